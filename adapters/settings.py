@@ -1,0 +1,121 @@
+"""The scalars that a YAML setting may be, beside plain str, int, float, bool and Literal.
+
+A kind's settings are one frozen ``msgspec.Struct``; its field types are the schema. The policy
+reader walks those types, so a platform's file alone says which keys it takes, and an editor's
+JSON Schema is made from the same types.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)?\Z")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>B|KB|KiB|MB|MiB|GB|GiB)?\Z")
+_BYTES = {
+    None: 1,
+    "B": 1,
+    "KB": 1000,
+    "KiB": 1024,
+    "MB": 1000**2,
+    "MiB": 1024**2,
+    "GB": 1000**3,
+    "GiB": 1024**3,
+}
+
+
+class Scalar(msgspec.Struct, frozen=True, kw_only=True):
+    """How one YAML scalar becomes a value: ``parse`` raises ValueError saying what is wrong.
+
+    ``expects`` ends the sentence "expected ..."; ``pattern`` is the editor's regular expression.
+    """
+
+    parse: Callable[[Any], Any]
+    expects: str
+    pattern: str
+    secret: bool = False
+
+
+class Secret:
+    """A string that never shows in a repr, a log line or an error. ``reveal()`` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+def parse_duration(value: Any) -> float:
+    """'250ms', '5s', '15m', '4h', '2d' or a bare number of seconds -> seconds."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not a duration")
+    match = _DURATION.match(str(value).strip())
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration")
+    return float(match["number"]) * _SECONDS[match["unit"]]
+
+
+def parse_size(value: Any) -> int:
+    """'10 MB', '64KiB' or a bare number of bytes -> bytes."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not a size")
+    match = _SIZE.match(str(value).strip())
+    if match is None:
+        raise ValueError(f"{value!r} is not a size")
+    return int(float(match["number"]) * _BYTES[match["unit"]])
+
+
+def parse_secret(value: Any) -> Secret:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a secret is a string that is not empty")
+    return Secret(value)
+
+
+Duration = Annotated[
+    float,
+    Scalar(
+        parse=parse_duration,
+        expects="a duration such as 250ms, 5s, 15m, 4h or 2d",
+        pattern=r"^\d+(\.\d+)?\s*(ms|s|m|h|d)?$",
+    ),
+]
+"""Seconds."""
+
+ByteSize = Annotated[
+    int,
+    Scalar(
+        parse=parse_size,
+        expects="a size such as 512KiB or 10 MB",
+        pattern=r"^\d+(\.\d+)?\s*(B|KB|KiB|MB|MiB|GB|GiB)?$",
+    ),
+]
+"""Bytes."""
+
+SecretStr = Annotated[
+    Secret,
+    Scalar(
+        parse=parse_secret,
+        expects="a secret taken from the environment, such as ${RUNPOD_API_KEY}",
+        pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$",
+        secret=True,
+    ),
+]
+"""A ``Secret``; in YAML it may only be written as ``${NAME}``."""

@@ -1,0 +1,112 @@
+"""The words for one call to one backend. Frozen values; no platform is named here.
+
+Times are seconds as float, money is integer nano-dollars, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import msgspec
+
+Task = Literal["chat", "completions", "embeddings", "infer"]
+
+OPENAI_ROUTES: dict[Task, str] = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
+}
+"""The path that carries a task in OpenAI's protocol; ``infer`` has none."""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One inference, as the gateway asks it of a backend.
+
+    ``body`` is the caller's JSON, byte for byte: unknown fields pass through because nobody
+    re-types them. An adapter decodes it only when it must change it.
+    """
+
+    id: str
+    """The request id: unique, at most 64 characters of ``[A-Za-z0-9_-]``."""
+    model: str
+    task: Task
+    body: bytes
+    stream: bool = False
+    """The caller wants server-sent events."""
+    deadline: float = float("inf")
+    """The instant, on the Clock's monotonic scale, after which nobody waits for the answer."""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call used. ``None`` is "nobody said", never zero."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    queue_s: float | None = None
+    """Seconds it waited for a worker, at the platform or in the runtime."""
+    cold_s: float | None = None
+    """Seconds of worker start that this call waited for."""
+    exec_s: float | None = None
+    """Seconds from the handler's start to its end."""
+    gpu_s: float | None = None
+    """Seconds of device that are this call's share: ``exec_s`` divided by the batch it ran in."""
+    worker: str | None = None
+    """Who ran it, as the platform names its workers."""
+    cost_nano: int | None = None
+    """The platform's own figure for the price, where it states one."""
+    reported: bool = False
+    """True when the platform stated the times; False when they are our estimate."""
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A piece of a stream, framed for the wire and ready to be passed on as it is.
+
+    ``data``   bytes that carry answer for the caller.
+    ``usage``  an event whose only purpose is usage (OpenAI's ``choices: []`` event); the
+               gateway adds the cost to it, or hides it from a caller who did not ask.
+    ``done``   the end marker (``data: [DONE]``), sent on only after the call is settled.
+
+    Each ``usage`` and ``done`` chunk holds exactly one event.
+    """
+
+    data: bytes
+    kind: Literal["data", "usage", "done"] = "data"
+    usage: Usage | None = None
+    """Set on the chunk from which usage became known; the last one set wins."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A backend's answer: whole (``body``) or in pieces (``chunks``), never both.
+
+    A stream that ends without error is complete: an adapter that sees a cut raises
+    ``BackendError(TRUNCATED)`` from the iterator. Whoever takes ``chunks`` must exhaust it or
+    ``aclose()`` it.
+    """
+
+    body: bytes = b""
+    content_type: str = "application/json"
+    chunks: AsyncIterator[Chunk] | None = None
+    usage: Usage = Usage()
+    """Of a whole answer; of a stream, what is known before its end."""
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend can take. The router filters on these before it asks."""
+
+    tasks: frozenset[Task] = frozenset(("chat", "completions", "embeddings", "infer"))
+    streaming: bool = True
+    max_request_bytes: int | None = None
+    """The platform's limit for one request body; ``None`` when it states none."""
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend says of itself, without running a call or spending money."""
+
+    ready: bool
+    """A call sent now would be served without a cold start."""
+    warm_workers: int | None = None
+    starting_workers: int | None = None
+    queued: int | None = None
+    detail: str = ""
+    """One line for a person; never a secret."""

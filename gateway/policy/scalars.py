@@ -1,0 +1,160 @@
+"""The scalars of the policy: limits, money, hours, comparisons, addresses, dates."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+
+from adapters.settings import Scalar
+from gateway.types import MICRO, NANO, Limit, Unit
+
+Window = Literal["second", "minute", "hour", "day", "week", "month"]
+_WINDOWS = ("second", "minute", "hour", "day", "week", "month")
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_LIMIT = re.compile(r"(?P<amount>\d+(?:\.\d+)?)\s*(?P<currency>USD)?\s*/\s*(?P<window>[a-z]+)\Z")
+_CONDITION = re.compile(r"(?P<op><=|>=|==|<|>)\s*(?P<number>\d+(?:\.\d+)?)\Z")
+_HOURS = re.compile(
+    r"(?:(?P<first>[A-Za-z]{3})(?:-(?P<last>[A-Za-z]{3}))?\s+)?"
+    r"(?P<start>\d{1,2}:\d{2})-(?P<end>\d{1,2}:\d{2})(?:\s+(?P<zone>[A-Za-z_]+(?:/[A-Za-z_]+)*))?\Z"
+)
+
+
+class WeeklyHours(msgspec.Struct, frozen=True, kw_only=True):
+    """Days of the week (0 = Monday) and minutes of the day; ``end`` may pass midnight (> 1440)."""
+
+    days: frozenset[int]
+    start: int
+    end: int
+    zone: str = "UTC"
+
+
+def parse_nano_usd(value: Any) -> int:
+    """A number of dollars -> nano-dollars, exactly."""
+    if isinstance(value, bool):
+        raise ValueError("a boolean is not an amount of money")
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError(f"{value!r} is not an amount of money") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"{value!r} is not an amount of money")
+    return int((amount * NANO).to_integral_value())
+
+
+def parse_limit(value: Any, unit: Unit) -> Limit:
+    """'60/minute' or '5 USD/month' -> Limit."""
+    match = _LIMIT.match(str(value).strip())
+    if match is None or match["window"] not in _WINDOWS:
+        raise ValueError(f"{value!r} is not an amount per {', '.join(_WINDOWS)}")
+    if (match["currency"] is not None) != (unit == "nano_usd"):
+        wanted = "5 USD/month" if unit == "nano_usd" else "600/day"
+        raise ValueError(f"{value!r} has the wrong unit: write it like {wanted}")
+    scale = {"requests": 1, "gpu_us": MICRO, "nano_usd": NANO, "concurrent": 1}[unit]
+    amount = int((Decimal(match["amount"]) * scale).to_integral_value())
+    if amount <= 0:
+        raise ValueError(f"{value!r} would refuse every call; give at least 1, or revoke the key")
+    return Limit(unit, amount, cast(Window, match["window"]))
+
+
+def parse_condition(value: Any) -> tuple[str, float]:
+    """'< 1000' -> ('<', 1000.0)."""
+    match = _CONDITION.match(str(value).strip())
+    if match is None:
+        raise ValueError(f"{value!r} is not a comparison")
+    return match["op"], float(match["number"])
+
+
+def parse_hours(value: Any) -> WeeklyHours:
+    """'Mon-Fri 08:00-20:00 Europe/Berlin' -> WeeklyHours."""
+    match = _HOURS.match(str(value).strip())
+    if match is None:
+        raise ValueError(f"{value!r} is not a span of hours")
+    start, end = _minute(match["start"]), _minute(match["end"])
+    zone = match["zone"] or "UTC"
+    _check_zone(zone)
+    return WeeklyHours(
+        days=_days(match["first"], match["last"]),
+        start=start,
+        end=end if end > start else end + 1440,
+        zone=zone,
+    )
+
+
+def _check_zone(zone: str) -> None:
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"{zone!r} is not a time zone that this machine knows") from None
+
+
+def _days(first: str | None, last: str | None) -> frozenset[int]:
+    if first is None:
+        return frozenset(range(7))
+    names = [name.lower() for name in (first, last or first)]
+    for name in names:
+        if name not in _DAYS:
+            raise ValueError(f"{name!r} is not a day; the days are {', '.join(_DAYS)}")
+    begin, end = (_DAYS.index(name) for name in names)
+    return frozenset((begin + step) % 7 for step in range((end - begin) % 7 + 1))
+
+
+def _minute(text: str) -> int:
+    hour, minute = (int(part) for part in text.split(":"))
+    if hour > 24 or minute > 59 or hour * 60 + minute > 1440:
+        raise ValueError(f"{text!r} is not a time of day")
+    return hour * 60 + minute
+
+
+def parse_listen(value: Any) -> tuple[str, int]:
+    """'127.0.0.1:8443' or '[::1]:8443' -> (host, port)."""
+    host, separator, port = str(value).rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def parse_date(value: Any) -> str:
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    return datetime.date.fromisoformat(str(value)).isoformat()
+
+
+NanoUsd = Annotated[
+    int,
+    Scalar(parse=parse_nano_usd, expects="an amount in US dollars", pattern=r"^\d+(\.\d+)?$"),
+]
+"""Nano-dollars; dollars in YAML."""
+LimitList = Annotated[
+    tuple[Limit, ...],
+    "limits: the field's name says the unit; one scalar or a list of them",
+]
+Condition = Annotated[
+    tuple[str, float],
+    Scalar(
+        parse=parse_condition,
+        expects='a comparison such as "< 1000"',
+        pattern=r"^(<|<=|>|>=|==)\s*\d+(\.\d+)?$",
+    ),
+]
+Hours = Annotated[
+    WeeklyHours,
+    Scalar(
+        parse=parse_hours,
+        expects='hours such as "Mon-Fri 08:00-20:00" or "Mon-Fri 08:00-20:00 Europe/Berlin"',
+        pattern=r"^([A-Za-z]{3}(-[A-Za-z]{3})?\s+)?\d{1,2}:\d{2}-\d{1,2}:\d{2}(\s+\S+)?$",
+    ),
+]
+ListenAddress = Annotated[
+    tuple[str, int],
+    Scalar(parse=parse_listen, expects="host:port such as 127.0.0.1:8443", pattern=r"^.*:\d+$"),
+]
+DateStr = Annotated[
+    str,
+    Scalar(parse=parse_date, expects="a date such as 2026-11-09", pattern=r"^\d{4}-\d{2}-\d{2}$"),
+]

@@ -1,0 +1,271 @@
+"""What the gateway asks of a store. Each protocol has one contract suite over all its stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from gateway.types import Principal, Unit
+
+
+class StoreUnavailable(Exception):
+    """A store did not answer in time, or cannot write. The message is for the operator."""
+
+
+# --- limits and budgets: shared by every gateway process ---------------------------------------
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What one call takes from one limit in one scope.
+
+    ``scope``   such as ``user:alice``; with unit and window it names the counter.
+    ``take``    for ``requests`` 1; for ``concurrent`` 1; for ``gpu_us`` and ``nano_usd`` what is
+                held until the call is settled.
+    """
+
+    scope: str
+    unit: Unit
+    window: str
+    limit: int
+    take: int
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a counter stands, for RateLimit headers and reports."""
+
+    claim: Claim
+    remaining: int
+    """Of ``requests`` and ``concurrent``: calls; of the others: units not spent and not held."""
+    reset_s: float
+    """Seconds until ``remaining`` is whole again (rate) or the window ends; 0 for concurrent."""
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    standings: tuple[Standing, ...]
+    """Of the ``requests`` claims, in the order asked; those that a caller is shown."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Nothing was taken in any scope."""
+
+    standing: Standing
+    """Of the first claim that did not fit."""
+    retry_after_s: float
+    """When it could fit: exact for a rate, the window's end for a total, 1 for concurrent."""
+
+
+class SharedStore(Protocol):
+    """Counters and holds. Each method is one atomic step by the store's own clock.
+
+    ``requests`` is GCRA with a burst of the whole amount: one number a counter, no edge between
+    windows. ``gpu_us`` and ``nano_usd`` count ``spent + held`` in calendar windows (UTC; a week
+    begins on Monday): a hold belongs to the window in which it was admitted. ``concurrent``
+    counts holds that are alive.
+
+    A hold that is neither settled nor released expires ``ttl_s`` after its admission: its
+    concurrency and held amounts are given back.
+    """
+
+    async def admit(
+        self, hold_id: str, claims: Sequence[Claim], ttl_s: float
+    ) -> Admitted | Refused:
+        """Takes every claim or none. A ``hold_id`` that is already held raises ValueError."""
+        ...
+
+    async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
+        """Holds ``more`` of ``unit`` in every scope that limits it; False when one of them has
+        no room or the hold is gone, and then nothing changes."""
+        ...
+
+    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> None:
+        """Ends a hold: adds ``actual`` to what is spent, frees what was held and the concurrency.
+
+        ``claims`` are those of the admission: where the hold has expired or the store was
+        emptied, ``actual`` is spent in the current window all the same. A second settlement of
+        one id changes nothing (remembered for an hour at least).
+        """
+        ...
+
+    async def release(self, hold_id: str) -> None:
+        """Ends a hold as if the call had not been: amounts and concurrency are given back, and
+        so is the ``requests`` token. A no-op for an unknown id."""
+        ...
+
+    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
+        """(scope, unit, window, spent in the current window): sets counters that do not exist.
+
+        Called at start with the ledger's sums, so that an emptied store does not forget them.
+        """
+        ...
+
+    async def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:
+        """How each counter stands; takes nothing."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when the store cannot be used."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+# --- the ledger ----------------------------------------------------------------------------------
+
+Outcome = Literal["open", "success", "error", "cancelled", "disconnected", "interrupted", "ping"]
+
+
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One call's entry: who, what, where, how long, how much.
+
+    ``id`` is the request id. A failed attempt that was charged, before another backend answered,
+    has a row of its own: ``{request id}#1``, ``#2``, ... with ``kind`` "attempt".
+    """
+
+    id: str
+    kind: Literal["call", "attempt", "ping"] = "call"
+    outcome: Outcome = "open"
+    started_at: float
+    """Seconds since the epoch."""
+    ended_at: float | None = None
+    key_id: str
+    user: str
+    plan: str = ""
+    tags: dict[str, str] = {}
+    model: str
+    task: str
+    backend: str
+    """That answered, or was asked last; empty when none was."""
+    reason: str = ""
+    route: str = ""
+    policy: str = ""
+    """The policy's version."""
+    status: int = 0
+    """HTTP status that the caller saw; 0 while open."""
+    error: str = ""
+    """The error's code."""
+    stream: bool = False
+    input_tokens: int = 0
+    output_tokens: int = 0
+    queue_us: int = 0
+    cold_us: int = 0
+    exec_us: int = 0
+    gpu_us: int = 0
+    hold_nano: int = 0
+    cost_nano: int = 0
+    cost_basis: Literal["reported", "estimated", "none"] = "none"
+    price: str = ""
+    """The name of the price that was applied."""
+    worker: str = ""
+    claims: tuple[Claim, ...] = ()
+    """Of an open row: what must be settled in the shared store if this process dies."""
+
+
+Dimension = Literal[
+    "user", "key", "plan", "model", "task", "backend", "day", "hour", "outcome", "reason", "kind"
+]
+
+
+class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``/usage`` was asked. ``group_by`` entries are Dimensions or ``tag:NAME``."""
+
+    since: float | None = None
+    until: float | None = None
+    group_by: tuple[str, ...] = ("user",)
+    where: dict[str, str] = {}
+    """Dimension or ``tag:NAME`` -> the value it must have."""
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A sum over settled rows. ``calls`` counts rows of kind "call"; money and seconds count all."""
+
+    group: dict[str, str]
+    calls: int
+    errors: int
+    cold_starts: int
+    input_tokens: int
+    output_tokens: int
+    queue_us: int
+    cold_us: int
+    exec_us: int
+    gpu_us: int
+    cost_nano: int
+
+
+class Ledger(Protocol):
+    """Durable rows. Durable means: a process killed after the method returned loses nothing.
+
+    Writes from many calls are committed together; no call waits for a timer.
+    """
+
+    async def open(self, row: LedgerRow) -> None:
+        """Inserts an open row. Raises StoreUnavailable when it cannot be made durable."""
+        ...
+
+    async def settle(self, rows: Sequence[LedgerRow]) -> None:
+        """Writes settled rows in one step: an open row with the id is ended, a missing one is
+        inserted, a row that is settled already is left as it is. Raises StoreUnavailable."""
+        ...
+
+    async def open_rows(self) -> list[LedgerRow]:
+        """Those that a dead process left; asked once, at start."""
+        ...
+
+    async def usage(self, query: UsageQuery) -> list[UsageRow]:
+        """Grouped sums, ordered by cost, dearest first. Raises ValueError for a bad dimension."""
+        ...
+
+    async def rows(self, request_id: str) -> list[LedgerRow]:
+        """The call's row and those of its attempts, or an empty list."""
+        ...
+
+    async def spent_since(self, since: float) -> list[LedgerRow]:
+        """Not the rows but their sums: one pseudo-row for each (key_id, user, plan) with the
+        ``cost_nano`` and ``gpu_us`` settled since then. Used to restore the shared store."""
+        ...
+
+    async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
+        """(model, hour since the epoch) -> calls; for the volume rules after a restart."""
+        ...
+
+    @property
+    def failing(self) -> str:
+        """Why the last write failed; empty while writes succeed."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    principal: Principal
+    created_at: float
+    revoked_at: float | None = None
+    expires_at: float | None = None
+    hint: str = ""
+    """The key's first seven characters, to recognise it by."""
+
+
+class KeyStore(Protocol):
+    """Keys, by their hash alone. A change made by another process is seen by the next ``find``."""
+
+    def find(self, key: str) -> Principal | None:
+        """The principal of a key that is neither revoked nor expired. Answers from memory."""
+        ...
+
+    def create(
+        self, principal: Principal, key: str, *, expires_at: float | None = None
+    ) -> KeyRecord:
+        """Raises ValueError when the principal's ``key_id`` is taken."""
+        ...
+
+    def revoke(self, key_id: str) -> bool:
+        """False when there is no such key or it was revoked before."""
+        ...
+
+    def list(self) -> list[KeyRecord]: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,82 @@
+"""The words of the gateway that every room shares. Imports nothing of the gateway.
+
+Units: seconds are float; money is integer nano-dollars (1 USD = 10**9); device time in limits
+and in the ledger is integer microseconds; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+NANO = 1_000_000_000
+"""Nano-dollars in a dollar."""
+MICRO = 1_000_000
+"""Microseconds in a second."""
+
+Unit = Literal["requests", "concurrent", "gpu_us", "nano_usd"]
+Priority = Literal["high", "normal", "low"]
+Role = Literal["user", "admin"]
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """One bound: ``amount`` of ``unit`` in each ``window``.
+
+    ``requests`` is a rate (GCRA: ``amount`` at once, then evenly); ``gpu_us`` and ``nano_usd`` are
+    totals in a calendar window (UTC); ``concurrent`` has no window.
+    """
+
+    unit: Unit
+    amount: int
+    window: Literal["second", "minute", "hour", "day", "week", "month", ""] = ""
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is calling. Made from a key; lives as long as the key is not changed."""
+
+    key_id: str
+    user: str
+    plan: str = ""
+    """The name of a plan in the policy, or empty."""
+    role: Role = "user"
+    tags: dict[str, str] = {}
+    limits: tuple[Limit, ...] = ()
+    """Limits of this key alone."""
+
+
+class ApiError(Exception):
+    """What a caller is told when something is wrong; one shape everywhere.
+
+    ``status`` HTTP status; ``type`` and ``code`` as OpenAI's error object has them; ``param`` the
+    field at fault; ``headers`` such as Retry-After. The message names what was wrong and what
+    to do, and holds no key, traceback or other tenant's data.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        type: str = "invalid_request_error",
+        param: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.type = type
+        self.param = param
+        self.headers = headers or {}
+
+    def body(self) -> dict[str, Any]:
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "code": self.code,
+                "param": self.param,
+            }
+        }
