@@ -178,7 +178,7 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A sum over settled rows. ``calls`` counts rows of kind "call"; money and seconds count all."""
+    """A sum over settled rows. ``calls`` counts rows of kind "call"; the rest counts all."""
 
     group: dict[str, str]
     calls: int
