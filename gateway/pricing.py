@@ -1,0 +1,99 @@
+"""What a call costs: pure arithmetic from a price and a usage to integer nano-dollars."""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.types import Usage
+from gateway.policy.model import Price
+
+_MILLION = 1_000_000
+_HOUR = 3600.0
+
+
+class Expectation(msgspec.Struct, frozen=True):
+    """What a call is expected to use at one backend, before it is asked."""
+
+    exec_s: float
+    """The seconds it will probably run."""
+    exec_high_s: float
+    """The seconds that few calls exceed; what is held for at first."""
+    cold_s: float
+    """Seconds of start-up that the call would cause; 0 when a warm worker waits."""
+    input_tokens: int
+    input_high_tokens: int
+    """No input can be more tokens than it has bytes."""
+    output_tokens: int
+    """The most that it may produce."""
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """Money in nano-dollars."""
+
+    marginal: int
+    """What choosing this backend adds to the bill: nothing for a reserved one."""
+    charge: int
+    """What the ledger will probably charge."""
+    hold: int
+    """What is held before the backend is asked."""
+    per_second: int
+    """What each further second adds to the charge; 0 when time costs nothing."""
+
+
+FREE = Estimate(0, 0, 0, 0)
+
+
+def charge(price: Price | None, usage: Usage) -> int:
+    """Nano-dollars for what was used; the platform's own figure wins where it stated one."""
+    if usage.cost_nano is not None:
+        return usage.cost_nano
+    if price is None:
+        return 0
+    return _timed(price, usage.exec_s or 0.0, usage.gpu_s or 0.0, usage.cold_s or 0.0) + _tokens(
+        price, usage.input_tokens or 0, usage.output_tokens or 0
+    )
+
+
+def estimate(price: Price | None, expected: Expectation) -> Estimate:
+    """Prices an expectation; the hold covers ``exec_high_s`` and every token allowed."""
+    if price is None:
+        return FREE
+    tokens = _tokens(price, expected.input_tokens, expected.output_tokens)
+    likely = _timed(price, expected.exec_s, expected.exec_s, expected.cold_s) + tokens
+    high = _timed(price, expected.exec_high_s, expected.exec_high_s, expected.cold_s) + _tokens(
+        price, expected.input_high_tokens, expected.output_tokens
+    )
+    return Estimate(
+        marginal=0 if price.reserved else likely,
+        charge=likely,
+        hold=max(likely, high),
+        per_second=second_rate(price),
+    )
+
+
+def second_rate(price: Price) -> int:
+    """Nano-dollars that one more second of running adds."""
+    return (price.per_second or 0) + round((price.per_hour or 0) / _HOUR)
+
+
+def _timed(price: Price, exec_s: float, gpu_s: float, cold_s: float) -> int:
+    seconds = exec_s + (cold_s if "start" in price.bills else 0.0)
+    return (
+        (price.per_call or 0)
+        + round((price.per_second or 0) * seconds)
+        + round((price.per_hour or 0) * gpu_s / _HOUR)
+    )
+
+
+def _tokens(price: Price, input_tokens: int, output_tokens: int) -> int:
+    total = (price.per_million_input or 0) * input_tokens + (
+        price.per_million_output or 0
+    ) * output_tokens
+    return -(-total // _MILLION)
+
+
+def usd(nano: int) -> str:
+    """Nano-dollars as a decimal number of dollars, exactly: '0.000116'."""
+    whole, rest = divmod(abs(nano), 1_000_000_000)
+    digits = f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
+    return f"-{digits}" if nano < 0 else digits

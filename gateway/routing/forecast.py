@@ -1,0 +1,159 @@
+"""How long a call would wait and run at a backend: learned numbers and pure predictions."""
+
+from __future__ import annotations
+
+import bisect
+import math
+
+import msgspec
+
+_ALPHA = 0.1
+"""Weight of the newest observation in a moving mean."""
+_KEPT = 60
+"""Cold starts remembered; older ones say little about today's platform."""
+_PRIOR_WEIGHT = 10
+"""The prior counts as this many observed cold starts."""
+
+
+class RunTime(msgspec.Struct, frozen=True):
+    """Seconds a call runs: a moving mean and mean deviation, from a prior."""
+
+    mean: float
+    deviation: float
+    seen: int = 0
+
+    @classmethod
+    def prior(cls, seconds: float) -> RunTime:
+        return cls(seconds, seconds / 2)
+
+    def observe(self, seconds: float) -> RunTime:
+        if not self.seen:
+            return RunTime(seconds, seconds / 2, 1)
+        error = seconds - self.mean
+        return RunTime(
+            self.mean + _ALPHA * error,
+            self.deviation + _ALPHA * (abs(error) - self.deviation),
+            self.seen + 1,
+        )
+
+    @property
+    def high(self) -> float:
+        """Seconds that few calls exceed: the mean and four mean deviations (TCP's rule for its
+        retransmission timer, RFC 6298)."""
+        return self.mean + 4 * self.deviation
+
+
+class ColdTime:
+    """Seconds a cold worker takes: the observed ones beside a prior given as p50 and p95."""
+
+    def __init__(self, p50: float, p95: float) -> None:
+        self._prior = [_prior_quantile(p50, p95, (n + 0.5) / _PRIOR_WEIGHT) for n in range(10)]
+        self._seen: list[float] = []
+        self.p50, self.p95 = p50, p95
+
+    def observe(self, seconds: float) -> None:
+        self._seen = [*self._seen[-_KEPT + 1 :], seconds]
+        ranked = sorted(self._seen + self._prior)
+        self.p50, self.p95 = _quantile(ranked, 0.5), _quantile(ranked, 0.95)
+
+
+def _prior_quantile(p50: float, p95: float, share: float) -> float:
+    """A log-normal with the given median and 95th percentile, at ``share``."""
+    if p50 <= 0 or p95 <= p50:
+        return p50
+    sigma = math.log(p95 / p50) / 1.645
+    return p50 * math.exp(sigma * _normal_quantile(share))
+
+
+def _normal_quantile(share: float) -> float:
+    """The standard normal's quantile to 3 digits, by its logistic approximation."""
+    return math.log(share / (1 - share)) / 1.702
+
+
+def _quantile(ranked: list[float], share: float) -> float:
+    position = share * (len(ranked) - 1)
+    low = int(position)
+    high = min(low + 1, len(ranked) - 1)
+    return ranked[low] + (ranked[high] - ranked[low]) * (position - low)
+
+
+class Load(msgspec.Struct, frozen=True):
+    """A backend's work at one instant, as far as the gateway knows."""
+
+    in_flight: int
+    """Calls sent or waiting to be sent."""
+    slots: int | None
+    """Calls it runs at once; ``None``: as many as it likes."""
+    warm_idle: int
+    """Workers believed warm and idle; only of backends that can be cold."""
+    starting_s: float | None
+    """How long ago the oldest worker that is still starting was asked for."""
+
+
+class Delay(msgspec.Struct, frozen=True):
+    seconds: float
+    cold: bool
+    """The call would start a worker."""
+
+
+NO_DELAY = Delay(0.0, False)
+
+
+def warm_delay(load: Load, run_s: float) -> Delay:
+    """A backend that is always warm: nothing while a slot is free, then whole rounds of waiting."""
+    if load.slots is None or load.in_flight < load.slots:
+        return NO_DELAY
+    rounds = (load.in_flight - load.slots) // max(load.slots, 1) + 1
+    return Delay(rounds * run_s, False)
+
+
+def cold_delay(load: Load, run_s: float, cold_p95: float) -> Delay:
+    """A backend that scales from zero: a warm worker, else the sooner of a fresh one and a place
+    behind those at work; a worker that is already starting is joined."""
+    if load.warm_idle > 0:
+        return NO_DELAY
+    may_start = load.slots is None or load.in_flight < load.slots
+    behind = _behind(load, run_s, cold_p95)
+    if may_start and cold_p95 <= behind:
+        return Delay(cold_p95, True)
+    return Delay(behind, False)
+
+
+def _behind(load: Load, run_s: float, cold_p95: float) -> float:
+    if load.in_flight == 0:
+        return math.inf
+    workers = min(load.in_flight, load.slots or load.in_flight)
+    starting = 0.0 if load.starting_s is None else max(0.0, cold_p95 - load.starting_s)
+    return starting + run_s * (load.in_flight // max(workers, 1))
+
+
+class WarmSet:
+    """The workers of a backend that are believed warm and idle, by when each goes cold.
+
+    A platform reuses the worker that was busy last, so takes come from the warmest end.
+    """
+
+    def __init__(self, idle_timeout: float) -> None:
+        self.idle_timeout = idle_timeout
+        self._cold_at: list[float] = []
+
+    def idle(self, now: float) -> int:
+        """How many are warm and idle at ``now``."""
+        expired = bisect.bisect_right(self._cold_at, now)
+        if expired:
+            del self._cold_at[:expired]
+        return len(self._cold_at)
+
+    def take(self, now: float) -> bool:
+        """A call goes to the warmest worker; False when there is none."""
+        if not self.idle(now):
+            return False
+        self._cold_at.pop()
+        return True
+
+    def give(self, now: float) -> None:
+        """A worker ended its call and waits."""
+        bisect.insort(self._cold_at, now + self.idle_timeout)
+
+    def clear(self) -> None:
+        self._cold_at.clear()

@@ -1,0 +1,44 @@
+"""Whether a backend may be asked: blame grows with failures in a row and fades with time. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.errors import FailureClass
+
+_PATIENCE = 3
+"""Failures in a row that are forgiven before a backend cools down."""
+_FIRST_S, _LONGEST_S = 1.0, 60.0
+_LASTING = frozenset((FailureClass.CREDENTIAL, FailureClass.GONE))
+"""Failures that only an operator mends: no patience, longest cooling."""
+
+
+class Health(msgspec.Struct, frozen=True):
+    failures: int = 0
+    """Blamed failures in a row."""
+    open_until: float = 0.0
+    """Not asked before this instant (monotonic)."""
+
+
+def after_failure(
+    health: Health, failure: FailureClass, now: float, retry_after: float | None = None
+) -> Health:
+    """Blames the backend as far as the failure's class says so."""
+    if failure is FailureClass.OVERLOADED:
+        return Health(health.failures, now + min(retry_after or _FIRST_S, _LONGEST_S))
+    if not failure.blames:
+        return health
+    failures = health.failures + 1
+    if failure in _LASTING:
+        return Health(failures, now + _LONGEST_S)
+    if failures < _PATIENCE:
+        return Health(failures, health.open_until)
+    cooling = min(_FIRST_S * 2.0 ** min(failures - _PATIENCE, 10), _LONGEST_S)
+    return Health(failures, now + max(cooling, retry_after or 0.0))
+
+
+def after_success(health: Health) -> Health:
+    return HEALTHY if health.failures or health.open_until else health
+
+
+HEALTHY = Health()

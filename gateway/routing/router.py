@@ -1,0 +1,212 @@
+"""Which backends a call should try, in which order, and why. Pure: values in, a Decision out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from adapters.types import Capabilities, Task
+from gateway.policy.model import Price, Route
+from gateway.pricing import FREE, Estimate, Expectation, estimate
+from gateway.routing.forecast import Delay, Load, RunTime, cold_delay, warm_delay
+
+SLO_MARGIN = 0.8
+"""A predicted delay counts as within the SLO up to this share of it: predictions err."""
+
+RefusalCode = Literal[
+    "drained",
+    "not_ready",
+    "cooling_down",
+    "task_unsupported",
+    "no_streaming",
+    "too_large",
+    "over_max_price",
+    "queue_full",
+]
+
+ReasonCode = Literal[
+    "RES_FREE",  # reserved capacity was free
+    "RES_WAIT_OK",  # reserved capacity frees up within the SLO
+    "SPILL_WARM",  # reserved capacity would break the SLO or is away; a warm worker elsewhere
+    "SPILL_COLD",  # the same, and a worker must start
+    "WARM",  # no reserved backend serves the model; a warm worker
+    "COLD",  # no reserved backend serves the model; a worker must start
+    "LEAST_DELAY",  # nothing meets the SLO; the shortest predicted delay
+    "FASTEST",  # the route orders by delay
+    "LISTED",  # the route keeps the listed order
+    "WEIGHTED",  # the route drew by weight
+    "FAILOVER",  # the first choice failed before it answered
+    "NONE",  # no backend may be asked
+]
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What the router must know of a call."""
+
+    task: Task
+    stream: bool
+    body_bytes: int
+    output_tokens: int
+    """The most that it may produce; for holds at token prices."""
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A backend as it stands at the instant of the decision."""
+
+    name: str
+    price: Price | None
+    capabilities: Capabilities
+    max_request: int | None
+    load: Load
+    run: RunTime
+    cold_p95: float | None
+    """``None`` when the backend is never cold while it is ready."""
+    max_run: float
+    blocked: Literal["", "drained", "not_ready", "cooling_down"] = ""
+    max_queue: int | None = None
+    """Calls that may wait for a slot."""
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """What one backend would mean for the call."""
+
+    backend: str
+    delay: Delay
+    estimate: Estimate
+    reserved: bool
+    paid: bool
+    """Asking it adds to a bill: the ledger's row comes first."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The order in which backends are tried, with everything that led to it."""
+
+    quotes: tuple[Quote, ...]
+    refused: tuple[tuple[str, RefusalCode], ...]
+    reason: ReasonCode
+    route: str
+    slo: float
+
+
+def decide(
+    question: Question,
+    candidates: Sequence[Candidate],
+    route: Route,
+    slo: float,
+    draw: Callable[[], float],
+) -> Decision:
+    """Filters with reasons, quotes every survivor, ranks by the route's order.
+
+    ``draw`` gives a number in [0, 1) and is called only for weighted routes.
+    """
+    quotes: list[Quote] = []
+    refused: list[tuple[str, RefusalCode]] = []
+    for candidate in candidates:
+        refusal = _refusal(question, candidate)
+        if refusal is None:
+            quote = _quote(question, candidate)
+            if route.max_price is not None and quote.estimate.marginal > route.max_price:
+                refusal = "over_max_price"
+            else:
+                quotes.append(quote)
+        if refusal is not None:
+            refused.append((candidate.name, refusal))
+    ranked, reason = _rank(quotes, route, slo, draw, _serves_reserved(candidates))
+    return Decision(tuple(ranked), tuple(refused), reason, route.name, slo)
+
+
+def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
+    return any(c.price is None or c.price.reserved for c in candidates)
+
+
+def _refusal(question: Question, candidate: Candidate) -> RefusalCode | None:
+    if candidate.blocked:
+        return candidate.blocked
+    capabilities = candidate.capabilities
+    if question.task not in capabilities.tasks:
+        return "task_unsupported"
+    if question.stream and not capabilities.streaming:
+        return "no_streaming"
+    limit = candidate.max_request
+    if limit is not None and question.body_bytes > limit:
+        return "too_large"
+    load = candidate.load
+    if (
+        candidate.max_queue is not None
+        and load.slots is not None
+        and load.in_flight >= load.slots + candidate.max_queue
+    ):
+        return "queue_full"
+    return None
+
+
+def _quote(question: Question, candidate: Candidate) -> Quote:
+    run = candidate.run
+    if candidate.cold_p95 is None:
+        delay = warm_delay(candidate.load, run.mean)
+    else:
+        delay = cold_delay(candidate.load, run.mean, candidate.cold_p95)
+    price = candidate.price
+    if price is None:
+        return Quote(candidate.name, delay, FREE, True, False)
+    expected = Expectation(
+        exec_s=run.mean,
+        exec_high_s=min(run.high, candidate.max_run),
+        cold_s=delay.seconds if delay.cold else 0.0,
+        input_tokens=question.body_bytes // 4,
+        input_high_tokens=question.body_bytes,
+        output_tokens=question.output_tokens,
+    )
+    return Quote(
+        candidate.name, delay, estimate(price, expected), price.reserved, not price.reserved
+    )
+
+
+def _rank(
+    quotes: list[Quote], route: Route, slo: float, draw: Callable[[], float], has_reserved: bool
+) -> tuple[list[Quote], ReasonCode]:
+    if not quotes:
+        return quotes, "NONE"
+    if route.order == "listed":
+        return quotes, "LISTED"
+    if route.order == "fastest":
+        return sorted(quotes, key=_by_delay), "FASTEST"
+    if route.order == "weighted":
+        return _weighted(quotes, route.weights or {}, draw), "WEIGHTED"
+    limit = slo * SLO_MARGIN
+    fits = [quote for quote in quotes if quote.delay.seconds <= limit]
+    if not fits:
+        return sorted(quotes, key=_by_delay), "LEAST_DELAY"
+    late = [quote for quote in quotes if quote.delay.seconds > limit]
+    ranked = sorted(fits, key=_by_price) + sorted(late, key=_by_delay)
+    return ranked, _reason(ranked[0], has_reserved)
+
+
+def _by_delay(quote: Quote) -> tuple[float, int]:
+    return quote.delay.seconds, quote.estimate.marginal
+
+
+def _by_price(quote: Quote) -> tuple[int, float]:
+    return quote.estimate.marginal, quote.delay.seconds
+
+
+def _weighted(
+    quotes: list[Quote], weights: dict[str, float], draw: Callable[[], float]
+) -> list[Quote]:
+    total = sum(weights.get(quote.backend, 0.0) for quote in quotes)
+    mark = draw() * total
+    for quote in quotes:
+        mark -= weights.get(quote.backend, 0.0)
+        if mark < 0:
+            return [quote, *(other for other in quotes if other is not quote)]
+    return quotes
+
+
+def _reason(first: Quote, has_reserved: bool) -> ReasonCode:
+    if first.reserved:
+        return "RES_WAIT_OK" if first.delay.seconds > 0 else "RES_FREE"
+    if has_reserved:
+        return "SPILL_COLD" if first.delay.cold else "SPILL_WARM"
+    return "COLD" if first.delay.cold else "WARM"
