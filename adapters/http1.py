@@ -1,0 +1,341 @@
+"""One HTTP/1.1 connection to a backend, and what comes back over it.
+
+Written for calls that are passed on: one write for a request, one wake-up for a whole answer, the
+parser in C (httptools, which is llhttp). A connection carries one exchange at a time. It knows
+when an answer is complete (Content-Length, the last chunk, or the close of a body that the close
+delimits, RFC 9112 section 6.3) and calls everything else a cut.
+
+    request written, connection gone, no byte back    AMBIGUOUS
+    bytes came, and then a cut                        TRUNCATED
+    bytes came that are no HTTP, or too many          FAILED
+    the deadline passed                               TIMEOUT
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+import httptools
+
+from adapters.errors import BackendError, FailureClass
+
+HIGH_WATER = 256 * 1024
+"""Bytes of a stream that may wait for its reader before the socket is no longer read."""
+MAX_QUIET = 128 * 1024
+"""Bytes that may arrive without any body among them: heads, trailers, chunk extensions."""
+
+_FIRST_FINAL_STATUS = 200
+
+
+class Response:
+    """A whole answer. Header names are as the server wrote them."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    def header(self, name: bytes) -> str | None:
+        """The first value of a header; ``name`` in lower case."""
+        return find_header(self.headers, name)
+
+
+def find_header(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
+    """The first value of a header; ``name`` in lower case."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value.decode("latin-1")
+    return None
+
+
+class Owner(Protocol):
+    """The pool, told by a connection what becomes of it."""
+
+    def released(self, connection: Connection) -> None:
+        """The exchange is complete and another may follow."""
+        ...
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is of no more use; told exactly once."""
+        ...
+
+
+class Body:
+    """The body of an answer while it arrives, for one reader, who reads to the end or closes."""
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_ended",
+        "_error",
+        "_size",
+        "_waiter",
+        "headers",
+        "status",
+    )
+
+    def __init__(
+        self, connection: Connection, status: int, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._connection = connection
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._ended = False
+        self._error: BackendError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def header(self, name: bytes) -> str | None:
+        return find_header(self.headers, name)
+
+    def feed(self, data: bytes) -> bool:
+        """Takes bytes from the connection; True once it should pause."""
+        self._chunks.append(data)
+        self._size += len(data)
+        self._wake()
+        return self._size > HIGH_WATER
+
+    def end(self, error: BackendError | None = None) -> None:
+        self._ended = True
+        self._error = error
+        self._wake()
+
+    async def read(self) -> bytes:
+        """All that has arrived, at least one byte; b"" at the end of a complete body.
+
+        Raises BackendError (TRUNCATED, TIMEOUT, FAILED) where it broke off, after the bytes that
+        came before.
+        """
+        while not self._chunks:
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                return b""
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        if not self._ended:
+            self._connection.resume()
+        return data
+
+    async def read_all(self, limit: int) -> bytes:
+        """The rest of the body, of which at most about ``limit`` bytes are taken."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while data := await self.read():
+                parts.append(data)
+                size += len(data)
+                if size > limit:
+                    break
+        finally:
+            self.close()
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Lets go of it. A connection whose answer is not complete is closed with it."""
+        if not self._ended:
+            self._ended = True
+            self._connection.abort()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Connection(asyncio.Protocol):
+    """One connection; the pool makes it, ``begin`` starts an exchange."""
+
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_busy",
+        "_headers",
+        "_loop",
+        "_made",
+        "_max_response",
+        "_owner",
+        "_parser",
+        "_parts",
+        "_paused",
+        "_quiet",
+        "_size",
+        "_status",
+        "_transport",
+        "_whole",
+        "deadline",
+        "idle_since",
+        "usable",
+    )
+
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, *, max_response: int) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._max_response = max_response
+        self._parser = httptools.HttpResponseParser(self)
+        self._made = False
+        self._answer: asyncio.Future[Response | Body] | None = None
+        self._body: Body | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._parts: list[bytes] = []
+        self._busy = self._whole = self._paused = False
+        self._size = self._quiet = self._status = 0
+        self.usable = True
+        self.deadline = float("inf")
+        self.idle_since = 0.0
+
+    # --- for the pool ----------------------------------------------------------------------
+
+    def begin(
+        self, request: bytes, *, deadline: float, whole: bool
+    ) -> asyncio.Future[Response | Body]:
+        """Writes a request. The future gets a Response (``whole``) or, at its head, a Body."""
+        self.deadline = deadline
+        self._whole = whole
+        self._busy = True
+        self._body = None
+        self._size = self._quiet = self._status = 0
+        self._answer = self._loop.create_future()
+        self._transport.write(request)
+        return self._answer
+
+    def fail(self, error: BackendError) -> None:
+        """Ends the exchange, where there is one, with an error, and closes."""
+        if self._busy:
+            if self._body is not None:
+                self._body.end(error)
+            elif self._answer is not None and not self._answer.done():
+                self._answer.set_exception(error)
+        self.abort()
+
+    def abort(self) -> None:
+        """Closes at once; nobody waits for the answer any more."""
+        self._busy = False
+        self._body = None
+        self._discard()
+        if self._made:
+            self._transport.abort()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # --- asyncio.Protocol ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._made = True
+        if not self.usable:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._busy:
+            self.abort()
+            return
+        self._quiet += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.fail(_malformed(f"not HTTP/1.1: {error}"))
+            return
+        if self._quiet > MAX_QUIET:
+            self.fail(_malformed("its head or trailer is too large"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._busy:
+            if exc is None and self._close_delimited():
+                self._complete(reusable=False)
+            else:
+                self.fail(self._cut(exc))
+        self._discard()
+
+    # --- httptools -------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._headers = []
+        self._parts = []
+        if not self._busy:
+            self.abort()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+        if self._status < _FIRST_FINAL_STATUS or self._whole or not self._busy:
+            return
+        self._body = Body(self, self._status, self._headers)
+        self._resolve(self._body)
+
+    def on_body(self, data: bytes) -> None:
+        self._quiet = 0
+        if not self._busy:
+            return
+        if self._body is not None:
+            if self._body.feed(data) and not self._paused:
+                self._paused = True
+                self._transport.pause_reading()
+            return
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > self._max_response:
+            self.fail(_malformed(f"its answer is larger than {self._max_response} bytes"))
+
+    def on_message_complete(self) -> None:
+        if self._busy and self._status >= _FIRST_FINAL_STATUS:
+            self._complete(reusable=self._parser.should_keep_alive())
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _complete(self, *, reusable: bool) -> None:
+        self._busy = False
+        body, self._body = self._body, None
+        if body is not None:
+            body.end()
+        else:
+            parts = self._parts
+            whole = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._resolve(Response(self._status, self._headers, whole))
+        self.resume()
+        # An answer that came before all of the request was written leaves the rest of it behind.
+        if reusable and self.usable and not self._transport.get_write_buffer_size():
+            self._owner.released(self)
+        else:
+            self.abort()
+
+    def _resolve(self, answer: Response | Body) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(answer)
+
+    def _discard(self) -> None:
+        if self.usable:
+            self.usable = False
+            self._owner.lost(self)
+
+    def _close_delimited(self) -> bool:
+        return self._status >= _FIRST_FINAL_STATUS and not any(
+            name.lower() in (b"content-length", b"transfer-encoding") for name, _ in self._headers
+        )
+
+    def _cut(self, exc: Exception | None) -> BackendError:
+        detail = "" if exc is None else f"{type(exc).__name__}: {exc}"
+        if self._status >= _FIRST_FINAL_STATUS:
+            return BackendError(
+                FailureClass.TRUNCATED, "The backend's answer broke off.", detail=detail
+            )
+        return BackendError(
+            FailureClass.AMBIGUOUS,
+            "The backend closed the connection without an answer; the call may have run.",
+            detail=detail,
+        )
+
+
+def _malformed(what: str) -> BackendError:
+    return BackendError(FailureClass.FAILED, "The backend's answer could not be read.", detail=what)
