@@ -13,15 +13,23 @@ import msgspec
 from adapters.settings import ByteSize, Duration, Scalar
 from adapters.types import Task
 from gateway.policy.scalars import (
+    BackendName,
     Condition,
     DateStr,
+    GpuSecondLimits,
     Hours,
-    LimitList,
     ListenAddress,
+    Name,
     NanoUsd,
+    PriceName,
+    RequestLimits,
+    SpendLimits,
     parse_condition,
 )
 from gateway.types import Limit, Priority
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+BackendNames = Annotated[tuple[BackendName, ...], msgspec.Meta(min_length=1)]
 
 
 class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,8 +49,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_body: ByteSize = 32 * 1024 * 1024
     """A larger request body is refused with 413."""
     max_header: ByteSize = 64 * 1024
+    """Larger request headers are refused with 431."""
     drain: Duration = 30.0
     """On SIGTERM, how long calls under way may take to end."""
+    access_log: bool = True
+    """One JSON line on standard error for each call that ended."""
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,7 +61,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """sqlite:///PATH."""
     shared: str = "memory://"
     """memory:// for one process, redis://HOST:PORT/DB for several."""
-    timeout: Duration = 0.25
+    timeout: Annotated[Duration, msgspec.Meta(gt=0)] = 0.25
     """The longest a call waits for the shared store."""
 
 
@@ -58,23 +69,29 @@ class ColdStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A prior for the seconds that a cold worker takes to start; learned from then on."""
 
     p50: Duration
+    """Half of the starts take no longer."""
     p95: Duration
+    """19 of 20 starts take no longer."""
+
+    def __post_init__(self) -> None:
+        if self.p50 > self.p95:
+            raise ValueError("p50 must not be above p95")
 
 
 class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that a backend of any kind takes, beside those of its kind."""
 
-    price: str | None = None
+    price: PriceName | None = None
     """A name in ``prices``. Without one, calls cost nothing and are never held for."""
     cold_start: ColdStart | None = None
     """Left out: the backend is always warm while it is ready."""
     idle_timeout: Duration | None = None
     """How long a worker stays warm after its last call."""
-    max_run: Duration = 600.0
+    max_run: Annotated[Duration, msgspec.Meta(gt=0)] = 600.0
     """The longest that one call may run there."""
     expect: Duration = 1.0
     """A prior for the seconds that one call runs; learned from then on."""
-    concurrency: int | None = None
+    concurrency: Positive | None = None
     """The most calls in flight there; left out: what the kind says of itself."""
     required: bool = False
     """/readyz answers 200 only while this backend is warm."""
@@ -94,10 +111,13 @@ class BackendSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     task: Task
-    backends: tuple[str, ...]
+    """What it does: the routes of the API on which it answers."""
+    backends: BackendNames
     """Names in ``backends``, in the order of preference."""
     slo: Duration = 10.0
     """The most queue and cold-start delay that a call should see."""
+    max_output_tokens: int = 4096
+    """Held for, at a price by tokens, when a call does not say how many it may produce."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,14 +128,26 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     per_hour: NanoUsd | None = None
+    """Of a machine that is yours, busy or not."""
     per_second: NanoUsd | None = None
+    """Of a worker's time; ``bills`` says which."""
     per_call: NanoUsd | None = None
+    """A fee for each call."""
     per_million_input: NanoUsd | None = None
+    """Of tokens read."""
     per_million_output: NanoUsd | None = None
+    """Of tokens written."""
     bills: tuple[Literal["start", "run", "idle"], ...] = ("run",)
     """Which seconds of a worker ``per_second`` is charged for."""
     as_of: DateStr | None = None
+    """The day on which somebody looked it up; a warning comes after 180 days."""
     source: str = ""
+    """Where it was looked up."""
+
+    def __post_init__(self) -> None:
+        rates = (self.per_hour, self.per_second, self.per_call)
+        if all(r is None for r in (*rates, self.per_million_input, self.per_million_output)):
+            raise ValueError("needs at least one of the rates, such as per_second or per_call")
 
     @property
     def reserved(self) -> bool:
@@ -126,12 +158,19 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The conditions of a route; all that are given must hold."""
 
     model: str | tuple[str, ...] | None = None
+    """One name in ``models`` or a list of them."""
     task: Task | tuple[Task, ...] | None = None
+    """One task or a list of them."""
     user: str | tuple[str, ...] | None = None
+    """Whose key it is: one user or a list of them."""
     plan: str | tuple[str, ...] | None = None
+    """The plan of the key: one or a list of them."""
     priority: Priority | tuple[Priority, ...] | None = None
+    """What the call asks for, or its plan gives."""
     tags: dict[str, str] | None = None
+    """Each of these tags of the key must have this value."""
     stream: bool | None = None
+    """Whether the answer is to be streamed."""
     requests_per_day: Condition | None = None
     """Calls of the model in the last 24 hours, such as "< 1000"."""
     body: (
@@ -152,39 +191,49 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """First match wins. ``use`` narrows the model's own backends; a backend that the model does
     not list is never used."""
 
-    name: str
+    name: Name
+    """Shown in every decision that the route made."""
     when: When = When()
-    use: tuple[str, ...]
+    """Left out: it matches every call."""
+    use: BackendNames
+    """Names in ``backends``."""
     order: Literal["cheapest", "fastest", "listed", "weighted"] = "cheapest"
-    weights: dict[str, float] | None = None
+    """Which of them is asked first."""
+    weights: dict[BackendName, Annotated[float, msgspec.Meta(ge=0)]] | None = None
     """For ``order: weighted``: backend -> share."""
     max_price: NanoUsd | None = None
     """A backend whose predicted price for the call is above this is not used."""
     slo: Duration | None = None
     """Instead of the model's."""
 
+    def __post_init__(self) -> None:
+        if self.order == "weighted" and not any((self.weights or {}).values()):
+            raise ValueError("order: weighted needs weights, of which one at least is above 0")
+
 
 class WarmRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keep: Literal["always", "learned", "none"] = "always"
     """always: pinged all through the hours; learned: only while, by the backend's own gaps, a
     next call is likely soon enough to be worth it; none: only woken ahead of the hours."""
-    spare: int = 0
+    spare: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Warm workers to hold where the platform can be told so."""
     hours: Hours | None = None
     """When to keep it warm, such as "Mon-Fri 08:00-20:00" (UTC, or with a time zone's name at
     the end); left out: always."""
     ahead: Duration = 0.0
     """How long before the hours begin it is woken."""
-    ping_every: Duration = 240.0
+    ping_every: Annotated[Duration, msgspec.Meta(gt=0)] = 240.0
+    """Shorter than the platform's idle time-out."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    requests: LimitList = ()
+    requests: RequestLimits = ()
     """Such as 60/minute; a list gives several windows."""
-    concurrent: int | None = None
-    gpu_seconds: LimitList = ()
+    concurrent: Positive | None = None
+    """The most calls in flight at once."""
+    gpu_seconds: GpuSecondLimits = ()
     """Such as 600/day."""
-    spend: LimitList = ()
+    spend: SpendLimits = ()
     """Such as 5 USD/month."""
 
     def flat(self) -> tuple[Limit, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import re
+import zoneinfo
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, cast
 
@@ -15,12 +17,30 @@ from gateway.types import MICRO, NANO, Limit, Unit
 Window = Literal["second", "minute", "hour", "day", "week", "month"]
 _WINDOWS = ("second", "minute", "hour", "day", "week", "month")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_LIMIT = re.compile(r"(?P<amount>\d+(?:\.\d+)?)\s*(?P<currency>USD)?\s*/\s*(?P<window>[a-z]+)\Z")
-_CONDITION = re.compile(r"(?P<op><=|>=|==|<|>)\s*(?P<number>\d+(?:\.\d+)?)\Z")
+_LIMIT = re.compile(
+    r"(?P<amount>\d{1,20}(?:\.\d{1,9})?)\s*(?P<currency>USD)?\s*/\s*(?P<window>[a-z]+)\Z"
+)
+_CONDITION = re.compile(r"(?P<op><=|>=|==|<|>)\s*(?P<number>\d{1,20}(?:\.\d{1,9})?)\Z")
 _HOURS = re.compile(
     r"(?:(?P<first>[A-Za-z]{3})(?:-(?P<last>[A-Za-z]{3}))?\s+)?"
-    r"(?P<start>\d{1,2}:\d{2})-(?P<end>\d{1,2}:\d{2})(?:\s+(?P<zone>[A-Za-z_]+(?:/[A-Za-z_]+)*))?\Z"
+    r"(?P<start>\d{1,2}:\d{2})-(?P<end>\d{1,2}:\d{2})(?:\s+(?P<zone>[A-Za-z][A-Za-z0-9_+/-]*))?\Z"
 )
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}\Z")
+_MOST = 2**63 - 1
+"""The stores count in 64 bits."""
+
+
+class Refers(msgspec.Struct, frozen=True):
+    """In ``Annotated[str, Refers("prices")]``: the string is a key of that section."""
+
+    section: str
+
+
+class OneOrMany(msgspec.Struct, frozen=True):
+    """In ``Annotated[tuple[X, ...], OneOrMany(scalar)]``: one such scalar, or a list of them."""
+
+    item: Scalar
 
 
 class WeeklyHours(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +62,21 @@ def parse_nano_usd(value: Any) -> int:
         raise ValueError(f"{value!r} is not an amount of money") from None
     if not amount.is_finite() or amount < 0:
         raise ValueError(f"{value!r} is not an amount of money")
-    return int((amount * NANO).to_integral_value())
+    return _whole(amount, NANO, value)
+
+
+def _whole(amount: Decimal, scale: int, value: Any) -> int:
+    """``amount * scale`` exactly, in at most 64 bits."""
+    if amount > _MOST // scale:
+        raise ValueError(f"{value!r} is too large")
+    scaled = amount * scale
+    if scaled != scaled.to_integral_value():
+        raise ValueError(f"{value!r} is not a whole number of the units counted (1/{scale})")
+    return int(scaled)
 
 
 def parse_limit(value: Any, unit: Unit) -> Limit:
-    """'60/minute' or '5 USD/month' -> Limit."""
+    """'60/minute', or '5 USD/month' for money -> Limit. Raises ValueError."""
     match = _LIMIT.match(str(value).strip())
     if match is None or match["window"] not in _WINDOWS:
         raise ValueError(f"{value!r} is not an amount per {', '.join(_WINDOWS)}")
@@ -54,7 +84,7 @@ def parse_limit(value: Any, unit: Unit) -> Limit:
         wanted = "5 USD/month" if unit == "nano_usd" else "600/day"
         raise ValueError(f"{value!r} has the wrong unit: write it like {wanted}")
     scale = {"requests": 1, "gpu_us": MICRO, "nano_usd": NANO, "concurrent": 1}[unit]
-    amount = int((Decimal(match["amount"]) * scale).to_integral_value())
+    amount = _whole(Decimal(match["amount"]), scale, value)
     if amount <= 0:
         raise ValueError(f"{value!r} would refuse every call; give at least 1, or revoke the key")
     return Limit(unit, amount, cast(Window, match["window"]))
@@ -85,11 +115,11 @@ def parse_hours(value: Any) -> WeeklyHours:
 
 
 def _check_zone(zone: str) -> None:
-    import zoneinfo
-
+    if zone == "UTC":  # known even where no zone data is installed
+        return
     try:
         zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"{zone!r} is not a time zone that this machine knows") from None
 
 
@@ -113,27 +143,93 @@ def _minute(text: str) -> int:
 
 def parse_listen(value: Any) -> tuple[str, int]:
     """'127.0.0.1:8443' or '[::1]:8443' -> (host, port)."""
-    host, separator, port = str(value).rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
+    host, _, port = str(value).strip().rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
         raise ValueError(f"{value!r} is not host:port")
     return host.strip("[]"), int(port)
 
 
 def parse_date(value: Any) -> str:
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    return datetime.date.fromisoformat(str(value)).isoformat()
+    """'2026-11-09' -> the same, checked against the calendar."""
+    text = str(value).strip()
+    if _DATE.match(text) is None:
+        raise ValueError(f"{text!r} is not a date")
+    try:
+        return datetime.date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError(f"{text!r} is not in the calendar") from None
 
 
+def parse_name(value: Any) -> str:
+    """What a backend, model, price, plan or route is called."""
+    text = str(value)
+    if _NAME.match(text) is None:
+        raise ValueError(f"{text[:80]!r} is not a name")
+    return text
+
+
+def _limits_of(unit: Unit) -> Callable[[Any], Limit]:
+    def parse(value: Any) -> Limit:
+        return parse_limit(value, unit)
+
+    return parse
+
+
+def _amount_per_window(prefix: str) -> str:
+    return rf"^\d+(\.\d+)?\s*{prefix}/\s*({'|'.join(_WINDOWS)})$"
+
+
+Name = Annotated[
+    str,
+    Scalar(
+        parse=parse_name,
+        expects="1 to 128 letters, digits and . _ / : -, beginning with a letter or a digit",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}$",
+    ),
+]
+BackendName = Annotated[str, Refers("backends")]
+PriceName = Annotated[str, Refers("prices")]
 NanoUsd = Annotated[
     int,
-    Scalar(parse=parse_nano_usd, expects="an amount in US dollars", pattern=r"^\d+(\.\d+)?$"),
+    Scalar(
+        parse=parse_nano_usd,
+        expects="an amount in US dollars such as 0.00116",
+        pattern=r"^\d+(\.\d+)?([eE]-?\d+)?$",
+    ),
 ]
 """Nano-dollars; dollars in YAML."""
-LimitList = Annotated[
+RequestLimits = Annotated[
     tuple[Limit, ...],
-    "limits: the field's name says the unit; one scalar or a list of them",
+    OneOrMany(
+        Scalar(
+            parse=_limits_of("requests"),
+            expects="a number of calls such as 60/minute",
+            pattern=_amount_per_window(""),
+        )
+    ),
 ]
+GpuSecondLimits = Annotated[
+    tuple[Limit, ...],
+    OneOrMany(
+        Scalar(
+            parse=_limits_of("gpu_us"),
+            expects="a number of GPU seconds such as 600/day",
+            pattern=_amount_per_window(""),
+        )
+    ),
+]
+"""In YAML seconds; in each ``Limit`` microseconds."""
+SpendLimits = Annotated[
+    tuple[Limit, ...],
+    OneOrMany(
+        Scalar(
+            parse=_limits_of("nano_usd"),
+            expects="an amount of money such as 5 USD/month",
+            pattern=_amount_per_window(r"USD\s*"),
+        )
+    ),
+]
+"""In YAML dollars; in each ``Limit`` nano-dollars."""
 Condition = Annotated[
     tuple[str, float],
     Scalar(
@@ -152,7 +248,7 @@ Hours = Annotated[
 ]
 ListenAddress = Annotated[
     tuple[str, int],
-    Scalar(parse=parse_listen, expects="host:port such as 127.0.0.1:8443", pattern=r"^.*:\d+$"),
+    Scalar(parse=parse_listen, expects="host:port such as 127.0.0.1:8443", pattern=r"^.+:\d+$"),
 ]
 DateStr = Annotated[
     str,

@@ -1,0 +1,291 @@
+"""YAML -> a whole ``Policy``, or every problem that keeps it from being one.
+
+``load_policy`` takes a file or a folder, ``read_policy_text`` a text; ``load_with_places`` also
+says where each key stands, for the warnings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+
+from adapters import known_kinds, load_kind
+from adapters.base import AdapterClass
+from adapters.settings import Secret
+from adapters.types import Capabilities
+from gateway.policy.documents import read_path, read_text
+from gateway.policy.model import (
+    BackendCommon,
+    BackendSpec,
+    Limits,
+    ModelSpec,
+    Plan,
+    Policy,
+    Price,
+    Route,
+    Server,
+    Store,
+    WarmRule,
+)
+from gateway.policy.nodes import Entry, ListNode, MapNode, ScalarNode
+from gateway.policy.problems import (
+    Mark,
+    PolicyError,
+    Problem,
+    join,
+    redacted,
+    shortened,
+    suggestion,
+)
+from gateway.policy.scalars import BackendName, Name
+from gateway.policy.schema import BAD, Reading, check_keys, make, read, read_fields
+from gateway.policy.shapes import Unread, fields_of, shape_of
+
+__all__ = [
+    "Document",
+    "Kinds",
+    "Places",
+    "PolicyError",
+    "Problem",
+    "load_policy",
+    "load_with_places",
+    "read_policy_text",
+]
+
+Places = Mapping[str, Mark]
+"""Key path -> where the key stands."""
+_SECTIONS = ("backends", "models", "prices", "plans")
+"""Those whose keys are names."""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """The top level of a policy, as it is written."""
+
+    version: Literal[1]
+    """Of the language of policies: 1."""
+    server: Server = Server()
+    """Where the gateway listens."""
+    store: Store = Store()
+    """Where counters and rows are kept."""
+    backends: dict[Name, Annotated[Any, Unread()]] = {}
+    """Name -> who can run a call: ``kind``, the common keys and those of the kind."""
+    models: dict[Name, ModelSpec] = {}
+    """Name, as callers give it -> what it does and who serves it."""
+    prices: dict[Name, Price] = {}
+    """Name -> what a backend charges."""
+    routes: tuple[Route, ...] = ()
+    """First match wins; one that matches every call is added where the last has conditions."""
+    warm_pool: dict[BackendName, WarmRule] = {}
+    """Backend -> when to keep it warm."""
+    plans: dict[Name, Plan] = {}
+    """Name -> limits of each user on the plan."""
+    limits: Limits = Limits()
+    """Of the whole gateway."""
+
+
+class Kinds(msgspec.Struct, frozen=True):
+    """Where the kinds of backends come from; a test gives its own."""
+
+    load: Callable[[str], AdapterClass] = load_kind
+    """Raises KeyError for an unknown kind."""
+    known: Callable[[], list[str]] = known_kinds
+
+
+INSTALLED = Kinds()
+
+
+def load_policy(path: Path, environ: Mapping[str, str], *, kinds: Kinds = INSTALLED) -> Policy:
+    """The policy of a file, or of every ``*.yaml`` and ``*.yml`` of a folder, merged.
+
+    Secrets written ``${NAME}`` are taken from ``environ``. Raises PolicyError with every
+    problem found.
+    """
+    return load_with_places(path, environ, kinds=kinds)[0]
+
+
+def load_with_places(
+    path: Path, environ: Mapping[str, str], *, kinds: Kinds = INSTALLED
+) -> tuple[Policy, Places]:
+    document, problems = read_path(path)
+    return _Reader(environ, kinds).policy(document, problems)
+
+
+def read_policy_text(
+    text: str,
+    environ: Mapping[str, str],
+    name: str = "policy.yaml",
+    *,
+    kinds: Kinds = INSTALLED,
+) -> Policy:
+    """As ``load_policy``, of a text; ``name`` stands for the file in problems."""
+    document, problems = read_text(text, name)
+    return _Reader(environ, kinds).policy(document, problems)[0]
+
+
+class _Reader:
+    """One reading of one document."""
+
+    def __init__(self, environ: Mapping[str, str], kinds: Kinds) -> None:
+        self._environ = environ
+        self._kinds = kinds
+        self._adapters: dict[str, AdapterClass] = {}
+
+    def policy(self, document: MapNode, problems: Iterable[Problem]) -> tuple[Policy, Places]:
+        reading = Reading(self._environ, _names(document))
+        reading.problems.extend(problems)
+        fields = fields_of(Document)
+        check_keys(document, fields, "", reading)
+        read_values = read_fields(document, fields, "", reading)
+        values = {name: value for name, value in read_values.items() if value is not BAD}
+        values["backends"] = backends = self._backends(document, reading)
+        values["routes"] = _routes(document, values.get("routes", ()), tuple(backends), reading)
+        for name, model in values.get("models", {}).items():
+            self._check_task(name, model, backends, reading)
+        if reading.problems:
+            raise PolicyError(redacted(p, reading.secrets) for p in reading.problems)
+        policy = Policy(**{**values, "version": ""})
+        return msgspec.structs.replace(policy, version=version_of(policy)), reading.places
+
+    def _backends(self, document: MapNode, reading: Reading) -> dict[str, BackendSpec]:
+        section = document.entries.get("backends")
+        if section is None or not isinstance(section.value, MapNode):
+            return {}
+        specs = {
+            name: self._backend(name, entry, reading)
+            for name, entry in section.value.entries.items()
+        }
+        return {name: spec for name, spec in specs.items() if spec is not BAD}
+
+    def _backend(self, name: str, entry: Entry, reading: Reading) -> Any:
+        path, node = join("backends", name), entry.value
+        if not isinstance(node, MapNode):
+            return read(node, shape_of(dict[str, Any]), path, reading)
+        kind = self._kind(node, path, reading)
+        adapter = self._adapter(kind, node, path, reading) if kind else None
+        common = _part(BackendCommon, node, path, reading)
+        if kind is None or adapter is None:
+            return BAD
+        allowed = ["kind", *fields_of(adapter.Settings), *fields_of(BackendCommon)]
+        check_keys(node, allowed, path, reading)
+        settings = _part(adapter.Settings, node, path, reading)
+        if common is BAD or settings is BAD:
+            return BAD
+        self._adapters[name] = adapter
+        return BackendSpec(name=name, kind=kind, common=common, settings=settings)
+
+    def _kind(self, node: MapNode, path: str, reading: Reading) -> str | None:
+        where = join(path, "kind")
+        entry = node.entries.get("kind")
+        if entry is None:
+            reading.note(node.mark, where, "is required", self._kinds.known())
+            return None
+        kind = read(entry.value, shape_of(str), where, reading)
+        return None if kind is BAD else cast(str, kind)
+
+    def _adapter(
+        self, kind: str, node: MapNode, path: str, reading: Reading
+    ) -> AdapterClass | None:
+        mark, where = node.entries["kind"].value.mark, join(path, "kind")
+        try:
+            adapter = self._kinds.load(kind)
+            fields_of(adapter.Settings)
+        except KeyError:
+            known = self._kinds.known()
+            message = f"no kind {shortened(kind)!r}{suggestion(kind, known)}"
+            reading.note(mark, where, message, known)
+        except (ImportError, AttributeError, TypeError) as error:
+            message = f"the kind {shortened(kind)!r} cannot be loaded: {type(error).__name__}"
+            reading.note(mark, where, f"{message}: {error}")
+        else:
+            return adapter
+        return None
+
+    def _check_task(
+        self, name: str, model: ModelSpec, backends: Mapping[str, BackendSpec], reading: Reading
+    ) -> None:
+        """Where a kind says of the class what its backends can do, it must fit the model."""
+        for index, backend in enumerate(model.backends):
+            able = getattr(self._adapters.get(backend), "capabilities", None)
+            if isinstance(able, Capabilities) and model.task not in able.tasks:
+                path = f"{join('models', name)}.backends[{index}]"
+                message = f"{backend} ({backends[backend].kind}) cannot do {model.task}"
+                reading.note(reading.places[path], path, message, sorted(able.tasks))
+
+
+def _names(document: MapNode) -> dict[str, tuple[str, ...]]:
+    sections = {name: document.entries.get(name) for name in _SECTIONS}
+    return {
+        name: tuple(entry.value.entries)
+        for name, entry in sections.items()
+        if entry is not None and isinstance(entry.value, MapNode)
+    }
+
+
+def _part(cls: type[msgspec.Struct], node: MapNode, path: str, reading: Reading) -> Any:
+    return make(cls, read_fields(node, fields_of(cls), path, reading), node.mark, path, reading)
+
+
+def _routes(
+    document: MapNode, routes: tuple[Route, ...], backends: tuple[str, ...], reading: Reading
+) -> tuple[Route, ...]:
+    """With the last one that always matches."""
+    _check_route_names(document, reading)
+    if routes and matches_all(routes[-1]):
+        return routes
+    for index, route in enumerate(routes):
+        if route.name == "default":
+            path = f"routes[{index}].name"
+            message = "the route called default must be the last and have no conditions"
+            reading.note(reading.places[path], path, message)
+    return (*routes, Route(name="default", use=backends))
+
+
+def matches_all(route: Route) -> bool:
+    """Whether a route has no condition."""
+    when = route.when
+    return not when.tags and all(
+        getattr(when, name) is None for name in when.__struct_fields__ if name != "tags"
+    )
+
+
+def _check_route_names(document: MapNode, reading: Reading) -> None:
+    section = document.entries.get("routes")
+    first: dict[str, Mark] = {}
+    items = section.value.items if section and isinstance(section.value, ListNode) else ()
+    for index, item in enumerate(items):
+        entry = item.entries.get("name") if isinstance(item, MapNode) else None
+        if entry is None or not isinstance(entry.value, ScalarNode):
+            continue
+        name, mark = entry.value.text, entry.value.mark
+        if name in first:
+            message = f"a route of this name stands at {first[name]}"
+            reading.note(mark, f"routes[{index}].name", message)
+        first.setdefault(name, mark)
+
+
+def version_of(policy: Policy) -> str:
+    """Twelve hexadecimal digits of the SHA-256 of what the policy says.
+
+    Two documents that mean the same have the same version, however they are laid out; a
+    secret's value is no part of it.
+    """
+    plain = _canonical(msgspec.structs.replace(policy, version=""))
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return {name: _canonical(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(inner) for key, inner in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, list | tuple):
+        return [_canonical(inner) for inner in value]
+    return "secret" if isinstance(value, Secret) else value

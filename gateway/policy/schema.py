@@ -1,0 +1,374 @@
+"""Nodes + shapes -> values, noting every problem on the way instead of stopping at the first."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from gateway.policy.nodes import Entry, ListNode, MapNode, Node, ScalarNode
+from gateway.policy.problems import Mark, Problem, join, problem_at, shortened, suggestion
+from gateway.policy.shapes import (
+    Anything,
+    Choice,
+    Either,
+    Field,
+    Flag,
+    Items,
+    Nothing,
+    Number,
+    Parsed,
+    Record,
+    Shape,
+    Table,
+    Text,
+    Unread,
+    fields_of,
+)
+
+BAD: Any = type("Bad", (), {"__repr__": lambda _: "BAD"})()
+"""Stands for a value that could not be read; its problem has been noted."""
+
+MAX_PROBLEMS = 1000
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
+_DECIMAL = re.compile(
+    r"[-+]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][-+]?[0-9]{1,3})?\Z"
+)
+_TYPES = {
+    "null": "nothing",
+    "bool": "the boolean",
+    "int": "the number",
+    "float": "the number",
+    "timestamp": "the date",
+}
+
+
+class Reading:
+    """What one reading knows and has found.
+
+    ``names``    section -> the names that it defines, for what refers to them.
+    ``places``   key path -> where it stands.
+    ``secrets``  what no problem may show.
+    """
+
+    def __init__(self, environ: Mapping[str, str], names: Mapping[str, Collection[str]]) -> None:
+        self.environ = environ
+        self.names = names
+        self.problems: list[Problem] = []
+        self.places: dict[str, Mark] = {}
+        self.secrets: set[str] = set()
+
+    def note(self, mark: Mark, path: str, message: str, allowed: Iterable[str] = ()) -> Any:
+        """Notes a problem and returns BAD. Beyond ``MAX_PROBLEMS`` they are no longer kept."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem_at(mark, path, message, allowed))
+        return BAD
+
+    def attempt(self) -> Reading:
+        """A reading whose problems and places are its own until they are ``keep``-ed."""
+        other = Reading(self.environ, self.names)
+        other.secrets = self.secrets
+        return other
+
+    def keep(self, other: Reading) -> None:
+        self.problems.extend(other.problems[: MAX_PROBLEMS - len(self.problems)])
+        self.places.update(other.places)
+
+
+def read(node: Node, shape: Shape, path: str, reading: Reading) -> Any:
+    """The value, or BAD when at least one problem was noted."""
+    if isinstance(shape, Either):
+        return _either(node, shape, path, reading)
+    if isinstance(shape, Items):
+        return _items(node, shape, path, reading)
+    if isinstance(shape, Anything):
+        return _anything(node, path, reading)
+    if isinstance(shape, Unread):
+        return node
+    if isinstance(shape, Record | Table):
+        if not isinstance(node, MapNode):
+            return _unexpected(node, shape, path, reading)
+        if isinstance(shape, Table):
+            return _table(node, shape, path, reading)
+        return _record(node, shape.cls, path, reading)
+    if not isinstance(node, ScalarNode):
+        return _unexpected(node, shape, path, reading)
+    return _scalar(node, shape, path, reading)
+
+
+def read_fields(
+    node: MapNode, fields: Mapping[str, Field], path: str, reading: Reading
+) -> dict[str, Any]:
+    """Field -> value, or BAD, for those keys of ``node`` that ``fields`` names.
+
+    Keys that ``fields`` does not name are left to ``check_keys``.
+    """
+    values: dict[str, Any] = {}
+    for field in fields.values():
+        entry = node.entries.get(field.key)
+        if entry is not None:
+            values[field.name] = _entry(entry, field.shape, join(path, field.key), reading)
+        elif field.required:
+            where = join(path, field.key)
+            values[field.name] = reading.note(node.mark, where, "is required")
+    return values
+
+
+def check_keys(node: MapNode, allowed: Collection[str], path: str, reading: Reading) -> None:
+    """Notes every key that is not allowed."""
+    for key, entry in node.entries.items():
+        if key not in allowed:
+            message = f"unknown key{suggestion(key, allowed)}"
+            reading.note(entry.mark, join(path, key), message, allowed)
+
+
+def make(
+    cls: type[msgspec.Struct],
+    values: Mapping[str, Any],
+    mark: Mark,
+    path: str,
+    reading: Reading,
+) -> Any:
+    """The struct, or BAD; its own ``__post_init__`` may refuse with a ValueError."""
+    if any(value is BAD for value in values.values()):
+        return BAD
+    try:
+        return cls(**values)
+    except ValueError as error:
+        return reading.note(mark, path, str(error))
+
+
+def _entry(entry: Entry, shape: Shape, path: str, reading: Reading) -> Any:
+    reading.places[path] = entry.mark
+    return read(entry.value, shape, path, reading)
+
+
+def _record(node: MapNode, cls: type[msgspec.Struct], path: str, reading: Reading) -> Any:
+    fields = fields_of(cls)
+    check_keys(node, fields, path, reading)
+    return make(cls, read_fields(node, fields, path, reading), node.mark, path, reading)
+
+
+def _table(node: MapNode, shape: Table, path: str, reading: Reading) -> Any:
+    table: dict[str, Any] = {}
+    for key, entry in node.entries.items():
+        where = join(path, key)
+        name = read(ScalarNode(entry.mark, key, plain=False), shape.key, where, reading)
+        value = _entry(entry, shape.value, where, reading)
+        table[key] = BAD if name is BAD else value
+    return BAD if any(value is BAD for value in table.values()) else table
+
+
+def _items(node: Node, shape: Items, path: str, reading: Reading) -> Any:
+    if shape.alone and isinstance(node, ScalarNode):
+        one = read(node, shape.item, path, reading)
+        return BAD if one is BAD else shape.build([one])
+    if not isinstance(node, ListNode):
+        return _unexpected(node, shape, path, reading)
+    if len(node.items) < shape.least:
+        return reading.note(node.mark, path, f"needs at least {shape.least} entry")
+    values = []
+    for index, item in enumerate(node.items):
+        where = f"{path}[{index}]"
+        reading.places[where] = item.mark
+        values.append(read(item, shape.item, where, reading))
+    if any(value is BAD for value in values) or _repeats(node, shape, path, reading):
+        return BAD
+    return shape.build(values)
+
+
+def _repeats(node: ListNode, shape: Items, path: str, reading: Reading) -> bool:
+    """A name that a list of names holds twice is a slip of the pen."""
+    if not (isinstance(shape.item, Text) and shape.item.refers):
+        return False
+    seen: set[str] = set()
+    for index, item in enumerate(node.items):
+        if isinstance(item, ScalarNode) and item.text in seen:
+            reading.note(item.mark, f"{path}[{index}]", f"{item.text} is listed twice")
+            return True
+        seen.add(getattr(item, "text", ""))
+    return False
+
+
+def _either(node: Node, shape: Either, path: str, reading: Reading) -> Any:
+    """The first option that fits; where one alone could, its problems are the ones to tell."""
+    options = [option for option in shape.options if _could_be(node, option)]
+    if len(options) == 1:
+        return read(node, options[0], path, reading)
+    for option in options:
+        trial = reading.attempt()
+        value = read(node, option, path, trial)
+        if value is not BAD:
+            reading.keep(trial)
+            return value
+    return _unexpected(node, shape, path, reading)
+
+
+def _could_be(node: Node, shape: Shape) -> bool:
+    if isinstance(shape, Anything | Unread | Either):
+        return True
+    if isinstance(node, MapNode):
+        return isinstance(shape, Record | Table)
+    if isinstance(node, ListNode):
+        return isinstance(shape, Items)
+    if isinstance(shape, Nothing):
+        return node.type == "null"
+    return not isinstance(shape, Record | Table) and (not isinstance(shape, Items) or shape.alone)
+
+
+def _unexpected(node: Node, shape: Shape, path: str, reading: Reading) -> Any:
+    message = f"expected {described(shape)}; found {found(node)}"
+    return reading.note(node.mark, path, message)
+
+
+def _scalar(node: ScalarNode, shape: Shape, path: str, reading: Reading) -> Any:
+    if isinstance(shape, Parsed) and shape.scalar.secret:
+        return _secret(node, shape, path, reading)
+    if _VARIABLE.search(node.text):
+        message = "only secrets are taken from the environment; write the value here"
+        return reading.note(node.mark, path, message)
+    if isinstance(shape, Parsed):
+        return _parsed(node, shape, path, reading)
+    if isinstance(shape, Choice):
+        return _choice(node, shape, path, reading)
+    if isinstance(shape, Text) and shape.refers:
+        return _reference(node, shape.refers, path, reading)
+    value = _plain(node, shape)
+    if value is BAD:
+        return _unexpected(node, shape, path, reading)
+    return value if _within(value, shape, node, path, reading) else BAD
+
+
+def _secret(node: ScalarNode, shape: Parsed, path: str, reading: Reading) -> Any:
+    match = _VARIABLE.fullmatch(node.text)
+    if match is None:
+        reading.secrets.add(node.text)
+        message = (
+            "a secret is not written here: write ${NAME}, alone, "
+            "and put its value into the environment"
+        )
+        return reading.note(node.mark, path, message)
+    value = reading.environ.get(match[1])
+    if not value:
+        lack = "is empty" if value is not None else "is not set"
+        return reading.note(node.mark, path, f"the environment variable {match[1]} {lack}")
+    reading.secrets.add(value)
+    try:
+        return shape.scalar.parse(value)
+    except (ValueError, ArithmeticError):  # its words may quote the value
+        message = f"the value of {match[1]} is not {shape.scalar.expects}"
+        return reading.note(node.mark, path, message)
+
+
+def _parsed(node: ScalarNode, shape: Parsed, path: str, reading: Reading) -> Any:
+    if node.type == "null":
+        return _unexpected(node, shape, path, reading)
+    try:
+        value = shape.scalar.parse(node.text)
+    except (ValueError, ArithmeticError) as error:
+        message = f"{shortened(str(error), 160)}; expected {shape.scalar.expects}"
+        return reading.note(node.mark, path, message)
+    return value if _within(value, shape, node, path, reading) else BAD
+
+
+def _choice(node: ScalarNode, shape: Choice, path: str, reading: Reading) -> Any:
+    """YAML reads a bare ``off`` as false: where ``off`` is a choice, false says it too."""
+    texts = {str(value): value for value in shape.values}
+    if node.text in texts and (node.plain or isinstance(texts[node.text], str)):
+        return texts[node.text]
+    if node.type == "bool":
+        word = "off" if node.text.lower() in ("false", "off", "no") else "on"
+        if word in texts:
+            return texts[word]
+    message = f"{shortened(node.text)!r} is not one of the values{suggestion(node.text, texts)}"
+    return reading.note(node.mark, path, message, texts)
+
+
+def _reference(node: ScalarNode, section: str, path: str, reading: Reading) -> Any:
+    names = reading.names.get(section, ())
+    if node.text in names:
+        return node.text
+    message = f"no {shortened(node.text)!r} in {section}{suggestion(node.text, names)}"
+    return reading.note(node.mark, path, message, names)
+
+
+def _plain(node: ScalarNode, shape: Shape) -> Any:
+    if isinstance(shape, Text):
+        return node.text if node.type == "str" else BAD
+    if isinstance(shape, Flag):
+        return node.text.lower() in ("true", "yes", "on") if node.type == "bool" else BAD
+    if isinstance(shape, Nothing):
+        return None if node.type == "null" else BAD
+    if not isinstance(shape, Number) or not node.plain:
+        return BAD
+    if shape.whole:
+        return int(node.text) if _WHOLE.match(node.text) else BAD
+    number = float(node.text) if _DECIMAL.match(node.text) else math.inf
+    return number if math.isfinite(number) else BAD
+
+
+def _within(value: Any, shape: Shape, node: ScalarNode, path: str, reading: Reading) -> bool:
+    bounds = shape.bounds if isinstance(shape, Number | Parsed) else None
+    if bounds is None:
+        return True
+    for word, bound, holds in (
+        ("at least", bounds.ge, operator.ge),
+        ("more than", bounds.gt, operator.gt),
+        ("at most", bounds.le, operator.le),
+        ("less than", bounds.lt, operator.lt),
+    ):
+        if bound is not None and not holds(value, bound):
+            reading.note(node.mark, path, f"must be {word} {bound}; found {shortened(node.text)}")
+            return False
+    return True
+
+
+def _anything(node: Node, path: str, reading: Reading) -> Any:
+    """Plain data, as YAML 1.2 (and so JSON) would read it."""
+    if isinstance(node, MapNode):
+        return _table(node, Table(Text(), Anything()), path, reading)
+    if isinstance(node, ListNode):
+        return _items(node, Items(Anything(), list), path, reading)
+    if _VARIABLE.search(node.text):
+        return _scalar(node, Text(), path, reading)
+    for shape in (Nothing(), Flag(), Number(whole=True), Number(whole=False)):
+        if (value := _plain(node, shape)) is not BAD:
+            return value
+    return node.text
+
+
+def found(node: Node) -> str:
+    """What stands there, in a few words; a string is not repeated, it may be a secret."""
+    if isinstance(node, MapNode):
+        return "a mapping"
+    if isinstance(node, ListNode):
+        return "a list"
+    word = _TYPES.get(node.type)
+    if word is None:
+        return "a string"
+    return word if node.type == "null" else f"{word} {shortened(node.text)}"
+
+
+def described(shape: Shape) -> str:
+    """What would be right, to end the sentence "expected ..."."""
+    if isinstance(shape, Parsed):
+        return shape.scalar.expects
+    if isinstance(shape, Choice):
+        return f"one of {', '.join(str(value) for value in shape.values)}"
+    if isinstance(shape, Number):
+        return "a whole number" if shape.whole else "a number"
+    if isinstance(shape, Items):
+        return f"{described(shape.item)} or a list of such" if shape.alone else "a list"
+    if isinstance(shape, Either):
+        options = [o for o in shape.options if not isinstance(o, Nothing)]
+        return " or ".join(dict.fromkeys(described(option) for option in options))
+    if isinstance(shape, Text):
+        return f"a name in {shape.refers}" if shape.refers else "a string"
+    if isinstance(shape, Record | Table):
+        return "a mapping (key: value)"
+    return {Flag: "true or false", Nothing: "nothing"}.get(type(shape), "a value")

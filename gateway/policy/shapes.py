@@ -1,0 +1,216 @@
+"""The types of the settings -> the few shapes that a value in YAML can have.
+
+A ``msgspec.Struct`` is a schema: this room turns its annotations into shapes, which the reader
+(``schema``) and the editors' schema (``json_schema``) both walk. Taken are str, int, float,
+bool, None, Any, ``Literal``, structs, ``tuple[X, ...]``, ``list``, ``frozenset``,
+``dict[str, X]``, unions of these, and in ``Annotated`` a ``Scalar``, ``OneOrMany``,
+``Refers`` or ``msgspec.Meta`` (ge, gt, le, lt, min_length).
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import itertools
+import textwrap
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Union
+
+import msgspec
+
+from adapters.settings import Scalar
+from gateway.policy.scalars import OneOrMany, Refers
+
+
+class Text(msgspec.Struct, frozen=True):
+    refers: str = ""
+    """The section of which the text must be a key."""
+
+
+class Number(msgspec.Struct, frozen=True):
+    whole: bool
+    bounds: msgspec.Meta | None = None
+
+
+class Flag(msgspec.Struct, frozen=True):
+    pass
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    pass
+
+
+class Anything(msgspec.Struct, frozen=True):
+    pass
+
+
+class Unread(msgspec.Struct, frozen=True):
+    """In ``Annotated[Any, Unread()]``: left as a node, for a reader of its own."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    values: tuple[str | int, ...]
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    scalar: Scalar
+    bounds: msgspec.Meta | None = None
+
+
+class Items(msgspec.Struct, frozen=True):
+    item: Shape
+    build: Callable[[list[Any]], Any]
+    least: int = 0
+    alone: bool = False
+    """One item may stand without the list."""
+
+
+class Table(msgspec.Struct, frozen=True):
+    key: Shape
+    value: Shape
+
+
+class Record(msgspec.Struct, frozen=True):
+    cls: type[msgspec.Struct]
+
+
+class Either(msgspec.Struct, frozen=True):
+    options: tuple[Shape, ...]
+
+
+Shape = (
+    Text
+    | Number
+    | Flag
+    | Nothing
+    | Anything
+    | Unread
+    | Choice
+    | Parsed
+    | Items
+    | Table
+    | Record
+    | Either
+)
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting. ``key`` is its name in YAML, ``name`` that of the struct's field."""
+
+    name: str
+    key: str
+    shape: Shape
+    required: bool
+    default: Any = None
+    """What holds when it is left out; None also where it is required."""
+    doc: str = ""
+
+
+@functools.cache
+def fields_of(cls: type[msgspec.Struct]) -> dict[str, Field]:
+    """By key in YAML. Raises TypeError when a type has no shape."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    docs = field_docs(cls)
+    return {
+        field.encode_name: Field(
+            name=field.name,
+            key=field.encode_name,
+            shape=shape_of(hints[field.name]),
+            required=field.required,
+            default=_default(field),
+            doc=docs.get(field.name, ""),
+        )
+        for field in msgspec.structs.fields(cls)
+    }
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return field.default
+    factory: Any = field.default_factory
+    return None if factory is msgspec.NODEFAULT else factory()
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """Field -> the string that stands below it in the source, as one line; bases included."""
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base.__module__ not in ("builtins", "msgspec"):
+            docs.update(_own_docs(base))
+    return docs
+
+
+def _own_docs(cls: type) -> dict[str, str]:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, TypeError, SyntaxError):  # no source at hand: no docs
+        return {}
+    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+    return {
+        field.target.id: " ".join(below.value.value.split())
+        for field, below in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(below, ast.Expr)
+        and isinstance(below.value, ast.Constant)
+        and isinstance(below.value.value, str)
+    }
+
+
+_PLAIN: dict[Any, Shape] = {
+    str: Text(),
+    int: Number(whole=True),
+    float: Number(whole=False),
+    bool: Flag(),
+    type(None): Nothing(),
+    Any: Anything(),
+}
+
+
+def shape_of(hint: Any) -> Shape:
+    """The shape of a type. Raises TypeError for one that a policy cannot hold."""
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _annotated(*typing.get_args(hint))
+    if origin is Literal:
+        return Choice(typing.get_args(hint))
+    if origin in (Union, types.UnionType):
+        return Either(tuple(shape_of(option) for option in typing.get_args(hint)))
+    if origin in (tuple, list, frozenset):
+        return Items(shape_of(typing.get_args(hint)[0]), origin)
+    if origin is dict:
+        key, value = typing.get_args(hint)
+        return Table(shape_of(key), shape_of(value))
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return Record(hint)
+    raise TypeError(f"a policy cannot hold a setting of the type {hint!r}")
+
+
+def _annotated(hint: Any, *marks: Any) -> Shape:
+    """Marks in order: the innermost ``Annotated`` comes first."""
+    shape: Shape | None = None
+    for mark in marks:
+        if isinstance(mark, Scalar):
+            shape = Parsed(mark)
+        elif isinstance(mark, OneOrMany):
+            shape = Items(Parsed(mark.item), tuple, alone=True)
+        elif isinstance(mark, Unread):
+            shape = mark
+        elif isinstance(mark, Refers):
+            shape = Text(refers=mark.section)
+        elif isinstance(mark, msgspec.Meta):
+            shape = _bounded(shape or shape_of(hint), mark)
+    return shape or shape_of(hint)
+
+
+def _bounded(shape: Shape, meta: msgspec.Meta) -> Shape:
+    if isinstance(shape, Items):
+        return msgspec.structs.replace(shape, least=meta.min_length or 0)
+    if isinstance(shape, Number | Parsed):
+        return msgspec.structs.replace(shape, bounds=meta)
+    return shape
