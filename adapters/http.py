@@ -71,6 +71,7 @@ class Client:
 
     ``keep_alive`` is how long an unused connection is kept, in seconds: it must be shorter than
     the server's own time (uvicorn closes after 5 s), or a request meets the close on its way.
+    ``stall_timeout`` is the longest silence, in seconds, inside a streamed body.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Client:
         max_connections: int = 256,
         connect_timeout: float = 5.0,
         keep_alive: float = 4.0,
+        stall_timeout: float = NEVER,
         max_response: int = 64 * 1024 * 1024,
         ca_file: str | None = None,
     ) -> None:
@@ -89,6 +91,7 @@ class Client:
         self._max_connections = max_connections
         self._connect_timeout = connect_timeout
         self._keep_alive = keep_alive
+        self._stall_timeout = stall_timeout
         self._max_response = max_response
         self._ca_file = ca_file
         self._idle: dict[Connection, None] = {}
@@ -273,8 +276,12 @@ class Client:
             self._expire(self._clock.monotonic())
 
     def _expire(self, now: float) -> None:
-        for connection in [c for c in self._open if c.deadline <= now]:
-            connection.fail(_timeout())
+        silent = now - self._stall_timeout
+        for connection in list(self._open):
+            if connection.deadline <= now:
+                connection.fail(_timeout())
+            elif connection.silent_since(now) <= silent:
+                connection.fail(_stalled())
         stale = now - self._keep_alive
         for connection in [c for c in self._idle if c.idle_since <= stale]:
             connection.abort()
@@ -318,6 +325,10 @@ def _unreachable(detail: str) -> BackendError:
 
 def _timeout() -> BackendError:
     return BackendError(FailureClass.TIMEOUT, "The backend did not answer in time.")
+
+
+def _stalled() -> BackendError:
+    return BackendError(FailureClass.TIMEOUT, "The backend's answer stopped coming.")
 
 
 def _no_turn() -> BackendError:

@@ -71,6 +71,7 @@ class Body:
         "_connection",
         "_ended",
         "_error",
+        "_left",
         "_size",
         "_waiter",
         "headers",
@@ -85,7 +86,7 @@ class Body:
         self._connection = connection
         self._chunks: list[bytes] = []
         self._size = 0
-        self._ended = False
+        self._ended = self._left = False
         self._error: BackendError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -94,6 +95,8 @@ class Body:
 
     def feed(self, data: bytes) -> bool:
         """Takes bytes from the connection; True once it should pause."""
+        if self._left:
+            return False
         self._chunks.append(data)
         self._size += len(data)
         self._wake()
@@ -144,6 +147,14 @@ class Body:
             self._ended = True
             self._connection.abort()
 
+    def leave(self, deadline: float) -> None:
+        """Nothing more is wanted; the connection may be used again if the answer ends in time."""
+        if not self._ended:
+            self._left = True
+            self._chunks.clear()
+            self._connection.deadline = min(self._connection.deadline, deadline)
+            self._connection.resume()
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -171,6 +182,9 @@ class Connection(asyncio.Protocol):
         "_whole",
         "deadline",
         "idle_since",
+        "progress",
+        "quiet_since",
+        "seen",
         "usable",
     )
 
@@ -188,7 +202,8 @@ class Connection(asyncio.Protocol):
         self._size = self._quiet = self._status = 0
         self.usable = True
         self.deadline = float("inf")
-        self.idle_since = 0.0
+        self.idle_since = self.quiet_since = 0.0
+        self.progress = self.seen = 0
 
     # --- for the pool ----------------------------------------------------------------------
 
@@ -222,6 +237,16 @@ class Connection(asyncio.Protocol):
         if self._made:
             self._transport.abort()
 
+    def silent_since(self, now: float) -> float:
+        """Since when a body that has begun has brought nothing, at the latest ``now``.
+
+        Asked at intervals; a reader that is slow itself is not the server's silence.
+        """
+        if self._body is None or self._paused or self.progress != self.seen:
+            self.seen = self.progress
+            self.quiet_since = now
+        return self.quiet_since
+
     def resume(self) -> None:
         if self._paused:
             self._paused = False
@@ -240,6 +265,7 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._quiet += len(data)
+        self.progress += 1
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

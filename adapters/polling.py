@@ -1,0 +1,91 @@
+"""Asking a platform again and again, until a job is done or nobody waits for it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+
+T = TypeVar("T")
+
+SLOWEST = 2.0
+"""Seconds between two polls of a job that has run for long."""
+LOST_AFTER = 10
+"""Polls in a row that may fail before the job is given up for lost."""
+_PASSING = frozenset(
+    (
+        FailureClass.UNREACHABLE,
+        FailureClass.OVERLOADED,
+        FailureClass.LOADING,
+        FailureClass.AMBIGUOUS,
+        FailureClass.FAILED,
+        FailureClass.TRUNCATED,
+        FailureClass.TIMEOUT,
+    )
+)
+"""What may befall one poll without saying anything of the job."""
+
+
+def pace(elapsed: float, shortest: float) -> float:
+    """Seconds until the next poll: a twentieth of what has passed, so that polling makes no call
+    more than about 5 % slower, and never more often than ``shortest``."""
+    return min(max(shortest, elapsed / 20), max(shortest, SLOWEST))
+
+
+class Patience:
+    """Counts the polls that failed in a row, for a job that is known to have been submitted."""
+
+    __slots__ = ("_failures",)
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def went_well(self) -> None:
+        self._failures = 0
+
+    def bear(self, error: BackendError) -> float:
+        """Seconds to wait before the next poll. Raises AMBIGUOUS where there is no use in one:
+        the job was taken, so no other class would be true."""
+        self._failures += 1
+        if error.failure not in _PASSING or self._failures >= LOST_AFTER:
+            raise BackendError(
+                FailureClass.AMBIGUOUS,
+                "The backend took the call and can no longer be asked about it.",
+                detail=error.detail or error.message,
+            )
+        return error.retry_after or 0.0
+
+
+async def poll_until(
+    ask: Callable[[], Awaitable[T | None]],
+    clock: Clock,
+    *,
+    deadline: float,
+    every: float,
+) -> T:
+    """Asks at once and then at a slowing pace until ``ask`` gives something.
+
+    A failed poll is borne a few times (see ``Patience``). Raises TIMEOUT at ``deadline``, an
+    instant on the clock's monotonic scale.
+    """
+    started = clock.monotonic()
+    patience = Patience()
+    while True:
+        wait = 0.0
+        try:
+            answer = await ask()
+        except BackendError as error:
+            if error.failure is FailureClass.CANCELLED or clock.monotonic() >= deadline:
+                raise
+            wait = patience.bear(error)
+        else:
+            patience.went_well()
+            if answer is not None:
+                return answer
+        now = clock.monotonic()
+        if now >= deadline:
+            raise BackendError(FailureClass.TIMEOUT, "The backend did not finish in time.")
+        wait = max(wait, pace(now - started, every))
+        await clock.sleep(min(wait, deadline - now))
