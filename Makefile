@@ -1,0 +1,64 @@
+# One command each. 'make help' lists them; scripts/ holds what takes more than a line.
+VENV := .venv
+CONFIG ?= config/default.yaml
+OVERFLOW_PORT ?= 8700
+ARGS ?=
+# Chosen by hand: a release of torch of which a build without CUDA is to be had as well.
+TORCH := 2.13.0
+
+BIN := $(VENV)/bin
+PINS := pyproject.toml constraints.txt scripts/install
+RUNTIME := $(VENV)/.installed-runtime
+TESTING := $(VENV)/.installed-testing
+
+.DEFAULT_GOAL := help
+.PHONY: help serve install test check format bench bench-quick soak constraints clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+
+serve: $(RUNTIME) ## the gateway on https://127.0.0.1:8443, with a local model and a spare backend
+	@exec $(BIN)/python -m scripts.serve --config $(CONFIG) --overflow-port $(OVERFLOW_PORT)
+
+install: $(TESTING) ## the whole environment, for working on the code
+
+$(RUNTIME): $(PINS)
+	@scripts/install local,runpod
+	@touch $@
+
+$(TESTING): $(PINS)
+	@scripts/install local,runpod,test
+	@touch $@ $(RUNTIME)
+
+test: $(TESTING) ## every test, after installing the system's packages that they need
+	@scripts/system-packages redis-server=redis-server curl=curl git=git
+	@$(BIN)/pytest $(ARGS)
+
+check: $(TESTING) ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(TESTING) ## writes the code as 'make check' wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(RUNTIME) ## against nginx, sglang-router and LiteLLM; ARGS='--help' for more
+	@scripts/system-packages wrk=wrk nginx=nginx
+	@$(BIN)/python -m benchmarks.gateway $(ARGS)
+
+bench-quick: ARGS += --quick
+bench-quick: bench ## a minute's worth of it
+
+soak: $(TESTING) ## the long form of the endurance tests
+	@scripts/system-packages redis-server=redis-server
+	@SPILLGATE_SOAK=long $(BIN)/pytest -m soak $(ARGS)
+
+constraints: ## constraints.txt anew, from today's releases
+	@scripts/constraints $(TORCH)
+
+clean: ## removes the environment, caches and the benchmark's contenders; keeps .spillgate
+	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,183 @@
+"""The gateway and its spare backend, started together and ended together.
+
+    .venv/bin/python -m scripts.serve --config config/default.yaml
+
+Ctrl-C, SIGTERM or the end of either one ends both, the gateway first, so that a call it has
+handed over can still be answered. On Linux the kernel ends them even if this program is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when its parent dies."""
+
+
+class Program(NamedTuple):
+    name: str
+    command: Sequence[str]
+    log: Path | None = None
+    """Where its output goes; left out: the terminal."""
+    grace_s: float = 10.0
+    """How long it may take to end after SIGTERM."""
+
+
+class Running(NamedTuple):
+    program: Program
+    process: subprocess.Popen[bytes]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    data: Path = options.data
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return keep_together(
+        [gateway(options.config), overflow(options.overflow_port, data)],
+        environment(os.environ, demo_key=f"local-{secrets.token_hex(16)}"),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scripts.serve", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--config", type=Path, default=Path("config/default.yaml"))
+    parser.add_argument("--overflow-port", type=int, default=8700, help="as the policy names it")
+    parser.add_argument("--data", type=Path, default=Path(".spillgate"), help="for the log")
+    return parser
+
+
+def gateway(config: Path) -> Program:
+    """Its grace is longer than ``server.drain``, which bounds how long calls may take to end."""
+    command = [str(Path(sys.executable).with_name("spillgate")), "serve", "--config", str(config)]
+    return Program("the gateway", command, grace_s=45.0)
+
+
+def overflow(port: int, data: Path) -> Program:
+    """A queue that speaks RunPod's protocol: stands in for a serverless platform."""
+    command = [sys.executable, "-m", "examples.overflow", "--port", str(port)]
+    return Program("the overflow backend", command, log=data / "overflow.log")
+
+
+def environment(environ: Mapping[str, str], *, demo_key: str) -> dict[str, str]:
+    """A RUNPOD_API_KEY that the user set stays; without one the overflow takes the demo key."""
+    return {"RUNPOD_API_KEY": demo_key, **environ}
+
+
+def keep_together(programs: Sequence[Program], environ: Mapping[str, str]) -> int:
+    """Runs until one ends or a signal says stop; then ends the rest, in the order given.
+
+    Returns 0 when told to stop, else 1 and says which one ended.
+    """
+    # Blocked before the first start, so that no signal can fall between start and wait.
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP | {signal.SIGCHLD})
+    running: list[Running] = []
+    try:
+        for program in programs:
+            running.append(Running(program, _start(program, environ)))
+        return _wait(running)
+    finally:
+        _stop_all(running)
+
+
+def _start(program: Program, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    with contextlib.ExitStack() as stack:
+        output = None
+        if program.log is not None:
+            output = stack.enter_context(program.log.open("wb"))
+        return subprocess.Popen(
+            program.command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Its own session: Ctrl-C reaches this program alone, which ends them in order.
+            start_new_session=True,
+            preexec_fn=_child_setup(os.getpid()),  # noqa: PLW1509 - no threads here
+        )
+
+
+def _child_setup(parent: int) -> Callable[[], None]:
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+
+    def run() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        if prctl is None:  # not Linux
+            return
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return run
+
+
+def _wait(running: Sequence[Running]) -> int:
+    while True:
+        received = signal.sigwait(STOP | {signal.SIGCHLD})
+        if received in STOP:
+            return 0
+        for one in running:
+            if one.process.poll() is not None:
+                _report(one)
+                return 1
+
+
+def _report(ended: Running) -> None:
+    program, process = ended
+    print(f"{program.name} ended by itself ({_how(process.returncode)}).", file=sys.stderr)
+    if program.log is not None:
+        tail = program.log.read_text(errors="replace").splitlines()[-20:]
+        print("\n".join([*tail, f"Its whole log is {program.log}."]), file=sys.stderr)
+
+
+def _how(returncode: int) -> str:
+    if returncode < 0:
+        return f"signal {signal.Signals(-returncode).name}"
+    return f"exit status {returncode}"
+
+
+def _stop_all(running: Sequence[Running]) -> None:
+    """A second Ctrl-C stops the patience, not the stopping."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
+        for one in running:
+            _stop(one)
+    except KeyboardInterrupt:
+        print("Not waiting for calls under way.", file=sys.stderr)
+    finally:
+        for one in running:
+            _kill_group(one.process)
+
+
+def _stop(one: Running) -> None:
+    one.process.terminate()
+    try:
+        one.process.wait(one.program.grace_s)
+    except subprocess.TimeoutExpired:
+        print(f"{one.program.name} did not end in time and is killed.", file=sys.stderr)
+        _kill_group(one.process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Takes with it whatever the program started and left in its session."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

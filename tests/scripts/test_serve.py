@@ -1,0 +1,165 @@
+"""The gateway and its spare backend live and die together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.serve import environment
+
+ROOT = Path(__file__).parents[2]
+PATIENT = "import pathlib,os,sys,time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+SLEEPS = PATIENT + "time.sleep(60)\n"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPS
+LEAVES_A_CHILD = "import subprocess, sys; subprocess.Popen(['sleep', '60'])\n" + SLEEPS
+KEEP = """
+import os, pathlib, sys
+from scripts.serve import Program, keep_together
+folder = pathlib.Path(sys.argv[1])
+first, second = (
+    Program(name, [sys.executable, "-c", code, str(folder / name)], grace_s=float(sys.argv[4]))
+    for name, code in (("first", sys.argv[2]), ("second", sys.argv[3]))
+)
+second = second._replace(log=folder / "second.log")
+sys.exit(keep_together([first, second], os.environ))
+"""
+
+
+class Pair:
+    """``keep_together`` in a process of its own, over two small programs."""
+
+    def __init__(self, folder: Path, first: str, second: str, grace_s: float) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", KEEP, str(folder), first, second, str(grace_s)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def pid(self, name: str) -> int:
+        path = self.folder / name
+        eventually(lambda: path.exists() and path.read_text() != "")
+        return int(path.read_text())
+
+    def end(self) -> tuple[int, str]:
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, errors
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Real processes take real time: looks again until it holds or half a minute is over."""
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline, "did not come about in time"
+        time.sleep(0.01)
+
+
+def gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"
+
+
+Start = Callable[..., Pair]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Pair] = []
+
+    def begin(first: str = SLEEPS, second: str = SLEEPS, grace_s: float = 20) -> Pair:
+        started.append(Pair(tmp_path, first, second, grace_s))
+        return started[-1]
+
+    yield begin
+    for pair in started:
+        pair.process.kill()
+        pair.process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_signal_ends_both_and_is_no_failure(start: Start, name: str) -> None:
+    pair = start()
+    pids = [pair.pid("first"), pair.pid("second")]
+    pair.process.send_signal(signal.Signals[name])
+    assert pair.end() == (0, "")
+    assert all(gone(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("dies", ["first", "second"])
+def test_the_death_of_either_ends_the_other_and_is_told(start: Start, dies: str) -> None:
+    pair = start()
+    pids = {name: pair.pid(name) for name in ("first", "second")}
+    os.kill(pids[dies], signal.SIGKILL)
+    status, errors = pair.end()
+    assert status == 1
+    assert f"{dies} ended by itself (signal SIGKILL)." in errors
+    assert all(gone(pid) for pid in pids.values())
+
+
+def test_what_the_spare_backend_said_last_is_shown_when_it_fails(start: Start) -> None:
+    """Its log is kept off the terminal, until it is what one needs to read."""
+    pair = start(second="raise SystemExit('the port 8700 is taken')")
+    status, errors = pair.end()
+    assert status == 1
+    assert "second ended by itself (exit status 1)." in errors
+    assert "the port 8700 is taken" in errors
+
+
+def test_one_that_will_not_end_is_killed(start: Start) -> None:
+    pair = start(first=STUBBORN, grace_s=0.2)
+    pids = [pair.pid("first"), pair.pid("second")]
+    pair.process.terminate()
+    status, errors = pair.end()
+    assert (status, "first did not end in time and is killed." in errors) == (0, True)
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_second_ctrl_c_does_not_wait(start: Start) -> None:
+    pair = start(first=STUBBORN, grace_s=600)
+    pids = [pair.pid("first"), pair.pid("second")]
+    pair.process.send_signal(signal.SIGINT)
+    eventually(lambda: not _blocks(pair.process.pid, signal.SIGINT))
+    pair.process.send_signal(signal.SIGINT)
+    assert "Not waiting for calls under way." in pair.end()[1]
+    assert all(gone(pid) for pid in pids)
+
+
+def _blocks(pid: int, number: signal.Signals) -> bool:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    mask = next(line.split()[1] for line in lines if line.startswith("SigBlk"))
+    return bool(int(mask, 16) & 1 << (number - 1))
+
+
+def test_what_a_program_left_running_goes_with_it(start: Start) -> None:
+    pair = start(first=LEAVES_A_CHILD)
+    first = pair.pid("first")
+    children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+    pair.process.terminate()
+    pair.end()
+    assert len(children) == 1
+    eventually(lambda: gone(int(children[0])))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not tell of a parent's death")
+def test_both_end_even_when_their_keeper_is_killed(start: Start) -> None:
+    pair = start()
+    pids = [pair.pid("first"), pair.pid("second")]
+    pair.process.kill()
+    eventually(lambda: all(gone(pid) for pid in pids))
+
+
+def test_a_key_that_the_user_set_is_kept_and_a_missing_one_is_filled_in() -> None:
+    assert environment({"HOME": "/h"}, demo_key="d") == {"HOME": "/h", "RUNPOD_API_KEY": "d"}
+    assert environment({"RUNPOD_API_KEY": "mine"}, demo_key="d")["RUNPOD_API_KEY"] == "mine"
