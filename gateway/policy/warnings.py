@@ -1,0 +1,210 @@
+"""What a valid policy says in vain: rules that can never match, names that nobody uses."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Collection, Iterator, Mapping
+
+import msgspec
+
+from gateway.policy.matching import choices
+from gateway.policy.model import ModelSpec, Policy, Price, When
+from gateway.policy.problems import Mark, Problem, problem_at
+
+PRICE_DAYS = 180
+"""A price that was looked up longer ago is worth another look."""
+
+_SETS = ("model", "task", "user", "plan", "priority", "stream")
+_NOWHERE = Mark("policy")
+
+
+def warnings_of(
+    policy: Policy,
+    *,
+    today: datetime.date,
+    places: Mapping[str, Mark] | None = None,
+    plans_in_use: Collection[str] | None = None,
+) -> tuple[Problem, ...]:
+    """Every warning, in the order of the file.
+
+    ``places`` are those of ``load_with_places``; without them a warning names its key path
+    alone. Keys, not policies, name plans: unused ones are told only where ``plans_in_use`` is
+    given.
+    """
+    found = [
+        *_unreached(policy),
+        *_contradictions(policy),
+        *_idle_routes(policy),
+        *_weights(policy),
+        *_unused(policy, plans_in_use),
+        *_old_prices(policy.prices, today),
+        *_warm_pool(policy),
+    ]
+    at = places or {}
+    problems = [problem_at(at.get(path, _NOWHERE), path, message) for path, message in found]
+    return tuple(sorted(problems, key=lambda p: (p.file, p.line, p.column)))
+
+
+_Found = Iterator[tuple[str, str]]
+"""(key path, message)."""
+
+
+def _unreached(policy: Policy) -> _Found:
+    """Routes of which every call is taken by one before them."""
+    for index, route in enumerate(policy.routes):
+        for earlier in policy.routes[:index]:
+            if covers(earlier.when, route.when):
+                why = f"never reached: the route {earlier.name} takes each of its calls first"
+                yield f"routes[{index}]", why
+                break
+
+
+def covers(first: When, second: When) -> bool:
+    """Whether every call that meets ``second`` meets ``first``, by their conditions alone."""
+    return (
+        all(_narrower(getattr(second, name), getattr(first, name)) for name in _SETS)
+        and (first.tags or {}).items() <= (second.tags or {}).items()
+        and _inside(second.requests_per_day, first.requests_per_day)
+        and _inside(second.body, first.body)
+    )
+
+
+def _narrower(inner: object, outer: object) -> bool:
+    if outer is None:
+        return True
+    return inner is not None and set(choices(inner)) <= set(choices(outer))
+
+
+class _Range(msgspec.Struct, frozen=True):
+    low: int
+    high: float
+
+    def __contains__(self, other: object) -> bool:
+        return (
+            isinstance(other, _Range)
+            and self.low <= other.low
+            and (other.high <= self.high or other.empty)
+        )
+
+    @property
+    def empty(self) -> bool:
+        return self.low > self.high
+
+
+def _range(condition: tuple[str, float]) -> _Range:
+    """The counts that meet a comparison: whole numbers from 0, both ends included."""
+    sign, bound = condition
+    if sign == "==":
+        whole = bound == math.floor(bound)
+        return _Range(math.ceil(bound), bound if whole else -1)
+    if sign in ("<", "<="):
+        return _Range(0, math.ceil(bound) - 1 if sign == "<" else math.floor(bound))
+    return _Range(math.floor(bound) + 1 if sign == ">" else math.ceil(bound), math.inf)
+
+
+def _inside(inner: tuple[str, float] | None, outer: tuple[str, float] | None) -> bool:
+    if outer is None:
+        return True
+    return inner is not None and _range(inner) in _range(outer)
+
+
+def _contradictions(policy: Policy) -> _Found:
+    for index, route in enumerate(policy.routes):
+        path, when = f"routes[{index}].when", route.when
+        for name in _SETS:
+            if getattr(when, name) == ():
+                yield f"{path}.{name}", "never matches: an empty list"
+        for name in ("requests_per_day", "body"):
+            condition = getattr(when, name)
+            if condition is not None and _range(condition).empty:
+                yield (
+                    f"{path}.{name}",
+                    f"never matches: no count is {condition[0]} {condition[1]:g}",
+                )
+        yield from _strangers(when.model, policy.models, f"{path}.model", "model")
+        yield from _strangers(when.plan, policy.plans, f"{path}.plan", "plan")
+        if when.task and not any(_may_take(when, n, m) for n, m in policy.models.items()):
+            yield f"{path}.task", "never matches: no model that the route takes does this task"
+
+
+def _strangers(asked: object, known: Mapping[str, object], path: str, what: str) -> _Found:
+    if asked is None:
+        return
+    for name in choices(asked):
+        if name not in known:
+            yield path, f"never matches {name}: the policy has no such {what}"
+
+
+def _may_take(when: When, name: str, model: ModelSpec) -> bool:
+    return (when.model is None or name in choices(when.model)) and (
+        when.task is None or model.task in choices(when.task)
+    )
+
+
+def _idle_routes(policy: Policy) -> _Found:
+    """Routes that leave the calls of a model without any backend."""
+    for index, route in enumerate(policy.routes):
+        taken = [n for n, m in policy.models.items() if _may_take(route.when, n, m)]
+        without = [n for n in taken if not set(route.use) & set(policy.models[n].backends)]
+        if not without:
+            continue
+        path = f"routes[{index}].use"
+        if without == taken:
+            yield path, "no model that the route takes lists any of these backends"
+            continue
+        for name in without:
+            yield path, f"leaves the model {name} without a backend: it lists none of these"
+
+
+def _weights(policy: Policy) -> _Found:
+    for index, route in enumerate(policy.routes):
+        path, weights = f"routes[{index}].weights", route.weights
+        if weights is None:
+            continue
+        if route.order != "weighted":
+            yield path, f"without effect: the order is {route.order}, not weighted"
+            continue
+        for name in weights:
+            if name not in route.use:
+                yield f"{path}.{name}", f"without effect: the route does not use {name}"
+        for name in route.use:
+            if name not in weights:
+                yield path, f"{name} has no weight, so the route never chooses it"
+
+
+def _unused(policy: Policy, plans_in_use: Collection[str] | None) -> _Found:
+    served = {name for model in policy.models.values() for name in model.backends}
+    routed = {name for route in policy.routes for name in route.use}
+    charged = {spec.common.price for spec in policy.backends.values()}
+    for name in policy.backends:
+        if name not in served:
+            yield f"backends.{name}", "no model lists it"
+        elif name not in routed:
+            yield f"backends.{name}", "no route uses it"
+    for name in policy.prices:
+        if name not in charged:
+            yield f"prices.{name}", "no backend has this price"
+    for name in policy.plans:
+        if plans_in_use is not None and name not in plans_in_use:
+            yield f"plans.{name}", "no key is on this plan"
+
+
+def _old_prices(prices: Mapping[str, Price], today: datetime.date) -> _Found:
+    for name, price in prices.items():
+        if price.as_of is None:
+            continue
+        days = (today - datetime.date.fromisoformat(price.as_of)).days
+        if days > PRICE_DAYS:
+            yield f"prices.{name}.as_of", f"looked up {days} days ago; see whether it still holds"
+        elif days < 0:
+            yield f"prices.{name}.as_of", "lies in the future"
+
+
+def _warm_pool(policy: Policy) -> _Found:
+    for name in policy.warm_pool:
+        if policy.backends[name].common.cold_start is None:
+            yield (
+                f"warm_pool.{name}",
+                f"without effect: {name} has no cold_start, so it is always warm",
+            )
