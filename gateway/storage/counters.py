@@ -1,0 +1,192 @@
+"""The three counters of a limit, each for one (scope, unit, window). Pure: time is passed in.
+
+All times are integer microseconds since the epoch. ``take`` takes a claim if it fits and returns
+its mark, which is kept with the hold: ``settle``, ``release`` or ``expire`` is given it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gateway.storage.base import Claim, Standing
+from gateway.storage.windows import RATE_US, bounds
+from gateway.types import MICRO, Unit
+
+_FOREVER = 1 << 62
+_GRACE_US = 60 * MICRO
+
+
+class Counter(Protocol):
+    ends: int
+    """When the counter's window is over and a new counter takes its place."""
+
+    def take(self, claim: Claim, now: int) -> Any:
+        """The claim's mark, or None: it does not fit, and nothing has changed."""
+        ...
+
+    def settle(self, mark: Any, actual: int) -> None: ...
+
+    def release(self, claim: Claim, mark: Any, now: int) -> None: ...
+
+    def expire(self, mark: Any) -> None: ...
+
+    def standing(self, claim: Claim, now: int) -> Standing: ...
+
+    def retry_after_us(self, claim: Claim, now: int) -> int: ...
+
+    def idle_at(self, now: int) -> int:
+        """When it may be forgotten, as far as is known now; ``now`` or earlier: at once."""
+        ...
+
+
+class Rate:
+    """GCRA with a burst of the whole amount: calls fit while their debt is within one window.
+
+    The state is one instant, that at which nothing is owed any more: ``us`` microseconds and
+    ``part / limit`` of one, so that 7 a minute are exactly 7. A mark is (us, part) after the
+    claim. Source: ITU-T I.371 (virtual scheduling algorithm).
+    """
+
+    __slots__ = ("ends", "length", "part", "us")
+
+    def __init__(self, claim: Claim, now: int) -> None:
+        self.ends = _FOREVER
+        self.length = RATE_US[claim.window]
+        self.us = now
+        self.part = 0
+
+    def _owed(self, limit: int, now: int) -> tuple[int, int]:
+        us = self.us
+        if us < now:
+            return now, 0
+        if us > now + self.length:  # the clock was set back
+            return now + self.length, 0
+        if self.part >= limit:  # a smaller limit has come since
+            return us + 1, 0
+        return us, self.part
+
+    def _after(self, claim: Claim, now: int) -> tuple[int, int]:
+        limit = claim.limit
+        us, part = (now, 0) if self.us < now else self._owed(limit, now)
+        debt = claim.take * self.length + part
+        return us + debt // limit, debt % limit
+
+    def take(self, claim: Claim, now: int) -> tuple[int, int] | None:
+        mark = us, part = self._after(claim, now)
+        room = now + self.length - us
+        if room < 0 or (room == 0 and part):
+            return None
+        self.us = us
+        self.part = part
+        return mark
+
+    def settle(self, mark: tuple[int, int], actual: int) -> None:
+        pass
+
+    def expire(self, mark: tuple[int, int]) -> None:
+        pass
+
+    def release(self, claim: Claim, mark: tuple[int, int], now: int) -> None:
+        if mark[0] <= now:
+            return  # nothing has been owed since: time has given the token back already
+        us, part = self._owed(claim.limit, now)
+        debt = part - claim.take * self.length
+        self.us, self.part = us + debt // claim.limit, debt % claim.limit
+
+    def standing(self, claim: Claim, now: int) -> Standing:
+        us, part = self._owed(claim.limit, now)
+        slack = now + self.length - us
+        remaining = (slack * claim.limit - part) // self.length
+        return Standing(claim, remaining, (us - now + (part > 0)) / MICRO)
+
+    def retry_after_us(self, claim: Claim, now: int) -> int:
+        us, part = self._after(claim, now)
+        return us + (part > 0) - now - self.length
+
+    def idle_at(self, now: int) -> int:
+        return self.us if self.us <= now else self.us + _GRACE_US
+
+
+class Total:
+    """What was spent and is held in one calendar window. A mark is the amount held."""
+
+    __slots__ = ("ends", "held", "spent")
+
+    def __init__(self, claim: Claim, now: int) -> None:
+        self.ends = bounds(claim.window, now)[1]
+        self.spent = 0
+        self.held = 0
+
+    def take(self, claim: Claim, now: int) -> int | None:
+        held = self.held + claim.take
+        if self.spent + held > claim.limit:
+            return None
+        self.held = held
+        return claim.take
+
+    def settle(self, mark: int, actual: int) -> None:
+        self.held -= mark
+        self.spent += actual
+
+    def expire(self, mark: int) -> None:
+        self.held -= mark
+
+    def release(self, claim: Claim, mark: int, now: int) -> None:
+        self.held -= mark
+
+    def standing(self, claim: Claim, now: int) -> Standing:
+        remaining = claim.limit - self.spent - self.held
+        return Standing(claim, max(0, remaining), (self.ends - now) / MICRO)
+
+    def retry_after_us(self, claim: Claim, now: int) -> int:
+        return self.ends - now
+
+    def idle_at(self, now: int) -> int:
+        return self.ends
+
+
+class Gauge:
+    """How many holds are alive. A mark is the number that the hold counts for."""
+
+    __slots__ = ("alive", "ends")
+
+    def __init__(self, claim: Claim, now: int) -> None:
+        self.ends = _FOREVER
+        self.alive = 0
+
+    def take(self, claim: Claim, now: int) -> int | None:
+        if self.alive + claim.take > claim.limit:
+            return None
+        self.alive += claim.take
+        return claim.take
+
+    def settle(self, mark: int, actual: int) -> None:
+        self.alive -= mark
+
+    def expire(self, mark: int) -> None:
+        self.alive -= mark
+
+    def release(self, claim: Claim, mark: int, now: int) -> None:
+        self.alive -= mark
+
+    def standing(self, claim: Claim, now: int) -> Standing:
+        return Standing(claim, max(0, claim.limit - self.alive), 0.0)
+
+    def retry_after_us(self, claim: Claim, now: int) -> int:
+        return MICRO
+
+    def idle_at(self, now: int) -> int:
+        return now + _GRACE_US if self.alive else now
+
+
+KINDS: dict[Unit, Callable[[Claim, int], Counter]] = {
+    "requests": Rate,
+    "concurrent": Gauge,
+    "gpu_us": Total,
+    "nano_usd": Total,
+}
+"""The counter of each unit."""
+
+TOTALS: frozenset[Unit] = frozenset(("gpu_us", "nano_usd"))
+"""The units that are held and spent."""

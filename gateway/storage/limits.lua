@@ -1,0 +1,416 @@
+-- One decision about limits and budgets: one atomic step on the server, by the server's clock.
+--
+-- KEYS[1]   spillgate:{limits}:holds, a sorted set: hold id -> when it expires
+-- ARGV      operation, now (microseconds since the epoch; 0: ask TIME), hold id, MessagePack
+--
+-- Every other key has the same prefix, and so the same hash slot:
+--   rate:SCOPE:WINDOW                "us part": nothing is owed any more at us + part/limit
+--   total:SCOPE:UNIT:WINDOW:START    {spent, held} in the calendar window that begins at START
+--   alive:SCOPE:WINDOW               a sorted set: hold id -> when it expires
+--   hold:ID                          MessagePack: what the hold took, to give it back
+--   ended:ID                         the hold was settled; kept for an hour
+--   restored                         the counters of an emptied server were set again
+--
+-- All numbers are integers below 2^53, which Lua's doubles hold exactly.
+
+local holds_key = KEYS[1]
+local prefix = string.sub(holds_key, 1, -6)
+local operation, now, id = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local input = cmsgpack.unpack(ARGV[4])
+
+if now == 0 then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local SECOND = 1000000
+local DAY = 86400 * SECOND
+local LENGTH = {
+  second = SECOND, minute = 60 * SECOND, hour = 3600 * SECOND,
+  day = DAY, week = 7 * DAY, month = 30 * DAY,
+}
+local MONTH_DAYS = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+local GRACE = 60 * SECOND
+local SWEEP = 100
+-- A hold's record outlives every window that it can be held in, so that no held amount can lose
+-- the record that gives it back.
+local RECORD_MS = 32 * 86400 * 1000
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+-- Lengthens the life of a key to at least us microseconds from now.
+local function keep(key, us)
+  local ms = math.ceil((us + GRACE) / 1000)
+  if redis.call('PTTL', key) < ms then
+    redis.call('PEXPIRE', key, text(ms))
+  end
+end
+
+-- Calendar ---------------------------------------------------------------------------------------
+
+-- Days from 1970-01-01 to the first of January; 477 leap days lie before 1970.
+local function january(year)
+  local past = year - 1
+  return 365 * (year - 1970)
+    + math.floor(past / 4) - math.floor(past / 100) + math.floor(past / 400) - 477
+end
+
+local function month_bounds(day)
+  local year = 1970 + math.floor(day / 365.2425)
+  if january(year) > day then year = year - 1 end
+  if january(year + 1) <= day then year = year + 1 end
+  local start, leap = january(year), january(year + 1) - january(year) - 365
+  for month = 1, 12 do
+    local length = MONTH_DAYS[month] + (month == 2 and leap or 0)
+    if day < start + length then return start * DAY, (start + length) * DAY end
+    start = start + length
+  end
+end
+
+local function bounds(window)
+  if window == 'month' then return month_bounds(math.floor(now / DAY)) end
+  local length = LENGTH[window]
+  -- Weeks are counted from the first Monday, 1970-01-05.
+  local offset = window == 'week' and 4 * DAY or 0
+  local start = now - math.fmod(now + length - offset, length)
+  return start, start + length
+end
+
+-- requests: GCRA -----------------------------------------------------------------------------------
+
+local rate = {}
+
+function rate.open(claim)
+  return {
+    unit = claim.unit, take = claim.take, limit = claim.limit, length = LENGTH[claim.window],
+    key = prefix .. 'rate:' .. claim.scope .. ':' .. claim.window,
+  }
+end
+
+-- Exact where a division would round: whole * limit + rest == amount.
+local function split(amount, limit)
+  local rest = math.fmod(amount, limit)
+  return (amount - rest) / limit, rest
+end
+
+function rate.read(entry)
+  local stored = redis.call('GET', entry.key)
+  local us, part = now, 0
+  if stored then
+    local first, second = string.match(stored, '^(%d+) (%d+)$')
+    us, part = tonumber(first), tonumber(second)
+    if us < now then
+      us, part = now, 0
+    elseif us > now + entry.length then -- the clock was set back
+      us, part = now + entry.length, 0
+    elseif part >= entry.limit then -- a smaller limit has come since
+      us, part = us + 1, 0
+    end
+  end
+  entry.us, entry.part = us, part
+end
+
+function rate.advance(entry)
+  local whole, rest = split(entry.take * entry.length, entry.limit)
+  local us, part = entry.us + whole, entry.part + rest
+  if part >= entry.limit then us, part = us + 1, part - entry.limit end
+  return us, part
+end
+
+function rate.fits(entry)
+  local us, part = rate.advance(entry)
+  local room = now + entry.length - us
+  return room > 0 or (room == 0 and part == 0)
+end
+
+local function write_rate(entry)
+  local ms = math.ceil((math.max(entry.us - now, 0) + GRACE) / 1000)
+  redis.call('SET', entry.key, text(entry.us) .. ' ' .. text(entry.part), 'PX', text(ms))
+end
+
+function rate.take(entry)
+  entry.us, entry.part = rate.advance(entry)
+  entry.mark = entry.us
+  write_rate(entry)
+end
+
+function rate.settle() end
+
+function rate.expire() end
+
+function rate.release(entry)
+  -- Time has given the token back already where nothing was owed since.
+  if entry.mark <= now then return end
+  rate.read(entry)
+  local whole, rest = split(entry.take * entry.length, entry.limit)
+  entry.us, entry.part = entry.us - whole, entry.part - rest
+  if entry.part < 0 then entry.us, entry.part = entry.us - 1, entry.part + entry.limit end
+  write_rate(entry)
+end
+
+function rate.standing(entry)
+  local slack, limit = now + entry.length - entry.us, entry.limit
+  local whole, rest = split(entry.length, limit)
+  -- The estimate may be one off; the loop compares without a rounding.
+  local left = math.floor(slack * limit / entry.length) + 1
+  while left > 0 and left * rest + entry.part > (slack - left * whole) * limit do
+    left = left - 1
+  end
+  return left, entry.us - now + (entry.part > 0 and 1 or 0)
+end
+
+function rate.retry(entry)
+  local us, part = rate.advance(entry)
+  return us + (part > 0 and 1 or 0) - now - entry.length
+end
+
+-- gpu_us, nano_usd: spent and held in a calendar window ---------------------------------------------
+
+local total = {}
+
+function total.open(claim)
+  local start, ends = bounds(claim.window)
+  return {
+    unit = claim.unit, take = claim.take, limit = claim.limit, ends = ends,
+    key = prefix .. 'total:' .. claim.scope .. ':' .. claim.unit .. ':' .. claim.window .. ':'
+      .. text(start),
+  }
+end
+
+function total.read(entry)
+  local fields = redis.call('HMGET', entry.key, 'spent', 'held')
+  entry.used = tonumber(fields[1] or 0) + tonumber(fields[2] or 0)
+end
+
+function total.fits(entry)
+  return entry.used + entry.take <= entry.limit
+end
+
+function total.take(entry, ttl)
+  redis.call('HINCRBY', entry.key, 'held', text(entry.take))
+  keep(entry.key, entry.ends - now + ttl)
+end
+
+function total.expire(entry)
+  redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
+  keep(entry.key, entry.ends - now)
+end
+
+total.release = total.expire
+
+function total.spend(entry, amount)
+  if amount == 0 then return end
+  redis.call('HINCRBY', entry.key, 'spent', text(amount))
+  keep(entry.key, entry.ends - now)
+end
+
+function total.settle(entry, amount)
+  redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
+  total.spend(entry, amount)
+end
+
+function total.standing(entry)
+  return math.max(0, entry.limit - entry.used), entry.ends - now
+end
+
+function total.retry(entry)
+  return entry.ends - now
+end
+
+-- concurrent: the holds that are alive ---------------------------------------------------------------
+
+local gauge = {}
+
+function gauge.open(claim)
+  return {
+    unit = claim.unit, take = claim.take, limit = claim.limit,
+    key = prefix .. 'alive:' .. claim.scope .. ':' .. claim.window,
+  }
+end
+
+function gauge.read(entry)
+  redis.call('ZREMRANGEBYSCORE', entry.key, '-inf', text(now))
+  entry.used = redis.call('ZCARD', entry.key)
+end
+
+function gauge.fits(entry)
+  return entry.used + entry.take <= entry.limit
+end
+
+function gauge.take(entry, ttl)
+  redis.call('ZADD', entry.key, text(now + ttl), id)
+  keep(entry.key, ttl)
+end
+
+function gauge.settle(entry, _, hold)
+  redis.call('ZREM', entry.key, hold)
+end
+
+function gauge.release(entry, hold)
+  redis.call('ZREM', entry.key, hold)
+end
+
+gauge.expire = gauge.release
+
+function gauge.standing(entry)
+  return math.max(0, entry.limit - entry.used), 0
+end
+
+function gauge.retry()
+  return SECOND
+end
+
+local KINDS = {requests = rate, concurrent = gauge, gpu_us = total, nano_usd = total}
+
+-- Holds ----------------------------------------------------------------------------------------------
+
+local function record_key(hold)
+  return prefix .. 'hold:' .. hold
+end
+
+local function take_out(hold)
+  local record = redis.call('GET', record_key(hold))
+  redis.call('DEL', record_key(hold))
+  redis.call('ZREM', holds_key, hold)
+  return record and cmsgpack.unpack(record) or {}
+end
+
+local function expire(hold)
+  for _, entry in ipairs(take_out(hold)) do
+    KINDS[entry.unit].expire(entry, hold)
+  end
+end
+
+local function alive(hold)
+  local expires = redis.call('ZSCORE', holds_key, hold)
+  if not expires then return false end
+  if tonumber(expires) > now then return true end
+  expire(hold)
+  return false
+end
+
+local function sweep()
+  local over = redis.call('ZRANGEBYSCORE', holds_key, '-inf', text(now), 'LIMIT', 0, SWEEP)
+  for _, hold in ipairs(over) do expire(hold) end
+end
+
+local function open(claim)
+  local kind = KINDS[claim.unit]
+  local entry = kind.open(claim)
+  kind.read(entry)
+  return entry, kind
+end
+
+-- Operations -----------------------------------------------------------------------------------------
+
+local operations = {}
+
+-- {claims, ttl} -> {1, restored, (index, remaining, reset)...}, {0, restored, index, remaining,
+-- reset, retry after}, or {-1} when the id is held already. Indices begin at 0.
+function operations.admit()
+  local claims, ttl = input[1], input[2]
+  sweep()
+  if alive(id) then return cmsgpack.pack({-1}) end
+  local restored = redis.call('EXISTS', prefix .. 'restored')
+  local entries = {}
+  for index, claim in ipairs(claims) do
+    local entry, kind = open(claim)
+    if not kind.fits(entry) then
+      local remaining, reset = kind.standing(entry)
+      return cmsgpack.pack({0, restored, index - 1, remaining, reset, kind.retry(entry)})
+    end
+    entries[index] = entry
+  end
+  local reply = {1, restored}
+  for index, entry in ipairs(entries) do
+    KINDS[entry.unit].take(entry, ttl)
+    if entry.unit == 'requests' then
+      local remaining, reset = rate.standing(entry)
+      reply[#reply + 1] = index - 1
+      reply[#reply + 1] = remaining
+      reply[#reply + 1] = reset
+    end
+  end
+  redis.call('ZADD', holds_key, text(now + ttl), id)
+  redis.call('PEXPIRE', holds_key, RECORD_MS)
+  redis.call('SET', record_key(id), cmsgpack.pack(entries), 'PX', RECORD_MS)
+  return cmsgpack.pack(reply)
+end
+
+-- {unit, more} -> 1 when every scope had room, else 0.
+function operations.extend()
+  local unit, more = input[1], input[2]
+  if not alive(id) then return 0 end
+  local entries = cmsgpack.unpack(redis.call('GET', record_key(id)))
+  local chosen = {}
+  for _, entry in ipairs(entries) do
+    if entry.unit == unit then
+      total.read(entry)
+      if entry.used + more > entry.limit then return 0 end
+      chosen[#chosen + 1] = entry
+    end
+  end
+  for _, entry in ipairs(chosen) do
+    redis.call('HINCRBY', entry.key, 'held', text(more))
+    entry.take = entry.take + more
+  end
+  redis.call('SET', record_key(id), cmsgpack.pack(entries), 'PX', RECORD_MS)
+  return 1
+end
+
+-- {claims, {unit -> actual}} -> 1, or 0 when the id was settled before.
+function operations.settle()
+  local claims, actual = input[1], input[2]
+  local ended = prefix .. 'ended:' .. id
+  if alive(id) then
+    for _, entry in ipairs(take_out(id)) do
+      KINDS[entry.unit].settle(entry, actual[entry.unit] or 0, id)
+    end
+  elseif redis.call('EXISTS', ended) == 1 then
+    return 0
+  else
+    for _, claim in ipairs(claims) do
+      if KINDS[claim.unit] == total then
+        total.spend(total.open(claim), actual[claim.unit] or 0)
+      end
+    end
+  end
+  redis.call('SET', ended, '', 'PX', 3660000)
+  return 1
+end
+
+function operations.release()
+  if not alive(id) then return 0 end
+  for _, entry in ipairs(take_out(id)) do
+    KINDS[entry.unit].release(entry, id)
+  end
+  return 1
+end
+
+-- {claim...}, whose take is what was spent in the current window.
+function operations.restore()
+  for _, claim in ipairs(input) do
+    local entry = total.open(claim)
+    total.read(entry)
+    if entry.used == 0 then total.spend(entry, claim.take) end
+  end
+  redis.call('SET', prefix .. 'restored', '', 'PX', 400 * 86400 * 1000)
+  return 1
+end
+
+-- {claim...} -> {(remaining, reset)...}
+function operations.standings()
+  sweep()
+  local reply = {}
+  for _, claim in ipairs(input) do
+    local entry, kind = open(claim)
+    local remaining, reset = kind.standing(entry)
+    reply[#reply + 1] = remaining
+    reply[#reply + 1] = reset
+  end
+  return cmsgpack.pack(reply)
+end
+
+return operations[operation]()
