@@ -8,7 +8,6 @@ Made from the same types as the reader, so that the two cannot disagree about a 
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 import sys
@@ -21,7 +20,6 @@ import msgspec
 from adapters import KINDS, load_kind
 from gateway.policy.model import BackendCommon
 from gateway.policy.reader import Document
-from gateway.policy.scalars import Name
 from gateway.policy.shapes import (
     Anything,
     Choice,
@@ -38,7 +36,6 @@ from gateway.policy.shapes import (
     Text,
     Unread,
     fields_of,
-    shape_of,
 )
 
 Schema = dict[str, Any]
@@ -100,7 +97,8 @@ def _object(fields: Mapping[str, Field], definitions: dict[str, Schema]) -> Sche
 
 def _property(field: Field, definitions: dict[str, Schema]) -> Schema:
     schema = _schema(field.shape, definitions)
-    return {**schema, "description": field.doc} if field.doc else schema
+    doc = field.doc.replace("``", "`")
+    return {**schema, "description": doc} if doc else schema
 
 
 def _schema(shape: Shape, definitions: dict[str, Schema]) -> Schema:
@@ -120,7 +118,7 @@ def _record(cls: type[msgspec.Struct], definitions: dict[str, Schema]) -> Schema
     if name not in definitions:
         definitions[name] = {}  # a struct that holds itself ends here
         schema = _object(fields_of(cls), definitions)
-        doc = " ".join((inspect.getdoc(cls) or "").split())
+        doc = " ".join((cls.__doc__ or "").split()).replace("``", "`")
         definitions[name] = {**schema, "description": doc} if doc else schema
     return {"$ref": f"#/$defs/{name}"}
 
@@ -138,7 +136,7 @@ def _table(shape: Table, definitions: dict[str, Schema]) -> Schema:
         "type": "object",
         "additionalProperties": _schema(shape.value, definitions),
     }
-    if shape.key == shape_of(Name):
+    if isinstance(shape.key, Parsed):
         schema["propertyNames"] = {"pattern": shape.key.scalar.pattern}
     return schema
 

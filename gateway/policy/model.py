@@ -224,6 +224,8 @@ class WarmRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long before the hours begin it is woken."""
     ping_every: Annotated[Duration, msgspec.Meta(gt=0)] = 240.0
     """Shorter than the platform's idle time-out."""
+    cold_start_worth: NanoUsd = 60_000_000
+    """For ``keep: learned``: the dollars that one cold start seen by a user is worth to you."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

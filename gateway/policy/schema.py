@@ -223,6 +223,8 @@ def _could_be(node: Node, shape: Shape) -> bool:
 
 def _unexpected(node: Node, shape: Shape, path: str, reading: Reading) -> Any:
     message = f"expected {described(shape)}; found {found(node)}"
+    if isinstance(shape, Text) and isinstance(node, ScalarNode) and node.type != "null":
+        message += "; put it in quotes"
     return reading.note(node.mark, path, message)
 
 
@@ -350,7 +352,7 @@ def found(node: Node) -> str:
         return "a list"
     word = _TYPES.get(node.type)
     if word is None:
-        return "a string"
+        return "a string" if node.plain else "a string in quotes"
     return word if node.type == "null" else f"{word} {shortened(node.text)}"
 
 
