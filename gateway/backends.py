@@ -11,11 +11,12 @@ from typing import Literal
 
 import msgspec
 
-from adapters.base import Backend, Clock
+from adapters.base import Backend, Cancellable, Clock, Scalable, Warmable
 from adapters.errors import BackendError, FailureClass
-from adapters.types import Usage
+from adapters.types import Probe, Usage
 from gateway.policy.model import BackendSpec, Price
 from gateway.routing.forecast import ColdTime, Load, RunTime, WarmSet
+from gateway.routing.gaps import GapHistory
 from gateway.routing.health import HEALTHY, Health, after_failure, after_success
 from gateway.routing.router import Candidate
 
@@ -42,11 +43,17 @@ class StandingBackend:
         self.name = spec.name
         self.price = price
         self.adapter = adapter
+        self.cancellable = adapter if isinstance(adapter, Cancellable) else None
+        self.warmable = adapter if isinstance(adapter, Warmable) else None
+        self.scalable = adapter if isinstance(adapter, Scalable) else None
         self.draining = False
         self.health: Health = HEALTHY
         self.in_flight = 0
         """Calls that hold a lease or wait for one."""
         self.last_end = clock.monotonic()
+        """When it last ended a call or a ping."""
+        self.last_call: float | None = None
+        self.gaps = GapHistory()
         self.probed_ready: bool | None = None
         self.probe_detail = ""
         self._clock = clock
@@ -71,6 +78,15 @@ class StandingBackend:
         if cap is None or own is None:
             return own if cap is None else cap
         return min(cap, own)
+
+    @property
+    def is_warm(self) -> bool:
+        """A call sent now would find a warm worker, as far as is known."""
+        if self.adapter.slots == 0:
+            return False
+        if self.probed_ready is False:
+            return False
+        return self.cold is None or self.warm.idle(self._clock.monotonic()) > 0
 
     def run_time(self, model: str) -> RunTime:
         return self._runs.get(model, self._prior)
@@ -109,8 +125,13 @@ class StandingBackend:
 
     # --- leases -------------------------------------------------------------------------------
 
-    async def lease(self) -> Lease:
-        """Waits for a place where the policy bounds concurrency; first come, first served."""
+    async def lease(self, *, ping: bool = False) -> Lease:
+        """Waits for a place where the policy bounds concurrency; first come, first served.
+
+        Pings keep it warm but say nothing of when callers come.
+        """
+        if not ping:
+            self._note_call()
         self.in_flight += 1
         cap = self.spec.common.concurrency
         if cap is not None:
@@ -120,6 +141,12 @@ class StandingBackend:
         if expected_cold:
             self._starting.append(now)
         return Lease(expected_cold, now)
+
+    def _note_call(self) -> None:
+        now = self._clock.monotonic()
+        if self.cold is not None and self.in_flight == 0 and self.last_call is not None:
+            self.gaps.observe(now - self.last_call)
+        self.last_call = now
 
     async def _queue(self, cap: int) -> None:
         if self._running < cap and not self._waiting:
@@ -158,6 +185,8 @@ class StandingBackend:
         now = self._clock.monotonic()
         self.in_flight -= 1
         self.last_end = now
+        if self.last_call is not None:
+            self.last_call = now
         if self.spec.common.concurrency is not None:
             self._pass_on()
         if lease.expected_cold and self._starting:
@@ -167,6 +196,18 @@ class StandingBackend:
         elif usage is not None:
             self._succeeded(lease, model, usage)
         if self.cold is not None and failure is None:
+            self.warm.give(now)
+
+    def probed(self, probe: Probe) -> None:
+        """Takes over what the backend says of itself; its word on warm workers beats ours."""
+        self.probed_ready = probe.ready
+        self.probe_detail = probe.detail
+        if self.cold is None or probe.warm_workers is None:
+            return
+        now = self._clock.monotonic()
+        if probe.warm_workers == 0:
+            self.warm.clear()
+        elif self.in_flight == 0 and not self.warm.idle(now):
             self.warm.give(now)
 
     def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:

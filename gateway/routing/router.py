@@ -78,6 +78,8 @@ class Quote(msgspec.Struct, frozen=True):
     reserved: bool
     paid: bool
     """Asking it adds to a bill: the ledger's row comes first."""
+    hold_s: float
+    """Seconds of running that the hold covers."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -149,18 +151,19 @@ def _quote(question: Question, candidate: Candidate) -> Quote:
     else:
         delay = cold_delay(candidate.load, run.mean, candidate.cold_p95)
     price = candidate.price
+    high = min(run.high, candidate.max_run)
     if price is None:
-        return Quote(candidate.name, delay, FREE, True, False)
+        return Quote(candidate.name, delay, FREE, True, False, high)
     expected = Expectation(
         exec_s=run.mean,
-        exec_high_s=min(run.high, candidate.max_run),
+        exec_high_s=high,
         cold_s=delay.seconds if delay.cold else 0.0,
         input_tokens=question.body_bytes // 4,
         input_high_tokens=question.body_bytes,
         output_tokens=question.output_tokens,
     )
     return Quote(
-        candidate.name, delay, estimate(price, expected), price.reserved, not price.reserved
+        candidate.name, delay, estimate(price, expected), price.reserved, not price.reserved, high
     )
 
 

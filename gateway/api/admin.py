@@ -1,0 +1,145 @@
+"""/admin: keys, backends, policy. For admin keys only."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gateway.issuing import as_json, issue, read_request
+from gateway.policy.model import Policy
+from gateway.policy.problems import PolicyError
+from gateway.policy.warnings import warnings_of
+from gateway.service import Service
+from gateway.types import ApiError
+from gateway.visit import Receive, Scope, Send, Visit, only, parse_json, read_body, respond_json
+
+ReadPolicy = Callable[[str], Policy]
+Handler = Callable[[Service, Scope, bytes], Awaitable[tuple[int, Any]]]
+
+
+class AdminEndpoint:
+    """One route: ``handlers`` maps a method to what it does; each returns (status, JSON)."""
+
+    def __init__(self, service: Service, handlers: dict[str, Handler]) -> None:
+        self._service = service
+        self._handlers = handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope["visit"]
+        visit.require_admin()
+        handler = self._handlers.get(scope["method"])
+        if handler is None:
+            only(next(iter(self._handlers)), scope)
+            raise AssertionError("unreachable")
+        body = await read_body(visit, receive, self._service.current.policy.server.max_body)
+        status, value = await handler(self._service, scope, body)
+        await respond_json(send, visit, value, status)
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+async def list_keys(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    return 200, {"keys": [as_json(record) for record in service.keys.list()]}
+
+
+async def create_key(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Shows the key this once."""
+    request = read_request(parse_json(body), service.current.policy)
+    key, record = issue(service.keys, request, service.clock.time())
+    return 201, {**as_json(record), "key": key}
+
+
+async def revoke_key(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    key_id: str = scope["path_params"]["key_id"]
+    if not service.keys.revoke(key_id):
+        raise ApiError(
+            404, "key_not_found", f"There is no key {key_id!r} that is in use.", param="key_id"
+        )
+    return 200, {"id": key_id, "revoked": True}
+
+
+# --- backends ------------------------------------------------------------------------------------
+
+
+async def list_backends(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    now = service.clock.monotonic()
+    rows = [
+        {
+            "backend": name,
+            "kind": standing.spec.kind,
+            "warm": standing.is_warm,
+            "slots": standing.slots,
+            "in_flight": standing.in_flight,
+            "warm_idle": standing.warm.idle(now) if standing.cold is not None else None,
+            "blocked": standing.blocked(now) or None,
+            "failures_in_a_row": standing.health.failures,
+            "detail": standing.probe_detail,
+        }
+        for name, standing in service.current.backends.items()
+    ]
+    return 200, {"backends": rows}
+
+
+async def drain(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    return _set_draining(service, scope, True)
+
+
+async def enable(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    return _set_draining(service, scope, False)
+
+
+def _set_draining(service: Service, scope: Scope, draining: bool) -> tuple[int, Any]:
+    standing = service.current.backend(scope["path_params"]["backend"])
+    standing.draining = draining
+    return 200, {
+        "backend": standing.name,
+        "draining": draining,
+        "in_flight": standing.in_flight,
+    }
+
+
+# --- policy --------------------------------------------------------------------------------------
+
+
+class PolicyRoutes:
+    """Reads policies from request bodies by the reader that it is given."""
+
+    def __init__(self, read: ReadPolicy) -> None:
+        self._read_text = read
+
+    async def show(self, service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+        return 200, _summary(service.current.policy)
+
+    async def validate(self, service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+        return 200, {"valid": True, **_summary(await self._read(body))}
+
+    async def apply(self, service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+        """In force until the next reload or restart, which read the files again."""
+        policy = await self._read(body)
+        await service.apply(policy)
+        return 200, {"applied": True, **_summary(policy)}
+
+    async def roll_back(self, service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+        return 200, {"applied": True, **_summary(await service.roll_back())}
+
+    async def _read(self, body: bytes) -> Policy:
+        try:
+            return await asyncio.to_thread(self._read_text, body.decode())
+        except UnicodeDecodeError:
+            raise ApiError(400, "invalid_policy", "The policy is not UTF-8 text.") from None
+        except PolicyError as error:
+            raise ApiError(400, "invalid_policy", str(error)) from None
+
+
+def _summary(policy: Policy) -> dict[str, Any]:
+    today = datetime.datetime.now(datetime.UTC).date()
+    return {
+        "policy": policy.version,
+        "models": list(policy.models),
+        "backends": list(policy.backends),
+        "routes": [route.name for route in policy.routes],
+        "warnings": [str(problem) for problem in warnings_of(policy, today=today)],
+    }

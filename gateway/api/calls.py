@@ -1,0 +1,150 @@
+"""From an HTTP request to a call and back: what the OpenAI and the native surface share."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from adapters.types import Call, Task
+from gateway.clock import Timer
+from gateway.current import NO_WISH, Wish
+from gateway.exchange import Arrival, Exchange
+from gateway.policy.scalars import parse_nano_usd
+from gateway.relay import Relay, decision_headers
+from gateway.service import Service
+from gateway.types import ApiError, Priority
+from gateway.visit import Receive, Send, Visit, respond_error
+
+_WATCH_AFTER_S = 0.05
+"""Short calls end before anybody looks for a disconnect: the look costs a task."""
+_PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
+
+
+class Watch:
+    """Stops the exchange when its client hangs up."""
+
+    def __init__(self, receive: Receive, exchange: Exchange, service: Service) -> None:
+        self._receive = receive
+        self._exchange = exchange
+        self._task: asyncio.Task[None] | None = None
+        self._timer: Timer = service.clock.call_later(_WATCH_AFTER_S, self._start)
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._exchange.stop("disconnected")
+
+    def end(self) -> None:
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+
+def wish_of(visit: Visit, output_tokens: int) -> Wish:
+    """What the X-Spillgate headers ask for. Raises ApiError 400 for one that cannot be read."""
+    headers = visit.headers
+    asked = headers.get(b"x-spillgate-priority")
+    ceiling = headers.get(b"x-spillgate-max-price")
+    if asked is None and ceiling is None:
+        return Wish(None, None, output_tokens) if output_tokens else NO_OUTPUT
+    return Wish(_priority(asked), _max_price(ceiling), output_tokens)
+
+
+NO_OUTPUT = msgspec.structs.replace(NO_WISH, output_tokens=0)
+
+
+def _priority(value: bytes | None) -> Priority | None:
+    if value is None:
+        return None
+    found = _PRIORITIES.get(value.strip().lower())
+    if found is None:
+        raise ApiError(
+            400,
+            "invalid_header",
+            "X-Spillgate-Priority must be high, normal or low.",
+            param="X-Spillgate-Priority",
+        )
+    return found
+
+
+def _max_price(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        return parse_nano_usd(value.decode("latin-1").strip())
+    except ValueError:
+        raise ApiError(
+            400,
+            "invalid_header",
+            "X-Spillgate-Max-Price must be an amount in US dollars, such as 0.002.",
+            param="X-Spillgate-Max-Price",
+        ) from None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request that was read and understood."""
+
+    model: str
+    task: Task
+    body: bytes
+    stream: bool
+    show_usage: bool
+    output_tokens: int
+
+
+async def serve(service: Service, visit: Visit, asked: Asked, receive: Receive, send: Send) -> None:
+    """Answers one call, and leaves nothing behind however it ends."""
+    current = service.current
+    arrival = Arrival(visit.principal, visit.received, visit.received_at)
+    call = Call(
+        id=visit.request_id,
+        model=asked.model,
+        task=asked.task,
+        body=asked.body,
+        stream=asked.stream,
+        deadline=visit.received + _longest(service, asked.model),
+    )
+    exchange = Exchange(call, arrival, current.policy.version)
+    watch = Watch(receive, exchange, service)
+    try:
+        await _answer(service, visit, exchange, asked, send)
+    except asyncio.CancelledError:
+        if exchange.stop_cause != "disconnected":
+            raise
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+    finally:
+        watch.end()
+        if exchange.row is not None:
+            service.access_log.add(exchange.row, len(exchange.attempts))
+
+
+async def _answer(
+    service: Service, visit: Visit, exchange: Exchange, asked: Asked, send: Send
+) -> None:
+    relay = Relay(dispatcher=service.dispatcher, exchange=exchange, visit=visit, send=send)
+    wish = wish_of(visit, asked.output_tokens)
+    try:
+        answer = await service.dispatcher.ask(service.current, exchange, wish)
+    except ApiError as error:
+        await respond_error(send, visit, error, decision_headers(exchange))
+        return
+    now = service.clock.monotonic()
+    if answer.reply.chunks is None:
+        await relay.whole(answer, now)
+    else:
+        await relay.stream(answer, show_usage=asked.show_usage, now=now)
+
+
+def _longest(service: Service, model: str) -> float:
+    """The longest that any backend of the model may run, and its queue and cold start before."""
+    current = service.current
+    return max(
+        standing.spec.common.max_run + (0.0 if standing.cold is None else standing.cold.p95)
+        for standing in current.serving(model)
+    )

@@ -1,0 +1,68 @@
+"""POST /v1/route/explain: which backend a call would get, and why, without making it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.types import Call
+from gateway.api.calls import wish_of
+from gateway.exchange import Arrival
+from gateway.pricing import usd
+from gateway.routing.router import Decision
+from gateway.service import Service
+from gateway.types import ApiError
+from gateway.visit import Receive, Scope, Send, Visit, only, parse_json, read_body, respond_json
+
+
+class Explain:
+    """Takes the very body that the call would have."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope["visit"]
+        only("POST", scope)
+        current = self._service.current
+        body = await read_body(visit, receive, current.policy.server.max_body)
+        value = parse_json(body)
+        if not isinstance(value, dict) or not isinstance(value.get("model"), str):
+            raise ApiError(400, "missing_field", "'model' is missing.", param="model")
+        spec = current.model(value["model"])
+        call = Call(
+            id=visit.request_id,
+            model=value["model"],
+            task=spec.task,
+            body=body,
+            stream=value.get("stream") is True,
+        )
+        asked = value.get("max_completion_tokens") or value.get("max_tokens")
+        output = asked if isinstance(asked, int) else spec.max_output_tokens
+        arrival = Arrival(visit.principal, visit.received, visit.received_at)
+        wish = wish_of(visit, 0 if spec.task in ("embeddings", "infer") else output)
+        decision = self._service.dispatcher.decide(current, call, arrival, wish)
+        await respond_json(send, visit, as_json(decision, current.policy.version))
+
+
+def as_json(decision: Decision, policy: str) -> dict[str, Any]:
+    """A decision in numbers that a person can check; prices in US dollars."""
+    return {
+        "backend": decision.quotes[0].backend if decision.quotes else None,
+        "reason": decision.reason,
+        "route": decision.route,
+        "slo_seconds": decision.slo,
+        "policy": policy,
+        "candidates": [
+            {
+                "backend": quote.backend,
+                "predicted_delay_seconds": round(quote.delay.seconds, 6),
+                "cold_start": quote.delay.cold,
+                "reserved": quote.reserved,
+                "predicted_price_usd": float(usd(quote.estimate.marginal)),
+                "predicted_charge_usd": float(usd(quote.estimate.charge)),
+                "hold_usd": float(usd(quote.estimate.hold)),
+            }
+            for quote in decision.quotes
+        ],
+        "refused": [{"backend": name, "reason": code} for name, code in decision.refused],
+    }

@@ -1,0 +1,32 @@
+"""The native surface: POST /v1/infer/{model}, any JSON in, any JSON out."""
+
+from __future__ import annotations
+
+from gateway.api.calls import Asked, serve
+from gateway.service import Service
+from gateway.types import ApiError
+from gateway.visit import Receive, Scope, Send, Visit, only, parse_json, read_body
+
+
+class InferEndpoint:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope["visit"]
+        only("POST", scope)
+        current = self._service.current
+        name: str = scope["path_params"]["model"]
+        spec = current.model(name)
+        if spec.task != "infer":
+            raise ApiError(
+                400,
+                "wrong_endpoint",
+                f"The model {name!r} serves {spec.task}; ask it by OpenAI's routes.",
+                param="model",
+            )
+        body = await read_body(visit, receive, current.policy.server.max_body)
+        parse_json(body)
+        streams = b"text/event-stream" in visit.headers.get(b"accept", b"")
+        asked = Asked(name, "infer", body, streams, False, 0)
+        await serve(self._service, visit, asked, receive, send)

@@ -1,0 +1,148 @@
+"""OpenAI's surface: chat completions, completions, embeddings, models.
+
+Only the fields that the gateway acts on are read; the body goes to the backend as it came.
+Shapes: https://platform.openai.com/docs/api-reference
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.types import Task
+from gateway.api.calls import Asked, serve
+from gateway.service import Service
+from gateway.types import ApiError
+from gateway.visit import (
+    Receive,
+    Scope,
+    Send,
+    Visit,
+    malformed,
+    only,
+    read_body,
+    respond_json,
+)
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    include_usage: bool | None = None
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What every body has."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+
+
+class Chat(Envelope, frozen=True):
+    messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+
+class Completion(Envelope, frozen=True):
+    prompt: str | list[Any] | None = None
+
+
+class Embeddings(Envelope, frozen=True):
+    input: str | list[Any] = ""
+
+
+_DECODERS: dict[Task, msgspec.json.Decoder[Any]] = {
+    "chat": msgspec.json.Decoder(Chat),
+    "completions": msgspec.json.Decoder(Completion),
+    "embeddings": msgspec.json.Decoder(Embeddings),
+}
+_NEEDED: dict[Task, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
+
+
+class OpenAIEndpoint:
+    """POST of one task."""
+
+    def __init__(self, service: Service, task: Task) -> None:
+        self._service = service
+        self._task = task
+        self._decode = _DECODERS[task].decode
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope["visit"]
+        only("POST", scope)
+        current = self._service.current
+        body = await read_body(visit, receive, current.policy.server.max_body)
+        envelope = self._read(body)
+        spec = current.model(envelope.model)
+        if spec.task != self._task:
+            raise ApiError(
+                400,
+                "wrong_endpoint",
+                f"The model {envelope.model!r} serves {spec.task}, not {self._task}.",
+                param="model",
+            )
+        streams = bool(envelope.stream) and self._task != "embeddings"
+        options = envelope.stream_options
+        asked = Asked(
+            envelope.model,
+            self._task,
+            body,
+            streams,
+            options is not None and bool(options.include_usage),
+            self._output_tokens(envelope, spec.max_output_tokens),
+        )
+        await serve(self._service, visit, asked, receive, send)
+
+    def _read(self, body: bytes) -> Envelope:
+        try:
+            envelope: Envelope = self._decode(body)
+        except msgspec.ValidationError as error:
+            raise invalid_field(error) from None
+        except msgspec.DecodeError as error:
+            raise malformed(error) from None
+        needed = _NEEDED[self._task]
+        if not getattr(envelope, needed):
+            raise ApiError(400, "missing_field", f"{needed!r} is missing or empty.", param=needed)
+        return envelope
+
+    def _output_tokens(self, envelope: Envelope, most: int) -> int:
+        if self._task == "embeddings":
+            return 0
+        asked = envelope.max_completion_tokens or envelope.max_tokens or most
+        return max(asked, 0) * max(envelope.n or 1, 1)
+
+
+def invalid_field(error: msgspec.ValidationError) -> ApiError:
+    """'Expected `str`, got `int` - at `$.model`' -> a 400 that names the field."""
+    text = str(error)
+    what, _, where = text.partition(" - at `$")
+    param = where.rstrip("`").lstrip(".") or None
+    if "missing required field" in text:
+        param = text.rpartition("`")[0].rpartition("`")[2]
+        return ApiError(400, "missing_field", f"{param!r} is missing.", param=param)
+    place = f" in {param!r}" if param else ""
+    return ApiError(400, "invalid_field", f"{what}{place}.".replace("`", ""), param=param)
+
+
+class Models:
+    """GET /v1/models and /v1/models/{model}: what the policy serves."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope["visit"]
+        only("GET", scope)
+        current = self._service.current
+        name: str | None = scope["path_params"].get("model")
+        if name is None:
+            rows = [_model(name, spec.task) for name, spec in current.policy.models.items()]
+            await respond_json(send, visit, {"object": "list", "data": rows})
+            return
+        await respond_json(send, visit, _model(name, current.model(name).task))
+
+
+def _model(name: str, task: Task) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "spillgate", "task": task}

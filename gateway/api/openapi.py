@@ -1,0 +1,121 @@
+"""The description of the HTTP surface, as OpenAPI 3.1 and as a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ROUTES: tuple[tuple[str, str, str, str], ...] = (
+    ("post", "/v1/chat/completions", "OpenAI", "Chat completion, whole or streamed"),
+    ("post", "/v1/completions", "OpenAI", "Text completion, whole or streamed"),
+    ("post", "/v1/embeddings", "OpenAI", "Embeddings"),
+    ("get", "/v1/models", "OpenAI", "The models that the policy serves"),
+    ("get", "/v1/models/{model}", "OpenAI", "One model"),
+    ("post", "/v1/infer/{model}", "Native", "Any JSON in, any JSON out; SSE by Accept"),
+    ("post", "/v1/route/explain", "Routing", "The decision for a call, without making it"),
+    ("get", "/usage", "Usage", "Cost per user, key, plan, tag, model, backend, day"),
+    ("get", "/usage/{request_id}", "Usage", "One call's rows"),
+    ("get", "/admin/keys", "Admin", "All keys, without the keys themselves"),
+    ("post", "/admin/keys", "Admin", "Make a key; it is shown this once"),
+    ("delete", "/admin/keys/{key_id}", "Admin", "Revoke a key at once"),
+    ("get", "/admin/backends", "Admin", "The backends as they stand"),
+    ("post", "/admin/backends/{backend}/drain", "Admin", "Send it no more calls"),
+    ("post", "/admin/backends/{backend}/enable", "Admin", "Send it calls again"),
+    ("get", "/admin/policy", "Admin", "The policy in force"),
+    ("put", "/admin/policy", "Admin", "Put a policy (YAML) into force, whole or not at all"),
+    ("post", "/admin/policy/validate", "Admin", "Check a policy (YAML)"),
+    ("post", "/admin/policy/rollback", "Admin", "Return to the policy before"),
+    ("get", "/healthz", "Probes", "The process answers"),
+    ("get", "/readyz", "Probes", "Every required backend is warm"),
+    ("get", "/metrics", "Probes", "Prometheus' text format"),
+)
+_OPEN = ("/healthz", "/readyz", "/metrics")
+_ERRORS = {
+    "400": "The request was wrong; the error names what and where",
+    "401": "No key, or one that is not known",
+    "402": "A budget is exhausted",
+    "403": "The key has not the right",
+    "404": "There is no such thing",
+    "413": "The body is too large",
+    "429": "A rate limit; Retry-After says when",
+    "502": "The backend failed",
+    "503": "Nothing can take the call now; Retry-After says when to try again",
+    "504": "The backend took too long",
+}
+_ERROR_REF = {
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+}
+
+
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1. Bodies of OpenAI's routes are OpenAI's own; unknown fields pass through."""
+    paths: dict[str, dict[str, Any]] = {}
+    for method, path, tag, summary in _ROUTES:
+        paths.setdefault(path, {})[method] = _operation(method, path, tag, summary)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Spillgate", "version": "1"},
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "schemas": {"Error": _ERROR},
+        },
+    }
+
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code", "param"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "code": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+def _operation(method: str, path: str, tag: str, summary: str) -> dict[str, Any]:
+    names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+    operation: dict[str, Any] = {
+        "tags": [tag],
+        "summary": summary,
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in names
+        ],
+        "responses": {
+            "200": {"description": "The answer"},
+            **{code: {"description": text, **_ERROR_REF} for code, text in _ERRORS.items()},
+        },
+    }
+    if path in _OPEN:
+        operation["security"] = []
+    if method in ("post", "put"):
+        kind = "application/yaml" if "policy" in path else "application/json"
+        operation["requestBody"] = {"content": {kind: {"schema": {}}}}
+    return operation
+
+
+def _page() -> str:
+    rows = "".join(
+        f"<tr><td><code>{method.upper()}</code></td><td><code>{path}</code></td>"
+        f"<td>{summary}</td></tr>"
+        for method, path, _, summary in _ROUTES
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Spillgate</title>'
+        "<style>body{font:16px/1.5 system-ui;margin:3rem auto;max-width:60rem;padding:0 1rem}"
+        "td{padding:.3rem 1rem .3rem 0;border-top:1px solid #8884}</style>"
+        "<h1>Spillgate</h1><p>Send <code>Authorization: Bearer sg-…</code>. The same in "
+        f'<a href="/openapi.json">OpenAPI</a>.</p><table>{rows}</table></html>'
+    )
+
+
+DOCS = _page()

@@ -1,0 +1,80 @@
+"""Every route of the gateway in one table, the busiest first."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import Lifespan
+
+from gateway.api import admin
+from gateway.api.explain import Explain
+from gateway.api.infer import InferEndpoint
+from gateway.api.openai import Models, OpenAIEndpoint
+from gateway.api.probes import Docs, Health, MetricsPage, OpenApi, Ready
+from gateway.api.usage import CallUsage, UsageReport
+from gateway.service import Service
+from gateway.types import ApiError
+from gateway.visit import Receive, Scope, Send
+
+
+class NotFound:
+    """Every other path."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise ApiError(
+            404, "not_found", f"There is nothing at {scope['path']}. GET /docs lists the routes."
+        )
+
+
+def application(
+    service: Service, read_policy: admin.ReadPolicy, lifespan: Lifespan[Starlette]
+) -> Starlette:
+    return Starlette(
+        routes=[
+            *_calls(service),
+            *_pages(service),
+            *_admin(service, read_policy),
+            Route("/{path:path}", NotFound()),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def _calls(service: Service) -> list[Route]:
+    return [
+        Route("/v1/chat/completions", OpenAIEndpoint(service, "chat")),
+        Route("/v1/embeddings", OpenAIEndpoint(service, "embeddings")),
+        Route("/v1/completions", OpenAIEndpoint(service, "completions")),
+        Route("/v1/infer/{model:path}", InferEndpoint(service)),
+        Route("/v1/models", Models(service)),
+        Route("/v1/models/{model:path}", Models(service)),
+        Route("/v1/route/explain", Explain(service)),
+    ]
+
+
+def _pages(service: Service) -> list[Route]:
+    return [
+        Route("/healthz", Health()),
+        Route("/readyz", Ready(service)),
+        Route("/metrics", MetricsPage(service)),
+        Route("/usage", UsageReport(service)),
+        Route("/usage/{request_id:path}", CallUsage(service)),
+        Route("/openapi.json", OpenApi()),
+        Route("/docs", Docs()),
+        Route("/", Docs()),
+    ]
+
+
+def _admin(service: Service, read_policy: admin.ReadPolicy) -> list[Route]:
+    policy = admin.PolicyRoutes(read_policy)
+    table: dict[str, dict[str, admin.Handler]] = {
+        "/admin/keys": {"GET": admin.list_keys, "POST": admin.create_key},
+        "/admin/keys/{key_id}": {"DELETE": admin.revoke_key},
+        "/admin/backends": {"GET": admin.list_backends},
+        "/admin/backends/{backend:path}/drain": {"POST": admin.drain},
+        "/admin/backends/{backend:path}/enable": {"POST": admin.enable},
+        "/admin/policy": {"GET": policy.show, "PUT": policy.apply},
+        "/admin/policy/validate": {"POST": policy.validate},
+        "/admin/policy/rollback": {"POST": policy.roll_back},
+    }
+    return [Route(path, admin.AdminEndpoint(service, handlers)) for path, handlers in table.items()]

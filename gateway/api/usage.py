@@ -1,0 +1,59 @@
+"""GET /usage and /usage/{request_id}: who spent what. A user sees their own, an admin all."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from gateway.reports import as_csv, as_json, call_json, parse_usage_query
+from gateway.service import Service
+from gateway.types import ApiError
+from gateway.visit import Header, Receive, Scope, Send, Visit, only, respond, respond_json
+
+_CSV: Header = (b"content-type", b"text/csv; charset=utf-8")
+
+
+class UsageReport:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope["visit"]
+        only("GET", scope)
+        params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        form = _form(params.pop("format", None), visit)
+        query = parse_usage_query(params, visit.principal, now_at=self._service.clock.time())
+        rows = await self._service.ledger.usage(query)
+        if form == "csv":
+            await respond(send, visit, 200, as_csv(rows, query).encode(), [_CSV])
+            return
+        await respond_json(send, visit, as_json(rows, query))
+
+
+def _form(asked: str | None, visit: Visit) -> str:
+    if asked is None:
+        return "csv" if b"text/csv" in visit.headers.get(b"accept", b"") else "json"
+    if asked not in ("json", "csv"):
+        raise ApiError(
+            400, "invalid_parameter", f"format={asked} is neither json nor csv.", param="format"
+        )
+    return asked
+
+
+class CallUsage:
+    """One call's rows, by its request id."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope["visit"]
+        only("GET", scope)
+        request_id: str = scope["path_params"]["request_id"]
+        rows = await self._service.ledger.rows(request_id)
+        principal = visit.principal
+        if not rows or (principal.role != "admin" and rows[0].user != principal.user):
+            # Another user's call answers as one that never was.
+            raise ApiError(
+                404, "call_not_found", f"There is no call {request_id!r}.", param="request_id"
+            )
+        await respond_json(send, visit, call_json(rows))

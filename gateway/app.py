@@ -1,0 +1,157 @@
+"""The composition root: the one room that names concrete stores, adapters and clocks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+
+from adapters import load_kind
+from adapters.base import Backend
+from gateway.access_log import AccessLog
+from gateway.api.door import Door
+from gateway.api.routes import application
+from gateway.clock import Clock, SystemClock
+from gateway.dispatch import Dispatcher
+from gateway.metrics import Metrics
+from gateway.policy.model import BackendSpec, Policy
+from gateway.policy.reader import load_policy, read_policy_text
+from gateway.restore import restore
+from gateway.service import Service
+from gateway.settlement import CountingHouse
+from gateway.storage.base import KeyStore, Ledger, SharedStore
+from gateway.storage.keys import SqliteKeys
+from gateway.storage.memory import MemoryStore
+from gateway.storage.sqlite import SqliteLedger
+from gateway.warm.keeper import WarmKeeper
+from gateway.warm.prober import Prober
+
+
+def open_keys(policy: Policy, clock: Clock) -> KeyStore:
+    """The keys of the policy's data folder, which is made where it is missing."""
+    folder = Path(policy.server.data)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return SqliteKeys(folder / "keys.db", clock=clock)
+
+
+def open_ledger(policy: Policy) -> Ledger:
+    return SqliteLedger.from_url(policy.store.ledger)
+
+
+def open_shared(policy: Policy, clock: Clock) -> SharedStore:
+    url = policy.store.shared
+    if url.startswith("memory:"):
+        return MemoryStore(clock)
+    # Imported here because a gateway without Redis must not pay for its client.
+    from gateway.storage.redis import RedisStore
+
+    return RedisStore(url, timeout_s=policy.store.timeout)
+
+
+def backend_maker(clock: Clock) -> Callable[[BackendSpec], Backend]:
+    def make(spec: BackendSpec) -> Backend:
+        return load_kind(spec.kind)(spec.name, spec.settings, clock)
+
+    return make
+
+
+def build_service(
+    policy: Policy,
+    *,
+    clock: Clock,
+    keys: KeyStore,
+    ledger: Ledger,
+    shared: SharedStore,
+    make_backend: Callable[[BackendSpec], Backend],
+    load: Callable[[], Policy],
+    random_source: random.Random,
+) -> Service:
+    """Everything but the web: a service over the stores and backends that it is given."""
+    metrics = Metrics()
+    house = CountingHouse(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
+    dispatcher = Dispatcher(
+        shared=shared, house=house, clock=clock, metrics=metrics, random_source=random_source
+    )
+    log_to = sys.stderr.buffer if policy.server.access_log else None
+    return Service(
+        policy=policy,
+        shared=shared,
+        ledger=ledger,
+        keys=keys,
+        dispatcher=dispatcher,
+        house=house,
+        metrics=metrics,
+        access_log=AccessLog(log_to),
+        clock=clock,
+        make_backend=make_backend,
+        load_policy=load,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(service: Service) -> AsyncIterator[Service]:
+    """Restores what the ledger knows, starts the backends, and closes everything at the end."""
+    clock = service.clock
+    try:
+        await restore(service)
+        service.access_log.start()
+        await service.start()
+        keeper = WarmKeeper(
+            current=lambda: service.current,
+            house=service.house,
+            clock=clock,
+            metrics=service.metrics,
+        )
+        service.run_forever(Prober(current=lambda: service.current, clock=clock).run())
+        service.run_forever(keeper.run())
+        yield service
+        await keeper.aclose()
+    finally:
+        await service.aclose()
+
+
+def web(service: Service, on_ready: Callable[[Service], None] | None = None) -> Door:
+    """The ASGI application over a service; its lifespan starts and ends the service."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with running(service):
+            if on_ready is not None:
+                on_ready(service)
+            yield
+
+    def read(text: str) -> Policy:
+        return read_policy_text(text, os.environ)
+
+    app = application(service, read, lifespan)
+    return Door(
+        app,
+        keys=service.keys,
+        clock=service.clock,
+        max_header=service.current.policy.server.max_header,
+    )
+
+
+def from_path(path: Path) -> Service:
+    """A service as the policy at ``path`` wants it. Raises PolicyError."""
+
+    def load() -> Policy:
+        return load_policy(path, os.environ)
+
+    policy = load()
+    clock = SystemClock()
+    return build_service(
+        policy,
+        clock=clock,
+        keys=open_keys(policy, clock),
+        ledger=open_ledger(policy),
+        shared=open_shared(policy, clock),
+        make_backend=backend_maker(clock),
+        load=load,
+        random_source=random.SystemRandom(),
+    )

@@ -1,0 +1,224 @@
+"""One call's life at the gateway: its hold, its lease, its attempts, and its one settlement."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+import msgspec
+
+from adapters.errors import BackendError, FailureClass
+from adapters.types import Call, Usage
+from gateway.backends import Lease, StandingBackend
+from gateway.clock import Timer
+from gateway.policy.model import Price
+from gateway.pricing import charge
+from gateway.routing.router import Decision, Quote, ReasonCode
+from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
+from gateway.types import MICRO, Principal
+
+StopCause = Literal["", "disconnected", "budget"]
+
+WORK_DONE = frozenset(
+    (
+        FailureClass.FAILED,
+        FailureClass.TIMEOUT,
+        FailureClass.AMBIGUOUS,
+        FailureClass.TRUNCATED,
+        FailureClass.CANCELLED,
+    )
+)
+"""Failures after which the backend has run, or may have: what it used is charged."""
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """What the door knows of a call, beside the call itself."""
+
+    principal: Principal
+    received: float
+    """Monotonic seconds."""
+    received_at: float
+    """Seconds since the epoch."""
+
+
+class Progress(msgspec.Struct):
+    """How far the answer has come; filled in by the relay."""
+
+    usage: Usage | None = None
+    events: int = 0
+    """Events passed to the caller; each is about one token where no usage is reported."""
+
+
+class Exchange:
+    """State of one call. The dispatcher moves it on; nobody else writes to it."""
+
+    def __init__(self, call: Call, arrival: Arrival, policy: str) -> None:
+        self.call = call
+        self.arrival = arrival
+        self.policy = policy
+        self.decision: Decision | None = None
+        self.admitted: Admitted | None = None
+        self.claims: tuple[Claim, ...] = ()
+        self.hold_nano = 0
+        self.opened = False
+        self.settled = False
+        self.standing: StandingBackend | None = None
+        self.quote: Quote | None = None
+        self.lease: Lease | None = None
+        self.reason: ReasonCode = "NONE"
+        self.asked_at = 0.0
+        self.waited_s = 0.0
+        """Seconds in the gateway's own queue for a place at the backend."""
+        self.progress = Progress()
+        self.attempts: list[LedgerRow] = []
+        self.tried: list[str] = []
+        self.stop_cause: StopCause = ""
+        self.guard: Timer | None = None
+        self.row: LedgerRow | None = None
+        self.answered_s = 0.0
+        self._task = asyncio.current_task()
+
+    @property
+    def principal(self) -> Principal:
+        return self.arrival.principal
+
+    @property
+    def backend(self) -> str:
+        return "" if self.standing is None else self.standing.name
+
+    @property
+    def cost_nano(self) -> int:
+        """What the caller is charged, once the call is settled."""
+        row = self.row
+        return 0 if row is None else row.cost_nano + sum(a.cost_nano for a in self.attempts)
+
+    def stop(self, cause: StopCause) -> None:
+        """Breaks the call off, whatever it waits for."""
+        if not self.settled and not self.stop_cause and self._task is not None:
+            self.stop_cause = cause
+            self._task.cancel()
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def open_row(self) -> LedgerRow:
+        """The row that must be durable before a paid backend is asked."""
+        call, principal = self.call, self.principal
+        assert self.decision is not None
+        return LedgerRow(
+            id=call.id,
+            started_at=self.arrival.received_at,
+            key_id=principal.key_id,
+            user=principal.user,
+            plan=principal.plan,
+            tags=principal.tags,
+            model=call.model,
+            task=call.task,
+            backend=self.backend,
+            reason=self.reason,
+            route=self.decision.route,
+            policy=self.policy,
+            stream=call.stream,
+            hold_nano=self.hold_nano,
+            price=self._price_name,
+            claims=self.claims,
+        )
+
+    def end_row(
+        self, outcome: Outcome, usage: Usage | None, *, status: int, error: str, now_at: float
+    ) -> LedgerRow:
+        """The settled row. ``usage`` is what is charged; ``None``: nothing was used."""
+        call, principal, decision = self.call, self.principal, self.decision
+        used = NOTHING if usage is None else usage
+        cost = 0 if usage is None else charge(self.price, used)
+        return LedgerRow(
+            id=call.id,
+            outcome=outcome,
+            started_at=self.arrival.received_at,
+            ended_at=now_at,
+            key_id=principal.key_id,
+            user=principal.user,
+            plan=principal.plan,
+            tags=principal.tags,
+            model=call.model,
+            task=call.task,
+            backend=self.backend,
+            reason=self.reason,
+            route="" if decision is None else decision.route,
+            policy=self.policy,
+            status=status,
+            error=error,
+            stream=call.stream,
+            input_tokens=used.input_tokens or 0,
+            output_tokens=used.output_tokens or 0,
+            queue_us=_microseconds((used.queue_s or 0.0) + self.waited_s),
+            cold_us=_microseconds(used.cold_s),
+            exec_us=_microseconds(used.exec_s),
+            gpu_us=_microseconds(used.gpu_s),
+            hold_nano=self.hold_nano,
+            cost_nano=cost,
+            cost_basis="none" if not cost else "reported" if used.reported else "estimated",
+            price=self._price_name,
+            worker=used.worker or "",
+        )
+
+    @property
+    def price(self) -> Price | None:
+        return None if self.standing is None else self.standing.price
+
+    @property
+    def _price_name(self) -> str:
+        return "" if self.standing is None else self.standing.spec.common.price or ""
+
+    # --- what was used ------------------------------------------------------------------------
+
+    def used(self, reported: Usage) -> Usage:
+        """A success's usage, with the device's share filled in where the backend stated none."""
+        if reported.gpu_s is not None or reported.exec_s is None or self.standing is None:
+            return reported
+        return msgspec.structs.replace(
+            reported, gpu_s=device_share(self.price, reported.exec_s, self.standing.in_flight)
+        )
+
+    def used_until(self, now: float, reported: Usage | None) -> Usage:
+        """What a call that was broken off used: what was reported, else what was seen."""
+        elapsed = max(0.0, now - self.asked_at)
+        seen = reported or self.progress.usage or Usage()
+        in_flight = 1 if self.standing is None else self.standing.in_flight
+        exec_s = elapsed if seen.exec_s is None else seen.exec_s
+        share = device_share(self.price, exec_s, in_flight)
+        return msgspec.structs.replace(
+            seen,
+            exec_s=exec_s,
+            gpu_s=share if seen.gpu_s is None else seen.gpu_s,
+            input_tokens=(
+                len(self.call.body) // 4 if seen.input_tokens is None else seen.input_tokens
+            ),
+            output_tokens=(
+                self.progress.events if seen.output_tokens is None else seen.output_tokens
+            ),
+            reported=reported is not None and reported.reported,
+        )
+
+    def used_by_failure(self, failure: BackendError, now: float) -> Usage | None:
+        """What a failed attempt is charged for: what the platform reported, else the time it had
+        where it ran or may have run, else nothing."""
+        if failure.usage is not None:
+            return self.used(failure.usage)
+        if failure.failure in WORK_DONE:
+            return self.used_until(now, None)
+        return None
+
+
+def device_share(price: Price | None, exec_s: float, in_flight: int) -> float:
+    """Device seconds of a call on a backend that states none: its time, divided by the calls
+    that share a reserved machine; nothing where tokens are bought."""
+    if price is None or price.reserved:
+        return exec_s / max(in_flight, 1)
+    return exec_s if price.per_second is not None else 0.0
+
+
+NOTHING = Usage()
+
+
+def _microseconds(seconds: float | None) -> int:
+    return 0 if seconds is None else round(seconds * MICRO)

@@ -1,0 +1,122 @@
+"""What the gateway counts, under names that stay. Labels name models and backends, never users:
+their number is bounded by the policy, and a scrape tells nothing of any tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_OVERHEAD = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1)
+
+Reading = tuple[str, str, dict[str, str], float]
+"""(name, help, labels, value) of a gauge, read at the scrape."""
+
+
+class CallMetrics:
+    """The children of one (model, backend) pair, looked up once so that a call pays no look-up."""
+
+    def __init__(self, owner: Metrics, model: str, backend: str) -> None:
+        self._owner = owner
+        self._pair = (model, backend)
+        self._outcomes: dict[str, Counter] = {}
+        self.seconds = owner.seconds.labels(model, backend)
+        self.cost = owner.cost.labels(model, backend)
+        self.gpu = owner.gpu.labels(model, backend)
+        self.cold = owner.cold.labels(model, backend)
+
+    def ended(self, outcome: str) -> None:
+        child = self._outcomes.get(outcome)
+        if child is None:
+            child = self._outcomes[outcome] = self._owner.calls.labels(*self._pair, outcome)
+        child.inc()
+
+
+class Metrics:
+    """One registry a gateway; ``render`` gives Prometheus' text format."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        pair = ("model", "backend")
+        self.calls = Counter(
+            "spillgate_calls", "Calls that ended", (*pair, "outcome"), registry=registry
+        )
+        self.seconds = Histogram(
+            "spillgate_call_seconds",
+            "Seconds from a call's arrival to its end",
+            pair,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.overhead = Histogram(
+            "spillgate_overhead_seconds",
+            "Seconds that the gateway itself added: all but waiting for the backend",
+            buckets=_OVERHEAD,
+            registry=registry,
+        )
+        self.cost = Counter(
+            "spillgate_cost_usd", "Dollars charged to calls", pair, registry=registry
+        )
+        self.gpu = Counter(
+            "spillgate_gpu_seconds", "Seconds of device charged to calls", pair, registry=registry
+        )
+        self.cold = Counter(
+            "spillgate_cold_starts", "Calls that waited for a worker", pair, registry=registry
+        )
+        self.refused = Counter(
+            "spillgate_refused",
+            "Calls refused before a backend was asked",
+            ("code",),
+            registry=registry,
+        )
+        self.failures = Counter(
+            "spillgate_backend_failures",
+            "Attempts that a backend failed",
+            ("backend", "failure"),
+            registry=registry,
+        )
+        self.pings = Counter(
+            "spillgate_pings", "Keep-warm pings", ("backend", "outcome"), registry=registry
+        )
+        self.reloads = Counter(
+            "spillgate_policy_reloads", "Policy changes", ("result",), registry=registry
+        )
+        self.unsettled = Counter(
+            "spillgate_settlements_retried",
+            "Settlements that a store did not take at once",
+            registry=registry,
+        )
+        self._pairs: dict[tuple[str, str], CallMetrics] = {}
+
+    def pair(self, model: str, backend: str) -> CallMetrics:
+        found = self._pairs.get((model, backend))
+        if found is None:
+            found = self._pairs[model, backend] = CallMetrics(self, model, backend)
+        return found
+
+    def observe(self, readings: Callable[[], Iterable[Reading]]) -> None:
+        """Adds gauges that are read when somebody asks."""
+        self.registry.register(_Gauges(readings))
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class _Gauges(Collector):
+    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
+        self._readings = readings
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, GaugeMetricFamily] = {}
+        for name, help_text, labels, value in self._readings():
+            family = families.get(name)
+            if family is None:
+                family = families[name] = GaugeMetricFamily(name, help_text, labels=list(labels))
+            family.add_metric(list(labels.values()), value)
+        return families.values()

@@ -1,0 +1,216 @@
+"""The running gateway: the policy in force, its backends, and the stores it was given."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from adapters.base import Backend
+from gateway.access_log import AccessLog
+from gateway.backends import StandingBackend
+from gateway.clock import Clock
+from gateway.current import Current
+from gateway.dispatch import Dispatcher
+from gateway.metrics import Metrics, Reading
+from gateway.policy.model import BackendSpec, Policy
+from gateway.settlement import CountingHouse
+from gateway.storage.base import KeyStore, Ledger, SharedStore
+from gateway.types import ApiError
+
+log = logging.getLogger("spillgate")
+
+_HISTORY = 10
+"""Earlier policies that a roll-back can return to."""
+_RETIRE_S = 600.0
+"""A backend that left the policy is closed when its last call ends, or after this."""
+
+MakeBackend = Callable[[BackendSpec], Backend]
+
+
+class Service:
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        shared: SharedStore,
+        ledger: Ledger,
+        keys: KeyStore,
+        dispatcher: Dispatcher,
+        house: CountingHouse,
+        metrics: Metrics,
+        access_log: AccessLog,
+        clock: Clock,
+        make_backend: MakeBackend,
+        load_policy: Callable[[], Policy],
+    ) -> None:
+        self.shared = shared
+        self.ledger = ledger
+        self.keys = keys
+        self.dispatcher = dispatcher
+        self.house = house
+        self.metrics = metrics
+        self.access_log = access_log
+        self.clock = clock
+        self.load_policy = load_policy
+        self._make_backend = make_backend
+        self._history: list[Policy] = []
+        self._changing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.current = Current(policy, self._standing(policy, {}))
+        metrics.observe(self.readings)
+
+    # --- start and stop -----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Opens every backend; models load while the gateway already answers."""
+        for standing in self.current.backends.values():
+            await standing.adapter.start()
+        self.run_forever(self.house.run())
+
+    def run_forever(self, work: Awaitable[None]) -> None:
+        """Runs beside the calls until ``aclose``; a failure is logged, never silent."""
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a background task failed", exc_info=task.exception())
+
+    async def aclose(self) -> None:
+        await self.dispatcher.drain()
+        await self.house.retry()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for standing in self.current.backends.values():
+            await standing.adapter.aclose()
+        await self.shared.aclose()
+        await self.ledger.aclose()
+        self.keys.close()
+        self.access_log.close()
+
+    # --- the policy ---------------------------------------------------------------------------
+
+    def _standing(
+        self, policy: Policy, kept: dict[str, StandingBackend]
+    ) -> dict[str, StandingBackend]:
+        """The policy's backends; one whose settings did not change goes on as it is."""
+        standings = {}
+        for name, spec in policy.backends.items():
+            price = policy.prices[spec.common.price] if spec.common.price else None
+            known = kept.get(name)
+            if known is not None and known.spec == spec:
+                known.price = price
+                standings[name] = known
+            else:
+                standings[name] = StandingBackend(spec, price, self._make_backend(spec), self.clock)
+        return standings
+
+    async def apply(self, policy: Policy) -> None:
+        """Swaps the whole policy, or raises and leaves the old one in force."""
+        async with self._changing:
+            before = self.current
+            _check_fixed(before.policy, policy)
+            prices = {name: standing.price for name, standing in before.backends.items()}
+            try:
+                after = Current(policy, self._standing(policy, before.backends))
+                await self._start_new(before, after)
+            except BaseException:
+                for name, price in prices.items():
+                    before.backends[name].price = price
+                self.metrics.reloads.labels("refused").inc()
+                raise
+            self.current = after
+            self._history = [*self._history[-_HISTORY + 1 :], before.policy]
+            self.metrics.reloads.labels("applied").inc()
+            log.info("policy %s is in force", policy.version)
+            self._retire(before, after)
+
+    async def _start_new(self, before: Current, after: Current) -> None:
+        started: list[StandingBackend] = []
+        try:
+            for name, standing in after.backends.items():
+                if before.backends.get(name) is not standing:
+                    started.append(standing)
+                    await standing.adapter.start()
+        except BaseException:
+            for standing in started:
+                await standing.adapter.aclose()
+            raise
+
+    def _retire(self, before: Current, after: Current) -> None:
+        for name, standing in before.backends.items():
+            if after.backends.get(name) is not standing:
+                self.run_forever(self._close_idle(standing))
+
+    async def _close_idle(self, standing: StandingBackend) -> None:
+        end = self.clock.monotonic() + _RETIRE_S
+        while standing.in_flight and self.clock.monotonic() < end:
+            await self.clock.sleep(0.25)
+        await standing.adapter.aclose()
+
+    async def roll_back(self) -> Policy:
+        """Returns to the policy before this one. Raises ApiError 409 when there is none."""
+        if not self._history:
+            raise ApiError(409, "no_earlier_policy", "There is no earlier policy to return to.")
+        earlier = self._history[-1]
+        await self.apply(earlier)
+        self._history = self._history[:-2]
+        return earlier
+
+    async def reload(self) -> None:
+        """Reads the policy's files again; on any error the old policy stays."""
+        try:
+            policy = await asyncio.to_thread(self.load_policy)
+            await self.apply(policy)
+        except Exception as error:
+            self.metrics.reloads.labels("refused").inc()
+            log.error("the policy was not changed: %s", error)
+
+    # --- how it stands ------------------------------------------------------------------------
+
+    def not_ready(self) -> list[str]:
+        """The required backends that are not warm, each with what it says of itself."""
+        return [
+            f"{name}: {standing.probe_detail or 'not warm yet'}"
+            for name, standing in self.current.backends.items()
+            if standing.spec.common.required and not standing.is_warm
+        ]
+
+    def readings(self) -> Iterable[Reading]:
+        """Gauges, at the instant of a scrape."""
+        now = self.clock.monotonic()
+        yield "spillgate_policy_info", "The policy in force", self._version_label(), 1.0
+        yield (
+            "spillgate_ledger_failing",
+            "1 while writes fail",
+            {},
+            float(bool(self.ledger.failing)),
+        )
+        yield "spillgate_settlements_waiting", "Not taken yet", {}, float(self.house.waiting)
+        yield "spillgate_access_log_dropped", "Lines lost", {}, float(self.access_log.dropped)
+        for name, standing in self.current.backends.items():
+            label = {"backend": name}
+            yield "spillgate_in_flight", "Calls at the backend", label, float(standing.in_flight)
+            yield "spillgate_slots", "Calls it runs at once", label, float(standing.slots or 0)
+            yield "spillgate_backend_ready", "1: warm", label, float(standing.is_warm)
+            blocked = float(bool(standing.blocked(now)))
+            yield "spillgate_backend_blocked", "1: not asked now", label, blocked
+
+    def _version_label(self) -> dict[str, str]:
+        return {"version": self.current.policy.version}
+
+
+def _check_fixed(before: Policy, after: Policy) -> None:
+    """Raises ApiError for what only a restart can change."""
+    for section in ("server", "store"):
+        if getattr(before, section) != getattr(after, section):
+            raise ApiError(
+                409,
+                "restart_needed",
+                f"`{section}` differs from the policy in force; a change of it takes a restart.",
+                param=section,
+            )

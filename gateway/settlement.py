@@ -1,0 +1,142 @@
+"""The counting house: every call is settled once, in the shared store and in the ledger.
+
+A settlement that a store does not take is kept and tried again, where the call's row is durable
+already; where it is not, the caller is told, because an answer without a row must not be given.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.metrics import Metrics
+from gateway.storage.base import Claim, Ledger, LedgerRow, SharedStore, StoreUnavailable
+from gateway.types import Unit
+
+log = logging.getLogger("spillgate")
+
+_RETRY_EVERY_S = 1.0
+_KEPT = 100_000
+"""Settlements that wait for a store to come back; past it, calls are refused."""
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """A call's end: ``rows`` for the ledger (the call's own first), ``actual`` for the limits.
+
+    Either part may be empty: a caller without limits claims nothing.
+    """
+
+    hold_id: str
+    claims: tuple[Claim, ...]
+    actual: dict[Unit, int]
+    rows: tuple[LedgerRow, ...]
+
+
+def settlement_of(
+    hold_id: str, claims: tuple[Claim, ...], rows: tuple[LedgerRow, ...]
+) -> Settlement:
+    actual: dict[Unit, int] = {
+        "nano_usd": sum(row.cost_nano for row in rows),
+        "gpu_us": sum(row.gpu_us for row in rows),
+    }
+    return Settlement(hold_id, claims, actual, rows)
+
+
+class CountingHouse:
+    def __init__(
+        self, *, shared: SharedStore, ledger: Ledger, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._shared = shared
+        self._ledger = ledger
+        self._clock = clock
+        self._metrics = metrics
+        self._late: deque[Settlement] = deque()
+        self._refuse_until = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Settlements that no store has taken yet."""
+        return len(self._late)
+
+    def check(self) -> None:
+        """Raises StoreUnavailable while the ledger is known not to write; one call a second
+        passes, to find out whether it writes again."""
+        if len(self._late) >= _KEPT:
+            raise StoreUnavailable("too many settlements wait for the ledger")
+        if self._ledger.failing:
+            now = self._clock.monotonic()
+            if now < self._refuse_until:
+                raise StoreUnavailable(self._ledger.failing)
+            self._refuse_until = now + _RETRY_EVERY_S
+
+    async def open(self, row: LedgerRow) -> None:
+        await self._ledger.open(row)
+
+    async def settle(self, settlement: Settlement, *, opened: bool) -> None:
+        """``opened``: the row is durable already. Raises StoreUnavailable only when it is not."""
+        if settlement.claims:
+            await self._settle_shared(settlement)
+        try:
+            await self._ledger.settle(settlement.rows)
+        except StoreUnavailable as unavailable:
+            if not opened:
+                raise
+            log.error("ledger: %s; settlement of %s waits", unavailable, settlement.hold_id)
+            self._keep(settlement)
+
+    async def _settle_shared(self, settlement: Settlement) -> None:
+        try:
+            await self._shared.settle(settlement.hold_id, settlement.claims, settlement.actual)
+        except StoreUnavailable as unavailable:
+            log.error("shared store: %s; settlement of %s waits", unavailable, settlement.hold_id)
+            self._keep(msgspec.structs.replace(settlement, rows=()))
+
+    def _keep(self, settlement: Settlement) -> None:
+        self._metrics.unsettled.inc()
+        self._late.append(settlement)
+
+    async def run(self) -> None:
+        """Tries late settlements again, for ever. Both stores take a settlement only once."""
+        while True:
+            await self._clock.sleep(_RETRY_EVERY_S)
+            await self.retry()
+
+    async def retry(self) -> None:
+        """One pass over what waits; stops at the first that is refused again."""
+        for _ in range(len(self._late)):
+            settlement = self._late[0]
+            try:
+                if settlement.rows:
+                    await self._ledger.settle(settlement.rows)
+                else:
+                    await self._shared.settle(
+                        settlement.hold_id, settlement.claims, settlement.actual
+                    )
+            except StoreUnavailable:
+                return
+            self._late.popleft()
+
+    async def recover(self) -> int:
+        """Settles what a dead process left open, as ``interrupted``, at the amount held: nobody
+        can say how far the backend went. Returns how many rows there were."""
+        rows = await self._ledger.open_rows()
+        for row in rows:
+            await self.settle(_interrupted(row, self._clock.time()), opened=True)
+        return len(rows)
+
+
+def _interrupted(row: LedgerRow, now: float) -> Settlement:
+    ended = msgspec.structs.replace(
+        row,
+        outcome="interrupted",
+        ended_at=now,
+        error="interrupted",
+        cost_nano=row.hold_nano,
+        cost_basis="estimated" if row.hold_nano else "none",
+        gpu_us=max((claim.take for claim in row.claims if claim.unit == "gpu_us"), default=0),
+        claims=(),
+    )
+    return settlement_of(row.id, row.claims, (ended,))

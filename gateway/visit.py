@@ -1,0 +1,134 @@
+"""One HTTP request at the door: who came, what was asked, and whether an answer has begun."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from gateway.types import ApiError, Principal
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON: Header = (b"content-type", b"application/json")
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class Visit:
+    """Mutable: ``begun`` turns True with the first byte of the answer."""
+
+    __slots__ = ("begun", "headers", "principal", "received", "received_at", "request_id")
+
+    def __init__(
+        self, *, request_id: str, headers: dict[bytes, bytes], received: float, received_at: float
+    ) -> None:
+        self.request_id = request_id
+        self.headers = headers
+        self.received = received
+        self.received_at = received_at
+        self.principal: Principal = NOBODY
+        self.begun = False
+
+    def require_admin(self) -> None:
+        """Raises ApiError 403 for a key without the right."""
+        if self.principal.role != "admin":
+            raise ApiError(
+                403,
+                "admin_required",
+                "This needs an admin key; yours is a user's. `spillgate keys create --admin` "
+                "makes one.",
+                type="permission_error",
+            )
+
+
+NOBODY = Principal(key_id="", user="")
+
+
+async def read_body(visit: Visit, receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises ApiError 413 past ``limit`` and ClientGone when it breaks off."""
+    declared = visit.headers.get(b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(limit)
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(
+        413,
+        "body_too_large",
+        f"The request body is larger than the {limit} bytes that this gateway takes.",
+        headers={"connection": "close"},
+    )
+
+
+async def respond(
+    send: Send, visit: Visit, status: int, body: bytes, headers: list[Header] | None = None
+) -> None:
+    """A whole answer; the request id is added to its headers."""
+    visit.begun = True
+    all_headers = [
+        (b"content-length", str(len(body)).encode()),
+        (b"x-request-id", visit.request_id.encode()),
+        *(headers or (JSON,)),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def respond_json(send: Send, visit: Visit, value: object, status: int = 200) -> None:
+    await respond(send, visit, status, msgspec.json.encode(value))
+
+
+async def respond_error(
+    send: Send, visit: Visit, error: ApiError, headers: list[Header] | None = None
+) -> None:
+    own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    body = msgspec.json.encode(error.body())
+    await respond(send, visit, error.status, body, [JSON, *own, *(headers or ())])
+
+
+def only(method: str, scope: Scope) -> None:
+    """Raises ApiError 405 for another method."""
+    if scope["method"] != method:
+        raise ApiError(
+            405,
+            "method_not_allowed",
+            f"{scope['path']} takes {method}, not {scope['method']}.",
+            headers={"Allow": method},
+        )
+
+
+def parse_json(body: bytes) -> Any:
+    """Raises ApiError 400 with the place of the fault."""
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise malformed(error) from None
+
+
+def malformed(error: msgspec.DecodeError) -> ApiError:
+    return ApiError(400, "invalid_json", f"The request body is not valid JSON: {error}.")
