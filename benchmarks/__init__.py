@@ -1,0 +1,1 @@
+"""What Spillgate costs, measured beside what else one could put there."""

@@ -1,0 +1,1 @@
+"""Runtime apps that the benchmarks serve."""

@@ -1,0 +1,1 @@
+"""Spillgate beside a bare nginx, sglang-router and LiteLLM: ``python -m benchmarks.gateway``."""

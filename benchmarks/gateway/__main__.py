@@ -1,0 +1,152 @@
+"""``python -m benchmarks.gateway``: see docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from benchmarks.gateway.alone import Effort, measure_alone
+from benchmarks.gateway.contenders import ALL, NAMES, SLOW
+from benchmarks.gateway.contenders.base import Contender
+from benchmarks.gateway.figures import Alone, checks
+from benchmarks.gateway.load import LoadFailed
+from benchmarks.gateway.machine import describe, today, versions
+from benchmarks.gateway.measure import Plan, under_load, under_streams
+from benchmarks.gateway.processes import StartFailed
+from benchmarks.gateway.table import Report, as_markdown, as_text, insert
+
+EXAMPLES = """\
+examples:
+  python -m benchmarks.gateway                             everything: 6 to 8 minutes
+  python -m benchmarks.gateway --quick                     about a minute, without LiteLLM
+  python -m benchmarks.gateway --only spillgate,nginx      these two
+  python -m benchmarks.gateway --only spillgate --no-streams --no-alone --rounds 3 --duration 3
+  python -m benchmarks.gateway --json run.json --markdown docs/performance.md
+
+contenders: {names}
+"""
+QUICK = Plan(rounds=2, seconds=2.0, pairs=200, levels=(256, 512, 1024), repeat=1)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gateway",
+        description="Spillgate beside nginx, sglang-router and LiteLLM, on this machine.",
+        epilog=EXAMPLES.format(names=", ".join(NAMES)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="fewer and shorter rounds, without LiteLLM and TLS")
+    add("--only", type=_names, help="contenders, with commas between them")
+    add("--rounds", type=int, help="rounds in which the contenders take turns")
+    add("--duration", type=float, help="seconds of load for one contender in one round")
+    add("--no-streams", action="store_true", help="leave the paced streams out")
+    add("--no-alone", action="store_true", help="leave memory and start-up time out")
+    add("--json", type=Path, metavar="FILE", help="write every figure there")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables into this page")
+    return parser.parse_args(arguments)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(NAMES)}")
+    return names
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    plan = QUICK if options.quick else Plan()
+    changes = {"rounds": options.rounds, "seconds": options.duration}
+    return msgspec.structs.replace(
+        plan, **{name: value for name, value in changes.items() if value is not None}
+    )
+
+
+def chosen(options: argparse.Namespace) -> list[Contender]:
+    if options.only:
+        return [one for one in ALL if one.name in options.only]
+    return [one for one in ALL if not (options.quick and one.name in SLOW)]
+
+
+def run(options: argparse.Namespace, folder: Path) -> Report:
+    plan, contenders = plan_of(options), chosen(options)
+    entries = under_load(contenders, plan, folder, say)
+    if not options.no_streams:
+        under_streams(contenders, entries, plan, folder, say)
+    alone, trouble = _alone(options, folder) if not options.no_alone else (None, ())
+    figures = {name: entry.figures for name, entry in entries.items()}
+    return Report(
+        date=today(),
+        machine=describe(),
+        versions=versions(),
+        settings=_settings(plan),
+        figures=tuple(figures.values()),
+        alone=alone,
+        checks=tuple(checks(figures, alone)),
+        trouble=trouble,
+    )
+
+
+def _alone(options: argparse.Namespace, folder: Path) -> tuple[Alone | None, tuple[str, ...]]:
+    if options.only and "spillgate" not in options.only:
+        return None, ()
+    effort = Effort(calls=20_000, starts=3) if options.quick else Effort()
+    try:
+        return measure_alone(effort, folder / "alone", say), ()
+    except (StartFailed, LoadFailed) as error:
+        return None, (f"Spillgate alone was not measured: {error}",)
+
+
+def _settings(plan: Plan) -> str:
+    return (
+        f"{plan.rounds} rounds of {plan.seconds:g} s each, in turns, {plan.connections} "
+        "connections; median (lowest–highest) of the rounds"
+    )
+
+
+def say(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def deliver(report: Report, options: argparse.Namespace) -> None:
+    print(as_text(report))
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    if options.markdown:
+        page = options.markdown.read_text() if options.markdown.exists() else ""
+        options.markdown.write_text(insert(page, as_markdown(report)))
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    options = parse()
+    for program in ("wrk", "nginx"):
+        if shutil.which(program, path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin") is None:
+            print(f"{program} is not installed: apt-get install {program}", file=sys.stderr)
+            return 1
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    signal.signal(signal.SIGTERM, _terminated)
+    with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # nginx's worker may be another user
+        report = run(options, Path(folder))
+        deliver(report, options)
+        return 1 if any(one.error for one in report.figures) or report.trouble else 0
+    return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

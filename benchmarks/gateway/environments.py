@@ -1,0 +1,95 @@
+"""The Python environments of the contenders: one each under .bench/, made on demand and kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.gateway.processes import ROOT, StartFailed
+
+BENCH = ROOT / ".bench"
+INSTALL_LIMIT = 1200.0
+"""Seconds that one installation may take."""
+
+_REQUIREMENTS = """
+import sys
+from importlib.metadata import requires
+from pip._vendor.packaging.requirements import Requirement
+name, extra, *unbound = sys.argv[1:]
+for requirement in map(Requirement, requires(name) or ()):
+    if requirement.marker is None or any(
+        requirement.marker.evaluate({"extra": wanted}) for wanted in ("", extra)
+    ):
+        bound = "" if requirement.name in unbound else str(requirement.specifier)
+        extras = "[" + ",".join(sorted(requirement.extras)) + "]" if requirement.extras else ""
+        print(requirement.name + extras + bound)
+"""
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """A virtual environment that holds one package."""
+
+    folder: str
+    package: str
+    version: str
+    extra: str = ""
+    unbound: tuple[str, ...] = ()
+    """Requirements whose version may be any, where the package's own bounds cannot be met: a
+    registry that is a few days behind lacks them. None of them is on the path of a call."""
+
+    @property
+    def python(self) -> Path:
+        return BENCH / self.folder / "bin" / "python"
+
+    @property
+    def marker(self) -> Path:
+        return BENCH / self.folder / f".{self.package}-{self.version}"
+
+    def ensure(self) -> None:
+        """Makes the environment if it is not there. Raises StartFailed with pip's last lines."""
+        if self.marker.exists():
+            return
+        BENCH.mkdir(exist_ok=True)
+        print(f"installing {self.package} {self.version} into .bench/{self.folder} ...", flush=True)
+        self._run([sys.executable, "-m", "venv", str(BENCH / self.folder)])
+        try:
+            self._pip(f"{self.package}{self._extras}=={self.version}")
+        except StartFailed:
+            if not self.unbound:
+                raise
+            self._install_unbound()
+        self.marker.touch()
+
+    @property
+    def _extras(self) -> str:
+        return f"[{self.extra}]" if self.extra else ""
+
+    def _install_unbound(self) -> None:
+        self._pip("--no-deps", f"{self.package}=={self.version}")
+        script = [str(self.python), "-c", _REQUIREMENTS, self.package, self.extra, *self.unbound]
+        self._pip(*self._run(script).split())
+
+    def _pip(self, *arguments: str) -> str:
+        return self._run([str(self.python), "-m", "pip", "install", "--quiet", *arguments])
+
+    def _run(self, command: Sequence[str]) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_LIMIT)
+        if done.returncode != 0:
+            tail = "\n    | ".join(done.stderr.splitlines()[-5:])
+            raise StartFailed(f"{self.package} could not be installed\n    | {tail}")
+        return done.stdout
+
+
+SGLANG = Environment(folder="sglang", package="sglang-router", version="0.3.2")
+LITELLM = Environment(
+    folder="litellm",
+    package="litellm",
+    version="1.109.1",
+    extra="proxy",
+    unbound=("certifi", "litellm-proxy-extras", "litellm-enterprise"),
+)
+PROFILER = Environment(folder="py-spy", package="py-spy", version="0.4.1")

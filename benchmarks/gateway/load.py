@@ -1,0 +1,57 @@
+"""Load: wrk posts JSON over kept connections and says how it went."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.gateway.target import PATH, Target, body
+
+SCRIPT = Path(__file__).with_name("post.lua")
+MARK = "result "
+
+
+class LoadFailed(Exception):
+    """wrk could not say how it went."""
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """What wrk saw."""
+
+    requests: int
+    duration_us: int
+    p50_us: float
+    p99_us: float
+    refused: int
+    """Answers with a status of 400 or more."""
+    broken: int
+    """Connections refused, cut or timed out."""
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / (self.duration_us / 1e6)
+
+
+def parse_wrk(output: str) -> Answered:
+    """Raises LoadFailed where the output lacks the script's line."""
+    for line in output.splitlines():
+        if line.startswith(MARK):
+            return msgspec.json.decode(line.removeprefix(MARK), type=Answered)
+    raise LoadFailed(f"wrk printed no result: {output.strip()[-300:]}")
+
+
+def put_load(target: Target, *, seconds: float, connections: int) -> Answered:
+    """One thread of wrk, which is more than a core's worth of any gateway."""
+    whole = max(1, round(seconds))
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "20s"]
+    done = subprocess.run(
+        [*command, "-s", str(SCRIPT), target.url + PATH],
+        env={**os.environ, "BENCH_BODY": body().decode(), "BENCH_KEY": target.key},
+        capture_output=True,
+        text=True,
+        timeout=whole + 40,
+    )
+    return parse_wrk(done.stdout + done.stderr)

@@ -1,0 +1,164 @@
+"""The run: contenders in turns under the same load, then under more and more streams."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.gateway.accounting import cpu_seconds, memory
+from benchmarks.gateway.contenders.base import Contender, Running
+from benchmarks.gateway.figures import Figures, Round, StreamLevel
+from benchmarks.gateway.latency import added_ms
+from benchmarks.gateway.load import put_load
+from benchmarks.gateway.processes import ROOT, StartFailed
+from benchmarks.gateway.stream_client import Streamed
+from benchmarks.gateway.target import Target
+from benchmarks.gateway.upstream import start_answers, start_streams
+
+SETTLE = 0.3
+"""Seconds after a load in which work put off until later, such as a ledger's, still counts."""
+Say = Callable[[str], None]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how much."""
+
+    rounds: int = 5
+    seconds: float = 5.0
+    connections: int = 32
+    pairs: int = 400
+    """Requests at one connection, each of them beside one to the upstream itself."""
+    levels: tuple[int, ...] = (64, 128, 256, 512, 768, 1024, 1536, 2048)
+    repeat: int = 2
+    """Streams that each connection carries, one after another, at each level."""
+    attempts: int = 2
+    """A level that fails is tried so often: a gap may be the machine's."""
+
+
+class Entry:
+    """A contender in the run and what is known of it so far."""
+
+    def __init__(self, name: str) -> None:
+        self.figures = Figures(name=name)
+        self.running: Running | None = None
+
+    def note(self, **changes: object) -> None:
+        self.figures = msgspec.structs.replace(self.figures, **changes)
+
+
+def under_load(
+    contenders: Sequence[Contender], plan: Plan, folder: Path, say: Say
+) -> dict[str, Entry]:
+    """Requests/s, latency, CPU and memory. A contender that does not start has only an error."""
+    with ExitStack() as stack:
+        upstream, target = start_answers(folder)
+        stack.enter_context(upstream)
+        entries = _start(contenders, target, folder / "load", stack, say)
+        present = [(entry, entry.running) for entry in entries.values() if entry.running]
+        for _, running in present:
+            put_load(running.target, seconds=1, connections=plan.connections)
+        for number in range(plan.rounds):
+            for entry, running in present:
+                say(f"round {number + 1} of {plan.rounds}: {entry.figures.name}")
+                entry.note(rounds=(*entry.figures.rounds, _round(running, target, plan)))
+        for entry, running in present:
+            used = memory(running.family().own)
+            entry.note(pss_mib=used.pss, rss_mib=used.rss)
+    return entries
+
+
+def under_streams(
+    contenders: Sequence[Contender],
+    entries: dict[str, Entry],
+    plan: Plan,
+    folder: Path,
+    say: Say,
+) -> None:
+    """Adds to ``entries`` how many paced streams each contender carries without a gap."""
+    able = [one for one in contenders if one.streams and not entries[one.name].figures.error]
+    with ExitStack() as stack:
+        upstream, target = start_streams(folder)
+        stack.enter_context(upstream)
+        started = _start(able, target, folder / "streams", stack, say)
+        alive = [(entries[name], each.running) for name, each in started.items() if each.running]
+        for level in plan.levels:
+            alive = [pair for pair in alive if _climb(*pair, level, plan, say)]
+
+
+def _start(
+    contenders: Sequence[Contender], upstream: Target, folder: Path, stack: ExitStack, say: Say
+) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for contender in contenders:
+        say(f"starting {contender.name}")
+        entry = entries[contender.name] = Entry(contender.name)
+        begun = time.monotonic()
+        try:
+            entry.running = contender.start(upstream, folder / contender.name)
+        except StartFailed as error:
+            entry.note(error=str(error))
+            continue
+        stack.callback(entry.running.stop)
+        entry.note(start_s=time.monotonic() - begun)
+    return entries
+
+
+def _round(running: Running, direct: Target, plan: Plan) -> Round:
+    family = running.family()
+    own, apart = cpu_seconds(family.own), cpu_seconds(family.apart)
+    seen = put_load(running.target, seconds=plan.seconds, connections=plan.connections)
+    time.sleep(SETTLE)
+    requests = max(1, seen.requests)
+    return Round(
+        per_second=seen.per_second,
+        p50_ms=seen.p50_us / 1e3,
+        p99_ms=seen.p99_us / 1e3,
+        cpu_us=(cpu_seconds(family.own) - own) * 1e6 / requests,
+        apart_us=(cpu_seconds(family.apart) - apart) * 1e6 / requests,
+        failed=seen.refused + seen.broken,
+        added_ms=added_ms(direct, running.target, pairs=plan.pairs, budget=plan.seconds / 2),
+    )
+
+
+def _climb(entry: Entry, running: Running, level: int, plan: Plan, say: Say) -> bool:
+    """Tries one level; False where the contender goes no further."""
+    best: StreamLevel | None = None
+    for _ in range(plan.attempts):
+        say(f"{level} streams: {entry.figures.name}")
+        tried = _level(running, level, plan)
+        if best is None or tried.streamed.complete > best.streamed.complete:
+            best = tried
+        if tried.streamed.smooth:
+            best = tried
+            break
+    assert best is not None
+    entry.note(levels=(*entry.figures.levels, best))
+    return best.streamed.smooth
+
+
+def _level(running: Running, level: int, plan: Plan) -> StreamLevel:
+    own = running.family().own
+    before = cpu_seconds(own)
+    streamed = _stream(running.target, level, plan.repeat)
+    used = cpu_seconds(own) - before
+    return StreamLevel(streamed=streamed, delta_us=used * 1e6 / max(1, streamed.deltas))
+
+
+def _stream(target: Target, level: int, repeat: int) -> Streamed:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.gateway.stream_client", "--url", target.url),
+            *("--key", target.key, "--streams", str(level), "--repeat", str(repeat)),
+        ],
+        capture_output=True,
+        cwd=ROOT,
+        timeout=60,
+        check=True,
+    )
+    return msgspec.json.decode(done.stdout, type=Streamed)
