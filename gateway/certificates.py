@@ -23,7 +23,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.tls import Issued, TlsError, TlsMaterial, current, leaf_names, material_in, note_in
+from gateway.tls_files import (
+    Issued,
+    TlsError,
+    TlsMaterial,
+    current,
+    leaf_names,
+    material_in,
+    note_in,
+)
 
 CA_LIFE = datetime.timedelta(days=3652)
 LEAF_LIFE = datetime.timedelta(days=397)

@@ -22,14 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.certificates import CA_LIFE, LEAF_LIFE
-from gateway.tls import (
-    TlsError,
-    TlsMaterial,
-    current,
-    ensure_certificates,
-    leaf_names,
-    server_context,
-)
+from gateway.tls import ensure_certificates, server_context
+from gateway.tls_files import TlsError, TlsMaterial, current, leaf_names
 
 NOW = datetime.datetime(2026, 3, 1, 12, 0, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
