@@ -2,8 +2,8 @@
 
 Shapes that are read (each met in the wild): OpenAI's ``{"error": {"message", "type", "code"}}``
 with a string or, from vLLM, an integer code; ``{"error": "text"}``; FastAPI's
-``{"detail": "text"}`` and ``{"detail": [{"loc", "msg"}]}``; problem JSON (RFC 9457) ``{"title", "detail"}``; the flat
-``{"object": "error", "message", "code"}`` of older vLLM; plain text.
+``{"detail": "text"}`` and ``{"detail": [{"loc", "msg"}]}``; problem JSON (RFC 9457)
+``{"title", "detail"}``; older vLLM's flat ``{"object": "error", "message", "code"}``; plain text.
 """
 
 from __future__ import annotations

@@ -77,9 +77,8 @@ async def poll_until(
         try:
             answer = await ask()
         except BackendError as error:
-            if error.failure is FailureClass.CANCELLED or clock.monotonic() >= deadline:
-                raise
-            wait = patience.bear(error)
+            if clock.monotonic() < deadline:
+                wait = patience.bear(error)
         else:
             patience.went_well()
             if answer is not None:

@@ -1,0 +1,286 @@
+"""RunPod's queue endpoints, over the job plane; workers are kept over management plane v2.
+
+The platform takes no idempotency key, so nothing is submitted twice: whatever happens after a
+submit has left, the job is found again by its id, or the call is AMBIGUOUS. A whole answer is
+one ``/runsync`` held for ``wait``, and after that ``/status`` polls; a stream is ``/run``, then
+``/stream`` polls, of which each drains what is new, so a lost one ends the stream. A call that
+is cancelled while ``/runsync`` is held has no id yet: its answer is kept until ``cancel``, which
+waits for it (at most ``wait``) and stops the job.
+
+Assumed, for nothing here was run against the live platform: a status that is not known means
+that the job goes on; ``/health`` may leave out any count; a 404 for a job that was taken means
+that its time-to-live has passed.
+
+Sources: https://docs.runpod.io/serverless/endpoints/operation-reference (job plane),
+https://docs.runpod.io/api-reference (management v2), both as of 2026-08.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.http1 import Response
+from adapters.polling import poll_until
+from adapters.runpod_jobs import Health, Job, Warmth, failure_of, reply_of
+from adapters.runpod_plane import JobPlane, RunPodSettings
+from adapters.runpod_stream import JobStream
+from adapters.types import OPENAI_ROUTES, Call, Capabilities, Probe, Reply, Usage
+
+RUN_LIMIT = 10_000_000
+"""Bytes of a body that /run takes."""
+RUNSYNC_LIMIT = 20_000_000
+_ENVELOPE = 512
+"""Bytes that the envelope may add to a body."""
+_REMEMBERED = 10_000
+"""Jobs that had not ended when they were last seen; kept so that they can be cancelled."""
+_MAX_HELD = 1000
+_CANCEL_TRIES = 3
+_PROBE_TIMEOUT = 4.0
+
+
+class RunPod:
+    Settings = RunPodSettings
+
+    def __init__(self, name: str, settings: RunPodSettings, clock: Clock) -> None:
+        self.name = name
+        self._settings = settings
+        self._clock = clock
+        self._plane = JobPlane(settings, clock)
+        self._warmth = Warmth(settings.warm_for)
+        self._jobs: dict[str, str] = {}
+        self._held: dict[str, asyncio.Future[Response]] = {}
+        self._capabilities = Capabilities(max_request_bytes=RUNSYNC_LIMIT - _ENVELOPE)
+
+    def __repr__(self) -> str:
+        return f"<RunPod {self.name}: {len(self._jobs)} jobs, {self._plane!r}>"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @property
+    def slots(self) -> int | None:
+        return self._settings.max_workers
+
+    async def start(self) -> None:
+        self._plane.start()
+
+    async def aclose(self) -> None:
+        self._held.clear()
+        await self._plane.aclose()
+
+    async def invoke(self, call: Call) -> Reply:
+        started = self._clock.monotonic()
+        deadline = min(call.deadline, started + self._settings.timeout)
+        body = self._submission(_input_of(call), deadline - started)
+        if call.stream:
+            return await self._stream(call, body, deadline)
+        if len(body) > RUNSYNC_LIMIT:
+            raise _too_large(RUNSYNC_LIMIT)
+        job = await self._run(call.id, body, deadline)
+        usage, error = self.settle(call.id, job, started)
+        if error is not None:
+            raise error
+        return reply_of(job, call.task, usage, self._plane.secrets)
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        """Stops a call's job. Waits for the job's id where the submit is still held."""
+        started = self._clock.monotonic()
+        job_id = self._jobs.pop(call_id, None)
+        if job_id is None:
+            job = await self._held_job(call_id)
+            if job is None:
+                return None
+            if job.final:
+                return self._warmth.usage(job, submitted=started, now=self._clock.monotonic())
+            job_id = job.id
+        return await self._stop(job_id)
+
+    async def ping(self) -> Usage:
+        """One tiny job. A handler that does not know it fails it, and its worker is awake all
+        the same."""
+        started = self._clock.monotonic()
+        deadline = started + self._settings.timeout
+        tiny = msgspec.json.encode(self._settings.ping_input)
+        job = await self._run("", self._submission(tiny, deadline - started), deadline)
+        usage, error = self.settle("", job, started)
+        if error is not None and error.failure is not FailureClass.FAILED:
+            raise error
+        return usage
+
+    async def keep_workers(self, minimum: int) -> None:
+        """Sets ``workers.min``. The platform applies it promptly."""
+        await self._plane.keep_workers(minimum)
+
+    async def probe(self) -> Probe:
+        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        try:
+            health = await self._plane.health(deadline)
+        except BackendError as error:
+            return Probe(ready=False, detail=error.message)
+        return Probe(
+            ready=health.warm > 0,
+            warm_workers=health.warm,
+            starting_workers=health.starting,
+            queued=health.queued,
+            detail=await self._why_stuck(health, deadline),
+        )
+
+    # --- for a stream ----------------------------------------------------------------------
+
+    async def drain(self, job_id: str, deadline: float) -> Job:
+        return await self._plane.drain(job_id, deadline)
+
+    async def final(self, job_id: str, deadline: float) -> Job:
+        """The job once it has ended. Raises TIMEOUT, or AMBIGUOUS when it cannot be asked."""
+        return await poll_until(
+            lambda: self._ended(job_id, deadline),
+            self._clock,
+            deadline=deadline,
+            every=self._settings.poll_every,
+        )
+
+    def settle(self, call_id: str, job: Job, submitted: float) -> tuple[Usage, BackendError | None]:
+        """A job has ended: what it used, and why it failed if it did."""
+        self._jobs.pop(call_id, None)
+        usage = self._warmth.usage(job, submitted=submitted, now=self._clock.monotonic())
+        return usage, failure_of(job, usage, self._plane.secrets)
+
+    async def abandon(self, call_id: str, job_id: str) -> Usage | None:
+        """Stops a job whose output was lost: nobody can use the rest."""
+        self._jobs.pop(call_id, None)
+        return await self._stop(job_id)
+
+    # --- the life of a job -----------------------------------------------------------------
+
+    async def _run(self, call_id: str, body: bytes, deadline: float) -> Job:
+        """Submits, holds, polls: the job once it has ended."""
+        held = await self._plane.run_sync(body, deadline)
+        try:
+            response = await asyncio.shield(held)
+        except asyncio.CancelledError:
+            self._hold(call_id, held)
+            raise
+        job = self._plane.accepted(response)
+        if job.final:
+            return job
+        self._remember(call_id, job.id)
+        return await self.final(job.id, deadline)
+
+    async def _stream(self, call: Call, body: bytes, deadline: float) -> Reply:
+        if len(body) > RUN_LIMIT:
+            raise _too_large(RUN_LIMIT)
+        submitted = self._clock.monotonic()
+        job = await self._plane.run(body, deadline)
+        self._remember(call.id, job.id)
+        chunks = JobStream(
+            self,
+            self._clock,
+            job_id=job.id,
+            call=call,
+            deadline=deadline,
+            submitted=submitted,
+            every=self._settings.stream_every,
+        )
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _ended(self, job_id: str, deadline: float) -> Job | None:
+        job = await self._plane.status(job_id, deadline)
+        return job if job.final else None
+
+    async def _stop(self, job_id: str) -> Usage | None:
+        """Cancels at the platform; what the job used, where the platform says so."""
+        for attempt in range(_CANCEL_TRIES):
+            try:
+                if await self._plane.cancel(job_id):
+                    return await self._used(job_id)
+            except BackendError:
+                pass
+            await self._clock.sleep(0.2 * 2**attempt)
+        return None
+
+    async def _used(self, job_id: str) -> Usage | None:
+        now = self._clock.monotonic()
+        try:
+            job = await self._plane.status(job_id, now + _PROBE_TIMEOUT)
+        except BackendError:
+            return None
+        if job.execution_time is None:
+            return None
+        return self._warmth.usage(job, submitted=now, now=now)
+
+    # --- calls that were left --------------------------------------------------------------
+
+    def _remember(self, call_id: str, job_id: str) -> None:
+        if call_id:
+            self._jobs[call_id] = job_id
+            _bound(self._jobs, _REMEMBERED)
+
+    def _hold(self, call_id: str, held: asyncio.Future[Response]) -> None:
+        if call_id:
+            self._held[call_id] = held
+            _bound(self._held, _MAX_HELD)
+
+    async def _held_job(self, call_id: str) -> Job | None:
+        held = self._held.pop(call_id, None)
+        if held is None:
+            return None
+        try:
+            return self._plane.accepted(await asyncio.shield(held))
+        except BackendError:
+            return None
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _submission(self, job_input: bytes, remaining: float) -> bytes:
+        milliseconds = int(max(0.0, remaining) * 1000)
+        low = b',"lowPriority":true' if self._settings.low_priority else b""
+        return b'{"input":%b,"policy":{"executionTimeout":%d,"ttl":%d%b}}' % (
+            job_input,
+            max(5_000, milliseconds),
+            max(10_000, milliseconds),
+            low,
+        )
+
+    async def _why_stuck(self, health: Health, deadline: float) -> str:
+        """Jobs wait and nothing runs: the platform sets workers.max to 0 after idle days."""
+        if not health.queued or health.warm or health.starting:
+            return ""
+        if await self._plane.max_workers(deadline) == 0:
+            return "jobs wait and workers.max is 0: no worker can start"
+        return "jobs wait and no worker starts"
+
+
+def _input_of(call: Call) -> bytes:
+    """The job's input around the caller's own bytes. Raises INVALID for no JSON object.
+
+    The bytes are checked whole, for what is spliced in must not be able to close the envelope.
+    """
+    try:
+        msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BackendError(
+            FailureClass.INVALID, f"The input of a job is a JSON object: {error}"
+        ) from None
+    if call.task == "infer":
+        return call.body
+    route = OPENAI_ROUTES[call.task].encode()
+    return b'{"openai_route":"%b","openai_input":%b}' % (route, call.body)
+
+
+def _bound(kept: dict[str, Any], most: int) -> None:
+    """Forgets the oldest."""
+    if len(kept) > most:
+        del kept[next(iter(kept))]
+
+
+def _too_large(limit: int) -> BackendError:
+    return BackendError(
+        FailureClass.TOO_LARGE, f"The platform takes at most {limit} bytes for this kind of call."
+    )

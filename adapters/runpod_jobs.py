@@ -1,0 +1,234 @@
+"""RunPod's jobs as values: what an answer says, what it cost, what became of it. Pure.
+
+Times on the wire are milliseconds (``delayTime``, ``executionTime``); here they are seconds.
+``executionTime`` understates the bill: the platform also charges a worker's start and its idle
+seconds. Source: https://docs.runpod.io/serverless/endpoints/operation-reference
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.answers import classify_error, clean, words_in
+from adapters.errors import BackendError, FailureClass
+from adapters.settings import Secret
+from adapters.types import Reply, Task, Usage
+
+EXPIRED = "EXPIRED"
+"""Ours: the platform answers 404 for a job that it once took."""
+_FINAL = frozenset(("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT", EXPIRED))
+_CLASS_NAME = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
+_MAX_WORKERS_KNOWN = 1024
+_NOTHING = msgspec.Raw(b"")
+
+
+class StreamPart(msgspec.Struct, frozen=True):
+    output: msgspec.Raw = _NOTHING
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One answer about a job, from any of the job plane's routes.
+
+    An ``output`` under any status but COMPLETED is progress, not a result.
+    """
+
+    id: str = ""
+    status: str = ""
+    output: msgspec.Raw = _NOTHING
+    error: Any = None
+    delay_time: float | None = None
+    execution_time: float | None = None
+    worker_id: str | None = None
+    stream: tuple[StreamPart, ...] | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended. An unknown status has not: the caller's deadline bounds it."""
+        return self.status in _FINAL
+
+
+class Health(msgspec.Struct, frozen=True):
+    """``/health``, read leniently: live answers carry more counts than the documented ones."""
+
+    jobs: dict[str, int] = {}
+    workers: dict[str, int] = {}
+
+    @property
+    def warm(self) -> int:
+        return self.workers.get("idle", 0) + self.workers.get("running", 0)
+
+    @property
+    def starting(self) -> int:
+        return self.workers.get("initializing", 0)
+
+    @property
+    def queued(self) -> int:
+        return self.jobs.get("inQueue", 0)
+
+
+_JOB = msgspec.json.Decoder(Job)
+_HEALTH = msgspec.json.Decoder(Health)
+
+
+def decode_job(body: bytes) -> Job:
+    """Raises FAILED for anything that is no job."""
+    try:
+        job = _JOB.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(str(error)) from None
+    if not job.status:
+        raise _unreadable("no status")
+    return job
+
+
+def decode_health(body: bytes) -> Health:
+    try:
+        return _HEALTH.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(str(error)) from None
+
+
+class Warmth:
+    """Which delays were cold starts: the platform reports queue and start as one figure.
+
+    Assumed: a job waited in a queue, not for a start, when its worker has been seen within
+    ``window`` seconds, or, where no worker is named, when any job ended within them. ``window``
+    is the endpoint's idle time-out.
+    """
+
+    __slots__ = ("_last", "_window", "_workers")
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._last = float("-inf")
+        self._workers: dict[str, float] = {}
+
+    def usage(self, job: Job, *, submitted: float, now: float) -> Usage:
+        """What a job that ended used; remembers its worker. Instants on one monotonic scale."""
+        delay = _seconds(job.delay_time)
+        ran = _seconds(job.execution_time)
+        warm = self._was_warm(job.worker_id, submitted)
+        if ran is not None:
+            self._saw(job.worker_id, now)
+        return Usage(
+            queue_s=delay if warm or delay is None else 0.0,
+            cold_s=None if delay is None else (0.0 if warm else delay),
+            exec_s=ran,
+            gpu_s=ran,
+            worker=job.worker_id,
+            reported=ran is not None,
+        )
+
+    def _was_warm(self, worker: str | None, submitted: float) -> bool:
+        seen = self._last if worker is None else self._workers.get(worker, float("-inf"))
+        return submitted - seen <= self._window
+
+    def _saw(self, worker: str | None, now: float) -> None:
+        self._last = now
+        if worker is None:
+            return
+        self._workers.pop(worker, None)
+        self._workers[worker] = now
+        if len(self._workers) > _MAX_WORKERS_KNOWN:
+            del self._workers[next(iter(self._workers))]
+
+
+def failure_of(job: Job, usage: Usage, secrets: Sequence[Secret] = ()) -> BackendError | None:
+    """Why a job that ended has no result; None when it has one."""
+    if job.status == "COMPLETED":
+        return None
+    if job.status == "CANCELLED":
+        return BackendError(
+            FailureClass.CANCELLED, "The job was cancelled at the platform.", usage=usage
+        )
+    if job.status in ("TIMED_OUT", EXPIRED):
+        return BackendError(
+            FailureClass.TIMEOUT, "The job's time at the platform ran out.", usage=usage
+        )
+    message = clean(_words_of(job.error), secrets) or "The job failed at the platform."
+    return BackendError(FailureClass.FAILED, message, usage=usage)
+
+
+def reply_of(job: Job, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Reply:
+    """The answer in a COMPLETED job; a handler that returned nothing answers null.
+
+    RunPod's vLLM worker is a generator, so its one answer comes as a list of one; an OpenAI
+    error object in it is a failure that was run and is charged.
+    """
+    output = bytes(job.output) or b"null"
+    if task == "infer":
+        return Reply(body=output, usage=usage)
+    output = _only_item(output)
+    answer = _open(output)
+    error = answer.get("error") or (answer if answer.get("object") == "error" else None)
+    if error is not None:
+        message = clean(words_in(error), secrets) or "The model answered with an error."
+        raise BackendError(classify_error(error), message, usage=usage)
+    counts = answer.get("usage")
+    return Reply(body=output, usage=_with_tokens(usage, counts))
+
+
+def as_text(output: msgspec.Raw) -> bytes | None:
+    """A streamed output that is a JSON string, as the bytes of that string."""
+    if not bytes(output).lstrip().startswith(b'"'):
+        return None
+    return msgspec.json.decode(output, type=str).encode()
+
+
+def _only_item(output: bytes) -> bytes:
+    if not output.lstrip().startswith(b"["):
+        return output
+    items = msgspec.json.decode(output, type=list[msgspec.Raw])
+    return bytes(items[0]) if len(items) == 1 else output
+
+
+def _open(output: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(output, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BackendError(
+            FailureClass.FAILED, "The worker's output is no answer of OpenAI's protocol."
+        ) from None
+
+
+def _with_tokens(usage: Usage, counts: Any) -> Usage:
+    if not isinstance(counts, dict):
+        return usage
+    return msgspec.structs.replace(
+        usage,
+        input_tokens=_count(counts.get("prompt_tokens")),
+        output_tokens=_count(counts.get("completion_tokens")),
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _words_of(error: Any) -> str:
+    """The type and the message of an error; its JSON form also holds a traceback and a host."""
+    if not isinstance(error, str):
+        return words_in(error)
+    try:
+        parsed = msgspec.json.decode(error)
+    except msgspec.DecodeError:
+        return error
+    if not isinstance(parsed, dict):
+        return error
+    kind = _CLASS_NAME.sub(r"\1", str(parsed.get("error_type") or ""))
+    message = words_in(parsed)
+    return f"{kind}: {message}" if kind else message
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else max(0.0, milliseconds / 1000)
+
+
+def _unreadable(detail: str) -> BackendError:
+    return BackendError(
+        FailureClass.FAILED, "The platform's answer could not be read.", detail=detail
+    )
