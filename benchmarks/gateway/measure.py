@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -14,8 +14,8 @@ import msgspec
 from benchmarks.gateway.accounting import cpu_seconds, memory
 from benchmarks.gateway.contenders.base import Contender, Running
 from benchmarks.gateway.figures import Figures, Round, StreamLevel
-from benchmarks.gateway.latency import added_ms
-from benchmarks.gateway.load import put_load
+from benchmarks.gateway.latency import AnswerCut, added_ms
+from benchmarks.gateway.load import LoadFailed, put_load
 from benchmarks.gateway.processes import ROOT, StartFailed
 from benchmarks.gateway.stream_client import Streamed
 from benchmarks.gateway.target import Target
@@ -62,15 +62,27 @@ def under_load(
         entries = _start(contenders, target, folder / "load", stack, say)
         present = [(entry, entry.running) for entry in entries.values() if entry.running]
         for _, running in present:
-            put_load(running.target, seconds=1, connections=plan.connections)
+            with suppress(LoadFailed):  # the rounds will say so
+                put_load(running.target, seconds=1, connections=plan.connections)
         for number in range(plan.rounds):
             for entry, running in present:
                 say(f"round {number + 1} of {plan.rounds}: {entry.figures.name}")
-                entry.note(rounds=(*entry.figures.rounds, _round(running, target, plan)))
+                _add_round(entry, running, target, plan)
         for entry, running in present:
             used = memory(running.family().own)
             entry.note(pss_mib=used.pss, rss_mib=used.rss)
     return entries
+
+
+def _add_round(entry: Entry, running: Running, direct: Target, plan: Plan) -> None:
+    """A contender that fails under load keeps its place in the table, with the reason."""
+    if entry.figures.error:
+        return
+    try:
+        entry.note(rounds=(*entry.figures.rounds, _round(running, direct, plan)))
+    except (LoadFailed, AnswerCut, OSError) as error:
+        log = running.child.log_tail() if running.child else ""
+        entry.note(error=f"failed under load: {error}{log}", rounds=())
 
 
 def under_streams(

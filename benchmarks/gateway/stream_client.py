@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 import msgspec
@@ -25,6 +26,7 @@ PATIENCE = 6.0
 GAP = 0.5
 """Seconds between two deltas that a reader notices as a stall."""
 TAIL = 48
+STATUS = len("HTTP/1.1 200 ")
 _MARK = MARK.encode()
 
 
@@ -52,11 +54,18 @@ class Streamed(msgspec.Struct, frozen=True, kw_only=True):
 class Reader(asyncio.Protocol):
     """One connection and the stream that it carries now."""
 
-    def __init__(self, request: bytes, repeat: int, over: asyncio.Future[None]) -> None:
+    def __init__(
+        self,
+        request: bytes,
+        *,
+        repeat: int,
+        over: asyncio.Future[None],
+        now: Callable[[], float],
+    ) -> None:
         self._request = request
         self._left = repeat
-        self.over = over
-        self._now = asyncio.get_running_loop().time
+        self._over = over
+        self._now = now
         self.complete = self.stalled = self.deltas = self.refused = 0
         self.worst = 0.0
 
@@ -75,9 +84,9 @@ class Reader(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         tail = self._tail + data
-        if not self._begun:
+        if not self._begun and len(tail) >= STATUS:
             self._begun = True
-            self._check(data)
+            self._check(tail)
         count = data.count(_MARK)
         if count:
             self._note(count)
@@ -89,7 +98,7 @@ class Reader(asyncio.Protocol):
         self._tail = tail[-TAIL:]
 
     def _check(self, data: bytes) -> None:
-        if b" 200 " not in data[:14]:
+        if b" 200 " not in data[:STATUS]:
             self.refused += 1
             self._transport.close()
 
@@ -117,21 +126,22 @@ class Reader(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._seen:
             self._judge()
-        if not self.over.done():
-            self.over.set_result(None)
+        if not self._over.done():
+            self._over.set_result(None)
 
 
 async def _one(target: Target, delay: float, repeat: int, readers: list[Reader]) -> None:
     await asyncio.sleep(delay)
     loop = asyncio.get_running_loop()
-    reader = Reader(target.request(stream=True), repeat, loop.create_future())
+    request, over = target.request(stream=True), loop.create_future()
+    reader = Reader(request, repeat=repeat, over=over, now=loop.time)
     readers.append(reader)
     try:
         await loop.create_connection(lambda: reader, *target.address)
     except OSError:
         reader.refused += 1
         return
-    await reader.over
+    await over
 
 
 async def run(target: Target, *, streams: int, repeat: int = 1) -> Streamed:

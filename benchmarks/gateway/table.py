@@ -59,7 +59,7 @@ def ranged(value: Spread) -> str:
 
 def contender_row(figures: Figures) -> Row:
     if figures.error:
-        return (figures.name, "did not start", *[""] * (len(COLUMNS) - 2))
+        return (figures.name, "failed", *[""] * (len(COLUMNS) - 2))
     rounds = figures.rounds
     added = [one.added_ms for one in rounds if one.added_ms is not None]
     alone = figures.name == "direct"
