@@ -14,6 +14,8 @@ from pathlib import Path
 
 from gateway.tls_files import TlsError, TlsMaterial, current
 
+__all__ = ["TlsError", "TlsMaterial", "current", "ensure_certificates", "server_context"]
+
 # TLS 1.2 is kept for old clients, with forward secrecy and AEAD alone; OpenSSL picks TLS 1.3's.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
