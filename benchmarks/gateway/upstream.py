@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import shutil
+import ssl
 import sys
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def wait_for_answer(child: Child, target: Target, *, what: str, deadline: float)
 
 
 def answers(target: Target) -> bool:
-    """Whether a streamed or whole completion begins with 200."""
+    """Whether a whole completion is answered with 200."""
     return status(target, PATH, post=True) == 200
 
 
@@ -111,8 +112,6 @@ def status(target: Target, path: str, *, post: bool = False) -> int:
 
 
 def _connection(target: Target) -> http.client.HTTPConnection:
-    import ssl
-
     host, port = target.address
     if not target.tls:
         return http.client.HTTPConnection(host, port, timeout=10)
