@@ -58,10 +58,8 @@ class Rate:
 
     def _owed(self, limit: int, now: int) -> tuple[int, int]:
         us = self.us
-        if us < now:
-            return now, 0
-        if us > now + self.length:  # the clock was set back
-            return now + self.length, 0
+        if us < now or us > now + self.length:
+            return now, 0  # nobody can owe more than a window: then the clock was set back
         if self.part >= limit:  # a smaller limit has come since
             return us + 1, 0
         return us, self.part

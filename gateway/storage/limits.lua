@@ -36,8 +36,9 @@ local SWEEP = 100
 -- the record that gives it back.
 local RECORD_MS = 32 * 86400 * 1000
 
+-- Adding 0 makes of -0, which HINCRBY does not take, a 0.
 local function text(number)
-  return string.format('%.0f', number)
+  return string.format('%.0f', number + 0)
 end
 
 -- Lengthens the life of a key to at least us microseconds from now.
@@ -101,10 +102,9 @@ function rate.read(entry)
   if stored then
     local first, second = string.match(stored, '^(%d+) (%d+)$')
     us, part = tonumber(first), tonumber(second)
-    if us < now then
+    -- Nobody can owe more than a window: then the clock was set back.
+    if us < now or us > now + entry.length then
       us, part = now, 0
-    elseif us > now + entry.length then -- the clock was set back
-      us, part = now + entry.length, 0
     elseif part >= entry.limit then -- a smaller limit has come since
       us, part = us + 1, 0
     end
@@ -181,7 +181,8 @@ end
 
 function total.read(entry)
   local fields = redis.call('HMGET', entry.key, 'spent', 'held')
-  entry.used = tonumber(fields[1] or 0) + tonumber(fields[2] or 0)
+  entry.spent = tonumber(fields[1] or 0)
+  entry.used = entry.spent + tonumber(fields[2] or 0)
 end
 
 function total.fits(entry)
@@ -390,11 +391,16 @@ function operations.release()
 end
 
 -- {claim...}, whose take is what was spent in the current window.
+-- On a server that has lost its memory what was counted since is a part of the given sum, so the
+-- larger of the two is the truth; otherwise only what does not exist is set.
 function operations.restore()
+  local emptied = redis.call('EXISTS', prefix .. 'restored') == 0
   for _, claim in ipairs(input) do
     local entry = total.open(claim)
     total.read(entry)
-    if entry.used == 0 then total.spend(entry, claim.take) end
+    if entry.spent == 0 or (emptied and entry.spent < claim.take) then
+      total.spend(entry, claim.take - entry.spent)
+    end
   end
   redis.call('SET', prefix .. 'restored', '', 'PX', 400 * 86400 * 1000)
   return 1

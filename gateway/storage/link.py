@@ -12,8 +12,9 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
-from adapters.base import Clock
+from gateway.clock import Clock, Timer
 from gateway.storage.base import StoreUnavailable
 from gateway.storage.breaker import Breaker
 from gateway.storage.resp import Address, BadReply, Reply, ReplyError, ReplyReader
@@ -53,8 +54,7 @@ class _Wire(asyncio.Protocol):
         self._on_lost = on_lost
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
 
     def send(self, waiter: _Waiter) -> None:
         assert self._transport is not None
@@ -108,7 +108,7 @@ class Link:
         self._wire: _Wire | None = None
         self._unsent: deque[_Waiter] = deque()
         self._connecting: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._timer: Timer | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -126,16 +126,17 @@ class Link:
         else:
             self._unsent.append(waiter)
             self._connect()
-        if self._watching is None:
-            self._watching = asyncio.create_task(self._watch())
+        if self._timer is None:
+            self._timer = self._clock.call_later(self._timeout, self._check)
         return future
 
     async def aclose(self) -> None:
         self._closed = True
-        tasks = [task for task in (self._connecting, self._watching) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
         self._drop("the shared store is closed")
 
     # --- connecting -----------------------------------------------------------------------------
@@ -216,18 +217,17 @@ class Link:
 
     # --- the bound ------------------------------------------------------------------------------
 
-    async def _watch(self) -> None:
-        """Sleeps until the oldest command is due; ends when nothing waits, so that neither a
-        command nor an idle gateway pays for a timer of its own."""
-        try:
-            while (deadline := self._oldest()) is not None:
-                wait = deadline - self._clock.monotonic()
-                if wait <= 0:
-                    self._overdue()
-                else:
-                    await self._clock.sleep(wait)
-        finally:
-            self._watching = None
+    def _check(self) -> None:
+        """One timer serves all: it is set for the oldest command, and only while one waits."""
+        self._timer = None
+        deadline = self._oldest()
+        if deadline is None:
+            return
+        wait = deadline - self._clock.monotonic()
+        if wait > 0:
+            self._timer = self._clock.call_later(wait, self._check)
+        else:
+            self._overdue()
 
     def _oldest(self) -> float | None:
         if self._wire is not None and self._wire.waiting:

@@ -131,7 +131,7 @@ class MemoryStore:
             if unit not in TOTALS:
                 continue
             counter = self._current(Claim(scope, unit, window, 0, 0), now)
-            if isinstance(counter, Total) and not counter.spent and not counter.held:
+            if isinstance(counter, Total) and not counter.spent:
                 counter.spent = amount
 
     async def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:

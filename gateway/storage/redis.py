@@ -23,8 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from adapters.base import Clock
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SystemClock
 from gateway.storage.base import Admitted, Claim, Refused, Standing, StoreUnavailable
 from gateway.storage.breaker import Breaker
 from gateway.storage.counters import TOTALS
