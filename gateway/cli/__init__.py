@@ -1,0 +1,57 @@
+"""The command line: one module a command, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "serve": "start the gateway",
+    "check": "validate a policy",
+    "keys": "make, list, revoke and rotate API keys",
+    "usage": "who spent what",
+    "explain": "which backend a call would get, and why",
+}
+
+_EPILOG = """\
+examples:
+  spillgate serve --config config/default.yaml
+  spillgate check config/default.yaml
+  spillgate keys create --config config/default.yaml --user alice --plan free
+  spillgate usage --config config/default.yaml --group-by user,model --from 7d
+  spillgate explain --config config/default.yaml --model minilm
+
+`spillgate COMMAND --help` tells more of each.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 the answer is no, 2 it was asked wrongly or could not be done."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    options = parser.parse_args(given[:1])
+    module = importlib.import_module(f"gateway.cli.{options.command}")
+    try:
+        status: int = module.main(given[1:])
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="spillgate",
+        description="One HTTPS endpoint in front of your own warm GPUs and serverless platforms.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "command",
+        choices=COMMANDS,
+        help="; ".join(f"{name}: {text}" for name, text in COMMANDS.items()),
+    )
+    return parser

@@ -1,0 +1,103 @@
+"""A backend that does as it is told: the fake beside the real ones, for tests and examples."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from adapters.base import Clock
+from adapters.errors import BackendError
+from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Usage
+
+Told = Reply | BackendError | Sequence[Chunk | BackendError]
+"""What the next call gets: an answer, a failure, or a stream that may fail on its way."""
+
+
+class FakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    runs_for: float = 0.0
+    """Seconds of the clock that a call takes."""
+    slots: int | None = 4
+
+
+class Fake:
+    """Answers what was ``tell``-ed in turn, then ``{"ok": true}``; notes all that it is asked."""
+
+    Settings = FakeSettings
+
+    def __init__(self, name: str, settings: FakeSettings, clock: Clock) -> None:
+        self.name = name
+        self.capabilities = Capabilities()
+        self.slots = settings.slots
+        self.runs_for = settings.runs_for
+        self.cold_s = 0.0
+        """Seconds that the next call spends starting a worker."""
+        self.calls: list[Call] = []
+        self.cancelled: list[str] = []
+        self.pings = 0
+        self.minimum: int | None = None
+        self.warm_workers: int | None = None
+        self.closed = False
+        self.running = 0
+        self.most_running = 0
+        self._clock = clock
+        self._told: deque[Told] = deque()
+
+    def tell(self, *told: Told) -> None:
+        self._told.extend(told)
+
+    async def start(self) -> None:
+        self.closed = False
+
+    async def invoke(self, call: Call) -> Reply:
+        self.calls.append(call)
+        told: Told = self._told.popleft() if self._told else self._answer()
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            await self._run()
+        finally:
+            self.running -= 1
+        if isinstance(told, BackendError):
+            raise told
+        if isinstance(told, Reply):
+            return told
+        return Reply(chunks=self._stream(told), content_type="text/event-stream")
+
+    async def _run(self) -> None:
+        seconds = self.runs_for + self.cold_s
+        if seconds:
+            await self._clock.sleep(seconds)
+
+    def _answer(self) -> Reply:
+        usage = Usage(
+            exec_s=self.runs_for, gpu_s=self.runs_for, cold_s=self.cold_s or None, reported=True
+        )
+        return Reply(body=b'{"ok":true}', usage=usage)
+
+    async def _stream(self, told: Sequence[Chunk | BackendError]) -> AsyncIterator[Chunk]:
+        for piece in told:
+            await asyncio.sleep(0)
+            if isinstance(piece, BackendError):
+                raise piece
+            yield piece
+
+    async def probe(self) -> Probe:
+        return Probe(ready=self.slots != 0, warm_workers=self.warm_workers)
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        self.cancelled.append(call_id)
+        return None
+
+    async def ping(self) -> Usage:
+        self.pings += 1
+        await self._run()
+        return Usage(exec_s=self.runs_for, cold_s=self.cold_s or None, reported=True)
+
+    async def keep_workers(self, minimum: int) -> None:
+        self.minimum = minimum
+
+    async def aclose(self) -> None:
+        self.closed = True

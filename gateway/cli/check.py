@@ -1,0 +1,80 @@
+"""``spillgate check``: every problem of a policy with its file, line and column."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway.cli.shared import command
+from gateway.policy.model import Policy
+from gateway.policy.problems import PolicyError, Problem
+from gateway.policy.reader import load_with_places
+from gateway.policy.warnings import warnings_of
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = command(
+        "check",
+        "Validates a policy and warns of rules that can never match. Exit status 0: valid; "
+        "1: valid, with warnings and --strict; 2: not valid.",
+        "spillgate check config/default.yaml",
+    )
+    parser.add_argument("path", type=Path, help="a YAML file or a folder of them")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--strict", action="store_true", help="warnings count as problems")
+    options = parser.parse_args(arguments)
+    try:
+        policy, places = load_with_places(options.path, os.environ)
+    except PolicyError as error:
+        _print(options.json, None, error.problems, ())
+        return 2
+    today = datetime.datetime.now(datetime.UTC).date()
+    warnings = warnings_of(policy, today=today, places=places)
+    _print(options.json, policy, (), warnings)
+    return 1 if warnings and options.strict else 0
+
+
+def _print(
+    as_json: bool,
+    policy: Policy | None,
+    problems: Sequence[Problem],
+    warnings: Sequence[Problem],
+) -> None:
+    if as_json:
+        print(json.dumps(_json(policy, problems, warnings), indent=2))
+        return
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if policy is not None:
+        print(
+            f"valid: policy {policy.version}, {len(policy.models)} models, "
+            f"{len(policy.backends)} backends, {len(policy.routes)} routes"
+        )
+
+
+def _json(
+    policy: Policy | None, problems: Sequence[Problem], warnings: Sequence[Problem]
+) -> dict[str, Any]:
+    return {
+        "valid": policy is not None,
+        "policy": None if policy is None else policy.version,
+        "problems": [_row(problem) for problem in problems],
+        "warnings": [_row(problem) for problem in warnings],
+    }
+
+
+def _row(problem: Problem) -> dict[str, Any]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "key": problem.path,
+        "message": problem.message,
+    }

@@ -1,0 +1,105 @@
+"""``spillgate explain``: asks the running gateway which backend a call would get, and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway.cli.shared import add_config, command, fail, policy_offline
+from gateway.policy.model import Policy, TlsFiles
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = command(
+        "explain",
+        "Asks the running gateway which backend a call would get: every candidate's predicted "
+        "delay and price, and the rule that decided. The call is not made.",
+        "SPILLGATE_API_KEY=sg-... spillgate explain --config config/default.yaml --model minilm",
+    )
+    add_config(parser)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--stream", action="store_true", help="as if the call streamed")
+    parser.add_argument("--max-tokens", type=int, help="the most that the call may produce")
+    parser.add_argument("--priority", choices=("high", "normal", "low"))
+    parser.add_argument("--max-price", help="US dollars")
+    parser.add_argument(
+        "--key",
+        default=os.environ.get("SPILLGATE_API_KEY"),
+        help="an API key; left out: $SPILLGATE_API_KEY",
+    )
+    parser.add_argument("--url", help="left out: where the policy listens")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    if not options.key:
+        fail("give --key, or set SPILLGATE_API_KEY, so that the key's own plan decides")
+    decision = _ask(options, policy_offline(options.config))
+    print(json.dumps(decision, indent=2) if options.json else _text(decision))
+    return 0 if decision["backend"] else 1
+
+
+def _ask(options: argparse.Namespace, policy: Policy) -> dict[str, Any]:
+    host, port = policy.server.listen
+    scheme = "http" if policy.server.tls == "off" else "https"
+    base = options.url or f"{scheme}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
+        f"{base}/v1/route/explain", data=json.dumps(_body(options)).encode(), method="POST"
+    )
+    request.add_header("Authorization", f"Bearer {options.key}")
+    request.add_header("Content-Type", "application/json")
+    if options.priority:
+        request.add_header("X-Spillgate-Priority", options.priority)
+    if options.max_price:
+        request.add_header("X-Spillgate-Max-Price", options.max_price)
+    try:
+        with urllib.request.urlopen(request, timeout=10, context=_trust(policy)) as answer:  # noqa: S310
+            value: dict[str, Any] = json.load(answer)
+            return value
+    except urllib.error.HTTPError as error:
+        fail(f"{base}: {_message(error)}")
+    except OSError as error:
+        fail(f"{base} does not answer ({error}); is the gateway running?")
+
+
+def _message(error: urllib.error.HTTPError) -> str:
+    try:
+        message: str = json.load(error)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {error.code}"
+    return message
+
+
+def _body(options: argparse.Namespace) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": options.model, "stream": options.stream}
+    if options.max_tokens is not None:
+        body["max_tokens"] = options.max_tokens
+    return body
+
+
+def _trust(policy: Policy) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    ca = Path(policy.server.data) / "tls" / "ca.pem"
+    if not isinstance(policy.server.tls, TlsFiles) and ca.is_file():
+        context.load_verify_locations(ca)
+    return context
+
+
+def _text(decision: dict[str, Any]) -> str:
+    lines = [
+        f"{decision['backend'] or 'no backend'}  {decision['reason']}  route {decision['route']}  "
+        f"slo {decision['slo_seconds']:g} s  policy {decision['policy']}",
+    ]
+    for row in decision["candidates"]:
+        cold = " (cold start)" if row["cold_start"] else ""
+        lines.append(
+            f"  {row['backend']:<20} delay {row['predicted_delay_seconds']:.3f} s{cold}, "
+            f"price ${row['predicted_price_usd']:.6f}, hold ${row['hold_usd']:.6f}"
+        )
+    lines += [f"  {row['backend']:<20} not asked: {row['reason']}" for row in decision["refused"]]
+    return "\n".join(lines)

@@ -1,0 +1,130 @@
+"""``spillgate keys``: made, listed, revoked and rotated beside a running gateway, seen at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.app import open_keys
+from gateway.cli.shared import add_config, command, fail, policy_offline
+from gateway.clock import SystemClock
+from gateway.issuing import as_json, issue, read_request
+from gateway.policy.model import Policy
+from gateway.storage.base import KeyStore
+from gateway.storage.keys import generate_key
+from gateway.types import ApiError
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parser().parse_args(arguments)
+    policy = policy_offline(options.config)
+    keys = open_keys(policy, SystemClock())
+    try:
+        run = {"create": _create, "list": _list, "revoke": _revoke, "rotate": _rotate}
+        return run[options.action](options, policy, keys)
+    except ApiError as error:
+        fail(error.message)
+    finally:
+        keys.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command(
+        "keys",
+        "Makes, lists, revokes and rotates API keys; a running gateway sees it at once.",
+        "spillgate keys create --config config/default.yaml --user alice --tag team=nlp",
+    )
+    actions = parser.add_subparsers(dest="action", required=True)
+    create = actions.add_parser("create", help="make a key; it is shown this once")
+    create.add_argument("--user", required=True, help="who is charged")
+    create.add_argument("--plan", help="a plan of the policy; left out: `default`, if there is one")
+    create.add_argument("--admin", action="store_true", help="may see all and change keys")
+    create.add_argument("--tag", action="append", default=[], metavar="NAME=VALUE")
+    create.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=LIMIT",
+        help="of this key alone: requests=60/minute, concurrent=4, spend='5 USD/month', ...",
+    )
+    create.add_argument("--expires-in", metavar="DURATION", help="such as 30d")
+    revoke = actions.add_parser("revoke", help="end a key at once")
+    revoke.add_argument("id")
+    rotate = actions.add_parser("rotate", help="a new key for the same user, plan and limits")
+    rotate.add_argument("id")
+    rotate.add_argument("--grace", default="0s", help="how long the old key still works")
+    for action in (create, revoke, rotate, actions.add_parser("list", help="all keys")):
+        add_config(action)
+        action.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _create(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
+    asked: dict[str, Any] = {
+        "user": options.user,
+        "plan": options.plan,
+        "admin": options.admin,
+        "tags": _pairs("--tag", options.tag),
+        "limits": _limits(_pairs("--limit", options.limit)),
+        "expires_in": options.expires_in,
+    }
+    key, record = issue(keys, read_request(asked, policy), SystemClock().time())
+    _show(options, {**as_json(record), "key": key}, f"{key}  ({record.principal.key_id})")
+    return 0
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        name, separator, value = text.partition("=")
+        if not separator or not name or not value:
+            fail(f"{option} {text!r}: write it as NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+def _limits(pairs: dict[str, str]) -> dict[str, Any]:
+    return {
+        name: int(value) if name == "concurrent" and value.isdigit() else value
+        for name, value in pairs.items()
+    }
+
+
+def _list(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
+    rows = [as_json(record) for record in keys.list()]
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    for row in rows:
+        state = "revoked" if row["revoked_at"] else "active"
+        tags = " ".join(f"{name}={value}" for name, value in row["tags"].items())
+        print(
+            f"{row['id']:<18} {row['hint']:<9} {row['role']:<6} {state:<8} "
+            f"{row['user']:<20} {row['plan']:<12} {tags}"
+        )
+    return 0
+
+
+def _revoke(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
+    if not keys.revoke(options.id):
+        fail(f"there is no key {options.id!r} that is in use; `spillgate keys list` shows them")
+    _show(options, {"id": options.id, "revoked": True}, f"{options.id} is revoked")
+    return 0
+
+
+def _rotate(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
+    from adapters.settings import parse_duration
+
+    key = generate_key()
+    try:
+        record = keys.rotate(options.id, key, grace_s=parse_duration(options.grace))
+    except (KeyError, ValueError) as error:
+        fail(f"{options.id}: {error}")
+    _show(options, {**as_json(record), "key": key}, f"{key}  ({record.principal.key_id})")
+    return 0
+
+
+def _show(options: argparse.Namespace, value: dict[str, Any], text: str) -> None:
+    print(json.dumps(value) if options.json else text)

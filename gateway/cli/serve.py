@@ -1,0 +1,106 @@
+"""``spillgate serve``: the gateway in the foreground, until SIGTERM or Ctrl-C.
+
+SIGHUP reads the policy again. On SIGTERM no new connection is taken, calls under way may end
+within ``server.drain``, and what is left then is settled as cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvicorn
+
+from gateway.app import from_path, web
+from gateway.cli.banner import banner, first_keys
+from gateway.cli.shared import add_config, command, fail
+from gateway.policy.model import Policy, TlsFiles
+from gateway.policy.problems import PolicyError
+from gateway.policy.warnings import warnings_of
+from gateway.service import Service
+from gateway.storage.base import StoreUnavailable
+from gateway.tls import TlsError, TlsMaterial, ensure_certificates, server_context
+
+log = logging.getLogger("spillgate")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = command("serve", "Starts the gateway.", "spillgate serve --config config/default.yaml")
+    add_config(parser)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        service = from_path(options.config)
+        material = _tls(service.current.policy)
+        context = None if material is None else server_context(material)
+    except (PolicyError, TlsError, StoreUnavailable) as error:
+        fail(str(error))
+    server = _Server(service, material, context)
+    server.run()
+    return 0 if server.started else 2
+
+
+def _tls(policy: Policy) -> TlsMaterial | None:
+    tls = policy.server.tls
+    if tls == "off":
+        return None
+    if isinstance(tls, TlsFiles):
+        return TlsMaterial(ca=Path(tls.cert), cert=Path(tls.cert), key=Path(tls.key))
+    host, _ = policy.server.listen
+    folder = Path(policy.server.data) / "tls"
+    return ensure_certificates(folder, [host], datetime.datetime.now(datetime.UTC))
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
+
+    def __init__(
+        self, service: Service, material: TlsMaterial | None, context: ssl.SSLContext | None
+    ) -> None:
+        policy = service.current.policy
+        host, port = policy.server.listen
+        super().__init__(
+            uvicorn.Config(
+                web(service),
+                host=host,
+                port=port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=max(1, round(policy.server.drain)),
+                ssl_context_factory=None if context is None else (lambda *_: context),
+            )
+        )
+        self._service = service
+        self._material = material
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started:
+            return
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        self._announce()
+
+    def _reload(self) -> None:
+        self._service.run_forever(self._service.reload())
+
+    def _announce(self) -> None:
+        service, policy = self._service, self._service.current.policy
+        today = datetime.datetime.now(datetime.UTC).date()
+        for warning in warnings_of(policy, today=today):
+            log.warning("policy: %s", warning)
+        keys = first_keys(service.keys, policy, service.clock.time())
+        print(banner(policy, self._material, keys), flush=True, file=sys.stdout)

@@ -1,0 +1,72 @@
+"""What several commands need: options, the policy, and errors a person can act on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from gateway.policy.model import Policy
+from gateway.policy.problems import PolicyError
+from gateway.policy.reader import load_policy
+
+
+def command(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with an example."""
+    return argparse.ArgumentParser(
+        prog=f"spillgate {name}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="the policy: a YAML file, or a folder of which every *.yaml is merged",
+    )
+
+
+def policy_at(path: Path) -> Policy:
+    """The policy, or the end of the program with every problem on standard error."""
+    try:
+        return load_policy(path, os.environ)
+    except PolicyError as error:
+        fail(str(error))
+
+
+def policy_offline(path: Path) -> Policy:
+    """The policy for a command that asks no backend: secrets that are not set do not matter."""
+    return load_or_fail(path)
+
+
+def load_or_fail(path: Path) -> Policy:
+    try:
+        return load_policy(path, _AnySecret(os.environ))
+    except PolicyError as error:
+        fail(str(error))
+
+
+class _AnySecret(dict[str, str]):
+    def __init__(self, environ: os._Environ[str]) -> None:
+        super().__init__(environ)
+
+    def __missing__(self, key: str) -> str:
+        return "not-set"
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def get(self, key: str, default: object = None) -> str:  # type: ignore[override]
+        return self[key]
+
+
+def fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise SystemExit(2)

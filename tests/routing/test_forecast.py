@@ -1,0 +1,111 @@
+"""How long a call would wait: learned numbers and pure predictions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.routing.forecast import (
+    NO_DELAY,
+    ColdTime,
+    Delay,
+    Load,
+    RunTime,
+    WarmSet,
+    cold_delay,
+    warm_delay,
+)
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "slots", "seconds"),
+    [(0, 2, 0.0), (1, 2, 0.0), (2, 2, 1.5), (3, 2, 1.5), (4, 2, 3.0), (99, None, 0.0)],
+)
+def test_a_warm_backend_waits_in_whole_rounds(
+    in_flight: int, slots: int | None, seconds: float
+) -> None:
+    """Nothing while a slot is free, then one run for each round of calls ahead."""
+    load = Load(in_flight, slots, 0, None)
+    assert warm_delay(load, 1.5) == Delay(seconds, False)
+
+
+def test_a_warm_worker_means_no_delay() -> None:
+    """However slow the cold start would be."""
+    assert cold_delay(Load(3, None, 1, None), 1.0, 60.0) is NO_DELAY
+
+
+def test_a_sleeping_backend_costs_a_cold_start() -> None:
+    """Nothing runs there and nothing is warm."""
+    assert cold_delay(Load(0, None, 0, None), 1.0, 9.0) == Delay(9.0, True)
+
+
+def test_a_call_rather_waits_behind_a_short_one_than_for_a_fresh_worker() -> None:
+    """One second behind the running call beats nine for a start."""
+    assert cold_delay(Load(1, None, 0, None), 1.0, 9.0) == Delay(1.0, False)
+
+
+def test_a_worker_that_is_starting_is_joined() -> None:
+    """Six of nine seconds have passed: three are left, then the call ahead runs."""
+    assert cold_delay(Load(1, 1, 0, 6.0), 0.5, 9.0) == Delay(3.5, False)
+
+
+def test_a_full_backend_cannot_start_another_worker() -> None:
+    """All slots are taken: the call waits for rounds, however long."""
+    assert cold_delay(Load(4, 2, 0, None), 10.0, 3.0) == Delay(20.0, False)
+
+
+def test_run_time_follows_what_is_observed() -> None:
+    """The first observation replaces the prior; later ones move the mean."""
+    learned = RunTime.prior(1.0).observe(0.2)
+    assert learned.mean == pytest.approx(0.2)
+    for _ in range(60):
+        learned = learned.observe(0.4)
+    assert learned.mean == pytest.approx(0.4, rel=0.01)
+    assert learned.high < 0.8
+
+
+@given(seconds=st.lists(st.floats(0.001, 1000), min_size=1, max_size=50))
+def test_a_high_run_time_is_never_below_the_mean(seconds: list[float]) -> None:
+    """What is held for covers at least what is expected."""
+    learned = RunTime.prior(1.0)
+    for value in seconds:
+        learned = learned.observe(value)
+    assert learned.high >= learned.mean
+    assert min(seconds) * 0.999 <= learned.mean <= max(seconds) * 1.001
+
+
+def test_cold_starts_are_learned_from_the_prior_on() -> None:
+    """The prior's quantiles hold at first, what is seen takes over."""
+    cold = ColdTime(5.0, 15.0)
+    assert (cold.p50, cold.p95) == (5.0, 15.0)
+    for _ in range(60):
+        cold.observe(2.0)
+    assert cold.p50 == pytest.approx(2.0)
+    assert cold.p95 < 12.0
+
+
+def test_a_platform_that_became_slow_is_noticed() -> None:
+    """Old starts are forgotten: sixty slow ones say what today is like."""
+    cold = ColdTime(1.0, 2.0)
+    for _ in range(100):
+        cold.observe(30.0)
+    assert cold.p95 == pytest.approx(30.0)
+
+
+def test_workers_go_cold_one_by_one() -> None:
+    """Each is warm for the idle time-out after its own last call."""
+    warm = WarmSet(idle_timeout=10.0)
+    warm.give(0.0)
+    warm.give(4.0)
+    assert [warm.idle(now) for now in (5.0, 9.9, 10.0, 13.9, 14.0)] == [2, 2, 1, 1, 0]
+    assert not warm.take(14.0)
+
+
+def test_the_warmest_worker_is_taken_first() -> None:
+    """What is left goes cold soonest."""
+    warm = WarmSet(idle_timeout=10.0)
+    warm.give(0.0)
+    warm.give(4.0)
+    assert warm.take(5.0)
+    assert warm.idle(10.0) == 0

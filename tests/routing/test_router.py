@@ -1,0 +1,175 @@
+"""The decision: filters with reasons, quotes, and an order that a person can recompute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.types import Capabilities
+from gateway.policy.model import Price, Route
+from gateway.routing.forecast import Load, RunTime
+from gateway.routing.router import Candidate, Decision, Question, decide
+
+QUESTION = Question("chat", False, 400, 100)
+RESERVED = Price(per_hour=2_690_000_000)
+FLEX = Price(per_second=1_160_000, bills=("start", "run"))
+ROUTE = Route(name="default", use=())
+
+
+def candidate(name: str, **changes: Any) -> Candidate:
+    base = Candidate(
+        name=name,
+        price=RESERVED if name == "home" else FLEX,
+        capabilities=Capabilities(),
+        max_request=None,
+        load=Load(0, 2, 0, None) if name == "home" else Load(0, None, 1, None),
+        run=RunTime(1.0, 0.1, 9),
+        cold_p95=None if name == "home" else 9.0,
+        max_run=600.0,
+    )
+    return msgspec.structs.replace(base, **changes)
+
+
+def ask(*candidates: Candidate, route: Route = ROUTE, slo: float = 2.0, draw: float = 0.0) -> Any:
+    decision = decide(QUESTION, candidates, route, slo, lambda: draw)
+    return decision.reason, [quote.backend for quote in decision.quotes]
+
+
+def test_a_free_slot_of_the_baseline_wins() -> None:
+    """It is paid for already."""
+    assert ask(candidate("burst"), candidate("home")) == ("RES_FREE", ["home", "burst"])
+
+
+def test_the_baseline_keeps_a_call_that_waits_within_the_slo() -> None:
+    """One second of waiting is within 80 % of two."""
+    home = candidate("home", load=Load(2, 2, 0, None))
+    assert ask(home, candidate("burst")) == ("RES_WAIT_OK", ["home", "burst"])
+
+
+def test_a_call_spills_when_the_baseline_would_break_the_slo() -> None:
+    """Three rounds of one second are too long; a warm worker elsewhere is not."""
+    home = candidate("home", load=Load(6, 2, 0, None))
+    assert ask(home, candidate("burst")) == ("SPILL_WARM", ["burst", "home"])
+
+
+def test_a_call_spills_to_a_cold_worker_when_even_its_start_is_within_the_slo() -> None:
+    """Nine seconds of start are within twelve; a minute in the queue is not."""
+    home = candidate("home", load=Load(120, 2, 0, None))
+    burst = candidate("burst", load=Load(0, None, 0, None))
+    assert ask(home, burst, slo=12.0) == ("SPILL_COLD", ["burst", "home"])
+
+
+def test_when_nothing_meets_the_slo_the_shortest_delay_is_taken() -> None:
+    """A cold start of nine seconds against three seconds in the queue."""
+    home = candidate("home", load=Load(6, 2, 0, None))
+    burst = candidate("burst", load=Load(0, None, 0, None))
+    assert ask(home, burst) == ("LEAST_DELAY", ["home", "burst"])
+
+
+def test_without_a_baseline_the_reason_says_warm_or_cold() -> None:
+    """Nothing spills where nothing is reserved."""
+    cold = candidate("burst", load=Load(0, None, 0, None))
+    assert ask(candidate("burst"))[0] == "WARM"
+    assert ask(cold, slo=60.0)[0] == "COLD"
+
+
+def test_of_two_platforms_that_meet_the_slo_the_cheaper_is_taken() -> None:
+    """Price first, then delay."""
+    dear = candidate("dear", price=Price(per_second=2_000_000))
+    cheap = candidate("cheap", price=Price(per_second=1_000_000))
+    assert ask(dear, cheap) == ("WARM", ["cheap", "dear"])
+
+
+def test_a_cold_start_counts_into_the_price_where_the_platform_bills_it() -> None:
+    """A warm dear worker beats a cold cheap one whose start is billed."""
+    cold = candidate("cold", price=FLEX, load=Load(0, None, 0, None))
+    warm = candidate("warm", price=Price(per_second=5_000_000))
+    assert ask(cold, warm, slo=60.0)[1] == ["warm", "cold"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"blocked": "drained"}, "drained"),
+        ({"blocked": "not_ready"}, "not_ready"),
+        ({"blocked": "cooling_down"}, "cooling_down"),
+        ({"capabilities": Capabilities(tasks=frozenset(["embeddings"]))}, "task_unsupported"),
+        ({"max_request": 399}, "too_large"),
+        ({"load": Load(12, 2, 0, None), "max_queue": 10}, "queue_full"),
+    ],
+)
+def test_a_backend_that_cannot_take_the_call_is_refused_with_its_reason(
+    change: dict[str, Any], code: str
+) -> None:
+    """The reason is kept, so that a person can read why."""
+    decision = decide(QUESTION, [candidate("home", **change)], ROUTE, 2.0, lambda: 0.0)
+    assert decision == Decision((), (("home", code),), "NONE", "default", 2.0)  # type: ignore[arg-type]
+
+
+def test_a_backend_that_cannot_stream_is_refused_only_a_stream() -> None:
+    """The same backend answers a whole call."""
+    whole_only = candidate("home", capabilities=Capabilities(streaming=False))
+    streaming = Question("chat", True, 10, 10)
+    refused = decide(streaming, [whole_only], ROUTE, 2.0, lambda: 0.0).refused
+    assert refused == (("home", "no_streaming"),)
+    assert ask(whole_only)[1] == ["home"]
+
+
+def test_a_price_ceiling_leaves_the_reserved_and_strikes_the_dear() -> None:
+    """The baseline adds nothing to the bill, so no ceiling concerns it."""
+    route = Route(name="frugal", use=(), max_price=1_000_000)
+    assert ask(candidate("home"), candidate("burst"), route=route) == ("RES_FREE", ["home"])
+
+
+def test_orders_are_as_the_route_says() -> None:
+    """Fastest by delay, listed as written."""
+    home = candidate("home", load=Load(2, 2, 0, None))
+    burst = candidate("burst")
+    fastest = Route(name="gold", use=(), order="fastest")
+    listed = Route(name="plain", use=(), order="listed")
+    assert ask(home, burst, route=fastest) == ("FASTEST", ["burst", "home"])
+    assert ask(home, burst, route=listed) == ("LISTED", ["home", "burst"])
+
+
+def test_weights_share_the_calls_out() -> None:
+    """A draw of 0.7 falls into the second of 60 and 40."""
+    route = Route(name="split", use=(), order="weighted", weights={"home": 60, "burst": 40})
+    both = candidate("home"), candidate("burst")
+    assert ask(*both, route=route, draw=0.59) == ("WEIGHTED", ["home", "burst"])
+    assert ask(*both, route=route, draw=0.61) == ("WEIGHTED", ["burst", "home"])
+
+
+def test_the_hold_covers_a_long_run_and_no_more_than_the_longest() -> None:
+    """Mean and four deviations, cut at the longest run allowed."""
+    decision = decide(QUESTION, [candidate("burst", max_run=1.2)], ROUTE, 2.0, lambda: 0.0)
+    assert decision.quotes[0].hold_s == 1.2
+    assert decision.quotes[0].estimate.hold == round(1_160_000 * 1.2)
+
+
+loads = st.builds(
+    Load,
+    in_flight=st.integers(0, 50),
+    slots=st.none() | st.integers(1, 8),
+    warm_idle=st.integers(0, 3),
+    starting_s=st.none() | st.floats(0, 30),
+)
+
+
+@given(home=loads, burst=loads, slo=st.floats(0.1, 60))
+def test_a_decision_never_takes_a_late_backend_while_another_is_in_time(
+    home: Load, burst: Load, slo: float
+) -> None:
+    """Whatever the loads, the first choice meets the SLO if any candidate does; none is lost."""
+    candidates = [candidate("home", load=home), candidate("burst", load=burst)]
+    decision = decide(QUESTION, candidates, ROUTE, slo, lambda: 0.0)
+    in_time = [q for q in decision.quotes if q.delay.seconds <= slo * 0.8]
+    assert len(decision.quotes) == 2
+    if in_time:
+        assert decision.quotes[0] in in_time
+        assert decision.quotes[0].estimate.marginal == min(q.estimate.marginal for q in in_time)
+    else:
+        assert decision.reason == "LEAST_DELAY"
