@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,11 +92,15 @@ class Newcomer:
             time.sleep(0.1)
 
     def ready(self) -> bool:
-        trust = ssl.create_default_context(cafile=str(self.clone / ".spillgate" / "tls" / "ca.pem"))
+        url = f"https://127.0.0.1:{self.port}/readyz"
+        ca = self.clone / ".spillgate" / "tls" / "ca.pem"
         try:
-            url = f"https://127.0.0.1:{self.port}/readyz"
+            trust = ssl.create_default_context(cafile=str(ca))
             with urllib.request.urlopen(url, timeout=10, context=trust) as answer:
                 return bool(answer.status == 200)
+        except urllib.error.HTTPError as not_yet:
+            not_yet.close()
+            return False
         except OSError:
             return False
 
