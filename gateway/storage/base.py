@@ -193,6 +193,16 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     cost_nano: int
 
 
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What one key of one user on one plan was charged; sums over them are those of any scope."""
+
+    key_id: str
+    user: str
+    plan: str
+    gpu_us: int
+    nano_usd: int
+
+
 class Ledger(Protocol):
     """Durable rows. Durable means: a process killed after the method returned loses nothing.
 
@@ -200,7 +210,9 @@ class Ledger(Protocol):
     """
 
     async def open(self, row: LedgerRow) -> None:
-        """Inserts an open row. Raises StoreUnavailable when it cannot be made durable."""
+        """Inserts an open row. Raises StoreUnavailable when it cannot be made durable (after a
+        time-out it may be written all the same), and ValueError when its id is taken by another
+        row; to open the very same row again is no error."""
         ...
 
     async def settle(self, rows: Sequence[LedgerRow]) -> None:
@@ -209,7 +221,8 @@ class Ledger(Protocol):
         ...
 
     async def open_rows(self) -> list[LedgerRow]:
-        """Those that a dead process left; asked once, at start."""
+        """Those that a dead process left; asked once, at start. Rows of another gateway process
+        that is alive and shares the ledger are not among them."""
         ...
 
     async def usage(self, query: UsageQuery) -> list[UsageRow]:
@@ -220,9 +233,9 @@ class Ledger(Protocol):
         """The call's row and those of its attempts, or an empty list."""
         ...
 
-    async def spent_since(self, since: float) -> list[LedgerRow]:
-        """Not the rows but their sums: one pseudo-row for each (key_id, user, plan) with the
-        ``cost_nano`` and ``gpu_us`` settled since then. Used to restore the shared store."""
+    async def spent_since(self, since: float) -> list[Spent]:
+        """Sums over the settled rows that began at or after ``since``: a call counts in the window
+        in which it was admitted. Asked once a window, to restore the shared store."""
         ...
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:

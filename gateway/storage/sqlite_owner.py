@@ -1,0 +1,64 @@
+"""Which gateway processes are alive, so that none settles what another one is still serving.
+
+Several processes may share one ledger. Each holds a lock on a small file beside it; the system
+drops the lock when the process dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from pathlib import Path
+
+
+class Owner:
+    """This ledger's name in the rows that it opens: ``token``."""
+
+    def __init__(self, ledger: Path) -> None:
+        self.token = secrets.token_hex(8)
+        self._prefix = f"{ledger.name}-owner-"
+        self._folder = ledger.parent
+        self._path = ledger.with_name(self._prefix + self.token)
+        self._descriptor = self._hold()
+
+    def _hold(self) -> int:
+        # Locked before it has the name by which others look for it.
+        unnamed = self._path.with_name("." + self._path.name)
+        descriptor = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        unnamed.rename(self._path)
+        return descriptor
+
+    def others(self) -> set[str]:
+        """Tokens of the other ledgers that are alive; removes what dead ones left behind."""
+        return {
+            path.name.removeprefix(self._prefix)
+            for path in self._folder.glob(f"{self._prefix}*")
+            if path != self._path and not _remove_if_dead(path)
+        }
+
+    def close(self) -> None:
+        if self._descriptor < 0:
+            return
+        self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+        self._descriptor = -1
+
+
+def _remove_if_dead(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        return True
+    finally:
+        os.close(descriptor)

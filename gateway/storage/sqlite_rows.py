@@ -1,0 +1,222 @@
+"""The ledger's tables: what is settled, what is open, and how a connection is made.
+
+Money is integer nano-dollars and time integer microseconds, in STRICT columns: nothing in
+``entries`` is a float, so a sum is exact and two sums of the same rows are equal. Settled rows are
+only ever inserted. An open row waits beside them in one column, with the claims it must give back,
+and goes away in the statement that settles it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from gateway.storage.base import LedgerRow, StoreUnavailable
+from gateway.types import MICRO
+
+SCHEMA_VERSION = 1
+LOCK_WAIT_S = 1.0
+"""How long a statement waits for another process that is writing."""
+
+Encoded = Sequence[Any]
+"""A row as ``insert_open`` or ``insert_settled`` binds it."""
+
+_COLUMNS = tuple(name for name in LedgerRow.__struct_fields__ if name != "claims")
+_STARTED, _ENDED, _TAGS, _STREAM = (
+    _COLUMNS.index(name) for name in ("started_at", "ended_at", "tags", "stream")
+)
+_CLAIMS = LedgerRow.__struct_fields__.index("claims")
+
+_SCHEMA = """
+CREATE TABLE entries (
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    started_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    key_id TEXT NOT NULL,
+    user TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    model TEXT NOT NULL,
+    task TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    route TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    stream INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    queue_us INTEGER NOT NULL,
+    cold_us INTEGER NOT NULL,
+    exec_us INTEGER NOT NULL,
+    gpu_us INTEGER NOT NULL,
+    hold_nano INTEGER NOT NULL,
+    cost_nano INTEGER NOT NULL,
+    cost_basis TEXT NOT NULL,
+    price TEXT NOT NULL,
+    worker TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX entries_by_time ON entries (started_at);
+
+CREATE INDEX entries_by_user ON entries (user, started_at);
+
+CREATE TABLE open_entries (
+    id TEXT NOT NULL PRIMARY KEY,
+    owner TEXT NOT NULL,
+    entry TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER settled AFTER INSERT ON entries BEGIN
+    DELETE FROM open_entries WHERE id = NEW.id;
+END;
+
+CREATE TRIGGER settled_before BEFORE INSERT ON open_entries
+WHEN EXISTS (SELECT 1 FROM entries WHERE id = NEW.id) BEGIN
+    SELECT RAISE(IGNORE);
+END;
+"""
+
+SELECT_SETTLED = f"SELECT {', '.join(_COLUMNS)} FROM entries"  # noqa: S608 - constant names
+SELECT_OPEN = "SELECT entry FROM open_entries"
+
+_to_json = msgspec.json.Encoder().encode
+_tags_from_json = msgspec.json.Decoder(dict[str, str]).decode
+_row_from_json = msgspec.json.Decoder(LedgerRow).decode
+
+
+def encode_open(row: LedgerRow, owner: str) -> Encoded:
+    """``owner`` is the gateway process that will settle it, unless it dies."""
+    return row.id, owner, _to_json(row).decode()
+
+
+def decode_open(values: tuple[str]) -> LedgerRow:
+    """A row of ``SELECT_OPEN``."""
+    return _row_from_json(values[0])
+
+
+def encode_settled(row: LedgerRow) -> Encoded:
+    """All but its claims, which are given back."""
+    values = list(msgspec.structs.astuple(row))
+    del values[_CLAIMS]
+    values[_STARTED] = round(row.started_at * MICRO)
+    if row.ended_at is not None:
+        values[_ENDED] = round(row.ended_at * MICRO)
+    values[_TAGS] = _to_json(row.tags).decode() if row.tags else "{}"
+    values[_STREAM] = int(row.stream)
+    return values
+
+
+def decode_settled(values: tuple[Any, ...]) -> LedgerRow:
+    """A row of ``SELECT_SETTLED``."""
+    fields = dict(zip(_COLUMNS, values, strict=True))
+    fields["started_at"] = fields["started_at"] / MICRO
+    if fields["ended_at"] is not None:
+        fields["ended_at"] = fields["ended_at"] / MICRO
+    fields["tags"] = _tags_from_json(fields["tags"])
+    fields["stream"] = bool(fields["stream"])
+    return LedgerRow(**fields)
+
+
+@lru_cache(maxsize=64)
+def insert_settled(count: int) -> str:
+    """One statement for ``count`` rows; those that are settled already are left as they are.
+
+    One statement and not one for each row: the thread that runs it gives up the interpreter lock
+    once for a batch, and so does not queue behind the event loop for every row.
+    """
+    return _insert("entries", _COLUMNS, count)
+
+
+@lru_cache(maxsize=64)
+def insert_open(count: int) -> str:
+    """The same for rows of ``encode_open``; those whose id is taken are left as they are."""
+    return _insert("open_entries", ("id", "owner", "entry"), count)
+
+
+def _insert(table: str, columns: Sequence[str], count: int) -> str:
+    one = f"({', '.join('?' * len(columns))})"
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * count)} "  # noqa: S608
+        "ON CONFLICT (id) DO NOTHING"
+    )
+
+
+def connect(path: Path, *, synchronous: Literal["normal", "full"] = "normal") -> sqlite3.Connection:
+    """A connection in autocommit mode to a ledger that has its schema.
+
+    ``normal`` survives the death of the process, ``full`` also that of the machine: one fsync a
+    batch. Raises StoreUnavailable, or sqlite3.Error, when the file cannot be used.
+    """
+    _make_private(path)
+    connection = sqlite3.connect(
+        path,
+        timeout=LOCK_WAIT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=128,
+    )
+    try:
+        _prepare(connection, path, synchronous)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_private(path: Path) -> None:
+    """Creates a missing file with mode 0600; SQLite gives its journals the same.
+
+    One that exists is not opened here: closing any descriptor of it would drop the locks that
+    this process's other connections hold (POSIX locks belong to the process).
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
+    _check_version(connection, path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    # The ledger checkpoints from another thread; this is what bounds the log if that falls behind.
+    connection.execute("PRAGMA wal_autocheckpoint = 4096")
+    connection.execute("PRAGMA cache_size = -16384")
+    # Some builds overwrite what is deleted, at a fifth of a call's cost; rows are no secrets.
+    connection.execute("PRAGMA secure_delete = OFF")
+    _create(connection, path)
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise StoreUnavailable(
+            f"{path} has schema {version}, written by a newer Spillgate; this one reads up to "
+            f"{SCHEMA_VERSION}. Upgrade, or give another path in store.ledger"
+        )
+    return version
+
+
+def _create(connection: sqlite3.Connection, path: Path) -> None:
+    if _check_version(connection, path) == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _check_version(connection, path) != SCHEMA_VERSION:
+            for statement in _SCHEMA.split(";\n\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
