@@ -129,6 +129,7 @@ def test_a_public_function_that_is_not_trivial_has_a_docstring() -> None:
         for node in TREES[path].body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not node.name.startswith("_")
+        and node.name != "main"  # its module says what the command does
         and length(node) > 20
         and not ast.get_docstring(node)
     ]
