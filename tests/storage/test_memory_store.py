@@ -1,0 +1,75 @@
+"""The memory store forgets what is over."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+from gateway.clock import FakeClock
+from gateway.storage.base import Admitted, Claim
+from gateway.storage.memory import MemoryStore
+
+
+def claims_of(user: str) -> tuple[Claim, ...]:
+    return (
+        Claim(user, "requests", "second", 10**6, 1),
+        Claim(user, "concurrent", "", 10**6, 1),
+        Claim(user, "gpu_us", "minute", 10**9, 5),
+        Claim(user, "nano_usd", "day", 10**9, 5),
+    )
+
+
+async def serve(store: MemoryStore, clock: FakeClock, first: int, last: int) -> None:
+    claims = claims_of("user:a")
+    for number in range(first, last):
+        name = f"call-{number}"
+        assert isinstance(await store.admit(name, claims, 600.0), Admitted)
+        await store.settle(name, claims, {"nano_usd": 1})
+        clock.move(0.001)
+
+
+async def test_memory_does_not_grow_with_the_number_of_calls(clock: FakeClock) -> None:
+    """100,000 calls, none of which has reached its expiry, after 10,000 to warm up."""
+    store = MemoryStore(clock, remember=1000)
+    await serve(store, clock, 0, 10_000)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    await serve(store, clock, 10_000, 110_000)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 5_000, "blocks of memory, for 100,000 calls"
+
+
+async def test_memory_does_not_grow_with_the_number_of_scopes(clock: FakeClock) -> None:
+    store = MemoryStore(clock)
+    for number in range(5_000):
+        user = f"user:{number}"
+        await store.admit(f"call-{number}", claims_of(user), 60.0)
+        await store.settle(f"call-{number}", claims_of(user), {"nano_usd": 1})
+        clock.move(60.0)
+    money_of_today, other_counters_of_the_last_call = 5_000 % 1440, 3
+    expected = money_of_today + other_counters_of_the_last_call
+    assert repr(store) == f"MemoryStore(0 holds, {expected} counters)"
+
+
+async def test_a_storm_of_expired_holds_is_cleared_a_bounded_number_at_a_time(
+    clock: FakeClock,
+) -> None:
+    store = MemoryStore(clock)
+    claim = Claim("user:a", "concurrent", "", 1000, 1)
+    for number in range(1000):
+        await store.admit(f"lost-{number}", [claim], 30.0)
+    clock.move(31.0)
+    remaining = [(await store.standings([claim]))[0].remaining for _ in range(17)]
+    assert remaining[0] == 64
+    assert remaining[-1] == 1000
+    assert repr(store).startswith("MemoryStore(0 holds")
+
+
+async def test_at_least_so_many_settled_ids_are_remembered_as_was_asked(clock: FakeClock) -> None:
+    store = MemoryStore(clock, remember=100)
+    claim = Claim("user:a", "nano_usd", "month", 10**9, 0)
+    for number in range(100):
+        await store.settle(f"call-{number}", [claim], {"nano_usd": 1})
+    for number in range(100):
+        await store.settle(f"call-{number}", [claim], {"nano_usd": 1})
+    assert (await store.standings([claim]))[0].remaining == 10**9 - 100
