@@ -44,7 +44,7 @@ class RunPodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The most calls that the endpoint runs at once."""
     low_priority: bool = False
     """Do not let these jobs start workers."""
-    ping_input: dict[str, Any] = {"spillgate_ping": True}
+    ping_input: dict[str, Any] = msgspec.field(default_factory=lambda: {"spillgate_ping": True})
     """The input of the job that wakes a worker."""
     status_method: Literal["GET", "POST"] = "GET"
     """POST for the development server of RunPod's SDK."""
