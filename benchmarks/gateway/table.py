@@ -83,10 +83,12 @@ def _failures(figures: Figures) -> str:
 
 
 def _streams(figures: Figures) -> str:
-    """A plus says that the greatest level tried was carried too."""
+    """A plus says that the greatest level tried was carried too, a ``<`` that the least was not."""
     most = figures.smooth_streams
     if most is None:
         return "–"
+    if most == 0:
+        return f"<{figures.levels[0].streamed.streams}"
     return f"{most}+" if figures.levels[-1].streamed.smooth else str(most)
 
 

@@ -181,6 +181,20 @@ def test_refused_calls_are_shown_beside_the_name() -> None:
     assert contender_row(Figures(name="x", rounds=(bad,)))[0] == "x (7 failed)"
 
 
+@pytest.mark.parametrize(
+    ("levels", "shown"),
+    [
+        ((level(64), level(128)), "128+"),
+        ((level(64), level(128, stalled=1)), "64"),
+        ((level(64, stalled=1),), "<64"),
+    ],
+)
+def test_the_streams_of_a_contender_say_where_it_failed(
+    levels: tuple[StreamLevel, ...], shown: str
+) -> None:
+    assert shown in contender_row(Figures(name="x", rounds=rounds(1.0), levels=levels))
+
+
 def test_columns_of_a_table_line_up() -> None:
     lines = plain(("name", "n"), [("a", "1"), ("longer", "1000")])
     assert lines == ["name       n", "------------", "a          1", "longer  1000"]
