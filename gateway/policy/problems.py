@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import itertools
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 _SHORTEST_REDACTED = 6
 """A shorter secret would blank out ordinary words."""
+_ALLOWED_TOLD = 50
+"""Of allowed words; suggestions look no further than four times as many."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -35,6 +38,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     message: str
     allowed: tuple[str, ...] = ()
+    more: int = 0
+    """How many of the allowed are left out."""
 
     def __str__(self) -> str:
         place = Mark(self.file, self.line, self.column)
@@ -45,7 +50,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         if not self.allowed:
             return ""
         joint = " " if self.message.endswith("?") else "; "
-        return f"{joint}allowed: {', '.join(self.allowed)}"
+        rest = f" and {self.more} more" if self.more else ""
+        return f"{joint}allowed: {', '.join(self.allowed)}{rest}"
 
 
 class PolicyError(Exception):
@@ -59,14 +65,15 @@ class PolicyError(Exception):
         return "\n".join(str(problem) for problem in self.problems)
 
 
-def problem_at(mark: Mark, path: str, message: str, allowed: Iterable[str] = ()) -> Problem:
+def problem_at(mark: Mark, path: str, message: str, allowed: Collection[str] = ()) -> Problem:
     return Problem(
         file=mark.file,
         line=mark.line,
         column=mark.column,
         path=path,
         message=message,
-        allowed=tuple(allowed),
+        allowed=tuple(itertools.islice(allowed, _ALLOWED_TOLD)),
+        more=max(0, len(allowed) - _ALLOWED_TOLD),
     )
 
 
@@ -87,11 +94,12 @@ def _without(problem: Problem, secret: str) -> Problem:
     )
 
 
-def suggestion(word: str, allowed: Iterable[str]) -> str:
+def suggestion(word: str, allowed: Collection[str]) -> str:
     """ "; did you mean X?" when an allowed word is close to it, else nothing."""
-    if len(word) > 64:
+    if not word or len(word) > 64:
         return ""
-    close = difflib.get_close_matches(word, list(allowed), n=1)
+    near = itertools.islice(allowed, 4 * _ALLOWED_TOLD)
+    close = difflib.get_close_matches(word, list(near), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 

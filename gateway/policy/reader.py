@@ -40,7 +40,6 @@ from gateway.policy.problems import (
     join,
     redacted,
     shortened,
-    suggestion,
 )
 from gateway.policy.scalars import BackendName, Name
 from gateway.policy.schema import BAD, Reading, check_keys, make, read, read_fields
@@ -195,9 +194,7 @@ class _Reader:
             adapter = self._kinds.load(kind)
             fields_of(adapter.Settings)
         except KeyError:
-            known = self._kinds.known()
-            message = f"no kind {shortened(kind)!r}{suggestion(kind, known)}"
-            reading.note(mark, where, message, known)
+            reading.note(mark, where, f"no kind {shortened(kind)!r}", self._kinds.known(), kind)
         except (ImportError, AttributeError, TypeError) as error:
             message = f"the kind {shortened(kind)!r} cannot be loaded: {type(error).__name__}"
             reading.note(mark, where, f"{message}: {error}")

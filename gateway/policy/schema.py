@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -34,6 +34,8 @@ BAD: Any = type("Bad", (), {"__repr__": lambda _: "BAD"})()
 """Stands for a value that could not be read; its problem has been noted."""
 
 MAX_PROBLEMS = 1000
+MAX_SUGGESTIONS = 100
+"""Each is a search through what is allowed."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
 _DECIMAL = re.compile(
@@ -63,9 +65,16 @@ class Reading:
         self.places: dict[str, Mark] = {}
         self.secrets: set[str] = set()
 
-    def note(self, mark: Mark, path: str, message: str, allowed: Iterable[str] = ()) -> Any:
-        """Notes a problem and returns BAD. Beyond ``MAX_PROBLEMS`` they are no longer kept."""
+    def note(
+        self, mark: Mark, path: str, message: str, allowed: Collection[str] = (), word: str = ""
+    ) -> Any:
+        """Notes a problem and returns BAD. Beyond ``MAX_PROBLEMS`` they are no longer kept.
+
+        ``word`` is what stands there instead of something allowed.
+        """
         if len(self.problems) < MAX_PROBLEMS:
+            if len(self.problems) < MAX_SUGGESTIONS:
+                message += suggestion(word, allowed)
             self.problems.append(problem_at(mark, path, message, allowed))
         return BAD
 
@@ -123,8 +132,7 @@ def check_keys(node: MapNode, allowed: Collection[str], path: str, reading: Read
     """Notes every key that is not allowed."""
     for key, entry in node.entries.items():
         if key not in allowed:
-            message = f"unknown key{suggestion(key, allowed)}"
-            reading.note(entry.mark, join(path, key), message, allowed)
+            reading.note(entry.mark, join(path, key), "unknown key", allowed, key)
 
 
 def make(
@@ -287,16 +295,16 @@ def _choice(node: ScalarNode, shape: Choice, path: str, reading: Reading) -> Any
         word = "off" if node.text.lower() in ("false", "off", "no") else "on"
         if word in texts:
             return texts[word]
-    message = f"{shortened(node.text)!r} is not one of the values{suggestion(node.text, texts)}"
-    return reading.note(node.mark, path, message, texts)
+    message = f"{shortened(node.text)!r} is not one of the values"
+    return reading.note(node.mark, path, message, texts, node.text)
 
 
 def _reference(node: ScalarNode, section: str, path: str, reading: Reading) -> Any:
     names = reading.names.get(section, ())
     if node.text in names:
         return node.text
-    message = f"no {shortened(node.text)!r} in {section}{suggestion(node.text, names)}"
-    return reading.note(node.mark, path, message, names)
+    message = f"no {shortened(node.text)!r} in {section}"
+    return reading.note(node.mark, path, message, names, node.text)
 
 
 def _plain(node: ScalarNode, shape: Shape) -> Any:

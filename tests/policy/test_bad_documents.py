@@ -94,3 +94,14 @@ def test_a_thousand_problems_are_told_and_no_more() -> None:
     """A file of nonsense cannot fill the operator's disk with complaints."""
     text = "version: 1\n" + "".join(f"nonsense{n}: 1\n" for n in range(5000))
     assert len(problems_of(text).splitlines()) == 1000
+
+
+def test_many_names_cost_neither_time_nor_screens() -> None:
+    """Three thousand names, and as many that miss them by a letter."""
+    backends = "".join(f"  backend{n}: {{kind: home, app: a}}\n" for n in range(3000))
+    models = "".join(f"  m{n}: {{task: chat, backends: [bakend{n}]}}\n" for n in range(3000))
+    lines = problems_of(f"version: 1\nbackends:\n{backends}models:\n{models}").splitlines()
+    assert len(lines) == 1000
+    assert "did you mean backend" in lines[0]
+    assert lines[0].endswith("and 2950 more")
+    assert max(map(len, lines)) < 1000
