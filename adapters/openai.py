@@ -275,7 +275,7 @@ class EventStream:
 
 class _Whole(msgspec.Struct):
     usage: TokenCounts | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _WHOLE = msgspec.json.Decoder(_Whole)
@@ -291,7 +291,7 @@ def _read_whole(body: bytes, secrets: tuple[Secret, ...]) -> _Whole:
             "The backend's answer is not what was asked for.",
             detail=str(error),
         ) from None
-    if whole.error is not None and whole.error != b"null":
+    if bytes(whole.error) != b"null":
         error_object = msgspec.json.decode(whole.error)
         raise BackendError(
             classify_error(error_object),
