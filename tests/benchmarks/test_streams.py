@@ -71,8 +71,9 @@ async def test_usage_is_sent_only_to_whom_it_is_owed() -> None:
     async with stream_server() as target:
         body = b'{"stream": true, "stream_options": {"include_usage": true}}'
         head = b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
-        asked = await read_all(target, head + body)
-        unasked = await read_all(target, target.request(stream=True))
+        asked, unasked = await asyncio.gather(
+            read_all(target, head + body), read_all(target, target.request(stream=True))
+        )
     assert b'"usage"' in asked
     assert b'"usage"' not in unasked
 
