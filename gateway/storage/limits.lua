@@ -34,7 +34,7 @@ local GRACE = 60 * SECOND
 local SWEEP = 100
 -- A hold's record outlives every window that it can be held in, so that no held amount can lose
 -- the record that gives it back.
-local RECORD_MS = 32 * 86400 * 1000
+local RECORD_MS = 63 * 86400 * 1000
 
 -- Adding 0 makes of -0, which HINCRBY does not take, a 0.
 local function text(number)

@@ -37,8 +37,8 @@ _KEY = b"spillgate:{limits}:holds"
 _NUMBERS = msgspec.msgpack.Decoder(list[int])
 _encode = msgspec.msgpack.Encoder().encode
 
-LONGEST_HOLD_S = 7 * 86400.0
-"""Longer holds are refused: the records of holds are kept for a month and a day."""
+LONGEST_HOLD_S = 31 * 86400.0
+"""Longer holds are refused: the record of a hold is kept for two months."""
 
 
 def _server_time() -> int:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Admitted, Claim, Refused, StoreUnavailable
@@ -55,6 +56,19 @@ async def test_several_gateways_share_their_counters(redis_server: RedisServer) 
         assert isinstance(await first.admit("one", [MONEY, ALIVE], 60.0), Admitted)
         await second.settle("one", [MONEY, ALIVE], {"nano_usd": 91})
         assert isinstance(await first.admit("two", [MONEY], 60.0), Refused)
+
+
+def test_it_works_on_the_loop_that_the_gateway_runs_on(redis_server: RedisServer) -> None:
+    async def calls() -> int:
+        async with opened(RedisStore(redis_server.url, 5.0)) as store:
+            names = [f"id-{number}" for number in range(50)]
+            claim = Claim("user:a", "concurrent", "", 40, 1)
+            answers = await asyncio.gather(*(store.admit(n, [claim], 60.0) for n in names))
+            await asyncio.gather(*(store.settle(name, [claim], {}) for name in names[:40]))
+            assert (await store.standings([claim]))[0].remaining == 40
+            return sum(isinstance(answer, Admitted) for answer in answers)
+
+    assert uvloop.run(calls()) == 40
 
 
 # --- what is left on the server ---------------------------------------------------------------
