@@ -49,14 +49,14 @@ class Platform:
             self._start_one()
 
     def hang_up(self) -> None:
-        """Ends every request that is held, so that the server can close."""
+        """Ends the workers and every request that is held, so that the server can close."""
         self.closing = True
+        for worker in self.workers.values():
+            worker.kill()
         self.notify()
 
     async def aclose(self) -> None:
         self.hang_up()
-        for worker in self.workers.values():
-            worker.kill()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
