@@ -20,7 +20,8 @@ class StoreUnavailable(Exception):
 class Claim(msgspec.Struct, frozen=True):
     """What one call takes from one limit in one scope.
 
-    ``scope``   such as ``user:alice``; with unit and window it names the counter.
+    ``scope``   such as ``user:alice``; with unit and window it names the counter, which appears
+                once among the claims of a call.
     ``take``    for ``requests`` 1; for ``concurrent`` 1; for ``gpu_us`` and ``nano_usd`` what is
                 held until the call is settled.
     """

@@ -1,8 +1,9 @@
 """The shared store of several gateway processes: one Redis server, one script a decision.
 
-Every method is one call of ``limits.lua``, which runs alone on the server and by the server's
-clock, so neither two gateways nor two clocks can disagree. Amounts are integers below 2^53,
-which Lua holds exactly: up to 9,007,199 USD in nano-dollars, or 285 years in microseconds.
+Every method is one call of one script (``counters.lua`` and ``holds.lua``), which runs alone on
+the server and by the server's clock, so neither two gateways nor two clocks can disagree.
+Amounts are integers below 2^53, which Lua holds exactly: up to 9,007,199 USD in nano-dollars,
+or 285 years in microseconds.
 
 What the server needs: Redis 6.2 or later (or Valkey), ``maxmemory-policy noeviction`` (an
 evicted counter is a forgotten bill). Every key is ``spillgate:{limits}:...``: one hash tag, so
@@ -31,7 +32,9 @@ from gateway.storage.link import Link
 from gateway.storage.resp import Reply, ReplyError, pack, parse_address
 from gateway.types import MICRO, Unit
 
-_SOURCE = (Path(__file__).with_name("limits.lua")).read_bytes()
+_SOURCE = b"".join(
+    Path(__file__).with_name(part).read_bytes() for part in ("counters.lua", "holds.lua")
+)
 _SHA = hashlib.sha1(_SOURCE, usedforsecurity=False).hexdigest().encode()
 _KEY = b"spillgate:{limits}:holds"
 _NUMBERS = msgspec.msgpack.Decoder(list[int])

@@ -1,6 +1,6 @@
 """Calendar windows and rates, as arithmetic on integer microseconds since the epoch (UTC).
 
-Pure: every function takes the instant it needs. ``limits.lua`` does the same sums on the Redis
+Pure: every function takes the instant it needs. ``counters.lua`` does the same sums on the Redis
 server; the contract suite holds the two together.
 """
 

@@ -1,0 +1,157 @@
+-- The second part of the script that counters.lua begins: holds, and what may be asked.
+
+-- Holds ----------------------------------------------------------------------------------------------
+
+local function record_key(hold)
+  return prefix .. 'hold:' .. hold
+end
+
+local function take_out(hold)
+  local record = redis.call('GET', record_key(hold))
+  redis.call('DEL', record_key(hold))
+  redis.call('ZREM', holds_key, hold)
+  return record and cmsgpack.unpack(record) or {}
+end
+
+local function expire(hold)
+  for _, entry in ipairs(take_out(hold)) do
+    KINDS[entry.unit].expire(entry, hold)
+  end
+end
+
+local function alive(hold)
+  local expires = redis.call('ZSCORE', holds_key, hold)
+  if not expires then return false end
+  if tonumber(expires) > now then return true end
+  expire(hold)
+  return false
+end
+
+local function sweep()
+  local over = redis.call('ZRANGEBYSCORE', holds_key, '-inf', text(now), 'LIMIT', 0, SWEEP)
+  for _, hold in ipairs(over) do expire(hold) end
+end
+
+local function open(claim)
+  local kind = KINDS[claim.unit]
+  local entry = kind.open(claim)
+  kind.read(entry)
+  return entry, kind
+end
+
+-- Operations -----------------------------------------------------------------------------------------
+
+local operations = {}
+
+-- {claims, ttl} -> {1, restored, (index, remaining, reset)...}, {0, restored, index, remaining,
+-- reset, retry after}, or {-1} when the id is held already. Indices begin at 0.
+function operations.admit()
+  local claims, ttl = input[1], input[2]
+  sweep()
+  if alive(id) then return cmsgpack.pack({-1}) end
+  local restored = redis.call('EXISTS', prefix .. 'restored')
+  local entries = {}
+  for index, claim in ipairs(claims) do
+    local entry, kind = open(claim)
+    if not kind.fits(entry) then
+      local remaining, reset = kind.standing(entry)
+      return cmsgpack.pack({0, restored, index - 1, remaining, reset, kind.retry(entry)})
+    end
+    entries[index] = entry
+  end
+  local reply = {1, restored}
+  for index, entry in ipairs(entries) do
+    KINDS[entry.unit].take(entry, ttl)
+    if entry.unit == 'requests' then
+      local remaining, reset = rate.standing(entry)
+      reply[#reply + 1] = index - 1
+      reply[#reply + 1] = remaining
+      reply[#reply + 1] = reset
+    end
+  end
+  redis.call('ZADD', holds_key, text(now + ttl), id)
+  redis.call('PEXPIRE', holds_key, RECORD_MS)
+  redis.call('SET', record_key(id), cmsgpack.pack(entries), 'PX', RECORD_MS)
+  return cmsgpack.pack(reply)
+end
+
+-- {unit, more} -> 1 when every scope had room, else 0.
+function operations.extend()
+  local unit, more = input[1], input[2]
+  if not alive(id) then return 0 end
+  local entries = cmsgpack.unpack(redis.call('GET', record_key(id)))
+  local chosen = {}
+  for _, entry in ipairs(entries) do
+    if entry.unit == unit then
+      total.read(entry)
+      if entry.used + more > entry.limit then return 0 end
+      chosen[#chosen + 1] = entry
+    end
+  end
+  for _, entry in ipairs(chosen) do
+    redis.call('HINCRBY', entry.key, 'held', text(more))
+    entry.take = entry.take + more
+  end
+  redis.call('SET', record_key(id), cmsgpack.pack(entries), 'PX', RECORD_MS)
+  return 1
+end
+
+-- {claims, {unit -> actual}} -> 1, or 0 when the id was settled before.
+function operations.settle()
+  local claims, actual = input[1], input[2]
+  local ended = prefix .. 'ended:' .. id
+  if alive(id) then
+    for _, entry in ipairs(take_out(id)) do
+      KINDS[entry.unit].settle(entry, actual[entry.unit] or 0, id)
+    end
+  elseif redis.call('EXISTS', ended) == 1 then
+    return 0
+  else
+    for _, claim in ipairs(claims) do
+      if KINDS[claim.unit] == total then
+        total.spend(total.open(claim), actual[claim.unit] or 0)
+      end
+    end
+  end
+  redis.call('SET', ended, '', 'PX', 3660000)
+  return 1
+end
+
+function operations.release()
+  if not alive(id) then return 0 end
+  for _, entry in ipairs(take_out(id)) do
+    KINDS[entry.unit].release(entry, id)
+  end
+  return 1
+end
+
+-- {claim...}, whose take is what was spent in the current window.
+-- On a server that has lost its memory what was counted since is a part of the given sum, so the
+-- larger of the two is the truth; otherwise only what does not exist is set.
+function operations.restore()
+  local emptied = redis.call('EXISTS', prefix .. 'restored') == 0
+  for _, claim in ipairs(input) do
+    local entry = total.open(claim)
+    total.read(entry)
+    if entry.spent == 0 or (emptied and entry.spent < claim.take) then
+      total.spend(entry, claim.take - entry.spent)
+    end
+  end
+  redis.call('SET', prefix .. 'restored', '', 'PX', 400 * 86400 * 1000)
+  return 1
+end
+
+-- {claim...} -> {(remaining, reset)...}
+function operations.standings()
+  sweep()
+  local reply = {}
+  for _, claim in ipairs(input) do
+    local entry, kind = open(claim)
+    local remaining, reset = kind.standing(entry)
+    reply[#reply + 1] = remaining
+    reply[#reply + 1] = reset
+  end
+  return cmsgpack.pack(reply)
+end
+
+return operations[operation]()
