@@ -1,0 +1,274 @@
+"""``/usage``: what was asked, checked and narrowed to what the key may see, and how it is shown.
+
+Pure. Money stays an integer of nano-dollars until it is written down.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, get_args
+
+from gateway.storage.base import Dimension, LedgerRow, Outcome, UsageQuery, UsageRow
+from gateway.types import MICRO, NANO, ApiError, Principal
+
+DIMENSIONS: tuple[str, ...] = get_args(Dimension)
+_TAG = re.compile(r"tag:[\w.:/-]{1,64}\Z")
+_RELATIVE = re.compile(r"(\d{1,6})(m|h|d|w)\Z")
+_SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_MAX_GROUPS = 6
+_MAX_VALUE = 256
+_OTHER_PARAMS = ("from", "to", "group_by")
+_VALUES: dict[str, tuple[str, ...]] = {
+    "outcome": tuple(name for name in get_args(Outcome) if name != "open"),
+    "kind": ("call", "attempt", "ping"),
+}
+_COUNTS = ("calls", "errors", "cold_starts", "input_tokens", "output_tokens")
+_TIMES = ("queue", "cold", "exec", "gpu")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+# --- what was asked --------------------------------------------------------------------------
+
+
+def parse_usage_query(
+    params: Mapping[str, str], principal: Principal, *, now_at: float
+) -> UsageQuery:
+    """The query of ``/usage?from=7d&group_by=user,tag:team&model=minilm``.
+
+    ``from`` and ``to`` are a date, a date and time (UTC unless they say otherwise) or how long
+    ago (30m, 12h, 7d, 4w); every other parameter is a dimension and the value it must have. A
+    user sees its own calls alone. Raises ApiError: 400 names the parameter and what is allowed,
+    403 is for a user who asks for another one's.
+    """
+    for name in params:
+        if name not in _OTHER_PARAMS and not _is_dimension(name):
+            allowed = ", ".join((*_OTHER_PARAMS, *DIMENSIONS))
+            raise _bad(name, f"unknown parameter {_short(name)}; allowed: {allowed}, tag:NAME")
+    since, until = (_instant(params, name, now_at) for name in ("from", "to"))
+    if since is not None and until is not None and since >= until:
+        raise _bad("from", "from must be before to")
+    return UsageQuery(
+        since=since,
+        until=until,
+        group_by=_group_by(params.get("group_by", "user")),
+        where=_where(params, principal),
+    )
+
+
+def _is_dimension(name: str) -> bool:
+    return name in DIMENSIONS or _TAG.match(name) is not None
+
+
+def _group_by(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in names:
+        if not _is_dimension(name):
+            allowed = ", ".join(DIMENSIONS)
+            raise _bad("group_by", f"{_short(name)} is no dimension; allowed: {allowed}, tag:NAME")
+    if len(set(names)) != len(names):
+        raise _bad("group_by", "group_by names a dimension twice")
+    if len(names) > _MAX_GROUPS:
+        raise _bad("group_by", f"group_by takes at most {_MAX_GROUPS} dimensions")
+    return names
+
+
+def _where(params: Mapping[str, str], principal: Principal) -> dict[str, str]:
+    where = {name: _value(name, text) for name, text in params.items() if _is_dimension(name)}
+    if principal.role == "admin":
+        return where
+    if where.get("user", principal.user) != principal.user:
+        raise ApiError(
+            403,
+            "forbidden",
+            "this key sees the usage of its own user alone; leave user out, or use an admin key",
+            type="permission_error",
+            param="user",
+        )
+    return where | {"user": principal.user}
+
+
+def _value(name: str, text: str) -> str:
+    allowed = _VALUES.get(name)
+    if allowed is not None and text not in allowed:
+        raise _bad(name, f"{name} is one of {', '.join(allowed)}")
+    if name in ("day", "hour"):
+        try:
+            _parse_time(text)
+        except ValueError:
+            example = "2026-01-31" if name == "day" else "2026-01-31T13:00Z"
+            raise _bad(name, f"{name} is written like {example}") from None
+    if len(text) > _MAX_VALUE:
+        raise _bad(name, f"{_short(name)} has at most {_MAX_VALUE} characters")
+    return text
+
+
+def _instant(params: Mapping[str, str], name: str, now_at: float) -> float | None:
+    text = params.get(name, "").strip()
+    if not text:
+        return None
+    relative = _RELATIVE.match(text)
+    if relative is not None:
+        return max(0.0, now_at - int(relative[1]) * _SECONDS[relative[2]])
+    try:
+        return _parse_time(text)
+    except ValueError:
+        raise _bad(
+            name,
+            f"{name} is a date such as 2026-01-31, a time such as 2026-01-31T13:00Z, "
+            "or how long ago, such as 30m, 12h, 7d or 4w",
+        ) from None
+
+
+def _parse_time(text: str) -> float:
+    """Seconds since the epoch; in a query string, the plus of a time zone arrives as a space."""
+    moment = datetime.datetime.fromisoformat(re.sub(r" (\d\d:?\d\d)\Z", r"+\1", text))
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    try:
+        seconds = moment.timestamp()
+    except OverflowError:
+        raise ValueError("out of range") from None
+    if seconds < 0:
+        raise ValueError("before the epoch")
+    return seconds
+
+
+def _bad(param: str, message: str) -> ApiError:
+    return ApiError(400, "invalid_parameter", message, param=param[:64])
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+# --- how it is shown -------------------------------------------------------------------------
+
+
+def usd(nano: int) -> str:
+    """Nano-dollars as dollars with nine decimals, exactly."""
+    sign, nano = ("-", -nano) if nano < 0 else ("", nano)
+    return f"{sign}{nano // NANO}.{nano % NANO:09d}"
+
+
+def total_of(rows: Iterable[UsageRow]) -> UsageRow:
+    """One row that is the sum of all."""
+    sums = dict.fromkeys((*_COUNTS, *(f"{each}_us" for each in _TIMES), "cost_nano"), 0)
+    for row in rows:
+        for name in sums:
+            sums[name] += getattr(row, name)
+    return UsageRow(group={}, **sums)
+
+
+def as_json(rows: Sequence[UsageRow], query: UsageQuery) -> dict[str, Any]:
+    """The body of ``/usage``. ``cost_nano`` is exact; ``cost_usd`` is the nearest float to it."""
+    return {
+        "object": "usage",
+        "from": _iso(query.since),
+        "to": _iso(query.until),
+        "group_by": list(query.group_by),
+        "filters": query.where,
+        "currency": "USD",
+        "rows": [row.group | _figures(row) for row in rows],
+        "totals": _figures(total_of(rows)),
+    }
+
+
+def as_csv(rows: Sequence[UsageRow], query: UsageQuery) -> str:
+    """RFC 4180 with a header. Text that a spreadsheet would run as a formula begins with '."""
+    sheet = io.StringIO(newline="")
+    writer = csv.writer(sheet)
+    writer.writerow([*(_as_text(name) for name in query.group_by), *_figures(total_of(()))])
+    for row in rows:
+        figures = _figures(row) | {"cost_usd": usd(row.cost_nano)}
+        groups = (_as_text(row.group[name]) for name in query.group_by)
+        writer.writerow([*groups, *figures.values()])
+    return sheet.getvalue()
+
+
+def as_table(rows: Sequence[UsageRow], query: UsageQuery) -> str:
+    """For a terminal: a line a group, and a total unless there is exactly one."""
+    names = query.group_by
+    lines = [[*names, "calls", "errors", "cold", "gpu s", "USD"]]
+    lines += [[*(_printable(row.group[name]) for name in names), *_cells(row)] for row in rows]
+    if len(rows) != 1:
+        lines.append([*("total" if not index else "" for index in range(len(names)))])
+        lines[-1] += _cells(total_of(rows))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "".join(_table_line(line, widths, len(names)) for line in lines)
+
+
+def _table_line(line: list[str], widths: list[int], left: int) -> str:
+    cells = (
+        cell.ljust(width) if column < left else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+    )
+    return "  ".join(cells).rstrip() + "\n"
+
+
+def _cells(row: UsageRow) -> list[str]:
+    counts = [str(each) for each in (row.calls, row.errors, row.cold_starts)]
+    return [*counts, f"{row.gpu_us / MICRO:.3f}", usd(row.cost_nano)]
+
+
+def _figures(row: UsageRow) -> dict[str, int | float]:
+    figures: dict[str, int | float] = {name: getattr(row, name) for name in _COUNTS}
+    for name in _TIMES:
+        figures[f"{name}_seconds"] = getattr(row, f"{name}_us") / MICRO
+    return figures | {"cost_usd": row.cost_nano / NANO, "cost_nano": row.cost_nano}
+
+
+def _as_text(value: str) -> str:
+    return f"'{value}" if value.startswith(_FORMULA) else value
+
+
+def _printable(value: str) -> str:
+    """A terminal obeys control characters: a group's name must not."""
+    return "".join(char if char.isprintable() else "?" for char in value) or "-"
+
+
+def _iso(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+# --- one call --------------------------------------------------------------------------------
+
+
+def call_json(rows: Sequence[LedgerRow]) -> dict[str, Any]:
+    """The body of ``/usage/{request_id}``: the call, what was tried before its answer, and what
+    both cost together. ``rows`` are a call's, its own first; raises ValueError when empty."""
+    if not rows:
+        raise ValueError("a call has at least one row")
+    call = _entry(rows[0])
+    total = sum(row.cost_nano for row in rows)
+    return call | {
+        "object": "usage.call",
+        "attempts": [_entry(row) for row in rows[1:]],
+        "total_cost_usd": total / NANO,
+        "total_cost_nano": total,
+    }
+
+
+_ENTRY_TEXTS = (
+    "id", "kind", "outcome", "user", "plan", "tags", "model", "task", "backend", "reason",
+    "route", "policy", "status", "error", "stream", "input_tokens", "output_tokens",
+    "cost_basis", "price", "worker",
+)  # fmt: skip
+
+
+def _entry(row: LedgerRow) -> dict[str, Any]:
+    entry: dict[str, Any] = {name: getattr(row, name) for name in _ENTRY_TEXTS}
+    entry["key"] = row.key_id
+    entry["started_at"] = _iso(row.started_at)
+    entry["ended_at"] = _iso(row.ended_at)
+    for name in _TIMES:
+        entry[f"{name}_seconds"] = getattr(row, f"{name}_us") / MICRO
+    entry["cost_usd"] = row.cost_nano / NANO
+    entry["cost_nano"] = row.cost_nano
+    return entry
