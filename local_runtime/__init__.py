@@ -1,0 +1,8 @@
+"""The warm GPU runtime: write ``init`` and ``handler``, and it keeps the model loaded.
+
+Stands alone: knows nothing of the gateway or its adapters.
+"""
+
+from local_runtime.api import Batch, InvalidInput, Request, Response, Runtime
+
+__all__ = ["Batch", "InvalidInput", "Request", "Response", "Runtime"]

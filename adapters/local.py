@@ -1,0 +1,204 @@
+"""Warm workers on this machine: one app of the local runtime in worker processes of its own.
+
+    home: {kind: local, app: examples/embeddings.py:app, workers: 1}
+
+The gateway starts a supervisor process, which starts the workers; calls go straight to a worker
+by its Unix socket. A worker that dies fails its calls at once and is started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Annotated
+
+import msgspec
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.local_link import Chunks, Entry, Link
+from adapters.local_workers import Workers
+from adapters.settings import ByteSize, Duration
+from adapters.types import OPENAI_ROUTES, Call, Capabilities, Probe, Reply, Task, Usage
+from local_runtime.events import Done
+from local_runtime.wire import ENVELOPE, MAX_FRAME, FrameTooLarge
+
+SWEEP_S = 0.025
+"""A call past its deadline is failed at most so much later."""
+KEEP_S = 1.0
+"""How long a worker may take to say what a cancelled call has used."""
+PING_S = 60.0
+
+
+class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of ``kind: local``."""
+
+    app: str
+    """folder/file.py:app, relative to the gateway's working directory, or package.module:app."""
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Processes, each with the model loaded."""
+    device: str = "auto"
+    """auto, cpu, cuda:0, or several by commas, which the workers take in turn; the app reads
+    it from SPILLGATE_DEVICE."""
+    handler: str | None = None
+    """The route that serves /v1/infer; left out: "/"."""
+    start_timeout: Duration = 300.0
+    """The longest that load, init and warm-up may take together."""
+    silence: Duration = 60.0
+    """A worker that gives no sign of life so long is replaced."""
+    threads: int | None = None
+    """CPU threads of each worker's model (OMP_NUM_THREADS)."""
+    max_message: ByteSize = MAX_FRAME
+    """The largest request or result."""
+
+
+class Local:
+    """The backend of one app: see ``adapters.base.Backend``. Cancellable and Warmable."""
+
+    Settings: type[msgspec.Struct] = LocalSettings
+
+    def __init__(self, name: str, settings: LocalSettings, clock: Clock) -> None:
+        self._clock = clock
+        self._routes: dict[Task, str] = {**OPENAI_ROUTES, "infer": settings.handler or "/"}
+        self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
+        self._workers = Workers(name, _arguments(settings), settings.max_message, clock)
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @property
+    def slots(self) -> int:
+        return self._workers.slots
+
+    async def start(self) -> None:
+        self._workers.start()
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep())
+
+    async def invoke(self, call: Call) -> Reply:
+        route = self._routes[call.task]
+        link = self._pick(route)
+        if link.connection.congested:
+            await link.connection.drained()
+        entry = self._send(link, call, route)
+        try:
+            await entry.wait()
+        except asyncio.CancelledError:
+            entry.leave(self._clock.monotonic() + KEEP_S)
+            raise
+        if entry.outputs:
+            return self._stream(entry)
+        done = _answer(entry)
+        if entry.outputs is not None:
+            return self._stream(entry)
+        return Reply(body=done.data, usage=link.usage(done))
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        for link in self._workers.links:
+            for entry in link.entries.values():
+                if entry.call_id == call_id:
+                    return await self._cancel(entry)
+        return None
+
+    async def ping(self) -> Usage:
+        """Runs the app's warm-up sample in the worker with the most room."""
+        link = self._pick(None)
+        entry = link.ping(self._clock.monotonic() + PING_S)
+        try:
+            await entry.wait()
+        except asyncio.CancelledError:
+            entry.leave(self._clock.monotonic() + KEEP_S)
+            raise
+        return link.usage(_answer(entry))
+
+    async def probe(self) -> Probe:
+        links = self._workers.links
+        return Probe(
+            ready=self._workers.slots > 0,
+            warm_workers=len(links),
+            starting_workers=self._workers.starting,
+            queued=sum(max(0, len(link.entries) - link.slots) for link in links),
+            detail=self._workers.detail,
+        )
+
+    async def aclose(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+            self._sweeper = None
+        await self._workers.aclose()
+
+    def _pick(self, route: str | None) -> Link:
+        """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""
+        links = self._workers.links
+        link = links[0] if len(links) == 1 else min(links, key=_load, default=None)
+        if link is None or not link.slots:
+            raise BackendError(
+                FailureClass.LOADING,
+                "the model is loading",
+                retry_after=self._workers.retry_after(),
+                detail=self._workers.detail,
+            )
+        if route is not None and route not in link.routes:
+            text = f"the app of this backend has no handler for {route}"
+            raise BackendError(FailureClass.UNSUPPORTED, text)
+        return link
+
+    def _send(self, link: Link, call: Call, route: str) -> Entry:
+        try:
+            return link.run(call.id, route, call.body, call.stream, call.deadline)
+        except FrameTooLarge:
+            limit = self._capabilities.max_request_bytes
+            text = f"the request is larger than the {limit} bytes that this backend takes"
+            raise BackendError(FailureClass.TOO_LARGE, text) from None
+
+    def _stream(self, entry: Entry) -> Reply:
+        chunks = Chunks(entry, self._clock.monotonic, KEEP_S)
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _cancel(self, entry: Entry) -> Usage | None:
+        if not entry.left:
+            error = BackendError(FailureClass.CANCELLED, "the call was cancelled")
+            entry.give_up(error, self._clock.monotonic() + KEEP_S)
+        return await entry.usage()
+
+    async def _sweep(self) -> None:
+        """One timer for all deadlines, so that a call needs none of its own."""
+        while True:
+            await self._clock.sleep(SWEEP_S)
+            now = self._clock.monotonic()
+            for link in self._workers.links:
+                if link.entries:
+                    link.sweep(now, KEEP_S)
+
+
+def _answer(entry: Entry) -> Done:
+    """What the worker answered. Raises BackendError when that is a failure."""
+    answer = entry.answer
+    if isinstance(answer, BackendError):
+        raise answer
+    assert answer is not None
+    if not answer.ok:
+        raise entry.link.error(answer)
+    return answer
+
+
+def _load(link: Link) -> float:
+    return len(link.entries) / link.slots if link.slots else float("inf")
+
+
+def _arguments(settings: LocalSettings) -> list[str]:
+    options: dict[str, object] = {
+        "workers": settings.workers,
+        "device": settings.device,
+        "start-timeout": settings.start_timeout,
+        "silence": settings.silence,
+        "max-frame": settings.max_message,
+    }
+    if settings.threads is not None:
+        options["threads"] = settings.threads
+    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+    return [*flags, "--", settings.app]

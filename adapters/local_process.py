@@ -1,0 +1,78 @@
+"""The supervisor of a local runtime as a child process of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+
+from local_runtime.events import WorkerChanged
+from local_runtime.wire import decode_worker_changed, read_frames
+
+END_S = 10.0
+"""How long the supervisor may take to end its workers and itself."""
+_LONGEST_SOCKET = len("/worker-999.sock")
+_SUN_PATH = 107
+
+
+class SupervisorProcess:
+    """Runs ``python -m local_runtime.supervise`` until its end. ``changed`` is called with each
+    thing that it reports. Ending this process by any means ends that one, by its stdin."""
+
+    def __init__(self, arguments: Sequence[str], changed: Callable[[WorkerChanged], None]) -> None:
+        self._arguments = arguments
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._ending = False
+        self.running = False
+
+    async def run(self) -> int:
+        """Starts it and waits for its end; its exit status. Raises OSError when it cannot be
+        started."""
+        folder = socket_folder()
+        self.running = True
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "local_runtime.supervise", "--dir", folder),
+                *self._arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+            if self._ending:
+                self.ask_to_end()
+            return await self._listen(self._process)
+        finally:
+            self._process, self.running = None, False
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def ask_to_end(self) -> None:
+        """Lets it end its workers and exit; ``run`` returns then."""
+        self._ending = True
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+
+    async def _listen(self, process: asyncio.subprocess.Process) -> int:
+        assert process.stdout is not None
+        async for payload in read_frames(process.stdout):
+            self._changed(decode_worker_changed(payload))
+        return await process.wait()
+
+
+def socket_folder() -> str:
+    """A new folder that only this user may enter, its path short enough for a Unix socket in it
+    (``sun_path`` holds 108 bytes on Linux: man 7 unix)."""
+    folder = tempfile.mkdtemp(prefix="spillgate-")
+    if len(folder.encode()) + _LONGEST_SOCKET > _SUN_PATH:
+        shutil.rmtree(folder)
+        folder = tempfile.mkdtemp(prefix="spillgate-", dir="/tmp")
+    return folder

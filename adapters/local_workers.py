@@ -1,0 +1,161 @@
+"""The local workers as the gateway knows them: started, reachable, ready, dead, started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Sequence
+from functools import partial
+
+from adapters.base import Clock
+from adapters.local_link import Link
+from adapters.local_process import END_S, SupervisorProcess
+from local_runtime.events import WorkerChanged
+
+log = logging.getLogger(__name__)
+
+CONNECT_S = 0.1
+"""Between attempts to reach a worker that should be ready; doubled up to a second."""
+RESTART_S = 1.0
+"""Before a supervisor that died is started again; doubled up to a minute."""
+STABLE_S = 60.0
+FIRST_START_S = 10.0
+"""A guess at the seconds of a start, until one was seen."""
+REAP_S = 2.0
+
+
+class Workers:
+    """Keeps a supervisor running and a connection to each worker that is ready.
+
+    ``links`` and ``slots`` are up to date at every instant, so reading them costs nothing.
+    """
+
+    def __init__(self, name: str, arguments: Sequence[str], limit: int, clock: Clock) -> None:
+        self.links: tuple[Link, ...] = ()
+        """Of the workers that are ready."""
+        self.slots = 0
+        self._name = name
+        self._limit = limit
+        self._clock = clock
+        self._process = SupervisorProcess(arguments, self._worker_changed)
+        self._states: dict[int, WorkerChanged] = {}
+        self._changed_at: dict[int, float] = {}
+        self._connected: dict[int, Link] = {}
+        self._start_s = FIRST_START_S
+        self._closing = False
+        self._main: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def starting(self) -> int:
+        return sum(state.state == "starting" for state in self._states.values())
+
+    @property
+    def detail(self) -> str:
+        """Why there are fewer workers than there should be, in one line."""
+        for state in self._states.values():
+            if state.state == "defunct":
+                again = "" if state.retry_s is not None else "; it is not started again"
+                return f"worker {state.index}: {state.detail}{again}"
+        if self.starting:
+            return f"{self.starting} starting"
+        return ""
+
+    def start(self) -> None:
+        if self._main is None and not self._closing:
+            self._main = asyncio.create_task(self._keep_running())
+
+    def retry_after(self) -> float:
+        """A guess at the seconds until a worker is ready, at least 1."""
+        now = self._clock.monotonic()
+        waits = [self._start_s] if not self._states else []
+        for index, state in self._states.items():
+            if state.state == "starting":
+                waits.append(self._start_s - (now - self._changed_at[index]))
+            elif state.retry_s is not None:
+                waits.append(self._start_s + state.retry_s)
+        return max(1.0, min(waits, default=60.0))
+
+    async def aclose(self) -> None:
+        self._closing = True
+        self._process.ask_to_end()
+        for link in (*self._connected.values(), *self.links):
+            link.connection.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._main is not None:
+            await self._end(self._main)
+
+    # --- the supervisor ------------------------------------------------------------------------
+
+    async def _keep_running(self) -> None:
+        """Runs the supervisor, and another one should it die."""
+        pause = RESTART_S
+        while not self._closing:
+            began = self._clock.monotonic()
+            try:
+                problem = f"its supervisor exited with status {await self._process.run()}"
+            except OSError as error:
+                problem = f"its supervisor could not be started: {error}"
+            if self._closing:
+                return
+            stable = self._clock.monotonic() - began > STABLE_S
+            pause = RESTART_S if stable else min(60.0, pause * 2)
+            self._states.clear()
+            self._worker_changed(WorkerChanged(0, "defunct", detail=problem, retry_s=pause))
+            await self._clock.sleep(pause)
+
+    async def _end(self, main: asyncio.Task[None]) -> None:
+        """Waits for the end of the supervisor, and forces it when it takes too long."""
+        if self._process.running:
+            await asyncio.wait({main}, timeout=END_S)
+            self._process.kill()
+            await asyncio.wait({main}, timeout=REAP_S)
+        main.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await main
+
+    def _worker_changed(self, event: WorkerChanged) -> None:
+        self._states[event.index] = event
+        self._changed_at[event.index] = self._clock.monotonic()
+        if event.state == "ready":
+            self._spawn(self._connect(event, 0.0))
+        elif event.state == "defunct" and not self._closing:
+            log.error("backend %s, worker %d: %s", self._name, event.index, event.detail)
+
+    # --- connections ---------------------------------------------------------------------------
+
+    async def _connect(self, event: WorkerChanged, pause: float) -> None:
+        """Connects to a worker after ``pause`` seconds, trying while it is said to be ready."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._clock.sleep(pause)
+            if self._states.get(event.index) is not event:
+                return
+            name = f"{self._name}-{event.index}"
+            link = Link(name, partial(self._link_changed, event), self._limit)
+            try:
+                await loop.create_unix_connection(partial(getattr, link, "connection"), event.path)
+            except OSError:
+                pause = min(1.0, max(CONNECT_S, pause * 2))
+            else:
+                return
+
+    def _link_changed(self, event: WorkerChanged, link: Link) -> None:
+        """A link became ready, changed its slots, or is gone: its worker died, or cut it off."""
+        if not link.gone:
+            self._connected[event.index] = link
+            self._start_s = link.start_s
+        elif self._connected.get(event.index) is link:
+            del self._connected[event.index]
+            if not self._closing:
+                self._spawn(self._connect(event, CONNECT_S))
+        self.links = tuple(self._connected.values())
+        self.slots = sum(link.slots for link in self.links)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,203 @@
+"""What a model developer writes: a Runtime with init, handlers and background handlers.
+
+    app = Runtime("shout")
+
+    @app.init
+    def init():
+        return {"suffix": "!"}
+
+    @app.handler("/", warmup={"text": "hello"})
+    def shout(context, request):
+        return {"text": request.json["text"].upper() + context["suffix"]}
+
+Decorators only record: nothing starts when the file is imported. The manner of ``init``,
+``handler(context, request)`` and ``background`` is Potassium's
+(https://github.com/bananaml/potassium).
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_TIMEOUT_S = 600.0
+
+
+class InvalidInput(Exception):
+    """Raised by a handler to refuse the caller's input: the caller sees ``message``.
+
+    ``param`` names the field at fault. A batch handler returns one in the place of a result to
+    refuse that request alone.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class Cancellation:
+    """A flag that another thread sets when nobody waits for the result any more."""
+
+    __slots__ = ("_flag",)
+
+    def __init__(self) -> None:
+        self._flag = threading.Event()
+
+    def set(self) -> None:
+        self._flag.set()
+
+    def is_set(self) -> bool:
+        return self._flag.is_set()
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One call, as a handler sees it."""
+
+    json: Any
+    """The caller's JSON, decoded."""
+    id: str = ""
+    """The request id."""
+    route: str = "/"
+    stream: bool = False
+    """The caller takes the result in pieces: a handler may return a generator."""
+    cancellation: Cancellation = msgspec.field(default_factory=Cancellation)
+
+    @property
+    def cancelled(self) -> bool:
+        """Nobody waits for the result: a long synchronous handler should look, and return."""
+        return self.cancellation.is_set()
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """A result with a status: 4xx refuses the caller's input, 5xx is a failure of the handler.
+
+    For those the message is ``json["error"]["message"]``, ``json["message"]`` or ``json["error"]``.
+    """
+
+    json: Any = None
+    status: int = 200
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """The handler takes a list of requests and returns as many results, in their order."""
+
+    max_size: int = 8
+    max_wait_s: float = 0.002
+    """The longest a lone request waits for company on a free device, in seconds."""
+
+    def __post_init__(self) -> None:
+        if self.max_size < 1 or self.max_wait_s < 0:
+            raise ValueError("a batch has a max_size of at least 1 and a max_wait_s of at least 0")
+
+
+class Handler(msgspec.Struct, frozen=True, kw_only=True):
+    """One route of an app, as recorded."""
+
+    route: str
+    function: Callable[..., Any]
+    batch: Batch | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    concurrency: int = 1
+    warmup: Any = None
+    background: bool = False
+
+    @property
+    def exclusive(self) -> bool:
+        """It occupies the thread of the model from start to end: no other such handler runs."""
+        function = self.function
+        return not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function))
+
+    @property
+    def slots(self) -> int:
+        """Calls that it runs at once."""
+        return self.concurrency * (self.batch.max_size if self.batch else 1)
+
+
+class Runtime:
+    """The record of an app: its init and its handlers. Raises ValueError for a wrong one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.init_function: Callable[[], Any] | None = None
+        self.handlers: dict[str, Handler] = {}
+
+    def __repr__(self) -> str:
+        return f"Runtime({self.name!r}, routes={list(self.handlers)})"
+
+    def init(self, function: F) -> F:
+        """Records the function, sync or async, that loads the model once in each worker and
+        returns the context that every handler is given: a dict."""
+        if self.init_function is not None:
+            raise ValueError(f"{self.name} has two init functions")
+        self.init_function = function
+        return function
+
+    def handler(
+        self,
+        route: str = "/",
+        *,
+        batch: Batch | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        concurrency: int = 1,
+        warmup: Any = None,
+    ) -> Callable[[F], F]:
+        """Records ``function(context, request)`` for a route.
+
+        It may be sync, async, or a generator of either sort (a stream), and may return a
+        generator. ``timeout`` in seconds is for one run; ``concurrency`` is how many runs of an
+        async handler may be under way at once; ``warmup`` is a sample request that is really run
+        before the worker takes calls.
+        """
+
+        def record(function: F) -> F:
+            self._add(
+                Handler(
+                    route=route,
+                    function=function,
+                    batch=batch,
+                    timeout_s=timeout,
+                    concurrency=concurrency,
+                    warmup=warmup,
+                )
+            )
+            return function
+
+        return record
+
+    def background(
+        self, route: str = "/", *, timeout: float = DEFAULT_TIMEOUT_S, warmup: Any = None
+    ) -> Callable[[F], F]:
+        """Records a handler whose caller is answered ``{"job_id": ...}`` at once; the result is
+        sent by POST to the request's ``webhook`` (http or https) when it has one."""
+
+        def record(function: F) -> F:
+            self._add(
+                Handler(
+                    route=route,
+                    function=function,
+                    timeout_s=timeout,
+                    warmup=warmup,
+                    background=True,
+                )
+            )
+            return function
+
+        return record
+
+    def _add(self, handler: Handler) -> None:
+        if not handler.route.startswith("/"):
+            raise ValueError(f"a route begins with a slash: {handler.route!r}")
+        if handler.route in self.handlers:
+            raise ValueError(f"{self.name} has two handlers for {handler.route}")
+        if handler.concurrency < 1 or handler.timeout_s <= 0:
+            raise ValueError(f"{handler.route}: concurrency and timeout must be above 0")
+        if handler.concurrency > 1 and handler.exclusive:
+            raise ValueError(f"{handler.route}: only an async handler can run several at once")
+        self.handlers[handler.route] = handler

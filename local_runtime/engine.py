@@ -1,0 +1,223 @@
+"""Runs handlers: everything here happens in the model's thread, the main thread of a worker.
+
+Synchronous handlers block that thread, as a device would; asynchronous ones share it. A stream
+lets the others go on between its items.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, Protocol
+
+import msgspec
+
+from local_runtime.api import Request
+from local_runtime.events import Done, Output
+from local_runtime.jobs import Job, Work
+from local_runtime.results import cancelled, failed, item, request_of, succeeded
+from local_runtime.wire import ENVELOPE, MAX_FRAME
+
+Context = dict[str, Any]
+Monotonic = Callable[[], float]
+
+
+class Sink(Protocol):
+    """Where results go. Called in the model's thread."""
+
+    def output(self, job: Job, event: Output) -> None: ...
+
+    def finished(self, work: Work, results: list[Done]) -> None:
+        """``results`` are in the order of ``work.jobs``. The last word on the work."""
+        ...
+
+
+class Engine:
+    """Runs works one after another or side by side, on the loop of the model's thread.
+
+    ``limit`` bounds one result, or one item of a stream, in bytes of JSON.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        sink: Sink,
+        *,
+        limit: int = MAX_FRAME - ENVELOPE,
+        clock: Monotonic = time.monotonic,
+    ) -> None:
+        self._context = context
+        self._sink = sink
+        self._limit = limit
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._tasks: dict[Work, asyncio.Task[None]] = {}
+
+    def begin(self, work: Work) -> None:
+        """Starts the work; may be called from any thread."""
+        self._loop.call_soon_threadsafe(self._spawn, work)
+
+    def cancel(self, work: Work) -> None:
+        """Cancels what can be cancelled, at its next await; may be called from any thread."""
+        self._loop.call_soon_threadsafe(self._interrupt, work)
+
+    def _spawn(self, work: Work) -> None:
+        self._tasks[work] = self._loop.create_task(self._carry_out(work))
+
+    def _interrupt(self, work: Work) -> None:
+        task = self._tasks.get(work)
+        if task is not None:
+            task.cancel()
+
+    async def _carry_out(self, work: Work) -> None:
+        try:
+            results = await self.run(work)
+        except asyncio.CancelledError:
+            results = [cancelled(job.run.id) for job in work.jobs]
+        finally:
+            self._tasks.pop(work, None)
+        self._sink.finished(work, results)
+
+    async def run(self, work: Work) -> list[Done]:
+        """The results of the work's jobs, in their order, with their times."""
+        begun = self._clock()
+        if work.handler.batch is not None:
+            results = await self._batch(work.jobs)
+        else:
+            results = [await self._alone(work.jobs[0])]
+        return [
+            msgspec.structs.replace(done, queue_s=max(0.0, begun - job.arrived))
+            for job, done in zip(work.jobs, results, strict=True)
+        ]
+
+    async def _alone(self, job: Job) -> Done:
+        begun = self._clock()
+        try:
+            value = await _call(job.handler.function, self._context, request_of(job))
+            if inspect.isgenerator(value) or inspect.isasyncgen(value):
+                done = await self._stream(job, value)
+            else:
+                done = succeeded(job.run.id, value, self._limit)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            done = _noted(failed(job.run.id, error))
+        spent = self._clock() - begun
+        return msgspec.structs.replace(done, exec_s=spent, gpu_s=spent)
+
+    async def _stream(self, job: Job, source: Any) -> Done:
+        if not job.run.stream:
+            return await self._collected(job, source)
+        prompt = completion = None
+        async with aclosing(_items(source)) as items:
+            async for value in items:
+                if job.cancellation.is_set():
+                    return cancelled(job.run.id)
+                output = item(job.run.id, value, self._limit)
+                if output.input_tokens is not None:
+                    prompt, completion = output.input_tokens, output.output_tokens
+                self._sink.output(job, output)
+                if not job.window.spend(len(output.data)):
+                    await job.window.wait()
+        return Done(job.run.id, True, input_tokens=prompt, output_tokens=completion)
+
+    async def _collected(self, job: Job, source: Any) -> Done:
+        """A stream for a caller who did not ask for one: its items as a list."""
+        values = []
+        async with aclosing(_items(source)) as items:
+            async for value in items:
+                if job.cancellation.is_set():
+                    return cancelled(job.run.id)
+                values.append(value)
+        return succeeded(job.run.id, values, self._limit)
+
+    async def _batch(self, jobs: list[Job]) -> list[Done]:
+        """Runs the requests together; when that fails, each alone, so that the one at fault
+        fails alone."""
+        results: dict[Job, Done] = {}
+        requests: dict[Job, Request] = {}
+        for job in jobs:
+            try:
+                requests[job] = request_of(job)
+            except Exception as error:
+                results[job] = failed(job.run.id, error)
+        if requests:
+            results.update(await self._together(requests))
+        return [results[job] for job in jobs]
+
+    async def _together(self, requests: dict[Job, Request]) -> dict[Job, Done]:
+        jobs = list(requests)
+        function, begun = jobs[0].handler.function, self._clock()
+        try:
+            values = await _call(function, self._context, list(requests.values()))
+            _check_length(values, len(jobs))
+            results = [self._result(job, value) for job, value in zip(jobs, values, strict=True)]
+        except (Exception, SystemExit) as error:
+            if len(jobs) == 1:
+                results = [_noted(failed(jobs[0].run.id, error))]
+            else:
+                return await self._apart(requests, self._clock() - begun)
+        spent = self._clock() - begun
+        return {
+            job: _timed(done, spent, spent / len(jobs), len(jobs))
+            for job, done in zip(jobs, results, strict=True)
+        }
+
+    async def _apart(self, requests: dict[Job, Request], lost_s: float) -> dict[Job, Done]:
+        results: dict[Job, Done] = {}
+        for job, request in requests.items():
+            if job.cancellation.is_set():
+                done = {job: cancelled(job.run.id)}
+            else:
+                done = await self._together({job: request})
+            share = lost_s / len(requests)
+            results[job] = _timed(done[job], done[job].exec_s + lost_s, done[job].gpu_s + share, 1)
+        return results
+
+    def _result(self, job: Job, value: Any) -> Done:
+        try:
+            return _noted(succeeded(job.run.id, value, self._limit))
+        except Exception as error:
+            return _noted(failed(job.run.id, error))
+
+
+async def _call(function: Callable[..., Any], context: Context, request: Any) -> Any:
+    value = function(context, request)
+    return await value if inspect.isawaitable(value) else value
+
+
+async def _items(source: Any) -> AsyncGenerator[Any, None]:
+    """The items of a generator of either sort, which is closed at the end whatever happens."""
+    plain = inspect.isgenerator(source)
+    try:
+        if plain:
+            for value in source:
+                yield value
+                await asyncio.sleep(0)
+        else:
+            async for value in source:
+                yield value
+    finally:
+        if plain:
+            source.close()
+        else:
+            await source.aclose()
+
+
+def _check_length(values: Any, wanted: int) -> None:
+    if not isinstance(values, list | tuple) or len(values) != wanted:
+        got = len(values) if isinstance(values, list | tuple) else type(values).__name__
+        raise TypeError(f"a batch handler returns one result a request: {wanted}, got {got}")
+
+
+def _timed(done: Done, exec_s: float, gpu_s: float, batch: int) -> Done:
+    return msgspec.structs.replace(done, exec_s=exec_s, gpu_s=gpu_s, batch=batch)
+
+
+def _noted(done: Done) -> Done:
+    """Leaves the traceback in the worker's log."""
+    if done.detail:
+        print(done.detail, file=sys.stderr, flush=True)
+    return done

@@ -1,0 +1,169 @@
+"""Everything that crosses between processes: small frozen values, one msgpack array each.
+
+    gateway    -> worker      Run Cancel Credit Ping
+    worker     -> gateway     Ready Slots Output Done
+    worker     -> supervisor  Ready Heartbeat Broken
+    supervisor -> gateway     WorkerChanged
+
+A failure of a model's code is an event, not an exception: ``Done`` with ``ok`` false. Seconds are
+float. ``id`` numbers a call within one connection; whoever sent ``Run`` chose it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+FailureKind = Literal["", "invalid", "failed", "timeout", "cancelled", "overloaded", "unsupported"]
+"""Why a call failed: the caller's input; the handler raised; it ran too long; a Cancel came; the
+queue is full; no such route."""
+
+WorkerState = Literal["new", "starting", "ready", "busy", "defunct"]
+Stage = Literal["load", "init", "warmup", "handler", "process"]
+"""Where a worker broke: finding and importing the app; its init; a warm-up call; a handler that
+never came back; the process itself (killed, exited, silent)."""
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The base of all events; ``gc=False`` because none can be part of a cycle."""
+
+
+# --- gateway -> worker -------------------------------------------------------------------------
+
+
+class Run(Event, tag=1, frozen=True):
+    """One call. ``body`` is the caller's JSON, not decoded."""
+
+    id: int
+    route: str
+    body: bytes
+    request: str = ""
+    """The request id, for the handler's eyes."""
+    stream: bool = False
+    """False: a generator's items come as one JSON list; True: each comes as an Output."""
+
+
+class Cancel(Event, tag=2, frozen=True):
+    """Nobody waits for this call any more; it is answered with Done(cancelled)."""
+
+    id: int
+
+
+class Credit(Event, tag=3, frozen=True):
+    """``size`` bytes of a stream were consumed: so many more may be sent."""
+
+    id: int
+    size: int
+
+
+class Ping(Event, tag=4, frozen=True):
+    """Runs a warm-up sample as if it were a call; answered with Done."""
+
+    id: int
+
+
+# --- worker -> gateway -------------------------------------------------------------------------
+
+
+class Ready(Event, tag=16, frozen=True):
+    """The first event on every connection, and the supervisor's sign that loading ended."""
+
+    slots: int
+    """Calls that run at once."""
+    routes: tuple[str, ...]
+    device: str
+    load_s: float
+    init_s: float
+    warmup_s: float
+
+
+class Slots(Event, tag=17, frozen=True):
+    """The number of slots changed: 0 while a handler is past its time-out, or when it drains."""
+
+    slots: int
+
+
+class Output(Event, tag=18, frozen=True):
+    """One item of a stream, as JSON."""
+
+    id: int
+    data: bytes
+    usage: bool = False
+    """The item holds only usage (OpenAI's item with ``choices: []``)."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class Done(Event, tag=19, frozen=True):
+    """The end of a call. ``message`` is fit for the caller, ``detail`` for the operator."""
+
+    id: int
+    ok: bool
+    data: bytes = b""
+    """The result as JSON; empty after Outputs."""
+    kind: FailureKind = ""
+    message: str = ""
+    param: str | None = None
+    detail: str = ""
+    queue_s: float = 0.0
+    """From its arrival at the worker to the handler's start."""
+    exec_s: float = 0.0
+    """From the handler's start to its end."""
+    gpu_s: float = 0.0
+    """This call's share of ``exec_s``: divided by the batch it ran in."""
+    batch: int = 1
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+# --- worker -> supervisor ----------------------------------------------------------------------
+
+
+class Heartbeat(Event, tag=32, frozen=True):
+    running: int
+    queued: int
+    sequence: int
+    """Calls begun since the worker started."""
+
+
+class Broken(Event, tag=33, frozen=True):
+    """The worker is about to exit, and why."""
+
+    stage: Stage
+    message: str
+    permanent: bool = False
+    """Starting it again would fail the same way: the app's file or name does not exist."""
+
+
+# --- supervisor -> gateway ---------------------------------------------------------------------
+
+
+class WorkerChanged(Event, tag=48, frozen=True):
+    index: int
+    state: WorkerState
+    pid: int = 0
+    path: str = ""
+    """Its socket, once it is ready."""
+    detail: str = ""
+    """Why it is defunct, in one line for the operator."""
+    retry_s: float | None = None
+    """Seconds until a defunct worker is started again; None: never."""
+
+
+ToWorker = Run | Cancel | Credit | Ping
+FromWorker = Ready | Slots | Output | Done
+LifeSign = Ready | Heartbeat | Broken
+AnyEvent = (
+    Run
+    | Cancel
+    | Credit
+    | Ping
+    | Ready
+    | Slots
+    | Output
+    | Done
+    | Heartbeat
+    | Broken
+    | WorkerChanged
+)

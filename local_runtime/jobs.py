@@ -1,0 +1,108 @@
+"""One call inside a worker, from its arrival to its answer, as both threads see it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from local_runtime.api import Cancellation, Handler
+from local_runtime.events import Done, Output, Run
+from local_runtime.wire import STREAM_WINDOW
+
+Answer = Callable[[Output | Done], None]
+
+
+class Window:
+    """How many bytes of a stream may still be sent before the reader gives credit.
+
+    The model's thread spends and waits; the socket's thread grants. A reader that reads nothing
+    holds up its own stream, never the socket.
+    """
+
+    __slots__ = ("_left", "_lock", "_waiter")
+
+    def __init__(self, size: int = STREAM_WINDOW) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+
+    def spend(self, size: int) -> bool:
+        """Counts ``size`` bytes as sent; False when the next item must wait."""
+        with self._lock:
+            self._left -= size
+            return self._left > 0
+
+    def grant(self, size: int) -> None:
+        with self._lock:
+            self._left += size
+            waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            loop, future = waiter
+            loop.call_soon_threadsafe(_wake, future)
+
+    def open(self) -> None:
+        """Lets the generator go on for good: the stream is over."""
+        self.grant(1 << 62)
+
+    async def wait(self) -> None:
+        """Suspends the one generator of this stream until there is room; others run on."""
+        while (future := self._closed()) is not None:
+            await future
+
+    def _closed(self) -> asyncio.Future[None] | None:
+        with self._lock:
+            if self._left > 0:
+                return None
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[None] = loop.create_future()
+            self._waiter = (loop, future)
+            return future
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Job:
+    """A call that the worker holds. Only the socket's thread touches it, apart from ``run``,
+    ``cancellation`` and ``window``, which the model's thread reads."""
+
+    __slots__ = ("answer", "arrived", "cancellation", "handler", "open", "run", "window", "work")
+
+    def __init__(self, run: Run, handler: Handler, arrived: float, answer: Answer) -> None:
+        self.run = run
+        self.handler = handler
+        self.arrived = arrived
+        self.answer = answer
+        """Sends to whoever asked; called at most once with a Done."""
+        self.open = True
+        """Not yet answered with a Done."""
+        self.cancellation = Cancellation()
+        self.window = Window()
+        self.work: Work | None = None
+
+    def close(self) -> None:
+        """Nobody waits any more: tells the handler so, and never lets it wait for a reader."""
+        self.open = False
+        self.cancellation.set()
+        self.window.open()
+
+
+class Work:
+    """What the model's thread runs in one go: one job, or a batch of one handler's jobs."""
+
+    __slots__ = ("expired", "handler", "jobs", "started")
+
+    def __init__(self, handler: Handler, jobs: list[Job], started: float) -> None:
+        self.handler = handler
+        self.jobs = jobs
+        self.started = started
+        self.expired = False
+        """It is past its time-out, and its callers were told."""
+
+    def share(self, now: float) -> tuple[float, float]:
+        """Seconds it has run, and one job's share of them."""
+        exec_s = max(0.0, now - self.started)
+        return exec_s, exec_s / len(self.jobs)

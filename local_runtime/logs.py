@@ -1,0 +1,81 @@
+"""What user code prints: cut into lines, marked with its worker, passed on without ever holding
+up the worker that prints or the supervisor that reads."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from typing import BinaryIO
+
+MAX_LINE = 8192
+"""Bytes; a longer line is cut into several."""
+MAX_WAITING = 2000
+"""Lines that wait for a slow reader; more are left out, and counted."""
+TAIL = 20
+"""Lines kept to say why a worker died."""
+
+
+class LineSplitter:
+    """Cuts a byte stream into lines, however it arrives in pieces, and keeps the last few."""
+
+    def __init__(self) -> None:
+        self._partial = b""
+        self.tail: deque[bytes] = deque(maxlen=TAIL)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that ``data`` completes, without their ends."""
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        while len(self._partial) > MAX_LINE:
+            lines.append(self._partial[:MAX_LINE])
+            self._partial = self._partial[MAX_LINE:]
+        cut = [piece for line in lines for piece in _pieces(line)]
+        self.tail.extend(line for line in cut if line.strip())
+        return cut
+
+    def flush(self) -> list[bytes]:
+        """The last line, which has no end."""
+        return self.feed(b"\n") if self._partial else []
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    if len(line) <= MAX_LINE:
+        return [line]
+    return [line[start : start + MAX_LINE] for start in range(0, len(line), MAX_LINE)]
+
+
+class LogWriter:
+    """Writes lines to a stream from a thread of its own; drops what the stream is too slow for."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING)
+        self._left_out = 0
+        self._thread = threading.Thread(target=self._work, name="log", daemon=True)
+        self._thread.start()
+
+    def write(self, line: bytes) -> None:
+        try:
+            if self._left_out:
+                self._waiting.put_nowait(b"... %d lines left out" % self._left_out)
+                self._left_out = 0
+            self._waiting.put_nowait(line)
+        except queue.Full:
+            self._left_out += 1
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Writes what waits, within the time given."""
+        try:
+            self._waiting.put(None, timeout=timeout_s)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            try:
+                self._stream.write(line + b"\n")
+                if self._waiting.empty():
+                    self._stream.flush()
+            except (OSError, ValueError):
+                return

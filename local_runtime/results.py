@@ -1,0 +1,121 @@
+"""A handler's values and exceptions as events: JSON in, JSON out, tokens counted, errors named."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from typing import Any
+
+import msgspec
+
+from local_runtime.api import InvalidInput, Request, Response
+from local_runtime.events import Done, FailureKind, Output
+from local_runtime.jobs import Job
+
+MAX_DETAIL = 8192
+"""Characters of a traceback that travel with a failure."""
+MAX_MESSAGE = 2000
+"""Characters of a message to a caller."""
+
+
+class ResultTooLarge(Exception):
+    """The result does not fit in a frame."""
+
+
+def _plain(value: Any) -> Any:
+    """Arrays, tensors and their scalars as lists and numbers."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_decode = msgspec.json.Decoder().decode
+
+
+def encode(value: Any, limit: int | None = None) -> bytes:
+    """The value as JSON of at most ``limit`` bytes. Raises TypeError for what JSON has no word
+    for, and ResultTooLarge."""
+    data = _encode(value)
+    if limit is not None and len(data) > limit:
+        raise ResultTooLarge(f"the result is {len(data)} bytes of JSON; the limit is {limit}")
+    return data
+
+
+def request_of(job: Job) -> Request:
+    """What the handler is given. Raises InvalidInput when the body is not JSON."""
+    try:
+        body = _decode(job.run.body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the request body is not valid JSON: {error}") from None
+    return Request(
+        json=body,
+        id=job.run.request,
+        route=job.run.route,
+        stream=job.run.stream,
+        cancellation=job.cancellation,
+    )
+
+
+def tokens_of(value: Any) -> tuple[int | None, int | None]:
+    """The prompt and completion tokens of an OpenAI-shaped value, where it has ``usage``."""
+    usage = value.get("usage") if type(value) is dict else None
+    if type(usage) is not dict:
+        return None, None
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return (
+        prompt if type(prompt) is int else None,
+        completion if type(completion) is int else None,
+    )
+
+
+def succeeded(id: int, value: Any, limit: int) -> Done:
+    """The Done of a returned value, or of the exception that a batch handler put in its place."""
+    if isinstance(value, Response):
+        if value.status >= 400:
+            return _refused(id, value)
+        value = value.json
+    if isinstance(value, Exception):
+        return failed(id, value)
+    prompt, completion = tokens_of(value)
+    return Done(id, True, encode(value, limit), input_tokens=prompt, output_tokens=completion)
+
+
+def failed(id: int, error: BaseException) -> Done:
+    """The Done of an exception: its name for the caller, its traceback for the operator."""
+    if isinstance(error, InvalidInput):
+        return Done(
+            id, False, kind="invalid", message=error.message[:MAX_MESSAGE], param=error.param
+        )
+    if isinstance(error, asyncio.CancelledError):
+        return cancelled(id)
+    name = type(error).__name__
+    trace = "".join(traceback.format_exception(error))[-MAX_DETAIL:]
+    message = f"the model's handler failed ({name})"
+    return Done(id, False, kind="failed", message=message, detail=trace)
+
+
+def cancelled(id: int) -> Done:
+    return Done(id, False, kind="cancelled", message="the call was cancelled")
+
+
+def item(id: int, value: Any, limit: int) -> Output:
+    """The Output of one item of a stream."""
+    prompt, completion = tokens_of(value)
+    only_usage = prompt is not None and value.get("choices") == []
+    return Output(id, encode(value, limit), only_usage, prompt, completion)
+
+
+def _refused(id: int, response: Response) -> Done:
+    kind: FailureKind = "invalid" if response.status < 500 else "failed"
+    text = _message(response.json) or f"the model's handler answered with {response.status}"
+    text = text[:MAX_MESSAGE]
+    return Done(id, False, kind=kind, message=text)
+
+
+def _message(body: Any) -> str:
+    for _ in range(2):
+        if not isinstance(body, dict):
+            break
+        body = body.get("error", body.get("message"))
+    return body if isinstance(body, str) else ""

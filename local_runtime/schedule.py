@@ -1,0 +1,126 @@
+"""Which work may start now. Pure: time is passed in, and nothing waits or runs here.
+
+An *exclusive* handler (a synchronous one) holds the device: of those, one runs at a time and the
+longest waiting goes first. Asynchronous handlers share the device, each up to its concurrency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from local_runtime.api import Handler
+from local_runtime.batcher import Batcher
+from local_runtime.jobs import Job, Work
+
+
+class Lane:
+    """The queue of one handler."""
+
+    __slots__ = ("batcher", "handler", "running")
+
+    def __init__(self, handler: Handler) -> None:
+        batch = handler.batch
+        self.handler = handler
+        self.batcher: Batcher[Job] = (
+            Batcher(batch.max_size, batch.max_wait_s) if batch else Batcher(1, 0.0)
+        )
+        self.running = 0
+
+
+class Schedule:
+    """The queues of a worker. ``max_queue`` bounds the jobs that wait, in all lanes together."""
+
+    def __init__(self, handlers: Iterable[Handler], *, max_queue: int = 1024) -> None:
+        self._lanes = {handler.route: Lane(handler) for handler in handlers}
+        self._max_queue = max_queue
+        self._device: Work | None = None
+        self._running: list[Work] = []
+        self._queued = 0
+
+    @property
+    def queued(self) -> int:
+        return self._queued
+
+    @property
+    def running(self) -> tuple[Work, ...]:
+        return tuple(self._running)
+
+    @property
+    def idle(self) -> bool:
+        return not self._running and not self._queued
+
+    def submit(self, job: Job, now: float) -> bool:
+        """Queues the job; False when the queue is full."""
+        if self._queued >= self._max_queue:
+            return False
+        self._queued += 1
+        self._lanes[job.handler.route].batcher.add(job, now)
+        return True
+
+    def withdraw(self, job: Job) -> bool:
+        """Takes back a job that has not started; False when it has."""
+        found = self._lanes[job.handler.route].batcher.remove(job)
+        self._queued -= found
+        return found
+
+    def take(self, now: float) -> Work | None:
+        """The next work that may start at ``now``, counted as running from here on."""
+        due = [(at, lane) for at, lane in self._startable() if at <= now]
+        if not due:
+            return None
+        lane = min(due, key=lambda pair: pair[0])[1]
+        work = Work(lane.handler, lane.batcher.take(now), now)
+        for job in work.jobs:
+            job.work = work
+        self._queued -= len(work.jobs)
+        lane.running += 1
+        self._running.append(work)
+        if lane.handler.exclusive:
+            self._device = work
+        return work
+
+    def finish(self, work: Work, now: float) -> None:
+        """The work has ended: its device and its place are free."""
+        self._running.remove(work)
+        lane = self._lanes[work.handler.route]
+        lane.running -= 1
+        lane.batcher.freed(now)
+        if self._device is work:
+            self._device = None
+            for other in self._lanes.values():
+                other.batcher.freed(now)
+
+    def due_at(self, grace_s: float) -> float | None:
+        """The next instant at which something is to be done: a batch leaves, a work expires, or
+        a work that expired has had ``grace_s`` to come back."""
+        instants = [at for at, _ in self._startable()]
+        instants += [_deadline(work, grace_s) for work in self._running]
+        return min(instants, default=None)
+
+    def overdue(self, now: float) -> list[Work]:
+        """Works past their time-out whose callers were not told yet."""
+        late = [work for work in self._running if not work.expired and _deadline(work, 0.0) <= now]
+        for work in late:
+            work.expired = True
+        return late
+
+    def stuck(self, now: float, grace_s: float) -> Work | None:
+        """A work that was told to stop and has not come back within ``grace_s``."""
+        for work in self._running:
+            if work.expired and _deadline(work, grace_s) <= now:
+                return work
+        return None
+
+    def _startable(self) -> list[tuple[float, Lane]]:
+        ready = []
+        for lane in self._lanes.values():
+            at = lane.batcher.due_at()
+            if at is None or lane.running >= lane.handler.concurrency:
+                continue
+            if self._device is None or not lane.handler.exclusive:
+                ready.append((at, lane))
+        return ready
+
+
+def _deadline(work: Work, grace_s: float) -> float:
+    return work.started + work.handler.timeout_s + (grace_s if work.expired else 0.0)

@@ -1,0 +1,274 @@
+"""The socket's side of a worker: takes calls, keeps the schedule, answers. Runs in the thread of
+the socket, which no handler can hold up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import msgspec
+
+from local_runtime.api import Handler, Runtime
+from local_runtime.events import (
+    Cancel,
+    Credit,
+    Done,
+    FailureKind,
+    Heartbeat,
+    Output,
+    Ping,
+    Ready,
+    Run,
+    Slots,
+    ToWorker,
+)
+from local_runtime.jobs import Answer, Job, Work
+from local_runtime.results import encode
+from local_runtime.schedule import Schedule
+from local_runtime.status import Status
+from local_runtime.webhook import Webhooks
+from local_runtime.wire import MAX_FRAME, Connection, decode_to_worker
+
+
+class Runner(Protocol):
+    """What runs works in another thread, and reports to ``output`` and ``finished``."""
+
+    def begin(self, work: Work) -> None: ...
+
+    def cancel(self, work: Work) -> None: ...
+
+
+class Peer:
+    """One connection and the calls that came by it."""
+
+    def __init__(self, service: Service, limit: int) -> None:
+        self.jobs: dict[int, Job] = {}
+        self.connection: Connection[ToWorker] = Connection(
+            decode=decode_to_worker,
+            receive=partial(service.receive, self),
+            opened=partial(service.join, self),
+            lost=partial(service.leave, self),
+            limit=limit,
+        )
+
+    def answer(self, event: Output | Done) -> None:
+        if isinstance(event, Done):
+            self.jobs.pop(event.id, None)
+        self.connection.send(event)
+
+
+class Service:
+    """The calls of a worker that is ready: queued, running, answered.
+
+    ``give_up`` is called with a reason when a handler never came back: the process must end.
+    """
+
+    def __init__(
+        self,
+        *,
+        app: Runtime,
+        ready: Ready,
+        runner: Runner,
+        webhooks: Webhooks,
+        give_up: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        limit: int = MAX_FRAME,
+        grace_s: float,
+    ) -> None:
+        self._handlers = app.handlers
+        self._ready = ready
+        self._runner = runner
+        self._webhooks = webhooks
+        self._give_up = give_up
+        self._clock = clock
+        self._limit = limit
+        self._grace_s = grace_s
+        self._schedule = Schedule(app.handlers.values())
+        self._status = Status().update("ready", clock(), slots=ready.slots)
+        self._slots = ready.slots
+        self._peers: set[Peer] = set()
+        self._timer: tuple[float, asyncio.TimerHandle] | None = None
+
+    @property
+    def idle(self) -> bool:
+        return self._schedule.idle and self._webhooks.idle
+
+    def accept(self) -> Connection[ToWorker]:
+        """The protocol of a new connection."""
+        return Peer(self, self._limit).connection
+
+    def heartbeat(self) -> Heartbeat:
+        status = self._status
+        return Heartbeat(len(status.running), self._schedule.queued, status.sequence_number)
+
+    def close(self) -> None:
+        """Takes no new calls; those under way go on."""
+        self._offer(0)
+
+    # --- what peers say ------------------------------------------------------------------------
+
+    def join(self, peer: Peer) -> None:
+        self._peers.add(peer)
+        peer.connection.send(msgspec.structs.replace(self._ready, slots=self._slots))
+
+    def leave(self, peer: Peer, error: Exception | None) -> None:
+        self._peers.discard(peer)
+        for job in list(peer.jobs.values()):
+            self._drop(job)
+        peer.jobs.clear()
+
+    def receive(self, peer: Peer, event: ToWorker) -> None:
+        if isinstance(event, Run):
+            self._run(peer, event)
+        elif isinstance(event, Credit):
+            if event.id in peer.jobs:
+                peer.jobs[event.id].window.grant(event.size)
+        elif isinstance(event, Cancel):
+            self._cancel(peer, event.id)
+        else:
+            self._ping(peer, event)
+
+    def _run(self, peer: Peer, run: Run) -> None:
+        handler = self._handlers.get(run.route)
+        if handler is None:
+            text = f"the app has no handler for {run.route}"
+            peer.answer(Done(run.id, False, kind="unsupported", message=text))
+        elif handler.background:
+            self._run_later(peer, run, handler)
+        else:
+            peer.jobs[run.id] = job = self._submit(run, handler, peer.answer)
+            if not job.open:
+                del peer.jobs[run.id]
+
+    def _run_later(self, peer: Peer, run: Run, handler: Handler) -> None:
+        job = self._submit(run, handler, self._webhooks.answer(run))
+        if job.open:
+            peer.answer(Done(run.id, True, encode({"job_id": run.request})))
+        else:
+            peer.answer(_overloaded(run.id))
+
+    def _ping(self, peer: Peer, ping: Ping) -> None:
+        for handler in self._handlers.values():
+            if handler.warmup is not None and not handler.background:
+                run = Run(ping.id, handler.route, encode(handler.warmup))
+                peer.jobs[run.id] = self._submit(run, handler, partial(_without_data, peer.answer))
+                return
+        peer.answer(Done(ping.id, True))
+
+    def _submit(self, run: Run, handler: Handler, answer: Answer) -> Job:
+        """Queues the call; the job comes back closed when the queue was full."""
+        now = self._clock()
+        job = Job(run, handler, now, answer)
+        if self._schedule.submit(job, now):
+            self._pump(now)
+        else:
+            job.open = False
+            answer(_overloaded(run.id))
+        return job
+
+    def _cancel(self, peer: Peer, id: int) -> None:
+        job = peer.jobs.get(id)
+        if job is not None:
+            self._end(job, "cancelled", "the call was cancelled")
+            self._drop(job)
+
+    def _drop(self, job: Job) -> None:
+        """Nobody waits for the job: takes it back, or tells its handler."""
+        job.close()
+        if self._schedule.withdraw(job) or job.work is None:
+            return
+        if not any(other.open for other in job.work.jobs):
+            self._runner.cancel(job.work)
+
+    # --- what the runner says ------------------------------------------------------------------
+
+    def output(self, job: Job, event: Output) -> None:
+        if job.open:
+            job.answer(event)
+
+    def finished(self, work: Work, results: list[Done]) -> None:
+        now = self._clock()
+        self._schedule.finish(work, now)
+        self._status = self._status.update("ended", now, at=work.started)
+        for job, done in zip(work.jobs, results, strict=True):
+            if job.open:
+                job.open = False
+                job.answer(done)
+        if work.expired and not any(other.expired for other in self._schedule.running):
+            self._offer(self._ready.slots)
+        self._pump(now)
+
+    # --- what time says ------------------------------------------------------------------------
+
+    def _pump(self, now: float) -> None:
+        """Starts what may start, ends what is late, and sets the timer for what comes next."""
+        for work in self._schedule.overdue(now):
+            self._expire(work)
+        if (stuck := self._schedule.stuck(now, self._grace_s)) is not None:
+            handler = stuck.handler
+            self._give_up(f"the handler of {handler.route} did not return after its time-out")
+            return
+        while (next_work := self._schedule.take(now)) is not None:
+            self._status = self._status.update("begun", now)
+            self._runner.begin(next_work)
+        self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        due = self._schedule.due_at(self._grace_s)
+        if self._timer is not None:
+            if due is not None and self._timer[0] <= due:
+                return
+            self._timer[1].cancel()
+            self._timer = None
+        if due is not None:
+            handle = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake)
+            self._timer = (due, handle)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._pump(self._clock())
+
+    def _expire(self, work: Work) -> None:
+        limit = work.handler.timeout_s
+        for job in work.jobs:
+            if job.open:
+                self._end(job, "timeout", f"the handler ran longer than its {limit:g} s")
+            job.close()
+        self._runner.cancel(work)
+        self._offer(0)
+
+    def _end(self, job: Job, kind: FailureKind, message: str) -> None:
+        """Answers a job before its handler has come back."""
+        now, work = self._clock(), job.work
+        exec_s, gpu_s = work.share(now) if work else (0.0, 0.0)
+        job.open = False
+        job.answer(
+            Done(
+                job.run.id,
+                False,
+                kind=kind,
+                message=message,
+                queue_s=(work.started if work else now) - job.arrived,
+                exec_s=exec_s,
+                gpu_s=gpu_s,
+                batch=len(work.jobs) if work else 1,
+            )
+        )
+
+    def _offer(self, slots: int) -> None:
+        if slots != self._slots:
+            self._slots = slots
+            for peer in self._peers:
+                peer.connection.send(Slots(slots))
+
+
+def _without_data(answer: Answer, event: Output | Done) -> None:
+    if isinstance(event, Done):
+        answer(msgspec.structs.replace(event, data=b""))
+
+
+def _overloaded(id: int) -> Done:
+    return Done(id, False, kind="overloaded", message="the worker's queue is full")

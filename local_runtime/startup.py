@@ -1,0 +1,114 @@
+"""From an app's name to a warm model: load, init, warm-up calls. Runs in the model's thread."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+
+from local_runtime.api import Handler, Runtime
+from local_runtime.engine import Context, Engine
+from local_runtime.events import Broken, Ready, Run, Stage
+from local_runtime.jobs import Job, Work
+from local_runtime.loader import AppNotFound, load_app
+from local_runtime.results import encode
+
+
+class StartFailed(Exception):
+    """The worker cannot start; ``broken`` says where and why."""
+
+    def __init__(self, broken: Broken) -> None:
+        super().__init__(broken.message)
+        self.broken = broken
+
+
+def load(name: str) -> Runtime:
+    """The app. Raises StartFailed."""
+    try:
+        return load_app(name)
+    except AppNotFound as error:
+        raise StartFailed(Broken("load", str(error), permanent=True)) from None
+    except (Exception, SystemExit) as error:
+        raise _failure("load", f"importing {name} failed", error) from None
+
+
+async def initialise(app: Runtime) -> Context:
+    """What the app's init returns. Raises StartFailed."""
+    if app.init_function is None:
+        return {}
+    try:
+        context: Any = app.init_function()
+        if inspect.isawaitable(context):
+            context = await context
+    except (Exception, SystemExit) as error:
+        raise _failure("init", "init failed", error) from None
+    if not isinstance(context, dict | None):
+        text = f"init returned a {type(context).__name__}; it must return a dict"
+        raise StartFailed(Broken("init", text, permanent=True))
+    return cast("Context", context or {})
+
+
+async def warm_up(app: Runtime, engine: Engine) -> None:
+    """Runs every sample twice: alone, and in the largest batch that can come. Raises StartFailed
+    when one fails: the first caller's would too."""
+    for handler in app.handlers.values():
+        if handler.warmup is None:
+            continue
+        for size in (1, handler.batch.max_size if handler.batch else 1):
+            for done in await engine.run(_sample(handler, size)):
+                if not done.ok:
+                    text = f"the warm-up of {handler.route} failed: {done.message}"
+                    raise StartFailed(Broken("warmup", text))
+
+
+def ready_of(app: Runtime, device: str, times: tuple[float, float, float]) -> Ready:
+    """``times``: seconds of load, init and warm-up."""
+    return Ready(
+        slots=max(handler.slots for handler in app.handlers.values()),
+        routes=tuple(app.handlers),
+        device=used_device(device),
+        load_s=times[0],
+        init_s=times[1],
+        warmup_s=times[2],
+    )
+
+
+def used_device(wanted: str) -> str:
+    """The device in words: of "auto", what torch would pick, where the app has imported it."""
+    torch = sys.modules.get("torch")
+    if wanted != "auto" or torch is None:
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Stopwatch:
+    """Seconds since the last lap."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def lap(self) -> float:
+        now = self._clock()
+        spent, self._last = now - self._last, now
+        return spent
+
+
+def _sample(handler: Handler, size: int) -> Work:
+    run = Run(0, handler.route, encode(handler.warmup), request="warmup")
+    now = time.monotonic()
+    return Work(handler, [Job(run, handler, now, _unheard) for _ in range(size)], now)
+
+
+def _unheard(event: msgspec.Struct) -> None:
+    """Nobody waits for a warm-up's answer."""
+
+
+def _failure(stage: Stage, what: str, error: BaseException) -> StartFailed:
+    traceback.print_exception(error)
+    return StartFailed(Broken(stage, f"{what}: {type(error).__name__}: {error}"))

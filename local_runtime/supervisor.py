@@ -1,0 +1,115 @@
+"""What becomes of a worker process, and when it is started or killed. Pure: time and jitter are
+passed in, and nothing runs here.
+
+    NEW -> STARTING -> READY <-> BUSY
+                \\         \\      /
+                 `------> DEFUNCT -> STARTING (after a pause that doubles) or never again
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+
+class State(Enum):
+    NEW = "new"
+    STARTING = "starting"
+    """The process runs; load, init and warm-up go on."""
+    READY = "ready"
+    BUSY = "busy"
+    """Ready, and running calls as of its last heartbeat."""
+    DEFUNCT = "defunct"
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """All in seconds."""
+
+    start_timeout_s: float = 300.0
+    """For load, init and warm-up together."""
+    silence_s: float = 60.0
+    """A ready worker that sends no heartbeat so long is hung: user code can hold the GIL."""
+    pause_s: float = 0.25
+    """Before the first restart; doubled with each failure."""
+    max_pause_s: float = 60.0
+    stable_s: float = 60.0
+    """A worker that was ready so long starts anew with the shortest pause."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one worker. Instants are on one monotonic scale."""
+
+    index: int
+    state: State = State.NEW
+    pid: int = 0
+    since: float = 0.0
+    """When it came into ``state`` (READY and BUSY count as one)."""
+    heard: float = 0.0
+    """The last heartbeat."""
+    failures: int = 0
+    """Ends in a row, without a stable time between them."""
+    retry_at: float | None = 0.0
+    """When a worker that does not run is to be started; None: never."""
+    detail: str = ""
+
+    def started(self, now: float, pid: int) -> Record:
+        self._assert(State.NEW, State.DEFUNCT)
+        return msgspec.structs.replace(
+            self, state=State.STARTING, pid=pid, since=now, retry_at=None, detail=""
+        )
+
+    def became_ready(self, now: float) -> Record:
+        self._assert(State.STARTING)
+        return msgspec.structs.replace(self, state=State.READY, since=now, heard=now)
+
+    def beat(self, now: float, running: int) -> Record:
+        self._assert(State.READY, State.BUSY)
+        state = State.BUSY if running else State.READY
+        return msgspec.structs.replace(self, state=state, heard=now)
+
+    def ended(
+        self, now: float, policy: Policy, *, detail: str, permanent: bool, jitter: float
+    ) -> Record:
+        """The process is gone. ``jitter`` in [0, 1) lengthens the pause by up to a quarter;
+        ``permanent``: another start would fail the same way."""
+        self._assert(State.STARTING, State.READY, State.BUSY)
+        was_ready = self.state is not State.STARTING
+        stable = was_ready and now - self.since >= policy.stable_s
+        failures = 1 if stable else self.failures + 1
+        return msgspec.structs.replace(
+            self,
+            state=State.DEFUNCT,
+            pid=0,
+            since=now,
+            failures=failures,
+            retry_at=None if permanent else now + pause(policy, failures, jitter),
+            detail=detail,
+        )
+
+    def kill_at(self, policy: Policy) -> float:
+        """When it is to be killed unless it says something before."""
+        self._assert(State.STARTING, State.READY, State.BUSY)
+        if self.state is State.STARTING:
+            return self.since + policy.start_timeout_s
+        return self.heard + policy.silence_s
+
+    def _assert(self, *states: State) -> None:
+        if self.state not in states:
+            raise InvalidState(f"worker {self.index} is {self.state.value}")
+
+
+class InvalidState(Exception):
+    """The worker cannot do that in its state: a mistake of the caller."""
+
+
+def pause(policy: Policy, failures: int, jitter: float) -> float:
+    """Seconds before the next start after ``failures`` (at least 1) ends in a row."""
+    doubled: float = policy.pause_s * 2 ** min(failures - 1, 30)
+    return min(policy.max_pause_s, doubled) * (1 + jitter / 4)
+
+
+def why_killed(record: Record, policy: Policy) -> str:
+    if record.state is State.STARTING:
+        return f"it was not ready within {policy.start_timeout_s:g} s"
+    return f"it gave no sign of life for {policy.silence_s:g} s"

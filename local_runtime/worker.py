@@ -1,0 +1,167 @@
+"""A worker process: loads one app once and runs its calls until it is told to end.
+
+    python -m local_runtime.worker APP --index 0 --socket PATH --life-fd FD --parent PID
+
+The main thread belongs to the model: import, init and handlers run there. A second thread has
+the socket, the schedule and the pipe to the supervisor, so no handler can hold those up. Started
+by ``local_runtime.supervise``; the end of stdin is the order to finish what runs and exit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+import uvloop
+
+from local_runtime.api import Runtime
+from local_runtime.engine import Engine
+from local_runtime.events import Broken, Done, Output, Ready
+from local_runtime.jobs import Job, Work
+from local_runtime.lifeline import Lifeline, die_with_parent
+from local_runtime.service import Service
+from local_runtime.startup import StartFailed, Stopwatch, initialise, load, ready_of, warm_up
+from local_runtime.webhook import Webhooks
+from local_runtime.wire import ENVELOPE
+
+EXIT_BROKEN = 3
+"""Load, init or warm-up failed, or a handler never came back; the supervisor was told why."""
+HEARTBEAT_S = 1.0
+DRAIN_S = 5.0
+"""How long calls that run may take to end once stdin has ended."""
+DRAIN_TICK_S = 0.02
+
+
+class Desk:
+    """The thread of the socket, and the way into it from the model's thread."""
+
+    def __init__(self, *, socket: str, life: Lifeline, limit: int, grace_s: float) -> None:
+        self._socket = socket
+        self._life = life
+        self._limit = limit
+        self._grace_s = grace_s
+        self._service: Service | None = None
+        self._server: asyncio.AbstractServer | None = None
+        self._stop: Callable[[], None] = _exit_at_once
+        self._loop = uvloop.new_event_loop()
+        self._loop.add_reader(sys.stdin.fileno(), self._on_stdin)
+        threading.Thread(target=self._loop.run_forever, name="socket", daemon=True).start()
+
+    def open(self, app: Runtime, ready: Ready, engine: Engine, stop: Callable[[], None]) -> None:
+        """Takes calls from now on. ``stop`` ends the model's thread."""
+        self._loop.call_soon_threadsafe(self._open, app, ready, engine, stop)
+
+    def output(self, job: Job, event: Output) -> None:
+        assert self._service is not None
+        self._loop.call_soon_threadsafe(self._service.output, job, event)
+
+    def finished(self, work: Work, results: list[Done]) -> None:
+        assert self._service is not None
+        self._loop.call_soon_threadsafe(self._service.finished, work, results)
+
+    def _open(self, app: Runtime, ready: Ready, engine: Engine, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._service = Service(
+            app=app,
+            ready=ready,
+            runner=engine,
+            webhooks=Webhooks(),
+            give_up=self._give_up,
+            limit=self._limit,
+            grace_s=self._grace_s,
+        )
+        self._task = self._loop.create_task(self._listen(self._service, ready))
+
+    async def _listen(self, service: Service, ready: Ready) -> None:
+        self._server = await self._loop.create_unix_server(service.accept, self._socket)
+        self._life.send(ready)
+        self._beat(service)
+
+    def _beat(self, service: Service) -> None:
+        self._life.send(service.heartbeat())
+        self._loop.call_later(HEARTBEAT_S, self._beat, service)
+
+    def _give_up(self, reason: str) -> None:
+        self._life.broken(Broken("handler", reason))
+        os._exit(EXIT_BROKEN)
+
+    def _on_stdin(self) -> None:
+        if os.read(sys.stdin.fileno(), 1024):
+            return
+        self._loop.remove_reader(sys.stdin.fileno())
+        if self._service is None:
+            _exit_at_once()
+        else:
+            self._drain(self._service)
+
+    def _drain(self, service: Service) -> None:
+        if self._server is not None:
+            self._server.close()
+        service.close()
+        self._loop.call_later(DRAIN_S, _exit_at_once)
+        self._stop_when_idle(service)
+
+    def _stop_when_idle(self, service: Service) -> None:
+        if service.idle:
+            self._stop()
+        else:
+            self._loop.call_later(DRAIN_TICK_S, self._stop_when_idle, service)
+
+
+def _exit_at_once() -> None:
+    os._exit(0)
+
+
+async def live(name: str, device: str, desk: Desk, max_frame: int) -> None:
+    """Starts the app and serves it until the desk says stop. Raises StartFailed."""
+    loop, watch = asyncio.get_running_loop(), Stopwatch()
+    stopped = asyncio.Event()
+    app = load(name)
+    loaded = watch.lap()
+    context = await initialise(app)
+    started = watch.lap()
+    engine = Engine(context, desk, limit=max_frame - ENVELOPE)
+    await warm_up(app, engine)
+    ready = ready_of(app, device, (loaded, started, watch.lap()))
+    desk.open(app, ready, engine, lambda: _tell(loop, stopped))
+    await stopped.wait()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(stopped.set)
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local_runtime.worker", description=__doc__)
+    parser.add_argument("app", help="folder/file.py:app or package.module:app")
+    parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--socket", required=True, help="Unix socket to listen on once ready")
+    parser.add_argument("--life-fd", type=int, required=True, help="pipe to the supervisor")
+    parser.add_argument("--parent", type=int, required=True, help="process to die with")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--grace", type=float, required=True)
+    parser.add_argument("--max-frame", type=int, required=True)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _arguments(arguments)
+    die_with_parent(options.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    life = Lifeline(options.life_fd)
+    desk = Desk(socket=options.socket, life=life, limit=options.max_frame, grace_s=options.grace)
+    try:
+        asyncio.run(live(options.app, options.device, desk, options.max_frame))
+    except StartFailed as failure:
+        life.broken(failure.broken)
+        return EXIT_BROKEN
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
