@@ -86,7 +86,7 @@ class EventReader:
         self._rest = data[cut:]
         if len(self._rest) > MAX_EVENT:
             self._break(FailureClass.FAILED, "The backend's stream holds an event without an end.")
-        if not cut or self.error:
+        if not cut or self.error or self.done:
             return []
         whole = data[:cut]
         if self.frames and not (self.openai and is_special(whole)):
@@ -95,6 +95,8 @@ class EventReader:
 
     def end(self) -> list[Chunk]:
         """The stream has ended cleanly: what is left of it, and whether that was its end."""
+        if self.done:
+            return []
         rest, self._rest = self._rest.strip(), b""
         chunks: list[Chunk] = []
         if rest and (rest == DONE.strip() or _is_json(_data_of(rest))):
