@@ -12,17 +12,18 @@ py-spy reads the stacks from outside, so the gateway runs at its own speed, and 
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
-from benchmarks.gateway.accounting import cpu_seconds
+from benchmarks.gateway.accounting import thread_seconds
 from benchmarks.gateway.contenders.base import Running
 from benchmarks.gateway.contenders.spillgate import Spillgate
 from benchmarks.gateway.environments import PROFILER
@@ -33,35 +34,60 @@ from benchmarks.gateway.upstream import start_answers, start_streams
 
 RATE = 250
 STREAMS = 256
-WAITING = frozenset(("epoll_wait", "epoll_pwait", "select", "futex"))
-"""Innermost native frames of a thread that waits: no CPU goes there."""
+_THREAD = re.compile(r"thread \((\d+)\)")
+Counts = dict[str, float]
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """Samples, in which a function counts once for each stack that it stands in."""
+    """Microseconds of CPU in one unit of work, in which a function counts once a stack."""
 
-    total: int
-    itself: dict[str, int]
-    """Samples in which the function was the innermost."""
-    within: dict[str, int]
-    """Samples in which it was anywhere on the stack."""
-    files: dict[str, int]
+    threads: dict[str, float]
+    itself: dict[str, float]
+    """Where the function was the innermost."""
+    within: dict[str, float]
+    """Where it was anywhere on the stack."""
+    files: dict[str, float]
     """Innermost, by file."""
 
 
-def read_profile(raw: str) -> Profile:
-    """py-spy's raw format: a line a stack, frames from outermost, ``;`` between, then a count."""
-    itself, within, files = Counter[str](), Counter[str](), Counter[str]()
-    for line in raw.splitlines():
-        stack, _, count = line.rpartition(" ")
-        frames = [_shorten(frame) for frame in stack.split(";")]
-        if frames[-1].partition(" ")[0] in WAITING:
-            continue
-        itself[frames[-1]] += int(count)
-        files[_file(frames[-1])] += int(count)
-        for frame in set(frames):
-            within[frame] += int(count)
-    return Profile(total=itself.total(), itself=itself, within=within, files=files)
+def read_profile(raw: str, microseconds: Mapping[int, float]) -> Profile:
+    """``raw`` is py-spy's format of that name, with threads: a line a stack, frames from outermost
+    with ``;`` between, then a count. ``microseconds`` is what each thread really used, by its id:
+    a thread that waits for a lock is sampled as often as one that works, so samples only
+    share out what their own thread used."""
+    stacks = [_stack(line) for line in raw.splitlines()]
+    samples = Counter[str]()
+    for frames, count in stacks:
+        samples[frames[0]] += count
+    threads = {name: microseconds.get(_thread_id(name), 0.0) for name in samples}
+    itself: Counts = {}
+    within: Counts = {}
+    files: Counts = {}
+    for frames, count in stacks:
+        _add(itself, within, files, frames, count * threads[frames[0]] / samples[frames[0]])
+    return Profile(threads=threads, itself=itself, within=within, files=files)
+
+
+def _stack(line: str) -> tuple[list[str], int]:
+    stack, _, count = line.rpartition(" ")
+    thread, *frames = stack.split(";")
+    return [thread, *map(_shorten, frames)], int(count)
+
+
+def _add(
+    itself: Counts, within: Counts, files: Counts, frames: Sequence[str], weight: float
+) -> None:
+    itself[frames[-1]] = itself.get(frames[-1], 0.0) + weight
+    file = _file(frames[-1])
+    files[file] = files.get(file, 0.0) + weight
+    for frame in set(frames[1:]):
+        within[frame] = within.get(frame, 0.0) + weight
+
+
+def _thread_id(name: str) -> int:
+    """``thread (123): MainThread`` -> 123."""
+    found = _THREAD.match(name)
+    return int(found[1]) if found else 0
 
 
 def _shorten(frame: str) -> str:
@@ -77,53 +103,54 @@ def _file(frame: str) -> str:
     return frame.partition(" (")[2].rstrip(")") or "native"
 
 
-def tables(profile: Profile, *, rows: int, microseconds: float) -> str:
-    """``microseconds`` is the CPU of one request; every share is also shown as its part of it."""
-    parts = (("itself", profile.itself), ("with what it calls", profile.within))
-    lines = []
-    for title, counts in (*parts, ("by file, itself", profile.files)):
+def tables(profile: Profile, *, rows: int) -> str:
+    total = sum(profile.threads.values())
+    lines: list[str] = []
+    for title, counts in (
+        ("thread", profile.threads),
+        ("function itself", profile.itself),
+        ("function with what it calls", profile.within),
+        ("file, its functions themselves", profile.files),
+    ):
         most = sorted(counts.items(), key=lambda item: -item[1])[:rows]
-        cells = [_cells(name, count / max(1, profile.total), microseconds) for name, count in most]
-        lines += [*plain((title, "share", "µs"), cells), ""]
+        cells = [(name, f"{one:.1f}", f"{one / max(total, 1e-9):.1%}") for name, one in most]
+        lines += [*plain((title, "µs", "share"), cells), ""]
     return "\n".join(lines)
 
 
-def _cells(name: str, share: float, microseconds: float) -> tuple[str, str, str]:
-    return name, f"{share:.1%}", f"{share * microseconds:.1f}"
-
-
-def sample(running: Running, options: argparse.Namespace, output: Path) -> Profile:
+def sample(running: Running, options: argparse.Namespace, output: Path) -> str:
     """Raises StartFailed where py-spy may not read the process (it needs ptrace)."""
     PROFILER.ensure()
     assert running.child is not None
     command = [
         *(str(PROFILER.python.with_name("py-spy")), "record", "--pid", str(running.child.pid)),
         *("--duration", str(options.seconds), "--rate", str(RATE), "--format", "raw"),
-        *("--output", str(output), *(["--native"] if options.native else [])),
+        *("--threads", "--output", str(output), *(["--native"] if options.native else [])),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=options.seconds + 60)
     if done.returncode != 0:
         raise StartFailed(f"py-spy: {done.stderr.strip()[-300:]}")
-    return read_profile(output.read_text())
+    return output.read_text()
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
-    """What was answered while the samples were taken."""
+    """What was answered, and what each thread of the gateway used for one of it."""
 
     units: int
-    cpu_s: float
-
-    @property
-    def microseconds(self) -> float:
-        return self.cpu_s * 1e6 / max(1, self.units)
+    microseconds: dict[int, float]
 
 
 def loaded(running: Running, options: argparse.Namespace) -> Served:
     """The load outlives the samples by a second or two."""
-    own = running.family().own
-    before = cpu_seconds(own)
+    assert running.child is not None
+    before = thread_seconds(running.child.pid)
     units = _stream(running, options) if options.setup == "streams" else _post(running, options)
-    return Served(units=units, cpu_s=cpu_seconds(own) - before)
+    after = thread_seconds(running.child.pid)
+    used = {thread: seconds - before.get(thread, 0.0) for thread, seconds in after.items()}
+    return Served(
+        units=units,
+        microseconds={thread: one * 1e6 / max(1, units) for thread, one in used.items()},
+    )
 
 
 def _post(running: Running, options: argparse.Namespace) -> int:
@@ -159,10 +186,11 @@ def _profile_running(running: Running, options: argparse.Namespace, folder: Path
     with ThreadPoolExecutor(1) as beside:
         samples = beside.submit(sample, running, options, options.raw or folder / "raw.txt")
         served = loaded(running, options)
-        found = samples.result()
+        found = read_profile(samples.result(), served.microseconds)
     what = "delta" if options.setup == "streams" else "request"
-    head = f"{served.units:,} {what}s, {served.microseconds:.0f} µs of CPU each (sampled)\n\n"
-    return head + tables(found, rows=options.rows, microseconds=served.microseconds)
+    total = sum(served.microseconds.values())
+    head = f"{served.units:,} {what}s, {total:.0f} µs of CPU each while sampled\n\n"
+    return head + tables(found, rows=options.rows)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

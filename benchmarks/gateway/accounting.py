@@ -116,6 +116,13 @@ def cpu_seconds(pids: Collection[int], proc: Path = PROC) -> float:
     return sum(stat.ticks for stat in stats if stat is not None) / TICKS
 
 
+def thread_seconds(pid: int, proc: Path = PROC) -> dict[int, float]:
+    """Thread id -> CPU seconds so far, of one process."""
+    tasks = proc / str(pid) / "task"
+    threads = (read_stat(int(entry.name), tasks) for entry in tasks.iterdir())
+    return {stat.pid: stat.ticks / TICKS for stat in threads if stat is not None}
+
+
 def memory(pids: Collection[int], proc: Path = PROC) -> Memory:
     total = Memory(pss=0.0, rss=0.0)
     for pid in pids:
