@@ -39,6 +39,8 @@ class Fake:
         self.pings = 0
         self.minimum: int | None = None
         self.warm_workers: int | None = None
+        self.refuses: BackendError | None = None
+        """What every ping gets."""
         self.closed = False
         self.running = 0
         self.most_running = 0
@@ -93,6 +95,8 @@ class Fake:
 
     async def ping(self) -> Usage:
         self.pings += 1
+        if self.refuses is not None:
+            raise self.refuses
         await self._run()
         return Usage(exec_s=self.runs_for, cold_s=self.cold_s or None, reported=True)
 

@@ -14,7 +14,6 @@ from starlette.applications import Starlette
 from adapters import load_kind
 from adapters.base import Backend
 from gateway.access_log import AccessLog
-from gateway.api.door import Door
 from gateway.api.routes import application
 from gateway.clock import Clock, SystemClock
 from gateway.dispatch import Dispatcher
@@ -115,26 +114,18 @@ async def running(service: Service) -> AsyncIterator[Service]:
         await service.aclose()
 
 
-def web(service: Service, on_ready: Callable[[Service], None] | None = None) -> Door:
+def web(service: Service) -> Starlette:
     """The ASGI application over a service; its lifespan starts and ends the service."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with running(service):
-            if on_ready is not None:
-                on_ready(service)
             yield
 
     def read(text: str) -> Policy:
         return read_policy_text(text, os.environ)
 
-    app = application(service, read, lifespan)
-    return Door(
-        app,
-        keys=service.keys,
-        clock=service.clock,
-        max_header=service.current.policy.server.max_header,
-    )
+    return application(service, read, lifespan)
 
 
 def from_path(path: Path) -> Service:

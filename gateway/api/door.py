@@ -1,9 +1,15 @@
-"""The door: a request id, the size of the headers, the key. Pure ASGI around the routes."""
+"""The door: a request id, the size of the headers, the key. Pure ASGI middleware.
+
+It stands inside Starlette's own error page and outside its router, so that every error of a
+route, expected or not, leaves by it in the one shape.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+
+from starlette.types import ASGIApp
 
 from gateway.clock import Clock
 from gateway.storage.base import KeyStore
@@ -23,15 +29,15 @@ _NO_KEY = "No API key was sent. Send it as `Authorization: Bearer sg-...`."
 
 
 class Door:
-    def __init__(self, app: object, *, keys: KeyStore, clock: Clock, max_header: int) -> None:
-        self._app: object = app
+    def __init__(self, app: ASGIApp, *, keys: KeyStore, clock: Clock, max_header: int) -> None:
+        self._app = app
         self._keys = keys
         self._clock = clock
         self._max_header = max_header
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)  # type: ignore[operator]
+            await self._app(scope, receive, send)
             return
         raw = scope["headers"]
         visit = Visit(
@@ -45,7 +51,7 @@ class Door:
             self._check_headers(raw)
             if scope["path"] not in PUBLIC:
                 visit.principal = self._principal(visit)
-            await self._app(scope, receive, send)  # type: ignore[operator]
+            await self._app(scope, receive, send)
         except ApiError as error:
             if visit.begun:
                 raise

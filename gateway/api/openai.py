@@ -104,7 +104,12 @@ class OpenAIEndpoint:
             raise malformed(error) from None
         needed = _NEEDED[self._task]
         if not getattr(envelope, needed):
-            raise ApiError(400, "missing_field", f"{needed!r} is missing or empty.", param=needed)
+            raise ApiError(
+                400,
+                "missing_field",
+                f"{needed!r} is missing from the request, or empty.",
+                param=needed,
+            )
         return envelope
 
     def _output_tokens(self, envelope: Envelope, most: int) -> int:
@@ -121,7 +126,9 @@ def invalid_field(error: msgspec.ValidationError) -> ApiError:
     param = where.rstrip("`").lstrip(".") or None
     if "missing required field" in text:
         param = text.rpartition("`")[0].rpartition("`")[2]
-        return ApiError(400, "missing_field", f"{param!r} is missing.", param=param)
+        return ApiError(
+            400, "missing_field", f"{param!r} is missing from the request.", param=param
+        )
     place = f" in {param!r}" if param else ""
     return ApiError(400, "invalid_field", f"{what}{place}.".replace("`", ""), param=param)
 

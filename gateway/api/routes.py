@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Lifespan
 
 from gateway.api import admin
+from gateway.api.door import Door
 from gateway.api.explain import Explain
 from gateway.api.infer import InferEndpoint
 from gateway.api.openai import Models, OpenAIEndpoint
@@ -29,15 +31,20 @@ class NotFound:
 def application(
     service: Service, read_policy: admin.ReadPolicy, lifespan: Lifespan[Starlette]
 ) -> Starlette:
-    return Starlette(
-        routes=[
-            *_calls(service),
-            *_pages(service),
-            *_admin(service, read_policy),
-            Route("/{path:path}", NotFound()),
-        ],
-        lifespan=lifespan,
+    """The ASGI application: the door, then the routes."""
+    door = Middleware(
+        Door,
+        keys=service.keys,
+        clock=service.clock,
+        max_header=service.current.policy.server.max_header,
     )
+    routes = [
+        *_calls(service),
+        *_pages(service),
+        *_admin(service, read_policy),
+        Route("/{path:path}", NotFound()),
+    ]
+    return Starlette(routes=routes, middleware=[door], lifespan=lifespan)
 
 
 def _calls(service: Service) -> list[Route]:

@@ -9,7 +9,7 @@ import msgspec
 from gateway.issuing import issue, read_request
 from gateway.policy.model import Policy
 from gateway.storage.base import KeyStore
-from gateway.tls import TlsMaterial
+from gateway.tls_files import TlsMaterial
 
 
 class FirstKeys(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ def banner(policy: Policy, material: TlsMaterial | None, keys: FirstKeys | None)
     name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     base = f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
     ca = None if material is None or material.ca == material.cert else material.ca.resolve()
-    key = keys.user if keys is not None else "$SPILLGATE_API_KEY"
+    key = keys.user if keys is not None else "$SPILLGATE_KEY"
     parts = [f"Spillgate is listening on {base}", _keys(keys), _trust(ca)]
     model = next((name for name, spec in policy.models.items() if spec.task == "embeddings"), None)
     if model is not None:
@@ -69,7 +69,7 @@ def _curl(base: str, ca: Path | None, key: str, model: str) -> str:
 
 
 def _snippet(base: str, ca: Path | None, keys: FirstKeys | None, model: str) -> str:
-    key = 'os.environ["SPILLGATE_API_KEY"]' if keys is None else f'"{keys.user}"'
+    key = 'os.environ["SPILLGATE_KEY"]' if keys is None else f'"{keys.user}"'
     lines = [
         *(["import os"] if keys is None or ca is not None else []),
         *([f'os.environ["SSL_CERT_FILE"] = "{ca}"'] if ca is not None else []),

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
         "explain",
         "Asks the running gateway which backend a call would get: every candidate's predicted "
         "delay and price, and the rule that decided. The call is not made.",
-        "SPILLGATE_API_KEY=sg-... spillgate explain --config config/default.yaml --model minilm",
+        "SPILLGATE_KEY=sg-... spillgate explain --config config/default.yaml --model minilm",
     )
     add_config(parser)
     parser.add_argument("--model", required=True)
@@ -31,14 +31,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--max-price", help="US dollars")
     parser.add_argument(
         "--key",
-        default=os.environ.get("SPILLGATE_API_KEY"),
-        help="an API key; left out: $SPILLGATE_API_KEY",
+        default=os.environ.get("SPILLGATE_KEY"),
+        help="an API key; left out: $SPILLGATE_KEY",
     )
     parser.add_argument("--url", help="left out: where the policy listens")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     if not options.key:
-        fail("give --key, or set SPILLGATE_API_KEY, so that the key's own plan decides")
+        fail("give --key, or set SPILLGATE_KEY, so that the key's own plan decides")
     decision = _ask(options, policy_offline(options.config))
     print(json.dumps(decision, indent=2) if options.json else _text(decision))
     return 0 if decision["backend"] else 1

@@ -26,7 +26,8 @@ from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Service
 from gateway.storage.base import StoreUnavailable
-from gateway.tls import TlsError, TlsMaterial, ensure_certificates, server_context
+from gateway.tls import ensure_certificates, server_context
+from gateway.tls_files import TlsError, TlsMaterial
 
 log = logging.getLogger("spillgate")
 

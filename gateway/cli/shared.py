@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import UserDict
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,28 +44,20 @@ def policy_at(path: Path) -> Policy:
 
 def policy_offline(path: Path) -> Policy:
     """The policy for a command that asks no backend: secrets that are not set do not matter."""
-    return load_or_fail(path)
-
-
-def load_or_fail(path: Path) -> Policy:
     try:
         return load_policy(path, _AnySecret(os.environ))
     except PolicyError as error:
         fail(str(error))
 
 
-class _AnySecret(dict[str, str]):
-    def __init__(self, environ: os._Environ[str]) -> None:
-        super().__init__(environ)
+class _AnySecret(UserDict[str, str]):
+    """The environment, in which every secret is set to something."""
 
     def __missing__(self, key: str) -> str:
         return "not-set"
 
     def __contains__(self, key: object) -> bool:
         return True
-
-    def get(self, key: str, default: object = None) -> str:  # type: ignore[override]
-        return self[key]
 
 
 def fail(message: str) -> NoReturn:

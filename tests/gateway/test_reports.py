@@ -7,6 +7,7 @@ import csv
 import io
 import json
 from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,0 +1,58 @@
+"""The spare backend of the end-to-end tests: RunPod's own worker behind the small queue."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live import ROOT, dies_with_us, free_port
+
+KEY = "e2e-demo-key"
+
+
+@pytest.fixture(scope="session")
+def overflow() -> Iterator[str]:
+    """Its base URL. The worker starts with the first call, and stays for the whole session."""
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "examples.overflow",
+        "--port",
+        str(port),
+        "--idle-timeout",
+        "300",
+        "--max-workers",
+        "1",
+        "--preload",
+        "--worker",
+        "tests.adapters.runpod_worker",
+    ]
+    process = subprocess.Popen(
+        dies_with_us(command),
+        cwd=ROOT,
+        env={**os.environ, "RUNPOD_API_KEY": KEY},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _wait_for(port, process)
+    yield f"http://127.0.0.1:{port}/v2"
+    process.terminate()
+    process.wait(30)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the overflow front ended"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the overflow front does not listen")

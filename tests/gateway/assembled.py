@@ -1,0 +1,174 @@
+"""A whole gateway in one process: real embedded stores, fake backends, a fake clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from adapters.base import AdapterClass, Backend
+from adapters.fake import Fake
+from adapters.types import Call, Task
+from gateway.api.calls import Asked
+from gateway.app import build_service, running, web
+from gateway.clock import FakeClock
+from gateway.current import Wish
+from gateway.dispatch import Answer
+from gateway.exchange import Arrival, Exchange
+from gateway.issuing import issue, read_request
+from gateway.policy.model import BackendSpec, Policy
+from gateway.policy.reader import Kinds, read_policy_text
+from gateway.service import Service
+from gateway.storage.base import LedgerRow, UsageQuery
+from gateway.storage.keys import SqliteKeys
+from gateway.storage.memory import MemoryStore
+from gateway.storage.sqlite import SqliteLedger
+from gateway.types import Principal
+
+FAKES = Kinds(load=lambda kind: cast(AdapterClass, {"fake": Fake}[kind]), known=lambda: ["fake"])
+
+POLICY = """
+version: 1
+server: {tls: "off", access_log: false}
+backends:
+  home: {kind: fake, slots: 2, price: reserved, expect: 1s}
+  burst:
+    kind: fake
+    price: flex
+    cold_start: {p50: 5s, p95: 9s}
+    idle_timeout: 60s
+    expect: 1s
+    max_run: 100s
+models:
+  chat: {task: chat, backends: [home, burst], slo: 2s}
+  far: {task: chat, backends: [burst], slo: 20s}
+  any: {task: infer, backends: [home, burst], slo: 2s}
+prices:
+  reserved: {per_hour: 3.6, as_of: 2026-11-01, source: test}
+  flex: {per_second: 0.001, bills: [start, run], as_of: 2026-11-01, source: test}
+plans:
+  default: {requests: 1000/minute, concurrent: 100, gpu_seconds: 100000/day, spend: 5 USD/month}
+"""
+
+ALICE = Principal(key_id="key_alice", user="alice", plan="default", tags={"team": "nlp"})
+
+
+def read(text: str = POLICY) -> Policy:
+    return read_policy_text(text, {}, kinds=FAKES)
+
+
+class House:
+    """The assembled gateway, with handles on what it is made of."""
+
+    def __init__(self, service: Service, clock: FakeClock) -> None:
+        self.service = service
+        self.clock = clock
+        self._calls = 0
+
+    def fake(self, name: str) -> Fake:
+        return cast(Fake, self.service.current.backends[name].adapter)
+
+    def exchange(
+        self,
+        model: str = "chat",
+        *,
+        stream: bool = False,
+        body: bytes = b"{}",
+        principal: Principal = ALICE,
+    ) -> Exchange:
+        self._calls += 1
+        task: Task = self.service.current.policy.models[model].task
+        call = Call(
+            id=f"req_{self._calls}",
+            model=model,
+            task=task,
+            body=body,
+            stream=stream,
+            deadline=self.clock.monotonic() + 600,
+        )
+        arrival = Arrival(principal, self.clock.monotonic(), self.clock.time())
+        return Exchange(call, arrival, self.service.current.policy.version)
+
+    async def ask(self, exchange: Exchange, wish: Wish | None = None) -> Answer:
+        wish = wish or Wish(None, None, 0)
+        return await self.service.dispatcher.ask(self.service.current, exchange, wish)
+
+    def start(self, model: str = "chat", **options: Any) -> tuple[Exchange, asyncio.Task[Answer]]:
+        """A call in a task of its own, as a request has it."""
+        box: list[Exchange] = []
+
+        async def run() -> Answer:
+            box.append(self.exchange(model, **options))
+            return await self.ask(box[0])
+
+        task = asyncio.get_running_loop().create_task(run())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return _Late(box), task  # type: ignore[return-value]
+
+    async def rows(self, call_id: str) -> list[LedgerRow]:
+        return await self.service.ledger.rows(call_id)
+
+    async def row(self, call_id: str) -> LedgerRow:
+        [row] = await self.rows(call_id)
+        return row
+
+    async def spent(self, user: str = "alice") -> int:
+        rows = await self.service.ledger.usage(UsageQuery(where={"user": user}))
+        return sum(row.cost_nano for row in rows)
+
+    def key(self, user: str = "alice", **asked: Any) -> str:
+        request = read_request({"user": user, **asked}, self.service.current.policy)
+        return issue(self.service.keys, request, self.clock.time())[0]
+
+    @contextlib.asynccontextmanager
+    async def client(self, key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+        """A client of the ASGI application itself."""
+        headers = {"Authorization": f"Bearer {key or self.key()}"}
+        transport = httpx.ASGITransport(app=web(self.service))
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://gateway", headers=headers
+        ) as client:
+            yield client
+
+
+class _Late:
+    """The exchange that a task makes when it starts."""
+
+    def __init__(self, box: list[Exchange]) -> None:
+        self._box = box
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._box[0], name)
+
+
+def build(folder: Path, clock: FakeClock, text: str = POLICY) -> Service:
+    policy = read(text)
+
+    def make(spec: BackendSpec) -> Backend:
+        return Fake(spec.name, spec.settings, clock)
+
+    return build_service(
+        policy,
+        clock=clock,
+        keys=SqliteKeys(folder / "keys.db", clock=clock),
+        ledger=SqliteLedger(folder / "ledger.db", clock=clock),
+        shared=MemoryStore(clock),
+        make_backend=make,
+        load=lambda: read(text),
+        random_source=random.Random(7),
+    )
+
+
+@contextlib.asynccontextmanager
+async def house(folder: Path, clock: FakeClock, text: str = POLICY) -> AsyncIterator[House]:
+    """Started as the real one is, and closed at the end."""
+    async with running(build(folder, clock, text)) as service:
+        yield House(service, clock)
+
+
+__all__ = ["ALICE", "FAKES", "POLICY", "Asked", "House", "build", "house", "read"]
