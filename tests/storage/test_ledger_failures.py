@@ -201,6 +201,19 @@ async def test_a_failed_ledger_finds_out_by_itself_that_it_writes_again(tmp_path
     await ledger.aclose()
 
 
+async def test_the_log_is_folded_into_the_database_while_calls_go_on(tmp_path: Path) -> None:
+    """By another thread, so that no call waits for the disk's cache to be flushed."""
+    clock = FakeClock()
+    path = tmp_path / "ledger.db"
+    ledger = SqliteLedger(path, clock=clock)
+    for start in range(0, 1_000, 100):
+        await ledger.settle([settled_row(f"r{start + n}") for n in range(100)])
+    assert path.stat().st_size < 100_000
+    await clock.advance(1.0)
+    await until(lambda: path.stat().st_size > 150_000)
+    await ledger.aclose()
+
+
 # --- a disk that hangs ---------------------------------------------------------------------------
 
 
