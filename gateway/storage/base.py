@@ -213,7 +213,8 @@ class Ledger(Protocol):
     async def open(self, row: LedgerRow) -> None:
         """Inserts an open row. Raises StoreUnavailable when it cannot be made durable (after a
         time-out it may be written all the same), and ValueError when its id is taken by another
-        row; to open the very same row again is no error."""
+        call, or settled. The same call (key, user and beginning) may open its row again, to ask
+        another backend: the later row replaces the earlier."""
         ...
 
     async def settle(self, rows: Sequence[LedgerRow]) -> None:

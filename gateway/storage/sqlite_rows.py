@@ -105,6 +105,12 @@ def decode_open(values: tuple[str]) -> LedgerRow:
     return _row_from_json(values[0])
 
 
+def same_call(entry: str, other: str) -> bool:
+    """Whether two open rows of one id are of one call: one key, one user, one beginning."""
+    one, two = _row_from_json(entry), _row_from_json(other)
+    return (one.key_id, one.user, one.started_at) == (two.key_id, two.user, two.started_at)
+
+
 def encode_settled(row: LedgerRow) -> Encoded:
     """All but its claims, which are given back."""
     values = list(msgspec.structs.astuple(row))
@@ -190,7 +196,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     # The ledger checkpoints from another thread; this is what bounds the log if that falls behind.
-    connection.execute("PRAGMA wal_autocheckpoint = 4096")
+    connection.execute("PRAGMA wal_autocheckpoint = 16384")
     connection.execute("PRAGMA cache_size = -16384")
     # Some builds overwrite what is deleted, at a fifth of a call's cost; rows are no secrets.
     connection.execute("PRAGMA secure_delete = OFF")

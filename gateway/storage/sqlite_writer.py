@@ -22,6 +22,7 @@ from gateway.storage.sqlite_rows import (
     Encoded,
     insert_open,
     insert_settled,
+    same_call,
 )
 
 BATCH_ROWS = 32
@@ -181,7 +182,7 @@ class GroupWriter:
         """What became of each write, and what is wrong with the disk, if anything."""
         try:
             all_new = self._commit([write for write in batch if not write.abandoned])
-            return [None if all_new else self._conflict(write) for write in batch], ""
+            return [None if all_new else self._open_again(write) for write in batch], ""
         except _NOT_THE_DISK as error:
             if len(batch) > 1:
                 return self._write_each(batch)
@@ -221,16 +222,18 @@ class GroupWriter:
             raise
         return all_new
 
-    def _conflict(self, write: _Write) -> Failure:
-        """Of a row that opens where there is another one. The very same one may be opened again:
-        its caller could not know whether an earlier attempt was written."""
-        if not write.opening or write.abandoned:
+    def _open_again(self, write: _Write) -> Failure:
+        """Of a row that opens where there is one: the same call's is replaced, because it asks
+        another backend or cannot know whether it was written; another call's is a conflict."""
+        connection = self._connection
+        if not write.opening or write.abandoned or connection is None:
             return None
-        assert self._connection is not None
         for id, _, entry in write.rows:
-            found = self._connection.execute(f"{SELECT_OPEN} WHERE id = ?", (id,)).fetchone()
-            if found != (entry,):
+            found = connection.execute(f"{SELECT_OPEN} WHERE id = ?", (id,)).fetchone()
+            if found is None or not same_call(found[0], entry):
                 return ValueError(f"the ledger has an entry {id!r} already")
+            if found[0] != entry:
+                connection.execute("UPDATE open_entries SET entry = ? WHERE id = ?", (entry, id))
         return None
 
     def _give_up(self, error: Exception) -> str:

@@ -111,12 +111,13 @@ async def test_an_id_that_is_open_or_settled_cannot_be_opened_by_another_call(
         assert [row.user for row in await ledger.open_rows()] == ["alice"]
 
 
-async def test_opening_the_very_same_row_again_is_no_error(tmp_path: Path) -> None:
-    """A caller whose first attempt timed out cannot know whether it was written."""
+async def test_a_call_that_opens_its_row_again_replaces_it(tmp_path: Path) -> None:
+    """It asks another backend, or could not know whether its first attempt was written."""
     async with ledger_at(tmp_path / "ledger.db") as ledger:
-        await ledger.open(open_row())
-        await ledger.open(open_row())
-        assert len(await ledger.open_rows()) == 1
+        await ledger.open(open_row(backend="home"))
+        await ledger.open(open_row(backend="home"))
+        await ledger.open(open_row(backend="burst", hold_nano=9))
+        assert [(row.backend, row.hold_nano) for row in await ledger.open_rows()] == [("burst", 9)]
 
 
 async def test_a_conflict_or_a_bad_row_fails_its_own_caller_alone(tmp_path: Path) -> None:
