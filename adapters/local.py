@@ -46,6 +46,9 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The longest that load, init and warm-up may take together."""
     silence: Duration = 60.0
     """A worker that gives no sign of life so long is replaced."""
+    grace: Duration = 5.0
+    """How long a handler past its time-out may take to come back before its worker is
+    replaced."""
     threads: int | None = None
     """CPU threads of each worker's model (OMP_NUM_THREADS)."""
     max_message: ByteSize = MAX_FRAME
@@ -61,11 +64,18 @@ class Local:
         self._clock = clock
         self._routes: dict[Task, str] = {**OPENAI_ROUTES, "infer": settings.handler or "/"}
         self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
+        self._known: frozenset[str] = frozenset()
         self._workers = Workers(name, _arguments(settings), settings.max_message, clock)
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
     def capabilities(self) -> Capabilities:
+        """Every task, until a worker has said which routes its app has."""
+        links = self._workers.links
+        if links and links[0].routes is not self._known:
+            self._known = links[0].routes
+            tasks = frozenset(task for task, route in self._routes.items() if route in self._known)
+            self._capabilities = msgspec.structs.replace(self._capabilities, tasks=tasks)
         return self._capabilities
 
     @property
@@ -196,6 +206,7 @@ def _arguments(settings: LocalSettings) -> list[str]:
         "device": settings.device,
         "start-timeout": settings.start_timeout,
         "silence": settings.silence,
+        "grace": settings.grace,
         "max-frame": settings.max_message,
     }
     if settings.threads is not None:

@@ -1,0 +1,112 @@
+"""Local backends over the programs of tests/programs, for the tests of ``kind: local``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.errors import BackendError
+from adapters.local import Local, LocalSettings
+from adapters.types import Call, Chunk, Task
+from gateway.clock import SystemClock
+
+PROGRAMS = Path(__file__).parents[1] / "programs"
+NUMBERS = iter(range(1_000_000))
+
+
+@asynccontextmanager
+async def running(app: str, *, wait: bool = True, **settings: Any) -> AsyncIterator[Local]:
+    """A backend over one of the programs; ready when it is yielded, gone afterwards."""
+    options = {"start_timeout": 30.0, "grace": 0.2, **settings}
+    backend = Local("home", LocalSettings(app=str(PROGRAMS / app), **options), SystemClock())
+    await backend.start()
+    try:
+        if wait:
+            await until(lambda: backend.slots > 0)
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+async def until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
+    """Waits for a real process, for a bounded time."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+async def workers(backend: Local, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while (await backend.probe()).warm_workers != count:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+def call(body: Any, task: Task = "infer", *, stream: bool = False, **more: Any) -> Call:
+    data = json.dumps(body).encode()
+    id = more.pop("id", f"call-{next(NUMBERS)}")
+    return Call(id=id, model="m", task=task, body=data, stream=stream, **more)
+
+
+async def answer(backend: Local, body: Any, task: Task = "infer") -> Any:
+    return json.loads((await backend.invoke(call(body, task))).body)
+
+
+async def chunks(backend: Local, body: Any, task: Task = "infer") -> list[Chunk]:
+    reply = await backend.invoke(call(body, task, stream=True))
+    assert reply.chunks is not None
+    return [chunk async for chunk in reply.chunks]
+
+
+async def failure(backend: Local, body: Any, task: Task = "infer", **more: Any) -> BackendError:
+    with pytest.raises(BackendError) as caught:
+        await backend.invoke(call(body, task, **more))
+    return caught.value
+
+
+def pids(parent: int | None = None) -> list[int]:
+    """Of the workers below the supervisors that ``parent`` (this process) started, in the order
+    of their index, as the kernel knows them."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        pid = int(entry.name) if entry.name.isdigit() else 0
+        words = command_of(pid)
+        if "local_runtime.worker" in words and grandparent_of(pid) == (parent or os.getpid()):
+            found[words[words.index("--index") + 1]] = pid
+    return [found[index] for index in sorted(found)]
+
+
+def command_of(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+def parent_of(pid: int) -> int:
+    """Field 4 of /proc/PID/stat (man 5 proc); 0 for a process that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def grandparent_of(pid: int) -> int:
+    return parent_of(parent_of(pid))
+
+
+def alive(pid: int) -> bool:
+    """It runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
