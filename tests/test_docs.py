@@ -105,6 +105,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, overflow_url: str) -> Itera
     for backend in policy["backends"].values():
         if backend["kind"] == "runpod":
             backend["base_url"] = overflow_url
+        if backend["kind"] == "local":
+            backend["required"] = True  # a reader takes longer to get here than a model to load
     sections = {key: policy[key] for key in policy.keys() - {"version", "server", "store"}}
     live = LiveGateway(
         base,
