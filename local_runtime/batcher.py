@@ -39,9 +39,10 @@ class Batcher(Generic[T]):
         oldest = self._items[0][0]
         if oldest <= self._freed:
             return oldest
+        latest = oldest + self._max_wait_s
         if len(self._items) >= self._max_size:
-            return self._items[self._max_size - 1][0]
-        return oldest + self._max_wait_s
+            return min(latest, self._items[self._max_size - 1][0])
+        return latest
 
     def take(self, now: float) -> list[T]:
         """The next batch if it may leave at ``now``, else an empty list."""

@@ -63,6 +63,10 @@ class LogWriter:
         except queue.Full:
             self._left_out += 1
 
+    def drain(self) -> None:
+        """Waits until all that was taken is written."""
+        self._waiting.join()
+
     def close(self, timeout_s: float = 1.0) -> None:
         """Writes what waits, within the time given."""
         try:
@@ -79,3 +83,5 @@ class LogWriter:
                     self._stream.flush()
             except (OSError, ValueError):
                 return
+            finally:
+                self._waiting.task_done()

@@ -224,10 +224,11 @@ class Service:
             self._timer[1].cancel()
             self._timer = None
         if due is not None:
-            handle = asyncio.get_running_loop().call_later(max(0.0, due - now), self._wake)
+            handle = asyncio.get_running_loop().call_later(max(0.0, due - now), self.wake)
             self._timer = (due, handle)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """The timer has rung: does what is due."""
         self._timer = None
         self._pump(self._clock())
 

@@ -1,0 +1,83 @@
+"""What an app may declare, and what is refused while its author still looks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from local_runtime import Batch, Request, Runtime
+
+
+def test_decorators_record_and_leave_the_functions_as_they_are() -> None:
+    """They can still be called by a test, or by another runtime."""
+    app = Runtime("demo")
+
+    @app.init
+    def init() -> dict[str, Any]:
+        return {"weights": 1}
+
+    @app.handler("/", timeout=5, warmup={"x": 1})
+    def handler(context: dict[str, Any], request: Request) -> Any:
+        return context["weights"] + request.json
+
+    assert app.init_function is init
+    assert handler(init(), Request(json=2)) == 3
+    recorded = app.handlers["/"]
+    assert (recorded.timeout_s, recorded.warmup, recorded.background) == (5, {"x": 1}, False)
+    assert repr(app) == "Runtime('demo', routes=['/'])"
+
+
+def test_the_slots_of_a_handler_are_its_runs_times_its_batch() -> None:
+    """What the router is told."""
+    app = Runtime("demo")
+
+    @app.handler("/batch", batch=Batch(max_size=16))
+    def together(context: Any, requests: list[Request]) -> Any: ...
+
+    @app.handler("/stream", concurrency=3)
+    async def stream(context: Any, request: Request) -> AsyncIterator[Any]:
+        yield 1
+
+    assert [handler.slots for handler in app.handlers.values()] == [16, 3]
+
+
+def test_two_handlers_for_one_route_are_refused() -> None:
+    """The second would silently win."""
+    app = Runtime("demo")
+    app.handler("/")(print)
+    with pytest.raises(ValueError, match="two handlers for /"):
+        app.background("/")(print)
+
+
+def test_two_inits_are_refused() -> None:
+    """For the same reason."""
+    app = Runtime("demo")
+    app.init(dict)
+    with pytest.raises(ValueError, match="two init functions"):
+        app.init(dict)
+
+
+@pytest.mark.parametrize(
+    ("route", "options", "words"),
+    [
+        ("v1", {}, "begins with a slash"),
+        ("/", {"concurrency": 2}, "only an async handler"),
+        ("/", {"concurrency": 0}, "above 0"),
+        ("/", {"timeout": 0}, "above 0"),
+    ],
+)
+def test_a_handler_that_cannot_work_is_refused(
+    route: str, options: dict[str, Any], words: str
+) -> None:
+    """At import, with its route."""
+    with pytest.raises(ValueError, match=words):
+        Runtime("demo").handler(route, **options)(lambda context, request: None)
+
+
+@pytest.mark.parametrize("options", [{"max_size": 0}, {"max_wait_s": -1}])
+def test_a_batch_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
+    """Nothing would ever leave."""
+    with pytest.raises(ValueError, match="max_size of at least 1"):
+        Batch(**options)

@@ -1,0 +1,264 @@
+"""The socket's side of a worker, with a fake runner and a fake clock."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gateway.clock import FakeClock
+from local_runtime import Batch, Request, Runtime
+from local_runtime.events import (
+    Cancel,
+    Credit,
+    Done,
+    FromWorker,
+    Heartbeat,
+    Output,
+    Ping,
+    Ready,
+    Run,
+    Slots,
+)
+from local_runtime.jobs import Work
+from local_runtime.service import Service
+from local_runtime.webhook import Webhooks
+from local_runtime.wire import FrameReader, decode_from_worker, frame
+
+app = Runtime("fake")
+READY = Ready(4, ("/", "/batch", "/later"), "cpu", 0, 0, 0)
+
+
+@app.handler("/", timeout=10, warmup={"n": 1})
+def plain(context: Any, request: Request) -> Any: ...
+
+
+@app.handler("/batch", batch=Batch(max_size=2, max_wait_s=0.5), timeout=10)
+def batch(context: Any, requests: list[Request]) -> Any: ...
+
+
+@app.background("/later")
+def later(context: Any, request: Request) -> Any: ...
+
+
+class FakeRunner:
+    """Runs nothing; a test says when a work ends."""
+
+    def __init__(self) -> None:
+        self.begun: list[Work] = []
+        self.cancelled: list[Work] = []
+
+    def begin(self, work: Work) -> None:
+        self.begun.append(work)
+
+    def cancel(self, work: Work) -> None:
+        self.cancelled.append(work)
+
+
+class FakeTransport(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+
+class Bench:
+    """A service with one peer; what was sent to it is decoded from its frames."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.runner = FakeRunner()
+        self.gave_up: list[str] = []
+        self.service = Service(
+            app=app,
+            ready=READY,
+            runner=self.runner,
+            webhooks=Webhooks(),
+            give_up=self.gave_up.append,
+            clock=self.clock.monotonic,
+            grace_s=5.0,
+        )
+        self.transport = FakeTransport()
+        self.connection = self.service.accept()
+        self.connection.connection_made(self.transport)
+
+    @property
+    def sent(self) -> list[FromWorker]:
+        return [decode_from_worker(data) for data in FrameReader().feed(self.transport.written)]
+
+    def say(self, event: Run | Cancel | Credit | Ping) -> None:
+        self.connection.data_received(frame(event))
+
+    def hang_up(self) -> None:
+        self.connection.connection_lost(None)
+
+    def end(self, work: Work) -> None:
+        self.service.finished(work, [Done(job.run.id, True, b"1") for job in work.jobs])
+
+    def wake(self, seconds: float) -> None:
+        """Lets time pass, and the timer ring."""
+        self.clock.move(seconds)
+        self.service.wake()
+
+
+async def test_a_peer_is_told_first_what_the_worker_can_do() -> None:
+    """Ready comes before everything else."""
+    assert Bench().sent == [READY]
+
+
+async def test_calls_run_one_after_another_and_each_is_answered_once() -> None:
+    """In the order of their arrival."""
+    bench = Bench()
+    bench.say(Run(1, "/", b"1"))
+    bench.say(Run(2, "/", b"2"))
+    (first,) = bench.runner.begun
+    bench.end(first)
+    bench.end(bench.runner.begun[1])
+    assert [event.id for event in bench.sent[1:] if isinstance(event, Done)] == [1, 2]
+    assert bench.service.idle
+
+
+async def test_a_batch_leaves_when_its_time_has_come() -> None:
+    """One timer, set for the oldest."""
+    bench = Bench()
+    bench.say(Run(1, "/batch", b"1"))
+    assert bench.runner.begun == []
+    bench.wake(0.5)
+    assert [len(work.jobs) for work in bench.runner.begun] == [1]
+
+
+async def test_a_queued_call_that_is_cancelled_is_never_run() -> None:
+    """Its answer comes at once."""
+    bench = Bench()
+    bench.say(Run(1, "/", b"1"))
+    bench.say(Run(2, "/", b"2"))
+    bench.say(Cancel(2))
+    cancelled = bench.sent[-1]
+    assert isinstance(cancelled, Done)
+    assert (cancelled.id, cancelled.kind, cancelled.exec_s) == (2, "cancelled", 0.0)
+    bench.end(bench.runner.begun[0])
+    assert len(bench.runner.begun) == 1
+
+
+async def test_a_running_call_that_is_cancelled_is_answered_with_what_it_has_used() -> None:
+    """Its handler is told; what it returns later goes nowhere."""
+    bench = Bench()
+    bench.say(Run(1, "/", b"1"))
+    bench.clock.move(3.0)
+    bench.say(Cancel(1))
+    cancelled = bench.sent[-1]
+    assert isinstance(cancelled, Done)
+    assert (cancelled.kind, cancelled.exec_s) == ("cancelled", 3.0)
+    (work,) = bench.runner.begun
+    assert bench.runner.cancelled == [work]
+    assert work.jobs[0].cancellation.is_set()
+    count = len(bench.sent)
+    bench.service.output(work.jobs[0], Output(1, b"2"))
+    bench.end(work)
+    assert len(bench.sent) == count
+
+
+async def test_a_batch_is_cancelled_only_when_nobody_waits_for_any_of_it() -> None:
+    """One caller who leaves does not take the others' answers along."""
+    bench = Bench()
+    bench.say(Run(1, "/batch", b"1"))
+    bench.say(Run(2, "/batch", b"2"))
+    bench.say(Cancel(1))
+    assert bench.runner.cancelled == []
+    bench.say(Cancel(2))
+    assert bench.runner.cancelled == bench.runner.begun
+
+
+async def test_a_handler_past_its_time_out_fails_its_call_and_closes_the_worker() -> None:
+    """Until it comes back: then the slots are open again."""
+    bench = Bench()
+    bench.say(Run(1, "/", b"1"))
+    bench.wake(10.0)
+    done, slots = bench.sent[1:]
+    assert isinstance(done, Done)
+    assert (done.kind, done.exec_s) == ("timeout", 10.0)
+    assert slots == Slots(0)
+    assert bench.runner.cancelled == bench.runner.begun
+    bench.end(bench.runner.begun[0])
+    assert bench.sent[3:] == [Slots(4)]
+    bench.wake(5.0)
+    assert bench.gave_up == []
+
+
+async def test_a_handler_that_does_not_come_back_costs_the_worker() -> None:
+    """After the grace, and with its route in the reason."""
+    bench = Bench()
+    bench.say(Run(1, "/", b"1"))
+    bench.wake(10.0)
+    bench.wake(4.9)
+    assert bench.gave_up == []
+    bench.wake(0.1)
+    assert bench.gave_up == ["the handler of / did not return after its time-out"]
+
+
+async def test_the_calls_of_a_peer_that_is_gone_are_dropped() -> None:
+    """Queued ones are not run, running ones are told."""
+    bench = Bench()
+    bench.say(Run(1, "/", b"1"))
+    bench.say(Run(2, "/", b"2"))
+    bench.hang_up()
+    assert bench.runner.cancelled == bench.runner.begun
+    bench.end(bench.runner.begun[0])
+    assert len(bench.runner.begun) == 1
+    assert bench.service.idle
+
+
+async def test_a_route_that_does_not_exist_is_unsupported() -> None:
+    """By name."""
+    bench = Bench()
+    bench.say(Run(1, "/nope", b"1"))
+    answer = Done(1, False, kind="unsupported", message="the app has no handler for /nope")
+    assert bench.sent[1:] == [answer]
+
+
+async def test_a_full_queue_says_that_it_is_overloaded() -> None:
+    """1024 wait; the next one is told to go elsewhere, and nothing else changes."""
+    bench = Bench()
+    for id in range(1 + 1024 + 1):
+        bench.say(Run(id, "/", b"1"))
+    (refusal,) = bench.sent[1:]
+    assert isinstance(refusal, Done)
+    assert (refusal.id, refusal.kind) == (1025, "overloaded")
+    assert bench.service.heartbeat() == Heartbeat(1, 1024, 1)
+
+
+async def test_a_background_call_is_answered_before_it_runs() -> None:
+    """With the id under which its result will be posted."""
+    bench = Bench()
+    bench.say(Run(1, "/later", b'{"webhook": null}', "req-7"))
+    assert bench.sent[1:] == [Done(1, True, b'{"job_id":"req-7"}')]
+    assert len(bench.runner.begun) == 1
+    bench.hang_up()
+    assert bench.runner.cancelled == []
+    bench.end(bench.runner.begun[0])
+    assert len(bench.sent) == 2
+
+
+async def test_a_ping_runs_the_sample_and_keeps_its_answer_to_itself() -> None:
+    """What counts is that it ran, and how long."""
+    bench = Bench()
+    bench.say(Ping(9))
+    (work,) = bench.runner.begun
+    assert work.jobs[0].run.body == b'{"n":1}'
+    bench.end(work)
+    assert bench.sent[1:] == [Done(9, True, b"")]
+
+
+async def test_credit_reaches_the_stream_and_no_other() -> None:
+    """An unknown id is ignored: its stream has just ended."""
+    bench = Bench()
+    bench.say(Run(1, "/", b"1", "", True))
+    window = bench.runner.begun[0].jobs[0].window
+    assert not window.spend(1024 * 1024)
+    bench.say(Credit(2, 500))
+    assert not window.spend(0)
+    bench.say(Credit(1, 500))
+    assert window.spend(0)
