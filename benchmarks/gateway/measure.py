@@ -30,11 +30,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how much."""
 
     rounds: int = 5
-    seconds: float = 5.0
+    seconds: float = 4.0
     connections: int = 32
     pairs: int = 400
     """Requests at one connection, each of them beside one to the upstream itself."""
-    levels: tuple[int, ...] = (64, 128, 256, 512, 768, 1024, 1536, 2048)
+    levels: tuple[int, ...] = (64, 128, 256, 512, 768, 1024, 2048)
     repeat: int = 2
     """Streams that each connection carries, one after another, at each level."""
     attempts: int = 2
