@@ -237,21 +237,28 @@ class EventStream:
         while not self._ready and not self._ended:
             if reader.error is not None:
                 raise self._broken(reader.error)
-            data = await self._read()
-            self._ready.extend(reader.feed(data) if data else reader.end())
-            if reader.done:
-                self._finish()
-            elif not data and reader.error is None:
+            try:
+                data = await self._body.read()
+            except BackendError:
                 self._ended = True
-                if reader.openai:
-                    self._ready.append(Chunk(DONE, "done", self._usage()))
+                raise
+            if data:
+                self._ready.extend(reader.feed(data))
+                if reader.done:
+                    self._finish()
+            else:
+                self._close()
 
-    async def _read(self) -> bytes:
-        try:
-            return await self._body.read()
-        except BackendError:
+    def _close(self) -> None:
+        """The body has ended, which is a good end unless the reader says otherwise."""
+        reader = self._reader
+        self._ready.extend(reader.end())
+        if reader.done:
+            self._finish()
+        elif reader.error is None:
             self._ended = True
-            raise
+            if reader.openai:
+                self._ready.append(Chunk(DONE, "done", self._usage()))
 
     def _finish(self) -> None:
         """[DONE] has come: the last chunk tells all that was used."""

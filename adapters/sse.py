@@ -23,10 +23,8 @@ DONE = b"data: [DONE]\n\n"
 _BROKE_OFF = "The backend's stream ended"
 
 _BOUNDARY = re.compile(rb"\r\n\r\n|\n\r\n|\n\n|\r\r")
-_MARKS = tuple(
-    (mark, (mark + b":null", mark + b": null"))
-    for mark in (b'"usage"', b'"finish_reason"', b'"error"')
-)
+_MARKS = (b'"usage"', b'"finish_reason"', b'"error"')
+_NULL = (b":null", b": null")
 
 
 class _Choice(msgspec.Struct):
@@ -182,11 +180,13 @@ def is_special(data: bytes) -> bool:
     """
     if b"[DONE]" in data:
         return True
-    for mark, nulls in _MARKS:
-        if mark in data:
-            count = data.count(mark)
-            if count != data.count(nulls[0]) and count != data.count(nulls[1]):
+    for mark in _MARKS:
+        at = data.find(mark)
+        while at >= 0:
+            at += len(mark)
+            if not data.startswith(_NULL, at):
                 return True
+            at = data.find(mark, at)
     return False
 
 
