@@ -72,8 +72,8 @@ class BackendError(Exception):
 
     ``message`` is fit for the caller's eyes: no traceback, no key, no other tenant's data.
     ``retry_after`` is in seconds, where the platform gave one. ``usage`` is what the failed
-    attempt used, where the platform said so: it is charged. ``detail`` is for the operator's
-    log alone.
+    attempt used, where the platform said so: it is charged. ``param`` names the field of the
+    caller's input at fault, where that is known. ``detail`` is for the operator's log alone.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class BackendError(Exception):
         *,
         retry_after: float | None = None,
         usage: Usage | None = None,
+        param: str | None = None,
         detail: str = "",
     ) -> None:
         super().__init__(message)
@@ -90,6 +91,7 @@ class BackendError(Exception):
         self.message = message
         self.retry_after = retry_after
         self.usage = usage
+        self.param = param
         self.detail = detail
 
     def __repr__(self) -> str:

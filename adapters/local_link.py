@@ -154,6 +154,7 @@ class Link:
             FAILURES.get(done.kind, FailureClass.FAILED),
             done.message,
             usage=self.usage(done),
+            param=done.param,
             detail=done.detail,
         )
 

@@ -13,7 +13,7 @@ from adapters.local_link import Link
 from adapters.local_process import END_S, SupervisorProcess
 from local_runtime.events import WorkerChanged
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("spillgate.local")
 
 CONNECT_S = 0.1
 """Between attempts to reach a worker that should be ready; doubled up to a second."""

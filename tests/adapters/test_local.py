@@ -138,6 +138,30 @@ async def test_a_flood_on_stdout_disturbs_no_answer(capfd: pytest.CaptureFixture
     assert "[worker 0] xxx" in capfd.readouterr().err
 
 
+async def test_a_background_call_is_answered_at_once_and_its_result_is_posted() -> None:
+    """To the URL that the request names, with the id that the caller was given."""
+    posted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().partition(b"content-length:")[2].split()[0])
+        posted.set_result(await reader.readexactly(size))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, running("echo.py:app", handler="/later") as backend:
+        hook = f"http://127.0.0.1:{port}/hook"
+        reply = await backend.invoke(call({"n": 5, "webhook": hook}, id="job-1"))
+        assert json.loads(reply.body) == {"job_id": "job-1"}
+        assert json.loads(await asyncio.wait_for(posted, 20)) == {
+            "job_id": "job-1",
+            "status": "completed",
+            "output": {"done": 5},
+        }
+
+
 # --- refusals and failures ----------------------------------------------------------------------
 
 
@@ -160,6 +184,7 @@ async def test_a_handler_may_refuse_the_callers_input_in_its_own_words() -> None
         by_status = await failure(backend, "status")
         assert by_exception.failure is by_status.failure is FailureClass.INVALID
         assert by_exception.message == "text must not be empty"
+        assert by_exception.param == "text"
         assert by_status.message == "no such voice"
 
 

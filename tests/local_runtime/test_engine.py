@@ -1,0 +1,166 @@
+"""The model's thread: how handlers are run, stopped and blamed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from local_runtime import Batch, Request
+from local_runtime.api import Handler
+from local_runtime.engine import Engine
+from local_runtime.events import Done, Output, Run
+from local_runtime.jobs import Job, Work
+
+
+class FakeSink:
+    """Keeps what the engine says."""
+
+    def __init__(self) -> None:
+        self.outputs: list[bytes] = []
+        self.ended: asyncio.Future[list[Done]] = asyncio.get_running_loop().create_future()
+
+    def output(self, job: Job, event: Output) -> None:
+        self.outputs.append(event.data)
+
+    def finished(self, work: Work, results: list[Done]) -> None:
+        self.ended.set_result(results)
+
+
+def ticking() -> Callable[[], float]:
+    """A clock that goes on by a second each time it is read."""
+    return map(float, itertools.count(100)).__next__
+
+
+def work(function: Any, *bodies: bytes, batch: bool = False, stream: bool = False) -> Work:
+    handler = Handler(route="/", function=function, batch=Batch() if batch else None)
+    runs = [Run(id, "/", body, "", stream) for id, body in enumerate(bodies)]
+    return Work(handler, [Job(run, handler, 99.0, lambda event: None) for run in runs], 99.0)
+
+
+def engine(sink: FakeSink | None = None) -> Engine:
+    return Engine({"k": 1}, sink or FakeSink(), clock=ticking())
+
+
+async def test_a_handler_gets_the_context_and_its_times_are_measured() -> None:
+    """Arrived at 99, begun at 100, run from 101 to 102."""
+    (done,) = await engine().run(work(lambda context, request: [context, request.json], b"2"))
+    assert done.data == b'[{"k":1},2]'
+    assert (done.queue_s, done.exec_s, done.gpu_s, done.batch) == (1.0, 1.0, 1.0, 1)
+
+
+async def test_a_batch_that_returns_too_few_results_fails_all_of_it_by_name() -> None:
+    """Nobody can know whose result is missing."""
+    results = await engine().run(work(lambda context, requests: [], b"1", b"2", batch=True))
+    assert [done.message for done in results] == ["the model's handler failed (TypeError)"] * 2
+    assert "one result a request: 1, got 0" in results[0].detail
+
+
+async def test_a_split_batch_charges_each_its_share_of_the_run_that_was_lost() -> None:
+    """A second lost by two, then a second alone."""
+
+    def picky(context: Any, requests: list[Request]) -> list[Any]:
+        if len(requests) > 1:
+            raise MemoryError
+        return [request.json for request in requests]
+
+    results = await engine().run(work(picky, b"1", b"2", batch=True))
+    assert [(done.data, done.exec_s, done.gpu_s) for done in results] == [
+        (b"1", 2.0, 1.5),
+        (b"2", 2.0, 1.5),
+    ]
+
+
+async def test_a_body_that_is_not_json_leaves_its_batch_before_it_runs() -> None:
+    """The others run without it."""
+
+    def sizes(context: Any, requests: list[Request]) -> list[Any]:
+        return [len(requests)] * len(requests)
+
+    results = await engine().run(work(sizes, b"1", b"{", b"3", batch=True))
+    assert [done.kind or done.data for done in results] == [b"2", "invalid", b"2"]
+
+
+async def test_an_asynchronous_handler_is_cancelled_at_its_await() -> None:
+    """It may clean up."""
+    seen: list[str] = []
+
+    async def patient(context: Any, request: Request) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cleaned up")
+
+    sink = FakeSink()
+    runner, waiting = engine(sink), work(patient, b"1")
+    runner.begin(waiting)
+    await asyncio.sleep(0)
+    runner.cancel(waiting)
+    (done,) = await sink.ended
+    assert (done.kind, seen) == ("cancelled", ["cleaned up"])
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_a_generator_that_nobody_reads_is_closed_between_two_items(
+    asynchronous: bool,
+) -> None:
+    """Its ``finally`` runs, whichever sort it is of."""
+    seen: list[str] = []
+    streaming = work(None, b"1", stream=True)
+    (job,) = streaming.jobs
+
+    def numbers(context: Any, request: Request) -> Iterator[int]:
+        try:
+            for number in range(100):
+                if number == 3:
+                    job.close()
+                yield number
+        finally:
+            seen.append("closed")
+
+    async def numbers_async(context: Any, request: Request) -> AsyncIterator[int]:
+        try:
+            for number in numbers(context, request):
+                yield number
+        finally:
+            seen.append("closed too")
+
+    function = numbers_async if asynchronous else numbers
+    sink = FakeSink()
+    stopped = Work(Handler(route="/", function=function), [], 99.0)
+    job.handler = stopped.handler
+    stopped.jobs.append(job)
+    (done,) = await engine(sink).run(stopped)
+    assert done.kind == "cancelled"
+    assert sink.outputs == [b"0", b"1", b"2"]
+    assert seen == (["closed", "closed too"] if asynchronous else ["closed"])
+
+
+async def test_a_stream_waits_when_its_reader_has_given_no_credit() -> None:
+    """And goes on with the credit, from where it was."""
+
+    def large(context: Any, request: Request) -> Iterator[str]:
+        yield from ["x" * 600_000] * 3
+
+    sink, streaming = FakeSink(), work(large, b"1", stream=True)
+    engine(sink).begin(streaming)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(sink.outputs) == 2
+    streaming.jobs[0].window.grant(1_200_000)
+    (done,) = await sink.ended
+    assert done.ok
+    assert len(sink.outputs) == 3
+
+
+async def test_a_handler_may_decide_by_the_request_whether_it_streams() -> None:
+    """A function that returns a generator is a stream; for a whole answer it is a list."""
+    (done,) = await engine().run(work(lambda context, request: iter_of(2), b"1"))
+    assert done.data == b"[0,1]"
+
+
+def iter_of(count: int) -> Iterator[int]:
+    yield from range(count)
