@@ -54,6 +54,7 @@ class RunPod:
         self._warmth = Warmth(settings.warm_for)
         self._jobs: dict[str, str] = {}
         self._held: dict[str, asyncio.Future[Response]] = {}
+        self._late: set[asyncio.Task[None]] = set()
         self._capabilities = Capabilities(max_request_bytes=RUNSYNC_LIMIT - _ENVELOPE)
 
     def __repr__(self) -> str:
@@ -72,6 +73,9 @@ class RunPod:
 
     async def aclose(self) -> None:
         self._held.clear()
+        for late in list(self._late):
+            late.cancel()
+            await asyncio.wait([late])
         await self._plane.aclose()
 
     async def invoke(self, call: Call) -> Reply:
@@ -235,6 +239,21 @@ class RunPod:
             return self._plane.accepted(await asyncio.shield(held))
         except BackendError:
             return None
+        except asyncio.CancelledError:
+            # Whoever cancels waits for less than the platform may hold: the job is stopped all
+            # the same, or it would run to its limit for nobody.
+            late = asyncio.ensure_future(self._stop_late(held))
+            self._late.add(late)
+            late.add_done_callback(self._late.discard)
+            raise
+
+    async def _stop_late(self, held: asyncio.Future[Response]) -> None:
+        try:
+            job = self._plane.accepted(await held)
+        except BackendError:
+            return
+        if not job.final:
+            await self._stop(job.id)
 
     # --- inside ----------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ EXPIRED = "EXPIRED"
 """Ours: the platform answers 404 for a job that it once took."""
 _FINAL = frozenset(("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT", EXPIRED))
 _CLASS_NAME = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
+_CALLERS_FAULT = frozenset((FailureClass.INVALID, FailureClass.TOO_LARGE, FailureClass.UNSUPPORTED))
 _MAX_WORKERS_KNOWN = 1024
 _NOTHING = msgspec.Raw(b"")
 
@@ -149,8 +150,9 @@ def failure_of(job: Job, usage: Usage, secrets: Sequence[Secret] = ()) -> Backen
         return BackendError(
             FailureClass.TIMEOUT, "The job's time at the platform ran out.", usage=usage
         )
-    message = clean(_words_of(job.error), secrets) or "The job failed at the platform."
-    return BackendError(FailureClass.FAILED, message, usage=usage)
+    error = _opened(job.error)
+    message = clean(_words_of(error), secrets) or "The job failed at the platform."
+    return BackendError(_class_of(error), message, usage=usage)
 
 
 def reply_of(job: Job, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Reply:
@@ -209,18 +211,29 @@ def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _words_of(error: Any) -> str:
-    """The type and the message of an error; its JSON form also holds a traceback and a host."""
-    if not isinstance(error, str):
-        return words_in(error)
+def _opened(error: Any) -> Any:
+    """An error that is JSON in a string, as the value it holds."""
+    if not isinstance(error, str) or not error.startswith("{"):
+        return error
     try:
-        parsed = msgspec.json.decode(error)
+        return msgspec.json.decode(error)
     except msgspec.DecodeError:
         return error
-    if not isinstance(parsed, dict):
-        return error
-    kind = _CLASS_NAME.sub(r"\1", str(parsed.get("error_type") or ""))
-    message = words_in(parsed)
+
+
+def _class_of(error: Any) -> FailureClass:
+    """FAILED, for the handler ran; unless it says by an OpenAI error object that the caller's
+    input was at fault."""
+    kind = classify_error(error)
+    return kind if kind in _CALLERS_FAULT else FailureClass.FAILED
+
+
+def _words_of(error: Any) -> str:
+    """The type and the message; the SDK's own error object also holds a traceback and a host."""
+    if not isinstance(error, dict):
+        return words_in(error)
+    kind = _CLASS_NAME.sub(r"\1", str(error.get("error_type") or ""))
+    message = words_in(error)
     return f"{kind}: {message}" if kind else message
 
 

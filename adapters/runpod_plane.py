@@ -28,7 +28,7 @@ class RunPodSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The job plane."""
     management_url: str = "https://api.runpod.io/v2"
     """Management plane v2; note the other domain."""
-    wait: Duration = 10.0
+    wait: Duration = 5.0
     """How long the platform holds one submit, 1s to 300s; afterwards it is polled. A call can be
     cancelled only once this has passed."""
     poll_every: Duration = 0.25

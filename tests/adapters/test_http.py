@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +13,8 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http import Client, Origin, render_head
 from adapters.http1 import HIGH_WATER
 from gateway.clock import FakeClock, settle
+from gateway.tls import ensure_certificates, server_context
+from gateway.tls_files import TlsMaterial
 from tests.adapters.servers import (
     CUT,
     STALL,
@@ -421,6 +424,58 @@ async def test_a_stream_that_is_left_and_does_not_end_loses_its_connection(
         body.leave(clock.monotonic() + 1.0)
         await clock.advance(1.2)
         assert "0 active, 0 idle" in repr(client)
+
+
+# --- TLS ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> TlsMaterial:
+    folder = tmp_path_factory.mktemp("tls")
+    return ensure_certificates(folder, ["127.0.0.1"], datetime.datetime.now(datetime.UTC))
+
+
+async def test_a_server_with_a_known_authority_is_spoken_to_over_tls(
+    clock: FakeClock, certificates: TlsMaterial
+) -> None:
+    async with tls_client(clock, certificates, str(certificates.ca)) as (client, head):
+        for _ in range(2):
+            assert (await client.request(head, b"{}")).body == b"ok"
+        assert "1 idle" in repr(client)
+
+
+async def test_a_server_with_an_unknown_authority_is_unreachable(
+    clock: FakeClock, certificates: TlsMaterial
+) -> None:
+    """Nothing is sent to it."""
+    async with tls_client(clock, certificates, None) as (client, head):
+        with pytest.raises(BackendError) as caught:
+            await client.request(head, b"{}")
+        assert caught.value.failure is FailureClass.UNREACHABLE
+        assert "certificate" in caught.value.detail.lower()
+
+
+@contextlib.asynccontextmanager
+async def tls_client(
+    clock: FakeClock, certificates: TlsMaterial, ca_file: str | None
+) -> AsyncIterator[tuple[Client, bytes]]:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await read_request(reader)
+                writer.write(answer(b"ok"))
+        writer.close()
+
+    context = server_context(certificates)
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    origin = Origin(f"https://127.0.0.1:{port}")
+    client = Client(origin, clock, ca_file=ca_file)
+    client.start()
+    yield client, render_head("POST", origin, "/x")
+    await client.aclose()
+    server.close()
+    await settle(50)
 
 
 # --- what it is given ---------------------------------------------------------------------------

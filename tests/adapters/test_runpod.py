@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -190,10 +192,9 @@ async def test_a_job_that_is_polled_is_cancelled_by_its_id(clock: FakeClock) -> 
         assert await backend.cancel("c1") is None
 
 
-async def test_a_call_cancelled_while_it_is_held_is_cancelled_once_its_id_is_known(
-    clock: FakeClock,
-) -> None:
-    """The answer of /runsync alone names the job, so it outlives the caller."""
+@contextlib.asynccontextmanager
+async def holding(clock: FakeClock) -> AsyncIterator[tuple[RunPod, asyncio.Event, list[str]]]:
+    """A platform that holds a submit until the event is set; a call to it was just cancelled."""
     come = asyncio.Event()
     targets: list[str] = []
 
@@ -205,8 +206,10 @@ async def test_a_call_cancelled_while_it_is_held_is_cancelled_once_its_id_is_kno
                 await come.wait()
             writer.write(job("IN_PROGRESS"))
 
-    async with RawServer(talk).running() as server:
-        backend = RunPod("rp", settings_for(server.url), clock)
+    async with (
+        RawServer(talk).running() as server,
+        contextlib.aclosing(RunPod("rp", settings_for(server.url), clock)) as backend,
+    ):
         await backend.start()
         task = asyncio.ensure_future(backend.invoke(a_call()))
         while not targets:
@@ -214,13 +217,42 @@ async def test_a_call_cancelled_while_it_is_held_is_cancelled_once_its_id_is_kno
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        yield backend, come, targets
+
+
+async def test_a_call_cancelled_while_it_is_held_is_cancelled_once_its_id_is_known(
+    clock: FakeClock,
+) -> None:
+    """The answer of /runsync alone names the job, so it outlives the caller."""
+    async with holding(clock) as (backend, come, targets):
         stop = asyncio.ensure_future(backend.cancel("c1"))
         await settle()
         come.set()
         await stop
         assert targets[1] == "/v2/ep/cancel/j1"
         assert "0 active" in repr(backend)
+
+
+async def test_a_held_job_is_stopped_though_whoever_cancels_did_not_wait(clock: FakeClock) -> None:
+    async with holding(clock) as (backend, come, targets):
+        stop = asyncio.ensure_future(backend.cancel("c1"))
+        await settle()
+        stop.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stop
+        come.set()
+        await settle(200)
+        assert targets[1] == "/v2/ep/cancel/j1"
+
+
+async def test_closing_ends_the_wait_for_a_held_job(clock: FakeClock) -> None:
+    async with holding(clock) as (backend, _, targets):
+        stop = asyncio.ensure_future(backend.cancel("c1"))
+        await settle()
+        stop.cancel()
+        await settle()
         await backend.aclose()
+        assert len(targets) == 1
 
 
 async def test_a_held_call_that_nobody_cancels_is_given_up(clock: FakeClock) -> None:
@@ -319,3 +351,12 @@ async def test_slots_are_what_the_settings_say(clock: FakeClock) -> None:
         assert backend.slots == 3
     async with platform(clock) as (backend, _):
         assert backend.slots is None
+
+
+async def test_the_sdks_development_server_has_no_endpoint_segment_and_wants_post(
+    clock: FakeClock,
+) -> None:
+    answers = [job("IN_PROGRESS"), job(**DONE)]
+    async with platform(clock, *answers, endpoint="", status_method="POST") as (backend, script):
+        await drive(clock, backend.invoke(a_call()))
+    assert script.targets() == ["POST /v2/runsync?wait=5000", "POST /v2/status/j1"]

@@ -62,6 +62,24 @@ def test_the_error_of_a_generator_handler_loses_its_traceback() -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"message": "bad", "code": 400}, FailureClass.INVALID),
+        (json.dumps({"message": "bad", "type": "invalid_request_error"}), FailureClass.INVALID),
+        (json.dumps({"message": "bad", "code": 501}), FailureClass.UNSUPPORTED),
+        ({"message": "bad", "code": 503}, FailureClass.FAILED),
+        ({"message": "bad"}, FailureClass.FAILED),
+    ],
+)
+def test_a_handler_may_say_that_the_input_was_at_fault_and_nothing_else(
+    error: Any, expected: FailureClass
+) -> None:
+    """It ran, so a class that would have it run elsewhere again is not believed."""
+    found = failed(error)
+    assert (found.failure, found.message) == (expected, "bad")
+
+
+@pytest.mark.parametrize(
     ("error", "message"),
     [
         ("plain words", "plain words"),
