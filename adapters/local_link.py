@@ -220,7 +220,7 @@ class Chunks:
     async def __anext__(self) -> Chunk:
         entry = self._entry
         outputs = entry.outputs
-        if not outputs and not self._over and entry.answer is None:
+        while not outputs and not self._over and entry.answer is None:
             try:
                 await entry.wait()
             except asyncio.CancelledError:
@@ -236,6 +236,7 @@ class Chunks:
         if not self._over:
             self._over = True
             self._entry.leave(self._now() + self._keep_s)
+            self._entry.wake()
         if self._entry.outputs:
             self._entry.outputs.clear()
 
