@@ -11,10 +11,13 @@ from typing import BinaryIO
 
 import msgspec
 
+from gateway.clock import Clock
 from gateway.storage.base import LedgerRow
 
-_WAITING = 20_000
-"""Lines that may wait for the pipe; past it they are dropped."""
+_EVERY_S = 0.25
+"""Lines are written together this often: a thread that woke for each would cost more than they."""
+_ROWS, _BATCHES = 10_000, 8
+"""What may wait for the pipe; past it lines are dropped."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -39,12 +42,14 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AccessLog:
-    """Takes rows on the event loop, writes them in a thread. ``None`` as target: off."""
+    """Takes rows on the event loop, hands them to a thread in batches. ``None``: no log."""
 
-    def __init__(self, target: BinaryIO | None) -> None:
+    def __init__(self, target: BinaryIO | None, clock: Clock) -> None:
         self.dropped = 0
         self._target = target
-        self._lines: queue.Queue[Line | None] = queue.Queue(_WAITING)
+        self._clock = clock
+        self._rows: list[tuple[LedgerRow, int]] = []
+        self._batches: queue.Queue[list[tuple[LedgerRow, int]]] = queue.Queue(_BATCHES)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -53,35 +58,43 @@ class AccessLog:
             self._thread.start()
 
     def add(self, row: LedgerRow, attempts: int) -> None:
-        if self._target is None:
+        if self._thread is None:
+            return
+        if not self._rows:
+            self._clock.call_later(_EVERY_S, self._hand_over)
+        if len(self._rows) < _ROWS:
+            self._rows.append((row, attempts))
+        else:
+            self.dropped += 1
+
+    def _hand_over(self) -> None:
+        rows, self._rows = self._rows, []
+        if not rows:
             return
         try:
-            self._lines.put_nowait(_line(row, attempts))
+            self._batches.put_nowait(rows)
         except queue.Full:
-            self.dropped += 1
+            self.dropped += len(rows)
 
     def close(self) -> None:
         """Writes what waits, within a second."""
         if self._thread is not None:
+            self._hand_over()
             try:
-                self._lines.put(None, timeout=1.0)
+                self._batches.put([], timeout=1.0)
             except queue.Full:
                 return
             self._thread.join(1.0)
 
     def _write(self) -> None:
         assert self._target is not None
-        encoder = msgspec.json.Encoder()
-        while True:
-            line = self._lines.get()
-            if line is None:
-                return
+        encode = msgspec.json.Encoder().encode_lines
+        while batch := self._batches.get():
             try:
-                self._target.write(encoder.encode(line) + b"\n")
-                if self._lines.empty():
-                    self._target.flush()
+                self._target.write(encode([_line(row, attempts) for row, attempts in batch]))
+                self._target.flush()
             except (OSError, ValueError):
-                self.dropped += 1
+                self.dropped += len(batch)
 
 
 def _line(row: LedgerRow, attempts: int) -> Line:

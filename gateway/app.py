@@ -45,7 +45,7 @@ def open_ledger(policy: Policy) -> Ledger:
 def open_shared(policy: Policy, clock: Clock) -> SharedStore:
     url = policy.store.shared
     if url.startswith("memory:"):
-        return MemoryStore(clock)
+        return MemoryStore(clock, remember=4096)
     # Imported here because a gateway without Redis must not pay for its client.
     from gateway.storage.redis import RedisStore
 
@@ -85,7 +85,7 @@ def build_service(
         dispatcher=dispatcher,
         house=house,
         metrics=metrics,
-        access_log=AccessLog(log_to),
+        access_log=AccessLog(log_to, clock),
         clock=clock,
         make_backend=make_backend,
         load_policy=load,

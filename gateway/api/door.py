@@ -1,13 +1,14 @@
 """The door: a request id, the size of the headers, the key. Pure ASGI middleware.
 
-It stands inside Starlette's own error page and outside its router, so that every error of a
-route, expected or not, leaves by it in the one shape.
+It stands around Starlette's router, so that every error of a route, expected or not, leaves by
+it in the one shape.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import random
 
 from starlette.types import ASGIApp
 
@@ -29,11 +30,17 @@ _NO_KEY = "No API key was sent. Send it as `Authorization: Bearer sg-...`."
 
 
 class Door:
-    def __init__(self, app: ASGIApp, *, keys: KeyStore, clock: Clock, max_header: int) -> None:
-        self._app = app
+    """Stands before the application that ``leads_to`` names."""
+
+    def __init__(self, *, keys: KeyStore, clock: Clock, max_header: int) -> None:
+        self._app: ASGIApp
         self._keys = keys
         self._clock = clock
         self._max_header = max_header
+        self._ids = random.Random(os.urandom(16))
+
+    def leads_to(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,7 +48,7 @@ class Door:
             return
         raw = scope["headers"]
         visit = Visit(
-            request_id=f"req_{os.urandom(12).hex()}",
+            request_id=f"req_{self._ids.getrandbits(96):024x}",
             headers=dict(raw),
             received=self._clock.monotonic(),
             received_at=self._clock.time(),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.routing import Route
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan
 
 from gateway.api import admin
 from gateway.api.door import Door
@@ -28,12 +27,24 @@ class NotFound:
         )
 
 
+class Application(Starlette):
+    """Starlette's router behind our door alone: the door answers every error itself, so the two
+    error middlewares that Starlette would add, and pass every message through, are left out."""
+
+    def __init__(self, door: Door, routes: list[Route], lifespan: Lifespan[Starlette]) -> None:
+        super().__init__(routes=routes, lifespan=lifespan)
+        self._door = door
+        door.leads_to(self.router)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return self._door
+
+
 def application(
     service: Service, read_policy: admin.ReadPolicy, lifespan: Lifespan[Starlette]
 ) -> Starlette:
     """The ASGI application: the door, then the routes."""
-    door = Middleware(
-        Door,
+    door = Door(
         keys=service.keys,
         clock=service.clock,
         max_header=service.current.policy.server.max_header,
@@ -44,7 +55,7 @@ def application(
         *_admin(service, read_policy),
         Route("/{path:path}", NotFound()),
     ]
-    return Starlette(routes=routes, middleware=[door], lifespan=lifespan)
+    return Application(door, routes, lifespan)
 
 
 def _calls(service: Service) -> list[Route]:

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from gateway.storage.base import StoreUnavailable
 from gateway.storage.sqlite_rows import (
@@ -76,8 +76,11 @@ class GroupWriter:
         self._now = now
         self._max_waiting = max_waiting
         self._timeout_s = timeout_s
-        self._queue: SimpleQueue[_Write | None] = SimpleQueue()
+        self._batches: SimpleQueue[list[_Write]] = SimpleQueue()
         self._waiting: deque[_Write] = deque()
+        self._under_way = 0
+        """Of those that wait, the first ones: how many are with the thread."""
+        self._handing_over = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._connection: sqlite3.Connection | None = None
@@ -102,8 +105,24 @@ class GroupWriter:
         loop = self._loop or self._start()
         write = _Write(rows, opening, loop.create_future(), self._now())
         self._waiting.append(write)
-        self._queue.put(write)
+        if not self._handing_over and not self._under_way:
+            self._handing_over = True
+            loop.call_soon(self._hand_over)
         return write.done
+
+    def _hand_over(self) -> None:
+        """Gives the thread what the calls of this turn of the loop have brought."""
+        self._handing_over = False
+        batch: list[_Write] = []
+        rows = 0
+        for write in self._waiting:
+            batch.append(write)
+            rows += len(write.rows)
+            if rows >= BATCH_ROWS:
+                break
+        if batch and not self._under_way:
+            self._under_way = len(batch)
+            self._batches.put(batch)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
@@ -129,8 +148,11 @@ class GroupWriter:
     def _resolve(self, batch: list[_Write], failures: list[Failure], disk: str) -> None:
         self._stuck = False
         self.failing = disk
-        for write, failure in zip(batch, failures, strict=True):
+        self._under_way = 0
+        for _ in batch:
             self._waiting.popleft()
+        self._hand_over()
+        for write, failure in zip(batch, failures, strict=True):
             if failure is None:
                 self.written += len(write.rows)
             if write.done.done():
@@ -147,36 +169,22 @@ class GroupWriter:
         self._closed = True
         if self._loop is None:
             return
-        self._queue.put(None)
+        last = self._waiting[-1].done if self._waiting else None
+        if last is not None:
+            await asyncio.wait((last,), timeout=self._timeout_s)
+        self._batches.put([])
         await self._loop.run_in_executor(None, self._thread.join, self._timeout_s)
         self._expire(float("inf"))
 
     # --- on the writer's thread ---
 
     def _run(self) -> None:
-        while batch := self._take():
+        while batch := self._batches.get():
             failures, disk = self._write(batch)
             with contextlib.suppress(RuntimeError):  # the loop is gone, and so is who waited
                 assert self._loop is not None
                 self._loop.call_soon_threadsafe(self._resolve, batch, failures, disk)
         self._disconnect()
-
-    def _take(self) -> list[_Write]:
-        """What waits, up to a batch; an empty list at the end of all."""
-        write = self._queue.get()
-        if write is None:
-            return []
-        batch = [write]
-        rows = len(write.rows)
-        with contextlib.suppress(Empty):
-            while rows < BATCH_ROWS:
-                write = self._queue.get_nowait()
-                if write is None:
-                    self._queue.put(None)
-                    break
-                batch.append(write)
-                rows += len(write.rows)
-        return batch
 
     def _write(self, batch: list[_Write]) -> tuple[list[Failure], str]:
         """What became of each write, and what is wrong with the disk, if anything."""
