@@ -15,9 +15,16 @@ import pytest
 from scripts.serve import environment
 
 ROOT = Path(__file__).parents[2]
-PATIENT = "import pathlib,os,sys,time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
-SLEEPS = PATIENT + "time.sleep(60)\n"
-STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPS
+HEAD = "import os, pathlib, signal, sys, time\n"
+SAYS_ITS_PID = "pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+SLEEPS = HEAD + SAYS_ITS_PID + "time.sleep(60)\n"
+STUBBORN = (
+    HEAD
+    + "told = pathlib.Path(sys.argv[1] + '.told')\n"
+    + "signal.signal(signal.SIGTERM, lambda *_: told.touch())\n"
+    + SAYS_ITS_PID
+    + "while True: time.sleep(60)\n"
+)
 LEAVES_A_CHILD = "import subprocess, sys; subprocess.Popen(['sleep', '60'])\n" + SLEEPS
 KEEP = """
 import os, pathlib, sys
@@ -130,16 +137,10 @@ def test_a_second_ctrl_c_does_not_wait(start: Start) -> None:
     pair = start(first=STUBBORN, grace_s=600)
     pids = [pair.pid("first"), pair.pid("second")]
     pair.process.send_signal(signal.SIGINT)
-    eventually(lambda: not _blocks(pair.process.pid, signal.SIGINT))
+    eventually((pair.folder / "first.told").exists)
     pair.process.send_signal(signal.SIGINT)
     assert "Not waiting for calls under way." in pair.end()[1]
     assert all(gone(pid) for pid in pids)
-
-
-def _blocks(pid: int, number: signal.Signals) -> bool:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    mask = next(line.split()[1] for line in lines if line.startswith("SigBlk"))
-    return bool(int(mask, 16) & 1 << (number - 1))
 
 
 def test_what_a_program_left_running_goes_with_it(start: Start) -> None:
