@@ -117,11 +117,11 @@ class Client:
     async def aclose(self) -> None:
         """Closes every connection; calls in flight fail. May be called twice."""
         self._closed = True
-        for connection in list(self._open):
-            connection.fail(_closing())
         for _, waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(_closed_error())
+        for connection in list(self._open):
+            connection.fail(_closing())
         sweeper, self._sweeper = self._sweeper, None
         if sweeper is not None:
             sweeper.cancel()
@@ -240,6 +240,9 @@ class Client:
 
     async def _connect(self, deadline: float) -> Connection:
         """Opens a connection in a place that is already counted."""
+        if self._closed:
+            self._connecting -= 1
+            raise _closed_error()
         self._stirred.set()
         connection = Connection(self, self._loop, max_response=self._max_response)
         wait = min(self._connect_timeout, deadline - self._clock.monotonic())
@@ -287,9 +290,19 @@ class Client:
         stale = now - self._keep_alive
         for connection in [c for c in self._idle if c.idle_since <= stale]:
             connection.abort()
-        for deadline, waiter in self._waiters:
-            if deadline <= now and not waiter.done():
+        if any(deadline <= now for deadline, _ in self._waiters):
+            self._turn_away(now)
+
+    def _turn_away(self, now: float) -> None:
+        """Those who have waited for a place until their deadline."""
+        waiting, self._waiters = self._waiters, deque()
+        for deadline, waiter in waiting:
+            if waiter.done():
+                continue
+            if deadline <= now:
                 waiter.set_exception(_no_turn())
+            else:
+                self._waiters.append((deadline, waiter))
 
 
 async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, None]) -> None:

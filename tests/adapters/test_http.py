@@ -285,6 +285,23 @@ async def test_closing_fails_what_is_in_flight_and_may_be_done_twice(clock: Fake
             await client.request(head, b"{}")
 
 
+async def test_closing_fails_those_who_wait_for_a_place_and_opens_nothing(
+    clock: FakeClock,
+) -> None:
+    async with (
+        scripted(STALL) as (script, url),
+        client_of(url, clock, max_connections=1) as (client, head),
+    ):
+        tasks = [asyncio.ensure_future(client.request(head, b"%d" % number)) for number in range(3)]
+        while not script.requests:
+            await settle()
+        await client.aclose()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(end, BackendError) for end in ends)
+        assert "0 active, 0 idle, 0 waiting" in repr(client)
+        assert len(script.requests) == 1
+
+
 # --- what it is given ---------------------------------------------------------------------------
 
 
