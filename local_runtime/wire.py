@@ -12,6 +12,7 @@ from typing import Generic, TypeVar, cast
 
 import msgspec
 
+from local_runtime.corked import Cork
 from local_runtime.events import Event, FromWorker, LifeSign, ToWorker, WorkerChanged
 
 MAX_FRAME = 256 * 1024 * 1024
@@ -122,11 +123,13 @@ class Connection(asyncio.Protocol, Generic[E]):
         self._reader = FrameReader(limit)
         self._limit = limit
         self._transport: asyncio.Transport | None = None
+        self._cork: Cork
         self._error: Exception | None = None
         self._drained: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._cork = Cork(self._transport.write)
         if self._opened is not None:
             self._opened()
 
@@ -170,13 +173,15 @@ class Connection(asyncio.Protocol, Generic[E]):
         if size > self._limit:
             raise FrameTooLarge(f"an event of {size} bytes is above the limit of {self._limit}")
         if size < _COPY_BELOW:
-            self._transport.write(_pack(size) + payload)
+            self._cork.write(_pack(size) + payload)
         else:
+            self._cork.flush()
             self._transport.writelines((_pack(size), payload))
 
     def close(self) -> None:
         """Closes after what was queued is sent."""
         if self._transport is not None:
+            self._cork.flush()
             self._transport.close()
 
     def abort(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import logging
 import signal
 import socket
@@ -21,6 +22,7 @@ import uvicorn
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
 from gateway.cli.shared import add_config, command, fail
+from gateway.http_protocol import CorkedHttp
 from gateway.policy.model import Policy, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
@@ -73,7 +75,7 @@ class _Server(uvicorn.Server):
                 host=host,
                 port=port,
                 loop="uvloop",
-                http="httptools",
+                http=CorkedHttp,
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -94,6 +96,7 @@ class _Server(uvicorn.Server):
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self._announce()
+        _calm_the_collector()
 
     def _reload(self) -> None:
         self._service.run_forever(self._service.reload())
@@ -105,3 +108,11 @@ class _Server(uvicorn.Server):
             log.warning("policy: %s", warning)
         keys = first_keys(service.keys, policy, service.clock.time())
         print(banner(policy, self._material, keys), flush=True, file=sys.stdout)
+
+
+def _calm_the_collector() -> None:
+    """A call leaves no cycles behind, so the cycle collector need not look at what the start has
+    made, nor look often: with its defaults it takes a twentieth of all CPU under load."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
