@@ -143,7 +143,7 @@ class Models:
         visit: Visit = scope["visit"]
         only("GET", scope)
         current = self._service.current
-        name: str | None = scope["path_params"].get("model")
+        name: str | None = scope.get("path_params", {}).get("model")
         if name is None:
             rows = [_model(name, spec.task) for name, spec in current.policy.models.items()]
             await respond_json(send, visit, {"object": "list", "data": rows})

@@ -21,6 +21,10 @@ _Hold = tuple[Sequence[Claim], list[Counter], list[Any], int]
 """(claims, the counter of each, the mark of each, when it expires). A tuple because it is made
 on every call and a tuple is the cheapest record."""
 
+_LOOK_EVERY_US = 10 * MICRO
+"""A counter that says nothing any more is dropped this much later at the most: one that is used
+again at once must not be made anew for every call."""
+
 _SWEEP = 64
 """The most holds, and the most counters, that one call drops."""
 
@@ -160,7 +164,7 @@ class MemoryStore:
         key = (claim.scope, claim.unit, claim.window)
         counter = KINDS[claim.unit](claim, now)
         if key not in self._counters:
-            heapq.heappush(self._idle, (max(counter.idle_at(now), now), key))
+            heapq.heappush(self._idle, (max(counter.idle_at(now), now + _LOOK_EVERY_US), key))
         self._counters[key] = counter
         return counter
 
@@ -216,7 +220,7 @@ class MemoryStore:
             if again <= now:
                 del self._counters[key]
             else:
-                heapq.heappush(self._idle, (again, key))
+                heapq.heappush(self._idle, (max(again, now + _LOOK_EVERY_US), key))
 
 
 def _has_room(counter: Counter, claim: Claim, more: int) -> bool:

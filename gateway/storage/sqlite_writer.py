@@ -87,6 +87,8 @@ class GroupWriter:
         self._in_company = False
         """Whether the last batch held more than one call's rows."""
         self._begun_at = 0.0
+        self._emptied: asyncio.Future[None] | None = None
+        """Set at the end: done when nothing waits any more."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._connection: sqlite3.Connection | None = None
@@ -170,6 +172,8 @@ class GroupWriter:
             assert self._loop is not None
             self._in_company = True
             self._hand_over_soon(self._loop)
+        elif self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
         for write, failure in zip(batch, failures, strict=True):
             if failure is None:
                 self.written += len(write.rows)
@@ -187,9 +191,10 @@ class GroupWriter:
         self._closed = True
         if self._loop is None:
             return
-        last = self._waiting[-1].done if self._waiting else None
-        if last is not None:
-            await asyncio.wait((last,), timeout=self._timeout_s)
+        if self._waiting:
+            self._emptied = self._loop.create_future()
+            self._hand_over()
+            await asyncio.wait((self._emptied,), timeout=self._timeout_s)
         self._batches.put([])
         await self._loop.run_in_executor(None, self._thread.join, self._timeout_s)
         self._expire(float("inf"))
