@@ -44,6 +44,10 @@ class Current:
             name: tuple(backends[backend] for backend in model.backends)
             for name, model in policy.models.items()
         }
+        self._longest = {
+            name: max(_longest(standing) for standing in serving)
+            for name, serving in self._serving.items()
+        }
 
     def model(self, name: str) -> ModelSpec:
         """Raises ApiError 404 for a model that the policy does not have."""
@@ -57,9 +61,10 @@ class Current:
             )
         return found
 
-    def serving(self, model: str) -> tuple[StandingBackend, ...]:
-        """The backends of a model, in the policy's order."""
-        return self._serving[model]
+    def longest(self, model: str) -> float:
+        """Seconds after which nobody waits for an answer of the model any more: the longest run
+        that any of its backends allows, after the cold start that it was configured with."""
+        return self._longest[model]
 
     def _usable(self, model: str, route: Route) -> tuple[StandingBackend, ...]:
         found = self._usables.get((model, route.name))
@@ -121,6 +126,10 @@ class Current:
         question = Question(call.task, call.stream, len(call.body), wish.output_tokens)
         slo = spec.slo if route.slo is None else route.slo
         return decide(question, candidates, _bounded(route, wish), slo, draw)
+
+
+def _longest(standing: StandingBackend) -> float:
+    return standing.spec.common.max_run + (0.0 if standing.cold is None else standing.cold.p95)
 
 
 def _in_order(

@@ -26,6 +26,7 @@ from gateway.exchange import Arrival, Exchange
 from gateway.limits import claims_for, refusal
 from gateway.metrics import Metrics
 from gateway.refusals import budget_reached, no_backend, refusal_of, store_unavailable
+from gateway.rounds import Rounds
 from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import Volume
 from gateway.settlement import CountingHouse, settlement_of
@@ -59,13 +60,16 @@ class Dispatcher:
         random_source: random.Random,
     ) -> None:
         self.volume = Volume()
+        self.rounds = Rounds(clock)
         self._shared = shared
         self._house = house
         self._clock = clock
         self._metrics = metrics
         self._random = random_source
         self._afterwards: set[asyncio.Task[Any]] = set()
-        self._top_up = TopUp(shared=shared, clock=clock, run=self._afterwards_run)
+        self._top_up = TopUp(
+            shared=shared, clock=clock, rounds=self.rounds, run=self._afterwards_run
+        )
 
     # --- the way in ---------------------------------------------------------------------------
 

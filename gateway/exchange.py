@@ -10,7 +10,6 @@ import msgspec
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Usage
 from gateway.backends import Lease, StandingBackend
-from gateway.clock import Timer
 from gateway.policy.model import Price
 from gateway.pricing import charge
 from gateway.routing.router import Decision, Quote, ReasonCode
@@ -73,7 +72,6 @@ class Exchange:
         self.attempts: list[LedgerRow] = []
         self.tried: list[str] = []
         self.stop_cause: StopCause = ""
-        self.guard: Timer | None = None
         self.row: LedgerRow | None = None
         self.answered_s = 0.0
         self._task = asyncio.current_task()

@@ -12,35 +12,37 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.exchange import Exchange
+from gateway.rounds import EVERY_S, Rounds
 from gateway.routing.router import Quote
 from gateway.storage.base import SharedStore, StoreUnavailable
 from gateway.types import MICRO, Unit
 
 _AT = 0.75
 """The share of the held seconds after which more is held."""
-_SHORTEST_S = 0.05
 
 Run = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class TopUp:
-    def __init__(self, *, shared: SharedStore, clock: Clock, run: Run) -> None:
+    def __init__(self, *, shared: SharedStore, clock: Clock, rounds: Rounds, run: Run) -> None:
         self._shared = shared
         self._clock = clock
+        self._rounds = rounds
         self._run = run
 
     def arm(self, exchange: Exchange, quote: Quote) -> None:
-        """Starts the timer of the next top-up; one is armed at a time."""
-        self.disarm(exchange)
-        exchange.guard = self._clock.call_later(
-            max(quote.hold_s * _AT, _SHORTEST_S),
-            lambda: _ignore(self._run(self._extend(exchange, quote))),
-        )
+        """From now on more is held before ``quote``'s hold is used up."""
+        due = self._clock.monotonic() + max(quote.hold_s * _AT - EVERY_S, 0.0)
+
+        def look(now: float) -> None:
+            if now >= due:
+                self._rounds.leave(exchange)
+                self._run(self._extend(exchange, quote))
+
+        self._rounds.join(exchange, look)
 
     def disarm(self, exchange: Exchange) -> None:
-        if exchange.guard is not None:
-            exchange.guard.cancel()
-            exchange.guard = None
+        self._rounds.leave(exchange)
 
     async def _extend(self, exchange: Exchange, quote: Quote) -> None:
         if exchange.settled or exchange.quote is not quote:
@@ -48,8 +50,14 @@ class TopUp:
         if await self._held_more(exchange, quote):
             self.arm(exchange, quote)
             return
-        rest = max(quote.hold_s * (1 - _AT), 0.0)
-        exchange.guard = self._clock.call_later(rest, lambda: exchange.stop("budget"))
+        end = self._clock.monotonic() + quote.hold_s * (1 - _AT)
+
+        def look(now: float) -> None:
+            if now + EVERY_S >= end:
+                self._rounds.leave(exchange)
+                exchange.stop("budget")
+
+        self._rounds.join(exchange, look)
 
     async def _held_more(self, exchange: Exchange, quote: Quote) -> bool:
         limited = {claim.unit for claim in exchange.claims}
@@ -67,7 +75,3 @@ class TopUp:
             return False
         exchange.hold_nano += more["nano_usd"]
         return True
-
-
-def _ignore(_: object) -> None:
-    """A timer's callback returns nothing."""

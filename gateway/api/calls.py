@@ -7,31 +7,34 @@ import asyncio
 import msgspec
 
 from adapters.types import Call, Task
-from gateway.clock import Timer
 from gateway.current import NO_WISH, Wish
 from gateway.exchange import Arrival, Exchange
 from gateway.policy.scalars import parse_nano_usd
 from gateway.relay import Relay, decision_headers
+from gateway.rounds import EVERY_S, Rounds
 from gateway.service import Service
 from gateway.types import ApiError, Priority
 from gateway.visit import Receive, Send, Visit, respond_error
 
-_WATCH_AFTER_S = 0.05
-"""Short calls end before anybody looks for a disconnect: the look costs a task."""
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
 
 
 class Watch:
     """Stops the exchange when its client hangs up."""
 
-    def __init__(self, receive: Receive, exchange: Exchange, service: Service) -> None:
+    def __init__(self, receive: Receive, exchange: Exchange, rounds: Rounds) -> None:
         self._receive = receive
         self._exchange = exchange
+        self._rounds = rounds
+        self._since = exchange.arrival.received
         self._task: asyncio.Task[None] | None = None
-        self._timer: Timer = service.clock.call_later(_WATCH_AFTER_S, self._start)
+        rounds.join(self, self._look)
 
-    def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._listen())
+    def _look(self, now: float) -> None:
+        """A short call ends before anybody listens for its client: to listen costs a task."""
+        if now - self._since >= EVERY_S:
+            self._rounds.leave(self)
+            self._task = asyncio.get_running_loop().create_task(self._listen())
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -39,7 +42,7 @@ class Watch:
         self._exchange.stop("disconnected")
 
     def end(self) -> None:
-        self._timer.cancel()
+        self._rounds.leave(self)
         if self._task is not None:
             self._task.cancel()
 
@@ -106,10 +109,10 @@ async def serve(service: Service, visit: Visit, asked: Asked, receive: Receive, 
         task=asked.task,
         body=asked.body,
         stream=asked.stream,
-        deadline=visit.received + _longest(service, asked.model),
+        deadline=visit.received + current.longest(asked.model),
     )
     exchange = Exchange(call, arrival, current.policy.version)
-    watch = Watch(receive, exchange, service)
+    watch = Watch(receive, exchange, service.dispatcher.rounds)
     try:
         await _answer(service, visit, exchange, asked, send)
     except asyncio.CancelledError:
@@ -139,12 +142,3 @@ async def _answer(
         await relay.whole(answer, now)
     else:
         await relay.stream(answer, show_usage=asked.show_usage, now=now)
-
-
-def _longest(service: Service, model: str) -> float:
-    """The longest that any backend of the model may run, and its queue and cold start before."""
-    current = service.current
-    return max(
-        standing.spec.common.max_run + (0.0 if standing.cold is None else standing.cold.p95)
-        for standing in current.serving(model)
-    )

@@ -34,7 +34,7 @@ T = TypeVar("T")
 Synchronous = Literal["normal", "full"]
 
 _TEND_EVERY_S = 1.0
-_CHECKPOINT_ROWS = 1_000
+_CHECKPOINT_ROWS = 8_000
 _MAX_ROWS_AT_ONCE = 500
 _READERS = 2
 _PROGRESS_STEPS = 100_000
