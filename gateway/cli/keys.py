@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from adapters.settings import parse_duration
 from gateway.app import open_keys
 from gateway.cli.shared import add_config, command, fail, policy_offline
 from gateway.clock import SystemClock
@@ -115,8 +116,6 @@ def _revoke(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
 
 
 def _rotate(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
-    from adapters.settings import parse_duration
-
     key = generate_key()
     try:
         record = keys.rotate(options.id, key, grace_s=parse_duration(options.grace))

@@ -1,12 +1,17 @@
-"""Rows for the tests of the ledger, and strategies for any row."""
+"""Rows for the tests of the ledger, strategies for any row, and ledgers that close themselves."""
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
 from gateway.storage.base import Claim, LedgerRow
+from gateway.storage.sqlite import SqliteLedger
 
 NOON = 1_767_268_800.0
 """2026-01-01 12:00 UTC, a Thursday."""
@@ -56,3 +61,21 @@ settled_rows = st.builds(
     gpu_us=_counts,
     cost_nano=_counts,
 )
+
+
+@contextlib.asynccontextmanager
+async def ledger_at(path: Path) -> AsyncIterator[SqliteLedger]:
+    ledger = SqliteLedger(path)
+    try:
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
+@contextlib.asynccontextmanager
+async def ledger_of(rows: Sequence[LedgerRow]) -> AsyncIterator[SqliteLedger]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with ledger_at(Path(folder) / "ledger.db") as ledger:
+            for start in range(0, len(rows), 100):
+                await ledger.settle(rows[start : start + 100])
+            yield ledger
