@@ -29,6 +29,7 @@ def refusal_of(failure: BackendError, tried: list[str]) -> ApiError:
         f"backend_{kind.slug}" if not invalid else kind.slug,
         failure.message + detour,
         type="invalid_request_error" if invalid else "backend_error",
+        param=failure.param,
         headers=headers,
     )
 
