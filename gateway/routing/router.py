@@ -15,6 +15,9 @@ from gateway.routing.forecast import Delay, Load, RunTime, cold_delay, warm_dela
 SLO_MARGIN = 0.8
 """A predicted delay counts as within the SLO up to this share of it: predictions err."""
 
+SHORTEST_HOLD_S = 0.25
+"""A shorter hold would have to be topped up before anybody could know that the call runs long."""
+
 RefusalCode = Literal[
     "drained",
     "not_ready",
@@ -151,7 +154,7 @@ def _quote(question: Question, candidate: Candidate) -> Quote:
     else:
         delay = cold_delay(candidate.load, run.mean, candidate.cold_p95)
     price = candidate.price
-    high = min(run.high, candidate.max_run)
+    high = min(max(run.high, SHORTEST_HOLD_S), candidate.max_run)
     if price is None:
         return Quote(candidate.name, delay, FREE, True, False, high)
     expected = Expectation(

@@ -1,5 +1,6 @@
 """Spillgate as a user runs it: keys, limits of every kind in every scope, routing and the ledger
-all on. Only TLS is off, as it is for the others, but in ``spillgate-tls``."""
+all on. TLS is off, as it is for the others, but in ``spillgate-tls``; none of them writes an access
+log."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ PROGRAM = Path(sys.executable).with_name("spillgate")
 
 CONFIG = """\
 version: 1
-server: {{listen: "{host}:{port}", tls: "{tls}", data: {folder}/data}}
+server: {{listen: "{host}:{port}", tls: "{tls}", data: {folder}/data, access_log: false}}
 store: {{ledger: "sqlite:///{folder}/data/ledger.db", shared: "memory://"}}
 backends:
   model: {backend}
