@@ -20,7 +20,7 @@ from gateway.dispatch import Dispatcher
 from gateway.metrics import Metrics
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_policy, read_policy_text
-from gateway.restore import restore
+from gateway.restore import Refill, restore
 from gateway.service import Service
 from gateway.settlement import CountingHouse
 from gateway.storage.base import KeyStore, Ledger, SharedStore
@@ -42,14 +42,15 @@ def open_ledger(policy: Policy) -> Ledger:
     return SqliteLedger.from_url(policy.store.ledger)
 
 
-def open_shared(policy: Policy, clock: Clock) -> SharedStore:
+def open_shared(policy: Policy, clock: Clock, emptied: Callable[[], None]) -> SharedStore:
+    """``emptied`` is called when the store has lost its memory and must be filled again."""
     url = policy.store.shared
     if url.startswith("memory:"):
         return MemoryStore(clock, remember=4096)
     # Imported here because a gateway without Redis must not pay for its client.
     from gateway.storage.redis import RedisStore
 
-    return RedisStore(url, timeout_s=policy.store.timeout)
+    return RedisStore(url, timeout_s=policy.store.timeout, clock=clock, emptied=emptied)
 
 
 def backend_maker(clock: Clock) -> Callable[[BackendSpec], Backend]:
@@ -135,14 +136,16 @@ def from_path(path: Path) -> Service:
         return load_policy(path, os.environ)
 
     policy = load()
-    clock = SystemClock()
-    return build_service(
+    clock, refill = SystemClock(), Refill()
+    service = build_service(
         policy,
         clock=clock,
         keys=open_keys(policy, clock),
         ledger=open_ledger(policy),
-        shared=open_shared(policy, clock),
+        shared=open_shared(policy, clock, refill),
         make_backend=backend_maker(clock),
         load=load,
         random_source=random.SystemRandom(),
     )
+    refill.serves(service)
+    return service

@@ -1,4 +1,5 @@
-"""At start: the counters are filled from the ledger, and what a dead process left is settled."""
+"""At start the counters are filled from the ledger, and what a dead process left is settled; a
+shared store that loses its memory later is filled again."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 
 from gateway.service import Service
-from gateway.storage.base import Spent
+from gateway.storage.base import Spent, StoreUnavailable
 from gateway.storage.windows import bounds
 from gateway.types import MICRO, Unit
 
@@ -18,15 +19,52 @@ _WINDOWS = ("second", "minute", "hour", "day", "week", "month")
 
 async def restore(service: Service) -> None:
     """Before the first call. Counters first, so that interrupted calls are added to them once."""
-    now_at = service.clock.time()
-    for window in _WINDOWS:
-        start_us, _ = bounds(window, round(now_at * MICRO))
-        spent = await service.ledger.spent_since(start_us / MICRO)
-        await service.shared.restore(_counters(spent, window))
+    await _fill(service)
     interrupted = await service.house.recover()
     if interrupted:
         log.warning("%d calls that were open when the gateway died are settled", interrupted)
-    service.dispatcher.volume.restore(await service.ledger.calls_since(now_at - _DAY_S))
+    since = service.clock.time() - _DAY_S
+    service.dispatcher.volume.restore(await service.ledger.calls_since(since))
+
+
+class Refill:
+    """Called when the shared store has lost its memory: fills it from the ledger, in a task of
+    the service, one at a time. What fails is tried again at the next call."""
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._under_way = False
+
+    def serves(self, service: Service) -> None:
+        self._service = service
+
+    def __call__(self) -> None:
+        if self._service is not None and not self._under_way:
+            self._under_way = True
+            self._service.run_forever(self._run(self._service))
+
+    async def _run(self, service: Service) -> None:
+        try:
+            # Settlements that waited come first: they are in the ledger's sums already, and what
+            # a store counts after it was filled is added to them.
+            await service.house.retry()
+            await _fill(service)
+            log.warning("the shared store had lost its memory; it was filled from the ledger")
+        except StoreUnavailable as unavailable:
+            log.error("the shared store could not be filled from the ledger: %s", unavailable)
+        finally:
+            self._under_way = False
+
+
+async def _fill(service: Service) -> None:
+    """All windows in one go: a store that knows only some of them would let calls pass."""
+    now_us = round(service.clock.time() * MICRO)
+    counters: list[tuple[str, Unit, str, int]] = []
+    for window in _WINDOWS:
+        start_us, _ = bounds(window, now_us)
+        spent = await service.ledger.spent_since(start_us / MICRO)
+        counters.extend(_counters(spent, window))
+    await service.shared.restore(counters)
 
 
 def _counters(spent: Iterable[Spent], window: str) -> Iterator[tuple[str, Unit, str, int]]:
@@ -38,7 +76,8 @@ def _counters(spent: Iterable[Spent], window: str) -> Iterator[tuple[str, Unit, 
                 key: tuple[str, Unit] = (scope, "gpu_us" if unit == "gpu_us" else "nano_usd")
                 sums[key] = sums.get(key, 0) + amount
     for (scope, unit_name), amount in sums.items():
-        yield scope, unit_name, window, amount
+        if amount:
+            yield scope, unit_name, window, amount
 
 
 def _scopes(row: Spent) -> tuple[str, ...]:

@@ -190,6 +190,12 @@ class Service:
             {},
             float(bool(self.ledger.failing)),
         )
+        yield (
+            "spillgate_shared_store_failing",
+            "1 while it does not answer",
+            {},
+            float(bool(self.shared.failing)),
+        )
         yield "spillgate_settlements_waiting", "Not taken yet", {}, float(self.house.waiting)
         yield "spillgate_access_log_dropped", "Lines lost", {}, float(self.access_log.dropped)
         for name, standing in self.current.backends.items():

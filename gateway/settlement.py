@@ -6,6 +6,8 @@ already; where it is not, the caller is told, because an answer without a row mu
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections import deque
 
@@ -55,6 +57,7 @@ class CountingHouse:
         self._metrics = metrics
         self._late: deque[Settlement] = deque()
         self._refuse_until = 0.0
+        self._retrying = asyncio.Lock()
 
     @property
     def waiting(self) -> int:
@@ -103,21 +106,30 @@ class CountingHouse:
         while True:
             await self._clock.sleep(_RETRY_EVERY_S)
             await self.retry()
+            await self._look_for_shared()
+
+    async def _look_for_shared(self) -> None:
+        """Where readiness keeps calls away while the shared store fails, no call would find out
+        that it is back."""
+        if self._shared.failing:
+            with contextlib.suppress(StoreUnavailable):
+                await self._shared.ping()
 
     async def retry(self) -> None:
         """One pass over what waits; stops at the first that is refused again."""
-        for _ in range(len(self._late)):
-            settlement = self._late[0]
-            try:
-                if settlement.rows:
-                    await self._ledger.settle(settlement.rows)
-                else:
-                    await self._shared.settle(
-                        settlement.hold_id, settlement.claims, settlement.actual
-                    )
-            except StoreUnavailable:
-                return
-            self._late.popleft()
+        async with self._retrying:
+            for _ in range(len(self._late)):
+                try:
+                    await self._again(self._late[0])
+                except StoreUnavailable:
+                    return
+                self._late.popleft()
+
+    async def _again(self, late: Settlement) -> None:
+        if late.rows:
+            await self._ledger.settle(late.rows)
+        else:
+            await self._shared.settle(late.hold_id, late.claims, late.actual)
 
     async def recover(self) -> int:
         """Settles what a dead process left open, as ``interrupted``, at the amount held: nobody

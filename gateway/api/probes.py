@@ -21,7 +21,7 @@ class Health:
 
 
 class Ready:
-    """GET /readyz: the policy is loaded, the ledger writes, every required backend is warm."""
+    """GET /readyz: the policy is loaded, the stores work, every required backend is warm."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -32,6 +32,8 @@ class Ready:
         missing = self._service.not_ready()
         if self._service.ledger.failing:
             missing.append("the ledger cannot be written")
+        if self._service.shared.failing:
+            missing.append("the shared store does not answer")
         version = self._service.current.policy.version
         if not missing:
             await respond_json(send, visit, {"status": "ready", "policy": version})

@@ -16,6 +16,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         fail(str(error))
     server = _Server(service, material, context)
     server.run()
-    return 0 if server.started else 2
+    return 130 if server.force_exit else 0 if server.started else 2
 
 
 def _tls(policy: Policy) -> TlsMaterial | None:
@@ -97,6 +98,12 @@ class _Server(uvicorn.Server):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self._announce()
         _calm_the_collector()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As Uvicorn's own, but the signal is not raised again at the end: a gateway that was
+        told to end, and did, has not failed."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     def _reload(self) -> None:
         self._service.run_forever(self._service.reload())

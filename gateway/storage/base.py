@@ -97,7 +97,8 @@ class SharedStore(Protocol):
     async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
         """(scope, unit, window, spent in the current window): sets counters that do not exist.
 
-        Called at start with the ledger's sums, so that an emptied store does not forget them.
+        Called with the ledger's sums, all windows at once, so that an emptied store does not
+        forget them: at start, and when a store says that it was emptied.
         """
         ...
 
@@ -107,6 +108,11 @@ class SharedStore(Protocol):
 
     async def ping(self) -> None:
         """Raises StoreUnavailable when the store cannot be used."""
+        ...
+
+    @property
+    def failing(self) -> str:
+        """Why it was not reached when it was last tried; empty while it answers."""
         ...
 
     async def aclose(self) -> None: ...

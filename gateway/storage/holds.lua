@@ -125,19 +125,21 @@ function operations.release()
   return 1
 end
 
--- {claim...}, whose take is what was spent in the current window.
+-- {{claim...}, last}, whose take is what was spent in the current window; last: all is there now.
 -- On a server that has lost its memory what was counted since is a part of the given sum, so the
 -- larger of the two is the truth; otherwise only what does not exist is set.
 function operations.restore()
   local emptied = redis.call('EXISTS', prefix .. 'restored') == 0
-  for _, claim in ipairs(input) do
+  for _, claim in ipairs(input[1]) do
     local entry = total.open(claim)
     total.read(entry)
     if entry.spent == 0 or (emptied and entry.spent < claim.take) then
       total.spend(entry, claim.take - entry.spent)
     end
   end
-  redis.call('SET', prefix .. 'restored', '', 'PX', 400 * 86400 * 1000)
+  if input[2] then
+    redis.call('SET', prefix .. 'restored', '', 'PX', 400 * 86400 * 1000)
+  end
   return 1
 end
 

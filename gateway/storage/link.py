@@ -110,6 +110,12 @@ class Link:
         self._connecting: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
         self._closed = False
+        self._reason = ""
+
+    @property
+    def failing(self) -> str:
+        """Why the last attempt failed; empty while the server answers."""
+        return "" if self._breaker.closed else self._reason
 
     def __repr__(self) -> str:
         return f"Link({self._address!r}, {'open' if self._wire else 'not connected'})"
@@ -207,6 +213,7 @@ class Link:
 
     def _failed(self, reason: str) -> None:
         self._breaker.failed(self._clock.monotonic())
+        self._reason = reason
         self._drop(reason)
 
     def _drop(self, reason: str) -> None:

@@ -143,6 +143,10 @@ class MemoryStore:
         self._sweep(now)
         return tuple(self._current(claim, now).standing(claim, now) for claim in claims)
 
+    @property
+    def failing(self) -> str:
+        return ""
+
     async def ping(self) -> None:
         return None
 

@@ -48,13 +48,18 @@ def _server_time() -> int:
     return 0
 
 
+_AT_ONCE = 500
+"""Counters that one script restores: a few milliseconds."""
+
+
 class RedisStore:
     """A ``SharedStore`` on a Redis server.
 
     ``now_us``   the time instead of the server's, for tests and replays; 0 asks the server.
     ``emptied``  called when an admission finds that the server has lost its memory since the
                  last ``restore``: time to call ``restore`` again. Called on each admission
-                 until then, so it should only start the work.
+                 until then, so it should only start the work; the admission raises
+                 StoreUnavailable, for what was spent is not known. Left out: it is admitted.
     """
 
     def __init__(
@@ -94,6 +99,9 @@ class RedisStore:
             raise ValueError(f"{hold_id!r} is held already")
         if not found[1] and self._emptied is not None:
             self._emptied()
+            if found[0]:
+                self._undo(undo)
+            raise StoreUnavailable("the shared store was emptied; it is filled from the ledger")
         return _admitted(found, claims) if found[0] else _refused(found, claims)
 
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
@@ -113,7 +121,11 @@ class RedisStore:
             for scope, unit, window, amount in spent
             if unit in TOTALS
         ]
-        await self._run(b"restore", "", _encode(totals))
+        # Short scripts, since each one stops the server; the last one says that all is there.
+        for start in range(0, max(1, len(totals)), _AT_ONCE):
+            part = totals[start : start + _AT_ONCE]
+            last = start + _AT_ONCE >= len(totals)
+            await self._run(b"restore", "", _encode((part, last)))
 
     async def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:
         if not claims:
@@ -126,6 +138,10 @@ class RedisStore:
 
     async def ping(self) -> None:
         _checked(await self._link.send(pack([b"PING"])))
+
+    @property
+    def failing(self) -> str:
+        return self._link.failing
 
     async def aclose(self) -> None:
         await self._link.aclose()
