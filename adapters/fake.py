@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError
+from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Usage
 
-Told = Reply | BackendError | Sequence[Chunk | BackendError]
+
+class After(msgspec.Struct, frozen=True):
+    """Something to be told only after so many more seconds of the clock."""
+
+    seconds: float
+    told: Reply | BackendError
+
+
+Told = Reply | BackendError | Sequence[Chunk | BackendError] | After
 """What the next call gets: an answer, a failure, or a stream that may fail on its way."""
 
 
@@ -23,7 +32,8 @@ class FakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Fake:
-    """Answers what was ``tell``-ed in turn, then ``{"ok": true}``; notes all that it is asked."""
+    """Answers what was ``tell``-ed in turn, then what ``answers`` says of the call, else
+    ``{"ok": true}``; notes all that it is asked."""
 
     Settings = FakeSettings
 
@@ -46,6 +56,11 @@ class Fake:
         self.most_running = 0
         self._clock = clock
         self._told: deque[Told] = deque()
+        self._callers: set[asyncio.Task[Any]] = set()
+        self.answers: Callable[[Call], Told] = lambda _: self._answer()
+
+    def __repr__(self) -> str:
+        return f"<Fake {self.name}: {self.running} active>"
 
     def tell(self, *told: Told) -> None:
         self._told.extend(told)
@@ -54,24 +69,44 @@ class Fake:
         self.closed = False
 
     async def invoke(self, call: Call) -> Reply:
+        if self.closed:
+            raise _closed()
         self.calls.append(call)
-        told: Told = self._told.popleft() if self._told else self._answer()
+        told: Told = self._told.popleft() if self._told else self.answers(call)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
-            await self._run()
+            more = told.seconds if isinstance(told, After) else 0.0
+            await self._run(self.runs_for + self.cold_s + more, call.deadline)
         finally:
             self.running -= 1
+        return self._reply(told.told if isinstance(told, After) else told)
+
+    async def _run(self, seconds: float, deadline: float = float("inf")) -> None:
+        """Takes its time, until the deadline, and until it is closed."""
+        left = deadline - self._clock.monotonic()
+        caller = asyncio.current_task()
+        assert caller is not None
+        self._callers.add(caller)
+        try:
+            if min(seconds, left) > 0:
+                await self._clock.sleep(min(seconds, left))
+        except asyncio.CancelledError:
+            if caller in self._callers:
+                raise
+            caller.uncancel()
+            raise _closed() from None
+        finally:
+            self._callers.discard(caller)
+        if left < seconds:
+            raise BackendError(FailureClass.TIMEOUT, "there was no answer in time")
+
+    def _reply(self, told: Reply | BackendError | Sequence[Chunk | BackendError]) -> Reply:
         if isinstance(told, BackendError):
             raise told
         if isinstance(told, Reply):
             return told
         return Reply(chunks=self._stream(told), content_type="text/event-stream")
-
-    async def _run(self) -> None:
-        seconds = self.runs_for + self.cold_s
-        if seconds:
-            await self._clock.sleep(seconds)
 
     def _answer(self) -> Reply:
         usage = Usage(
@@ -97,11 +132,19 @@ class Fake:
         self.pings += 1
         if self.refuses is not None:
             raise self.refuses
-        await self._run()
+        await self._run(self.runs_for + self.cold_s)
         return Usage(exec_s=self.runs_for, cold_s=self.cold_s or None, reported=True)
 
     async def keep_workers(self, minimum: int) -> None:
         self.minimum = minimum
 
     async def aclose(self) -> None:
+        """Ends the calls in flight: a caller that is no longer listed knows why it was woken."""
         self.closed = True
+        callers, self._callers = self._callers, set()
+        for caller in callers:
+            caller.cancel()
+
+
+def _closed() -> BackendError:
+    return BackendError(FailureClass.UNREACHABLE, "the backend is closed")

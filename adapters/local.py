@@ -61,12 +61,19 @@ class Local:
     Settings: type[msgspec.Struct] = LocalSettings
 
     def __init__(self, name: str, settings: LocalSettings, clock: Clock) -> None:
+        self.name = name
         self._clock = clock
         self._routes: dict[Task, str] = {**OPENAI_ROUTES, "infer": settings.handler or "/"}
         self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
         self._known: frozenset[str] = frozenset()
         self._workers = Workers(name, _arguments(settings), settings.max_message, clock)
         self._sweeper: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        waited_for = sum(
+            not entry.left for link in self._workers.links for entry in link.entries.values()
+        )
+        return f"<Local {self.name}: {waited_for} active>"
 
     @property
     def capabilities(self) -> Capabilities:

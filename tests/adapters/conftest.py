@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.adapters.stages import STAGES, Stage
+from tests.adapters.scenarios import Stage
+from tests.adapters.stages import STAGES
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,8 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -33,55 +32,14 @@ from adapters.openai import OpenAICompatible, OpenAISettings
 from adapters.runpod import RunPod
 from adapters.runpod_plane import RunPodSettings
 from adapters.settings import Secret
-from adapters.types import Call, Task
 from gateway.clock import SystemClock
+from tests.adapters.fake_stage import FakeStage, fake_stage
+from tests.adapters.local_stage import LocalStage, local_stage
+from tests.adapters.scenarios import KEY, Scenario, Stage
 from tests.live import free_port
 
 ROOT = Path(__file__).parents[2]
-KEY = "stage-key-4711"
 WORDS = ["spill", "gate", "!"]
-
-
-class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to ask for, in a kind's own words."""
-
-    body: dict[str, Any]
-    task: Task = "infer"
-    stream: bool = False
-    fails: FailureClass | None = None
-    endpoint: str = "plain"
-    """Which of the stage's backends it is for."""
-
-
-class Stage(Protocol):
-    """``scenarios`` are named: echo, stream, slow, and any that fail."""
-
-    scenarios: ClassVar[dict[str, Scenario]]
-
-    def backend(self, endpoint: str = "plain") -> Backend: ...
-
-    def running(self, endpoint: str = "plain") -> int:
-        """How many calls the thing behind the backend is running now."""
-        ...
-
-
-def call_for(scenario: Scenario, call_id: str = "c1", deadline: float = float("inf")) -> Call:
-    return Call(
-        id=call_id,
-        model="m",
-        task=scenario.task,
-        body=json.dumps(scenario.body).encode(),
-        stream=scenario.stream,
-        deadline=deadline,
-    )
-
-
-async def until(condition: Any, seconds: float = 10.0) -> None:
-    """Waits for something outside this process, with a bound."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass in time"
-        await asyncio.sleep(0.02)
 
 
 # --- an OpenAI-compatible server ----------------------------------------------------------------
@@ -302,5 +260,15 @@ def _until_started(started: Any, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-STAGES = {"openai": openai_stage, "runpod": runpod_stage}
-SCENARIOS = {"openai": OpenAIStage.scenarios, "runpod": RunPodStage.scenarios}
+STAGES = {
+    "fake": fake_stage,
+    "local": local_stage,
+    "openai": openai_stage,
+    "runpod": runpod_stage,
+}
+SCENARIOS: dict[str, dict[str, Scenario]] = {
+    "fake": FakeStage.scenarios,
+    "local": LocalStage.scenarios,
+    "openai": OpenAIStage.scenarios,
+    "runpod": RunPodStage.scenarios,
+}

@@ -13,7 +13,8 @@ import pytest
 from adapters.base import Backend, Cancellable
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply
-from tests.adapters.stages import KEY, ROOT, SCENARIOS, Stage, call_for, until
+from tests.adapters.scenarios import KEY, Stage, call_for, until
+from tests.adapters.stages import ROOT, SCENARIOS
 
 Stages = Callable[[str], Stage]
 
@@ -37,12 +38,18 @@ async def started(stage: Stage, endpoint: str = "plain") -> AsyncIterator[Backen
     """A backend that must leave no task behind when it is closed."""
     before = asyncio.all_tasks()
     backend = stage.backend(endpoint)
-    await backend.start()
+    await begin(backend)
     try:
         yield backend
     finally:
         await backend.aclose()
     assert asyncio.all_tasks() == before
+
+
+async def begin(backend: Backend) -> None:
+    """Starts it and waits until it takes calls: a model loads while the gateway runs."""
+    await backend.start()
+    await until(lambda: backend.slots != 0, 20.0)
 
 
 async def whole(reply: Reply) -> bytes:
@@ -169,7 +176,7 @@ async def test_a_probe_answers_and_costs_no_call(kind: str, stages: Stages) -> N
 async def test_closing_twice_is_closing_once_and_then_calls_fail(kind: str, stages: Stages) -> None:
     stage = stages(kind)
     backend = stage.backend()
-    await backend.start()
+    await begin(backend)
     await backend.invoke(call_for(stage.scenarios["echo"]))
     await backend.aclose()
     await backend.aclose()
@@ -182,7 +189,7 @@ async def test_closing_ends_the_calls_in_flight(kind: str, stages: Stages) -> No
     """What still runs at a platform is ended there by the limits that the call's deadline set."""
     stage = stages(kind)
     backend = stage.backend()
-    await backend.start()
+    await begin(backend)
     call = call_for(stage.scenarios["slow"], deadline=time.monotonic() + 4.0)
     task = asyncio.ensure_future(backend.invoke(call))
     await until(lambda: stage.running() == 1)

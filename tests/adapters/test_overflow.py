@@ -21,7 +21,8 @@ from adapters.runpod_plane import RunPodSettings
 from adapters.settings import Secret
 from adapters.types import Call
 from gateway.clock import SystemClock
-from tests.adapters.stages import KEY, ROOT, Front, Stage, until
+from tests.adapters.scenarios import KEY, Stage, until
+from tests.adapters.stages import ROOT, Front
 
 WORKER = ["--worker", "tests.adapters.runpod_worker"]
 
