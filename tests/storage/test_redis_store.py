@@ -188,7 +188,7 @@ async def test_an_emptied_server_admits_nothing_until_it_is_restored(
 
 async def until_refused(store: RedisStore, why: str) -> None:
     """The first command may meet the broken connection; the next one makes a new one."""
-    reasons = []
+    reasons: list[str] = []
     while len(reasons) < 2 and (not reasons or why not in reasons[-1]):
         with pytest.raises(StoreUnavailable) as refused:
             await store.admit(f"refused {len(reasons)}", [MONEY, ALIVE], 60.0)
