@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -102,7 +103,8 @@ def run_snippet(
         text = text.replace(theirs, ours)
     if snippet.language == "console":
         return _run_console(snippet, steps_of(text), folder, environ)
-    command = {"bash": [*_BASH, "-c", text], "python": ["python", "-c", text]}[snippet.language]
+    programs = {"bash": _BASH, "python": (sys.executable,)}
+    command = [*programs[snippet.language], "-c", text]
     return _run(snippet, command, folder, environ)
 
 

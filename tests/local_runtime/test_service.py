@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway.clock import FakeClock
+from gateway.clock import FakeClock, settle
 from local_runtime import Batch, Request, Runtime
 from local_runtime.events import (
     Cancel,
@@ -85,8 +85,9 @@ class Bench:
         self.connection = self.service.accept()
         self.connection.connection_made(self.transport)
 
-    @property
-    def sent(self) -> list[FromWorker]:
+    async def sent(self) -> list[FromWorker]:
+        """What left so far: frames leave at the end of the loop's turn."""
+        await settle()
         return [decode_from_worker(data) for data in FrameReader().feed(self.transport.written)]
 
     def say(self, event: Run | Cancel | Credit | Ping) -> None:
@@ -106,7 +107,7 @@ class Bench:
 
 async def test_a_peer_is_told_first_what_the_worker_can_do() -> None:
     """Ready comes before everything else."""
-    assert Bench().sent == [READY]
+    assert await Bench().sent() == [READY]
 
 
 async def test_calls_run_one_after_another_and_each_is_answered_once() -> None:
@@ -117,7 +118,7 @@ async def test_calls_run_one_after_another_and_each_is_answered_once() -> None:
     (first,) = bench.runner.begun
     bench.end(first)
     bench.end(bench.runner.begun[1])
-    assert [event.id for event in bench.sent[1:] if isinstance(event, Done)] == [1, 2]
+    assert [event.id for event in (await bench.sent())[1:] if isinstance(event, Done)] == [1, 2]
     assert bench.service.idle
 
 
@@ -136,7 +137,7 @@ async def test_a_queued_call_that_is_cancelled_is_never_run() -> None:
     bench.say(Run(1, "/", b"1"))
     bench.say(Run(2, "/", b"2"))
     bench.say(Cancel(2))
-    cancelled = bench.sent[-1]
+    cancelled = (await bench.sent())[-1]
     assert isinstance(cancelled, Done)
     assert (cancelled.id, cancelled.kind, cancelled.exec_s) == (2, "cancelled", 0.0)
     bench.end(bench.runner.begun[0])
@@ -149,16 +150,16 @@ async def test_a_running_call_that_is_cancelled_is_answered_with_what_it_has_use
     bench.say(Run(1, "/", b"1"))
     bench.clock.move(3.0)
     bench.say(Cancel(1))
-    cancelled = bench.sent[-1]
+    cancelled = (await bench.sent())[-1]
     assert isinstance(cancelled, Done)
     assert (cancelled.kind, cancelled.exec_s) == ("cancelled", 3.0)
     (work,) = bench.runner.begun
     assert bench.runner.cancelled == [work]
     assert work.jobs[0].cancellation.is_set()
-    count = len(bench.sent)
+    count = len(await bench.sent())
     bench.service.output(work.jobs[0], Output(1, b"2"))
     bench.end(work)
-    assert len(bench.sent) == count
+    assert len(await bench.sent()) == count
 
 
 async def test_a_batch_is_cancelled_only_when_nobody_waits_for_any_of_it() -> None:
@@ -177,13 +178,13 @@ async def test_a_handler_past_its_time_out_fails_its_call_and_closes_the_worker(
     bench = Bench()
     bench.say(Run(1, "/", b"1"))
     bench.wake(10.0)
-    done, slots = bench.sent[1:]
+    done, slots = (await bench.sent())[1:]
     assert isinstance(done, Done)
     assert (done.kind, done.exec_s) == ("timeout", 10.0)
     assert slots == Slots(0)
     assert bench.runner.cancelled == bench.runner.begun
     bench.end(bench.runner.begun[0])
-    assert bench.sent[3:] == [Slots(4)]
+    assert (await bench.sent())[3:] == [Slots(4)]
     bench.wake(5.0)
     assert bench.gave_up == []
 
@@ -216,7 +217,7 @@ async def test_a_route_that_does_not_exist_is_unsupported() -> None:
     bench = Bench()
     bench.say(Run(1, "/nope", b"1"))
     answer = Done(1, False, kind="unsupported", message="the app has no handler for /nope")
-    assert bench.sent[1:] == [answer]
+    assert (await bench.sent())[1:] == [answer]
 
 
 async def test_a_full_queue_says_that_it_is_overloaded() -> None:
@@ -224,7 +225,7 @@ async def test_a_full_queue_says_that_it_is_overloaded() -> None:
     bench = Bench()
     for id in range(1 + 1024 + 1):
         bench.say(Run(id, "/", b"1"))
-    (refusal,) = bench.sent[1:]
+    (refusal,) = (await bench.sent())[1:]
     assert isinstance(refusal, Done)
     assert (refusal.id, refusal.kind) == (1025, "overloaded")
     assert bench.service.heartbeat() == Heartbeat(1, 1024, 1)
@@ -234,12 +235,12 @@ async def test_a_background_call_is_answered_before_it_runs() -> None:
     """With the id under which its result will be posted."""
     bench = Bench()
     bench.say(Run(1, "/later", b'{"webhook": null}', "req-7"))
-    assert bench.sent[1:] == [Done(1, True, b'{"job_id":"req-7"}')]
+    assert (await bench.sent())[1:] == [Done(1, True, b'{"job_id":"req-7"}')]
     assert len(bench.runner.begun) == 1
     bench.hang_up()
     assert bench.runner.cancelled == []
     bench.end(bench.runner.begun[0])
-    assert len(bench.sent) == 2
+    assert len(await bench.sent()) == 2
 
 
 async def test_a_ping_runs_the_sample_and_keeps_its_answer_to_itself() -> None:
@@ -249,7 +250,7 @@ async def test_a_ping_runs_the_sample_and_keeps_its_answer_to_itself() -> None:
     (work,) = bench.runner.begun
     assert work.jobs[0].run.body == b'{"n":1}'
     bench.end(work)
-    assert bench.sent[1:] == [Done(9, True, b"")]
+    assert (await bench.sent())[1:] == [Done(9, True, b"")]
 
 
 async def test_credit_reaches_the_stream_and_no_other() -> None:
