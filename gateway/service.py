@@ -113,9 +113,9 @@ class Service:
         """Swaps the whole policy, or raises and leaves the old one in force."""
         async with self._changing:
             before = self.current
-            _check_fixed(before.policy, policy)
             prices = {name: standing.price for name, standing in before.backends.items()}
             try:
+                _check_fixed(before.policy, policy)
                 after = Current(policy, self._standing(policy, before.backends))
                 await self._start_new(before, after)
             except BaseException:
@@ -165,9 +165,13 @@ class Service:
         """Reads the policy's files again; on any error the old policy stays."""
         try:
             policy = await asyncio.to_thread(self.load_policy)
-            await self.apply(policy)
         except Exception as error:
             self.metrics.reloads.labels("refused").inc()
+            log.error("the policy was not changed: %s", error)
+            return
+        try:
+            await self.apply(policy)
+        except Exception as error:
             log.error("the policy was not changed: %s", error)
 
     # --- how it stands ------------------------------------------------------------------------

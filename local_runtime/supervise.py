@@ -143,7 +143,7 @@ class Tender:
             permanent=permanent,
             jitter=random.random(),
         )
-        if not self._ending:
+        if not self._ending.is_set():
             self._writer.write(f"[worker {record.index}] defunct: {detail}".encode())
         self._note(record)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -18,7 +19,20 @@ KEY = "e2e-demo-key"
 
 @pytest.fixture(scope="session")
 def overflow() -> Iterator[str]:
-    """Its base URL. The worker starts with the first call, and stays for the whole session."""
+    """Its base URL. The worker starts at once, and stays for the whole session."""
+    with running_front("tests.adapters.runpod_worker") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def streaming_overflow() -> Iterator[str]:
+    """The same, with a worker whose answers are streams."""
+    with running_front("tests.adapters.runpod_stream_worker") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def running_front(worker: str) -> Iterator[str]:
     port = free_port()
     command = [
         sys.executable,
@@ -32,7 +46,7 @@ def overflow() -> Iterator[str]:
         "1",
         "--preload",
         "--worker",
-        "tests.adapters.runpod_worker",
+        worker,
     ]
     process = subprocess.Popen(
         dies_with_us(command),
@@ -41,10 +55,12 @@ def overflow() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    _wait_for(port, process)
-    yield f"http://127.0.0.1:{port}/v2"
-    process.terminate()
-    process.wait(30)
+    try:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}/v2"
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
