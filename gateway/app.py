@@ -46,7 +46,7 @@ def open_shared(policy: Policy, clock: Clock, emptied: Callable[[], None]) -> Sh
     """``emptied`` is called when the store has lost its memory and must be filled again."""
     url = policy.store.shared
     if url.startswith("memory:"):
-        return MemoryStore(clock, remember=4096)
+        return MemoryStore(clock, remember=1024)
     # Imported here because a gateway without Redis must not pay for its client.
     from gateway.storage.redis import RedisStore
 

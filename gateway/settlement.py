@@ -21,8 +21,6 @@ from gateway.types import Unit
 log = logging.getLogger("spillgate")
 
 _RETRY_EVERY_S = 1.0
-_KEPT = 100_000
-"""Settlements that wait for a store to come back; past it, calls are refused."""
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -48,13 +46,22 @@ def settlement_of(
 
 
 class CountingHouse:
+    """``kept``: settlements that may wait for a store to come back; past it, calls are refused."""
+
     def __init__(
-        self, *, shared: SharedStore, ledger: Ledger, clock: Clock, metrics: Metrics
+        self,
+        *,
+        shared: SharedStore,
+        ledger: Ledger,
+        clock: Clock,
+        metrics: Metrics,
+        kept: int = 100_000,
     ) -> None:
         self._shared = shared
         self._ledger = ledger
         self._clock = clock
         self._metrics = metrics
+        self._kept = kept
         self._late: deque[Settlement] = deque()
         self._refuse_until = 0.0
         self._retrying = asyncio.Lock()
@@ -67,7 +74,7 @@ class CountingHouse:
     def check(self) -> None:
         """Raises StoreUnavailable while the ledger is known not to write; one call a second
         passes, to find out whether it writes again."""
-        if len(self._late) >= _KEPT:
+        if len(self._late) >= self._kept:
             raise StoreUnavailable("too many settlements wait for the ledger")
         if self._ledger.failing:
             now = self._clock.monotonic()

@@ -197,7 +197,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     # The ledger checkpoints from another thread; this is what bounds the log if that falls behind.
     connection.execute("PRAGMA wal_autocheckpoint = 16384")
-    connection.execute("PRAGMA cache_size = -16384")
+    connection.execute("PRAGMA cache_size = -1024")
     # Some builds overwrite what is deleted, at a fifth of a call's cost; rows are no secrets.
     connection.execute("PRAGMA secure_delete = OFF")
     _create(connection, path)
