@@ -22,7 +22,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Chunk, Reply, Usage
 from gateway.clock import Clock
 from gateway.current import Current, Wish
-from gateway.exchange import Arrival, Exchange
+from gateway.exchange import BROKEN_OFF, Arrival, Exchange
 from gateway.limits import claims_for, refusal
 from gateway.metrics import Metrics
 from gateway.refusals import budget_reached, no_backend, refusal_of, store_unavailable
@@ -124,7 +124,12 @@ class Dispatcher:
             seconds = max(quote.hold_s for quote in quotes)
             claims = claims_for(template, nano, round(seconds * MICRO))
             ttl = max(current.backends[q.backend].spec.common.max_run for q in quotes) + _GRACE_S
-            result = await self._shared.admit(exchange.call.id, claims, ttl)
+            try:
+                result = await self._shared.admit(exchange.call.id, claims, ttl)
+            except asyncio.CancelledError:
+                # The store may have admitted it all the same.
+                await self._shielded(self._give_back(exchange))
+                raise
             if isinstance(result, Admitted):
                 exchange.admitted, exchange.claims, exchange.hold_nano = result, claims, nano
                 return quotes
@@ -149,6 +154,8 @@ class Dispatcher:
                     if not self._goes_on(exchange, error):
                         break
                     exchange.reason = "FAILOVER"
+            assert failure is not None
+            await self._shielded(self._settle_failure(exchange, failure))
         except asyncio.CancelledError:
             await self.abandon_shielded(exchange)
             if exchange.stop_cause == "budget":
@@ -156,10 +163,11 @@ class Dispatcher:
                 raise budget_reached() from None
             raise
         except StoreUnavailable as unavailable:
-            await self._unasked(exchange)
+            await self._shielded(self._unasked(exchange))
             raise store_unavailable(unavailable) from None
-        assert failure is not None
-        await self._settle_failure(exchange, failure)
+        except Exception:
+            await self.abandon_broken(exchange)
+            raise
         raise refusal_of(failure, exchange.tried)
 
     async def _attempt(self, exchange: Exchange, quote: Quote) -> Answer:
@@ -229,7 +237,14 @@ class Dispatcher:
             if exchange.opened or exchange.attempts:
                 await self._close(exchange, "error", None, status=503, error="store_unavailable")
             elif exchange.claims:
-                await self._shared.release(exchange.call.id)
+                await self._give_back(exchange)
+        except StoreUnavailable as unavailable:
+            log.error("ledger: %s; the row of call %s is lost", unavailable, exchange.call.id)
+
+    async def _give_back(self, exchange: Exchange) -> None:
+        """The hold of a call that asked no backend."""
+        try:
+            await self._shared.release(exchange.call.id)
         except StoreUnavailable as unavailable:
             log.error("store: %s; the hold of %s expires by itself", unavailable, exchange.call.id)
 
@@ -248,7 +263,7 @@ class Dispatcher:
         """A stream broke off after it began."""
         exchange.tried.append(f"{exchange.backend}: {failure.failure.slug}")
         self._metrics.failures.labels(exchange.backend, failure.failure.slug).inc()
-        await self._settle_failure(exchange, failure)
+        await self._shielded(self._settle_failure(exchange, failure))
 
     async def _settle_failure(self, exchange: Exchange, failure: BackendError) -> None:
         used = exchange.used_by_failure(failure, self._clock.monotonic())
@@ -270,12 +285,9 @@ class Dispatcher:
             now = self._clock.monotonic()
             used = exchange.used_until(now, await self._stop_remote(exchange))
             self._release(exchange, None, None)
-        by_caller = exchange.stop_cause == "disconnected"
-        budget = exchange.stop_cause == "budget"
-        outcome: Outcome = "disconnected" if by_caller else "error" if budget else "cancelled"
-        code = "budget_exhausted" if budget else outcome
+        outcome, status, code = BROKEN_OFF[exchange.stop_cause]
         try:
-            await self._close(exchange, outcome, used, status=402 if budget else 499, error=code)
+            await self._close(exchange, outcome, used, status=status, error=code)
         except StoreUnavailable as unavailable:
             log.error("ledger: %s; the row of call %s is lost", unavailable, exchange.call.id)
 
@@ -310,7 +322,13 @@ class Dispatcher:
             outcome, used, status=status, error=error, now_at=self._clock.time()
         )
         settlement = settlement_of(exchange.call.id, exchange.claims, (row, *exchange.attempts))
-        await self._house.settle(settlement, opened=exchange.opened)
+        try:
+            await self._house.settle(settlement, opened=exchange.opened)
+        except asyncio.CancelledError:
+            # Nobody knows how far it came; both stores take it only once.
+            self._count(exchange, outcome)
+            await self._shielded(self._house.settle(settlement, opened=True))
+            raise
         self._count(exchange, outcome)
 
     def _count(self, exchange: Exchange, outcome: Outcome) -> None:
@@ -339,7 +357,16 @@ class Dispatcher:
 
     async def abandon_shielded(self, exchange: Exchange) -> None:
         """``abandon`` that runs to its end even when the caller is cancelled once more."""
-        await asyncio.shield(self._afterwards_run(self.abandon(exchange)))
+        await self._shielded(self.abandon(exchange))
+
+    async def abandon_broken(self, exchange: Exchange) -> None:
+        """Something raised what it must not, such as an adapter with a fault: whatever it was,
+        the call's lease and hold are not kept for ever."""
+        exchange.stop_cause = exchange.stop_cause or "fault"
+        await self.abandon_shielded(exchange)
+
+    async def _shielded(self, work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.shield(self._afterwards_run(work))
 
     async def drain(self) -> None:
         """Waits for settlements that outlived their calls."""

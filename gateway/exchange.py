@@ -16,7 +16,16 @@ from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.types import MICRO, Principal
 
-StopCause = Literal["", "disconnected", "budget"]
+StopCause = Literal["", "disconnected", "budget", "fault"]
+
+BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
+    "": ("cancelled", 499, "cancelled"),
+    "disconnected": ("disconnected", 499, "disconnected"),
+    "budget": ("error", 402, "budget_exhausted"),
+    "fault": ("error", 500, "internal_error"),
+}
+"""Why a call was broken off -> what its row says: outcome, status, error."""
+
 
 WORK_DONE = frozenset(
     (

@@ -87,6 +87,9 @@ class Relay:
         except asyncio.CancelledError:
             await self._dispatcher.abandon_shielded(exchange)
             await self._cancelled()
+        except Exception:
+            await self._dispatcher.abandon_broken(exchange)
+            raise
         else:
             await self._end(held, show_usage=show_usage)
         finally:

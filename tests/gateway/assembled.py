@@ -24,7 +24,7 @@ from gateway.issuing import issue, read_request
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import Kinds, read_policy_text
 from gateway.service import Service
-from gateway.storage.base import LedgerRow, UsageQuery
+from gateway.storage.base import Ledger, LedgerRow, SharedStore, UsageQuery
 from gateway.storage.keys import SqliteKeys
 from gateway.storage.memory import MemoryStore
 from gateway.storage.sqlite import SqliteLedger
@@ -146,7 +146,15 @@ class _Late:
         return getattr(self._box[0], name)
 
 
-def build(folder: Path, clock: FakeClock, text: str = POLICY) -> Service:
+def build(
+    folder: Path,
+    clock: FakeClock,
+    text: str = POLICY,
+    *,
+    shared: SharedStore | None = None,
+    ledger: Ledger | None = None,
+) -> Service:
+    """Stores that are left out are the embedded ones, in ``folder``."""
     policy = read(text)
 
     def make(spec: BackendSpec) -> Backend:
@@ -156,8 +164,8 @@ def build(folder: Path, clock: FakeClock, text: str = POLICY) -> Service:
         policy,
         clock=clock,
         keys=SqliteKeys(folder / "keys.db", clock=clock),
-        ledger=SqliteLedger(folder / "ledger.db", clock=clock),
-        shared=MemoryStore(clock),
+        ledger=ledger or SqliteLedger(folder / "ledger.db", clock=clock),
+        shared=shared or MemoryStore(clock),
         make_backend=make,
         load=lambda: read(text),
         random_source=random.Random(7),
@@ -165,9 +173,16 @@ def build(folder: Path, clock: FakeClock, text: str = POLICY) -> Service:
 
 
 @contextlib.asynccontextmanager
-async def house(folder: Path, clock: FakeClock, text: str = POLICY) -> AsyncIterator[House]:
+async def house(
+    folder: Path,
+    clock: FakeClock,
+    text: str = POLICY,
+    *,
+    shared: SharedStore | None = None,
+    ledger: Ledger | None = None,
+) -> AsyncIterator[House]:
     """Started as the real one is, and closed at the end."""
-    async with running(build(folder, clock, text)) as service:
+    async with running(build(folder, clock, text, shared=shared, ledger=ledger)) as service:
         yield House(service, clock)
 
 

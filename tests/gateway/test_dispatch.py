@@ -13,7 +13,7 @@ from gateway.clock import FakeClock, settle
 from gateway.current import Wish
 from gateway.storage.base import Claim
 from gateway.types import ApiError
-from tests.gateway.assembled import POLICY, House, house
+from tests.gateway.assembled import POLICY, House, build, house
 
 REFUSED = BackendError(FailureClass.UNREACHABLE, "connection refused")
 
@@ -281,8 +281,6 @@ async def test_a_restart_settles_what_a_dead_process_left_open(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """At the amount held, once, and the counters know it: a crash forgives no budget."""
-    from tests.gateway.assembled import build
-
     dead = build(tmp_path, clock)
     exchange = House(dead, clock).exchange("far")
     decision = dead.dispatcher.decide(
