@@ -6,9 +6,12 @@ most calls end before anybody must look after them. To join and to leave costs a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from gateway.clock import Clock
+
+log = logging.getLogger("spillgate")
 
 EVERY_S = 0.05
 
@@ -34,8 +37,12 @@ class Rounds:
 
     def _go(self) -> None:
         now = self._clock.monotonic()
-        for look in list(self._looks.values()):
-            look(now)
+        for member, look in list(self._looks.items()):
+            try:
+                look(now)
+            except Exception:
+                log.exception("looking after %r failed; it is looked after no more", member)
+                self.leave(member)
         self._going = bool(self._looks)
         if self._going:
             self._clock.call_later(EVERY_S, self._go)

@@ -1,0 +1,101 @@
+"""A call's hold is kept ahead of its run, so that what is settled never passes a cap."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from adapters.errors import BackendError, FailureClass
+from gateway.clock import FakeClock
+from gateway.types import ApiError
+from tests.gateway.assembled import POLICY, House, house
+from tests.gateway.failing_stores import FailingShared, Trouble
+
+
+async def running(home: House, backend: str) -> None:
+    while not home.fake(backend).running:
+        await asyncio.sleep(0.001)
+
+
+async def test_a_short_call_never_asks_for_more(tmp_path: Path, clock: FakeClock) -> None:
+    """Nearly all calls end before anybody must look after them."""
+    trouble = Trouble()
+    async with house(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as home:
+        home.fake("burst").runs_for = 0.3
+        _, task = home.start("far")
+        await running(home, "burst")
+        await clock.advance(0.3)
+        await task
+        await clock.advance(60.0)
+        assert "extend" not in trouble.asked
+
+
+async def test_more_is_held_before_what_is_held_is_used_up(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """At every instant of a minute the hold covers what the call has cost."""
+    async with house(tmp_path, clock) as home:
+        home.fake("burst").runs_for = 60.0
+        exchange, task = home.start("far")
+        await running(home, "burst")
+        began = clock.monotonic()
+        for _ in range(118):
+            await clock.advance(0.5)
+            cost = (clock.monotonic() - began) * 1_000_000
+            assert exchange.hold_nano >= cost
+        await clock.advance(1.0)
+        await task
+        assert await home.spent() == 60_000_000
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_call_whose_hold_cannot_grow_is_stopped_before_it_costs_more_than_was_held(
+    when: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """The store does not answer: nobody knows whether there is room, so none is assumed."""
+    trouble = Trouble()
+    async with house(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as home:
+        home.fake("burst").runs_for = 90.0
+        exchange, task = home.start("far")
+        await running(home, "burst")
+        held = exchange.hold_nano
+        trouble.fails("before" if when == "before" else "after", "extend")
+        await clock.advance(60.0)
+        with pytest.raises(ApiError) as caught:
+            await task
+        assert caught.value.code == "budget_exhausted"
+        row = await home.row(exchange.call.id)
+        assert (row.outcome, row.status, row.error) == ("error", 402, "budget_exhausted")
+        assert 0 < row.cost_nano <= held
+
+
+async def test_a_reserved_machine_is_held_by_its_seconds(tmp_path: Path, clock: FakeClock) -> None:
+    """Device seconds are limited where no dollar is."""
+    text = POLICY.replace("gpu_seconds: 100000/day", "gpu_seconds: 8/day")
+    async with house(tmp_path, clock, text) as home:
+        home.fake("home").runs_for = 90.0
+        exchange, task = home.start("chat")
+        await running(home, "home")
+        await clock.advance(60.0)
+        with pytest.raises(ApiError) as caught:
+            await task
+        assert caught.value.code == "budget_exhausted"
+        assert (await home.row(exchange.call.id)).gpu_us <= 8_000_000
+
+
+async def test_after_another_backend_took_over_its_own_hold_is_what_grows(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The first attempt is watched no more."""
+    async with house(tmp_path, clock) as home:
+        home.fake("home").tell(BackendError(FailureClass.UNREACHABLE, "no"))
+        home.fake("burst").runs_for = 20.0
+        exchange, task = home.start("chat")
+        await running(home, "burst")
+        await clock.advance(19.0)
+        assert exchange.hold_nano >= 19_000_000
+        await clock.advance(1.0)
+        await task
+        assert await home.spent() == 20_000_000
