@@ -50,10 +50,10 @@ class _Server(ThreadingHTTPServer):
 
 def _handler(owner: PaidServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the library's name
+        def do_GET(self) -> None:
             self._answer(b"{}")
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             owner.calls += 1
             self._answer(ANSWER)
