@@ -11,6 +11,9 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+_HELD = 64 * 1024
+"""Bytes that are held back at the most: past them the transport's own bound must be felt."""
+
 
 class CorkedTransport:
     """A transport whose writes leave at the end of the loop's turn; all else is passed through."""
@@ -18,17 +21,22 @@ class CorkedTransport:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._parts: list[bytes] = []
+        self._size = 0
         self._call_soon = asyncio.get_running_loop().call_soon
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
-        self._parts.append(data)
-        if len(self._parts) == 1:
+        if not self._parts:
             self._call_soon(self._flush)
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > _HELD:
+            # An application that never waits would otherwise write its whole answer into memory.
+            self._flush()
 
     def _flush(self) -> None:
         if self._parts:
-            parts, self._parts = self._parts, []
+            parts, self._parts, self._size = self._parts, [], 0
             self._transport.write(b"".join(parts))
 
     def close(self) -> None:
