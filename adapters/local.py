@@ -9,24 +9,20 @@ by its Unix socket. A worker that dies fails its calls at once and is started ag
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Annotated
 
 import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.local_link import Chunks, Entry, Link
-from adapters.local_workers import Workers
+from adapters.local_answers import Chunks, done_of, usage_of
 from adapters.settings import ByteSize, Duration
 from adapters.types import OPENAI_ROUTES, Call, Capabilities, Probe, Reply, Task, Usage
-from local_runtime.events import Done
+from local_runtime.events import Done, Ping
+from local_runtime.link import CANCELLED, Entry, Link
 from local_runtime.wire import ENVELOPE, MAX_FRAME, FrameTooLarge
+from local_runtime.workers import KEEP_S, Workers
 
-SWEEP_S = 0.025
-"""A call past its deadline is failed at most so much later."""
-KEEP_S = 1.0
-"""How long a worker may take to say what a cancelled call has used."""
 PING_S = 60.0
 
 
@@ -67,7 +63,6 @@ class Local:
         self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
         self._known: frozenset[str] = frozenset()
         self._workers = Workers(name, _arguments(settings), settings.max_message, clock)
-        self._sweeper: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         waited_for = sum(
@@ -91,8 +86,6 @@ class Local:
 
     async def start(self) -> None:
         self._workers.start()
-        if self._sweeper is None:
-            self._sweeper = asyncio.create_task(self._sweep())
 
     async def invoke(self, call: Call) -> Reply:
         route = self._routes[call.task]
@@ -107,10 +100,12 @@ class Local:
             raise
         if entry.outputs:
             return self._stream(entry)
-        done = _answer(entry)
+        done = done_of(entry)
         if entry.outputs is not None:
             return self._stream(entry)
-        return Reply(body=done.data, usage=link.usage(done))
+        if done.headers:
+            return _own_type(entry, done)
+        return Reply(body=done.data, usage=usage_of(entry, done))
 
     async def cancel(self, call_id: str) -> Usage | None:
         for link in self._workers.links:
@@ -122,13 +117,13 @@ class Local:
     async def ping(self) -> Usage:
         """Runs the app's warm-up sample in the worker with the most room."""
         link = self._pick(None)
-        entry = link.ping(self._clock.monotonic() + PING_S)
+        entry = link.ask(Ping(0), self._clock.monotonic() + PING_S)
         try:
             await entry.wait()
         except asyncio.CancelledError:
             entry.leave(self._clock.monotonic() + KEEP_S)
             raise
-        return link.usage(_answer(entry))
+        return usage_of(entry, done_of(entry))
 
     async def probe(self) -> Probe:
         links = self._workers.links
@@ -141,18 +136,12 @@ class Local:
         )
 
     async def aclose(self) -> None:
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
-            self._sweeper = None
         await self._workers.aclose()
 
     def _pick(self, route: str | None) -> Link:
         """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""
-        links = self._workers.links
-        link = links[0] if len(links) == 1 else min(links, key=_load, default=None)
-        if link is None or not link.slots:
+        link = self._workers.roomiest()
+        if link is None:
             raise BackendError(
                 FailureClass.LOADING,
                 "the model is loading",
@@ -178,33 +167,19 @@ class Local:
 
     async def _cancel(self, entry: Entry) -> Usage | None:
         if not entry.left:
-            error = BackendError(FailureClass.CANCELLED, "the call was cancelled")
-            entry.give_up(error, self._clock.monotonic() + KEEP_S)
-        return await entry.usage()
-
-    async def _sweep(self) -> None:
-        """One timer for all deadlines, so that a call needs none of its own."""
-        while True:
-            await self._clock.sleep(SWEEP_S)
-            now = self._clock.monotonic()
-            for link in self._workers.links:
-                if link.entries:
-                    link.sweep(now, KEEP_S)
+            entry.give_up(CANCELLED, self._clock.monotonic() + KEEP_S)
+        last = await entry.last_word()
+        return None if last is None else usage_of(entry, last)
 
 
-def _answer(entry: Entry) -> Done:
-    """What the worker answered. Raises BackendError when that is a failure."""
-    answer = entry.answer
-    if isinstance(answer, BackendError):
-        raise answer
-    assert answer is not None
-    if not answer.ok:
-        raise entry.link.error(answer)
-    return answer
-
-
-def _load(link: Link) -> float:
-    return len(link.entries) / link.slots if link.slots else float("inf")
+def _own_type(entry: Entry, done: Done) -> Reply:
+    """An answer whose handler chose its Content-Type."""
+    types = (value for name, value in done.headers if name.lower() == "content-type")
+    return Reply(
+        body=done.data,
+        content_type=next(types, "application/json"),
+        usage=usage_of(entry, done),
+    )
 
 
 def _arguments(settings: LocalSettings) -> list[str]:

@@ -1,9 +1,11 @@
 """Everything that crosses between processes: small frozen values, one msgpack array each.
 
     gateway    -> worker      Run Cancel Credit Ping
-    worker     -> gateway     Ready Slots Output Done
+    worker     -> gateway     Ready Slots Output Done Head
     worker     -> supervisor  Ready Heartbeat Broken
     supervisor -> gateway     WorkerChanged
+
+"gateway" stands for whoever calls: it, or the app's own HTTP server.
 
 A failure of a model's code is an event, not an exception: ``Done`` with ``ok`` false. Seconds are
 float. ``id`` numbers a call within one connection; whoever sent ``Run`` chose it.
@@ -42,6 +44,11 @@ class Run(Event, tag=1, frozen=True):
     """The request id, for the handler's eyes."""
     stream: bool = False
     """False: a generator's items come as one JSON list; True: each comes as an Output."""
+    direct: bool = False
+    """The caller is the app's own HTTP server: it takes raw bytes behind a Head, and waits for
+    the end of a background call itself."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """The caller's HTTP headers, for the handler's eyes."""
 
 
 class Cancel(Event, tag=2, frozen=True):
@@ -61,6 +68,8 @@ class Ping(Event, tag=4, frozen=True):
     """Runs a warm-up sample as if it were a call; answered with Done."""
 
     id: int
+    route: str = ""
+    """Whose sample; empty: the first that there is. A route without one does nothing."""
 
 
 # --- worker -> gateway -------------------------------------------------------------------------
@@ -76,6 +85,8 @@ class Ready(Event, tag=16, frozen=True):
     load_s: float
     init_s: float
     warmup_s: float
+    background: tuple[str, ...] = ()
+    """Those of the routes that are background handlers."""
 
 
 class Slots(Event, tag=17, frozen=True):
@@ -115,6 +126,18 @@ class Done(Event, tag=19, frozen=True):
     batch: int = 1
     input_tokens: int | None = None
     output_tokens: int | None = None
+    status: int = 0
+    """The HTTP status that the handler chose; 0 where it chose none."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """The handler's; with a Content-Type of its own ``data`` may be other than JSON."""
+
+
+class Head(Event, tag=20, frozen=True):
+    """What the handler of a direct call chose for its answer; Outputs of raw bytes follow."""
+
+    id: int
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 # --- worker -> supervisor ----------------------------------------------------------------------
@@ -152,7 +175,7 @@ class WorkerChanged(Event, tag=48, frozen=True):
 
 
 ToWorker = Run | Cancel | Credit | Ping
-FromWorker = Ready | Slots | Output | Done
+FromWorker = Ready | Slots | Output | Done | Head
 LifeSign = Ready | Heartbeat | Broken
 AnyEvent = (
     Run
@@ -163,6 +186,7 @@ AnyEvent = (
     | Slots
     | Output
     | Done
+    | Head
     | Heartbeat
     | Broken
     | WorkerChanged

@@ -1,27 +1,43 @@
-"""The gateway's end of one local worker's socket: calls out, answers in, nothing per call but a
-future and a row in a dictionary."""
+"""The caller's end of one worker's socket: calls out, answers in, nothing per call but a future
+and a row in a dictionary. The gateway and the app's own HTTP server both stand here."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Literal
 
-from adapters.errors import BackendError, FailureClass
-from adapters.types import Chunk, Usage
-from local_runtime.events import Cancel, Credit, Done, FromWorker, Output, Ping, Ready, Run, Slots
+import msgspec
+
+from local_runtime.events import (
+    Cancel,
+    Credit,
+    Done,
+    FromWorker,
+    Head,
+    Output,
+    Ping,
+    Ready,
+    Run,
+    Slots,
+)
 from local_runtime.wire import STREAM_WINDOW, Connection, decode_from_worker
 
-FAILURES = {
-    "invalid": FailureClass.INVALID,
-    "failed": FailureClass.FAILED,
-    "timeout": FailureClass.TIMEOUT,
-    "cancelled": FailureClass.CANCELLED,
-    "overloaded": FailureClass.OVERLOADED,
-    "unsupported": FailureClass.UNSUPPORTED,
-}
 
-Answer = Done | BackendError
+class Unanswered(msgspec.Struct, frozen=True):
+    """Why a call has an end though its worker gave no answer. ``message`` is fit for the caller,
+    ``detail`` for the operator."""
+
+    kind: Literal["died", "timeout", "cancelled"]
+    message: str
+    detail: str = ""
+
+
+CANCELLED = Unanswered("cancelled", "the call was cancelled")
+LATE = Unanswered("timeout", "the call was not answered within its deadline")
+
+Answer = Done | Unanswered
 
 
 class Entry:
@@ -31,12 +47,14 @@ class Entry:
         "answer",
         "call_id",
         "deadline",
+        "head",
         "id",
         "left",
         "link",
         "outputs",
         "settled",
         "settling",
+        "unpaid",
         "waiter",
     )
 
@@ -46,6 +64,9 @@ class Entry:
         self.call_id = call_id
         self.deadline = deadline
         self.outputs: deque[Output] | None = deque() if stream else None
+        self.head: Head | None = None
+        """What comes before the bytes of a raw answer."""
+        self.unpaid = 0
         self.waiter: asyncio.Future[None] | None = None
         self.answer: Answer | None = None
         self.left = False
@@ -74,18 +95,28 @@ class Entry:
             self.deadline = keep_until
         self.left = True
 
-    def give_up(self, error: BackendError, keep_until: float) -> None:
-        """Fails the call without waiting for the worker."""
+    def take(self) -> Output:
+        """The next output, of which there must be one; the worker gets credit for it."""
+        assert self.outputs is not None
+        output = self.outputs.popleft()
+        self.unpaid += len(output.data)
+        if self.unpaid >= STREAM_WINDOW // 2:
+            self.link.send(Credit(self.id, self.unpaid))
+            self.unpaid = 0
+        return output
+
+    def give_up(self, reason: Unanswered, keep_until: float) -> None:
+        """Ends the call without waiting for the worker."""
         self.leave(keep_until)
-        self.answer = error
+        self.answer = reason
         self.wake()
 
-    async def usage(self) -> Usage | None:
-        """What a call that was left has used, once the worker says so; None when it does not."""
+    async def last_word(self) -> Done | None:
+        """What the worker says of a call that was left: what it used; None when it does not."""
         if self.settled is None and self.id in self.link.entries:
             self.settling = self.settling or self.link.loop.create_future()
             await asyncio.shield(self.settling)
-        return None if self.settled is None else self.link.usage(self.settled)
+        return self.settled
 
     def settle(self, done: Done | None) -> None:
         self.settled = done or self.settled
@@ -101,6 +132,7 @@ class Link:
         self.name = name
         self.loop = asyncio.get_running_loop()
         self.routes: frozenset[str] = frozenset()
+        self.background: frozenset[str] = frozenset()
         self.start_s = 0.0
         """Seconds that its worker took to load, init and warm up."""
         self.slots = 0
@@ -120,10 +152,12 @@ class Link:
         entry = self.entries[id] = Entry(self, id, call_id, deadline, stream)
         return entry
 
-    def ping(self, deadline: float) -> Entry:
+    def ask(self, event: Run | Ping, deadline: float) -> Entry:
+        """Sends an event under the next number, ready for outputs. Raises FrameTooLarge."""
         self._next_id = id = self._next_id + 1
-        self.send(Ping(id))
-        entry = self.entries[id] = Entry(self, id, "", deadline, False)
+        self.send(msgspec.structs.replace(event, id=id))
+        name = event.request if isinstance(event, Run) else ""
+        entry = self.entries[id] = Entry(self, id, name, deadline, isinstance(event, Run))
         return entry
 
     def sweep(self, now: float, keep_s: float) -> None:
@@ -134,29 +168,7 @@ class Link:
                 del self.entries[entry.id]
                 entry.settle(None)
             else:
-                text = "the call was not answered within its deadline"
-                entry.give_up(BackendError(FailureClass.TIMEOUT, text), now + keep_s)
-
-    def usage(self, done: Done) -> Usage:
-        return Usage(
-            input_tokens=done.input_tokens,
-            output_tokens=done.output_tokens,
-            queue_s=done.queue_s,
-            cold_s=0.0,
-            exec_s=done.exec_s,
-            gpu_s=done.gpu_s,
-            worker=self.name,
-            reported=True,
-        )
-
-    def error(self, done: Done) -> BackendError:
-        return BackendError(
-            FAILURES.get(done.kind, FailureClass.FAILED),
-            done.message,
-            usage=self.usage(done),
-            param=done.param,
-            detail=done.detail,
-        )
+                entry.give_up(LATE, now + keep_s)
 
     def _receive(self, event: FromWorker) -> None:
         kind = type(event)
@@ -169,12 +181,16 @@ class Link:
                 entry.wake()
         elif isinstance(event, Ready):
             self.routes = frozenset(event.routes)
+            self.background = frozenset(event.background)
             self.slots = event.slots
             self.start_s = event.load_s + event.init_s + event.warmup_s
             self._changed(self)
         elif isinstance(event, Slots):
             self.slots = event.slots
             self._changed(self)
+        elif isinstance(event, Head) and (entry := self.entries.get(event.id)) is not None:
+            entry.head = event
+            entry.wake()
 
     def _finish(self, done: Done) -> None:
         entry = self.entries.get(done.id)
@@ -192,91 +208,8 @@ class Link:
         entries, self.entries = self.entries, {}
         for entry in entries.values():
             if entry.answer is None:
-                entry.answer = BackendError(
-                    FailureClass.WORKER_DIED,
-                    "the worker that ran the call has died",
-                    detail=f"{self.name}: {error or 'its connection ended'}",
-                )
+                detail = f"{self.name}: {error or 'its connection ended'}"
+                entry.answer = Unanswered("died", "the worker that ran the call has died", detail)
             entry.wake()
             entry.settle(None)
         self._changed(self)
-
-
-class Chunks:
-    """A worker's stream as server-sent events; gives the worker credit as they are taken."""
-
-    def __init__(self, entry: Entry, now: Callable[[], float], keep_s: float) -> None:
-        self._entry = entry
-        self._now = now
-        self._keep_s = keep_s
-        self._unpaid = 0
-        self._begun = False
-        self._end: Chunk | None = None
-        self._over = False
-
-    def __aiter__(self) -> Chunks:
-        return self
-
-    async def __anext__(self) -> Chunk:
-        entry = self._entry
-        outputs = entry.outputs
-        while not outputs and not self._over and entry.answer is None:
-            try:
-                await entry.wait()
-            except asyncio.CancelledError:
-                await self.aclose()
-                raise
-        if outputs:
-            self._begun = True
-            return self._chunk(outputs.popleft())
-        return self._last()
-
-    async def aclose(self) -> None:
-        """Tells the worker that nobody reads on, unless the stream has ended."""
-        if not self._over:
-            self._over = True
-            self._entry.leave(self._now() + self._keep_s)
-            self._entry.wake()
-        if self._entry.outputs:
-            self._entry.outputs.clear()
-
-    def _chunk(self, output: Output) -> Chunk:
-        size = len(output.data)
-        self._unpaid += size
-        if self._unpaid >= STREAM_WINDOW // 2:
-            self._entry.link.send(Credit(self._entry.id, self._unpaid))
-            self._unpaid = 0
-        data = b"data: " + output.data + b"\n\n"
-        if output.input_tokens is None:
-            return Chunk(data)
-        usage = Usage(input_tokens=output.input_tokens, output_tokens=output.output_tokens)
-        return Chunk(data, "usage" if output.usage else "data", usage)
-
-    def _last(self) -> Chunk:
-        """What follows the outputs: a whole answer as one event, the end, or the error."""
-        if self._end is not None:
-            end, self._end = self._end, None
-            return end
-        answer = self._entry.answer
-        if self._over or answer is None:
-            raise StopAsyncIteration
-        self._over = True
-        if isinstance(answer, BackendError):
-            raise self._broken(answer)
-        if not answer.ok:
-            raise self._entry.link.error(answer)
-        done = Chunk(b"data: [DONE]\n\n", "done", self._entry.link.usage(answer))
-        if not answer.data:
-            return done
-        self._end = done
-        return Chunk(b"data: " + answer.data + b"\n\n")
-
-    def _broken(self, error: BackendError) -> BackendError:
-        """A worker that dies after the first chunk has cut the answer short."""
-        if error.failure is FailureClass.WORKER_DIED and self._begun:
-            return BackendError(
-                FailureClass.TRUNCATED,
-                "the worker died in the middle of the answer",
-                detail=error.detail,
-            )
-        return error

@@ -1,4 +1,4 @@
-"""The supervisor of a local runtime as a child process of the gateway."""
+"""The supervisor as a child process of whoever calls its workers."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
-"""The local workers as the gateway knows them: started, reachable, ready, dead, started again."""
+"""The workers as their caller knows them: started, reachable, ready, dead, started again."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
-from adapters.base import Clock
-from adapters.local_link import Link
-from adapters.local_process import END_S, SupervisorProcess
+from local_runtime.clock import Clock
 from local_runtime.events import WorkerChanged
+from local_runtime.link import Link
+from local_runtime.process import END_S, SupervisorProcess
 
 log = logging.getLogger("spillgate.local")
 
@@ -23,19 +23,38 @@ STABLE_S = 60.0
 FIRST_START_S = 10.0
 """A guess at the seconds of a start, until one was seen."""
 REAP_S = 2.0
+SWEEP_S = 0.025
+"""A call past its deadline is failed at most so much later."""
+KEEP_S = 1.0
+"""How long a worker may take to say what a cancelled call has used."""
+
+
+def _unheard() -> None:
+    """Nobody asked to be told."""
 
 
 class Workers:
     """Keeps a supervisor running and a connection to each worker that is ready.
 
-    ``links`` and ``slots`` are up to date at every instant, so reading them costs nothing.
+    ``links`` and ``slots`` are up to date at every instant, so reading them costs nothing;
+    ``changed`` is called whenever a worker's state or its slots are others.
     """
 
-    def __init__(self, name: str, arguments: Sequence[str], limit: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        limit: int,
+        clock: Clock,
+        changed: Callable[[], None] = _unheard,
+    ) -> None:
         self.links: tuple[Link, ...] = ()
         """Of the workers that are ready."""
         self.slots = 0
+        self.deaths = 0
+        """Workers that ended unasked so far."""
         self._name = name
+        self._changed = changed
         self._limit = limit
         self._clock = clock
         self._process = SupervisorProcess(arguments, self._worker_changed)
@@ -45,6 +64,7 @@ class Workers:
         self._start_s = FIRST_START_S
         self._closing = False
         self._main: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -62,9 +82,24 @@ class Workers:
             return f"{self.starting} starting"
         return ""
 
+    @property
+    def hopeless(self) -> bool:
+        """No worker runs, and none will be started again."""
+        states = self._states.values()
+        return bool(states) and all(
+            state.state == "defunct" and state.retry_s is None for state in states
+        )
+
     def start(self) -> None:
         if self._main is None and not self._closing:
             self._main = asyncio.create_task(self._keep_running())
+            self._sweeper = asyncio.create_task(self._sweep())
+
+    def roomiest(self) -> Link | None:
+        """The ready worker with the most room; None while there is none."""
+        links = self.links
+        link = links[0] if len(links) == 1 else min(links, key=_load, default=None)
+        return link if link is not None and link.slots else None
 
     def retry_after(self) -> float:
         """A guess at the seconds until a worker is ready, at least 1."""
@@ -85,8 +120,20 @@ class Workers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
         if self._main is not None:
             await self._end(self._main)
+
+    async def _sweep(self) -> None:
+        """One timer for all deadlines, so that a call needs none of its own."""
+        while True:
+            await self._clock.sleep(SWEEP_S)
+            now = self._clock.monotonic()
+            for link in self.links:
+                if link.entries:
+                    link.sweep(now, KEEP_S)
 
     # --- the supervisor ------------------------------------------------------------------------
 
@@ -123,7 +170,9 @@ class Workers:
         if event.state == "ready":
             self._spawn(self._connect(event, 0.0))
         elif event.state == "defunct" and not self._closing:
+            self.deaths += 1
             log.error("backend %s, worker %d: %s", self._name, event.index, event.detail)
+        self._changed()
 
     # --- connections ---------------------------------------------------------------------------
 
@@ -154,8 +203,13 @@ class Workers:
                 self._spawn(self._connect(event, CONNECT_S))
         self.links = tuple(self._connected.values())
         self.slots = sum(link.slots for link in self.links)
+        self._changed()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _load(link: Link) -> float:
+    return len(link.entries) / link.slots if link.slots else float("inf")
