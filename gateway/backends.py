@@ -5,7 +5,6 @@ One event loop owns them; nothing here awaits except a lease that must queue.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import Literal
 
@@ -14,7 +13,9 @@ import msgspec
 from adapters.base import Backend, Cancellable, Clock, Scalable, Warmable
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
+from gateway.places import Places, Reconsider
 from gateway.policy.model import BackendSpec, Price
+from gateway.rounds import Rounds
 from gateway.routing.forecast import ColdTime, Load, RunTime, WarmSet
 from gateway.routing.gaps import GapHistory
 from gateway.routing.health import HEALTHY, Health, after_failure, after_success
@@ -24,6 +25,17 @@ COLD_FLOOR_S = 0.5
 """A shorter reported start-up is a warm hand-over, not a cold start."""
 _QUEUE_PER_SLOT = 64
 """Calls that may wait for each slot of a backend that the gateway queues for."""
+
+
+RECONSIDER_EVERY_S = 0.25
+_PREFETCH_S = 0.05
+"""Work that an engine holds beside what it runs, so that it never waits for the next call."""
+_DEEPEST = 500
+
+
+def _depth(run_s: float) -> int:
+    """Rounds of calls that are sent ahead: many short ones, one more of long ones."""
+    return 2 + min(int(_PREFETCH_S / max(run_s, 1e-6)), _DEEPEST)
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -37,7 +49,12 @@ class StandingBackend:
     """One backend: its adapter, its work in flight, its health, and what was learned."""
 
     def __init__(
-        self, spec: BackendSpec, price: Price | None, adapter: Backend, clock: Clock
+        self,
+        spec: BackendSpec,
+        price: Price | None,
+        adapter: Backend,
+        clock: Clock,
+        rounds: Rounds,
     ) -> None:
         self.spec = spec
         self.name = spec.name
@@ -57,8 +74,11 @@ class StandingBackend:
         self.probed_ready: bool | None = None
         self.probe_detail = ""
         self._clock = clock
-        self._running = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._rounds = rounds
+        self._places = Places(self._cap)
+        self._leases: dict[int, float] = {}
+        """Since when each call runs; the oldest first."""
+        self._reconsider_at = 0.0
         self._runs: dict[str, RunTime] = {}
         self._starting: deque[float] = deque()
         common = spec.common
@@ -67,6 +87,7 @@ class StandingBackend:
         )
         self.warm = WarmSet(60.0 if common.idle_timeout is None else common.idle_timeout)
         self._prior = RunTime.prior(common.expect)
+        self._depth = _depth(common.expect)
         self._limit = common.max_request
 
     # --- what the router sees -----------------------------------------------------------------
@@ -100,13 +121,19 @@ class StandingBackend:
             return "not_ready"
         return ""
 
-    def candidate(self, model: str, now: float) -> Candidate:
-        """The backend at this instant, frozen."""
+    def candidate(self, model: str, now: float, ahead: int | None = None) -> Candidate:
+        """The backend at this instant, frozen; for a call that waits there already, ``ahead`` are
+        the calls before it."""
         capabilities = self.adapter.capabilities
         cold = self.cold
+        slots = self.slots
+        in_flight = self.in_flight if ahead is None else ahead
+        run = self._runs.get(model, self._prior)
+        if slots is not None and in_flight >= slots:
+            run = self._seen_to_run(run, now)
         load = Load(
-            self.in_flight,
-            self.slots,
+            in_flight,
+            slots,
             0 if cold is None else self.warm.idle(now),
             now - self._starting[0] if self._starting else None,
         )
@@ -116,62 +143,77 @@ class StandingBackend:
             capabilities,
             capabilities.max_request_bytes if self._limit is None else self._limit,
             load,
-            self._runs.get(model, self._prior),
+            run,
             None if cold is None else cold.p95,
             self.spec.common.max_run,
             self.blocked(now),
             None if load.slots is None else max(load.slots, 1) * _QUEUE_PER_SLOT,
         )
 
+    def _seen_to_run(self, run: RunTime, now: float) -> RunTime:
+        """A call that runs for longer than was thought is evidence: of a guess that was wrong,
+        while nothing is learned yet, and of no more than a long run afterwards."""
+        if not self._leases:
+            return run
+        oldest = now - next(iter(self._leases.values()))
+        seen = oldest if not run.seen else min(oldest, run.high)
+        return run if seen <= run.mean else RunTime(seen, run.deviation, run.seen)
+
     # --- leases -------------------------------------------------------------------------------
 
-    async def lease(self, *, ping: bool = False) -> Lease:
-        """Waits for a place where the policy bounds concurrency; first come, first served.
+    async def lease(self, reconsider: Reconsider | None = None, *, ping: bool = False) -> Lease:
+        """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
+        away, and what it gave is raised then.
 
         Pings keep it warm but say nothing of when callers come.
         """
         if not ping:
             self._note_call()
         self.in_flight += 1
-        cap = self.spec.common.concurrency
-        if cap is not None:
-            await self._queue(cap)
+        if not self._places.take():
+            await self._wait(reconsider)
         now = self._clock.monotonic()
         expected_cold = self.cold is not None and not self.warm.take(now)
         if expected_cold:
             self._starting.append(now)
-        return Lease(expected_cold, now)
+        lease = Lease(expected_cold, now)
+        self._leases[id(lease)] = now
+        return lease
+
+    async def _wait(self, reconsider: Reconsider | None) -> None:
+        self._rounds.join(self, self._look)
+        try:
+            await self._places.wait(reconsider)
+        except BaseException:
+            self.in_flight -= 1
+            raise
+
+    def _look(self, now: float) -> None:
+        """While calls wait in line: workers may have become ready, predictions may have failed."""
+        self._places.fill()
+        if now >= self._reconsider_at:
+            self._reconsider_at = now + RECONSIDER_EVERY_S
+            self._places.call_away()
+        if not self._places.waiting:
+            self._rounds.leave(self)
+
+    def _cap(self) -> int | None:
+        """Calls that are sent there at once. A platform that scales keeps its own queue; an
+        engine of a fixed size gets what keeps it busy for a moment, the rest waits here, where
+        it can still go elsewhere."""
+        fixed = self.spec.common.concurrency
+        if fixed is not None:
+            return fixed
+        slots = self.adapter.slots
+        if slots is None or self.cold is not None:
+            return None
+        return max(slots, 1) * self._depth
 
     def _note_call(self) -> None:
         now = self._clock.monotonic()
         if self.cold is not None and self.in_flight == 0 and self.last_call is not None:
             self.gaps.observe(now - self.last_call)
         self.last_call = now
-
-    async def _queue(self, cap: int) -> None:
-        if self._running < cap and not self._waiting:
-            self._running += 1
-            return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
-        try:
-            await place
-        except BaseException:
-            self.in_flight -= 1
-            if place.done() and not place.cancelled():
-                self._pass_on()
-            else:
-                self._waiting.remove(place)
-            raise
-
-    def _pass_on(self) -> None:
-        """Gives a freed place to the first that still waits."""
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
-        self._running -= 1
 
     def end(
         self,
@@ -187,8 +229,8 @@ class StandingBackend:
         self.last_end = now
         if self.last_call is not None:
             self.last_call = now
-        if self.spec.common.concurrency is not None:
-            self._pass_on()
+        self._leases.pop(id(lease), None)
+        self._places.give_back()
         if lease.expected_cold and self._starting:
             self._starting.popleft()
         if failure is not None:
@@ -213,7 +255,8 @@ class StandingBackend:
     def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
         self.health = after_success(self.health)
         if usage.exec_s is not None:
-            self._runs[model] = self._runs.get(model, self._prior).observe(usage.exec_s)
+            learned = self._runs[model] = self._runs.get(model, self._prior).observe(usage.exec_s)
+            self._depth = _depth(learned.mean)
         if self.cold is not None and usage.cold_s is not None and usage.cold_s >= COLD_FLOOR_S:
             self.cold.observe(usage.cold_s)
             if not lease.expected_cold:

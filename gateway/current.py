@@ -31,6 +31,18 @@ class Wish(msgspec.Struct, frozen=True):
 NO_WISH = Wish()
 
 
+class Queued(msgspec.Struct, frozen=True):
+    """A call that waits in line at a backend."""
+
+    backend: str
+    ahead: int
+    """Calls before it there."""
+    waited_s: float
+
+    def at(self, standing: StandingBackend) -> int | None:
+        return self.ahead if standing.name == self.backend else None
+
+
 class Current:
     """A policy, compiled, with its backends as they stand."""
 
@@ -106,8 +118,9 @@ class Current:
         now: float,
         per_day: Callable[[], float],
         draw: Callable[[], float],
+        queued: Queued | None = None,
     ) -> Decision:
-        """Routes one call by the state of this instant."""
+        """Routes one call by the state of this instant; ``queued`` where it waits already."""
         spec = self.policy.models[call.model]
         route = self._routes.match(
             model=call.model,
@@ -121,10 +134,13 @@ class Current:
             requests_per_day=per_day,
         )
         candidates = [
-            standing.candidate(call.model, now) for standing in self._usable(call.model, route)
+            standing.candidate(call.model, now, None if queued is None else queued.at(standing))
+            for standing in self._usable(call.model, route)
         ]
         question = Question(call.task, call.stream, len(call.body), wish.output_tokens)
         slo = spec.slo if route.slo is None else route.slo
+        if queued is not None:
+            slo = max(slo - queued.waited_s, 0.0)
         return decide(question, candidates, _bounded(route, wish), slo, draw)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
@@ -21,11 +22,13 @@ import msgspec
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Chunk, Reply, Usage
 from gateway.clock import Clock
-from gateway.current import Current, Wish
+from gateway.current import Current, Queued, Wish
 from gateway.exchange import BROKEN_OFF, Arrival, Exchange
 from gateway.limits import claims_for, refusal
 from gateway.metrics import Metrics
+from gateway.places import Reconsider
 from gateway.refusals import budget_reached, no_backend, refusal_of, store_unavailable
+from gateway.rerouting import CalledAway, called_away
 from gateway.rounds import Rounds
 from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import Volume
@@ -93,6 +96,7 @@ class Dispatcher:
         """
         try:
             self._house.check()
+            exchange.wish = wish
             decision = exchange.decision = self.decide(
                 current, exchange.call, exchange.arrival, wish
             )
@@ -145,10 +149,15 @@ class Dispatcher:
     ) -> Answer:
         failure: BackendError | None = None
         try:
-            for quote in quotes:
+            untried = deque(quotes)
+            while untried:
+                quote = untried.popleft()
                 exchange.standing, exchange.quote = current.backends[quote.backend], quote
                 try:
-                    return await self._attempt(exchange, quote)
+                    return await self._attempt(current, exchange, quote)
+                except CalledAway as called:
+                    exchange.decision, exchange.reason = called.decision, called.decision.reason
+                    untried = deque(called.quotes)
                 except BackendError as error:
                     failure = error
                     if not self._goes_on(exchange, error):
@@ -170,14 +179,14 @@ class Dispatcher:
             raise
         raise refusal_of(failure, exchange.tried)
 
-    async def _attempt(self, exchange: Exchange, quote: Quote) -> Answer:
+    async def _attempt(self, current: Current, exchange: Exchange, quote: Quote) -> Answer:
         standing = exchange.standing
         assert standing is not None
         before = self._clock.monotonic()
         if quote.paid:
             await self._house.open(exchange.open_row())
             exchange.opened = True
-        exchange.lease = await standing.lease()
+        exchange.lease = await standing.lease(self._reconsider(current, exchange, quote))
         exchange.asked_at = exchange.lease.leased_at
         exchange.waited_s += exchange.asked_at - before
         if exchange.claims and (quote.estimate.per_second or quote.reserved):
@@ -189,6 +198,27 @@ class Dispatcher:
             return Answer(reply)
         exchange.progress.usage = reply.usage
         return Answer(reply, await _first(reply))
+
+    def _reconsider(self, current: Current, exchange: Exchange, quote: Quote) -> Reconsider:
+        """For a call that waits in line: the quotes to go on with, if another backend would now
+        answer it clearly sooner than its place in the line does."""
+
+        def ask(ahead: int) -> CalledAway | None:
+            waited = self._clock.monotonic() - exchange.arrival.received
+            decision = current.decide(
+                exchange.call,
+                exchange.principal,
+                exchange.wish,
+                now=self._clock.monotonic(),
+                per_day=lambda: self.volume.per_day(
+                    exchange.call.model, exchange.arrival.received_at
+                ),
+                draw=self._random.random,
+                queued=Queued(quote.backend, ahead, waited),
+            )
+            return called_away(decision, exchange, quote.backend)
+
+        return ask
 
     def _goes_on(self, exchange: Exchange, failure: BackendError) -> bool:
         """Notes a failed attempt; True when the next backend may be asked."""

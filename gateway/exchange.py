@@ -10,6 +10,7 @@ import msgspec
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Usage
 from gateway.backends import Lease, StandingBackend
+from gateway.current import NO_WISH, Wish
 from gateway.policy.model import Price
 from gateway.pricing import charge
 from gateway.routing.router import Decision, Quote, ReasonCode
@@ -64,6 +65,7 @@ class Exchange:
         self.call = call
         self.arrival = arrival
         self.policy = policy
+        self.wish: Wish = NO_WISH
         self.decision: Decision | None = None
         self.admitted: Admitted | None = None
         self.claims: tuple[Claim, ...] = ()

@@ -106,7 +106,9 @@ class Service:
                 known.price = price
                 standings[name] = known
             else:
-                standings[name] = StandingBackend(spec, price, self._make_backend(spec), self.clock)
+                standings[name] = StandingBackend(
+                    spec, price, self._make_backend(spec), self.clock, self.dispatcher.rounds
+                )
         return standings
 
     async def apply(self, policy: Policy) -> None:

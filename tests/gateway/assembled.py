@@ -110,6 +110,13 @@ class House:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return _Late(box), task  # type: ignore[return-value]
 
+    async def ask_after(self, exchange: Exchange, seconds: float) -> Answer:
+        """Asks, and lets as much time pass as the answer takes."""
+        task = asyncio.ensure_future(self.ask(exchange))
+        await asyncio.sleep(0.005)
+        await self.clock.advance(seconds)
+        return await task
+
     async def rows(self, call_id: str) -> list[LedgerRow]:
         return await self.service.ledger.rows(call_id)
 

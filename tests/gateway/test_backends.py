@@ -15,6 +15,7 @@ from adapters.types import Probe, Usage
 from gateway.backends import Lease, StandingBackend
 from gateway.clock import FakeClock, settle
 from gateway.policy.model import Policy
+from gateway.rounds import Rounds
 from tests.gateway.assembled import POLICY, read
 
 BOUNDED = POLICY.replace("slots: 2", "concurrency: 1")
@@ -25,7 +26,7 @@ def standing(clock: FakeClock, name: str = "home", text: str = BOUNDED) -> Stand
     policy: Policy = read(text)
     spec = policy.backends[name]
     fake = Fake(name, cast(FakeSettings, spec.settings), clock)
-    return StandingBackend(spec, policy.prices[spec.common.price or ""], fake, clock)
+    return StandingBackend(spec, policy.prices[spec.common.price or ""], fake, clock, Rounds(clock))
 
 
 def end(
