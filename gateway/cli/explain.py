@@ -6,11 +6,11 @@ import argparse
 import json
 import os
 import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from gateway.cli.shared import add_config, command, fail, policy_offline
 from gateway.policy.model import Policy, TlsFiles
@@ -48,31 +48,36 @@ def _ask(options: argparse.Namespace, policy: Policy) -> dict[str, Any]:
     host, port = policy.server.listen
     scheme = "http" if policy.server.tls == "off" else "https"
     base = options.url or f"{scheme}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    request = urllib.request.Request(  # noqa: S310 - the address is the operator's own
-        f"{base}/v1/route/explain", data=json.dumps(_body(options)).encode(), method="POST"
-    )
-    request.add_header("Authorization", f"Bearer {options.key}")
-    request.add_header("Content-Type", "application/json")
+    # The gateway that the policy names is on this machine: no proxy is in its way.
+    with httpx.Client(verify=_trust(policy), timeout=10.0, trust_env=bool(options.url)) as client:
+        try:
+            answer = client.post(
+                f"{base}/v1/route/explain", json=_body(options), headers=_headers(options)
+            )
+            value: dict[str, Any] = answer.json()
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            fail(f"{base} does not answer ({error}); is the gateway running?")
+        except ValueError:
+            fail(f"{base}: HTTP {answer.status_code}, and no JSON; is this the gateway?")
+    if answer.status_code != 200:
+        fail(f"{base}: {_message(value, answer.status_code)}")
+    return value
+
+
+def _headers(options: argparse.Namespace) -> dict[str, str]:
+    headers = {"Authorization": f"Bearer {options.key}"}
     if options.priority:
-        request.add_header("X-Spillgate-Priority", options.priority)
+        headers["X-Spillgate-Priority"] = options.priority
     if options.max_price:
-        request.add_header("X-Spillgate-Max-Price", options.max_price)
-    try:
-        with urllib.request.urlopen(request, timeout=10, context=_trust(policy)) as answer:  # noqa: S310
-            value: dict[str, Any] = json.load(answer)
-            return value
-    except urllib.error.HTTPError as error:
-        fail(f"{base}: {_message(error)}")
-    except OSError as error:
-        fail(f"{base} does not answer ({error}); is the gateway running?")
+        headers["X-Spillgate-Max-Price"] = options.max_price
+    return headers
 
 
-def _message(error: urllib.error.HTTPError) -> str:
+def _message(value: Any, status: int) -> str:
     try:
-        message: str = json.load(error)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {error.code}"
-    return message
+        return str(value["error"]["message"])
+    except (KeyError, TypeError):
+        return f"HTTP {status}"
 
 
 def _body(options: argparse.Namespace) -> dict[str, Any]:
