@@ -128,12 +128,7 @@ class Dispatcher:
             seconds = max(quote.hold_s for quote in quotes)
             claims = claims_for(template, nano, round(seconds * MICRO))
             ttl = max(current.backends[q.backend].spec.common.max_run for q in quotes) + _GRACE_S
-            try:
-                result = await self._shared.admit(exchange.call.id, claims, ttl)
-            except asyncio.CancelledError:
-                # The store may have admitted it all the same.
-                await self._shielded(self._give_back(exchange))
-                raise
+            result = await self._shared.admit(exchange.call.id, claims, ttl)
             if isinstance(result, Admitted):
                 exchange.admitted, exchange.claims, exchange.hold_nano = result, claims, nano
                 return quotes

@@ -72,7 +72,8 @@ class SharedStore(Protocol):
     async def admit(
         self, hold_id: str, claims: Sequence[Claim], ttl_s: float
     ) -> Admitted | Refused:
-        """Takes every claim or none. A ``hold_id`` that is already held raises ValueError."""
+        """Takes every claim or none. A ``hold_id`` that is already held raises ValueError. A
+        caller that is cancelled while it waits for the answer holds nothing."""
         ...
 
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:

@@ -58,7 +58,11 @@ class FailingShared(MemoryStore):
         async def work() -> None:
             results.append(await super(FailingShared, self).admit(hold_id, claims, ttl_s))
 
-        await self.trouble.around("admit", work)
+        try:
+            await self.trouble.around("admit", work)
+        except asyncio.CancelledError:
+            await super().release(hold_id)
+            raise
         return results[0]
 
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
