@@ -1,4 +1,4 @@
-"""Calls that wait in line: first come, first served, and called away when it was a mistake."""
+"""Calls that wait in line: first come, first served, called away when the line was a mistake."""
 
 from __future__ import annotations
 
