@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from adapters.base import AdapterClass
 
 KINDS: dict[str, str] = {
+    "cog": "adapters.cog:Cog",
     "local": "adapters.local:Local",
     "openai": "adapters.openai:OpenAICompatible",
     "runpod": "adapters.runpod:RunPod",

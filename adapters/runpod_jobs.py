@@ -15,6 +15,7 @@ import msgspec
 
 from adapters.answers import classify_error, clean, words_in
 from adapters.errors import BackendError, FailureClass
+from adapters.outputs import answer_of
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
 
@@ -161,54 +162,7 @@ def reply_of(job: Job, task: Task, usage: Usage, secrets: Sequence[Secret] = ())
     RunPod's vLLM worker is a generator, so its one answer comes as a list of one; an OpenAI
     error object in it is a failure that was run and is charged.
     """
-    output = bytes(job.output) or b"null"
-    if task == "infer":
-        return Reply(body=output, usage=usage)
-    output = _only_item(output)
-    answer = _open(output)
-    error = answer.get("error") or (answer if answer.get("object") == "error" else None)
-    if error is not None:
-        message = clean(words_in(error), secrets) or "The model answered with an error."
-        raise BackendError(classify_error(error), message, usage=usage)
-    counts = answer.get("usage")
-    return Reply(body=output, usage=_with_tokens(usage, counts))
-
-
-def as_text(output: msgspec.Raw) -> bytes | None:
-    """A streamed output that is a JSON string, as the bytes of that string."""
-    if not bytes(output).lstrip().startswith(b'"'):
-        return None
-    return msgspec.json.decode(output, type=str).encode()
-
-
-def _only_item(output: bytes) -> bytes:
-    if not output.lstrip().startswith(b"["):
-        return output
-    items = msgspec.json.decode(output, type=list[msgspec.Raw])
-    return bytes(items[0]) if len(items) == 1 else output
-
-
-def _open(output: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(output, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BackendError(
-            FailureClass.FAILED, "The worker's output is no answer of OpenAI's protocol."
-        ) from None
-
-
-def _with_tokens(usage: Usage, counts: Any) -> Usage:
-    if not isinstance(counts, dict):
-        return usage
-    return msgspec.structs.replace(
-        usage,
-        input_tokens=_count(counts.get("prompt_tokens")),
-        output_tokens=_count(counts.get("completion_tokens")),
-    )
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return answer_of(bytes(job.output), task, usage, secrets)
 
 
 def _opened(error: Any) -> Any:

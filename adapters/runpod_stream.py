@@ -9,8 +9,9 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
+from adapters.outputs import event_of
 from adapters.polling import Patience, pace
-from adapters.runpod_jobs import Job, as_text
+from adapters.runpod_jobs import Job
 from adapters.sse import DONE, EventReader, frame
 from adapters.types import Call, Chunk, Usage
 
@@ -114,7 +115,7 @@ class JobStream:
             await self._clock.sleep(min(wait, self._deadline - now))
 
     def _take(self, job: Job) -> None:
-        data = b"".join(_event_of(part.output) for part in job.stream or ())
+        data = b"".join(event_of(bytes(part.output)) for part in job.stream or ())
         if data:
             self._ready.extend(chunk for chunk in self._reader.feed(data) if chunk.kind != "done")
 
@@ -161,13 +162,6 @@ class JobStream:
         self._ended = True
         usage = await self._source.abandon(self._call.id, self._job_id)
         raise BackendError(error.failure, error.message, usage=usage, detail=error.detail)
-
-
-def _event_of(output: msgspec.Raw) -> bytes:
-    text = as_text(output)
-    if text is not None and text.startswith((b"data:", b":", b"event:")):
-        return text
-    return frame(bytes(output))
 
 
 def _lost(error: BackendError, *, begun: bool) -> BackendError:

@@ -80,7 +80,7 @@ class EventReader:
         """The chunks that ``data`` completes, up to an error frame if there is one."""
         if self._rest:
             data = self._rest + data
-        cut = _last_boundary(data)
+        cut = last_boundary(data)
         self._rest = data[cut:]
         if len(self._rest) > MAX_EVENT:
             self._break(FailureClass.FAILED, "The backend's stream holds an event without an end.")
@@ -212,7 +212,7 @@ def _flush(plain: list[bytes], chunks: list[Chunk]) -> None:
         plain.clear()
 
 
-def _last_boundary(data: bytes) -> int:
+def last_boundary(data: bytes) -> int:
     """Where the last whole event ends; 0 when there is none."""
     if data.endswith(b"\n\n"):
         return len(data)

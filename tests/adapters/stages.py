@@ -33,6 +33,7 @@ from adapters.runpod import RunPod
 from adapters.runpod_plane import RunPodSettings
 from adapters.settings import Secret
 from gateway.clock import SystemClock
+from tests.adapters.cog_stage import CogStage, cog_stage
 from tests.adapters.fake_stage import FakeStage, fake_stage
 from tests.adapters.local_stage import LocalStage, local_stage
 from tests.adapters.scenarios import KEY, Scenario, Stage
@@ -261,12 +262,14 @@ def _until_started(started: Any, seconds: float = 20.0) -> None:
 
 
 STAGES = {
+    "cog": cog_stage,
     "fake": fake_stage,
     "local": local_stage,
     "openai": openai_stage,
     "runpod": runpod_stage,
 }
 SCENARIOS: dict[str, dict[str, Scenario]] = {
+    "cog": CogStage.scenarios,
     "fake": FakeStage.scenarios,
     "local": LocalStage.scenarios,
     "openai": OpenAIStage.scenarios,

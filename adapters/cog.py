@@ -1,0 +1,301 @@
+"""A Cog container, over its own HTTP API (what a Replicate model exposes inside).
+
+A call is a PUT under its own id, so that it can be cancelled by that id from its first byte on;
+a connection that is closed cancels it too. A stream is the same with ``Accept:
+text/event-stream``; a model that has no stream answers 406 before it runs, and is then asked for
+its whole answer. Nothing is queued: a server whose slots are all in use answers 409.
+
+Read in cog 0.23.1, on this protocol and no other: a failed model is HTTP 200 with status
+``failed``; 503 means that setup has not ended, or has failed; 202 means that this id is running
+already; an asynchronous generator's output comes all at its end.
+
+Source: https://github.com/replicate/cog/blob/main/docs/http.md
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.answers import clean, refused, words_in
+from adapters.base import Clock
+from adapters.chunk_stream import ChunkStream, once
+from adapters.errors import BackendError, FailureClass
+from adapters.http import Client, Origin, render_head
+from adapters.http1 import Body, Response
+from adapters.named_events import NamedEvent, NamedEvents
+from adapters.outputs import event_of, input_of
+from adapters.predictions import Prediction, decode_prediction, failure_of, reply_of
+from adapters.settings import ByteSize, Duration, Secret, SecretStr
+from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Task, Usage
+
+BODY_LIMIT = 100 * 1024 * 1024
+"""Bytes of a request that Cog's server takes."""
+_ENVELOPE = 64
+_PROBE_TIMEOUT = 4.0
+_END_GRACE = 1.0
+_MAX_REFUSAL = 64 * 1024
+_INFER: frozenset[Task] = frozenset(("infer",))
+_WARM = ("READY", "BUSY")
+
+
+class CogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    base_url: str
+    """Where the container is, such as http://127.0.0.1:5000."""
+    slots: int = 1
+    """Calls that it runs at once: its COG_MAX_CONCURRENCY."""
+    openai: bool = False
+    """The model's input is the body of an OpenAI call and its output the answer; otherwise it
+    takes /v1/infer calls alone."""
+    api_key: SecretStr | None = None
+    """Sent as a bearer token, for a proxy in front: Cog itself asks for none."""
+    headers: dict[str, str] = {}
+    """Sent with every call."""
+    connect_timeout: Duration = 5.0
+    timeout: Duration = 600.0
+    """The longest that one call may take, whatever the caller would wait."""
+    stall_timeout: Duration = 120.0
+    """The longest silence inside a stream that has begun; Cog itself sends a sign every 15s."""
+    keep_alive: Duration = 30.0
+    """How long an unused connection is kept."""
+    max_connections: int = 64
+    max_response: ByteSize = 64 * 1024 * 1024
+    ca_file: str | None = None
+    """PEM file of the authority that signed the server's certificate; left out: the system's."""
+
+
+class Cog:
+    Settings = CogSettings
+
+    def __init__(self, name: str, settings: CogSettings, clock: Clock) -> None:
+        self.name = name
+        self._settings = settings
+        self._clock = clock
+        self._secrets = () if settings.api_key is None else (settings.api_key,)
+        self._origin = Origin(settings.base_url)
+        self._headers = _headers(settings)
+        self._client = Client(
+            self._origin,
+            clock,
+            max_connections=settings.max_connections,
+            connect_timeout=settings.connect_timeout,
+            keep_alive=settings.keep_alive,
+            stall_timeout=settings.stall_timeout,
+            max_response=settings.max_response,
+            ca_file=settings.ca_file,
+        )
+        tasks = Capabilities().tasks if settings.openai else _INFER
+        self._capabilities = Capabilities(tasks=tasks, max_request_bytes=BODY_LIMIT - _ENVELOPE)
+
+    def __repr__(self) -> str:
+        return f"<Cog {self.name}: {self._client!r}>"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @property
+    def slots(self) -> int | None:
+        return self._settings.slots
+
+    async def start(self) -> None:
+        self._client.start()
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def invoke(self, call: Call) -> Reply:
+        if call.task not in self._capabilities.tasks:
+            raise BackendError(
+                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
+            )
+        deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
+        body = b'{"input":%b}' % input_of(call.body)
+        if call.stream:
+            return await self._stream(call, body, deadline)
+        prediction = await self._whole(call, body, deadline)
+        return reply_of(prediction, call.task, usage_of(prediction), self._secrets)
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        """Stops a call; 404 for one that has ended, which is as good."""
+        head = self._head("POST", f"/predictions/{call_id}/cancel")
+        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        try:
+            await self._client.request(head, b"", deadline=deadline)
+        except BackendError:
+            return None
+        return None
+
+    async def probe(self) -> Probe:
+        """``/health-check`` answers 200 always; its ``status`` says how the container is."""
+        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        try:
+            head = self._head("GET", "/health-check")
+            response = await self._client.request(head, deadline=deadline)
+        except BackendError as error:
+            return Probe(ready=False, detail=error.message)
+        return _health_of(response)
+
+    # --- inside ----------------------------------------------------------------------------
+
+    async def _whole(self, call: Call, body: bytes, deadline: float) -> Prediction:
+        head = self._head("PUT", f"/predictions/{call.id}")
+        response = await self._client.request(head, body, deadline=deadline)
+        if response.status not in (200, 202):
+            raise self._refused(response)
+        prediction = decode_prediction(response.body)
+        if not prediction.final:
+            raise BackendError(FailureClass.AMBIGUOUS, "The backend is running this call already.")
+        return prediction
+
+    async def _stream(self, call: Call, body: bytes, deadline: float) -> Reply:
+        head = self._head("PUT", f"/predictions/{call.id}", Accept="text/event-stream")
+        answer = await self._client.stream(head, body, deadline=deadline)
+        if answer.status == 406:
+            answer.close()
+            return await self._unstreamed(call, body, deadline)
+        if answer.status != 200:
+            data = await answer.read_all(_MAX_REFUSAL)
+            raise self._refused(Response(answer.status, answer.headers, data))
+        chunks = CogStream(answer, call.task, self._clock, self._secrets)
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _unstreamed(self, call: Call, body: bytes, deadline: float) -> Reply:
+        """A model without a stream, which has not run yet: its whole answer is the one event."""
+        if call.task != "infer":
+            raise BackendError(FailureClass.UNSUPPORTED, "This backend's model has no stream.")
+        prediction = await self._whole(call, body, deadline)
+        usage = usage_of(prediction)
+        reply = reply_of(prediction, call.task, usage, self._secrets)
+        chunks = once(Chunk(event_of(reply.body), "data", usage))
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    def _refused(self, response: Response) -> BackendError:
+        if response.status == 503:
+            return BackendError(FailureClass.LOADING, "The model's setup has not finished.")
+        error = refused(response, now=self._clock.time(), secrets=self._secrets)
+        return _naming_the_field(error, response.body, self._secrets)
+
+    def _head(self, method: str, path: str, **more: str) -> bytes:
+        return render_head(method, self._origin, path, {**self._headers, **more})
+
+
+class CogStream(ChunkStream):
+    """Cog's events: ``start``, ``output``, ``log``, ``metric``, ``error``, and ``completed``,
+    which holds the whole prediction and is the only good end, whatever its status says."""
+
+    def __init__(
+        self, body: Body, task: Task, clock: Clock, secrets: tuple[Secret, ...] = ()
+    ) -> None:
+        super().__init__(task, secrets)
+        self._body = body
+        self._clock = clock
+        self._events = NamedEvents()
+
+    async def _more(self) -> None:
+        data = await self._body.read()
+        if not data:
+            self._ended = True
+            raise BackendError(
+                FailureClass.TRUNCATED, "The backend's stream ended before the prediction did."
+            )
+        for event in self._events.feed(data):
+            self._take(event)
+
+    def _take(self, event: NamedEvent) -> None:
+        if self._ended or self._reader.error is not None:
+            return
+        if event.name == "output":
+            self._put(_piece_of(event.data))
+        elif event.name == "completed":
+            self._complete(decode_prediction(event.data))
+        elif event.name == "error":
+            self._broken(FailureClass.FAILED, _said(event.data))
+
+    def _complete(self, prediction: Prediction) -> None:
+        usage = usage_of(prediction)
+        error = failure_of(prediction, usage, self._secrets)
+        if error is not None:
+            raise error
+        self._finish(bytes(prediction.output), usage)
+        self._body.leave(self._clock.monotonic() + _END_GRACE)
+
+    def _let_go(self) -> None:
+        self._body.close()
+
+
+class _Output(msgspec.Struct):
+    chunk: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_OUTPUT = msgspec.json.Decoder(_Output)
+
+
+def _piece_of(data: bytes) -> bytes:
+    try:
+        return bytes(_OUTPUT.decode(data).chunk)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BackendError(
+            FailureClass.FAILED, "The backend's stream could not be read.", detail=str(error)
+        ) from None
+
+
+def usage_of(prediction: Prediction) -> Usage:
+    """Cog queues nothing and starts nothing for a call: all of its time is the run."""
+    ran = prediction.predict_time
+    return Usage(queue_s=0.0, cold_s=0.0, exec_s=ran, gpu_s=ran, reported=ran is not None)
+
+
+def _headers(settings: CogSettings) -> dict[str, str]:
+    auth = (
+        {} if settings.api_key is None else {"Authorization": f"Bearer {settings.api_key.reveal()}"}
+    )
+    return {**settings.headers, "Content-Type": "application/json", **auth}
+
+
+def _health_of(response: Response) -> Probe:
+    """BUSY means that every slot is in use: it is warm. A setup's logs are never shown."""
+    try:
+        status = str(msgspec.json.decode(response.body)["status"])
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return Probe(ready=False, detail=f"/health-check answers {response.status}")
+    ready = status in _WARM
+    return Probe(
+        ready=ready,
+        warm_workers=int(ready),
+        starting_workers=int(status == "STARTING"),
+        detail="" if status == "READY" else f"the container is {clean(status)}",
+    )
+
+
+def _naming_the_field(
+    error: BackendError, body: bytes, secrets: tuple[Secret, ...]
+) -> BackendError:
+    """A refused input, told in the caller's terms: what Cog calls body.input is his body."""
+    fault = _first_fault(body) if error.failure is FailureClass.INVALID else None
+    if fault is None:
+        return error
+    place = [str(part) for part in fault["loc"] if part not in ("body", "input", "__root__")]
+    param = ".".join(place) or None
+    said = clean(str(fault["msg"]), secrets)
+    message = f"{param}: {said}" if param else said
+    return BackendError(error.failure, message, param=param, detail=error.detail)
+
+
+def _first_fault(body: bytes) -> dict[str, Any] | None:
+    try:
+        fault = msgspec.json.decode(body)["detail"][0]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError):
+        return None
+    known = isinstance(fault, dict) and isinstance(fault.get("loc"), list) and "msg" in fault
+    return fault if known else None
+
+
+def _said(data: bytes) -> str:
+    try:
+        said = words_in(msgspec.json.decode(data))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        said = ""
+    return said or "The backend's stream ended in an error."
