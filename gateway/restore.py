@@ -18,8 +18,14 @@ _WINDOWS = ("second", "minute", "hour", "day", "week", "month")
 
 
 async def restore(service: Service) -> None:
-    """Before the first call. Counters first, so that interrupted calls are added to them once."""
-    await _fill(service)
+    """Before the first call. Counters first, so that interrupted calls are added to them once.
+    Raises StoreUnavailable where the ledger cannot be read: what was spent is not known then."""
+    counters = await _spent(service)
+    try:
+        await service.shared.restore(counters)
+    except StoreUnavailable as unavailable:
+        # It is filled when it is back, should it have lost its memory; until then it refuses.
+        log.error("the shared store: %s; calls with limits wait for it", unavailable)
     interrupted = await service.house.recover()
     if interrupted:
         log.warning("%d calls that were open when the gateway died are settled", interrupted)
@@ -48,7 +54,7 @@ class Refill:
             # Settlements that waited come first: they are in the ledger's sums already, and what
             # a store counts after it was filled is added to them.
             await service.house.retry()
-            await _fill(service)
+            await service.shared.restore(await _spent(service))
             log.warning("the shared store had lost its memory; it was filled from the ledger")
         except StoreUnavailable as unavailable:
             log.error("the shared store could not be filled from the ledger: %s", unavailable)
@@ -56,15 +62,15 @@ class Refill:
             self._under_way = False
 
 
-async def _fill(service: Service) -> None:
-    """All windows in one go: a store that knows only some of them would let calls pass."""
+async def _spent(service: Service) -> list[tuple[str, Unit, str, int]]:
+    """Of all windows in one go: a store that knows only some of them would let calls pass."""
     now_us = round(service.clock.time() * MICRO)
     counters: list[tuple[str, Unit, str, int]] = []
     for window in _WINDOWS:
         start_us, _ = bounds(window, now_us)
         spent = await service.ledger.spent_since(start_us / MICRO)
         counters.extend(_counters(spent, window))
-    await service.shared.restore(counters)
+    return counters
 
 
 def _counters(spent: Iterable[Spent], window: str) -> Iterator[tuple[str, Unit, str, int]]:

@@ -40,19 +40,21 @@ def redis() -> Iterator[RedisServer]:
 @pytest.fixture
 def gateways(tmp_path: Path, redis: RedisServer) -> Iterator[tuple[LiveGateway, LiveGateway]]:
     """Of one machine: they share keys and ledger too."""
-    with PaidServer() as server, contextlib.ExitStack() as stack:
-        pair = []
-        for name in ("one", "two"):
-            folder = tmp_path / name
-            folder.mkdir()
-            gateway = LiveGateway(
-                folder,
-                CONFIG.format(url=server.url),
-                server={"data": str(tmp_path / "data"), "access_log": False},
-                store={"ledger": f"sqlite:///{tmp_path}/data/ledger.db", "shared": redis.url},
-            )
-            pair.append(stack.enter_context(gateway))
-        yield pair[0], pair[1]
+    with PaidServer() as server:
+        one, two = (gateway_of(tmp_path, name, server, redis) for name in ("one", "two"))
+        with one, two:
+            yield one, two
+
+
+def gateway_of(place: Path, name: str, server: PaidServer, redis: RedisServer) -> LiveGateway:
+    folder = place / name
+    folder.mkdir()
+    return LiveGateway(
+        folder,
+        CONFIG.format(url=server.url),
+        server={"data": str(place / "data"), "access_log": False},
+        store={"ledger": f"sqlite:///{place}/data/ledger.db", "shared": redis.url},
+    )
 
 
 @contextlib.asynccontextmanager
@@ -114,6 +116,30 @@ async def test_redis_dies_under_load_and_returns_empty_and_no_budget_is_forgotte
                 await until(partial(has_settled_all, gateway), "what waited is settled")
         after = [await chat(client) for client in poor]
         assert count(after) == {(402, "budget_exhausted"): 2}
+
+
+async def test_a_gateway_that_starts_without_redis_waits_for_it_and_knows_its_budgets(
+    tmp_path: Path, redis: RedisServer
+) -> None:
+    with PaidServer() as server:
+        gateway = gateway_of(tmp_path, "one", server, redis)
+        with gateway:
+            key = gateway.create_key("alice", "--limit", "spend=0.001 USD/month")
+            other = gateway.create_key("bob", "--limit", "spend=1 USD/month")
+            async with gateway.async_client(key) as client:
+                assert await serves(client)
+        redis.stop()
+        try:
+            gateway.start(wait_for="/healthz")
+            async with gateway.async_client(key) as poor, gateway.async_client(other) as rich:
+                assert error_of(await chat(poor)) == (503, "store_unavailable")
+                assert gateway.status_of("/readyz") == 503
+                redis.start()
+                await until(partial(serves, rich), "calls are served")
+                assert error_of(await chat(poor)) == (402, "budget_exhausted")
+        finally:
+            gateway.stop()
+        assert server.calls == 2
 
 
 async def keep_asking(
