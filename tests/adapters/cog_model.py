@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,9 +46,12 @@ class Whole(BaseRunner):
 
 
 class Pieces(BaseRunner):
-    def run(self, pieces: int = 3, fail: str = "", model: str = "") -> Iterator[Any]:
+    def run(
+        self, pieces: int = 3, fail: str = "", model: str = "", pause: float = 0
+    ) -> Iterator[Any]:
         with noted():
             for number in range(pieces):
+                time.sleep(pause)
                 yield piece(number) if model else {"piece": number}
             if fail:
                 raise ValueError(fail)

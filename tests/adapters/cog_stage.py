@@ -39,6 +39,7 @@ SCHEMA: dict[str, Any] = {
                     "fail": {"type": "string"},
                     "sleep": {"type": "number"},
                     "pieces": {"type": "integer"},
+                    "pause": {"type": "number"},
                     "model": {"type": "string"},
                 },
             }

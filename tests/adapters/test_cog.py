@@ -267,7 +267,7 @@ async def test_a_server_whose_slots_are_all_in_use_is_overloaded_and_still_warm(
 ) -> None:
     """The one slot is held by a stream that is not read to its end."""
     stage = stages("cog")
-    many = a_call(b'{"pieces": 1000000}', stream=True)
+    many = a_call(b'{"pieces": 1200, "pause": 0.05}', stream=True)
     async with opened(stage.backend("stream")) as backend:
         reply = await backend.invoke(many)
         assert reply.chunks is not None
