@@ -1,7 +1,7 @@
 """One pipelined connection to a Redis server, made when it is first needed.
 
 Commands of many calls share it and are answered in order, so a command costs a write and a
-future: on two cores, about 15 microseconds of CPU where a pooled general client takes 100 to 150.
+future: 6 to 8 microseconds of CPU for a GET, 32 in flight, where redis-py's pool takes 39 to 43.
 Every command is bounded: the one that waits longest is watched, and when it is overdue the
 connection is given up, all who wait are told, and a breaker refuses calls for a while.
 """
