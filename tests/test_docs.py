@@ -188,3 +188,18 @@ def test_every_make_target_in_the_readme_is_one_of_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"`?make ([a-z-]+)`", README.read_text()))
     assert named <= targets
+
+
+PACKAGES = ("gateway", "adapters", "local_runtime")
+
+
+def test_every_room_stands_on_the_page_of_the_house() -> None:
+    """docs/architecture.md names each file of the packages, so that a newcomer finds it."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {
+        path.name
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if not path.name.startswith("__")
+    }
+    assert {name for name in rooms if f"`{name}`" not in page} == set()
