@@ -214,7 +214,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 class Ledger(Protocol):
     """Durable rows. Durable means: a process killed after the method returned loses nothing.
 
-    Writes from many calls are committed together; no call waits for a timer.
+    Writes from many calls are committed together; a call that is alone waits for no other.
     """
 
     async def open(self, row: LedgerRow) -> None:
