@@ -21,7 +21,7 @@ from adapters.types import OPENAI_ROUTES, Call, Capabilities, Probe, Reply, Task
 from local_runtime.events import Done, Ping
 from local_runtime.link import CANCELLED, Entry, Link
 from local_runtime.wire import ENVELOPE, MAX_FRAME, FrameTooLarge
-from local_runtime.workers import KEEP_S, Workers
+from local_runtime.workers import KEEP_S, Workers, supervisor_arguments
 
 PING_S = 60.0
 
@@ -183,15 +183,15 @@ def _own_type(entry: Entry, done: Done) -> Reply:
 
 
 def _arguments(settings: LocalSettings) -> list[str]:
-    options: dict[str, object] = {
-        "workers": settings.workers,
-        "device": settings.device,
-        "start-timeout": settings.start_timeout,
-        "silence": settings.silence,
-        "grace": settings.grace,
-        "max-frame": settings.max_message,
-    }
-    if settings.threads is not None:
-        options["threads"] = settings.threads
-    flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-    return [*flags, "--", settings.app]
+    return supervisor_arguments(
+        settings.app,
+        {
+            "workers": settings.workers,
+            "device": settings.device,
+            "threads": settings.threads,
+            "start-timeout": settings.start_timeout,
+            "silence": settings.silence,
+            "grace": settings.grace,
+            "max-frame": settings.max_message,
+        },
+    )

@@ -18,11 +18,14 @@ Decorators only record: nothing starts when the file is imported. The manner of 
 from __future__ import annotations
 
 import inspect
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+
+from local_runtime.store import Store, open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,6 +70,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     route: str = "/"
     stream: bool = False
     """The caller takes the result in pieces: a handler may return a generator."""
+    headers: Mapping[str, str] = {}
+    """The caller's HTTP headers by lower-case name; none where a gateway stands between."""
     cancellation: Cancellation = msgspec.field(default_factory=Cancellation)
 
     @property
@@ -79,10 +84,23 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     """A result with a status: 4xx refuses the caller's input, 5xx is a failure of the handler.
 
     For those the message is ``json["error"]["message"]``, ``json["message"]`` or ``json["error"]``.
+    The app's own server answers with this very status, headers and body; a gateway has words of
+    its own for failures, and passes on the Content-Type alone.
     """
 
     json: Any = None
     status: int = 200
+    headers: Mapping[str, str] = {}
+    body: bytes | Generator[bytes, None, None] | AsyncGenerator[bytes, None] | None = None
+    """Bytes instead of JSON, whole or in pieces; ``headers`` should name their Content-Type."""
+
+    def __post_init__(self) -> None:
+        if self.json is not None and self.body is not None:
+            raise ValueError("a Response has a json or a body, not both")
+        if not isinstance(self.body, bytes | Generator | AsyncGenerator | None):
+            raise TypeError("the body of a Response is bytes, or a generator of bytes")
+        if not 100 <= self.status <= 599:
+            raise ValueError(f"{self.status} is no HTTP status")
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,9 +145,20 @@ class Runtime:
         self.name = name
         self.init_function: Callable[[], Any] | None = None
         self.handlers: dict[str, Handler] = {}
+        self._store: Store | None = None
+        self._opening = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Runtime({self.name!r}, routes={list(self.handlers)})"
+
+    @property
+    def store(self) -> Store:
+        """Values that handlers keep for a time: see ``local_runtime.store``. Opened when it is
+        first used; raises ValueError for a SPILLGATE_STORE that names none."""
+        with self._opening:
+            if self._store is None:
+                self._store = open_store(os.environ.get("SPILLGATE_STORE", "memory://"))
+            return self._store
 
     def init(self, function: F) -> F:
         """Records the function, sync or async, that loads the model once in each worker and

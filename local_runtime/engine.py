@@ -16,10 +16,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from local_runtime.api import Request
-from local_runtime.events import Done, Output
+from local_runtime.api import Request, Response
+from local_runtime.events import Done, Piece
 from local_runtime.jobs import Job, Work
-from local_runtime.results import cancelled, failed, item, request_of, succeeded
+from local_runtime.results import (
+    cancelled,
+    failed,
+    head_of,
+    item,
+    raw_item,
+    request_of,
+    succeeded,
+)
 from local_runtime.wire import ENVELOPE, MAX_FRAME
 
 Context = dict[str, Any]
@@ -29,7 +37,7 @@ Monotonic = Callable[[], float]
 class Sink(Protocol):
     """Where results go. Called in the model's thread."""
 
-    def output(self, job: Job, event: Output) -> None: ...
+    def output(self, job: Job, event: Piece) -> None: ...
 
     def finished(self, work: Work, results: list[Done]) -> None:
         """``results`` are in the order of ``work.jobs``. The last word on the work."""
@@ -98,8 +106,10 @@ class Engine:
         begun = self._clock()
         try:
             value = await _call(job.handler.function, self._context, request_of(job))
-            if inspect.isgenerator(value) or inspect.isasyncgen(value):
+            if _is_generator(value):
                 done = await self._stream(job, value)
+            elif isinstance(value, Response) and _is_generator(value.body):
+                done = await self._raw(job, value)
             else:
                 done = succeeded(job.run.id, value, self._limit)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
@@ -122,6 +132,31 @@ class Engine:
                 if not job.window.spend(len(output.data)):
                     await job.window.wait()
         return Done(job.run.id, True, input_tokens=prompt, output_tokens=completion)
+
+    async def _raw(self, job: Job, response: Response) -> Done:
+        """A body of bytes in pieces: behind its Head for the app's own server, else as a whole,
+        or each piece as the text of one event."""
+        piecewise = job.run.direct and not job.handler.background
+        if not piecewise and job.run.stream:
+            return await self._stream(job, _texts(response.body))
+        if piecewise:
+            self._sink.output(job, head_of(job.run.id, response))
+        pieces = []
+        async with aclosing(_items(response.body)) as items:
+            async for value in items:
+                if job.cancellation.is_set():
+                    return cancelled(job.run.id)
+                output = raw_item(job.run.id, value, self._limit)
+                if not piecewise:
+                    pieces.append(output.data)
+                    continue
+                self._sink.output(job, output)
+                if not job.window.spend(len(output.data)):
+                    await job.window.wait()
+        if piecewise:
+            return Done(job.run.id, True)
+        whole = msgspec.structs.replace(response, body=b"".join(pieces))
+        return succeeded(job.run.id, whole, self._limit)
 
     async def _collected(self, job: Job, source: Any) -> Done:
         """A stream for a caller who did not ask for one: its items as a list."""
@@ -186,6 +221,16 @@ class Engine:
 async def _call(function: Callable[..., Any], context: Context, request: Any) -> Any:
     value = function(context, request)
     return await value if inspect.isawaitable(value) else value
+
+
+def _is_generator(value: Any) -> bool:
+    return inspect.isgenerator(value) or inspect.isasyncgen(value)
+
+
+async def _texts(source: Any) -> AsyncGenerator[str, None]:
+    async with aclosing(_items(source)) as items:
+        async for piece in items:
+            yield piece if isinstance(piece, str) else bytes(piece).decode(errors="replace")
 
 
 async def _items(source: Any) -> AsyncGenerator[Any, None]:

@@ -174,6 +174,7 @@ class WorkerChanged(Event, tag=48, frozen=True):
     """Seconds until a defunct worker is started again; None: never."""
 
 
+Piece = Output | Head
 ToWorker = Run | Cancel | Credit | Ping
 FromWorker = Ready | Slots | Output | Done | Head
 LifeSign = Ready | Heartbeat | Broken

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 
 from local_runtime.api import Cancellation, Handler
-from local_runtime.events import Done, Output, Run
+from local_runtime.events import Done, Piece, Run
 from local_runtime.wire import STREAM_WINDOW
 
-Answer = Callable[[Output | Done], None]
+Answer = Callable[[Piece | Done], None]
 
 
 class Window:

@@ -133,7 +133,7 @@ class Link:
         self.loop = asyncio.get_running_loop()
         self.routes: frozenset[str] = frozenset()
         self.background: frozenset[str] = frozenset()
-        self.start_s = 0.0
+        self.start_stages: dict[str, float] = {}
         """Seconds that its worker took to load, init and warm up."""
         self.slots = 0
         self.gone = False
@@ -144,6 +144,10 @@ class Link:
             decode=decode_from_worker, receive=self._receive, lost=self._lost, limit=limit
         )
         self.send = self.connection.send
+
+    @property
+    def start_s(self) -> float:
+        return sum(self.start_stages.values())
 
     def run(self, call_id: str, route: str, body: bytes, stream: bool, deadline: float) -> Entry:
         """Sends one call. Raises FrameTooLarge, and then nothing was sent."""
@@ -183,7 +187,11 @@ class Link:
             self.routes = frozenset(event.routes)
             self.background = frozenset(event.background)
             self.slots = event.slots
-            self.start_s = event.load_s + event.init_s + event.warmup_s
+            self.start_stages = {
+                "load": event.load_s,
+                "init": event.init_s,
+                "warmup": event.warmup_s,
+            }
             self._changed(self)
         elif isinstance(event, Slots):
             self.slots = event.slots

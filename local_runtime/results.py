@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from local_runtime.api import InvalidInput, Request, Response
-from local_runtime.events import Done, FailureKind, Output
+from local_runtime.events import Done, FailureKind, Head, Output
 from local_runtime.jobs import Job
 
 MAX_DETAIL = 8192
@@ -36,10 +36,7 @@ _decode = msgspec.json.Decoder().decode
 def encode(value: Any, limit: int | None = None) -> bytes:
     """The value as JSON of at most ``limit`` bytes. Raises TypeError for what JSON has no word
     for, and ResultTooLarge."""
-    data = _encode(value)
-    if limit is not None and len(data) > limit:
-        raise ResultTooLarge(f"the result is {len(data)} bytes of JSON; the limit is {limit}")
-    return data
+    return _within(_encode(value), limit)
 
 
 def request_of(job: Job) -> Request:
@@ -53,6 +50,7 @@ def request_of(job: Job) -> Request:
         id=job.run.request,
         route=job.run.route,
         stream=job.run.stream,
+        headers=dict(job.run.headers),
         cancellation=job.cancellation,
     )
 
@@ -72,9 +70,7 @@ def tokens_of(value: Any) -> tuple[int | None, int | None]:
 def succeeded(id: int, value: Any, limit: int) -> Done:
     """The Done of a returned value, or of the exception that a batch handler put in its place."""
     if isinstance(value, Response):
-        if value.status >= 400:
-            return _refused(id, value)
-        value = value.json
+        return _responded(id, value, limit)
     if isinstance(value, Exception):
         return failed(id, value)
     prompt, completion = tokens_of(value)
@@ -106,11 +102,56 @@ def item(id: int, value: Any, limit: int) -> Output:
     return Output(id, encode(value, limit), only_usage, prompt, completion)
 
 
-def _refused(id: int, response: Response) -> Done:
-    kind: FailureKind = "invalid" if response.status < 500 else "failed"
-    text = _message(response.json) or f"the model's handler answered with {response.status}"
-    text = text[:MAX_MESSAGE]
-    return Done(id, False, kind=kind, message=text)
+def head_of(id: int, response: Response) -> Head:
+    """What goes before the pieces of the response's body."""
+    return Head(id, int(response.status), _headers(response))
+
+
+def raw_item(id: int, piece: Any, limit: int) -> Output:
+    """The Output of one piece of a raw body. Raises TypeError and ResultTooLarge."""
+    data = piece.encode() if isinstance(piece, str) else bytes(memoryview(piece))
+    return Output(id, _within(data, limit))
+
+
+def _responded(id: int, response: Response, limit: int) -> Done:
+    headers = _headers(response)
+    if isinstance(response.body, bytes):
+        data = _within(response.body, limit)
+    else:
+        data = encode(response.json, limit)
+    if response.status >= 400:
+        kind: FailureKind = "invalid" if response.status < 500 else "failed"
+        text = _message(response.json) or f"the model's handler answered with {response.status}"
+        return Done(
+            id,
+            False,
+            data if response.json is not None or response.body is not None else b"",
+            kind=kind,
+            message=text[:MAX_MESSAGE],
+            status=int(response.status),
+            headers=headers,
+        )
+    prompt, completion = tokens_of(response.json)
+    return Done(
+        id,
+        True,
+        data,
+        input_tokens=prompt,
+        output_tokens=completion,
+        status=int(response.status),
+        headers=headers,
+    )
+
+
+def _headers(response: Response) -> tuple[tuple[str, str], ...]:
+    """As text: a number among them must not break the frame."""
+    return tuple((str(name), str(value)) for name, value in response.headers.items())
+
+
+def _within(data: bytes, limit: int | None) -> bytes:
+    if limit is not None and len(data) > limit:
+        raise ResultTooLarge(f"the result is {len(data)} bytes; the limit is {limit}")
+    return data
 
 
 def _message(body: Any) -> str:

@@ -18,7 +18,7 @@ from local_runtime.events import (
     Done,
     FailureKind,
     Heartbeat,
-    Output,
+    Piece,
     Ping,
     Ready,
     Run,
@@ -54,7 +54,7 @@ class Peer:
             limit=limit,
         )
 
-    def answer(self, event: Output | Done) -> None:
+    def answer(self, event: Piece | Done) -> None:
         if isinstance(event, Done):
             self.jobs.pop(event.id, None)
         self.connection.send(event)
@@ -136,10 +136,13 @@ class Service:
         if handler is None:
             text = f"the app has no handler for {run.route}"
             peer.answer(Done(run.id, False, kind="unsupported", message=text))
-        elif handler.background:
+        elif handler.background and not run.direct:
             self._run_later(peer, run, handler)
         else:
-            peer.jobs[run.id] = job = self._submit(run, handler, peer.answer)
+            answer: Answer = peer.answer
+            if handler.background:
+                answer = partial(_both, peer.answer, self._webhooks.answer(run))
+            peer.jobs[run.id] = job = self._submit(run, handler, answer)
             if not job.open:
                 del peer.jobs[run.id]
 
@@ -152,7 +155,8 @@ class Service:
 
     def _ping(self, peer: Peer, ping: Ping) -> None:
         for handler in self._handlers.values():
-            if handler.warmup is not None and not handler.background:
+            wanted = handler.route == ping.route if ping.route else not handler.background
+            if wanted and handler.warmup is not None:
                 run = Run(ping.id, handler.route, encode(handler.warmup))
                 peer.jobs[run.id] = self._submit(run, handler, partial(_without_data, peer.answer))
                 return
@@ -185,7 +189,7 @@ class Service:
 
     # --- what the runner says ------------------------------------------------------------------
 
-    def output(self, job: Job, event: Output) -> None:
+    def output(self, job: Job, event: Piece) -> None:
         if job.open:
             job.answer(event)
 
@@ -266,7 +270,12 @@ class Service:
                 peer.connection.send(Slots(slots))
 
 
-def _without_data(answer: Answer, event: Output | Done) -> None:
+def _both(first: Answer, second: Answer, event: Piece | Done) -> None:
+    first(event)
+    second(event)
+
+
+def _without_data(answer: Answer, event: Piece | Done) -> None:
     if isinstance(event, Done):
         answer(msgspec.structs.replace(event, data=b""))
 

@@ -75,6 +75,7 @@ def ready_of(app: Runtime, device: str, times: tuple[float, float, float]) -> Re
         load_s=times[0],
         init_s=times[1],
         warmup_s=times[2],
+        background=tuple(route for route, handler in app.handlers.items() if handler.background),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from local_runtime.events import Done, Output, Run
+from local_runtime.events import Done, Piece, Run
 from local_runtime.jobs import Answer
 
 ATTEMPTS = 4
@@ -85,7 +85,7 @@ class Webhooks:
         """Takes the result of a background call, and sends it if the caller named a URL."""
         return partial(self._take, run.request, url_of(run.body))
 
-    def _take(self, job_id: str, url: str | None, event: Output | Done) -> None:
+    def _take(self, job_id: str, url: str | None, event: Piece | Done) -> None:
         if url is None or not isinstance(event, Done):
             return
         if self._thread is None:

@@ -21,7 +21,7 @@ import uvloop
 
 from local_runtime.api import Runtime
 from local_runtime.engine import Engine
-from local_runtime.events import Broken, Done, Output, Ready
+from local_runtime.events import Broken, Done, Piece, Ready
 from local_runtime.jobs import Job, Work
 from local_runtime.lifeline import Lifeline, die_with_parent
 from local_runtime.service import Service
@@ -56,7 +56,7 @@ class Desk:
         """Takes calls from now on. ``stop`` ends the model's thread."""
         self._loop.call_soon_threadsafe(self._open, app, ready, engine, stop)
 
-    def output(self, job: Job, event: Output) -> None:
+    def output(self, job: Job, event: Piece) -> None:
         assert self._service is not None
         self._loop.call_soon_threadsafe(self._service.output, job, event)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
 from local_runtime.clock import Clock
@@ -31,6 +31,13 @@ KEEP_S = 1.0
 
 def _unheard() -> None:
     """Nobody asked to be told."""
+
+
+def supervisor_arguments(app: str, options: Mapping[str, object]) -> list[str]:
+    """The supervisor's command line; options that are None are left to it."""
+    given = {name: value for name, value in options.items() if value is not None}
+    flags = [text for name, value in given.items() for text in (f"--{name}", str(value))]
+    return [*flags, "--", app]
 
 
 class Workers:

@@ -12,7 +12,7 @@ import pytest
 from local_runtime import Batch, Request
 from local_runtime.api import Handler
 from local_runtime.engine import Engine
-from local_runtime.events import Done, Output, Run
+from local_runtime.events import Done, Head, Piece, Run
 from local_runtime.jobs import Job, Work
 
 
@@ -21,10 +21,14 @@ class FakeSink:
 
     def __init__(self) -> None:
         self.outputs: list[bytes] = []
+        self.heads: list[Head] = []
         self.ended: asyncio.Future[list[Done]] = asyncio.get_running_loop().create_future()
 
-    def output(self, job: Job, event: Output) -> None:
-        self.outputs.append(event.data)
+    def output(self, job: Job, event: Piece) -> None:
+        if isinstance(event, Head):
+            self.heads.append(event)
+        else:
+            self.outputs.append(event.data)
 
     def finished(self, work: Work, results: list[Done]) -> None:
         self.ended.set_result(results)

@@ -35,7 +35,7 @@ def test_values_become_json_arrays_and_their_scalars_too(value: Any, json: bytes
 def test_a_result_above_the_limit_is_refused_by_its_size() -> None:
     """Before it would break the connection."""
     assert len(encode("x" * 8, 10)) == 10
-    with pytest.raises(ResultTooLarge, match="11 bytes of JSON; the limit is 10"):
+    with pytest.raises(ResultTooLarge, match="11 bytes; the limit is 10"):
         encode("x" * 9, 10)
 
 

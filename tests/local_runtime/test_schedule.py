@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from local_runtime.api import Batch, Handler
-from local_runtime.events import Done, Output, Run
+from local_runtime.events import Done, Piece, Run
 from local_runtime.jobs import Job
 from local_runtime.schedule import Schedule
 
@@ -21,7 +21,7 @@ async def streaming(context: Any, request: Any) -> AsyncIterator[Any]:
     yield 1
 
 
-def unheard(event: Output | Done) -> None: ...
+def unheard(event: Piece | Done) -> None: ...
 
 
 SYNC = Handler(route="/sync", function=sync, timeout_s=10)

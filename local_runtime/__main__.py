@@ -1,0 +1,59 @@
+"""One runtime app by itself over HTTP, with no gateway.
+
+    python -m local_runtime examples/embeddings.py:app --port 8000
+
+The port answers at once, with 503 until the model is loaded. Ctrl-C or SIGTERM lets calls under
+way end, then ends everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from local_runtime.serve import Options, serve
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m local_runtime",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("app", help="folder/file.py:app or package.module:app")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0: anyone may call")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with the model")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: a,b")
+    parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
+    parser.add_argument("--start-timeout", type=float, default=300.0, help="seconds, to be ready")
+    parser.add_argument("--grace", type=float, default=5.0, help="seconds, past a time-out")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    file = options.app.rpartition(":")[0] or options.app
+    if file.endswith(".py") and not Path(file).is_file():
+        parser.error(f"no such file: {file}")
+    if options.workers < 1:
+        parser.error("--workers is at least 1")
+    return serve(
+        Options(
+            app=options.app,
+            host=options.host,
+            port=options.port,
+            workers=options.workers,
+            device=options.device,
+            threads=options.threads,
+            start_timeout_s=options.start_timeout,
+            grace_s=options.grace,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

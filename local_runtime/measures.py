@@ -1,0 +1,79 @@
+"""What the app's own server counts, in Prometheus' text format. Labels name routes of the app,
+workers and outcomes, so their number is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from local_runtime.events import Done
+from local_runtime.link import Unanswered
+from local_runtime.workers import Workers
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Measures:
+    """Warm-up calls are not counted."""
+
+    def __init__(self, workers: Workers, running: Callable[[], int]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Standing(workers, running))
+        self._calls = Counter(
+            "runtime_calls",
+            "Calls that ended, by outcome: ok, or why they failed.",
+            ["route", "outcome"],
+            registry=self._registry,
+        )
+        self._batch = self._histogram("batch_size", "Calls in the run of each call.", _SIZES)
+        self._queue = self._histogram("queue_seconds", "Until the handler began.", _SECONDS)
+        self._exec = self._histogram("exec_seconds", "From the handler's start.", _SECONDS)
+
+    def count(self, route: str, answer: Done | Unanswered) -> None:
+        """One call of a route that the app has."""
+        if isinstance(answer, Unanswered) or not answer.ok:
+            self._calls.labels(route, answer.kind or "failed").inc()
+            return
+        self._calls.labels(route, "ok").inc()
+        self._batch.labels(route).observe(answer.batch)
+        self._queue.labels(route).observe(answer.queue_s)
+        self._exec.labels(route).observe(answer.exec_s)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(
+            f"runtime_{name}", text, ["route"], buckets=buckets, registry=self._registry
+        )
+
+
+class _Standing(Collector):
+    """What is read at the scrape."""
+
+    def __init__(self, workers: Workers, running: Callable[[], int]) -> None:
+        self._workers = workers
+        self._running = running
+
+    def collect(self) -> Iterable[Metric]:
+        workers = self._workers
+        restarts = "Workers that ended unasked."
+        yield CounterMetricFamily("runtime_worker_restarts", restarts, value=workers.deaths)
+        ready = "Workers that are ready."
+        yield GaugeMetricFamily("runtime_workers_ready", ready, value=len(workers.links))
+        running = "Calls under way, queued ones included."
+        yield GaugeMetricFamily("runtime_calls_running", running, value=self._running())
+        seconds = GaugeMetricFamily(
+            "runtime_start_seconds", "What a worker's start took.", labels=["worker", "stage"]
+        )
+        for link in workers.links:
+            for stage, value in link.start_stages.items():
+                seconds.add_metric([link.name, stage], value)
+        yield seconds
+
+    def describe(self) -> Iterable[Metric]:
+        return []

@@ -1,0 +1,254 @@
+"""Potassium's face on this runtime: an app for Potassium 0.5 runs with its import line changed.
+
+    from local_runtime.potassium import Potassium, Request, Response
+
+    app = Potassium("shout")
+
+    @app.init
+    def init():
+        return {"mark": "!"}
+
+    @app.handler("/")
+    def handler(context: dict, request: Request) -> Response:
+        return Response(json={"text": request.json["text"].upper() + context["mark"]}, status=200)
+
+    if __name__ == "__main__":
+        app.serve()
+
+The names and their arguments are Potassium's (https://github.com/bananaml/potassium, 0.5.0). What
+is not here: its Flask test client (call the handlers as functions), and S3 as a store.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json as jsonlib
+import os
+import sys
+import urllib.parse
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import msgspec
+
+from local_runtime import api
+from local_runtime.store import DEFAULT_TTL_S, JSON, PICKLE, MemoryStore, RedisStore
+from local_runtime.store import Store as AnyStore
+from local_runtime.webhook import Webhooks
+
+__all__ = ["Potassium", "RedisConfig", "Request", "Response", "Store", "send_webhook"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+Body = bytes | Generator[bytes, None, None] | None
+
+
+class RequestHeaders:
+    """The caller's headers; ``Content-Type`` and ``CONTENT_TYPE`` are one name."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = {_plain(name): value for name, value in headers.items()}
+
+    def __getitem__(self, key: str) -> str:
+        return self._headers[_plain(key)]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._headers.get(_plain(key), default)
+
+
+class Request:
+    """What a handler is given. ``id`` is the caller's X-Banana-Request-Id, or one made for it."""
+
+    def __init__(self, id: str, headers: RequestHeaders, json: Any) -> None:
+        self.id = id
+        self.headers = headers
+        self.json = json
+
+
+class Response:
+    """What a handler returns: ``json``, or a ``body`` of bytes, whole or from a generator."""
+
+    def __init__(
+        self,
+        status: int = 200,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        body: Body = None,
+    ) -> None:
+        if json is not None and body is not None:
+            raise ValueError("a Response has a json or a body, not both")
+        self.status = status
+        self.headers = dict(headers or {})
+        self.body = body
+        if json is not None:
+            self.json = json
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; None where it is something else."""
+        try:
+            return jsonlib.loads(self.body) if isinstance(self.body, bytes) else None
+        except ValueError:
+            return None
+
+    @json.setter
+    def json(self, value: Any) -> None:
+        self.body = jsonlib.dumps(value).encode()
+        self.headers["Content-Type"] = "application/json"
+
+
+class Potassium(api.Runtime):
+    """An app. ``experimental_num_workers`` is the number of worker processes of ``serve``."""
+
+    def __init__(self, name: str, experimental_num_workers: int = 1) -> None:
+        super().__init__(name)
+        self.num_workers = experimental_num_workers
+
+    def handler(self, route: str = "/", **options: Any) -> Callable[[F], F]:
+        """Records ``function(context, request) -> Response`` for a route. ``options`` are those of
+        ``Runtime.handler``, but for batches."""
+        return self._recorded(super().handler(_route(route), **options), _converted)
+
+    def background(self, route: str = "/", **options: Any) -> Callable[[F], F]:
+        """Records a function whose caller is answered at once; what it returns can be read at
+        ``/_k/jobs/{job_id}``."""
+        return self._recorded(super().background(_route(route), **options), _as_it_is)
+
+    def serve(self, host: str = "127.0.0.1", port: int = 8000) -> None:
+        """Serves the app until a signal ends it, then exits the process. Does nothing in a worker,
+        which imports the same file. Potassium listens on every address; here ``0.0.0.0`` must be
+        asked for."""
+        if "SPILLGATE_WORKER" in os.environ:
+            return
+        from local_runtime.serve import Options, serve
+
+        name = name_of(self, sys.modules["__main__"])
+        sys.exit(serve(Options(app=name, host=host, port=port, workers=self.num_workers)))
+
+    @staticmethod
+    def _recorded(record: Callable[[Any], Any], convert: Callable[[Any], Any]) -> Callable[[F], F]:
+        def decorate(function: F) -> F:
+            record(_adapted(function, convert))
+            return function
+
+        return decorate
+
+
+def name_of(app: Potassium, module: ModuleType) -> str:
+    """``file.py:name``, by which a worker finds the app of the program that runs. Raises
+    RuntimeError for an app that is no global of a file."""
+    file = getattr(module, "__file__", None)
+    names = [name for name, value in vars(module).items() if value is app]
+    if file is None or not names:
+        raise RuntimeError("app.serve() is for an app that is a global variable of a file")
+    return f"{Path(file).resolve()}:{names[0]}"
+
+
+def _adapted(function: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[..., Any]:
+    """The function as the runtime calls it."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def later(context: Any, request: api.Request) -> Any:
+            return convert(await function(context, _request(request)))
+
+        return later
+
+    @functools.wraps(function)
+    def at_once(context: Any, request: api.Request) -> Any:
+        return convert(function(context, _request(request)))
+
+    return at_once
+
+
+def _request(request: api.Request) -> Request:
+    return Request(request.id, RequestHeaders(request.headers), request.json)
+
+
+def _converted(value: Any) -> api.Response:
+    if not isinstance(value, Response):
+        raise TypeError(f"the handler returned a {type(value).__name__}, not a Response")
+    body = b"" if value.body is None else value.body
+    return api.Response(status=value.status, headers=value.headers, body=body)
+
+
+def _as_it_is(value: Any) -> Any:
+    return _converted(value) if isinstance(value, Response) else value
+
+
+def _route(route: str) -> str:
+    return route if route.startswith("/") else "/" + route
+
+
+def _plain(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+def send_webhook(url: str, json: Any) -> bool:
+    """POSTs the JSON; four times at most, with pauses and a time-out, without following redirects.
+    True when the receiver took it. Raises ValueError for a URL that is not http or https."""
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise ValueError(f"a webhook goes to an http or https URL, not to {url!r}")
+    return Webhooks().deliver(url, msgspec.json.encode(json))
+
+
+# --- the store ------------------------------------------------------------------------------------
+
+
+class RedisConfig:
+    """Where a Redis server is, and how values are written there. ``encoding``: ``json``, or
+    ``pickle``, with which whoever can write to that server can run code here."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        username: str | None = None,
+        password: str | None = None,
+        db: int = 0,
+        encoding: str = "json",
+    ) -> None:
+        if encoding not in ("json", "pickle"):
+            raise ValueError(f"an encoding is json or pickle, not {encoding!r}")
+        self.host = host
+        self.port = int(port)
+        self.username = username
+        self.password = password
+        self.db = db
+        self.encoding = encoding
+
+    @property
+    def url(self) -> str:
+        quote = functools.partial(urllib.parse.quote, safe="")
+        user = f"{quote(self.username or '')}:{quote(self.password or '')}@"
+        known = user if self.username or self.password else ""
+        return f"redis://{known}{self.host}:{self.port}/{self.db}"
+
+
+class Store:
+    """Potassium's store: on Redis with a RedisConfig; without one in this process alone."""
+
+    def __init__(self, backend: str | None = None, config: RedisConfig | None = None) -> None:
+        backend = backend or ("memory" if config is None else "redis")
+        if backend not in ("redis", "memory"):
+            raise ValueError(f"a store's backend is redis or memory, not {backend!r}")
+        if (backend == "redis") != isinstance(config, RedisConfig):
+            raise ValueError("a store on redis needs config=RedisConfig(host=..., port=...)")
+        self._store = _store_of(config)
+
+    def get(self, key: str) -> Any:
+        """The value, or None. Raises StoreUnavailable."""
+        return self._store.get(key)
+
+    def set(self, key: str, value: Any, ttl: float | None = DEFAULT_TTL_S) -> None:
+        """Keeps the value for ``ttl`` seconds. Raises StoreUnavailable."""
+        self._store.set(key, value, ttl)
+
+
+def _store_of(config: RedisConfig | None) -> AnyStore:
+    if config is None:
+        return MemoryStore()
+    codec = PICKLE if config.encoding == "pickle" else JSON
+    return RedisStore(config.url, prefix="", codec=codec)

@@ -1,0 +1,379 @@
+"""One app over HTTP, with no gateway: its routes, and ``/_k/...`` for whoever runs it.
+
+    POST /<route>            a handler; 202 {"job_id"} for a background one
+    POST /_k/warmup          really runs the warm-up sample of every handler, in every worker
+    GET  /_k/status          gpu_available, sequence_number, idle_time and inference_time in ms
+    GET  /_k/jobs/{id}       a background call; POST /_k/jobs/{id}/cancel ends it
+    GET  /healthz /readyz /metrics
+
+The paths below ``/_k`` and the status keys are Potassium's
+(https://github.com/bananaml/potassium). The server knows no handler: calls go over the framed
+socket to the workers, as a gateway's do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from local_runtime.answering import Way, heard
+from local_runtime.board import Board
+from local_runtime.clock import Clock
+from local_runtime.events import Done, Ping, Run
+from local_runtime.link import Answer, Entry, Link
+from local_runtime.measures import Measures
+from local_runtime.refusals import Refusal, loading, refusal_of
+from local_runtime.status import Status
+from local_runtime.wire import ENVELOPE, FrameTooLarge
+from local_runtime.workers import KEEP_S, Workers
+
+WARMUP_S = 600.0
+"""The longest that one warm-up call may take."""
+_ID_HEADERS = ("x-banana-request-id", "x-request-id")
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Wish(msgspec.Struct):
+    """What a body in OpenAI's shape says of its stream."""
+
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+
+
+class Front:
+    """The calls of an app's own server: one place for its workers, its status and its jobs."""
+
+    def __init__(self, workers: Workers, clock: Clock, *, max_message: int) -> None:
+        self.workers = workers
+        self.board = Board()
+        self.measures = Measures(workers, lambda: len(self._status.running))
+        self._clock = clock
+        self._max_body = max_message - ENVELOPE
+        self._status = Status()
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    def keep_until(self) -> float:
+        """Until when a worker may report on a call that nobody waits for."""
+        return self._clock.monotonic() + KEEP_S
+
+    def changed(self) -> None:
+        """The workers have other slots."""
+        slots, now = self.workers.slots, self._clock.monotonic()
+        if slots and not self._status.slots:
+            self._status = self._status.update("ready", now, slots=slots)
+        self._status = msgspec.structs.replace(self._status, slots=slots)
+
+    def status(self) -> dict[str, Any]:
+        """Potassium's four figures; times in whole milliseconds."""
+        status, now = self._status, self._clock.monotonic()
+        return {
+            "gpu_available": status.gpu_available,
+            "sequence_number": status.sequence_number,
+            "idle_time": int(status.idle_time(now) * 1000),
+            "inference_time": int(status.inference_time(now) * 1000),
+        }
+
+    @contextlib.contextmanager
+    def counted(self, route: str, entry: Entry) -> Iterator[None]:
+        """One served call, for the status and the metrics."""
+        begun = self._clock.monotonic()
+        self._status = self._status.update("begun", begun)
+        try:
+            yield
+        finally:
+            self._status = self._status.update("ended", self._clock.monotonic(), at=begun)
+            if entry.answer is not None:
+                self.measures.count(route, entry.answer)
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def link_for(self, route: str) -> Link:
+        """The worker with the most room. Raises Refusal while there is none, and for a route
+        that the app does not have."""
+        link = self.workers.roomiest()
+        if link is None:
+            raise loading(self.workers.retry_after())
+        if route not in link.routes:
+            raise Refusal(404, "unsupported", f"the app has no handler for {route}")
+        return link
+
+    async def send(self, run: Run) -> Entry:
+        """Hands a call to a worker. Raises Refusal."""
+        link = self.link_for(run.route)
+        if link.connection.congested:
+            await link.connection.drained()
+        try:
+            return link.ask(run, math.inf)
+        except FrameTooLarge:
+            raise self.too_large() from None
+
+    def too_large(self) -> Refusal:
+        text = f"the request is larger than the {self._max_body} bytes that this server takes"
+        return Refusal(413, "too_large", text)
+
+    async def body_of(self, request: Request) -> bytes:
+        """The whole body, of bounded size. Raises Refusal."""
+        length = request.headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._max_body:
+            raise self.too_large()
+        parts, size = [], 0
+        async for part in request.stream():
+            size += len(part)
+            if size > self._max_body:
+                raise self.too_large()
+            parts.append(part)
+        return b"".join(parts)
+
+    # --- background calls ----------------------------------------------------------------------
+
+    def take_job(self, route: str, id: str, entry: Entry) -> None:
+        """Keeps a background call until it has ended, and its result for a while."""
+        self.board.add(id, entry)
+        task = asyncio.create_task(self._see_through(route, id, entry))
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+
+    async def _see_through(self, route: str, id: str, entry: Entry) -> None:
+        with self.counted(route, entry):
+            while entry.answer is None:
+                await entry.wait()
+            self.board.finish(id)
+
+    async def aclose(self) -> None:
+        """Forgets the background calls."""
+        for task in tuple(self._watchers):
+            task.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+
+    # --- warm-up -------------------------------------------------------------------------------
+
+    async def warm_up(self) -> None:
+        """Runs the sample of every handler, in every worker. Raises Refusal for the first that
+        fails."""
+        links = self.workers.links
+        if not links:
+            raise loading(self.workers.retry_after())
+        results = await asyncio.gather(
+            *(self._warm(link) for link in links), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _warm(self, link: Link) -> None:
+        for route in sorted(link.routes):
+            entry = link.ask(Ping(0, route), self._clock.monotonic() + WARMUP_S)
+            try:
+                while entry.answer is None:
+                    await entry.wait()
+            finally:
+                entry.leave(self.keep_until())
+            answer = entry.answer
+            if not succeeded(answer):
+                raise refusal_of(answer)
+
+
+class Calls:
+    """Everything that is no page of the server's own: the handlers' routes."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        id = request_id(request.headers)
+        way = Way(send, id_headers(id))
+        try:
+            await self._serve(request, id, way)
+        except Refusal as refusal:
+            await way.refuse(refusal)
+        except ClientDisconnect:
+            return
+
+    async def _serve(self, request: Request, id: str, way: Way) -> None:
+        front, route = self._front, request.url.path
+        background = route in front.link_for(route).background
+        if request.method != "POST":
+            text = f"{route} takes POST alone"
+            raise Refusal(405, "method_not_allowed", text, headers={"Allow": "POST"})
+        body = await front.body_of(request)
+        if background and id in front.board:
+            await _accepted(request, id, way)
+            return
+        wish = wish_of(request.headers, route, body)
+        headers = tuple(request.headers.items())
+        run = Run(0, route, body, id, bool(wish.stream) and not background, True, headers)
+        entry = await front.send(run)
+        if background:
+            front.take_job(route, id, entry)
+            await _accepted(request, id, way)
+            return
+        with front.counted(route, entry):
+            async with heard(entry, request.receive, front.keep_until):
+                await _answer(entry, way, wish)
+
+
+def succeeded(answer: Answer | None) -> bool:
+    """The worker said that it went well."""
+    return isinstance(answer, Done) and answer.ok
+
+
+async def _answer(entry: Entry, way: Way, wish: _Wish) -> None:
+    while entry.answer is None and not entry.outputs and entry.head is None:
+        await entry.wait()
+    answer = entry.answer
+    if entry.head is not None:
+        await way.raw(entry)
+    elif entry.outputs or (wish.stream and succeeded(answer)):
+        options = wish.stream_options
+        await way.events(entry, with_usage=options is None or bool(options.include_usage))
+    elif isinstance(answer, Done):
+        await way.done(answer)
+    elif answer is not None:
+        await way.refuse(refusal_of(answer))
+
+
+async def _accepted(request: Request, id: str, way: Way) -> None:
+    """202, and 200 for Banana's client, to which every other status is an error."""
+    banana = "x-banana-api-key" in request.headers
+    body = {"job_id": id, "started": True} if banana else {"job_id": id}
+    location = [("location", f"/_k/jobs/{id}")]
+    await way.whole(200 if banana else 202, msgspec.json.encode(body), location)
+
+
+def wish_of(headers: Mapping[str, str], route: str, body: bytes) -> _Wish:
+    """Whether, and how, the caller wants a stream: by ``Accept``, or as OpenAI's bodies say. Below
+    ``/v1/`` an item that holds usage alone goes out only to whoever asked for it."""
+    wish = _Wish()
+    if route.startswith("/v1/"):
+        if b'"stream"' in body:
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                wish = msgspec.json.decode(body, type=_Wish)
+        wish.stream_options = wish.stream_options or _StreamOptions()
+    if "text/event-stream" in headers.get("accept", ""):
+        wish.stream = True
+    return wish
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The caller's id where it is one that can be passed on, else a new one."""
+    for name in _ID_HEADERS:
+        given = headers.get(name, "")
+        if _ID.match(given):
+            return given
+    return str(uuid.uuid4())
+
+
+def id_headers(id: str) -> list[tuple[str, str]]:
+    return [(name, id) for name in _ID_HEADERS]
+
+
+# --- the server's own pages -----------------------------------------------------------------------
+
+
+class Pages:
+    """``/_k/...``, ``/healthz``, ``/readyz`` and ``/metrics``."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/_k/warmup", self.warmup, methods=["POST"]),
+            Route("/_k/status", self.status, methods=["GET"]),
+            Route("/__status__", self.status, methods=["GET"]),
+            Route("/_k/jobs/{id}", self.job, methods=["GET"]),
+            Route("/_k/jobs/{id}/cancel", self.cancel, methods=["POST"]),
+            Route("/healthz", self.health, methods=["GET"]),
+            Route("/readyz", self.ready, methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+        ]
+
+    async def warmup(self, request: Request) -> Response:
+        await self._front.warm_up()
+        return _json({"warm": True})
+
+    async def status(self, request: Request) -> Response:
+        return _json(self._front.status())
+
+    async def job(self, request: Request) -> Response:
+        found = self._front.board.read(request.path_params["id"])
+        if found is None:
+            raise Refusal(404, "not_found", "there is no such job, or it is forgotten")
+        return _json(found)
+
+    async def cancel(self, request: Request) -> Response:
+        self._front.board.cancel(request.path_params["id"], self._front.keep_until())
+        return await self.job(request)
+
+    async def health(self, request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        workers = self._front.workers
+        if workers.slots:
+            return _json({"status": "ready", "workers": len(workers.links)})
+        body = {"status": "loading", "detail": workers.detail}
+        return _json(body, 503, {"Retry-After": str(max(1, round(workers.retry_after())))})
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(
+            self._front.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+
+def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(body), status, headers, "application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return Response(error.body(), error.status, error.headers, "application/json")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = error.detail.lower().replace(" ", "_")
+    refusal = Refusal(error.status_code, code, f"{request.method} is not possible here")
+    return Response(refusal.body(), error.status_code, error.headers, "application/json")
+
+
+def application(front: Front, lifespan: Callable[[Starlette], Any]) -> Starlette:
+    """The ASGI app over the workers of ``front``, which ``lifespan`` starts and ends."""
+    return Starlette(
+        routes=[*Pages(front).routes(), Route("/{path:path}", Calls(front))],
+        exception_handlers={Refusal: _refused, HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+
+
+def living(front: Front) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+    """The lifespan in which the workers run: the port answers while they load."""
+
+    @contextlib.asynccontextmanager
+    async def life(app: Starlette) -> AsyncIterator[None]:
+        front.workers.start()
+        try:
+            yield
+        finally:
+            await front.aclose()
+            await front.workers.aclose()
+
+    return life
