@@ -198,14 +198,14 @@ class StandingBackend:
             self._rounds.leave(self)
 
     def _cap(self) -> int | None:
-        """Calls that are sent there at once. A platform that scales keeps its own queue; an
-        engine of a fixed size gets what keeps it busy for a moment, the rest waits here, where
-        it can still go elsewhere."""
+        """Calls that are sent there at once. A backend that says how many it runs gets what keeps
+        it busy for a moment; the rest waits here, where waiting costs nothing and a call can
+        still go elsewhere."""
         fixed = self.spec.common.concurrency
         if fixed is not None:
             return fixed
         slots = self.adapter.slots
-        if slots is None or self.cold is not None:
+        if slots is None:
             return None
         return max(slots, 1) * self._depth
 
