@@ -55,7 +55,7 @@ class Relay:
     def __init__(
         self, *, dispatcher: Dispatcher, exchange: Exchange, visit: Visit, send: Send
     ) -> None:
-        self._dispatcher = dispatcher
+        self._ends = dispatcher.ends
         self._exchange = exchange
         self._visit = visit
         self._send = send
@@ -78,17 +78,17 @@ class Relay:
         try:
             await self._begin(exchange, answer, now)
             held = await self._pass_on(answer.first, chunks)
-            await self._dispatcher.finish(exchange, exchange.progress.usage or answer.reply.usage)
+            await self._ends.finish(exchange, exchange.progress.usage or answer.reply.usage)
         except BackendError as failure:
-            await self._dispatcher.fail(exchange, failure)
+            await self._ends.fail(exchange, failure)
             await self._break_off(refusal_of(failure, exchange.tried))
         except ApiError as error:
             await self._break_off(error)
         except asyncio.CancelledError:
-            await self._dispatcher.abandon_shielded(exchange)
+            await self._ends.abandon_shielded(exchange)
             await self._cancelled()
         except Exception:
-            await self._dispatcher.abandon_broken(exchange)
+            await self._ends.abandon_broken(exchange)
             raise
         else:
             await self._end(held, show_usage=show_usage)

@@ -1,8 +1,8 @@
 """Group commit: one thread owns the write connection and commits all that waits, at once.
 
 A call alone is committed at once. In company, what arrives while the thread commits is the next
-batch, which leaves ``SPACING_S`` after the last one at the earliest. A batch is one transaction, and one statement where it can be; its
-callers are woken by one call into the event loop.
+batch, which leaves ``SPACING_S`` after the last one at the earliest. A batch is one transaction,
+and one statement where it can be; its callers are woken by one call into the event loop.
 """
 
 from __future__ import annotations
