@@ -55,6 +55,9 @@ plans:
   default: {requests: 1000/minute, concurrent: 100, gpu_seconds: 100000/day, spend: 5 USD/month}
 """
 
+PATIENCE_S = 1e9
+"""The ledger's thread works in real time while a test's clock leaps: it is never called late."""
+
 ALICE = Principal(key_id="key_alice", user="alice", plan="default", tags={"team": "nlp"})
 
 
@@ -171,7 +174,8 @@ def build(
         policy,
         clock=clock,
         keys=SqliteKeys(folder / "keys.db", clock=clock),
-        ledger=ledger or SqliteLedger(folder / "ledger.db", clock=clock),
+        ledger=ledger
+        or SqliteLedger(folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S),
         shared=shared or MemoryStore(clock),
         make_backend=make,
         load=lambda: read(text),

@@ -16,7 +16,7 @@ from gateway.relay import Relay
 from gateway.storage.base import Claim
 from gateway.types import ApiError
 from gateway.visit import Visit
-from tests.gateway.assembled import POLICY, House, house
+from tests.gateway.assembled import PATIENCE_S, POLICY, House, house
 from tests.gateway.failing_stores import FailingLedger, FailingShared, Trouble
 
 USED = Usage(exec_s=0.5, reported=True, input_tokens=1, output_tokens=1)
@@ -83,7 +83,9 @@ async def try_at(turn: int, way: str, folder: Path) -> bool:
     folder.mkdir()
     clock = FakeClock()
     trouble = Trouble()
-    ledger = FailingLedger(folder / "ledger.db", clock=clock).told(trouble)
+    ledger = FailingLedger(folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S).told(
+        trouble
+    )
     shared = FailingShared(clock).told(trouble)
     async with house(folder, clock, TEXT, shared=shared, ledger=ledger) as home:
         tell(home, way)

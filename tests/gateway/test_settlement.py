@@ -13,6 +13,7 @@ from gateway.clock import FakeClock, settle
 from gateway.metrics import Metrics
 from gateway.settlement import CountingHouse, Settlement, settlement_of
 from gateway.storage.base import Claim, LedgerRow, StoreUnavailable, UsageQuery
+from tests.gateway.assembled import PATIENCE_S
 from tests.gateway.failing_stores import FailingLedger, FailingShared, Moment, Trouble
 
 LIMIT = 1_000_000
@@ -29,7 +30,9 @@ class Bench:
         self.clock = clock
         self.shared_trouble, self.ledger_trouble = Trouble(), Trouble()
         self.shared = FailingShared(clock).told(self.shared_trouble)
-        self.ledger = FailingLedger(folder / "ledger.db", clock=clock).told(self.ledger_trouble)
+        self.ledger = FailingLedger(
+            folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S
+        ).told(self.ledger_trouble)
         self.house = CountingHouse(
             shared=self.shared, ledger=self.ledger, clock=clock, metrics=Metrics(), kept=kept
         )
