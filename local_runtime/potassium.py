@@ -106,9 +106,20 @@ class Potassium(api.Runtime):
         super().__init__(name)
         self.num_workers = experimental_num_workers
 
+    def init(self, function: F) -> F:
+        """Records the function that makes the context. One that takes an argument is given the
+        number of its worker."""
+        numbered = bool(inspect.signature(function).parameters)
+        super().init(functools.partial(_numbered, function) if numbered else function)
+        return function
+
     def handler(self, route: str = "/", **options: Any) -> Callable[[F], F]:
         """Records ``function(context, request) -> Response`` for a route. ``options`` are those of
         ``Runtime.handler``, but for batches."""
+        if options.get("batch") is not None:
+            raise ValueError(
+                "a handler of Potassium's takes one request; see local_runtime.Runtime"
+            )
         return self._recorded(super().handler(_route(route), **options), _converted)
 
     def background(self, route: str = "/", **options: Any) -> Callable[[F], F]:
@@ -144,6 +155,10 @@ def name_of(app: Potassium, module: ModuleType) -> str:
     if file is None or not names:
         raise RuntimeError("app.serve() is for an app that is a global variable of a file")
     return f"{Path(file).resolve()}:{names[0]}"
+
+
+def _numbered(function: Callable[[int], Any]) -> Any:
+    return function(int(os.environ.get("SPILLGATE_WORKER", "0")))
 
 
 def _adapted(function: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[..., Any]:

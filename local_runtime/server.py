@@ -23,7 +23,6 @@ from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -348,18 +347,16 @@ async def _refused(request: Request, error: Exception) -> Response:
     return Response(error.body(), error.status, error.headers, "application/json")
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = error.detail.lower().replace(" ", "_")
-    refusal = Refusal(error.status_code, code, f"{request.method} is not possible here")
-    return Response(refusal.body(), error.status_code, error.headers, "application/json")
+async def _broken(request: Request, error: Exception) -> Response:
+    """The log has the traceback."""
+    return await _refused(request, Refusal(500, "internal", "the server has failed"))
 
 
 def application(front: Front, lifespan: Callable[[Starlette], Any]) -> Starlette:
     """The ASGI app over the workers of ``front``, which ``lifespan`` starts and ends."""
     return Starlette(
         routes=[*Pages(front).routes(), Route("/{path:path}", Calls(front))],
-        exception_handlers={Refusal: _refused, HTTPException: _http_error},
+        exception_handlers={Refusal: _refused, Exception: _broken},
         lifespan=lifespan,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local_runtime import Batch, Request, Runtime
+from local_runtime import Batch, Request, Response, Runtime
 
 
 def test_decorators_record_and_leave_the_functions_as_they_are() -> None:
@@ -81,3 +81,13 @@ def test_a_batch_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
     """Nothing would ever leave."""
     with pytest.raises(ValueError, match="max_size of at least 1"):
         Batch(**options)
+
+
+def test_a_response_that_no_server_could_send_is_refused_where_it_is_made() -> None:
+    """In the handler, with a line number, and not on the way out."""
+    with pytest.raises(ValueError, match="not both"):
+        Response(json=1, body=b"1")
+    with pytest.raises(ValueError, match="700"):
+        Response(json=1, status=700)
+    with pytest.raises(TypeError, match="bytes"):
+        Response(body="text")  # type: ignore[arg-type]

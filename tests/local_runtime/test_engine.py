@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local_runtime import Batch, Request
+from local_runtime import Batch, Request, Response
 from local_runtime.api import Handler
 from local_runtime.engine import Engine
 from local_runtime.events import Done, Head, Piece, Run
@@ -168,3 +168,51 @@ async def test_a_handler_may_decide_by_the_request_whether_it_streams() -> None:
 
 def iter_of(count: int) -> Iterator[int]:
     yield from range(count)
+
+
+def pieces(context: Any, request: Request) -> Response:
+    """Two pieces of a text, with a status and a header."""
+    return Response(
+        status=201,
+        headers={"Content-Type": "text/plain", "X-Size": 2},  # type: ignore[dict-item]
+        body=(piece for piece in (b"a", b"b")),
+    )
+
+
+def direct(function: Any, *, stream: bool = False) -> Work:
+    handler = Handler(route="/", function=function)
+    run = Run(1, "/", b"1", "", stream, True)
+    return Work(handler, [Job(run, handler, 99.0, lambda event: None)], 99.0)
+
+
+async def test_bytes_in_pieces_go_to_the_apps_own_server_behind_their_head() -> None:
+    """A number among the headers goes as text: the frame must stay readable."""
+    sink = FakeSink()
+    (done,) = await engine(sink).run(direct(pieces))
+    assert sink.heads == [Head(1, 201, (("Content-Type", "text/plain"), ("X-Size", "2")))]
+    assert sink.outputs == [b"a", b"b"]
+    assert done.ok
+
+
+async def test_bytes_in_pieces_are_one_answer_for_a_gateway() -> None:
+    """With the status and the Content-Type of the handler."""
+    sink = FakeSink()
+    (done,) = await engine(sink).run(work(pieces, b"1"))
+    assert (done.data, done.status, sink.outputs) == (b"ab", 201, [])
+    assert done.headers[0] == ("Content-Type", "text/plain")
+
+
+async def test_bytes_in_pieces_are_texts_in_a_stream_of_events() -> None:
+    """Events hold JSON."""
+    sink = FakeSink()
+    await engine(sink).run(work(pieces, b"1", stream=True))
+    assert (sink.outputs, sink.heads) == ([b'"a"', b'"b"'], [])
+
+
+async def test_a_refusal_by_status_keeps_its_body_for_the_apps_own_server() -> None:
+    """A gateway says the message in its own words."""
+    answer = Response(json={"error": "no such voice"}, status=422, headers={"X-Why": "voice"})
+    (done,) = await engine().run(work(lambda context, request: answer, b"1"))
+    assert (done.kind, done.message) == ("invalid", "no such voice")
+    assert (done.data, done.status) == (b'{"error":"no such voice"}', 422)
+    assert done.headers == (("X-Why", "voice"),)

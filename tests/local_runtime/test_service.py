@@ -263,3 +263,22 @@ async def test_credit_reaches_the_stream_and_no_other() -> None:
     assert not window.spend(0)
     bench.say(Credit(1, 500))
     assert window.spend(0)
+
+
+async def test_a_ping_for_a_route_runs_that_routes_sample_or_nothing() -> None:
+    """A route without a sample is answered at once."""
+    bench = Bench()
+    bench.say(Ping(1, "/"))
+    bench.say(Ping(2, "/batch"))
+    (work,) = bench.runner.begun
+    assert work.handler.route == "/"
+    assert (await bench.sent())[1:] == [Done(2, True)]
+
+
+async def test_the_apps_own_server_waits_for_the_end_of_a_background_call() -> None:
+    """It keeps the result itself; a gateway is told the id at once."""
+    bench = Bench()
+    bench.say(Run(1, "/later", b"{}", "req-1", False, True))
+    assert (await bench.sent())[1:] == []
+    bench.end(bench.runner.begun[0])
+    assert (await bench.sent())[1:] == [Done(1, True, b"1")]
