@@ -45,12 +45,12 @@ def policy_at(path: Path) -> Policy:
 def policy_offline(path: Path) -> Policy:
     """The policy for a command that asks no backend: secrets that are not set do not matter."""
     try:
-        return load_policy(path, _AnySecret(os.environ))
+        return load_policy(path, AnySecret(os.environ))
     except PolicyError as error:
         fail(str(error))
 
 
-class _AnySecret(UserDict[str, str]):
+class AnySecret(UserDict[str, str]):
     """The environment, in which every secret is set to something."""
 
     def __missing__(self, key: str) -> str:

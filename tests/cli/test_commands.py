@@ -120,6 +120,22 @@ def test_a_policy_that_is_valid_is_told_so(
     assert re.fullmatch("[0-9a-f]{12}", found["policy"])
 
 
+def test_a_secret_that_is_not_set_is_a_warning_to_whoever_checks(config: str, shell: Shell) -> None:
+    """A policy is checked where its secrets are not; the place and the name are told."""
+    assert "1 models, 2 backends" in shell("check", config)
+    assert "policy.yaml:7:" in shell.error
+    assert "NOT_SET_ANYWHERE is not set" in shell.error
+    shell("check", config, "--strict", status=1)
+    [warning] = shell.json("check", config, "--json")["warnings"]
+    assert warning["key"] == "backends.burst.api_key"
+
+
+def test_a_problem_beside_a_secret_that_is_not_set_is_still_one(config: str, shell: Shell) -> None:
+    Path(config).write_text(Path(config).read_text() + "colour: red\n")
+    found = shell.json("check", config, "--json", status=2)
+    assert {row["key"] for row in found["problems"]} == {"backends.burst.api_key", "colour"}
+
+
 def test_a_problem_is_told_with_its_place_and_ends_with_2(shell: Shell, tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("version: 1\nbackend: {}\n")
