@@ -17,6 +17,7 @@ KINDS: dict[str, str] = {
     "cog": "adapters.cog:Cog",
     "local": "adapters.local:Local",
     "openai": "adapters.openai:OpenAICompatible",
+    "replicate": "adapters.replicate:Replicate",
     "runpod": "adapters.runpod:RunPod",
 }
 

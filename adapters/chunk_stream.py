@@ -69,7 +69,11 @@ class ChunkStream(ABC):
 
     def _put(self, output: bytes) -> None:
         """One piece of output, as JSON."""
-        chunks = self._reader.feed(event_of(output))
+        self._feed(event_of(output))
+
+    def _feed(self, events: bytes) -> None:
+        """Bytes of an event stream, in any split."""
+        chunks = self._reader.feed(events)
         self._ready.extend(chunk for chunk in chunks if chunk.kind != "done")
 
     def _finish(self, output: bytes, usage: Usage) -> None:

@@ -31,7 +31,7 @@ def noted() -> Iterator[None]:
         note.unlink()
 
 
-class Whole(BaseRunner):
+class Whole(BaseRunner):  # type: ignore[misc]  # it is untyped
     async def run(
         self, echo: str = "", fail: str = "", sleep: float = 0, model: str = ""
     ) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Whole(BaseRunner):
             return {"echo": echo}
 
 
-class Pieces(BaseRunner):
+class Pieces(BaseRunner):  # type: ignore[misc]
     def run(
         self, pieces: int = 3, fail: str = "", model: str = "", pause: float = 0
     ) -> Iterator[Any]:

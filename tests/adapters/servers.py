@@ -119,6 +119,10 @@ class Scripted:
                 writer.close()
                 return
 
+    def prepend(self, reply: bytes) -> None:
+        """For an answer that names the server's own URL."""
+        self._answers.insert(0, reply)
+
     def targets(self) -> list[str]:
         return [f"{request.method} {request.target}" for request in self.requests]
 

@@ -36,6 +36,7 @@ from gateway.clock import SystemClock
 from tests.adapters.cog_stage import CogStage, cog_stage
 from tests.adapters.fake_stage import FakeStage, fake_stage
 from tests.adapters.local_stage import LocalStage, local_stage
+from tests.adapters.replicate_stage import ReplicateStage, replicate_stage
 from tests.adapters.scenarios import KEY, Scenario, Stage
 from tests.live import free_port
 
@@ -266,6 +267,7 @@ STAGES = {
     "fake": fake_stage,
     "local": local_stage,
     "openai": openai_stage,
+    "replicate": replicate_stage,
     "runpod": runpod_stage,
 }
 SCENARIOS: dict[str, dict[str, Scenario]] = {
@@ -273,5 +275,6 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
     "fake": FakeStage.scenarios,
     "local": LocalStage.scenarios,
     "openai": OpenAIStage.scenarios,
+    "replicate": ReplicateStage.scenarios,
     "runpod": RunPodStage.scenarios,
 }

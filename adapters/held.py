@@ -1,0 +1,65 @@
+"""Submits that were left before their answer came, which alone names the remote job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from adapters.errors import BackendError
+from adapters.http1 import Response
+from adapters.types import Usage
+
+_MOST = 1000
+"""Answers that are kept; past it the oldest job is left to the limits it was given."""
+
+
+class HeldSubmits:
+    """Keeps the answer of a submit whose caller has gone, until somebody cancels the call."""
+
+    def __init__(self, stop: Callable[[Response], Awaitable[Usage | None]]) -> None:
+        self._stop = stop
+        self._held: dict[str, asyncio.Future[Response]] = {}
+        self._late: set[asyncio.Task[Usage | None]] = set()
+
+    async def answer(self, call_id: str, submit: asyncio.Future[Response]) -> Response:
+        """Awaits a submit, and keeps it where this task is cancelled meanwhile."""
+        try:
+            return await asyncio.shield(submit)
+        except asyncio.CancelledError:
+            self._hold(call_id, submit)
+            raise
+
+    async def stop(self, call_id: str) -> Usage | None:
+        """Stops the job that a held answer names, once it comes; a no-op for an unknown id. Goes
+        on where the task that awaits it is cancelled: else the job would run for nobody."""
+        held = self._held.pop(call_id, None)
+        if held is None:
+            return None
+        late = asyncio.ensure_future(self._stop_named(held))
+        self._late.add(late)
+        late.add_done_callback(self._late.discard)
+        try:
+            return await asyncio.shield(late)
+        except asyncio.CancelledError:
+            if late.cancelled():
+                return None
+            raise
+
+    async def aclose(self) -> None:
+        self._held.clear()
+        for late in list(self._late):
+            late.cancel()
+            await asyncio.wait([late])
+
+    def _hold(self, call_id: str, submit: asyncio.Future[Response]) -> None:
+        if not call_id:
+            return
+        self._held[call_id] = submit
+        if len(self._held) > _MOST:
+            del self._held[next(iter(self._held))]
+
+    async def _stop_named(self, held: asyncio.Future[Response]) -> Usage | None:
+        try:
+            return await self._stop(await asyncio.shield(held))
+        except BackendError:
+            return None
