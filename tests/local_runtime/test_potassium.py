@@ -25,6 +25,7 @@ from local_runtime.potassium import (
     name_of,
     send_webhook,
 )
+from tests.adapters.local_backends import call, running
 from tests.local_runtime.live_runtime import PROGRAMS, LiveRuntime, until
 
 APP = PROGRAMS / "potassium_app.py"
@@ -110,10 +111,17 @@ def test_a_generator_that_fails_breaks_its_answer_off_and_frees_its_place(
     assert status["inference_time"] == 0
 
 
+async def test_a_gateway_takes_the_app_too_and_passes_on_its_content_type() -> None:
+    """The same worker, by the same socket."""
+    async with running("potassium_app.py", handler="/plain") as backend:
+        reply = await backend.invoke(call({}))
+    assert (reply.body, reply.content_type) == (b"\x00\xffplain", "application/x-plain")
+
+
 # --- the names, without a process -----------------------------------------------------------------
 
 
-def call(app: Potassium, route: str, json: Any = None, **headers: str) -> Any:
+def answer_of(app: Potassium, route: str, json: Any = None, **headers: str) -> Any:
     function = app.handlers[route].function
     return function({}, api.Request(json=json, id="r1", headers=headers))
 
@@ -127,7 +135,7 @@ def test_a_handler_is_recorded_and_stays_a_plain_function() -> None:
 
     request = Request("r2", RequestHeaders({}), None)
     assert handler({}, request).json == {"id": "r2", "x": "none"}
-    answer = call(app, "/no-slash", **{"x-y": "z"})
+    answer = answer_of(app, "/no-slash", **{"x-y": "z"})
     assert answer.body == b'{"id": "r1", "x": "z"}'
     assert answer.headers == {"Content-Type": "application/json"}
 
@@ -139,7 +147,7 @@ async def test_an_async_handler_is_converted_too() -> None:
     async def handler(context: Any, request: Request) -> Response:
         return Response(json=request.json)
 
-    answer = call(app, "/", [1])
+    answer = answer_of(app, "/", [1])
     assert inspect.isawaitable(answer)
     assert (await answer).body == b"[1]"
 
