@@ -120,6 +120,14 @@ class House:
         await self.clock.advance(seconds)
         return await task
 
+    async def until_asked(self, backend: str) -> None:
+        """Waits for the ledger's thread, after which the backend is asked; for ten seconds."""
+        for _ in range(10_000):
+            if self.fake(backend).running:
+                return
+            await asyncio.sleep(0.001)
+        raise AssertionError(f"{backend} was never asked")
+
     async def rows(self, call_id: str) -> list[LedgerRow]:
         return await self.service.ledger.rows(call_id)
 

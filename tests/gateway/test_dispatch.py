@@ -52,8 +52,7 @@ async def test_a_paid_backend_is_asked_only_after_its_row_is_durable(
     async with house(tmp_path, clock) as home:
         home.fake("burst").runs_for = 3.0
         exchange, task = home.start("far")
-        while not home.fake("burst").running:
-            await asyncio.sleep(0.001)
+        await home.until_asked("burst")
         assert exchange.opened
         assert (await home.service.ledger.rows(exchange.call.id))[0].outcome == "open"
         assert (await held(home))[0] == 1
@@ -138,8 +137,7 @@ async def test_a_caller_who_hangs_up_stops_the_remote_work_and_pays_for_what_it_
     async with house(tmp_path, clock) as home:
         home.fake("burst").runs_for = 50.0
         exchange, task = home.start("far")
-        while not home.fake("burst").running:
-            await asyncio.sleep(0.001)
+        await home.until_asked("burst")
         await clock.advance(0.6)
         exchange.stop("disconnected")
         with pytest.raises(asyncio.CancelledError):
@@ -158,8 +156,7 @@ async def test_a_second_cancellation_does_not_lose_the_settlement(
     async with house(tmp_path, clock) as home:
         home.fake("burst").runs_for = 50.0
         exchange, task = home.start("far")
-        while not home.fake("burst").running:
-            await asyncio.sleep(0.001)
+        await home.until_asked("burst")
         exchange.stop("disconnected")
         await asyncio.sleep(0)
         task.cancel()
@@ -220,8 +217,7 @@ async def test_a_call_that_runs_longer_than_held_for_is_held_for_again(
     async with house(tmp_path, clock) as home:
         home.fake("burst").runs_for = 30.0
         exchange, task = home.start("far")
-        while not home.fake("burst").running:
-            await asyncio.sleep(0.001)
+        await home.until_asked("burst")
         first = exchange.hold_nano
         await clock.advance(20.0)
         assert exchange.hold_nano >= 20_000_000 > first
@@ -238,8 +234,7 @@ async def test_a_call_is_stopped_when_its_budget_is_used_up(
     async with house(tmp_path, clock, text) as home:
         home.fake("burst").runs_for = 90.0
         exchange, task = home.start("far")
-        while not home.fake("burst").running:
-            await asyncio.sleep(0.001)
+        await home.until_asked("burst")
         await clock.advance(60.0)
         with pytest.raises(ApiError) as caught:
             await task

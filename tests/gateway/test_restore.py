@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.clock import FakeClock
+from gateway.clock import FakeClock, settle
 from gateway.restore import Refill
 from gateway.storage.base import Claim, LedgerRow
 from gateway.types import Unit
@@ -119,7 +119,7 @@ async def test_a_store_that_lost_its_memory_is_filled_once_however_many_calls_fi
         for _ in range(5):
             refill()
         await until(lambda: trouble.asked.count("restore") > before)
-        await asyncio.sleep(0.01)
+        await settle()
         assert trouble.asked.count("restore") == before + 1
         assert await spent(home, "user:alice") == 100
 
@@ -137,10 +137,10 @@ async def test_a_fill_that_fails_is_tried_again_at_the_next_call(
         trouble.fails("before", "restore")
         refill()
         await until(lambda: trouble.asked.count("restore") == before + 1)
-        await asyncio.sleep(0.01)
+        await settle()
         assert await spent(home, "user:alice") == 0
         trouble.ends()
         refill()
         await until(lambda: trouble.asked.count("restore") == before + 2)
-        await asyncio.sleep(0.01)
+        await settle()
         assert await spent(home, "user:alice") == 100

@@ -25,18 +25,13 @@ async def until_it_ends(home: House, task: asyncio.Task[Any], seconds: float) ->
     await asyncio.wait([task], timeout=20)
 
 
-async def running(home: House, backend: str) -> None:
-    while not home.fake(backend).running:
-        await asyncio.sleep(0.001)
-
-
 async def test_a_short_call_never_asks_for_more(tmp_path: Path, clock: FakeClock) -> None:
     """Nearly all calls end before anybody must look after them."""
     trouble = Trouble()
     async with house(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as home:
         home.fake("burst").runs_for = 0.3
         _, task = home.start("far")
-        await running(home, "burst")
+        await home.until_asked("burst")
         await clock.advance(0.3)
         await task
         await clock.advance(60.0)
@@ -50,7 +45,7 @@ async def test_more_is_held_before_what_is_held_is_used_up(
     async with house(tmp_path, clock) as home:
         home.fake("burst").runs_for = 60.0
         exchange, task = home.start("far")
-        await running(home, "burst")
+        await home.until_asked("burst")
         began = clock.monotonic()
         for _ in range(118):
             await clock.advance(0.5)
@@ -70,7 +65,7 @@ async def test_a_call_whose_hold_cannot_grow_is_stopped_before_it_costs_more_tha
     async with house(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as home:
         home.fake("burst").runs_for = 90.0
         exchange, task = home.start("far")
-        await running(home, "burst")
+        await home.until_asked("burst")
         held = exchange.hold_nano
         trouble.fails("before" if when == "before" else "after", "extend")
         await until_it_ends(home, task, 60.0)
@@ -88,7 +83,7 @@ async def test_a_reserved_machine_is_held_by_its_seconds(tmp_path: Path, clock: 
     async with house(tmp_path, clock, text) as home:
         home.fake("home").runs_for = 90.0
         exchange, task = home.start("chat")
-        await running(home, "home")
+        await home.until_asked("home")
         await until_it_ends(home, task, 60.0)
         with pytest.raises(ApiError) as caught:
             await task
@@ -104,7 +99,7 @@ async def test_after_another_backend_took_over_its_own_hold_is_what_grows(
         home.fake("home").tell(BackendError(FailureClass.UNREACHABLE, "no"))
         home.fake("burst").runs_for = 20.0
         exchange, task = home.start("chat")
-        await running(home, "burst")
+        await home.until_asked("burst")
         await clock.advance(19.0)
         assert exchange.hold_nano >= 19_000_000
         await clock.advance(1.0)
