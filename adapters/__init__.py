@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, str] = {
     "cog": "adapters.cog:Cog",
+    "http": "adapters.http_json:HttpJson",
     "local": "adapters.local:Local",
     "openai": "adapters.openai:OpenAICompatible",
     "replicate": "adapters.replicate:Replicate",

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Iterator
 from typing import ClassVar
-
-import uvicorn
 
 from adapters.base import Backend
 from adapters.errors import FailureClass
@@ -18,7 +14,7 @@ from adapters.settings import Secret
 from gateway.clock import SystemClock
 from tests.adapters.replicate_cloud import Cloud
 from tests.adapters.scenarios import KEY, Scenario, Stage
-from tests.live import free_port
+from tests.adapters.served import served
 
 CHUNKS = [
     'data: {"choices":[{"delta":{"content":"a"},"finish_reason":null}]}\n\n',
@@ -71,20 +67,9 @@ class ReplicateStage:
 @contextlib.contextmanager
 def cloud_running(idle: float = 30.0) -> Iterator[tuple[Cloud, str]]:
     """A cloud on a free port, in a thread of its own, and its URL."""
-    cloud, port = Cloud(KEY, idle), free_port()
-    config = uvicorn.Config(cloud.app(), port=port, log_level="critical", access_log=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    end = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < end, "the cloud did not start in time"
-        time.sleep(0.02)
-    try:
-        yield cloud, f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
+    cloud = Cloud(KEY, idle)
+    with served(cloud.app()) as url:
+        yield cloud, url
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ from adapters.settings import Secret
 from gateway.clock import SystemClock
 from tests.adapters.cog_stage import CogStage, cog_stage
 from tests.adapters.fake_stage import FakeStage, fake_stage
+from tests.adapters.http_json_stage import HttpJsonStage, http_json_stage
 from tests.adapters.local_stage import LocalStage, local_stage
 from tests.adapters.replicate_stage import ReplicateStage, replicate_stage
 from tests.adapters.scenarios import KEY, Scenario, Stage
@@ -265,6 +266,7 @@ def _until_started(started: Any, seconds: float = 20.0) -> None:
 STAGES = {
     "cog": cog_stage,
     "fake": fake_stage,
+    "http": http_json_stage,
     "local": local_stage,
     "openai": openai_stage,
     "replicate": replicate_stage,
@@ -273,6 +275,7 @@ STAGES = {
 SCENARIOS: dict[str, dict[str, Scenario]] = {
     "cog": CogStage.scenarios,
     "fake": FakeStage.scenarios,
+    "http": HttpJsonStage.scenarios,
     "local": LocalStage.scenarios,
     "openai": OpenAIStage.scenarios,
     "replicate": ReplicateStage.scenarios,

@@ -1,0 +1,317 @@
+"""Any JSON endpoint on a reserved machine, by a mapping that the policy declares.
+
+The request is a template in which ``$body`` stands for the caller's bytes, ``$id`` for the
+call's id and ``$model`` for the model's name; the answer is found by a dotted path. What is not
+declared is what HTTP says (``adapters/answers.py``): nothing is known of the server otherwise.
+A stream is passed on as it comes. A call is stopped by closing its connection.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from adapters.answers import clean, refused, words_in
+from adapters.base import Clock
+from adapters.chunk_stream import ChunkStream
+from adapters.errors import BackendError, FailureClass
+from adapters.http import Client, Origin, render_head
+from adapters.http1 import Body, Response
+from adapters.outputs import answer_of
+from adapters.settings import ByteSize, Duration, Secret, SecretStr
+from adapters.types import Call, Capabilities, Probe, Reply, Task, Usage
+
+FailureName = Literal[
+    "overloaded", "loading", "credential", "gone", "too_large", "unsupported", "invalid",
+    "failed", "worker_died", "timeout",
+]  # fmt: skip
+"""The classes of ``adapters.errors`` that a status may mean."""
+_CLASSES = {one.slug: one for one in FailureClass}
+_INFER: frozenset[Task] = frozenset(("infer",))
+_PLACES = re.compile(rb'"\$(body|id|model)"')
+_PROBE_TIMEOUT = 4.0
+_END_GRACE = 1.0
+_MAX_REFUSAL = 64 * 1024
+_ANY = msgspec.json.Decoder(msgspec.Raw)
+
+
+class HttpJsonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    base_url: str
+    """Where the server is."""
+    path: str = "/"
+    """Where calls go."""
+    method: Literal["POST", "PUT"] = "POST"
+    headers: dict[str, str] = {}
+    """Sent with every call."""
+    secret_headers: dict[str, SecretStr] = {}
+    """The same, from the environment: "X-Api-Key: ${NAME}"."""
+    request: dict[str, Any] | None = None
+    """What is sent, with "$body" once where the caller's body goes, and "$id" and "$model" where
+    those do; left out: the body as it is."""
+    response: str = ""
+    """Where the output stands in the answer, such as result.0.text; left out: all of it."""
+    error: str = ""
+    """Where an answer of a good status holds an error; left out: it never does."""
+    seconds: str = ""
+    """Where the answer states the seconds that the model ran; left out: the call is timed."""
+    statuses: dict[str, FailureName] = {}
+    """What a status of this server means where it is not what HTTP says."""
+    stream_path: str | None = None
+    """Where streamed calls go, answered with server-sent events; left out: it streams nothing."""
+    health_path: str | None = None
+    """Answers 200 while the server is ready; left out: it is taken to be."""
+    openai: bool = False
+    """The body is that of an OpenAI call and the output its answer; otherwise it takes /v1/infer
+    calls alone."""
+    slots: int | None = None
+    """The most calls that it runs at once."""
+    connect_timeout: Duration = 5.0
+    timeout: Duration = 600.0
+    """The longest that one call may take, whatever the caller would wait."""
+    stall_timeout: Duration = 120.0
+    """The longest silence inside a stream that has begun."""
+    keep_alive: Duration = 4.0
+    """How long an unused connection is kept; shorter than the server's own time."""
+    max_connections: int = 256
+    max_response: ByteSize = 64 * 1024 * 1024
+    ca_file: str | None = None
+    """PEM file of the authority that signed the server's certificate; left out: the system's."""
+
+
+class HttpJson:
+    Settings = HttpJsonSettings
+
+    def __init__(self, name: str, settings: HttpJsonSettings, clock: Clock) -> None:
+        self.name = name
+        self._settings = settings
+        self._clock = clock
+        self._secrets = tuple(settings.secret_headers.values())
+        self._template = Template(settings.request)
+        self._meanings = {int(status): _CLASSES[s] for status, s in settings.statuses.items()}
+        origin = Origin(settings.base_url)
+        self._client = Client(
+            origin,
+            clock,
+            max_connections=settings.max_connections,
+            connect_timeout=settings.connect_timeout,
+            keep_alive=settings.keep_alive,
+            stall_timeout=settings.stall_timeout,
+            max_response=settings.max_response,
+            ca_file=settings.ca_file,
+        )
+        headers = _headers(settings)
+        self._head = render_head(settings.method, origin, settings.path, headers)
+        self._stream_head = self._health_head = b""
+        if settings.stream_path is not None:
+            streamed = {**headers, "Accept": "text/event-stream"}
+            self._stream_head = render_head(settings.method, origin, settings.stream_path, streamed)
+        if settings.health_path is not None:
+            self._health_head = render_head("GET", origin, settings.health_path, headers)
+        self._capabilities = Capabilities(
+            tasks=Capabilities().tasks if settings.openai else _INFER,
+            streaming=settings.stream_path is not None,
+        )
+
+    def __repr__(self) -> str:
+        return f"<HttpJson {self.name}: {self._client!r}>"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @property
+    def slots(self) -> int | None:
+        return self._settings.slots
+
+    async def start(self) -> None:
+        self._client.start()
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def invoke(self, call: Call) -> Reply:
+        if call.task not in self._capabilities.tasks or (call.stream and not self._stream_head):
+            what = f"{call.task} streams" if call.stream else f"{call.task} calls"
+            raise BackendError(FailureClass.UNSUPPORTED, f"This backend takes no {what}.")
+        started = self._clock.monotonic()
+        deadline = min(call.deadline, started + self._settings.timeout)
+        body = self._template.render(call)
+        if call.stream:
+            return await self._stream(call, body, deadline, started)
+        response = await self._client.request(self._head, body, deadline=deadline)
+        self._check(response)
+        return self._whole(call, response, self._clock.monotonic() - started)
+
+    async def probe(self) -> Probe:
+        if not self._health_head:
+            return Probe(ready=True, detail="not asked: there is no health_path")
+        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        try:
+            response = await self._client.request(self._health_head, deadline=deadline)
+        except BackendError as error:
+            return Probe(ready=False, detail=error.message)
+        ready = response.status == 200
+        path = self._settings.health_path
+        return Probe(ready=ready, detail="" if ready else f"{path} answers {response.status}")
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _whole(self, call: Call, response: Response, wall: float) -> Reply:
+        kind = response.header(b"content-type") or "application/json"
+        mapped = self._settings
+        if not (mapped.response or mapped.error or mapped.seconds) and "json" not in kind:
+            return Reply(body=response.body, content_type=kind, usage=Usage(exec_s=wall))
+        body = _readable(response.body)
+        usage = _usage_in(body, mapped.seconds, wall)
+        if mapped.error and (error := at_path(body, mapped.error)) not in (None, b"null"):
+            said = clean(words_in(msgspec.json.decode(error or b"null")), self._secrets)
+            raise BackendError(FailureClass.FAILED, said or "The backend failed.", usage=usage)
+        output = at_path(body, mapped.response)
+        if output is None:
+            raise BackendError(
+                FailureClass.FAILED,
+                f"The backend's answer has no {mapped.response}.",
+                usage=usage,
+            )
+        return answer_of(output, call.task, usage, self._secrets)
+
+    async def _stream(self, call: Call, body: bytes, deadline: float, started: float) -> Reply:
+        answer = await self._client.stream(self._stream_head, body, deadline=deadline)
+        kind = answer.header(b"content-type") or ""
+        good = 200 <= answer.status < 300 and answer.status not in self._meanings
+        if not good:
+            data = await answer.read_all(_MAX_REFUSAL)
+            self._check(Response(answer.status, answer.headers, data))
+        if not kind.startswith("text/event-stream"):
+            answer.close()
+            raise BackendError(FailureClass.FAILED, "The backend answered a stream with no stream.")
+        chunks = PassedOn(answer, call.task, self._clock, started, self._secrets)
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    def _check(self, response: Response) -> None:
+        """Raises what a status means, unless it is a good one."""
+        meaning = self._meanings.get(response.status)
+        if meaning is None and 200 <= response.status < 300:
+            return
+        error = refused(response, now=self._clock.time(), secrets=self._secrets)
+        if meaning is None or meaning is error.failure:
+            raise error
+        message = f"The backend answered with status {response.status}."
+        if not meaning.blames:
+            message = error.message
+        raise BackendError(meaning, message, retry_after=error.retry_after, detail=error.detail)
+
+
+class PassedOn(ChunkStream):
+    """The server's own events. Its clean end is an end, but for OpenAI's protocol."""
+
+    def __init__(
+        self,
+        body: Body,
+        task: Task,
+        clock: Clock,
+        started: float,
+        secrets: tuple[Secret, ...] = (),
+    ) -> None:
+        super().__init__(task, secrets)
+        self._body = body
+        self._clock = clock
+        self._started = started
+
+    async def _more(self) -> None:
+        data = await self._body.read()
+        if data:
+            self._feed(data)
+        else:
+            self._ready.extend(chunk for chunk in self._reader.end() if chunk.kind != "done")
+        if self._reader.error is None and (self._reader.done or not data):
+            now = self._clock.monotonic()
+            self._finish(b"", Usage(exec_s=now - self._started))
+            self._body.leave(now + _END_GRACE)
+
+    def _let_go(self) -> None:
+        self._body.close()
+
+
+class Template:
+    """A request's JSON, cut where the call's own parts go. Raises ValueError for a bad one."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, request: dict[str, Any] | None) -> None:
+        self._parts: list[bytes] | None = None
+        if request is None:
+            return
+        self._parts = _PLACES.split(msgspec.json.encode(request))
+        if self._parts[1::2].count(b"body") != 1:
+            raise ValueError('a request holds "$body" once, as a value')
+        try:
+            _ANY.decode(self._filled(b"0", b"0", b"0"))
+        except msgspec.DecodeError:
+            raise ValueError('"$body", "$id" and "$model" are values, not keys') from None
+
+    def render(self, call: Call) -> bytes:
+        """The bytes to send. Raises INVALID for a body that is no JSON: what is spliced in must
+        not be able to close what is around it."""
+        try:
+            _ANY.decode(call.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BackendError(FailureClass.INVALID, f"The body is no JSON: {error}") from None
+        if self._parts is None:
+            return call.body
+        return self._filled(
+            call.body, msgspec.json.encode(call.id), msgspec.json.encode(call.model)
+        )
+
+    def _filled(self, body: bytes, id: bytes, model: bytes) -> bytes:
+        values = {b"body": body, b"id": id, b"model": model}
+        parts = self._parts or []
+        return b"".join(values[part] if place % 2 else part for place, part in enumerate(parts))
+
+
+def at_path(body: bytes, path: str) -> bytes | None:
+    """What stands at a dotted path of a JSON text, its own bytes; None where nothing does."""
+    found = body
+    for step in path.split(".") if path else ():
+        value = _stepped(found, step)
+        if value is None:
+            return None
+        found = value
+    return found
+
+
+def _stepped(body: bytes, step: str) -> bytes | None:
+    shape: Any = list[msgspec.Raw] if body.lstrip().startswith(b"[") else dict[str, msgspec.Raw]
+    try:
+        value = msgspec.json.decode(body, type=shape)
+        return bytes(value[int(step)] if isinstance(value, list) else value[step])
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, LookupError):
+        return None
+
+
+def _readable(body: bytes) -> bytes:
+    body = body.strip() or b"null"
+    try:
+        _ANY.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BackendError(
+            FailureClass.FAILED, "The backend's answer is no JSON.", detail=str(error)
+        ) from None
+    return body
+
+
+def _usage_in(body: bytes, path: str, wall: float) -> Usage:
+    stated = at_path(body, path) if path else None
+    try:
+        ran = float(stated or b"")
+    except ValueError:
+        return Usage(exec_s=wall)
+    return Usage(exec_s=ran, gpu_s=ran, reported=True)
+
+
+def _headers(settings: HttpJsonSettings) -> dict[str, str]:
+    secret = {name: value.reveal() for name, value in settings.secret_headers.items()}
+    return {"Content-Type": "application/json", **settings.headers, **secret}

@@ -1,0 +1,222 @@
+"""A JSON endpoint by a declared mapping: what is sent, what is read, what a status means."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from adapters.errors import BackendError, FailureClass
+from adapters.http_json import HttpJson, HttpJsonSettings, Template, at_path
+from adapters.settings import Secret
+from adapters.types import Call, Task
+from gateway.clock import FakeClock
+from tests.adapters.servers import CUT, Scripted, answer, chunked, drive, scripted
+from tests.adapters.test_contract import whole
+
+KEY = "http-secret-4711"
+
+
+def a_call(body: bytes = b'{"x":1}', *, stream: bool = False, task: Task = "infer") -> Call:
+    return Call(id="c1", model="m", task=task, body=body, stream=stream)
+
+
+@contextlib.asynccontextmanager
+async def server(
+    clock: FakeClock, *answers: bytes, **settings: Any
+) -> AsyncIterator[tuple[HttpJson, Scripted]]:
+    async with scripted(*answers) as (script, url):
+        given = {"base_url": url, "secret_headers": {"X-Key": Secret(KEY)}, **settings}
+        backend = HttpJson("http", HttpJsonSettings(**given), clock)
+        await backend.start()
+        try:
+            yield backend, script
+        finally:
+            await backend.aclose()
+
+
+async def failing(
+    clock: FakeClock, *answers: bytes, call: Call | None = None, **settings: Any
+) -> BackendError:
+    async with server(clock, *answers, **settings) as (backend, _):
+        with pytest.raises(BackendError) as caught:
+            await whole(await drive(clock, backend.invoke(call or a_call())))
+        return caught.value
+
+
+# --- what is sent -------------------------------------------------------------------------------
+
+
+async def test_without_a_template_the_callers_bytes_are_sent_as_they_are(clock: FakeClock) -> None:
+    odd = b'{ "x":1.50, "unknown":[] }'
+    async with server(clock, answer(b'{"y": 2.50}'), path="/go", method="PUT") as (backend, script):
+        reply = await backend.invoke(a_call(odd))
+    assert script.targets() == ["PUT /go"]
+    assert script.requests[0].body == odd
+    assert script.requests[0].headers["x-key"] == KEY
+    assert reply.body == b'{"y": 2.50}'
+
+
+async def test_a_template_puts_the_call_where_the_server_wants_it(clock: FakeClock) -> None:
+    request = {"in": {"data": "$body"}, "id": "$id", "m": ["$model"], "note": "a $body of text"}
+    async with server(clock, answer({}), request=request) as (backend, script):
+        await backend.invoke(a_call(b'{"x": 1.50}'))
+    assert script.requests[0].body == (
+        b'{"in":{"data":{"x": 1.50}},"id":"c1","m":["m"],"note":"a $body of text"}'
+    )
+
+
+@pytest.mark.parametrize(
+    "request_", [{}, {"a": "$body", "b": "$body"}, {"$body": 1}, {"a": "$body", "$id": 1}]
+)
+def test_a_template_that_cannot_hold_a_call_is_refused_at_once(request_: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"\$body"):
+        Template(request_)
+
+
+@pytest.mark.parametrize("body", [b'{}},"admin":{', b"{}x", b"", b"\xff"])
+async def test_a_body_that_would_break_out_of_the_template_is_never_sent(
+    clock: FakeClock, body: bytes
+) -> None:
+    async with server(clock, request={"in": "$body"}) as (backend, script):
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(a_call(body))
+        assert caught.value.failure is FailureClass.INVALID
+        assert not script.requests
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("", b'{"a": [{"b": 1.50}, null], "c": "x"}'),
+        ("a.0.b", b"1.50"),
+        ("a.1", b"null"),
+        ("c", b'"x"'),
+        ("a.2", None),
+        ("a.b", None),
+        ("c.d", None),
+        ("nothing", None),
+    ],
+)
+def test_a_dotted_path_finds_the_bytes_that_stand_there(path: str, found: bytes | None) -> None:
+    assert at_path(b'{"a": [{"b": 1.50}, null], "c": "x"}', path) == found
+
+
+async def test_the_seconds_that_the_server_states_are_reported(clock: FakeClock) -> None:
+    answers = [answer({"t": {"run": 0.5}}), answer({"t": "?"})]
+    async with server(clock, *answers, seconds="t.run") as (backend, _):
+        stated = (await backend.invoke(a_call())).usage
+        timed = (await backend.invoke(a_call())).usage
+    assert (stated.exec_s, stated.reported) == (0.5, True)
+    assert (timed.exec_s, timed.reported) == (0.0, False)
+
+
+async def test_an_answer_that_is_no_json_passes_where_nothing_is_read_from_it(
+    clock: FakeClock,
+) -> None:
+    picture = answer(b"\x89PNG", content_type="image/png")
+    async with server(clock, picture) as (backend, _):
+        reply = await backend.invoke(a_call())
+    assert (reply.body, reply.content_type) == (b"\x89PNG", "image/png")
+
+
+@pytest.mark.parametrize(
+    ("reply", "settings", "expected"),
+    [
+        (answer({"ok": 1}), {"response": "result"}, FailureClass.FAILED),
+        (answer(b'{"a'), {}, FailureClass.FAILED),
+        (answer({"err": {"message": "boo"}}), {"error": "err"}, FailureClass.FAILED),
+        (answer({}, 400), {}, FailureClass.INVALID),
+        (answer({}, 401), {}, FailureClass.CREDENTIAL),
+        (answer({}, 404), {}, FailureClass.GONE),
+        (answer({}, 429), {}, FailureClass.OVERLOADED),
+        (answer({}, 500), {}, FailureClass.FAILED),
+        (answer({"error": "model is loading"}, 503), {}, FailureClass.LOADING),
+        (answer({}, 302), {}, FailureClass.GONE),
+        (answer({}, 500), {"statuses": {"500": "worker_died"}}, FailureClass.WORKER_DIED),
+        (answer({}, 202), {"statuses": {"202": "loading"}}, FailureClass.LOADING),
+        (b"", {}, FailureClass.AMBIGUOUS),
+        (answer({"x": 1})[:-2] + CUT, {}, FailureClass.TRUNCATED),
+    ],
+)
+async def test_every_end_has_the_class_that_http_or_the_policy_gives_it(
+    clock: FakeClock, reply: bytes, settings: dict[str, Any], expected: FailureClass
+) -> None:
+    assert (await failing(clock, reply, **settings)).failure is expected
+
+
+async def test_an_error_of_the_server_is_told_without_the_key(clock: FakeClock) -> None:
+    error = await failing(clock, answer({"err": f"bad key {KEY}"}), error="err")
+    assert error.message == "bad key ***"
+
+
+async def test_a_delay_is_kept_when_the_policy_names_the_status(clock: FakeClock) -> None:
+    error = await failing(clock, answer({}, 529, retry_after="7"), statuses={"529": "overloaded"})
+    assert (error.failure, error.retry_after) == (FailureClass.OVERLOADED, 7.0)
+
+
+# --- streams and probes -------------------------------------------------------------------------
+
+
+async def test_a_server_without_a_stream_path_is_asked_for_no_stream(clock: FakeClock) -> None:
+    async with server(clock) as (backend, script):
+        assert not backend.capabilities.streaming
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(a_call(stream=True))
+        assert caught.value.failure is FailureClass.UNSUPPORTED
+        assert not script.requests
+
+
+@pytest.mark.parametrize(
+    ("stream", "task", "expected"),
+    [
+        (chunked(), "infer", FailureClass.FAILED),
+        (chunked(b'data: {"a":1}\n\n', end=False) + CUT, "infer", FailureClass.TRUNCATED),
+        (chunked(b'data: {"choices":[]}\n\n'), "chat", FailureClass.TRUNCATED),
+        (chunked(b'data: {"error":{"code":400}}\n\n'), "chat", FailureClass.INVALID),
+        (answer({"a": 1}), "infer", FailureClass.FAILED),
+        (answer({}, 429), "infer", FailureClass.OVERLOADED),
+        (answer({}, 202), "infer", FailureClass.LOADING),
+    ],
+)
+async def test_a_stream_that_is_cut_empty_or_none_is_a_failure(
+    clock: FakeClock, stream: bytes, task: Task, expected: FailureClass
+) -> None:
+    call = a_call(stream=True, task=task)
+    settings = {"stream_path": "/s", "openai": True, "statuses": {"202": "loading"}}
+    assert (await failing(clock, stream, call=call, **settings)).failure is expected
+
+
+async def test_an_openai_stream_ends_in_done_with_its_tokens(clock: FakeClock) -> None:
+    stream = chunked(
+        b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n',
+        b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n',
+        b"data: [DONE]\n\n",
+    )
+    async with server(clock, stream, stream_path="/s", openai=True) as (backend, _):
+        reply = await backend.invoke(a_call(stream=True, task="chat"))
+        assert reply.chunks is not None
+        chunks = [chunk async for chunk in reply.chunks]
+    assert [chunk.kind for chunk in chunks] == ["data", "usage", "done"]
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.output_tokens == 2
+
+
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (204, False), (503, False)])
+async def test_a_probe_believes_200_of_the_health_path_alone(
+    clock: FakeClock, status: int, ready: bool
+) -> None:
+    async with server(clock, answer({}, status), health_path="/up") as (backend, script):
+        assert (await backend.probe()).ready is ready
+    assert script.targets() == ["GET /up"]
+
+
+async def test_a_server_without_a_health_path_is_taken_to_be_ready(clock: FakeClock) -> None:
+    async with server(clock) as (backend, script):
+        assert (await backend.probe()).ready
+        assert not script.requests
