@@ -17,14 +17,13 @@ https://docs.runpod.io/api-reference (management v2), both as of 2026-08.
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
+from adapters.held import HeldSubmits
 from adapters.http1 import Response
+from adapters.outputs import input_of
 from adapters.polling import poll_until
 from adapters.runpod_jobs import Health, Job, Warmth, failure_of, reply_of
 from adapters.runpod_plane import JobPlane, RunPodSettings
@@ -38,7 +37,6 @@ _ENVELOPE = 512
 """Bytes that the envelope may add to a body."""
 _REMEMBERED = 10_000
 """Jobs that had not ended when they were last seen; kept so that they can be cancelled."""
-_MAX_HELD = 1000
 _CANCEL_TRIES = 3
 _PROBE_TIMEOUT = 4.0
 
@@ -53,8 +51,7 @@ class RunPod:
         self._plane = JobPlane(settings, clock)
         self._warmth = Warmth(settings.warm_for)
         self._jobs: dict[str, str] = {}
-        self._held: dict[str, asyncio.Future[Response]] = {}
-        self._late: set[asyncio.Task[None]] = set()
+        self._held = HeldSubmits(self._stop_named)
         self._capabilities = Capabilities(max_request_bytes=RUNSYNC_LIMIT - _ENVELOPE)
 
     def __repr__(self) -> str:
@@ -72,10 +69,7 @@ class RunPod:
         self._plane.start()
 
     async def aclose(self) -> None:
-        self._held.clear()
-        for late in list(self._late):
-            late.cancel()
-            await asyncio.wait([late])
+        await self._held.aclose()
         await self._plane.aclose()
 
     async def invoke(self, call: Call) -> Reply:
@@ -94,15 +88,9 @@ class RunPod:
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a call's job. Waits for the job's id where the submit is still held."""
-        started = self._clock.monotonic()
         job_id = self._jobs.pop(call_id, None)
         if job_id is None:
-            job = await self._held_job(call_id)
-            if job is None:
-                return None
-            if job.final:
-                return self._warmth.usage(job, submitted=started, now=self._clock.monotonic())
-            job_id = job.id
+            return await self._held.stop(call_id)
         return await self._stop(job_id)
 
     async def ping(self) -> Usage:
@@ -164,13 +152,8 @@ class RunPod:
 
     async def _run(self, call_id: str, body: bytes, deadline: float) -> Job:
         """Submits, holds, polls: the job once it has ended."""
-        held = await self._plane.run_sync(body, deadline)
-        try:
-            response = await asyncio.shield(held)
-        except asyncio.CancelledError:
-            self._hold(call_id, held)
-            raise
-        job = self._plane.accepted(response)
+        submit = await self._plane.run_sync(body, deadline)
+        job = self._plane.accepted(await self._held.answer(call_id, submit))
         if job.final:
             return job
         self._remember(call_id, job.id)
@@ -198,6 +181,14 @@ class RunPod:
         job = await self._plane.status(job_id, deadline)
         return job if job.final else None
 
+    async def _stop_named(self, response: Response) -> Usage | None:
+        """The job of a submit that was left, as its answer names it."""
+        job = self._plane.accepted(response)
+        if job.final:
+            now = self._clock.monotonic()
+            return self._warmth.usage(job, submitted=now, now=now)
+        return await self._stop(job.id)
+
     async def _stop(self, job_id: str) -> Usage | None:
         """Cancels at the platform; what the job used, where the platform says so."""
         for attempt in range(_CANCEL_TRIES):
@@ -219,41 +210,11 @@ class RunPod:
             return None
         return self._warmth.usage(job, submitted=now, now=now)
 
-    # --- calls that were left --------------------------------------------------------------
-
     def _remember(self, call_id: str, job_id: str) -> None:
         if call_id:
             self._jobs[call_id] = job_id
-            _bound(self._jobs, _REMEMBERED)
-
-    def _hold(self, call_id: str, held: asyncio.Future[Response]) -> None:
-        if call_id:
-            self._held[call_id] = held
-            _bound(self._held, _MAX_HELD)
-
-    async def _held_job(self, call_id: str) -> Job | None:
-        held = self._held.pop(call_id, None)
-        if held is None:
-            return None
-        try:
-            return self._plane.accepted(await asyncio.shield(held))
-        except BackendError:
-            return None
-        except asyncio.CancelledError:
-            # Whoever cancels waits for less than the platform may hold: the job is stopped all
-            # the same, or it would run to its limit for nobody.
-            late = asyncio.ensure_future(self._stop_late(held))
-            self._late.add(late)
-            late.add_done_callback(self._late.discard)
-            raise
-
-    async def _stop_late(self, held: asyncio.Future[Response]) -> None:
-        try:
-            job = self._plane.accepted(await held)
-        except BackendError:
-            return
-        if not job.final:
-            await self._stop(job.id)
+            if len(self._jobs) > _REMEMBERED:
+                del self._jobs[next(iter(self._jobs))]
 
     # --- inside ----------------------------------------------------------------------------
 
@@ -277,26 +238,12 @@ class RunPod:
 
 
 def _input_of(call: Call) -> bytes:
-    """The job's input around the caller's own bytes. Raises INVALID for no JSON object.
-
-    The bytes are checked whole, for what is spliced in must not be able to close the envelope.
-    """
-    try:
-        msgspec.json.decode(call.body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(
-            FailureClass.INVALID, f"The input of a job is a JSON object: {error}"
-        ) from None
+    """The job's input around the caller's own bytes. Raises INVALID for no JSON object."""
+    body = input_of(call.body)
     if call.task == "infer":
-        return call.body
+        return body
     route = OPENAI_ROUTES[call.task].encode()
-    return b'{"openai_route":"%b","openai_input":%b}' % (route, call.body)
-
-
-def _bound(kept: dict[str, Any], most: int) -> None:
-    """Forgets the oldest."""
-    if len(kept) > most:
-        del kept[next(iter(kept))]
+    return b'{"openai_route":"%b","openai_input":%b}' % (route, body)
 
 
 def _too_large(limit: int) -> BackendError:
