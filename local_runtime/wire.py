@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol, Generic[E]):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._cork = Cork(self._transport.write)
+        self._cork = Cork(self._write)
         if self._opened is not None:
             self._opened()
 
@@ -176,7 +176,13 @@ class Connection(asyncio.Protocol, Generic[E]):
             self._cork.write(_pack(size) + payload)
         else:
             self._cork.flush()
-            self._transport.writelines((_pack(size), payload))
+            if not self._transport.is_closing():
+                self._transport.writelines((_pack(size), payload))
+
+    def _write(self, data: bytes) -> None:
+        """What was held for the end of the turn: by then the peer may have hung up."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     def close(self) -> None:
         """Closes after what was queued is sent."""

@@ -61,6 +61,11 @@ class LiveRuntime:
         pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
         return [pid for pid in pids if grandparent_of(pid) == self.process.pid]
 
+    def descriptors(self) -> int:
+        """How many files and sockets the server has open."""
+        assert self.process is not None
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     def signal(self, number: int) -> int:
         """Sends a signal and waits for the end; the exit status."""
         assert self.process is not None

@@ -249,6 +249,15 @@ def test_the_metrics_count_calls_failures_and_times(client: httpx.Client) -> Non
     assert client.get("/healthz").status_code == 200
 
 
+def test_calls_leave_no_descriptor_behind(echo: LiveRuntime, client: httpx.Client) -> None:
+    """Each on a connection of its own."""
+    client.get("/healthz")
+    before = echo.descriptors()
+    for _ in range(50):
+        httpx.post(f"{echo.url}/", json=1, trust_env=False)
+    until(lambda: echo.descriptors() <= before)
+
+
 # --- its life -------------------------------------------------------------------------------------
 
 

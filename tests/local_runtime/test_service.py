@@ -60,6 +60,10 @@ class FakeTransport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.closing = False
+
+    def is_closing(self) -> bool:
+        return self.closing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
@@ -282,3 +286,11 @@ async def test_the_apps_own_server_waits_for_the_end_of_a_background_call() -> N
     assert (await bench.sent())[1:] == []
     bench.end(bench.runner.begun[0])
     assert (await bench.sent())[1:] == [Done(1, True, b"1")]
+
+
+async def test_what_was_held_for_a_peer_that_hung_up_meanwhile_is_dropped() -> None:
+    """The socket is closed before the turn of the loop ends, and a write would raise."""
+    bench = Bench()
+    bench.service.close()
+    bench.transport.closing = True
+    assert await bench.sent() == []
