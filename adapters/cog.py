@@ -64,6 +64,9 @@ class CogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ca_file: str | None = None
     """PEM file of the authority that signed the server's certificate; left out: the system's."""
 
+    def __post_init__(self) -> None:
+        Origin(self.base_url)
+
 
 class Cog:
     Settings = CogSettings

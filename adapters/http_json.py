@@ -79,6 +79,13 @@ class HttpJsonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ca_file: str | None = None
     """PEM file of the authority that signed the server's certificate; left out: the system's."""
 
+    def __post_init__(self) -> None:
+        Origin(self.base_url)
+        Template(self.request)
+        for status in self.statuses:
+            if not (status.isdecimal() and 100 <= int(status) <= 599):
+                raise ValueError(f"{status} is no HTTP status")
+
 
 class HttpJson:
     Settings = HttpJsonSettings

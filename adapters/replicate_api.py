@@ -60,6 +60,12 @@ class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """How long an unused connection is kept."""
     max_connections: int = 256
 
+    def __post_init__(self) -> None:
+        given = [self.model, self.deployment, self.version]
+        if sum(one is not None for one in given) != 1:
+            raise ValueError("give one of model, deployment and version")
+        Origin(self.base_url)
+
 
 class ReplicateApi:
     """Raises BackendError and nothing else."""
@@ -252,10 +258,7 @@ def _stream_head(url: str, headers: dict[str, str]) -> tuple[Origin, bytes]:
 
 
 def _paths(settings: ReplicateSettings) -> tuple[str, str]:
-    """Where predictions are made, and where what they run on is asked about. Raises ValueError."""
-    given = [settings.model, settings.deployment, settings.version]
-    if sum(one is not None for one in given) != 1:
-        raise ValueError("give one of model, deployment and version")
+    """Where predictions are made, and where what they run on is asked about."""
     if settings.deployment is not None:
         return (
             f"/deployments/{settings.deployment}/predictions",

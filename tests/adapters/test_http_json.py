@@ -76,6 +76,12 @@ def test_a_template_that_cannot_hold_a_call_is_refused_at_once(request_: dict[st
         Template(request_)
 
 
+@pytest.mark.parametrize("status", ["abc", "99", "600", "-1", ""])
+def test_a_status_that_is_none_is_refused_with_the_settings(status: str) -> None:
+    with pytest.raises(ValueError, match="no HTTP status"):
+        HttpJsonSettings(base_url="http://127.0.0.1", statuses={status: "loading"})
+
+
 @pytest.mark.parametrize("body", [b'{}},"admin":{', b"{}x", b"", b"\xff"])
 async def test_a_body_that_would_break_out_of_the_template_is_never_sent(
     clock: FakeClock, body: bytes
