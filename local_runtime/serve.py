@@ -16,7 +16,8 @@ import uvicorn
 import uvloop
 
 from local_runtime.clock import SystemClock
-from local_runtime.server import Front, application, living
+from local_runtime.front import Front
+from local_runtime.server import application, living
 from local_runtime.wire import MAX_FRAME
 from local_runtime.workers import Workers, supervisor_arguments
 

@@ -112,6 +112,7 @@ def test_a_generator_that_fails_ends_its_stream_with_an_error_and_no_end_mark(
         ("/refuse", b"1", 400, "invalid"),
         ("/fail", b"1", 500, "failed"),
         ("/odd", b"1", 500, "failed"),
+        ("/later", b"{", 400, "invalid"),
         ("/nothing-here", b"1", 404, "unsupported"),
     ],
 )
