@@ -120,14 +120,14 @@ def test_a_policy_that_is_valid_is_told_so(
     assert re.fullmatch("[0-9a-f]{12}", found["policy"])
 
 
-def test_a_secret_that_is_not_set_is_a_warning_to_whoever_checks(config: str, shell: Shell) -> None:
-    """A policy is checked where its secrets are not; the place and the name are told."""
-    assert "1 models, 2 backends" in shell("check", config)
+def test_a_secret_that_is_not_set_is_an_error_that_names_it(config: str, shell: Shell) -> None:
+    """Place and name are told; a machine that only checks may say that it has no secrets."""
+    shell("check", config, status=2)
     assert "policy.yaml:7:" in shell.error
     assert "NOT_SET_ANYWHERE is not set" in shell.error
-    shell("check", config, "--strict", status=1)
-    [warning] = shell.json("check", config, "--json")["warnings"]
-    assert warning["key"] == "backends.burst.api_key"
+    assert "1 models, 2 backends" in shell("check", config, "--without-secrets")
+    [problem] = shell.json("check", config, "--json", status=2)["problems"]
+    assert problem["key"] == "backends.burst.api_key"
 
 
 def test_a_problem_beside_a_secret_that_is_not_set_is_still_one(config: str, shell: Shell) -> None:
