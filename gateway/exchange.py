@@ -28,6 +28,8 @@ BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
 """Why a call was broken off -> what its row says: outcome, status, error."""
 
 
+_HELD = frozenset(("gpu_us", "nano_usd"))
+
 WORK_DONE = frozenset(
     (
         FailureClass.FAILED,
@@ -129,7 +131,8 @@ class Exchange:
             stream=call.stream,
             hold_nano=self.hold_nano,
             price=self._price_name,
-            claims=self.claims,
+            # What is left to settle if this process dies; a rate is not given back by then.
+            claims=tuple(claim for claim in self.claims if claim.unit in _HELD),
         )
 
     def end_row(

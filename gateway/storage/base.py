@@ -124,7 +124,7 @@ class SharedStore(Protocol):
 Outcome = Literal["open", "success", "error", "cancelled", "disconnected", "interrupted", "ping"]
 
 
-class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One call's entry: who, what, where, how long, how much.
 
     ``id`` is the request id. A failed attempt that was charged, before another backend answered,
