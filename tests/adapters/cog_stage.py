@@ -155,6 +155,8 @@ class CogStage:
         self._servers = servers
 
     def backend(self, endpoint: str = "plain") -> Backend:
+        # Cog frees a slot a moment after the answer's last byte; the test before may have used it.
+        self._servers[endpoint].wait_until_ready()
         slots = 1 if endpoint == "stream" else SLOTS
         settings = CogSettings(base_url=self._servers[endpoint].url, slots=slots, openai=True)
         return Cog("stage", settings, SystemClock())
