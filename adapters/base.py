@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from adapters.types import Call, Capabilities, Probe, Reply, Usage
+from adapters.types import Bill, Call, Capabilities, Chunk, Handle, JobState, Probe, Reply, Usage
 
 
 class Clock(Protocol):
@@ -82,6 +83,63 @@ class Warmable(Protocol):
 class Scalable(Protocol):
     async def keep_workers(self, minimum: int) -> None:
         """Tells the platform how many workers to keep warm. Raises BackendError."""
+        ...
+
+
+@runtime_checkable
+class Billed(Protocol):
+    async def bill(self, start: float, end: float) -> Bill:
+        """What the platform's own bill says for ``start`` to ``end``, in seconds since
+        1970-01-01 UTC. Raises BackendError.
+
+        A bill comes late and in the platform's own steps (hours, days), so its lines may reach
+        beyond the period at both ends. What one finished call cost, where the platform says so,
+        is ``Usage.cost_nano``.
+        """
+        ...
+
+
+@runtime_checkable
+class LongRunning(Protocol):
+    """Platforms that have jobs: handed over once, asked about by whoever holds the handle, also
+    after a restart. The caller keeps the time; what bounds the job at the platform is the
+    call's deadline, set when it is handed over."""
+
+    async def submit(self, call: Call) -> Handle:
+        """Hands the call over and returns once the platform has named the job. Raises
+        BackendError; AMBIGUOUS where it may have been taken and was not named.
+
+        ``call.stream`` decides at some platforms whether the output can be followed.
+        """
+        ...
+
+    async def poll(self, handle: Handle) -> JobState:
+        """Asks once how the job stands; a job that is done may be asked about again for as long
+        as the platform keeps results.
+
+        Raises BackendError. FAILED, CANCELLED and WORKER_DIED are the job's own end; TIMEOUT is
+        also said of a job that the platform no longer knows. UNREACHABLE, OVERLOADED and
+        AMBIGUOUS are said of the question: ask again later.
+        """
+        ...
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        """Stops the job; a no-op for one that has ended. Says what it used, where that is told.
+        Raises BackendError where the platform could not be told."""
+        ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """Beside LongRunning: platforms where the output of a job can be read while it runs.
+
+    A call with ``stream`` set is streamed by ``invoke`` wherever ``Capabilities.streaming`` says
+    so; this is for jobs that were handed over."""
+
+    async def follow(self, handle: Handle, deadline: float) -> AsyncIterator[Chunk]:
+        """The job's output from its first event that the platform still holds, until its end.
+        ``deadline`` is an instant on the Clock's monotonic scale. Raises BackendError, also from
+        the iterator, which must be exhausted or closed."""
         ...
 
 

@@ -110,3 +110,56 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     queued: int | None = None
     detail: str = ""
     """One line for a person; never a secret."""
+
+
+class Handle(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that a platform has taken, in a form that may be written down.
+
+    Any later process with the same settings can ask about it: nothing in it is of this process.
+    """
+
+    job: str
+    """The platform's own name for the job."""
+    call: str
+    """The id of the call that was handed over."""
+    task: Task
+    submitted: float
+    """When it was handed over, in seconds since 1970-01-01 UTC."""
+
+
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job stands. One that failed is no state: asking about it raises why."""
+
+    status: Literal["queued", "running", "done"]
+    reply: Reply | None = None
+    """The answer, exactly where the status is ``done``."""
+
+
+class BillLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a platform's bill. Instants are seconds since 1970-01-01 UTC."""
+
+    start: float
+    end: float
+    cost_nano: int
+    seconds: float | None = None
+    """Device seconds that were billed, where the line states them."""
+    label: str = ""
+    """What was billed, as the platform names it: an endpoint, a model, a worker."""
+
+
+class Bill(msgspec.Struct, frozen=True, kw_only=True):
+    """What a platform says that a period cost. Sums are over ``lines``."""
+
+    start: float
+    end: float
+    lines: tuple[BillLine, ...] = ()
+
+    @property
+    def cost_nano(self) -> int:
+        return sum(line.cost_nano for line in self.lines)
+
+    @property
+    def seconds(self) -> float | None:
+        """None where no line states seconds: then nobody said."""
+        stated = [line.seconds for line in self.lines if line.seconds is not None]
+        return sum(stated) if stated else None
