@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -24,6 +24,7 @@ from local_runtime.results import (
     failed,
     head_of,
     item,
+    noted,
     raw_item,
     request_of,
     succeeded,
@@ -63,7 +64,7 @@ class Engine:
         self._limit = limit
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._tasks: dict[Work, asyncio.Task[None]] = {}
+        self._tasks: dict[Work, asyncio.Task[list[Done]]] = {}
 
     def begin(self, work: Work) -> None:
         """Starts the work; may be called from any thread."""
@@ -74,20 +75,20 @@ class Engine:
         self._loop.call_soon_threadsafe(self._interrupt, work)
 
     def _spawn(self, work: Work) -> None:
-        self._tasks[work] = self._loop.create_task(self._carry_out(work))
+        task = self._tasks[work] = self._loop.create_task(self.run(work))
+        task.add_done_callback(partial(self._report, work))
 
     def _interrupt(self, work: Work) -> None:
         task = self._tasks.get(work)
         if task is not None:
             task.cancel()
 
-    async def _carry_out(self, work: Work) -> None:
-        try:
-            results = await self.run(work)
-        except asyncio.CancelledError:
-            results = [cancelled(job.run.id) for job in work.jobs]
-        finally:
-            self._tasks.pop(work, None)
+    def _report(self, work: Work, task: asyncio.Task[list[Done]]) -> None:
+        """As a callback, because a task that is cancelled before its first step runs no line of
+        its own, and the device would stay taken."""
+        del self._tasks[work]
+        ended = task.cancelled()
+        results = [cancelled(job.run.id) for job in work.jobs] if ended else task.result()
         self._sink.finished(work, results)
 
     async def run(self, work: Work) -> list[Done]:
@@ -113,7 +114,7 @@ class Engine:
             else:
                 done = succeeded(job.run.id, value, self._limit)
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            done = _noted(failed(job.run.id, error))
+            done = noted(failed(job.run.id, error))
         spent = self._clock() - begun
         return msgspec.structs.replace(done, exec_s=spent, gpu_s=spent)
 
@@ -191,7 +192,7 @@ class Engine:
             results = [self._result(job, value) for job, value in zip(jobs, values, strict=True)]
         except (Exception, SystemExit) as error:
             if len(jobs) == 1:
-                results = [_noted(failed(jobs[0].run.id, error))]
+                results = [noted(failed(jobs[0].run.id, error))]
             else:
                 return await self._apart(requests, self._clock() - begun)
         spent = self._clock() - begun
@@ -213,9 +214,9 @@ class Engine:
 
     def _result(self, job: Job, value: Any) -> Done:
         try:
-            return _noted(succeeded(job.run.id, value, self._limit))
+            return noted(succeeded(job.run.id, value, self._limit))
         except Exception as error:
-            return _noted(failed(job.run.id, error))
+            return noted(failed(job.run.id, error))
 
 
 async def _call(function: Callable[..., Any], context: Context, request: Any) -> Any:
@@ -260,9 +261,3 @@ def _check_length(values: Any, wanted: int) -> None:
 def _timed(done: Done, exec_s: float, gpu_s: float, batch: int) -> Done:
     return msgspec.structs.replace(done, exec_s=exec_s, gpu_s=gpu_s, batch=batch)
 
-
-def _noted(done: Done) -> Done:
-    """Leaves the traceback in the worker's log."""
-    if done.detail:
-        print(done.detail, file=sys.stderr, flush=True)
-    return done

@@ -107,6 +107,21 @@ async def test_an_asynchronous_handler_is_cancelled_at_its_await() -> None:
     assert (done.kind, seen) == ("cancelled", ["cleaned up"])
 
 
+@pytest.mark.parametrize("batch", [False, True])
+async def test_a_work_that_is_cancelled_before_its_first_step_is_reported_all_the_same(
+    batch: bool,
+) -> None:
+    """All its callers hung up in the moment in which it was handed over: the device must be free."""
+    ran: list[Any] = []
+    sink = FakeSink()
+    runner, unwanted = engine(sink), work(lambda *given: ran.append(given), b"1", batch=batch)
+    runner.begin(unwanted)
+    runner.cancel(unwanted)
+    async with asyncio.timeout(10):
+        (done,) = await sink.ended
+    assert (done.kind, ran) == ("cancelled", [])
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_a_generator_that_nobody_reads_is_closed_between_two_items(
     asynchronous: bool,
