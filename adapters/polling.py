@@ -58,6 +58,19 @@ class Patience:
         return error.retry_after or 0.0
 
 
+def unanswered(error: BackendError) -> BackendError:
+    """A question about a job that failed, told apart from a job that failed: what would be read
+    as the job's own end becomes AMBIGUOUS."""
+    if error.failure not in (FailureClass.FAILED, FailureClass.TRUNCATED, FailureClass.TIMEOUT):
+        return error
+    return BackendError(
+        FailureClass.AMBIGUOUS,
+        "The backend could not be asked about the job.",
+        retry_after=error.retry_after,
+        detail=error.detail or error.message,
+    )
+
+
 async def poll_until(
     ask: Callable[[], Awaitable[T | None]],
     clock: Clock,

@@ -17,6 +17,8 @@ https://replicate.com/docs/topics/predictions/streaming, as of 2025-10.
 
 from __future__ import annotations
 
+import math
+from collections.abc import AsyncIterator
 from datetime import datetime
 
 from adapters.base import Clock
@@ -25,11 +27,21 @@ from adapters.errors import BackendError, FailureClass
 from adapters.held import HeldSubmits
 from adapters.http1 import Body, Response
 from adapters.outputs import count_of, event_of, input_of
-from adapters.polling import poll_until
+from adapters.polling import poll_until, unanswered
 from adapters.predictions import Prediction, reply_of
 from adapters.replicate_api import ReplicateApi, ReplicateSettings
-from adapters.replicate_stream import PredictionStream
-from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Task, Usage
+from adapters.replicate_stream import PredictionSource, PredictionStream, Watched
+from adapters.types import (
+    Call,
+    Capabilities,
+    Chunk,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Task,
+    Usage,
+)
 
 _INFER: frozenset[Task] = frozenset(("infer",))
 _REMEMBERED = 10_000
@@ -70,10 +82,7 @@ class Replicate:
         await self._api.aclose()
 
     async def invoke(self, call: Call) -> Reply:
-        if call.task not in self._capabilities.tasks:
-            raise BackendError(
-                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
-            )
+        self._check(call)
         deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
         submit = await self._api.create(input_of(call.body), deadline, hold=not call.stream)
         prediction = self._api.created(await self._held.answer(call.id, submit))
@@ -105,6 +114,41 @@ class Replicate:
             return Probe(ready=False, detail=error.message)
         ready = bool(kept) or self._settings.model is not None or self._was_used()
         return Probe(ready=ready, warm_workers=kept)
+
+    # --- jobs that outlive their caller ----------------------------------------------------
+
+    async def submit(self, call: Call) -> Handle:
+        """One create that is not held. The platform keeps its output for an hour."""
+        self._check(call)
+        now = self._clock.monotonic()
+        remaining = call.deadline - now
+        allowed = remaining if math.isfinite(remaining) else self._settings.timeout
+        submit = await self._api.create(input_of(call.body), now + allowed, hold=False)
+        prediction = self._api.created(await self._held.answer(call.id, submit))
+        return Handle(job=prediction.id, call=call.id, task=call.task, submitted=self._clock.time())
+
+    async def poll(self, handle: Handle) -> JobState:
+        prediction = await self._asked(handle)
+        if not prediction.final:
+            return JobState(status="queued" if prediction.status == "starting" else "running")
+        usage = self.settle(handle.call, prediction)
+        reply = reply_of(prediction, handle.task, usage, self._api.secrets)
+        return JobState(status="done", reply=reply)
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        stopped = await self._api.cancel(handle.job)
+        return None if stopped is None else await self._used(stopped)
+
+    async def follow(self, handle: Handle, deadline: float) -> AsyncIterator[Chunk]:
+        """Raises UNSUPPORTED for a model that puts out no events."""
+        prediction = await self._asked(handle)
+        url = (prediction.urls or {}).get("stream")
+        if url is None:
+            raise BackendError(FailureClass.UNSUPPORTED, "The model puts out no events.")
+        call = Call(id=handle.call, model="", task=handle.task, body=b"", stream=True)
+        chunks = self._chunks(Watched(self), call, prediction, url, deadline)
+        await chunks.first()
+        return chunks
 
     # --- for a stream ----------------------------------------------------------------------
 
@@ -147,9 +191,27 @@ class Replicate:
         chunks = once(Chunk(event_of(reply.body), "data", usage))
         return Reply(content_type="text/event-stream", chunks=chunks)
 
+    def _check(self, call: Call) -> None:
+        if call.task not in self._capabilities.tasks:
+            raise BackendError(
+                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
+            )
+
     async def _stream(self, call: Call, prediction: Prediction, url: str, deadline: float) -> Reply:
-        chunks = PredictionStream(
-            self,
+        chunks = self._chunks(self, call, prediction, url, deadline)
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    def _chunks(
+        self,
+        source: PredictionSource,
+        call: Call,
+        prediction: Prediction,
+        url: str,
+        deadline: float,
+    ) -> PredictionStream:
+        return PredictionStream(
+            source,
             self._clock,
             prediction=prediction,
             url=url,
@@ -158,8 +220,12 @@ class Replicate:
             every=self._settings.poll_every,
             secrets=self._api.secrets,
         )
-        await chunks.first()
-        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _asked(self, handle: Handle) -> Prediction:
+        try:
+            return await self._api.get(handle.job, math.inf)
+        except BackendError as error:
+            raise unanswered(error) from None
 
     async def _ended(self, prediction_id: str, deadline: float) -> Prediction | None:
         prediction = await self._api.get(prediction_id, deadline)

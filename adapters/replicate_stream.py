@@ -31,6 +31,19 @@ class PredictionSource(Protocol):
     async def abandon(self, call_id: str, prediction_id: str) -> Usage | None: ...
 
 
+class Watched:
+    """The source of one who only looks on: where the stream broke, the prediction runs on, since
+    its answer can still be asked for."""
+
+    def __init__(self, source: PredictionSource) -> None:
+        self.open_stream = source.open_stream
+        self.final = source.final
+        self.settle = source.settle
+
+    async def abandon(self, call_id: str, prediction_id: str) -> Usage | None:
+        return None
+
+
 class PredictionStream(ChunkStream):
     """Events ``output`` (raw text), ``error`` and ``done``, which alone is an end.
 

@@ -17,6 +17,9 @@ https://docs.runpod.io/api-reference (management v2), both as of 2026-08.
 
 from __future__ import annotations
 
+import math
+from collections.abc import AsyncIterator
+
 import msgspec
 
 from adapters.base import Clock
@@ -24,11 +27,21 @@ from adapters.errors import BackendError, FailureClass
 from adapters.held import HeldSubmits
 from adapters.http1 import Response
 from adapters.outputs import input_of
-from adapters.polling import poll_until
-from adapters.runpod_jobs import Health, Job, Warmth, failure_of, reply_of
+from adapters.polling import poll_until, unanswered
+from adapters.runpod_jobs import QUEUED, Health, Job, Warmth, failure_of, reply_of
 from adapters.runpod_plane import JobPlane, RunPodSettings
-from adapters.runpod_stream import JobStream
-from adapters.types import OPENAI_ROUTES, Call, Capabilities, Probe, Reply, Usage
+from adapters.runpod_stream import JobSource, JobStream, Watched
+from adapters.types import (
+    OPENAI_ROUTES,
+    Call,
+    Capabilities,
+    Chunk,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Usage,
+)
 
 RUN_LIMIT = 10_000_000
 """Bytes of a body that /run takes."""
@@ -123,6 +136,44 @@ class RunPod:
             detail=await self._why_stuck(health, deadline),
         )
 
+    # --- jobs that outlive their caller ----------------------------------------------------
+
+    async def submit(self, call: Call) -> Handle:
+        """One ``/run``. The platform keeps its result for 30 minutes after the job's end."""
+        now = self._clock.monotonic()
+        remaining = call.deadline - now
+        allowed = remaining if math.isfinite(remaining) else self._settings.timeout
+        body = self._submission(_input_of(call), allowed)
+        job = await self._hand_over(call.id, body, now + allowed)
+        return Handle(job=job.id, call=call.id, task=call.task, submitted=self._clock.time())
+
+    async def poll(self, handle: Handle) -> JobState:
+        try:
+            job = await self._plane.status(handle.job, math.inf)
+        except BackendError as error:
+            raise unanswered(error) from None
+        if not job.final:
+            return JobState(status="queued" if job.status == QUEUED else "running")
+        usage, failed = self.settle(handle.call, job, self._submitted(handle))
+        if failed is not None:
+            raise failed
+        reply = reply_of(job, handle.task, usage, self._plane.secrets)
+        return JobState(status="done", reply=reply)
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        if not await self._plane.cancel(handle.job):
+            job = await self._plane.status(handle.job, math.inf)
+            if not job.final:
+                raise BackendError(FailureClass.UNREACHABLE, "The platform did not stop the job.")
+        return await self._used(handle.job)
+
+    async def follow(self, handle: Handle, deadline: float) -> AsyncIterator[Chunk]:
+        """Each poll of ``/stream`` drains what it is told: two followers share one output."""
+        call = Call(id=handle.call, model="", task=handle.task, body=b"", stream=True)
+        chunks = self._chunks(Watched(self), handle.job, call, deadline, self._submitted(handle))
+        await chunks.first()
+        return chunks
+
     # --- for a stream ----------------------------------------------------------------------
 
     async def drain(self, job_id: str, deadline: float) -> Job:
@@ -160,22 +211,31 @@ class RunPod:
         return await self.final(job.id, deadline)
 
     async def _stream(self, call: Call, body: bytes, deadline: float) -> Reply:
+        submitted = self._clock.monotonic()
+        job = await self._hand_over(call.id, body, deadline)
+        self._remember(call.id, job.id)
+        chunks = self._chunks(self, job.id, call, deadline, submitted)
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _hand_over(self, call_id: str, body: bytes, deadline: float) -> Job:
         if len(body) > RUN_LIMIT:
             raise _too_large(RUN_LIMIT)
-        submitted = self._clock.monotonic()
-        job = await self._plane.run(body, deadline)
-        self._remember(call.id, job.id)
-        chunks = JobStream(
-            self,
+        submit = await self._plane.run(body, deadline)
+        return self._plane.accepted(await self._held.answer(call_id, submit))
+
+    def _chunks(
+        self, source: JobSource, job_id: str, call: Call, deadline: float, submitted: float
+    ) -> JobStream:
+        return JobStream(
+            source,
             self._clock,
-            job_id=job.id,
+            job_id=job_id,
             call=call,
             deadline=deadline,
             submitted=submitted,
             every=self._settings.stream_every,
         )
-        await chunks.first()
-        return Reply(content_type="text/event-stream", chunks=chunks)
 
     async def _ended(self, job_id: str, deadline: float) -> Job | None:
         job = await self._plane.status(job_id, deadline)
@@ -217,6 +277,10 @@ class RunPod:
                 del self._jobs[next(iter(self._jobs))]
 
     # --- inside ----------------------------------------------------------------------------
+
+    def _submitted(self, handle: Handle) -> float:
+        """The instant on the monotonic scale of this process."""
+        return self._clock.monotonic() - max(0.0, self._clock.time() - handle.submitted)
 
     def _submission(self, job_input: bytes, remaining: float) -> bytes:
         milliseconds = int(max(0.0, remaining) * 1000)

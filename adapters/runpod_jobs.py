@@ -21,6 +21,7 @@ from adapters.types import Reply, Task, Usage
 
 EXPIRED = "EXPIRED"
 """Ours: the platform answers 404 for a job that it once took."""
+QUEUED = "IN_QUEUE"
 _FINAL = frozenset(("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT", EXPIRED))
 _CLASS_NAME = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
 _CALLERS_FAULT = frozenset((FailureClass.INVALID, FailureClass.TOO_LARGE, FailureClass.UNSUPPORTED))

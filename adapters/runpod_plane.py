@@ -99,8 +99,10 @@ class JobPlane:
         give_up = min(deadline, now + wait_ms / 1000 + _ANSWER_GRACE)
         return await self._jobs.submit(head, body, deadline=give_up)
 
-    async def run(self, body: bytes, deadline: float) -> Job:
-        return self.accepted(await self._jobs.request(self._run_head, body, deadline=deadline))
+    async def run(self, body: bytes, deadline: float) -> asyncio.Future[Response]:
+        """Submits without being held. The answer outlives whoever waits for it, as above."""
+        give_up = min(deadline, self._clock.monotonic() + _ANSWER_GRACE)
+        return await self._jobs.submit(self._run_head, body, deadline=give_up)
 
     def accepted(self, response: Response) -> Job:
         """The job that a submit's answer names."""

@@ -11,13 +11,12 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.outputs import event_of
 from adapters.polling import Patience, pace
-from adapters.runpod_jobs import Job
+from adapters.runpod_jobs import QUEUED, Job
 from adapters.sse import DONE, EventReader, frame
 from adapters.types import Call, Chunk, Usage
 
 _NOT_ASKED = frozenset((FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.LOADING))
 """Failures of a poll that drained nothing: it may be repeated."""
-_QUEUED = "IN_QUEUE"
 
 
 class JobSource(Protocol):
@@ -29,6 +28,19 @@ class JobSource(Protocol):
         self, call_id: str, job: Job, submitted: float
     ) -> tuple[Usage, BackendError | None]: ...
     async def abandon(self, call_id: str, job_id: str) -> Usage | None: ...
+
+
+class Watched:
+    """The source of one who only looks on: where output was lost, the job runs on, since its
+    answer can still be asked for."""
+
+    def __init__(self, source: JobSource) -> None:
+        self.drain = source.drain
+        self.final = source.final
+        self.settle = source.settle
+
+    async def abandon(self, call_id: str, job_id: str) -> Usage | None:
+        return None
 
 
 class JobStream:
@@ -97,7 +109,7 @@ class JobStream:
             job = await self._source.drain(self._job_id, self._deadline)
         except BackendError as error:
             await self._bear(error)
-            return Job(id=self._job_id, status=_QUEUED)
+            return Job(id=self._job_id, status=QUEUED)
         self._patience.went_well()
         return job
 
@@ -124,7 +136,7 @@ class JobStream:
         if now >= self._deadline:
             self._ended = True
             raise BackendError(FailureClass.TIMEOUT, "The backend did not finish in time.")
-        wait = pace(now - self._submitted, self._every) if job.status == _QUEUED else self._every
+        wait = pace(now - self._submitted, self._every) if job.status == QUEUED else self._every
         await self._clock.sleep(min(wait, self._deadline - now))
 
     async def _finish(self) -> None:
