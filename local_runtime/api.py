@@ -20,7 +20,7 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -109,6 +109,10 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     max_size: int = 8
     max_wait_s: float = 0.002
     """The longest a lone request waits for company on a free device, in seconds."""
+    bucket: Callable[[Request], Hashable] | None = None
+    """Only requests for which it returns equal keys run together: the padded length, say. It is
+    called once a request, outside the model's thread, so it must be quick and share nothing with
+    handlers; where it raises, that request alone fails."""
 
     def __post_init__(self) -> None:
         if self.max_size < 1 or self.max_wait_s < 0:

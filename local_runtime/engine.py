@@ -260,4 +260,3 @@ def _check_length(values: Any, wanted: int) -> None:
 
 def _timed(done: Done, exec_s: float, gpu_s: float, batch: int) -> Done:
     return msgspec.structs.replace(done, exec_s=exec_s, gpu_s=gpu_s, batch=batch)
-

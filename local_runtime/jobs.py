@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
-from local_runtime.api import Cancellation, Handler
+from local_runtime.api import Cancellation, Handler, Request
 from local_runtime.events import Done, Piece, Run
 from local_runtime.wire import STREAM_WINDOW
 
@@ -67,9 +67,20 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 class Job:
     """A call that the worker holds. Only the socket's thread touches it, apart from ``run``,
-    ``cancellation`` and ``window``, which the model's thread reads."""
+    ``request``, ``cancellation`` and ``window``, which the model's thread reads."""
 
-    __slots__ = ("answer", "arrived", "cancellation", "handler", "open", "run", "window", "work")
+    __slots__ = (
+        "answer",
+        "arrived",
+        "bucket",
+        "cancellation",
+        "handler",
+        "open",
+        "request",
+        "run",
+        "window",
+        "work",
+    )
 
     def __init__(self, run: Run, handler: Handler, arrived: float, answer: Answer) -> None:
         self.run = run
@@ -79,6 +90,10 @@ class Job:
         """Sends to whoever asked; called at most once with a Done."""
         self.open = True
         """Not yet answered with a Done."""
+        self.bucket: Hashable = None
+        """Which jobs it may share a batch with."""
+        self.request: Request | None = None
+        """What the handler is given, where it is decoded already."""
         self.cancellation = Cancellation()
         self.window = Window()
         self.work: Work | None = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import traceback
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import msgspec
@@ -41,6 +43,8 @@ def encode(value: Any, limit: int | None = None) -> bytes:
 
 def request_of(job: Job) -> Request:
     """What the handler is given. Raises InvalidInput when the body is not JSON."""
+    if job.request is not None:
+        return job.request
     try:
         body = _decode(job.run.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -53,6 +57,24 @@ def request_of(job: Job) -> Request:
         headers=dict(job.run.headers),
         cancellation=job.cancellation,
     )
+
+
+def sort(job: Job, bucket: Callable[[Request], Hashable]) -> Done | None:
+    """Puts the job in its bucket; the Done of its failure where that cannot be done."""
+    try:
+        job.request = request_of(job)
+        job.bucket = bucket(job.request)
+        hash(job.bucket)
+    except (Exception, SystemExit) as error:
+        return failed(job.run.id, error)
+    return None
+
+
+def noted(done: Done) -> Done:
+    """Leaves the traceback in the worker's log."""
+    if done.detail:
+        print(done.detail, file=sys.stderr, flush=True)
+    return done
 
 
 def tokens_of(value: Any) -> tuple[int | None, int | None]:

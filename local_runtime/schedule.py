@@ -54,7 +54,7 @@ class Schedule:
         if self._queued >= self._max_queue:
             return False
         self._queued += 1
-        self._lanes[job.handler.route].batcher.add(job, now)
+        self._lanes[job.handler.route].batcher.add(job, now, job.bucket)
         return True
 
     def withdraw(self, job: Job) -> bool:

@@ -26,7 +26,7 @@ from local_runtime.events import (
     ToWorker,
 )
 from local_runtime.jobs import Answer, Job, Work
-from local_runtime.results import encode
+from local_runtime.results import encode, noted, sort
 from local_runtime.schedule import Schedule
 from local_runtime.status import Status
 from local_runtime.webhook import Webhooks
@@ -158,19 +158,24 @@ class Service:
             wanted = handler.route == ping.route if ping.route else not handler.background
             if wanted and handler.warmup is not None:
                 run = Run(ping.id, handler.route, encode(handler.warmup))
-                peer.jobs[run.id] = self._submit(run, handler, partial(_without_data, peer.answer))
+                answer = partial(_without_data, peer.answer)
+                peer.jobs[run.id] = job = self._submit(run, handler, answer)
+                if not job.open:
+                    del peer.jobs[run.id]
                 return
         peer.answer(Done(ping.id, True))
 
     def _submit(self, run: Run, handler: Handler, answer: Answer) -> Job:
-        """Queues the call; the job comes back closed when the queue was full."""
+        """Queues the call; the job comes back closed when that could not be done."""
         now = self._clock()
         job = Job(run, handler, now, answer)
-        if self._schedule.submit(job, now):
+        bucket = handler.batch.bucket if handler.batch else None
+        refusal = sort(job, bucket) if bucket is not None else None
+        if refusal is None and self._schedule.submit(job, now):
             self._pump(now)
         else:
             job.open = False
-            answer(_overloaded(run.id))
+            answer(noted(refusal or _overloaded(run.id)))
         return job
 
     def _cancel(self, peer: Peer, id: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from gateway.clock import FakeClock, settle
 from local_runtime import Batch, Request, Runtime
 from local_runtime.events import (
@@ -25,7 +27,7 @@ from local_runtime.webhook import Webhooks
 from local_runtime.wire import FrameReader, decode_from_worker, frame
 
 app = Runtime("fake")
-READY = Ready(4, ("/", "/batch", "/later"), "cpu", 0, 0, 0)
+READY = Ready(4, ("/", "/batch", "/padded", "/later"), "cpu", 0, 0, 0)
 
 
 @app.handler("/", timeout=10, warmup={"n": 1})
@@ -34,6 +36,10 @@ def plain(context: Any, request: Request) -> Any: ...
 
 @app.handler("/batch", batch=Batch(max_size=2, max_wait_s=0.5), timeout=10)
 def batch(context: Any, requests: list[Request]) -> Any: ...
+
+
+@app.handler("/padded", batch=Batch(max_size=8, max_wait_s=0.5, bucket=lambda one: one.json["n"]))
+def padded(context: Any, requests: list[Request]) -> Any: ...
 
 
 @app.background("/later")
@@ -294,3 +300,37 @@ async def test_what_was_held_for_a_peer_that_hung_up_meanwhile_is_dropped() -> N
     bench.service.close()
     bench.transport.closing = True
     assert await bench.sent() == []
+
+
+async def test_calls_of_one_bucket_run_together_and_each_bucket_on_its_own() -> None:
+    """The key is computed from the request where it waits."""
+    bench = Bench()
+    for id, n in enumerate((8, 16, 8), 1):
+        bench.say(Run(id, "/padded", b'{"n":%d}' % n))
+    bench.wake(0.5)
+    bench.end(bench.runner.begun[0])
+    batches = [[job.run.id for job in work.jobs] for work in bench.runner.begun]
+    assert batches == [[1, 3], [2]]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        (b"{}", "failed", "the model's handler failed (KeyError)"),
+        (b'{"n":[]}', "failed", "the model's handler failed (TypeError)"),
+        (b"{", "invalid", "the request body is not valid JSON"),
+    ],
+)
+async def test_a_bucket_function_that_fails_fails_that_call_alone(
+    body: bytes, kind: str, message: str
+) -> None:
+    """It never waits, and those beside it run."""
+    bench = Bench()
+    bench.say(Run(1, "/padded", b'{"n":1}'))
+    bench.say(Run(2, "/padded", body))
+    bench.wake(0.5)
+    (begun,) = bench.runner.begun
+    assert [job.run.id for job in begun.jobs] == [1]
+    (done,) = [event for event in await bench.sent() if isinstance(event, Done)]
+    assert (done.id, done.kind) == (2, kind)
+    assert done.message.startswith(message)
