@@ -44,6 +44,8 @@ class Fake:
         self.runs_for = settings.runs_for
         self.cold_s = 0.0
         """Seconds that the next call spends starting a worker."""
+        self.queues_for = 0.0
+        """Seconds that the platform says of a call that it waits, before it runs."""
         self.calls: list[Call] = []
         self.cancelled: list[str] = []
         self.pings = 0
@@ -77,10 +79,17 @@ class Fake:
         self.most_running = max(self.most_running, self.running)
         try:
             more = told.seconds if isinstance(told, After) else 0.0
+            await self._queue(call)
             await self._run(self.runs_for + self.cold_s + more, call.deadline)
         finally:
             self.running -= 1
         return self._reply(told.told if isinstance(told, After) else told)
+
+    async def _queue(self, call: Call) -> None:
+        until = self._clock.monotonic() + self.queues_for
+        while (now := self._clock.monotonic()) < until:
+            call.course.queued_until = now
+            await self._run(min(0.25, until - now), call.deadline)
 
     async def _run(self, seconds: float, deadline: float = float("inf")) -> None:
         """Takes its time, until the deadline, and until it is closed."""

@@ -20,6 +20,17 @@ OPENAI_ROUTES: dict[Task, str] = {
 """The path that carries a task in OpenAI's protocol; ``infer`` has none."""
 
 
+class Course(msgspec.Struct, eq=False, gc=False):
+    """How a call gets on at a platform that has a queue of its own; its adapter writes it.
+
+    What an adapter does not know it leaves: a call then counts as begun when it was sent.
+    """
+
+    queued_until: float = float("-inf")
+    """The instant, on the Clock's monotonic scale, at which the platform last said that the call
+    waits for a worker (in line, or for one that starts). It began to run no earlier."""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One inference, as the gateway asks it of a backend.
 
@@ -36,6 +47,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The caller wants server-sent events."""
     deadline: float = float("inf")
     """The instant, on the Clock's monotonic scale, after which nobody waits for the answer."""
+    course: Course = msgspec.field(default_factory=Course)
+    """The one thing in a call that changes."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):

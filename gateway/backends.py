@@ -109,6 +109,13 @@ class StandingBackend:
             return False
         return self.cold is None or self.warm.idle(self._clock.monotonic()) > 0
 
+    @property
+    def billed_start_s(self) -> float:
+        """The seconds just before a call runs that may be a start, where a start is billed."""
+        if self.cold is None or self.price is None or "start" not in self.price.bills:
+            return 0.0
+        return self.cold.p95
+
     def run_time(self, model: str) -> RunTime:
         return self._runs.get(model, self._prior)
 

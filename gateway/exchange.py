@@ -191,15 +191,33 @@ class Exchange:
             reported, gpu_s=device_share(self.price, reported.exec_s, self.standing.in_flight)
         )
 
+    def charged_from(self) -> float:
+        """The earliest instant from which the call may be charged for time: a wait in the
+        platform's own queue costs nothing, except for what may have been a billed start."""
+        start_s = 0.0 if self.standing is None else self.standing.billed_start_s
+        return max(self.asked_at, self.call.course.queued_until - start_s)
+
+    def _waited_there(self) -> tuple[float, float]:
+        """Seconds that the call was seen to wait at the platform: in line, and for a start that
+        was expected and is billed."""
+        waited = max(0.0, self.call.course.queued_until - self.asked_at)
+        cold = 0.0
+        if self.standing is not None and self.lease is not None and self.lease.expected_cold:
+            cold = min(waited, self.standing.billed_start_s)
+        return waited - cold, cold
+
     def used_until(self, now: float, reported: Usage | None) -> Usage:
         """What a call that was broken off used: what was reported, else what was seen."""
-        elapsed = max(0.0, now - self.asked_at)
+        queue_s, cold_s = self._waited_there()
+        elapsed = max(0.0, now - self.asked_at - queue_s - cold_s)
         seen = reported or self.progress.usage or Usage()
         in_flight = 1 if self.standing is None else self.standing.in_flight
         exec_s = elapsed if seen.exec_s is None else seen.exec_s
         share = device_share(self.price, exec_s, in_flight)
         return msgspec.structs.replace(
             seen,
+            queue_s=queue_s if seen.queue_s is None else seen.queue_s,
+            cold_s=cold_s if seen.cold_s is None else seen.cold_s,
             exec_s=exec_s,
             gpu_s=share if seen.gpu_s is None else seen.gpu_s,
             input_tokens=(

@@ -1,7 +1,8 @@
 """Keeping a call's hold ahead of its run: more is held before the first hold is used up.
 
 A call whose limits have no room for more ends when its hold is used up, so that what is settled
-never passes a cap, however long the call would have run.
+never passes a cap, however long the call would have run. A wait in a platform's own queue uses up
+nothing: a call is not stopped for money before it has cost any.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ class TopUp:
 
     def arm(self, exchange: Exchange, quote: Quote) -> None:
         """From now on more is held before ``quote``'s hold is used up."""
-        due = self._clock.monotonic() + max(quote.hold_s * _AT - EVERY_S, 0.0)
+        since = self._clock.monotonic()
+        lasts = max(quote.hold_s * _AT - EVERY_S, 0.0)
 
         def look(now: float) -> None:
-            if now >= due:
+            if now >= max(since, exchange.charged_from()) + lasts:
                 self._rounds.leave(exchange)
                 self._run(self._extend(exchange, quote))
 
@@ -53,7 +55,7 @@ class TopUp:
         end = self._clock.monotonic() + quote.hold_s * (1 - _AT)
 
         def look(now: float) -> None:
-            if now + EVERY_S >= end:
+            if now + EVERY_S >= max(end, exchange.charged_from() + quote.hold_s):
                 self._rounds.leave(exchange)
                 exchange.stop("budget")
 

@@ -105,3 +105,69 @@ async def test_after_another_backend_took_over_its_own_hold_is_what_grows(
         await clock.advance(1.0)
         await task
         assert await home.spent() == 20_000_000
+
+
+RUN_ALONE = POLICY.replace("bills: [start, run]", "bills: [run]")
+
+
+async def test_a_call_in_the_platforms_own_queue_is_not_stopped_before_it_has_run(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The limits have no room for more than the hold, and a wait in line uses up nothing of it."""
+    trouble = Trouble()
+    shared = FailingShared(clock).told(trouble)
+    async with house(tmp_path, clock, RUN_ALONE, shared=shared) as home:
+        home.fake("burst").queues_for = 60.0
+        home.fake("burst").runs_for = 1.0
+        exchange, task = home.start("far")
+        await home.until_asked("burst")
+        trouble.fails("before", "extend")
+        await until_it_ends(home, task, 70.0)
+        await task
+        assert "extend" not in trouble.asked
+        assert (await home.row(exchange.call.id)).cost_nano == 1_000_000
+
+
+async def test_a_call_that_ran_after_its_wait_is_stopped_by_what_it_ran(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    trouble = Trouble()
+    shared = FailingShared(clock).told(trouble)
+    async with house(tmp_path, clock, RUN_ALONE, shared=shared) as home:
+        home.fake("burst").queues_for = 20.0
+        home.fake("burst").runs_for = 90.0
+        exchange, task = home.start("far")
+        await home.until_asked("burst")
+        held = exchange.hold_nano
+        trouble.fails("before", "extend")
+        await until_it_ends(home, task, 60.0)
+        with pytest.raises(ApiError):
+            await task
+        row = await home.row(exchange.call.id)
+        assert 0 < row.cost_nano <= held
+        assert row.queue_us + row.exec_us == pytest.approx(23_000_000, abs=500_000)
+        assert row.queue_us == pytest.approx(20_000_000, abs=300_000)
+
+
+async def test_where_a_start_is_billed_as_much_of_the_wait_counts_as_a_start_may_take(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Nobody can tell a start from a wait in line, so the last nine seconds before the run may
+    have been one: they are held for, and charged when the call is broken off."""
+    async with house(tmp_path, clock) as home:
+        home.fake("burst").queues_for = 30.0
+        home.fake("burst").runs_for = 90.0
+        exchange, task = home.start("far")
+        await home.until_asked("burst")
+        began = clock.monotonic() + 30.0
+        for _ in range(100):
+            await clock.advance(0.5)
+            charged = max(0.0, clock.monotonic() - began)
+            charged += min(9.0, clock.monotonic() - began + 30.0)
+            assert exchange.hold_nano >= round(charged * 1_000_000)
+        task.cancel()
+        await asyncio.wait([task], timeout=20)
+        row = await home.row(exchange.call.id)
+        assert row.cold_us == 9_000_000
+        assert row.exec_us == pytest.approx(20_000_000, abs=300_000)
+        assert row.cost_nano == pytest.approx(29_000_000, abs=300_000)
