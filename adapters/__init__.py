@@ -1,14 +1,17 @@
 """One file a platform; every one speaks the port of ``adapters.base``.
 
 ``KINDS`` maps the ``kind`` of a backend in YAML to its class. Classes are loaded when a policy
-names them, so a platform that nobody uses costs nothing.
+names them, so a platform that nobody uses costs nothing. A package of a third party offers more
+by the entry-point group ``spillgate.adapters``; see ``docs/adapters/writing.md``.
 """
 
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, cast
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from adapters.base import AdapterClass
@@ -23,18 +26,64 @@ KINDS: dict[str, str] = {
 }
 
 ENTRY_POINT_GROUP = "spillgate.adapters"
+_PORT = ("start", "invoke", "probe", "aclose")
+"""Methods without which a class is no backend."""
+
+
+class BrokenKind(ImportError):
+    """A package that offers a kind cannot give it; the message names the package."""
 
 
 def known_kinds() -> list[str]:
-    """Every kind that a policy may name, third parties' included, sorted."""
+    """Every kind that a policy may name, third parties' included, sorted. Imports none."""
     return sorted({*KINDS, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
 
 
 def load_kind(kind: str) -> AdapterClass:
-    """The class of a kind. Raises KeyError for an unknown one."""
+    """The class of a kind. Raises KeyError for an unknown one, BrokenKind for one whose package
+    fails. A package cannot take the place of a kind of ours."""
     if kind in KINDS:
         module, _, name = KINDS[kind].partition(":")
         return cast("AdapterClass", getattr(importlib.import_module(module), name))
-    for point in entry_points(group=ENTRY_POINT_GROUP, name=kind):
-        return cast("AdapterClass", point.load())
-    raise KeyError(kind)
+    return _from_package(kind, _point(kind))
+
+
+def package_of(kind: str) -> str | None:
+    """Name and version of the third party's package that a kind comes from; None for ours.
+    Raises KeyError for an unknown kind, BrokenKind where two packages offer it."""
+    return None if kind in KINDS else _package(_point(kind))
+
+
+def _point(kind: str) -> EntryPoint:
+    points = {point.value: point for point in entry_points(group=ENTRY_POINT_GROUP, name=kind)}
+    if not points:
+        raise KeyError(kind)
+    if len(points) > 1:
+        raise BrokenKind(f"it is offered by {' and '.join(map(_package, points.values()))}")
+    return next(iter(points.values()))
+
+
+def _from_package(kind: str, point: EntryPoint) -> AdapterClass:
+    try:
+        found = point.load()
+    except Exception as error:  # whatever a stranger's module does when it is imported
+        reason = f"{type(error).__name__}: {error}"
+        raise BrokenKind(f"{_package(point)} fails at its import ({reason})") from error
+    if (lack := _lack(found)) is not None:
+        raise BrokenKind(f"{_package(point)} offers {point.value} for it, which {lack}")
+    return cast("AdapterClass", found)
+
+
+def _lack(found: object) -> str | None:
+    """What keeps an object from being the class of a kind."""
+    settings = getattr(found, "Settings", None)
+    if not callable(found):
+        return "is no class"
+    if not (isinstance(settings, type) and issubclass(settings, Struct)):
+        return "has no Settings that are a msgspec.Struct"
+    missing = [name for name in _PORT if not hasattr(found, name)]
+    return f"has no {', '.join(missing)}" if missing else None
+
+
+def _package(point: EntryPoint) -> str:
+    return "a package" if point.dist is None else f"{point.dist.name} {point.dist.version}"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from adapters import package_of
 from gateway.cli.shared import AnySecret, command
 from gateway.policy.model import Policy
 from gateway.policy.problems import PolicyError, Problem
@@ -63,6 +64,14 @@ def _print(
             f"valid: policy {policy.version}, {len(policy.models)} models, "
             f"{len(policy.backends)} backends, {len(policy.routes)} routes"
         )
+        for kind, package in _foreign(policy).items():
+            print(f"kind {kind}: from the package {package}")
+
+
+def _foreign(policy: Policy) -> dict[str, str]:
+    """Kinds that other packages bring -> the package's name and version."""
+    kinds = sorted({spec.kind for spec in policy.backends.values()})
+    return {kind: package for kind in kinds if (package := package_of(kind)) is not None}
 
 
 def _json(
@@ -71,6 +80,7 @@ def _json(
     return {
         "valid": policy is not None,
         "policy": None if policy is None else policy.version,
+        "packages": {} if policy is None else _foreign(policy),
         "problems": [_row(problem) for problem in problems],
         "warnings": [_row(problem) for problem in warnings],
     }

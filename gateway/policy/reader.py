@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from adapters import known_kinds, load_kind
+from adapters import BrokenKind, known_kinds, load_kind
 from adapters.base import AdapterClass
 from adapters.settings import Secret
 from adapters.types import Capabilities
@@ -196,8 +196,9 @@ class _Reader:
         except KeyError:
             reading.note(mark, where, f"no kind {shortened(kind)!r}", self._kinds.known(), kind)
         except (ImportError, AttributeError, TypeError) as error:
-            message = f"the kind {shortened(kind)!r} cannot be loaded: {type(error).__name__}"
-            reading.note(mark, where, f"{message}: {error}")
+            named = "" if isinstance(error, BrokenKind) else f"{type(error).__name__}: "
+            message = f"the kind {shortened(kind)!r} cannot be loaded: {named}{error}"
+            reading.note(mark, where, message)
         else:
             return adapter
         return None
