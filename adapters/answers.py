@@ -36,6 +36,8 @@ _BY_STATUS = {
     413: FailureClass.TOO_LARGE,
     415: FailureClass.UNSUPPORTED,
     422: FailureClass.INVALID,
+    423: FailureClass.OVERLOADED,
+    424: FailureClass.FAILED,
     425: FailureClass.LOADING,
     429: FailureClass.OVERLOADED,
     501: FailureClass.UNSUPPORTED,
@@ -59,6 +61,11 @@ _BY_CODE = {
     "NotFoundError": FailureClass.GONE,
     "invalid_request_error": FailureClass.INVALID,
     "context_length_exceeded": FailureClass.INVALID,
+    "authentication_error": FailureClass.CREDENTIAL,
+    "forbidden": FailureClass.CREDENTIAL,
+    "not_found": FailureClass.GONE,
+    "overloaded": FailureClass.OVERLOADED,
+    "validation": FailureClass.INVALID,
 }
 
 

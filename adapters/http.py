@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http1 import Body, Connection, Response
+from adapters.settings import HttpSettings
 
 TICK = 0.05
 """How late a deadline may be noticed, in seconds."""
@@ -318,6 +319,20 @@ async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, None]) 
         task.cancel()
         timer.cancel()
         await asyncio.wait({task, timer})
+
+
+def client_of(origin: Origin, clock: Clock, settings: HttpSettings) -> Client:
+    """A client as a backend's settings want it."""
+    return Client(
+        origin,
+        clock,
+        max_connections=settings.max_connections,
+        connect_timeout=settings.connect_timeout,
+        keep_alive=settings.keep_alive,
+        stall_timeout=settings.stall_timeout,
+        max_response=settings.max_response,
+        ca_file=settings.ca_file,
+    )
 
 
 def _heed(answer: asyncio.Future[Any]) -> None:

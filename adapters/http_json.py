@@ -15,12 +15,12 @@ import msgspec
 
 from adapters.answers import clean, refused, words_in
 from adapters.base import Clock
-from adapters.chunk_stream import ChunkStream
 from adapters.errors import BackendError, FailureClass
-from adapters.http import Client, Origin, render_head
-from adapters.http1 import Body, Response
+from adapters.http import Origin, client_of, render_head
+from adapters.http1 import Response
 from adapters.outputs import answer_of
-from adapters.settings import ByteSize, Duration, Secret, SecretStr
+from adapters.passed_on import PassedOn
+from adapters.settings import HttpSettings, SecretStr
 from adapters.types import Call, Capabilities, Probe, Reply, Task, Usage
 
 FailureName = Literal[
@@ -32,21 +32,16 @@ _CLASSES = {one.slug: one for one in FailureClass}
 _INFER: frozenset[Task] = frozenset(("infer",))
 _PLACES = re.compile(rb'"\$(body|id|model)"')
 _PROBE_TIMEOUT = 4.0
-_END_GRACE = 1.0
 _MAX_REFUSAL = 64 * 1024
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 
 
-class HttpJsonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    base_url: str
-    """Where the server is."""
+class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     path: str = "/"
     """Where calls go."""
     method: Literal["POST", "PUT"] = "POST"
-    headers: dict[str, str] = {}
-    """Sent with every call."""
-    secret_headers: dict[str, SecretStr] = {}
-    """The same, from the environment: "X-Api-Key: ${NAME}"."""
+    secret_headers: dict[str, SecretStr] = msgspec.field(default_factory=dict)
+    """Sent with every call, from the environment: "X-Api-Key: ${NAME}"."""
     request: dict[str, Any] | None = None
     """What is sent, with "$body" once where the caller's body goes, and "$id" and "$model" where
     those do; left out: the body as it is."""
@@ -56,7 +51,7 @@ class HttpJsonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Where an answer of a good status holds an error; left out: it never does."""
     seconds: str = ""
     """Where the answer states the seconds that the model ran; left out: the call is timed."""
-    statuses: dict[str, FailureName] = {}
+    statuses: dict[str, FailureName] = msgspec.field(default_factory=dict)
     """What a status of this server means where it is not what HTTP says."""
     stream_path: str | None = None
     """Where streamed calls go, answered with server-sent events; left out: it streams nothing."""
@@ -67,17 +62,6 @@ class HttpJsonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     calls alone."""
     slots: int | None = None
     """The most calls that it runs at once."""
-    connect_timeout: Duration = 5.0
-    timeout: Duration = 600.0
-    """The longest that one call may take, whatever the caller would wait."""
-    stall_timeout: Duration = 120.0
-    """The longest silence inside a stream that has begun."""
-    keep_alive: Duration = 4.0
-    """How long an unused connection is kept; shorter than the server's own time."""
-    max_connections: int = 256
-    max_response: ByteSize = 64 * 1024 * 1024
-    ca_file: str | None = None
-    """PEM file of the authority that signed the server's certificate; left out: the system's."""
 
     def __post_init__(self) -> None:
         Origin(self.base_url)
@@ -98,16 +82,7 @@ class HttpJson:
         self._template = Template(settings.request)
         self._meanings = {int(status): _CLASSES[s] for status, s in settings.statuses.items()}
         origin = Origin(settings.base_url)
-        self._client = Client(
-            origin,
-            clock,
-            max_connections=settings.max_connections,
-            connect_timeout=settings.connect_timeout,
-            keep_alive=settings.keep_alive,
-            stall_timeout=settings.stall_timeout,
-            max_response=settings.max_response,
-            ca_file=settings.ca_file,
-        )
+        self._client = client_of(origin, clock, settings)
         headers = _headers(settings)
         self._head = render_head(settings.method, origin, settings.path, headers)
         self._stream_head = self._health_head = b""
@@ -194,7 +169,8 @@ class HttpJson:
         if not kind.startswith("text/event-stream"):
             answer.close()
             raise BackendError(FailureClass.FAILED, "The backend answered a stream with no stream.")
-        chunks = PassedOn(answer, call.task, self._clock, started, self._secrets)
+        usage = Usage(exec_s=self._clock.monotonic() - started)
+        chunks = PassedOn(answer, call.task, self._clock, usage, self._secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -210,37 +186,6 @@ class HttpJson:
         if not meaning.blames:
             message = error.message
         raise BackendError(meaning, message, retry_after=error.retry_after, detail=error.detail)
-
-
-class PassedOn(ChunkStream):
-    """The server's own events. Its clean end is an end, but for OpenAI's protocol."""
-
-    def __init__(
-        self,
-        body: Body,
-        task: Task,
-        clock: Clock,
-        started: float,
-        secrets: tuple[Secret, ...] = (),
-    ) -> None:
-        super().__init__(task, secrets)
-        self._body = body
-        self._clock = clock
-        self._started = started
-
-    async def _more(self) -> None:
-        data = await self._body.read()
-        if data:
-            self._feed(data)
-        else:
-            self._ready.extend(chunk for chunk in self._reader.end() if chunk.kind != "done")
-        if self._reader.error is None and (self._reader.done or not data):
-            now = self._clock.monotonic()
-            self._finish(b"", Usage(exec_s=now - self._started))
-            self._body.leave(now + _END_GRACE)
-
-    def _let_go(self) -> None:
-        self._body.close()
 
 
 class Template:

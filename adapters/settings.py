@@ -119,3 +119,26 @@ SecretStr = Annotated[
     ),
 ]
 """A ``Secret``; in YAML it may only be written as ``${NAME}``."""
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every backend behind one HTTP address may be told of its connections."""
+
+    base_url: str
+    """Where the server is."""
+    headers: dict[str, str] = {}
+    """Sent with every call."""
+    connect_timeout: Duration = 5.0
+    """The longest that a connection may take to be made."""
+    timeout: Duration = 600.0
+    """The longest that one call may take, whatever the caller would wait."""
+    stall_timeout: Duration = 120.0
+    """The longest silence inside a stream that has begun."""
+    keep_alive: Duration = 4.0
+    """How long an unused connection is kept; shorter than the server's own time (uvicorn: 5s)."""
+    max_connections: int = 256
+    """Calls in flight."""
+    max_response: ByteSize = 64 * 1024 * 1024
+    """A larger answer is an error."""
+    ca_file: str | None = None
+    """PEM file of the authority that signed the server's certificate; left out: the system's."""
