@@ -23,7 +23,7 @@ import uvicorn
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
 from gateway.cli.shared import add_config, command, fail
-from gateway.http_protocol import CorkedHttp
+from gateway.http_protocol import LeanHttp
 from gateway.policy.model import Policy, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
@@ -76,7 +76,7 @@ class _Server(uvicorn.Server):
                 host=host,
                 port=port,
                 loop="uvloop",
-                http=CorkedHttp,
+                http=LeanHttp,
                 ws="none",
                 lifespan="on",
                 log_config=None,

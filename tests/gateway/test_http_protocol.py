@@ -7,11 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from gateway.clock import settle
-from gateway.http_protocol import CorkedHttp
+from gateway.http_protocol import LeanHttp
 from gateway.visit import Receive, Scope, Send
 
 BLOCK = b"x" * 64 * 1024
@@ -63,24 +64,22 @@ async def tells_its_path(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def protocol(app: Any, state: ServerState | None = None) -> CorkedHttp:
-    config = Config(app, http=CorkedHttp, ws="none", lifespan="off", log_config=None)
+def protocol(app: Any, state: ServerState | None = None, *, patience_s: int = 75) -> LeanHttp:
+    config = Config(
+        app,
+        http=LeanHttp,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=patience_s,
+    )
     config.load()
-    return CorkedHttp(config, state or ServerState(), {})
-
-
-async def answers_to(request: bytes) -> Wire:
-    wire, corked = Wire(), protocol(tells_its_path)
-    corked.connection_made(wire)
-    corked.data_received(request)
-    await settle()
-    corked.connection_lost(None)
-    return wire
+    return LeanHttp(config, state or ServerState(), {})
 
 
 async def test_the_head_and_the_body_of_an_answer_leave_in_one_write() -> None:
     """One system call, and over TLS one record."""
-    [answer] = (await answers_to(b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n")).writes
+    [answer] = (await said_by(tells_its_path, b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n")).writes
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert body == b"/a"
@@ -88,22 +87,145 @@ async def test_the_head_and_the_body_of_an_answer_leave_in_one_write() -> None:
 
 async def test_pipelined_requests_are_answered_in_their_order() -> None:
     ask = b"GET /%d HTTP/1.1\r\nhost: g\r\n\r\n"
-    wire = await answers_to(b"".join(ask % number for number in range(5)))
+    wire = await said_by(tells_its_path, b"".join(ask % number for number in range(5)))
     answers = b"".join(wire.writes).split(b"HTTP/1.1 200 OK")[1:]
     assert [each[-2:] for each in answers] == [b"/%d" % number for number in range(5)]
 
 
 async def test_what_was_written_leaves_before_the_connection_is_closed() -> None:
     """The client asked for one answer, and gets it."""
-    wire = await answers_to(b"GET /a HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n")
+    wire = await said_by(tells_its_path, b"GET /a HTTP/1.1\r\nhost: g\r\nconnection: close\r\n\r\n")
     assert wire.closed
     assert b"".join(wire.writes).endswith(b"/a")
 
 
 async def test_a_request_that_is_no_http_is_told_so() -> None:
-    wire = await answers_to(b"\x16\x03\x01 hello\r\n\r\n")
+    wire = await said_by(tells_its_path, b"\x16\x03\x01 hello\r\n\r\n")
     assert b"".join(wire.writes).startswith(b"HTTP/1.1 400")
     assert wire.closed
+
+
+class Answers:
+    """Answers with these headers and this body, in one piece."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes]], body: bytes = b"", status: int = 200):
+        self.headers = headers
+        self.body = body
+        self.status = status
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": self.status, "headers": self.headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": self.body})
+
+
+async def said_by(app: Any, request: bytes = b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n") -> Wire:
+    wire, lean = Wire(), protocol(app)
+    lean.connection_made(wire)
+    lean.data_received(request)
+    await settle()
+    lean.connection_lost(None)
+    return wire
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\x00b"])
+async def test_no_header_smuggles_a_line_into_the_head(value: bytes) -> None:
+    written = b"".join((await said_by(Answers([(b"x-model", value)]))).writes)
+    assert written.startswith(b"HTTP/1.1 500 ")
+    assert value not in written
+
+
+async def test_an_answer_of_unknown_length_is_chunked() -> None:
+    written = b"".join((await said_by(Answers([], b"hello"))).writes)
+    assert b"\r\ntransfer-encoding: chunked\r\n" in written
+    assert written.endswith(b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_that_may_have_no_body_says_nothing_of_one(status: int) -> None:
+    written = b"".join((await said_by(Answers([], status=status))).writes)
+    assert b"transfer-encoding" not in written
+    assert written.endswith(b"\r\n\r\n")
+
+
+async def test_a_head_request_gets_the_head_alone() -> None:
+    ask = b"HEAD /a HTTP/1.1\r\nhost: g\r\n\r\n"
+    wire = await said_by(Answers([(b"content-length", b"5")], b"hello"), ask)
+    written = b"".join(wire.writes)
+    assert b"content-length: 5\r\n" in written
+    assert written.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("body", [b"short", b"longer than it says"])
+async def test_an_answer_that_is_not_as_long_as_it_says_is_cut_off(body: bytes) -> None:
+    """The client sees that it is not whole: the connection ends before its length is reached."""
+    wire = await said_by(Answers([(b"content-length", b"10")], body))
+    assert wire.closed
+    assert len(b"".join(wire.writes).partition(b"\r\n\r\n")[2]) < 10
+
+
+async def test_an_answer_that_closes_the_connection_says_so_once() -> None:
+    wire = await said_by(Answers([(b"connection", b"close"), (b"content-length", b"0")]))
+    assert b"".join(wire.writes).count(b"connection: close\r\n") == 1
+    assert wire.closed
+
+
+async def test_a_large_body_is_not_copied_behind_its_head() -> None:
+    headers = [(b"content-length", str(2 * len(BLOCK)).encode())]
+    assert len((await said_by(Answers(headers, 2 * BLOCK))).writes) == 2
+
+
+async def test_an_escaped_path_and_a_query_arrive_apart() -> None:
+    wire = await said_by(tells_its_path, b"GET /a%20b?c=d HTTP/1.1\r\nhost: g\r\n\r\n")
+    assert b"".join(wire.writes).endswith(b"\r\n\r\n/a b")
+
+
+class Waits:
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.told.wait()
+        await tells_its_path(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET /a HTTP/1.1\r\nhos", b"POST /a HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf"],
+    ids=["nothing", "half a head", "half a body"],
+)
+async def test_a_connection_that_says_no_more_is_closed(sent: bytes) -> None:
+    """With no patience at all, so that the test need not wait."""
+    wire, lean = Wire(), protocol(Waits(), patience_s=0)
+    lean.connection_made(wire)
+    if sent:
+        lean.data_received(sent)
+    await settle()
+    assert wire.closed
+    lean.connection_lost(None)
+    await asyncio.gather(*end(lean.tasks), return_exceptions=True)
+
+
+async def test_a_connection_whose_answer_is_under_way_stays_open_until_that_is_given() -> None:
+    waits, wire = Waits(), Wire()
+    lean = protocol(waits, patience_s=0)
+    lean.connection_made(wire)
+    lean.data_received(b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n")
+    await settle()
+    assert not wire.closed
+    waits.told.set()
+    await settle()
+    assert b"".join(wire.writes).endswith(b"/a")
+    assert wire.closed
+    lean.connection_lost(None)
+
+
+def end(tasks: set[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
+    for task in tasks:
+        task.cancel()
+    return list(tasks)
 
 
 @contextlib.asynccontextmanager
