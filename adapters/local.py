@@ -18,7 +18,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.local_answers import Chunks, done_of, usage_of
 from adapters.settings import ByteSize, Duration
 from adapters.types import OPENAI_ROUTES, Call, Capabilities, Probe, Reply, Task, Usage
-from local_runtime.events import Done, Ping
+from local_runtime.events import Ahead, Done, Ping
 from local_runtime.link import CANCELLED, Entry, Link
 from local_runtime.wire import ENVELOPE, MAX_FRAME, FrameTooLarge
 from local_runtime.workers import KEEP_S, Workers, supervisor_arguments
@@ -36,6 +36,9 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     device: str = "auto"
     """auto, cpu, cuda:0, or several by commas, which the workers take in turn; the app reads
     it from SPILLGATE_DEVICE."""
+    standby: Ahead = "none"
+    """A spare process behind the workers that takes over when one dies: none, one that has
+    imported the app, or one that has loaded the model too."""
     handler: str | None = None
     """The route that serves /v1/infer; left out: "/"."""
     start_timeout: Duration = 300.0
@@ -188,6 +191,7 @@ def _arguments(settings: LocalSettings) -> list[str]:
         {
             "workers": settings.workers,
             "device": settings.device,
+            "standby": settings.standby,
             "threads": settings.threads,
             "start-timeout": settings.start_timeout,
             "silence": settings.silence,

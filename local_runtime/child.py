@@ -6,29 +6,45 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import Callable
 
 import msgspec
 
-from local_runtime.events import LifeSign
+from local_runtime.events import Ahead, LifeSign, TakeSeat
 from local_runtime.logs import LineSplitter, LogWriter
-from local_runtime.wire import decode_life_sign, read_frames
+from local_runtime.placement import Seat
+from local_runtime.wire import decode_life_sign, frame, read_frames
 
 GRACE_S = 5.0
 """How long a handler that was told to stop may take to come back."""
+REAP_S = 1.0
+"""How long the pipes of a process that is gone are still read."""
 _PIPE_BYTES = 256 * 1024
+_FATAL = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}
+"""Upon which the worker prints its stack (see the faulthandler of the standard library)."""
+
+Hear = Callable[[LifeSign], None]
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """How a worker is started."""
+    """How a worker, or a spare, is started."""
 
     app: str
     index: int
-    socket: str
-    device: str = "auto"
+    socket: str = ""
+    """A spare is told later."""
+    seat: Seat = Seat()
+    ahead: Ahead = "none"
+    """Anything else: it is a spare, and waits for a seat when it has done this."""
     threads: int | None = None
     grace_s: float = GRACE_S
     max_frame: int
+
+    @property
+    def name(self) -> str:
+        """As in the log: ``worker 0``, ``spare 0``."""
+        return f"{'worker' if self.ahead == 'none' else 'spare'} {self.index}"
 
     def command(self, life_fd: int) -> list[str]:
         """The command line; ``life_fd`` is the descriptor it inherits."""
@@ -37,7 +53,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
             "socket": self.socket,
             "life-fd": life_fd,
             "parent": os.getpid(),
-            "device": self.device,
+            "born": time.monotonic(),
+            "device": self.seat.device,
+            "ahead": self.ahead,
             "grace": self.grace_s,
             "max-frame": self.max_frame,
         }
@@ -45,25 +63,41 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         return [sys.executable, "-u", "-m", "local_runtime.worker", *flags, "--", self.app]
 
     def environment(self) -> dict[str, str]:
-        """SPILLGATE_DEVICE says what the app should use; a worker on the CPU sees no GPU."""
-        added = {"SPILLGATE_DEVICE": self.device, "SPILLGATE_WORKER": str(self.index)}
-        if self.device == "cpu":
-            added["CUDA_VISIBLE_DEVICES"] = ""
+        """SPILLGATE_DEVICE says what the app should use; CUDA_VISIBLE_DEVICES what it sees."""
+        added = {"SPILLGATE_DEVICE": self.seat.device, "SPILLGATE_WORKER": str(self.index)}
+        if self.seat.visible is not None:
+            added["CUDA_VISIBLE_DEVICES"] = self.seat.visible
         if self.threads is not None:
             added |= {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
         return {**os.environ, **added}
 
+    def fits(self, spare: Launch) -> bool:
+        """Whether such a spare can take this worker's place: one that has loaded its model has
+        done so on the devices that it saw."""
+        return spare.ahead == "imported" or spare.seat == self.seat
+
 
 class Child:
-    """A process in a group of its own, so that whatever it starts ends with it."""
+    """A process in a group of its own, so that whatever it starts ends with it. What it says goes
+    to ``hear``, what it prints to ``writer`` behind ``[name]``; both may be exchanged."""
 
-    def __init__(self, process: asyncio.subprocess.Process, life: asyncio.StreamReader) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, life: asyncio.StreamReader, writer: LogWriter
+    ) -> None:
+        self.hear: Hear = _unheard
+        self.name = ""
         self._process = process
         self._life = life
+        self._writer = writer
         self._lines = LineSplitter()
+        self._pumps = [
+            asyncio.create_task(self._pass_signs()),
+            asyncio.create_task(self._pass_logs()),
+        ]
 
     @classmethod
-    async def start(cls, launch: Launch) -> Child:
+    async def start(cls, launch: Launch, writer: LogWriter) -> Child:
+        """Raises OSError. Whoever starts one must await ``ended``."""
         read_fd, write_fd = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -81,7 +115,9 @@ class Child:
             raise
         finally:
             os.close(write_fd)
-        return cls(process, await _reader(read_fd))
+        child = cls(process, await _reader(read_fd), writer)
+        child.name = launch.name
+        return child
 
     @property
     def pid(self) -> int:
@@ -93,24 +129,21 @@ class Child:
         tail = self._lines.tail
         return tail[-1].decode(errors="replace").strip() if tail else ""
 
-    async def life_signs(self) -> AsyncIterator[LifeSign]:
-        """What it reports, until it is gone."""
-        async for payload in read_frames(self._life):
-            yield decode_life_sign(payload)
+    def give_seat(self, launch: Launch) -> None:
+        """Makes a spare that waits the worker of ``launch``."""
+        seat = launch.seat
+        self.name = launch.name
+        assert self._process.stdin is not None
+        event = TakeSeat(launch.index, launch.socket, seat.device, seat.visible)
+        self._process.stdin.write(frame(event))
 
-    async def pass_logs(self, writer: LogWriter, mark: bytes) -> None:
-        """Hands on what it prints, each line behind ``mark``, until it is gone."""
-        assert self._process.stdout is not None
-        while data := await self._process.stdout.read(_PIPE_BYTES):
-            for line in self._lines.feed(data):
-                writer.write(mark + line)
-        for line in self._lines.flush():
-            writer.write(mark + line)
-
-    async def exited(self) -> int:
-        """The exit status; negative for a signal. Ends the rest of its group too."""
+    async def ended(self) -> int:
+        """The exit status; negative for a signal. Ends the rest of its group, and hears it out."""
         status = await self._process.wait()
         self.kill()
+        _, late = await asyncio.wait(self._pumps, timeout=REAP_S)
+        for task in late:
+            task.cancel()
         return status
 
     def ask_to_end(self) -> None:
@@ -124,6 +157,25 @@ class Child:
         except (ProcessLookupError, PermissionError):
             return
 
+    async def _pass_signs(self) -> None:
+        async for payload in read_frames(self._life):
+            self.hear(decode_life_sign(payload))
+
+    async def _pass_logs(self) -> None:
+        assert self._process.stdout is not None
+        while data := await self._process.stdout.read(_PIPE_BYTES):
+            self._write(self._lines.feed(data))
+        self._write(self._lines.flush())
+
+    def _write(self, lines: list[bytes]) -> None:
+        mark = f"[{self.name}] ".encode()
+        for line in lines:
+            self._writer.write(mark + line)
+
+
+def _unheard(sign: LifeSign) -> None:
+    """Nobody listens yet."""
+
 
 async def _reader(fd: int) -> asyncio.StreamReader:
     loop = asyncio.get_running_loop()
@@ -133,13 +185,17 @@ async def _reader(fd: int) -> asyncio.StreamReader:
     return reader
 
 
-def exit_words(status: int) -> str:
-    """'was killed by SIGKILL (out of memory?)' or 'exited with status 3'."""
+def exit_words(status: int, before: str, last_line: str) -> str:
+    """'was killed by SIGKILL (out of memory?)', 'exited with status 3 before it was ready; its
+    last line: ...': ``before`` says when."""
+    behind = f"{before}; its last line: {last_line}" if last_line else before
     if status >= 0:
-        return f"exited with status {status}"
+        return f"exited with status {status}{behind}"
     try:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
+    if name in _FATAL:
+        return f"was killed by {name}{before}; the log has its stack"
     guess = " (out of memory?)" if name == "SIGKILL" else ""
-    return f"was killed by {name}{guess}"
+    return f"was killed by {name}{guess}{behind}"

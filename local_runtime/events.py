@@ -1,8 +1,9 @@
 """Everything that crosses between processes: small frozen values, one msgpack array each.
 
     gateway    -> worker      Run Cancel Credit Ping
-    worker     -> gateway     Ready Slots Output Done Head
-    worker     -> supervisor  Ready Heartbeat Broken
+    worker     -> gateway     Ready Slots Output Done Head Memory
+    worker     -> supervisor  Ready Heartbeat Broken Waiting
+    supervisor -> worker      TakeSeat
     supervisor -> gateway     WorkerChanged
 
 "gateway" stands for whoever calls: it, or the app's own HTTP server.
@@ -21,7 +22,10 @@ FailureKind = Literal["", "invalid", "failed", "timeout", "cancelled", "overload
 """Why a call failed: the caller's input; the handler raised; it ran too long; a Cancel came; the
 queue is full; no such route."""
 
-WorkerState = Literal["new", "starting", "ready", "busy", "defunct"]
+WorkerState = Literal["new", "starting", "waiting", "ready", "busy", "defunct"]
+Ahead = Literal["none", "imported", "loaded"]
+"""What a spare does before it is needed: nothing, that is, there is none; imports the app; runs
+init and warm-up too."""
 Stage = Literal["load", "init", "warmup", "handler", "process"]
 """Where a worker broke: finding and importing the app; its init; a warm-up call; a handler that
 never came back; the process itself (killed, exited, silent)."""
@@ -87,6 +91,10 @@ class Ready(Event, tag=16, frozen=True):
     warmup_s: float
     background: tuple[str, ...] = ()
     """Those of the routes that are background handlers."""
+    process_s: float = 0.0
+    """From the start of the process until the runtime was imported."""
+    ahead: Ahead = "none"
+    """What of this was done while the worker was a spare: nobody waited for it."""
 
 
 class Slots(Event, tag=17, frozen=True):
@@ -140,6 +148,22 @@ class Head(Event, tag=20, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class Memory(Event, tag=24, frozen=True):
+    """What the worker occupies, in bytes; told now and then."""
+
+    resident: int = 0
+    """Of the machine's memory; 0 where the system does not tell."""
+    device: bool = False
+    """The app has begun to use a GPU that torch counts; else what follows is 0."""
+    allocated: int = 0
+    """By tensors, on all its devices together."""
+    reserved: int = 0
+    """By torch from the driver: what other processes cannot have. The driver's own context, of
+    some hundred megabytes, comes on top."""
+    peak: int = 0
+    """The most that was allocated on each device so far, added up."""
+
+
 # --- worker -> supervisor ----------------------------------------------------------------------
 
 
@@ -159,6 +183,23 @@ class Broken(Event, tag=33, frozen=True):
     """Starting it again would fail the same way: the app's file or name does not exist."""
 
 
+class Waiting(Event, tag=34, frozen=True):
+    """A spare has done what can be done ahead, and waits for a TakeSeat on its stdin."""
+
+
+# --- supervisor -> worker ----------------------------------------------------------------------
+
+
+class TakeSeat(Event, tag=40, frozen=True):
+    """A spare is the worker ``index`` from now on."""
+
+    index: int
+    socket: str
+    device: str
+    visible: str | None = None
+    """CUDA_VISIBLE_DEVICES, where it is to be another."""
+
+
 # --- supervisor -> gateway ---------------------------------------------------------------------
 
 
@@ -172,12 +213,16 @@ class WorkerChanged(Event, tag=48, frozen=True):
     """Why it is defunct, in one line for the operator."""
     retry_s: float | None = None
     """Seconds until a defunct worker is started again; None: never."""
+    spare: bool = False
+    """It is a spare, numbered among the spares."""
+    ahead: Ahead = "none"
+    """What of its start was done while it was a spare."""
 
 
 Piece = Output | Head
 ToWorker = Run | Cancel | Credit | Ping
-FromWorker = Ready | Slots | Output | Done | Head
-LifeSign = Ready | Heartbeat | Broken
+FromWorker = Ready | Slots | Output | Done | Head | Memory
+LifeSign = Ready | Heartbeat | Broken | Waiting
 AnyEvent = (
     Run
     | Cancel
@@ -188,7 +233,10 @@ AnyEvent = (
     | Output
     | Done
     | Head
+    | Memory
     | Heartbeat
     | Broken
+    | Waiting
+    | TakeSeat
     | WorkerChanged
 )

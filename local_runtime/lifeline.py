@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from local_runtime.events import Broken, Heartbeat, Ready
+from local_runtime.events import Broken, LifeSign
 from local_runtime.wire import frame
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -33,7 +33,7 @@ class Lifeline:
         os.set_inheritable(fd, False)
         self._fd = fd
 
-    def send(self, event: Ready | Heartbeat | Broken) -> None:
+    def send(self, event: LifeSign) -> None:
         try:
             os.write(self._fd, frame(event))
         except OSError:

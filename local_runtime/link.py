@@ -11,17 +11,20 @@ from typing import Literal
 import msgspec
 
 from local_runtime.events import (
+    Ahead,
     Cancel,
     Credit,
     Done,
     FromWorker,
     Head,
+    Memory,
     Output,
     Ping,
     Ready,
     Run,
     Slots,
 )
+from local_runtime.starts import stages_of, waited_for
 from local_runtime.wire import STREAM_WINDOW, Connection, decode_from_worker
 
 
@@ -133,8 +136,16 @@ class Link:
         self.loop = asyncio.get_running_loop()
         self.routes: frozenset[str] = frozenset()
         self.background: frozenset[str] = frozenset()
+        self.plain: dict[bytes, str] = {}
+        """Routes whose calls are answered on their connection, as a request line spells them."""
         self.start_stages: dict[str, float] = {}
-        """Seconds that its worker took to load, init and warm up."""
+        """Seconds that each stage of its worker's start took: see ``starts``."""
+        self.ahead: Ahead = "none"
+        """What of that was done while the worker was a spare."""
+        self.first_s: float | None = None
+        """Seconds that its first call ran: what warm-up did not warm."""
+        self.memory: Memory | None = None
+        """What its worker occupies, as it last said."""
         self.slots = 0
         self.gone = False
         self.entries: dict[int, Entry] = {}
@@ -147,7 +158,8 @@ class Link:
 
     @property
     def start_s(self) -> float:
-        return sum(self.start_stages.values())
+        """Seconds of its start that a caller would have waited for."""
+        return waited_for(self.start_stages, self.ahead)
 
     def run(self, call_id: str, route: str, body: bytes, stream: bool, deadline: float) -> Entry:
         """Sends one call. Raises FrameTooLarge, and then nothing was sent."""
@@ -156,9 +168,14 @@ class Link:
         entry = self.entries[id] = Entry(self, id, call_id, deadline, stream)
         return entry
 
+    def number(self) -> int:
+        """The next call's, for whoever sends it and enters it himself."""
+        self._next_id = id = self._next_id + 1
+        return id
+
     def ask(self, event: Run | Ping, deadline: float) -> Entry:
         """Sends an event under the next number, ready for outputs. Raises FrameTooLarge."""
-        self._next_id = id = self._next_id + 1
+        id = self.number()
         self.send(msgspec.structs.replace(event, id=id))
         name = event.request if isinstance(event, Run) else ""
         entry = self.entries[id] = Entry(self, id, name, deadline, isinstance(event, Run))
@@ -186,22 +203,23 @@ class Link:
         elif isinstance(event, Ready):
             self.routes = frozenset(event.routes)
             self.background = frozenset(event.background)
+            self.plain = {route.encode(): route for route in self.routes - self.background}
             self.slots = event.slots
-            self.start_stages = {
-                "load": event.load_s,
-                "init": event.init_s,
-                "warmup": event.warmup_s,
-            }
+            self.start_stages, self.ahead = stages_of(event), event.ahead
             self._changed(self)
         elif isinstance(event, Slots):
             self.slots = event.slots
             self._changed(self)
+        elif isinstance(event, Memory):
+            self.memory = event
         elif isinstance(event, Head) and (entry := self.entries.get(event.id)) is not None:
             entry.head = event
             entry.wake()
 
     def _finish(self, done: Done) -> None:
         entry = self.entries.get(done.id)
+        if self.first_s is None and done.exec_s:
+            self.first_s = done.exec_s
         if entry is None:
             return
         if entry.left:

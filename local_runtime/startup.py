@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import sys
 import time
@@ -13,7 +14,7 @@ import msgspec
 
 from local_runtime.api import Handler, Runtime
 from local_runtime.engine import Context, Engine
-from local_runtime.events import Broken, Ready, Run, Stage
+from local_runtime.events import Ahead, Broken, Done, Ready, Run, Stage
 from local_runtime.jobs import Job, Work
 from local_runtime.loader import AppNotFound, load_app
 from local_runtime.results import encode
@@ -54,28 +55,56 @@ async def initialise(app: Runtime) -> Context:
 
 
 async def warm_up(app: Runtime, engine: Engine) -> None:
-    """Runs every sample twice: alone, and in the largest batch that can come. Raises StartFailed
-    when one fails: the first caller's would too."""
+    """Makes the steppers, and runs every sample twice: alone, and in the largest batch that can
+    come. Raises StartFailed when one fails: the first caller's would too."""
+    _make_steppers(app, engine)
     for handler in app.handlers.values():
         if handler.warmup is None:
             continue
-        for size in (1, handler.batch.max_size if handler.batch else 1):
-            for done in await engine.run(_sample(handler, size)):
+        for size in (1, handler.slots if handler.batch or handler.stepper else 1):
+            for done in await _run_together(handler, size, engine):
                 if not done.ok:
                     text = f"the warm-up of {handler.route} failed: {done.message}"
                     raise StartFailed(Broken("warmup", text))
 
 
-def ready_of(app: Runtime, device: str, times: tuple[float, float, float]) -> Ready:
-    """``times``: seconds of load, init and warm-up."""
+class StartTimes(msgspec.Struct, kw_only=True):
+    """Seconds of each stage of one start."""
+
+    process: float = 0.0
+    load: float = 0.0
+    init: float = 0.0
+    warmup: float = 0.0
+
+
+def _make_steppers(app: Runtime, engine: Engine) -> None:
+    for handler in app.handlers.values():
+        if handler.stepper:
+            try:
+                engine.stepping(handler)
+            except (Exception, SystemExit) as error:
+                raise _failure("init", f"the stepper of {handler.route} failed", error) from None
+
+
+async def _run_together(handler: Handler, size: int, engine: Engine) -> list[Done]:
+    """A batch of samples, or as many sequences at once."""
+    if not handler.stepper:
+        return await engine.run(_sample(handler, size))
+    runs = [engine.run(_sample(handler, 1)) for _ in range(size)]
+    return [done for (done,) in await asyncio.gather(*runs)]
+
+
+def ready_of(app: Runtime, device: str, times: StartTimes, ahead: Ahead) -> Ready:
     return Ready(
         slots=max(handler.slots for handler in app.handlers.values()),
         routes=tuple(app.handlers),
         device=used_device(device),
-        load_s=times[0],
-        init_s=times[1],
-        warmup_s=times[2],
+        load_s=times.load,
+        init_s=times.init,
+        warmup_s=times.warmup,
         background=tuple(route for route, handler in app.handlers.items() if handler.background),
+        process_s=times.process,
+        ahead=ahead,
     )
 
 

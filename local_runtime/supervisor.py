@@ -4,10 +4,14 @@ passed in, and nothing runs here.
     NEW -> STARTING -> READY <-> BUSY
                 \\         \\      /
                  `------> DEFUNCT -> STARTING (after a pause that doubles) or never again
+
+    NEW -> STARTING -> WAITING          a spare; its process becomes that of a worker, upon which
+                          `-> NEW       it starts another one
 """
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 
 import msgspec
@@ -17,6 +21,8 @@ class State(Enum):
     NEW = "new"
     STARTING = "starting"
     """The process runs; load, init and warm-up go on."""
+    WAITING = "waiting"
+    """A spare that has done what can be done ahead."""
     READY = "ready"
     BUSY = "busy"
     """Ready, and running calls as of its last heartbeat."""
@@ -31,10 +37,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     silence_s: float = 60.0
     """A ready worker that sends no heartbeat so long is hung: user code can hold the GIL."""
     pause_s: float = 0.25
-    """Before the first restart; doubled with each failure."""
+    """Before a restart; doubled with each failure. A worker that was ready and fails for the
+    first time is started at once."""
     max_pause_s: float = 60.0
     stable_s: float = 60.0
-    """A worker that was ready so long starts anew with the shortest pause."""
+    """A worker that was ready so long has no failures behind it any more."""
+    refill_s: float = 1.0
+    """Before the spare that took over is replaced: by then the worker needs the machine less."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +68,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             self, state=State.STARTING, pid=pid, since=now, retry_at=None, detail=""
         )
 
+    def waits(self, now: float) -> Record:
+        """A spare has done its part."""
+        self._assert(State.STARTING)
+        return msgspec.structs.replace(self, state=State.WAITING, since=now)
+
+    def gave(self, now: float, policy: Policy) -> Record:
+        """The spare's process is a worker's from now on."""
+        self._assert(State.WAITING)
+        return Record(index=self.index, since=now, retry_at=now + policy.refill_s)
+
     def became_ready(self, now: float) -> Record:
         self._assert(State.STARTING)
         return msgspec.structs.replace(self, state=State.READY, since=now, heard=now)
@@ -73,23 +92,27 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Record:
         """The process is gone. ``jitter`` in [0, 1) lengthens the pause by up to a quarter;
         ``permanent``: another start would fail the same way."""
-        self._assert(State.STARTING, State.READY, State.BUSY)
+        self._assert(State.STARTING, State.WAITING, State.READY, State.BUSY)
         was_ready = self.state is not State.STARTING
         stable = was_ready and now - self.since >= policy.stable_s
         failures = 1 if stable else self.failures + 1
+        at_once = was_ready and failures == 1
+        wait_s = 0.0 if at_once else pause(policy, failures, jitter)
         return msgspec.structs.replace(
             self,
             state=State.DEFUNCT,
             pid=0,
             since=now,
             failures=failures,
-            retry_at=None if permanent else now + pause(policy, failures, jitter),
+            retry_at=None if permanent else now + wait_s,
             detail=detail,
         )
 
     def kill_at(self, policy: Policy) -> float:
         """When it is to be killed unless it says something before."""
-        self._assert(State.STARTING, State.READY, State.BUSY)
+        self._assert(State.STARTING, State.WAITING, State.READY, State.BUSY)
+        if self.state is State.WAITING:
+            return math.inf
         if self.state is State.STARTING:
             return self.since + policy.start_timeout_s
         return self.heard + policy.silence_s

@@ -13,7 +13,14 @@ from typing import Generic, TypeVar, cast
 import msgspec
 
 from local_runtime.corked import Cork
-from local_runtime.events import Event, FromWorker, LifeSign, ToWorker, WorkerChanged
+from local_runtime.events import (
+    Event,
+    FromWorker,
+    LifeSign,
+    TakeSeat,
+    ToWorker,
+    WorkerChanged,
+)
 
 MAX_FRAME = 256 * 1024 * 1024
 """Bytes of one frame, its length not counted; both ends must agree on a larger one."""
@@ -40,6 +47,7 @@ class FrameTooLarge(Exception):
 decode_to_worker: Callable[[memoryview], ToWorker] = msgspec.msgpack.Decoder(ToWorker).decode
 decode_from_worker: Callable[[memoryview], FromWorker] = msgspec.msgpack.Decoder(FromWorker).decode
 decode_life_sign: Callable[[memoryview], LifeSign] = msgspec.msgpack.Decoder(LifeSign).decode
+decode_take_seat: Callable[[memoryview], TakeSeat] = msgspec.msgpack.Decoder(TakeSeat).decode
 decode_worker_changed: Callable[[memoryview], WorkerChanged] = msgspec.msgpack.Decoder(
     WorkerChanged
 ).decode

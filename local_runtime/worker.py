@@ -2,32 +2,48 @@
 
     python -m local_runtime.worker APP --index 0 --socket PATH --life-fd FD --parent PID
 
-The main thread belongs to the model: import, init and handlers run there. A second thread has
-the socket, the schedule and the pipe to the supervisor, so no handler can hold those up. Started
-by ``local_runtime.supervise``; the end of stdin is the order to finish what runs and exit.
+A spare (``--ahead``) waits for a seat, a TakeSeat on its stdin, before it goes on. The main thread
+belongs to the model: import, init and handlers run there. A second thread has the socket, the
+schedule and the pipe to the supervisor, so no handler can hold those up. Started by
+``local_runtime.supervise``; the end of stdin is the order to finish what runs and exit.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import concurrent.futures
+import faulthandler
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from typing import get_args
 
+import msgspec
 import uvloop
 
 from local_runtime.api import Runtime
 from local_runtime.engine import Engine
-from local_runtime.events import Broken, Done, Piece, Ready
+from local_runtime.events import Ahead, Broken, Done, Piece, Ready, TakeSeat, Waiting
+from local_runtime.footprint import footprint
 from local_runtime.jobs import Job, Work
 from local_runtime.lifeline import Lifeline, die_with_parent
 from local_runtime.service import Service
-from local_runtime.startup import StartFailed, Stopwatch, initialise, load, ready_of, warm_up
+from local_runtime.startup import (
+    StartFailed,
+    StartTimes,
+    Stopwatch,
+    initialise,
+    load,
+    ready_of,
+    warm_up,
+)
 from local_runtime.webhook import Webhooks
-from local_runtime.wire import ENVELOPE
+from local_runtime.wire import ENVELOPE, FrameReader, decode_take_seat
 
 EXIT_BROKEN = 3
 """Load, init or warm-up failed, or a handler never came back; the supervisor was told why."""
@@ -37,24 +53,41 @@ DRAIN_S = 5.0
 DRAIN_TICK_S = 0.02
 
 
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """An app that is ready to take calls."""
+
+    app: Runtime
+    ready: Ready
+    engine: Engine
+    socket: str
+    stop: Callable[[], None]
+    """Ends the model's thread."""
+
+
 class Desk:
     """The thread of the socket, and the way into it from the model's thread."""
 
-    def __init__(self, *, socket: str, life: Lifeline, limit: int, grace_s: float) -> None:
-        self._socket = socket
+    def __init__(self, *, life: Lifeline, limit: int, grace_s: float) -> None:
         self._life = life
         self._limit = limit
         self._grace_s = grace_s
         self._service: Service | None = None
         self._server: asyncio.AbstractServer | None = None
         self._stop: Callable[[], None] = _exit_at_once
+        self._frames = FrameReader()
+        self._seat: concurrent.futures.Future[TakeSeat] = concurrent.futures.Future()
         self._loop = uvloop.new_event_loop()
         self._loop.add_reader(sys.stdin.fileno(), self._on_stdin)
         threading.Thread(target=self._loop.run_forever, name="socket", daemon=True).start()
 
-    def open(self, app: Runtime, ready: Ready, engine: Engine, stop: Callable[[], None]) -> None:
-        """Takes calls from now on. ``stop`` ends the model's thread."""
-        self._loop.call_soon_threadsafe(self._open, app, ready, engine, stop)
+    async def seat(self) -> TakeSeat:
+        """Says that this spare waits, and waits for its seat."""
+        self._loop.call_soon_threadsafe(self._life.send, Waiting())
+        return await asyncio.wrap_future(self._seat)
+
+    def open(self, opening: Opening) -> None:
+        """Takes calls from now on."""
+        self._loop.call_soon_threadsafe(self._open, opening)
 
     def output(self, job: Job, event: Piece) -> None:
         assert self._service is not None
@@ -64,26 +97,27 @@ class Desk:
         assert self._service is not None
         self._loop.call_soon_threadsafe(self._service.finished, work, results)
 
-    def _open(self, app: Runtime, ready: Ready, engine: Engine, stop: Callable[[], None]) -> None:
-        self._stop = stop
+    def _open(self, opening: Opening) -> None:
+        self._stop = opening.stop
         self._service = Service(
-            app=app,
-            ready=ready,
-            runner=engine,
+            app=opening.app,
+            ready=opening.ready,
+            runner=opening.engine,
             webhooks=Webhooks(),
             give_up=self._give_up,
             limit=self._limit,
             grace_s=self._grace_s,
         )
-        self._task = self._loop.create_task(self._listen(self._service, ready))
+        self._task = self._loop.create_task(self._listen(self._service, opening))
 
-    async def _listen(self, service: Service, ready: Ready) -> None:
-        self._server = await self._loop.create_unix_server(service.accept, self._socket)
-        self._life.send(ready)
+    async def _listen(self, service: Service, opening: Opening) -> None:
+        self._server = await self._loop.create_unix_server(service.accept, opening.socket)
+        self._life.send(opening.ready)
         self._beat(service)
 
     def _beat(self, service: Service) -> None:
         self._life.send(service.heartbeat())
+        service.occupies(footprint())
         self._loop.call_later(HEARTBEAT_S, self._beat, service)
 
     def _give_up(self, reason: str) -> None:
@@ -91,7 +125,9 @@ class Desk:
         os._exit(EXIT_BROKEN)
 
     def _on_stdin(self) -> None:
-        if os.read(sys.stdin.fileno(), 1024):
+        if data := os.read(sys.stdin.fileno(), 4096):
+            for payload in self._frames.feed(data):
+                self._seat.set_result(decode_take_seat(payload))
             return
         self._loop.remove_reader(sys.stdin.fileno())
         if self._service is None:
@@ -117,18 +153,32 @@ def _exit_at_once() -> None:
     os._exit(0)
 
 
-async def live(name: str, device: str, desk: Desk, max_frame: int) -> None:
+async def live(options: argparse.Namespace, desk: Desk) -> None:
     """Starts the app and serves it until the desk says stop. Raises StartFailed."""
-    loop, watch = asyncio.get_running_loop(), Stopwatch()
-    stopped = asyncio.Event()
-    app = load(name)
-    loaded = watch.lap()
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    times, watch = StartTimes(process=max(0.0, time.monotonic() - options.born)), Stopwatch()
+    app = load(options.app)
+    times.load = watch.lap()
+    if options.ahead == "imported":
+        await _take_seat(options, desk)
+        watch.lap()
     context = await initialise(app)
-    started = watch.lap()
-    engine = Engine(context, desk, limit=max_frame - ENVELOPE)
+    times.init = watch.lap()
+    engine = Engine(context, desk, limit=options.max_frame - ENVELOPE)
     await warm_up(app, engine)
-    ready = ready_of(app, device, (loaded, started, watch.lap()))
-    desk.open(app, ready, engine, lambda: _tell(loop, stopped))
+    times.warmup = watch.lap()
+    if options.ahead == "loaded":
+        await _take_seat(options, desk)
+    ready = ready_of(app, options.device, times, options.ahead)
+    desk.open(
+        Opening(
+            app=app,
+            ready=ready,
+            engine=engine,
+            socket=options.socket,
+            stop=lambda: _tell(loop, stopped),
+        )
+    )
     await stopped.wait()
 
 
@@ -136,14 +186,26 @@ def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
     loop.call_soon_threadsafe(stopped.set)
 
 
+async def _take_seat(options: argparse.Namespace, desk: Desk) -> None:
+    """Waits until a worker is needed, and becomes it. Libraries read what they may see when the
+    device is first used, which is in init."""
+    seat = await desk.seat()
+    options.socket, options.device = seat.socket, seat.device
+    os.environ |= {"SPILLGATE_DEVICE": seat.device, "SPILLGATE_WORKER": str(seat.index)}
+    if seat.visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = seat.visible
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local_runtime.worker", description=__doc__)
     parser.add_argument("app", help="folder/file.py:app or package.module:app")
     parser.add_argument("--index", type=int, default=0)
-    parser.add_argument("--socket", required=True, help="Unix socket to listen on once ready")
+    parser.add_argument("--socket", default="", help="Unix socket to listen on once ready")
     parser.add_argument("--life-fd", type=int, required=True, help="pipe to the supervisor")
     parser.add_argument("--parent", type=int, required=True, help="process to die with")
+    parser.add_argument("--born", type=float, default=math.inf, help="when it was started")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--ahead", choices=get_args(Ahead), default="none")
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--max-frame", type=int, required=True)
     return parser.parse_args(arguments)
@@ -153,10 +215,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _arguments(arguments)
     die_with_parent(options.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
     life = Lifeline(options.life_fd)
-    desk = Desk(socket=options.socket, life=life, limit=options.max_frame, grace_s=options.grace)
+    desk = Desk(life=life, limit=options.max_frame, grace_s=options.grace)
     try:
-        asyncio.run(live(options.app, options.device, desk, options.max_frame))
+        asyncio.run(live(options, desk))
     except StartFailed as failure:
         life.broken(failure.broken)
         return EXIT_BROKEN

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
@@ -12,6 +13,7 @@ from local_runtime.clock import Clock
 from local_runtime.events import WorkerChanged
 from local_runtime.link import Link
 from local_runtime.process import END_S, SupervisorProcess
+from local_runtime.starts import waited_for
 
 log = logging.getLogger("spillgate.local")
 
@@ -20,11 +22,11 @@ CONNECT_S = 0.1
 RESTART_S = 1.0
 """Before a supervisor that died is started again; doubled up to a minute."""
 STABLE_S = 60.0
-FIRST_START_S = 10.0
-"""A guess at the seconds of a start, until one was seen."""
 REAP_S = 2.0
 SWEEP_S = 0.025
 """A call past its deadline is failed at most so much later."""
+MAX_WAITING = 1000
+"""Calls that may wait for a worker that starts."""
 KEEP_S = 1.0
 """How long a worker may take to say what a cancelled call has used."""
 
@@ -66,9 +68,11 @@ class Workers:
         self._clock = clock
         self._process = SupervisorProcess(arguments, self._worker_changed)
         self._states: dict[int, WorkerChanged] = {}
+        self._spares: dict[int, WorkerChanged] = {}
         self._changed_at: dict[int, float] = {}
         self._connected: dict[int, Link] = {}
-        self._start_s = FIRST_START_S
+        self._stages: dict[str, float] = {}
+        self._waiting: dict[asyncio.Future[None], float] = {}
         self._closing = False
         self._main: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -77,6 +81,16 @@ class Workers:
     @property
     def starting(self) -> int:
         return sum(state.state == "starting" for state in self._states.values())
+
+    @property
+    def spares(self) -> int:
+        """Spares that wait to take a worker's place."""
+        return sum(state.state == "waiting" for state in self._spares.values())
+
+    @property
+    def start_stages(self) -> Mapping[str, float]:
+        """Seconds of each stage of the last start that was seen; empty before."""
+        return self._stages
 
     @property
     def detail(self) -> str:
@@ -110,17 +124,41 @@ class Workers:
 
     def retry_after(self) -> float:
         """A guess at the seconds until a worker is ready, at least 1."""
+        ready_in = self.ready_in()
+        return 60.0 if ready_in is None else max(1.0, ready_in)
+
+    def ready_in(self) -> float | None:
+        """Seconds until a worker should be ready, by the starts that were seen; 0 when one is, or
+        is overdue; None when none will be without another policy."""
+        if self.slots:
+            return 0.0
+        if self._closing or self.hopeless:
+            return None
         now = self._clock.monotonic()
-        waits = [self._start_s] if not self._states else []
-        for index, state in self._states.items():
-            if state.state == "starting":
-                waits.append(self._start_s - (now - self._changed_at[index]))
-            elif state.retry_s is not None:
-                waits.append(self._start_s + state.retry_s)
-        return max(1.0, min(waits, default=60.0))
+        waits = [self._ready_in(state, now) for state in self._states.values()]
+        known = [wait for wait in waits if wait is not None]
+        return max(0.0, min(known, default=waited_for(self._stages, "none")))
+
+    def _ready_in(self, state: WorkerChanged, now: float) -> float | None:
+        if state.state == "defunct" and state.retry_s is None:
+            return None
+        passed = now - self._changed_at[state.index]
+        return waited_for(self._stages, state.ahead) + (state.retry_s or 0.0) - passed
+
+    async def wait_ready(self, deadline: float) -> bool:
+        """Waits until a worker takes calls, to ``deadline`` at the latest; whether one does."""
+        if not self.slots and not self.hopeless and len(self._waiting) < MAX_WAITING:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting[waiter] = deadline
+            try:
+                await waiter
+            finally:
+                del self._waiting[waiter]
+        return self.slots > 0
 
     async def aclose(self) -> None:
         self._closing = True
+        self._wake()
         self._process.ask_to_end()
         for link in (*self._connected.values(), *self.links):
             link.connection.close()
@@ -141,6 +179,13 @@ class Workers:
             for link in self.links:
                 if link.entries:
                     link.sweep(now, KEEP_S)
+            self._wake(now)
+
+    def _wake(self, late: float = math.inf) -> None:
+        """Lets those go on who wait for a worker, and whose deadline is not after ``late``."""
+        for waiter, deadline in self._waiting.items():
+            if deadline <= late and not waiter.done():
+                waiter.set_result(None)
 
     # --- the supervisor ------------------------------------------------------------------------
 
@@ -158,6 +203,7 @@ class Workers:
             stable = self._clock.monotonic() - began > STABLE_S
             pause = RESTART_S if stable else min(60.0, pause * 2)
             self._states.clear()
+            self._spares.clear()
             self._worker_changed(WorkerChanged(0, "defunct", detail=problem, retry_s=pause))
             await self._clock.sleep(pause)
 
@@ -172,14 +218,23 @@ class Workers:
             await main
 
     def _worker_changed(self, event: WorkerChanged) -> None:
-        self._states[event.index] = event
-        self._changed_at[event.index] = self._clock.monotonic()
+        if event.spare:
+            self._spares[event.index] = event
+        else:
+            self._states[event.index] = event
+            self._changed_at[event.index] = self._clock.monotonic()
         if event.state == "ready":
             self._spawn(self._connect(event, 0.0))
         elif event.state == "defunct" and not self._closing:
-            self.deaths += 1
-            log.error("backend %s, worker %d: %s", self._name, event.index, event.detail)
+            self._died(event)
         self._changed()
+
+    def _died(self, event: WorkerChanged) -> None:
+        self.deaths += not event.spare
+        what = "spare" if event.spare else "worker"
+        log.error("backend %s, %s %d: %s", self._name, what, event.index, event.detail)
+        if self.hopeless:
+            self._wake()
 
     # --- connections ---------------------------------------------------------------------------
 
@@ -203,13 +258,15 @@ class Workers:
         """A link became ready, changed its slots, or is gone: its worker died, or cut it off."""
         if not link.gone:
             self._connected[event.index] = link
-            self._start_s = link.start_s
+            self._stages = link.start_stages
         elif self._connected.get(event.index) is link:
             del self._connected[event.index]
             if not self._closing:
                 self._spawn(self._connect(event, CONNECT_S))
         self.links = tuple(self._connected.values())
         self.slots = sum(link.slots for link in self.links)
+        if self.slots and self._waiting:
+            self._wake()
         self._changed()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
