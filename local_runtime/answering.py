@@ -63,7 +63,7 @@ class Way:
         await self._send({"type": "http.response.body", "body": _last(entry)})
 
     async def _start(self, status: int, own: dict[str, str], given: Headers) -> None:
-        headers = {"content-type": "application/json", **_allowed(given), **self._headers, **own}
+        headers = {"content-type": "application/json", **allowed(given), **self._headers, **own}
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
@@ -94,7 +94,7 @@ def _last(entry: Entry) -> bytes:
     return whole + b"data: [DONE]\n\n"
 
 
-def _allowed(headers: Headers) -> dict[str, str]:
+def allowed(headers: Headers) -> dict[str, str]:
     """A handler's headers by lower-case name, without what could forge others."""
     return {
         name.lower(): value

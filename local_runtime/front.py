@@ -34,7 +34,7 @@ class Front:
         self.board = Board()
         self.measures = Measures(workers, lambda: len(self._status.running))
         self._clock = clock
-        self._max_body = max_message - ENVELOPE
+        self.max_body = max_message - ENVELOPE
         self._status = Status()
         self._watchers: set[asyncio.Task[None]] = set()
 
@@ -62,14 +62,23 @@ class Front:
     @contextlib.contextmanager
     def counted(self, route: str, entry: Entry) -> Iterator[None]:
         """One served call, for the status and the metrics."""
-        begun = self._clock.monotonic()
-        self._status = self._status.update("begun", begun)
+        begun = self.begin()
         try:
             yield
         finally:
-            self._status = self._status.update("ended", self._clock.monotonic(), at=begun)
-            if entry.answer is not None:
-                self.measures.count(route, entry.answer)
+            self.end(route, entry, begun)
+
+    def begin(self) -> float:
+        """A call begins: its instant, to be given to ``end``."""
+        begun = self._clock.monotonic()
+        self._status = self._status.update("begun", begun)
+        return begun
+
+    def end(self, route: str, entry: Entry, begun: float) -> None:
+        """A call has ended, answered or not."""
+        self._status = self._status.update("ended", self._clock.monotonic(), at=begun)
+        if entry.answer is not None:
+            self.measures.count(route, entry.answer)
 
     # --- calls ---------------------------------------------------------------------------------
 
@@ -99,18 +108,18 @@ class Front:
             raise self.too_large() from None
 
     def too_large(self) -> Refusal:
-        text = f"the request is larger than the {self._max_body} bytes that this server takes"
+        text = f"the request is larger than the {self.max_body} bytes that this server takes"
         return Refusal(413, "too_large", text)
 
     async def body_of(self, request: Request) -> bytes:
         """The whole body, of bounded size. Raises Refusal."""
         length = request.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._max_body:
+        if length.isdigit() and int(length) > self.max_body:
             raise self.too_large()
         parts, size = [], 0
         async for part in request.stream():
             size += len(part)
-            if size > self._max_body:
+            if size > self.max_body:
                 raise self.too_large()
             parts.append(part)
         return b"".join(parts)

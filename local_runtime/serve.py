@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import sys
+from functools import partial
 from types import FrameType
 
 import msgspec
@@ -16,6 +17,7 @@ import uvicorn
 import uvloop
 
 from local_runtime.clock import SystemClock
+from local_runtime.express import ExpressHttp
 from local_runtime.front import Front
 from local_runtime.server import application, living
 from local_runtime.wire import MAX_FRAME
@@ -75,6 +77,7 @@ class Server(uvicorn.Server):
                 application(self._front, living(self._front)),
                 host=options.host,
                 port=options.port,
+                http=partial(ExpressHttp, self._front),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import uuid
+import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -128,7 +128,7 @@ def request_id(headers: Mapping[str, str]) -> str:
         given = headers.get(name, "")
         if _ID.match(given):
             return given
-    return str(uuid.uuid4())
+    return secrets.token_hex(16)
 
 
 def id_headers(id: str) -> list[tuple[str, str]]:
