@@ -30,12 +30,15 @@ from gateway.storage.sqlite import SqliteLedger
 from gateway.warm.keeper import WarmKeeper
 from gateway.warm.prober import Prober
 
+_KEYS_TRUSTED_S = 0.001
+"""How long a key that another process has revoked may still be taken: less than a call takes."""
+
 
 def open_keys(policy: Policy, clock: Clock) -> KeyStore:
     """The keys of the policy's data folder, which is made where it is missing."""
     folder = Path(policy.server.data)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return SqliteKeys(folder / "keys.db", clock=clock)
+    return SqliteKeys(folder / "keys.db", clock=clock, trust_s=_KEYS_TRUSTED_S)
 
 
 def open_ledger(policy: Policy) -> Ledger:

@@ -139,11 +139,11 @@ class Ends:
         pair.ended(outcome)
         pair.seconds.observe(elapsed)
         if row.cost_nano:
-            pair.cost.inc(row.cost_nano / 1e9)
+            pair.cost.value += row.cost_nano / 1e9
         if row.gpu_us:
-            pair.gpu.inc(row.gpu_us / MICRO)
+            pair.gpu.value += row.gpu_us / MICRO
         if row.cold_us:
-            pair.cold.inc()
+            pair.cold.value += 1
         if exchange.answered_s and not row.stream:
             self._metrics.overhead.observe(max(0.0, elapsed - exchange.answered_s))
 

@@ -63,7 +63,15 @@ class Progress(msgspec.Struct):
 class Exchange:
     """State of one call. The dispatcher moves it on; nobody else writes to it."""
 
-    def __init__(self, call: Call, arrival: Arrival, policy: str) -> None:
+    def __init__(
+        self,
+        call: Call,
+        arrival: Arrival,
+        policy: str,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Belongs to the task that makes it. ``loop`` is the one that runs: to be told is cheaper
+        than to ask, which is a system call."""
         self.call = call
         self.arrival = arrival
         self.policy = policy
@@ -87,7 +95,7 @@ class Exchange:
         self.stop_cause: StopCause = ""
         self.row: LedgerRow | None = None
         self.answered_s = 0.0
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(loop)
 
     @property
     def principal(self) -> Principal:

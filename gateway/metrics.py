@@ -7,7 +7,12 @@ import bisect
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 _SECONDS = (
@@ -55,6 +60,38 @@ class Observations:
             yield ("+Inf" if bound == float("inf") else str(bound)), total
 
 
+class Tally:
+    """One counter of one event loop: no lock, which is most of what a count would cost."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+
+class Tallies(Collector):
+    """A counter a label set, for what every call counts."""
+
+    def __init__(
+        self, name: str, help_text: str, labels: tuple[str, ...], registry: CollectorRegistry
+    ) -> None:
+        self._name, self._help, self._labels = name, help_text, labels
+        self._children: dict[tuple[str, ...], Tally] = {}
+        registry.register(self)
+
+    def of(self, values: tuple[str, ...]) -> Tally:
+        found = self._children.get(values)
+        if found is None:
+            found = self._children[values] = Tally()
+        return found
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        for values, child in self._children.items():
+            family.add_metric(values, child.value)
+        yield family
+
+
 class Histograms(Collector):
     """A histogram a label set. The client library's own looks through every bucket for every
     value, which is the dearest thing that a short call would do for its metrics."""
@@ -90,17 +127,17 @@ class CallMetrics:
     def __init__(self, owner: Metrics, model: str, backend: str) -> None:
         self._owner = owner
         self._pair = (model, backend)
-        self._outcomes: dict[str, Counter] = {}
+        self._outcomes: dict[str, Tally] = {}
         self.seconds = owner.seconds.of((model, backend))
-        self.cost = owner.cost.labels(model, backend)
-        self.gpu = owner.gpu.labels(model, backend)
-        self.cold = owner.cold.labels(model, backend)
+        self.cost = owner.cost.of((model, backend))
+        self.gpu = owner.gpu.of((model, backend))
+        self.cold = owner.cold.of((model, backend))
 
     def ended(self, outcome: str) -> None:
         child = self._outcomes.get(outcome)
         if child is None:
-            child = self._outcomes[outcome] = self._owner.calls.labels(*self._pair, outcome)
-        child.inc()
+            child = self._outcomes[outcome] = self._owner.calls.of((*self._pair, outcome))
+        child.value += 1
 
 
 class Metrics:
@@ -109,9 +146,7 @@ class Metrics:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         pair = ("model", "backend")
-        self.calls = Counter(
-            "spillgate_calls", "Calls that ended", (*pair, "outcome"), registry=registry
-        )
+        self.calls = Tallies("spillgate_calls", "Calls that ended", (*pair, "outcome"), registry)
         self.seconds = Histograms(
             "spillgate_call_seconds",
             "Seconds from a call's arrival to its end",
@@ -126,14 +161,12 @@ class Metrics:
             _OVERHEAD,
             registry,
         ).of(())
-        self.cost = Counter(
-            "spillgate_cost_usd", "Dollars charged to calls", pair, registry=registry
+        self.cost = Tallies("spillgate_cost_usd", "Dollars charged to calls", pair, registry)
+        self.gpu = Tallies(
+            "spillgate_gpu_seconds", "Seconds of device charged to calls", pair, registry
         )
-        self.gpu = Counter(
-            "spillgate_gpu_seconds", "Seconds of device charged to calls", pair, registry=registry
-        )
-        self.cold = Counter(
-            "spillgate_cold_starts", "Calls that waited for a worker", pair, registry=registry
+        self.cold = Tallies(
+            "spillgate_cold_starts", "Calls that waited for a worker", pair, registry
         )
         self.refused = Counter(
             "spillgate_refused",

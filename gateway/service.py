@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from adapters.base import Backend
+from adapters.base import Backend, Weighed
+from adapters.types import WorkerMemory
 from gateway.access_log import AccessLog
 from gateway.backends import StandingBackend
 from gateway.clock import Clock
@@ -57,6 +58,8 @@ class Service:
         self._history: list[Policy] = []
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The one that it runs on, once it has started."""
         self.current = Current(policy, self._standing(policy, {}))
         metrics.observe(self.readings)
 
@@ -64,6 +67,7 @@ class Service:
 
     async def start(self) -> None:
         """Opens every backend; models load while the gateway already answers."""
+        self.loop = asyncio.get_running_loop()
         for standing in self.current.backends.values():
             await standing.adapter.start()
         self.run_forever(self.house.run())
@@ -211,9 +215,28 @@ class Service:
             yield "spillgate_backend_ready", "1: warm", label, float(standing.is_warm)
             blocked = float(bool(standing.blocked(now)))
             yield "spillgate_backend_blocked", "1: not asked now", label, blocked
+            if isinstance(standing.adapter, Weighed):
+                for worker, memory in standing.adapter.memory().items():
+                    yield from weights({**label, "worker": worker}, memory)
 
     def _version_label(self) -> dict[str, str]:
         return {"version": self.current.policy.version}
+
+
+def weights(label: dict[str, str], memory: WorkerMemory) -> Iterable[Reading]:
+    """The gauges of what one worker occupies; none of what it does not tell."""
+    if memory.resident is not None:
+        name = "spillgate_worker_resident_memory_bytes"
+        yield name, "A worker's process in its machine's memory", label, float(memory.resident)
+    kinds = {
+        "allocated": memory.device_allocated,
+        "reserved": memory.device_reserved,
+        "peak": memory.device_peak,
+    }
+    for kind, size in kinds.items():
+        if size is not None:
+            name, text = "spillgate_worker_device_memory_bytes", "A worker's memory on its GPUs"
+            yield name, text, {**label, "kind": kind}, float(size)
 
 
 def _check_fixed(before: Policy, after: Policy) -> None:

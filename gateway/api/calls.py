@@ -111,7 +111,7 @@ async def serve(service: Service, visit: Visit, asked: Asked, receive: Receive, 
         stream=asked.stream,
         deadline=visit.received + current.longest(asked.model),
     )
-    exchange = Exchange(call, arrival, current.policy.version)
+    exchange = Exchange(call, arrival, current.policy.version, service.loop)
     watch = Watch(receive, exchange, service.dispatcher.rounds)
     try:
         await _answer(service, visit, exchange, asked, send)

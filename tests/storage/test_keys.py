@@ -97,6 +97,29 @@ def test_a_change_by_another_connection_is_seen_by_the_very_next_find(
             assert keys.find(key) is None
 
 
+def test_what_is_trusted_for_a_while_is_asked_again_after_it(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A revocation elsewhere is late by that much at the most; one made here is not late at all,
+    nor is a key that was made elsewhere."""
+    path = tmp_path / "keys.db"
+    with (
+        contextlib.closing(SqliteKeys(path, clock=clock, trust_s=0.5)) as keys,
+        contextlib.closing(SqliteKeys(path, clock=clock)) as command_line,
+    ):
+        assert keys.find(KEY) is None
+        command_line.create(ALICE, KEY)
+        assert keys.find(KEY) == ALICE
+        command_line.revoke("k1")
+        assert keys.find(KEY) == ALICE
+        clock.move(0.5)
+        assert keys.find(KEY) is None
+        keys.create(Principal(key_id="k2", user="bob"), OTHER)
+        assert keys.find(OTHER) is not None
+        keys.revoke("k2")
+        assert keys.find(OTHER) is None
+
+
 def test_a_revocation_in_another_process_is_seen_by_the_very_next_find(
     keys: SqliteKeys, tmp_path: Path
 ) -> None:
