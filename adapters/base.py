@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from adapters.types import Bill, Call, Capabilities, Chunk, Handle, JobState, Probe, Reply, Usage
+from adapters.types import (
+    Bill,
+    Call,
+    Capabilities,
+    Chunk,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Usage,
+    WorkerMemory,
+)
 
 
 class Clock(Protocol):
@@ -83,6 +94,14 @@ class Warmable(Protocol):
 class Scalable(Protocol):
     async def keep_workers(self, minimum: int) -> None:
         """Tells the platform how many workers to keep warm. Raises BackendError."""
+        ...
+
+
+@runtime_checkable
+class Weighed(Protocol):
+    def memory(self) -> Mapping[str, WorkerMemory]:
+        """What each warm worker occupies, by the worker's name. Asks nobody, so it may be read
+        at every scrape of the metrics."""
         ...
 
 

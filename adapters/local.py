@@ -9,6 +9,7 @@ by its Unix socket. A worker that dies fails its calls at once and is started ag
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -17,8 +18,17 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.local_answers import Chunks, done_of, usage_of
 from adapters.settings import ByteSize, Duration
-from adapters.types import OPENAI_ROUTES, Call, Capabilities, Probe, Reply, Task, Usage
-from local_runtime.events import Ahead, Done, Ping
+from adapters.types import (
+    OPENAI_ROUTES,
+    Call,
+    Capabilities,
+    Probe,
+    Reply,
+    Task,
+    Usage,
+    WorkerMemory,
+)
+from local_runtime.events import Ahead, Done, Memory, Ping
 from local_runtime.link import CANCELLED, Entry, Link
 from local_runtime.wire import ENVELOPE, MAX_FRAME, FrameTooLarge
 from local_runtime.workers import KEEP_S, Workers, supervisor_arguments
@@ -55,7 +65,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Local:
-    """The backend of one app: see ``adapters.base.Backend``. Cancellable and Warmable."""
+    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable and Weighed."""
 
     Settings: type[msgspec.Struct] = LocalSettings
 
@@ -138,6 +148,10 @@ class Local:
             detail=self._workers.detail,
         )
 
+    def memory(self) -> Mapping[str, WorkerMemory]:
+        links = self._workers.links
+        return {link.name: _memory_of(link.memory) for link in links if link.memory is not None}
+
     async def aclose(self) -> None:
         await self._workers.aclose()
 
@@ -173,6 +187,17 @@ class Local:
             entry.give_up(CANCELLED, self._clock.monotonic() + KEEP_S)
         last = await entry.last_word()
         return None if last is None else usage_of(entry, last)
+
+
+def _memory_of(memory: Memory) -> WorkerMemory:
+    if not memory.device:
+        return WorkerMemory(resident=memory.resident or None)
+    return WorkerMemory(
+        resident=memory.resident or None,
+        device_allocated=memory.allocated,
+        device_reserved=memory.reserved,
+        device_peak=memory.peak,
+    )
 
 
 def _own_type(entry: Entry, done: Done) -> Reply:

@@ -125,6 +125,19 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """One line for a person; never a secret."""
 
 
+class WorkerMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """What one worker occupies, in bytes, as it last said."""
+
+    resident: int | None = None
+    """Of its machine's memory; None where that is not told."""
+    device_allocated: int | None = None
+    """Of its GPUs' memory, by tensors; None where it uses none."""
+    device_reserved: int | None = None
+    """What its framework keeps from others there."""
+    device_peak: int | None = None
+    """The most that was allocated so far."""
+
+
 class Handle(msgspec.Struct, frozen=True, kw_only=True):
     """A job that a platform has taken, in a form that may be written down.
 

@@ -74,6 +74,29 @@ class _Standing(Collector):
             for stage, value in link.start_stages.items():
                 seconds.add_metric([link.name, stage], value)
         yield seconds
+        yield from self._memory()
+
+    def _memory(self) -> Iterable[Metric]:
+        resident = GaugeMetricFamily(
+            "runtime_worker_resident_memory_bytes",
+            "What a worker's process has in the machine's memory.",
+            labels=["worker"],
+        )
+        device = GaugeMetricFamily(
+            "runtime_worker_device_memory_bytes",
+            "What torch has of the worker's GPUs: allocated by tensors, reserved from the driver, "
+            "and the peak of what was allocated.",
+            labels=["worker", "kind"],
+        )
+        for link in self._workers.links:
+            memory = link.memory
+            if memory is not None and memory.resident:
+                resident.add_metric([link.name], memory.resident)
+            if memory is not None and memory.device:
+                for kind in ("allocated", "reserved", "peak"):
+                    device.add_metric([link.name, kind], getattr(memory, kind))
+        yield resident
+        yield device
 
     def describe(self) -> Iterable[Metric]:
         return []

@@ -18,6 +18,7 @@ from local_runtime.events import (
     Done,
     FailureKind,
     Heartbeat,
+    Memory,
     Piece,
     Ping,
     Ready,
@@ -90,6 +91,7 @@ class Service:
         self._status = Status().update("ready", clock(), slots=ready.slots)
         self._slots = ready.slots
         self._peers: set[Peer] = set()
+        self._memory: Memory | None = None
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
 
     @property
@@ -104,6 +106,13 @@ class Service:
         status = self._status
         return Heartbeat(len(status.running), self._schedule.queued, status.sequence_number)
 
+    def occupies(self, memory: Memory) -> None:
+        """Tells every peer what the process occupies, if that has changed."""
+        if memory != self._memory:
+            self._memory = memory
+            for peer in self._peers:
+                peer.connection.send(memory)
+
     def close(self) -> None:
         """Takes no new calls; those under way go on."""
         self._offer(0)
@@ -113,6 +122,8 @@ class Service:
     def join(self, peer: Peer) -> None:
         self._peers.add(peer)
         peer.connection.send(msgspec.structs.replace(self._ready, slots=self._slots))
+        if self._memory is not None:
+            peer.connection.send(self._memory)
 
     def leave(self, peer: Peer, error: Exception | None) -> None:
         self._peers.discard(peer)
