@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from local_runtime import Request, Response, Runtime
@@ -27,7 +27,7 @@ def pieces(context: dict[str, Any], request: Request) -> Response:
     return Response(body=_pieces(request.json), headers={"Content-Type": "text/plain"})
 
 
-def _pieces(count: int) -> Iterator[bytes]:
+def _pieces(count: int) -> Generator[bytes, None, None]:
     for number in range(count):
         yield b"piece %d\n" % number
     if count > 100:
