@@ -25,7 +25,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http import Client, Origin, render_head
 from adapters.http1 import Body, Response
 from adapters.named_events import NamedEvent, NamedEvents
-from adapters.outputs import event_of, input_of
+from adapters.outputs import check_size, event_of, input_of
 from adapters.predictions import Prediction, decode_prediction, failure_of, reply_of
 from adapters.settings import ByteSize, Duration, Secret, SecretStr
 from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Task, Usage
@@ -114,6 +114,7 @@ class Cog:
                 FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
             )
         deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
+        check_size(call.body, BODY_LIMIT - _ENVELOPE)
         body = b'{"input":%b}' % input_of(call.body)
         if call.stream:
             return await self._stream(call, body, deadline)

@@ -28,6 +28,14 @@ def input_of(body: bytes) -> bytes:
     return body
 
 
+def check_size(body: bytes, limit: int) -> None:
+    """Raises TOO_LARGE for a body of more than ``limit`` bytes."""
+    if len(body) > limit:
+        raise BackendError(
+            FailureClass.TOO_LARGE, f"The backend takes at most {limit} bytes in one request."
+        )
+
+
 def answer_of(output: bytes, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Reply:
     """The answer that an output is; a model that returned nothing answers null.
 

@@ -10,6 +10,8 @@ import pytest
 
 from gateway.clock import FakeClock
 
+pytest_plugins = ["spillgate_contract"]
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:

@@ -16,6 +16,7 @@ from gateway.clock import SystemClock
 from tests.adapters.scenarios import Scenario, Stage
 
 USED = Usage(exec_s=0.1, reported=True)
+COLD = Usage(exec_s=0.1, cold_s=5.0, reported=True)
 EVENTS = [Chunk(b'data: {"n":%d}\n\n' % number) for number in range(3)]
 ANSWERS: dict[str, Told] = {
     "echo": Reply(body=b'{"echo":"hello"}', usage=USED),
@@ -31,6 +32,7 @@ class FakeStage:
         "echo": Scenario(body={"say": "echo"}),
         "stream": Scenario(body={"say": "stream"}, stream=True),
         "slow": Scenario(body={"say": "slow"}),
+        "cold": Scenario(body={"say": "echo"}, endpoint="cold"),
         "cut": Scenario(body={"say": "cut"}, stream=True, fails=FailureClass.TRUNCATED),
         **{kind.slug: Scenario(body={"say": kind.slug}, fails=kind) for kind in FailureClass},
     }
@@ -41,6 +43,8 @@ class FakeStage:
     def backend(self, endpoint: str = "plain") -> Backend:
         backend = Fake("stage", FakeSettings(), SystemClock())
         backend.answers = answer_to
+        if endpoint == "cold":
+            backend.tell(Reply(body=b"{}", usage=COLD))
         self._backends.append(backend)
         return backend
 

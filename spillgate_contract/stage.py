@@ -1,0 +1,70 @@
+"""What the contract asks of every kind, in words that each kind's stage fills in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+from adapters.base import Backend
+from adapters.errors import FailureClass
+from adapters.types import Call, Task
+
+KEY = "stage-key-4711"
+"""The secret that a stage's backends are given: no error may show it."""
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to ask for, in a kind's own words."""
+
+    body: dict[str, Any]
+    task: Task = "infer"
+    stream: bool = False
+    fails: FailureClass | None = None
+    """The class of the failure that it must end in; None for a success."""
+    endpoint: str = "plain"
+    """Which of the stage's backends it is for."""
+
+
+class Stage(Protocol):
+    """A backend of the kind, and something real behind it.
+
+    ``scenarios`` are named. ``echo`` answers a JSON that holds the word hello and reports what
+    it used; ``slow`` runs for a minute and can be stopped. Where a kind can play them: any
+    number that stream, any number that fail, and ``cold``, which a fresh backend serves after a
+    start of a worker and serves warm the second time.
+    """
+
+    scenarios: ClassVar[dict[str, Scenario]]
+
+    def backend(self, endpoint: str = "plain") -> Backend:
+        """A new one, not started. Its secrets hold ``KEY``."""
+        ...
+
+    def running(self, endpoint: str = "plain") -> int:
+        """How many calls the thing behind the backend is running now."""
+        ...
+
+
+def call_for(scenario: Scenario, call_id: str = "c1", deadline: float = float("inf")) -> Call:
+    """The call that a scenario stands for. ``deadline`` is on the scale of ``time.monotonic``."""
+    return Call(
+        id=call_id,
+        model="m",
+        task=scenario.task,
+        body=json.dumps(scenario.body).encode(),
+        stream=scenario.stream,
+        deadline=deadline,
+    )
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Waits for something outside this process, with a bound."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass in time"
+        await asyncio.sleep(0.02)
