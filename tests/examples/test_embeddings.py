@@ -15,9 +15,10 @@ import torch
 from adapters.errors import BackendError, FailureClass
 from adapters.local import Local, LocalSettings
 from adapters.types import Call
-from examples.embeddings import MAX_TOKENS, Model, answer, answers, load
+from examples.embeddings import MAX_TOKENS, MiniLM, Model, _padded, answer, answers, load
 from gateway.clock import SystemClock
 from local_runtime import InvalidInput
+from local_runtime.torched import Buckets, Served
 from tests.adapters.local_backends import until
 
 APP = str(Path(__file__).parents[2] / "examples" / "embeddings.py") + ":app"
@@ -65,6 +66,22 @@ def test_a_text_has_the_same_vector_whoever_shares_its_batch(model: Model) -> No
     together = model.embed(texts).vectors
     for n in (0, 39, 79):
         assert torch.allclose(together[n], model.embed([texts[n]]).vectors[0], atol=1e-5)
+
+
+def test_the_vectors_are_the_same_in_the_fixed_shapes_of_a_gpu(model: Model) -> None:
+    """To 1e-5, with padding in both directions and recorded work that is replayed."""
+    assert isinstance(model, MiniLM)
+    rows = [encoding.ids for encoding in model.tokenizer.encode_batch(TEXTS[:3])]
+    fixed = Served(
+        model._forward,
+        device=torch.device("cpu"),
+        buckets=Buckets(rows=(1, 8), lengths=(16, 32)),
+        graphs=True,
+    )
+    fixed.warm_up(*_padded(rows))
+    for few in (rows, rows[:1], rows[1:]):
+        wanted = model._forward(*_padded(few))
+        assert torch.allclose(fixed(*_padded(few))[0], wanted, atol=1e-5)
 
 
 def test_like_texts_are_near_and_unlike_ones_far(model: Model) -> None:
