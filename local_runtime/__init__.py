@@ -3,6 +3,6 @@
 Stands alone: knows nothing of the gateway or its adapters.
 """
 
-from local_runtime.api import Batch, InvalidInput, Request, Response, Runtime
+from local_runtime.api import Batch, InvalidInput, Request, Response, Runtime, Step, Stepper
 
-__all__ = ["Batch", "InvalidInput", "Request", "Response", "Runtime"]
+__all__ = ["Batch", "InvalidInput", "Request", "Response", "Runtime", "Step", "Stepper"]

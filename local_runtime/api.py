@@ -20,14 +20,16 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Mapping
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from local_runtime.store import Store, open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S")
+M = TypeVar("M", bound=Callable[[dict[str, Any]], "Stepper[Any]"])
 
 DEFAULT_TIMEOUT_S = 600.0
 
@@ -119,6 +121,45 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a batch has a max_size of at least 1 and a max_wait_s of at least 0")
 
 
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step did for one sequence."""
+
+    items: Sequence[Any] = ()
+    """What it says now: each is one event of a stream, in this order."""
+    done: bool = False
+    """It has ended, and takes part in no further step."""
+    result: Any = None
+    """With ``done``: the answer of a caller who takes it whole; None: the list of all its items.
+    A caller who takes a stream is given it only where there were no items."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    """Of the whole sequence up to here; None: as it was. They are reported however it ends."""
+
+
+class Stepper(Protocol[S]):
+    """A model that advances many sequences together, one step at a time; sequences come and go
+    between two steps (Orca's iteration-level scheduling,
+    https://www.usenix.org/conference/osdi22/presentation/yu).
+
+    Made once in each worker, with the context. Everything is called in the model's thread, one
+    call at a time, and none may be a coroutine.
+    """
+
+    def admit(self, request: Request) -> S:
+        """The state of a new sequence: any object. What it raises refuses this call alone."""
+        ...
+
+    def step(self, states: list[S]) -> Sequence[Step | Exception | None]:
+        """Advances each of 1 to ``max_size`` sequences; as many outcomes, in their order. None: it
+        goes on and says nothing; an exception fails that sequence alone. When ``step`` itself
+        raises, all that took part fail, unless ``retry`` was declared; later ones do not."""
+        ...
+
+    def evict(self, state: S) -> None:
+        """Frees what the state holds: once for each that was admitted, however it ended."""
+        ...
+
+
 class Handler(msgspec.Struct, frozen=True, kw_only=True):
     """One route of an app, as recorded."""
 
@@ -129,12 +170,19 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 1
     warmup: Any = None
     background: bool = False
+    stepper: bool = False
+    """``function`` makes a Stepper of the context; ``concurrency`` bounds its sequences, over all
+    routes that have this function."""
+    retry: bool = False
+    """A step that raised may be tried again, each sequence alone."""
 
     @property
     def exclusive(self) -> bool:
         """It occupies the thread of the model from start to end: no other such handler runs."""
         function = self.function
-        return not (inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function))
+        return not self.stepper and not (
+            inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        )
 
     @property
     def slots(self) -> int:
@@ -204,6 +252,41 @@ class Runtime:
 
         return record
 
+    def stepper(
+        self,
+        route: str = "/",
+        *,
+        max_size: int = 8,
+        retry: bool = False,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        warmup: Any = None,
+    ) -> Callable[[M], M]:
+        """Records a class, made with the context, whose instance is a ``Stepper``: continuous
+        batching.
+
+        At most ``max_size`` sequences are under way; others wait in their order. Recorded for
+        several routes, with one ``max_size`` and ``retry``, it is one instance and one company.
+        ``retry`` declares that a step that raises leaves every state as it was: then each sequence
+        is stepped once more, alone, and only those that raise again fail. ``timeout`` and
+        ``warmup`` as for ``handler``; the sample is run alone, and ``max_size`` times at once.
+        """
+
+        def record(make: M) -> M:
+            self._add(
+                Handler(
+                    route=route,
+                    function=make,
+                    timeout_s=timeout,
+                    concurrency=max_size,
+                    warmup=warmup,
+                    stepper=True,
+                    retry=retry,
+                )
+            )
+            return make
+
+        return record
+
     def background(
         self, route: str = "/", *, timeout: float = DEFAULT_TIMEOUT_S, warmup: Any = None
     ) -> Callable[[F], F]:
@@ -231,6 +314,17 @@ class Runtime:
             raise ValueError(f"{self.name} has two handlers for {handler.route}")
         if handler.concurrency < 1 or handler.timeout_s <= 0:
             raise ValueError(f"{handler.route}: concurrency and timeout must be above 0")
+        for other in self.handlers.values():
+            if other.stepper and other.function is handler.function and _unlike(other, handler):
+                raise ValueError(f"{handler.route} and {other.route} are one stepper: alike in all")
         if handler.concurrency > 1 and handler.exclusive:
             raise ValueError(f"{handler.route}: only an async handler can run several at once")
         self.handlers[handler.route] = handler
+
+
+def _unlike(one: Handler, other: Handler) -> bool:
+    return (one.stepper, one.concurrency, one.retry) != (
+        other.stepper,
+        other.concurrency,
+        other.retry,
+    )

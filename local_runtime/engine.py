@@ -16,8 +16,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from local_runtime.api import Request, Response
-from local_runtime.events import Done, Piece
+from local_runtime.api import Handler, Request, Response
+from local_runtime.company import Company, made
+from local_runtime.events import Done
 from local_runtime.jobs import Job, Work
 from local_runtime.results import (
     cancelled,
@@ -29,16 +30,15 @@ from local_runtime.results import (
     request_of,
     succeeded,
 )
+from local_runtime.stepping import Outlet, Stepping
 from local_runtime.wire import ENVELOPE, MAX_FRAME
 
 Context = dict[str, Any]
 Monotonic = Callable[[], float]
 
 
-class Sink(Protocol):
+class Sink(Outlet, Protocol):
     """Where results go. Called in the model's thread."""
-
-    def output(self, job: Job, event: Piece) -> None: ...
 
     def finished(self, work: Work, results: list[Done]) -> None:
         """``results`` are in the order of ``work.jobs``. The last word on the work."""
@@ -65,6 +65,7 @@ class Engine:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[Work, asyncio.Task[list[Done]]] = {}
+        self._steppings: dict[Callable[..., Any], Stepping] = {}
 
     def begin(self, work: Work) -> None:
         """Starts the work; may be called from any thread."""
@@ -73,6 +74,16 @@ class Engine:
     def cancel(self, work: Work) -> None:
         """Cancels what can be cancelled, at its next await; may be called from any thread."""
         self._loop.call_soon_threadsafe(self._interrupt, work)
+
+    def stepping(self, handler: Handler) -> Stepping:
+        """The company of a stepper's sequences: one for all its routes. The first time it makes the
+        stepper, and raises what that raises."""
+        found = self._steppings.get(handler.function)
+        if found is None:
+            company = Company(made(handler, self._context), retry=handler.retry, clock=self._clock)
+            found = Stepping(company, self._sink, size=handler.concurrency, limit=self._limit)
+            self._steppings[handler.function] = found
+        return found
 
     def _spawn(self, work: Work) -> None:
         task = self._tasks[work] = self._loop.create_task(self.run(work))
@@ -93,6 +104,8 @@ class Engine:
 
     async def run(self, work: Work) -> list[Done]:
         """The results of the work's jobs, in their order, with their times."""
+        if work.handler.stepper:
+            return [await self._stepped(work.jobs[0])]
         begun = self._clock()
         if work.handler.batch is not None:
             results = await self._batch(work.jobs)
@@ -102,6 +115,13 @@ class Engine:
             msgspec.structs.replace(done, queue_s=max(0.0, begun - job.arrived))
             for job, done in zip(work.jobs, results, strict=True)
         ]
+
+    async def _stepped(self, job: Job) -> Done:
+        try:
+            stepping = self.stepping(job.handler)
+        except (Exception, SystemExit) as error:
+            return noted(failed(job.run.id, error))
+        return await stepping.run(job)
 
     async def _alone(self, job: Job) -> Done:
         begun = self._clock()

@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Hashable
 
+import msgspec
+
 from local_runtime.api import Cancellation, Handler, Request
 from local_runtime.events import Done, Piece, Run
 from local_runtime.wire import STREAM_WINDOW
@@ -47,10 +49,11 @@ class Window:
 
     async def wait(self) -> None:
         """Suspends the one generator of this stream until there is room; others run on."""
-        while (future := self._closed()) is not None:
+        while (future := self.closed()) is not None:
             await future
 
-    def _closed(self) -> asyncio.Future[None] | None:
+    def closed(self) -> asyncio.Future[None] | None:
+        """None when there is room; else what is done when there may be. One waits at a time."""
         with self._lock:
             if self._left > 0:
                 return None
@@ -65,9 +68,43 @@ def _wake(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+class Meter:
+    """What a sequence has used so far. The model's thread writes it; the socket's thread reads it
+    when it ends the call before the model does."""
+
+    __slots__ = ("batch", "gpu_s", "input_tokens", "output_tokens")
+
+    def __init__(self) -> None:
+        self.gpu_s = 0.0
+        self.batch = 1
+        """The most that it was stepped with, itself included."""
+        self.input_tokens: int | None = None
+        self.output_tokens: int | None = None
+
+    def took(self, spent_s: float, batch: int) -> None:
+        """It took part in a step of ``batch`` sequences that lasted ``spent_s``."""
+        self.gpu_s += spent_s / batch
+        self.batch = max(self.batch, batch)
+
+    def count(self, prompt: int | None, completion: int | None) -> None:
+        """Tokens so far; None: as before."""
+        self.input_tokens = self.input_tokens if prompt is None else prompt
+        self.output_tokens = self.output_tokens if completion is None else completion
+
+    def on(self, done: Done) -> Done:
+        """The end of the call with these figures."""
+        return msgspec.structs.replace(
+            done,
+            gpu_s=self.gpu_s,
+            batch=self.batch,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+        )
+
+
 class Job:
     """A call that the worker holds. Only the socket's thread touches it, apart from ``run``,
-    ``request``, ``cancellation`` and ``window``, which the model's thread reads."""
+    ``request``, ``cancellation``, ``window`` and ``meter``, which the model's thread knows."""
 
     __slots__ = (
         "answer",
@@ -75,6 +112,7 @@ class Job:
         "bucket",
         "cancellation",
         "handler",
+        "meter",
         "open",
         "request",
         "run",
@@ -96,6 +134,7 @@ class Job:
         """What the handler is given, where it is decoded already."""
         self.cancellation = Cancellation()
         self.window = Window()
+        self.meter = Meter() if handler.stepper else None
         self.work: Work | None = None
 
     def close(self) -> None:

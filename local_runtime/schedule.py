@@ -14,7 +14,7 @@ from local_runtime.jobs import Job, Work
 
 
 class Lane:
-    """The queue of one handler."""
+    """The queue of one handler; of a stepper, which may have several routes, one for them all."""
 
     __slots__ = ("batcher", "handler", "running")
 
@@ -31,7 +31,10 @@ class Schedule:
     """The queues of a worker. ``max_queue`` bounds the jobs that wait, in all lanes together."""
 
     def __init__(self, handlers: Iterable[Handler], *, max_queue: int = 1024) -> None:
-        self._lanes = {handler.route: Lane(handler) for handler in handlers}
+        self._lanes: dict[str, Lane] = {}
+        self._each: list[Lane] = []
+        for handler in handlers:
+            self._lanes[handler.route] = self._lane_of(handler)
         self._max_queue = max_queue
         self._device: Work | None = None
         self._running: list[Work] = []
@@ -69,7 +72,8 @@ class Schedule:
         if not due:
             return None
         lane = min(due, key=lambda pair: pair[0])[1]
-        work = Work(lane.handler, lane.batcher.take(now), now)
+        jobs = lane.batcher.take(now)
+        work = Work(jobs[0].handler, jobs, now)
         for job in work.jobs:
             job.work = work
         self._queued -= len(work.jobs)
@@ -87,7 +91,7 @@ class Schedule:
         lane.batcher.freed(now)
         if self._device is work:
             self._device = None
-            for other in self._lanes.values():
+            for other in self._each:
                 other.batcher.freed(now)
 
     def due_at(self, grace_s: float) -> float | None:
@@ -111,9 +115,16 @@ class Schedule:
                 return work
         return None
 
+    def _lane_of(self, handler: Handler) -> Lane:
+        for lane in self._each:
+            if lane.handler.stepper and lane.handler.function is handler.function:
+                return lane
+        self._each.append(Lane(handler))
+        return self._each[-1]
+
     def _startable(self) -> list[tuple[float, Lane]]:
         ready = []
-        for lane in self._lanes.values():
+        for lane in self._each:
             at = lane.batcher.due_at()
             if at is None or lane.running >= lane.handler.concurrency:
                 continue

@@ -259,25 +259,25 @@ class Service:
                 self._end(job, "timeout", f"the handler ran longer than its {limit:g} s")
             job.close()
         self._runner.cancel(work)
-        self._offer(0)
+        if not work.handler.stepper:  # whose other sequences go on
+            self._offer(0)
 
     def _end(self, job: Job, kind: FailureKind, message: str) -> None:
         """Answers a job before its handler has come back."""
         now, work = self._clock(), job.work
         exec_s, gpu_s = work.share(now) if work else (0.0, 0.0)
-        job.open = False
-        job.answer(
-            Done(
-                job.run.id,
-                False,
-                kind=kind,
-                message=message,
-                queue_s=(work.started if work else now) - job.arrived,
-                exec_s=exec_s,
-                gpu_s=gpu_s,
-                batch=len(work.jobs) if work else 1,
-            )
+        done = Done(
+            job.run.id,
+            False,
+            kind=kind,
+            message=message,
+            queue_s=(work.started if work else now) - job.arrived,
+            exec_s=exec_s,
+            gpu_s=gpu_s,
+            batch=len(work.jobs) if work else 1,
         )
+        job.open = False
+        job.answer(done if job.meter is None else job.meter.on(done))
 
     def _offer(self, slots: int) -> None:
         if slots != self._slots:

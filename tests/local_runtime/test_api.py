@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local_runtime import Batch, Request, Response, Runtime
+from local_runtime import Batch, Request, Response, Runtime, Step
 
 
 def test_decorators_record_and_leave_the_functions_as_they_are() -> None:
@@ -41,6 +41,41 @@ def test_the_slots_of_a_handler_are_its_runs_times_its_batch() -> None:
         yield 1
 
     assert [handler.slots for handler in app.handlers.values()] == [16, 3]
+
+
+class Echo:
+    """A stepper that ends each sequence at once."""
+
+    def __init__(self, context: dict[str, Any]) -> None:
+        self.context = context
+
+    def admit(self, request: Request) -> Request:
+        return request
+
+    def step(self, states: list[Request]) -> list[Step]:
+        return [Step(done=True, result=state.json) for state in states]
+
+    def evict(self, state: Request) -> None: ...
+
+
+def test_a_stepper_is_a_class_that_may_be_recorded_for_several_routes() -> None:
+    """And is left as it is; its sequences are its slots."""
+    app = Runtime("demo")
+    app.stepper("/a", max_size=3, retry=True)(Echo)
+    recorded = app.stepper("/b", max_size=3, retry=True, timeout=5)(Echo)
+    assert recorded is Echo
+    assert [handler.slots for handler in app.handlers.values()] == [3, 3]
+    assert not app.handlers["/a"].exclusive
+    assert Echo({}).step([Request(json=1)])[0].result == 1
+
+
+@pytest.mark.parametrize("other", [{"max_size": 4}, {"max_size": 3, "retry": True}])
+def test_one_stepper_with_two_bounds_is_refused(other: dict[str, Any]) -> None:
+    """It is one company of sequences."""
+    app = Runtime("demo")
+    app.stepper("/a", max_size=3)(Echo)
+    with pytest.raises(ValueError, match="/b and /a are one stepper"):
+        app.stepper("/b", **other)(Echo)
 
 
 def test_two_handlers_for_one_route_are_refused() -> None:

@@ -34,6 +34,13 @@ def job(handler: Handler, now: float = 0.0) -> Job:
     return Job(Run(1, handler.route, b"null"), handler, now, unheard)
 
 
+def stepper(context: Any) -> Any: ...
+
+
+CHAT = Handler(route="/chat", function=stepper, stepper=True, concurrency=2)
+PLAIN = Handler(route="/plain", function=stepper, stepper=True, concurrency=2)
+
+
 def schedule(*handlers: Handler, max_queue: int = 100) -> Schedule:
     return Schedule(handlers, max_queue=max_queue)
 
@@ -136,3 +143,19 @@ def test_a_generator_that_is_asynchronous_does_not_hold_the_device() -> None:
     """Only what blocks the thread is exclusive."""
     assert not Handler(route="/", function=streaming).exclusive
     assert Handler(route="/", function=sync).exclusive
+
+
+def test_the_routes_of_one_stepper_share_its_places_and_its_line() -> None:
+    """First come, first admitted, whichever route it came by; a synchronous handler goes beside."""
+    desk = schedule(CHAT, PLAIN, SYNC)
+    for at, handler in enumerate((PLAIN, CHAT, PLAIN, CHAT, SYNC)):
+        desk.submit(job(handler), float(at))
+    started = [desk.take(9.0) for _ in range(4)]
+    assert [work and work.handler for work in started] == [PLAIN, CHAT, SYNC, None]
+    first = started[0]
+    assert first is not None
+    desk.finish(first, 9.0)
+    following = desk.take(9.0)
+    assert following is not None
+    assert following.handler is PLAIN
+    assert desk.queued == 1

@@ -27,7 +27,7 @@ from local_runtime.webhook import Webhooks
 from local_runtime.wire import FrameReader, decode_from_worker, frame
 
 app = Runtime("fake")
-READY = Ready(4, ("/", "/batch", "/padded", "/later"), "cpu", 0, 0, 0)
+READY = Ready(4, ("/", "/batch", "/padded", "/steps", "/later"), "cpu", 0, 0, 0)
 
 
 @app.handler("/", timeout=10, warmup={"n": 1})
@@ -40,6 +40,22 @@ def batch(context: Any, requests: list[Request]) -> Any: ...
 
 @app.handler("/padded", batch=Batch(max_size=8, max_wait_s=0.5, bucket=lambda one: one.json["n"]))
 def padded(context: Any, requests: list[Request]) -> Any: ...
+
+
+class Idle:
+    """A stepper that a fake runner never runs."""
+
+    def __init__(self, context: Any) -> None: ...
+
+    def admit(self, request: Request) -> None: ...
+
+    def step(self, states: list[None]) -> list[None]:
+        return states
+
+    def evict(self, state: None) -> None: ...
+
+
+app.stepper("/steps", max_size=2, timeout=10)(Idle)
 
 
 @app.background("/later")
@@ -334,3 +350,44 @@ async def test_a_bucket_function_that_fails_fails_that_call_alone(
     (done,) = [event for event in await bench.sent() if isinstance(event, Done)]
     assert (done.id, done.kind) == (2, kind)
     assert done.message.startswith(message)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timeout"])
+async def test_a_sequence_that_is_ended_early_reports_what_it_used_so_far(how: str) -> None:
+    """Its share of the steps and its tokens, not the time that it shared with others."""
+    bench = Bench()
+    bench.say(Run(1, "/steps", b"{}"))
+    (work,) = bench.runner.begun
+    meter = work.jobs[0].meter
+    assert meter is not None
+    meter.took(3.0, 2)
+    meter.count(7, 5)
+    if how == "cancelled":
+        bench.clock.move(4.0)
+        bench.say(Cancel(1))
+    else:
+        bench.wake(10.0)
+    (done,) = [event for event in await bench.sent() if isinstance(event, Done)]
+    assert (done.kind, done.gpu_s, done.batch) == (how, 1.5, 2)
+    assert (done.input_tokens, done.output_tokens) == (7, 5)
+    assert bench.runner.cancelled == [work]
+
+
+async def test_a_sequence_past_its_time_out_keeps_no_other_from_coming() -> None:
+    """The worker goes on offering its places; a step that hangs is found out after the grace."""
+    bench = Bench()
+    bench.say(Run(1, "/steps", b"{}"))
+    bench.wake(10.0)
+    assert not [event for event in await bench.sent() if isinstance(event, Slots)]
+    bench.wake(5.0)
+    assert bench.gave_up == ["the handler of /steps did not return after its time-out"]
+
+
+async def test_sequences_beyond_the_bound_wait_and_begin_when_one_has_ended() -> None:
+    """The queue of the worker is theirs, and its bound."""
+    bench = Bench()
+    for id in (1, 2, 3):
+        bench.say(Run(id, "/steps", b"{}"))
+    assert [work.jobs[0].run.id for work in bench.runner.begun] == [1, 2]
+    bench.end(bench.runner.begun[1])
+    assert [work.jobs[0].run.id for work in bench.runner.begun] == [1, 2, 3]
