@@ -1,57 +1,30 @@
-"""RunPod's queue endpoints, over the job plane; workers are kept over management plane v2.
+"""RunPod: queue endpoints, vLLM workers' own OpenAI route, and load-balancing endpoints.
 
-The platform takes no idempotency key, so nothing is submitted twice: whatever happens after a
-submit has left, the job is found again by its id, or the call is AMBIGUOUS. A whole answer is
-one ``/runsync`` held for ``wait``, and after that ``/status`` polls; a stream is ``/run``, then
-``/stream`` polls, of which each drains what is new, so a lost one ends the stream. A call that
-is cancelled while ``/runsync`` is held has no id yet: its answer is kept until ``cancel``, which
-waits for it (at most ``wait``) and stops the job.
+``mode`` says which: ``runpod_queue.py`` has the jobs, ``runpod_direct.py`` the calls that go
+straight to a worker, ``runpod_management.py`` what both share: workers, their bounds, the bill.
 
-Assumed, for nothing here was run against the live platform: a status that is not known means
-that the job goes on; ``/health`` may leave out any count; a 404 for a job that was taken means
-that its time-to-live has passed.
+Assumed, for nothing here was run against the live platform: ``/health`` may leave out any count.
 
-Sources: https://docs.runpod.io/serverless/endpoints/operation-reference (job plane),
-https://docs.runpod.io/api-reference (management v2), both as of 2026-08.
+Sources: https://docs.runpod.io/serverless, https://docs.runpod.io/api-reference, as of 2026-08.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator
-
-import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.held import HeldSubmits
-from adapters.http1 import Response
-from adapters.outputs import input_of
-from adapters.polling import poll_until, unanswered
-from adapters.runpod_jobs import QUEUED, Health, Job, Warmth, failure_of, reply_of
-from adapters.runpod_plane import JobPlane, RunPodSettings
-from adapters.runpod_stream import JobSource, JobStream, Watched
-from adapters.types import (
-    OPENAI_ROUTES,
-    Call,
-    Capabilities,
-    Chunk,
-    Handle,
-    JobState,
-    Probe,
-    Reply,
-    Usage,
-)
+from adapters.runpod_direct import BALANCER_LIMIT, DirectCalls
+from adapters.runpod_jobs import Health
+from adapters.runpod_management import Bounds, Management, Workers
+from adapters.runpod_queue import RUNSYNC_LIMIT, QueueCalls
+from adapters.runpod_settings import RunPodSettings
+from adapters.types import Bill, Call, Capabilities, Chunk, Handle, JobState, Probe, Reply, Usage
 
-RUN_LIMIT = 10_000_000
-"""Bytes of a body that /run takes."""
-RUNSYNC_LIMIT = 20_000_000
 _ENVELOPE = 512
 """Bytes that the envelope may add to a body."""
-_REMEMBERED = 10_000
-"""Jobs that had not ended when they were last seen; kept so that they can be cancelled."""
-_CANCEL_TRIES = 3
 _PROBE_TIMEOUT = 4.0
+_NO_WORKERS_ALLOWED = "workers.max is 0: no worker can start"
 
 
 class RunPod:
@@ -61,14 +34,15 @@ class RunPod:
         self.name = name
         self._settings = settings
         self._clock = clock
-        self._plane = JobPlane(settings, clock)
-        self._warmth = Warmth(settings.warm_for)
-        self._jobs: dict[str, str] = {}
-        self._held = HeldSubmits(self._stop_named)
-        self._capabilities = Capabilities(max_request_bytes=RUNSYNC_LIMIT - _ENVELOPE)
+        self._balanced = settings.mode == "load_balancer"
+        self._queue = None if self._balanced else QueueCalls(settings, clock)
+        self._direct = None if settings.mode == "queue" else DirectCalls(settings, clock)
+        self._management = Management(settings, clock)
+        self._capabilities = self._able_to()
 
     def __repr__(self) -> str:
-        return f"<RunPod {self.name}: {len(self._jobs)} jobs, {self._plane!r}>"
+        parts = ", ".join(repr(part) for part in self._parts)
+        return f"<RunPod {self.name}: {parts}>"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -79,53 +53,45 @@ class RunPod:
         return self._settings.max_workers
 
     async def start(self) -> None:
-        self._plane.start()
+        for part in self._parts:
+            part.start()
 
     async def aclose(self) -> None:
-        await self._held.aclose()
-        await self._plane.aclose()
+        for part in self._parts:
+            await part.aclose()
 
     async def invoke(self, call: Call) -> Reply:
-        started = self._clock.monotonic()
-        deadline = min(call.deadline, started + self._settings.timeout)
-        body = self._submission(_input_of(call), deadline - started)
-        if call.stream:
-            return await self._stream(call, body, deadline)
-        if len(body) > RUNSYNC_LIMIT:
-            raise _too_large(RUNSYNC_LIMIT)
-        job = await self._run(call.id, body, deadline)
-        usage, error = self.settle(call.id, job, started)
-        if error is not None:
-            raise error
-        return reply_of(job, call.task, usage, self._plane.secrets)
+        if self._direct is not None and (self._balanced or call.task in self._direct.tasks):
+            return await self._direct.invoke(call)
+        return await self._jobs.invoke(call)
 
     async def cancel(self, call_id: str) -> Usage | None:
-        """Stops a call's job. Waits for the job's id where the submit is still held."""
-        job_id = self._jobs.pop(call_id, None)
-        if job_id is None:
-            return await self._held.stop(call_id)
-        return await self._stop(job_id)
+        """Stops a call's job. A call without a job was stopped when its connection closed."""
+        return None if self._queue is None else await self._queue.cancel(call_id)
 
     async def ping(self) -> Usage:
-        """One tiny job. A handler that does not know it fails it, and its worker is awake all
-        the same."""
-        started = self._clock.monotonic()
-        deadline = started + self._settings.timeout
-        tiny = msgspec.json.encode(self._settings.ping_input)
-        job = await self._run("", self._submission(tiny, deadline - started), deadline)
-        usage, error = self.settle("", job, started)
-        if error is not None and error.failure is not FailureClass.FAILED:
-            raise error
-        return usage
+        """Wakes one worker: by a tiny job, or by a load balancer's health path."""
+        if self._direct is None or not self._balanced:
+            return await self._jobs.ping()
+        return await self._direct.ping(self._clock.monotonic() + self._settings.timeout)
 
     async def keep_workers(self, minimum: int) -> None:
         """Sets ``workers.min``. The platform applies it promptly."""
-        await self._plane.keep_workers(minimum)
+        await self._management.keep_workers(minimum)
+
+    async def bill(self, start: float, end: float) -> Bill:
+        """The endpoint's own billing records: starts, idle seconds and fees included, which no
+        job states."""
+        return await self._management.bill(start, end)
 
     async def probe(self) -> Probe:
+        """Asks the platform and no worker, for a request to a worker would wake it."""
         deadline = self._clock.monotonic() + _PROBE_TIMEOUT
         try:
-            health = await self._plane.health(deadline)
+            if self._queue is None:
+                workers = await self._management.workers(deadline)
+                return _seen(workers, await self._why_none(workers, deadline))
+            health = await self._queue.health(deadline)
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
         return Probe(
@@ -140,177 +106,69 @@ class RunPod:
 
     async def submit(self, call: Call) -> Handle:
         """One ``/run``. The platform keeps its result for 30 minutes after the job's end."""
-        now = self._clock.monotonic()
-        remaining = call.deadline - now
-        allowed = remaining if math.isfinite(remaining) else self._settings.timeout
-        body = self._submission(_input_of(call), allowed)
-        job = await self._hand_over(call.id, body, now + allowed)
-        return Handle(job=job.id, call=call.id, task=call.task, submitted=self._clock.time())
+        return await self._jobs.submit(call)
 
     async def poll(self, handle: Handle) -> JobState:
-        try:
-            job = await self._plane.status(handle.job, math.inf)
-        except BackendError as error:
-            raise unanswered(error) from None
-        if not job.final:
-            return JobState(status="queued" if job.status == QUEUED else "running")
-        usage, failed = self.settle(handle.call, job, self._submitted(handle))
-        if failed is not None:
-            raise failed
-        reply = reply_of(job, handle.task, usage, self._plane.secrets)
-        return JobState(status="done", reply=reply)
+        return await self._jobs.poll(handle)
 
     async def stop(self, handle: Handle) -> Usage | None:
-        if not await self._plane.cancel(handle.job):
-            job = await self._plane.status(handle.job, math.inf)
-            if not job.final:
-                raise BackendError(FailureClass.UNREACHABLE, "The platform did not stop the job.")
-        return await self._used(handle.job)
+        return await self._jobs.stop(handle)
 
     async def follow(self, handle: Handle, deadline: float) -> AsyncIterator[Chunk]:
         """Each poll of ``/stream`` drains what it is told: two followers share one output."""
-        call = Call(id=handle.call, model="", task=handle.task, body=b"", stream=True)
-        chunks = self._chunks(Watched(self), handle.job, call, deadline, self._submitted(handle))
-        await chunks.first()
-        return chunks
-
-    # --- for a stream ----------------------------------------------------------------------
-
-    async def drain(self, job_id: str, deadline: float) -> Job:
-        return await self._plane.drain(job_id, deadline)
-
-    async def final(self, job_id: str, deadline: float) -> Job:
-        """The job once it has ended. Raises TIMEOUT, or AMBIGUOUS when it cannot be asked."""
-        return await poll_until(
-            lambda: self._ended(job_id, deadline),
-            self._clock,
-            deadline=deadline,
-            every=self._settings.poll_every,
-        )
-
-    def settle(self, call_id: str, job: Job, submitted: float) -> tuple[Usage, BackendError | None]:
-        """A job has ended: what it used, and why it failed if it did."""
-        self._jobs.pop(call_id, None)
-        usage = self._warmth.usage(job, submitted=submitted, now=self._clock.monotonic())
-        return usage, failure_of(job, usage, self._plane.secrets)
-
-    async def abandon(self, call_id: str, job_id: str) -> Usage | None:
-        """Stops a job whose output was lost: nobody can use the rest."""
-        self._jobs.pop(call_id, None)
-        return await self._stop(job_id)
-
-    # --- the life of a job -----------------------------------------------------------------
-
-    async def _run(self, call_id: str, body: bytes, deadline: float) -> Job:
-        """Submits, holds, polls: the job once it has ended."""
-        submit = await self._plane.run_sync(body, deadline)
-        job = self._plane.accepted(await self._held.answer(call_id, submit))
-        if job.final:
-            return job
-        self._remember(call_id, job.id)
-        return await self.final(job.id, deadline)
-
-    async def _stream(self, call: Call, body: bytes, deadline: float) -> Reply:
-        submitted = self._clock.monotonic()
-        job = await self._hand_over(call.id, body, deadline)
-        self._remember(call.id, job.id)
-        chunks = self._chunks(self, job.id, call, deadline, submitted)
-        await chunks.first()
-        return Reply(content_type="text/event-stream", chunks=chunks)
-
-    async def _hand_over(self, call_id: str, body: bytes, deadline: float) -> Job:
-        if len(body) > RUN_LIMIT:
-            raise _too_large(RUN_LIMIT)
-        submit = await self._plane.run(body, deadline)
-        return self._plane.accepted(await self._held.answer(call_id, submit))
-
-    def _chunks(
-        self, source: JobSource, job_id: str, call: Call, deadline: float, submitted: float
-    ) -> JobStream:
-        return JobStream(
-            source,
-            self._clock,
-            job_id=job_id,
-            call=call,
-            deadline=deadline,
-            submitted=submitted,
-            every=self._settings.stream_every,
-        )
-
-    async def _ended(self, job_id: str, deadline: float) -> Job | None:
-        job = await self._plane.status(job_id, deadline)
-        return job if job.final else None
-
-    async def _stop_named(self, response: Response) -> Usage | None:
-        """The job of a submit that was left, as its answer names it."""
-        job = self._plane.accepted(response)
-        if job.final:
-            now = self._clock.monotonic()
-            return self._warmth.usage(job, submitted=now, now=now)
-        return await self._stop(job.id)
-
-    async def _stop(self, job_id: str) -> Usage | None:
-        """Cancels at the platform; what the job used, where the platform says so."""
-        for attempt in range(_CANCEL_TRIES):
-            try:
-                if await self._plane.cancel(job_id):
-                    return await self._used(job_id)
-            except BackendError:
-                pass
-            await self._clock.sleep(0.2 * 2**attempt)
-        return None
-
-    async def _used(self, job_id: str) -> Usage | None:
-        now = self._clock.monotonic()
-        try:
-            job = await self._plane.status(job_id, now + _PROBE_TIMEOUT)
-        except BackendError:
-            return None
-        if job.execution_time is None:
-            return None
-        return self._warmth.usage(job, submitted=now, now=now)
-
-    def _remember(self, call_id: str, job_id: str) -> None:
-        if call_id:
-            self._jobs[call_id] = job_id
-            if len(self._jobs) > _REMEMBERED:
-                del self._jobs[next(iter(self._jobs))]
+        return await self._jobs.follow(handle, deadline)
 
     # --- inside ----------------------------------------------------------------------------
 
-    def _submitted(self, handle: Handle) -> float:
-        """The instant on the monotonic scale of this process."""
-        return self._clock.monotonic() - max(0.0, self._clock.time() - handle.submitted)
+    @property
+    def _parts(self) -> list[QueueCalls | DirectCalls | Management]:
+        parts = (self._queue, self._direct, self._management)
+        return [part for part in parts if part is not None]
 
-    def _submission(self, job_input: bytes, remaining: float) -> bytes:
-        milliseconds = int(max(0.0, remaining) * 1000)
-        low = b',"lowPriority":true' if self._settings.low_priority else b""
-        return b'{"input":%b,"policy":{"executionTimeout":%d,"ttl":%d%b}}' % (
-            job_input,
-            max(5_000, milliseconds),
-            max(10_000, milliseconds),
-            low,
-        )
+    @property
+    def _jobs(self) -> QueueCalls:
+        if self._queue is None:
+            raise BackendError(
+                FailureClass.UNSUPPORTED, "A load-balancing endpoint has no jobs, only calls."
+            )
+        return self._queue
+
+    def _able_to(self) -> Capabilities:
+        if self._direct is None or not self._balanced:
+            return Capabilities(max_request_bytes=RUNSYNC_LIMIT - _ENVELOPE)
+        return Capabilities(tasks=self._direct.tasks, max_request_bytes=BALANCER_LIMIT)
 
     async def _why_stuck(self, health: Health, deadline: float) -> str:
         """Jobs wait and nothing runs: the platform sets workers.max to 0 after idle days."""
         if not health.queued or health.warm or health.starting:
             return ""
-        if await self._plane.max_workers(deadline) == 0:
-            return "jobs wait and workers.max is 0: no worker can start"
+        if (await self._bounds(deadline)).max == 0:
+            return "jobs wait and " + _NO_WORKERS_ALLOWED
+        if health.throttled:
+            return "jobs wait and workers are throttled: the platform has no device free"
         return "jobs wait and no worker starts"
 
+    async def _why_none(self, workers: Workers, deadline: float) -> str:
+        if workers.warm or workers.initializing:
+            return ""
+        if (await self._bounds(deadline)).max == 0:
+            return _NO_WORKERS_ALLOWED
+        if workers.throttled:
+            return "workers are throttled: the platform has no device free"
+        return ""
 
-def _input_of(call: Call) -> bytes:
-    """The job's input around the caller's own bytes. Raises INVALID for no JSON object."""
-    body = input_of(call.body)
-    if call.task == "infer":
-        return body
-    route = OPENAI_ROUTES[call.task].encode()
-    return b'{"openai_route":"%b","openai_input":%b}' % (route, body)
+    async def _bounds(self, deadline: float) -> Bounds:
+        """Unknown where the management plane does not say."""
+        try:
+            return await self._management.bounds(deadline)
+        except BackendError:
+            return Bounds()
 
 
-def _too_large(limit: int) -> BackendError:
-    return BackendError(
-        FailureClass.TOO_LARGE, f"The platform takes at most {limit} bytes for this kind of call."
+def _seen(workers: Workers, detail: str) -> Probe:
+    return Probe(
+        ready=workers.warm > 0,
+        warm_workers=workers.warm,
+        starting_workers=workers.initializing,
+        detail=detail,
     )

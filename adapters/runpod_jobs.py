@@ -26,6 +26,8 @@ _FINAL = frozenset(("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT", EXPIRED))
 _CLASS_NAME = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
 _CALLERS_FAULT = frozenset((FailureClass.INVALID, FailureClass.TOO_LARGE, FailureClass.UNSUPPORTED))
 _MAX_WORKERS_KNOWN = 1024
+_SHORTEST_RUN, _SHORTEST_LIFE, _LONGEST_LIFE = 5.0, 10.0, 7 * 86_400.0
+"""Seconds: the bounds that the platform sets to executionTimeout and ttl."""
 _NOTHING = msgspec.Raw(b"")
 
 
@@ -69,8 +71,36 @@ class Health(msgspec.Struct, frozen=True):
         return self.workers.get("initializing", 0)
 
     @property
+    def throttled(self) -> int:
+        """Workers that are wanted, and for which no device is free."""
+        return self.workers.get("throttled", 0)
+
+    @property
     def queued(self) -> int:
         return self.jobs.get("inQueue", 0)
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """What every job of a backend is submitted with; ``longest`` in seconds."""
+
+    longest: float
+    low_priority: bool = False
+    webhook: Secret | None = None
+
+    def around(self, job_input: bytes, remaining: float) -> bytes:
+        """The body of a submit around a job's input. ``remaining``: seconds that anybody waits
+        for it, queue and run; past them the platform ends the job by itself."""
+        low = b',"lowPriority":true' if self.low_priority else b""
+        hook = b""
+        if self.webhook is not None:
+            hook = b',"webhook":' + msgspec.json.encode(self.webhook.reveal())
+        return b'{"input":%b,"policy":{"executionTimeout":%d,"ttl":%d%b}%b}' % (
+            job_input,
+            _milliseconds(min(remaining, self.longest), _SHORTEST_RUN),
+            _milliseconds(remaining, _SHORTEST_LIFE),
+            low,
+            hook,
+        )
 
 
 _JOB = msgspec.json.Decoder(Job)
@@ -140,6 +170,18 @@ class Warmth:
             del self._workers[next(iter(self._workers))]
 
 
+def added(first: Usage, second: Usage) -> Usage:
+    """What two runs of one job used; the second one's worker."""
+    return msgspec.structs.replace(
+        second,
+        queue_s=_sum(first.queue_s, second.queue_s),
+        cold_s=_sum(first.cold_s, second.cold_s),
+        exec_s=_sum(first.exec_s, second.exec_s),
+        gpu_s=_sum(first.gpu_s, second.gpu_s),
+        reported=first.reported and second.reported,
+    )
+
+
 def failure_of(job: Job, usage: Usage, secrets: Sequence[Secret] = ()) -> BackendError | None:
     """Why a job that ended has no result; None when it has one."""
     if job.status == "COMPLETED":
@@ -190,6 +232,15 @@ def _words_of(error: Any) -> str:
     kind = _CLASS_NAME.sub(r"\1", str(error.get("error_type") or ""))
     message = words_in(error)
     return f"{kind}: {message}" if kind else message
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    known = [value for value in (first, second) if value is not None]
+    return sum(known) if known else None
+
+
+def _milliseconds(seconds: float, shortest: float) -> int:
+    return int(min(max(seconds, shortest), _LONGEST_LIFE) * 1000)
 
 
 def _seconds(milliseconds: float | None) -> float | None:

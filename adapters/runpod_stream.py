@@ -13,7 +13,7 @@ from adapters.outputs import event_of
 from adapters.polling import Patience, pace
 from adapters.runpod_jobs import QUEUED, Job
 from adapters.sse import DONE, EventReader, frame
-from adapters.types import Call, Chunk, Usage
+from adapters.types import Call, Chunk, Course, Usage
 
 _NOT_ASKED = frozenset((FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.LOADING))
 """Failures of a poll that drained nothing: it may be repeated."""
@@ -23,7 +23,7 @@ class JobSource(Protocol):
     """What a stream asks of the adapter."""
 
     async def drain(self, job_id: str, deadline: float) -> Job: ...
-    async def final(self, job_id: str, deadline: float) -> Job: ...
+    async def final(self, job_id: str, deadline: float, course: Course) -> Job: ...
     def settle(
         self, call_id: str, job: Job, submitted: float
     ) -> tuple[Usage, BackendError | None]: ...
@@ -111,6 +111,8 @@ class JobStream:
             await self._bear(error)
             return Job(id=self._job_id, status=QUEUED)
         self._patience.went_well()
+        if job.status == QUEUED:
+            self._call.course.queued_until = self._clock.monotonic()
         return job
 
     async def _bear(self, error: BackendError) -> None:
@@ -142,7 +144,7 @@ class JobStream:
     async def _finish(self) -> None:
         """The job has ended: its record says how, and what it used."""
         self._ended = True
-        job = await self._source.final(self._job_id, self._deadline)
+        job = await self._source.final(self._job_id, self._deadline, self._call.course)
         usage, error = self._source.settle(self._call.id, job, self._submitted)
         if error is None and self._reader.error is None and not self._reader.frames:
             error = self._answer_unstreamed(job, usage)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from adapters.runpod import RunPod
-from adapters.runpod_plane import RunPodSettings
+from adapters.runpod_settings import RunPodSettings
 from adapters.settings import Secret
 from adapters.types import Call, Task
 from gateway.clock import FakeClock

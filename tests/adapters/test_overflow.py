@@ -17,7 +17,7 @@ import pytest
 
 from adapters.base import Scalable, Warmable
 from adapters.runpod import RunPod
-from adapters.runpod_plane import RunPodSettings
+from adapters.runpod_settings import RunPodSettings
 from adapters.settings import Secret
 from adapters.types import Call
 from gateway.clock import SystemClock

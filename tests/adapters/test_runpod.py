@@ -11,8 +11,9 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.polling import LOST_AFTER
-from adapters.runpod import RUN_LIMIT, RunPod
-from adapters.runpod_plane import RunPodSettings
+from adapters.runpod import RunPod
+from adapters.runpod_queue import RUN_LIMIT
+from adapters.runpod_settings import RunPodSettings
 from adapters.settings import Secret
 from adapters.types import Call
 from gateway.clock import FakeClock, settle
@@ -316,7 +317,7 @@ async def test_workers_are_kept_over_management_v2_with_nested_fields(clock: Fak
 def test_jobs_and_management_live_on_two_hosts() -> None:
     settings = RunPodSettings(endpoint="e", api_key=Secret("k"))
     assert settings.base_url == "https://api.runpod.ai/v2"
-    assert settings.management_url == "https://api.runpod.io/v2"
+    assert settings.plane == "https://api.runpod.io/v2"
 
 
 async def test_a_probe_counts_workers_and_the_queue(clock: FakeClock) -> None:
