@@ -97,6 +97,11 @@ class Local:
     def slots(self) -> int:
         return self._workers.slots
 
+    @property
+    def spares(self) -> int:
+        """Spare processes that wait to take a worker's place."""
+        return self._workers.spares
+
     async def start(self) -> None:
         self._workers.start()
 

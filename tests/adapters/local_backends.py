@@ -75,14 +75,25 @@ async def failure(backend: Local, body: Any, task: Task = "infer", **more: Any) 
 
 def pids(parent: int | None = None) -> list[int]:
     """Of the workers below the supervisors that ``parent`` (this process) started, in the order
-    of their index, as the kernel knows them."""
+    of their index, as the kernel knows them. Where there are spares, see ``processes``."""
     found = {}
-    for entry in Path("/proc").iterdir():
-        pid = int(entry.name) if entry.name.isdigit() else 0
+    for pid in processes(parent):
         words = command_of(pid)
-        if "local_runtime.worker" in words and grandparent_of(pid) == (parent or os.getpid()):
+        if "--index" in words:
             found[words[words.index("--index") + 1]] = pid
     return [found[index] for index in sorted(found)]
+
+
+def processes(parent: int | None = None) -> list[int]:
+    """All that those supervisors started, spares included."""
+    return [
+        pid
+        for entry in Path("/proc").iterdir()
+        if (pid := int(entry.name) if entry.name.isdigit() else 0)
+        and "local_runtime.worker" in command_of(pid)
+        and grandparent_of(pid) == (parent or os.getpid())
+        and alive(pid)
+    ]
 
 
 def command_of(pid: int) -> list[str]:
