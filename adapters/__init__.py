@@ -21,6 +21,7 @@ KINDS: dict[str, str] = {
     "http": "adapters.http_json:HttpJson",
     "local": "adapters.local:Local",
     "openai": "adapters.openai:OpenAICompatible",
+    "potassium": "adapters.potassium:Potassium",
     "replicate": "adapters.replicate:Replicate",
     "runpod": "adapters.runpod:RunPod",
 }

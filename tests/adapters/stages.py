@@ -30,13 +30,14 @@ from adapters.base import Backend
 from adapters.errors import FailureClass
 from adapters.openai import OpenAICompatible, OpenAISettings
 from adapters.runpod import RunPod
-from adapters.runpod_plane import RunPodSettings
+from adapters.runpod_settings import RunPodSettings
 from adapters.settings import Secret
 from gateway.clock import SystemClock
 from tests.adapters.cog_stage import CogStage, cog_stage
 from tests.adapters.fake_stage import FakeStage, fake_stage
 from tests.adapters.http_json_stage import HttpJsonStage, http_json_stage
 from tests.adapters.local_stage import LocalStage, local_stage
+from tests.adapters.potassium_stage import PotassiumStage, potassium_stage
 from tests.adapters.replicate_stage import ReplicateStage, replicate_stage
 from tests.adapters.scenarios import KEY, Scenario, Stage
 from tests.live import free_port
@@ -269,6 +270,7 @@ STAGES = {
     "http": http_json_stage,
     "local": local_stage,
     "openai": openai_stage,
+    "potassium": potassium_stage,
     "replicate": replicate_stage,
     "runpod": runpod_stage,
 }
@@ -278,6 +280,7 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
     "http": HttpJsonStage.scenarios,
     "local": LocalStage.scenarios,
     "openai": OpenAIStage.scenarios,
+    "potassium": PotassiumStage.scenarios,
     "replicate": ReplicateStage.scenarios,
     "runpod": RunPodStage.scenarios,
 }

@@ -1,0 +1,58 @@
+"""The contract's stage for ``kind: potassium``: an app with Potassium's names on our runtime."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import ClassVar
+
+from adapters.base import Backend
+from adapters.errors import FailureClass
+from adapters.potassium import Potassium
+from adapters.potassium_app import PotassiumSettings
+from adapters.settings import Secret
+from gateway.clock import SystemClock
+from tests.adapters.potassium_servers import PotassiumServer, runtime_server
+from tests.adapters.scenarios import KEY, Scenario, Stage
+
+ROUTES = {"plain": "/", "stream": "/stream", "nowhere": "/nowhere"}
+
+
+class PotassiumStage:
+    scenarios: ClassVar[dict[str, Scenario]] = {
+        "echo": Scenario(body={"echo": "hello"}),
+        "stream": Scenario(body={"pieces": 4}, stream=True, endpoint="stream"),
+        "slow": Scenario(body={"sleep": 60}),
+        "raises": Scenario(body={"fail": "boo"}, fails=FailureClass.FAILED),
+        "raises in a stream": Scenario(
+            body={"pieces": 2, "fail": "boo"},
+            stream=True,
+            endpoint="stream",
+            fails=FailureClass.TRUNCATED,
+        ),
+        "refuses as a busy server of Banana's": Scenario(
+            body={"status": 423}, fails=FailureClass.OVERLOADED
+        ),
+        "refuses the input": Scenario(body={"status": 400}, fails=FailureClass.INVALID),
+        "no such route": Scenario(body={}, endpoint="nowhere", fails=FailureClass.GONE),
+    }
+
+    def __init__(self, server: PotassiumServer) -> None:
+        self._server = server
+
+    def backend(self, endpoint: str = "plain") -> Backend:
+        # A worker whose call was left is replaced, which takes a moment.
+        self._server.wait_until_ready()
+        settings = PotassiumSettings(
+            base_url=self._server.url, routes={"infer": ROUTES[endpoint]}, api_key=Secret(KEY)
+        )
+        return Potassium("stage", settings, SystemClock())
+
+    def running(self, endpoint: str = "plain") -> int:
+        return self._server.running()
+
+
+@contextlib.contextmanager
+def potassium_stage() -> Iterator[Stage]:
+    with runtime_server() as server:
+        yield PotassiumStage(server)
