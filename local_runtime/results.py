@@ -107,6 +107,8 @@ def failed(id: int, error: BaseException) -> Done:
         )
     if isinstance(error, asyncio.CancelledError):
         return cancelled(id)
+    if isinstance(error, ResultTooLarge):
+        return Done(id, False, kind="failed", message=str(error), detail=str(error))
     name = type(error).__name__
     trace = "".join(traceback.format_exception(error))[-MAX_DETAIL:]
     message = f"the model's handler failed ({name})"
