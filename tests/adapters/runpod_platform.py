@@ -27,6 +27,11 @@ def job(status: str = "COMPLETED", http: int = 200, **fields: Any) -> bytes:
     return answer({"id": "j1", "status": status, **fields}, http)
 
 
+def polled(status: str, *outputs: Any) -> bytes:
+    """An answer of ``/stream``."""
+    return answer({"status": status, "stream": [{"output": output} for output in outputs]})
+
+
 DONE: dict[str, Any] = {"output": {"y": 2}, "delayTime": 100, "executionTime": 50, "workerId": "w1"}
 
 
@@ -37,6 +42,21 @@ async def platform(
     """An adapter, started, in front of a scripted platform."""
     async with script_of(*answers) as (script, url):
         backend = RunPod("rp", settings_for(url, **settings), clock)
+        await backend.start()
+        try:
+            yield backend, script
+        finally:
+            await backend.aclose()
+
+
+@contextlib.asynccontextmanager
+async def balanced(
+    clock: FakeClock, *answers: bytes, **settings: Any
+) -> AsyncIterator[tuple[RunPod, Scripted]]:
+    """The same for an endpoint behind a load balancer."""
+    async with script_of(*answers) as (script, url):
+        given = settings_for(url, mode="load_balancer", balancer_url=url, **settings)
+        backend = RunPod("rp", given, clock)
         await backend.start()
         try:
             yield backend, script

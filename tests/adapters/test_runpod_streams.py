@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.runpod import RunPod
 from adapters.types import Call, Chunk
 from gateway.clock import FakeClock
-from tests.adapters.runpod_platform import DONE, a_call, job, platform
+from tests.adapters.runpod_platform import DONE, a_call, job, platform, polled
 from tests.adapters.servers import answer, drive
-
-
-def polled(status: str, *outputs: Any) -> bytes:
-    return answer({"status": status, "stream": [{"output": output} for output in outputs]})
 
 
 async def chunks_of(clock: FakeClock, backend: RunPod, call: Call) -> list[Chunk]:
@@ -68,25 +62,6 @@ async def test_an_openai_stream_keeps_the_workers_own_events(clock: FakeClock) -
     last = chunks[-1].usage
     assert last is not None
     assert (last.output_tokens, last.exec_s, last.worker) == (2, 0.05, "w1")
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        ("FAILED", FailureClass.FAILED),
-        ("CANCELLED", FailureClass.CANCELLED),
-        ("TIMED_OUT", FailureClass.TIMEOUT),
-    ],
-)
-async def test_a_stream_stops_at_every_end_of_its_job(
-    clock: FakeClock, status: str, expected: FailureClass
-) -> None:
-    """RunPod's own client asks on for ever after CANCELLED."""
-    answers = [job("IN_QUEUE"), polled("IN_PROGRESS", 1), polled(status), job(status, error="x")]
-    async with platform(clock, *answers) as (backend, _):
-        with pytest.raises(BackendError) as caught:
-            await chunks_of(clock, backend, a_call(stream=True))
-        assert caught.value.failure is expected
 
 
 @pytest.mark.parametrize(
