@@ -7,11 +7,11 @@ top of its tests::
 
 and in a test module, with a ``Stage`` that says how each scenario is asked of the kind::
 
+    @pytest.fixture(scope="module")
+    def stage() -> Iterator[Stage]: ...
+
     class TestMyKind(Contract):
         scenarios = MyStage.scenarios
-
-        @pytest.fixture(scope="class")
-        def stage(self) -> Iterator[Stage]: ...
 
 The tests are coroutines; the plugin runs each on a loop of its own, within a minute.
 """
