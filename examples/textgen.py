@@ -5,15 +5,14 @@
 
 Set SPILLGATE_TEXT_MODEL to a hub id or a folder to serve a real model. Without it a tiny Llama with
 random weights is made in memory, whose text is noise: the path is the real one, and nothing is
-downloaded. Several calls run at once, a token of each in turn.
+downloaded. Calls are generated together, and each joins and leaves between two tokens.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -27,7 +26,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from local_runtime import InvalidInput, Request, Runtime
+from local_runtime import InvalidInput, Request, Runtime, Step
+from local_runtime.torched.decoding import Decoder
+from local_runtime.torched.tokens import Text, pick
 
 CONTEXT = 2048
 """Tokens of the toy model's window."""
@@ -36,7 +37,6 @@ CHAT = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     "assistant:"
 )
-BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +64,7 @@ class Generator:
     """A causal model, its tokenizer, and which tokens it may say."""
 
     def __init__(self, model: Any, tokenizer: Any, name: str, mute: torch.Tensor | None) -> None:
-        self.model = model
+        self.decoder = Decoder(model)
         self.tokenizer = tokenizer
         self.name = name
         self.mute = mute
@@ -73,12 +73,9 @@ class Generator:
         end = model.generation_config.eos_token_id
         self.ends: set[int] = set(end if isinstance(end, list) else [end]) - {None}
 
-    def step(self, ids: torch.Tensor, past: Any) -> tuple[torch.Tensor, Any]:
-        """One pass: token numbers (1, new) and the cache -> logits (vocabulary,) and the cache."""
-        with torch.inference_mode():
-            out = self.model(input_ids=ids, past_key_values=past, use_cache=True)
-        logits = out.logits[0, -1].float().cpu()
-        return (logits if self.mute is None else logits + self.mute), out.past_key_values
+    def heard(self, logits: torch.Tensor) -> torch.Tensor:
+        """The logits (..., vocabulary) without what it never says."""
+        return logits if self.mute is None else logits + self.mute
 
 
 def load() -> Generator:
@@ -128,107 +125,73 @@ def _byte_tokenizer() -> Any:
 # --- generating ---------------------------------------------------------------------------------
 
 
-class Text:
-    """Token numbers that become text: holds back half a character, and what may turn out to be
-    the beginning of a stop."""
-
-    def __init__(self, tokenizer: Any, stops: list[str]) -> None:
-        self._tokenizer = tokenizer
-        self._stops = stops
-        self._ids: list[int] = []
-        self._said = 0
-        self.stopped = False
-
-    def add(self, token: int) -> str:
-        """What may be said after one more token."""
-        self._ids.append(token)
-        return self._say(final=False)
-
-    def rest(self) -> str:
-        """What was held back and is to be said at the end."""
-        return "" if self.stopped else self._say(final=True)
-
-    def _say(self, *, final: bool) -> str:
-        text: str = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-        end = len(text)
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
-            end, self.stopped = min(found), True
-        elif not final:
-            end -= _held(text, self._stops)
-        piece, self._said = text[self._said : end], max(self._said, end)
-        return piece
-
-
-def _held(text: str, stops: list[str]) -> int:
-    """How many of the last characters may not be said yet."""
-    if text.endswith(BROKEN):
-        return len(text) - len(text.rstrip(BROKEN))
-    sizes = [size for stop in stops for size in range(1, len(stop)) if text.endswith(stop[:size])]
-    return max(sizes, default=0)
-
-
-def pick(logits: torch.Tensor, options: Options, random: torch.Generator) -> int:
-    """The next token: the likeliest at temperature 0, else drawn from the likeliest whose
-    probabilities add up to ``top_p`` (nucleus sampling, https://arxiv.org/abs/1904.09751)."""
-    temperature = 1.0 if options.temperature is None else options.temperature
-    if temperature <= 0:
-        return int(logits.argmax())
-    chances, order = (logits / temperature).softmax(-1).sort(descending=True)
-    if options.top_p is not None and options.top_p < 1:
-        chances = chances * (chances.cumsum(-1) - chances < options.top_p)
-    return int(order[torch.multinomial(chances, 1, generator=random)])
-
-
 class Generation:
-    """One answer while it grows; afterwards it knows why it ended and what it took."""
+    """One answer while it grows; afterwards it knows why it ended and what it took. Raises
+    InvalidInput for a prompt that leaves no room."""
 
     def __init__(self, generator: Generator, prompt: list[int], options: Options) -> None:
-        self.generator = generator
-        self.prompt = prompt
-        self.options = options
-        self.finish_reason = "length"
-        self.completion_tokens = 0
         room = generator.window - len(prompt)
         if room < 1:
             text = f"the prompt has {len(prompt)} tokens; the model takes {generator.window - 1}"
             raise InvalidInput(text, param="messages")
         self.limit = min(options.limit, room)
-
-    async def pieces(self) -> AsyncIterator[str]:
-        """The text, piece by piece; between two tokens other calls have their turn."""
-        text, random = Text(self.generator.tokenizer, self.options.stops), torch.Generator()
-        if self.options.seed is None:
-            random.seed()
+        self.finish_reason: str | None = None
+        self.prompt_tokens = len(prompt)
+        self.completion_tokens = 0
+        self._generator = generator
+        self._options = options
+        self._text = Text(generator.tokenizer, options.stops)
+        self._random = torch.Generator()
+        if options.seed is None:
+            self._random.seed()
         else:
-            random.manual_seed(self.options.seed % 2**63)
-        ids, past = torch.tensor([self.prompt]), None
-        for _ in range(self.limit):
-            logits, past = self.generator.step(ids.to(self.generator.model.device), past)
-            token = pick(logits, self.options, random)
-            self.completion_tokens += 1
-            if token in self.generator.ends:
+            self._random.manual_seed(options.seed % 2**63)
+        self.token: int | None = None
+        """The last one, which the model has not seen yet."""
+        self.row, logits = generator.decoder.prefill(prompt)
+        self.logits: torch.Tensor | None = generator.heard(logits)
+        """Of what comes next, until it is picked."""
+
+    def grow(self) -> str:
+        """Picks the next token; what may be said now. It has ended when there is a finish reason,
+        and then nothing is held back."""
+        assert self.logits is not None
+        options, logits = self._options, self.logits
+        self.token = pick(logits, options.temperature, options.top_p, self._random)
+        self.logits = None
+        self.completion_tokens += 1
+        piece = ""
+        if self.token in self._generator.ends:
+            self.finish_reason = "stop"
+        else:
+            piece = self._text.add(self.token)
+            if self._text.stopped:
                 self.finish_reason = "stop"
-                break
-            if piece := text.add(token):
-                yield piece
-            if text.stopped:
-                self.finish_reason = "stop"
-                break
-            ids = torch.tensor([[token]])
-            await asyncio.sleep(0)
-        if piece := text.rest():
-            yield piece
+            elif self.completion_tokens >= self.limit:
+                self.finish_reason = "length"
+        return piece + self._text.rest() if self.finish_reason else piece
 
     @property
     def usage(self) -> dict[str, int]:
-        prompt, completion = len(self.prompt), self.completion_tokens
+        prompt, completion = self.prompt_tokens, self.completion_tokens
         total = prompt + completion
         return {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": total,
         }
+
+
+def advance(generator: Generator, generations: Sequence[Generation]) -> None:
+    """One pass for all whose last token the model has not seen. When it raises, all are as they
+    were."""
+    behind = [(one, one.token) for one in generations if one.logits is None]
+    waiting = [(one, token) for one, token in behind if token is not None]
+    if waiting:
+        rows = [one.row for one, _ in waiting]
+        logits = generator.heard(generator.decoder.advance(rows, [token for _, token in waiting]))
+        for (one, _), own in zip(waiting, logits, strict=True):
+            one.logits = own
 
 
 # --- OpenAI's shapes ----------------------------------------------------------------------------
@@ -335,39 +298,69 @@ def _choice(content: dict[str, Any], finish: str | None) -> list[dict[str, Any]]
     return [{"index": 0, **content, "logprobs": None, "finish_reason": finish}]
 
 
-async def complete(context: dict[str, Any], request: Request, shape: Shape) -> Any:
-    """A whole answer, or the generator of a stream when the body asks for one."""
-    generator: Generator = context["generator"]
-    options = _options(request.json)
-    prompt = shape.prompt(generator.tokenizer, request.json)
-    generation = Generation(generator, prompt, options)
-    name = request.json.get("model") or generator.name
-    if options.stream:
-        return _stream(shape, generation, _frame(shape, shape.part, name, request.id))
-    text = "".join([piece async for piece in generation.pieces()])
-    return {
-        **_frame(shape, shape.whole, name, request.id),
-        "choices": _choice(shape.choice(text), generation.finish_reason),
-        "usage": generation.usage,
-    }
+class Answer:
+    """A generation in the words of its route, streamed or whole as the body asks. Raises
+    InvalidInput."""
 
+    def __init__(self, generator: Generator, request: Request, shape: Shape) -> None:
+        options = _options(request.json)
+        prompt = shape.prompt(generator.tokenizer, request.json)
+        self.generation = Generation(generator, prompt, options)
+        self._shape = shape
+        self._stream = bool(options.stream)
+        self._said: list[str] = []
+        kind = shape.part if self._stream else shape.whole
+        name = request.json.get("model") or generator.name
+        self._frame = _frame(shape, kind, name, request.id)
 
-async def _stream(
-    shape: Shape, generation: Generation, frame: dict[str, Any]
-) -> AsyncGenerator[dict[str, Any], None]:
-    """The items of a stream; the last one holds the usage alone, which the gateway passes on to
-    a caller who asked for it with ``stream_options.include_usage``."""
-    if (opening := shape.opening()) is not None:
-        yield {**frame, "choices": _choice(opening, None)}
-    async for piece in generation.pieces():
-        yield {**frame, "choices": _choice(shape.piece(piece), None)}
-    yield {**frame, "choices": _choice(shape.closing(), generation.finish_reason)}
-    yield {**frame, "choices": [], "usage": generation.usage}
+    def step(self) -> Step:
+        """What one more token gives."""
+        generation = self.generation
+        first, piece = not generation.completion_tokens, generation.grow()
+        if not self._stream:
+            self._said.append(piece)
+        done = generation.finish_reason is not None
+        return Step(
+            items=self._events(first, piece) if self._stream else (),
+            done=done,
+            result=self._whole() if done and not self._stream else None,
+            prompt_tokens=generation.prompt_tokens,
+            completion_tokens=generation.completion_tokens,
+        )
+
+    def _whole(self) -> dict[str, Any]:
+        choice = self._shape.choice("".join(self._said))
+        return {
+            **self._frame,
+            "choices": _choice(choice, self.generation.finish_reason),
+            "usage": self.generation.usage,
+        }
+
+    def _events(self, first: bool, piece: str) -> list[dict[str, Any]]:
+        """The items of a stream; the last one holds the usage alone, which the gateway passes on to
+        a caller who asked for it with ``stream_options.include_usage``."""
+        shape, finish = self._shape, self.generation.finish_reason
+        choices = []
+        if first and (opening := shape.opening()) is not None:
+            choices.append(_choice(opening, None))
+        if piece:
+            choices.append(_choice(shape.piece(piece), None))
+        if finish is not None:
+            choices.append(_choice(shape.closing(), finish))
+        events = [{**self._frame, "choices": choice} for choice in choices]
+        if finish is not None:
+            events.append({**self._frame, "choices": [], "usage": self.generation.usage})
+        return events
 
 
 # --- the app ------------------------------------------------------------------------------------
 
 app = Runtime("textgen")
+AT_ONCE = 16
+"""Answers that grow together."""
+CHATS, TEXTS = "/v1/chat/completions", "/v1/completions"
+SHAPES: dict[str, Shape] = {CHATS: Chat(), TEXTS: Completions()}
+HELLO = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
 
 
 @app.init
@@ -375,15 +368,29 @@ def init() -> dict[str, Any]:
     return {"generator": load()}
 
 
-@app.handler(
-    "/v1/chat/completions",
-    concurrency=8,
-    warmup={"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4},
-)
-async def chat(context: dict[str, Any], request: Request) -> Any:
-    return await complete(context, request, Chat())
+@app.stepper(CHATS, max_size=AT_ONCE, retry=True, warmup=HELLO)
+@app.stepper(TEXTS, max_size=AT_ONCE, retry=True, warmup={"prompt": "hello", "max_tokens": 4})
+class Writer:
+    """Both routes, in one company: a pass of the model for all, then a token for each."""
+
+    def __init__(self, context: dict[str, Any]) -> None:
+        self._generator: Generator = context["generator"]
+
+    def admit(self, request: Request) -> Answer:
+        """Reads the prompt: one pass of its own."""
+        return Answer(self._generator, request, SHAPES[request.route])
+
+    def step(self, states: list[Answer]) -> list[Step | Exception | None]:
+        advance(self._generator, [state.generation for state in states])
+        return [_stepped(state) for state in states]
+
+    def evict(self, state: Answer) -> None:
+        self._generator.decoder.drop(state.generation.row)
 
 
-@app.handler("/v1/completions", concurrency=8, warmup={"prompt": "hello", "max_tokens": 4})
-async def completions(context: dict[str, Any], request: Request) -> Any:
-    return await complete(context, request, Completions())
+def _stepped(answer: Answer) -> Step | Exception:
+    """An answer that fails here fails alone: the others have their token."""
+    try:
+        return answer.step()
+    except Exception as error:
+        return error

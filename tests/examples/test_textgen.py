@@ -8,22 +8,21 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adapters.local import Local, LocalSettings
 from adapters.types import Call, Chunk, Reply, Usage
 from examples.textgen import (
-    Chat,
-    Completions,
+    CHATS,
+    TEXTS,
+    Answer,
     Generator,
-    Options,
-    Shape,
-    Text,
-    complete,
-    pick,
+    Writer,
     toy,
 )
 from gateway.clock import SystemClock
-from local_runtime import InvalidInput, Request
+from local_runtime import InvalidInput, Request, Step
 from tests.adapters.local_backends import until
 
 APP = str(Path(__file__).parents[2] / "examples" / "textgen.py") + ":app"
@@ -35,18 +34,32 @@ def generator() -> Generator:
     return toy("cpu")
 
 
-async def whole(generator: Generator, body: dict[str, Any], shape: Shape | None = None) -> Any:
-    request = Request(json=body, id="r1")
-    return await complete({"generator": generator}, request, shape or Chat())
+def steps(generator: Generator, body: dict[str, Any], route: str) -> list[Step]:
+    """The whole life of one call, alone."""
+    writer = Writer({"generator": generator})
+    answer = writer.admit(Request(json=body, id="r1", route=route))
+    found: list[Step] = []
+    while not found or not found[-1].done:
+        (step,) = writer.step([answer])
+        assert isinstance(step, Step)
+        found.append(step)
+    writer.evict(answer)
+    return found
 
 
-async def stream(generator: Generator, body: dict[str, Any], shape: Shape | None = None) -> Any:
-    return [item async for item in await whole(generator, {**body, "stream": True}, shape)]
+def whole(generator: Generator, body: dict[str, Any], route: str = CHATS) -> Any:
+    return steps(generator, body, route)[-1].result
 
 
-async def test_a_chat_answer_has_openais_shape(generator: Generator) -> None:
+def stream(generator: Generator, body: dict[str, Any], route: str = CHATS) -> list[Any]:
+    found = steps(generator, {**body, "stream": True}, route)
+    assert found[-1].result is None
+    return [item for step in found for item in step.items]
+
+
+def test_a_chat_answer_has_openais_shape(generator: Generator) -> None:
     """Every field that the client reads."""
-    got = await whole(generator, {**HELLO, "model": "mine"})
+    got = whole(generator, {**HELLO, "model": "mine"})
     assert got["id"] == "chatcmpl-r1"
     assert got["object"] == "chat.completion"
     assert got["model"] == "mine"
@@ -64,10 +77,10 @@ async def test_a_chat_answer_has_openais_shape(generator: Generator) -> None:
     }
 
 
-async def test_a_stream_says_what_the_whole_answer_says(generator: Generator) -> None:
+def test_a_stream_says_what_the_whole_answer_says(generator: Generator) -> None:
     """Role first, then pieces, then the finish reason, then the usage alone."""
-    text = (await whole(generator, HELLO))["choices"][0]["message"]["content"]
-    items = await stream(generator, HELLO)
+    text = (whole(generator, HELLO))["choices"][0]["message"]["content"]
+    items = stream(generator, HELLO)
     assert {item["object"] for item in items} == {"chat.completion.chunk"}
     assert len({(item["id"], item["created"]) for item in items}) == 1
     *pieces, last, usage = items
@@ -78,43 +91,43 @@ async def test_a_stream_says_what_the_whole_answer_says(generator: Generator) ->
     assert usage["usage"]["completion_tokens"] == 12
 
 
-async def test_completions_have_their_own_shape(generator: Generator) -> None:
+def test_completions_have_their_own_shape(generator: Generator) -> None:
     """``text`` instead of messages, whole and streamed."""
     body = {"prompt": "once", "max_tokens": 5, "seed": 3}
-    got = await whole(generator, body, Completions())
+    got = whole(generator, body, TEXTS)
     assert got["object"] == "text_completion"
     assert got["usage"]["prompt_tokens"] == 4
-    *pieces, usage = await stream(generator, body, Completions())
+    *pieces, usage = stream(generator, body, TEXTS)
     assert "".join(item["choices"][0]["text"] for item in pieces) == got["choices"][0]["text"]
     assert usage["usage"] == got["usage"]
 
 
-async def test_a_seed_gives_the_same_text_again_and_another_seed_another(
+def test_a_seed_gives_the_same_text_again_and_another_seed_another(
     generator: Generator,
 ) -> None:
     """And temperature 0 needs none."""
-    texts = [await text_of(generator, seed=seed) for seed in (1, 1, 2)]
+    texts = [text_of(generator, seed=seed) for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
-    greedy = [await text_of(generator, seed=seed, temperature=0) for seed in (1, 2)]
+    greedy = [text_of(generator, seed=seed, temperature=0) for seed in (1, 2)]
     assert greedy[0] == greedy[1]
 
 
-async def text_of(generator: Generator, **options: Any) -> str:
-    text: str = (await whole(generator, {**HELLO, **options}))["choices"][0]["message"]["content"]
+def text_of(generator: Generator, **options: Any) -> str:
+    text: str = (whole(generator, {**HELLO, **options}))["choices"][0]["message"]["content"]
     return text
 
 
-async def test_a_stop_ends_the_text_before_it_and_no_part_of_it_is_streamed(
+def test_a_stop_ends_the_text_before_it_and_no_part_of_it_is_streamed(
     generator: Generator,
 ) -> None:
     """Not even when it comes in two tokens."""
-    text = await text_of(generator)
+    text = text_of(generator)
     body = {**HELLO, "stop": ["nowhere to be found", text[4:6]]}
-    got = await whole(generator, body)
+    got = whole(generator, body)
     assert got["choices"][0]["message"]["content"] == text[:4]
     assert got["choices"][0]["finish_reason"] == "stop"
     assert got["usage"]["completion_tokens"] == 6
-    pieces = (await stream(generator, body))[:-2]
+    pieces = (stream(generator, body))[:-2]
     assert "".join(piece["choices"][0]["delta"]["content"] for piece in pieces) == text[:4]
 
 
@@ -130,43 +143,67 @@ async def test_a_stop_ends_the_text_before_it_and_no_part_of_it_is_streamed(
         ({**HELLO, "temperature": "hot"}, None),
     ],
 )
-async def test_what_it_cannot_do_is_refused_by_name(
+def test_what_it_cannot_do_is_refused_by_name(
     generator: Generator, body: dict[str, Any], param: str | None
 ) -> None:
     """The field at fault is named."""
     with pytest.raises(InvalidInput) as refusal:
-        await whole(generator, body)
+        whole(generator, body)
     assert refusal.value.param == param
 
 
-class Letters:
-    """A tokenizer whose tokens are bytes."""
-
-    def decode(self, ids: list[int], skip_special_tokens: bool) -> str:
-        return bytes(ids).decode(errors="replace")
-
-
-def test_half_a_character_is_held_back_until_the_other_half_comes() -> None:
-    """A reader never sees a broken one."""
-    text = Text(Letters(), [])
-    assert [text.add(byte) for byte in "aé🙂".encode()] == ["a", "", "é", "", "", "", "🙂"]
-    assert text.rest() == ""
+BODIES: list[tuple[str, dict[str, Any]]] = [
+    (CHATS, {**HELLO, "temperature": 0}),
+    (TEXTS, {"prompt": "once upon a time there was", "max_tokens": 9, "seed": 4}),
+    (CHATS, {**HELLO, "seed": 5, "max_tokens": 3, "top_p": 0.9}),
+    (TEXTS, {"prompt": "x", "max_tokens": 14, "seed": 6, "stream": True}),
+    (CHATS, {"messages": [{"role": "user", "content": "why? " * 20}], "seed": 7}),
+]
 
 
-def test_the_beginning_of_a_stop_is_said_once_it_turns_out_to_be_none() -> None:
-    """Held back for as long as it could still become one."""
-    text = Text(Letters(), ["END"])
-    assert [text.add(byte) for byte in b"xENO"] == ["x", "", "", "ENO"]
-    assert [text.add(byte) for byte in b"EN"] == ["", ""]
-    assert text.rest() == "EN"
+def in_company(generator: Generator, joins: list[int]) -> list[list[Step]]:
+    """The same calls, of which each joins after so many steps."""
+    writer = Writer({"generator": generator})
+    answers: dict[int, Answer] = {}
+    found: list[list[Step]] = [[] for _ in BODIES]
+    step = 0
+    while any(not steps or not steps[-1].done for steps in found):
+        for at, ((route, body), join) in enumerate(zip(BODIES, joins, strict=True)):
+            if join == step:
+                answers[at] = writer.admit(Request(json=body, id="r1", route=route))
+        there = list(answers)
+        for at, one in zip(there, writer.step([answers[at] for at in there]), strict=True):
+            assert isinstance(one, Step)
+            found[at].append(one)
+            if one.done:
+                writer.evict(answers.pop(at))
+        step += 1
+    return found
 
 
-def test_top_p_leaves_only_the_likeliest() -> None:
-    """Whatever the seed."""
-    logits = torch.tensor([0.0, 5.0, 1.0])
-    options = Options(top_p=0.5)
-    picked = {pick(logits, options, torch.Generator().manual_seed(seed)) for seed in range(30)}
-    assert picked == {1}
+@settings(deadline=None, max_examples=8)
+@given(joins=st.permutations([0, 1, 2, 5, 8]))
+def test_an_answer_is_the_same_alone_and_in_company(generator: Generator, joins: list[int]) -> None:
+    """Token for token, whoever joins and leaves meanwhile, drawn by seed or the likeliest."""
+    together = in_company(generator, joins)
+    for (route, body), found in zip(BODIES, together, strict=True):
+        own = steps(generator, body, route)
+        assert [said(step) for step in found] == [said(step) for step in own]
+
+
+def said(step: Step) -> Any:
+    """All that a step says but the second in which it was said."""
+    result = {**(step.result or {}), "created": 0}
+    return [{**item, "created": 0} for item in step.items], result, step.completion_tokens
+
+
+def test_an_answer_that_fails_has_no_part_in_the_others_answers(generator: Generator) -> None:
+    """Its tokenizer cannot decode; theirs can."""
+    writer = Writer({"generator": generator})
+    answers = [writer.admit(Request(json=HELLO, id="r1", route=CHATS)) for _ in range(3)]
+    answers[1].generation.logits = torch.tensor(0.0)
+    outcomes = writer.step(answers)
+    assert [isinstance(outcome, Step) for outcome in outcomes] == [True, False, True]
 
 
 async def test_streams_at_once_run_side_by_side_in_a_real_worker() -> None:
