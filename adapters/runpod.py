@@ -14,12 +14,14 @@ from collections.abc import AsyncIterator
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
+from adapters.outputs import check_size
+from adapters.runpod_assumptions import assumptions_of
 from adapters.runpod_direct import BALANCER_LIMIT, DirectCalls
 from adapters.runpod_jobs import Health
 from adapters.runpod_management import Bounds, Management, Workers
 from adapters.runpod_queue import RUNSYNC_LIMIT, QueueCalls
 from adapters.runpod_settings import RunPodSettings
-from adapters.types import Bill, Call, Capabilities, Chunk, Handle, JobState, Probe, Reply, Usage
+from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Handle, JobState, Probe, Reply, Usage
 
 _ENVELOPE = 512
 """Bytes that the envelope may add to a body."""
@@ -62,6 +64,7 @@ class RunPod:
 
     async def invoke(self, call: Call) -> Reply:
         if self._direct is not None and (self._balanced or call.task in self._direct.tasks):
+            check_size(call.body, BALANCER_LIMIT if self._balanced else RUNSYNC_LIMIT)
             return await self._direct.invoke(call)
         return await self._jobs.invoke(call)
 
@@ -101,6 +104,10 @@ class RunPod:
             queued=health.queued,
             detail=await self._why_stuck(health, deadline),
         )
+
+    async def assumptions(self) -> list[Assumption]:
+        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        return await assumptions_of(self._queue, self._management, deadline)
 
     # --- jobs that outlive their caller ----------------------------------------------------
 

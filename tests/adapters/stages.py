@@ -39,6 +39,7 @@ from tests.adapters.http_json_stage import HttpJsonStage, http_json_stage
 from tests.adapters.local_stage import LocalStage, local_stage
 from tests.adapters.potassium_stage import PotassiumStage, potassium_stage
 from tests.adapters.replicate_stage import ReplicateStage, replicate_stage
+from tests.adapters.runpod_direct_stage import RunPodDirectStage, runpod_direct_stage
 from tests.adapters.scenarios import KEY, Scenario, Stage
 from tests.live import free_port
 
@@ -273,6 +274,7 @@ STAGES = {
     "potassium": potassium_stage,
     "replicate": replicate_stage,
     "runpod": runpod_stage,
+    "runpod_direct": runpod_direct_stage,
 }
 SCENARIOS: dict[str, dict[str, Scenario]] = {
     "cog": CogStage.scenarios,
@@ -283,4 +285,5 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
     "potassium": PotassiumStage.scenarios,
     "replicate": ReplicateStage.scenarios,
     "runpod": RunPodStage.scenarios,
+    "runpod_direct": RunPodDirectStage.scenarios,
 }

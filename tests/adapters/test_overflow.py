@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -37,7 +39,7 @@ def front(*options: str) -> Iterator[Front]:
         running.process.wait(10)
 
 
-def backend_for(running: Front) -> RunPod:
+def backend_for(running: Front, **settings: Any) -> RunPod:
     return RunPod(
         "overflow",
         RunPodSettings(
@@ -46,6 +48,7 @@ def backend_for(running: Front) -> RunPod:
             base_url=running.url,
             management_url=running.url,
             poll_every=0.05,
+            **settings,
         ),
         SystemClock(),
     )
@@ -89,6 +92,27 @@ async def test_a_first_call_is_a_cold_start_and_an_idle_worker_is_ended() -> Non
         await until(lambda: running.health()["workers"]["ready"] == 0)
         await until(lambda: not any(alive(pid) for pid in workers))
         await backend.aclose()
+
+
+async def test_a_call_tells_that_it_waits_while_no_worker_may_start() -> None:
+    """Its job is in the queue until ``workers.max`` is raised."""
+    with front("--idle-timeout", "600") as running:
+        backend = backend_for(running, wait=1.0, scale_max=1)
+        closing = backend_for(running, scale_max=0)
+        await backend.start()
+        await closing.start()
+        await closing.keep_workers(0)
+        call = Call(id="1", model="m", task="infer", body=b'{"echo": 1}')
+        asked = time.monotonic()
+        running_call = asyncio.create_task(backend.invoke(call))
+        await until(lambda: call.course.queued_until > asked)
+        assert "workers.max is 0" in (await backend.probe()).detail
+        await backend.keep_workers(0)
+        usage = (await running_call).usage
+        await closing.aclose()
+        await backend.aclose()
+    assert usage.cold_s is not None
+    assert 1.0 <= call.course.queued_until - asked <= usage.cold_s + 0.5
 
 
 async def test_a_ping_wakes_a_worker_and_the_least_number_is_kept() -> None:
