@@ -12,7 +12,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test check format bench bench-quick soak constraints clean
+.PHONY: help serve install test check format bench bench-quick bench-gpu soak constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench: $(RUNTIME) ## against nginx, sglang-router and LiteLLM; ARGS='--help' for
 
 bench-quick: ARGS += --quick
 bench-quick: bench ## a minute's worth of it
+
+bench-gpu: $(RUNTIME) ## batches, CUDA graphs, cold start and overhead on the best device there is
+	@$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 soak: $(TESTING) ## the long form of the endurance tests
 	@scripts/system-packages redis-server=redis-server
