@@ -37,12 +37,12 @@ class Counting:
         self._does = does or (lambda states: {})
         self.steps: list[str] = []
         self.evicted: list[str] = []
-        self.inside: set[str] = set()
+        self.inside: list[str] = []
         self.most = 0
 
     def admit(self, request: Request) -> Count:
         state = Count(request)
-        self.inside.add(state.name)
+        self.inside.append(state.name)
         self.most = max(self.most, len(self.inside))
         return state
 

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from local_runtime import Runtime
 from local_runtime.company import Company
 from local_runtime.engine import Engine
 from local_runtime.events import Done, Output, Piece
 from local_runtime.jobs import Job, Work
+from local_runtime.startup import StartFailed, warm_up
 from local_runtime.stepping import Stepping
 from local_runtime.wire import STREAM_WINDOW
 from tests.local_runtime.steppers import Count, Counting, call, handler
@@ -132,7 +134,7 @@ async def test_a_failure_fails_no_later_sequence() -> None:
     failed, fine = await asyncio.gather(loop.run(call("a", 3)), loop.run(call("b", 2)))
     assert (failed.kind, fine.data) == ("failed", b"[1,2]")
     assert (await loop.run(call("c", 1))).data == b"[1]"
-    assert stepper.inside == set()
+    assert stepper.inside == []
 
 
 async def test_a_step_that_raises_fails_its_own_sequences_and_not_those_that_wait() -> None:
@@ -175,7 +177,7 @@ async def test_a_reader_that_leaves_while_its_sequence_is_paused_frees_its_place
     await turns()
     waiting = asyncio.create_task(loop.run(call("b", 1)))
     await turns()
-    assert stepper.inside == {"a"}
+    assert stepper.inside == ["a"]
     slow.close()
     left.cancel()
     assert (await waiting).data == b"[1]"
@@ -290,7 +292,7 @@ def test_whatever_comes_goes_and_fails_each_call_has_its_own_end(
             assert end.data == str(list(range(1, to + 1))).replace(" ", "").encode()
         else:
             assert isinstance(end, asyncio.CancelledError) or end.kind == "failed"  # type: ignore[union-attr]
-    assert stepper.inside == set()
+    assert stepper.inside == []
     assert len(stepper.evicted) == len(set(stepper.evicted))
     assert stepper.most <= size
 
@@ -305,3 +307,38 @@ async def test_two_steppers_take_turns(size: int) -> None:
     loops = [stepping(one, size=size), stepping(other, size=size)]
     await asyncio.gather(*[loop.run(call("a", 6)) for loop in loops])
     assert order == ["one", "other"] * 6
+
+
+async def test_a_stepper_that_cannot_be_made_fails_the_start_of_its_worker() -> None:
+    """Whether it has a sample or not: the first caller would fail too."""
+
+    class Broken(Counting):
+        def __init__(self, context: dict[str, Any]) -> None:
+            raise KeyError("weights")
+
+    app = Runtime("broken")
+    app.stepper("/")(Broken)
+    with pytest.raises(StartFailed) as failure:
+        await warm_up(app, Engine({}, Sink(), clock=still))
+    broken = failure.value.broken
+    assert (broken.stage, broken.message) == (
+        "init",
+        "the stepper of / failed: KeyError: 'weights'",
+    )
+
+
+async def test_the_warm_up_fills_every_place_at_once() -> None:
+    """Once alone, then all together; each sample is evicted at its end."""
+    stepper = Counting()
+    app = Runtime("warm")
+    app.stepper("/", max_size=3, warmup={"to": 4})(lambda context: stepper)
+    await warm_up(app, Engine({}, Sink(), clock=still))
+    assert (stepper.most, len(stepper.evicted)) == (3, 4)
+
+
+async def test_a_warm_up_that_fails_fails_the_start() -> None:
+    """As that of any handler."""
+    app = Runtime("cold")
+    app.stepper("/", warmup={"to": "?"})(lambda context: Counting())
+    with pytest.raises(StartFailed, match="the warm-up of / failed: to must be a number"):
+        await warm_up(app, Engine({}, Sink(), clock=still))
