@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     package: str
     version: str
     extra: str = ""
+    torch: bool = False
+    """It sees the torch of the interpreter that runs the benchmark: one build for all, and no
+    gigabyte each. What the environment has of its own goes first."""
     unbound: tuple[str, ...] = ()
     """Requirements whose version may be any, where the package's own bounds cannot be met: a
     registry that is a few days behind lacks them. None of them is on the path of a call."""
@@ -62,7 +66,13 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
             if not self.unbound:
                 raise
             self._install_unbound()
+        if self.torch:
+            self._share_torch()
         self.marker.touch()
+
+    def _share_torch(self) -> None:
+        (place,) = (BENCH / self.folder / "lib").glob("python*/site-packages")
+        (place / "shared-torch.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
 
     @property
     def _extras(self) -> str:
@@ -92,4 +102,7 @@ LITELLM = Environment(
     extra="proxy",
     unbound=("certifi", "litellm-proxy-extras", "litellm-enterprise"),
 )
+LITSERVE = Environment(folder="litserve", package="litserve", version="0.2.19", torch=True)
+BENTOML = Environment(folder="bentoml", package="bentoml", version="1.4.39", torch=True)
+RAY = Environment(folder="ray", package="ray", version="2.60.0", extra="serve", torch=True)
 PROFILER = Environment(folder="py-spy", package="py-spy", version="0.4.1")

@@ -45,11 +45,18 @@ def parse_wrk(output: str) -> Answered:
 
 def put_load(target: Target, *, seconds: float, connections: int) -> Answered:
     """One thread of wrk, which is more than a core's worth of any gateway."""
+    return post(
+        target.url + PATH, body(), key=target.key, seconds=seconds, connections=connections
+    )
+
+
+def post(url: str, payload: bytes, *, key: str, seconds: float, connections: int) -> Answered:
+    """The same body again and again, for whole seconds. Raises LoadFailed."""
     whole = max(1, round(seconds))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "20s"]
     done = subprocess.run(
-        [*command, "-s", str(SCRIPT), target.url + PATH],
-        env={**os.environ, "BENCH_BODY": body().decode(), "BENCH_KEY": target.key},
+        [*command, "-s", str(SCRIPT), url],
+        env={**os.environ, "BENCH_BODY": payload.decode(), "BENCH_KEY": key},
         capture_output=True,
         text=True,
         timeout=whole + 40,

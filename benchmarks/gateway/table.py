@@ -153,10 +153,10 @@ def _sections(report: Report, draw: Draw) -> list[str]:
     return lines + [line for trouble in report.trouble for line in ("", trouble)]
 
 
-def insert(page: str, block: str) -> str:
+def insert(page: str, block: str, begin: str = BEGIN, end: str = END) -> str:
     """``page`` with the block between its two marks replaced; without marks, at its end."""
-    before, begun, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
+    before, begun, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
     if not begun or not ended:
         return f"{page.rstrip()}\n\n{block}\n"
     return before + block + after

@@ -1,0 +1,132 @@
+"""``python -m benchmarks.runtime``: see docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from benchmarks.gateway.machine import describe, today
+from benchmarks.gateway.table import insert
+from benchmarks.runtime.alone import measure_alone
+from benchmarks.runtime.apps.batching import BATCH
+from benchmarks.runtime.contenders import ALL, NAMES, Contender, short_folder
+from benchmarks.runtime.measure import Plan, under_load
+from benchmarks.runtime.report import BEGIN, END, Report, as_markdown, as_text
+
+EXAMPLES = """\
+examples:
+  python -m benchmarks.runtime                               everything: 3 to 5 minutes
+  python -m benchmarks.runtime --quick                       about a minute, without Ray Serve
+  python -m benchmarks.runtime --only spillgate --no-alone   this project's server by itself
+  python -m benchmarks.runtime --json run.json --markdown docs/performance.md
+
+contenders: {names}
+"""
+QUICK = Plan(rounds=2, seconds=2.0, blocks=6)
+SLOW = frozenset(("ray-serve",))
+"""Left out of a quick run."""
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.runtime",
+        description="The stand-alone runtime beside LitServe, BentoML and Ray Serve.",
+        epilog=EXAMPLES.format(names=", ".join(NAMES)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="fewer and shorter rounds, without Ray Serve")
+    add("--only", type=_names, help="contenders, with commas between them")
+    add("--rounds", type=int, help="rounds in which the contenders take turns")
+    add("--duration", type=float, help="seconds of load for one contender in one round")
+    add("--no-alone", action="store_true", help="leave overhead, latency and memory out")
+    add("--json", type=Path, metavar="FILE", help="write every figure there")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables into this page")
+    return parser.parse_args(arguments)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in NAMES:
+            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(NAMES)}")
+    return names
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    plan = QUICK if options.quick else Plan()
+    changes = {"rounds": options.rounds, "seconds": options.duration}
+    return msgspec.structs.replace(
+        plan, **{name: value for name, value in changes.items() if value is not None}
+    )
+
+
+def chosen(options: argparse.Namespace) -> list[Contender]:
+    if options.only:
+        return [one for one in ALL if one.name in options.only]
+    return [one for one in ALL if not (options.quick and one.name in SLOW)]
+
+
+def run(options: argparse.Namespace, folder: Path) -> Report:
+    plan, contenders = plan_of(options), chosen(options)
+    alone = None if options.no_alone else measure_alone(plan, folder / "alone", say)
+    figures = under_load(contenders, plan, folder, say)
+    return Report(
+        date=today(),
+        machine=describe(),
+        versions=versions(contenders),
+        settings=(
+            f"{plan.rounds} rounds of {plan.seconds:g} s each, in turns, {plan.connections} "
+            f"connections, batches of {BATCH} at most; median (lowest–highest) of the rounds"
+        ),
+        figures=figures,
+        alone=alone,
+    )
+
+
+def versions(contenders: list[Contender]) -> dict[str, str]:
+    found = {name: version(name) for name in ("spillgate", "uvicorn", "uvloop", "torch")}
+    environments = [one.environment for one in contenders if one.environment]
+    return found | {one.package: one.version for one in environments}
+
+
+def say(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def deliver(report: Report, options: argparse.Namespace) -> None:
+    print(as_text(report))
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    if options.markdown:
+        page = options.markdown.read_text() if options.markdown.exists() else ""
+        options.markdown.write_text(insert(page, as_markdown(report), BEGIN, END))
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    options = parse()
+    if shutil.which("wrk") is None:
+        print("wrk is not installed: apt-get install wrk", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, _terminated)
+    with contextlib.suppress(KeyboardInterrupt), short_folder() as folder:
+        report = run(options, Path(folder))
+        deliver(report, options)
+        return 1 if any(one.error for one in report.figures) else 0
+    return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One model, as each of the contenders wants it written."""

@@ -1,0 +1,123 @@
+"""Contenders under the same load, in turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.gateway.accounting import cpu_seconds, memory
+from benchmarks.gateway.load import Answered, LoadFailed, post
+from benchmarks.gateway.processes import StartFailed
+from benchmarks.runtime.contenders import Contender, Running
+
+SETTLE = 0.3
+"""Seconds after a load in which work put off still counts."""
+Say = Callable[[str], None]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how much."""
+
+    rounds: int = 5
+    seconds: float = 4.0
+    connections: int = 32
+    blocks: int = 12
+    """Of the unloaded calls, in turns."""
+    block: int = 60
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """One contender in one round."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    """CPU of all its processes, a request."""
+    failed: int
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """All about one contender. ``error`` says why there is nothing."""
+
+    name: str
+    rounds: tuple[Round, ...] = ()
+    rss_mib: float = 0.0
+    """Of all its processes, each with torch where it has imported it."""
+    processes: int = 0
+    error: str = ""
+
+
+class Entry:
+    """A contender in the run, and what is known of it so far."""
+
+    def __init__(self, name: str) -> None:
+        self.figures = Figures(name=name)
+        self.running: Running | None = None
+
+    def note(self, **changes: object) -> None:
+        self.figures = msgspec.structs.replace(self.figures, **changes)
+
+
+def under_load(
+    contenders: Sequence[Contender], plan: Plan, folder: Path, say: Say
+) -> tuple[Figures, ...]:
+    """All run at once and are asked in turn, so that the machine's moods fall on all alike."""
+    with ExitStack() as stack:
+        entries = [_start(contender, folder, stack, say) for contender in contenders]
+        present = [(entry, entry.running) for entry in entries if entry.running]
+        for _, running in present:
+            with suppress(LoadFailed):  # the rounds will say so
+                _load(running, 1, plan.connections)
+        for number in range(plan.rounds):
+            for entry, running in present:
+                say(f"round {number + 1} of {plan.rounds}: {entry.figures.name}")
+                _add_round(entry, running, plan)
+        for entry, running in present:
+            pids = running.pids()
+            entry.note(rss_mib=memory(pids).rss, processes=len(pids))
+    return tuple(entry.figures for entry in entries)
+
+
+def _start(contender: Contender, folder: Path, stack: ExitStack, say: Say) -> Entry:
+    say(f"starting {contender.name}")
+    entry = Entry(contender.name)
+    try:
+        entry.running = contender.start(folder / contender.name)
+    except StartFailed as error:
+        entry.note(error=str(error))
+    else:
+        stack.callback(entry.running.child.stop)
+    return entry
+
+
+def _add_round(entry: Entry, running: Running, plan: Plan) -> None:
+    if entry.figures.error:
+        return
+    try:
+        entry.note(rounds=(*entry.figures.rounds, _round(running, plan)))
+    except LoadFailed as error:
+        text = f"failed under load: {error}{running.child.log_tail()}"
+        entry.note(error=text, rounds=())
+
+
+def _round(running: Running, plan: Plan) -> Round:
+    pids = running.pids()
+    before = cpu_seconds(pids)
+    seen = _load(running, plan.seconds, plan.connections)
+    time.sleep(SETTLE)
+    return Round(
+        per_second=(seen.requests - seen.refused) / (seen.duration_us / 1e6),
+        p50_ms=seen.p50_us / 1e3,
+        p99_ms=seen.p99_us / 1e3,
+        cpu_us=(cpu_seconds(pids) - before) * 1e6 / max(1, seen.requests),
+        failed=seen.refused + seen.broken,
+    )
+
+
+def _load(running: Running, seconds: float, connections: int) -> Answered:
+    return post(running.url, running.body, key="none", seconds=seconds, connections=connections)
