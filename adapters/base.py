@@ -162,6 +162,21 @@ class Streaming(Protocol):
         ...
 
 
+@runtime_checkable
+class Starting(Protocol):
+    """A backend that starts its own workers, and has seen how long that takes."""
+
+    @property
+    def start_stages(self) -> Mapping[str, float]:
+        """Seconds of each stage of the last start that was seen, by its name; empty before."""
+        ...
+
+    def ready_in(self) -> float | None:
+        """Seconds after which a call sent now should begin to run, while ``slots`` is 0; None
+        when it would be refused. Cheap."""
+        ...
+
+
 class AdapterClass(Protocol):
     """What ``KINDS`` names: a class with its settings beside it."""
 

@@ -46,6 +46,9 @@ class Fake:
         """Seconds that the next call spends starting a worker."""
         self.queues_for = 0.0
         """Seconds that the platform says of a call that it waits, before it runs."""
+        self.start_stages: dict[str, float] = {}
+        self.starts_in: float | None = None
+        """Seconds until it should have a worker, while it has none."""
         self.calls: list[Call] = []
         self.cancelled: list[str] = []
         self.pings = 0
@@ -66,6 +69,9 @@ class Fake:
 
     def tell(self, *told: Told) -> None:
         self._told.extend(told)
+
+    def ready_in(self) -> float | None:
+        return self.starts_in
 
     async def start(self) -> None:
         self.closed = False

@@ -53,6 +53,9 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The route that serves /v1/infer; left out: "/"."""
     start_timeout: Duration = 300.0
     """The longest that load, init and warm-up may take together."""
+    wait_for_start: Duration = 0.0
+    """The longest that a call waits for a worker that is starting; 0: it is refused at once, so
+    that another backend is tried."""
     silence: Duration = 60.0
     """A worker that gives no sign of life so long is replaced."""
     grace: Duration = 5.0
@@ -75,6 +78,7 @@ class Local:
         self._routes: dict[Task, str] = {**OPENAI_ROUTES, "infer": settings.handler or "/"}
         self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
         self._known: frozenset[str] = frozenset()
+        self._patience_s = settings.wait_for_start
         self._workers = Workers(name, _arguments(settings), settings.max_message, clock)
 
     def __repr__(self) -> str:
@@ -102,15 +106,26 @@ class Local:
         """Spare processes that wait to take a worker's place."""
         return self._workers.spares
 
+    @property
+    def start_stages(self) -> Mapping[str, float]:
+        return self._workers.start_stages
+
+    def ready_in(self) -> float | None:
+        expected = self._workers.ready_in()
+        patient = expected is not None and expected <= self._patience_s
+        return expected if patient and self._patience_s else None
+
     async def start(self) -> None:
         self._workers.start()
 
     async def invoke(self, call: Call) -> Reply:
         route = self._routes[call.task]
+        cold_s = 0.0 if self._workers.slots else await self._until_ready(call.deadline)
         link = self._pick(route)
         if link.connection.congested:
             await link.connection.drained()
         entry = self._send(link, call, route)
+        entry.cold_s = cold_s
         try:
             await entry.wait()
         except asyncio.CancelledError:
@@ -159,6 +174,18 @@ class Local:
 
     async def aclose(self) -> None:
         await self._workers.aclose()
+
+    async def _until_ready(self, deadline: float) -> float:
+        """Waits as long as the settings allow for a worker; the seconds that it took. Raises
+        TIMEOUT at the call's own deadline."""
+        if not self._patience_s:
+            return 0.0
+        begun = self._clock.monotonic()
+        await self._workers.wait_ready(min(deadline, begun + self._patience_s))
+        now = self._clock.monotonic()
+        if now >= deadline:
+            raise BackendError(FailureClass.TIMEOUT, "the model did not load within the deadline")
+        return now - begun
 
     def _pick(self, route: str | None) -> Link:
         """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""

@@ -27,7 +27,7 @@ def usage_of(entry: Entry, done: Done) -> Usage:
         input_tokens=done.input_tokens,
         output_tokens=done.output_tokens,
         queue_s=done.queue_s,
-        cold_s=0.0,
+        cold_s=entry.cold_s,
         exec_s=done.exec_s,
         gpu_s=done.gpu_s,
         worker=entry.link.name,

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from adapters.base import Backend, Cancellable, Clock, Scalable, Warmable
+from adapters.base import Backend, Cancellable, Clock, Scalable, Starting, Warmable
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
 from gateway.places import Places, Reconsider
@@ -63,6 +63,7 @@ class StandingBackend:
         self.cancellable = adapter if isinstance(adapter, Cancellable) else None
         self.warmable = adapter if isinstance(adapter, Warmable) else None
         self.scalable = adapter if isinstance(adapter, Scalable) else None
+        self.starts = adapter if isinstance(adapter, Starting) else None
         self.draining = False
         self.health: Health = HEALTHY
         self.in_flight = 0
@@ -124,7 +125,7 @@ class StandingBackend:
             return "drained"
         if self.health.open_until > now:
             return "cooling_down"
-        if self.cold is None and self.adapter.slots == 0:
+        if self.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
             return "not_ready"
         return ""
 
@@ -143,6 +144,7 @@ class StandingBackend:
             slots,
             0 if cold is None else self.warm.idle(now),
             now - self._starting[0] if self._starting else None,
+            (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
         )
         return Candidate(
             self.name,
@@ -156,6 +158,10 @@ class StandingBackend:
             self.blocked(now),
             None if load.slots is None else max(load.slots, 1) * _QUEUE_PER_SLOT,
         )
+
+    def _ready_in(self) -> float | None:
+        """Seconds until a worker should be ready; None where nobody can say, or wait."""
+        return None if self.starts is None else self.starts.ready_in()
 
     def _seen_to_run(self, run: RunTime, now: float) -> RunTime:
         """A call that runs for longer than was thought is evidence: of a guess that was wrong,

@@ -215,6 +215,10 @@ class Service:
             yield "spillgate_backend_ready", "1: warm", label, float(standing.is_warm)
             blocked = float(bool(standing.blocked(now)))
             yield "spillgate_backend_blocked", "1: not asked now", label, blocked
+            if standing.starts is not None:
+                for stage, seconds in standing.starts.start_stages.items():
+                    text = "What a stage of the last start took"
+                    yield "spillgate_start_seconds", text, {**label, "stage": stage}, seconds
             if isinstance(standing.adapter, Weighed):
                 for worker, memory in standing.adapter.memory().items():
                     yield from weights({**label, "worker": worker}, memory)

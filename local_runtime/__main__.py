@@ -12,7 +12,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+from local_runtime.events import Ahead
 from local_runtime.serve import Options, serve
 
 
@@ -27,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1, help="processes, each with the model")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: a,b")
+    parser.add_argument("--standby", choices=get_args(Ahead), default="none", help="a spare")
     parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
     parser.add_argument("--start-timeout", type=float, default=300.0, help="seconds, to be ready")
     parser.add_argument("--grace", type=float, default=5.0, help="seconds, past a time-out")
@@ -48,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             workers=options.workers,
             device=options.device,
+            standby=options.standby,
             threads=options.threads,
             start_timeout_s=options.start_timeout,
             grace_s=options.grace,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from starlette.types import Receive, Send
 
@@ -27,6 +27,8 @@ class Way:
     def __init__(self, send: Send, headers: Headers) -> None:
         self._send = send
         self._headers = dict(headers)
+        self.waited: Mapping[str, float] | None = None
+        """What the call waited for before a worker was there, in seconds."""
 
     async def refuse(self, refusal: Refusal) -> None:
         await self.whole(refusal.status, refusal.body(), refusal.headers.items())
@@ -38,6 +40,8 @@ class Way:
 
     async def done(self, done: Done) -> None:
         """A whole answer, or the failure that the worker reports."""
+        if self.waited is not None:
+            self.waited = {**self.waited, "queue": done.queue_s, "exec": done.exec_s}
         if done.ok or done.data:
             await self.whole(done.status or 200, done.data, done.headers)
         else:
@@ -64,6 +68,8 @@ class Way:
 
     async def _start(self, status: int, own: dict[str, str], given: Headers) -> None:
         headers = {"content-type": "application/json", **allowed(given), **self._headers, **own}
+        if self.waited is not None:
+            headers["server-timing"] = server_timing(self.waited)
         raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
@@ -92,6 +98,11 @@ def _last(entry: Entry) -> bytes:
         return b"data: " + refusal_of(answer).body() + b"\n\n"
     whole = b"data: " + answer.data + b"\n\n" if answer.data else b""
     return whole + b"data: [DONE]\n\n"
+
+
+def server_timing(seconds: Mapping[str, float]) -> str:
+    """The value of a Server-Timing header (https://www.w3.org/TR/server-timing/), in ms."""
+    return ", ".join(f"{name};dur={value * 1000:.3f}" for name, value in seconds.items())
 
 
 def allowed(headers: Headers) -> dict[str, str]:

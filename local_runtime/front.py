@@ -80,6 +80,14 @@ class Front:
         if entry.answer is not None:
             self.measures.count(route, entry.answer)
 
+    async def wait_ready(self, seconds: float) -> dict[str, float] | None:
+        """Waits for a worker, at most so long. What was waited for, stage by stage, behind how
+        long it was (``cold``); None when there was nothing to wait for, or it was in vain."""
+        begun = self._clock.monotonic()
+        if not seconds or not await self.workers.wait_ready(begun + seconds):
+            return None
+        return {"cold": self._clock.monotonic() - begun, **self.workers.start_stages}
+
     # --- calls ---------------------------------------------------------------------------------
 
     def link_for(self, route: str) -> Link:

@@ -49,6 +49,7 @@ class Entry:
     __slots__ = (
         "answer",
         "call_id",
+        "cold_s",
         "deadline",
         "head",
         "id",
@@ -72,6 +73,8 @@ class Entry:
         self.unpaid = 0
         self.waiter: asyncio.Future[None] | None = None
         self.answer: Answer | None = None
+        self.cold_s = 0.0
+        """Seconds that it waited for a worker before it was sent."""
         self.left = False
         """Its caller has gone; it is kept a little while for its usage."""
         self.settled: Done | None = None

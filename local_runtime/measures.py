@@ -67,14 +67,23 @@ class _Standing(Collector):
         yield GaugeMetricFamily("runtime_workers_ready", ready, value=len(workers.links))
         running = "Calls under way, queued ones included."
         yield GaugeMetricFamily("runtime_calls_running", running, value=self._running())
+        spares = "Spares that wait to take a worker's place."
+        yield GaugeMetricFamily("runtime_spares_waiting", spares, value=workers.spares)
+        yield self._starts()
+        yield from self._memory()
+
+    def _starts(self) -> Metric:
         seconds = GaugeMetricFamily(
-            "runtime_start_seconds", "What a worker's start took.", labels=["worker", "stage"]
+            "runtime_start_seconds",
+            "What a worker's start took, by stage, and its first call after that.",
+            labels=["worker", "stage"],
         )
-        for link in workers.links:
+        for link in self._workers.links:
             for stage, value in link.start_stages.items():
                 seconds.add_metric([link.name, stage], value)
-        yield seconds
-        yield from self._memory()
+            if link.first_s is not None:
+                seconds.add_metric([link.name, "first_call"], link.first_s)
+        return seconds
 
     def _memory(self) -> Iterable[Metric]:
         resident = GaugeMetricFamily(

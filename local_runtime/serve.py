@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from local_runtime.clock import SystemClock
+from local_runtime.events import Ahead
 from local_runtime.express import ExpressHttp
 from local_runtime.front import Front
 from local_runtime.server import application, living
@@ -40,6 +41,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     workers: int = 1
     device: str = "auto"
+    standby: Ahead = "none"
     threads: int | None = None
     start_timeout_s: float = 300.0
     grace_s: float = 5.0
@@ -64,6 +66,7 @@ class Server(uvicorn.Server):
             {
                 "workers": options.workers,
                 "device": options.device,
+                "standby": options.standby,
                 "threads": options.threads,
                 "start-timeout": options.start_timeout_s,
                 "grace": options.grace_s,

@@ -33,6 +33,8 @@ from local_runtime.link import Entry
 from local_runtime.refusals import Refusal, refusal_of
 
 _ID_HEADERS = ("x-banana-request-id", "x-request-id")
+_WAIT = re.compile(r"(?i)(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})")
+LONGEST_WAIT_S = 600.0
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
 
@@ -66,6 +68,8 @@ class Calls:
 
     async def _serve(self, request: Request, id: str, way: Way) -> None:
         front, route = self._front, request.url.path
+        if not front.workers.slots:
+            way.waited = await front.wait_ready(patience_of(request.headers))
         background = route in front.link_for(route).background
         if request.method != "POST":
             text = f"{route} takes POST alone"
@@ -120,6 +124,12 @@ def wish_of(headers: Mapping[str, str], route: str, body: bytes) -> _Wish:
     if "text/event-stream" in headers.get("accept", ""):
         wish.stream = True
     return wish
+
+
+def patience_of(headers: Mapping[str, str]) -> float:
+    """Seconds that the caller waits for a worker: ``Prefer: wait=30`` (RFC 7240, section 4.3)."""
+    found = _WAIT.search(headers.get("prefer", ""))
+    return min(LONGEST_WAIT_S, float(found[1])) if found else 0.0
 
 
 def request_id(headers: Mapping[str, str]) -> str:

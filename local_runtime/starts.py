@@ -29,3 +29,9 @@ def waited_for(stages: Mapping[str, float], ahead: Ahead) -> float:
     if not stages:
         return FIRST_GUESS_S if ahead == "none" else 0.0
     return sum(stages[stage] for stage in STAGES[_DONE[ahead] :])
+
+
+def still_to_come(expected_s: float, passed_s: float) -> float:
+    """Seconds that are left of a start; of one that takes longer than expected, as many as it is
+    late: the later it is, the less is known."""
+    return abs(expected_s - passed_s)

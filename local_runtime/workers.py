@@ -13,7 +13,7 @@ from local_runtime.clock import Clock
 from local_runtime.events import WorkerChanged
 from local_runtime.link import Link
 from local_runtime.process import END_S, SupervisorProcess
-from local_runtime.starts import waited_for
+from local_runtime.starts import still_to_come, waited_for
 
 log = logging.getLogger("spillgate.local")
 
@@ -128,8 +128,8 @@ class Workers:
         return 60.0 if ready_in is None else max(1.0, ready_in)
 
     def ready_in(self) -> float | None:
-        """Seconds until a worker should be ready, by the starts that were seen; 0 when one is, or
-        is overdue; None when none will be without another policy."""
+        """Seconds until a worker should be ready, by the starts that were seen; 0 when one is;
+        None when none will be without another policy."""
         if self.slots:
             return 0.0
         if self._closing or self.hopeless:
@@ -137,13 +137,15 @@ class Workers:
         now = self._clock.monotonic()
         waits = [self._ready_in(state, now) for state in self._states.values()]
         known = [wait for wait in waits if wait is not None]
-        return max(0.0, min(known, default=waited_for(self._stages, "none")))
+        return min(known, default=waited_for(self._stages, "none"))
 
     def _ready_in(self, state: WorkerChanged, now: float) -> float | None:
+        if state.state == "ready":
+            return 0.0
         if state.state == "defunct" and state.retry_s is None:
             return None
-        passed = now - self._changed_at[state.index]
-        return waited_for(self._stages, state.ahead) + (state.retry_s or 0.0) - passed
+        expected = waited_for(self._stages, state.ahead) + (state.retry_s or 0.0)
+        return still_to_come(expected, now - self._changed_at[state.index])
 
     async def wait_ready(self, deadline: float) -> bool:
         """Waits until a worker takes calls, to ``deadline`` at the latest; whether one does."""

@@ -88,6 +88,9 @@ class Load(msgspec.Struct, frozen=True):
     """Workers believed warm and idle; only of backends that can be cold."""
     starting_s: float | None
     """How long ago the oldest worker that is still starting was asked for."""
+    ready_in_s: float = 0.0
+    """Of a backend that starts its own workers: until one should be ready, by what its starts
+    took."""
 
 
 class Delay(msgspec.Struct, frozen=True):
@@ -100,7 +103,10 @@ NO_DELAY = Delay(0.0, False)
 
 
 def warm_delay(load: Load, run_s: float) -> Delay:
-    """A backend that is always warm: nothing while a slot is free, then whole rounds of waiting."""
+    """A backend that is always warm: nothing while a slot is free, then whole rounds of waiting;
+    behind the start of a worker, while it has none."""
+    if load.ready_in_s:
+        return Delay(load.ready_in_s + load.in_flight * run_s, True)
     if load.slots is None or load.in_flight < load.slots:
         return NO_DELAY
     rounds = (load.in_flight - load.slots) // max(load.slots, 1) + 1

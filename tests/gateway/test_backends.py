@@ -239,3 +239,19 @@ async def test_pings_keep_it_warm_and_say_nothing_of_when_callers_come(clock: Fa
         clock.move(30.0)
     assert backend.is_warm
     assert backend.last_call is None
+
+
+# --- workers of its own -----------------------------------------------------------------------
+
+
+def test_a_backend_whose_worker_starts_is_quoted_with_what_is_left_of_the_start(
+    clock: FakeClock,
+) -> None:
+    """It need not be refused: the router weighs the start against the others' delays."""
+    backend = standing(clock, text=POLICY.replace("slots: 2", "slots: 0"))
+    assert backend.candidate("chat", 0.0).blocked == "not_ready"
+    cast(Fake, backend.adapter).starts_in = 3.0
+    candidate = backend.candidate("chat", 0.0)
+    assert (candidate.blocked, candidate.load.ready_in_s) == ("", 3.0)
+    cast(Fake, backend.adapter).slots = 2
+    assert backend.candidate("chat", 0.0).load.ready_in_s == 0.0

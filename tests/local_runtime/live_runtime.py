@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -76,6 +77,15 @@ class LiveRuntime:
         assert self.process is not None
         self.printed = self.process.communicate(timeout=within_s)[1]
         return self.process.returncode
+
+    @contextlib.contextmanager
+    def started(self) -> Iterator[Self]:
+        """Runs it without waiting until the app is ready."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.__exit__(None, None, None)
 
     def __enter__(self) -> Self:
         self.start()

@@ -30,6 +30,11 @@ def test_a_warm_backend_waits_in_whole_rounds(
     assert warm_delay(load, 1.5) == Delay(seconds, False)
 
 
+def test_a_call_waits_for_the_start_of_a_worker_and_then_for_those_before_it() -> None:
+    """Which counts as a cold start."""
+    assert warm_delay(Load(2, 0, 0, None, 4.0), 1.5) == Delay(7.0, True)
+
+
 def test_a_warm_worker_means_no_delay() -> None:
     """However slow the cold start would be."""
     assert cold_delay(Load(3, None, 1, None), 1.0, 60.0) is NO_DELAY

@@ -1,0 +1,55 @@
+"""A call that waits for the start of an app by itself, and what the start took."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from local_runtime.server import patience_of
+from tests.local_runtime.live_runtime import LiveRuntime, until
+
+
+def test_a_caller_who_prefers_to_wait_is_answered_and_told_what_the_start_took(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Stage by stage; a caller who does not say so gets 503 at once."""
+    monkeypatch.setenv("SLOW_INIT", "0.4")
+    with LiveRuntime("slow_start.py", "--standby", "loaded").started() as live:
+        until(lambda: live.answers("/healthz"))
+        with live.client as client:
+            assert client.post("/", json="live").status_code == 503
+            waited = client.post("/", json="live", headers={"Prefer": "wait=20"})
+            assert waited.status_code == 200
+            timing = timings(waited)
+            assert list(timing) == ["cold", "process", "load", "init", "warmup", "queue", "exec"]
+            assert timing["init"] >= 400
+            assert timing["cold"] > 0
+            assert "server-timing" not in client.post("/", json="live").headers
+            until(lambda: "runtime_spares_waiting 1.0" in client.get("/metrics").text)
+            text = client.get("/metrics").text
+            for stage in ("process", "load", "init", "warmup", "first_call"):
+                assert f'runtime_start_seconds{{stage="{stage}",worker="worker-0"}}' in text
+
+
+def timings(response: httpx.Response) -> dict[str, float]:
+    """Milliseconds by name."""
+    found = re.findall(r"(\w+);dur=([\d.]+)", response.headers["server-timing"])
+    return {name: float(value) for name, value in found}
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [
+        ("wait=30", 30),
+        ("respond-async, wait=5", 5),
+        ('wait="7"', 7),
+        ("wait=999999", 600),
+        ("respond-async", 0),
+        ("await=3", 0),
+        ("", 0),
+    ],
+)
+def test_patience_is_read_from_the_prefer_header(prefer: str, seconds: float) -> None:
+    assert patience_of({"prefer": prefer}) == seconds
