@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KINDS: dict[str, str] = {
     "cog": "adapters.cog:Cog",
     "http": "adapters.http_json:HttpJson",
+    "huggingface": "adapters.huggingface:HuggingFace",
     "local": "adapters.local:Local",
     "openai": "adapters.openai:OpenAICompatible",
     "potassium": "adapters.potassium:Potassium",

@@ -16,6 +16,7 @@ import msgspec
 
 from adapters.answers import refused
 from adapters.base import Clock
+from adapters.cold_starts import StartCounted, split
 from adapters.errors import BackendError, FailureClass
 from adapters.http import Client, Origin, client_of, render_head
 from adapters.http1 import Body, Response
@@ -226,5 +227,7 @@ class Potassium:
 def _with_cold(reply: Reply, waited: float) -> Reply:
     if not waited:
         return reply
-    usage = msgspec.structs.replace(reply.usage, cold_s=waited)
-    return msgspec.structs.replace(reply, usage=usage)
+    if reply.chunks is not None:
+        chunks = StartCounted(reply.chunks, waited, inside=False)
+        return msgspec.structs.replace(reply, chunks=chunks)
+    return msgspec.structs.replace(reply, usage=split(reply.usage, waited, inside=False))

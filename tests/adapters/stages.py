@@ -36,7 +36,10 @@ from gateway.clock import SystemClock
 from tests.adapters.cog_stage import CogStage, cog_stage
 from tests.adapters.fake_stage import FakeStage, fake_stage
 from tests.adapters.http_json_stage import HttpJsonStage, http_json_stage
+from tests.adapters.huggingface_stage import HuggingFaceStage, huggingface_stage
 from tests.adapters.local_stage import LocalStage, local_stage
+from tests.adapters.modal_stage import ModalStage, modal_stage
+from tests.adapters.modal_web_stage import ModalWebStage, modal_web_stage
 from tests.adapters.potassium_stage import PotassiumStage, potassium_stage
 from tests.adapters.replicate_stage import ReplicateStage, replicate_stage
 from tests.adapters.runpod_direct_stage import RunPodDirectStage, runpod_direct_stage
@@ -270,7 +273,10 @@ STAGES = {
     "fake": fake_stage,
     "http": http_json_stage,
     "local": local_stage,
+    "modal": modal_stage,
+    "modal_web": modal_web_stage,
     "openai": openai_stage,
+    "huggingface": huggingface_stage,
     "potassium": potassium_stage,
     "replicate": replicate_stage,
     "runpod": runpod_stage,
@@ -281,7 +287,10 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
     "fake": FakeStage.scenarios,
     "http": HttpJsonStage.scenarios,
     "local": LocalStage.scenarios,
+    "modal": ModalStage.scenarios,
+    "modal_web": ModalWebStage.scenarios,
     "openai": OpenAIStage.scenarios,
+    "huggingface": HuggingFaceStage.scenarios,
     "potassium": PotassiumStage.scenarios,
     "replicate": ReplicateStage.scenarios,
     "runpod": RunPodStage.scenarios,
