@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from adapters.types import (
+    Assumption,
     Bill,
     Call,
     Capabilities,
@@ -174,6 +175,14 @@ class Starting(Protocol):
     def ready_in(self) -> float | None:
         """Seconds after which a call sent now should begin to run, while ``slots`` is 0; None
         when it would be refused. Cheap."""
+        ...
+
+
+@runtime_checkable
+class Assuming(Protocol):
+    async def assumptions(self) -> Sequence[Assumption]:
+        """Checks what the kind takes for granted of its platform, its key first, without running
+        a call or spending money. Never raises."""
         ...
 
 

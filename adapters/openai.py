@@ -8,12 +8,16 @@ Source: https://platform.openai.com/docs/api-reference, https://docs.vllm.ai/en/
 
 from __future__ import annotations
 
+import msgspec
+
+from adapters.answers import refused
+from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.errors import BackendError
 from adapters.http import Origin, client_of, render_head
 from adapters.openai_calls import OpenAICalls, bearer, heads_of
 from adapters.settings import HttpSettings, SecretStr
-from adapters.types import OPENAI_ROUTES, Call, Capabilities, Probe, Reply
+from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply
 
 PROBE_TIMEOUT = 5.0
 
@@ -47,13 +51,15 @@ class OpenAICompatible:
         self._probes = [
             render_head("GET", origin, path, headers) for path in ("/health", "/v1/models")
         ]
+        self._model = settings.model
+        self._secrets = () if settings.api_key is None else (settings.api_key,)
         self._calls = OpenAICalls(
             self._client,
             clock,
             settings,
             model=settings.model,
             stream_usage=settings.stream_usage,
-            secrets=() if settings.api_key is None else (settings.api_key,),
+            secrets=self._secrets,
         )
         self._capabilities = Capabilities(tasks=frozenset(self._heads))
 
@@ -78,6 +84,9 @@ class OpenAICompatible:
     async def invoke(self, call: Call) -> Reply:
         return await self._calls.ask(call, self._heads.get(call.task))
 
+    async def assumptions(self) -> list[Assumption]:
+        return [await tried(f"{ACCEPTED}, and models are listed", self._models)]
+
     async def probe(self) -> Probe:
         """``/health`` (vLLM: 503 when its engine is dead), then ``/v1/models``."""
         deadline = self._clock.monotonic() + PROBE_TIMEOUT
@@ -92,3 +101,30 @@ class OpenAICompatible:
             return Probe(ready=False, detail=error.message)
         detail = "" if models.status == 200 else f"/v1/models answers {models.status}"
         return Probe(ready=models.status == 200, detail=detail)
+
+    async def _models(self) -> tuple[bool, str]:
+        deadline = self._clock.monotonic() + PROBE_TIMEOUT
+        response = await self._client.request(self._probes[1], deadline=deadline)
+        if response.status != 200:
+            raise refused(response, now=self._clock.time(), secrets=self._secrets)
+        names = _names_in(response.body)
+        wanted = self._model
+        if wanted is not None and wanted not in names:
+            return False, f"{wanted} is not among {len(names)} models"
+        return bool(names), ", ".join(names[:5]) or "no models are listed"
+
+
+class _Listed(msgspec.Struct):
+    id: str = ""
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Listed] = []
+
+
+def _names_in(body: bytes) -> list[str]:
+    try:
+        listing = msgspec.json.decode(body, type=_Listing)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+    return [one.id for one in listing.data if one.id]

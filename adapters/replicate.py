@@ -17,10 +17,12 @@ https://replicate.com/docs/topics/predictions/streaming, as of 2025-10.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.chunk_stream import once
 from adapters.errors import BackendError, FailureClass
@@ -32,9 +34,11 @@ from adapters.predictions import Prediction, reply_of
 from adapters.replicate_api import ReplicateApi, ReplicateSettings
 from adapters.replicate_stream import PredictionSource, PredictionStream, Watched
 from adapters.types import (
+    Assumption,
     Call,
     Capabilities,
     Chunk,
+    Course,
     Handle,
     JobState,
     Probe,
@@ -44,6 +48,8 @@ from adapters.types import (
 )
 
 _INFER: frozenset[Task] = frozenset(("infer",))
+_STARTING = "starting"
+"""It waits for an instance: in line, or for one that starts."""
 _REMEMBERED = 10_000
 """Predictions that had not ended when they were last seen; kept so that they can be cancelled."""
 _CANCEL_TRIES = 3
@@ -90,7 +96,8 @@ class Replicate:
             self._remember(call.id, prediction.id)
             if call.stream and (url := (prediction.urls or {}).get("stream")):
                 return await self._stream(call, prediction, url, deadline)
-            prediction = await self.final(prediction.id, deadline)
+            self._note(prediction, call.course)
+            prediction = await self.final(prediction.id, deadline, call.course)
         return self._answer(call, prediction)
 
     async def cancel(self, call_id: str) -> Usage | None:
@@ -115,6 +122,9 @@ class Replicate:
         ready = bool(kept) or self._settings.model is not None or self._was_used()
         return Probe(ready=ready, warm_workers=kept)
 
+    async def assumptions(self) -> list[Assumption]:
+        return [await tried(f"{ACCEPTED}, and what it runs is known", self._known)]
+
     # --- jobs that outlive their caller ----------------------------------------------------
 
     async def submit(self, call: Call) -> Handle:
@@ -130,7 +140,7 @@ class Replicate:
     async def poll(self, handle: Handle) -> JobState:
         prediction = await self._asked(handle)
         if not prediction.final:
-            return JobState(status="queued" if prediction.status == "starting" else "running")
+            return JobState(status="queued" if prediction.status == _STARTING else "running")
         usage = self.settle(handle.call, prediction)
         reply = reply_of(prediction, handle.task, usage, self._api.secrets)
         return JobState(status="done", reply=reply)
@@ -155,10 +165,17 @@ class Replicate:
     async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body:
         return await self._api.open_stream(url, last_id, deadline)
 
-    async def final(self, prediction_id: str, deadline: float) -> Prediction:
-        """A prediction once it has ended. Raises TIMEOUT, or AMBIGUOUS when it cannot be asked."""
+    async def look(self, prediction_id: str, course: Course) -> None:
+        """Notes how a prediction stands; nothing where that is not to be learned now."""
+        with contextlib.suppress(BackendError):
+            soon = self._clock.monotonic() + _PROBE_TIMEOUT
+            self._note(await self._api.get(prediction_id, soon), course)
+
+    async def final(self, prediction_id: str, deadline: float, course: Course) -> Prediction:
+        """A prediction once it has ended; meanwhile the call's course. Raises TIMEOUT, or
+        AMBIGUOUS when it cannot be asked."""
         return await poll_until(
-            lambda: self._ended(prediction_id, deadline),
+            lambda: self._ended(prediction_id, deadline, course),
             self._clock,
             deadline=deadline,
             every=self._settings.poll_every,
@@ -190,6 +207,10 @@ class Replicate:
             )
         chunks = once(Chunk(event_of(reply.body), "data", usage))
         return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _known(self) -> tuple[bool, str]:
+        kept = await self._api.min_instances(self._clock.monotonic() + _PROBE_TIMEOUT)
+        return True, "found" if kept is None else f"min_instances is {kept}"
 
     def _check(self, call: Call) -> None:
         if call.task not in self._capabilities.tasks:
@@ -227,9 +248,16 @@ class Replicate:
         except BackendError as error:
             raise unanswered(error) from None
 
-    async def _ended(self, prediction_id: str, deadline: float) -> Prediction | None:
+    async def _ended(
+        self, prediction_id: str, deadline: float, course: Course
+    ) -> Prediction | None:
         prediction = await self._api.get(prediction_id, deadline)
+        self._note(prediction, course)
         return prediction if prediction.final else None
+
+    def _note(self, prediction: Prediction, course: Course) -> None:
+        if prediction.status == _STARTING:
+            course.queued_until = self._clock.monotonic()
 
     async def _stop_named(self, response: Response) -> Usage | None:
         prediction = self._api.created(response)

@@ -21,7 +21,18 @@ from adapters.runpod_jobs import Health
 from adapters.runpod_management import Bounds, Management, Workers
 from adapters.runpod_queue import RUNSYNC_LIMIT, QueueCalls
 from adapters.runpod_settings import RunPodSettings
-from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Handle, JobState, Probe, Reply, Usage
+from adapters.types import (
+    Assumption,
+    Bill,
+    Call,
+    Capabilities,
+    Chunk,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Usage,
+)
 
 _ENVELOPE = 512
 """Bytes that the envelope may add to a body."""

@@ -189,3 +189,13 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
         """None where no line states seconds: then nobody said."""
         stated = [line.seconds for line in self.lines if line.seconds is not None]
         return sum(stated) if stated else None
+
+
+class Assumption(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a kind takes for granted of its platform, and what was found of it."""
+
+    claim: str
+    holds: bool | None
+    """None: it could not be checked."""
+    found: str = ""
+    """One line for a person; never a secret."""

@@ -53,8 +53,10 @@ def policy_offline(path: Path) -> Policy:
 class AnySecret(UserDict[str, str]):
     """The environment, in which every secret is set to something."""
 
+    VALUE = "not-set"
+
     def __missing__(self, key: str) -> str:
-        return "not-set"
+        return self.VALUE
 
     def __contains__(self, key: object) -> bool:
         return True
