@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         "Does the key work, what is warm, what does a call cost, and does the platform do what "
         "this kind of backend takes for granted? Spends nothing without --call. Exit status 0: "
         "all is well; 1: something is not; 2: it could not be asked.",
-        "RUNPOD_API_KEY=... spillgate probe burst --config config/default.yaml",
+        "spillgate probe burst --config config/default.yaml",
     )
     parser.add_argument("backend", help="its name in the policy")
     parser.add_argument(
