@@ -63,6 +63,11 @@ class ChunkStream(ABC):
     def _let_go(self) -> None:
         """Closes what is open. May be called twice."""
 
+    async def _give_up(self) -> Usage | None:
+        """Stops the remote work after an error event, where closing the connection does not, and
+        says what it used."""
+        return None
+
     @property
     def _begun(self) -> bool:
         return self._reader.frames
@@ -99,7 +104,8 @@ class ChunkStream(ABC):
         while not self._ready and not self._ended:
             if self._reader.error is not None:
                 self._let_go()
-                self._broken(self._reader.error.failure, self._reader.error.message)
+                usage = await self._give_up()
+                self._broken(self._reader.error.failure, self._reader.error.message, usage)
             try:
                 await self._more()
             except BaseException:

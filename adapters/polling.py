@@ -12,6 +12,8 @@ T = TypeVar("T")
 
 SLOWEST = 2.0
 """Seconds between two polls of a job that has run for long."""
+LONGEST_PAUSE = 30.0
+"""Seconds; a platform that asks for more is asked sooner, for the job may end meanwhile."""
 LOST_AFTER = 10
 """Polls in a row that may fail before the job is given up for lost."""
 _PASSING = frozenset(
@@ -55,7 +57,7 @@ class Patience:
                 "The backend took the call and can no longer be asked about it.",
                 detail=error.detail or error.message,
             )
-        return error.retry_after or 0.0
+        return min(error.retry_after or 0.0, LONGEST_PAUSE)
 
 
 def unanswered(error: BackendError) -> BackendError:

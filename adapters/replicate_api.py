@@ -15,7 +15,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http import NEVER, Client, Origin, render_head
 from adapters.http1 import Body, Response
 from adapters.predictions import Prediction, decode_prediction
-from adapters.settings import Duration, SecretStr
+from adapters.settings import Duration, Secret, SecretStr
 
 _POLL_TIMEOUT = 10.0
 _ANSWER_GRACE = 10.0
@@ -42,6 +42,8 @@ class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """The model's input is the body of an OpenAI call and its output the answer; otherwise it
     takes /v1/infer calls alone."""
     base_url: str = "https://api.replicate.com/v1"
+    webhook: SecretStr | None = None
+    """Where the platform posts the end of every prediction, signed."""
     wait: Duration = 5.0
     """How long the platform holds one create, at most 60s; afterwards it is polled. A call can
     be cancelled only once this has passed."""
@@ -66,12 +68,16 @@ class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError("give one of model, deployment and version")
         Origin(self.base_url)
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        return (self.api_key,) if self.webhook is None else (self.api_key, self.webhook)
+
 
 class ReplicateApi:
     """Raises BackendError and nothing else."""
 
     def __init__(self, settings: ReplicateSettings, clock: Clock) -> None:
-        self.secrets = (settings.api_key,)
+        self.secrets = settings.secrets
         self._settings = settings
         self._clock = clock
         self._headers = {
@@ -82,6 +88,10 @@ class ReplicateApi:
         self._client = self._new_client(self._origin)
         self._streams: dict[str, Client] = {}
         self._create_path, self._about_path = _paths(settings)
+        self._version = b""
+        if settings.version is not None:
+            self._version = b'"version":%b,' % msgspec.json.encode(settings.version)
+        self._hook = b"" if settings.webhook is None else _hook(settings.webhook)
 
     def __repr__(self) -> str:
         streaming = "".join(f", {client!r}" for client in self._streams.values())
@@ -185,12 +195,7 @@ class ReplicateApi:
     # --- inside ----------------------------------------------------------------------------
 
     def _envelope(self, model_input: bytes) -> bytes:
-        if self._settings.version is None:
-            return b'{"input":%b}' % model_input
-        return b'{"version":%b,"input":%b}' % (
-            msgspec.json.encode(self._settings.version),
-            model_input,
-        )
+        return b'{%b"input":%b%b}' % (self._version, model_input, self._hook)
 
     def _client_of(self, origin: Origin) -> Client:
         client = self._streams.get(origin.authority)
@@ -255,6 +260,12 @@ def _stream_head(url: str, headers: dict[str, str]) -> tuple[Origin, bytes]:
         return origin, render_head("GET", origin, path, headers)
     except (ValueError, UnicodeEncodeError):
         raise BackendError(FailureClass.FAILED, "The stream's address cannot be used.") from None
+
+
+def _hook(url: Secret) -> bytes:
+    """Only the last event is asked for: it alone is sent again where it was not taken."""
+    quoted = msgspec.json.encode(url.reveal())
+    return b',"webhook":%b,"webhook_events_filter":["completed"]' % quoted
 
 
 def _paths(settings: ReplicateSettings) -> tuple[str, str]:

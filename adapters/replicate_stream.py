@@ -14,7 +14,7 @@ from adapters.http1 import Body
 from adapters.named_events import NamedEvent, NamedEvents
 from adapters.predictions import Prediction, failure_of
 from adapters.settings import Secret
-from adapters.types import Call, Usage
+from adapters.types import Call, Course, Usage
 
 _SILENT = b"408"
 """What the comment begins with that the platform sends before it closes a silent stream."""
@@ -26,7 +26,8 @@ class PredictionSource(Protocol):
     """What a stream asks of the adapter."""
 
     async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body: ...
-    async def final(self, prediction_id: str, deadline: float) -> Prediction: ...
+    async def look(self, prediction_id: str, course: Course) -> None: ...
+    async def final(self, prediction_id: str, deadline: float, course: Course) -> Prediction: ...
     def settle(self, call_id: str, prediction: Prediction) -> Usage: ...
     async def abandon(self, call_id: str, prediction_id: str) -> Usage | None: ...
 
@@ -37,6 +38,7 @@ class Watched:
 
     def __init__(self, source: PredictionSource) -> None:
         self.open_stream = source.open_stream
+        self.look = source.look
         self.final = source.final
         self.settle = source.settle
 
@@ -124,6 +126,8 @@ class PredictionStream(ChunkStream):
             return
         self._silent = False
         self._events = NamedEvents()
+        if not self._begun:
+            await self._source.look(self._id, self._call.course)
         await self._clock.sleep(self._every)
 
     async def _lost(self, error: BackendError) -> None:
@@ -131,9 +135,10 @@ class PredictionStream(ChunkStream):
         if self._clock.monotonic() >= self._deadline:
             raise error
         if not self._begun:
-            self._complete(await self._source.final(self._id, self._deadline))
+            course = self._call.course
+            self._complete(await self._source.final(self._id, self._deadline, course))
             return
-        usage = await self._source.abandon(self._call.id, self._id)
+        usage = await self._give_up()
         raise BackendError(
             FailureClass.TRUNCATED,
             "The backend's stream broke off.",
@@ -154,7 +159,10 @@ class PredictionStream(ChunkStream):
 
     async def _failed(self, said: str) -> None:
         record = await self._record()
-        usage = None if record is None else self._source.settle(self._call.id, record)
+        if record is None:
+            usage = await self._give_up()
+        else:
+            usage = self._source.settle(self._call.id, record)
         if record is not None and (error := failure_of(record, usage or Usage(), self._secrets)):
             raise error
         self._broken(FailureClass.FAILED, said or "The prediction failed.", usage)
@@ -163,7 +171,7 @@ class PredictionStream(ChunkStream):
         """The prediction as it ended, where the platform says so in time."""
         soon = min(self._deadline, self._clock.monotonic() + _RECORD_WAIT)
         try:
-            return await self._source.final(self._id, soon)
+            return await self._source.final(self._id, soon, self._call.course)
         except BackendError:
             return None
 
@@ -173,6 +181,10 @@ class PredictionStream(ChunkStream):
         if error is not None:
             raise error
         self._finish(bytes(record.output), usage)
+
+    async def _give_up(self) -> Usage | None:
+        """Nobody can use the rest: the prediction is stopped."""
+        return await self._source.abandon(self._call.id, self._id)
 
     def _let_go(self) -> None:
         body, self._body = self._body, None

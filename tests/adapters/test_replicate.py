@@ -63,30 +63,6 @@ async def test_a_create_is_held_and_says_when_nobody_waits_for_it_any_more(
     assert sent == [("wait=20", "90s"), ("wait=3", "5s"), (None, "5s")]
 
 
-@pytest.mark.parametrize("code", [200, 201, 202])
-@pytest.mark.parametrize("status", ["starting", "processing", "something-new"])
-async def test_the_status_decides_and_never_the_code(
-    clock: FakeClock, code: int, status: str
-) -> None:
-    """Output under an unfinished status is progress: file models fill it in early."""
-    answers = [
-        prediction(status, code, output="early"),
-        prediction("processing"),
-        prediction(**DONE),
-    ]
-    async with platform(clock, *answers) as (backend, script):
-        reply = await drive(clock, backend.invoke(a_call()))
-    assert script.targets()[1:] == ["GET /v1/predictions/p1"] * 2
-    assert reply.body == b'{"y":2}'
-
-
-async def test_a_create_without_an_end_has_our_own_deadline(clock: FakeClock) -> None:
-    started = clock.monotonic()
-    error = await failing(clock, STALL, call=a_call(deadline=started + 8.0))
-    assert error.failure is FailureClass.TIMEOUT
-    assert clock.monotonic() - started < 9.0
-
-
 async def test_a_prediction_that_goes_on_is_waited_for_until_the_deadline(clock: FakeClock) -> None:
     started = clock.monotonic()
     answers = [prediction("processing")] * 200
@@ -123,12 +99,6 @@ async def test_every_end_of_a_create_has_its_class(
     assert (await failing(clock, reply)).failure is expected
 
 
-async def test_an_aborted_prediction_is_over_and_free(clock: FakeClock) -> None:
-    error = await failing(clock, prediction("starting", 201), prediction("aborted"))
-    assert error.usage is not None
-    assert (error.usage.exec_s, error.usage.reported) == (0.0, True)
-
-
 async def test_a_failed_run_is_charged_and_its_traceback_kept_to_ourselves(
     clock: FakeClock,
 ) -> None:
@@ -137,20 +107,6 @@ async def test_a_failed_run_is_charged_and_its_traceback_kept_to_ourselves(
     assert error.message == "boo ***"
     assert error.usage is not None
     assert error.usage.exec_s == 2.0
-
-
-async def test_an_output_that_was_removed_is_not_an_empty_answer(clock: FakeClock) -> None:
-    error = await failing(clock, prediction(**{**DONE, "output": None, "data_removed": True}))
-    assert error.failure is FailureClass.FAILED
-    assert error.usage is not None
-
-
-async def test_a_throttled_create_says_when_to_come_again_though_only_in_prose(
-    clock: FakeClock,
-) -> None:
-    detail = {"detail": "Request was throttled. Your rate limit resets in ~30s."}
-    assert (await failing(clock, answer(detail, 429))).retry_after == 30.0
-    assert (await failing(clock, answer(detail, 429, retry_after="7"))).retry_after == 7.0
 
 
 @pytest.mark.parametrize(

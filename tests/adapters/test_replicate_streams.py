@@ -56,12 +56,6 @@ async def test_text_is_joined_from_its_lines_and_told_as_json(clock: FakeClock) 
     assert data == b'data: "a"\n\ndata: "b\\n\\n\\"c\\""\n\ndata: ""\n\n'
 
 
-async def test_events_without_an_id_and_with_unknown_names_lose_nothing(clock: FakeClock) -> None:
-    stream = chunked(output("a"), named("something-new", x=1), output("b"), OVER)
-    data, _ = await told(clock, stream, prediction(**DONE))
-    assert data == b'data: "a"\n\ndata: "b"\n\n'
-
-
 async def test_a_stream_tells_at_its_end_what_the_prediction_used(clock: FakeClock) -> None:
     stream = chunked(output("a", 0), OVER)
     async with platform(clock, stream, prediction(**DONE), streams=True) as (backend, script):
@@ -70,21 +64,6 @@ async def test_a_stream_tells_at_its_end_what_the_prediction_used(clock: FakeClo
     assert chunks[-1].usage.exec_s == 0.25
     assert "prefer" not in script.requests[0].headers
     assert script.requests[1].headers["authorization"] == f"Bearer {KEY}"
-
-
-@pytest.mark.parametrize("silence", [SILENT, SILENT + b"\n"])
-async def test_a_stream_closed_for_its_silence_is_taken_up_after_the_last_event(
-    clock: FakeClock, silence: bytes
-) -> None:
-    answers = [
-        chunked(silence),
-        chunked(output("a", 0), output("b", 1), silence),
-        chunked(output("c", 2), OVER),
-        prediction(**DONE),
-    ]
-    data, asked = await told(clock, *answers)
-    assert data == b'data: "a"\n\ndata: "b"\n\ndata: "c"\n\n'
-    assert asked == [None, None, "1:1"]
 
 
 async def test_a_silence_that_cannot_be_taken_up_is_a_cut(clock: FakeClock) -> None:
