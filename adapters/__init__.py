@@ -21,6 +21,7 @@ KINDS: dict[str, str] = {
     "http": "adapters.http_json:HttpJson",
     "huggingface": "adapters.huggingface:HuggingFace",
     "local": "adapters.local:Local",
+    "modal": "adapters.modal:Modal",
     "openai": "adapters.openai:OpenAICompatible",
     "potassium": "adapters.potassium:Potassium",
     "replicate": "adapters.replicate:Replicate",

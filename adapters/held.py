@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 from adapters.errors import BackendError
-from adapters.http1 import Response
 from adapters.types import Usage
+
+T = TypeVar("T")
 
 _MOST = 1000
 """Answers that are kept; past it the oldest job is left to the limits it was given."""
 
 
-class HeldSubmits:
+class HeldSubmits(Generic[T]):
     """Keeps the answer of a submit whose caller has gone, until somebody cancels the call."""
 
-    def __init__(self, stop: Callable[[Response], Awaitable[Usage | None]]) -> None:
+    def __init__(self, stop: Callable[[T], Awaitable[Usage | None]]) -> None:
         self._stop = stop
-        self._held: dict[str, asyncio.Future[Response]] = {}
+        self._held: dict[str, asyncio.Future[T]] = {}
         self._late: set[asyncio.Task[Usage | None]] = set()
 
-    async def answer(self, call_id: str, submit: asyncio.Future[Response]) -> Response:
+    async def answer(self, call_id: str, submit: asyncio.Future[T]) -> T:
         """Awaits a submit, and keeps it where this task is cancelled meanwhile."""
         try:
             return await asyncio.shield(submit)
@@ -51,14 +53,14 @@ class HeldSubmits:
             late.cancel()
             await asyncio.wait([late])
 
-    def _hold(self, call_id: str, submit: asyncio.Future[Response]) -> None:
+    def _hold(self, call_id: str, submit: asyncio.Future[T]) -> None:
         if not call_id:
             return
         self._held[call_id] = submit
         if len(self._held) > _MOST:
             del self._held[next(iter(self._held))]
 
-    async def _stop_named(self, held: asyncio.Future[Response]) -> Usage | None:
+    async def _stop_named(self, held: asyncio.Future[T]) -> Usage | None:
         try:
             return await self._stop(await asyncio.shield(held))
         except BackendError:

@@ -1,0 +1,76 @@
+"""Modal: a deployed function or a class's method by its own SDK, or a web endpoint by HTTPS.
+
+The platform takes no idempotency key, states no times and no price of a call, and goes on with a
+call that nobody waits for: it is cancelled by ``cancel``, or by its function's own time limit.
+
+Assumed, for nothing here was run against the live platform: see ``docs/adapters/modal.md``.
+"""
+
+from __future__ import annotations
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.modal_functions import ModalFunctions
+from adapters.modal_settings import ModalSettings
+from adapters.modal_web import ModalEndpoint
+from adapters.types import Call, Capabilities, Probe, Reply, Task, Usage
+
+_INFER: frozenset[Task] = frozenset(("infer",))
+
+
+class Modal:
+    Settings = ModalSettings
+
+    def __init__(self, name: str, settings: ModalSettings, clock: Clock) -> None:
+        self.name = name
+        self._settings = settings
+        self._clock = clock
+        self._functions = None if settings.url is not None else ModalFunctions(settings, clock)
+        self._way = self._functions or ModalEndpoint(settings, clock)
+        self._capabilities = Capabilities(
+            tasks=Capabilities().tasks if settings.openai else _INFER,
+            streaming=settings.url is not None or settings.stream is not None,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Modal {self.name}: {self._way!r}>"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @property
+    def slots(self) -> int | None:
+        return self._settings.slots
+
+    async def start(self) -> None:
+        self._way.start()
+
+    async def aclose(self) -> None:
+        await self._way.aclose()
+
+    async def invoke(self, call: Call) -> Reply:
+        if call.task not in self._capabilities.tasks:
+            raise BackendError(
+                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
+            )
+        deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
+        return await self._way.invoke(call, deadline)
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        """Stops a function's call. An endpoint's ends with its connection, if the app heeds it."""
+        return None if self._functions is None else await self._functions.cancel(call_id)
+
+    async def ping(self) -> Usage:
+        return await self._way.ping()
+
+    async def keep_workers(self, minimum: int) -> None:
+        """Sets a function's ``min_containers``; an endpoint by its address cannot be scaled."""
+        if self._functions is None:
+            raise BackendError(
+                FailureClass.UNSUPPORTED, "A web endpoint's containers cannot be kept from here."
+            )
+        await self._functions.keep_workers(minimum)
+
+    async def probe(self) -> Probe:
+        return await self._way.probe()
