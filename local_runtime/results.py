@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Hashable
@@ -16,6 +17,8 @@ from local_runtime.jobs import Job
 
 MAX_DETAIL = 8192
 """Characters of a traceback that travel with a failure."""
+_AHEAD = 64 * 1024
+"""Bytes of a body: larger ones would hold up the socket."""
 MAX_MESSAGE = 2000
 """Characters of a message to a caller."""
 
@@ -57,6 +60,14 @@ def request_of(job: Job) -> Request:
         headers=dict(job.run.headers),
         cancellation=job.cancellation,
     )
+
+
+def decode_ahead(job: Job) -> None:
+    """Decodes a modest body before its turn comes, in the socket's thread: the device is busy then,
+    and need not wait for it later. A wrong one is refused when its turn comes."""
+    if len(job.run.body) <= _AHEAD:
+        with contextlib.suppress(InvalidInput):
+            job.request = request_of(job)
 
 
 def sort(job: Job, bucket: Callable[[Request], Hashable]) -> Done | None:

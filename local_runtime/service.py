@@ -27,7 +27,7 @@ from local_runtime.events import (
     ToWorker,
 )
 from local_runtime.jobs import Answer, Job, Work
-from local_runtime.results import encode, noted, sort
+from local_runtime.results import decode_ahead, encode, noted, sort
 from local_runtime.schedule import Schedule
 from local_runtime.status import Status
 from local_runtime.webhook import Webhooks
@@ -182,6 +182,8 @@ class Service:
         job = Job(run, handler, now, answer)
         bucket = handler.batch.bucket if handler.batch else None
         refusal = sort(job, bucket) if bucket is not None else None
+        if handler.batch is not None and job.request is None:
+            decode_ahead(job)
         if refusal is None and self._schedule.submit(job, now):
             self._pump(now)
         else:
@@ -213,13 +215,13 @@ class Service:
         now = self._clock()
         self._schedule.finish(work, now)
         self._status = self._status.update("ended", now, at=work.started)
+        self._pump(now)  # before the answers: a device that waits for them is idle
         for job, done in zip(work.jobs, results, strict=True):
             if job.open:
                 job.open = False
                 job.answer(done)
         if work.expired and not any(other.expired for other in self._schedule.running):
             self._offer(self._ready.slots)
-        self._pump(now)
 
     # --- what time says ------------------------------------------------------------------------
 

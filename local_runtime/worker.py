@@ -219,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     life = Lifeline(options.life_fd)
     desk = Desk(life=life, limit=options.max_frame, grace_s=options.grace)
     try:
-        asyncio.run(live(options, desk))
+        uvloop.run(live(options, desk))
     except StartFailed as failure:
         life.broken(failure.broken)
         return EXIT_BROKEN

@@ -41,7 +41,8 @@ class Alone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rate(msgspec.Struct, frozen=True):
-    per_second: float
+    device_us: float
+    """Of one item."""
 
 
 def measure_alone(plan: Plan, folder: Path, say: Say) -> Alone:
@@ -84,10 +85,10 @@ def _overhead(plan: Plan) -> float:
     core, seconds = str(max(os.sched_getaffinity(0))), str(plan.seconds)
     options = ("--core", core, "--seconds", seconds)
     bare, ours = (
-        msgspec.json.decode(_framed(what, *options), type=Rate).per_second
+        msgspec.json.decode(_framed(what, *options), type=Rate).device_us
         for what in ("bare", "saturated")
     )
-    return (bare / ours - 1) * 100
+    return (ours / bare - 1) * 100
 
 
 def _unloaded(url: str, plan: Plan) -> Unloaded:

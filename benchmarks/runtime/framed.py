@@ -46,38 +46,59 @@ APPS = ROOT / "benchmarks" / "runtime" / "apps"
 
 
 def bare(seconds: float, core: int) -> dict[str, float]:
-    """Items a second."""
+    """Items a second, and the device's time for one."""
     from benchmarks.runtime.apps.mlp import HEAVY, build, infer
 
     os.sched_setaffinity(0, {core})
     model, rows = build(HEAVY), [sample()["x"]] * HEAVY_BATCH
     infer(model, rows)
-    begun, batches = time.perf_counter(), 0
-    while time.perf_counter() - begun < seconds:
+    stretch, batches = Stretch(os.getpid()), 0
+    while stretch.seconds < seconds:
         infer(model, rows)
         batches += 1
-    return {"per_second": batches * HEAVY_BATCH / (time.perf_counter() - begun)}
+    return stretch.rates(batches * HEAVY_BATCH)
+
+
+class Stretch:
+    """A stretch of time in the life of a process's main thread, which stands for the device."""
+
+    def __init__(self, pid: int) -> None:
+        self._file = Path(f"/proc/{pid}/task/{pid}/schedstat")
+        self._begun, self._waited = time.perf_counter(), self._waiting()
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._begun
+
+    def rates(self, items: int) -> dict[str, float]:
+        """``device_us`` leaves out the time in which the thread could have run and other processes
+        of the machine had its core (proc(5), schedstat): that is neither's fault."""
+        spent, waited = self.seconds, self._waiting() - self._waited
+        return {"per_second": items / spent, "device_us": (spent - waited) * 1e6 / max(1, items)}
+
+    def _waiting(self) -> float:
+        return int(self._file.read_text().split()[1]) / 1e9
 
 
 # --- a worker that has more to do than it can -----------------------------------------------------
 
 
 async def saturated(seconds: float, core: int) -> dict[str, float]:
-    """Items a second."""
+    """Items a second, and the device's time for one, pauses between batches included."""
     workers = await _started(APPS / "heavy.py")
     try:
-        _give_the_device_a_core(core)
+        device = _give_the_device_a_core(core)
         link = workers.links[0]
         counts = [0]
         tasks = [asyncio.create_task(_ask_on(link, counts)) for _ in range(IN_FLIGHT)]
         await asyncio.sleep(1.0)
-        begun, before = time.perf_counter(), counts[0]
+        stretch, before = Stretch(device), counts[0]
         await asyncio.sleep(seconds)
-        rate = (counts[0] - before) / (time.perf_counter() - begun)
+        rates = stretch.rates(counts[0] - before)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        return {"per_second": rate}
+        return rates
     finally:
         await workers.aclose()
 
@@ -94,14 +115,15 @@ async def _started(app: Path) -> Workers:
     return workers
 
 
-def _give_the_device_a_core(core: int) -> None:
-    """The main thread of the worker runs the model; its id is that of the process."""
+def _give_the_device_a_core(core: int) -> int:
+    """The main thread of the worker runs the model; its id, returned, is that of the process."""
     others = os.sched_getaffinity(0) - {core} or {core}
     everyone = family(os.getpid(), apart="local_runtime.worker")
     for pid in everyone.own | everyone.apart:
         for entry in Path(f"/proc/{pid}/task").iterdir():
             device = pid in everyone.apart and int(entry.name) == pid
             os.sched_setaffinity(int(entry.name), {core} if device else others)
+    return min(everyone.apart)
 
 
 async def _ask_on(link: Link, counts: list[int]) -> None:
