@@ -68,7 +68,7 @@ class Decoder:
 
     def prefill(self, ids: Sequence[int]) -> tuple[Row, torch.Tensor]:
         """A new row of these token numbers, and the logits (vocabulary,) of what follows them, as
-        float32 on the CPU."""
+        float32 on the model's device."""
         row = Row(0)
         rack = Rack([row], 0, DynamicCache(), self._device)
         logits = self._pass(rack, torch.tensor([list(ids)]))
@@ -77,7 +77,7 @@ class Decoder:
 
     def advance(self, rows: list[Row], tokens: Sequence[int]) -> torch.Tensor:
         """One more token for each row; the logits of what follows, (rows, vocabulary), as float32
-        on the CPU. When it raises, every row is as it was."""
+        on the model's device. When it raises, every row is as it was."""
         rack = self._rack_of(rows)
         return self._pass(rack, torch.tensor(tokens).unsqueeze(1))
 
@@ -99,7 +99,7 @@ class Decoder:
                     **self._seen(rack, new),
                     **self._last_alone,
                 ).logits
-                found: torch.Tensor = logits[:, -1].float().cpu()
+                found: torch.Tensor = logits[:, -1].float()
         except BaseException:
             for layer, (keys, values) in zip(rack.cache.layers, before, strict=False):
                 layer.keys, layer.values = keys, values

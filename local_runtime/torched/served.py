@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any, cast
 
 import torch
 
@@ -18,6 +19,12 @@ from local_runtime.torched.buckets import Buckets, Shape
 from local_runtime.torched.devices import Machine, Recording, Tensors, device_of, machine_of
 
 Forward = Callable[..., torch.Tensor | Tensors]
+
+Compiler = str | Callable[..., Any]
+"""A backend of ``torch.compile``, or its name."""
+
+COMPILED_BEFORE_GIVING_UP = 8
+"""The default of ``torch._dynamo.config.recompile_limit``."""
 
 
 class Served:
@@ -34,7 +41,8 @@ class Served:
 
     ``graphs``: a CUDA graph for each shape, captured by ``warm_up``; left out, wherever there are
     CUDA and buckets. True elsewhere replays by running again, which is for tests.
-    ``compiled``: through ``torch.compile``. ``autocast``: the dtype of mixed precision.
+    ``compiled``: through ``torch.compile``, for each shape or, without buckets, for all at once; by
+    inductor, where no other backend is given. ``autocast``: the dtype of mixed precision.
 
     May be called from several threads; one runs at a time.
     """
@@ -46,7 +54,7 @@ class Served:
         device: torch.device | None = None,
         buckets: Buckets | None = None,
         graphs: bool | None = None,
-        compiled: bool = False,
+        compiled: bool | Compiler = False,
         autocast: torch.dtype | None = None,
         machine: Machine | None = None,
     ) -> None:
@@ -56,12 +64,11 @@ class Served:
         self._graphs = self.device.type == "cuda" if graphs is None else graphs
         if graphs and buckets is None:
             raise ValueError("graphs replay fixed shapes: give buckets")
-        # Shapes that are padded to a few are better compiled for each than for all at once.
-        self._forward: Forward = (
-            torch.compile(forward, dynamic=buckets is None) if compiled else forward
-        )
+        self._forward = _compiled(forward, compiled, buckets) if compiled else forward
+        self._fixed = buckets is not None and bool(self._graphs or compiled)
+        # What fits no shape would be compiled anew each time.
+        self._freely = forward if self._fixed else self._forward
         self._autocast = autocast
-        self._fixed = buckets is not None and (self._graphs or compiled)
         self._places: dict[Shape, Place] = {}
         self._lock = threading.Lock()
 
@@ -99,7 +106,7 @@ class Served:
 
     def _eager(self, inputs: Tensors) -> Tensors:
         with self._running():
-            outputs = _tuple(self._forward(*(each.to(self.device) for each in inputs)))
+            outputs = _tuple(self._freely(*(each.to(self.device) for each in inputs)))
             return tuple(output.cpu() for output in outputs)
 
     def _place(self, shape: Shape, sample: Tensors) -> Place:
@@ -121,13 +128,13 @@ class Served:
 
     @contextmanager
     def _running(self) -> Iterator[None]:
-        dtype = self._autocast
-        # The cache of autocast would keep casts of weights that a graph made in its own memory.
-        cast = torch.autocast(
-            self.device.type, dtype=dtype, enabled=dtype is not None, cache_enabled=False
-        )
-        with torch.inference_mode(), cast:
-            yield
+        with torch.inference_mode():
+            if self._autocast is None:
+                yield
+                return
+            # Its cache would keep casts of weights that a graph made in its own memory.
+            with torch.autocast(self.device.type, dtype=self._autocast, cache_enabled=False):
+                yield
 
 
 class Place:
@@ -193,6 +200,18 @@ class Place:
                 staged[rows:].copy_(staged[:1].expand_as(staged[rows:]))
             if held is not staged:
                 held.copy_(staged, non_blocking=True)
+
+
+def _compiled(forward: Forward, backend: bool | Compiler, buckets: Buckets | None) -> Forward:
+    options: dict[str, Any] = {} if backend is True else {"backend": backend}
+    if buckets is None:
+        return cast("Forward", torch.compile(forward, dynamic=True, **options))
+    shapes = len(list(buckets.largest_first()))
+    # torch gives up on a function that it has compiled eight times, and then runs it as it is.
+    # Only for more does it need to know the option, which its older releases do not.
+    if shapes > COMPILED_BEFORE_GIVING_UP:
+        options["recompile_limit"] = shapes
+    return cast("Forward", torch.compile(forward, dynamic=False, **options))
 
 
 def _replayed(recording: Recording) -> Tensors:

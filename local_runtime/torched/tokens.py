@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -18,54 +18,105 @@ class Tokenizer(Protocol):
 
 class Text:
     """Token numbers that become text: holds back half a character, and what may turn out to be
-    the beginning of a stop."""
+    the beginning of a stop. A token costs the decoding of a few, however long the text has grown.
+    """
 
     def __init__(self, tokenizer: Tokenizer, stops: Sequence[str]) -> None:
         self._tokenizer = tokenizer
         self._stops = stops
         self._ids: list[int] = []
-        self._said = 0
+        """The last tokens that are text by now, for the space between them and the next, and those
+        that are not: together they are no character yet."""
+        self._settled = 0
+        self._known = ""
+        """The text of the first ``_settled`` of them."""
+        self._waiting = ""
+        """Text that is not said yet."""
         self.stopped = False
 
     def add(self, token: int) -> str:
         """What may be said after one more token."""
         self._ids.append(token)
+        text = self._decoded()
+        if not text.endswith(BROKEN):
+            self._waiting += text[len(self._known) :]
+            self._ids = self._ids[self._settled :]
+            self._settled, self._known = len(self._ids), self._decoded()
         return self._say(final=False)
 
     def rest(self) -> str:
         """What was held back and is to be said at the end."""
-        return "" if self.stopped else self._say(final=True)
+        if self.stopped:
+            return ""
+        self._waiting += self._decoded()[len(self._known) :]
+        return self._say(final=True)
+
+    def _decoded(self) -> str:
+        return self._tokenizer.decode(self._ids, skip_special_tokens=True)
 
     def _say(self, *, final: bool) -> str:
-        text = self._tokenizer.decode(self._ids, skip_special_tokens=True)
-        end = len(text)
+        text, end = self._waiting, len(self._waiting)
         found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
             end, self.stopped = min(found), True
         elif not final:
             end -= _held(text, self._stops)
-        piece, self._said = text[self._said : end], max(self._said, end)
-        return piece
+        self._waiting = text[end:]
+        return text[:end]
 
 
 def _held(text: str, stops: Sequence[str]) -> int:
     """How many of the last characters may not be said yet."""
-    if text.endswith(BROKEN):
-        return len(text) - len(text.rstrip(BROKEN))
     sizes = [size for stop in stops for size in range(1, len(stop)) if text.endswith(stop[:size])]
     return max(sizes, default=0)
 
 
-def pick(
-    logits: torch.Tensor, temperature: float | None, top_p: float | None, random: torch.Generator
-) -> int:
-    """The next token by its logits (vocabulary,): the likeliest at temperature 0, else drawn from
-    the likeliest whose probabilities add up to ``top_p`` (nucleus sampling,
-    https://arxiv.org/abs/1904.09751). None: a temperature of 1, and all of them."""
-    temperature = 1.0 if temperature is None else temperature
-    if temperature <= 0:
-        return int(logits.argmax())
-    chances, order = (logits / temperature).softmax(-1).sort(descending=True)
-    if top_p is not None and top_p < 1:
-        chances = chances * (chances.cumsum(-1) - chances < top_p)
-    return int(order[torch.multinomial(chances, 1, generator=random)])
+class Draw(NamedTuple):
+    """How one row's next token is drawn."""
+
+    temperature: float
+    """0: the likeliest is taken."""
+    top_p: float
+    """Only of the likeliest whose probabilities add up to this (nucleus sampling,
+    https://arxiv.org/abs/1904.09751); 1: of all."""
+    luck: float
+    """From 0 up to 1, drawn evenly."""
+
+
+def pick(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
+    """The next token of each row of the logits (rows, vocabulary). A row's does not depend on the
+    others'."""
+    picked = logits.argmax(-1)
+    warm = [row for row, draw in enumerate(draws) if draw.temperature > 0]
+    plain = [row for row in warm if draws[row].top_p >= 1]
+    nucleus = [row for row in warm if draws[row].top_p < 1]
+    if plain:
+        chances = _chances(logits, draws, plain)
+        picked[plain] = _drawn(chances, _column(draws, plain, "luck", logits))
+    if nucleus:
+        chances, order = _chances(logits, draws, nucleus).sort(descending=True)
+        likelier = chances.cumsum(-1) - chances
+        kept = chances * (likelier < _column(draws, nucleus, "top_p", logits))
+        at = _drawn(kept, _column(draws, nucleus, "luck", logits))
+        picked[nucleus] = order.gather(1, at.unsqueeze(1)).squeeze(1)
+    found: list[int] = picked.tolist()
+    return found
+
+
+def _chances(logits: torch.Tensor, draws: Sequence[Draw], rows: list[int]) -> torch.Tensor:
+    return (logits[rows].float() / _column(draws, rows, "temperature", logits)).softmax(-1)
+
+
+def _column(draws: Sequence[Draw], rows: list[int], name: str, like: torch.Tensor) -> torch.Tensor:
+    values = [[getattr(draws[row], name)] for row in rows]
+    return torch.tensor(values, dtype=torch.float32, device=like.device)
+
+
+def _drawn(chances: torch.Tensor, luck: torch.Tensor) -> torch.Tensor:
+    """The index in each row at which the chances (rows, vocabulary), which need not add up to 1,
+    have passed ``luck`` (rows, 1) of their sum. Never one without a chance."""
+    sums = chances.cumsum(-1)
+    before = sums - chances
+    reached = (before <= luck * sums[:, -1:]) & (chances > 0)
+    places = torch.arange(chances.shape[1], device=chances.device)
+    return (places * reached).argmax(-1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -188,6 +189,48 @@ def test_a_failing_batch_leaves_the_next_one_alone() -> None:
     with pytest.raises(IndexError):
         served(ids + VOCABULARY, real)
     assert torch.allclose(served(ids, real)[0], Served(encoder(), device=CPU)(ids, real)[0])
+
+
+class Compiler:
+    """A backend of ``torch.compile`` that compiles nothing and counts for how many shapes."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, module: Any, examples: Sequence[Any]) -> Any:
+        self.shapes.append(tuple(examples[-1].shape))
+        return module.forward
+
+
+def test_every_shape_is_compiled_once_and_nothing_is_compiled_for_a_caller() -> None:
+    """Also beyond the number at which torch gives up; what fits no shape runs as it is."""
+    compiler = Compiler()
+    served = Served(
+        lambda x: (x * 2).sum(1), device=CPU, buckets=Buckets(rows=SHAPES), compiled=compiler
+    )
+    served.warm_up(torch.zeros(1, 3))
+    assert sorted(compiler.shapes) == [(rows, 3) for rows in SHAPES]
+    for rows in (1, 5, 40, 41, 99):
+        assert served(torch.ones(rows, 3))[0].tolist() == [6.0] * rows
+    assert len(compiler.shapes) == len(SHAPES)
+
+
+SHAPES = (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40)
+
+
+def test_without_shapes_one_compilation_serves_every_size() -> None:
+    compiler = Compiler()
+    served = Served(lambda x: (x * 2).sum(1), device=CPU, compiled=compiler)
+    for rows in (2, 5, 9, 33):
+        assert served(torch.ones(rows, 3))[0].tolist() == [6.0] * rows
+    assert len(compiler.shapes) == 1
+
+
+def test_an_autocast_around_the_call_is_left_as_it_is() -> None:
+    weight = torch.randn(8, 8)
+    served = Served(lambda x: x @ weight, device=CPU)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert served(torch.randn(2, 8))[0].dtype is torch.bfloat16
 
 
 def test_graphs_without_shapes_are_refused() -> None:
