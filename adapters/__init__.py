@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adapters.base import AdapterClass
 
 KINDS: dict[str, str] = {
+    "baseten": "adapters.baseten:Baseten",
     "cog": "adapters.cog:Cog",
     "http": "adapters.http_json:HttpJson",
     "huggingface": "adapters.huggingface:HuggingFace",

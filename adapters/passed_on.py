@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import AsyncIterator
 
 import msgspec
 
 from adapters.base import Clock
 from adapters.chunk_stream import ChunkStream
-from adapters.errors import FailureClass
+from adapters.errors import BackendError, FailureClass
 from adapters.http1 import Body
 from adapters.settings import Secret
-from adapters.types import Task, Usage
+from adapters.sse import frame
+from adapters.types import Chunk, Task, Usage
 
 _END_GRACE = 1.0
 """Seconds that a body's last bytes may take for its connection to be kept."""
@@ -88,3 +90,14 @@ def stream_of(
     kind = body.header(b"content-type") or ""
     events = task != "infer" or kind.startswith("text/event-stream")
     return (PassedOn if events else TextPassedOn)(body, task, clock, usage, secrets)
+
+
+async def one_event(data: bytes, usage: Usage) -> AsyncIterator[Chunk]:
+    """A whole JSON answer as the only event of a stream."""
+    try:
+        line = msgspec.json.format(data, indent=-1)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BackendError(
+            FailureClass.FAILED, "The backend's answer is no JSON.", usage=usage
+        ) from None
+    yield Chunk(frame(line), "data", usage)

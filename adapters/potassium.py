@@ -21,12 +21,12 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http import Client, Origin, client_of, render_head
 from adapters.http1 import Body, Response
 from adapters.openai_calls import OpenAICalls, heads_of, whole_of
+from adapters.passed_on import one_event
 from adapters.polling import poll_until
 from adapters.potassium_app import (
     Answered,
     PotassiumSettings,
     job_of,
-    one_event,
     output_of,
     port_is_closed,
     status_of,

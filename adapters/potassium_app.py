@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 import msgspec
@@ -13,8 +13,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http import Origin
 from adapters.http1 import Response
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
-from adapters.sse import frame
-from adapters.types import Chunk, Probe, Task, Usage
+from adapters.types import Probe, Task, Usage
 
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"
 _FAILED = {"failed": FailureClass.FAILED, "cancelled": FailureClass.CANCELLED}
@@ -134,14 +133,3 @@ def output_of(answered: Answered, usage: Usage, secrets: Sequence[Secret] = ()) 
     failure = _FAILED.get(answered.status, FailureClass.FAILED)
     message = clean(words_in(answered.error), secrets) or "The background call failed."
     raise BackendError(failure, message, usage=usage)
-
-
-async def one_event(data: bytes, usage: Usage) -> AsyncIterator[Chunk]:
-    """A whole JSON answer as the only event of a stream."""
-    try:
-        line = msgspec.json.format(data, indent=-1)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BackendError(
-            FailureClass.FAILED, "The backend's answer is no JSON.", usage=usage
-        ) from None
-    yield Chunk(frame(line), "data", usage)

@@ -33,6 +33,7 @@ from adapters.runpod import RunPod
 from adapters.runpod_settings import RunPodSettings
 from adapters.settings import Secret
 from gateway.clock import SystemClock
+from tests.adapters.baseten_stage import BasetenStage, baseten_stage
 from tests.adapters.cog_stage import CogStage, cog_stage
 from tests.adapters.fake_stage import FakeStage, fake_stage
 from tests.adapters.http_json_stage import HttpJsonStage, http_json_stage
@@ -276,6 +277,7 @@ STAGES = {
     "modal": modal_stage,
     "modal_web": modal_web_stage,
     "openai": openai_stage,
+    "baseten": baseten_stage,
     "huggingface": huggingface_stage,
     "potassium": potassium_stage,
     "replicate": replicate_stage,
@@ -290,6 +292,7 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
     "modal": ModalStage.scenarios,
     "modal_web": ModalWebStage.scenarios,
     "openai": OpenAIStage.scenarios,
+    "baseten": BasetenStage.scenarios,
     "huggingface": HuggingFaceStage.scenarios,
     "potassium": PotassiumStage.scenarios,
     "replicate": ReplicateStage.scenarios,
