@@ -3,8 +3,6 @@ spare: what the supervisor's loops do, with neither processes nor time."""
 
 from __future__ import annotations
 
-import itertools
-
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from local_runtime.supervisor import Policy, Record, State
 
-POLICY = Policy(start_timeout_s=30, silence_s=10, pause_s=0.25, max_pause_s=8, stable_s=60)
+POLICY = Policy(start_timeout_s=30, silence_s=10, pause_s=0.25, max_pause_s=1, stable_s=20)
 WORKERS, SPARE = (0, 1), 2
 ALIVE = {State.STARTING, State.WAITING, State.READY, State.BUSY}
 SERVING = {State.READY, State.BUSY}
@@ -21,12 +19,14 @@ SLOTS = st.sampled_from(WORKERS)
 ANY = st.sampled_from((*WORKERS, SPARE))
 
 
-class Ended(msgspec.Struct, frozen=True):
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """One death, as far as the pause after it depends on it."""
 
     failures: int
     pause_s: float
-    at_once: bool
+    was_ready: bool
+    forgiven: bool
+    """It was ready for so long that what went before does not count."""
 
 
 class LifeCycles(RuleBasedStateMachine):
@@ -58,6 +58,7 @@ class LifeCycles(RuleBasedStateMachine):
         if index in WORKERS and spare.state is State.WAITING:
             pid = spare.pid
             self.records[SPARE] = spare.gave(self.now, POLICY)
+            self.ends[SPARE].clear()
         else:
             pid = next(self.pids)
         self.processes[pid] = index
@@ -104,11 +105,19 @@ class LifeCycles(RuleBasedStateMachine):
         after = before.ended(self.now, POLICY, detail="x", permanent=permanent, jitter=jitter)
         del self.processes[before.pid]
         self.records[index] = after
-        if after.retry_at is None:
+        if permanent:
             self.given_up.add(index)
             return
+        assert after.retry_at is not None
         was_ready = before.state is not State.STARTING
-        self.ends[index].append(Ended(after.failures, after.retry_at - self.now, was_ready))
+        self.ends[index].append(
+            Ended(
+                failures=after.failures,
+                pause_s=after.retry_at - self.now,
+                was_ready=was_ready,
+                forgiven=was_ready and self.now - before.since >= POLICY.stable_s,
+            )
+        )
 
     # --- what always holds ------------------------------------------------------------------
 
@@ -123,15 +132,15 @@ class LifeCycles(RuleBasedStateMachine):
     @invariant()
     def a_pause_is_bounded_and_grows_with_the_failures_in_a_row(self) -> None:
         for ends in self.ends.values():
+            failures = 0
             for end in ends:
-                assert 0 <= end.pause_s <= POLICY.max_pause_s * 1.25 + 1e-6
-                assert (end.pause_s == 0) == (end.at_once and end.failures == 1)
-            for one, two in itertools.pairwise(ends):
-                assert two.failures in (1, one.failures + 1)
-                # Jitter adds a quarter at most, and the pause doubles, up to its bound.
-                longest = one.pause_s >= POLICY.max_pause_s
-                if two.failures > one.failures and not longest:
-                    assert two.pause_s > one.pause_s
+                failures = 1 if end.forgiven else failures + 1
+                assert end.failures == failures
+                if end.was_ready and failures == 1:
+                    assert end.pause_s == 0
+                else:
+                    plain = min(POLICY.max_pause_s, POLICY.pause_s * 2 ** (failures - 1))
+                    assert plain - 1e-6 <= end.pause_s <= plain * 1.25 + 1e-6
 
     @invariant()
     def what_was_given_up_stays_so(self) -> None:
