@@ -2,6 +2,7 @@
 
 The platform takes no idempotency key, states no times and no price of a call, and goes on with a
 call that nobody waits for: it is cancelled by ``cancel``, or by its function's own time limit.
+How much of a call was a container's start is an estimate (``adapters/cold_starts.py``).
 
 Assumed, for nothing here was run against the live platform: see ``docs/adapters/modal.md``.
 """
@@ -9,6 +10,7 @@ Assumed, for nothing here was run against the live platform: see ``docs/adapters
 from __future__ import annotations
 
 from adapters.base import Clock
+from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass
 from adapters.modal_functions import ModalFunctions
 from adapters.modal_settings import ModalSettings
@@ -26,6 +28,7 @@ class Modal:
         self._settings = settings
         self._clock = clock
         self._functions = None if settings.url is not None else ModalFunctions(settings, clock)
+        self._starts = ColdStarts(clock, settings.warm_for)
         self._way = self._functions or ModalEndpoint(settings, clock)
         self._capabilities = Capabilities(
             tasks=Capabilities().tasks if settings.openai else _INFER,
@@ -54,15 +57,20 @@ class Modal:
             raise BackendError(
                 FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
             )
-        deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
-        return await self._way.invoke(call, deadline)
+        began = self._clock.monotonic()
+        cold = self._starts.expected()
+        reply = await self._way.invoke(call, min(call.deadline, began + self._settings.timeout))
+        return self._starts.told(reply, began, cold=cold)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a function's call. An endpoint's ends with its connection, if the app heeds it."""
         return None if self._functions is None else await self._functions.cancel(call_id)
 
     async def ping(self) -> Usage:
-        return await self._way.ping()
+        cold = self._starts.expected()
+        taken = (await self._way.ping()).exec_s or 0.0
+        self._starts.saw(warm=True)
+        return Usage(cold_s=taken if cold else 0.0, exec_s=0.0 if cold else taken)
 
     async def keep_workers(self, minimum: int) -> None:
         """Sets a function's ``min_containers``; an endpoint by its address cannot be scaled."""
@@ -73,4 +81,12 @@ class Modal:
         await self._functions.keep_workers(minimum)
 
     async def probe(self) -> Probe:
-        return await self._way.probe()
+        """A function's stats say what is up. An endpoint cannot be asked without waking a
+        container: it is taken to be up for a while after a call."""
+        if self._functions is None:
+            ready = not self._starts.expected()
+            return Probe(ready=ready, detail="not asked, which would wake a container")
+        probe = await self._functions.probe()
+        if probe.warm_workers is not None:
+            self._starts.saw(warm=probe.ready)
+        return probe

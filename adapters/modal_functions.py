@@ -5,7 +5,7 @@ cancelling the task that waits ends nothing at the platform. The submit outlives
 its answer alone names the call. Nothing is submitted twice.
 
 The platform states neither times nor a price of a call, so a call is timed from its submit to
-its result, its wait for a container included.
+its result.
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     scaledown_window: Duration | None = None
     """The autoscaler's settings of a function, where they are not to stay as deployed. A deploy
     resets them, so they are told again every ten minutes."""
+    warm_for: Duration = 60.0
+    """How long a container stays up unused, its scaledown_window: tells a cold start from a run."""
     slots: int | None = None
     """The most calls that it runs at once."""
     timeout: Duration = 600.0

@@ -22,12 +22,11 @@ from adapters.modal_settings import ModalSettings
 from adapters.modal_values import json_checked
 from adapters.outputs import answer_of
 from adapters.passed_on import PassedOn
-from adapters.types import OPENAI_ROUTES, Call, Probe, Reply, Task, Usage
+from adapters.types import OPENAI_ROUTES, Call, Reply, Task, Usage
 
 MAX_HOPS = 20
 """Redirects that are followed: of 150 s each they make 50 minutes, as in a browser."""
 _AGAIN = frozenset((FailureClass.UNREACHABLE, FailureClass.AMBIGUOUS))
-_PROBE_TIMEOUT = 4.0
 _EDGE = b"modal-http:"
 
 
@@ -82,10 +81,6 @@ class ModalEndpoint:
         if response.status >= 400:
             raise self._refused(response)
         return Usage(exec_s=self._clock.monotonic() - started)
-
-    async def probe(self) -> Probe:
-        """An endpoint cannot be asked without waking a container: it is taken to be there."""
-        return Probe(ready=True, detail="not asked: a request would wake a container")
 
     # --- inside ----------------------------------------------------------------------------
 

@@ -519,6 +519,23 @@ async def test_nothing_warm_is_told_by_the_probe(platform: ModalPlatform) -> Non
     await backend.aclose()
 
 
+async def test_a_call_that_found_no_container_up_tells_its_start_from_its_run(
+    platform: ModalPlatform,
+) -> None:
+    backend = backend_for(platform)
+    await backend.probe()
+    warm = await backend.invoke(call('{"echo": 1}'))
+    assert not warm.usage.cold_s
+    platform.stats = {"backlog": 0, "num_total_tasks": 0}
+    await backend.probe()
+    cold = await backend.invoke(call('{"sleep": 0.5}'))
+    assert cold.usage.cold_s is not None
+    assert cold.usage.exec_s is not None
+    assert cold.usage.cold_s + cold.usage.exec_s >= 0.5
+    assert not cold.usage.reported
+    await backend.aclose()
+
+
 async def test_the_token_goes_to_the_client_alone(
     platform: ModalPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -113,6 +115,26 @@ async def test_a_ping_asks_the_health_path_and_without_one_there_is_none(edge: R
     with pytest.raises(BackendError) as caught:
         await bare.ping()
     assert caught.value.failure is FailureClass.UNSUPPORTED
+
+
+async def test_an_endpoint_is_taken_to_be_cold_once_it_was_idle_for_long(edge: Running) -> None:
+    _, url = edge
+    backend = backend_for(url, warm_for=0.05)
+    await backend.start()
+    assert (await backend.probe()).ready
+    reply = await backend.invoke(call(b'{"echo": 1}'))
+    assert not reply.usage.cold_s
+    await until_cold(backend)
+    reply = await backend.invoke(call(b'{"echo": 1}'))
+    assert reply.usage.cold_s is not None
+    await backend.aclose()
+
+
+async def until_cold(backend: Modal) -> None:
+    end = time.monotonic() + 10
+    while (await backend.probe()).ready:
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
 
 
 async def test_an_endpoint_cannot_be_scaled_and_has_nothing_to_cancel(edge: Running) -> None:
