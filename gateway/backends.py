@@ -20,6 +20,7 @@ from gateway.routing.forecast import ColdTime, Load, RunTime, WarmSet
 from gateway.routing.gaps import GapHistory
 from gateway.routing.health import HEALTHY, Health, after_failure, after_success
 from gateway.routing.router import Candidate
+from gateway.veil import Veil
 
 COLD_FLOOR_S = 0.5
 """A shorter reported start-up is a warm hand-over, not a cold start."""
@@ -64,6 +65,7 @@ class StandingBackend:
         self.warmable = adapter if isinstance(adapter, Warmable) else None
         self.scalable = adapter if isinstance(adapter, Scalable) else None
         self.starts = adapter if isinstance(adapter, Starting) else None
+        self.veil = Veil(spec.settings)
         self.draining = False
         self.health: Health = HEALTHY
         self.in_flight = 0

@@ -196,7 +196,7 @@ class Dispatcher:
         if reply.chunks is None:
             exchange.answered_s = self._clock.monotonic() - exchange.asked_at
             await self.ends.finish(exchange, reply.usage)
-            return Answer(reply)
+            return Answer(standing.veil.over(reply))
         exchange.progress.usage = reply.usage
         return Answer(reply, await _first(reply))
 

@@ -16,6 +16,7 @@ from gateway.limits import rate_limit_headers
 from gateway.pricing import usd
 from gateway.refusals import budget_reached, refusal_of
 from gateway.types import NANO, ApiError
+from gateway.veil import Veil
 from gateway.visit import Header, Send, Visit, respond
 
 _EVENT_STREAM: Header = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -111,13 +112,14 @@ class Relay:
         """Sends data, keeps back usage and the end marker until the call is settled."""
         held: list[Chunk] = []
         progress, send = self._exchange.progress, self._send
+        veil = self._veil()
         if first is not None:
             await self._take(first, held)
         async for chunk in chunks:
             if chunk.kind == "data" and chunk.usage is None:
                 data = chunk.data
                 progress.events += data.count(b"\n\n")
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+                await send({"type": "http.response.body", "body": veil(data), "more_body": True})
             else:
                 await self._take(chunk, held)
         return held
@@ -128,9 +130,14 @@ class Relay:
             progress.usage = chunk.usage
         if chunk.kind == "data":
             progress.events += chunk.data.count(b"\n\n")
-            await self._send({"type": "http.response.body", "body": chunk.data, "more_body": True})
+            data = self._veil()(chunk.data)
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
         else:
             held.append(chunk)
+
+    def _veil(self) -> Veil:
+        assert self._exchange.standing is not None
+        return self._exchange.standing.veil
 
     async def _end(self, held: list[Chunk], *, show_usage: bool) -> None:
         usage_events = [chunk for chunk in held if chunk.kind == "usage"]
