@@ -13,20 +13,23 @@ import argparse
 import asyncio
 import contextlib
 import os
+import random
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from local_runtime.child import GRACE_S, REAP_S, Launch
+from local_runtime.child import GRACE_S, REAP_S, Child, Launch
+from local_runtime.clock import SystemClock
 from local_runtime.events import Ahead, WorkerChanged
 from local_runtime.logs import LogWriter
 from local_runtime.placement import present_devices, seats
 from local_runtime.reserve import spare_launches
 from local_runtime.supervisor import Policy
-from local_runtime.tender import Tender
+from local_runtime.tender import Outside, Tender
 from local_runtime.wire import MAX_FRAME, frame
 
 END_S = 7.0
@@ -34,21 +37,12 @@ END_S = 7.0
 
 
 async def supervise(
-    launches: Sequence[Launch],
-    ahead: Ahead,
-    policy: Policy,
-    writer: LogWriter,
-    ended: asyncio.Event,
+    launches: Sequence[Launch], ahead: Ahead, outside: Outside, ended: asyncio.Event
 ) -> None:
     """Runs the workers, and the spares that do their part ``ahead``, until ``ended`` is set; then
     ends them all."""
-    spares = [
-        Tender(launch, policy, report=_report, writer=writer)
-        for launch in spare_launches(launches, ahead)
-    ]
-    workers = [
-        Tender(launch, policy, report=_report, writer=writer, spares=spares) for launch in launches
-    ]
+    spares = [Tender(launch, outside) for launch in spare_launches(launches, ahead)]
+    workers = [Tender(launch, outside, spares) for launch in launches]
     tasks = [asyncio.create_task(worker.tend()) for worker in workers]
     tasks += [asyncio.create_task(_tend_after(spare, workers)) for spare in spares]
     await ended.wait()
@@ -122,7 +116,15 @@ async def _main(options: argparse.Namespace) -> None:
     policy = Policy(start_timeout_s=options.start_timeout, silence_s=options.silence)
     writer = LogWriter(sys.stderr.buffer)
     try:
-        await supervise(_launches(options), options.standby, policy, writer, _order_to_end())
+        outside = Outside(
+            policy=policy,
+            clock=SystemClock(),
+            jitter=random.random,
+            start=partial(Child.start, writer=writer),
+            report=_report,
+            writer=writer,
+        )
+        await supervise(_launches(options), options.standby, outside, _order_to_end())
     finally:
         writer.close()
         shutil.rmtree(options.dir, ignore_errors=True)

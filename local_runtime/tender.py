@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
-from local_runtime.child import Child, Launch, exit_words
+import msgspec
+
+from local_runtime.child import Hear, Launch, exit_words
+from local_runtime.clock import Clock
 from local_runtime.events import Ahead, Broken, Heartbeat, LifeSign, Ready, WorkerChanged
 from local_runtime.logs import LogWriter
 from local_runtime.supervisor import Policy, Record, State, why_killed
@@ -19,44 +20,68 @@ from local_runtime.supervisor import Policy, Record, State, why_killed
 TICK_S = 0.5
 """How often a worker's silence is looked at."""
 
-Report = Callable[[WorkerChanged], None]
+
+class Process(Protocol):
+    """What ``child.Child`` is, to whoever tends it."""
+
+    hear: Hear
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def last_line(self) -> str: ...
+
+    def give_seat(self, launch: Launch) -> None: ...
+
+    async def ended(self) -> int: ...
+
+    def ask_to_end(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Outside(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tender does not decide."""
+
+    policy: Policy
+    clock: Clock
+    jitter: Callable[[], float]
+    """In [0, 1), another one for each pause."""
+    start: Callable[[Launch], Awaitable[Process]]
+    """Raises OSError."""
+    report: Callable[[WorkerChanged], None]
+    writer: LogWriter
 
 
 class Tender:
     """One worker for as long as the supervisor lives. ``spares`` are asked for a process before
-    another is started."""
+    another is started. Made on the loop that it runs on."""
 
-    def __init__(
-        self,
-        launch: Launch,
-        policy: Policy,
-        *,
-        report: Report,
-        writer: LogWriter,
-        spares: Sequence[Tender] = (),
-    ) -> None:
+    def __init__(self, launch: Launch, outside: Outside, spares: Sequence[Tender] = ()) -> None:
         self.settled = asyncio.Event()
         """Its first start has ended, well or not."""
         self._launch = launch
-        self._policy = policy
-        self._report = report
-        self._writer = writer
+        self._outside = outside
+        self._policy = outside.policy
+        self._now = outside.clock.monotonic
         self._spares = spares
         self._record = Record(index=launch.index)
         self._ahead: Ahead = "none"
         self._broken: Broken | None = None
-        self._child: Child | None = None
+        self._child: Process | None = None
         self._given: asyncio.Future[None]
-        self._ending = asyncio.Event()
+        self._ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def tend(self) -> None:
         """Starts the worker whenever it is due; returns when it never will be again."""
         while (due := self._record.retry_at) is not None:
-            if await self._ending_within(due - time.monotonic()):
+            await self._first_within(due - self._now(), self._ending)
+            if self._ending.done():
                 return
             await self._one_life()
 
-    def give(self, launch: Launch) -> Child | None:
+    def give(self, launch: Launch) -> Process | None:
         """A spare's process, for the worker of ``launch`` alone; None when there is none that
         fits. Another spare is started a little later."""
         child = self._child
@@ -67,12 +92,13 @@ class Tender:
         self._child = None
         self._given.set_result(None)
         child.give_seat(launch)
-        self._note(self._record.gave(time.monotonic(), self._policy))
+        self._note(self._record.gave(self._now(), self._policy))
         return child
 
     def ask_to_end(self) -> None:
         """Lets the worker finish what runs. No other is started."""
-        self._ending.set()
+        if not self._ending.done():
+            self._ending.set_result(None)
         self.settled.set()
         if self._child is not None:
             self._child.ask_to_end()
@@ -81,10 +107,13 @@ class Tender:
         if self._child is not None:
             self._child.kill()
 
-    async def _ending_within(self, seconds: float) -> bool:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ending.wait(), max(0.0, seconds))
-        return self._ending.is_set()
+    async def _first_within(self, seconds: float, *futures: asyncio.Future[Any]) -> None:
+        """Waits for the first of ``futures``, at most so long."""
+        sleeping = asyncio.ensure_future(self._outside.clock.sleep(max(0.0, seconds)))
+        try:
+            await asyncio.wait({sleeping, *futures}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
 
     async def _one_life(self) -> None:
         self._broken = None
@@ -93,39 +122,37 @@ class Tender:
         try:
             child = self._from_spares() or await self._from_scratch()
         except OSError as error:
-            self._note(self._record.started(time.monotonic(), 0))
+            self._note(self._record.started(self._now(), 0))
             self._bury(f"it could not be started: {error}")
             return
         child.hear = self._hear
         self._child, self._given = child, asyncio.get_running_loop().create_future()
-        self._note(self._record.started(time.monotonic(), child.pid))
-        if self._ending.is_set():
+        self._note(self._record.started(self._now(), child.pid))
+        if self._ending.done():
             child.ask_to_end()
         detail = await self._watch(child)
         if detail is not None:
             self._child = None
             self._bury(detail)
 
-    def _from_spares(self) -> Child | None:
+    def _from_spares(self) -> Process | None:
         for spare in self._spares:
             if (child := spare.give(self._launch)) is not None:
                 self._ahead = spare._launch.ahead
                 return child
         return None
 
-    async def _from_scratch(self) -> Child:
+    async def _from_scratch(self) -> Process:
         self._ahead = "none"
-        return await Child.start(self._launch, self._writer)
+        return await self._outside.start(self._launch)
 
-    async def _watch(self, child: Child) -> str | None:
+    async def _watch(self, child: Process) -> str | None:
         """Waits for the end of a process; why it is gone. None: it is another's now."""
         ending = asyncio.create_task(child.ended())
         killed = ""
         while not ending.done():
-            left = self._record.kill_at(self._policy) - time.monotonic()
-            timeout = min(TICK_S, max(0.0, left))
-            either: set[asyncio.Future[Any]] = {ending, self._given}
-            await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            left = self._record.kill_at(self._policy) - self._now()
+            await self._first_within(min(TICK_S, left), ending, self._given)
             if self._given.done():
                 ending.cancel()
                 return None
@@ -136,7 +163,7 @@ class Tender:
         return killed or self._words(child, ending.result())
 
     def _hear(self, sign: LifeSign) -> None:
-        now = time.monotonic()
+        now = self._now()
         if isinstance(sign, Ready):
             self._note(self._record.became_ready(now))
         elif isinstance(sign, Heartbeat):
@@ -146,7 +173,7 @@ class Tender:
         else:
             self._note(self._record.waits(now))
 
-    def _words(self, child: Child, status: int) -> str:
+    def _words(self, child: Process, status: int) -> str:
         if self._broken is not None:
             return self._broken.message
         before = " before it was ready" if self._record.state is State.STARTING else ""
@@ -155,14 +182,14 @@ class Tender:
     def _bury(self, detail: str) -> None:
         permanent = self._broken is not None and self._broken.permanent
         record = self._record.ended(
-            time.monotonic(),
+            self._now(),
             self._policy,
             detail=detail,
             permanent=permanent,
-            jitter=random.random(),
+            jitter=self._outside.jitter(),
         )
-        if not self._ending.is_set():
-            self._writer.write(f"[{self._launch.name}] defunct: {detail}".encode())
+        if not self._ending.done():
+            self._outside.writer.write(f"[{self._launch.name}] defunct: {detail}".encode())
         self._note(record)
 
     def _note(self, record: Record) -> None:
@@ -171,7 +198,7 @@ class Tender:
         ready = record.state is State.READY
         if ready or record.state is State.DEFUNCT:
             self.settled.set()
-        self._report(
+        self._outside.report(
             WorkerChanged(
                 index=record.index,
                 state=record.state.value,
