@@ -16,7 +16,7 @@ from benchmarks.gateway.machine import describe, today
 from benchmarks.gpu import cold
 from benchmarks.gpu.models import DECODERS, ENCODERS, SizeName, decoder, encoder
 from benchmarks.gpu.overhead import NotReady, overhead
-from benchmarks.gpu.report import Report, as_markdown, as_text, insert
+from benchmarks.gpu.report import Report, as_text, written
 from benchmarks.gpu.sweep import MODES, Effort, Mode, NeedsCuda, check_modes, sweep, usual_modes
 from local_runtime.torched import device_of
 
@@ -151,7 +151,7 @@ def main() -> int:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     if options.markdown:
         page = options.markdown.read_text() if options.markdown.exists() else ""
-        options.markdown.write_text(insert(page, as_markdown(report)))
+        options.markdown.write_text(written(page, report))
     return 0
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from benchmarks.gateway.table import Draw, Row, marked, number, plain
+from benchmarks.gateway.table import Draw, Row, insert, marked, number, plain
 from benchmarks.gpu.cold import Start
 from benchmarks.gpu.overhead import Overhead
 from benchmarks.gpu.sweep import Point
@@ -40,13 +40,9 @@ def as_markdown(report: Report) -> str:
     return "\n".join([BEGIN, "", *_sections(report, marked), "", END])
 
 
-def insert(page: str, block: str) -> str:
-    """``page`` with the block between its two marks replaced; without marks, at its end."""
-    before, begun, rest = page.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not begun or not ended:
-        return f"{page.rstrip()}\n\n{block}\n"
-    return before + block + after
+def written(page: str, report: Report) -> str:
+    """The page with the report between its two marks."""
+    return insert(page, as_markdown(report), BEGIN, END)
 
 
 def _sections(report: Report, draw: Draw) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from benchmarks.gpu.__main__ import parse, size_of
 from benchmarks.gpu.models import DECODERS, ENCODERS, Case, decoder, encoder
 from benchmarks.gpu.overhead import Overhead
-from benchmarks.gpu.report import BEGIN, END, Report, as_markdown, insert
+from benchmarks.gpu.report import BEGIN, END, Report, written
 from benchmarks.gpu.sweep import NeedsCuda, Point, check_modes, timed, usual_modes
 from local_runtime.torched import Buckets, Served
 from tests.live import ROOT, dies_with_us
@@ -28,7 +28,7 @@ def bench(*options: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
     )
 
 
@@ -129,12 +129,12 @@ REPORT = Report(
 
 def test_the_page_gets_the_tables_between_its_marks() -> None:
     page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    written = insert(page, as_markdown(REPORT))
-    assert written.startswith("before\n")
-    assert written.endswith(f"{END}\nafter\n")
-    assert "old" not in written
-    assert "| encoder | graphs | 8 | 1.50 | 2.00 | 5,333 | 0.40 | – |" in written
-    assert "| difference | +0.50 | x 0.90 |" in written
+    text = written(page, REPORT)
+    assert text.startswith("before\n")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "old" not in text
+    assert "| encoder | graphs | 8 | 1.50 | 2.00 | 5,333 | 0.40 | – |" in text
+    assert "| difference | +0.50 | x 0.90 |" in text
 
 
 def test_the_documents_page_has_the_marks() -> None:

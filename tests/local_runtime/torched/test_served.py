@@ -60,7 +60,9 @@ def batch(rows: int, length: int, seed: int = 0) -> tuple[torch.Tensor, torch.Te
 GRID = Buckets(rows=doubling(8), lengths=(4, 16))
 
 
-@pytest.fixture(name="pair", params=[Plain(CPU), Staged()], ids=["at home", "staged"])
+@pytest.fixture(
+    name="pair", scope="module", params=[Plain(CPU), Staged()], ids=["at home", "staged"]
+)
 def _pair(request: pytest.FixtureRequest) -> tuple[Served, Served]:
     """The same model plain, and in the shapes of GRID as on a GPU."""
     forward = encoder()
