@@ -12,7 +12,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test check format bench bench-quick bench-gpu soak constraints clean
+.PHONY: help serve install test check format bench bench-quick bench-runtime bench-gpu soak constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ bench-quick: bench ## a minute's worth of it
 
 bench-gpu: $(RUNTIME) ## batches, CUDA graphs, cold start and overhead on the best device there is
 	@$(BIN)/python -m benchmarks.gpu $(ARGS)
+
+bench-runtime: $(RUNTIME) ## the stand-alone server against LitServe, BentoML and Ray Serve
+	@scripts/system-packages wrk=wrk
+	@$(BIN)/python -m benchmarks.runtime $(ARGS)
 
 soak: $(TESTING) ## the long form of the endurance tests
 	@scripts/system-packages redis-server=redis-server
