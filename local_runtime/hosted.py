@@ -1,0 +1,204 @@
+"""An app inside the worker of another platform, which has a loop and a protocol of its own.
+
+    app = Hosted("shout.py:app")           # returns once the model is loaded
+    app.call("/", {"text": "hi"})          # a whole answer; acall() for asynchronous code
+    list(app.pieces("/", {"text": "hi"}))  # a stream; apieces() likewise
+
+The model runs in a worker process, as it does under a gateway: the same batches over the calls of
+all callers, the same time-outs, and a process that dies is started again. The platform's own
+process stays free to say that it is alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+import uvloop
+
+from local_runtime.api import InvalidInput
+from local_runtime.clock import SystemClock
+from local_runtime.events import Done, Run
+from local_runtime.link import Entry, Link
+from local_runtime.wire import MAX_FRAME
+from local_runtime.workers import KEEP_S, Workers, supervisor_arguments
+
+T = TypeVar("T")
+
+_END: Final = object()
+_CLOSE_S = 20.0
+
+
+class Failed(Exception):
+    """A call without a result. ``kind`` is that of ``events.FailureKind``, or ``died``."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class NotStarted(Exception):
+    """The app cannot be started, or was not ready in time; the text says why."""
+
+
+class Hosted:
+    """One app and its workers. May be called from any thread, and from any event loop.
+
+    Raises NotStarted. Calls raise InvalidInput for what the handler refuses, and Failed.
+    """
+
+    def __init__(self, app: str, *, workers: int = 1, start_timeout_s: float = 600.0) -> None:
+        self._arguments = supervisor_arguments(
+            app, {"workers": workers, "start-timeout": start_timeout_s}
+        )
+        _let_children_find_this_package()
+        self._clock = SystemClock()
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="hosted", daemon=True)
+        self._thread.start()
+        try:
+            self._do(self._open(app, start_timeout_s))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def slots(self) -> int:
+        """Calls that run at once; 0 while no worker is ready."""
+        return self._workers.slots
+
+    def call(self, route: str, body: Any, *, id: str = "") -> Any:
+        """The handler's whole result; a generator's items as a list."""
+        return self._do(self._whole(route, body, id))
+
+    async def acall(self, route: str, body: Any, *, id: str = "") -> Any:
+        """The same, for a caller with an event loop; its cancellation cancels the handler."""
+        return await self._elsewhere(self._whole(route, body, id))
+
+    def pieces(self, route: str, body: Any, *, id: str = "") -> Iterator[Any]:
+        """A generator's items as they come; a whole result is one item. Closing this closes the
+        handler's generator."""
+        source = self._stream(route, body, id)
+        try:
+            while (item := self._do(_next(source))) is not _END:
+                yield item
+        finally:
+            self._do(_close(source))
+
+    async def apieces(self, route: str, body: Any, *, id: str = "") -> AsyncIterator[Any]:
+        """The same, for a caller with an event loop."""
+        source = self._stream(route, body, id)
+        try:
+            while (item := await self._elsewhere(_next(source))) is not _END:
+                yield item
+        finally:
+            await self._elsewhere(_close(source))
+
+    def close(self) -> None:
+        """Ends the workers. The end of the process does so too."""
+        if self._thread.is_alive():
+            if hasattr(self, "_workers"):
+                self._do(self._workers.aclose())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_CLOSE_S)
+            self._loop.close()
+
+    # --- in the loop of the workers ---------------------------------------------------------------
+
+    async def _open(self, app: str, within_s: float) -> None:
+        changed = asyncio.Event()
+        clock = self._clock
+        self._workers = Workers("hosted", self._arguments, MAX_FRAME, clock, changed.set)
+        self._workers.start()
+        try:
+            async with asyncio.timeout(within_s):
+                while not self._workers.slots and not self._workers.hopeless:
+                    changed.clear()
+                    await changed.wait()
+        except TimeoutError:
+            text = f"{app} was not ready within {within_s:g} s: {self._workers.detail}"
+            raise NotStarted(text) from None
+        if not self._workers.slots:
+            raise NotStarted(f"{app}: {self._workers.detail}")
+
+    async def _whole(self, route: str, body: Any, id: str) -> Any:
+        entry = self._send(route, body, id, stream=False)
+        try:
+            while entry.answer is None:
+                await entry.wait()
+        finally:
+            entry.leave(self._clock.monotonic() + KEEP_S)
+        return _decoded(_checked(entry).data)
+
+    async def _stream(self, route: str, body: Any, id: str) -> AsyncGenerator[Any, None]:
+        entry = self._send(route, body, id, stream=True)
+        try:
+            while entry.outputs or entry.answer is None:
+                while entry.outputs:
+                    yield _decoded(entry.take().data)
+                await entry.wait()
+        finally:
+            entry.leave(self._clock.monotonic() + KEEP_S)
+        if data := _checked(entry).data:
+            yield _decoded(data)
+
+    def _send(self, route: str, body: Any, id: str, *, stream: bool) -> Entry:
+        link = self._link()
+        data = msgspec.json.encode(body)
+        return link.ask(Run(0, route, data, id, stream), float("inf"))
+
+    def _link(self) -> Link:
+        link = self._workers.roomiest()
+        if link is None:
+            raise Failed("died", f"no worker is ready: {self._workers.detail or 'it starts'}")
+        return link
+
+    # --- ways into it -----------------------------------------------------------------------------
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _elsewhere(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+async def _next(source: AsyncGenerator[Any, None]) -> Any:
+    return await anext(source, _END)
+
+
+async def _close(source: AsyncGenerator[Any, None]) -> None:
+    async with aclosing(source):
+        pass
+
+
+def _checked(entry: Entry) -> Done:
+    answer = entry.answer
+    assert answer is not None
+    if isinstance(answer, Done) and answer.ok:
+        return answer
+    if isinstance(answer, Done) and answer.kind == "invalid":
+        raise InvalidInput(answer.message, param=answer.param)
+    raise Failed(answer.kind or "failed", answer.message)
+
+
+def _decoded(data: bytes) -> Any:
+    """The result where it is JSON; other bytes as text."""
+    try:
+        return msgspec.json.decode(data) if data else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return data.decode(errors="replace")
+
+
+def _let_children_find_this_package() -> None:
+    """Workers are started as ``python -m local_runtime...``, and this package may lie in a folder
+    that only the program's own place has put on the path."""
+    place = str(Path(__file__).resolve().parents[1])
+    known = os.environ.get("PYTHONPATH", "")
+    if place not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (place, known)))
