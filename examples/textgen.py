@@ -11,6 +11,7 @@ downloaded. Calls are generated together, and each joins and leaves between two 
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,7 @@ from transformers import (
 
 from local_runtime import InvalidInput, Request, Runtime, Step
 from local_runtime.torched.decoding import Decoder
-from local_runtime.torched.tokens import Text, pick
+from local_runtime.torched.tokens import Draw, Text, pick
 
 CONTEXT = 2048
 """Tokens of the toy model's window."""
@@ -67,7 +68,7 @@ class Generator:
         self.decoder = Decoder(model)
         self.tokenizer = tokenizer
         self.name = name
-        self.mute = mute
+        self.mute = mute if mute is None else mute.to(model.device)
         """Added to the logits: minus infinity for tokens that are never said."""
         self.window: int = model.config.max_position_embeddings
         end = model.generation_config.eos_token_id
@@ -141,24 +142,26 @@ class Generation:
         self._generator = generator
         self._options = options
         self._text = Text(generator.tokenizer, options.stops)
-        self._random = torch.Generator()
-        if options.seed is None:
-            self._random.seed()
-        else:
-            self._random.manual_seed(options.seed % 2**63)
+        self._random = random.Random(options.seed)
+        self._luck = self._random.random()
         self.token: int | None = None
         """The last one, which the model has not seen yet."""
         self.row, logits = generator.decoder.prefill(prompt)
         self.logits: torch.Tensor | None = generator.heard(logits)
         """Of what comes next, until it is picked."""
 
-    def grow(self) -> str:
-        """Picks the next token; what may be said now. It has ended when there is a finish reason,
+    @property
+    def draw(self) -> Draw:
+        """How its next token is drawn; the same until it is there."""
+        temperature, top_p = self._options.temperature, self._options.top_p
+        return Draw(
+            1.0 if temperature is None else temperature, 1.0 if top_p is None else top_p, self._luck
+        )
+
+    def grow(self, token: int) -> str:
+        """Takes the next token; what may be said now. It has ended when there is a finish reason,
         and then nothing is held back."""
-        assert self.logits is not None
-        options, logits = self._options, self.logits
-        self.token = pick(logits, options.temperature, options.top_p, self._random)
-        self.logits = None
+        self.token, self.logits, self._luck = token, None, self._random.random()
         self.completion_tokens += 1
         piece = ""
         if self.token in self._generator.ends:
@@ -174,17 +177,13 @@ class Generation:
     @property
     def usage(self) -> dict[str, int]:
         prompt, completion = self.prompt_tokens, self.completion_tokens
-        total = prompt + completion
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": total,
-        }
+        counts = {"prompt_tokens": prompt, "completion_tokens": completion}
+        return {**counts, "total_tokens": prompt + completion}
 
 
-def advance(generator: Generator, generations: Sequence[Generation]) -> None:
-    """One pass for all whose last token the model has not seen. When it raises, all are as they
-    were."""
+def next_tokens(generator: Generator, generations: Sequence[Generation]) -> list[int]:
+    """The next token of each, after one pass for all whose last one the model has not seen. When it
+    raises, all are as they were."""
     behind = [(one, one.token) for one in generations if one.logits is None]
     waiting = [(one, token) for one, token in behind if token is not None]
     if waiting:
@@ -192,6 +191,8 @@ def advance(generator: Generator, generations: Sequence[Generation]) -> None:
         logits = generator.heard(generator.decoder.advance(rows, [token for _, token in waiting]))
         for (one, _), own in zip(waiting, logits, strict=True):
             one.logits = own
+    all_logits = [one.logits for one in generations if one.logits is not None]
+    return pick(torch.stack(all_logits), [one.draw for one in generations])
 
 
 # --- OpenAI's shapes ----------------------------------------------------------------------------
@@ -313,10 +314,10 @@ class Answer:
         name = request.json.get("model") or generator.name
         self._frame = _frame(shape, kind, name, request.id)
 
-    def step(self) -> Step:
+    def step(self, token: int) -> Step:
         """What one more token gives."""
         generation = self.generation
-        first, piece = not generation.completion_tokens, generation.grow()
+        first, piece = not generation.completion_tokens, generation.grow(token)
         if not self._stream:
             self._said.append(piece)
         done = generation.finish_reason is not None
@@ -381,16 +382,16 @@ class Writer:
         return Answer(self._generator, request, SHAPES[request.route])
 
     def step(self, states: list[Answer]) -> list[Step | Exception | None]:
-        advance(self._generator, [state.generation for state in states])
-        return [_stepped(state) for state in states]
+        tokens = next_tokens(self._generator, [state.generation for state in states])
+        return [_stepped(state, token) for state, token in zip(states, tokens, strict=True)]
 
     def evict(self, state: Answer) -> None:
         self._generator.decoder.drop(state.generation.row)
 
 
-def _stepped(answer: Answer) -> Step | Exception:
+def _stepped(answer: Answer, token: int) -> Step | Exception:
     """An answer that fails here fails alone: the others have their token."""
     try:
-        return answer.step()
+        return answer.step(token)
     except Exception as error:
         return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -136,7 +137,7 @@ def heard(member: Member, outcome: Outcome, limit: int) -> tuple[list[Output], D
     try:
         if not isinstance(outcome, Step):
             raise outcome if isinstance(outcome, BaseException) else _wrong_type(outcome)
-        member.meter.count(outcome.prompt_tokens, outcome.completion_tokens)
+        member.meter.count(_number(outcome.prompt_tokens), _number(outcome.completion_tokens))
         _say(member, outcome, limit, outputs)
         return outputs, _whole(member, outcome, limit) if outcome.done else None
     except Raised as error:
@@ -162,6 +163,11 @@ def _whole(member: Member, step: Step, limit: int) -> Done:
     done = succeeded(id, member.values if step.result is None else step.result, limit)
     member.meter.count(done.input_tokens, done.output_tokens)
     return done
+
+
+def _number(tokens: Any) -> int | None:
+    """Of any integral type; others must not reach the wire. Raises TypeError."""
+    return None if tokens is None else operator.index(tokens)
 
 
 def _wrong_number(outcomes: Any, wanted: int) -> TypeError:

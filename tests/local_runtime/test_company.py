@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -227,6 +228,18 @@ def test_tokens_are_counted_however_the_sequence_ends() -> None:
     heard(told, Step(items=[usage]), LIMIT)
     lost = [group.end(one, Done(1, False, kind="cancelled")) for one in (counted, told)]
     assert [(done.input_tokens, done.output_tokens) for done in lost] == [(4, 3), (5, 6)]
+
+
+def test_tokens_that_are_no_integers_fail_the_sequence_and_reach_no_wire() -> None:
+    """A tensor's integer is one; half a token is not."""
+    group = company(Counting())
+    (member,) = members(group, "a")
+    heard(member, Step(completion_tokens=torch.tensor(3)), LIMIT)
+    assert member.meter.output_tokens == 3
+    assert type(member.meter.output_tokens) is int
+    _, done = heard(member, Step(completion_tokens=3.5), LIMIT)  # type: ignore[arg-type]
+    assert done is not None
+    assert (done.kind, member.meter.output_tokens) == ("failed", 3)
 
 
 def test_what_an_eviction_raises_changes_no_answer() -> None:
