@@ -104,6 +104,13 @@ class StandingBackend:
         return min(cap, own)
 
     @property
+    def max_request(self) -> int | None:
+        """Bytes of the largest body that it takes: the policy's figure, else the platform's."""
+        if self._limit is not None:
+            return self._limit
+        return self.adapter.capabilities.max_request_bytes
+
+    @property
     def is_warm(self) -> bool:
         """A call sent now would find a warm worker, as far as is known."""
         if self.adapter.slots == 0:
@@ -152,7 +159,7 @@ class StandingBackend:
             self.name,
             self.price,
             capabilities,
-            capabilities.max_request_bytes if self._limit is None else self._limit,
+            self.max_request,
             load,
             run,
             None if cold is None else cold.p95,

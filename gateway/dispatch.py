@@ -107,7 +107,7 @@ class Dispatcher:
                 current, exchange.call, exchange.arrival, wish
             )
             if not decision.quotes:
-                raise no_backend(decision)
+                raise no_backend(decision, current.backends)
             quotes = await self._admit(current, exchange, decision)
         except StoreUnavailable as unavailable:
             raise self._refused(store_unavailable(unavailable)) from None

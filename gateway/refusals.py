@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from adapters.errors import BackendError, FailureClass
+from gateway.backends import StandingBackend
 from gateway.exchange import WORK_DONE
 from gateway.routing.router import Decision
 from gateway.storage.base import StoreUnavailable
@@ -68,12 +70,14 @@ _REFUSALS: dict[str, tuple[int, str, str]] = {
 }
 
 
-def no_backend(decision: Decision) -> ApiError:
+def no_backend(decision: Decision, backends: Mapping[str, StandingBackend]) -> ApiError:
     """Every candidate was refused: the caller's fault where all agree on it, else ours for now."""
     codes = {code for _, code in decision.refused}
     reasons = ", ".join(f"{name}: {code}" for name, code in decision.refused) or "none is listed"
     if len(codes) == 1 and (known := _REFUSALS.get(next(iter(codes)))):
         status, code, message = known
+        if code == "too_large":
+            reasons = ", ".join(_limit_of(backends[name]) for name, _ in decision.refused)
         return ApiError(status, code, f"{message} ({reasons})")
     return ApiError(
         503,
@@ -82,3 +86,7 @@ def no_backend(decision: Decision) -> ApiError:
         type="backend_error",
         headers={"Retry-After": "2"},
     )
+
+
+def _limit_of(standing: StandingBackend) -> str:
+    return f"{standing.name}, {standing.spec.kind}: at most {standing.max_request} bytes"

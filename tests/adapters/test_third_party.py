@@ -162,6 +162,7 @@ def test_a_live_gateway_serves_calls_by_it(tmp_path: Path, site: Path) -> None:
             assert stream.text.startswith('data: "A"\n\ndata: "B"\n\n')
             large = client.post("/v1/infer/m", json={"text": "x" * 300_000})
             assert large.status_code == 413
+            assert "(loud, shout: at most 262144 bytes)" in large.json()["error"]["message"]
 
 
 # --- tested by the contract's plugin --------------------------------------------------------------
