@@ -27,6 +27,7 @@ KINDS: dict[str, str] = {
     "potassium": "adapters.potassium:Potassium",
     "replicate": "adapters.replicate:Replicate",
     "runpod": "adapters.runpod:RunPod",
+    "vercel": "adapters.vercel:Vercel",
 }
 
 ENTRY_POINT_GROUP = "spillgate.adapters"

@@ -155,6 +155,11 @@ class EventStream:
     def __aiter__(self) -> EventStream:
         return self
 
+    @property
+    def telling(self) -> bytes:
+        """The JSON of the event that said most of the call until now."""
+        return self._reader.telling
+
     async def first(self) -> None:
         """Waits for the first chunk. Raises BackendError, after which nothing is left open."""
         try:

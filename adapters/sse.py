@@ -36,15 +36,12 @@ class TokenCounts(msgspec.Struct):
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    cost: Any = None
-    """US dollars, where a platform adds them; believed only of one that says so."""
 
     def usage(self) -> Usage:
         return Usage(input_tokens=self.prompt_tokens, output_tokens=self.completion_tokens)
 
 
 class _Event(msgspec.Struct):
-    id: Any = None
     choices: list[_Choice] | None = None
     usage: TokenCounts | None = None
     error: Any = None
@@ -63,7 +60,7 @@ class EventReader:
     passed on unread, and its clean end is its end.
     """
 
-    __slots__ = ("_rest", "cost", "done", "error", "finished", "frames", "id", "openai", "usage")
+    __slots__ = ("_rest", "done", "error", "finished", "frames", "openai", "telling", "usage")
 
     def __init__(self, *, openai: bool) -> None:
         self._rest = b""
@@ -76,10 +73,8 @@ class EventReader:
         """[DONE] has been seen."""
         self.usage = Usage()
         """What the stream has said it used."""
-        self.id: Any = None
-        """What the first event called the answer."""
-        self.cost: Any = None
-        """What the usage said of money."""
+        self.telling = b""
+        """The JSON of the event that says most of the call: the first, or the last with usage."""
         self.error: BackendError | None = None
         """Why the stream is broken; the chunks that were given before it are whole."""
 
@@ -165,11 +160,11 @@ class EventReader:
             self._break(classify_error(error), message)
             return None
         if not self.frames:
-            self.frames, self.id = True, parsed.id
+            self.frames, self.telling = True, payload
         usage = None
         if parsed.usage is not None:
             self.usage = usage = parsed.usage.usage()
-            self.cost = parsed.usage.cost
+            self.telling = payload
             if not parsed.choices:
                 return Chunk(event, "usage", usage)
         if any(choice.finish_reason for choice in parsed.choices or ()):

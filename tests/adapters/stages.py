@@ -45,6 +45,7 @@ from tests.adapters.potassium_stage import PotassiumStage, potassium_stage
 from tests.adapters.replicate_stage import ReplicateStage, replicate_stage
 from tests.adapters.runpod_direct_stage import RunPodDirectStage, runpod_direct_stage
 from tests.adapters.scenarios import KEY, Scenario, Stage
+from tests.adapters.vercel_stage import VercelStage, vercel_stage
 from tests.live import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -277,6 +278,7 @@ STAGES = {
     "modal": modal_stage,
     "modal_web": modal_web_stage,
     "openai": openai_stage,
+    "vercel": vercel_stage,
     "baseten": baseten_stage,
     "huggingface": huggingface_stage,
     "potassium": potassium_stage,
@@ -292,6 +294,7 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
     "modal": ModalStage.scenarios,
     "modal_web": ModalWebStage.scenarios,
     "openai": OpenAIStage.scenarios,
+    "vercel": VercelStage.scenarios,
     "baseten": BasetenStage.scenarios,
     "huggingface": HuggingFaceStage.scenarios,
     "potassium": PotassiumStage.scenarios,
