@@ -15,9 +15,19 @@ from adapters.errors import BackendError, FailureClass
 from adapters.modal_functions import ModalFunctions
 from adapters.modal_settings import ModalSettings
 from adapters.modal_web import ModalEndpoint
-from adapters.types import Call, Capabilities, Probe, Reply, Task, Usage
+from adapters.types import (
+    Call,
+    Capabilities,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Task,
+    Usage,
+)
 
 _INFER: frozenset[Task] = frozenset(("infer",))
+_NO_JOBS = "A web endpoint has no jobs."
 
 
 class Modal:
@@ -74,11 +84,7 @@ class Modal:
 
     async def keep_workers(self, minimum: int) -> None:
         """Sets a function's ``min_containers``; an endpoint by its address cannot be scaled."""
-        if self._functions is None:
-            raise BackendError(
-                FailureClass.UNSUPPORTED, "A web endpoint's containers cannot be kept from here."
-            )
-        await self._functions.keep_workers(minimum)
+        await self._called("A web endpoint's containers cannot be kept.").keep_workers(minimum)
 
     async def probe(self) -> Probe:
         """A function's stats say what is up. An endpoint cannot be asked without waking a
@@ -90,3 +96,26 @@ class Modal:
         if probe.warm_workers is not None:
             self._starts.saw(warm=probe.ready)
         return probe
+
+    # --- jobs that outlive their caller ----------------------------------------------------
+
+    async def submit(self, call: Call) -> Handle:
+        if call.task not in self._capabilities.tasks:
+            raise BackendError(
+                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
+            )
+        return await self._called(_NO_JOBS).jobs.submit(call)
+
+    async def poll(self, handle: Handle) -> JobState:
+        return await self._called(_NO_JOBS).jobs.poll(handle)
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        return await self._called(_NO_JOBS).jobs.stop(handle)
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _called(self, otherwise: str) -> ModalFunctions:
+        """The functions of a backend that has them. Raises UNSUPPORTED with ``otherwise``."""
+        if self._functions is None:
+            raise BackendError(FailureClass.UNSUPPORTED, otherwise)
+        return self._functions

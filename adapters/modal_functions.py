@@ -18,6 +18,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.held import HeldSubmits
 from adapters.modal_failures import after_submit
+from adapters.modal_jobs import ModalJobs
 from adapters.modal_link import ModalLink, Submitted, before
 from adapters.modal_sdk import Session
 from adapters.modal_settings import ModalSettings
@@ -47,6 +48,7 @@ class ModalFunctions:
         self._clock = clock
         self._secrets = settings.secrets
         self._link = ModalLink(settings, clock)
+        self.jobs = ModalJobs(self._link, settings, clock, self._hand_over)
         self._held: HeldSubmits[Submitted] = HeldSubmits(self._stop)
         self._running: dict[str, Submitted] = {}
         self._active = 0
@@ -142,6 +144,14 @@ class ModalFunctions:
         value = await self._result(call.id, submitted, started, deadline)
         usage = self._used(started)
         return answer_of(json_of(value, usage), call.task, usage, self._secrets)
+
+    async def _hand_over(self, call: Call) -> Submitted:
+        """Submits a call that is not this process's to end: closing the backend stops it not."""
+        args = arguments_of(call.body, self._settings.arguments)
+        deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
+        submitted = await self._submitted(call.id, args, deadline)
+        self._running.pop(call.id, None)
+        return submitted
 
     async def _stream(self, call: Call, args: Arguments, deadline: float) -> Reply:
         started = self._clock.monotonic()

@@ -43,9 +43,13 @@ class ModalLink:
         try:
             return await before(self._clock, deadline, self._with_session(work))
         except TimeoutError:
-            raise BackendError(FailureClass.TIMEOUT, "The backend did not answer.") from None
+            raise BackendError(FailureClass.UNREACHABLE, "The backend did not answer.") from None
         except BackendError:
             raise
+        except asyncio.CancelledError:
+            if not self._closed or _is_cancelled():
+                raise
+            raise _closed() from None
         except Exception as error:
             raise unreachable(error, self._secrets) from None
 
@@ -102,7 +106,7 @@ class ModalLink:
     async def _session(self) -> Session:
         """The one session, which several may wait for at once. One that failed is tried anew."""
         if self._closed:
-            raise BackendError(FailureClass.UNREACHABLE, "The backend is closed.")
+            raise _closed()
         opening = self._opening
         if opening is None or (opening.done() and (opening.cancelled() or opening.exception())):
             opening = self._opening = self.keep(self._open())
@@ -138,6 +142,16 @@ async def before(clock: Clock, deadline: float, work: Awaitable[T]) -> T:
         task.cancel()
         timer.cancel()
         await asyncio.wait({task, timer})
+
+
+def _is_cancelled() -> bool:
+    """Whether the task that runs was cancelled itself, and not what it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _closed() -> BackendError:
+    return BackendError(FailureClass.UNREACHABLE, "The backend is closed.")
 
 
 def _heed(task: asyncio.Future[Any]) -> None:

@@ -170,6 +170,10 @@ class Session:
         function = await self.function(name)
         return await function.spawn.aio(*args, **kwargs)
 
+    def named(self, call_id: str) -> Any:
+        """A call by the platform's own name for it. Asks nobody."""
+        return self._modal.FunctionCall.from_id(call_id, self._client)
+
     async def start_generator(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, AsyncIterator[Any]]:
@@ -181,8 +185,7 @@ class Session:
         function = await self.function(name)
         start, items = _generators()
         invocation = await start(function, args, kwargs)
-        named = self._modal.FunctionCall.from_id(invocation.function_call_id, self._client)
-        return named, items(invocation)
+        return self.named(invocation.function_call_id), items(invocation)
 
 
 @functools.cache
