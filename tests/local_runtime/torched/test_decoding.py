@@ -99,7 +99,7 @@ moves = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(moves=moves)
 def test_company_changes_no_sequence(model: Any, moves: list[tuple[str, int]]) -> None:
     """Whoever joins, leaves or rests meanwhile."""
