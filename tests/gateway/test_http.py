@@ -297,6 +297,25 @@ async def test_readiness_waits_for_every_required_backend(tmp_path: Path, clock:
         assert (await client.get("/readyz")).json()["status"] == "ready"
 
 
+async def test_a_call_waits_for_a_start_that_is_sooner_than_any_other_backend(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """And is told how long it was; a start that takes longer is left to others."""
+    text = POLICY.replace("slots: 2,", "slots: 0,")
+    async with house(tmp_path, clock, text) as home, home.client() as client:
+        starting = home.fake("home")
+        starting.starts_in, starting.start_stages = 1.5, {"init": 1.25}
+        starting.tell(Reply(body=b"{}", usage=msgspec.structs.replace(TOKENS, cold_s=1.5)))
+        answer = await client.post("/v1/chat/completions", json=CHAT)
+        assert answer.headers["x-spillgate-backend"] == "home"
+        assert "cold;dur=1500.000" in answer.headers["server-timing"]
+        metrics = (await client.get("/metrics")).text
+        assert 'spillgate_start_seconds{backend="home",stage="init"} 1.25' in metrics
+        starting.starts_in = 60.0
+        answer = await client.post("/v1/chat/completions", json=CHAT)
+        assert answer.headers["x-spillgate-backend"] == "burst"
+
+
 async def test_metrics_name_models_and_backends_but_no_user(
     tmp_path: Path, clock: FakeClock
 ) -> None:
