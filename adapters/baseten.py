@@ -17,6 +17,7 @@ from __future__ import annotations
 import msgspec
 
 from adapters.answers import refused
+from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.baseten_api import (
     ASYNC_LIMIT,
@@ -35,7 +36,7 @@ from adapters.openai_calls import OpenAICalls, heads_of
 from adapters.outputs import input_of
 from adapters.passed_on import one_event, stream_of
 from adapters.polling import poll_until
-from adapters.types import Call, Capabilities, Probe, Reply, Task, Usage
+from adapters.types import Assumption, Call, Capabilities, Probe, Reply, Task, Usage
 
 _ENVELOPE = 1024
 _ASK_TIMEOUT = 4.0
@@ -148,14 +149,15 @@ class Baseten:
     async def probe(self) -> Probe:
         """The management API's word; the model's own host is left alone, for a call there wakes
         it."""
-        path, _ = self._settings.managed()
         try:
-            response = await self._ask(self._management, self._management_origin, "GET", path)
+            probe = await self._managed()
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
-        probe = probe_of(response.body)
         self._starts.saw(warm=probe.ready)
         return probe
+
+    async def assumptions(self) -> list[Assumption]:
+        return [await tried(f"{ACCEPTED}, and the deployment's state is told", self._state)]
 
     # --- answers -----------------------------------------------------------------------------
 
@@ -231,6 +233,17 @@ class Baseten:
         return None
 
     # --- inside ----------------------------------------------------------------------------
+
+    async def _managed(self) -> Probe:
+        path, _ = self._settings.managed()
+        return probe_of(
+            (await self._ask(self._management, self._management_origin, "GET", path)).body
+        )
+
+    async def _state(self) -> tuple[bool, str]:
+        probe = await self._managed()
+        told = probe.ready or "unknown" not in probe.detail
+        return told, probe.detail or f"it is active, with {probe.warm_workers} replicas"
 
     async def _ask(
         self, client: Client, origin: Origin, method: str, path: str, body: bytes | None = None

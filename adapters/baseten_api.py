@@ -171,7 +171,7 @@ def probe_of(body: bytes) -> Probe:
     try:
         managed = msgspec.json.decode(body, type=_Managed)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Probe(ready=False, detail="the deployment's state could not be read")
+        return Probe(ready=False, detail="the deployment's state is unknown")
     deployment = managed.current_deployment or managed
     active = deployment.status == "ACTIVE"
     warm = deployment.active_replica_count

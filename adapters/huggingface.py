@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from adapters.answers import refused
+from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass
@@ -28,7 +29,7 @@ from adapters.huggingface_api import EndpointApi, probe_of, refusal_by
 from adapters.huggingface_stream import TokenStream, usage_of
 from adapters.openai_calls import OpenAICalls, bearer, heads_of
 from adapters.settings import Duration, HttpSettings, SecretStr
-from adapters.types import OPENAI_ROUTES, Call, Capabilities, Probe, Reply, Task, Usage
+from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply, Task, Usage
 
 Engine = Literal["openai", "tgi", "tei", "custom"]
 
@@ -182,7 +183,25 @@ class HuggingFace:
         self._starts.saw(warm=probe.ready)
         return probe
 
+    async def assumptions(self) -> list[Assumption]:
+        claims = (f"{ACCEPTED}, and the endpoint is found", "its replicas are counted")
+        if self._api is None:
+            return [Assumption(claim=one, holds=None, found="no endpoint is set") for one in claims]
+        found = await tried(claims[0], self._found)
+        counted = await tried(claims[1], self._counted)
+        return [found, counted] if found.holds else [found]
+
     # --- inside ----------------------------------------------------------------------------
+
+    async def _found(self) -> tuple[bool, str]:
+        assert self._api is not None
+        state = (await self._api.status()).state
+        return bool(state), f"it is {state}" if state else "its state is not told"
+
+    async def _counted(self) -> tuple[bool, str]:
+        assert self._api is not None
+        status = await self._api.status()
+        return status.ready is not None, f"{status.ready} ready of {status.target}"
 
     async def _token_stream(self, call: Call, deadline: float, began: float) -> Reply:
         head = self._tokens + self._hold(deadline - began)

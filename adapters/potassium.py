@@ -15,6 +15,7 @@ from __future__ import annotations
 import msgspec
 
 from adapters.answers import refused
+from adapters.assumptions import tried
 from adapters.base import Clock
 from adapters.cold_starts import StartCounted, split
 from adapters.errors import BackendError, FailureClass
@@ -32,7 +33,7 @@ from adapters.potassium_app import (
     status_of,
 )
 from adapters.potassium_stream import stream_of
-from adapters.types import Call, Capabilities, Probe, Reply, Usage
+from adapters.types import Assumption, Call, Capabilities, Probe, Reply, Usage
 
 _PROBE_TIMEOUT = 4.0
 _REMEMBERED = 10_000
@@ -128,7 +129,17 @@ class Potassium:
             return Probe(ready=False, detail=error.message)
         return status_of(response, self._settings)
 
+    async def assumptions(self) -> list[Assumption]:
+        return [await tried("/_k/status says how it stands", self._status)]
+
     # --- inside ----------------------------------------------------------------------------
+
+    async def _status(self) -> tuple[bool, str]:
+        response = await self._ask("GET", "/_k/status")
+        if response.status != 200:
+            raise self._refusal(response)
+        probe = status_of(response, self._settings)
+        return "/_k/status" not in probe.detail, probe.detail or "a worker is free"
 
     async def _answer(self, call: Call, head: bytes, deadline: float, waited: float) -> Reply:
         if call.task != "infer":

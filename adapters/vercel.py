@@ -16,17 +16,21 @@ from typing import Any
 
 import msgspec
 
+from adapters.answers import refused
+from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.errors import BackendError
 from adapters.http import Origin, client_of, render_head
+from adapters.http1 import Response
 from adapters.openai_calls import EventStream, OpenAICalls, append_field, bearer, heads_of
 from adapters.settings import Duration, HttpSettings, SecretStr
-from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Task, Usage
+from adapters.types import Assumption, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 from adapters.vercel_cost import Told, told_by
 
 _ROUTES: dict[Task, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 _PROBE_TIMEOUT = 4.0
 _LOOK_EVERY = 0.1
+_NOBODYS = "gen_" + "0" * 26
 
 
 class VercelSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,15 +107,19 @@ class Vercel:
 
     async def probe(self) -> Probe:
         """``/credits``, which costs nothing: whether the key is taken, and what is left."""
-        head = render_head("GET", self._origin, "/credits", self._headers)
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
         try:
-            response = await self._client.request(head, deadline=deadline)
+            response = await self._get("/credits")
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
         if response.status != 200:
             return Probe(ready=False, detail=f"/credits answers {response.status}")
         return Probe(ready=True, detail="no credit is left" if _is_spent(response.body) else "")
+
+    async def assumptions(self) -> list[Assumption]:
+        return [
+            await tried(f"{ACCEPTED}, and the balance is told", self._balance),
+            await tried("a generation that is not known is answered with 404", self._no_generation),
+        ]
 
     async def priced(self, usage: Usage, told: Told, deadline: float) -> Usage:
         """The usage with what the call cost, as far as that is to be learned in time."""
@@ -121,6 +129,22 @@ class Vercel:
         return usage if cost is None else msgspec.structs.replace(usage, cost_nano=cost)
 
     # --- inside ----------------------------------------------------------------------------
+
+    async def _get(self, path: str) -> Response:
+        head = render_head("GET", self._origin, path, self._headers)
+        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        return await self._client.request(head, deadline=deadline)
+
+    async def _balance(self) -> tuple[bool, str]:
+        response = await self._get("/credits")
+        if response.status != 200:
+            raise refused(response, now=self._clock.time(), secrets=(self._settings.api_key,))
+        balance = _balance_in(response.body)
+        return balance is not None, "it is not" if balance is None else f"{balance:.2f} USD"
+
+    async def _no_generation(self) -> tuple[bool, str]:
+        status = (await self._get(f"/generation?id={_NOBODYS}")).status
+        return status == 404, f"HTTP {status}"
 
     def _with_options(self, call: Call) -> Call:
         if self._options is None or b'"providerOptions"' in call.body:
@@ -171,8 +195,14 @@ class PricedStream:
         await self._events.aclose()
 
 
-def _is_spent(body: bytes) -> bool:
+def _balance_in(body: bytes) -> float | None:
+    """US dollars; the platform writes them as text."""
     try:
-        return float(msgspec.json.decode(body)["balance"]) <= 0
+        return float(msgspec.json.decode(body)["balance"])
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-        return False
+        return None
+
+
+def _is_spent(body: bytes) -> bool:
+    balance = _balance_in(body)
+    return balance is not None and balance <= 0

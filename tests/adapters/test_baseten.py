@@ -273,6 +273,14 @@ async def test_the_probe_asks_the_management_api_and_wakes_nothing(
     assert (probe.ready, probe.warm_workers, probe.starting_workers) == (ready, warm, starting)
 
 
+async def test_what_is_assumed_is_put_to_the_test(clock: FakeClock) -> None:
+    shown = (answer({"status": "SCALED_TO_ZERO"}), answer({"oops": 1}), answer({}, 403), b"")
+    async with platform(clock, management=shown) as (backend, _, _):
+        found = [(await backend.assumptions())[0] for _ in shown]
+    assert [one.holds for one in found] == [True, False, False, None]
+    assert "SCALED_TO_ZERO" in found[0].found
+
+
 @pytest.mark.parametrize("shown", [answer([]), answer({}, 403), b""])
 async def test_a_probe_of_something_else_is_not_ready(clock: FakeClock, shown: bytes) -> None:
     async with platform(clock, management=(shown,)) as (backend, _, _):

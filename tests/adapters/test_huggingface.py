@@ -180,6 +180,17 @@ async def test_a_probe_without_a_name_asks_nobody(clock: FakeClock) -> None:
         assert caught.value.failure is FailureClass.UNSUPPORTED
 
 
+async def test_what_is_assumed_is_put_to_the_test(clock: FakeClock) -> None:
+    async with endpoint(clock, management=(state("running", 1, 1),)) as (backend, _, _):
+        assert [one.holds for one in await backend.assumptions()] == [True, True]
+    async with endpoint(clock, management=(state("running"),)) as (backend, _, _):
+        assert [one.holds for one in await backend.assumptions()] == [True, False]
+    async with endpoint(clock, management=(answer({}, 401), b"")) as (backend, _, _):
+        assert [one.holds for one in await backend.assumptions()] == [False]
+    async with endpoint(clock, management=None) as (backend, _, _):
+        assert [one.holds for one in await backend.assumptions()] == [None, None]
+
+
 async def test_a_management_api_that_is_silent_is_no_readiness(clock: FakeClock) -> None:
     async with endpoint(clock, management=(STALL,)) as (backend, _, _):
         assert not (await drive(clock, backend.probe())).ready

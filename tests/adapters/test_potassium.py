@@ -313,6 +313,13 @@ async def test_the_probe_tells_busy_from_loading_from_lost(
     assert detail in probe.detail
 
 
+async def test_what_is_assumed_is_put_to_the_test(clock: FakeClock) -> None:
+    answers = (answer({"gpu_available": True}), answer({"oops": 1}), answer({}, 404))
+    async with server(clock, *answers) as (backend, _):
+        found = [(await backend.assumptions())[0].holds for _ in answers]
+    assert found == [True, False, False]
+
+
 async def test_a_ping_is_a_warm_up(clock: FakeClock) -> None:
     async with server(clock, answer({"warm": True}), answer({}, 503)) as (backend, script):
         assert (await backend.ping()).exec_s is not None

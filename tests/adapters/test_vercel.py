@@ -261,6 +261,16 @@ async def test_the_probe_asks_for_the_credits(
     assert detail in probe.detail
 
 
+async def test_what_is_assumed_is_put_to_the_test(clock: FakeClock) -> None:
+    asked = (answer({"balance": "95.50"}), UNKNOWN, answer({}, 401), b"")
+    async with gateway(clock, *asked) as (backend, _):
+        good = await backend.assumptions()
+        bad = await backend.assumptions()
+    assert [one.holds for one in good] == [True, True]
+    assert good[0].found == "95.50 USD"
+    assert [one.holds for one in bad] == [False, None]
+
+
 # --- the platform of the tests ------------------------------------------------------------------
 
 
