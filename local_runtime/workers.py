@@ -73,6 +73,8 @@ class Workers:
         self._connected: dict[int, Link] = {}
         self._stages: dict[str, float] = {}
         self._waiting: dict[asyncio.Future[None], float] = {}
+        self._last_death = ""
+        """Why the worker that died last did: it may be started again at once."""
         self._closing = False
         self._main: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -100,7 +102,8 @@ class Workers:
                 again = "" if state.retry_s is not None else "; it is not started again"
                 return f"worker {state.index}: {state.detail}{again}"
         if self.starting:
-            return f"{self.starting} starting"
+            after = f"; {self._last_death}" if self._last_death else ""
+            return f"{self.starting} starting{after}"
         return ""
 
     @property
@@ -234,6 +237,8 @@ class Workers:
     def _died(self, event: WorkerChanged) -> None:
         self.deaths += not event.spare
         what = "spare" if event.spare else "worker"
+        if not event.spare:
+            self._last_death = f"worker {event.index}: {event.detail}"
         log.error("backend %s, %s %d: %s", self._name, what, event.index, event.detail)
         if self.hopeless:
             self._wake()

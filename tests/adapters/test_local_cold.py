@@ -43,6 +43,20 @@ async def test_the_stages_of_a_start_are_measured_apart() -> None:
 
 
 @pytest.mark.usefixtures("slow")
+async def test_while_a_worker_is_started_again_its_backend_says_why() -> None:
+    """Though it is started at once."""
+    async with running("slow_start.py:app") as backend:
+        await failure(backend, "die")
+        await until(lambda: backend.slots == 0)
+        details = []
+        while backend.slots == 0:
+            details.append((await backend.probe()).detail)
+            await asyncio.sleep(0.01)
+            assert len(details) < 2000
+        assert "1 starting; worker 0: it exited with status 9" in details
+
+
+@pytest.mark.usefixtures("slow")
 async def test_what_a_start_took_predicts_the_next_one() -> None:
     """Before the first there is a guess of ten seconds, which is more than this call would wait."""
     async with running("slow_start.py:app", wait=False, wait_for_start=9) as backend:

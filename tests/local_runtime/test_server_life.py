@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.adapters.local_backends import parent_of
 from tests.local_runtime.live_runtime import LiveRuntime, all_gone, until
 
 
@@ -57,6 +59,22 @@ def test_a_port_that_is_taken_ends_the_server() -> None:
     with socket.create_server(("127.0.0.1", live.port)):
         assert live.start().wait() != 0
     assert "address already in use" in live.printed
+
+
+def test_none_of_the_runtimes_own_processes_is_large() -> None:
+    """Server, supervisor, worker and spare, of an app without a model: 60 MiB each at most."""
+    with LiveRuntime("echo.py", "--standby", "imported") as live:
+        until(lambda: len(live.workers()) == 2)
+        assert live.process is not None
+        worker = live.workers()[0]
+        for pid in (live.process.pid, parent_of(worker), *live.workers()):
+            assert 0 < resident_mib(pid) < 60
+
+
+def resident_mib(pid: int) -> float:
+    """As the kernel counts it (man 5 proc)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def test_workers_and_supervisor_do_not_import_the_http_server() -> None:
