@@ -146,11 +146,11 @@ class Cog:
     async def _whole(self, call: Call, body: bytes, deadline: float) -> Prediction:
         head = self._head("PUT", f"/predictions/{call.id}")
         response = await self._client.request(head, body, deadline=deadline)
-        if response.status not in (200, 202):
+        if response.status != 200:
             raise self._refused(response)
         prediction = decode_prediction(response.body)
         if not prediction.final:
-            raise BackendError(FailureClass.AMBIGUOUS, "The backend is running this call already.")
+            raise _running_already()
         return prediction
 
     async def _stream(self, call: Call, body: bytes, deadline: float) -> Reply:
@@ -177,6 +177,8 @@ class Cog:
         return Reply(content_type="text/event-stream", chunks=chunks)
 
     def _refused(self, response: Response) -> BackendError:
+        if response.status == 202:
+            return _running_already()
         if response.status == 503:
             return BackendError(FailureClass.LOADING, "The model's setup has not finished.")
         error = refused(response, now=self._clock.time(), secrets=self._secrets)
@@ -250,6 +252,11 @@ def usage_of(prediction: Prediction) -> Usage:
     """Cog queues nothing and starts nothing for a call: all of its time is the run."""
     ran = prediction.predict_time
     return Usage(queue_s=0.0, cold_s=0.0, exec_s=ran, gpu_s=ran, reported=ran is not None)
+
+
+def _running_already() -> BackendError:
+    """202 for a PUT: the id is known there, so what is told is of an earlier run."""
+    return BackendError(FailureClass.AMBIGUOUS, "The backend is running this call already.")
 
 
 def _headers(settings: CogSettings) -> dict[str, str]:

@@ -23,16 +23,17 @@ from spillgate_contract.stage import Stage, call_for, until
 class Ends(OnStage):
     async def test_a_cancelled_call_stops_at_the_other_end(self, stage: Stage) -> None:
         async with started(stage) as backend:
-            task = asyncio.ensure_future(backend.invoke(call_for(stage.scenarios["slow"])))
+            call = call_for(stage.scenarios["slow"])
+            task = asyncio.ensure_future(backend.invoke(call))
             await until(lambda: stage.running() == 1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             if isinstance(backend, Cancellable):
-                await backend.cancel("c1")
+                await backend.cancel(call.id)
             await until(lambda: stage.running() == 0)
             assert is_idle(backend)
-            assert (await backend.invoke(call_for(stage.scenarios["echo"], "c2"))).body
+            assert (await backend.invoke(call_for(stage.scenarios["echo"]))).body
 
     async def test_cancelling_a_call_that_nobody_knows_is_nothing(self, stage: Stage) -> None:
         async with started(stage) as backend:
@@ -43,12 +44,13 @@ class Ends(OnStage):
     async def test_a_stream_that_is_left_holds_nothing(self, streamed: str, stage: Stage) -> None:
         scenario = stage.scenarios[streamed]
         async with started(stage, scenario.endpoint) as backend:
-            reply = await backend.invoke(call_for(scenario))
+            call = call_for(scenario)
+            reply = await backend.invoke(call)
             assert reply.chunks is not None
             await anext(reply.chunks)
             await reply.chunks.aclose()  # type: ignore[attr-defined]
             if isinstance(backend, Cancellable):
-                await backend.cancel("c1")
+                await backend.cancel(call.id)
             await until(lambda: is_idle(backend))
             await until(lambda: stage.running(scenario.endpoint) == 0)
 
@@ -78,6 +80,6 @@ class Ends(OnStage):
         stage.running()  # what the stage itself keeps open is open by now
         before = sockets_open()
         async with started(stage) as backend:
-            calls = [call_for(stage.scenarios["echo"], f"c{number}") for number in range(4)]
+            calls = [call_for(stage.scenarios["echo"]) for _ in range(4)]
             await asyncio.gather(*(backend.invoke(call) for call in calls))
         await until(lambda: sockets_open() <= before)

@@ -38,7 +38,7 @@ class Failures(OnStage):
     async def test_a_deadline_is_kept(self, stage: Stage) -> None:
         async with started(stage) as backend:
             at_once = time.monotonic()
-            call = call_for(stage.scenarios["slow"], "slow-1", at_once + 1.5)
+            call = call_for(stage.scenarios["slow"], at_once + 1.5)
             with pytest.raises(BackendError) as caught:
                 await backend.invoke(call)
             assert caught.value.failure is FailureClass.TIMEOUT

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import os
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
@@ -50,10 +52,17 @@ class Stage(Protocol):
         ...
 
 
-def call_for(scenario: Scenario, call_id: str = "c1", deadline: float = float("inf")) -> Call:
-    """The call that a scenario stands for. ``deadline`` is on the scale of ``time.monotonic``."""
+_NUMBERS = itertools.count(1)
+
+
+def call_for(scenario: Scenario, deadline: float = float("inf")) -> Call:
+    """The call that a scenario stands for, under an id that no other call has: where a server
+    knows calls by their ids, a second one would be taken for the first that has not quite ended.
+
+    ``deadline`` is on the scale of ``time.monotonic``.
+    """
     return Call(
-        id=call_id,
+        id=f"{os.getpid()}-{next(_NUMBERS)}",
         model="m",
         task=scenario.task,
         body=json.dumps(scenario.body).encode(),

@@ -11,12 +11,14 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 from cog import BaseRunner
 
+GATE = Path("go-on")
+"""A gated run gives its second piece once this file is there."""
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2}
 
 
@@ -47,17 +49,33 @@ class Whole(BaseRunner):  # type: ignore[misc]  # it is untyped
 
 class Pieces(BaseRunner):  # type: ignore[misc]
     def run(
-        self, pieces: int = 3, fail: str = "", model: str = "", pause: float = 0
+        self,
+        pieces: int = 3,
+        fail: str = "",
+        model: str = "",
+        pause: float = 0,
+        gated: bool = False,
     ) -> Iterator[Any]:
         with noted():
             for number in range(pieces):
                 time.sleep(pause)
+                while gated and number and not GATE.exists():
+                    time.sleep(0.02)
                 yield piece(number) if model else {"piece": number}
             if fail:
                 raise ValueError(fail)
             if model:
                 yield {"choices": [{"delta": {}, "finish_reason": "stop"}]}
                 yield {"choices": [], "usage": USAGE}
+
+
+class AsyncPieces(BaseRunner):  # type: ignore[misc]
+    async def run(self, pieces: int = 3, gated: bool = False) -> AsyncIterator[Any]:
+        with noted():
+            for number in range(pieces):
+                while gated and number and not GATE.exists():
+                    await asyncio.sleep(0.02)
+                yield {"piece": number}
 
 
 def piece(number: int) -> dict[str, Any]:

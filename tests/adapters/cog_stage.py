@@ -25,6 +25,7 @@ from tests.adapters.scenarios import Scenario, Stage
 from tests.live import dies_with_us, free_port
 
 MODEL = Path(__file__).with_name("cog_model.py")
+PYTHON = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 SLOTS = 20
 # What ``cog build`` would write: without it the server checks no input and streams nothing.
 SCHEMA: dict[str, Any] = {
@@ -40,6 +41,7 @@ SCHEMA: dict[str, Any] = {
                     "sleep": {"type": "number"},
                     "pieces": {"type": "integer"},
                     "pause": {"type": "number"},
+                    "gated": {"type": "boolean"},
                     "model": {"type": "string"},
                 },
             }
@@ -51,7 +53,9 @@ SCHEMA: dict[str, Any] = {
 class CogServer:
     """``python -m cog.server.http`` as a process, with a folder of its own."""
 
-    def __init__(self, folder: Path, runner: str, *, slots: int, streams: bool) -> None:
+    def __init__(
+        self, folder: Path, runner: str, *, slots: int, streams: bool, path: str = PYTHON
+    ) -> None:
         self.folder = folder
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         shutil.copy(MODEL, folder)
@@ -62,7 +66,7 @@ class CogServer:
         self.process = subprocess.Popen(
             dies_with_us([sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]),
             cwd=folder,
-            env=_environ(port, runner, slots),
+            env=_environ(port, runner, slots, path),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -90,11 +94,11 @@ class CogServer:
         self.process.wait(15)
 
 
-def _environ(port: int, runner: str, slots: int) -> dict[str, str]:
+def _environ(port: int, runner: str, slots: int, path: str) -> dict[str, str]:
     """Cog starts the program named python on PATH, which must be the one that has Cog."""
     return {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": path,
         "PORT": str(port),
         "COG_MAX_CONCURRENCY": str(slots),
         "COG_PREDICT_TYPE_STUB": f"{MODEL.name}:{runner}",

@@ -27,8 +27,10 @@ KEY = "cog-secret-4711"
 DONE: dict[str, Any] = {"output": {"y": 2}, "metrics": {"predict_time": 0.25}}
 
 
-def a_call(body: bytes = b'{"x":1}', *, stream: bool = False, task: Task = "infer") -> Call:
-    return Call(id="c1", model="m", task=task, body=body, stream=stream)
+def a_call(
+    body: bytes = b'{"x":1}', *, stream: bool = False, task: Task = "infer", id: str = "c1"
+) -> Call:
+    return Call(id=id, model="m", task=task, body=body, stream=stream)
 
 
 def prediction(status: str = "succeeded", http: int = 200, **fields: Any) -> bytes:
@@ -78,7 +80,7 @@ async def test_a_call_is_put_under_its_own_id_with_the_callers_bytes_inside(
     assert reply.usage.reported
 
 
-async def test_no_prefer_header_is_sent_for_only_one_value_of_it_is_honoured(
+async def test_pitfall_33_no_prefer_header_is_sent_for_only_one_value_of_it_is_honoured(
     clock: FakeClock,
 ) -> None:
     async with container(clock, prediction(**DONE)) as (backend, script):
@@ -108,6 +110,7 @@ async def test_an_openai_answer_tells_its_tokens(clock: FakeClock) -> None:
         (prediction("failed", error="boo"), FailureClass.FAILED),
         (prediction("canceled"), FailureClass.CANCELLED),
         (prediction("processing", 202), FailureClass.AMBIGUOUS),
+        (prediction("canceled", 202), FailureClass.AMBIGUOUS),
         (answer({"error": "At capacity", "status": "failed"}, 409), FailureClass.OVERLOADED),
         (answer({"error": "Setup has not finished yet."}, 503), FailureClass.LOADING),
         (answer({}, 401), FailureClass.CREDENTIAL),
@@ -126,7 +129,9 @@ async def test_every_end_has_its_class(
     assert (await failing(clock, reply)).failure is expected
 
 
-async def test_a_failed_model_is_http_200_and_its_run_is_charged(clock: FakeClock) -> None:
+async def test_pitfall_32_a_failed_model_is_http_200_and_its_run_is_charged(
+    clock: FakeClock,
+) -> None:
     failed = prediction(
         "failed",
         error=f"Prediction failed: boo {KEY}\nTraceback (most recent call last): secret",
@@ -214,6 +219,11 @@ async def test_a_model_without_a_stream_gives_its_answer_as_one_event(clock: Fak
     assert len(script.requests) == 2
 
 
+async def test_a_stream_of_an_id_that_runs_already_is_ambiguous(clock: FakeClock) -> None:
+    error = await failing(clock, prediction("processing", 202), call=a_call(stream=True))
+    assert error.failure is FailureClass.AMBIGUOUS
+
+
 async def test_a_stream_that_refuses_its_input_says_which_field(clock: FakeClock) -> None:
     detail = [{"loc": ["body", "input", "x"], "msg": "no", "type": "value_error"}]
     error = await failing(clock, answer({"detail": detail}, 422), call=a_call(stream=True))
@@ -262,17 +272,17 @@ async def opened(backend: Backend) -> AsyncIterator[Backend]:
         await backend.aclose()
 
 
-async def test_a_server_whose_slots_are_all_in_use_is_overloaded_and_still_warm(
+async def test_pitfall_32_a_server_whose_slots_are_all_in_use_is_overloaded_and_still_warm(
     stages: Callable[[str], Stage],
 ) -> None:
     """The one slot is held by a stream that is not read to its end."""
     stage = stages("cog")
-    many = a_call(b'{"pieces": 1200, "pause": 0.05}', stream=True)
+    many = a_call(b'{"pieces": 1200, "pause": 0.05}', stream=True, id="holds-the-slot")
     async with opened(stage.backend("stream")) as backend:
         reply = await backend.invoke(many)
         assert reply.chunks is not None
         with pytest.raises(BackendError) as caught:
-            await backend.invoke(Call(id="c2", model="m", task="infer", body=b"{}"))
+            await backend.invoke(a_call(b"{}", id="finds-no-slot"))
         assert caught.value.failure is FailureClass.OVERLOADED
         assert (await backend.probe()).ready
         await reply.chunks.aclose()  # type: ignore[attr-defined]
@@ -281,7 +291,7 @@ async def test_a_server_whose_slots_are_all_in_use_is_overloaded_and_still_warm(
 
 async def test_two_calls_of_one_id_run_once(stages: Callable[[str], Stage]) -> None:
     async with opened(stages("cog").backend()) as backend:
-        call = a_call(b'{"sleep": 60}')
+        call = a_call(b'{"sleep": 60}', id="asked-twice")
         first = asyncio.ensure_future(backend.invoke(call))
         await until(lambda: stages("cog").running() == 1)
         with pytest.raises(BackendError) as caught:
@@ -293,6 +303,55 @@ async def test_two_calls_of_one_id_run_once(stages: Callable[[str], Stage]) -> N
         with pytest.raises(BackendError) as stopped:
             await first
         assert stopped.value.failure is FailureClass.CANCELLED
+
+
+async def test_pitfall_31_cogs_answers_lack_what_the_clouds_have_and_are_read_all_the_same(
+    stages: Callable[[str], Stage],
+) -> None:
+    """No created_at, urls, model or version; and no GET to ask again with."""
+    async with opened(stages("cog").backend()) as backend:
+        reply = await backend.invoke(a_call(b'{"echo": "x"}', id="of-the-container"))
+    assert reply.body == b'{"echo":"x"}'
+    assert reply.usage.reported
+    assert reply.usage.exec_s is not None
+
+
+async def test_pitfall_34_a_server_that_finds_no_python_is_not_waited_for_without_end() -> None:
+    """It stays STARTING for ever: the probe says so, and a call is told LOADING at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = CogServer(Path(folder), "Whole", slots=1, streams=False, path="/nowhere")
+        try:
+            await until(lambda: server.status() != "unreachable", 30.0)
+            backend = Cog("cog", CogSettings(base_url=server.url), SystemClock())
+            async with opened(backend):
+                assert not (await backend.probe()).ready
+                with pytest.raises(BackendError) as caught:
+                    await backend.invoke(a_call(b"{}", id="too-early"))
+                assert caught.value.failure is FailureClass.LOADING
+        finally:
+            server.close()
+
+
+@pytest.mark.parametrize(("runner", "live"), [("Pieces", True), ("AsyncPieces", False)])
+async def test_pitfall_35_only_a_plain_generators_pieces_come_while_it_runs(
+    runner: str, live: bool
+) -> None:
+    """The model goes on only once the test has seen its first piece, or has waited in vain."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = CogServer(Path(folder), runner, slots=1, streams=True)
+        backend = Cog("cog", CogSettings(base_url=server.url), SystemClock())
+        try:
+            await until(lambda: server.status() == "READY", 30.0)
+            async with opened(backend):
+                call = a_call(b'{"pieces": 2, "gated": true}', stream=True, id=f"of-{runner}")
+                asked = asyncio.ensure_future(backend.invoke(call))
+                await until(lambda: server.running() == 1)
+                await asyncio.wait([asked], timeout=20 if live else 1)
+                assert asked.done() is live
+                (Path(folder) / "go-on").touch()
+                assert (await whole(await asked)).count(b"data: ") == 2
+        finally:
+            server.close()
 
 
 async def test_a_container_whose_setup_failed_is_not_ready_and_refuses_as_loading() -> None:
