@@ -11,13 +11,12 @@ Source: https://vercel.com/docs/ai-gateway/observability-and-spend/usage, as of 
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
 
 _GENERATION = re.compile(r"gen_[0-9A-Za-z]{1,64}\Z")
-_LARGEST = Decimal(10_000)
+_LARGEST = 10_000.0
 """US dollars; a figure above it is not believed of one call."""
 
 
@@ -75,15 +74,15 @@ def _nano(money: _Money) -> int | None:
             upstream = money.cost_details.upstream_inference_cost
         theirs = _dollars(upstream)
         cost = None if theirs is None else cost + theirs
-    return None if cost is None else int((cost * 10**9).to_integral_value())
+    return None if cost is None else round(cost * 1e9)
 
 
-def _dollars(value: Any) -> Decimal | None:
+def _dollars(value: Any) -> float | None:
     """A number, or a number as text; nothing below zero, infinite or absurd."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        dollars = Decimal(str(value))
-    except InvalidOperation:
+        dollars = float(value)
+    except (ValueError, OverflowError):
         return None
-    return dollars if dollars.is_finite() and 0 <= dollars <= _LARGEST else None
+    return dollars if 0 <= dollars <= _LARGEST else None
