@@ -111,8 +111,9 @@ def run(options: argparse.Namespace) -> Report:
             encoder(ENCODERS[size], device, DTYPES[dtype]),
             decoder(DECODERS[size], device, DTYPES[dtype]),
         )
-        points = [sweep(case, device, modes, effort, say) for case in cases]
-        changes["points"] = tuple(point for found in points for point in found)
+        swept = [sweep(case, device, modes, effort, say) for case in cases]
+        changes["points"] = tuple(point for found in swept for point in found.points)
+        changes["trouble"] = tuple(text for found in swept for text in found.trouble)
     if "cold" in options.only:
         changes["starts"] = _starts(size, device, effort.starts)
     if "overhead" in options.only:
@@ -152,7 +153,7 @@ def main() -> int:
     if options.markdown:
         page = options.markdown.read_text() if options.markdown.exists() else ""
         options.markdown.write_text(written(page, report))
-    return 0
+    return 1 if report.trouble else 0
 
 
 if __name__ == "__main__":

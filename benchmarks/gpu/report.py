@@ -30,6 +30,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     points: tuple[Point, ...] = ()
     starts: tuple[Start, ...] = ()
     overhead: Overhead | None = None
+    trouble: tuple[str, ...] = ()
+    """What could not be measured, and why."""
 
 
 def as_text(report: Report) -> str:
@@ -57,7 +59,7 @@ def _sections(report: Report, draw: Draw) -> list[str]:
         lines += ["", *draw(("cold start", *(f"{part} s" for part in PARTS)), [_start(report)])]
     if report.overhead:
         lines += ["", *_overhead(report.overhead, draw)]
-    return lines
+    return lines + [line for trouble in report.trouble for line in ("", trouble)]
 
 
 def _point(point: Point) -> Row:

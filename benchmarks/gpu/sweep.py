@@ -43,6 +43,12 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     """Of the device's memory, since the process started."""
 
 
+class Swept(msgspec.Struct, frozen=True, kw_only=True):
+    points: tuple[Point, ...]
+    trouble: tuple[str, ...] = ()
+    """What failed, and how: a model that a graph cannot hold, memory that is not there."""
+
+
 class NeedsCuda(ValueError):
     """What was asked for runs on an NVIDIA GPU alone."""
 
@@ -64,15 +70,20 @@ def sweep(
     modes: Sequence[Mode],
     effort: Effort,
     say: Callable[[str], None],
-) -> list[Point]:
+) -> Swept:
     """Every batch size in every mode, the modes in turns. Raises NeedsCuda."""
     check_modes(modes, device)
-    points = []
+    points, trouble = [], []
     for batch in effort.batches:
         for mode in modes:
-            points.append(_point(case, device, mode, batch, effort.seconds))
-            say(f"{case.name}, {mode}, batch {batch}: {points[-1].ms:.2f} ms")
-    return points
+            what = f"{case.name}, {mode}, batch {batch}"
+            try:
+                points.append(_point(case, device, mode, batch, effort.seconds))
+                say(f"{what}: {points[-1].ms:.2f} ms")
+            except RuntimeError as error:  # torch's own, out of memory included
+                trouble.append(f"{what} failed: {str(error).strip().splitlines()[0]}")
+                say(trouble[-1])
+    return Swept(points=tuple(points), trouble=tuple(trouble))
 
 
 def _point(case: Case, device: torch.device, mode: Mode, batch: int, seconds: float) -> Point:

@@ -14,8 +14,17 @@ from benchmarks.gpu.__main__ import parse, size_of
 from benchmarks.gpu.models import DECODERS, ENCODERS, Case, decoder, encoder
 from benchmarks.gpu.overhead import Overhead
 from benchmarks.gpu.report import BEGIN, END, Report, written
-from benchmarks.gpu.sweep import NeedsCuda, Point, check_modes, timed, usual_modes
+from benchmarks.gpu.sweep import (
+    Effort,
+    NeedsCuda,
+    Point,
+    check_modes,
+    sweep,
+    timed,
+    usual_modes,
+)
 from local_runtime.torched import Buckets, Served
+from local_runtime.torched.served import Forward
 from tests.live import ROOT, dies_with_us
 
 CPU = torch.device("cpu")
@@ -103,6 +112,24 @@ def test_recorded_work_gives_what_the_model_gives(case: Case) -> None:
     (wanted,) = Served(forward, device=CPU)(*inputs)
     for _ in range(2):
         assert torch.allclose(fixed(*inputs)[0], wanted, atol=1e-5)
+
+
+def test_what_fails_is_told_and_the_rest_is_measured() -> None:
+    """A batch for which there is no memory, say, between two for which there is."""
+
+    def forward(rows: int) -> Forward:
+        def run(x: torch.Tensor) -> torch.Tensor:
+            if rows == 2:
+                raise torch.OutOfMemoryError("out of memory\nand much more about it")
+            return x
+
+        return run
+
+    case = Case(name="greedy", forward=forward, inputs=lambda rows: (torch.zeros(rows),))
+    effort = Effort(batches=(1, 2, 4), seconds=0)
+    swept = sweep(case, CPU, ("eager",), effort, lambda line: None)
+    assert [point.batch for point in swept.points] == [1, 4]
+    assert swept.trouble == ("greedy, eager, batch 2 failed: out of memory",)
 
 
 def test_a_measurement_is_bounded_in_time_and_in_number() -> None:
