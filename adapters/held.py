@@ -28,8 +28,16 @@ class HeldSubmits(Generic[T]):
         try:
             return await asyncio.shield(submit)
         except asyncio.CancelledError:
-            self._hold(call_id, submit)
+            self.hold(call_id, submit)
             raise
+
+    def hold(self, call_id: str, submit: asyncio.Future[T]) -> None:
+        """Keeps a submit, done or not. The oldest goes where there are too many."""
+        if not call_id:
+            return
+        self._held[call_id] = submit
+        if len(self._held) > _MOST:
+            del self._held[next(iter(self._held))]
 
     async def stop(self, call_id: str) -> Usage | None:
         """Stops the job that a held answer names, once it comes; a no-op for an unknown id. Goes
@@ -52,13 +60,6 @@ class HeldSubmits(Generic[T]):
         for late in list(self._late):
             late.cancel()
             await asyncio.wait([late])
-
-    def _hold(self, call_id: str, submit: asyncio.Future[T]) -> None:
-        if not call_id:
-            return
-        self._held[call_id] = submit
-        if len(self._held) > _MOST:
-            del self._held[next(iter(self._held))]
 
     async def _stop_named(self, held: asyncio.Future[T]) -> Usage | None:
         try:

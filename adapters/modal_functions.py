@@ -174,14 +174,16 @@ class ModalFunctions:
     ) -> Submitted:
         name = self._settings.stream if streamed else self._name
         submit = self._link.submit(name or "", args, streamed=streamed)
-        answer = self._held.answer(call_id, submit)
         try:
-            submitted = await before(self._clock, deadline, answer)
+            submitted = await before(self._clock, deadline, asyncio.shield(submit))
         except TimeoutError:
+            self._held.hold(call_id, submit)
             raise BackendError(
                 FailureClass.TIMEOUT, "The backend did not take the call in time."
             ) from None
         except asyncio.CancelledError:
+            # Its answer may have come in this very turn of the loop, and names the call.
+            self._held.hold(call_id, submit)
             if submit.cancelled():
                 raise _closing() from None
             raise

@@ -81,6 +81,24 @@ async def test_pitfall_36_a_call_that_is_left_while_it_is_submitted_is_cancelled
     await backend.aclose()
 
 
+async def test_pitfall_36_a_call_that_is_left_at_any_turn_around_its_submits_answer_is_cancelled(
+    platform: ModalPlatform,
+) -> None:
+    backend = backend_for(platform)
+    for number in range(30):
+        slow = call('{"sleep": 60}', call_id=f"c{number}")
+        task = asyncio.ensure_future(backend.invoke(slow))
+        await until(lambda: platform.running == 1)
+        for _ in range(number * 10):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await backend.cancel(slow.id)
+        assert platform.running == 0
+    await backend.aclose()
+
+
 async def test_pitfall_36_a_stream_that_is_left_is_cancelled_by_its_call(
     platform: ModalPlatform,
 ) -> None:
