@@ -210,7 +210,7 @@ class Template:
         not be able to close what is around it."""
         try:
             _ANY.decode(call.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BackendError(FailureClass.INVALID, f"The body is no JSON: {error}") from None
         if self._parts is None:
             return call.body

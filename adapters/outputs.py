@@ -21,7 +21,7 @@ def input_of(body: bytes) -> bytes:
     """
     try:
         msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BackendError(
             FailureClass.INVALID, f"The input of a model is a JSON object: {error}"
         ) from None

@@ -64,6 +64,7 @@ class Replicate:
         self._settings = settings
         self._clock = clock
         self._api = ReplicateApi(settings, clock)
+        self._payloads = settings.new_payloads(clock)
         self._held = HeldSubmits(self._stop_named)
         self._running: dict[str, str] = {}
         self._last_end = float("-inf")
@@ -82,15 +83,21 @@ class Replicate:
 
     async def start(self) -> None:
         self._api.start()
+        if self._payloads is not None:
+            self._payloads.start()
 
     async def aclose(self) -> None:
         await self._held.aclose()
         await self._api.aclose()
+        if self._payloads is not None:
+            await self._payloads.aclose()
 
     async def invoke(self, call: Call) -> Reply:
         self._check(call)
         deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
-        submit = await self._api.create(input_of(call.body), deadline, hold=not call.stream)
+        submit = await self._api.create(
+            await self._input(call, deadline), deadline, hold=not call.stream
+        )
         prediction = self._api.created(await self._held.answer(call.id, submit))
         if not prediction.final:
             self._remember(call.id, prediction.id)
@@ -133,7 +140,9 @@ class Replicate:
         now = self._clock.monotonic()
         remaining = call.deadline - now
         allowed = remaining if math.isfinite(remaining) else self._settings.timeout
-        submit = await self._api.create(input_of(call.body), now + allowed, hold=False)
+        submit = await self._api.create(
+            await self._input(call, now + allowed), now + allowed, hold=False
+        )
         prediction = self._api.created(await self._held.answer(call.id, submit))
         return Handle(job=prediction.id, call=call.id, task=call.task, submitted=self._clock.time())
 
@@ -211,6 +220,13 @@ class Replicate:
     async def _known(self) -> tuple[bool, str]:
         kept = await self._api.min_instances(self._clock.monotonic() + _PROBE_TIMEOUT)
         return True, "found" if kept is None else f"min_instances is {kept}"
+
+    async def _input(self, call: Call, deadline: float) -> bytes:
+        """The model's input; files of a large one by URL, where there is a place for them."""
+        body = input_of(call.body)
+        if self._payloads is None:
+            return body
+        return await self._payloads.slim(body, self._settings.inline, deadline)
 
     def _check(self, call: Call) -> None:
         if call.task not in self._capabilities.tasks:

@@ -14,8 +14,10 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http import NEVER, Client, Origin, render_head
 from adapters.http1 import Body, Response
+from adapters.payloads import Payloads, Place
 from adapters.predictions import Prediction, decode_prediction
-from adapters.settings import Duration, Secret, SecretStr
+from adapters.settings import ByteSize, Duration, Secret, SecretStr
+from adapters.sigv4 import LONGEST_S
 
 _POLL_TIMEOUT = 10.0
 _ANSWER_GRACE = 10.0
@@ -61,16 +63,42 @@ class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     keep_alive: Duration = 30.0
     """How long an unused connection is kept."""
     max_connections: int = 256
+    payloads: str | None = None
+    """Where files of large inputs are put, to go by URL:
+    s3://BUCKET/PREFIX?endpoint=https://HOST&region=REGION."""
+    payloads_key_id: SecretStr | None = None
+    """The object store's access key id."""
+    payloads_secret: SecretStr | None = None
+    """The object store's secret access key."""
+    inline: ByteSize = 256_000
+    """With payloads: the largest input that is sent as it is."""
 
     def __post_init__(self) -> None:
         given = [self.model, self.deployment, self.version]
         if sum(one is not None for one in given) != 1:
             raise ValueError("give one of model, deployment and version")
         Origin(self.base_url)
+        if self.payloads is not None:
+            Place.from_url(self.payloads)
+            if self.payloads_key_id is None or self.payloads_secret is None:
+                raise ValueError("payloads needs payloads_key_id and payloads_secret")
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        return (self.api_key,) if self.webhook is None else (self.api_key, self.webhook)
+        given = (self.api_key, self.webhook, self.payloads_key_id, self.payloads_secret)
+        return tuple(secret for secret in given if secret is not None)
+
+    def new_payloads(self, clock: Clock) -> Payloads | None:
+        """The object store; its URLs are good for as long as a call may take, and an hour."""
+        if self.payloads is None or self.payloads_key_id is None or self.payloads_secret is None:
+            return None
+        return Payloads(
+            Place.from_url(self.payloads),
+            self.payloads_key_id,
+            self.payloads_secret,
+            clock,
+            good_for=min(self.timeout + 3600.0, LONGEST_S),
+        )
 
 
 class ReplicateApi:

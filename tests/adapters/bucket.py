@@ -1,0 +1,65 @@
+"""An object store, small: it takes and gives what botocore's own signer says was signed."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+REGION = "eu-test-1"
+
+
+class Bucket:
+    def __init__(self, key_id: str, secret: str) -> None:
+        self._credentials = Credentials(key_id, secret)
+        self.objects: dict[str, tuple[str, bytes]] = {}
+        self.puts = 0
+
+    def app(self) -> Starlette:
+        return Starlette(routes=[Route("/{path:path}", self.handle, methods=["GET", "PUT"])])
+
+    async def handle(self, request: Request) -> Response:
+        if not self._is_signed(request.method, str(request.url)):
+            return Response("<Error><Code>SignatureDoesNotMatch</Code></Error>", 403)
+        path = request.path_params["path"]
+        if request.method == "PUT":
+            self.puts += 1
+            self.objects[path] = (request.headers["content-type"], await request.body())
+            return Response()
+        kind, data = self.objects[path]
+        return Response(data, media_type=kind)
+
+    def _is_signed(self, method: str, url: str) -> bool:
+        given = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        if "X-Amz-Signature" not in given or expired(given):
+            return False
+        return given["X-Amz-Signature"] == signature(
+            self._credentials,
+            method,
+            url.partition("?")[0],
+            stamp=given["X-Amz-Date"],
+            seconds=int(given["X-Amz-Expires"]),
+        )
+
+
+def expired(given: dict[str, str]) -> bool:
+    signed = datetime.strptime(given["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return signed.timestamp() + int(given["X-Amz-Expires"]) < time.time()
+
+
+def signature(credentials: Credentials, method: str, url: str, *, stamp: str, seconds: int) -> str:
+    """What botocore signs a request with at an instant of ours."""
+    signer = S3SigV4QueryAuth(credentials, "s3", REGION, expires=seconds)
+    request = AWSRequest(method=method, url=url)
+    request.context["timestamp"] = stamp
+    signer._modify_request_before_signing(request)
+    text = signer.string_to_sign(request, signer.canonical_request(request))
+    return str(signer.signature(text, request))
