@@ -181,6 +181,42 @@ async def test_pitfall_48_the_cost_of_a_stream_stands_on_its_finishing_event(
     assert (last.cost_nano, last.output_tokens, requests) == (2_000_000, 1, 1)
 
 
+async def test_pitfall_49_ids_may_change_and_roles_be_null_and_comments_stand_between(
+    clock: FakeClock,
+) -> None:
+    odd = (
+        b": keep-alive\n\n",
+        b'event: x\ndata: {"id":"a","choices":[{"delta":{"role":null,"content":null}}]}\n\n',
+        b'data: {"id":"b","choices":[{"delta":{"content":"hi"},"finish_reason":null}]}\n\n',
+        b": again\n\n",
+        b'data: {"id":"c","choices":[{"delta":{},"finish_reason":"stop"}]}\n\n',
+    )
+    async with gateway(clock, chunked(*odd, DONE)) as (backend, script):
+        data = await whole(await backend.invoke(a_call(stream=True)))
+        assert len(script.requests) == 1, "no id was a generation's"
+    assert b'"hi"' in data
+    assert data.endswith(DONE)
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected", "words"),
+    [
+        (answer({"error": {"message": "a", "code": 429}}, 429), FailureClass.OVERLOADED, "a"),
+        (answer({"error": {"message": "b", "code": "429"}}), FailureClass.OVERLOADED, "b"),
+        (answer({"error": {"message": "c", "code": "not_found"}}), FailureClass.GONE, "c"),
+        (answer({"detail": "d"}, 422), FailureClass.INVALID, "d"),
+        (answer({"error": "e"}, 400), FailureClass.INVALID, "e"),
+    ],
+)
+async def test_pitfall_52_an_errors_code_may_be_a_number_or_a_word_and_stand_elsewhere(
+    clock: FakeClock, reply: bytes, expected: FailureClass, words: str
+) -> None:
+    async with gateway(clock, reply) as (backend, _):
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(a_call())
+    assert (caught.value.failure, caught.value.message) == (expected, words)
+
+
 async def test_a_stream_without_a_cost_is_looked_up_at_its_end(clock: FakeClock) -> None:
     last, requests = await streamed(
         clock, chunked(BEGUN, event(**ENDED), DONE), UNKNOWN, known(0.002)
