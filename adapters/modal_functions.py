@@ -42,12 +42,19 @@ _TELL_AGAIN = 600.0
 class ModalFunctions:
     """The way of a backend with ``function`` or ``cls``. Raises BackendError and nothing else."""
 
-    def __init__(self, settings: ModalSettings, clock: Clock, *, wait_s: float = WAIT_S) -> None:
+    def __init__(
+        self,
+        settings: ModalSettings,
+        clock: Clock,
+        *,
+        wait_s: float = WAIT_S,
+        link: ModalLink | None = None,
+    ) -> None:
         self._settings = settings
         self._wait_s = wait_s
         self._clock = clock
         self._secrets = settings.secrets
-        self._link = ModalLink(settings, clock)
+        self._link = link or ModalLink(settings, clock)
         self.jobs = ModalJobs(self._link, settings, clock, self._hand_over)
         self._held: HeldSubmits[Submitted] = HeldSubmits(self._stop)
         self._running: dict[str, Submitted] = {}

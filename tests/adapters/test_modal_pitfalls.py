@@ -21,8 +21,11 @@ from starlette.routing import Route
 from adapters.errors import BackendError, FailureClass
 from adapters.modal import Modal
 from adapters.modal_functions import ModalFunctions
+from adapters.modal_link import ModalLink, Submitted
 from adapters.modal_sdk import VERSIONS, Uninstalled, check_version
-from gateway.clock import FakeClock, SystemClock
+from adapters.modal_settings import ModalSettings
+from adapters.modal_values import Arguments
+from gateway.clock import FakeClock, SystemClock, settle
 from tests.adapters.modal_backends import (
     FUNCTIONS,
     TOKEN,
@@ -81,22 +84,54 @@ async def test_pitfall_36_a_call_that_is_left_while_it_is_submitted_is_cancelled
     await backend.aclose()
 
 
-async def test_pitfall_36_a_call_that_is_left_at_any_turn_around_its_submits_answer_is_cancelled(
-    platform: ModalPlatform,
+class Remote:
+    """A call that goes on for ever, and counts what cancels it."""
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+        self.get = self.cancel = self
+
+    async def aio(self, timeout: float | None = None) -> None:
+        if timeout is None:
+            self.cancelled += 1
+        else:
+            await asyncio.get_running_loop().create_future()
+
+
+class AnsweredByHand(ModalLink):
+    """A link whose one submit is answered when the test says so."""
+
+    def __init__(self, settings: ModalSettings) -> None:
+        super().__init__(settings, SystemClock())
+        self.remote = Remote()
+        self.answered = asyncio.Event()
+
+    def submit(self, name: str, args: Arguments, *, streamed: bool) -> asyncio.Task[Submitted]:
+        async def answer() -> Submitted:
+            await self.answered.wait()
+            return Submitted(self.remote)
+
+        return self.keep(answer())
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_pitfall_36_a_call_that_is_left_as_its_submits_answer_comes_is_cancelled(
+    turns: int, platform: ModalPlatform
 ) -> None:
-    backend = backend_for(platform)
-    for number in range(30):
-        slow = call('{"sleep": 60}', call_id=f"c{number}")
-        task = asyncio.ensure_future(backend.invoke(slow))
-        await until(lambda: platform.running == 1)
-        for _ in range(number * 10):
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await backend.cancel(slow.id)
-        assert platform.running == 0
-    await backend.aclose()
+    settings, clock = settings_for(platform), SystemClock()
+    link = AnsweredByHand(settings)
+    functions = ModalFunctions(settings, clock, link=link)
+    task = asyncio.ensure_future(functions.invoke(call("{}"), clock.monotonic() + 20))
+    await settle()
+    link.answered.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await functions.cancel("c1")
+    assert link.remote.cancelled == 1
+    await functions.aclose()
 
 
 async def test_pitfall_36_a_stream_that_is_left_is_cancelled_by_its_call(
