@@ -78,7 +78,7 @@ class Potassium:
         await self._client.aclose()
 
     async def invoke(self, call: Call) -> Reply:
-        """Asks again while the port is closed, for ``start_wait`` at most: nothing was sent."""
+        """Asks again while the server starts, for ``start_wait`` at most: no handler has run."""
         head = self._heads.get(call.task)
         if head is None or (call.stream and self._settings.background):
             what = "streams" if head is not None else f"{call.task} calls"
@@ -86,14 +86,15 @@ class Potassium:
         head += b"X-Banana-Request-Id: %b\r\n" % call.id.encode()
         began = self._clock.monotonic()
         deadline = min(call.deadline, began + self._settings.timeout)
+        waited = 0.0
         while True:
-            waited = self._clock.monotonic() - began
             try:
                 reply = await self._answer(call, head, deadline, waited)
             except BackendError as error:
-                if not port_is_closed(error):
+                if not (port_is_closed(error) or error.failure is FailureClass.LOADING):
                     raise
                 await self._wait_for_start(call, error, began, deadline)
+                waited = self._clock.monotonic() - began
             else:
                 self._closed_since = None
                 return reply
@@ -205,7 +206,7 @@ class Potassium:
     async def _wait_for_start(
         self, call: Call, error: BackendError, began: float, deadline: float
     ) -> None:
-        """Until the port is worth trying again. Raises where the call may wait no longer."""
+        """Until the server is worth trying again. Raises where the call may wait no longer."""
         now = self._clock.monotonic()
         starting = self._starting(error)
         until = min(deadline, began + self._settings.start_wait)
@@ -216,6 +217,8 @@ class Potassium:
 
     def _starting(self, error: BackendError) -> BackendError:
         """A closed port is a start, until it has been closed for longer than any start takes."""
+        if error.failure is FailureClass.LOADING:
+            return error
         now = self._clock.monotonic()
         if self._closed_since is None:
             self._closed_since = now

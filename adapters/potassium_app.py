@@ -33,10 +33,10 @@ class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
     api_key: SecretStr | None = None
     """Sent as X-Banana-API-Key, which a handler may read."""
     start_wait: Duration = 0.0
-    """How long a call waits while the port is closed, which is while init runs; left out: another
-    backend is asked at once."""
+    """How long a call waits while init runs, which is while the port is closed or the server says
+    that it loads; left out: another backend is asked at once."""
     start_every: Duration = 0.25
-    """Between two tries of a closed port."""
+    """Between two tries of a server that starts."""
     start_timeout: Duration = 300.0
     """A port that is closed for longer is no start but a fault."""
     stuck_after: Duration = 600.0

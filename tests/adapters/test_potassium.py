@@ -168,6 +168,16 @@ async def test_a_call_that_waited_for_a_start_is_sent_once_and_says_how_long(
     assert script.targets() == ["POST /"]
 
 
+async def test_a_server_that_says_it_loads_is_waited_for_too(clock: FakeClock) -> None:
+    loads = answer({"error": {"message": "the model is loading"}}, 503)
+    async with server(clock, loads, loads, answer({"y": 1}), start_wait=60.0) as (backend, script):
+        reply = await drive(clock, backend.invoke(a_call()))
+    assert reply.usage.cold_s
+    assert len(script.requests) == 3
+    error = await failing(clock, loads)
+    assert error.failure is FailureClass.LOADING
+
+
 def _talking(script: Scripted) -> Any:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
