@@ -56,9 +56,11 @@ class Text:
 
     def _say(self, *, final: bool) -> str:
         text, end = self._waiting, len(self._waiting)
-        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        found = [
+            (at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0
+        ]  # the first to be complete, as if the text had come letter by letter
         if found:
-            end, self.stopped = min(found), True
+            end, self.stopped = min(found)[1], True
         elif not final:
             end -= _held(text, self._stops)
         self._waiting = text[end:]

@@ -68,7 +68,7 @@ def test_a_long_text_is_not_decoded_anew_for_each_token() -> None:
     stops=st.lists(st.text(alphabet="abé", min_size=1, max_size=3), max_size=3),
 )
 def test_the_pieces_are_the_whole_text_up_to_its_first_stop(data: bytes, stops: list[str]) -> None:
-    """Whatever the bytes: broken ones as well."""
+    """The first to be complete, whatever the bytes: broken ones as well."""
     text, pieces = Text(Letters(), stops), []
     for byte in data:
         pieces.append(text.add(byte))
@@ -76,8 +76,8 @@ def test_the_pieces_are_the_whole_text_up_to_its_first_stop(data: bytes, stops: 
             break
     pieces.append(text.rest())
     whole = data.decode(errors="replace")
-    found = [at for stop in stops if (at := whole.find(stop)) >= 0]
-    assert "".join(pieces) == whole[: min(found, default=len(whole))]
+    found = [(at + len(stop), at) for stop in stops if (at := whole.find(stop)) >= 0]
+    assert "".join(pieces) == whole[: min(found, default=(0, len(whole)))[1]]
     assert text.stopped == bool(found)
 
 
