@@ -12,7 +12,7 @@ ServiceError or InternalError: nothing is repeated here.
     NotFoundError, ConflictError     GONE                         AMBIGUOUS
     InvalidError, UnimplementedError UNSUPPORTED                  AMBIGUOUS
     RequestSizeError                 TOO_LARGE
-    SerializationError               INVALID
+    SerializationError, RecursionError INVALID
     FunctionTimeoutError                                          TIMEOUT
     OutputExpiredError                                            FAILED
     InternalFailure                                               FAILED
@@ -52,6 +52,7 @@ _BEFORE: dict[str, tuple[FailureClass, str]] = {
     "UnimplementedError": (FailureClass.UNSUPPORTED, "The platform knows no such request."),
     "VersionError": (FailureClass.UNSUPPORTED, "The platform no longer knows this SDK."),
     "RequestSizeError": (FailureClass.TOO_LARGE, "The call is too large for the platform."),
+    "RecursionError": (FailureClass.INVALID, "The call's input nests too deeply."),
     "SerializationError": (FailureClass.INVALID, "The call cannot be sent to the platform."),
     "ClientClosed": (FailureClass.UNREACHABLE, _CLOSED),
 }

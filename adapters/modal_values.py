@@ -27,7 +27,7 @@ def arguments_of(body: bytes, way: Literal["body", "keywords", "bytes"]) -> Argu
         return (input_of(body),), {}
     try:
         decoded = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BackendError(
             FailureClass.INVALID, f"The input of a model is a JSON object: {error}"
         ) from None
@@ -54,7 +54,7 @@ def json_checked(body: bytes, usage: Usage) -> bytes:
     """An endpoint's body, once it is known to be JSON. Raises FAILED."""
     try:
         _ANY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BackendError(
             FailureClass.FAILED, "The endpoint's answer is no JSON.", usage=usage, detail=str(error)
         ) from None

@@ -147,9 +147,12 @@ async def test_a_function_gets_its_arguments_as_the_policy_says(
     await backend.aclose()
 
 
-async def test_a_body_that_is_no_object_is_refused_and_not_sent(platform: ModalPlatform) -> None:
+@pytest.mark.parametrize("body", ["[1]", "{", '{"a":' + "[" * 100_000], ids=["list", "cut", "deep"])
+async def test_a_body_that_is_no_object_is_refused_and_not_sent(
+    body: str, platform: ModalPlatform
+) -> None:
     backend = backend_for(platform)
-    error = await failing(backend, call("[1]"))
+    error = await failing(backend, call(body))
     assert error.failure is FailureClass.INVALID
     assert platform.submits == []
     await backend.aclose()
