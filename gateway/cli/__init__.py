@@ -13,6 +13,7 @@ COMMANDS = {
     "keys": "make, list, revoke and rotate API keys",
     "usage": "who spent what",
     "explain": "which backend a call would get, and why",
+    "package": "write the files that run an app on RunPod, Modal or Cog",
     "probe": "how one backend is, what it costs, and whether our assumptions of it hold",
 }
 

@@ -1,0 +1,15 @@
+"""``spillgate package``: the few files that run an app on another platform.
+
+The app's code is imported to be looked at, so that is done in a process of its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str]) -> int:
+    command = [sys.executable, "-m", "local_runtime.parcel", *arguments]
+    return subprocess.run(command, check=False).returncode  # noqa: S603 # it is this project's own

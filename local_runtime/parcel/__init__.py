@@ -1,0 +1,1 @@
+"""The few files that run an app on another platform: ``spillgate package``."""
