@@ -26,7 +26,7 @@ from tests.live import dies_with_us, free_port
 
 MODEL = Path(__file__).with_name("cog_model.py")
 PYTHON = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-SLOTS = 20
+SLOTS = 40
 # What ``cog build`` would write: without it the server checks no input and streams nothing.
 SCHEMA: dict[str, Any] = {
     "openapi": "3.0.2",

@@ -162,10 +162,22 @@ async def test_an_input_that_is_no_object_is_invalid_and_never_sent(
 
 
 async def test_a_cancel_is_a_post_and_an_unknown_id_is_no_error(clock: FakeClock) -> None:
-    async with container(clock, answer({}, 404), b"") as (backend, script):
-        assert await backend.cancel("c1") is None
-        assert await backend.cancel("c2") is None
-    assert script.targets() == ["POST /predictions/c1/cancel", "POST /predictions/c2/cancel"]
+    async with container(clock, *[answer({}, 404)] * 2, b"") as (backend, script):
+        assert await drive(clock, backend.cancel("c1")) is None
+        assert await drive(clock, backend.cancel("c2")) is None
+    paths = [f"POST /predictions/{call}/cancel" for call in ("c1", "c1", "c2")]
+    assert script.targets() == paths
+
+
+async def test_a_cancel_is_told_until_the_container_no_longer_knows_the_call(
+    clock: FakeClock,
+) -> None:
+    """One that meets a call at its very start is lost, though it is answered with 200, and one
+    that comes before it finds nothing: an id is unknown when it was so twice."""
+    answers = answer({}, 404), answer({}), answer({}, 404), answer({}, 404)
+    async with container(clock, *answers) as (backend, script):
+        await drive(clock, backend.cancel("c1"))
+    assert script.targets() == ["POST /predictions/c1/cancel"] * 4
 
 
 # --- streams ------------------------------------------------------------------------------------
