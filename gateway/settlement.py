@@ -38,11 +38,11 @@ class Settlement(msgspec.Struct, frozen=True):
 def settlement_of(
     hold_id: str, claims: tuple[Claim, ...], rows: tuple[LedgerRow, ...]
 ) -> Settlement:
-    actual: dict[Unit, int] = {
-        "nano_usd": sum(row.cost_nano for row in rows),
-        "gpu_us": sum(row.gpu_us for row in rows),
-    }
-    return Settlement(hold_id, claims, actual, rows)
+    nano_usd = gpu_us = 0
+    for row in rows:
+        nano_usd += row.cost_nano
+        gpu_us += row.gpu_us
+    return Settlement(hold_id, claims, {"nano_usd": nano_usd, "gpu_us": gpu_us}, rows)
 
 
 class CountingHouse:
