@@ -38,6 +38,18 @@ class Scalar(msgspec.Struct, frozen=True, kw_only=True):
     expects: str
     pattern: str
     secret: bool = False
+    """The whole text comes from the environment."""
+    hidden: str = ""
+    """A regular expression, for a URL: its group ``hidden``, a password, comes from there."""
+
+
+class Unfit(ValueError):
+    """Raised by the ``__post_init__`` of settings for what is wrong at ``key``, a path below them
+    such as ``models.a.memory``; any other ValueError is said of the settings as a whole."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class Secret:

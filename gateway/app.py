@@ -42,18 +42,19 @@ def open_keys(policy: Policy, clock: Clock) -> KeyStore:
 
 
 def open_ledger(policy: Policy) -> Ledger:
-    return SqliteLedger.from_url(policy.store.ledger)
+    file = policy.store.ledger
+    return SqliteLedger(file.path, synchronous=file.synchronous)
 
 
 def open_shared(policy: Policy, clock: Clock, emptied: Callable[[], None]) -> SharedStore:
     """``emptied`` is called when the store has lost its memory and must be filled again."""
-    url = policy.store.shared
-    if url.startswith("memory:"):
+    address = policy.store.shared
+    if address is None:
         return MemoryStore(clock, remember=1024)
     # Imported here because a gateway without Redis must not pay for its client.
     from gateway.storage.redis import RedisStore
 
-    return RedisStore(url, timeout_s=policy.store.timeout, clock=clock, emptied=emptied)
+    return RedisStore(address, timeout_s=policy.store.timeout, clock=clock, emptied=emptied)
 
 
 def backend_maker(clock: Clock) -> Callable[[BackendSpec], Backend]:

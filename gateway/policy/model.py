@@ -18,14 +18,17 @@ from gateway.policy.scalars import (
     DateStr,
     GpuSecondLimits,
     Hours,
+    LedgerUrl,
     ListenAddress,
     Name,
     NanoUsd,
     PriceName,
     RequestLimits,
+    SharedUrl,
     SpendLimits,
     parse_condition,
 )
+from gateway.store_urls import LedgerFile
 from gateway.types import Limit, Priority
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -57,10 +60,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    ledger: str = "sqlite:///.spillgate/ledger.db"
-    """sqlite:///PATH."""
-    shared: str = "memory://"
-    """memory:// for one process, redis://HOST:PORT/DB for several."""
+    ledger: LedgerUrl = LedgerFile(path=".spillgate/ledger.db")
+    """sqlite:///PATH, with ?synchronous=full to keep every row through the machine's own death."""
+    shared: SharedUrl = None
+    """memory:// for one process; for several redis://HOST:PORT/DB, rediss:// with TLS or
+    unix:///SOCKET?db=DB; with a password redis://USER:${NAME}@HOST:PORT/DB."""
     timeout: Annotated[Duration, msgspec.Meta(gt=0)] = 0.25
     """The longest a call waits for the shared store."""
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from adapters.settings import Scalar
+from gateway.store_urls import Address, LedgerFile, parse_ledger, parse_shared
 from gateway.types import MICRO, NANO, Limit, Unit
 
 Window = Literal["second", "minute", "hour", "day", "week", "month"]
@@ -250,6 +251,27 @@ ListenAddress = Annotated[
     tuple[str, int],
     Scalar(parse=parse_listen, expects="host:port such as 127.0.0.1:8443", pattern=r"^.+:\d+$"),
 ]
+LedgerUrl = Annotated[
+    LedgerFile,
+    Scalar(
+        parse=parse_ledger,
+        expects="a ledger such as sqlite:///.spillgate/ledger.db",
+        pattern=r"^sqlite:///[^?]+(\?synchronous=(normal|full))?$",
+    ),
+]
+SharedUrl = Annotated[
+    Address | None,
+    Scalar(
+        parse=parse_shared,
+        expects="memory:// or a URL such as redis://:${REDIS_PASSWORD}@127.0.0.1:6379/0",
+        pattern=(
+            r"^(memory:(//)?|rediss?://([^:@/?#$]*(:\$\{[A-Za-z_][A-Za-z0-9_]*\})?@)?"
+            r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#$]*)(:\d{1,5})?(/\d{0,4})?|unix:///[^?#$]+(\?db=\d{1,4})?)$"
+        ),
+        hidden=r"^[^:/]*://[^:/?#]*:(?P<hidden>.+)@",
+    ),
+]
+"""None: the memory of this process."""
 DateStr = Annotated[
     str,
     Scalar(parse=parse_date, expects="a date such as 2026-11-09", pattern=r"^\d{4}-\d{2}-\d{2}$"),

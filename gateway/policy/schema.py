@@ -7,9 +7,11 @@ import operator
 import re
 from collections.abc import Collection, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
+from adapters.settings import Unfit
 from gateway.policy.nodes import Entry, ListNode, MapNode, Node, ScalarNode
 from gateway.policy.problems import Mark, Problem, join, problem_at, shortened, suggestion
 from gateway.policy.shapes import (
@@ -147,6 +149,9 @@ def make(
         return BAD
     try:
         return cls(**values)
+    except Unfit as error:
+        where = join(path, error.key)
+        return reading.note(reading.places.get(where, mark), where, str(error))
     except ValueError as error:
         return reading.note(mark, path, str(error))
 
@@ -239,7 +244,11 @@ def _unexpected(node: Node, shape: Shape, path: str, reading: Reading) -> Any:
 def _scalar(node: ScalarNode, shape: Shape, path: str, reading: Reading) -> Any:
     if isinstance(shape, Parsed) and shape.scalar.secret:
         return _secret(node, shape, path, reading)
-    if _VARIABLE.search(node.text):
+    if isinstance(shape, Parsed) and shape.scalar.hidden:
+        node = _entered(node, shape.scalar.hidden, path, reading)
+        if node is BAD:
+            return BAD
+    elif _VARIABLE.search(node.text):
         message = "only secrets are taken from the environment; write the value here"
         return reading.note(node.mark, path, message)
     if isinstance(shape, Parsed):
@@ -263,16 +272,46 @@ def _secret(node: ScalarNode, shape: Parsed, path: str, reading: Reading) -> Any
             "and put its value into the environment"
         )
         return reading.note(node.mark, path, message)
-    value = reading.environ.get(match[1])
-    if not value:
-        lack = "is empty" if value is not None else "is not set"
-        return reading.note(node.mark, path, f"the environment variable {match[1]} {lack}")
-    reading.secrets.add(value)
+    value = _from_environment(match[1], node, path, reading)
+    if value is BAD:
+        return BAD
     try:
         return shape.scalar.parse(value)
     except (ValueError, ArithmeticError):  # its words may quote the value
         message = f"the value of {match[1]} is not {shape.scalar.expects}"
         return reading.note(node.mark, path, message)
+
+
+def _from_environment(name: str, node: ScalarNode, path: str, reading: Reading) -> Any:
+    value = reading.environ.get(name)
+    if not value:
+        lack = "is empty" if value is not None else "is not set"
+        return reading.note(node.mark, path, f"the environment variable {name} {lack}")
+    reading.secrets.add(value)
+    return value
+
+
+def _entered(node: ScalarNode, pattern: str, path: str, reading: Reading) -> Any:
+    """The node of a URL, with its password from the environment; ``pattern`` finds it."""
+    match = re.search(pattern, node.text)
+    start, end = match.span("hidden") if match else (0, 0)
+    variable = _VARIABLE.fullmatch(node.text, start, end)
+    if match is not None and variable is None:
+        reading.secrets.add(match["hidden"])
+        message = (
+            "a password is not written here: write ${NAME} in its place, "
+            "and put its value into the environment"
+        )
+        return reading.note(node.mark, path, message)
+    if _VARIABLE.search(node.text[:start] + node.text[end:]):
+        return reading.note(node.mark, path, "only the password is taken from the environment")
+    if variable is None:
+        return node
+    value = _from_environment(variable[1], node, path, reading)
+    if value is BAD:
+        return BAD
+    text = node.text[:start] + quote(value, safe="") + node.text[end:]
+    return ScalarNode(node.mark, text, plain=node.plain)
 
 
 def _parsed(node: ScalarNode, shape: Parsed, path: str, reading: Reading) -> Any:

@@ -17,7 +17,8 @@ from typing import cast
 from gateway.clock import Clock, Timer
 from gateway.storage.base import StoreUnavailable
 from gateway.storage.breaker import Breaker
-from gateway.storage.resp import Address, BadReply, Reply, ReplyError, ReplyReader
+from gateway.storage.resp import BadReply, Reply, ReplyError, ReplyReader, greeting
+from gateway.store_urls import Address
 
 
 class _Waiter:
@@ -187,13 +188,18 @@ class Link:
         return wire
 
     async def _greet(self, wire: _Wire) -> None:
-        for packed in self._address.greeting():
+        for packed in greeting(self._address):
             future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
             deadline = self._clock.monotonic() + self._timeout
             wire.send(_Waiter(packed, future, deadline, None))
             reply = await future
             if isinstance(reply, ReplyError):
-                raise StoreUnavailable(reply.text)
+                raise StoreUnavailable(self._without_password(reply.text))
+
+    def _without_password(self, text: str) -> str:
+        """What refuses a command may repeat its words, as Redis does with one it does not know."""
+        password = self._address.password.reveal()
+        return text.replace(password, "***") if password else text
 
     def _flush(self, wire: _Wire) -> None:
         while self._unsent:

@@ -29,7 +29,8 @@ from gateway.storage.base import Admitted, Claim, Refused, Standing, StoreUnavai
 from gateway.storage.breaker import Breaker
 from gateway.storage.counters import TOTALS
 from gateway.storage.link import Link
-from gateway.storage.resp import Reply, ReplyError, pack, parse_address
+from gateway.storage.resp import Reply, ReplyError, pack
+from gateway.store_urls import Address, parse_address
 from gateway.types import MICRO, Unit
 
 _SOURCE = b"".join(
@@ -64,7 +65,7 @@ class RedisStore:
 
     def __init__(
         self,
-        url: str,
+        url: str | Address,
         timeout_s: float,
         *,
         clock: Clock | None = None,
@@ -72,9 +73,8 @@ class RedisStore:
         emptied: Callable[[], None] | None = None,
         breaker: Breaker | None = None,
     ) -> None:
-        self._link = Link(
-            parse_address(url), timeout_s, clock or SystemClock(), breaker or Breaker()
-        )
+        address = parse_address(url) if isinstance(url, str) else url
+        self._link = Link(address, timeout_s, clock or SystemClock(), breaker or Breaker())
         self._now_us = now_us
         self._emptied = emptied
 

@@ -6,12 +6,9 @@ answers with one integer or one string, so arrays are not read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Literal
-from urllib.parse import parse_qs, unquote, urlsplit
 
-import msgspec
+from gateway.store_urls import Address
 
 
 class ReplyError:
@@ -33,58 +30,21 @@ class BadReply(Exception):
     """What came in is not the protocol: nothing more can be read from this connection."""
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a server is and how to enter; the password shows in no repr."""
-
-    scheme: Literal["redis", "rediss", "unix"]
-    host: str = "127.0.0.1"
-    port: int = 6379
-    path: str = ""
-    username: str = ""
-    password: str = ""
-    database: int = 0
-
-    def __repr__(self) -> str:
-        where = self.path if self.scheme == "unix" else f"{self.host}:{self.port}"
-        return f"{self.scheme}://{where}/{self.database}"
-
-    def greeting(self) -> list[bytes]:
-        """The commands that open a connection; the last one proves that the server serves."""
-        commands: list[Sequence[bytes]] = []
-        if self.password:
-            who = [self.username.encode()] if self.username else []
-            commands.append([b"AUTH", *who, self.password.encode()])
-        if self.database:
-            commands.append([b"SELECT", b"%d" % self.database])
-        return [pack(command) for command in [*commands, [b"PING"]]]
-
-
-def parse_address(url: str) -> Address:
-    """``redis://[user:password@]host[:port][/db]``, ``rediss://`` (TLS) or ``unix:///path?db=1``.
-
-    Raises ValueError without repeating the URL, which may hold a password.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("a shared store's URL begins with redis://, rediss:// or unix://")
-    local = parts.scheme == "unix"
-    database = parse_qs(parts.query).get("db", ["0"])[0] if local else parts.path.strip("/") or "0"
-    if not re.fullmatch(r"\d{1,4}", database):
-        raise ValueError("the database in a Redis URL is a number, as in redis://host:6379/0")
-    return Address(
-        scheme=parts.scheme,  # type: ignore[arg-type]  # checked above
-        host=parts.hostname or "127.0.0.1",
-        port=parts.port or 6379,
-        path=unquote(parts.path) if local else "",
-        username=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
-        database=int(database),
-    )
-
-
 def pack(parts: Sequence[bytes]) -> bytes:
     """One command."""
     return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(p), p) for p in parts])
+
+
+def greeting(address: Address) -> list[bytes]:
+    """The commands that open a connection; the last one proves that the server serves."""
+    commands: list[Sequence[bytes]] = []
+    password = address.password.reveal()
+    if password:
+        who = [address.username.encode()] if address.username else []
+        commands.append([b"AUTH", *who, password.encode()])
+    if address.database:
+        commands.append([b"SELECT", b"%d" % address.database])
+    return [pack(command) for command in [*commands, [b"PING"]]]
 
 
 class ReplyReader:

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, TypeVar, cast
-from urllib.parse import parse_qsl
+from typing import TypeVar
 
 from gateway.clock import Clock, SystemClock
 from gateway.storage.base import LedgerRow, Spent, StoreUnavailable, UsageQuery, UsageRow
@@ -28,10 +27,10 @@ from gateway.storage.sqlite_rows import (
 )
 from gateway.storage.sqlite_usage import run_usage
 from gateway.storage.sqlite_writer import GroupWriter
+from gateway.store_urls import Synchronous
 from gateway.types import MICRO
 
 T = TypeVar("T")
-Synchronous = Literal["normal", "full"]
 
 _TEND_EVERY_S = 1.0
 _CHECKPOINT_ROWS = 8_000
@@ -79,13 +78,6 @@ class SqliteLedger:
         self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
         self._tending: asyncio.Task[None] | None = None
         self._checkpointed = 0
-
-    @classmethod
-    def from_url(cls, url: str, *, clock: Clock | None = None) -> SqliteLedger:
-        """``sqlite:///relative/or//absolute.db``, with ``?synchronous=full`` where every row must
-        survive the machine's own death. Raises ValueError."""
-        path, synchronous = parse_url(url)
-        return cls(path, synchronous=synchronous, clock=clock)
 
     def _check(self) -> Owner:
         try:
@@ -246,16 +238,3 @@ def _calls(connection: sqlite3.Connection, since: float) -> Counter[tuple[str, i
         if row.kind == "call" and row.started_at >= since:
             calls[row.model, int(row.started_at // 3_600)] += 1
     return calls
-
-
-def parse_url(url: str) -> tuple[Path, Synchronous]:
-    """'sqlite:///.spillgate/ledger.db?synchronous=full' -> (path, 'full'). Raises ValueError."""
-    scheme, separator, rest = url.partition("///")
-    path, _, query = rest.partition("?")
-    options = dict(parse_qsl(query, strict_parsing=bool(query)))
-    synchronous = options.pop("synchronous", "normal")
-    if scheme != "sqlite:" or not separator or not path:
-        raise ValueError(f"{url!r} is no ledger such as sqlite:///.spillgate/ledger.db")
-    if options or synchronous not in ("normal", "full"):
-        raise ValueError(f"{url!r}: the only option is synchronous=normal or synchronous=full")
-    return Path(path), cast("Synchronous", synchronous)

@@ -27,6 +27,7 @@ from gateway.policy.shapes import Either, Parsed, Shape, fields_of
 from tests.adapters.served import served
 from tests.e2e.parrot import MODES, app
 from tests.live import ROOT, SPILLGATE, LiveGateway
+from tests.redis_server import RedisServer, require_redis
 
 REFUSED = "http://127.0.0.1:1"
 WITHOUT_SECRETS = {"local"}
@@ -223,6 +224,55 @@ def run(secrets: Mapping[str, str], *words: str) -> str:
         timeout=60,
     )
     return done.stdout + done.stderr
+
+
+LIMITED = f"""\
+backends: {{gone: {{kind: openai, base_url: "{REFUSED}"}}}}
+models: {{m-whole: {{task: chat, backends: [gone]}}}}
+limits: {{requests: 1000/minute}}
+"""
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["the right one", "a wrong one"])
+def test_the_password_of_the_shared_store_is_told_to_nobody(tmp_path: Path, right: bool) -> None:
+    """It opens the store, whatever signs are in it, and shows nowhere, whether it fits or not."""
+    require_redis()
+    secrets = {"SECRET_REDIS": "s3cr3t-redis@/:%+1"}
+    written = Written()
+    with RedisServer("--requirepass", secrets["SECRET_REDIS"] if right else "another") as redis:
+        url = f"redis://:${{SECRET_REDIS}}@127.0.0.1:{redis.port}/1"
+        gateway = LiveGateway(tmp_path, LIMITED, store={"shared": url}, env=secrets)
+        try:
+            gateway.start(wait_for="/readyz" if right else "/healthz")
+            with gateway.client() as client, gateway.client(gateway.admin_key) as admin:
+                answer = ask(client, "m-whole")
+                written.add_answer("the answer", answer)
+                for page in (*PAGES, *PAGES_OF_ADMIN):
+                    written.add_answer(page, admin.get(page))
+                failing = "spillgate_shared_store_failing " + ("0" if right else "1")
+                assert failing in admin.get("/metrics").text
+            written.add("check", run(secrets, "check", str(gateway.config), "--json"))
+        finally:
+            if gateway.process is not None:
+                gateway.stop()
+        assert ("store_unavailable" in answer.text) is not right, answer.text
+        written.add("the gateway's output", gateway.log_file.read_bytes())
+        written.add_folder(gateway.data)
+    assert written.showing(secrets) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:s3cr3t-redis@h", "redis://:a/s3cr3t-redis@h:99999/x", "x://u:s3cr3t-redis@h"]
+)
+def test_a_password_that_is_written_out_is_refused_where_it_stands(
+    tmp_path: Path, url: str
+) -> None:
+    gateway = LiveGateway(tmp_path, LIMITED, store={"shared": url})
+    for command in (["check"], ["serve", "--config"]):
+        said = run({}, *command, str(gateway.config))
+        assert f"{gateway.config}:8:11: store.shared: a password is not written here" in said
+        assert "Traceback" not in said
+        assert "s3cr3t" not in said
 
 
 def test_the_search_finds_a_secret_however_it_is_spelt() -> None:

@@ -111,6 +111,8 @@ BEYOND_A_SCHEMA = (
     "a weight",
     "a warm pool",
     "a variable",
+    "a port that no machine",
+    "a password that is not set",
     "a secret that is repeated",
     "a backend of an unknown kind",
     "a kind that",

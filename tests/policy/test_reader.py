@@ -63,6 +63,34 @@ def test_a_full_document_becomes_values_in_the_units_of_the_house() -> None:
     assert policy.limits.spend == (Limit("nano_usd", 500_000_000, "hour"),)
 
 
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("redis://:${PASSWORD}@h:7000/2", "p@ss/wörd:%${X}"),
+        ("redis://me:${PASSWORD}@h:7000/2", "simple"),
+        ("redis://h:7000/2", ""),
+    ],
+)
+def test_the_password_of_a_shared_store_is_the_value_of_a_variable_as_it_is(
+    url: str, password: str
+) -> None:
+    """Whatever is in it, and it is no part of the policy's version."""
+    text = f'version: 1\nstore: {{shared: "{url}"}}\n'
+    policy = read_policy_text(text, {"PASSWORD": password}, kinds=KINDS)
+    address = policy.store.shared
+    assert address is not None
+    assert address.password.reveal() == password
+    assert (address.host, address.port, address.database) == ("h", 7000, 2)
+    assert not password or password not in repr(policy)
+    other = read_policy_text(text, {"PASSWORD": "another"}, kinds=KINDS)
+    assert other.version == policy.version
+
+
+@pytest.mark.parametrize("line", ["", 'store: {shared: "memory://"}'])
+def test_the_counters_of_one_process_are_in_its_memory(line: str) -> None:
+    assert read(f"version: 1\n{line}\n").store.shared is None
+
+
 def test_a_plan_holds_its_limits_in_the_order_in_which_they_are_checked() -> None:
     """A list gives several windows; the field says the unit."""
     assert read(FULL).plans["free"] == Plan(

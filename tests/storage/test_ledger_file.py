@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.storage.base import StoreUnavailable
-from gateway.storage.sqlite import SqliteLedger, parse_url
+from gateway.storage.sqlite import SqliteLedger
+from gateway.store_urls import LedgerFile, Synchronous, parse_ledger
 from tests.storage.ledger_rows import ledger_at, open_row, settled_row
 
 
@@ -56,8 +57,10 @@ async def test_a_ledger_opened_again_goes_on_where_it_was(tmp_path: Path) -> Non
         ("sqlite:///l.db?synchronous=full", "l.db", "full"),
     ],
 )
-def test_a_url_names_a_file_and_how_durable_it_is(url: str, path: str, synchronous: str) -> None:
-    assert parse_url(url) == (Path(path), synchronous)
+def test_a_url_names_a_file_and_how_durable_it_is(
+    url: str, path: str, synchronous: Synchronous
+) -> None:
+    assert parse_ledger(url) == LedgerFile(path=path, synchronous=synchronous)
 
 
 @pytest.mark.parametrize(
@@ -69,16 +72,18 @@ def test_a_url_names_a_file_and_how_durable_it_is(url: str, path: str, synchrono
         "postgresql:///x",
         "sqlite:///l?synchronous=off",
         "sqlite:///l?a=b",
+        "sqlite:///l?synchronous",
+        "sqlite:///l\0",
     ],
 )
 def test_a_url_that_is_no_ledger_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"sqlite:///|synchronous"):
-        parse_url(url)
+        parse_ledger(url)
 
 
 async def test_full_synchronous_reaches_the_connection_that_writes(tmp_path: Path) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        ledger = SqliteLedger.from_url(f"sqlite:///{tmp_path}/l.db?synchronous=full")
+        ledger = SqliteLedger(tmp_path / "l.db", synchronous="full")
         stack.push_async_callback(ledger.aclose)
         await ledger.settle([settled_row()])
         assert await ledger.rows("r1") == [settled_row()]

@@ -12,7 +12,7 @@ import redis
 
 from gateway.storage.base import Admitted, Claim, Standing
 from gateway.storage.redis import RedisStore
-from gateway.storage.resp import parse_address
+from gateway.store_urls import parse_address
 from gateway.tls import ensure_certificates
 from tests.live import free_port
 from tests.redis_server import RedisServer, require_redis

@@ -13,6 +13,7 @@ import uvloop
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Admitted, Claim, Refused, StoreUnavailable
 from gateway.storage.redis import LONGEST_HOLD_S, RedisStore
+from gateway.store_urls import parse_address
 from tests.redis_server import RedisServer, require_redis
 
 MONEY = Claim("user:a", "nano_usd", "month", 100, 10)
@@ -290,11 +291,32 @@ async def test_a_password_and_a_database_are_taken_from_the_url() -> None:
         async with opened(RedisStore(right, 5.0)) as store:
             assert isinstance(await store.admit("one", [ALIVE], 60.0), Admitted)
             assert "s3cret" not in repr(store)
+        assert "s3cret" not in repr(parse_address(right))
         wrong = f"redis://:guess@127.0.0.1:{server.port}/3"
         async with opened(RedisStore(wrong, 5.0)) as store:
             with pytest.raises(StoreUnavailable, match="WRONGPASS") as refused:
                 await store.ping()
             assert "guess" not in str(refused.value)
+
+
+async def test_a_server_that_repeats_what_it_refuses_makes_no_password_known() -> None:
+    """As Redis does with the words of a command that it does not know."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        words = (await reader.readuntil(b"s3cret\r\n")).split()
+        writer.write(b"-ERR unknown command, with args beginning with: %b\r\n" % words[-1])
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        async with opened(RedisStore(f"redis://:s3cret@127.0.0.1:{port}", 5.0)) as store:
+            with pytest.raises(StoreUnavailable, match=r"beginning with: \*\*\*"):
+                await store.ping()
+            assert "s3cret" not in store.failing
+    finally:
+        server.close()
+        await server.wait_closed()
 
 
 async def test_a_database_that_does_not_exist_is_never_mistaken_for_another(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.storage.resp import BadReply, Reply, ReplyError, ReplyReader, pack, parse_address
+from gateway.storage.resp import BadReply, Reply, ReplyError, ReplyReader, greeting, pack
+from gateway.store_urls import parse_address
 
 WIRE = b"+OK\r\n:42\r\n$5\r\nab\r\nc\r\n$-1\r\n$0\r\n\r\n:-7\r\n"
 REPLIES: list[Reply] = [b"OK", 42, b"ab\r\nc", None, b"", -7]
@@ -38,7 +39,7 @@ def test_a_command_is_an_array_of_counted_strings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "shown", "greeting"),
+    ("url", "shown", "commands"),
     [
         ("redis://localhost", "redis://localhost:6379/0", [[b"PING"]]),
         ("redis://h:7000/2", "redis://h:7000/2", [[b"SELECT", b"2"], [b"PING"]]),
@@ -48,15 +49,33 @@ def test_a_command_is_an_array_of_counted_strings() -> None:
     ],
 )
 def test_an_address_says_where_and_how_to_enter(
-    url: str, shown: str, greeting: list[list[bytes]]
+    url: str, shown: str, commands: list[list[bytes]]
 ) -> None:
     address = parse_address(url)
     assert repr(address) == shown
-    assert address.greeting() == [pack(command) for command in greeting]
+    assert greeting(address) == [pack(command) for command in commands]
+    assert "pw" not in repr(address.password)
 
 
-@pytest.mark.parametrize("url", ["http://h:s3cret@x", "redis://:s3cret@h/first", "memory://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:s3cret@x",
+        "redis://:s3cret@h/first",
+        "redis://:s3cret@h/0?db=1",
+        "redis://:s3cret@h/0#s3cret",
+        "redis://:s3cret@h:99999",
+        "redis://:s3cret@h:0",
+        "redis://:p/s3cret@h",
+        "redis://:s3cret@[h",
+        "redis://:s3cret@h℀x",
+        "unix://",
+        "unix:///run/r.sock?db=first",
+        "unix:///run/r.sock?password=s3cret",
+        "memory://",
+    ],
+)
 def test_a_bad_address_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(ValueError, match=r"Redis|redis") as refused:
+    with pytest.raises(ValueError, match=r"Redis|redis|not a URL") as refused:
         parse_address(url)
     assert "s3cret" not in str(refused.value)
