@@ -15,6 +15,7 @@ from adapters.types import (
     Chunk,
     Handle,
     JobState,
+    ModelMemory,
     Probe,
     Reply,
     Usage,
@@ -116,6 +117,14 @@ class Billed(Protocol):
         beyond the period at both ends. What one finished call cost, where the platform says so,
         is ``Usage.cost_nano``.
         """
+@runtime_checkable
+class Stocked(Protocol):
+    def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
+        """Of workers that hold several models: each one's models, by the worker's name and the
+        model's. Asks nobody, so it may be read at every scrape of the metrics."""
+        ...
+
+
         ...
 
 

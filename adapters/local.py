@@ -17,23 +17,34 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.local_answers import Chunks, done_of, usage_of
-from adapters.settings import ByteSize, Duration
+from adapters.settings import ByteSize, Duration, Unfit
 from adapters.types import (
     OPENAI_ROUTES,
     Call,
     Capabilities,
+    ModelMemory,
     Probe,
     Reply,
     Task,
     Usage,
     WorkerMemory,
 )
-from local_runtime.events import Ahead, Done, Memory, Ping
+from local_runtime.declared import Declared, misfit, to_json
+from local_runtime.events import Ahead, Done, Memory, Ping, Stock
 from local_runtime.link import CANCELLED, Entry, Link
 from local_runtime.wire import ENVELOPE, MAX_FRAME, FrameTooLarge
 from local_runtime.workers import KEEP_S, Workers, supervisor_arguments
 
 PING_S = 60.0
+
+
+class SharedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the models that an app loads when they are needed."""
+
+    memory: Annotated[ByteSize, msgspec.Meta(gt=0)]
+    """What it occupies while it is loaded."""
+    pin: bool = False
+    """It is loaded at the start, and stays."""
 
 
 class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,10 +76,63 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """CPU threads of each worker's model (OMP_NUM_THREADS)."""
     max_message: ByteSize = MAX_FRAME
     """The largest request or result."""
+    memory: Annotated[ByteSize, msgspec.Meta(gt=0)]
+    """What it occupies while it is loaded."""
+    pin: bool = False
+    """It is loaded at the start, and stays."""
+
+
+class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of ``kind: local``."""
+
+    app: str
+    """folder/file.py:app, relative to the gateway's working directory, or package.module:app."""
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] | RayWorkers = 1
+    """Processes, each with the model loaded; or how Ray is to place them on several machines."""
+    device: str = "auto"
+    """auto, cpu, cuda:0, or several by commas, which the workers take in turn; the app reads
+    it from SPILLGATE_DEVICE."""
+    standby: Ahead = "none"
+    """A spare process behind the workers that takes over when one dies: none, one that has
+    imported the app, or one that has loaded the model too."""
+    handler: str | None = None
+    """The route that serves /v1/infer; left out: "/"."""
+    start_timeout: Duration = 300.0
+    """The longest that load, init and warm-up may take together."""
+    wait_for_start: Duration = 0.0
+    """The longest that a call waits for a worker that is starting; 0: it is refused at once, so
+    that another backend is tried."""
+    silence: Duration = 60.0
+    """A worker that gives no sign of life so long is replaced."""
+    grace: Duration = 5.0
+    """How long a handler past its time-out may take to come back before its worker is
+    replaced."""
+    threads: int | None = None
+    """CPU threads of each worker's model (OMP_NUM_THREADS)."""
+    max_message: ByteSize = MAX_FRAME
+    """The largest request or result."""
+    memory: Annotated[ByteSize, msgspec.Meta(gt=0)] | None = None
+    """What the app's models may occupy together in each worker; left out: what is free on its GPU
+    after init, and on a CPU no bound."""
+    models: dict[str, SharedModel] = {}
+    """The app's name of a model -> what it occupies; counts before what the app says itself."""
+
+    def __post_init__(self) -> None:
+        """Raises Unfit for a model that could never be loaded."""
+        if self.memory is not None and (wrong := misfit(self.declared, self.memory)) is not None:
+            raise Unfit(("models", wrong.model, wrong.field), wrong.message)
+
+    @property
+    def declared(self) -> dict[str, Declared]:
+        return {
+            name: Declared(memory=model.memory, pin=model.pin)
+            for name, model in self.models.items()
+        }
 
 
 class Local:
-    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable and Weighed."""
+    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable,
+    Weighed and Stocked."""
 
     Settings: type[msgspec.Struct] = LocalSettings
 
@@ -121,7 +185,7 @@ class Local:
     async def invoke(self, call: Call) -> Reply:
         route = self._routes[call.task]
         cold_s = 0.0 if self._workers.slots else await self._until_ready(call.deadline)
-        link = self._pick(route)
+        link = self._pick(route, call.model)
         if link.connection.congested:
             await link.connection.drained()
         entry = self._send(link, call, route)
@@ -172,6 +236,10 @@ class Local:
         links = self._workers.links
         return {link.name: _memory_of(link.memory) for link in links if link.memory is not None}
 
+    def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
+        links = self._workers.links
+        return {link.name: _stock_of(link.stock) for link in links if link.stock is not None}
+
     async def aclose(self) -> None:
         await self._workers.aclose()
 
@@ -187,9 +255,9 @@ class Local:
             raise BackendError(FailureClass.TIMEOUT, "the model did not load within the deadline")
         return now - begun
 
-    def _pick(self, route: str | None) -> Link:
+    def _pick(self, route: str | None, model: str = "") -> Link:
         """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""
-        link = self._workers.roomiest()
+        link = self._workers.roomiest(model)
         if link is None:
             raise BackendError(
                 FailureClass.LOADING,
@@ -204,7 +272,7 @@ class Local:
 
     def _send(self, link: Link, call: Call, route: str) -> Entry:
         try:
-            return link.run(call.id, route, call.body, call.stream, call.deadline)
+            return link.run(call.id, route, call.body, call.stream, call.deadline, call.model)
         except FrameTooLarge:
             limit = self._capabilities.max_request_bytes
             text = f"the request is larger than the {limit} bytes that this backend takes"
@@ -232,6 +300,19 @@ def _memory_of(memory: Memory) -> WorkerMemory:
     )
 
 
+def _stock_of(stock: Stock) -> dict[str, ModelMemory]:
+    return {
+        held.model: ModelMemory(
+            resident=0 if held.state == "out" else held.size,
+            loads=held.loads,
+            evictions=held.evictions,
+            failures=held.failures,
+            load_s=held.load_s,
+        )
+        for held in stock.models
+    }
+
+
 def _own_type(entry: Entry, done: Done) -> Reply:
     """An answer whose handler chose its Content-Type."""
     types = (value for name, value in done.headers if name.lower() == "content-type")
@@ -254,5 +335,7 @@ def _arguments(settings: LocalSettings) -> list[str]:
             "silence": settings.silence,
             "grace": settings.grace,
             "max-frame": settings.max_message,
+            "memory": settings.memory,
+            "models": to_json(settings.declared) if settings.models else None,
         },
     )

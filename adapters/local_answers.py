@@ -18,6 +18,7 @@ FAILURES = {
     "overloaded": FailureClass.OVERLOADED,
     "unsupported": FailureClass.UNSUPPORTED,
     "died": FailureClass.WORKER_DIED,
+    "loading": FailureClass.LOADING,
 }
 
 
@@ -27,7 +28,7 @@ def usage_of(entry: Entry, done: Done) -> Usage:
         input_tokens=done.input_tokens,
         output_tokens=done.output_tokens,
         queue_s=done.queue_s,
-        cold_s=entry.cold_s,
+        cold_s=entry.cold_s + done.cold_s,
         exec_s=done.exec_s,
         gpu_s=done.gpu_s,
         worker=entry.link.name,

@@ -44,12 +44,12 @@ class Scalar(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unfit(ValueError):
-    """Raised by the ``__post_init__`` of settings for what is wrong at ``key``, a path below them
-    such as ``models.a.memory``; any other ValueError is said of the settings as a whole."""
+    """Raised by the ``__post_init__`` of settings for what is wrong at one of their keys, such as
+    ``("models", "a", "memory")``; any other ValueError is said of the settings as a whole."""
 
-    def __init__(self, key: str, message: str) -> None:
+    def __init__(self, keys: tuple[str, ...], message: str) -> None:
         super().__init__(message)
-        self.key = key
+        self.keys = keys
 
 
 class Secret:

@@ -143,6 +143,20 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True):
 
     Any later process with the same settings can ask about it: nothing in it is of this process.
     """
+class ModelMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """How one model stands in one worker of several models, as the worker last said."""
+
+    resident: int
+    """Bytes of the worker's memory that are set aside for it; 0 while it is not loaded."""
+    loads: int = 0
+    """Since the worker started."""
+    evictions: int = 0
+    failures: int = 0
+    """Loads that failed."""
+    load_s: float = 0.0
+    """What the last load took."""
+
+
 
     job: str
     """The platform's own name for the job."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from adapters.base import Backend, Weighed
-from adapters.types import WorkerMemory
+from adapters.base import Backend, Stocked, Weighed
+from adapters.types import ModelMemory, WorkerMemory
 from gateway.access_log import AccessLog
 from gateway.backends import StandingBackend
 from gateway.clock import Clock
@@ -222,9 +222,25 @@ class Service:
             if isinstance(standing.adapter, Weighed):
                 for worker, memory in standing.adapter.memory().items():
                     yield from weights({**label, "worker": worker}, memory)
+            if isinstance(standing.adapter, Stocked):
+                for worker, models in standing.adapter.stock().items():
+                    yield from stock({**label, "worker": worker}, models)
 
     def _version_label(self) -> dict[str, str]:
         return {"version": self.current.policy.version}
+
+
+def stock(label: dict[str, str], models: Mapping[str, ModelMemory]) -> Iterable[Reading]:
+    """The gauges of the models that share one worker."""
+    for name, model in models.items():
+        for what, text, value in (
+            ("resident_bytes", "Set aside for a model that is loaded", model.resident),
+            ("loads", "Loads since its worker started", model.loads),
+            ("evictions", "Times that it went for another", model.evictions),
+            ("load_failures", "Loads that failed", model.failures),
+            ("load_seconds", "What its last load took", model.load_s),
+        ):
+            yield f"spillgate_model_{what}", text, {**label, "model": name}, float(value)
 
 
 def weights(label: dict[str, str], memory: WorkerMemory) -> Iterable[Reading]:

@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from local_runtime.declared import bytes_of
 from local_runtime.store import Store, open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,6 +33,8 @@ S = TypeVar("S")
 M = TypeVar("M", bound=Callable[[dict[str, Any]], "Stepper[Any]"])
 
 DEFAULT_TIMEOUT_S = 600.0
+ALL = "*"
+"""In a handler's ``models``: every one that the app has."""
 
 
 class InvalidInput(Exception):
@@ -70,6 +73,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     """The request id."""
     route: str = "/"
+    model: str = ""
+    """The name of the model that the handler was given; of a handler without models, the name that
+    the caller gave to a gateway."""
     stream: bool = False
     """The caller takes the result in pieces: a handler may return a generator."""
     headers: Mapping[str, str] = {}
@@ -160,6 +166,18 @@ class Stepper(Protocol[S]):
         ...
 
 
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the models that share a worker's memory, as recorded."""
+
+    name: str
+    load: Callable[[dict[str, Any]], Any]
+    memory: int | None = None
+    """Bytes; None: whoever starts the workers says it."""
+    pin: bool = False
+    unload: Callable[[Any], Any] | None = None
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+
 class Handler(msgspec.Struct, frozen=True, kw_only=True):
     """One route of an app, as recorded."""
 
@@ -175,6 +193,11 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     routes that have this function."""
     retry: bool = False
     """A step that raised may be tried again, each sequence alone."""
+    models: tuple[str, ...] = ()
+    """Each call needs one of these in memory, and the function is given it; ALL: any."""
+
+    def takes(self, model: str) -> bool:
+        return ALL in self.models or model in self.models
 
     @property
     def exclusive(self) -> bool:
@@ -197,6 +220,7 @@ class Runtime:
         self.name = name
         self.init_function: Callable[[], Any] | None = None
         self.handlers: dict[str, Handler] = {}
+        self.models: dict[str, Model] = {}
         self._store: Store | None = None
         self._opening = threading.Lock()
 
@@ -220,6 +244,38 @@ class Runtime:
         self.init_function = function
         return function
 
+    def model(
+        self,
+        name: str,
+        *,
+        memory: int | str | None = None,
+        pin: bool = False,
+        unload: Callable[[Any], Any] | None = None,
+        timeout: float = DEFAULT_TIMEOUT_S,
+    ) -> Callable[[F], F]:
+        """Records ``function(context)``, which returns a model: one of several that share a
+        worker's memory, loaded when a call needs it.
+
+        ``memory`` is what it occupies, such as ``"4GiB"``; left out, whoever starts the workers
+        says it. A model with ``pin`` is loaded at the start and stays. ``unload(model)`` frees
+        what dropping it does not. A plain loader runs in a thread beside the model's; an
+        ``async def`` in the model's own. One that takes longer than ``timeout`` seconds ends the
+        worker.
+        """
+        size = None if memory is None else bytes_of(memory)
+        if not name or name == ALL or name in self.models:
+            raise ValueError(f"{self.name}: {name!r} is no name for a model, or is one already")
+        if timeout <= 0:
+            raise ValueError(f"{name}: timeout must be above 0")
+
+        def record(function: F) -> F:
+            self.models[name] = Model(
+                name=name, load=function, memory=size, pin=pin, unload=unload, timeout_s=timeout
+            )
+            return function
+
+        return record
+
     def handler(
         self,
         route: str = "/",
@@ -228,8 +284,10 @@ class Runtime:
         timeout: float = DEFAULT_TIMEOUT_S,
         concurrency: int = 1,
         warmup: Any = None,
+        models: str | Sequence[str] = (),
     ) -> Callable[[F], F]:
-        """Records ``function(context, request)`` for a route.
+        """Records ``function(context, request)`` for a route; with ``models``, one name or several
+        or ``"*"``, it is ``function(context, request, model)``, given the one that the call names.
 
         It may be sync, async, or a generator of either sort (a stream), and may return a
         generator. ``timeout`` in seconds is for one run; ``concurrency`` is how many runs of an
@@ -246,6 +304,7 @@ class Runtime:
                     timeout_s=timeout,
                     concurrency=concurrency,
                     warmup=warmup,
+                    models=(models,) if isinstance(models, str) else tuple(models),
                 )
             )
             return function
@@ -317,6 +376,8 @@ class Runtime:
         for other in self.handlers.values():
             if other.stepper and other.function is handler.function and _unlike(other, handler):
                 raise ValueError(f"{handler.route} and {other.route} are one stepper: alike in all")
+        if handler.models and handler.warmup is not None:
+            raise ValueError(f"{handler.route}: let each model's loader run the sample")
         if handler.concurrency > 1 and handler.exclusive:
             raise ValueError(f"{handler.route}: only an async handler can run several at once")
         self.handlers[handler.route] = handler

@@ -42,6 +42,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     max_frame: int
 
     @property
+    memory: int | None = None
+    """Bytes that the app's models share; None: what its device has."""
+    models: str = ""
+    """What they are declared to be, as JSON: see ``declared``."""
     def name(self) -> str:
         """As in the log: ``worker 0``, ``spare 0``."""
         return f"{'worker' if self.ahead == 'none' else 'spare'} {self.index}"
@@ -61,6 +65,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         }
         flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         return [sys.executable, "-u", "-m", "local_runtime.worker", *flags, "--", self.app]
+        given = {"memory": self.memory, "models": self.models}
+        options |= {name: value for name, value in given.items() if value}
 
     def environment(self) -> dict[str, str]:
         """SPILLGATE_DEVICE says what the app should use; CUDA_VISIBLE_DEVICES what it sees."""

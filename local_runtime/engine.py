@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -35,6 +36,7 @@ from local_runtime.wire import ENVELOPE, MAX_FRAME
 
 Context = dict[str, Any]
 Monotonic = Callable[[], float]
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Sink(Outlet, Protocol):
@@ -48,7 +50,8 @@ class Sink(Outlet, Protocol):
 class Engine:
     """Runs works one after another or side by side, on the loop of the model's thread.
 
-    ``limit`` bounds one result, or one item of a stream, in bytes of JSON.
+    ``limit`` bounds one result, or one item of a stream, in bytes of JSON. ``models`` has those
+    that are loaded: a work comes only while its model is, and that stays until the work has ended.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Engine:
         *,
         limit: int = MAX_FRAME - ENVELOPE,
         clock: Monotonic = time.monotonic,
+        models: Mapping[str, Any] = _NONE,
     ) -> None:
         self._context = context
+        self._models = models
         self._sink = sink
         self._limit = limit
         self._clock = clock
@@ -126,7 +131,7 @@ class Engine:
     async def _alone(self, job: Job) -> Done:
         begun = self._clock()
         try:
-            value = await _call(job.handler.function, self._context, request_of(job))
+            value = await self._call(job, request_of(job))
             if _is_generator(value):
                 done = await self._stream(job, value)
             elif isinstance(value, Response) and _is_generator(value.body):
@@ -205,9 +210,9 @@ class Engine:
 
     async def _together(self, requests: dict[Job, Request]) -> dict[Job, Done]:
         jobs = list(requests)
-        function, begun = jobs[0].handler.function, self._clock()
+        begun = self._clock()
         try:
-            values = await _call(function, self._context, list(requests.values()))
+            values = await self._call(jobs[0], list(requests.values()))
             _check_length(values, len(jobs))
             results = [self._result(job, value) for job, value in zip(jobs, values, strict=True)]
         except (Exception, SystemExit) as error:
@@ -232,16 +237,20 @@ class Engine:
             results[job] = _timed(done[job], done[job].exec_s + lost_s, done[job].gpu_s + share, 1)
         return results
 
+    async def _call(self, job: Job, request: Any) -> Any:
+        """The handler's result; a batch is of one model."""
+        function = job.handler.function
+        if job.model:
+            value = function(self._context, request, self._models[job.model])
+        else:
+            value = function(self._context, request)
+        return await value if inspect.isawaitable(value) else value
+
     def _result(self, job: Job, value: Any) -> Done:
         try:
             return noted(succeeded(job.run.id, value, self._limit))
         except Exception as error:
             return noted(failed(job.run.id, error))
-
-
-async def _call(function: Callable[..., Any], context: Context, request: Any) -> Any:
-    value = function(context, request)
-    return await value if inspect.isawaitable(value) else value
 
 
 def _is_generator(value: Any) -> bool:

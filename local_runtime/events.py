@@ -1,7 +1,7 @@
 """Everything that crosses between processes: small frozen values, one msgpack array each.
 
     gateway    -> worker      Run Cancel Credit Ping
-    worker     -> gateway     Ready Slots Output Done Head Memory
+    worker     -> gateway     Ready Slots Output Done Head Memory Stock
     worker     -> supervisor  Ready Heartbeat Broken Waiting
     supervisor -> worker      TakeSeat
     supervisor -> gateway     WorkerChanged
@@ -18,9 +18,11 @@ from typing import Literal
 
 import msgspec
 
-FailureKind = Literal["", "invalid", "failed", "timeout", "cancelled", "overloaded", "unsupported"]
+FailureKind = Literal[
+    "", "invalid", "failed", "timeout", "cancelled", "overloaded", "unsupported", "loading"
+]
 """Why a call failed: the caller's input; the handler raised; it ran too long; a Cancel came; the
-queue is full; no such route."""
+queue is full; no such route; its model could not be loaded."""
 
 WorkerState = Literal["new", "starting", "waiting", "ready", "busy", "defunct"]
 Ahead = Literal["none", "imported", "loaded"]
@@ -53,6 +55,8 @@ class Run(Event, tag=1, frozen=True):
     the end of a background call itself."""
     headers: tuple[tuple[str, str], ...] = ()
     """The caller's HTTP headers, for the handler's eyes."""
+    model: str = ""
+    """The model's name, as the caller gave it to the gateway."""
 
 
 class Cancel(Event, tag=2, frozen=True):
@@ -138,6 +142,8 @@ class Done(Event, tag=19, frozen=True):
     """The HTTP status that the handler chose; 0 where it chose none."""
     headers: tuple[tuple[str, str], ...] = ()
     """The handler's; with a Content-Type of its own ``data`` may be other than JSON."""
+    cold_s: float = 0.0
+    """Seconds that it waited for its model to be loaded."""
 
 
 class Head(Event, tag=20, frozen=True):
@@ -162,6 +168,30 @@ class Memory(Event, tag=24, frozen=True):
     some hundred megabytes, comes on top."""
     peak: int = 0
     """The most that was allocated on each device so far, added up."""
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How one of an app's models stands in one worker."""
+
+    model: str
+    state: Literal["out", "loading", "in", "leaving"]
+    """``leaving``: it takes no new calls, and goes when those under way have ended."""
+    size: int
+    """Declared, in bytes."""
+    loads: int = 0
+    evictions: int = 0
+    failures: int = 0
+    """Loads that failed."""
+    load_s: float = 0.0
+    """What the last load took."""
+
+
+class Stock(Event, tag=25, frozen=True):
+    """The models of an app that declares some; told whenever one comes or goes."""
+
+    models: tuple[Held, ...]
+    capacity: int = 0
+    """Bytes that they share; 0: no bound is known."""
 
 
 # --- worker -> supervisor ----------------------------------------------------------------------
@@ -221,7 +251,7 @@ class WorkerChanged(Event, tag=48, frozen=True):
 
 Piece = Output | Head
 ToWorker = Run | Cancel | Credit | Ping
-FromWorker = Ready | Slots | Output | Done | Head | Memory
+FromWorker = Ready | Slots | Output | Done | Head | Memory | Stock
 LifeSign = Ready | Heartbeat | Broken | Waiting
 AnyEvent = (
     Run
@@ -234,6 +264,7 @@ AnyEvent = (
     | Done
     | Head
     | Memory
+    | Stock
     | Heartbeat
     | Broken
     | Waiting

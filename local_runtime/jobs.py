@@ -111,8 +111,11 @@ class Job:
         "arrived",
         "bucket",
         "cancellation",
+        "cold_s",
         "handler",
+        "lent",
         "meter",
+        "model",
         "open",
         "request",
         "run",
@@ -136,6 +139,12 @@ class Job:
         self.window = Window()
         self.meter = Meter() if handler.stepper else None
         self.work: Work | None = None
+        self.model = ""
+        """The model that it needs; none, unless its handler takes models."""
+        self.lent = False
+        """It holds that model in memory."""
+        self.cold_s = 0.0
+        """Seconds that it waited for that."""
 
     def close(self) -> None:
         """Nobody waits any more: tells the handler so, and never lets it wait for a reader."""

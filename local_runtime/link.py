@@ -23,6 +23,7 @@ from local_runtime.events import (
     Ready,
     Run,
     Slots,
+    Stock,
 )
 from local_runtime.starts import stages_of, waited_for
 from local_runtime.wire import STREAM_WINDOW, Connection, decode_from_worker
@@ -155,6 +156,15 @@ class Link:
         self._next_id = 0
         self._changed = changed
         self.connection: Connection[FromWorker] = Connection(
+        self.stock: Stock | None = None
+        """The models of its app, as its worker last said; None for an app that declares none."""
+        self.room: float = 0
+        """Bytes that are left for models."""
+        self.sizes: dict[str, int] = {}
+        """Of those models, in bytes."""
+        self._held: frozenset[str] = frozenset()
+        self._asked: set[str] = set()
+        """Models that calls were sent for, until the worker says that it has them."""
             decode=decode_from_worker, receive=self._receive, lost=self._lost, limit=limit
         )
         self.send = self.connection.send
@@ -164,10 +174,18 @@ class Link:
         """Seconds of its start that a caller would have waited for."""
         return waited_for(self.start_stages, self.ahead)
 
-    def run(self, call_id: str, route: str, body: bytes, stream: bool, deadline: float) -> Entry:
+    def holds(self, model: str) -> bool:
+        """The model is in its memory, or will be."""
+        return model in self._held or model in self._asked
+
+    def run(
+        self, call_id: str, route: str, body: bytes, stream: bool, deadline: float, model: str = ""
+    ) -> Entry:
         """Sends one call. Raises FrameTooLarge, and then nothing was sent."""
         self._next_id = id = self._next_id + 1
-        self.send(Run(id, route, body, call_id, stream))
+        self.send(Run(id, route, body, call_id, stream, model=model))
+        if model in self.sizes and model not in self._held:
+            self._asked.add(model)
         entry = self.entries[id] = Entry(self, id, call_id, deadline, stream)
         return entry
 
@@ -231,10 +249,20 @@ class Link:
             del self.entries[done.id]
             entry.answer = done
             entry.wake()
+        elif isinstance(event, Stock):
+            self._take_stock(event)
 
     def _lost(self, error: Exception | None) -> None:
         self.gone, self.slots = True, 0
         entries, self.entries = self.entries, {}
+    def _take_stock(self, stock: Stock) -> None:
+        self.stock = stock
+        self.sizes = {one.model: one.size for one in stock.models}
+        self._held = frozenset(one.model for one in stock.models if one.state in ("in", "loading"))
+        self._asked -= {one.model for one in stock.models if one.state != "out" or one.failures}
+        taken = sum(one.size for one in stock.models if one.state != "out")
+        self.room = stock.capacity - taken if stock.capacity else float("inf")
+
         for entry in entries.values():
             if entry.answer is None:
                 detail = f"{self.name}: {error or 'its connection ended'}"

@@ -16,6 +16,7 @@ STATUS = {
     "cancelled": 409,
     "overloaded": 503,
     "unsupported": 404,
+    "loading": 503,
     "died": 502,
 }
 

@@ -58,6 +58,7 @@ def request_of(job: Job) -> Request:
         route=job.run.route,
         stream=job.run.stream,
         headers=dict(job.run.headers),
+        model=job.model or job.run.model,
         cancellation=job.cancellation,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -24,11 +24,14 @@ from local_runtime.events import (
     Ready,
     Run,
     Slots,
+    Stock,
     ToWorker,
 )
 from local_runtime.jobs import Answer, Job, Work
+from local_runtime.lending import Lending
 from local_runtime.results import decode_ahead, encode, noted, sort
 from local_runtime.schedule import Schedule
+from local_runtime.shelf import Step
 from local_runtime.status import Status
 from local_runtime.webhook import Webhooks
 from local_runtime.wire import MAX_FRAME, Connection, decode_to_worker
@@ -40,6 +43,14 @@ class Runner(Protocol):
     def begin(self, work: Work) -> None: ...
 
     def cancel(self, work: Work) -> None: ...
+
+
+class Models(msgspec.Struct, frozen=True):
+    """The models of an app that declares some."""
+
+    lending: Lending
+    begin: Callable[[Sequence[Step]], None]
+    """Carries out steps in another thread, which reports to ``loaded`` and ``load_failed``."""
 
 
 class Peer:
@@ -78,7 +89,10 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         limit: int = MAX_FRAME,
         grace_s: float,
+        models: Models | None = None,
     ) -> None:
+        self._models = models
+        self._stock: Stock | None = models.lending.stock() if models else None
         self._handlers = app.handlers
         self._ready = ready
         self._runner = runner
@@ -96,7 +110,8 @@ class Service:
 
     @property
     def idle(self) -> bool:
-        return self._schedule.idle and self._webhooks.idle
+        waiting = self._models is not None and not self._models.lending.idle
+        return self._schedule.idle and self._webhooks.idle and not waiting
 
     def accept(self) -> Connection[ToWorker]:
         """The protocol of a new connection."""
@@ -122,8 +137,9 @@ class Service:
     def join(self, peer: Peer) -> None:
         self._peers.add(peer)
         peer.connection.send(msgspec.structs.replace(self._ready, slots=self._slots))
-        if self._memory is not None:
-            peer.connection.send(self._memory)
+        for told in (self._memory, self._stock):
+            if told is not None:
+                peer.connection.send(told)
 
     def leave(self, peer: Peer, error: Exception | None) -> None:
         self._peers.discard(peer)
@@ -180,16 +196,21 @@ class Service:
         """Queues the call; the job comes back closed when that could not be done."""
         now = self._clock()
         job = Job(run, handler, now, answer)
-        bucket = handler.batch.bucket if handler.batch else None
-        refusal = sort(job, bucket) if bucket is not None else None
-        if handler.batch is not None and job.request is None:
-            decode_ahead(job)
-        if refusal is None and self._schedule.submit(job, now):
+        refusal = self._models.lending.ask(job, now) if handler.models and self._models else None
+        if refusal is None and handler.batch is not None:
+            refusal = _prepared(job)
+        waits = bool(handler.models) and not job.lent
+        if refusal is None and (waits or self._schedule.submit(job, now)):
             self._pump(now)
         else:
-            job.open = False
-            answer(noted(refusal or _overloaded(run.id)))
+            self._refuse(job, refusal or _overloaded(run.id))
         return job
+
+    def _refuse(self, job: Job, refusal: Done) -> None:
+        job.open = False
+        if job.model and self._models is not None and not self._models.lending.withdraw(job):
+            self._models.lending.give_back(job)
+        job.answer(noted(refusal))
 
     def _cancel(self, peer: Peer, id: int) -> None:
         job = peer.jobs.get(id)
@@ -200,7 +221,14 @@ class Service:
     def _drop(self, job: Job) -> None:
         """Nobody waits for the job: takes it back, or tells its handler."""
         job.close()
-        if self._schedule.withdraw(job) or job.work is None:
+        lending = self._models.lending if job.model and self._models else None
+        if lending is not None and lending.withdraw(job):
+            return
+        if self._schedule.withdraw(job):
+            if lending is not None:
+                lending.give_back(job)
+            return
+        if job.work is None:
             return
         if not any(other.open for other in job.work.jobs):
             self._runner.cancel(job.work)
@@ -215,13 +243,49 @@ class Service:
         now = self._clock()
         self._schedule.finish(work, now)
         self._status = self._status.update("ended", now, at=work.started)
+        if work.handler.models and self._models is not None:
+            for job in work.jobs:
+                self._models.lending.give_back(job)
         self._pump(now)  # before the answers: a device that waits for them is idle
         for job, done in zip(work.jobs, results, strict=True):
             if job.open:
                 job.open = False
-                job.answer(done)
+                job.answer(_told_cold(done, job.cold_s) if job.cold_s else done)
         if work.expired and not any(other.expired for other in self._schedule.running):
             self._offer(self._ready.slots)
+
+    # --- what comes and goes -------------------------------------------------------------------
+
+    def loaded(self, name: str, seconds: float) -> None:
+        """A model is there."""
+        assert self._models is not None
+        self._models.lending.loaded(name, seconds)
+        self._pump(self._clock())
+
+    def load_failed(self, name: str, message: str) -> None:
+        assert self._models is not None
+        now = self._clock()
+        for job, done in self._models.lending.failed(name, message, now):
+            job.open = False
+            job.answer(done)
+        self._pump(now)
+
+    def _lend(self, models: Models, now: float) -> None:
+        """Queues the calls whose models have come, and begins what brings the next."""
+        self._queue(models.lending.released(now), now)  # first: what is in use is not evicted
+        if steps := models.lending.steps(now):
+            models.begin(steps)
+        self._queue(models.lending.released(now), now)
+        stock = models.lending.stock()
+        if stock != self._stock:
+            self._stock = stock
+            for peer in self._peers:
+                peer.connection.send(stock)
+
+    def _queue(self, jobs: list[Job], now: float) -> None:
+        for job in jobs:
+            if not self._schedule.submit(job, now):
+                self._refuse(job, _overloaded(job.run.id))
 
     # --- what time says ------------------------------------------------------------------------
 
@@ -233,6 +297,12 @@ class Service:
             handler = stuck.handler
             self._give_up(f"the handler of {handler.route} did not return after its time-out")
             return
+        if self._models is not None:
+            if (late := self._models.lending.overdue(now)) is not None:
+                self._give_up(f"the model {late} was not loaded within its time-out")
+                return
+            if self._models.lending.restless:
+                self._lend(self._models, now)
         while (next_work := self._schedule.take(now)) is not None:
             self._status = self._status.update("begun", now)
             self._runner.begin(next_work)
@@ -240,6 +310,9 @@ class Service:
 
     def _arm(self, now: float) -> None:
         due = self._schedule.due_at(self._grace_s)
+        late = self._models.lending.due_at if self._models is not None else None
+        if late is not None:
+            due = late if due is None else min(due, late)
         if self._timer is not None:
             if due is not None and self._timer[0] <= due:
                 return
@@ -268,12 +341,15 @@ class Service:
         """Answers a job before its handler has come back."""
         now, work = self._clock(), job.work
         exec_s, gpu_s = work.share(now) if work else (0.0, 0.0)
+        parked = bool(job.model) and not job.lent and work is None
+        waited = (work.started if work else now) - job.arrived
         done = Done(
             job.run.id,
             False,
             kind=kind,
             message=message,
-            queue_s=(work.started if work else now) - job.arrived,
+            queue_s=0.0 if parked else waited,
+            cold_s=waited if parked else job.cold_s,
             exec_s=exec_s,
             gpu_s=gpu_s,
             batch=len(work.jobs) if work else 1,
@@ -291,6 +367,22 @@ class Service:
 def _both(first: Answer, second: Answer, event: Piece | Done) -> None:
     first(event)
     second(event)
+
+
+def _prepared(job: Job) -> Done | None:
+    """Puts a call of a batch handler in its bucket; the Done of its failure."""
+    batch = job.handler.batch
+    assert batch is not None
+    refusal = sort(job, batch.bucket) if batch.bucket is not None else None
+    if job.request is None:
+        decode_ahead(job)
+    if job.model:
+        job.bucket = (job.model, job.bucket)
+    return refusal
+
+
+def _told_cold(done: Done, cold_s: float) -> Done:
+    return msgspec.structs.replace(done, cold_s=cold_s)
 
 
 def _without_data(answer: Answer, event: Piece | Done) -> None:

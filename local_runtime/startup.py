@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import msgspec
 
-from local_runtime.api import Handler, Runtime
+from local_runtime.api import ALL, Handler, Runtime
+from local_runtime.declared import Declared
 from local_runtime.engine import Context, Engine
 from local_runtime.events import Ahead, Broken, Done, Ready, Run, Stage
 from local_runtime.jobs import Job, Work
 from local_runtime.loader import AppNotFound, load_app
+from local_runtime.loads import LoadFailed, Loads
 from local_runtime.results import encode
+from local_runtime.shelf import DoesNotFit, Shelf
 
 
 class StartFailed(Exception):
@@ -52,6 +56,38 @@ async def initialise(app: Runtime) -> Context:
         text = f"init returned a {type(context).__name__}; it must return a dict"
         raise StartFailed(Broken("init", text, permanent=True))
     return cast("Context", context or {})
+
+
+def shelf_of(app: Runtime, said: Mapping[str, Declared], capacity: int | None) -> Shelf:
+    """The shelf of the app's models. ``said`` is what whoever starts the worker says of them, and
+    counts before the app's own word. Raises StartFailed for what can never be served."""
+    wanted = {name for handler in app.handlers.values() for name in handler.models} - {ALL}
+    for name in (*said, *sorted(wanted)):
+        if name not in app.models:
+            raise _hopeless(f"the app has no model {name!r}")
+    models: dict[str, Declared] = {}
+    for name, model in app.models.items():
+        declared = said.get(name)
+        if declared is None and model.memory is None:
+            raise _hopeless(f"neither the app nor the policy says how large the model {name} is")
+        models[name] = declared or Declared(memory=model.memory or 0, pin=model.pin)
+    try:
+        return Shelf(models, math.inf if capacity is None else capacity)
+    except DoesNotFit as error:
+        raise _hopeless(str(error)) from None
+
+
+async def load_pinned(shelf: Shelf, loads: Loads) -> None:
+    """Raises StartFailed when one cannot be loaded."""
+    for step in shelf.load_first():
+        try:
+            shelf.loaded(step.model, await loads.load(step.model))
+        except LoadFailed as error:
+            raise StartFailed(Broken("init", str(error))) from None
+
+
+def _hopeless(text: str) -> StartFailed:
+    return StartFailed(Broken("init", text, permanent=True))
 
 
 async def warm_up(app: Runtime, engine: Engine) -> None:

@@ -92,6 +92,8 @@ def _launches(options: argparse.Namespace) -> list[Launch]:
             threads=options.threads,
             grace_s=options.grace,
             max_frame=options.max_frame,
+            memory=options.memory,
+            models=options.models,
         )
         for index, seat in enumerate(seats(options.workers, options.device, present))
     ]
@@ -109,6 +111,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--silence", type=float, default=Policy().silence_s)
     parser.add_argument("--grace", type=float, default=GRACE_S)
     parser.add_argument("--max-frame", type=int, default=MAX_FRAME)
+    parser.add_argument("--memory", type=int, help="bytes that the models of a worker share")
+    parser.add_argument("--models", default="", help="what they are declared to be, as JSON")
     return parser.parse_args(arguments)
 
 

@@ -27,12 +27,15 @@ import msgspec
 import uvloop
 
 from local_runtime.api import Runtime
+from local_runtime.declared import from_json
 from local_runtime.engine import Engine
 from local_runtime.events import Ahead, Broken, Done, Piece, Ready, TakeSeat, Waiting
 from local_runtime.footprint import footprint
 from local_runtime.jobs import Job, Work
 from local_runtime.lifeline import Lifeline, die_with_parent
-from local_runtime.service import Service
+from local_runtime.lending import Lending
+from local_runtime.loads import Loads, free_on_device
+from local_runtime.service import Models, Service
 from local_runtime.startup import (
     StartFailed,
     StartTimes,
@@ -40,7 +43,9 @@ from local_runtime.startup import (
     initialise,
     load,
     ready_of,
+    load_pinned,
     warm_up,
+    shelf_of,
 )
 from local_runtime.webhook import Webhooks
 from local_runtime.wire import ENVELOPE, FrameReader, decode_take_seat
@@ -63,6 +68,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     stop: Callable[[], None]
     """Ends the model's thread."""
 
+    models: Models | None = None
 
 class Desk:
     """The thread of the socket, and the way into it from the model's thread."""
@@ -98,6 +104,14 @@ class Desk:
         self._loop.call_soon_threadsafe(self._service.finished, work, results)
 
     def _open(self, opening: Opening) -> None:
+    def loaded(self, name: str, seconds: float) -> None:
+        assert self._service is not None
+        self._loop.call_soon_threadsafe(self._service.loaded, name, seconds)
+
+    def load_failed(self, name: str, message: str) -> None:
+        assert self._service is not None
+        self._loop.call_soon_threadsafe(self._service.load_failed, name, message)
+
         self._stop = opening.stop
         self._service = Service(
             app=opening.app,
@@ -108,6 +122,7 @@ class Desk:
             limit=self._limit,
             grace_s=self._grace_s,
         )
+            models=opening.models,
         self._task = self._loop.create_task(self._listen(self._service, opening))
 
     async def _listen(self, service: Service, opening: Opening) -> None:
@@ -164,7 +179,9 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
         watch.lap()
     context = await initialise(app)
     times.init = watch.lap()
-    engine = Engine(context, desk, limit=options.max_frame - ENVELOPE)
+    loads = Loads(app, context, desk)
+    models = await _stocked(app, options, loads) if app.models else None
+    engine = Engine(context, desk, limit=options.max_frame - ENVELOPE, models=loads.models)
     await warm_up(app, engine)
     times.warmup = watch.lap()
     if options.ahead == "loaded":
@@ -178,11 +195,21 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
             socket=options.socket,
             stop=lambda: _tell(loop, stopped),
         )
+            models=models,
     )
     await stopped.wait()
 
 
 def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
+async def _stocked(app: Runtime, options: argparse.Namespace, loads: Loads) -> Models:
+    """The app's models, with the pinned ones loaded. Raises StartFailed."""
+    capacity = options.memory or free_on_device(options.device)
+    shelf = shelf_of(app, from_json(options.models), capacity)
+    await load_pinned(shelf, loads)
+    timeouts = {model.name: model.timeout_s for model in app.models.values()}
+    return Models(Lending(shelf, timeouts), loads.begin)
+
+
     loop.call_soon_threadsafe(stopped.set)
 
 
@@ -209,6 +236,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--max-frame", type=int, required=True)
     return parser.parse_args(arguments)
+    parser.add_argument("--memory", type=int, help="bytes that its models share")
+    parser.add_argument("--models", default="", help="what they are declared to be, as JSON")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,6 +29,9 @@ MAX_WAITING = 1000
 """Calls that may wait for a worker that starts."""
 KEEP_S = 1.0
 """How long a worker may take to say what a cancelled call has used."""
+AWAY = 4.0
+"""Calls for each slot that a worker with the model may have more than one that must load it; and
+that, more than one that must evict another first."""
 
 
 def _unheard() -> None:
@@ -119,10 +122,17 @@ class Workers:
             self._main = asyncio.create_task(self._keep_running())
             self._sweeper = asyncio.create_task(self._sweep())
 
-    def roomiest(self) -> Link | None:
-        """The ready worker with the most room; None while there is none."""
+    def roomiest(self, model: str = "") -> Link | None:
+        """The ready worker with the most room; None while there is none. Of an app with models one
+        that has the model goes before others, and one with memory for it before those that would
+        have to evict another."""
         links = self.links
-        link = links[0] if len(links) == 1 else min(links, key=_load, default=None)
+        if len(links) == 1:
+            link: Link | None = links[0]
+        elif model and links and links[0].stock is not None:
+            link = min(links, key=partial(_load_with, model))
+        else:
+            link = min(links, key=_load, default=None)
         return link if link is not None and link.slots else None
 
     def retry_after(self) -> float:
@@ -284,3 +294,9 @@ class Workers:
 
 def _load(link: Link) -> float:
     return len(link.entries) / link.slots if link.slots else float("inf")
+
+
+def _load_with(model: str, link: Link) -> float:
+    if link.holds(model):
+        return _load(link)
+    return _load(link) + (AWAY if link.sizes.get(model, 0) <= link.room else 2 * AWAY)

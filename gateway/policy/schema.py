@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import re
@@ -150,7 +151,7 @@ def make(
     try:
         return cls(**values)
     except Unfit as error:
-        where = join(path, error.key)
+        where = functools.reduce(join, error.keys, path)
         return reading.note(reading.places.get(where, mark), where, str(error))
     except ValueError as error:
         return reading.note(mark, path, str(error))

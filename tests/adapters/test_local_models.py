@@ -1,0 +1,238 @@
+"""Several models in one worker of ``kind: local``: real processes, small torch models."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.base import Stocked
+from adapters.errors import BackendError, FailureClass
+from adapters.local import Local, LocalSettings, SharedModel
+from adapters.types import Call, ModelMemory, Reply
+from gateway.clock import FakeClock
+from gateway.metrics import Metrics
+from gateway.service import stock
+from local_runtime.events import Held, Stock
+from local_runtime.link import Link
+from tests.adapters.local_backends import call, running, until
+
+GIB = 1024**3
+
+
+@asynccontextmanager
+async def many(tmp_path: Path, room: int = 2, **settings: Any) -> AsyncIterator[Local]:
+    """The app of several models, with room for ``room`` of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATE", str(tmp_path / "gate"))
+        options = {"memory": room * GIB, "threads": 1, "device": "cpu", **settings}
+        async with running("many.py", wait=False, **options) as backend:
+            await until(lambda: bool(backend.stock()), within_s=60)
+            yield backend
+
+
+def asked(model: str, body: Any) -> Call:
+    plain = call(body)
+    return Call(id=plain.id, model=model, task="infer", body=plain.body)
+
+
+async def ask(backend: Local, model: str, body: Any = None) -> tuple[Any, Reply]:
+    reply = await backend.invoke(asked(model, body or {"x": 4}))
+    return json.loads(reply.body), reply
+
+
+async def refusal(backend: Local, model: str) -> BackendError:
+    with pytest.raises(BackendError) as caught:
+        await ask(backend, model)
+    return caught.value
+
+
+def of(backend: Local, model: str) -> ModelMemory:
+    """How a model stands in the only worker."""
+    (models,) = backend.stock().values()
+    return models[model]
+
+
+async def test_three_models_are_served_where_there_is_room_for_two(tmp_path: Path) -> None:
+    """The one that was used least goes; who waited for a load is told how long, and only he."""
+    async with many(tmp_path) as backend:
+        assert isinstance(backend, Stocked)
+        first, cold = await ask(backend, "double")
+        again, warm = await ask(backend, "double")
+        assert (first["y"], again["model"]) == (9.0, "double")
+        assert (cold.usage.cold_s or 0) > 0
+        assert warm.usage.cold_s == 0
+        assert (await ask(backend, "triple"))[0]["y"] == 13.0
+        assert (await ask(backend, "ten"))[0]["y"] == 41.0
+        resident = {name for name in ("double", "triple", "ten") if of(backend, name).resident}
+        assert len(resident) == 2
+        assert "ten" in resident
+        gone = ({"double", "triple"} - resident).pop()
+        assert (await ask(backend, "ten"))[0]["gone"] == [gone]
+        assert (of(backend, gone).loads, of(backend, gone).evictions) == (1, 1)
+        assert (await ask(backend, gone))[0]["model"] == gone
+        assert of(backend, gone).loads == 2
+
+
+async def test_calls_go_on_while_a_model_is_loaded_and_it_is_loaded_once(tmp_path: Path) -> None:
+    """Its loader waits for the test; ten callers wait for it."""
+    async with many(tmp_path) as backend:
+        await ask(backend, "double")
+        waiting = [asyncio.create_task(ask(backend, "slow")) for _ in range(10)]
+        await until((tmp_path / "gate.begun").exists)
+        assert (await ask(backend, "double"))[0]["y"] == 9.0
+        assert not any(task.done() for task in waiting)
+        (tmp_path / "gate").touch()
+        answers = await asyncio.gather(*waiting)
+        assert [body["y"] for body, _ in answers] == [29.0] * 10
+        assert of(backend, "slow").loads == 1
+        assert all((reply.usage.cold_s or 0) > 0 for _, reply in answers)
+
+
+async def test_a_model_that_a_call_uses_is_not_evicted(tmp_path: Path) -> None:
+    """The call of the other waits until that one has ended."""
+    async with many(tmp_path, room=1, handler="/hold") as backend:
+        busy = asyncio.create_task(ask(backend, "double", {"until": str(tmp_path / "a")}))
+        await until(lambda: of(backend, "double").resident > 0)
+        (tmp_path / "b").touch()
+        other = asyncio.create_task(ask(backend, "late", {"until": str(tmp_path / "b")}))
+        await until(lambda: "leaving" in str(backend._workers.links[0].stock))
+        assert not other.done()
+        (tmp_path / "a").touch()
+        assert (await busy)[0] == [3.0]
+        assert (await other)[0] == [6.0]
+        assert of(backend, "double").evictions == 1
+
+
+async def test_a_load_that_fails_is_told_without_its_words_and_not_tried_at_once(
+    tmp_path: Path,
+) -> None:
+    """Nothing ran, so another backend may be asked; other models are served."""
+    async with many(tmp_path) as backend:
+        error = await refusal(backend, "broken")
+        assert error.failure is FailureClass.LOADING
+        assert "the model broken could not be loaded (OSError)" in error.message
+        assert "disk" not in error.message
+        await refusal(backend, "broken")
+        assert of(backend, "broken").failures == 1
+        assert (await ask(backend, "double"))[0]["y"] == 9.0
+
+
+async def test_a_name_that_the_app_does_not_have_is_for_another_backend(tmp_path: Path) -> None:
+    async with many(tmp_path) as backend:
+        error = await refusal(backend, "gpt")
+        assert error.failure is FailureClass.UNSUPPORTED
+        assert error.message == "/ has no model 'gpt'"
+
+
+async def test_a_batch_is_of_one_model(tmp_path: Path) -> None:
+    async with many(tmp_path, handler="/batch") as backend:
+        names = ["double", "triple"] * 4
+        await asyncio.gather(*(ask(backend, name) for name in names))
+        answers = await asyncio.gather(*(ask(backend, name) for name in names))
+        assert [body["y"] for body, _ in answers] == [9.0, 13.0] * 4
+        assert max(body["batch"] for body, _ in answers) <= 4
+
+
+async def test_a_caller_who_leaves_waits_for_no_model(tmp_path: Path) -> None:
+    """The load goes on; the next caller has it."""
+    async with many(tmp_path) as backend:
+        leaving = asked("slow", {"x": 1})
+        task = asyncio.create_task(backend.invoke(leaving))
+        await until((tmp_path / "gate.begun").exists)
+        usage = await backend.cancel(leaving.id)
+        assert usage is not None
+        assert (usage.cold_s or 0) > 0
+        with pytest.raises(BackendError) as caught:
+            await task
+        assert caught.value.failure is FailureClass.CANCELLED
+        (tmp_path / "gate").touch()
+        assert (await ask(backend, "slow"))[0]["y"] == 29.0
+        assert of(backend, "slow").loads == 1
+
+
+async def test_a_pinned_model_is_there_before_the_first_call_and_stays(tmp_path: Path) -> None:
+    """The policy says so, and what it weighs; the app said otherwise."""
+    pinned = {"ten": SharedModel(memory=2 * GIB, pin=True)}
+    async with many(tmp_path, room=3, models=pinned) as backend:
+        assert of(backend, "ten").resident == 2 * GIB
+        for name in ("double", "triple", "double"):
+            await ask(backend, name)
+        _, warm = await ask(backend, "ten")
+        assert (warm.usage.cold_s, of(backend, "ten").loads) == (0, 1)
+
+
+async def test_calls_go_to_the_worker_that_has_their_model(tmp_path: Path) -> None:
+    """Two workers, each with room for one: neither ever loads the other's."""
+    async with many(tmp_path, room=1, workers=2) as backend:
+        await until(lambda: len(backend.stock()) == 2, within_s=60)
+        ran: dict[str, set[str | None]] = {"double": set(), "triple": set()}
+        for name in ["double", "triple"] * 5:
+            ran[name].add((await ask(backend, name))[1].usage.worker)
+        assert [len(names) for names in ran.values()] == [1, 1]
+        assert sum(one.loads for each in backend.stock().values() for one in each.values()) == 2
+
+
+async def test_an_app_whose_models_cannot_fit_is_not_started_again(tmp_path: Path) -> None:
+    """Sizes of the app alone, which no policy has told."""
+    options = {"memory": GIB // 2, "device": "cpu"}
+    async with running("many.py", wait=False, **options) as backend:
+        await until(lambda: backend._workers.hopeless, within_s=60)
+        assert "the model double: 1 GiB cannot fit in a memory of 512 MiB" in (
+            (await backend.probe()).detail
+        )
+
+
+class TwoLinks(Local):
+    """Two workers without processes."""
+
+    def __init__(self, *stocks: Stock) -> None:
+        super().__init__("home", LocalSettings(app="none.py:app"), FakeClock())
+        links = [Link(f"home-{index}", lambda _: None, 1024) for index in range(len(stocks))]
+        for link, told in zip(links, stocks, strict=True):
+            link.slots = 1
+            link._receive(told)
+        self._workers.links = tuple(links)
+
+    def picked(self, model: str) -> str:
+        link = self._workers.roomiest(model)
+        assert link is not None
+        return link.name
+
+
+async def test_a_worker_with_memory_goes_before_one_that_must_evict() -> None:
+    full = Stock((Held("a", "in", 4), Held("b", "out", 4)), 4)
+    empty = Stock((Held("a", "out", 4), Held("b", "out", 4)), 4)
+    backend = TwoLinks(full, empty)
+    assert [backend.picked(name) for name in ("a", "b")] == ["home-0", "home-1"]
+
+
+async def test_a_line_before_the_worker_with_the_model_brings_it_to_another() -> None:
+    backend = TwoLinks(Stock((Held("a", "in", 4),), 4), Stock((Held("a", "out", 4),), 4))
+    ways = []
+    for number in range(7):
+        ways.append(backend.picked("a"))
+        link = next(one for one in backend._workers.links if one.name == ways[-1])
+        link.run(str(number), "/", b"", False, 0.0, "a")
+    assert ways[:4] == ["home-0"] * 4
+    assert "home-1" in ways[4:]
+
+
+def test_the_gauges_of_a_model_bear_backend_worker_and_model() -> None:
+    metrics = Metrics()
+    models = {"a": ModelMemory(resident=5, loads=2, evictions=1, load_s=0.5)}
+    metrics.observe(lambda: stock({"backend": "home", "worker": "home-0"}, models))
+    text = metrics.render().decode()
+    labels = '{backend="home",model="a",worker="home-0"}'
+    for what, value in (
+        ("resident_bytes", 5),
+        ("loads", 2),
+        ("evictions", 1),
+        ("load_seconds", 0.5),
+    ):
+        assert f"spillgate_model_{what}{labels} {float(value)}" in text
