@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from adapters.types import (
+    AskedPrice,
     Assumption,
     Bill,
     Call,
@@ -100,10 +101,28 @@ class Scalable(Protocol):
 
 
 @runtime_checkable
+class Elastic(Protocol):
+    """A backend that starts and ends its own workers by the calls that there are."""
+
+    def watch(self, demand: Callable[[], int]) -> None:
+        """Says, once, how to learn the number of calls that run there or wait for it: more than
+        it has been asked, since calls for which it has no slot wait before it."""
+        ...
+
+
+@runtime_checkable
 class Weighed(Protocol):
     def memory(self) -> Mapping[str, WorkerMemory]:
         """What each warm worker occupies, by the worker's name. Asks nobody, so it may be read
         at every scrape of the metrics."""
+        ...
+
+
+@runtime_checkable
+class Stocked(Protocol):
+    def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
+        """Of workers that hold several models: each one's models, by the worker's name and the
+        model's. Asks nobody, so it may be read at every scrape of the metrics."""
         ...
 
 
@@ -117,14 +136,14 @@ class Billed(Protocol):
         beyond the period at both ends. What one finished call cost, where the platform says so,
         is ``Usage.cost_nano``.
         """
-@runtime_checkable
-class Stocked(Protocol):
-    def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
-        """Of workers that hold several models: each one's models, by the worker's name and the
-        model's. Asks nobody, so it may be read at every scrape of the metrics."""
         ...
 
 
+@runtime_checkable
+class Priced(Protocol):
+    async def asked_prices(self) -> Sequence[AskedPrice]:
+        """What the platform asks today for a second of one of this backend's workers: one price
+        for each device that such a worker may have, at least one. Raises BackendError."""
         ...
 
 

@@ -111,6 +111,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     streaming: bool = True
     max_request_bytes: int | None = None
     """The platform's limit for one request body; ``None`` when it states none."""
+    queues: bool = True
+    """Calls past the backend's ``slots`` wait there in order. False: it refuses them, or breaks
+    off one that runs, so it is sent no more than it runs at once."""
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +123,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """A call sent now would be served without a cold start."""
     warm_workers: int | None = None
     starting_workers: int | None = None
+    running: int | None = None
+    """Calls that run there now, whoever sent them."""
     queued: int | None = None
     detail: str = ""
     """One line for a person; never a secret."""
@@ -138,11 +143,6 @@ class WorkerMemory(msgspec.Struct, frozen=True, kw_only=True):
     """The most that was allocated so far."""
 
 
-class Handle(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that a platform has taken, in a form that may be written down.
-
-    Any later process with the same settings can ask about it: nothing in it is of this process.
-    """
 class ModelMemory(msgspec.Struct, frozen=True, kw_only=True):
     """How one model stands in one worker of several models, as the worker last said."""
 
@@ -157,6 +157,11 @@ class ModelMemory(msgspec.Struct, frozen=True, kw_only=True):
     """What the last load took."""
 
 
+class Handle(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that a platform has taken, in a form that may be written down.
+
+    Any later process with the same settings can ask about it: nothing in it is of this process.
+    """
 
     job: str
     """The platform's own name for the job."""
@@ -185,6 +190,8 @@ class BillLine(msgspec.Struct, frozen=True, kw_only=True):
     """Device seconds that were billed, where the line states them."""
     label: str = ""
     """What was billed, as the platform names it: an endpoint, a model, a worker."""
+    parts: dict[str, int] = {}
+    """Nano-dollars of what the cost is made of (GPU, disk, a fee), where the line states it."""
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,6 +210,26 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
         """None where no line states seconds: then nobody said."""
         stated = [line.seconds for line in self.lines if line.seconds is not None]
         return sum(stated) if stated else None
+
+    @property
+    def parts(self) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for line in self.lines:
+            for name, cost_nano in line.parts.items():
+                sums[name] = sums.get(name, 0) + cost_nano
+        return sums
+
+
+class AskedPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a platform asks today for a worker's time. Nothing is charged by it: what is charged
+    is the policy's price, which is dated."""
+
+    per_second_nano: int
+    """Nano-dollars a second of one worker, all its devices together."""
+    device: str
+    """As the platform names it."""
+    devices: int = 1
+    """Of one worker."""
 
 
 class Assumption(msgspec.Struct, frozen=True, kw_only=True):
