@@ -105,9 +105,14 @@ class Client:
 
     def __repr__(self) -> str:
         return (
-            f"<Client {self._origin.authority}: {len(self._open) - len(self._idle)} active, "
+            f"<Client {self._origin.authority}: {self.in_use} active, "
             f"{len(self._idle)} idle, {len(self._waiters)} waiting>"
         )
+
+    @property
+    def in_use(self) -> int:
+        """Connections with an exchange on its way."""
+        return len(self._open) - len(self._idle)
 
     def start(self) -> None:
         """Must run on the loop that the calls will run on."""

@@ -1,6 +1,7 @@
 """Any server that speaks OpenAI's protocol: vLLM, SGLang, TGI, llama.cpp, or another gateway.
 
-What is sent and read is in ``openai_calls.py``. Assumed, since servers differ: ``503`` is loading
+What is sent and read is in ``openai_calls.py``, what an engine says of its load in
+``openai_engine.py``. Assumed, since servers differ: ``503`` is loading
 where the message says so and overload elsewhere.
 
 Source: https://platform.openai.com/docs/api-reference, https://docs.vllm.ai/en/latest/serving/
@@ -13,13 +14,11 @@ import msgspec
 from adapters.answers import refused
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
-from adapters.errors import BackendError
-from adapters.http import Origin, client_of, render_head
+from adapters.http import Origin, client_of
 from adapters.openai_calls import OpenAICalls, bearer, heads_of
+from adapters.openai_engine import EngineProbe, Named
 from adapters.settings import HttpSettings, SecretStr
 from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply
-
-PROBE_TIMEOUT = 5.0
 
 
 class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +32,9 @@ class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     """Where /v1/infer calls go, such as /infer; left out: this backend does not take them."""
     stream_usage: bool = True
     """Ask every stream for its usage. Off for a server that refuses stream_options."""
+    engine: Named = "auto"
+    """Whose words for its load and limits are read; auto: it is found out. With none the server is
+    asked no more than whether it is up."""
 
 
 class OpenAICompatible:
@@ -48,11 +50,11 @@ class OpenAICompatible:
         if settings.infer_path is not None:
             routes["infer"] = settings.infer_path
         self._heads = heads_of(origin, routes, headers)
-        self._probes = [
-            render_head("GET", origin, path, headers) for path in ("/health", "/v1/models")
-        ]
         self._model = settings.model
         self._secrets = () if settings.api_key is None else (settings.api_key,)
+        self._engine = EngineProbe(
+            self._client, clock, origin, headers, named=settings.engine, secrets=self._secrets
+        )
         self._calls = OpenAICalls(
             self._client,
             clock,
@@ -72,8 +74,8 @@ class OpenAICompatible:
 
     @property
     def slots(self) -> int | None:
-        """The protocol states no bound; the policy's ``concurrency`` may."""
-        return None
+        """What the engine last said; the protocol itself states no bound."""
+        return self._engine.load.slots
 
     async def start(self) -> None:
         self._client.start()
@@ -88,23 +90,15 @@ class OpenAICompatible:
         return [await tried(f"{ACCEPTED}, and models are listed", self._models)]
 
     async def probe(self) -> Probe:
-        """``/health`` (vLLM: 503 when its engine is dead), then ``/v1/models``."""
-        deadline = self._clock.monotonic() + PROBE_TIMEOUT
-        try:
-            health = await self._client.request(self._probes[0], deadline=deadline)
-            if health.status == 200:
-                return Probe(ready=True)
-            if health.status == 503:
-                return Probe(ready=False, detail="/health answers 503")
-            models = await self._client.request(self._probes[1], deadline=deadline)
-        except BackendError as error:
-            return Probe(ready=False, detail=error.message)
-        detail = "" if models.status == 200 else f"/v1/models answers {models.status}"
-        return Probe(ready=models.status == 200, detail=detail)
+        """Whether it is up, and its engine's load and limits where they are told."""
+        probe = await self._engine.probe()
+        queues = self._engine.load.queues
+        if queues is not self._capabilities.queues:
+            self._capabilities = Capabilities(tasks=self._capabilities.tasks, queues=queues)
+        return probe
 
     async def _models(self) -> tuple[bool, str]:
-        deadline = self._clock.monotonic() + PROBE_TIMEOUT
-        response = await self._client.request(self._probes[1], deadline=deadline)
+        response = await self._engine.models()
         if response.status != 200:
             raise refused(response, now=self._clock.time(), secrets=self._secrets)
         names = _names_in(response.body)

@@ -45,9 +45,21 @@ class _Event(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: TokenCounts | None = None
     error: Any = None
+    error_type: str | None = None
     object: str | None = None
     message: Any = None
     code: Any = None
+
+    def broken(self) -> Any:
+        """What the event says went wrong, if it is that: OpenAI's object, TGI's text with a type
+        beside it, or the flat object of older vLLM; a code may stand beside either."""
+        if isinstance(self.error, dict) and self.error:
+            return {"code": self.code, **self.error}
+        if self.error:
+            return {"message": self.error, "type": self.error_type, "code": self.code}
+        if self.object == "error":
+            return {"message": self.message, "code": self.code}
+        return None
 
 
 _EVENT = msgspec.json.Decoder(_Event)
@@ -154,8 +166,7 @@ class EventReader:
         if parsed is None:
             self._break(FailureClass.FAILED, "The backend's stream holds an event that is no JSON.")
             return None
-        if parsed.error or parsed.object == "error":
-            error = parsed.error or {"message": parsed.message, "code": parsed.code}
+        if error := parsed.broken():
             message = clean(words_in(error)) or "The backend's stream ended in an error."
             self._break(classify_error(error), message)
             return None

@@ -231,6 +231,8 @@ class StandingBackend:
             return None
         return max(slots, 1) * self._depth
 
+        if not self.adapter.capabilities.queues:
+            return max(slots, 1)
     def _note_call(self) -> None:
         now = self._clock.monotonic()
         if self.cold is not None and self.in_flight == 0 and self.last_call is not None:

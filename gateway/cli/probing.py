@@ -189,6 +189,7 @@ def _state(probe: Probe) -> str:
     counts = {
         "warm": probe.warm_workers,
         "starting": probe.starting_workers,
+        "running": probe.running,
         "queued": probe.queued,
     }
     known = [f"{count} {name}" for name, count in counts.items() if count is not None]

@@ -362,7 +362,7 @@ async def test_an_infer_stream_answered_whole_becomes_one_event(clock: FakeClock
 async def test_a_probe_asks_health_and_then_models(
     clock: FakeClock, answers: list[bytes], ready: bool, detail: str
 ) -> None:
-    async with upstream(clock, *answers) as (backend, _):
+    async with upstream(clock, *answers, engine="none") as (backend, _):
         probe = await backend.probe()
     assert probe.ready is ready
     assert detail in probe.detail
