@@ -16,7 +16,7 @@ from gateway.limits import rate_limit_headers
 from gateway.pricing import usd
 from gateway.refusals import budget_reached, refusal_of
 from gateway.types import NANO, ApiError
-from gateway.veil import Veil
+from gateway.veil import StreamVeil
 from gateway.visit import Header, Send, Visit, respond
 
 _EVENT_STREAM: Header = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -60,6 +60,7 @@ class Relay:
         self._exchange = exchange
         self._visit = visit
         self._send = send
+        self._veil: StreamVeil
 
     async def whole(self, answer: Answer, now: float) -> None:
         """A settled answer; its cost is known."""
@@ -76,6 +77,8 @@ class Relay:
         exchange, chunks = self._exchange, answer.reply.chunks
         assert chunks is not None
         exchange.answered_s = now - exchange.asked_at
+        assert exchange.standing is not None
+        self._veil = exchange.standing.veil.over_stream()
         try:
             await self._begin(exchange, answer, now)
             held = await self._pass_on(answer.first, chunks)
@@ -111,8 +114,7 @@ class Relay:
     async def _pass_on(self, first: Chunk | None, chunks: AsyncIterator[Chunk]) -> list[Chunk]:
         """Sends data, keeps back usage and the end marker until the call is settled."""
         held: list[Chunk] = []
-        progress, send = self._exchange.progress, self._send
-        veil = self._veil()
+        progress, send, veil = self._exchange.progress, self._send, self._veil
         if first is not None:
             await self._take(first, held)
         async for chunk in chunks:
@@ -130,14 +132,10 @@ class Relay:
             progress.usage = chunk.usage
         if chunk.kind == "data":
             progress.events += chunk.data.count(b"\n\n")
-            data = self._veil()(chunk.data)
+            data = self._veil(chunk.data)
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
         else:
             held.append(chunk)
-
-    def _veil(self) -> Veil:
-        assert self._exchange.standing is not None
-        return self._exchange.standing.veil
 
     async def _end(self, held: list[Chunk], *, show_usage: bool) -> None:
         usage_events = [chunk for chunk in held if chunk.kind == "usage"]
@@ -147,11 +145,13 @@ class Relay:
             if not usage_events:
                 parts.append(_usage_event(self._exchange))
         parts += [chunk.data for chunk in held if chunk.kind == "done"]
-        await self._send({"type": "http.response.body", "body": b"".join(parts)})
+        veil = self._veil
+        body = veil(b"".join(parts)) + veil.rest()
+        await self._send({"type": "http.response.body", "body": body})
 
     async def _break_off(self, error: ApiError) -> None:
         event = b"data: " + msgspec.json.encode(error.body()) + b"\n\n"
-        await self._send({"type": "http.response.body", "body": event})
+        await self._send({"type": "http.response.body", "body": self._veil.rest() + event})
 
     async def _cancelled(self) -> None:
         """The exchange was stopped, or the server ends: say so where somebody still listens."""

@@ -7,6 +7,7 @@ every caller. Looking for it costs a fraction of a microsecond a kilobyte.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,27 +22,87 @@ _HIDDEN = b"***"
 
 
 class Veil:
-    """Over the answers of one backend."""
+    """Over the answers of one backend. Of secrets that overlap, the first blanks out its part;
+    of those that begin together, the longest."""
 
-    __slots__ = ("_secrets",)
+    __slots__ = ("_pattern", "_secrets", "inner")
 
     def __init__(self, settings: msgspec.Struct) -> None:
-        self._secrets = tuple(
-            secret for secret in map(str.encode, _revealed(settings)) if len(secret) >= _SHORTEST
+        found = {secret.encode() for secret in _revealed(settings)}
+        longest_first = sorted(
+            (s for s in found if len(s) >= _SHORTEST), key=lambda s: (-len(s), s)
         )
+        self._secrets = tuple(longest_first)
+        self._pattern = re.compile(b"|".join(map(re.escape, longest_first)))
+        self.inner = frozenset(byte for secret in longest_first for byte in secret[:-1])
+        """What a chunk must end with to end inside a secret."""
 
     def __call__(self, data: bytes) -> bytes:
-        """The same bytes without a secret. A secret that two chunks share goes unseen; adapters
-        give whole events."""
+        """The same bytes without a secret."""
         for secret in self._secrets:
             if secret in data:
-                data = data.replace(secret, _HIDDEN)
+                return self._pattern.sub(_HIDDEN, data)
         return data
+
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        """(What can be said of it now, without a secret; the rest, with which one may begin)."""
+        open_from = self._open_from(data, 0)
+        if open_from == len(data):
+            return self(data), b""
+        parts = []
+        start = 0
+        while True:
+            match = self._pattern.search(data, start)
+            if match is None or match.start() >= open_from:
+                parts.append(data[start:open_from])
+                return b"".join(parts), data[open_from:]
+            parts += (data[start : match.start()], _HIDDEN)
+            start = match.end()
+            open_from = self._open_from(data, start)
+
+    def _open_from(self, data: bytes, start: int) -> int:
+        """The first place, not before ``start``, from which all is the beginning of a secret."""
+        end = first = len(data)
+        for secret in self._secrets:
+            place = data.find(secret[:1], max(start, end - len(secret) + 1), first)
+            while place >= 0 and not secret.startswith(data[place:]):
+                place = data.find(secret[:1], place + 1, first)
+            if place >= 0:
+                first = place
+        return first
+
+    def over_stream(self) -> StreamVeil:
+        return StreamVeil(self)
 
     def over(self, reply: Reply) -> Reply:
         """A whole answer; the chunks of a stream are veiled as they are passed on."""
         body = self(reply.body)
         return reply if body is reply.body else msgspec.structs.replace(reply, body=body)
+
+
+class StreamVeil:
+    """Over the chunks of one stream, as if they were one: of each, the end is held back with
+    which a secret may have begun, and nothing else waits. An event ends with an empty line, so
+    this is next to never more than nothing."""
+
+    __slots__ = ("_held", "_inner", "_veil")
+
+    def __init__(self, veil: Veil) -> None:
+        self._veil = veil
+        self._inner = veil.inner
+        self._held = b""
+
+    def __call__(self, data: bytes) -> bytes:
+        """What may be passed on now; may be empty."""
+        if not self._held and (not data or data[-1] not in self._inner):
+            return self._veil(data) if self._inner else data
+        ready, self._held = self._veil.split(self._held + data)
+        return ready
+
+    def rest(self) -> bytes:
+        """When nothing more comes: what was held back and has become no secret."""
+        held, self._held = self._held, b""
+        return self._veil(held)
 
 
 def _revealed(settings: msgspec.Struct) -> Iterator[str]:

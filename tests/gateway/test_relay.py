@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 
 from adapters.errors import BackendError, FailureClass
+from adapters.openai import OpenAISettings
+from adapters.settings import Secret
 from adapters.types import Chunk, Reply, Usage
 from gateway.clock import FakeClock
 from gateway.exchange import Exchange
 from gateway.relay import Relay
 from gateway.storage.base import Claim
+from gateway.veil import Veil
 from gateway.visit import Visit
 from tests.gateway.assembled import POLICY, House, house
 
@@ -148,6 +151,22 @@ async def test_a_usage_event_that_cannot_be_read_is_passed_on_as_it_is(
         socket = Socket()
         await carry(home, socket)
         assert socket.body == WORD.data + event + DONE.data
+
+
+async def test_a_key_that_a_backend_repeats_in_pieces_becomes_stars_however_the_stream_ends(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The place at which a piece is held back is no place for an end to lose it."""
+    settings = OpenAISettings(base_url="http://h", api_key=Secret("fake-key"))
+    async with house(tmp_path, clock) as home:
+        home.service.current.backends["burst"].veil = Veil(settings)
+        for last in (DONE, BackendError(FailureClass.TRUNCATED, "it broke off")):
+            pieces = [Chunk(b"data: a fake-k"), Chunk(b"ey\n\n"), Chunk(b"data: fake"), last]
+            home.fake("burst").tell(pieces)
+            socket = Socket()
+            await carry(home, socket, usage=False)
+            assert socket.body.startswith(b"data: a ***\n\ndata: fakedata: ")
+            assert socket.complete
 
 
 async def test_a_break_ends_in_an_error_event_and_no_end_marker(
