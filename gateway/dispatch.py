@@ -161,7 +161,7 @@ class Dispatcher:
                     untried = deque(called.quotes)
                 except BackendError as error:
                     failure = error
-                    if not self._goes_on(exchange, error):
+                    if not await self._goes_on(exchange, error, bool(untried)):
                         break
                     exchange.reason = "FAILOVER"
             assert failure is not None
@@ -221,8 +221,9 @@ class Dispatcher:
 
         return ask
 
-    def _goes_on(self, exchange: Exchange, failure: BackendError) -> bool:
-        """Notes a failed attempt; True when the next backend may be asked."""
+    async def _goes_on(self, exchange: Exchange, failure: BackendError, another: bool) -> bool:
+        """Notes a failed attempt; True when there is another backend and it may be asked, and what
+        the attempt has used up is held again."""
         standing = exchange.standing
         assert standing is not None
         kind = failure.failure
@@ -236,10 +237,10 @@ class Dispatcher:
             failure.message,
             failure.detail,
         )
-        if not kind.try_next:
+        if not another or not kind.try_next:
             return False
-        self.ends.attempt(exchange, failure)
-        return True
+        charged = self.ends.attempt(exchange, failure)
+        return charged is None or await self._top_up.cover(exchange, charged)
 
     async def drain(self) -> None:
         """Waits for settlements that outlived their calls."""

@@ -18,7 +18,7 @@ from gateway.exchange import BROKEN_OFF, Exchange
 from gateway.metrics import Metrics
 from gateway.refusals import store_unavailable
 from gateway.settlement import CountingHouse, settlement_of
-from gateway.storage.base import Outcome, SharedStore, StoreUnavailable
+from gateway.storage.base import LedgerRow, Outcome, SharedStore, StoreUnavailable
 from gateway.top_up import TopUp
 from gateway.types import MICRO
 
@@ -66,9 +66,12 @@ class Ends:
         await self._afterwards.shielded(self._settle_failure(exchange, failure))
 
     async def _settle_failure(self, exchange: Exchange, failure: BackendError) -> None:
-        used = exchange.used_by_failure(failure, self._clock.monotonic())
-        if failure.failure.maybe_running and exchange.lease is not None:
-            used = await self._stop_remote(exchange) or used
+        used: Usage | None = None
+        if exchange.lease is not None:  # without one it was not asked, or is an attempt by now
+            used = exchange.used_by_failure(failure, self._clock.monotonic())
+            if failure.failure.maybe_running:
+                stopped = await self._stop_remote(exchange)
+                used = used if stopped is None else exchange.used(stopped)
         self._release(exchange, None, failure)
         kind = failure.failure
         try:
@@ -157,13 +160,13 @@ class Ends:
         exchange.stop_cause = exchange.stop_cause or "fault"
         await self.abandon_shielded(exchange)
 
-    def attempt(self, exchange: Exchange, failure: BackendError) -> None:
+    def attempt(self, exchange: Exchange, failure: BackendError) -> LedgerRow | None:
         """Gives the lease back; an attempt that was charged gets a row of its own."""
         self._top_up.disarm(exchange)
         used = exchange.used_by_failure(failure, self._clock.monotonic())
         self._release(exchange, None, failure)
         if used is None or exchange.standing is None:
-            return
+            return None
         row = exchange.end_row(
             "error",
             used,
@@ -171,11 +174,12 @@ class Ends:
             error=failure.failure.slug,
             now_at=self._clock.time(),
         )
-        if row.cost_nano or row.gpu_us:
-            number = len(exchange.attempts) + 1
-            exchange.attempts.append(
-                msgspec.structs.replace(row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0)
-            )
+        if not row.cost_nano and not row.gpu_us:
+            return None
+        number = len(exchange.attempts) + 1
+        row = msgspec.structs.replace(row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0)
+        exchange.attempts.append(row)
+        return row
 
     async def unasked(self, exchange: Exchange) -> None:
         """The row could not be made durable, so the backend was not asked: nothing is charged,

@@ -12,7 +12,7 @@ from adapters.types import Call, Usage
 from gateway.backends import Lease, StandingBackend
 from gateway.current import NO_WISH, Wish
 from gateway.policy.model import Price
-from gateway.pricing import charge
+from gateway.pricing import charge, credible
 from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.types import MICRO, Principal
@@ -193,6 +193,7 @@ class Exchange:
 
     def used(self, reported: Usage) -> Usage:
         """A success's usage, with the device's share filled in where the backend stated none."""
+        reported = credible(reported)
         if reported.gpu_s is not None or reported.exec_s is None or self.standing is None:
             return reported
         return msgspec.structs.replace(
@@ -218,7 +219,7 @@ class Exchange:
         """What a call that was broken off used: what was reported, else what was seen."""
         queue_s, cold_s = self._waited_there()
         elapsed = max(0.0, now - self.asked_at - queue_s - cold_s)
-        seen = reported or self.progress.usage or Usage()
+        seen = credible(reported or self.progress.usage or NOTHING)
         in_flight = 1 if self.standing is None else self.standing.in_flight
         exec_s = elapsed if seen.exec_s is None else seen.exec_s
         share = device_share(self.price, exec_s, in_flight)

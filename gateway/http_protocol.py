@@ -16,7 +16,10 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
+import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway.types import ApiError
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _NO_BODY = frozenset((204, 304))
@@ -135,6 +138,24 @@ def _target(url: bytes) -> tuple[str, bytes, bytes]:
     return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
 
 
+_NO_HTTP = msgspec.json.encode(
+    ApiError(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.").body()
+)
+_NO_HTTP_HEAD = (
+    b"content-type: application/json",
+    b"content-length: %d" % len(_NO_HTTP),
+    b"connection: close",
+)
+
+
+class _Body:
+    """Hears the body of the request whose head another parser has read."""
+
+    def __init__(self, protocol: HttpToolsProtocol) -> None:
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+
+
 class LeanHttp(HttpToolsProtocol):
     """One connection. It is closed when ``timeout_keep_alive`` seconds bring neither the head of a
     request nor more of its body; while an answer is under way it is not."""
@@ -150,6 +171,44 @@ class LeanHttp(HttpToolsProtocol):
         super().connection_lost(exc)
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse()
+
+    def _stay(self, rest: bytes) -> None:
+        """A wish for another protocol is not granted, and the request is one like any other
+        (RFC 9110, 7.8). The parser takes it for ended with its head, so its body is read by a
+        second one; what follows is not read: the connection ends with the answer."""
+        cycle = cast(Cycle, self.cycle)
+        cycle.keep_alive = False
+        framing = [
+            name + b": " + value for name, value in self.scope["headers"] if name in _FRAMING
+        ]
+        if not framing:
+            return
+        cycle.more_body = True
+        cycle.message_event.clear()
+        self.parser = httptools.HttpRequestParser(_Body(self))
+        head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
+        self.data_received(head + b"\r\n\r\n" + rest)
+
+    def _refuse(self) -> None:
+        """What was sent is no HTTP. An answer that has begun is only cut, never mixed with this."""
+        if self.transport.is_closing():
+            return
+        if not self._is_answering():
+            lines = [_status_line(400), *_NO_HTTP_HEAD]
+            self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + _NO_HTTP)
+        self.transport.close()
+
+    def _should_upgrade(self) -> bool:
+        return False
 
     def on_headers_complete(self) -> None:
         parser, scope, before = self.parser, self.scope, self.cycle

@@ -11,6 +11,12 @@ _MILLION = 1_000_000
 _HOUR = 3600.0
 
 
+MOST_TOKENS = 1_000_000_000
+"""Of one call. Nothing produces more; and a figure past it would not fit the ledger's sums."""
+_MOST_S = 1e8
+_MOST_NANO = 10**15
+
+
 class Expectation(msgspec.Struct, frozen=True):
     """What a call is expected to use at one backend, before it is asked."""
 
@@ -52,6 +58,39 @@ def charge(price: Price | None, usage: Usage) -> int:
     return _timed(price, usage.exec_s or 0.0, usage.gpu_s or 0.0, usage.cold_s or 0.0) + _tokens(
         price, usage.input_tokens or 0, usage.output_tokens or 0
     )
+
+
+def credible(usage: Usage) -> Usage:
+    """What a backend says of itself, as far as it can be: a figure below zero, past every bound,
+    or no number at all counts as not said. One fault there must neither pay a caller nor make a
+    row that cannot be written."""
+    if (
+        _can_be(usage.exec_s, _MOST_S)
+        and _can_be(usage.gpu_s, _MOST_S)
+        and _can_be(usage.cold_s, _MOST_S)
+        and _can_be(usage.queue_s, _MOST_S)
+        and _can_be(usage.input_tokens, MOST_TOKENS)
+        and _can_be(usage.output_tokens, MOST_TOKENS)
+        and _can_be(usage.cost_nano, _MOST_NANO)
+    ):
+        return usage
+    unsaid = [name for name, most in _BOUNDS if not _can_be(getattr(usage, name), most)]
+    return msgspec.structs.replace(usage, **dict.fromkeys(unsaid))
+
+
+_BOUNDS = (
+    ("exec_s", _MOST_S),
+    ("gpu_s", _MOST_S),
+    ("cold_s", _MOST_S),
+    ("queue_s", _MOST_S),
+    ("input_tokens", MOST_TOKENS),
+    ("output_tokens", MOST_TOKENS),
+    ("cost_nano", _MOST_NANO),
+)
+
+
+def _can_be(value: float | None, most: float) -> bool:
+    return value is None or 0 <= value <= most
 
 
 def estimate(price: Price | None, expected: Expectation) -> Estimate:

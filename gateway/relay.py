@@ -36,6 +36,8 @@ def decision_headers(exchange: Exchange) -> list[Header]:
         headers.append((b"x-spillgate-reason", exchange.reason.encode()))
     if exchange.admitted is not None:
         headers.extend(rate_limit_headers(exchange.admitted))
+    if exchange.row is not None:
+        headers.append((b"x-spillgate-cost", usd(exchange.cost_nano).encode()))
     return headers
 
 
@@ -67,7 +69,6 @@ class Relay:
         reply, exchange = answer.reply, self._exchange
         headers = decision_headers(exchange)
         headers.append((b"content-type", reply.content_type.encode()))
-        headers.append((b"x-spillgate-cost", usd(exchange.cost_nano).encode()))
         headers.append(_timing(exchange, reply.usage, now))
         await respond(self._send, self._visit, 200, reply.body, headers)
 
@@ -85,12 +86,12 @@ class Relay:
             await self._ends.finish(exchange, exchange.progress.usage or answer.reply.usage)
         except BackendError as failure:
             await self._ends.fail(exchange, failure)
-            await self._break_off(refusal_of(failure, exchange.tried))
+            await self._break_off(refusal_of(failure, exchange.tried), show_usage)
         except ApiError as error:
-            await self._break_off(error)
+            await self._break_off(error, show_usage)
         except asyncio.CancelledError:
             await self._ends.abandon_shielded(exchange)
-            await self._cancelled()
+            await self._cancelled(show_usage)
         except Exception:
             await self._ends.abandon_broken(exchange)
             raise
@@ -149,16 +150,20 @@ class Relay:
         body = veil(b"".join(parts)) + veil.rest()
         await self._send({"type": "http.response.body", "body": body})
 
-    async def _break_off(self, error: ApiError) -> None:
-        event = b"data: " + msgspec.json.encode(error.body()) + b"\n\n"
+    async def _break_off(self, error: ApiError, show_usage: bool) -> None:
+        body = error.body()
+        if show_usage:
+            body["usage"] = {"cost": self._exchange.cost_nano / NANO}
+        event = b"data: " + msgspec.json.encode(body) + b"\n\n"
         await self._send({"type": "http.response.body", "body": self._veil.rest() + event})
 
-    async def _cancelled(self) -> None:
+    async def _cancelled(self, show_usage: bool) -> None:
         """The exchange was stopped, or the server ends: say so where somebody still listens."""
         cause = self._exchange.stop_cause
         if cause == "disconnected":
             raise asyncio.CancelledError
-        await self._break_off(budget_reached() if cause == "budget" else _SHUTTING_DOWN)
+        why = budget_reached() if cause == "budget" else _SHUTTING_DOWN
+        await self._break_off(why, show_usage)
         if not cause:
             raise asyncio.CancelledError
         task = asyncio.current_task()

@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.exchange import Exchange
 from gateway.rounds import EVERY_S, Rounds
 from gateway.routing.router import Quote
-from gateway.storage.base import SharedStore, StoreUnavailable
+from gateway.storage.base import LedgerRow, SharedStore, StoreUnavailable
 from gateway.types import MICRO, Unit
 
 _AT = 0.75
@@ -61,12 +61,20 @@ class TopUp:
 
         self._rounds.join(exchange, look)
 
+    async def cover(self, exchange: Exchange, attempt: LedgerRow) -> bool:
+        """Holds once more what a failed attempt has used up of the hold, so that the next one has
+        the whole of it; False where the limits have no room for that."""
+        return await self._hold(exchange, {"gpu_us": attempt.gpu_us, "nano_usd": attempt.cost_nano})
+
     async def _held_more(self, exchange: Exchange, quote: Quote) -> bool:
-        limited = {claim.unit for claim in exchange.claims}
         more: dict[Unit, int] = {
             "gpu_us": round(quote.hold_s * MICRO),
             "nano_usd": round(quote.estimate.per_second * quote.hold_s),
         }
+        return await self._hold(exchange, more)
+
+    async def _hold(self, exchange: Exchange, more: dict[Unit, int]) -> bool:
+        limited = {claim.unit for claim in exchange.claims}
         try:
             for unit, amount in more.items():
                 if unit not in limited or not amount:

@@ -112,12 +112,14 @@ async def respond_error(
 
 
 def only(method: str, scope: Scope) -> None:
-    """Raises ApiError 405 for another method."""
-    if scope["method"] != method:
+    """Raises ApiError 405 for another method. HEAD is as good as GET: the server leaves out the
+    body."""
+    asked = scope["method"]
+    if asked != method and (asked, method) != ("HEAD", "GET"):
         raise ApiError(
             405,
             "method_not_allowed",
-            f"{scope['path']} takes {method}, not {scope['method']}.",
+            f"{scope['path']} takes {method}, not {asked}.",
             headers={"Allow": method},
         )
 
@@ -126,9 +128,10 @@ def parse_json(body: bytes) -> Any:
     """Raises ApiError 400 with the place of the fault."""
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise malformed(error) from None
 
 
-def malformed(error: msgspec.DecodeError) -> ApiError:
-    return ApiError(400, "invalid_json", f"The request body is not valid JSON: {error}.")
+def malformed(error: msgspec.DecodeError | RecursionError) -> ApiError:
+    why = "it nests too deeply" if isinstance(error, RecursionError) else error
+    return ApiError(400, "invalid_json", f"The request body is not valid JSON: {why}.")

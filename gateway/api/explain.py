@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from adapters.types import Call
 from gateway.api.calls import wish_of
+from gateway.api.openai import Completion, invalid_field, output_tokens
 from gateway.exchange import Arrival
 from gateway.pricing import usd
 from gateway.routing.router import Decision
@@ -36,12 +39,22 @@ class Explain:
             body=body,
             stream=value.get("stream") is True,
         )
-        asked = value.get("max_completion_tokens") or value.get("max_tokens")
-        output = asked if isinstance(asked, int) else spec.max_output_tokens
+        output = output_tokens(_read(body), spec.max_output_tokens)
         arrival = Arrival(visit.principal, visit.received, visit.received_at)
         wish = wish_of(visit, 0 if spec.task in ("embeddings", "infer") else output)
         decision = self._service.dispatcher.decide(current, call, arrival, wish)
         await respond_json(send, visit, as_json(decision, current.policy.version))
+
+
+_decode = msgspec.json.Decoder(Completion).decode
+"""Reads what bounds an answer; what else the body should hold is not asked for here."""
+
+
+def _read(body: bytes) -> Completion:
+    try:
+        return _decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid_field(error) from None
 
 
 def as_json(decision: Decision, policy: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import msgspec
 
 from adapters.types import Task
 from gateway.api.calls import Asked, serve
+from gateway.pricing import MOST_TOKENS
 from gateway.service import Service
 from gateway.types import ApiError
 from gateway.visit import (
@@ -39,6 +40,7 @@ class Envelope(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     n: int | None = None
+    best_of: int | None = None
 
 
 class Chat(Envelope, frozen=True):
@@ -91,7 +93,7 @@ class OpenAIEndpoint:
             body,
             streams,
             options is not None and bool(options.include_usage),
-            self._output_tokens(envelope, spec.max_output_tokens),
+            0 if self._task == "embeddings" else output_tokens(envelope, spec.max_output_tokens),
         )
         await serve(self._service, visit, asked, receive, send)
 
@@ -100,7 +102,7 @@ class OpenAIEndpoint:
             envelope: Envelope = self._decode(body)
         except msgspec.ValidationError as error:
             raise invalid_field(error) from None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise malformed(error) from None
         needed = _NEEDED[self._task]
         if not getattr(envelope, needed):
@@ -112,11 +114,25 @@ class OpenAIEndpoint:
             )
         return envelope
 
-    def _output_tokens(self, envelope: Envelope, most: int) -> int:
-        if self._task == "embeddings":
-            return 0
-        asked = envelope.max_completion_tokens or envelope.max_tokens or most
-        return max(asked, 0) * max(envelope.n or 1, 1)
+
+def output_tokens(envelope: Envelope, most: int) -> int:
+    """The most tokens that the answers to one body may hold together; ``most`` is what each may
+    where the body does not say.
+
+    Of the two fields that bound an answer the larger one counts, as nobody knows which of them
+    a backend reads; and a bound below 1 is none, as to some servers -1 means without end.
+    """
+    asked = max(envelope.max_completion_tokens or 0, envelope.max_tokens or 0)
+    answers = max(envelope.n or 1, envelope.best_of or 1, 1)
+    prompts = _prompts(envelope.prompt) if isinstance(envelope, Completion) else 1
+    return min((asked if asked > 0 else most) * answers * prompts, MOST_TOKENS)
+
+
+def _prompts(prompt: str | list[Any] | None) -> int:
+    """A list of texts, or of lists of tokens, is many prompts; a list of tokens is one."""
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], (str, list)):
+        return len(prompt)
+    return 1
 
 
 def invalid_field(error: msgspec.ValidationError) -> ApiError:

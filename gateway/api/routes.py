@@ -34,6 +34,7 @@ class Application(Starlette):
     def __init__(self, door: Door, routes: list[Route], lifespan: Lifespan[Starlette]) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
         self._door = door
+        self.router.default = NotFound()  # what is no path at all, as in OPTIONS *
         # A path without parameters is looked up; Starlette would try one pattern after another.
         exact = {route.path: route.app for route in routes if not route.param_convertors}
         door.leads_to(self.router, exact)

@@ -17,7 +17,7 @@ from gateway.clock import Clock
 from gateway.current import Current
 from gateway.metrics import Metrics
 from gateway.policy.model import WarmRule
-from gateway.pricing import charge
+from gateway.pricing import charge, credible
 from gateway.settlement import CountingHouse, settlement_of
 from gateway.storage.base import LedgerRow, StoreUnavailable
 from gateway.types import MICRO
@@ -127,7 +127,7 @@ class WarmKeeper:
         failure: BackendError | None = None
         try:
             async with asyncio.timeout(_PING_TIMEOUT_S):
-                usage = await standing.warmable.ping()
+                usage = credible(await standing.warmable.ping())
         except BackendError as error:
             failure = error
             log.warning("pinging %s failed: %s %s", standing.name, error, error.detail)
@@ -180,7 +180,7 @@ def _ended(
     failure: BackendError | None,
     now_at: float,
 ) -> LedgerRow:
-    used = usage or (failure.usage if failure is not None else None) or Usage()
+    used = usage or credible((failure and failure.usage) or Usage())
     cost = charge(standing.price, used) if used.exec_s is not None else 0
     return msgspec.structs.replace(
         row,

@@ -114,6 +114,24 @@ async def test_an_attempt_that_was_charged_has_a_row_of_its_own(
         assert (await held(home)) == (0, 5_000_000)
 
 
+async def test_the_last_attempt_is_charged_once(tmp_path: Path, clock: FakeClock) -> None:
+    """Where no backend is left to try, the attempt is the call's own row."""
+    async with house(tmp_path, clock) as home:
+        used = Usage(exec_s=4.0, gpu_s=4.0, reported=True)
+        for name in ("home", "burst"):
+            home.fake(name).tell(BackendError(FailureClass.WORKER_DIED, "gone", usage=used))
+        exchange = home.exchange()
+        with pytest.raises(ApiError):
+            await home.ask(exchange)
+        rows = await home.rows(exchange.call.id)
+        assert [(row.kind, row.backend, row.cost_nano) for row in rows] == [
+            ("call", "burst", 4_000_000),
+            ("attempt", "home", 4_000_000),
+        ]
+        assert exchange.cost_nano == await home.spent() == 8_000_000
+        assert await held(home) == (0, 8_000_000)
+
+
 async def test_when_every_backend_fails_the_caller_learns_which_were_tried(
     tmp_path: Path, clock: FakeClock
 ) -> None:

@@ -98,6 +98,66 @@ async def test_a_stream_that_fails_before_its_first_byte_moves_on(
         assert answer.text.endswith("[DONE]\n\n")
 
 
+async def test_a_failure_says_what_it_cost(tmp_path: Path, clock: FakeClock) -> None:
+    """A model's code that ran and failed is charged, and the caller is told."""
+    async with house(tmp_path, clock) as home, home.client() as client:
+        used = Usage(exec_s=2.0, gpu_s=2.0, reported=True)
+        home.fake("home").tell(BackendError(FailureClass.FAILED, "it failed", usage=used))
+        answer = await client.post("/v1/chat/completions", json=CHAT)
+        assert (answer.status_code, answer.headers["x-spillgate-cost"]) == (502, "0.002")
+        assert await home.spent() == 2_000_000
+
+
+async def test_a_stream_that_breaks_says_in_its_last_event_what_it_cost(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """To whoever asked for the usage."""
+    async with house(tmp_path, clock) as home, home.client() as client:
+        used = Usage(exec_s=3.0, gpu_s=3.0)
+        cut = BackendError(FailureClass.TRUNCATED, "the stream was cut", usage=used)
+        home.fake("home").tell([Chunk(DELTA), cut])
+        body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
+        answer = await client.post("/v1/chat/completions", json=body)
+        last = json.loads(answer.text.split("\n\n")[-2][6:])
+        assert last["error"]["code"] == "backend_truncated"
+        assert last["usage"] == {"cost": 0.003}
+        assert await home.spent() == 3_000_000
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/infer/any", DEEP),
+        ("/v1/chat/completions", b'{"model":"chat","messages":[{"a":' + DEEP + b"}]}"),
+        ("/v1/route/explain", b'{"model":"chat","a":' + DEEP + b"}"),
+    ],
+)
+async def test_a_body_that_nests_without_end_is_the_callers_fault(
+    path: str, body: bytes, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with house(tmp_path, clock) as home, home.client() as client:
+        answer = await client.post(path, content=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
+
+
+async def test_what_is_no_path_is_not_found(tmp_path: Path, clock: FakeClock) -> None:
+    async with house(tmp_path, clock) as home, home.client() as client:
+        answer = await client.request("OPTIONS", "*")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/usage"])
+async def test_what_can_be_read_can_be_asked_for_its_head(
+    path: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Load balancers look at health so."""
+    async with house(tmp_path, clock) as home, home.client() as client:
+        assert (await client.head(path)).status_code == (await client.get(path)).status_code
+
+
 BAD: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("no JSON", {"content": b"{oops"}, 400, "invalid_json", None),
     ("an array", {"content": b"[]"}, 400, "invalid_field", None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -53,6 +54,7 @@ class Streams:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(self.blocks):
             await send({"type": "http.response.body", "body": BLOCK, "more_body": True})
+            await asyncio.sleep(0)
             self.sent += 1
         await send({"type": "http.response.body", "body": b""})
 
@@ -105,6 +107,60 @@ async def test_a_request_that_is_no_http_is_told_so() -> None:
     assert wire.closed
 
 
+async def test_what_is_no_http_is_refused_in_the_shape_of_every_other_error() -> None:
+    wire = await said_by(tells_its_path, b"BREW /tea HTTP/1.1\r\n\r\n")
+    head, _, body = b"".join(wire.writes).partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    assert b"content-length: %d" % len(body) in head
+    assert set(json.loads(body)["error"]) == {"message", "type", "code", "param"}
+
+
+async def test_what_is_no_http_is_not_mixed_into_an_answer_that_has_begun() -> None:
+    """The stream is cut, which its reader sees by the missing last chunk."""
+    wire = await said_by(Streams(1), b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n", b"\x16\x03\x01")
+    assert b"HTTP/1.1 400" not in b"".join(wire.writes)
+    assert wire.closed
+
+
+async def tells_its_body(scope: Scope, receive: Receive, send: Send) -> None:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    await Answers([(b"content-length", str(len(body)).encode())], body)(scope, receive, send)
+
+
+UPGRADE = (
+    b"host: g\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"POST /a HTTP/1.1\r\n" + UPGRADE + b"content-length: 5\r\n\r\nhello"],
+        [b"POST /a HTTP/1.1\r\n" + UPGRADE + b"content-length: 5\r\n\r\nhe", b"llo"],
+        [
+            b"POST /a HTTP/1.1\r\n" + UPGRADE + b"transfer-encoding: chunked\r\n\r\n2\r\nhe",
+            b"\r\n3\r\nllo\r\n0\r\n\r\n",
+        ],
+    ],
+    ids=["at once", "in two", "chunked"],
+)
+async def test_a_client_that_would_rather_speak_http_2_is_answered_all_the_same(
+    parts: list[bytes],
+) -> None:
+    """Java's own client asks for it with its first request on every plain connection."""
+    wire = await said_by(tells_its_body, *parts)
+    assert b"".join(wire.writes).endswith(b"\r\n\r\nhello")
+    assert wire.closed
+
+
+async def test_a_get_that_asks_for_another_protocol_is_answered_in_this_one() -> None:
+    wire = await said_by(tells_its_path, b"GET /a HTTP/1.1\r\n" + UPGRADE + b"\r\n")
+    assert b"".join(wire.writes).endswith(b"\r\n\r\n/a")
+
+
 class Answers:
     """Answers with these headers and this body, in one piece."""
 
@@ -119,10 +175,15 @@ class Answers:
         await send({"type": "http.response.body", "body": self.body})
 
 
-async def said_by(app: Any, request: bytes = b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n") -> Wire:
+ASK = b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n"
+
+
+async def said_by(app: Any, *requests: bytes) -> Wire:
     wire, lean = Wire(), protocol(app)
     lean.connection_made(wire)
-    lean.data_received(request)
+    for request in requests or (ASK,):
+        lean.data_received(request)
+        await asyncio.sleep(0)
     await settle()
     lean.connection_lost(None)
     return wire

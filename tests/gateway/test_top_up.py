@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.errors import BackendError, FailureClass
+from adapters.types import Reply, Usage
 from gateway.clock import FakeClock
 from gateway.types import ApiError
 from tests.gateway.assembled import POLICY, House, house
@@ -171,3 +173,27 @@ async def test_where_a_start_is_billed_as_much_of_the_wait_counts_as_a_start_may
         assert row.cold_us == 9_000_000
         assert row.exec_us == pytest.approx(20_000_000, abs=300_000)
         assert row.cost_nano == pytest.approx(29_000_000, abs=300_000)
+
+
+USED = Usage(exec_s=1.5, gpu_s=1.5, reported=True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked"), [("spend: 0.003 USD/month", 0), ("spend: 0.005 USD/month", 1)]
+)
+async def test_what_a_failed_attempt_has_used_up_is_held_again_before_the_next_one(
+    limit: str, asked: int, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Two attempts may cost as much as two calls: where that does not fit, there is no second."""
+    text = POLICY.replace("spend: 5 USD/month", limit).replace(
+        "bills: [start, run]", "bills: [run]"
+    )
+    async with house(tmp_path, clock, text) as home:
+        home.fake("home").tell(BackendError(FailureClass.WORKER_DIED, "gone", usage=USED))
+        home.fake("burst").tell(Reply(usage=Usage(exec_s=2.0, reported=True)))
+        exchange = home.exchange()
+        with contextlib.suppress(ApiError):
+            await home.ask(exchange)
+        assert len(home.fake("burst").calls) == asked
+        assert await home.spent() == 1_500_000 + asked * 2_000_000
+        assert exchange.hold_nano >= await home.spent()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.types import Usage
 from gateway.policy.model import Price
-from gateway.pricing import FREE, Expectation, charge, estimate, usd
+from gateway.pricing import FREE, MOST_TOKENS, Expectation, charge, credible, estimate, usd
 from gateway.types import NANO
 
 EXPECTED = Expectation(
@@ -53,6 +55,25 @@ def test_tokens_are_charged_to_the_nano_dollar_and_rounded_up() -> None:
     price = Price(per_million_input=500_000_000, per_million_output=1_500_000_000)
     assert charge(price, Usage(input_tokens=1_000_000, output_tokens=2)) == 500_003_000
     assert charge(Price(per_million_input=1), Usage(input_tokens=1)) == 1
+
+
+FIGURES = st.one_of(
+    st.none(), st.integers(), st.floats(), st.sampled_from([MOST_TOKENS, MOST_TOKENS + 1])
+)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(Usage.__struct_fields__[:6], FIGURES)))
+def test_no_figure_of_a_backend_pays_a_caller_or_passes_what_the_ledger_can_sum(
+    said: dict[str, Any],
+) -> None:
+    """Negative, infinite, no number: such a figure counts as not said, and others stay."""
+    price = Price(per_second=2_000_000, per_million_output=75_000_000_000, bills=("start", "run"))
+    usage = credible(Usage(**said))
+    assert 0 <= charge(price, usage) < 2**63 // 1000
+    for name, figure in said.items():
+        assert getattr(usage, name) in (figure, None)
+        if figure is not None and 0 <= figure <= 1_000_000:
+            assert getattr(usage, name) == figure
 
 
 def test_the_platforms_own_figure_wins() -> None:
