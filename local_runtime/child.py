@@ -40,12 +40,12 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None = None
     grace_s: float = GRACE_S
     max_frame: int
-
-    @property
     memory: int | None = None
     """Bytes that the app's models share; None: what its device has."""
     models: str = ""
     """What they are declared to be, as JSON: see ``declared``."""
+
+    @property
     def name(self) -> str:
         """As in the log: ``worker 0``, ``spare 0``."""
         return f"{'worker' if self.ahead == 'none' else 'spare'} {self.index}"
@@ -63,10 +63,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
             "grace": self.grace_s,
             "max-frame": self.max_frame,
         }
-        flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-        return [sys.executable, "-u", "-m", "local_runtime.worker", *flags, "--", self.app]
         given = {"memory": self.memory, "models": self.models}
         options |= {name: value for name, value in given.items() if value}
+        flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        return [sys.executable, "-u", "-m", "local_runtime.worker", *flags, "--", self.app]
 
     def environment(self) -> dict[str, str]:
         """SPILLGATE_DEVICE says what the app should use; CUDA_VISIBLE_DEVICES what it sees."""

@@ -150,12 +150,6 @@ class Link:
         """Seconds that its first call ran: what warm-up did not warm."""
         self.memory: Memory | None = None
         """What its worker occupies, as it last said."""
-        self.slots = 0
-        self.gone = False
-        self.entries: dict[int, Entry] = {}
-        self._next_id = 0
-        self._changed = changed
-        self.connection: Connection[FromWorker] = Connection(
         self.stock: Stock | None = None
         """The models of its app, as its worker last said; None for an app that declares none."""
         self.room: float = 0
@@ -165,6 +159,12 @@ class Link:
         self._held: frozenset[str] = frozenset()
         self._asked: set[str] = set()
         """Models that calls were sent for, until the worker says that it has them."""
+        self.slots = 0
+        self.gone = False
+        self.entries: dict[int, Entry] = {}
+        self._next_id = 0
+        self._changed = changed
+        self.connection: Connection[FromWorker] = Connection(
             decode=decode_from_worker, receive=self._receive, lost=self._lost, limit=limit
         )
         self.send = self.connection.send
@@ -233,9 +233,19 @@ class Link:
             self._changed(self)
         elif isinstance(event, Memory):
             self.memory = event
+        elif isinstance(event, Stock):
+            self._take_stock(event)
         elif isinstance(event, Head) and (entry := self.entries.get(event.id)) is not None:
             entry.head = event
             entry.wake()
+
+    def _take_stock(self, stock: Stock) -> None:
+        self.stock = stock
+        self.sizes = {one.model: one.size for one in stock.models}
+        self._held = frozenset(one.model for one in stock.models if one.state in ("in", "loading"))
+        self._asked -= {one.model for one in stock.models if one.state != "out" or one.failures}
+        taken = sum(one.size for one in stock.models if one.state != "out")
+        self.room = stock.capacity - taken if stock.capacity else float("inf")
 
     def _finish(self, done: Done) -> None:
         entry = self.entries.get(done.id)
@@ -249,20 +259,10 @@ class Link:
             del self.entries[done.id]
             entry.answer = done
             entry.wake()
-        elif isinstance(event, Stock):
-            self._take_stock(event)
 
     def _lost(self, error: Exception | None) -> None:
         self.gone, self.slots = True, 0
         entries, self.entries = self.entries, {}
-    def _take_stock(self, stock: Stock) -> None:
-        self.stock = stock
-        self.sizes = {one.model: one.size for one in stock.models}
-        self._held = frozenset(one.model for one in stock.models if one.state in ("in", "loading"))
-        self._asked -= {one.model for one in stock.models if one.state != "out" or one.failures}
-        taken = sum(one.size for one in stock.models if one.state != "out")
-        self.room = stock.capacity - taken if stock.capacity else float("inf")
-
         for entry in entries.values():
             if entry.answer is None:
                 detail = f"{self.name}: {error or 'its connection ended'}"

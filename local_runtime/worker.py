@@ -32,8 +32,8 @@ from local_runtime.engine import Engine
 from local_runtime.events import Ahead, Broken, Done, Piece, Ready, TakeSeat, Waiting
 from local_runtime.footprint import footprint
 from local_runtime.jobs import Job, Work
-from local_runtime.lifeline import Lifeline, die_with_parent
 from local_runtime.lending import Lending
+from local_runtime.lifeline import Lifeline, die_with_parent
 from local_runtime.loads import Loads, free_on_device
 from local_runtime.service import Models, Service
 from local_runtime.startup import (
@@ -42,10 +42,10 @@ from local_runtime.startup import (
     Stopwatch,
     initialise,
     load,
-    ready_of,
     load_pinned,
-    warm_up,
+    ready_of,
     shelf_of,
+    warm_up,
 )
 from local_runtime.webhook import Webhooks
 from local_runtime.wire import ENVELOPE, FrameReader, decode_take_seat
@@ -67,8 +67,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
     stop: Callable[[], None]
     """Ends the model's thread."""
-
     models: Models | None = None
+
 
 class Desk:
     """The thread of the socket, and the way into it from the model's thread."""
@@ -103,7 +103,6 @@ class Desk:
         assert self._service is not None
         self._loop.call_soon_threadsafe(self._service.finished, work, results)
 
-    def _open(self, opening: Opening) -> None:
     def loaded(self, name: str, seconds: float) -> None:
         assert self._service is not None
         self._loop.call_soon_threadsafe(self._service.loaded, name, seconds)
@@ -112,6 +111,7 @@ class Desk:
         assert self._service is not None
         self._loop.call_soon_threadsafe(self._service.load_failed, name, message)
 
+    def _open(self, opening: Opening) -> None:
         self._stop = opening.stop
         self._service = Service(
             app=opening.app,
@@ -121,8 +121,8 @@ class Desk:
             give_up=self._give_up,
             limit=self._limit,
             grace_s=self._grace_s,
-        )
             models=opening.models,
+        )
         self._task = self._loop.create_task(self._listen(self._service, opening))
 
     async def _listen(self, service: Service, opening: Opening) -> None:
@@ -178,9 +178,9 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
         await _take_seat(options, desk)
         watch.lap()
     context = await initialise(app)
-    times.init = watch.lap()
     loads = Loads(app, context, desk)
     models = await _stocked(app, options, loads) if app.models else None
+    times.init = watch.lap()
     engine = Engine(context, desk, limit=options.max_frame - ENVELOPE, models=loads.models)
     await warm_up(app, engine)
     times.warmup = watch.lap()
@@ -194,13 +194,12 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
             engine=engine,
             socket=options.socket,
             stop=lambda: _tell(loop, stopped),
-        )
             models=models,
+        )
     )
     await stopped.wait()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
 async def _stocked(app: Runtime, options: argparse.Namespace, loads: Loads) -> Models:
     """The app's models, with the pinned ones loaded. Raises StartFailed."""
     capacity = options.memory or free_on_device(options.device)
@@ -210,6 +209,7 @@ async def _stocked(app: Runtime, options: argparse.Namespace, loads: Loads) -> M
     return Models(Lending(shelf, timeouts), loads.begin)
 
 
+def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
     loop.call_soon_threadsafe(stopped.set)
 
 
@@ -235,9 +235,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ahead", choices=get_args(Ahead), default="none")
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--max-frame", type=int, required=True)
-    return parser.parse_args(arguments)
     parser.add_argument("--memory", type=int, help="bytes that its models share")
     parser.add_argument("--models", default="", help="what they are declared to be, as JSON")
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

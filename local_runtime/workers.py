@@ -27,11 +27,11 @@ SWEEP_S = 0.025
 """A call past its deadline is failed at most so much later."""
 MAX_WAITING = 1000
 """Calls that may wait for a worker that starts."""
-KEEP_S = 1.0
-"""How long a worker may take to say what a cancelled call has used."""
 AWAY = 4.0
 """Calls for each slot that a worker with the model may have more than one that must load it; and
 that, more than one that must evict another first."""
+KEEP_S = 1.0
+"""How long a worker may take to say what a cancelled call has used."""
 
 
 def _unheard() -> None:
