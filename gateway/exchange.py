@@ -121,40 +121,39 @@ class Exchange:
 
     def open_row(self) -> LedgerRow:
         """The row that must be durable before a paid backend is asked."""
-        call, principal = self.call, self.principal
         assert self.decision is not None
-        return LedgerRow(
-            id=call.id,
-            started_at=self.arrival.received_at,
-            key_id=principal.key_id,
-            user=principal.user,
-            plan=principal.plan,
-            tags=principal.tags,
-            model=call.model,
-            task=call.task,
-            backend=self.backend,
-            reason=self.reason,
-            route=self.decision.route,
-            policy=self.policy,
-            stream=call.stream,
-            hold_nano=self.hold_nano,
-            price=self._price_name,
-            # What is left to settle if this process dies; a rate is not given back by then.
-            claims=tuple(claim for claim in self.claims if claim.unit in _HELD),
-        )
+        # What is left to settle if this process dies; a rate is not given back by then.
+        return self._row(tuple(claim for claim in self.claims if claim.unit in _HELD))
 
     def end_row(
         self, outcome: Outcome, usage: Usage | None, *, status: int, error: str, now_at: float
     ) -> LedgerRow:
         """The settled row. ``usage`` is what is charged; ``None``: nothing was used."""
-        call, principal, decision = self.call, self.principal, self.decision
         used = NOTHING if usage is None else usage
         cost = 0 if usage is None else charge(self.price, used)
+        return msgspec.structs.replace(
+            self._row(),
+            outcome=outcome,
+            ended_at=now_at,
+            status=status,
+            error=error,
+            input_tokens=used.input_tokens or 0,
+            output_tokens=used.output_tokens or 0,
+            queue_us=_microseconds((used.queue_s or 0.0) + self.waited_s),
+            cold_us=_microseconds(used.cold_s),
+            exec_us=_microseconds(used.exec_s),
+            gpu_us=_microseconds(used.gpu_s),
+            cost_nano=cost,
+            cost_basis="none" if not cost else "reported" if used.reported else "estimated",
+            worker=used.worker or "",
+        )
+
+    def _row(self, claims: tuple[Claim, ...] = ()) -> LedgerRow:
+        """What is known of the call however it ends."""
+        call, principal, decision = self.call, self.principal, self.decision
         return LedgerRow(
             id=call.id,
-            outcome=outcome,
             started_at=self.arrival.received_at,
-            ended_at=now_at,
             key_id=principal.key_id,
             user=principal.user,
             plan=principal.plan,
@@ -165,20 +164,10 @@ class Exchange:
             reason=self.reason,
             route="" if decision is None else decision.route,
             policy=self.policy,
-            status=status,
-            error=error,
             stream=call.stream,
-            input_tokens=used.input_tokens or 0,
-            output_tokens=used.output_tokens or 0,
-            queue_us=_microseconds((used.queue_s or 0.0) + self.waited_s),
-            cold_us=_microseconds(used.cold_s),
-            exec_us=_microseconds(used.exec_s),
-            gpu_us=_microseconds(used.gpu_s),
             hold_nano=self.hold_nano,
-            cost_nano=cost,
-            cost_basis="none" if not cost else "reported" if used.reported else "estimated",
             price=self._price_name,
-            worker=used.worker or "",
+            claims=claims,
         )
 
     @property
