@@ -90,7 +90,9 @@ class Cog:
             ca_file=settings.ca_file,
         )
         tasks = Capabilities().tasks if settings.openai else _INFER
-        self._capabilities = Capabilities(tasks=tasks, max_request_bytes=BODY_LIMIT - _ENVELOPE)
+        self._capabilities = Capabilities(
+            tasks=tasks, max_request_bytes=BODY_LIMIT - _ENVELOPE, queues=False
+        )
 
     def __repr__(self) -> str:
         return f"<Cog {self.name}: {self._client!r}>"

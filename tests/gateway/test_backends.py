@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import BackendError, FailureClass
 from adapters.fake import Fake, FakeSettings
-from adapters.types import Probe, Usage
+from adapters.types import Capabilities, Probe, Usage
 from gateway.backends import Lease, StandingBackend
 from gateway.clock import FakeClock, settle
 from gateway.policy.model import Policy
@@ -239,6 +239,20 @@ async def test_pings_keep_it_warm_and_say_nothing_of_when_callers_come(clock: Fa
         clock.move(30.0)
     assert backend.is_warm
     assert backend.last_call is None
+
+
+@pytest.mark.parametrize(("queues", "sent"), [(True, 4), (False, 2)])
+async def test_a_backend_that_refuses_what_it_cannot_run_is_sent_no_more_than_it_runs(
+    clock: FakeClock, queues: bool, sent: int
+) -> None:
+    """One that queues is sent what keeps it busy; long calls here, so two rounds of them."""
+    backend = standing(clock, text=POLICY)
+    cast(Fake, backend.adapter).capabilities = Capabilities(queues=queues)
+    calls = [asyncio.ensure_future(backend.lease()) for _ in range(6)]
+    await settle()
+    assert sum(call.done() for call in calls) == sent
+    for call in calls:
+        end(backend, await call)
 
 
 # --- workers of its own -----------------------------------------------------------------------
