@@ -22,6 +22,7 @@ from adapters.runpod_management import Bounds, Management, Workers
 from adapters.runpod_queue import RUNSYNC_LIMIT, QueueCalls
 from adapters.runpod_settings import RunPodSettings
 from adapters.types import (
+    AskedPrice,
     Assumption,
     Bill,
     Call,
@@ -97,6 +98,10 @@ class RunPod:
         """The endpoint's own billing records: starts, idle seconds and fees included, which no
         job states."""
         return await self._management.bill(start, end)
+
+    async def asked_prices(self) -> list[AskedPrice]:
+        """What the platform's catalogue asks today for the endpoint's GPUs."""
+        return await self._management.asked_prices()
 
     async def probe(self) -> Probe:
         """Asks the platform and no worker, for a request to a worker would wake it."""

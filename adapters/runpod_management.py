@@ -1,4 +1,4 @@
-"""RunPod's management plane (api.runpod.io, v2): workers, their bounds, the bill.
+"""RunPod's management plane (api.runpod.io, v2): workers, their bounds, the bill, the catalogue.
 
 Version 1 (rest.runpod.io), announced to end on 2026-11-15, is spoken as far as the bounds of
 workers go. Assumed, for nothing here was run against the live platform: a billing record names
@@ -22,14 +22,22 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http import Origin, client_of, render_head
 from adapters.http1 import Response
+from adapters.runpod_prices import (
+    Catalogue,
+    EndpointGpus,
+    EndpointWorkers,
+    asked_by,
+    asked_of,
+)
 from adapters.runpod_settings import RunPodSettings
-from adapters.types import Bill, BillLine
+from adapters.types import AskedPrice, Bill, BillLine
 
 T = TypeVar("T")
 
 _TIMEOUT = 10.0
 _BILL_TIMEOUT = 30.0
 _DONE = (200, 202, 204)
+_CATALOGUE = "/catalog/gpus"
 _BUCKETS = {"hour": 3600.0, "day": 86_400.0}
 
 
@@ -75,6 +83,21 @@ class _Record(msgspec.Struct, frozen=True, rename="camel"):
     timestamp: str | None = None
     time_billed_ms: float | None = None
     serverless_id: str | None = None
+    gpu_amount: Decimal | None = None
+    cpu_amount: Decimal | None = None
+    disk_amount: Decimal | None = None
+    fee_amount: Decimal | None = None
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """What the amount is made of, without what is nothing."""
+        stated = {
+            "gpu": self.gpu_amount,
+            "cpu": self.cpu_amount,
+            "disk": self.disk_amount,
+            "fee": self.fee_amount,
+        }
+        return {name: _nano(amount) for name, amount in stated.items() if amount}
 
     @property
     def began(self) -> float | None:
@@ -158,6 +181,21 @@ class Management:
         ]
         return Bill(start=start, end=end, lines=tuple(lines))
 
+    async def asked_prices(self) -> list[AskedPrice]:
+        """What the catalogue asks today for the GPUs that the endpoint may use; where its own
+        words lead to none of them, for those of its workers."""
+        if self._legacy:
+            raise _untold("Version 1 of the management plane states no prices.")
+        source, deadline = self._settings.plane + _CATALOGUE, self._in(_TIMEOUT)
+        endpoint = _read(await self._ask("GET", self._path, deadline=deadline), EndpointGpus)
+        catalogue = _read(await self._ask("GET", _CATALOGUE, deadline=deadline), Catalogue)
+        if endpoint.gpu is not None and (asked := asked_of(endpoint.gpu, catalogue, source)):
+            return asked
+        listed = await self._ask("GET", self._path + "/workers", deadline=deadline)
+        if asked := asked_by(_read(listed, EndpointWorkers).workers, catalogue, source):
+            return asked
+        raise _untold("The catalogue has no serverless price for what this endpoint runs on.")
+
     # --- inside ----------------------------------------------------------------------------
 
     async def _ask(
@@ -176,18 +214,22 @@ class Management:
 def _line(record: _Record, start: float, end: float, bucket: float) -> BillLine:
     """A record that does not say when it was is laid over the whole period."""
     began = record.began
-    try:
-        cost_nano = int((record.total_amount * 1_000_000_000).to_integral_value())
-    except InvalidOperation:
-        raise _unreadable("an amount is no number") from None
     milliseconds = record.time_billed_ms
     return BillLine(
         start=start if began is None else began,
         end=end if began is None else began + bucket,
-        cost_nano=cost_nano,
+        cost_nano=_nano(record.total_amount),
         seconds=None if milliseconds is None else milliseconds / 1000,
         label=record.serverless_id or "",
+        parts=record.parts,
     )
+
+
+def _nano(dollars: Decimal) -> int:
+    try:
+        return int((dollars * 1_000_000_000).to_integral_value())
+    except (InvalidOperation, ValueError, OverflowError):
+        raise _unreadable("an amount is no number") from None
 
 
 def _records(response: Response) -> list[_Record]:

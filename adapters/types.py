@@ -230,6 +230,8 @@ class AskedPrice(msgspec.Struct, frozen=True, kw_only=True):
     """As the platform names it."""
     devices: int = 1
     """Of one worker."""
+    source: str = ""
+    """Where it was asked: an address."""
 
 
 class Assumption(msgspec.Struct, frozen=True, kw_only=True):

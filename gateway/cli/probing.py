@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from adapters import base, package_of
 from adapters.base import Backend
 from adapters.errors import BackendError
 from adapters.types import Assumption, Call, Probe, Usage
+from gateway.cli import asking
+from gateway.cli.asking import Asked
 from gateway.clock import Clock
 from gateway.policy.model import BackendSpec, Price
 from gateway.pricing import Estimate, Expectation, charge, estimate, usd
@@ -23,6 +26,7 @@ _ABILITIES = {
     "jobs": base.LongRunning,
     "follow": base.Streaming,
     "bill": base.Billed,
+    "asked_prices": base.Priced,
 }
 _RATES = {
     "per_hour": "an hour",
@@ -53,6 +57,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: tuple[Assumption, ...]
     warm: Estimate
     cold: Estimate
+    asked: Asked | None
+    """What the platform asks today; None for a kind whose platform says nothing."""
+    today: datetime.date
     call: Measured | None
 
     @property
@@ -82,6 +89,8 @@ async def ask_all(
         assumptions=tuple(assumed),
         warm=estimate(price, _expected(spec, 0.0)),
         cold=estimate(price, _expected(spec, _cold_s(spec))),
+        asked=await asking.ask(backend),
+        today=datetime.datetime.fromtimestamp(clock.time(), datetime.UTC).date(),
         call=None if call is None else await _measure(backend, call, price, spec, clock),
     )
 
@@ -135,7 +144,7 @@ def _expected(spec: BackendSpec, cold_s: float) -> Expectation:
 
 def as_json(found: Found) -> dict[str, Any]:
     """Everything that was found, in the units of the command's page: seconds, US dollars."""
-    probe, call = found.probe, found.call
+    probe, call, asked = found.probe, found.call, found.asked
     return {
         "backend": found.spec.name,
         "kind": found.spec.kind,
@@ -150,6 +159,7 @@ def as_json(found: Found) -> dict[str, Any]:
             "warm_usd": usd(found.warm.charge),
             "cold_usd": usd(found.cold.charge),
         },
+        "asked": asked and asking.as_json(asked, found.spec, found.price, found.today),
         "call": None if call is None else _measured_json(call),
     }
 
@@ -181,6 +191,8 @@ def _lines(found: Found) -> Iterator[tuple[str, str]]:
     if not found.assumptions:
         yield "assumed", "nothing that this kind could check"
     yield "price", _price(found)
+    if found.asked is not None:
+        yield from asking.lines_of(found.asked, found.spec, found.price, found.today)
     if found.call is not None:
         yield from _call_lines(found.call)
 

@@ -24,6 +24,9 @@ async def test_a_bill_is_the_platforms_records_of_this_endpoint(clock: FakeClock
             "totalAmount": 1.25,
             "timeBilledMs": 4_000,
             "gpuAmount": 1,
+            "diskAmount": 0.05,
+            "feeAmount": 0.2,
+            "cpuAmount": 0,
         },
         {"startTime": "2026-11-22T01:00:00+00:00", "totalAmount": "0.000000001"},
         {"time": "2026-11-22T01:00:00Z", "totalAmount": 9, "serverlessId": "another"},
@@ -37,6 +40,7 @@ async def test_a_bill_is_the_platforms_records_of_this_endpoint(clock: FakeClock
     ]
     assert bill.cost_nano == 1_250_000_001
     assert bill.seconds == 4.0
+    assert bill.parts == {"gpu": 1_000_000_000, "disk": 50_000_000, "fee": 200_000_000}
     assert [(line.start - MIDNIGHT, line.end - MIDNIGHT) for line in bill.lines] == [
         (0.0, 3600.0),
         (3600.0, 7200.0),
@@ -54,7 +58,14 @@ async def test_a_long_bill_is_asked_for_by_the_day(clock: FakeClock) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>", {"records": 3}, {"records": [{"amount": 1}]}, {"records": [{"totalAmount": "x"}]}],
+    [
+        b"<html>",
+        {"records": 3},
+        {"records": [{"amount": 1}]},
+        {"records": [{"totalAmount": "x"}]},
+        {"records": [{"totalAmount": "NaN"}]},
+        {"records": [{"totalAmount": 1, "feeAmount": "Infinity"}]},
+    ],
 )
 async def test_a_bill_that_cannot_be_read_is_an_error_and_never_nothing(
     clock: FakeClock, body: Any
