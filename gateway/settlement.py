@@ -143,7 +143,10 @@ class CountingHouse:
         can say how far the backend went. Returns how many rows there were."""
         rows = await self._ledger.open_rows()
         for row in rows:
-            await self.settle(_interrupted(row, self._clock.time()), opened=True)
+            try:
+                await self.settle(_interrupted(row, self._clock.time()), opened=True)
+            except ValueError as error:  # one bad row must not keep the gateway from starting
+                log.error("ledger: the open row %s stays open: %s", row.id, error)
         return len(rows)
 
 

@@ -64,6 +64,19 @@ async def test_a_restart_forgives_no_scope_what_it_spent(
         assert await spent(home, scope, "gpu_us", "day") == 14
 
 
+async def test_a_row_that_cannot_be_settled_keeps_no_gateway_from_starting(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its amount is past what the ledger's columns take; those beside it are settled."""
+    opened = {"outcome": "open", "ended_at": None, "cost_nano": 0}
+    bad, good = (row(id, clock, **opened, hold_nano=held) for id, held in (("a", 2**70), ("b", 5)))
+    await left_by_a_dead_gateway(tmp_path, clock, bad, good)
+    async with house(tmp_path, clock) as home:
+        [settled] = await home.rows("b")
+        assert (settled.outcome, settled.cost_nano) == ("interrupted", 5)
+    assert "the open row a stays open" in caplog.text
+
+
 async def test_what_was_spent_before_the_window_is_not_counted(tmp_path: Path) -> None:
     """Yesterday's calls weigh on the month and not on the day."""
     clock = FakeClock(epoch=1_767_960_000.0)  # 2026-01-09 12:00 UTC
