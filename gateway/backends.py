@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from adapters.base import Backend, Cancellable, Clock, Scalable, Starting, Warmable
+from adapters.base import Backend, Cancellable, Clock, Elastic, Scalable, Starting, Warmable
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
 from gateway.places import Places, Reconsider
@@ -92,6 +92,8 @@ class StandingBackend:
         self._prior = RunTime.prior(common.expect)
         self._depth = _depth(common.expect)
         self._limit = common.max_request
+        if isinstance(adapter, Elastic):
+            adapter.watch(lambda: self.in_flight)
 
     # --- what the router sees -----------------------------------------------------------------
 
@@ -229,10 +231,10 @@ class StandingBackend:
         slots = self.adapter.slots
         if slots is None:
             return None
-        return max(slots, 1) * self._depth
-
         if not self.adapter.capabilities.queues:
             return max(slots, 1)
+        return max(slots, 1) * self._depth
+
     def _note_call(self) -> None:
         now = self._clock.monotonic()
         if self.cold is not None and self.in_flight == 0 and self.last_call is not None:

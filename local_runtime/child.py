@@ -37,6 +37,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     seat: Seat = Seat()
     ahead: Ahead = "none"
     """Anything else: it is a spare, and waits for a seat when it has done this."""
+    listener: int | None = None
+    """A listening socket that the worker inherits, where it has no path of its own."""
     threads: int | None = None
     grace_s: float = GRACE_S
     max_frame: int
@@ -111,7 +113,7 @@ class Child:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
-                pass_fds=(write_fd,),
+                pass_fds=(write_fd,) if launch.listener is None else (write_fd, launch.listener),
                 start_new_session=True,
                 env=launch.environment(),
                 limit=_PIPE_BYTES,

@@ -91,6 +91,12 @@ class Entry:
             finally:
                 self.waiter = None
 
+    @property
+    def lost(self) -> bool:
+        """Its worker died before it had said anything of it."""
+        answer = self.answer
+        return isinstance(answer, Unanswered) and answer.kind == "died" and not self.outputs
+
     def wake(self) -> None:
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
@@ -161,6 +167,10 @@ class Link:
         """Models that calls were sent for, until the worker says that it has them."""
         self.slots = 0
         self.gone = False
+        self.remote = False
+        """Its worker may be on another machine."""
+        self.dismissed = False
+        """Its worker is to go, and gets no new calls."""
         self.entries: dict[int, Entry] = {}
         self._next_id = 0
         self._changed = changed
@@ -202,6 +212,12 @@ class Link:
         entry = self.entries[id] = Entry(self, id, name, deadline, isinstance(event, Run))
         return entry
 
+    def dismiss(self) -> None:
+        """Offers no slots any more, whatever its worker says."""
+        if not self.dismissed:
+            self.dismissed, self.slots = True, 0
+            self._changed(self)
+
     def sweep(self, now: float, keep_s: float) -> None:
         """Fails the calls that are past their deadline, and forgets those that were left."""
         late = [entry for entry in self.entries.values() if entry.deadline <= now]
@@ -225,11 +241,11 @@ class Link:
             self.routes = frozenset(event.routes)
             self.background = frozenset(event.background)
             self.plain = {route.encode(): route for route in self.routes - self.background}
-            self.slots = event.slots
+            self.slots = 0 if self.dismissed else event.slots
             self.start_stages, self.ahead = stages_of(event), event.ahead
             self._changed(self)
         elif isinstance(event, Slots):
-            self.slots = event.slots
+            self.slots = 0 if self.dismissed else event.slots
             self._changed(self)
         elif isinstance(event, Memory):
             self.memory = event

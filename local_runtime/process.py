@@ -10,8 +10,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 
-from local_runtime.events import WorkerChanged
-from local_runtime.wire import decode_worker_changed, read_frames
+from local_runtime.crew_events import FromSupervisor, Keep, decode_from_supervisor
+from local_runtime.wire import frame, read_frames
 
 END_S = 10.0
 """How long the supervisor may take to end its workers and itself."""
@@ -20,14 +20,21 @@ _SUN_PATH = 107
 
 
 class SupervisorProcess:
-    """Runs ``python -m local_runtime.supervise`` until its end. ``changed`` is called with each
-    thing that it reports. Ending this process by any means ends that one, by its stdin."""
+    """Runs the module ``program`` until its end. ``changed`` is called with each thing that it
+    reports. Ending this process by any means ends that one, by its stdin."""
 
-    def __init__(self, arguments: Sequence[str], changed: Callable[[WorkerChanged], None]) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        changed: Callable[[FromSupervisor], None],
+        program: str = "local_runtime.supervise",
+    ) -> None:
+        self._program = program
         self._arguments = arguments
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._ending = False
+        self._kept: Keep | None = None
         self.running = False
 
     async def run(self) -> int:
@@ -37,7 +44,7 @@ class SupervisorProcess:
         self.running = True
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "local_runtime.supervise", "--dir", folder),
+                *(sys.executable, "-m", self._program, "--dir", folder),
                 *self._arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -47,7 +54,7 @@ class SupervisorProcess:
                 self.ask_to_end()
             return await self._listen(self._process)
         finally:
-            self._process, self.running = None, False
+            self._process, self._kept, self.running = None, None, False
             shutil.rmtree(folder, ignore_errors=True)
 
     def ask_to_end(self) -> None:
@@ -55,6 +62,12 @@ class SupervisorProcess:
         self._ending = True
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
+
+    def keep(self, keep: Keep) -> None:
+        """Tells a supervisor whose workers come and go which there should be, unless it knows."""
+        if self._process is not None and self._process.stdin is not None and keep != self._kept:
+            self._kept = keep
+            self._process.stdin.write(frame(keep))
 
     def kill(self) -> None:
         if self._process is not None:
@@ -64,7 +77,7 @@ class SupervisorProcess:
     async def _listen(self, process: asyncio.subprocess.Process) -> int:
         assert process.stdout is not None
         async for payload in read_frames(process.stdout):
-            self._changed(decode_worker_changed(payload))
+            self._changed(decode_from_supervisor(payload))
         return await process.wait()
 
 

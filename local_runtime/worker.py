@@ -31,6 +31,7 @@ from local_runtime.declared import from_json
 from local_runtime.engine import Engine
 from local_runtime.events import Ahead, Broken, Done, Piece, Ready, TakeSeat, Waiting
 from local_runtime.footprint import footprint
+from local_runtime.gate import listen
 from local_runtime.jobs import Job, Work
 from local_runtime.lending import Lending
 from local_runtime.lifeline import Lifeline, die_with_parent
@@ -126,7 +127,7 @@ class Desk:
         self._task = self._loop.create_task(self._listen(self._service, opening))
 
     async def _listen(self, service: Service, opening: Opening) -> None:
-        self._server = await self._loop.create_unix_server(service.accept, opening.socket)
+        self._server = await listen(service.accept, opening.socket)
         self._life.send(opening.ready)
         self._beat(service)
 
@@ -227,7 +228,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local_runtime.worker", description=__doc__)
     parser.add_argument("app", help="folder/file.py:app or package.module:app")
     parser.add_argument("--index", type=int, default=0)
-    parser.add_argument("--socket", default="", help="Unix socket to listen on once ready")
+    parser.add_argument("--socket", default="", help="Unix socket to listen on once ready, or fd:N")
     parser.add_argument("--life-fd", type=int, required=True, help="pipe to the supervisor")
     parser.add_argument("--parent", type=int, required=True, help="process to die with")
     parser.add_argument("--born", type=float, default=math.inf, help="when it was started")

@@ -10,7 +10,9 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
 from local_runtime.clock import Clock
+from local_runtime.crew_events import FromSupervisor, Keep, Retired
 from local_runtime.events import WorkerChanged
+from local_runtime.gate import dial, is_remote
 from local_runtime.link import Link
 from local_runtime.process import END_S, SupervisorProcess
 from local_runtime.starts import still_to_come, waited_for
@@ -59,6 +61,7 @@ class Workers:
         limit: int,
         clock: Clock,
         changed: Callable[[], None] = _unheard,
+        program: str = "local_runtime.supervise",
     ) -> None:
         self.links: tuple[Link, ...] = ()
         """Of the workers that are ready."""
@@ -69,7 +72,7 @@ class Workers:
         self._changed = changed
         self._limit = limit
         self._clock = clock
-        self._process = SupervisorProcess(arguments, self._worker_changed)
+        self._process = SupervisorProcess(arguments, self._heard, program)
         self._states: dict[int, WorkerChanged] = {}
         self._spares: dict[int, WorkerChanged] = {}
         self._changed_at: dict[int, float] = {}
@@ -104,6 +107,8 @@ class Workers:
             if state.state == "defunct":
                 again = "" if state.retry_s is not None else "; it is not started again"
                 return f"worker {state.index}: {state.detail}{again}"
+            if state.state == "new" and state.detail:
+                return f"worker {state.index} {state.detail}"
         if self.starting:
             after = f"; {self._last_death}" if self._last_death else ""
             return f"{self.starting} starting{after}"
@@ -171,6 +176,27 @@ class Workers:
                 del self._waiting[waiter]
         return self.slots > 0
 
+    # --- workers that come and go --------------------------------------------------------------
+
+    @property
+    def known(self) -> frozenset[int]:
+        """The numbers of the workers that the supervisor has told of."""
+        return frozenset(self._states)
+
+    def keep(self, indices: tuple[int, ...]) -> None:
+        """Says which workers there should be; costs nothing while these are the same."""
+        self._process.keep(Keep(indices))
+
+    def entries_of(self, index: int) -> int | None:
+        """Calls that a worker has not answered; None while there is no connection to it."""
+        link = self._connected.get(index)
+        return None if link is None else len(link.entries)
+
+    def dismiss(self, index: int) -> None:
+        """Gives a worker no new calls; those that it has go on."""
+        if (link := self._connected.get(index)) is not None:
+            link.dismiss()
+
     async def aclose(self) -> None:
         self._closing = True
         self._wake()
@@ -232,6 +258,14 @@ class Workers:
         with contextlib.suppress(asyncio.CancelledError):
             await main
 
+    def _heard(self, event: FromSupervisor) -> None:
+        if isinstance(event, Retired):
+            self._states.pop(event.index, None)
+            self._changed_at.pop(event.index, None)
+            self._changed()
+        else:
+            self._worker_changed(event)
+
     def _worker_changed(self, event: WorkerChanged) -> None:
         if event.spare:
             self._spares[event.index] = event
@@ -245,6 +279,9 @@ class Workers:
         self._changed()
 
     def _died(self, event: WorkerChanged) -> None:
+        link = self._connected.get(event.index)
+        if link is not None and link.remote:
+            self._spawn(self._cut_off(link))
         self.deaths += not event.spare
         what = "spare" if event.spare else "worker"
         if not event.spare:
@@ -257,19 +294,24 @@ class Workers:
 
     async def _connect(self, event: WorkerChanged, pause: float) -> None:
         """Connects to a worker after ``pause`` seconds, trying while it is said to be ready."""
-        loop = asyncio.get_running_loop()
         while True:
             await self._clock.sleep(pause)
             if self._states.get(event.index) is not event:
                 return
             name = f"{self._name}-{event.index}"
             link = Link(name, partial(self._link_changed, event), self._limit)
+            link.remote = is_remote(event.path)
             try:
-                await loop.create_unix_connection(partial(getattr, link, "connection"), event.path)
+                await dial(event.path, partial(getattr, link, "connection"))
             except OSError:
                 pause = min(1.0, max(CONNECT_S, pause * 2))
             else:
                 return
+
+    async def _cut_off(self, link: Link) -> None:
+        """A machine that vanished has closed nothing; one that did not may still be read."""
+        await self._clock.sleep(REAP_S)
+        link.connection.abort()
 
     def _link_changed(self, event: WorkerChanged, link: Link) -> None:
         """A link became ready, changed its slots, or is gone: its worker died, or cut it off."""

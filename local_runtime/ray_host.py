@@ -1,0 +1,115 @@
+"""What runs on a machine of a Ray cluster: an actor with one worker process below it.
+
+The worker is the very one that a supervisor on the gateway's machine would start; it dies with
+the actor (see ``lifeline``), and the actor with whoever owns it, which is Ray's own rule for actors
+that are not detached (https://docs.ray.io/en/latest/ray-core/fault_tolerance/actors.html).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import socket
+import sys
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from local_runtime.child import Child, Launch
+from local_runtime.events import LifeSign
+from local_runtime.gate import TOKEN
+from local_runtime.logs import LogWriter
+
+LISTEN_S = 5.0
+"""The longest that ``hear`` waits for something to tell."""
+THREADS = 4
+"""Calls of the actor's methods at once: one of them waits nearly all the time."""
+
+T = TypeVar("T")
+
+
+class Hosted(msgspec.Struct, frozen=True):
+    """A worker process that was started, and where it takes connections once it is ready."""
+
+    pid: int
+    host: str
+    port: int
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The worker process is gone."""
+
+    status: int
+    last_line: str
+
+
+Said = LifeSign | Ended
+
+
+class Host:
+    """The actor. Its methods are called from several threads; the process lives on a loop of
+    its own."""
+
+    def __init__(self, node: str, token: str) -> None:
+        """``node``: the address of this machine in its cluster."""
+        os.environ[TOKEN] = token
+        os.environ["PYTHONPATH"] = _import_path()
+        self._node = node
+        self._said: queue.SimpleQueue[Said] = queue.SimpleQueue()
+        self._child: Child | None = None
+        asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())  # Ray's has no processes
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="worker", daemon=True).start()
+
+    def begin(self, launch: Launch) -> Hosted:
+        """Starts the worker. Raises OSError."""
+        return self._call(self._begin(launch))
+
+    def hear(self) -> list[Said]:
+        """What the worker has said since the last time; waits a little for the first of it."""
+        try:
+            said = [self._said.get(timeout=LISTEN_S)]
+        except queue.Empty:
+            return []
+        while not self._said.empty():
+            said.append(self._said.get())
+        return said
+
+    def ask_to_end(self) -> None:
+        """Lets the worker's calls end, then the worker."""
+        if self._child is not None:
+            self._loop.call_soon_threadsafe(self._child.ask_to_end)
+
+    def kill(self) -> None:
+        """Ends the worker and all that it has started."""
+        if self._child is not None:
+            self._child.kill()
+
+    async def _begin(self, launch: Launch) -> Hosted:
+        family = socket.AF_INET6 if ":" in self._node else socket.AF_INET
+        with socket.create_server((self._node, 0), family=family) as listener:
+            number = listener.fileno()
+            seated = msgspec.structs.replace(launch, socket=f"fd:{number}", listener=number)
+            self._child = child = await Child.start(seated, LogWriter(sys.stderr.buffer))
+            port: int = listener.getsockname()[1]
+        child.hear = self._said.put
+        self._watching = asyncio.create_task(self._watch(child))
+        return Hosted(child.pid, self._node, port)
+
+    async def _watch(self, child: Child) -> None:
+        status = await child.ended()
+        self._said.put(Ended(status, child.last_line))
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def _import_path() -> str:
+    """Lets the worker import this very runtime, where Ray has brought it along."""
+    here = str(Path(__file__).parents[1])
+    given = os.environ.get("PYTHONPATH", "")
+    return os.pathsep.join(dict.fromkeys([*given.split(os.pathsep), here])).strip(os.pathsep)

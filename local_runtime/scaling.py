@@ -1,0 +1,63 @@
+"""How many workers there should be, by the calls that there are. Pure: time is passed in."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Between what, and how fast, the number of workers may move."""
+
+    least: int
+    most: int
+    grow_after_s: float = 1.0
+    """So long there must be more calls than the workers can run at once."""
+    shrink_after_s: float = 300.0
+    """So long fewer workers would have done."""
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to do."""
+
+    calls: int
+    """Under way, and waiting for a worker."""
+    slots: int
+    """Calls that one worker runs at once; 0 while none has said so."""
+
+
+class Trend(msgspec.Struct, frozen=True, kw_only=True):
+    """How many workers there should be, and since when that is in doubt."""
+
+    workers: int
+    short_since: float | None = None
+    """Since when more were wanted."""
+    spare_since: float | None = None
+    """Since when fewer would have done."""
+    most_wanted: int = 0
+    """In that time."""
+
+
+def plan(trend: Trend, load: Load, bounds: Bounds, now: float) -> Trend:
+    """The trend as of ``now``. Grows at once to what the calls need, and shrinks at once to the
+    most that was needed in ``shrink_after_s``; a need that passes sooner changes nothing."""
+    wanted = _wanted(trend, load, bounds)
+    if wanted > trend.workers:
+        since = now if trend.short_since is None else trend.short_since
+        if now - since >= bounds.grow_after_s:
+            return Trend(workers=wanted)
+        return Trend(workers=trend.workers, short_since=since)
+    if wanted < trend.workers:
+        since = now if trend.spare_since is None else trend.spare_since
+        most = max(wanted, trend.most_wanted)
+        if now - since >= bounds.shrink_after_s:
+            return Trend(workers=most)
+        return Trend(workers=trend.workers, spare_since=since, most_wanted=most)
+    return Trend(workers=trend.workers)
+
+
+def _wanted(trend: Trend, load: Load, bounds: Bounds) -> int:
+    """Workers that could run all the calls at once."""
+    wanted = math.ceil(load.calls / load.slots) if load.slots else trend.workers
+    return max(bounds.least, min(bounds.most, wanted))
