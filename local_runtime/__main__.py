@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from local_runtime.declared import bytes_of
 from local_runtime.events import Ahead
 from local_runtime.serve import Options, serve
 
@@ -31,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: a,b")
     parser.add_argument("--standby", choices=get_args(Ahead), default="none", help="a spare")
     parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
+    parser.add_argument("--memory", type=bytes_of, help="that its models share, such as 20GiB")
     parser.add_argument("--start-timeout", type=float, default=300.0, help="seconds, to be ready")
     parser.add_argument("--grace", type=float, default=5.0, help="seconds, past a time-out")
     return parser
@@ -53,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             device=options.device,
             standby=options.standby,
             threads=options.threads,
+            memory=options.memory,
             start_timeout_s=options.start_timeout,
             grace_s=options.grace,
         )

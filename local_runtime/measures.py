@@ -9,12 +9,21 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from local_runtime.events import Done
+from local_runtime.events import Done, Held
 from local_runtime.link import Unanswered
 from local_runtime.workers import Workers
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+_MODEL_GAUGES: tuple[tuple[str, str, Callable[[Held], float]], ...] = (
+    ("resident_bytes", "Set aside for a loaded model.", lambda m: m.size * (m.state != "out")),
+    ("loads", "Loads since its worker started.", lambda m: m.loads),
+    ("evictions", "Times that it went for another.", lambda m: m.evictions),
+    ("load_failures", "Loads that failed.", lambda m: m.failures),
+    ("load_seconds", "What its last load took.", lambda m: m.load_s),
+)
 
 
 class Measures:
@@ -81,6 +90,7 @@ class _Standing(Collector):
         yield GaugeMetricFamily("runtime_spares_waiting", spares, value=workers.spares)
         yield self._starts()
         yield from self._memory()
+        yield from self._models()
 
     def _starts(self) -> Metric:
         seconds = GaugeMetricFamily(
@@ -116,6 +126,14 @@ class _Standing(Collector):
                     device.add_metric([link.name, kind], getattr(memory, kind))
         yield resident
         yield device
+
+    def _models(self) -> Iterable[Metric]:
+        for name, text, value in _MODEL_GAUGES:
+            gauge = GaugeMetricFamily(f"runtime_model_{name}", text, labels=["worker", "model"])
+            for link in self._workers.links:
+                for held in link.stock.models if link.stock else ():
+                    gauge.add_metric([link.name, held.model], value(held))
+            yield gauge
 
     def describe(self) -> Iterable[Metric]:
         return []

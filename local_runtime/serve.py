@@ -43,6 +43,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     device: str = "auto"
     standby: Ahead = "none"
     threads: int | None = None
+    memory: int | None = None
+    """Bytes that the app's models share in each worker; None: what is free on its GPU."""
     start_timeout_s: float = 300.0
     grace_s: float = 5.0
     max_message: int = MAX_FRAME
@@ -71,6 +73,7 @@ class Server(uvicorn.Server):
                 "start-timeout": options.start_timeout_s,
                 "grace": options.grace_s,
                 "max-frame": options.max_message,
+                "memory": options.memory,
             },
         )
         self._workers = Workers("worker", arguments, options.max_message, clock, self._changed)

@@ -43,6 +43,42 @@ def test_the_slots_of_a_handler_are_its_runs_times_its_batch() -> None:
     assert [handler.slots for handler in app.handlers.values()] == [16, 3]
 
 
+def test_models_are_recorded_with_their_size_in_bytes() -> None:
+    """A loader may serve for several, and a handler take one, some or all."""
+    app = Runtime("demo")
+
+    def load(context: dict[str, Any]) -> str:
+        return "weights"
+
+    for name, memory in (("a", "4GiB"), ("b", None)):
+        app.model(name, memory=memory, pin=name == "a")(load)
+
+    @app.handler("/one", models="a")
+    def one(context: Any, request: Request, model: str) -> Any: ...
+
+    @app.handler("/any", models="*")
+    def whichever(context: Any, request: Request, model: str) -> Any: ...
+
+    recorded = [(model.memory, model.pin, model.load) for model in app.models.values()]
+    assert recorded == [(4 << 30, True, load), (None, False, load)]
+    assert [app.handlers["/one"].takes(name) for name in ("a", "b")] == [True, False]
+    assert [app.handlers["/any"].takes(name) for name in ("a", "b")] == [True, True]
+
+
+def test_a_model_that_cannot_be_meant_is_refused() -> None:
+    app = Runtime("demo")
+    app.model("a")(lambda context: None)
+    for wrong in ("a", "", "*"):
+        with pytest.raises(ValueError, match="is no name for a model"):
+            app.model(wrong)
+    with pytest.raises(ValueError, match="is not a size"):
+        app.model("b", memory="big")
+    with pytest.raises(ValueError, match="timeout"):
+        app.model("b", timeout=0)
+    with pytest.raises(ValueError, match="loader run the sample"):
+        app.handler("/", models="a", warmup=1)(lambda context, request, model: None)
+
+
 class Echo:
     """A stepper that ends each sequence at once."""
 

@@ -1,0 +1,32 @@
+"""An app of several models by itself: named in the body, shown in the metrics."""
+
+from __future__ import annotations
+
+from tests.local_runtime.live_runtime import LiveRuntime, until
+
+
+def test_the_body_names_the_model_and_the_metrics_tell_of_each() -> None:
+    runtime = LiveRuntime("many.py", "--memory", "2GiB", "--device", "cpu", "--threads", "1")
+    with runtime.started():
+        until(lambda: runtime.answers("/readyz"), within_s=60)
+        with runtime.client as client:
+            answers = [
+                client.post("/", json={"x": 4, "model": name}).json()
+                for name in ("double", "triple", "late")
+            ]
+            unknown = client.post("/", json={"x": 4, "model": "gpt"})
+            broken = client.post("/", json={"x": 4, "model": "broken"})
+            events = client.post("/stream", json={"to": 2}, headers={"Accept": "text/event-stream"})
+        assert [answer["y"] for answer in answers] == [9.0, 13.0, 21.0]
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "unsupported")
+        assert (broken.status_code, broken.json()["error"]["code"]) == (503, "loading")
+        assert events.text.split("\n\n")[:3] == ["data: [1.0]", "data: [3.0]", "data: [DONE]"]
+
+        def metrics() -> str:
+            with runtime.client as client:
+                return client.get("/metrics").text
+
+        labels = '{model="broken",worker="worker-0"}'
+        until(lambda: f"runtime_model_load_failures{labels} 1.0" in metrics())
+        assert 'runtime_model_loads{model="late",worker="worker-0"} 1.0' in metrics()
+        assert f"runtime_model_resident_bytes{labels.replace('broken', 'double')}" in metrics()
