@@ -9,7 +9,7 @@ by its Unix socket. A worker that dies fails its calls at once and is started ag
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import msgspec
@@ -17,6 +17,7 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.local_answers import Chunks, done_of, usage_of
+from adapters.local_ray import PROGRAM, RayWorkers, refuse_what_ray_decides
 from adapters.settings import ByteSize, Duration, Unfit
 from adapters.types import (
     OPENAI_ROUTES,
@@ -29,6 +30,7 @@ from adapters.types import (
     Usage,
     WorkerMemory,
 )
+from local_runtime.crew import Crew
 from local_runtime.declared import Declared, misfit, to_json
 from local_runtime.events import Ahead, Done, Memory, Ping, Stock
 from local_runtime.link import CANCELLED, Entry, Link
@@ -52,8 +54,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     app: str
     """folder/file.py:app, relative to the gateway's working directory, or package.module:app."""
-    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
-    """Processes, each with the model loaded."""
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] | RayWorkers = 1
+    """Processes, each with the model loaded; or how Ray is to place them on several machines."""
     device: str = "auto"
     """auto, cpu, cuda:0, or several by commas, which the workers take in turn; the app reads
     it from SPILLGATE_DEVICE."""
@@ -110,7 +112,7 @@ class Local:
         self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
         self._known: frozenset[str] = frozenset()
         self._patience_s = settings.wait_for_start
-        self._workers = Workers(name, _arguments(settings), settings.max_message, clock)
+        self._workers, self._crew = _workers(name, settings, clock)
 
     def __repr__(self) -> str:
         waited_for = sum(
@@ -148,20 +150,19 @@ class Local:
 
     async def start(self) -> None:
         self._workers.start()
+        if self._crew is not None:
+            self._crew.start()
+
+    def watch(self, demand: Callable[[], int]) -> None:
+        if self._crew is not None:
+            self._crew.demand = demand
 
     async def invoke(self, call: Call) -> Reply:
         route = self._routes[call.task]
         cold_s = 0.0 if self._workers.slots else await self._until_ready(call.deadline)
-        link = self._pick(route, call.model)
-        if link.connection.congested:
-            await link.connection.drained()
-        entry = self._send(link, call, route)
-        entry.cold_s = cold_s
-        try:
-            await entry.wait()
-        except asyncio.CancelledError:
-            entry.leave(self._clock.monotonic() + KEEP_S)
-            raise
+        entry = await self._ask(call, route, cold_s)
+        if entry.lost and self._crew is not None and self._workers.slots:
+            entry = await self._ask(call, route, cold_s)  # by a replica, once
         if entry.outputs:
             return self._stream(entry)
         done = done_of(entry)
@@ -208,7 +209,24 @@ class Local:
         return {link.name: _stock_of(link.stock) for link in links if link.stock is not None}
 
     async def aclose(self) -> None:
+        if self._crew is not None:
+            await self._crew.aclose()
         await self._workers.aclose()
+
+    async def _ask(self, call: Call, route: str, cold_s: float) -> Entry:
+        """Sends the call to a worker and waits for an output or the answer."""
+        link = self._pick(route, call.model)
+        while link.connection.congested:
+            await link.connection.drained()
+            link = self._pick(route, call.model)
+        entry = self._send(link, call, route)
+        entry.cold_s = cold_s
+        try:
+            await entry.wait()
+        except asyncio.CancelledError:
+            entry.leave(self._clock.monotonic() + KEEP_S)
+            raise
+        return entry
 
     async def _until_ready(self, deadline: float) -> float:
         """Waits as long as the settings allow for a worker; the seconds that it took. Raises
@@ -290,13 +308,27 @@ def _own_type(entry: Entry, done: Done) -> Reply:
     )
 
 
+def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers, Crew | None]:
+    """The workers, and who says how many there are where that may change."""
+    arguments, limit = _arguments(settings), settings.max_message
+    if isinstance(settings.workers, int):
+        return Workers(name, arguments, limit, clock), None
+    workers = Workers(name, arguments, limit, clock, program=PROGRAM)
+    return workers, Crew(workers, settings.workers.replicas.bounds, clock)
+
+
 def _arguments(settings: LocalSettings) -> list[str]:
+    placed = settings.workers
+    own: dict[str, object] = (
+        {"workers": placed, "standby": settings.standby}
+        if isinstance(placed, int)
+        else placed.options
+    )
     return supervisor_arguments(
         settings.app,
         {
-            "workers": settings.workers,
+            **own,
             "device": settings.device,
-            "standby": settings.standby,
             "threads": settings.threads,
             "start-timeout": settings.start_timeout,
             "silence": settings.silence,
