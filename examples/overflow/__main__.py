@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import uvicorn
 
 from examples.overflow.app import make_app
-from examples.overflow.platform import Platform
+from examples.overflow.meter import Meter
+from examples.overflow.platform import GPU_HOUR, Platform
 from examples.overflow.workers import Scale
 
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         scale=Scale(
             min_workers=0, max_workers=options.max_workers, idle_timeout=options.idle_timeout
         ),
+        meter=Meter(options.gpu_hour),
     )
     config = uvicorn.Config(
         make_app(platform, api_key=api_key, preload=options.preload),
@@ -64,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--endpoint", default="overflow", help="the endpoint's id in the URLs")
     parser.add_argument("--idle-timeout", type=float, default=30.0, help="seconds; then it ends")
     parser.add_argument("--max-workers", type=int, default=1)
+    parser.add_argument(
+        "--gpu-hour", type=float, default=GPU_HOUR, help="USD that an hour of a worker is billed at"
+    )
     parser.add_argument("--preload", action="store_true", help="start a worker at once")
     parser.add_argument(
         "--worker", default="examples.overflow.worker", help="the module that is a worker"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -19,7 +19,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from examples.overflow.jobs import NOTHING, Job, JobPolicy, QueueFull, State
+from examples.overflow.management import ManagementRoutes
 from examples.overflow.platform import Platform
+from examples.overflow.replies import Endpoint, json_response, keyed, problem
 
 RUN_LIMIT = 10_000_000
 RUNSYNC_LIMIT = 20_000_000
@@ -27,8 +29,6 @@ DEFAULT_WAIT_MS = 90_000
 TAKE_POLL = 30.0
 """Seconds that a worker's request for a job, or for a stop, is held."""
 _MAX_BATCH = 64
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -42,14 +42,6 @@ class Outcome(msgspec.Struct, frozen=True):
     output: msgspec.Raw = NOTHING
     error: msgspec.Raw = NOTHING
     status: str | None = None
-
-
-def json_response(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
-
-
-def problem(status: int, message: str) -> Response:
-    return json_response({"error": message}, status)
 
 
 def describe(job: Job) -> dict[str, Any]:
@@ -78,7 +70,6 @@ class CallerRoutes:
     def routes(self) -> list[Route]:
         base = "/v2/{endpoint}"
         return [
-            self._route("/v2/serverless/{endpoint}", self.settings, "GET", "PATCH"),
             self._route(base + "/run", self.run, "POST"),
             self._route(base + "/runsync", self.runsync, "POST"),
             self._route(base + "/status/{job}", self.status, "GET", "POST"),
@@ -90,15 +81,7 @@ class CallerRoutes:
         ]
 
     def _route(self, path: str, endpoint: Endpoint, *methods: str) -> Route:
-        async def guarded(request: Request) -> Response:
-            given = request.headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self._key.encode()):
-                return problem(401, "unauthorized")
-            if request.path_params["endpoint"] != self._platform.endpoint:
-                return problem(404, "endpoint not found")
-            return await endpoint(request)
-
-        return Route(path, guarded, methods=methods)
+        return keyed(path, endpoint, *methods, key=self._key, name=self._platform.endpoint)
 
     async def run(self, request: Request) -> Response:
         job = await self._submit(request, RUN_LIMIT, sync=False)
@@ -165,21 +148,6 @@ class CallerRoutes:
             "retried": totals["retried"],
         }
         return json_response({"jobs": jobs, "workers": self._platform.counts()})
-
-    async def settings(self, request: Request) -> Response:
-        """Management v2, as far as warm workers go."""
-        scale = self._platform.scale
-        if request.method == "PATCH":
-            changed = msgspec.json.decode(await request.body()).get("workers", {})
-            scale.min_workers = changed.get("min", scale.min_workers)
-            scale.max_workers = changed.get("max", scale.max_workers)
-            self._wake()
-        workers = {
-            "min": scale.min_workers,
-            "max": scale.max_workers,
-            "idleTimeout": scale.idle_timeout,
-        }
-        return json_response({"id": self._platform.endpoint, "workers": workers})
 
     def _job(self, request: Request) -> Job | None:
         return self._queue.get(request.path_params["job"])
@@ -303,5 +271,9 @@ def make_app(platform: Platform, *, api_key: str, preload: bool) -> Starlette:
         finally:
             await platform.aclose()
 
-    routes = [*CallerRoutes(platform, api_key).routes(), *WorkerRoutes(platform).routes()]
+    routes = [
+        *ManagementRoutes(platform, api_key).routes(),
+        *CallerRoutes(platform, api_key).routes(),
+        *WorkerRoutes(platform).routes(),
+    ]
     return Starlette(routes=routes, lifespan=lifespan)

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from examples.overflow.jobs import JobQueue
+from examples.overflow.meter import Meter
 from examples.overflow.workers import (
     CRASH_PAUSE,
     Plan,
@@ -18,6 +19,8 @@ from examples.overflow.workers import (
     start_worker,
 )
 
+GPU_HOUR = 0.576
+"""US dollars that an hour of a worker is said to cost, where nobody says otherwise."""
 TICK = 0.25
 """Seconds between two looks at idle workers and old jobs."""
 
@@ -26,12 +29,20 @@ class Platform:
     """One endpoint. ``changed`` wakes everyone who waits for a job to come or to end."""
 
     def __init__(
-        self, *, url: str, endpoint: str, module: str, scale: Scale, queue: JobQueue | None = None
+        self,
+        *,
+        url: str,
+        endpoint: str,
+        module: str,
+        scale: Scale,
+        queue: JobQueue | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.url = url
         self.endpoint = endpoint
         self.scale = scale
         self.queue = queue or JobQueue()
+        self.meter = meter or Meter(GPU_HOUR)
         self.worker_key = secrets.token_hex(16)
         self.workers: dict[str, Worker] = {}
         self.closing = False
@@ -136,7 +147,9 @@ class Platform:
             self.workers[worker.id] = worker
         finally:
             self._starting -= 1
+        span = self.meter.started(time.time())
         code = await worker.process.wait()
+        span.ended = time.time()
         worker.kill()
         del self.workers[worker.id]
         now = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,7 +146,9 @@ def test_a_cold_platform_is_well_and_shows_what_a_call_would_cost(
         "warm_usd": "0.002",
         "cold_usd": "0.007",
     }
-    assert {"cancel", "ping", "keep_workers", "jobs", "bill"} <= set(told["abilities"])
+    assert {"cancel", "ping", "keep_workers", "jobs", "bill", "asked_prices"} <= set(
+        told["abilities"]
+    )
     assert told["call"] is None
     assert front.health()["jobs"] == {**front.health()["jobs"], "completed": 0, "inQueue": 0}
 
@@ -191,6 +194,57 @@ def test_nothing_is_spent_without_being_asked_for(
     assert engine[0].calls == before
     assert "tokens: $0.5 a million tokens in, $1.5 a million tokens out" in text
     assert "\ncall" not in text
+
+
+# --- what the platform asks today ----------------------------------------------------------------
+
+
+def test_a_price_that_is_no_longer_what_is_asked_is_told_with_the_line_to_write(
+    probe: Prober, front: Front
+) -> None:
+    today = datetime.datetime.now(datetime.UTC).date()
+    line = (
+        "flex: {per_second: 0.00016, bills: [start, run, idle], "
+        f'as_of: {today}, source: "{front.url}/catalog/gpus"}}'
+    )
+    text = probe("burst")
+    assert "asked      $0.00016 a second of this machine" in text
+    assert "the policy's price DIFFERS: it is 525.0% above it" in text
+    assert line in text
+    asked = probe.json("burst")["asked"]
+    assert (asked["differs"], asked["off_by"], asked["yaml"]) == (True, 5.25, line)
+
+
+def test_the_line_is_one_that_the_policy_takes_and_the_price_then_agrees(probe: Prober) -> None:
+    line = probe.json("burst")["asked"]["yaml"]
+    written = next(one.strip() for one in POLICY.splitlines() if "flex: {{" in one)
+    probe.change(written.format(), line)
+    assert "the policy's price agrees with it" in probe("burst")
+    assert probe.json("burst")["asked"]["differs"] is False
+
+
+def test_a_price_within_a_hundredth_of_what_is_asked_agrees(probe: Prober) -> None:
+    probe.change("per_second: 0.001,", "per_second: 0.0001585,")
+    assert "agrees" in probe("burst")
+    probe.change("per_second: 0.0001585,", "per_second: 0.0001583,")
+    assert "DIFFERS: it is 1.1% below it" in probe("burst")
+
+
+def test_a_backend_without_a_price_is_shown_what_it_costs(probe: Prober) -> None:
+    probe.change("    price: flex\n", "")
+    text = probe("burst")
+    assert "the policy has no price; under prices, the policy would say today" in text
+    assert "burst-price: {per_second: 0.00016, bills: [start, run, idle]" in text
+
+
+def test_a_platform_that_names_no_price_today_is_well_all_the_same(probe: Prober) -> None:
+    probe.change("    price: flex", "    price: flex\n    management: v1")
+    assert "asked      not known: Version 1" in probe("burst", status=1)
+
+
+def test_a_kind_whose_platform_states_no_prices_says_nothing_of_them(probe: Prober) -> None:
+    assert probe.json("engine")["asked"] is None
+    assert "\nasked " not in probe("engine")
 
 
 # --- with one -----------------------------------------------------------------------------------
