@@ -138,14 +138,20 @@ def _target(url: bytes) -> tuple[str, bytes, bytes]:
     return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
 
 
-_NO_HTTP = msgspec.json.encode(
-    ApiError(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.").body()
-)
-_NO_HTTP_HEAD = (
-    b"content-type: application/json",
-    b"content-length: %d" % len(_NO_HTTP),
-    b"connection: close",
-)
+_MOST_HEAD = 64 * 1024
+_NO_HTTP = ApiError(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
+_TOO_LARGE = ApiError(431, "headers_too_large", "The request's headers are too large.")
+
+
+def _answer_of(error: ApiError) -> bytes:
+    body = msgspec.json.encode(error.body())
+    lines = [
+        _status_line(error.status),
+        b"content-type: application/json",
+        b"content-length: %d" % len(body),
+        b"connection: close",
+    ]
+    return _head_of(lines) + body
 
 
 class _Body:
@@ -161,6 +167,8 @@ class LeanHttp(HttpToolsProtocol):
     request nor more of its body; while an answer is under way it is not."""
 
     _quiet_since = 0.0
+    _unread = 0
+    """Bytes that came since the last end of a head or part of a body: they wait in the parser."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -174,12 +182,19 @@ class LeanHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._unread += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._stay(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse()
+            self._refuse(_NO_HTTP)
+        if self._unread > (self.config.h11_max_incomplete_event_size or _MOST_HEAD):
+            self._refuse(_TOO_LARGE)
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
 
     def _stay(self, rest: bytes) -> None:
         """A wish for another protocol is not granted, and the request is one like any other
@@ -198,19 +213,20 @@ class LeanHttp(HttpToolsProtocol):
         head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
         self.data_received(head + b"\r\n\r\n" + rest)
 
-    def _refuse(self) -> None:
-        """What was sent is no HTTP. An answer that has begun is only cut, never mixed with this."""
+    def _refuse(self, error: ApiError) -> None:
+        """What was sent cannot be read on. An answer that has begun is only cut, never mixed with
+        this."""
         if self.transport.is_closing():
             return
         if not self._is_answering():
-            lines = [_status_line(400), *_NO_HTTP_HEAD]
-            self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + _NO_HTTP)
+            self.transport.write(_answer_of(error))
         self.transport.close()
 
     def _should_upgrade(self) -> bool:
         return False
 
     def on_headers_complete(self) -> None:
+        self._unread = 0
         parser, scope, before = self.parser, self.scope, self.cycle
         version = parser.get_http_version()
         scope["http_version"] = version

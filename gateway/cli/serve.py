@@ -84,6 +84,7 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_keep_alive=75,
+                h11_max_incomplete_event_size=policy.server.max_header,
                 timeout_graceful_shutdown=max(1, round(policy.server.drain)),
                 ssl_context_factory=None if context is None else (lambda *_: context),
             )

@@ -115,6 +115,47 @@ async def test_what_is_no_http_is_refused_in_the_shape_of_every_other_error() ->
     assert set(json.loads(body)["error"]) == {"message", "type", "code", "param"}
 
 
+HEAD = b"POST /a HTTP/1.1\r\nhost: g\r\n"
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        b"GET /",
+        HEAD + b"x-endless: ",
+        HEAD,
+        HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n",
+        HEAD + b"transfer-encoding: chunked\r\n\r\n1;",
+    ],
+    ids=["target", "one header", "headers", "trailers", "chunk extension"],
+)
+async def test_what_never_ends_is_refused_before_it_fills_the_memory(begins: bytes) -> None:
+    """Whoever it is: a key is not asked for until the head has ended."""
+    more = b"".join(b"h%d:v\r\n" % number for number in range(500))
+    endless = more if begins.endswith(b"\n") else b"a" * len(more)
+    wire, lean = Wire(), protocol(tells_its_body)
+    lean.connection_made(wire)
+    lean.data_received(begins)
+    sent = 0
+    while not wire.closed:
+        lean.data_received(endless)
+        sent += len(endless)
+        assert sent < 70_000
+    assert b"".join(wire.writes).startswith(b"HTTP/1.1 431 ")
+    lean.connection_lost(None)
+    await asyncio.gather(*lean.tasks)
+
+
+async def test_a_long_body_and_many_requests_at_once_are_no_endless_head() -> None:
+    body = b"x" * 300_000
+    long = HEAD + b"content-length: %d\r\n\r\n" % len(body)
+    wire = await said_by(tells_its_body, long, body[:150_000], body[150_000:])
+    assert b"".join(wire.writes).endswith(body)
+    large = b"GET /a HTTP/1.1\r\nx-pad: " + b"a" * 30_000 + b"\r\n\r\n"
+    wire = await said_by(tells_its_path, large * 5, large[:9], large[9:])
+    assert b"".join(wire.writes).count(b"HTTP/1.1 200") == 6
+
+
 async def test_what_is_no_http_is_not_mixed_into_an_answer_that_has_begun() -> None:
     """The stream is cut, which its reader sees by the missing last chunk."""
     wire = await said_by(Streams(1), b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n", b"\x16\x03\x01")
