@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.answers import refused
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.baseten_api import (
@@ -32,6 +31,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.held import HeldSubmits
 from adapters.http import Client, Origin, client_of, render_head
 from adapters.http1 import Response
+from adapters.http_backend import HttpBackend
 from adapters.openai_calls import OpenAICalls, heads_of
 from adapters.outputs import input_of
 from adapters.passed_on import one_event, stream_of
@@ -47,54 +47,45 @@ _REMEMBERED = 10_000
 _INFER: frozenset[Task] = frozenset(("infer",))
 
 
-class Baseten:
+class Baseten(HttpBackend):
     Settings = BasetenSettings
 
     def __init__(self, name: str, settings: BasetenSettings, clock: Clock) -> None:
-        self.name = name
+        tasks = Capabilities().tasks if settings.openai and not settings.webhook else _INFER
+        super().__init__(
+            name,
+            Origin(settings.url()),
+            clock,
+            settings,
+            capabilities=Capabilities(
+                tasks=tasks,
+                streaming=settings.webhook is None,
+                max_request_bytes=None if settings.webhook is None else ASYNC_LIMIT - _ENVELOPE,
+            ),
+            secrets=(settings.api_key,),
+        )
         self._settings = settings
-        self._clock = clock
-        self._secrets = (settings.api_key,)
         self._headers = {
             **settings.headers,
             "Authorization": f"Api-Key {settings.api_key.reveal()}",
             "Content-Type": "application/json",
         }
-        self._origin = Origin(settings.url())
         self._management_origin = Origin(settings.management_url)
-        self._client = client_of(self._origin, clock, settings)
         self._management = client_of(self._management_origin, clock, settings)
         self._calls = OpenAICalls(self._client, clock, settings, secrets=self._secrets)
-        tasks = Capabilities().tasks if settings.openai and not settings.webhook else _INFER
         path = settings.prefix() + "/predict"
         self._heads = heads_of(self._origin, dict.fromkeys(tasks, path), self._headers)
         self._starts = ColdStarts(clock, settings.warm_for)
         self._held = HeldSubmits(self._stop_named)
         self._running: dict[str, str] = {}
-        self._capabilities = Capabilities(
-            tasks=tasks,
-            streaming=settings.webhook is None,
-            max_request_bytes=None if settings.webhook is None else ASYNC_LIMIT - _ENVELOPE,
-        )
-
-    def __repr__(self) -> str:
-        return f"<Baseten {self.name}: {self._client!r}>"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
-
-    @property
-    def slots(self) -> int | None:
-        return None
 
     async def start(self) -> None:
-        self._client.start()
+        await super().start()
         self._management.start()
 
     async def aclose(self) -> None:
         await self._held.aclose()
-        await self._client.aclose()
+        await super().aclose()
         await self._management.aclose()
 
     async def invoke(self, call: Call) -> Reply:
@@ -257,6 +248,3 @@ class Baseten:
 
     def _head(self, method: str, path: str) -> bytes:
         return render_head(method, self._origin, path, self._headers)
-
-    def _refusal(self, response: Response) -> BackendError:
-        return refused(response, now=self._clock.time(), secrets=self._secrets)

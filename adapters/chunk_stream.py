@@ -1,10 +1,11 @@
-"""What the streams of platforms with an envelope share: chunks ready, first one awaited, let go."""
+"""What streams share: chunks that are ready, the first one awaited, a connection let go."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from typing import Self
 
 import msgspec
 
@@ -16,21 +17,20 @@ from adapters.sse import DONE, EventReader
 from adapters.types import Chunk, Task, Usage
 
 
-class ChunkStream(ABC):
-    """The chunks of one streamed call; a subclass brings them by ``_more``.
+class ReadyChunks(ABC):
+    """The chunks of one streamed call, given one by one; a subclass brings them by ``_fill``.
 
     Whatever breaks before the first chunk is raised by ``first``, so that another backend can
     still be asked.
     """
 
-    def __init__(self, task: Task, secrets: Sequence[Secret] = ()) -> None:
-        self._task = task
-        self._secrets = secrets
-        self._reader = EventReader(openai=task != "infer")
+    __slots__ = ("_ended", "_ready")
+
+    def __init__(self) -> None:
         self._ready: deque[Chunk] = deque()
         self._ended = False
 
-    def __aiter__(self) -> ChunkStream:
+    def __aiter__(self) -> Self:
         return self
 
     async def first(self) -> None:
@@ -53,15 +53,29 @@ class ChunkStream(ABC):
         self._ready.clear()
         self._let_go()
 
+    @abstractmethod
+    async def _fill(self) -> None:
+        """Waits until a chunk is ready or the stream has ended. Raises BackendError."""
+
+    @abstractmethod
+    def _let_go(self) -> None:
+        """Closes what is open. May be called twice."""
+
+
+class ChunkStream(ReadyChunks):
+    """The chunks of a platform with an envelope of its own; a subclass brings them by ``_more``."""
+
+    def __init__(self, task: Task, secrets: Sequence[Secret] = ()) -> None:
+        super().__init__()
+        self._task = task
+        self._secrets = secrets
+        self._reader = EventReader(openai=task != "infer")
+
     # --- for a subclass --------------------------------------------------------------------
 
     @abstractmethod
     async def _more(self) -> None:
         """Waits for what the platform says next, and puts it or ends the stream."""
-
-    @abstractmethod
-    def _let_go(self) -> None:
-        """Closes what is open. May be called twice."""
 
     async def _give_up(self) -> Usage | None:
         """Stops the remote work after an error event, where closing the connection does not, and

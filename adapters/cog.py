@@ -18,16 +18,18 @@ from typing import Any
 
 import msgspec
 
-from adapters.answers import clean, refused, words_in
+from adapters.answers import clean, words_in
 from adapters.base import Clock
 from adapters.chunk_stream import ChunkStream, once
 from adapters.errors import BackendError, FailureClass
-from adapters.http import Client, Origin, render_head
+from adapters.http import Origin, render_head
 from adapters.http1 import Body, Response
+from adapters.http_backend import HttpBackend
 from adapters.named_events import NamedEvent, NamedEvents
+from adapters.openai_calls import bearer
 from adapters.outputs import check_size, event_of, input_of
 from adapters.predictions import Prediction, decode_prediction, failure_of, reply_of
-from adapters.settings import ByteSize, Duration, Secret, SecretStr
+from adapters.settings import Duration, HttpSettings, Secret, SecretStr
 from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 
 BODY_LIMIT = 100 * 1024 * 1024
@@ -41,7 +43,7 @@ _INFER: frozenset[Task] = frozenset(("infer",))
 _WARM = ("READY", "BUSY")
 
 
-class CogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CogSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     base_url: str
     """Where the container is, such as http://127.0.0.1:5000."""
     slots: int = 1
@@ -51,65 +53,39 @@ class CogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     takes /v1/infer calls alone."""
     api_key: SecretStr | None = None
     """Sent as a bearer token, for a proxy in front: Cog itself asks for none."""
-    headers: dict[str, str] = {}
-    """Sent with every call."""
-    connect_timeout: Duration = 5.0
-    timeout: Duration = 600.0
-    """The longest that one call may take, whatever the caller would wait."""
     stall_timeout: Duration = 120.0
     """The longest silence inside a stream that has begun; Cog itself sends a sign every 15s."""
     keep_alive: Duration = 30.0
     """How long an unused connection is kept."""
     max_connections: int = 64
-    max_response: ByteSize = 64 * 1024 * 1024
-    ca_file: str | None = None
-    """PEM file of the authority that signed the server's certificate; left out: the system's."""
+    """Calls in flight."""
 
     def __post_init__(self) -> None:
         Origin(self.base_url)
 
 
-class Cog:
+class Cog(HttpBackend):
     Settings = CogSettings
 
     def __init__(self, name: str, settings: CogSettings, clock: Clock) -> None:
-        self.name = name
-        self._settings = settings
-        self._clock = clock
-        self._secrets = () if settings.api_key is None else (settings.api_key,)
-        self._origin = Origin(settings.base_url)
-        self._headers = _headers(settings)
-        self._client = Client(
-            self._origin,
+        super().__init__(
+            name,
+            Origin(settings.base_url),
             clock,
-            max_connections=settings.max_connections,
-            connect_timeout=settings.connect_timeout,
-            keep_alive=settings.keep_alive,
-            stall_timeout=settings.stall_timeout,
-            max_response=settings.max_response,
-            ca_file=settings.ca_file,
+            settings,
+            capabilities=Capabilities(
+                tasks=Capabilities().tasks if settings.openai else _INFER,
+                max_request_bytes=BODY_LIMIT - _ENVELOPE,
+                queues=False,
+            ),
+            secrets=() if settings.api_key is None else (settings.api_key,),
         )
-        tasks = Capabilities().tasks if settings.openai else _INFER
-        self._capabilities = Capabilities(
-            tasks=tasks, max_request_bytes=BODY_LIMIT - _ENVELOPE, queues=False
-        )
-
-    def __repr__(self) -> str:
-        return f"<Cog {self.name}: {self._client!r}>"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
+        self._settings = settings
+        self._headers = _headers(settings)
 
     @property
     def slots(self) -> int | None:
         return self._settings.slots
-
-    async def start(self) -> None:
-        self._client.start()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
 
     async def invoke(self, call: Call) -> Reply:
         if call.task not in self._capabilities.tasks:
@@ -158,7 +134,7 @@ class Cog:
         head = self._head("PUT", f"/predictions/{call.id}")
         response = await self._client.request(head, body, deadline=deadline)
         if response.status != 200:
-            raise self._refused(response)
+            raise self._refusal(response)
         prediction = decode_prediction(response.body)
         if not prediction.final:
             raise _running_already()
@@ -172,7 +148,7 @@ class Cog:
             return await self._unstreamed(call, body, deadline)
         if answer.status != 200:
             data = await answer.read_all(_MAX_REFUSAL)
-            raise self._refused(Response(answer.status, answer.headers, data))
+            raise self._refusal(Response(answer.status, answer.headers, data))
         chunks = CogStream(answer, call.task, self._clock, self._secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
@@ -187,13 +163,12 @@ class Cog:
         chunks = once(Chunk(event_of(reply.body), "data", usage))
         return Reply(content_type="text/event-stream", chunks=chunks)
 
-    def _refused(self, response: Response) -> BackendError:
+    def _refusal(self, response: Response) -> BackendError:
         if response.status == 202:
             return _running_already()
         if response.status == 503:
             return BackendError(FailureClass.LOADING, "The model's setup has not finished.")
-        error = refused(response, now=self._clock.time(), secrets=self._secrets)
-        return _naming_the_field(error, response.body, self._secrets)
+        return _naming_the_field(super()._refusal(response), response.body, self._secrets)
 
     def _head(self, method: str, path: str, **more: str) -> bytes:
         return render_head(method, self._origin, path, {**self._headers, **more})
@@ -271,10 +246,7 @@ def _running_already() -> BackendError:
 
 
 def _headers(settings: CogSettings) -> dict[str, str]:
-    auth = (
-        {} if settings.api_key is None else {"Authorization": f"Bearer {settings.api_key.reveal()}"}
-    )
-    return {**settings.headers, "Content-Type": "application/json", **auth}
+    return {**settings.headers, "Content-Type": "application/json", **bearer(settings.api_key)}
 
 
 def _health_of(response: Response) -> Probe:

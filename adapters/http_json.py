@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from adapters.answers import clean, refused, words_in
+from adapters.answers import clean, words_in
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http import Origin, client_of, render_head
+from adapters.http import Origin, render_head
 from adapters.http1 import Response
+from adapters.http_backend import HttpBackend
 from adapters.outputs import answer_of
 from adapters.passed_on import PassedOn
 from adapters.settings import HttpSettings, SecretStr
@@ -71,18 +72,25 @@ class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_f
                 raise ValueError(f"{status} is no HTTP status")
 
 
-class HttpJson:
+class HttpJson(HttpBackend):
     Settings = HttpJsonSettings
 
     def __init__(self, name: str, settings: HttpJsonSettings, clock: Clock) -> None:
-        self.name = name
+        origin = Origin(settings.base_url)
+        super().__init__(
+            name,
+            origin,
+            clock,
+            settings,
+            capabilities=Capabilities(
+                tasks=Capabilities().tasks if settings.openai else _INFER,
+                streaming=settings.stream_path is not None,
+            ),
+            secrets=tuple(settings.secret_headers.values()),
+        )
         self._settings = settings
-        self._clock = clock
-        self._secrets = tuple(settings.secret_headers.values())
         self._template = Template(settings.request)
         self._meanings = {int(status): _CLASSES[s] for status, s in settings.statuses.items()}
-        origin = Origin(settings.base_url)
-        self._client = client_of(origin, clock, settings)
         headers = _headers(settings)
         self._head = render_head(settings.method, origin, settings.path, headers)
         self._stream_head = self._health_head = b""
@@ -91,27 +99,10 @@ class HttpJson:
             self._stream_head = render_head(settings.method, origin, settings.stream_path, streamed)
         if settings.health_path is not None:
             self._health_head = render_head("GET", origin, settings.health_path, headers)
-        self._capabilities = Capabilities(
-            tasks=Capabilities().tasks if settings.openai else _INFER,
-            streaming=settings.stream_path is not None,
-        )
-
-    def __repr__(self) -> str:
-        return f"<HttpJson {self.name}: {self._client!r}>"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
 
     @property
     def slots(self) -> int | None:
         return self._settings.slots
-
-    async def start(self) -> None:
-        self._client.start()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
 
     async def invoke(self, call: Call) -> Reply:
         if call.task not in self._capabilities.tasks or (call.stream and not self._stream_head):
@@ -179,7 +170,7 @@ class HttpJson:
         meaning = self._meanings.get(response.status)
         if meaning is None and 200 <= response.status < 300:
             return
-        error = refused(response, now=self._clock.time(), secrets=self._secrets)
+        error = self._refusal(response)
         if meaning is None or meaning is error.failure:
             raise error
         message = f"The backend answered with status {response.status}."

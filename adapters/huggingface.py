@@ -18,13 +18,13 @@ from typing import Literal
 
 import msgspec
 
-from adapters.answers import refused
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass
-from adapters.http import Origin, client_of, render_head
+from adapters.http import Origin, render_head
 from adapters.http1 import Response
+from adapters.http_backend import HttpBackend
 from adapters.huggingface_api import EndpointApi, probe_of, refusal_by
 from adapters.huggingface_stream import TokenStream, usage_of
 from adapters.openai_calls import OpenAICalls, bearer, heads_of
@@ -78,16 +78,19 @@ class HuggingFaceSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknow
         return {**_ROUTES[self.engine], **own}
 
 
-class HuggingFace:
+class HuggingFace(HttpBackend):
     Settings = HuggingFaceSettings
 
     def __init__(self, name: str, settings: HuggingFaceSettings, clock: Clock) -> None:
-        self.name = name
+        super().__init__(
+            name,
+            Origin(settings.base_url.rstrip("/").removesuffix("/v1")),
+            clock,
+            settings,
+            capabilities=Capabilities(tasks=frozenset(settings.routes())),
+            secrets=(settings.api_key,),
+        )
         self._settings = settings
-        self._clock = clock
-        self._secrets = (settings.api_key,)
-        self._origin = Origin(settings.base_url.rstrip("/").removesuffix("/v1"))
-        self._client = client_of(self._origin, clock, settings)
         self._headers = {**settings.headers, **bearer(settings.api_key)}
         self._heads = heads_of(self._origin, settings.routes(), self._headers)
         self._tokens = b""
@@ -108,16 +111,8 @@ class HuggingFace:
             model=settings.model,
             stream_usage=settings.stream_usage,
             secrets=self._secrets,
-            refuse=self._refusal,
+            refuse=self._explained,
         )
-        self._capabilities = Capabilities(tasks=frozenset(self._heads))
-
-    def __repr__(self) -> str:
-        return f"<HuggingFace {self.name}: {self._client!r}>"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
 
     @property
     def slots(self) -> int | None:
@@ -126,12 +121,12 @@ class HuggingFace:
         return None
 
     async def start(self) -> None:
-        self._client.start()
+        await super().start()
         if self._api is not None:
             self._api.start()
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await super().aclose()
         if self._api is not None:
             await self._api.aclose()
 
@@ -156,7 +151,7 @@ class HuggingFace:
         head = render_head("GET", self._origin, "/health", self._headers) + self._hold(within)
         response = await self._client.request(head, deadline=began + within)
         if response.status != 200:
-            raise await self._refusal(response)
+            raise await self._explained(response)
         cold, taken = self._starts.expected(), self._clock.monotonic() - began
         self._starts.saw(warm=True)
         return Usage(cold_s=taken if cold else 0.0, exec_s=0.0 if cold else taken)
@@ -216,8 +211,8 @@ class HuggingFace:
         seconds = int(min(self._settings.scale_up_wait, left - 1.0))
         return b"X-Scale-Up-Timeout: %d\r\n" % seconds if seconds >= 1 else b""
 
-    async def _refusal(self, response: Response) -> BackendError:
-        error = refused(response, now=self._clock.time(), secrets=self._secrets)
+    async def _explained(self, response: Response) -> BackendError:
+        error = self._refusal(response)
         if response.status != 503 or self._api is None:
             return error
         try:

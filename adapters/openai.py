@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.answers import refused
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
-from adapters.http import Origin, client_of
+from adapters.http import Origin
+from adapters.http_backend import HttpBackend
 from adapters.openai_calls import OpenAICalls, bearer, heads_of
 from adapters.openai_engine import EngineProbe, Named
 from adapters.settings import HttpSettings, SecretStr
@@ -37,21 +37,25 @@ class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     asked no more than whether it is up."""
 
 
-class OpenAICompatible:
+class OpenAICompatible(HttpBackend):
     Settings = OpenAISettings
 
     def __init__(self, name: str, settings: OpenAISettings, clock: Clock) -> None:
-        self.name = name
-        self._clock = clock
         origin = Origin(settings.base_url.rstrip("/").removesuffix("/v1"))
-        self._client = client_of(origin, clock, settings)
         headers = {**settings.headers, **bearer(settings.api_key)}
         routes = dict(OPENAI_ROUTES)
         if settings.infer_path is not None:
             routes["infer"] = settings.infer_path
         self._heads = heads_of(origin, routes, headers)
+        super().__init__(
+            name,
+            origin,
+            clock,
+            settings,
+            capabilities=Capabilities(tasks=frozenset(self._heads)),
+            secrets=() if settings.api_key is None else (settings.api_key,),
+        )
         self._model = settings.model
-        self._secrets = () if settings.api_key is None else (settings.api_key,)
         self._engine = EngineProbe(
             self._client, clock, origin, headers, named=settings.engine, secrets=self._secrets
         )
@@ -63,25 +67,11 @@ class OpenAICompatible:
             stream_usage=settings.stream_usage,
             secrets=self._secrets,
         )
-        self._capabilities = Capabilities(tasks=frozenset(self._heads))
-
-    def __repr__(self) -> str:
-        return f"<OpenAICompatible {self.name}: {self._client!r}>"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
 
     @property
     def slots(self) -> int | None:
         """What the engine last said; the protocol itself states no bound."""
         return self._engine.load.slots
-
-    async def start(self) -> None:
-        self._client.start()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
 
     async def invoke(self, call: Call) -> Reply:
         return await self._calls.ask(call, self._heads.get(call.task))
@@ -100,7 +90,7 @@ class OpenAICompatible:
     async def _models(self) -> tuple[bool, str]:
         response = await self._engine.models()
         if response.status != 200:
-            raise refused(response, now=self._clock.time(), secrets=self._secrets)
+            raise self._refusal(response)
         names = _names_in(response.body)
         wanted = self._model
         if wanted is not None and wanted not in names:

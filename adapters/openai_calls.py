@@ -10,13 +10,13 @@ Source: https://platform.openai.com/docs/api-reference
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
 from adapters.answers import MAX_ERROR_BODY, classify_error, clean, refused, words_in
 from adapters.base import Clock
+from adapters.chunk_stream import ReadyChunks, once
 from adapters.errors import BackendError, FailureClass
 from adapters.http import Client, Origin, render_head
 from adapters.http1 import Body, Response
@@ -121,19 +121,15 @@ class OpenAICalls:
         """A stream was asked for and one JSON text came."""
         data = await answer.read_all(self._settings.max_response)
         if call.task == "infer":
-            return Reply(content_type="text/event-stream", chunks=_once(frame(data.strip())))
+            return Reply(content_type="text/event-stream", chunks=once(Chunk(frame(data.strip()))))
         _read_whole(data, self._secrets)
         raise BackendError(FailureClass.FAILED, "The backend answered a stream with no stream.")
 
 
-class EventStream:
-    """The chunks of one streamed answer.
+class EventStream(ReadyChunks):
+    """The chunks of one streamed answer."""
 
-    Its error is raised by ``first`` while no chunk has been given, so that another backend can
-    still be asked.
-    """
-
-    __slots__ = ("_body", "_clock", "_ended", "_reader", "_ready", "_secrets", "_started")
+    __slots__ = ("_body", "_clock", "_reader", "_secrets", "_started")
 
     def __init__(
         self,
@@ -144,44 +140,19 @@ class EventStream:
         openai: bool,
         secrets: tuple[Secret, ...] = (),
     ) -> None:
+        super().__init__()
         self._body = body
         self._clock = clock
         self._started = started
         self._secrets = secrets
         self._reader = EventReader(openai=openai)
-        self._ready: deque[Chunk] = deque()
-        self._ended = False
-
-    def __aiter__(self) -> EventStream:
-        return self
 
     @property
     def telling(self) -> bytes:
         """The JSON of the event that said most of the call until now."""
         return self._reader.telling
 
-    async def first(self) -> None:
-        """Waits for the first chunk. Raises BackendError, after which nothing is left open."""
-        try:
-            await self._fill()
-        except BaseException:
-            self._body.close()
-            raise
-
-    async def __anext__(self) -> Chunk:
-        if not self._ready:
-            await self._fill()
-            if not self._ready:
-                raise StopAsyncIteration
-        return self._ready.popleft()
-
-    async def aclose(self) -> None:
-        self._ended = True
-        self._ready.clear()
-        self._body.close()
-
     async def _fill(self) -> None:
-        """Reads until there is a chunk to give or the stream is over."""
         reader = self._reader
         while not self._ready and not self._ended:
             if reader.error is not None:
@@ -197,6 +168,9 @@ class EventStream:
                     self._finish()
             else:
                 self._close()
+
+    def _let_go(self) -> None:
+        self._body.close()
 
     def _close(self) -> None:
         """The body has ended, which is a good end unless the reader says otherwise."""
@@ -254,10 +228,6 @@ def _read_whole(body: bytes, secrets: tuple[Secret, ...]) -> _Whole:
             clean(words_in(error_object), secrets) or "The backend answered with an error.",
         )
     return whole
-
-
-async def _once(data: bytes) -> AsyncIterator[Chunk]:
-    yield Chunk(data)
 
 
 async def whole_of(answer: Body) -> Response:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.answers import refused
 from adapters.assumptions import tried
 from adapters.base import Clock
 from adapters.cold_starts import StartCounted, split
 from adapters.errors import BackendError, FailureClass
-from adapters.http import Client, Origin, client_of, render_head
+from adapters.http import Origin, render_head
 from adapters.http1 import Body, Response
+from adapters.http_backend import HttpBackend
 from adapters.openai_calls import OpenAICalls, heads_of, whole_of
 from adapters.passed_on import one_event
 from adapters.polling import poll_until
@@ -41,41 +41,31 @@ _REMEMBERED = 10_000
 _ACCEPT_EVENTS = b"Accept: text/event-stream\r\n"
 
 
-class Potassium:
+class Potassium(HttpBackend):
     Settings = PotassiumSettings
 
     def __init__(self, name: str, settings: PotassiumSettings, clock: Clock) -> None:
-        self.name = name
-        self._settings = settings
-        self._clock = clock
-        self._secrets = () if settings.api_key is None else (settings.api_key,)
-        self._origin = Origin(settings.base_url)
+        origin = Origin(settings.base_url)
         self._headers = settings.all_headers()
-        self._client: Client = client_of(self._origin, clock, settings)
-        self._heads = heads_of(self._origin, settings.routes_by_task(), self._headers)
+        self._heads = heads_of(origin, settings.routes_by_task(), self._headers)
+        super().__init__(
+            name,
+            origin,
+            clock,
+            settings,
+            capabilities=Capabilities(
+                tasks=frozenset(self._heads), streaming=not settings.background
+            ),
+            secrets=() if settings.api_key is None else (settings.api_key,),
+        )
+        self._settings = settings
         self._calls = OpenAICalls(self._client, clock, settings, secrets=self._secrets)
         self._closed_since: float | None = None
         self._jobs: dict[str, str] = {}
-        self._capabilities = Capabilities(
-            tasks=frozenset(self._heads), streaming=not settings.background
-        )
-
-    def __repr__(self) -> str:
-        return f"<Potassium {self.name}: {self._client!r}>"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
 
     @property
     def slots(self) -> int | None:
         return self._settings.slots
-
-    async def start(self) -> None:
-        self._client.start()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
 
     async def invoke(self, call: Call) -> Reply:
         """Asks again while the server starts, for ``start_wait`` at most: no handler has run."""
@@ -233,9 +223,6 @@ class Potassium:
         response = await self._client.request(head, body, deadline=deadline)
         self._closed_since = None
         return response
-
-    def _refusal(self, response: Response) -> BackendError:
-        return refused(response, now=self._clock.time(), secrets=self._secrets)
 
 
 def _with_cold(reply: Reply, waited: float) -> Reply:

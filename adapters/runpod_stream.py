@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 import msgspec
 
 from adapters.base import Clock
+from adapters.chunk_stream import ReadyChunks
 from adapters.errors import BackendError, FailureClass
 from adapters.outputs import event_of
 from adapters.polling import Patience, pace
@@ -43,7 +43,7 @@ class Watched:
         return None
 
 
-class JobStream:
+class JobStream(ReadyChunks):
     """One streamed job. No connection is open between two polls.
 
     An output that is text in the form of server-sent events (RunPod's vLLM worker) is passed on
@@ -61,6 +61,7 @@ class JobStream:
         submitted: float,
         every: float,
     ) -> None:
+        super().__init__()
         self._source = source
         self._clock = clock
         self._job_id = job_id
@@ -69,28 +70,10 @@ class JobStream:
         self._submitted = submitted
         self._every = every
         self._reader = EventReader(openai=call.task != "infer")
-        self._ready: deque[Chunk] = deque()
         self._patience = Patience()
-        self._ended = False
 
-    def __aiter__(self) -> JobStream:
-        return self
-
-    async def first(self) -> None:
-        """Waits for the first chunk, so that a failure before it can still be answered by
-        another backend."""
-        await self._fill()
-
-    async def __anext__(self) -> Chunk:
-        if not self._ready:
-            await self._fill()
-            if not self._ready:
-                raise StopAsyncIteration
-        return self._ready.popleft()
-
-    async def aclose(self) -> None:
-        self._ended = True
-        self._ready.clear()
+    def _let_go(self) -> None:
+        """No connection is open."""
 
     async def _fill(self) -> None:
         while not self._ready and not self._ended:

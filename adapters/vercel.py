@@ -16,12 +16,12 @@ from typing import Any
 
 import msgspec
 
-from adapters.answers import refused
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.errors import BackendError
-from adapters.http import Origin, client_of, render_head
+from adapters.http import Origin, render_head
 from adapters.http1 import Response
+from adapters.http_backend import HttpBackend
 from adapters.openai_calls import EventStream, OpenAICalls, append_field, bearer, heads_of
 from adapters.settings import Duration, HttpSettings, SecretStr
 from adapters.types import Assumption, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
@@ -54,17 +54,21 @@ class VercelSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
         Origin(self.base_url)
 
 
-class Vercel:
+class Vercel(HttpBackend):
     Settings = VercelSettings
 
     def __init__(self, name: str, settings: VercelSettings, clock: Clock) -> None:
-        self.name = name
+        super().__init__(
+            name,
+            Origin(settings.base_url),
+            clock,
+            settings,
+            capabilities=Capabilities(tasks=frozenset(_ROUTES)),
+            secrets=(settings.api_key,),
+        )
         self._settings = settings
-        self._clock = clock
         team = {} if settings.team is None else {"x-vercel-ai-gateway-team": settings.team}
         self._headers = {**settings.headers, **bearer(settings.api_key), **team}
-        self._origin = Origin(settings.base_url)
-        self._client = client_of(self._origin, clock, settings)
         self._heads = heads_of(self._origin, _ROUTES, self._headers)
         self._options: bytes | None = None
         if settings.options is not None:
@@ -76,26 +80,8 @@ class Vercel:
             settings,
             model=settings.model,
             stream_usage=settings.stream_usage,
-            secrets=(settings.api_key,),
+            secrets=self._secrets,
         )
-        self._capabilities = Capabilities(tasks=frozenset(_ROUTES))
-
-    def __repr__(self) -> str:
-        return f"<Vercel {self.name}: {self._client!r}>"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
-
-    @property
-    def slots(self) -> int | None:
-        return None
-
-    async def start(self) -> None:
-        self._client.start()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
 
     async def invoke(self, call: Call) -> Reply:
         reply = await self._calls.ask(self._with_options(call), self._heads.get(call.task))
@@ -138,7 +124,7 @@ class Vercel:
     async def _balance(self) -> tuple[bool, str]:
         response = await self._get("/credits")
         if response.status != 200:
-            raise refused(response, now=self._clock.time(), secrets=(self._settings.api_key,))
+            raise self._refusal(response)
         balance = _balance_in(response.body)
         return balance is not None, "it is not" if balance is None else f"{balance:.2f} USD"
 
