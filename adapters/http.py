@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http1 import Body, Connection, Response
-from adapters.settings import HttpSettings
+from adapters.settings import Connected
 
 TICK = 0.05
 """How late a deadline may be noticed, in seconds."""
@@ -326,7 +326,7 @@ async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, None]) 
         await asyncio.wait({task, timer})
 
 
-def client_of(origin: Origin, clock: Clock, settings: HttpSettings) -> Client:
+def client_of(origin: Origin, clock: Clock, settings: Connected) -> Client:
     """A client as a backend's settings want it."""
     return Client(
         origin,

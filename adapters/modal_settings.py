@@ -68,6 +68,8 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long an unused connection to a web endpoint is kept; the keys below are of one too."""
     max_connections: int = 256
     max_response: ByteSize = 64 * 1024 * 1024
+    ca_file: str | None = None
+    """PEM file of the authority that signed the endpoint's certificate; left out: the system's."""
 
     def __post_init__(self) -> None:
         if sum(one is not None for one in (self.url, self.function, self.cls)) != 1:

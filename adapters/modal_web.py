@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 from adapters.answers import refused
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http import Client, Origin, render_head
+from adapters.http import Origin, client_of, render_head
 from adapters.http1 import Body, Response
 from adapters.modal_settings import ModalSettings
 from adapters.modal_values import json_checked
@@ -40,15 +40,7 @@ class ModalEndpoint:
         self._secrets = settings.secrets
         self._origin = Origin(settings.url)
         self._headers = _headers(settings)
-        self._client = Client(
-            self._origin,
-            clock,
-            max_connections=settings.max_connections,
-            connect_timeout=settings.connect_timeout,
-            keep_alive=settings.keep_alive,
-            stall_timeout=settings.stall_timeout,
-            max_response=settings.max_response,
-        )
+        self._client = client_of(self._origin, clock, settings)
 
     def __repr__(self) -> str:
         return repr(self._client)

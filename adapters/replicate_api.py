@@ -12,11 +12,11 @@ import msgspec
 from adapters.answers import message_of, refused, refused_stream
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http import NEVER, Client, Origin, render_head
+from adapters.http import Client, Origin, client_of, render_head
 from adapters.http1 import Body, Response
 from adapters.payloads import Payloads, Place
 from adapters.predictions import Prediction, decode_prediction
-from adapters.settings import ByteSize, Duration, Secret, SecretStr
+from adapters.settings import ByteSize, Duration, HttpSettings, Secret, SecretStr
 from adapters.sigv4 import LONGEST_S
 
 _POLL_TIMEOUT = 10.0
@@ -32,7 +32,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _FIELD = re.compile(r"\binput\.(?P<field>[A-Za-z_]\w*)")
 
 
-class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     api_key: SecretStr
     model: str | None = None
     """An official model, as owner/name. Give one of model, deployment and version."""
@@ -44,6 +44,7 @@ class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """The model's input is the body of an OpenAI call and its output the answer; otherwise it
     takes /v1/infer calls alone."""
     base_url: str = "https://api.replicate.com/v1"
+    """Where the platform is."""
     webhook: SecretStr | None = None
     """Where the platform posts the end of every prediction, signed."""
     wait: Duration = 5.0
@@ -57,12 +58,10 @@ class ReplicateSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """How long an instance stays up unused: tells a cold start from a wait in the queue."""
     max_workers: int | None = None
     """The most calls that it runs at once: a deployment's max_instances."""
-    connect_timeout: Duration = 5.0
     stall_timeout: Duration = 120.0
     """The longest silence inside a stream; the platform itself closes one after 30s."""
     keep_alive: Duration = 30.0
     """How long an unused connection is kept."""
-    max_connections: int = 256
     payloads: str | None = None
     """Where files of large inputs are put, to go by URL:
     s3://BUCKET/PREFIX?endpoint=https://HOST&region=REGION."""
@@ -109,11 +108,12 @@ class ReplicateApi:
         self._settings = settings
         self._clock = clock
         self._headers = {
+            **settings.headers,
             "Authorization": f"Bearer {settings.api_key.reveal()}",
             "Content-Type": "application/json",
         }
         self._origin = Origin(settings.base_url)
-        self._client = self._new_client(self._origin)
+        self._client = client_of(self._origin, clock, settings)
         self._streams: dict[str, Client] = {}
         self._create_path, self._about_path = _paths(settings)
         self._version = b""
@@ -230,21 +230,10 @@ class ReplicateApi:
         if client is None:
             if len(self._streams) >= _MAX_STREAM_HOSTS:
                 raise BackendError(FailureClass.FAILED, "The platform streams from many hosts.")
-            client = self._streams[origin.authority] = self._new_client(
-                origin, self._settings.stall_timeout
-            )
+            client = client_of(origin, self._clock, self._settings)
+            self._streams[origin.authority] = client
             client.start()
         return client
-
-    def _new_client(self, origin: Origin, stall_timeout: float = NEVER) -> Client:
-        return Client(
-            origin,
-            self._clock,
-            max_connections=self._settings.max_connections,
-            connect_timeout=self._settings.connect_timeout,
-            keep_alive=self._settings.keep_alive,
-            stall_timeout=stall_timeout,
-        )
 
     def _head(self, method: str, path: str, more: dict[str, str] | None = None) -> bytes:
         return render_head(method, self._origin, path, {**self._headers, **(more or {})})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -131,6 +131,23 @@ SecretStr = Annotated[
     ),
 ]
 """A ``Secret``; in YAML it may only be written as ``${NAME}``."""
+
+
+class Connected(Protocol):
+    """The settings that say how connections are made and kept; see ``HttpSettings``."""
+
+    @property
+    def max_connections(self) -> int: ...
+    @property
+    def connect_timeout(self) -> float: ...
+    @property
+    def keep_alive(self) -> float: ...
+    @property
+    def stall_timeout(self) -> float: ...
+    @property
+    def max_response(self) -> int: ...
+    @property
+    def ca_file(self) -> str | None: ...
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

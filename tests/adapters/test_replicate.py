@@ -45,6 +45,16 @@ async def test_a_model_a_deployment_and_a_version_are_each_asked_at_their_own_pl
     assert reply.body == b'{"y":2}'
 
 
+async def test_headers_of_the_policy_are_sent_and_take_no_place_of_the_key(
+    clock: FakeClock,
+) -> None:
+    headers = {"X-Proxy": "yes", "Authorization": "none"}
+    async with platform(clock, prediction(**DONE), headers=headers) as (backend, script):
+        await backend.invoke(a_call())
+    assert script.requests[0].headers["x-proxy"] == "yes"
+    assert script.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
 @pytest.mark.parametrize("given", [{}, {"model": "o/n", "version": "v"}])
 def test_settings_must_say_one_thing_to_run(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="one of model, deployment and version"):
