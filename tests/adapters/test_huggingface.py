@@ -60,10 +60,10 @@ async def endpoint(
             await backend.aclose()
 
 
-# --- pitfall 46: at zero, loading, or full ------------------------------------------------------
+# --- at zero, loading, or full --------------------------------------------------------------------
 
 
-async def test_pitfall_46_a_call_asks_to_be_held_while_a_replica_boots(clock: FakeClock) -> None:
+async def test_a_call_asks_to_be_held_while_a_replica_boots(clock: FakeClock) -> None:
     """A little less long than its caller waits, so that another backend can still be asked."""
     answers = [answer({"generated_text": "x"})] * 3
     async with endpoint(clock, *answers, scale_up_wait=60.0) as (backend, script, _):
@@ -91,7 +91,7 @@ async def test_pitfall_46_a_call_asks_to_be_held_while_a_replica_boots(clock: Fa
         (b"", FailureClass.OVERLOADED, "Unavailable"),
     ],
 )
-async def test_pitfall_46_a_503_means_what_the_management_api_says(
+async def test_a_503_means_what_the_management_api_says(
     clock: FakeClock, told: bytes, expected: FailureClass, words: str
 ) -> None:
     async with endpoint(clock, UNAVAILABLE, management=(told,)) as (backend, _, api):
@@ -102,7 +102,7 @@ async def test_pitfall_46_a_503_means_what_the_management_api_says(
         assert api.targets() == ["GET /v2/endpoint/acme/minilm"]
 
 
-async def test_pitfall_46_without_a_name_a_503_means_what_it_says_itself(clock: FakeClock) -> None:
+async def test_without_a_name_a_503_means_what_it_says_itself(clock: FakeClock) -> None:
     said = answer({"error": "the model is loading"}, 503)
     async with endpoint(clock, said, management=None) as (backend, _, _):
         with pytest.raises(BackendError) as caught:
@@ -315,7 +315,7 @@ async def test_the_tokens_that_tgi_counts_are_read(clock: FakeClock) -> None:
         ),
     ],
 )
-async def test_pitfall_60_a_stream_of_tokens_without_its_text_is_a_failure(
+async def test_a_stream_of_tokens_without_its_text_is_a_failure(
     clock: FakeClock, pieces: tuple[bytes, ...], expected: FailureClass
 ) -> None:
     async with endpoint(clock, chunked(*pieces)) as (backend, _, _):

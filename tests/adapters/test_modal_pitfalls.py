@@ -49,7 +49,7 @@ def platform() -> Iterator[ModalPlatform]:
         yield running
 
 
-async def test_pitfall_36_a_cancelled_task_leaves_the_call_running_until_cancel_tells_the_platform(
+async def test_a_cancelled_task_leaves_the_call_running_until_cancel_tells_the_platform(
     platform: ModalPlatform,
 ) -> None:
     backend = backend_for(platform)
@@ -66,7 +66,7 @@ async def test_pitfall_36_a_cancelled_task_leaves_the_call_running_until_cancel_
     await backend.aclose()
 
 
-async def test_pitfall_36_a_call_that_is_left_while_it_is_submitted_is_cancelled_once_it_has_a_name(
+async def test_a_call_that_is_left_while_it_is_submitted_is_cancelled_once_it_has_a_name(
     platform: ModalPlatform,
 ) -> None:
     backend = backend_for(platform)
@@ -115,7 +115,7 @@ class AnsweredByHand(ModalLink):
 
 
 @pytest.mark.parametrize("turns", range(8))
-async def test_pitfall_36_a_call_that_is_left_as_its_submits_answer_comes_is_cancelled(
+async def test_a_call_that_is_left_as_its_submits_answer_comes_is_cancelled(
     turns: int, platform: ModalPlatform
 ) -> None:
     settings, clock = settings_for(platform), SystemClock()
@@ -134,7 +134,7 @@ async def test_pitfall_36_a_call_that_is_left_as_its_submits_answer_comes_is_can
     await functions.aclose()
 
 
-async def test_pitfall_36_a_stream_that_is_left_is_cancelled_by_its_call(
+async def test_a_stream_that_is_left_is_cancelled_by_its_call(
     platform: ModalPlatform,
 ) -> None:
     backend = backend_for(platform)
@@ -149,7 +149,7 @@ async def test_pitfall_36_a_stream_that_is_left_is_cancelled_by_its_call(
     await backend.aclose()
 
 
-async def test_pitfall_37_a_wait_that_ends_is_begun_again_and_a_result_that_expired_is_a_failure(
+async def test_a_wait_that_ends_is_begun_again_and_a_result_that_expired_is_a_failure(
     platform: ModalPlatform,
 ) -> None:
     clock = SystemClock()
@@ -168,7 +168,7 @@ async def test_pitfall_37_a_wait_that_ends_is_begun_again_and_a_result_that_expi
 
 @pytest.mark.parametrize("formats", [[PICKLE], [PICKLE, CBOR]], ids=["pickle", "cbor"])
 @pytest.mark.parametrize("kind", ["value", "key", "timeout", "iteration", "cancelled", "exit"])
-async def test_pitfall_38_a_remote_exception_is_the_models_failure_whatever_its_type(
+async def test_a_remote_exception_is_the_models_failure_whatever_its_type(
     kind: str, formats: list[Any], platform: ModalPlatform
 ) -> None:
     platform.formats = formats
@@ -182,7 +182,7 @@ async def test_pitfall_38_a_remote_exception_is_the_models_failure_whatever_its_
     await backend.aclose()
 
 
-async def test_pitfall_39_arguments_go_as_data_so_that_results_come_as_data(
+async def test_arguments_go_as_data_so_that_results_come_as_data(
     platform: ModalPlatform,
 ) -> None:
     backend = backend_for(platform)
@@ -191,7 +191,7 @@ async def test_pitfall_39_arguments_go_as_data_so_that_results_come_as_data(
     await backend.aclose()
 
 
-async def test_pitfall_39_a_pickled_result_runs_nothing_in_the_gateway(
+async def test_a_pickled_result_runs_nothing_in_the_gateway(
     platform: ModalPlatform, tmp_path: Path
 ) -> None:
     platform.formats = [PICKLE]
@@ -207,7 +207,7 @@ async def test_pitfall_39_a_pickled_result_runs_nothing_in_the_gateway(
     await backend.aclose()
 
 
-async def test_pitfall_40_the_autoscaler_is_told_by_the_new_name_and_again_after_a_while(
+async def test_the_autoscaler_is_told_by_the_new_name_and_again_after_a_while(
     platform: ModalPlatform,
 ) -> None:
     clock = FakeClock()
@@ -231,7 +231,7 @@ async def test_pitfall_40_the_autoscaler_is_told_by_the_new_name_and_again_after
     await backend.aclose()
 
 
-async def test_pitfall_41_a_large_input_is_uploaded_first_and_a_small_one_is_not(
+async def test_a_large_input_is_uploaded_first_and_a_small_one_is_not(
     platform: ModalPlatform,
 ) -> None:
     async def put(request: Request) -> Response:
@@ -250,7 +250,7 @@ async def test_pitfall_41_a_large_input_is_uploaded_first_and_a_small_one_is_not
     await backend.aclose()
 
 
-def test_pitfall_42_the_pinned_sdk_is_of_the_minor_version_that_this_was_written_for() -> None:
+def test_the_pinned_sdk_is_of_the_minor_version_that_this_was_written_for() -> None:
     pins = (ROOT / "constraints.txt").read_text().splitlines()
     assert any(line.startswith(f"modal=={VERSIONS}") for line in pins)
     check_version(f"{VERSIONS}99")
@@ -259,7 +259,7 @@ def test_pitfall_42_the_pinned_sdk_is_of_the_minor_version_that_this_was_written
 
 
 @pytest.mark.parametrize("status", LOST, ids=lambda status: status.name)
-async def test_pitfall_45_what_the_sdk_has_tried_four_times_is_ambiguous_and_not_tried_again(
+async def test_what_the_sdk_has_tried_four_times_is_ambiguous_and_not_tried_again(
     status: Status, platform: ModalPlatform
 ) -> None:
     backend = backend_for(platform)
@@ -271,7 +271,7 @@ async def test_pitfall_45_what_the_sdk_has_tried_four_times_is_ambiguous_and_not
     await backend.aclose()
 
 
-async def test_pitfall_45_a_call_whose_result_cannot_be_asked_for_is_ambiguous(
+async def test_a_call_whose_result_cannot_be_asked_for_is_ambiguous(
     platform: ModalPlatform,
 ) -> None:
     backend = backend_for(platform)
@@ -283,7 +283,7 @@ async def test_pitfall_45_a_call_whose_result_cannot_be_asked_for_is_ambiguous(
     await backend.aclose()
 
 
-async def test_pitfall_11_an_answer_states_no_times_of_the_platform(
+async def test_an_answer_states_no_times_of_the_platform(
     platform: ModalPlatform,
 ) -> None:
     backend = backend_for(platform)

@@ -49,7 +49,7 @@ async def failing(backend: Modal, asked: Call) -> BackendError:
     return caught.value
 
 
-async def test_pitfall_43_a_303_is_followed_by_gets_and_the_call_is_submitted_once(
+async def test_a_303_is_followed_by_gets_and_the_call_is_submitted_once(
     edge: Running,
 ) -> None:
     server, url = edge
@@ -62,7 +62,7 @@ async def test_pitfall_43_a_303_is_followed_by_gets_and_the_call_is_submitted_on
     await backend.aclose()
 
 
-async def test_pitfall_43_the_hops_are_counted(edge: Running) -> None:
+async def test_the_hops_are_counted(edge: Running) -> None:
     server, url = edge
     backend = backend_for(url)
     await backend.start()
@@ -72,7 +72,7 @@ async def test_pitfall_43_the_hops_are_counted(edge: Running) -> None:
     await backend.aclose()
 
 
-async def test_pitfall_43_a_redirect_to_another_host_gets_no_key_of_ours(edge: Running) -> None:
+async def test_a_redirect_to_another_host_gets_no_key_of_ours(edge: Running) -> None:
     server, url = edge
     with edge_running() as (other, elsewhere):
         backend = backend_for(url)
@@ -85,7 +85,7 @@ async def test_pitfall_43_a_redirect_to_another_host_gets_no_key_of_ours(edge: R
         await backend.aclose()
 
 
-async def test_pitfall_44_a_refusal_of_the_edge_is_text_and_our_own_matter(edge: Running) -> None:
+async def test_a_refusal_of_the_edge_is_text_and_our_own_matter(edge: Running) -> None:
     _, url = edge
     backend = backend_for(url, proxy_secret=Secret("wrong-secret"))
     await backend.start()

@@ -63,7 +63,7 @@ async def test_a_call_reaches_the_handler_with_its_id_and_key(genuine: Potassium
     assert meta
 
 
-async def test_pitfall_56_a_refused_connection_is_a_cold_start_that_a_call_can_wait_for() -> None:
+async def test_a_refused_connection_is_a_cold_start_that_a_call_can_wait_for() -> None:
     with genuine_server(held=True) as server:
         async with opened(server) as hasty, opened(server, start_wait=30.0) as patient:
             with pytest.raises(BackendError) as caught:
@@ -78,7 +78,7 @@ async def test_pitfall_56_a_refused_connection_is_a_cold_start_that_a_call_can_w
             assert (await patient.probe()).ready
 
 
-async def test_pitfall_56_calls_past_the_worker_wait_in_order_and_none_is_refused(
+async def test_calls_past_the_worker_wait_in_order_and_none_is_refused(
     genuine: PotassiumServer,
 ) -> None:
     order: list[int] = []
@@ -99,7 +99,7 @@ async def test_pitfall_56_calls_past_the_worker_wait_in_order_and_none_is_refuse
     assert (busy.ready, busy.detail) == (True, "every worker is busy")
 
 
-async def test_pitfall_56_a_background_call_has_no_name_and_is_answered_at_once(
+async def test_a_background_call_has_no_name_and_is_answered_at_once(
     genuine: PotassiumServer, tmp_path: Path
 ) -> None:
     note = tmp_path / "note"
@@ -125,7 +125,7 @@ async def test_text_flows_as_it_is_made(genuine: PotassiumServer) -> None:
     assert len(pieces) > 1
 
 
-async def test_pitfall_57_a_warm_up_counts_as_a_request_so_the_count_is_not_believed(
+async def test_a_warm_up_counts_as_a_request_so_the_count_is_not_believed(
     genuine: PotassiumServer,
 ) -> None:
     before = status(genuine)["sequence_number"]
@@ -138,7 +138,7 @@ async def test_pitfall_57_a_warm_up_counts_as_a_request_so_the_count_is_not_beli
     assert probe.queued is None
 
 
-async def test_pitfall_56_a_generator_that_raises_hangs_and_the_lost_worker_is_seen() -> None:
+async def test_a_generator_that_raises_hangs_and_the_lost_worker_is_seen() -> None:
     """On a server of its own, for it is of no use afterwards."""
     with genuine_server() as server:
         settings = {"routes": {"infer": "/stream"}, "stall_timeout": 0.5, "stuck_after": 0.5}

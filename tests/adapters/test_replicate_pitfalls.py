@@ -1,4 +1,4 @@
-"""What is known to go wrong with Replicate's cloud, each by its number in the list of pitfalls."""
+"""What is known to go wrong with Replicate's cloud, one test each."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def all_of(reply: Reply) -> bytes:
 
 @pytest.mark.parametrize("code", [200, 201, 202])
 @pytest.mark.parametrize("status", ["starting", "processing", "something-new"])
-async def test_pitfall_18_the_status_decides_and_never_the_code(
+async def test_the_status_decides_and_never_the_code(
     clock: FakeClock, code: int, status: str
 ) -> None:
     answers = [prediction(status, code), prediction("processing"), prediction(**DONE)]
@@ -55,7 +55,7 @@ async def test_pitfall_18_the_status_decides_and_never_the_code(
     assert reply.body == b'{"y":2}'
 
 
-async def test_pitfall_19_output_under_an_unfinished_status_is_progress(clock: FakeClock) -> None:
+async def test_output_under_an_unfinished_status_is_progress(clock: FakeClock) -> None:
     """File models fill it in early; what is charged is known only once they have ended."""
     answers = [prediction("processing", 201, output="early"), prediction(**DONE)]
     async with platform(clock, *answers) as (backend, _):
@@ -64,7 +64,7 @@ async def test_pitfall_19_output_under_an_unfinished_status_is_progress(clock: F
     assert reply.usage.exec_s == 0.25
 
 
-async def test_pitfall_20_an_aborted_prediction_is_over_and_free(clock: FakeClock) -> None:
+async def test_an_aborted_prediction_is_over_and_free(clock: FakeClock) -> None:
     error = await failing(clock, prediction("starting", 201), prediction("aborted"))
     assert error.failure is FailureClass.TIMEOUT
     assert error.usage is not None
@@ -72,15 +72,13 @@ async def test_pitfall_20_an_aborted_prediction_is_over_and_free(clock: FakeCloc
 
 
 @pytest.mark.parametrize("what", [{"model": "o/n"}, {"deployment": "o/n"}, {"version": "o/n:9f"}])
-async def test_pitfall_21_the_wait_is_sent_whatever_is_run(
-    clock: FakeClock, what: dict[str, Any]
-) -> None:
+async def test_the_wait_is_sent_whatever_is_run(clock: FakeClock, what: dict[str, Any]) -> None:
     async with platform(clock, prediction(**DONE), wait=20.0, **what) as (backend, script):
         await backend.invoke(a_call())
     assert script.requests[0].headers["prefer"] == "wait=20"
 
 
-async def test_pitfall_22_a_create_that_is_never_answered_has_our_own_deadline(
+async def test_a_create_that_is_never_answered_has_our_own_deadline(
     clock: FakeClock,
 ) -> None:
     started = clock.monotonic()
@@ -89,7 +87,7 @@ async def test_pitfall_22_a_create_that_is_never_answered_has_our_own_deadline(
     assert clock.monotonic() - started < 9.0
 
 
-async def test_pitfall_23_no_header_keeps_a_poll_away_for_long(clock: FakeClock) -> None:
+async def test_no_header_keeps_a_poll_away_for_long(clock: FakeClock) -> None:
     throttled = answer({"detail": "slower"}, 429, Retry_After="3600")
     answers = [prediction("starting", 201), throttled, prediction(**DONE)]
     started = clock.monotonic()
@@ -98,7 +96,7 @@ async def test_pitfall_23_no_header_keeps_a_poll_away_for_long(clock: FakeClock)
     assert clock.monotonic() - started < LONGEST_PAUSE + 2.0
 
 
-async def test_pitfall_24_an_output_that_was_removed_is_not_an_empty_answer(
+async def test_an_output_that_was_removed_is_not_an_empty_answer(
     clock: FakeClock,
 ) -> None:
     error = await failing(clock, prediction(**{**DONE, "output": None, "data_removed": True}))
@@ -109,7 +107,7 @@ async def test_pitfall_24_an_output_that_was_removed_is_not_an_empty_answer(
 # --- streams ------------------------------------------------------------------------------------
 
 
-async def test_pitfall_25_text_is_joined_from_its_lines(clock: FakeClock) -> None:
+async def test_text_is_joined_from_its_lines(clock: FakeClock) -> None:
     stream = chunked(output("a\nb", 0), OVER)
     async with platform(clock, stream, prediction(**DONE), streams=True) as (backend, _):
         reply = await drive(clock, backend.invoke(a_call(stream=True)))
@@ -124,7 +122,7 @@ async def test_pitfall_25_text_is_joined_from_its_lines(clock: FakeClock) -> Non
         (named("done", reason="error"), prediction("failed", error="x"), FailureClass.FAILED),
     ],
 )
-async def test_pitfall_25_only_a_done_without_a_reason_is_a_good_end(
+async def test_only_a_done_without_a_reason_is_a_good_end(
     clock: FakeClock, end: bytes, record: bytes, expected: FailureClass
 ) -> None:
     stream = chunked(output("a", 0), end)
@@ -134,7 +132,7 @@ async def test_pitfall_25_only_a_done_without_a_reason_is_a_good_end(
     assert caught.value.failure is expected
 
 
-async def test_pitfall_26_a_stream_closed_for_its_silence_is_taken_up_after_the_last_event(
+async def test_a_stream_closed_for_its_silence_is_taken_up_after_the_last_event(
     clock: FakeClock,
 ) -> None:
     """And a cold start, in which it is closed without one word, is known for a wait."""
@@ -156,7 +154,7 @@ async def test_pitfall_26_a_stream_closed_for_its_silence_is_taken_up_after_the_
     assert call.course.queued_until >= began
 
 
-async def test_pitfall_27_frames_without_an_id_and_unknown_names_lose_nothing(
+async def test_frames_without_an_id_and_unknown_names_lose_nothing(
     clock: FakeClock,
 ) -> None:
     stream = chunked(output("a"), named("something-new", x=1), output("b"), OVER)
@@ -209,7 +207,7 @@ async def test_a_caller_who_leaves_a_stream_leaves_no_prediction(clock: FakeCloc
 # --- webhooks and limits ------------------------------------------------------------------------
 
 
-async def test_pitfall_29_a_webhook_is_told_and_the_prediction_polled_all_the_same(
+async def test_a_webhook_is_told_and_the_prediction_polled_all_the_same(
     clock: FakeClock,
 ) -> None:
     """Only the last event is sent again when it was not taken, and even that for a minute."""
@@ -231,7 +229,7 @@ async def test_the_address_of_a_webhook_is_never_shown(clock: FakeClock) -> None
     assert caught.value.message == "***"
 
 
-async def test_pitfall_30_a_throttled_create_says_when_to_come_again_though_only_in_prose(
+async def test_a_throttled_create_says_when_to_come_again_though_only_in_prose(
     clock: FakeClock,
 ) -> None:
     detail = {"detail": "Request was throttled. Your rate limit resets in ~30s."}

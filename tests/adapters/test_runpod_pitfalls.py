@@ -1,4 +1,4 @@
-"""What is known to go wrong with RunPod, each by its number in the list of pitfalls."""
+"""What is known to go wrong with RunPod, one test each."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ async def exhaust(reply: Reply) -> None:
         pass
 
 
-def test_pitfall_1_jobs_and_management_live_on_two_hosts() -> None:
+def test_jobs_and_management_live_on_two_hosts() -> None:
     settings = RunPodSettings(endpoint="e", api_key=Secret("k"))
     assert settings.base_url == "https://api.runpod.ai/v2"
     assert settings.plane == "https://api.runpod.io/v2"
 
 
-async def test_pitfall_2_workers_are_kept_over_v2_nested_and_over_v1_only_where_asked(
+async def test_workers_are_kept_over_v2_nested_and_over_v1_only_where_asked(
     clock: FakeClock,
 ) -> None:
     async with platform(clock, answer({})) as (backend, script):
@@ -64,7 +64,7 @@ async def test_pitfall_2_workers_are_kept_over_v2_nested_and_over_v1_only_where_
 
 
 @pytest.mark.parametrize("status", ["IN_QUEUE", "IN_PROGRESS", "RUNNING", "SOMETHING_NEW"])
-async def test_pitfall_3_a_held_call_that_has_not_ended_is_polled_and_never_submitted_again(
+async def test_a_held_call_that_has_not_ended_is_polled_and_never_submitted_again(
     clock: FakeClock, status: str
 ) -> None:
     answers = [job(status), job(status), job("IN_PROGRESS"), job(**DONE)]
@@ -74,7 +74,7 @@ async def test_pitfall_3_a_held_call_that_has_not_ended_is_polled_and_never_subm
     assert reply.body == b'{"y":2}'
 
 
-async def test_pitfall_4_a_result_is_taken_from_the_first_answer_that_holds_it(
+async def test_a_result_is_taken_from_the_first_answer_that_holds_it(
     clock: FakeClock,
 ) -> None:
     """A minute later the platform has forgotten it: nothing is left to be fetched."""
@@ -83,7 +83,7 @@ async def test_pitfall_4_a_result_is_taken_from_the_first_answer_that_holds_it(
         assert len(script.requests) == 1
 
 
-async def test_pitfall_5_an_expired_job_is_a_timeout_and_no_unknown_endpoint(
+async def test_an_expired_job_is_a_timeout_and_no_unknown_endpoint(
     clock: FakeClock,
 ) -> None:
     """It may have run, so no other backend is asked."""
@@ -92,7 +92,7 @@ async def test_pitfall_5_an_expired_job_is_a_timeout_and_no_unknown_endpoint(
     assert not error.failure.try_next
 
 
-async def test_pitfall_6_a_stream_is_polled_at_least_every_quarter_of_a_second(
+async def test_a_stream_is_polled_at_least_every_quarter_of_a_second(
     clock: FakeClock,
 ) -> None:
     answers = [job("IN_QUEUE"), *[polled("IN_PROGRESS", n) for n in range(8)]]
@@ -104,9 +104,7 @@ async def test_pitfall_6_a_stream_is_polled_at_least_every_quarter_of_a_second(
 
 
 @pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"])
-async def test_pitfall_7_a_stream_stops_at_every_end_of_its_job(
-    clock: FakeClock, status: str
-) -> None:
+async def test_a_stream_stops_at_every_end_of_its_job(clock: FakeClock, status: str) -> None:
     """RunPod's own client asks on for ever after CANCELLED."""
     answers = [job("IN_QUEUE"), polled("IN_PROGRESS", 1), polled(status), job(status, **DONE)]
     async with platform(clock, *answers) as (backend, script):
@@ -118,14 +116,14 @@ async def test_pitfall_7_a_stream_stops_at_every_end_of_its_job(
 
 
 @pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT"])
-async def test_pitfall_8_the_status_decides_and_not_that_there_is_an_output(
+async def test_the_status_decides_and_not_that_there_is_an_output(
     clock: FakeClock, status: str
 ) -> None:
     error = await failing(clock, job(status, output={"y": 2}))
     assert error.failure in (FailureClass.FAILED, FailureClass.TIMEOUT)
 
 
-async def test_pitfall_9_an_error_that_is_json_in_a_string_loses_its_traceback(
+async def test_an_error_that_is_json_in_a_string_loses_its_traceback(
     clock: FakeClock,
 ) -> None:
     said = {
@@ -138,13 +136,13 @@ async def test_pitfall_9_an_error_that_is_json_in_a_string_loses_its_traceback(
     assert error.message == "ValueError: boo"
 
 
-async def test_pitfall_10_the_output_of_a_job_in_progress_is_no_result(clock: FakeClock) -> None:
+async def test_the_output_of_a_job_in_progress_is_no_result(clock: FakeClock) -> None:
     answers = [job("IN_PROGRESS", output="half way"), job("IN_PROGRESS", output=1), job(**DONE)]
     async with platform(clock, *answers) as (backend, _):
         assert (await drive(clock, backend.invoke(a_call()))).body == b'{"y":2}'
 
 
-async def test_pitfall_11_times_are_milliseconds_on_the_wire_and_seconds_here(
+async def test_times_are_milliseconds_on_the_wire_and_seconds_here(
     clock: FakeClock,
 ) -> None:
     async with platform(clock, job(**DONE)) as (backend, _):
@@ -152,7 +150,7 @@ async def test_pitfall_11_times_are_milliseconds_on_the_wire_and_seconds_here(
     assert (usage.exec_s, usage.cold_s) == (0.05, 0.1)
 
 
-async def test_pitfall_12_the_time_of_a_run_is_not_what_is_billed(clock: FakeClock) -> None:
+async def test_the_time_of_a_run_is_not_what_is_billed(clock: FakeClock) -> None:
     """A price says that a start is billed too, and the bill alone says what the rest came to."""
     record = {"totalAmount": 0.25, "time": "2026-11-22T00:00:00Z"}
     async with platform(clock, job(**DONE), answer({"records": [record]})) as (backend, _):
@@ -164,7 +162,7 @@ async def test_pitfall_12_the_time_of_a_run_is_not_what_is_billed(clock: FakeClo
     assert bill.cost_nano == 250_000_000
 
 
-async def test_pitfall_13_a_webhook_is_a_secret_url_and_is_told_with_every_job(
+async def test_a_webhook_is_a_secret_url_and_is_told_with_every_job(
     clock: FakeClock,
 ) -> None:
     """It is unsigned, so whoever knows the URL is believed: nothing of ours shows it."""
@@ -179,7 +177,7 @@ async def test_pitfall_13_a_webhook_is_a_secret_url_and_is_told_with_every_job(
     assert [json.loads(request.body)["webhook"] for request in script.requests] == [url, url]
 
 
-async def test_pitfall_14_an_endpoint_without_workers_is_found_and_can_be_raised_again(
+async def test_an_endpoint_without_workers_is_found_and_can_be_raised_again(
     clock: FakeClock,
 ) -> None:
     """The platform sets workers.max to 0 after idle days: jobs would wait for ever."""
@@ -222,7 +220,7 @@ def _until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
             time.sleep(0.1)
 
 
-async def test_pitfall_15_the_development_server_answers_though_it_is_another_platform(
+async def test_the_development_server_answers_though_it_is_another_platform(
     development_server: str,
 ) -> None:
     """No endpoint in its paths, POST for a status, no output for None, 422 where 400 is meant."""
@@ -249,7 +247,7 @@ async def test_pitfall_15_the_development_server_answers_though_it_is_another_pl
         await backend.aclose()
 
 
-def test_pitfall_16_the_sdk_is_not_imported_and_logging_stays_as_it_was() -> None:
+def test_the_sdk_is_not_imported_and_logging_stays_as_it_was() -> None:
     code = (
         "import logging, sys; from adapters import load_kind; load_kind('runpod');"
         "assert 'runpod' not in sys.modules; root = logging.getLogger();"
@@ -263,7 +261,7 @@ def test_pitfall_16_the_sdk_is_not_imported_and_logging_stays_as_it_was() -> Non
     ("status", "expected"),
     [(429, FailureClass.OVERLOADED), (500, FailureClass.FAILED), (401, FailureClass.CREDENTIAL)],
 )
-async def test_pitfall_17_a_submit_is_sent_once_and_its_refusal_is_read(
+async def test_a_submit_is_sent_once_and_its_refusal_is_read(
     clock: FakeClock, status: int, expected: FailureClass
 ) -> None:
     """RunPod's own client repeats some over plain http, and makes a KeyError of the rest."""

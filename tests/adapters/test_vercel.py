@@ -172,7 +172,7 @@ async def streamed(clock: FakeClock, *answers: bytes, **settings: Any) -> tuple[
         return usages[-1], len(script.requests)
 
 
-async def test_pitfall_48_the_cost_of_a_stream_stands_on_its_finishing_event(
+async def test_the_cost_of_a_stream_stands_on_its_finishing_event(
     clock: FakeClock,
 ) -> None:
     usage = {"prompt_tokens": 3, "completion_tokens": 1, "cost": 0.002}
@@ -181,7 +181,7 @@ async def test_pitfall_48_the_cost_of_a_stream_stands_on_its_finishing_event(
     assert (last.cost_nano, last.output_tokens, requests) == (2_000_000, 1, 1)
 
 
-async def test_pitfall_49_ids_may_change_and_roles_be_null_and_comments_stand_between(
+async def test_ids_may_change_and_roles_be_null_and_comments_stand_between(
     clock: FakeClock,
 ) -> None:
     odd = (
@@ -208,7 +208,7 @@ async def test_pitfall_49_ids_may_change_and_roles_be_null_and_comments_stand_be
         (answer({"error": "e"}, 400), FailureClass.INVALID, "e"),
     ],
 )
-async def test_pitfall_52_an_errors_code_may_be_a_number_or_a_word_and_stand_elsewhere(
+async def test_an_errors_code_may_be_a_number_or_a_word_and_stand_elsewhere(
     clock: FakeClock, reply: bytes, expected: FailureClass, words: str
 ) -> None:
     async with gateway(clock, reply) as (backend, _):
@@ -239,7 +239,7 @@ async def test_a_stream_ends_without_a_cost_that_does_not_come(clock: FakeClock)
         ((), FailureClass.FAILED),
     ],
 )
-async def test_pitfalls_50_51_and_60_an_end_that_is_none_is_a_failure(
+async def test_an_end_that_is_none_is_a_failure(
     clock: FakeClock, pieces: tuple[bytes, ...], expected: FailureClass
 ) -> None:
     async with gateway(clock, chunked(*pieces)) as (backend, _):

@@ -32,7 +32,7 @@ def headers(body: bytes, **changed: str) -> dict[str, str]:
     }
 
 
-def test_pitfall_28_replicates_own_validator_takes_what_ours_takes() -> None:
+def test_replicates_own_validator_takes_what_ours_takes() -> None:
     from replicate.webhook import Webhooks, WebhookSigningSecret
 
     body = b'{"id":"p1","status":"succeeded"}'

@@ -27,6 +27,7 @@ class PaidServer:
 
     def __init__(self, port: int = 0) -> None:
         self.calls = 0
+        self.status = 200
         self._server = _Server(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
@@ -51,15 +52,15 @@ class _Server(ThreadingHTTPServer):
 def _handler(owner: PaidServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._answer(b"{}")
+            self._answer(200, b"{}")
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             owner.calls += 1
-            self._answer(ANSWER)
+            self._answer(owner.status, ANSWER)
 
-        def _answer(self, body: bytes) -> None:
-            self.send_response(200)
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", str(len(body)))
             self.end_headers()

@@ -1,0 +1,99 @@
+"""What goes wrong with clients of HTTP platforms in general, played on every kind that is one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from adapters.base import Backend
+from adapters.errors import BackendError, FailureClass
+from benchmarks.platforms import PLATFORMS, answering, backend_of, call_of
+from gateway.clock import settle
+from tests.adapters.servers import RawServer, Request, read_request
+
+PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+class Deaf:
+    """Reads each request whole and closes the connection without a word."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.requests.append(await read_request(reader))
+
+
+@contextlib.asynccontextmanager
+async def started(name: str, address: str) -> AsyncIterator[Backend]:
+    backend = backend_of(name, address)
+    await backend.start()
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+async def test_the_proxies_of_the_environment_are_not_asked(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = Deaf()
+    async with RawServer(proxy.talk).running() as server, answering() as (address, counts):
+        for variable in PROXIES:
+            monkeypatch.setenv(variable, server.url)
+        async with started(name, address) as backend:
+            await backend.invoke(call_of(name, "call-1"))
+        assert counts.requests[name] == 1
+        assert proxy.requests == []
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+async def test_a_submit_whose_answer_is_lost_is_ambiguous_and_sent_once(name: str) -> None:
+    """No platform takes a key by which a second submit would be known for the first."""
+    platform = Deaf()
+    async with (
+        RawServer(platform.talk).running() as server,
+        started(name, server.url) as backend,
+    ):
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(call_of(name, "call-1"))
+        assert caught.value.failure is FailureClass.AMBIGUOUS
+        assert caught.value.failure.maybe_running
+        await settle()
+        assert len([one for one in platform.requests if one.body]) == 1
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_a_backend_is_built_outside_of_any_loop_and_lives_in_the_one_that_starts_it(
+    name: str,
+) -> None:
+    """Clients of other makes are bound to the loop in which they were made."""
+
+    async def serve(backend: Backend, address: str) -> None:
+        await backend.start()
+        await backend.invoke(call_of(name, "call-1"))
+        await backend.aclose()
+
+    async def twice() -> None:
+        async with answering() as (address, counts):
+            built = await asyncio.to_thread(backend_of, name, address)
+            await serve(built, address)
+            assert counts.requests[name] == 1
+
+    for _ in range(2):
+        asyncio.run(twice())
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+async def test_a_backend_that_was_closed_sends_nothing(name: str) -> None:
+    async with answering() as (address, counts):
+        async with started(name, address) as backend:
+            pass
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(call_of(name, "call-1"))
+        assert caught.value.failure is FailureClass.UNREACHABLE
+        assert counts.requests[name] == 0
