@@ -43,7 +43,8 @@ class Lending:
         self._shelf = shelf
         self._timeouts = timeouts
         self._parked: dict[str, list[Job]] = {}
-        self._waiting = 0
+        self.waiting = 0
+        """Calls that wait for models."""
         self._changed = False
         self._mishaps: dict[str, Mishap] = {}
         self._loading: tuple[str, float] | None = None
@@ -51,12 +52,12 @@ class Lending:
 
     @property
     def idle(self) -> bool:
-        return not self._waiting
+        return not self.waiting
 
     @property
     def restless(self) -> bool:
         """There is something to release, to plan or to tell."""
-        return bool(self._waiting) or self._changed
+        return bool(self.waiting) or self._changed
 
     @property
     def due_at(self) -> float | None:
@@ -83,11 +84,11 @@ class Lending:
         mishap = self._mishaps.get(name)
         if mishap is not None and now < mishap.until:
             return _refused(job, mishap, now)
-        if self._waiting >= MAX_PARKED:
+        if self.waiting >= MAX_PARKED:
             text = "too many calls wait for models to be loaded"
             return Done(job.run.id, False, kind="overloaded", message=text)
         self._parked.setdefault(name, []).append(job)
-        self._waiting += 1
+        self.waiting += 1
         self._shelf.want(name)
         return None
 
@@ -97,7 +98,7 @@ class Lending:
         if job not in waiting:
             return False
         waiting.remove(job)
-        self._waiting -= 1
+        self.waiting -= 1
         self._changed = True
         if not waiting:
             del self._parked[job.model]
@@ -123,7 +124,7 @@ class Lending:
         pause = min(MAX_PAUSE_S, before.pause_s * 2) if before else PAUSE_S
         mishap = self._mishaps[name] = Mishap(message=message, pause_s=pause, until=now + pause)
         jobs = self._parked.pop(name, [])
-        self._waiting -= len(jobs)
+        self.waiting -= len(jobs)
         return [(job, _refused(job, mishap, now)) for job in jobs]
 
     def released(self, now: float) -> list[Job]:
@@ -166,7 +167,7 @@ class Lending:
         if self._shelf[name].place is not Place.IN:
             return []
         jobs = self._parked.pop(name)
-        self._waiting -= len(jobs)
+        self.waiting -= len(jobs)
         for job in jobs:
             job.lent = self._shelf.borrow(name)
             job.cold_s = max(0.0, now - job.arrived)

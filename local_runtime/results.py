@@ -82,6 +82,18 @@ def sort(job: Job, bucket: Callable[[Request], Hashable]) -> Done | None:
     return None
 
 
+def prepared(job: Job) -> Done | None:
+    """Puts a call of a batch handler in its bucket; the Done of its failure."""
+    batch = job.handler.batch
+    assert batch is not None
+    refusal = sort(job, batch.bucket) if batch.bucket is not None else None
+    if job.request is None:
+        decode_ahead(job)
+    if job.model:
+        job.bucket = (job.model, job.bucket)
+    return refusal
+
+
 def noted(done: Done) -> Done:
     """Leaves the traceback in the worker's log."""
     if done.detail:

@@ -29,7 +29,7 @@ from local_runtime.events import (
 )
 from local_runtime.jobs import Answer, Job, Work
 from local_runtime.lending import Lending
-from local_runtime.results import decode_ahead, encode, noted, sort
+from local_runtime.results import encode, noted, prepared
 from local_runtime.schedule import Schedule
 from local_runtime.shelf import Step
 from local_runtime.status import Status
@@ -103,7 +103,7 @@ class Service:
         self._grace_s = grace_s
         self._schedule = Schedule(app.handlers.values())
         self._status = Status().update("ready", clock(), slots=ready.slots)
-        self._slots = ready.slots
+        self._slots = self._offered = ready.slots
         self._peers: set[Peer] = set()
         self._memory: Memory | None = None
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
@@ -198,7 +198,7 @@ class Service:
         job = Job(run, handler, now, answer)
         refusal = self._models.lending.ask(job, now) if handler.models and self._models else None
         if refusal is None and handler.batch is not None:
-            refusal = _prepared(job)
+            refusal = prepared(job)
         waits = bool(handler.models) and not job.lent
         if refusal is None and (waits or self._schedule.submit(job, now)):
             self._pump(now)
@@ -223,6 +223,7 @@ class Service:
         job.close()
         lending = self._models.lending if job.model and self._models else None
         if lending is not None and lending.withdraw(job):
+            self._pump(self._clock())
             return
         if self._schedule.withdraw(job):
             if lending is not None:
@@ -276,6 +277,7 @@ class Service:
         if steps := models.lending.steps(now):
             models.begin(steps)
         self._queue(models.lending.released(now), now)
+        self._tell_slots()
         stock = models.lending.stock()
         if stock != self._stock:
             self._stock = stock
@@ -358,6 +360,13 @@ class Service:
         job.answer(done if job.meter is None else job.meter.on(done))
 
     def _offer(self, slots: int) -> None:
+        self._offered = slots
+        self._tell_slots()
+
+    def _tell_slots(self) -> None:
+        """A call that waits for a model occupies no slot: others may run beside it."""
+        waiting = self._models.lending.waiting if self._models is not None else 0
+        slots = self._offered + waiting if self._offered else 0
         if slots != self._slots:
             self._slots = slots
             for peer in self._peers:
@@ -367,18 +376,6 @@ class Service:
 def _both(first: Answer, second: Answer, event: Piece | Done) -> None:
     first(event)
     second(event)
-
-
-def _prepared(job: Job) -> Done | None:
-    """Puts a call of a batch handler in its bucket; the Done of its failure."""
-    batch = job.handler.batch
-    assert batch is not None
-    refusal = sort(job, batch.bucket) if batch.bucket is not None else None
-    if job.request is None:
-        decode_ahead(job)
-    if job.model:
-        job.bucket = (job.model, job.bucket)
-    return refusal
 
 
 def _told_cold(done: Done, cold_s: float) -> Done:

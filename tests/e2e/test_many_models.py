@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import httpx
+
 from tests.e2e.observing import error_of, metric
+from tests.e2e.observing import until as until_async
 from tests.live import LiveGateway
 from tests.local_runtime.live_runtime import PROGRAMS, until
 
@@ -24,7 +28,10 @@ models:
   triple: {{task: infer, backends: [home]}}
   ten: {{task: infer, backends: [home]}}
   broken: {{task: infer, backends: [home]}}
+  slow: {{task: infer, backends: [home]}}
 """
+CROWD = 40
+"""More calls than the worker has slots."""
 
 
 def cold_ms(timing: str) -> float:
@@ -58,3 +65,27 @@ def test_three_models_are_served_by_one_worker_with_room_for_two(tmp_path: Path)
         assert metric(gateway, "spillgate_model_evictions", **labels, model="double") == 2
         assert metric(gateway, "spillgate_model_resident_bytes", **labels, model="ten") == 1 << 29
         assert metric(gateway, "spillgate_model_resident_bytes", **labels) <= 2 << 30
+
+
+async def test_a_crowd_that_waits_for_one_model_holds_up_no_call_of_another(
+    tmp_path: Path,
+) -> None:
+    """Whoever waits for a load occupies no place, neither in the worker nor at the gateway."""
+    gate = tmp_path / "gate"
+    with LiveGateway(tmp_path, POLICY, ready_within_s=90, env={"GATE": str(gate)}) as gateway:
+        limits = httpx.Limits(max_connections=None)
+        async with gateway.async_client(limits=limits) as client:
+            crowd = [
+                asyncio.create_task(client.post("/v1/infer/slow", json={"x": 4}))
+                for _ in range(CROWD)
+            ]
+            await until_async(gate.with_suffix(".begun").exists, "the load has begun")
+            in_flight = "spillgate_in_flight"
+            await until_async(lambda: metric(gateway, in_flight) == CROWD, "all calls are there")
+            answer = await client.post("/v1/infer/ten", json={"x": 4})
+            assert answer.json()["y"] == 41.0
+            assert not any(task.done() for task in crowd)
+            gate.touch()
+            answers = await asyncio.gather(*crowd)
+        assert [answer.json()["y"] for answer in answers] == [29.0] * CROWD
+        assert metric(gateway, "spillgate_model_loads", model="slow") == 1

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.clock import FakeClock, settle
 from local_runtime import Batch, Request, Runtime
 from local_runtime.declared import Declared
-from local_runtime.events import Cancel, Done, Ready, Run, Stock
+from local_runtime.events import Cancel, Done, Ready, Run, Slots, Stock
 from local_runtime.jobs import Work
 from local_runtime.lending import MAX_PARKED, MAX_PAUSE_S, PAUSE_S, Lending
 from local_runtime.service import Models, Service
@@ -262,6 +262,23 @@ async def test_a_batch_is_of_one_model_though_two_are_there() -> None:
     for work in bench.runner.begun:
         bench.end(work)
     assert [[job.model for job in work.jobs] for work in bench.runner.begun] == [["a", "a"], ["b"]]
+
+
+async def test_calls_that_wait_for_models_leave_their_slots_to_others() -> None:
+    """So whoever counts slots goes on sending; however they end, no slot is offered twice."""
+    bench = Bench()
+    for id in (1, 2, 3):
+        bench.call(id, "a")
+    bench.call(4, "b")
+    bench.say(Cancel(3))
+    bench.service.loaded("a", 1.0)
+    for work in bench.runner.begun:
+        bench.end(work)
+    bench.service.load_failed("b", "no")
+    await settle()
+    sent = [decode_from_worker(data) for data in FrameReader().feed(bench.transport.written)]
+    slots = [event.slots for event in sent if isinstance(event, Slots)]
+    assert slots == [2, 3, 4, 5, 4, 2, 1]
 
 
 async def test_peers_are_told_of_each_model_that_comes_or_goes() -> None:
