@@ -5,22 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from adapters.base import Backend
-from adapters.settings import Secret
 from adapters.types import Call
 from gateway.app import backend_maker
 from gateway.cli.probing import Found, as_json, as_text, ask_all
-from gateway.cli.shared import AnySecret, command, fail
+from gateway.cli.shared import command, fail, policy_offline, unset_secret
 from gateway.clock import SystemClock
 from gateway.policy.model import BackendSpec, ModelSpec, Policy
-from gateway.policy.problems import PolicyError
-from gateway.policy.reader import load_policy
 
 _CONFIG = Path("config/default.yaml")
 _SAY = "Say ok."
@@ -53,34 +49,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--body", help="JSON of the call; left out: a few words, or {}")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
-    policy = _policy(options.config)
+    policy = policy_offline(options.config)
     spec = _backend(policy, options.backend)
     found = asyncio.run(_ask(policy, spec, options))
     print(json.dumps(as_json(found), indent=2) if options.json else as_text(found))
     return 0 if found.well else 1
 
 
-def _policy(path: Path) -> Policy:
-    """With whatever secrets are set: those of other backends do not matter."""
-    try:
-        return load_policy(path, AnySecret(os.environ))
-    except PolicyError as error:
-        fail(str(error))
-
-
 def _backend(policy: Policy, name: str) -> BackendSpec:
     spec = policy.backends.get(name)
     if spec is None:
         fail(f"no backend {name!r}; the policy has {', '.join(policy.backends) or 'none'}")
-    if unset := [key for key in spec.settings.__struct_fields__ if _is_unset(spec, key)]:
-        fail(f"backends.{name}.{unset[0]}: its environment variable is not set")
+    if unset := unset_secret(spec):
+        fail(f"backends.{name}.{unset}: its environment variable is not set")
     return spec
-
-
-def _is_unset(spec: BackendSpec, key: str) -> bool:
-    value = getattr(spec.settings, key)
-    values = value.values() if isinstance(value, dict) else [value]
-    return any(isinstance(one, Secret) and one.reveal() == AnySecret.VALUE for one in values)
 
 
 async def _ask(policy: Policy, spec: BackendSpec, options: argparse.Namespace) -> Found:

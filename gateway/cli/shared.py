@@ -9,7 +9,8 @@ from collections import UserDict
 from pathlib import Path
 from typing import NoReturn
 
-from gateway.policy.model import Policy
+from adapters.settings import Secret
+from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy
 
@@ -48,6 +49,17 @@ def policy_offline(path: Path) -> Policy:
         return load_policy(path, AnySecret(os.environ))
     except PolicyError as error:
         fail(str(error))
+
+
+def unset_secret(spec: BackendSpec) -> str | None:
+    """The first setting of a backend whose environment variable is not set, in such a policy."""
+    keys = spec.settings.__struct_fields__
+    return next((key for key in keys if _is_unset(getattr(spec.settings, key))), None)
+
+
+def _is_unset(value: object) -> bool:
+    values = value.values() if isinstance(value, dict) else [value]
+    return any(isinstance(one, Secret) and one.reveal() == AnySecret.VALUE for one in values)
 
 
 class AnySecret(UserDict[str, str]):
