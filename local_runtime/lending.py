@@ -46,6 +46,8 @@ class Lending:
         self.waiting = 0
         """Calls that wait for models."""
         self._changed = False
+        self._only: dict[str, str] = {}
+        """Route -> its model, where it has one alone."""
         self._mishaps: dict[str, Mishap] = {}
         self._loading: tuple[str, float] | None = None
         """Which model is loaded now, and until when at the latest."""
@@ -160,8 +162,12 @@ class Lending:
 
     def _model_of(self, job: Job) -> str:
         """The only one that the handler has, whatever it is called; else the one that is named."""
-        names = [volume.name for volume in self._shelf if job.handler.takes(volume.name)]
-        return names[0] if len(names) == 1 else named_in(job)
+        handler = job.handler
+        only = self._only.get(handler.route)
+        if only is None:
+            names = [volume.name for volume in self._shelf if handler.takes(volume.name)]
+            only = self._only[handler.route] = names[0] if len(names) == 1 else ""
+        return only or named_in(job)
 
     def _release(self, name: str, now: float) -> list[Job]:
         if self._shelf[name].place is not Place.IN:
