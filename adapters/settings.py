@@ -75,6 +75,9 @@ class Secret:
         return hash(self._value)
 
 
+_CENTURY_S = 100 * 365.25 * 86_400.0
+
+
 def parse_duration(value: Any) -> float:
     """'250ms', '5s', '15m', '4h', '2d' or a bare number of seconds -> seconds."""
     if isinstance(value, bool):
@@ -82,7 +85,10 @@ def parse_duration(value: Any) -> float:
     match = _DURATION.match(str(value).strip())
     if match is None:
         raise ValueError(f"{value!r} is not a duration")
-    return float(match["number"]) * _SECONDS[match["unit"]]
+    seconds = float(match["number"]) * _SECONDS[match["unit"]]
+    if seconds > _CENTURY_S:  # past it a date may have no year, and a number no integer
+        raise ValueError(f"{value!r} is longer than a century")
+    return seconds
 
 
 def parse_size(value: Any) -> int:

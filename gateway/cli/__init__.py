@@ -20,7 +20,7 @@ COMMANDS = {
 _EPILOG = """\
 examples:
   spillgate serve --config config/default.yaml
-  spillgate check config/default.yaml
+  spillgate check --without-secrets config/default.yaml
   spillgate keys create --config config/default.yaml --user alice --plan free
   spillgate usage --config config/default.yaml --group-by user,model --from 7d
   spillgate explain --config config/default.yaml --model minilm

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
         "check",
         "Validates a policy and warns of rules that can never match. Exit status 0: valid; 1: "
         "valid, with warnings and --strict; 2: not valid.",
-        "spillgate check config/default.yaml",
+        "spillgate check --without-secrets config/default.yaml",
     )
     parser.add_argument("path", type=Path, help="a YAML file or a folder of them")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -38,7 +38,37 @@ def _parser() -> argparse.ArgumentParser:
         "spillgate keys create --config config/default.yaml --user alice --tag team=nlp",
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    create = actions.add_parser("create", help="make a key; it is shown this once")
+    made = {name: _action(actions, name) for name in _ACTIONS}
+    _creates(made["create"])
+    made["revoke"].add_argument("id")
+    made["rotate"].add_argument("id")
+    made["rotate"].add_argument("--grace", default="0s", help="how long the old key still works")
+    return parser
+
+
+_ACTIONS = {
+    "create": ("make a key; it is shown this once", "--user alice --limit spend='5 USD/month'"),
+    "list": ("all keys", "--json"),
+    "revoke": ("end a key at once", "key_3e980200f125"),
+    "rotate": ("a new key for the same user, plan and limits", "key_3e980200f125 --grace 1h"),
+}
+"""What each does, and the arguments of an example."""
+
+
+def _action(actions: Any, name: str) -> argparse.ArgumentParser:
+    help, arguments = _ACTIONS[name]
+    action: argparse.ArgumentParser = actions.add_parser(
+        name,
+        help=help,
+        epilog=f"example:\n  spillgate keys {name} --config config/default.yaml {arguments}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config(action)
+    action.add_argument("--json", action="store_true", help="print JSON")
+    return action
+
+
+def _creates(create: argparse.ArgumentParser) -> None:
     create.add_argument("--user", required=True, help="who is charged")
     create.add_argument("--plan", help="a plan of the policy; left out: `default`, if there is one")
     create.add_argument("--admin", action="store_true", help="may see all and change keys")
@@ -51,15 +81,6 @@ def _parser() -> argparse.ArgumentParser:
         help="of this key alone: requests=60/minute, concurrent=4, spend='5 USD/month', ...",
     )
     create.add_argument("--expires-in", metavar="DURATION", help="such as 30d")
-    revoke = actions.add_parser("revoke", help="end a key at once")
-    revoke.add_argument("id")
-    rotate = actions.add_parser("rotate", help="a new key for the same user, plan and limits")
-    rotate.add_argument("id")
-    rotate.add_argument("--grace", default="0s", help="how long the old key still works")
-    for action in (create, revoke, rotate, actions.add_parser("list", help="all keys")):
-        add_config(action)
-        action.add_argument("--json", action="store_true", help="print JSON")
-    return parser
 
 
 def _create(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:

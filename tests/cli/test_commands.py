@@ -78,6 +78,14 @@ def test_the_help_of_every_command_ends_with_an_example_of_itself(
     assert re.match(rf"(SPILLGATE_KEY=\S+ )?spillgate {command} ", example)
 
 
+@pytest.mark.parametrize("action", ["create", "list", "revoke", "rotate"])
+def test_the_help_of_each_thing_to_do_with_keys_ends_with_an_example(
+    action: str, shell: Shell
+) -> None:
+    example = shell("keys", action, "--help").partition("example:")[2].strip()
+    assert example.startswith(f"spillgate keys {action} --config ")
+
+
 def test_the_help_names_every_command(shell: Shell) -> None:
     text = shell("--help")
     assert all(name in text and what in " ".join(text.split()) for name, what in COMMANDS.items())

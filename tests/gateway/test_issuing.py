@@ -43,6 +43,7 @@ BAD: list[tuple[Any, str | None, str]] = [
     ({"user": "a", "limits": {"concurrent": "4"}}, "limits", "whole number"),
     ({"user": "a", "expires_in": "soon"}, "expires_in", "soon"),
     ({"user": "a", "expires_in": 30}, None, "str"),
+    ({"user": "a", "expires_in": "999999999d"}, "expires_in", "century"),
 ]
 
 
