@@ -6,14 +6,19 @@ import argparse
 import contextlib
 import resource
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
 
-import msgspec
-
+from benchmarks.command import (
+    add_files,
+    add_rounds,
+    deliver,
+    end_when_terminated,
+    parser_of,
+    say,
+    with_given,
+)
 from benchmarks.gateway.alone import Effort, measure_alone
 from benchmarks.gateway.contenders import ALL, NAMES, SLOW
 from benchmarks.gateway.contenders.base import Contender
@@ -38,38 +43,22 @@ QUICK = Plan(rounds=2, seconds=2.0, pairs=200, levels=(256, 512, 1024), repeat=1
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gateway",
-        description="Spillgate beside nginx, sglang-router and LiteLLM, on this machine.",
-        epilog=EXAMPLES.format(names=", ".join(NAMES)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    examples = EXAMPLES.format(names=", ".join(NAMES))
+    parser = parser_of(
+        "gateway", "Spillgate beside nginx, sglang-router and LiteLLM, on this machine.", examples
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer and shorter rounds, without LiteLLM and TLS")
-    add("--only", type=_names, help="contenders, with commas between them")
-    add("--rounds", type=int, help="rounds in which the contenders take turns")
-    add("--duration", type=float, help="seconds of load for one contender in one round")
+    add_rounds(parser, NAMES)
     add("--no-streams", action="store_true", help="leave the paced streams out")
     add("--no-alone", action="store_true", help="leave memory and start-up time out")
-    add("--json", type=Path, metavar="FILE", help="write every figure there")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables into this page")
+    add_files(parser)
     return parser.parse_args(arguments)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    for name in names:
-        if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(NAMES)}")
-    return names
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
     plan = QUICK if options.quick else Plan()
-    changes = {"rounds": options.rounds, "seconds": options.duration}
-    return msgspec.structs.replace(
-        plan, **{name: value for name, value in changes.items() if value is not None}
-    )
+    return with_given(plan, rounds=options.rounds, seconds=options.duration)
 
 
 def chosen(options: argparse.Namespace) -> list[Contender]:
@@ -114,23 +103,6 @@ def _settings(plan: Plan) -> str:
     )
 
 
-def say(line: str) -> None:
-    print(f"  {line}", file=sys.stderr, flush=True)
-
-
-def deliver(report: Report, options: argparse.Namespace) -> None:
-    print(as_text(report))
-    if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
-    if options.markdown:
-        page = options.markdown.read_text() if options.markdown.exists() else ""
-        options.markdown.write_text(insert(page, as_markdown(report)))
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     options = parse()
     for program in ("wrk", "nginx"):
@@ -139,11 +111,11 @@ def main() -> int:
             return 1
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    signal.signal(signal.SIGTERM, _terminated)
+    end_when_terminated()
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)  # nginx's worker may be another user
         report = run(options, Path(folder))
-        deliver(report, options)
+        deliver(report, as_text(report), options, lambda page: insert(page, as_markdown(report)))
         return 1 if any(one.error for one in report.figures) or report.trouble else 0
     return 130
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.entry import SETTLE, Entry, Say
 from benchmarks.gateway.accounting import cpu_seconds, memory
 from benchmarks.gateway.contenders.base import Contender, Running
 from benchmarks.gateway.figures import Figures, Round, StreamLevel
@@ -21,9 +22,7 @@ from benchmarks.gateway.stream_client import Streamed
 from benchmarks.gateway.target import Target
 from benchmarks.gateway.upstream import start_answers, start_streams
 
-SETTLE = 0.3
-"""Seconds after a load in which work put off until later, such as a ledger's, still counts."""
-Say = Callable[[str], None]
+Standing = Entry[Figures, Running]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,20 +40,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A level that fails is tried so often: a gap may be the machine's."""
 
 
-class Entry:
-    """A contender in the run and what is known of it so far."""
-
-    def __init__(self, name: str) -> None:
-        self.figures = Figures(name=name)
-        self.running: Running | None = None
-
-    def note(self, **changes: object) -> None:
-        self.figures = msgspec.structs.replace(self.figures, **changes)
-
-
 def under_load(
     contenders: Sequence[Contender], plan: Plan, folder: Path, say: Say
-) -> dict[str, Entry]:
+) -> dict[str, Standing]:
     """Requests/s, latency, CPU and memory. A contender that does not start has only an error."""
     with ExitStack() as stack:
         upstream, target = start_answers(folder)
@@ -74,7 +62,7 @@ def under_load(
     return entries
 
 
-def _add_round(entry: Entry, running: Running, direct: Target, plan: Plan) -> None:
+def _add_round(entry: Standing, running: Running, direct: Target, plan: Plan) -> None:
     """A contender that fails under load keeps its place in the table, with the reason."""
     if entry.figures.error:
         return
@@ -87,7 +75,7 @@ def _add_round(entry: Entry, running: Running, direct: Target, plan: Plan) -> No
 
 def under_streams(
     contenders: Sequence[Contender],
-    entries: dict[str, Entry],
+    entries: dict[str, Standing],
     plan: Plan,
     folder: Path,
     say: Say,
@@ -105,11 +93,11 @@ def under_streams(
 
 def _start(
     contenders: Sequence[Contender], upstream: Target, folder: Path, stack: ExitStack, say: Say
-) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+) -> dict[str, Standing]:
+    entries: dict[str, Standing] = {}
     for contender in contenders:
         say(f"starting {contender.name}")
-        entry = entries[contender.name] = Entry(contender.name)
+        entry = entries[contender.name] = Standing(Figures(name=contender.name))
         begun = time.monotonic()
         try:
             entry.running = contender.start(upstream, folder / contender.name)
@@ -138,7 +126,7 @@ def _round(running: Running, direct: Target, plan: Plan) -> Round:
     )
 
 
-def _climb(entry: Entry, running: Running, level: int, plan: Plan, say: Say) -> bool:
+def _climb(entry: Standing, running: Running, level: int, plan: Plan, say: Say) -> bool:
     """Tries one level; False where the contender goes no further."""
     best: StreamLevel | None = None
     for _ in range(plan.attempts):

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import torch
 
+from benchmarks.command import add_files, deliver, parser_of, say, some_of, with_given
 from benchmarks.gateway.machine import describe, today
 from benchmarks.gpu import cold
 from benchmarks.gpu.models import DECODERS, ENCODERS, SizeName, decoder, encoder
@@ -33,39 +34,20 @@ QUICK = Effort(batches=(1, 4), seconds=0.05, starts=1, calls=20)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.gpu",
-        description="An encoder and a decoder on a device: batches, cold start, overhead.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    what = "An encoder and a decoder on a device: batches, cold start, overhead."
+    parser = parser_of("gpu", what, EXAMPLES)
     add = parser.add_argument
     add("--quick", action="store_true", help="tiny models, eager alone, few and short rounds")
     add("--device", help="cpu, cuda:0, ...; left out: the best there is")
     add("--size", choices=tuple(ENCODERS), help="of the models; base needs a GPU to be of use")
     add("--dtype", choices=tuple(DTYPES), help="left out: bfloat16 on CUDA, else float32")
-    add("--modes", type=_of(MODES), help=f"of {', '.join(MODES)}")
+    add("--modes", type=some_of(MODES), help=f"of {', '.join(MODES)}")
     add("--batches", type=_numbers, help="sizes, with commas between them")
-    add("--only", type=_of(PARTS), default=PARTS, help=f"of {', '.join(PARTS)}")
+    add("--only", type=some_of(PARTS), default=PARTS, help=f"of {', '.join(PARTS)}")
     add("--seconds", type=float, help="of one measurement")
     add("--threads", type=int, help="CPU threads of a model; left out: torch's own choice")
-    add("--json", type=Path, metavar="FILE", help="write every figure there")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables into this page")
+    add_files(parser)
     return parser.parse_args(arguments)
-
-
-class _of:  # noqa: N801 - reads as the type of an option
-    """Names of a list, with commas between them."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = names
-
-    def __call__(self, text: str) -> tuple[str, ...]:
-        given = tuple(name.strip() for name in text.split(","))
-        for name in given:
-            if name not in self._names:
-                raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(self._names)}")
-        return given
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -77,9 +59,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def effort_of(options: argparse.Namespace) -> Effort:
     effort = QUICK if options.quick else Effort()
-    given = {"batches": options.batches, "seconds": options.seconds}
-    changes = {name: value for name, value in given.items() if value is not None}
-    return msgspec.structs.replace(effort, **changes)
+    return with_given(effort, batches=options.batches, seconds=options.seconds)
 
 
 def size_of(options: argparse.Namespace, device: torch.device) -> SizeName:
@@ -134,10 +114,6 @@ def _name(device: torch.device) -> str:
     return f"{device}, {torch.get_num_threads()} threads"
 
 
-def say(line: str) -> None:
-    print(f"  {line}", file=sys.stderr, flush=True)
-
-
 def main() -> int:
     options = parse()
     if options.threads:
@@ -147,12 +123,7 @@ def main() -> int:
     except (NeedsCuda, NotReady, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(as_text(report))
-    if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
-    if options.markdown:
-        page = options.markdown.read_text() if options.markdown.exists() else ""
-        options.markdown.write_text(written(page, report))
+    deliver(report, as_text(report), options, lambda page: written(page, report))
     return 1 if report.trouble else 0
 
 

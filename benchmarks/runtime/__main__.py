@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shutil
-import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
 
-import msgspec
-
+from benchmarks.command import (
+    add_files,
+    add_rounds,
+    deliver,
+    end_when_terminated,
+    parser_of,
+    say,
+    with_given,
+)
 from benchmarks.gateway.machine import describe, today
 from benchmarks.gateway.table import insert
 from benchmarks.runtime.alone import measure_alone
@@ -36,37 +41,21 @@ SLOW = frozenset(("ray-serve",))
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.runtime",
-        description="The stand-alone runtime beside LitServe, BentoML and Ray Serve.",
-        epilog=EXAMPLES.format(names=", ".join(NAMES)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    examples = EXAMPLES.format(names=", ".join(NAMES))
+    parser = parser_of(
+        "runtime", "The stand-alone runtime beside LitServe, BentoML and Ray Serve.", examples
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer and shorter rounds, without Ray Serve")
-    add("--only", type=_names, help="contenders, with commas between them")
-    add("--rounds", type=int, help="rounds in which the contenders take turns")
-    add("--duration", type=float, help="seconds of load for one contender in one round")
+    add_rounds(parser, NAMES)
     add("--no-alone", action="store_true", help="leave overhead, latency and memory out")
-    add("--json", type=Path, metavar="FILE", help="write every figure there")
-    add("--markdown", type=Path, metavar="FILE", help="write the tables into this page")
+    add_files(parser)
     return parser.parse_args(arguments)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    for name in names:
-        if name not in NAMES:
-            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(NAMES)}")
-    return names
 
 
 def plan_of(options: argparse.Namespace) -> Plan:
     plan = QUICK if options.quick else Plan()
-    changes = {"rounds": options.rounds, "seconds": options.duration}
-    return msgspec.structs.replace(
-        plan, **{name: value for name, value in changes.items() if value is not None}
-    )
+    return with_given(plan, rounds=options.rounds, seconds=options.duration)
 
 
 def chosen(options: argparse.Namespace) -> list[Contender]:
@@ -98,32 +87,20 @@ def versions(contenders: list[Contender]) -> dict[str, str]:
     return found | {one.package: one.version for one in environments}
 
 
-def say(line: str) -> None:
-    print(f"  {line}", file=sys.stderr, flush=True)
-
-
-def deliver(report: Report, options: argparse.Namespace) -> None:
-    print(as_text(report))
-    if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
-    if options.markdown:
-        page = options.markdown.read_text() if options.markdown.exists() else ""
-        options.markdown.write_text(insert(page, as_markdown(report), BEGIN, END))
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     options = parse()
     if shutil.which("wrk") is None:
         print("wrk is not installed: apt-get install wrk", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, _terminated)
+    end_when_terminated()
     with contextlib.suppress(KeyboardInterrupt), short_folder() as folder:
         report = run(options, Path(folder))
-        deliver(report, options)
+        deliver(
+            report,
+            as_text(report),
+            options,
+            lambda page: insert(page, as_markdown(report), BEGIN, END),
+        )
         return 1 if any(one.error for one in report.figures) else 0
     return 130
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.entry import Say
 from benchmarks.gateway.accounting import family, memory
 from benchmarks.gateway.load import post
 from benchmarks.gateway.processes import HOST, ROOT, Child, free_port
 from benchmarks.gateway.target import PATH, Target, body
 from benchmarks.gateway.upstream import status
-from benchmarks.runtime.measure import Plan, Say
+from benchmarks.runtime.measure import Plan
 
 LIMIT = 120.0
 """Seconds that one measurement may take."""

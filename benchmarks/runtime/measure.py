@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.entry import SETTLE, Entry, Say
 from benchmarks.gateway.accounting import cpu_seconds, memory
 from benchmarks.gateway.load import Answered, LoadFailed, post
 from benchmarks.gateway.processes import StartFailed
 from benchmarks.runtime.contenders import Contender, Running
-
-SETTLE = 0.3
-"""Seconds after a load in which work put off still counts."""
-Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,15 +49,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-class Entry:
-    """A contender in the run, and what is known of it so far."""
-
-    def __init__(self, name: str) -> None:
-        self.figures = Figures(name=name)
-        self.running: Running | None = None
-
-    def note(self, **changes: object) -> None:
-        self.figures = msgspec.structs.replace(self.figures, **changes)
+Standing = Entry[Figures, Running]
 
 
 def under_load(
@@ -83,9 +72,9 @@ def under_load(
     return tuple(entry.figures for entry in entries)
 
 
-def _start(contender: Contender, folder: Path, stack: ExitStack, say: Say) -> Entry:
+def _start(contender: Contender, folder: Path, stack: ExitStack, say: Say) -> Standing:
     say(f"starting {contender.name}")
-    entry = Entry(contender.name)
+    entry = Standing(Figures(name=contender.name))
     try:
         entry.running = contender.start(folder / contender.name)
     except StartFailed as error:
@@ -95,7 +84,7 @@ def _start(contender: Contender, folder: Path, stack: ExitStack, say: Say) -> En
     return entry
 
 
-def _add_round(entry: Entry, running: Running, plan: Plan) -> None:
+def _add_round(entry: Standing, running: Running, plan: Plan) -> None:
     if entry.figures.error:
         return
     try:
