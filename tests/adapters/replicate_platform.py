@@ -7,12 +7,15 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
+from adapters.errors import BackendError
 from adapters.replicate import Replicate
 from adapters.replicate_api import ReplicateSettings
 from adapters.settings import Secret
 from adapters.types import Call, Task
 from gateway.clock import FakeClock
-from tests.adapters.servers import RawServer, Scripted, answer
+from tests.adapters.servers import RawServer, Scripted, answer, drive
 
 KEY = "r8-secret-4711"
 DONE: dict[str, Any] = {
@@ -48,6 +51,11 @@ def named(name: str, **data: Any) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 
+SILENT = b":408: 408 Request Timeout\n"
+"""What the platform says where a stream was silent for too long."""
+OVER = named("done")
+
+
 @contextlib.asynccontextmanager
 async def platform(
     clock: FakeClock, *answers: bytes, streams: bool = False, **settings: Any
@@ -66,3 +74,10 @@ async def platform(
             yield backend, script
         finally:
             await backend.aclose()
+
+
+async def failing(clock: FakeClock, *answers: bytes, call: Call | None = None) -> BackendError:
+    async with platform(clock, *answers) as (backend, _):
+        with pytest.raises(BackendError) as caught:
+            await drive(clock, backend.invoke(call or a_call()))
+        return caught.value

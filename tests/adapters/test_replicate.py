@@ -10,18 +10,9 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.replicate_api import ReplicateSettings, delay_in, same_site
 from adapters.settings import Secret
-from adapters.types import Call
 from gateway.clock import FakeClock, settle
-from tests.adapters.replicate_platform import DONE, KEY, a_call, platform, prediction
+from tests.adapters.replicate_platform import DONE, KEY, a_call, failing, platform, prediction
 from tests.adapters.servers import CUT, STALL, answer, drive
-
-
-async def failing(clock: FakeClock, *answers: bytes, call: Call | None = None) -> BackendError:
-    async with platform(clock, *answers) as (backend, _):
-        with pytest.raises(BackendError) as caught:
-            await drive(clock, backend.invoke(call or a_call()))
-        return caught.value
-
 
 # --- creating -----------------------------------------------------------------------------------
 

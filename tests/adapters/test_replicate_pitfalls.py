@@ -11,28 +11,21 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.polling import LONGEST_PAUSE
 from adapters.settings import Secret
-from adapters.types import Call, Reply
+from adapters.types import Reply
 from gateway.clock import FakeClock
 from tests.adapters.replicate_platform import (
     DONE,
     KEY,
+    OVER,
+    SILENT,
     a_call,
+    failing,
     named,
     output,
     platform,
     prediction,
 )
 from tests.adapters.servers import STALL, answer, chunked, drive
-
-SILENT = b":408: 408 Request Timeout\n"
-OVER = named("done")
-
-
-async def failing(clock: FakeClock, *answers: bytes, call: Call | None = None) -> BackendError:
-    async with platform(clock, *answers) as (backend, _):
-        with pytest.raises(BackendError) as caught:
-            await drive(clock, backend.invoke(call or a_call()))
-        return caught.value
 
 
 async def all_of(reply: Reply) -> bytes:

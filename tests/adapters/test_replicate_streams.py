@@ -15,6 +15,8 @@ from gateway.clock import FakeClock, SystemClock
 from tests.adapters.replicate_platform import (
     DONE,
     KEY,
+    OVER,
+    SILENT,
     a_call,
     named,
     output,
@@ -24,9 +26,6 @@ from tests.adapters.replicate_platform import (
 from tests.adapters.replicate_stage import cloud_running
 from tests.adapters.scenarios import KEY as STAGE_KEY
 from tests.adapters.servers import answer, chunked, drive
-
-SILENT = b":408: 408 Request Timeout\n"
-OVER = named("done")
 
 
 async def taken(backend: Replicate) -> list[Chunk]:
