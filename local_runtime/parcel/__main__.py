@@ -1,7 +1,5 @@
 """Writes the few files that run an app on another platform.
 
-    python -m local_runtime.parcel shout.py:app --for runpod --out shout-runpod
-
 The folder is whole: the app's source and the neighbours that it imports, this runtime, and the
 platform's own files. Nothing is overwritten without --force. The generated files are yours.
 """
@@ -31,6 +29,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="spillgate package",
         description=__doc__,
+        epilog="example:\n  spillgate package shout.py:app --for runpod --out shout-runpod",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("app", help="folder/file.py:app")
