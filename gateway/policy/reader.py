@@ -41,8 +41,9 @@ from gateway.policy.problems import (
     redacted,
     shortened,
 )
+from gateway.policy.reading import BAD, Reading
 from gateway.policy.scalars import BackendName, Name
-from gateway.policy.schema import BAD, Reading, check_keys, make, read, read_fields
+from gateway.policy.schema import check_keys, make, read, read_fields
 from gateway.policy.shapes import Unread, fields_of, shape_of
 
 __all__ = [
