@@ -16,6 +16,7 @@ from adapters.modal_functions import ModalFunctions
 from adapters.modal_settings import ModalSettings
 from adapters.modal_web import ModalEndpoint
 from adapters.types import (
+    Bill,
     Call,
     Capabilities,
     Handle,
@@ -85,6 +86,12 @@ class Modal:
     async def keep_workers(self, minimum: int) -> None:
         """Sets a function's ``min_containers``; an endpoint by its address cannot be scaled."""
         await self._called("A web endpoint's containers cannot be kept.").keep_workers(minimum)
+
+    async def bill(self, start: float, end: float) -> Bill:
+        """What the app of a function cost, all of its functions together."""
+        return await self._called("A web endpoint by its address names no app to bill.").bill(
+            start, end
+        )
 
     async def probe(self) -> Probe:
         """A function's stats say what is up. An endpoint cannot be asked without waking a

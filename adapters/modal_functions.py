@@ -17,6 +17,7 @@ from typing import Any
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.held import HeldSubmits
+from adapters.modal_bill import bill_of
 from adapters.modal_failures import after_submit
 from adapters.modal_jobs import ModalJobs
 from adapters.modal_link import ModalLink, Submitted, before
@@ -26,7 +27,7 @@ from adapters.modal_stream import GeneratorStream
 from adapters.modal_values import Arguments, arguments_of, json_of
 from adapters.outputs import answer_of
 from adapters.polling import Patience
-from adapters.types import Call, Probe, Reply, Usage
+from adapters.types import Bill, Call, Probe, Reply, Usage
 
 WAIT_S = 50.0
 """Seconds that one wait for a result lasts: only at its end is it told that a result expired."""
@@ -35,6 +36,7 @@ _REMEMBERED = 10_000
 _CANCEL_TRIES = 3
 _PROBE_TIMEOUT = 4.0
 _CONTROL_TIMEOUT = 10.0
+_BILL_TIMEOUT = 60.0
 _TELL_AGAIN = 600.0
 """Seconds after which the autoscaler is told anew: a deploy resets it."""
 
@@ -115,6 +117,9 @@ class ModalFunctions:
         """Sets ``min_containers``. The gateway tells it again every ten minutes."""
         self._autoscaler = {**self._autoscaler, "min_containers": minimum}
         await self._link.ask(self._tell, _CONTROL_TIMEOUT)
+
+    async def bill(self, start: float, end: float) -> Bill:
+        return await self._link.ask(lambda one: bill_of(one, start, end), _BILL_TIMEOUT)
 
     async def probe(self) -> Probe:
         """By the function's current stats. The platform does not say how many of its containers

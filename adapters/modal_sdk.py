@@ -21,7 +21,8 @@ import importlib.util
 import os
 import pickle
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from adapters.modal_settings import ModalSettings
@@ -162,6 +163,25 @@ class Session:
             cls = modal.Cls.from_name(settings.app, settings.cls, **where)
             self._object = cls(**settings.parameters)
         return getattr(self._object, name)
+
+    # --- money -----------------------------------------------------------------------------
+
+    async def app_id(self) -> str:
+        """The platform's own name for the app. Makes none where there is none."""
+        app = await self._modal.App.lookup.aio(
+            self._settings.app,
+            client=self._client,
+            environment_name=self._settings.environment,
+        )
+        return str(app.app_id)
+
+    async def billed(self, start: datetime, end: datetime, resolution: str) -> Sequence[Any]:
+        """The workspace's billing report, which every object of it is in."""
+        workspace = self._modal.Workspace.from_context(client=self._client)
+        report: Sequence[Any] = await workspace.billing.report.aio(
+            start=start, end=end, resolution=resolution
+        )
+        return report
 
     # --- calls -----------------------------------------------------------------------------
 

@@ -84,6 +84,8 @@ class ModalPlatform:
         self.gates: dict[str, threading.Event] = {}
         self.bound: list[Any] = []
         self.stats = {"backlog": 0, "num_total_tasks": 1}
+        self.report: list[api_pb2.WorkspaceBillingReportItem] = []
+        self.reports: list[api_pb2.WorkspaceBillingReportRequest] = []
 
     @property
     def running(self) -> int:
@@ -265,6 +267,26 @@ class Servicer(ModalClientBase):  # type: ignore[misc]
         await stream.send_message(
             api_pb2.FunctionUpdateSchedulingParamsResponse(current_settings=request.settings)
         )
+
+    # --- money -----------------------------------------------------------------------------
+
+    async def AppGetOrCreate(self, stream: Any) -> None:
+        request = await self._begin("AppGetOrCreate", stream)
+        assert not request.object_creation_type, "a look-up must make nothing"
+        app_id = f"ap-{request.app_name}"
+        metadata = api_pb2.AppHandleMetadata(app_id=app_id, description=request.app_name)
+        await stream.send_message(
+            api_pb2.AppGetOrCreateResponse(app_id=app_id, handle_metadata=metadata)
+        )
+
+    async def WorkspaceNameLookup(self, stream: Any) -> None:
+        await self._begin("WorkspaceNameLookup", stream)
+        await stream.send_message(api_pb2.WorkspaceNameLookupResponse(username="acme"))
+
+    async def WorkspaceBillingReport(self, stream: Any) -> None:
+        self.platform.reports.append(await self._begin("WorkspaceBillingReport", stream))
+        for item in self.platform.report:
+            await stream.send_message(item)
 
     async def BlobCreate(self, stream: Any) -> None:
         await self._begin("BlobCreate", stream)
