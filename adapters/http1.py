@@ -147,6 +147,14 @@ class Body:
             self._ended = True
             self._connection.abort()
 
+    def distrust(self) -> None:
+        """Lets go of a complete body that was no answer: its connection, unless it is in use
+        again, is closed rather than kept."""
+        if not self._ended:
+            self.close()
+        elif not self._connection.busy:
+            self._connection.abort()
+
     def leave(self, deadline: float) -> None:
         """Nothing more is wanted; the connection may be used again if the answer ends in time."""
         if not self._ended:
@@ -228,6 +236,10 @@ class Connection(asyncio.Protocol):
             elif self._answer is not None and not self._answer.done():
                 self._answer.set_exception(error)
         self.abort()
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
 
     def abort(self) -> None:
         """Closes at once; nobody waits for the answer any more."""

@@ -199,7 +199,7 @@ class EventStream(ReadyChunks):
 
     def _broken(self, error: BackendError) -> BackendError:
         self._ended = True
-        self._body.close()
+        self._body.distrust()
         return BackendError(error.failure, clean(error.message, self._secrets))
 
 

@@ -325,7 +325,7 @@ async def test_a_stream_of_tokens_without_its_text_is_a_failure(
 
 
 async def test_a_lost_answer_is_ambiguous_and_asked_for_no_second_time(clock: FakeClock) -> None:
-    """Pitfall 58: no endpoint takes an idempotency key."""
+    """No endpoint takes an idempotency key."""
     async with endpoint(clock, b"") as (backend, script, _):
         with pytest.raises(BackendError) as caught:
             await backend.invoke(a_call())
