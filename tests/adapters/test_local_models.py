@@ -20,7 +20,8 @@ from gateway.metrics import Metrics
 from gateway.service import stock
 from local_runtime.events import Held, Stock
 from local_runtime.link import Link
-from tests.adapters.local_backends import call, running, until
+from tests.adapters.local_backends import call, pids, running
+from tests.waiting import until
 
 GIB = 1024**3
 
@@ -121,6 +122,20 @@ async def test_a_load_that_fails_is_told_without_its_words_and_not_tried_at_once
         await refusal(backend, "broken")
         assert of(backend, "broken").failures == 1
         assert (await ask(backend, "double"))[0]["y"] == 9.0
+
+
+async def test_a_load_that_never_ends_costs_its_worker_and_a_neighbour_goes_on(
+    tmp_path: Path,
+) -> None:
+    """Nothing else would stop its thread; the worker is started again."""
+    async with many(tmp_path, workers=2) as backend:
+        await until(lambda: len(backend.stock()) == 2, within_s=60)
+        before = pids()
+        error = await refusal(backend, "stuck")
+        assert error.failure is FailureClass.WORKER_DIED
+        assert (await ask(backend, "double"))[0]["y"] == 9.0
+        await until(lambda: len(backend.stock()) == 2 and pids() != before, within_s=60)
+        assert len(set(pids()) & set(before)) == 1
 
 
 async def test_a_name_that_the_app_does_not_have_is_for_another_backend(tmp_path: Path) -> None:

@@ -56,6 +56,12 @@ def broken(context: dict[str, Any]) -> torch.nn.Linear:
     raise OSError("the disk of the model's owner")
 
 
+@app.model("stuck", memory="1GiB", timeout=0.2)
+def stuck(context: dict[str, Any]) -> torch.nn.Linear:
+    time.sleep(60)
+    raise AssertionError("its worker should be gone")
+
+
 @app.model("late", memory="1GiB")
 async def late(context: dict[str, Any]) -> torch.nn.Linear:
     await asyncio.sleep(0)
