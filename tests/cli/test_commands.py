@@ -43,8 +43,8 @@ def config(tmp_path: Path) -> str:
 class Shell:
     """Runs a command in this process."""
 
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
         self.error = ""
 
     def __call__(self, *arguments: str, status: int = 0) -> str:
@@ -52,7 +52,7 @@ class Shell:
             found: object = main(arguments)
         except SystemExit as end:
             found = end.code
-        printed = self._capsys.readouterr()
+        printed = self._capfd.readouterr()
         self.error = printed.err
         assert found == status, printed.err
         return printed.out
@@ -62,8 +62,8 @@ class Shell:
 
 
 @pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(capsys)
+def shell(capfd: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capfd)
 
 
 # --- all of them ------------------------------------------------------------------------------
