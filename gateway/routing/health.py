@@ -31,6 +31,8 @@ def after_failure(
     failures = health.failures + 1
     if failure in _LASTING:
         return Health(failures, now + _LONGEST_S)
+    if now < health.open_until:
+        return health  # calls that were under way when it failed: one event, and blamed already
     if failures < _PATIENCE:
         return Health(failures, health.open_until)
     cooling = min(_FIRST_S * 2.0 ** min(failures - _PATIENCE, 10), _LONGEST_S)

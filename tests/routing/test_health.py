@@ -23,10 +23,21 @@ def test_cooling_doubles_up_to_a_minute() -> None:
     health = Health()
     pauses = []
     for _ in range(12):
-        health = after_failure(health, FailureClass.UNREACHABLE, now=0.0)
-        pauses.append(health.open_until)
+        now = health.open_until
+        health = after_failure(health, FailureClass.UNREACHABLE, now)
+        pauses.append(health.open_until - now)
     assert pauses[2:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
     assert pauses[-1] == 60.0
+
+
+def test_calls_that_fail_together_are_blamed_as_one() -> None:
+    """A server that restarts under a hundred calls is away for a moment, not for a minute."""
+    health = HEALTHY
+    for number in range(100):
+        health = after_failure(health, FailureClass.AMBIGUOUS, now=50.0 + number / 1000)
+    assert health == Health(3, 51.002)
+    assert after_failure(health, FailureClass.AMBIGUOUS, now=51.01).open_until == 53.01
+    assert after_failure(health, FailureClass.GONE, now=50.5).open_until == 110.5
 
 
 def test_one_success_forgives_everything() -> None:
