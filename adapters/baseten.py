@@ -26,6 +26,7 @@ from adapters.baseten_api import (
     probe_of,
     submission,
 )
+from adapters.baseten_bill import bill_of, deployments_of, query_for
 from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass
 from adapters.held import HeldSubmits
@@ -36,10 +37,11 @@ from adapters.openai_calls import OpenAICalls, heads_of
 from adapters.outputs import input_of
 from adapters.passed_on import one_event, stream_of
 from adapters.polling import poll_until
-from adapters.types import Assumption, Call, Capabilities, Probe, Reply, Task, Usage
+from adapters.types import Assumption, Bill, Call, Capabilities, Probe, Reply, Task, Usage
 
 _ENVELOPE = 1024
 _ASK_TIMEOUT = 4.0
+_BILL_TIMEOUT = 30.0
 _SUBMIT_TIMEOUT = 10.0
 _WAKE_EVERY = 1.0
 _REMEMBERED = 10_000
@@ -137,6 +139,14 @@ class Baseten(HttpBackend):
         body = msgspec.json.encode(wanted)
         await self._ask(self._management, self._management_origin, "PATCH", path, body)
 
+    async def bill(self, start: float, end: float) -> Bill:
+        """What the model's deployments cost, by the day: starts and idle minutes included."""
+        query = query_for(start, end)
+        path = f"/models/{self._settings.model}/deployments"
+        listed = await self._ask_management(path, _BILL_TIMEOUT)
+        summary = await self._ask_management(query, _BILL_TIMEOUT)
+        return bill_of(summary.body, self._settings, deployments_of(listed.body), start, end)
+
     async def probe(self) -> Probe:
         """The management API's word; the model's own host is left alone, for a call there wakes
         it."""
@@ -227,9 +237,7 @@ class Baseten(HttpBackend):
 
     async def _managed(self) -> Probe:
         path, _ = self._settings.managed()
-        return probe_of(
-            (await self._ask(self._management, self._management_origin, "GET", path)).body
-        )
+        return probe_of((await self._ask_management(path)).body)
 
     async def _state(self) -> tuple[bool, str]:
         probe = await self._managed()
@@ -243,6 +251,14 @@ class Baseten(HttpBackend):
         deadline = self._clock.monotonic() + _ASK_TIMEOUT
         response = await client.request(head, body, deadline=deadline)
         if not 200 <= response.status < 300:
+            raise self._refusal(response)
+        return response
+
+    async def _ask_management(self, path: str, within: float = _ASK_TIMEOUT) -> Response:
+        head = render_head("GET", self._management_origin, path, self._headers)
+        deadline = self._clock.monotonic() + within
+        response = await self._management.request(head, deadline=deadline)
+        if response.status != 200:
             raise self._refusal(response)
         return response
 

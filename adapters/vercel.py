@@ -24,11 +24,13 @@ from adapters.http1 import Response
 from adapters.http_backend import HttpBackend
 from adapters.openai_calls import EventStream, OpenAICalls, append_field, bearer, heads_of
 from adapters.settings import Duration, HttpSettings, SecretStr
-from adapters.types import Assumption, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
+from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
+from adapters.vercel_bill import bill_of, query_for
 from adapters.vercel_cost import Told, told_by
 
 _ROUTES: dict[Task, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 _PROBE_TIMEOUT = 4.0
+_BILL_TIMEOUT = 30.0
 _LOOK_EVERY = 0.1
 _NOBODYS = "gen_" + "0" * 26
 
@@ -91,6 +93,14 @@ class Vercel(HttpBackend):
         usage = await self.priced(reply.usage, told_by(reply.body), call.deadline)
         return msgspec.structs.replace(reply, usage=usage)
 
+    async def bill(self, start: float, end: float) -> Bill:
+        """What the whole account cost, by the day, whoever called. The platform charges half a
+        cent for the question."""
+        response = await self._get(query_for(start, end))
+        if response.status != 200:
+            raise self._refusal(response)
+        return bill_of(response.body, start, end)
+
     async def probe(self) -> Probe:
         """``/credits``, which costs nothing: whether the key is taken, and what is left."""
         try:
@@ -116,9 +126,9 @@ class Vercel(HttpBackend):
 
     # --- inside ----------------------------------------------------------------------------
 
-    async def _get(self, path: str) -> Response:
+    async def _get(self, path: str, within: float = _PROBE_TIMEOUT) -> Response:
         head = render_head("GET", self._origin, path, self._headers)
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        deadline = self._clock.monotonic() + within
         return await self._client.request(head, deadline=deadline)
 
     async def _balance(self) -> tuple[bool, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -30,6 +31,7 @@ class Model:
         self.status = "ACTIVE"
         self.settings: dict[str, Any] = {"min_replica": 0, "max_replica": 1}
         self.running = 0
+        self.usage: dict[str, Any] = {}
         self.requests: dict[str, dict[str, Any]] = {}
         self.submitted: list[dict[str, Any]] = []
         self._ids = (f"req{number}" for number in itertools.count(1))
@@ -52,6 +54,8 @@ class Model:
                 Route("/async_request/{id}", self.about, methods=["GET", "DELETE"]),
                 Route("/v1/models/m1/deployments/{id}", self.deployment),
                 Route("/v1/models/m1/environments/{id}", self.environment),
+                Route("/v1/models/m1/deployments", self.deployments),
+                Route("/v1/billing/usage_summary", self.billed),
                 Route(
                     "/v1/models/m1/deployments/{id}/autoscaling_settings",
                     self.autoscale,
@@ -179,6 +183,18 @@ class Model:
     async def environment(self, request: Request) -> Response:
         shown = {"name": request.path_params["id"], "current_deployment": self._shown()}
         return self._refusal(request) or JSONResponse(shown)
+
+    async def deployments(self, request: Request) -> Response:
+        listed = {"deployments": [{"id": "d1", "name": "one"}, {"id": "d2", "name": "two"}]}
+        return self._refusal(request) or JSONResponse(listed)
+
+    async def billed(self, request: Request) -> Response:
+        """31 days at most, as the platform tells."""
+        start, end = (request.query_params[name] for name in ("start_date", "end_date"))
+        asked = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+        if asked > timedelta(days=31):
+            return JSONResponse({"error": "the range exceeds 31 days"}, 400)
+        return self._refusal(request) or JSONResponse(self.usage)
 
     async def autoscale(self, request: Request) -> Response:
         refusal = self._refusal(request)

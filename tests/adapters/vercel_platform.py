@@ -34,6 +34,8 @@ class AIGateway:
         self.late = 1
         self.asked: list[dict[str, Any]] = []
         self.looked_up = 0
+        self.results: list[dict[str, Any]] = []
+        self.reports: list[dict[str, str]] = []
         self.running = 0
 
     def app(self) -> Starlette:
@@ -43,6 +45,7 @@ class AIGateway:
                 Route("/v1/embeddings", self.embed, methods=["POST"]),
                 Route("/v1/generation", self.generation),
                 Route("/v1/credits", self.credits),
+                Route("/v1/report", self.report),
             ]
         )
 
@@ -95,6 +98,10 @@ class AIGateway:
 
     async def credits(self, request: Request) -> Response:
         return self._refusal(request) or JSONResponse({"balance": "95.50", "total_used": "4.50"})
+
+    async def report(self, request: Request) -> Response:
+        self.reports.append(dict(request.query_params))
+        return self._refusal(request) or JSONResponse({"results": self.results})
 
     def _begun(self, kind: str) -> dict[str, Any]:
         return {"id": GENERATION, "object": kind, "created": 1770033226, "model": "acme/m"}
