@@ -64,7 +64,7 @@ class Cluster:
             address=self.place.address,
             namespace=self.place.namespace,
             runtime_env=None if folder is None else brought,
-            logging_level="warning",
+            logging_level="error",
         )
 
     def close(self) -> None:

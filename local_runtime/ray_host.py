@@ -13,9 +13,8 @@ import queue
 import socket
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,8 +27,6 @@ LISTEN_S = 5.0
 """The longest that ``hear`` waits for something to tell."""
 THREADS = 4
 """Calls of the actor's methods at once: one of them waits nearly all the time."""
-
-T = TypeVar("T")
 
 
 class Hosted(msgspec.Struct, frozen=True):
@@ -50,9 +47,33 @@ class Ended(msgspec.Struct, frozen=True):
 Said = LifeSign | Ended
 
 
+class Guest:
+    """The worker process, on the loop of the thread that looks after it."""
+
+    def __init__(self, say: Callable[[Said], None]) -> None:
+        self._say = say
+        self.child: Child | None = None
+
+    async def begin(self, launch: Launch, node: str) -> Hosted:
+        """Starts it with a listening socket of the address ``node``. Raises OSError."""
+        family = socket.AF_INET6 if ":" in node else socket.AF_INET
+        with socket.create_server((node, 0), family=family) as listener:
+            number = listener.fileno()
+            seated = msgspec.structs.replace(launch, socket=f"fd:{number}", listener=number)
+            self.child = child = await Child.start(seated, LogWriter(sys.stderr.buffer))
+            port: int = listener.getsockname()[1]
+        child.hear = self._say
+        self._watching = asyncio.create_task(self._watch(child))
+        return Hosted(child.pid, node, port)
+
+    async def _watch(self, child: Child) -> None:
+        status = await child.ended()
+        self._say(Ended(status, child.last_line))
+
+
 class Host:
-    """The actor. Its methods are called from several threads; the process lives on a loop of
-    its own."""
+    """The actor. Its methods are called from several threads at once, which Ray does only where
+    none of them is async; the process lives on a loop in a thread of its own."""
 
     def __init__(self, node: str, token: str) -> None:
         """``node``: the address of this machine in its cluster."""
@@ -60,14 +81,14 @@ class Host:
         os.environ["PYTHONPATH"] = _import_path()
         self._node = node
         self._said: queue.SimpleQueue[Said] = queue.SimpleQueue()
-        self._child: Child | None = None
-        asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())  # Ray's has no processes
+        self._guest = Guest(self._said.put)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="worker", daemon=True).start()
 
     def begin(self, launch: Launch) -> Hosted:
         """Starts the worker. Raises OSError."""
-        return self._call(self._begin(launch))
+        starting = self._guest.begin(launch, self._node)
+        return asyncio.run_coroutine_threadsafe(starting, self._loop).result()
 
     def hear(self) -> list[Said]:
         """What the worker has said since the last time; waits a little for the first of it."""
@@ -81,31 +102,13 @@ class Host:
 
     def ask_to_end(self) -> None:
         """Lets the worker's calls end, then the worker."""
-        if self._child is not None:
-            self._loop.call_soon_threadsafe(self._child.ask_to_end)
+        if self._guest.child is not None:
+            self._loop.call_soon_threadsafe(self._guest.child.ask_to_end)
 
     def kill(self) -> None:
         """Ends the worker and all that it has started."""
-        if self._child is not None:
-            self._child.kill()
-
-    async def _begin(self, launch: Launch) -> Hosted:
-        family = socket.AF_INET6 if ":" in self._node else socket.AF_INET
-        with socket.create_server((self._node, 0), family=family) as listener:
-            number = listener.fileno()
-            seated = msgspec.structs.replace(launch, socket=f"fd:{number}", listener=number)
-            self._child = child = await Child.start(seated, LogWriter(sys.stderr.buffer))
-            port: int = listener.getsockname()[1]
-        child.hear = self._said.put
-        self._watching = asyncio.create_task(self._watch(child))
-        return Hosted(child.pid, self._node, port)
-
-    async def _watch(self, child: Child) -> None:
-        status = await child.ended()
-        self._said.put(Ended(status, child.last_line))
-
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        if self._guest.child is not None:
+            self._guest.child.kill()
 
 
 def _import_path() -> str:

@@ -94,6 +94,8 @@ class Berth:
         return self._process
 
     def _tell(self, changed: WorkerChanged) -> None:
+        if self._dismissed.is_set() and changed.state == "defunct":
+            return  # as it was told; Retired says so
         if changed.state == "ready" and self._process is not None:
             changed = msgspec.structs.replace(changed, path=self._process.address)
         self._report(changed)
@@ -287,7 +289,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return
 
     asyncio.run(serve(options, report))
-    return 0
+    sys.stderr.flush()
+    os._exit(0)  # Ray waits half a second at the interpreter's exit, when it has nothing to do
 
 
 if __name__ == "__main__":
