@@ -34,7 +34,8 @@ class OpenAICalls:
     """Calls to one server, whole and streamed; ``infer`` calls pass unread.
 
     ``model`` is the server's own name for the model; ``refuse`` makes an error of an answer that
-    is no success, where that takes more than the answer itself.
+    is no success, where that takes more than the answer itself; ``worker`` is the header, in lower
+    case, by which an answer names who ran it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class OpenAICalls:
         stream_usage: bool = True,
         secrets: tuple[Secret, ...] = (),
         refuse: Refuse | None = None,
+        worker: bytes | None = None,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -55,6 +57,7 @@ class OpenAICalls:
         self._stream_usage = stream_usage
         self._secrets = secrets
         self._refuse = refuse or self._refused
+        self._worker = worker
 
     async def ask(self, call: Call, head: bytes | None) -> Reply:
         """Runs a call whose route is ``head``; None where the server has no such route."""
@@ -97,11 +100,12 @@ class OpenAICalls:
 
     def _whole(self, call: Call, response: Response, seconds: float) -> Reply:
         content_type = response.header(b"content-type") or "application/json"
-        usage = Usage(exec_s=seconds)
+        worker = self._worker_of(response)
+        usage = Usage(exec_s=seconds, worker=worker)
         if call.task != "infer":
             counts = _read_whole(response.body, self._secrets).usage
             if counts is not None:
-                usage = msgspec.structs.replace(counts.usage(), exec_s=seconds)
+                usage = msgspec.structs.replace(counts.usage(), exec_s=seconds, worker=worker)
         return Reply(body=response.body, content_type=content_type, usage=usage)
 
     async def _stream(
@@ -111,11 +115,20 @@ class OpenAICalls:
         content_type = answer.header(b"content-type") or ""
         if not content_type.startswith("text/event-stream"):
             return await self._unstreamed(call, answer)
+        worker = self._worker_of(answer)
         chunks = EventStream(
-            answer, self._clock, started, openai=call.task != "infer", secrets=self._secrets
+            answer,
+            self._clock,
+            started,
+            openai=call.task != "infer",
+            secrets=self._secrets,
+            worker=worker,
         )
         await chunks.first()
-        return Reply(content_type=content_type, chunks=chunks)
+        return Reply(content_type=content_type, chunks=chunks, usage=Usage(worker=worker))
+
+    def _worker_of(self, answer: Response | Body) -> str | None:
+        return None if self._worker is None else answer.header(self._worker)
 
     async def _unstreamed(self, call: Call, answer: Body) -> Reply:
         """A stream was asked for and one JSON text came."""
@@ -129,7 +142,7 @@ class OpenAICalls:
 class EventStream(ReadyChunks):
     """The chunks of one streamed answer."""
 
-    __slots__ = ("_body", "_clock", "_reader", "_secrets", "_started")
+    __slots__ = ("_body", "_clock", "_reader", "_secrets", "_started", "_worker")
 
     def __init__(
         self,
@@ -139,6 +152,7 @@ class EventStream(ReadyChunks):
         *,
         openai: bool,
         secrets: tuple[Secret, ...] = (),
+        worker: str | None = None,
     ) -> None:
         super().__init__()
         self._body = body
@@ -146,6 +160,7 @@ class EventStream(ReadyChunks):
         self._started = started
         self._secrets = secrets
         self._reader = EventReader(openai=openai)
+        self._worker = worker
 
     @property
     def telling(self) -> bytes:
@@ -195,6 +210,7 @@ class EventStream(ReadyChunks):
             input_tokens=said.input_tokens,
             output_tokens=said.output_tokens,
             exec_s=self._clock.monotonic() - self._started,
+            worker=self._worker,
         )
 
     def _broken(self, error: BackendError) -> BackendError:

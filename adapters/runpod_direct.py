@@ -48,6 +48,7 @@ class DirectCalls:
             msgspec.structs.replace(settings, timeout=limit),
             secrets=settings.secrets,
             refuse=self._refused,
+            worker=_WORKER,
         )
         self._heads = self._routes(balanced=balanced)
 

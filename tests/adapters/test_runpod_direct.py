@@ -80,6 +80,35 @@ async def test_a_stream_of_that_route_that_is_cut_is_no_answer(clock: FakeClock)
             await drive(clock, rest())
 
 
+def by_worker(reply: bytes, worker: str) -> bytes:
+    """The same answer, in whose head its worker is named."""
+    head, rest = reply.split(b"\r\n", 1)
+    return b"%b\r\nX-Runpod-Worker-Id: %b\r\n%b" % (head, worker.encode(), rest)
+
+
+@pytest.mark.parametrize("worker", ["w7", None])
+async def test_a_stream_is_put_down_to_the_worker_that_its_head_names(
+    clock: FakeClock, worker: str | None
+) -> None:
+    reply = chunked(*EVENTS)
+    async with platform(
+        clock, reply if worker is None else by_worker(reply, worker), mode="openai"
+    ) as (backend, _):
+        found = await backend.invoke(chat(stream=True))
+        assert found.chunks is not None
+        usages = [chunk.usage async for chunk in found.chunks if chunk.usage is not None]
+    assert found.usage.worker == usages[-1].worker == worker
+    assert usages[-1].output_tokens == 2
+
+
+async def test_whole_answers_are_put_down_to_their_worker_as_well(clock: FakeClock) -> None:
+    answers = [by_worker(answer({**CHAT, "usage": USED}), "w7"), by_worker(answer({}), "w8")]
+    async with balanced(clock, *answers, infer_path="/generate") as (backend, _):
+        replies = [await backend.invoke(chat()), await backend.invoke(a_call())]
+    assert [reply.usage.worker for reply in replies] == ["w7", "w8"]
+    assert replies[0].usage.output_tokens == 2
+
+
 # --- a load balancer ----------------------------------------------------------------------------
 
 
