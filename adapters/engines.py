@@ -74,11 +74,24 @@ _LABEL = re.compile(rb'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def samples(body: bytes, name: str) -> list[Sample]:
-    """The samples of one gauge; ``vllm:x`` is also found as ``vllm_x`` and ``ray_vllm_x``."""
+    """The samples of one gauge; ``vllm:x`` is also found as ``vllm_x`` and ``ray_vllm_x``.
+
+    A page of hundreds of kilobytes is searched for the name alone, which takes microseconds.
+    """
     pattern = name.replace(":", "[:_]").encode() + rb"(?![\w:])"
-    line = re.compile(rb"^(?:ray_)?" + pattern + rb"[ \t]*(?:\{(.*)\})?[ \t]*([^ \t\r\n]+)", re.M)
-    found = (_sample(match) for match in line.finditer(body))
+    line = re.compile(rb"(?:ray_)?" + pattern + rb"[ \t]*(?:\{(.*)\})?[ \t]*([^ \t\r\n]+)")
+    matches = (line.match(body, start) for start in _lines_with(body, name.split(":")[-1].encode()))
+    found = (_sample(match) for match in matches if match is not None)
     return [sample for sample in found if sample is not None]
+
+
+def _lines_with(body: bytes, word: bytes) -> Iterator[int]:
+    """Where each line begins that holds the word."""
+    at = body.find(word)
+    while at >= 0:
+        yield body.rfind(b"\n", 0, at) + 1
+        end = body.find(b"\n", at)
+        at = -1 if end < 0 else body.find(word, end)
 
 
 def _sample(match: re.Match[bytes]) -> Sample | None:
