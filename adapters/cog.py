@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from adapters.answers import clean, words_in
+from adapters.assumptions import tried
 from adapters.base import Clock
 from adapters.chunk_stream import ChunkStream, once
 from adapters.errors import BackendError, FailureClass
@@ -30,12 +31,14 @@ from adapters.openai_calls import bearer
 from adapters.outputs import check_size, event_of, input_of
 from adapters.predictions import Prediction, decode_prediction, failure_of, reply_of
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
-from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Task, Usage
+from adapters.types import Assumption, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 
 BODY_LIMIT = 100 * 1024 * 1024
 """Bytes of a request that Cog's server takes."""
 _ENVELOPE = 64
 _PROBE_TIMEOUT = 4.0
+_TELLS_NOTHING = "/health-check answers"
+_NOBODYS = "spillgate-no-such-call"
 _CANCEL_TRIES = 5
 _END_GRACE = 1.0
 _MAX_REFUSAL = 64 * 1024
@@ -120,15 +123,33 @@ class Cog(HttpBackend):
 
     async def probe(self) -> Probe:
         """``/health-check`` answers 200 always; its ``status`` says how the container is."""
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
         try:
-            head = self._head("GET", "/health-check")
-            response = await self._client.request(head, deadline=deadline)
+            response = await self._asked("GET", "/health-check", None)
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
         return _health_of(response)
 
+    async def assumptions(self) -> list[Assumption]:
+        return [
+            await tried("/health-check says how the container is", self._health),
+            await tried("a cancel of a call that is not known is answered with 404", self._unknown),
+        ]
+
     # --- inside ----------------------------------------------------------------------------
+
+    async def _health(self) -> tuple[bool, str]:
+        probe = _health_of(await self._asked("GET", "/health-check", None))
+        return _TELLS_NOTHING not in probe.detail, probe.detail or "the container is READY"
+
+    async def _unknown(self) -> tuple[bool, str]:
+        """Cog is told to stop until it no longer knows a call: another answer would end that
+        late, and a call that it does not know is none that it could stop."""
+        status = (await self._asked("POST", f"/predictions/{_NOBODYS}/cancel", b"")).status
+        return status == 404, f"HTTP {status}"
+
+    async def _asked(self, method: str, path: str, body: bytes | None) -> Response:
+        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        return await self._client.request(self._head(method, path), body, deadline=deadline)
 
     async def _whole(self, call: Call, body: bytes, deadline: float) -> Prediction:
         head = self._head("PUT", f"/predictions/{call.id}")
@@ -254,7 +275,7 @@ def _health_of(response: Response) -> Probe:
     try:
         status = str(msgspec.json.decode(response.body)["status"])
     except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
-        return Probe(ready=False, detail=f"/health-check answers {response.status}")
+        return Probe(ready=False, detail=f"{_TELLS_NOTHING} {response.status}")
     ready = status in _WARM
     return Probe(
         ready=ready,

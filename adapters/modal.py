@@ -16,6 +16,7 @@ from adapters.modal_functions import ModalFunctions
 from adapters.modal_settings import ModalSettings
 from adapters.modal_web import ModalEndpoint
 from adapters.types import (
+    Assumption,
     Bill,
     Call,
     Capabilities,
@@ -103,6 +104,10 @@ class Modal:
         if probe.warm_workers is not None:
             self._starts.saw(warm=probe.ready)
         return probe
+
+    async def assumptions(self) -> list[Assumption]:
+        """Of functions. An endpoint cannot be asked anything without waking a container."""
+        return [] if self._functions is None else await self._functions.assumptions()
 
     # --- jobs that outlive their caller ----------------------------------------------------
 

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
+from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.held import HeldSubmits
@@ -27,7 +28,7 @@ from adapters.modal_stream import GeneratorStream
 from adapters.modal_values import Arguments, arguments_of, json_of
 from adapters.outputs import answer_of
 from adapters.polling import Patience
-from adapters.types import Bill, Call, Probe, Reply, Usage
+from adapters.types import Assumption, Bill, Call, Probe, Reply, Usage
 
 WAIT_S = 50.0
 """Seconds that one wait for a result lasts: only at its end is it told that a result expired."""
@@ -132,6 +133,15 @@ class ModalFunctions:
             return Probe(ready=False, detail=f"{error.message} {error.detail}".strip())
         up = int(stats.num_total_runners)
         return Probe(ready=up > 0, warm_workers=up, queued=int(stats.backlog))
+
+    async def assumptions(self) -> list[Assumption]:
+        """By lookups and stats alone, which cost nothing and start nothing."""
+        found = [await tried(f"{ACCEPTED}, and {self._name} is deployed", self._told)]
+        streamer = self._settings.stream
+        if streamer is not None:
+            claim = f"{streamer}, which streams, is deployed"
+            found.append(await tried(claim, lambda: self._told(streamer)))
+        return found
 
     # --- for a stream ----------------------------------------------------------------------
 
@@ -245,9 +255,13 @@ class ModalFunctions:
                 await self._clock.sleep(0.2 * 2**attempt)
         return None
 
-    async def _stats(self, session: Session) -> Any:
-        function = await session.function(self._name)
+    async def _stats(self, session: Session, name: str = "") -> Any:
+        function = await session.function(name or self._name)
         return await function.get_current_stats.aio()
+
+    async def _told(self, name: str = "") -> tuple[bool, str]:
+        stats = await self._link.ask(lambda one: self._stats(one, name), _PROBE_TIMEOUT)
+        return True, f"{int(stats.num_total_runners)} containers, {int(stats.backlog)} calls wait"
 
     async def _tell(self, session: Session) -> None:
         function = await session.function(self._name)

@@ -301,6 +301,26 @@ async def test_a_server_whose_slots_are_all_in_use_is_overloaded_and_still_warm(
         await until(lambda: stage.running("stream") == 0)
 
 
+async def test_what_is_assumed_holds_at_cogs_own_server(stages: Callable[[str], Stage]) -> None:
+    async with opened(stages("cog").backend()) as backend:
+        assert isinstance(backend, Cog)
+        found = await backend.assumptions()
+    assert [(one.holds, one.found) for one in found] == [
+        (True, "the container is READY"),
+        (True, "HTTP 404"),
+    ]
+
+
+async def test_what_is_assumed_is_put_to_the_test(clock: FakeClock) -> None:
+    """What answers otherwise is no Cog; what does not answer leaves it open."""
+    answers = (answer({"ok": True}), answer({}, 200), b"", b"")
+    async with container(clock, *answers) as (backend, script):
+        found = [one.holds for _ in range(2) for one in await drive(clock, backend.assumptions())]
+    assert found == [False, False, None, None]
+    asked = ["GET /health-check", "POST /predictions/spillgate-no-such-call/cancel"]
+    assert script.targets()[:2] == asked
+
+
 async def test_two_calls_of_one_id_run_once(stages: Callable[[str], Stage]) -> None:
     async with opened(stages("cog").backend()) as backend:
         call = a_call(b'{"sleep": 60}', id="asked-twice")

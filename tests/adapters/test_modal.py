@@ -233,6 +233,20 @@ async def test_nothing_warm_is_told_by_the_probe(platform: ModalPlatform) -> Non
     await backend.aclose()
 
 
+async def test_what_is_assumed_of_functions_is_put_to_the_test(platform: ModalPlatform) -> None:
+    """By what runs nothing: the key, and that both functions are deployed."""
+    platform.stats = {"backlog": 3, "num_total_tasks": 0}
+    away = {"server_url": "http://127.0.0.1:9", "connect_timeout": 0.5}
+    settings: list[dict[str, Any]] = [{}, {"stream": "nobody"}, {"token_id": Secret("no")}, away]
+    found = []
+    for given in settings:
+        backend = backend_for(platform, **given)
+        found.append([one.holds for one in await backend.assumptions()])
+        await backend.aclose()
+    assert found == [[True, True], [True, False], [False, False], [None, None]]
+    assert not platform.calls
+
+
 async def test_a_call_that_found_no_container_up_tells_its_start_from_its_run(
     platform: ModalPlatform,
 ) -> None:
