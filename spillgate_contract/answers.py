@@ -51,10 +51,15 @@ class Answers(OnStage):
         if scenario is None:
             pytest.skip("the kind cannot tell, or its stage has no cold worker")
         async with started(stage, scenario.endpoint) as backend:
+            if scenario.estimated:
+                assert not (await backend.probe()).ready
             cold = await backend.invoke(call_for(scenario))
             warm = await backend.invoke(call_for(scenario))
         assert cold.usage.cold_s
         assert not warm.usage.cold_s
+        if scenario.estimated:
+            assert not cold.usage.reported
+            assert not warm.usage.reported
 
     async def test_a_probe_answers_and_costs_no_call(self, stage: Stage) -> None:
         async with started(stage) as backend:

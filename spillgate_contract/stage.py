@@ -30,6 +30,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """The class of the failure that it must end in; None for a success."""
     endpoint: str = "plain"
     """Which of the stage's backends it is for."""
+    estimated: bool = False
+    """Of ``cold``: the platform does not say how long a start took, so the figure is made of what
+    a probe saw, and must not be told as the platform's."""
 
 
 class Stage(Protocol):

@@ -23,6 +23,7 @@ class BasetenStage:
         "openai": Scenario(task="chat", body={"model": "m"}),
         "stream": Scenario(body={"words": ["a", "b\n", "é", "d"]}, stream=True),
         "openai stream": Scenario(task="chat", body={"model": "m", "stream": True}, stream=True),
+        "cold": Scenario(body={"echo": "hello"}, endpoint="cold", estimated=True),
         "slow": Scenario(body={"slow": True}),
         "cut": Scenario(
             body={"words": ["a", "b"], "cut": True}, stream=True, fails=FailureClass.TRUNCATED
@@ -45,6 +46,8 @@ class BasetenStage:
         given = settings_for(self._url, "wrong" if endpoint == "wrong key" else KEY)
         if endpoint == "nowhere":
             given["deployment"] = "nowhere"
+        if endpoint == "cold":
+            self._model.status = "SCALED_TO_ZERO"
         return Baseten("stage", BasetenSettings(**given), SystemClock())
 
     def running(self, endpoint: str = "plain") -> int:

@@ -22,6 +22,7 @@ class HuggingFaceStage:
         "openai": Scenario(task="chat", body={"model": "m"}),
         "stream": Scenario(body={"inputs": "x"}, stream=True),
         "openai stream": Scenario(task="chat", body={"model": "m", "stream": True}, stream=True),
+        "cold": Scenario(body={"inputs": "hello"}, endpoint="cold", estimated=True),
         "slow": Scenario(body={"inputs": "slow"}),
         "cut": Scenario(body={"inputs": "cut"}, stream=True, fails=FailureClass.TRUNCATED),
         "breaks": Scenario(body={"inputs": "breaks"}, stream=True, fails=FailureClass.TRUNCATED),
@@ -41,6 +42,8 @@ class HuggingFaceStage:
         self._url = url
 
     def backend(self, endpoint: str = "plain") -> Backend:
+        if endpoint == "cold":
+            self._endpoint.state = "scaledToZero"
         key = "wrong" if endpoint == "wrong key" else KEY
         settings = HuggingFaceSettings(**settings_for(self._url, key))
         return HuggingFace("stage", settings, SystemClock())
