@@ -6,13 +6,30 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from typing import Protocol
 
 from local_runtime.clock import Clock
+from local_runtime.link import Link
 from local_runtime.scaling import Bounds, Load, Trend, plan
-from local_runtime.workers import Workers
 
 LOOK_S = 0.25
 """Between two looks at the load."""
+
+
+class Workforce(Protocol):
+    """What ``workers.Workers`` is to a crew."""
+
+    @property
+    def links(self) -> tuple[Link, ...]: ...
+
+    @property
+    def known(self) -> frozenset[int]: ...
+
+    def keep(self, indices: tuple[int, ...]) -> None: ...
+
+    def entries_of(self, index: int) -> int | None: ...
+
+    def dismiss(self, index: int) -> None: ...
 
 
 def _unknown() -> int:
@@ -23,7 +40,7 @@ def _unknown() -> int:
 class Crew:
     """``demand`` says how many calls are at the workers or wait for them somewhere else."""
 
-    def __init__(self, workers: Workers, bounds: Bounds, clock: Clock) -> None:
+    def __init__(self, workers: Workforce, bounds: Bounds, clock: Clock) -> None:
         self.demand: Callable[[], int] = _unknown
         self._workers = workers
         self._bounds = bounds

@@ -73,12 +73,16 @@ async def listen(accept: Callable[[], asyncio.Protocol], where: str) -> asyncio.
 class Gate:
     """Lets those in who know the token, as what ``accept`` makes of them."""
 
-    def __init__(self, token: str, accept: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self, token: str, accept: Callable[[], asyncio.Protocol], within_s: float = SAY_WITHIN_S
+    ) -> None:
         if len(token) != TOKEN_BYTES:
             raise ValueError(f"a token has {TOKEN_BYTES} characters")
         self._token = token.encode()
         self._accept = accept
+        self.within_s = within_s
         self.strangers = 0
+        """Who have not said it yet."""
 
     def stranger(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
@@ -100,7 +104,9 @@ class _Stranger(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._late = asyncio.get_running_loop().call_later(SAY_WITHIN_S, self._transport.abort)
+        self._late = asyncio.get_running_loop().call_later(
+            self._gate.within_s, self._transport.abort
+        )
         self._gate.strangers += 1
         if self._gate.strangers > MAX_STRANGERS:
             self._transport.abort()
