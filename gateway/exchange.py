@@ -181,8 +181,12 @@ class Exchange:
     # --- what was used ------------------------------------------------------------------------
 
     def used(self, reported: Usage) -> Usage:
-        """A success's usage, with the device's share filled in where the backend stated none."""
+        """A success's usage, with the device's share filled in where the backend stated none, and
+        the tokens of a stream, where they are paid and nobody counted them: a whole stream must not
+        be cheaper than one that was cut."""
         reported = credible(reported)
+        if reported.output_tokens is None and self.progress.events and by_tokens(self.price):
+            reported = self._counted(reported)
         if reported.gpu_s is not None or reported.exec_s is None or self.standing is None:
             return reported
         return msgspec.structs.replace(
@@ -208,7 +212,7 @@ class Exchange:
         """What a call that was broken off used: what was reported, else what was seen."""
         queue_s, cold_s = self._waited_there()
         elapsed = max(0.0, now - self.asked_at - queue_s - cold_s)
-        seen = credible(reported or self.progress.usage or NOTHING)
+        seen = self._counted(credible(reported or self.progress.usage or NOTHING))
         in_flight = 1 if self.standing is None else self.standing.in_flight
         exec_s = elapsed if seen.exec_s is None else seen.exec_s
         share = device_share(self.price, exec_s, in_flight)
@@ -218,13 +222,16 @@ class Exchange:
             cold_s=cold_s if seen.cold_s is None else seen.cold_s,
             exec_s=exec_s,
             gpu_s=share if seen.gpu_s is None else seen.gpu_s,
-            input_tokens=(
-                len(self.call.body) // 4 if seen.input_tokens is None else seen.input_tokens
-            ),
-            output_tokens=(
-                self.progress.events if seen.output_tokens is None else seen.output_tokens
-            ),
             reported=reported is not None and reported.reported,
+        )
+
+    def _counted(self, seen: Usage) -> Usage:
+        """With tokens as the gateway can count them, where nobody said how many there were."""
+        given, made = seen.input_tokens, seen.output_tokens
+        return msgspec.structs.replace(
+            seen,
+            input_tokens=len(self.call.body) // 4 if given is None else given,
+            output_tokens=self.progress.events if made is None else made,
         )
 
     def used_by_failure(self, failure: BackendError, now: float) -> Usage | None:
@@ -243,6 +250,10 @@ def device_share(price: Price | None, exec_s: float, in_flight: int) -> float:
     if price is None or price.reserved:
         return exec_s / max(in_flight, 1)
     return exec_s if price.per_second is not None else 0.0
+
+
+def by_tokens(price: Price | None) -> bool:
+    return price is not None and bool(price.per_million_input or price.per_million_output)
 
 
 NOTHING = Usage()

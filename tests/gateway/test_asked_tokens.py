@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.types import Reply, Usage
+from adapters.types import Chunk, Reply, Usage
 from gateway.clock import FakeClock
 from gateway.pricing import MOST_TOKENS
 from tests.gateway.assembled import POLICY, House, house
@@ -63,6 +63,22 @@ async def test_each_prompt_of_a_body_has_an_answer(
     async with house(tmp_path, clock, BY_TOKENS) as home:
         body = {**TEXT, "prompt": prompt, "max_tokens": 50}
         assert await held(home, "/v1/completions", body) == 50 * prompts
+
+
+async def test_a_stream_whose_tokens_nobody_counted_is_charged_by_its_events(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """As one that is cut is: a token an event. The caller is shown no count that is a guess."""
+    async with house(tmp_path, clock, BY_TOKENS) as home, home.client() as client:
+        word = Chunk(b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n')
+        home.fake("burst").tell(
+            [word] * 5 + [Chunk(b"data: [DONE]\n\n", "done", Usage(exec_s=1.0))]
+        )
+        body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
+        answer = await client.post("/v1/chat/completions", json=body)
+        row = await home.row(answer.headers["x-request-id"])
+        assert (row.outcome, row.output_tokens, row.cost_nano) == ("success", 5, 5000)
+        assert b"usage" not in answer.content
 
 
 @pytest.mark.parametrize("said", [10**30, 2**63 - 1, -5])
