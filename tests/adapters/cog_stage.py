@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from gateway.clock import SystemClock
 from tests.adapters.local_backends import alive
 from tests.adapters.scenarios import Scenario, Stage
 from tests.live import dies_with_us, free_port
+from tests.waiting import wait_until
 
 MODEL = Path(__file__).with_name("cog_model.py")
 PYTHON = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -72,11 +72,11 @@ class CogServer:
         )
 
     def wait_until_ready(self, seconds: float = 30.0) -> None:
-        end = time.monotonic() + seconds
-        while self.status() != "READY":
-            assert self.process.poll() is None, "Cog's server has ended"
-            assert time.monotonic() < end, "Cog's server was not ready in time"
-            time.sleep(0.05)
+        wait_until(self._is_ready, "Cog's server is ready", within_s=seconds)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, "Cog's server has ended"
+        return self.status() == "READY"
 
     def status(self) -> str:
         try:

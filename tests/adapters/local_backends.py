@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from adapters.errors import BackendError
 from adapters.local import Local, LocalSettings
 from adapters.types import Call, Chunk, Task
 from gateway.clock import SystemClock
+from tests.waiting import until
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 NUMBERS = iter(range(1_000_000))
@@ -36,19 +35,11 @@ async def running(app: str, *, wait: bool = True, **settings: Any) -> AsyncItera
         await backend.aclose()
 
 
-async def until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
-    """Waits for a real process, for a bounded time."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.01)
-
-
 async def workers(backend: Local, count: int) -> None:
-    deadline = time.monotonic() + 20
-    while (await backend.probe()).warm_workers != count:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    async def there() -> bool:
+        return (await backend.probe()).warm_workers == count
+
+    await until(there, f"{count} workers")
 
 
 def call(body: Any, task: Task = "infer", *, stream: bool = False, **more: Any) -> Call:

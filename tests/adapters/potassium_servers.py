@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from benchmarks.gateway.environments import Environment
 from benchmarks.gateway.processes import StartFailed
 from tests.adapters.local_backends import alive
 from tests.live import ROOT, dies_with_us, free_port
+from tests.waiting import wait_until
 
 PROGRAM = ROOT / "tests" / "programs" / "potassium_stage.py"
 _MANY_FILES = 'ulimit -n 4096; exec "$@"'
@@ -53,11 +53,11 @@ class PotassiumServer:
         self._init.touch()
 
     def wait_until_ready(self, seconds: float = 30.0) -> None:
-        end = time.monotonic() + seconds
-        while not self.available():
-            assert self.process.poll() is None, "the server has ended"
-            assert time.monotonic() < end, "the server was not ready in time"
-            time.sleep(0.05)
+        wait_until(self._is_ready, "the server is ready", within_s=seconds)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, "the server has ended"
+        return self.available()
 
     def available(self) -> bool:
         try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 
 import uvicorn
 from starlette.applications import Starlette
 
 from tests.live import free_port
+from tests.waiting import wait_until
 
 
 @contextlib.contextmanager
@@ -21,10 +21,7 @@ def served(app: Starlette) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    end = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < end, "the server did not start in time"
-        time.sleep(0.02)
+    wait_until(lambda: server.started, "the server has started")
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -13,12 +13,11 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import uvicorn
 from starlette.applications import Starlette
@@ -47,6 +46,7 @@ from tests.adapters.runpod_direct_stage import RunPodDirectStage, runpod_direct_
 from tests.adapters.scenarios import KEY, Scenario, Stage
 from tests.adapters.vercel_stage import VercelStage, vercel_stage
 from tests.live import free_port
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["spill", "gate", "!"]
@@ -155,7 +155,7 @@ def openai_stage() -> Iterator[Stage]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    _until_started(lambda: server.started)
+    wait_until(lambda: server.started, "the server has started")
     try:
         yield OpenAIStage(stand_in, f"http://127.0.0.1:{port}")
     finally:
@@ -179,7 +179,7 @@ class Front:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        _until_started(self._answers)
+        wait_until(self._answers, "the server answers")
 
     def health(self) -> dict[str, dict[str, int]]:
         request = urllib.request.Request(
@@ -261,13 +261,6 @@ def runpod_stage() -> Iterator[Stage]:
     finally:
         for front in fronts.values():
             front.close()
-
-
-def _until_started(started: Any, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not started():
-        assert time.monotonic() < end, "the server did not start in time"
-        time.sleep(0.02)
 
 
 STAGES = {

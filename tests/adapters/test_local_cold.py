@@ -11,7 +11,8 @@ import pytest
 
 from adapters.base import Starting
 from adapters.errors import BackendError, FailureClass
-from tests.adapters.local_backends import call, failure, pids, running, until
+from tests.adapters.local_backends import call, failure, pids, running
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,9 @@ from tests.adapters.local_backends import (
     parent_of,
     pids,
     running,
-    until,
     workers,
 )
+from tests.waiting import until
 
 # --- deaths -------------------------------------------------------------------------------------
 
@@ -227,11 +226,14 @@ async def test_an_init_that_never_returns_is_ended_at_the_start_timeout() -> Non
 
 async def defunct(backend: Local) -> str:
     """Why the first worker that died did."""
-    deadline = time.monotonic() + 20
-    while True:
+    detail = ""
+
+    async def told() -> bool:
+        nonlocal detail
         probe = await backend.probe()
         assert not probe.ready
-        if "worker 0" in probe.detail:
-            return probe.detail
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+        detail = probe.detail
+        return "worker 0" in detail
+
+    await until(told, "a worker is dead")
+    return detail

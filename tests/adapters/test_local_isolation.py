@@ -11,16 +11,8 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.local import Local
 from adapters.types import Reply, Task
-from tests.adapters.local_backends import (
-    answer,
-    call,
-    failure,
-    parent_of,
-    pids,
-    running,
-    until,
-    workers,
-)
+from tests.adapters.local_backends import answer, call, failure, parent_of, pids, running, workers
+from tests.waiting import until
 
 MIB = 1024 * 1024
 BOUND_MIB = 60

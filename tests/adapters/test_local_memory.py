@@ -10,7 +10,8 @@ from gateway.metrics import Metrics
 from gateway.service import weights
 from local_runtime.events import Memory
 from local_runtime.link import Link
-from tests.adapters.local_backends import running, until
+from tests.adapters.local_backends import running
+from tests.waiting import until
 
 
 async def test_each_warm_worker_says_what_it_occupies() -> None:

@@ -12,15 +12,8 @@ import pytest
 
 from adapters.local import Local
 from local_runtime.events import Ahead
-from tests.adapters.local_backends import (
-    alive,
-    answer,
-    failure,
-    parent_of,
-    processes,
-    running,
-    until,
-)
+from tests.adapters.local_backends import alive, answer, failure, parent_of, processes, running
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("standby", ["imported", "loaded"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +16,7 @@ from adapters.types import Call
 from gateway.clock import SystemClock
 from tests.adapters.modal_web_stage import Edge, edge_running
 from tests.adapters.scenarios import KEY
+from tests.waiting import until
 
 Running = tuple[Edge, str]
 
@@ -131,10 +130,10 @@ async def test_an_endpoint_is_taken_to_be_cold_once_it_was_idle_for_long(edge: R
 
 
 async def until_cold(backend: Modal) -> None:
-    end = time.monotonic() + 10
-    while (await backend.probe()).ready:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
+    async def cold() -> bool:
+        return not (await backend.probe()).ready
+
+    await until(cold, "the endpoint is cold")
 
 
 async def test_an_endpoint_cannot_be_scaled_and_has_nothing_to_cancel(edge: Running) -> None:

@@ -7,12 +7,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.live import ROOT, dies_with_us, free_port
+from tests.waiting import wait_until
 
 KEY = "e2e-demo-key"
 
@@ -64,11 +64,9 @@ def running_front(worker: str) -> Iterator[str]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    def listens() -> bool:
         assert process.poll() is None, "the overflow front ended"
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("the overflow front does not listen")
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, "the overflow front listens", within_s=60)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable
-
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -22,19 +18,6 @@ def metric(gateway: LiveGateway, name: str, **labels: str) -> float:
         for sample in family.samples
         if sample.name == name and labels.items() <= sample.labels.items()
     )
-
-
-async def until(
-    condition: Callable[[], bool | Awaitable[bool]], what: str, within_s: float = 15.0
-) -> None:
-    """Asks again and again, as other processes need their own time; fails past ``within_s``."""
-    deadline = time.monotonic() + within_s
-    while True:
-        met = condition()
-        if met if isinstance(met, bool) else await met:
-            return
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
-        await asyncio.sleep(0.05)
 
 
 def error_of(answer: httpx.Response) -> tuple[int, str]:

@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import KEY
-from tests.e2e.observing import error_of, metric, until
+from tests.e2e.observing import error_of, metric
 from tests.e2e.paid_server import PaidServer
 from tests.live import LiveGateway, free_port
+from tests.waiting import until
 
 WORKERS = """
 backends:

@@ -13,9 +13,10 @@ from typing import Protocol
 import httpx
 import pytest
 
-from tests.e2e.observing import error_of, metric, until
+from tests.e2e.observing import error_of, metric
 from tests.e2e.paid_server import PaidServer
 from tests.live import LiveGateway
+from tests.waiting import until
 
 CONFIG = """
 backends:

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import KEY
-from tests.e2e.observing import until
 from tests.live import LiveGateway
+from tests.waiting import until
 
 CONFIG = """
 backends:

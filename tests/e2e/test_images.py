@@ -10,7 +10,7 @@ from examples.images import toy
 from tests.e2e.observing import metric
 from tests.examples.test_images import APP, body, picture, reference
 from tests.live import LiveGateway
-from tests.local_runtime.live_runtime import until
+from tests.waiting import wait_until
 
 POLICY = f"""
 backends:
@@ -32,5 +32,5 @@ def test_a_picture_is_classified_and_what_the_model_occupies_is_told(tmp_path: P
         assert refused.status_code == 400
         assert refused.json()["error"]["param"] == "image"
         name = "spillgate_worker_resident_memory_bytes"
-        until(lambda: metric(gateway, name, backend="home") > 50e6)
+        wait_until(lambda: metric(gateway, name, backend="home") > 50e6)
         assert metric(gateway, "spillgate_worker_device_memory_bytes") == 0

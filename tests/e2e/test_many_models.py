@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 
 from tests.e2e.observing import error_of, metric
-from tests.e2e.observing import until as until_async
 from tests.live import LiveGateway
-from tests.local_runtime.live_runtime import PROGRAMS, until
+from tests.local_runtime.live_runtime import PROGRAMS
+from tests.waiting import until, wait_until
 
 POLICY = f"""
 backends:
@@ -59,7 +59,7 @@ def test_three_models_are_served_by_one_worker_with_room_for_two(tmp_path: Path)
             "the model broken could not be loaded (OSError)" in refused.json()["error"]["message"]
         )
         labels = {"backend": "home", "worker": "home-0"}
-        until(lambda: metric(gateway, "spillgate_model_load_failures", **labels) == 1)
+        wait_until(lambda: metric(gateway, "spillgate_model_load_failures", **labels) == 1)
         assert metric(gateway, "spillgate_model_loads", **labels, model="ten") == 1
         assert metric(gateway, "spillgate_model_loads", **labels, model="double") == 2
         assert metric(gateway, "spillgate_model_evictions", **labels, model="double") == 2
@@ -79,9 +79,9 @@ async def test_a_crowd_that_waits_for_one_model_holds_up_no_call_of_another(
                 asyncio.create_task(client.post("/v1/infer/slow", json={"x": 4}))
                 for _ in range(CROWD)
             ]
-            await until_async(gate.with_suffix(".begun").exists, "the load has begun")
+            await until(gate.with_suffix(".begun").exists, "the load has begun")
             in_flight = "spillgate_in_flight"
-            await until_async(lambda: metric(gateway, in_flight) == CROWD, "all calls are there")
+            await until(lambda: metric(gateway, in_flight) == CROWD, "all calls are there")
             answer = await client.post("/v1/infer/ten", json={"x": 4})
             assert answer.json()["y"] == 41.0
             assert not any(task.done() for task in crowd)

@@ -10,9 +10,9 @@ import pytest
 
 from tests.adapters.modal_platform import ModalPlatform, modal_running
 from tests.adapters.modal_stage import pieces, serve
-from tests.e2e.observing import until
 from tests.e2e.test_hang_up import is_charged, read_two_events
 from tests.live import LiveGateway
+from tests.waiting import until
 
 TOKEN = ("ak-1", "as-1")
 ENV = {"MODAL_ID": TOKEN[0], "MODAL_SECRET": TOKEN[1]}

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.observing import error_of, metric, until
+from tests.e2e.observing import error_of, metric
 from tests.live import LiveGateway
+from tests.waiting import until
 
 CONFIG = """
 backends:

@@ -19,7 +19,7 @@ from examples.embeddings import MAX_TOKENS, MiniLM, Model, _padded, answer, answ
 from gateway.clock import SystemClock
 from local_runtime import InvalidInput
 from local_runtime.torched import Buckets, Served
-from tests.adapters.local_backends import until
+from tests.waiting import until
 
 APP = str(Path(__file__).parents[2] / "examples" / "embeddings.py") + ":app"
 TEXTS = [

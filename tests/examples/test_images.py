@@ -17,7 +17,7 @@ from adapters.types import Call
 from examples.images import Classifier, Normal, answers, load, toy
 from gateway.clock import SystemClock
 from local_runtime import InvalidInput
-from tests.adapters.local_backends import until
+from tests.waiting import until
 
 APP = str(Path(__file__).parents[2] / "examples" / "images.py") + ":app"
 CPU = torch.device("cpu")

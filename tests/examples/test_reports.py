@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from examples.reports import MAX_TEXTS, alike, groups
 from tests.live import ROOT
-from tests.local_runtime.live_runtime import LiveRuntime, until
+from tests.local_runtime.live_runtime import LiveRuntime
+from tests.waiting import wait_until
 
 APP = str(ROOT / "examples" / "reports.py")
 TEXTS = [
@@ -78,7 +79,7 @@ def test_a_job_that_cannot_be_done_fails_with_the_reason(
     client: httpx.Client, body: Any, told: str
 ) -> None:
     job = client.post("/report", json=body).json()["job_id"]
-    until(lambda: client.get(f"/_k/jobs/{job}").json()["status"] != "running")
+    wait_until(lambda: client.get(f"/_k/jobs/{job}").json()["status"] != "running")
     read = client.get(f"/_k/jobs/{job}").json()
     assert read["status"] == "failed"
     assert told in read["error"]
@@ -88,10 +89,10 @@ def test_a_cancelled_job_ends_at_its_next_step(client: httpx.Client) -> None:
     """It stops short of its end, and the worker does the next job."""
     texts = [f"text number {n} of a great many" for n in range(MAX_TEXTS)]
     client.post("/report", json={"texts": texts}, headers={"X-Request-Id": "long"})
-    until(lambda: client.post("/progress", json={"job_id": "long"}).status_code == 200)
+    wait_until(lambda: client.post("/progress", json={"job_id": "long"}).status_code == 200)
     assert client.post("/_k/jobs/long/cancel").json()["status"] == "cancelled"
     client.post("/report", json={"texts": TEXTS}, headers={"X-Request-Id": "next"})
-    until(lambda: client.get("/_k/jobs/next").json()["status"] == "completed")
+    wait_until(lambda: client.get("/_k/jobs/next").json()["status"] == "completed")
     assert 0 < client.post("/progress", json={"job_id": "long"}).json()["done"] < 1
 
 

@@ -22,7 +22,7 @@ from examples.textgen import (
 )
 from gateway.clock import SystemClock
 from local_runtime import InvalidInput, Request, Step
-from tests.adapters.local_backends import until
+from tests.waiting import until
 
 APP = str(Path(__file__).parents[2] / "examples" / "textgen.py") + ":app"
 HELLO = {"messages": [{"role": "user", "content": "hello"}], "seed": 1, "max_tokens": 12}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +29,7 @@ from gateway.storage.keys import SqliteKeys
 from gateway.storage.memory import MemoryStore
 from gateway.storage.sqlite import SqliteLedger
 from gateway.types import Principal
+from tests.waiting import until
 
 FAKES = Kinds(load=lambda kind: cast(AdapterClass, {"fake": Fake}[kind]), known=lambda: ["fake"])
 
@@ -115,18 +116,30 @@ class House:
 
     async def ask_after(self, exchange: Exchange, seconds: float) -> Answer:
         """Asks, and lets as much time pass as the answer takes."""
+        before = self._asked()
         task = asyncio.ensure_future(self.ask(exchange))
-        await asyncio.sleep(0.005)
+        await until(lambda: task.done() or self._asked() > before, "a backend is asked")
         await self.clock.advance(seconds)
         return await task
 
     async def until_asked(self, backend: str) -> None:
-        """Waits for the ledger's thread, after which the backend is asked; for ten seconds."""
-        for _ in range(10_000):
-            if self.fake(backend).running:
-                return
-            await asyncio.sleep(0.001)
-        raise AssertionError(f"{backend} was never asked")
+        """Waits for the ledger's thread, after which the backend is asked."""
+        await until(lambda: self.fake(backend).running > 0, f"{backend} is asked", every_s=0.001)
+
+    async def until_done(self, tasks: Iterable[asyncio.Task[Any]], step: float) -> None:
+        """Time goes by in steps until all have ended; between two of them the ledger's thread,
+        whose time is real, keeps up."""
+        waited = list(tasks)
+
+        async def ended() -> bool:
+            await self.clock.advance(step)
+            return all(task.done() for task in waited)
+
+        await until(ended, "every call has ended", every_s=0.001)
+
+    def _asked(self) -> int:
+        fakes = (standing.adapter for standing in self.service.current.backends.values())
+        return sum(len(cast(Fake, fake).calls) for fake in fakes)
 
     async def rows(self, call_id: str) -> list[LedgerRow]:
         return await self.service.ledger.rows(call_id)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from gateway.access_log import AccessLog
 from gateway.clock import FakeClock
 from gateway.storage.base import LedgerRow
+from tests.waiting import wait_until
 
 EVERY_S = 0.25
 
@@ -53,14 +53,6 @@ def row(id: str = "req_1", **fields: object) -> LedgerRow:
         "exec_us": 1500,
     }
     return LedgerRow(id=id, **(values | fields))  # type: ignore[arg-type]
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Waits for the log's thread, for a bounded time."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "the thread did not get there"
-        time.sleep(0.002)
 
 
 @pytest.fixture
@@ -109,7 +101,7 @@ async def test_behind_a_pipe_that_nobody_reads_lines_are_dropped_and_counted(
         log.add(row(f"req_{number}"), 0)
         await clock.advance(EVERY_S)
         if number == 0:
-            until(pipe.entered.is_set)
+            wait_until(pipe.entered.is_set)
     assert log.dropped == 3
     pipe.gate.set()
     log.close()
@@ -136,7 +128,7 @@ async def test_a_pipe_that_breaks_costs_lines_and_not_the_log(pipe: Pipe, clock:
     pipe.refuses = True
     log.add(row(), 0)
     await clock.advance(EVERY_S)
-    until(lambda: log.dropped == 1)
+    wait_until(lambda: log.dropped == 1)
     pipe.refuses = False
     log.add(row("req_2"), 0)
     log.close()

@@ -195,11 +195,7 @@ async def test_a_budget_admits_only_what_it_can_hold_and_never_passes_its_cap(
     async with house(tmp_path, clock, text) as home:
         home.fake("burst").runs_for = 1.0
         tasks = [home.start("far")[1] for _ in range(200)]
-        for _ in range(200):
-            await clock.advance(0.5)
-            if all(task.done() for task in tasks):
-                break
-            await asyncio.sleep(0.005)
+        await home.until_done(tasks, step=0.5)
         refused = [task.exception() for task in tasks if task.exception() is not None]
         assert all(isinstance(e, ApiError) and e.status == 402 for e in refused)
         assert 0 < len(refused) < 200
@@ -271,11 +267,8 @@ async def test_calls_queue_for_a_bounded_backend_first_come_first_served(
         started = [home.start("any") for _ in range(3)]
         await settle()
         started[1][0].stop("disconnected")
-        await settle()
-        await asyncio.sleep(0.02)
-        for _ in range(6):
-            await clock.advance(0.5)
-            await asyncio.sleep(0.01)
+        await home.until_asked("home")
+        await home.until_done((task for _, task in started), step=0.5)
         assert home.fake("home").most_running == 1
         assert [task.cancelled() for _, task in started] == [False, True, False]
         assert home.service.current.backends["home"].in_flight == 0

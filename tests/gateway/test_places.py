@@ -104,9 +104,7 @@ async def test_a_flood_that_was_guessed_short_spills_from_the_line(
         started = [home.start("chat") for _ in range(60)]
         await settle()
         assert not home.fake("burst").calls
-        for _ in range(200):
-            await clock.advance(0.25)
-            await asyncio.sleep(0.001)
+        await home.until_done((task for _, task in started), step=0.25)
         for _, task in started:
             await task
         rows = [await home.row(exchange.call.id) for exchange, _ in started]
@@ -126,9 +124,7 @@ async def test_a_line_that_moves_as_predicted_is_left_alone(
         home.fake("home").runs_for = 0.3
         await home.ask_after(home.exchange(), 0.3)
         started = [home.start("chat") for _ in range(8)]
-        for _ in range(40):
-            await clock.advance(0.05)
-            await asyncio.sleep(0.001)
+        await home.until_done((task for _, task in started), step=0.05)
         for _, task in started:
             await task
         assert not home.fake("burst").calls

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from gateway.storage.base import Claim, LedgerRow
 from gateway.types import Unit
 from tests.gateway.assembled import House, build, house
 from tests.gateway.failing_stores import FailingShared, Trouble
+from tests.waiting import until
 
 LIMIT = 10**12
 DAY_S = 86_400.0
@@ -107,15 +107,6 @@ async def test_how_much_a_model_is_used_is_known_again(tmp_path: Path, clock: Fa
 
 
 # --- a store that was emptied -----------------------------------------------------------------
-
-
-async def until(condition: Any) -> None:
-    """Waits for the ledger's threads, for a bounded number of turns."""
-    for _ in range(2_000):
-        if condition():
-            return
-        await asyncio.sleep(0.002)
-    raise AssertionError("it did not come about")
 
 
 async def test_a_store_that_lost_its_memory_is_filled_once_however_many_calls_find_out(

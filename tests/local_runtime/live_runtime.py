@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +16,7 @@ import httpx
 
 from tests.adapters.local_backends import alive, grandparent_of
 from tests.live import ROOT, dies_with_us, free_port
+from tests.waiting import wait_until
 
 PROGRAMS = ROOT / "tests" / "programs"
 
@@ -90,7 +90,7 @@ class LiveRuntime:
     def __enter__(self) -> Self:
         self.start()
         try:
-            until(lambda: self.answers("/readyz"))
+            wait_until(lambda: self.answers("/readyz"))
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -104,14 +104,6 @@ class LiveRuntime:
     ) -> None:
         if self.process is not None and self.process.poll() is None:
             self.signal(signal.SIGTERM)
-
-
-def until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
-    """Waits for a real process, for a bounded time."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def all_gone(pids: Sequence[int]) -> bool:

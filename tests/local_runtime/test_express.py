@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from local_runtime.express import MAX_BODY
-from tests.local_runtime.live_runtime import LiveRuntime, until
+from tests.local_runtime.live_runtime import LiveRuntime
+from tests.waiting import wait_until
 
 POST = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%b\r\n%b"
 
@@ -141,8 +142,8 @@ def test_the_status_forgets_a_call_whose_caller_hangs_up(live: LiveRuntime) -> N
         before = client.get("/_k/status").json()["sequence_number"]
         with socket.create_connection(("127.0.0.1", live.port), timeout=20) as caller:
             caller.sendall(post(b"/", b"1"))
-        until(lambda: client.get("/_k/status").json()["sequence_number"] == before + 1)
-        until(lambda: client.get("/_k/status").json()["inference_time"] == 0)
+        wait_until(lambda: client.get("/_k/status").json()["sequence_number"] == before + 1)
+        wait_until(lambda: client.get("/_k/status").json()["inference_time"] == 0)
 
 
 def test_a_path_that_is_no_route_of_the_app_is_refused(live: LiveRuntime) -> None:

@@ -14,8 +14,9 @@ from local_runtime.footprint import footprint, memory_of, resident
 from local_runtime.link import Link
 from local_runtime.measures import Measures
 from local_runtime.workers import Workers
-from tests.local_runtime.live_runtime import LiveRuntime, until
+from tests.local_runtime.live_runtime import LiveRuntime
 from tests.local_runtime.test_service import READY, Bench
+from tests.waiting import wait_until
 
 MIB = 1024 * 1024
 
@@ -121,7 +122,7 @@ def test_a_real_worker_says_what_it_occupies() -> None:
     """Through the socket, the server and its metrics page."""
     with LiveRuntime("echo.py") as server, server.client as client:
         name = "runtime_worker_resident_memory_bytes{"
-        until(lambda: name in client.get("/metrics").text)
+        wait_until(lambda: name in client.get("/metrics").text)
         lines = client.get("/metrics").text.splitlines()
         sizes = [float(line.split()[-1]) for line in lines if line.startswith(name)]
     assert len(sizes) == 1

@@ -11,7 +11,8 @@ import pytest
 from local_runtime.api import InvalidInput
 from local_runtime.hosted import Failed, Hosted, NotStarted
 from tests.adapters.local_backends import alive
-from tests.local_runtime.live_runtime import PROGRAMS, until
+from tests.local_runtime.live_runtime import PROGRAMS
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -84,4 +85,4 @@ def test_closing_it_ends_its_workers() -> None:
     hosted = Hosted(f"{PROGRAMS / 'echo.py'}:app")
     pid = hosted.call("/", 1)["pid"]
     hosted.close()
-    until(lambda: not alive(pid))
+    wait_until(lambda: not alive(pid))

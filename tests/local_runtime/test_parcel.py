@@ -18,7 +18,7 @@ from local_runtime.parcel.__main__ import main
 from local_runtime.parcel.cog import fields_of
 from local_runtime.parcel.contents import Unpackable, parcel_of, requirements_of
 from tests.live import dies_with_us, free_port
-from tests.local_runtime.live_runtime import until
+from tests.waiting import wait_until
 
 WORDS = "def loud(text: str) -> str:\n    return text.upper()\n"
 APP = """\
@@ -162,7 +162,7 @@ class RunPodWorker:
             stderr=subprocess.DEVNULL,
         )
         try:
-            until(self.ready, within_s=60)
+            wait_until(self.ready, within_s=60)
         except BaseException:
             self.close()
             raise
@@ -225,7 +225,7 @@ class CogServer:
             stderr=subprocess.DEVNULL,
         )
         try:
-            until(self.ready, within_s=60)
+            wait_until(self.ready, within_s=60)
         except BaseException:
             self.close()
             raise

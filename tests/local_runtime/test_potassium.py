@@ -26,7 +26,8 @@ from local_runtime.potassium import (
     send_webhook,
 )
 from tests.adapters.local_backends import call, running
-from tests.local_runtime.live_runtime import PROGRAMS, LiveRuntime, until
+from tests.local_runtime.live_runtime import PROGRAMS, LiveRuntime
+from tests.waiting import wait_until
 
 APP = PROGRAMS / "potassium_app.py"
 
@@ -82,7 +83,7 @@ def test_a_background_call_of_bananas_client_runs_and_has_an_id(
     answer, _ = banana.call("/background", {"text": "kept"})
     assert answer["started"]
     page = f"{served.url}/_k/jobs/{answer['job_id']}"
-    until(lambda: httpx.get(page, trust_env=False).json()["status"] == "completed")
+    wait_until(lambda: httpx.get(page, trust_env=False).json()["status"] == "completed")
     assert banana.call("/result", {})[0] == {"result": {"text": "kept"}}
 
 

@@ -12,7 +12,8 @@ import httpx
 import openai
 import pytest
 
-from tests.local_runtime.live_runtime import LiveRuntime, until
+from tests.local_runtime.live_runtime import LiveRuntime
+from tests.waiting import wait_until
 
 EVENTS = {"Accept": "text/event-stream"}
 
@@ -139,8 +140,8 @@ def test_a_body_above_the_limit_is_refused_before_it_is_sent(echo: LiveRuntime) 
 
 
 def test_a_caller_who_hangs_up_cancels_the_handler(echo: LiveRuntime, client: httpx.Client) -> None:
-    """/block runs until it is cancelled; /seen waits for it and says who it was. A call that has not
-    begun is dropped instead: then another is made."""
+    """/block runs until it is cancelled; /seen waits for it and says who it was. A call that has
+    not begun is dropped instead: then another is made."""
     head = (
         b"POST /block HTTP/1.1\r\nHost: x\r\nX-Banana-Request-Id: %b\r\nContent-Length: 1\r\n\r\n1"
     )
@@ -148,17 +149,17 @@ def test_a_caller_who_hangs_up_cancels_the_handler(echo: LiveRuntime, client: ht
     def cancelled() -> bool:
         with socket.create_connection(("127.0.0.1", echo.port), timeout=10) as caller:
             caller.sendall(head % b"gone")
-            until(lambda: client.get("/_k/status").json()["inference_time"] > 0)
+            wait_until(lambda: client.get("/_k/status").json()["inference_time"] > 0)
         return "gone" in client.post("/seen", json=1).json()
 
-    until(cancelled)
+    wait_until(cancelled)
     assert client.get("/_k/status").json()["gpu_available"]
 
 
 def test_a_reader_who_hangs_up_closes_the_generator(client: httpx.Client) -> None:
     with client.stream("POST", "/count", json={"to": 10**9}, headers=EVENTS) as stream:
         assert next(stream.iter_lines()).startswith("data: ")
-    until(lambda: client.get("/_k/status").json()["inference_time"] == 0)
+    wait_until(lambda: client.get("/_k/status").json()["inference_time"] == 0)
 
 
 # --- background calls -----------------------------------------------------------------------------
@@ -171,7 +172,7 @@ def test_a_background_call_is_answered_at_once_and_its_result_can_be_read(
     assert answer.status_code == 202
     page = f"/_k/jobs/{answer.json()['job_id']}"
     assert answer.headers["Location"] == page
-    until(lambda: client.get(page).json()["status"] == "completed")
+    wait_until(lambda: client.get(page).json()["status"] == "completed")
     assert client.get(page).json()["output"] == {"done": 7}
 
 
@@ -179,7 +180,7 @@ def test_a_background_call_repeated_under_one_id_runs_once(client: httpx.Client)
     for _ in range(2):
         answer = client.post("/later", json={"n": 1}, headers={"X-Request-Id": "twice"})
         assert answer.json() == {"job_id": "twice"}
-    until(lambda: client.get("/_k/jobs/twice").json()["status"] == "completed")
+    wait_until(lambda: client.get("/_k/jobs/twice").json()["status"] == "completed")
     assert client.post("/seen", json=1).json().count("twice") == 1
 
 
@@ -190,7 +191,7 @@ def test_a_background_call_that_waits_can_be_cancelled(
     head = b"POST /block HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n1"
     with socket.create_connection(("127.0.0.1", echo.port), timeout=10) as caller:
         caller.sendall(head)
-        until(lambda: client.get("/_k/status").json()["inference_time"] > 0)
+        wait_until(lambda: client.get("/_k/status").json()["inference_time"] > 0)
         client.post("/later", json={"n": 1}, headers={"X-Request-Id": "unwanted"})
         cancelled = client.post("/_k/jobs/unwanted/cancel")
     assert cancelled.json()["status"] == "cancelled"
@@ -261,7 +262,7 @@ def test_calls_leave_no_descriptor_behind(echo: LiveRuntime, client: httpx.Clien
     before = echo.descriptors()
     for _ in range(50):
         httpx.post(f"{echo.url}/", json=1, trust_env=False)
-    until(lambda: echo.descriptors() <= before)
+    wait_until(lambda: echo.descriptors() <= before)
 
 
 # --- its life -------------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ def test_calls_leave_no_descriptor_behind(echo: LiveRuntime, client: httpx.Clien
 def test_while_the_model_loads_the_port_answers_503_and_when_to_come_again() -> None:
     live = LiveRuntime("hang_in_init.py").start()
     try:
-        until(lambda: live.answers("/healthz"))
+        wait_until(lambda: live.answers("/healthz"))
         with live.client as client:
             for answer in (
                 client.post("/", json=1),
@@ -289,5 +290,5 @@ def test_a_worker_that_dies_fails_its_call_and_is_started_again() -> None:
         (before,) = live.workers()
         answer = client.post("/", json="kill")
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "died")
-        until(lambda: live.answers("/readyz") and live.workers() not in ([before], []))
+        wait_until(lambda: live.answers("/readyz") and live.workers() not in ([before], []))
         assert "\nruntime_worker_restarts_total 1.0" in client.get("/metrics").text

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.adapters.local_backends import parent_of
-from tests.local_runtime.live_runtime import LiveRuntime, all_gone, until
+from tests.local_runtime.live_runtime import LiveRuntime, all_gone
+from tests.waiting import wait_until
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_and_its_workers(told: signal.Signals) -> None:
     with LiveRuntime("echo.py", "--workers", "2") as live:
-        until(lambda: len(live.workers()) == 2)
+        wait_until(lambda: len(live.workers()) == 2)
         workers = live.workers()
         assert live.signal(told) == 0
         assert all_gone(workers)
@@ -27,7 +28,7 @@ def test_a_server_that_is_killed_takes_its_workers_along() -> None:
     with LiveRuntime("echo.py") as live:
         workers = live.workers()
         live.signal(signal.SIGKILL)
-        until(lambda: all_gone(workers))
+        wait_until(lambda: all_gone(workers))
 
 
 def test_a_call_under_way_may_end_before_the_server_does() -> None:
@@ -38,7 +39,7 @@ def test_a_call_under_way_may_end_before_the_server_does() -> None:
         socket.create_connection(("127.0.0.1", live.port), timeout=10) as caller,
     ):
         caller.sendall(call)
-        until(lambda: client.get("/_k/status").json()["inference_time"] > 0)
+        wait_until(lambda: client.get("/_k/status").json()["inference_time"] > 0)
         assert live.signal(signal.SIGTERM) == 0
         assert caller.recv(4096).startswith(b"HTTP/1.1 200 OK")
 
@@ -64,7 +65,7 @@ def test_a_port_that_is_taken_ends_the_server() -> None:
 def test_none_of_the_runtimes_own_processes_is_large() -> None:
     """Server, supervisor, worker and spare, of an app without a model: 60 MiB each at most."""
     with LiveRuntime("echo.py", "--standby", "imported") as live:
-        until(lambda: len(live.workers()) == 2)
+        wait_until(lambda: len(live.workers()) == 2)
         assert live.process is not None
         worker = live.workers()[0]
         for pid in (live.process.pid, parent_of(worker), *live.workers()):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.local_runtime.live_runtime import LiveRuntime, until
+from tests.local_runtime.live_runtime import LiveRuntime
+from tests.waiting import wait_until
 
 
 def test_the_body_names_the_model_and_the_metrics_tell_of_each() -> None:
     runtime = LiveRuntime("many.py", "--memory", "2GiB", "--device", "cpu", "--threads", "1")
     with runtime.started():
-        until(lambda: runtime.answers("/readyz"), within_s=60)
+        wait_until(lambda: runtime.answers("/readyz"), within_s=60)
         with runtime.client as client:
             answers = [
                 client.post("/", json={"x": 4, "model": name}).json()
@@ -27,6 +28,6 @@ def test_the_body_names_the_model_and_the_metrics_tell_of_each() -> None:
                 return client.get("/metrics").text
 
         labels = '{model="broken",worker="worker-0"}'
-        until(lambda: f"runtime_model_load_failures{labels} 1.0" in metrics())
+        wait_until(lambda: f"runtime_model_load_failures{labels} 1.0" in metrics())
         assert 'runtime_model_loads{model="late",worker="worker-0"} 1.0' in metrics()
         assert f"runtime_model_resident_bytes{labels.replace('broken', 'double')}" in metrics()

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from local_runtime.server import patience_of
-from tests.local_runtime.live_runtime import LiveRuntime, until
+from tests.local_runtime.live_runtime import LiveRuntime
+from tests.waiting import wait_until
 
 
 def test_a_caller_who_prefers_to_wait_is_answered_and_told_what_the_start_took(
@@ -17,7 +18,7 @@ def test_a_caller_who_prefers_to_wait_is_answered_and_told_what_the_start_took(
     """Stage by stage; a caller who does not say so gets 503 at once."""
     monkeypatch.setenv("SLOW_INIT", "0.4")
     with LiveRuntime("slow_start.py", "--standby", "loaded").started() as live:
-        until(lambda: live.answers("/healthz"))
+        wait_until(lambda: live.answers("/healthz"))
         with live.client as client:
             assert client.post("/", json="live").status_code == 503
             waited = client.post("/", json="live", headers={"Prefer": "wait=20"})
@@ -27,7 +28,7 @@ def test_a_caller_who_prefers_to_wait_is_answered_and_told_what_the_start_took(
             assert timing["init"] >= 400
             assert timing["cold"] > 0
             assert "server-timing" not in client.post("/", json="live").headers
-            until(lambda: "runtime_spares_waiting 1.0" in client.get("/metrics").text)
+            wait_until(lambda: "runtime_spares_waiting 1.0" in client.get("/metrics").text)
             text = client.get("/metrics").text
             for stage in ("process", "load", "init", "warmup", "first_call"):
                 assert f'runtime_start_seconds{{stage="{stage}",worker="worker-0"}}' in text

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.local_runtime.live_runtime import LiveRuntime, until
+from tests.local_runtime.live_runtime import LiveRuntime
+from tests.waiting import wait_until
 
 EVENTS = {"Accept": "text/event-stream"}
 
@@ -58,7 +59,7 @@ def test_a_caller_who_hangs_up_has_its_sequence_taken_out(client: httpx.Client) 
     body: dict[str, Any] = {"text": "x" * 2500, "pause": 0.01}
     with client.stream("POST", "/", json=body, headers=EVENTS) as stream:
         next(stream.iter_raw())
-    until(lambda: _under_way(client) == 0)
+    wait_until(lambda: _under_way(client) == 0)
     assert client.post("/", json={"text": "ab"}).json() == {"text": "ab!"}
 
 

@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts.serve import environment
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 HEAD = "import os, pathlib, signal, sys, time\n"
@@ -54,20 +54,12 @@ class Pair:
 
     def pid(self, name: str) -> int:
         path = self.folder / name
-        eventually(lambda: path.exists() and path.read_text() != "")
+        wait_until(lambda: path.exists() and path.read_text() != "")
         return int(path.read_text())
 
     def end(self) -> tuple[int, str]:
         _, errors = self.process.communicate(timeout=30)
         return self.process.returncode, errors
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Real processes take real time: looks again until it holds or half a minute is over."""
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, "did not come about in time"
-        time.sleep(0.01)
 
 
 def gone(pid: int) -> bool:
@@ -137,7 +129,7 @@ def test_a_second_ctrl_c_does_not_wait(start: Start) -> None:
     pair = start(first=STUBBORN, grace_s=600)
     pids = [pair.pid("first"), pair.pid("second")]
     pair.process.send_signal(signal.SIGINT)
-    eventually((pair.folder / "first.told").exists)
+    wait_until((pair.folder / "first.told").exists)
     pair.process.send_signal(signal.SIGINT)
     assert "Not waiting for calls under way." in pair.end()[1]
     assert all(gone(pid) for pid in pids)
@@ -150,7 +142,7 @@ def test_what_a_program_left_running_goes_with_it(start: Start) -> None:
     pair.process.terminate()
     pair.end()
     assert len(children) == 1
-    eventually(lambda: gone(int(children[0])))
+    wait_until(lambda: gone(int(children[0])))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not tell of a parent's death")
@@ -158,7 +150,7 @@ def test_both_end_even_when_their_keeper_is_killed(start: Start) -> None:
     pair = start()
     pids = [pair.pid("first"), pair.pid("second")]
     pair.process.kill()
-    eventually(lambda: all(gone(pid) for pid in pids))
+    wait_until(lambda: all(gone(pid) for pid in pids))
 
 
 def test_a_key_that_the_user_set_is_kept_and_a_missing_one_is_filled_in() -> None:

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from gateway.storage.sqlite import SqliteLedger
 from gateway.storage.sqlite_rows import connect, encode_open, encode_settled
 from gateway.storage.sqlite_writer import GroupWriter
 from tests.storage.ledger_rows import open_row, settled_row
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 KILLS = 20
@@ -276,12 +277,3 @@ async def test_behind_a_disk_that_hung_settlements_are_written_and_abandoned_ope
     found = [len(await ledger.rows(id)) for id in ("first", "opening", "settling")]
     await ledger.aclose()
     assert found == [1, 0, 1]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for the writer's thread, which has a clock of its own; ten seconds at most."""
-    for _ in range(2_000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("it did not come about in ten seconds")
