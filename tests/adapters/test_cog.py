@@ -129,9 +129,7 @@ async def test_every_end_has_its_class(
     assert (await failing(clock, reply)).failure is expected
 
 
-async def test_a_failed_model_is_http_200_and_its_run_is_charged(
-    clock: FakeClock,
-) -> None:
+async def test_a_failed_model_is_http_200_and_its_run_is_charged(clock: FakeClock) -> None:
     failed = prediction(
         "failed",
         error=f"Prediction failed: boo {KEY}\nTraceback (most recent call last): secret",
