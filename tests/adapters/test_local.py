@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from adapters.base import Cancellable, Warmable
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call
 from tests.adapters.local_backends import answer, call, chunks, failure, running
+from tests.waiting import until
 
 # --- answers ------------------------------------------------------------------------------------
 
@@ -236,26 +238,30 @@ async def test_a_call_past_its_deadline_fails_and_its_handler_is_stopped() -> No
         assert usage.exec_s > 0.05
 
 
-async def test_a_cancelled_call_stops_its_handler_and_says_what_it_has_used() -> None:
+async def test_a_cancelled_call_stops_its_handler_and_says_what_it_has_used(
+    tmp_path: Path,
+) -> None:
     """First the waiting task is cancelled, then the remote work, as the gateway does it."""
+    began = tmp_path / "began"
     async with running("echo.py:app", handler="/block") as backend:
-        waiting = asyncio.create_task(backend.invoke(call({}, id="gone")))
-        await asyncio.sleep(0.1)
+        waiting = asyncio.create_task(backend.invoke(call({"began": str(began)}, id="gone")))
+        await until(began.exists, "the handler runs")
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         usage = await backend.cancel("gone")
         assert usage is not None
         assert usage.exec_s is not None
-        assert usage.exec_s > 0.05
+        assert usage.exec_s > 0
         assert await answer(backend, {}, "chat")
 
 
-async def test_cancelling_from_elsewhere_ends_the_call_that_waits() -> None:
+async def test_cancelling_from_elsewhere_ends_the_call_that_waits(tmp_path: Path) -> None:
     """CANCELLED for whoever waits; an unknown id is nobody's business."""
-    async with running("echo.py:app", handler="/sleep") as backend:
-        waiting = asyncio.create_task(backend.invoke(call(30, id="gone")))
-        await asyncio.sleep(0.05)
+    began = tmp_path / "began"
+    async with running("echo.py:app", handler="/block") as backend:
+        waiting = asyncio.create_task(backend.invoke(call({"began": str(began)}, id="gone")))
+        await until(began.exists, "the handler runs")
         assert await backend.cancel("gone") is not None
         with pytest.raises(BackendError) as caught:
             await waiting

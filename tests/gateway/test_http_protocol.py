@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from gateway.clock import settle
 from gateway.http_protocol import LeanHttp
 from gateway.visit import Receive, Scope, Send
+from tests.waiting import until
 
 BLOCK = b"x" * 64 * 1024
 BLOCKS = 1024
@@ -351,6 +352,7 @@ async def test_a_reader_that_is_slow_holds_up_its_own_stream_and_no_memory_fills
     async with serving(app) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=64 * 1024)
         writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        await until(lambda: app.sent > 0, "the first block is sent")
         before = -1
         while app.sent != before:
             before = app.sent

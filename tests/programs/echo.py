@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 from local_runtime import Batch, InvalidInput, Request, Response, Runtime
@@ -73,7 +74,10 @@ async def sleep(context: dict[str, Any], request: Request) -> Any:
 
 @app.handler("/block", timeout=60)
 def block(context: dict[str, Any], request: Request) -> Any:
-    """Runs until it is cancelled, then says so to the next call of /seen."""
+    """Runs until it is cancelled, then says so to the next call of /seen. Makes the file of which
+    it is told once it runs."""
+    if isinstance(request.json, dict) and "began" in request.json:
+        Path(request.json["began"]).touch()
     while not request.cancelled:
         time.sleep(0.005)
     context["seen"].append(request.id)
