@@ -32,10 +32,21 @@ from adapters.potassium_app import (
     port_is_closed,
     status_of,
 )
+from adapters.potassium_jobs import BackgroundJobs
 from adapters.potassium_stream import stream_of
-from adapters.types import Assumption, Call, Capabilities, Probe, Reply, Usage
+from adapters.types import (
+    Assumption,
+    Call,
+    Capabilities,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Usage,
+)
 
 _PROBE_TIMEOUT = 4.0
+_SUBMIT_TIMEOUT = 10.0
 _REMEMBERED = 10_000
 """Background calls that nobody saw the end of; kept so that they can be cancelled."""
 _ACCEPT_EVENTS = b"Accept: text/event-stream\r\n"
@@ -62,6 +73,7 @@ class Potassium(HttpBackend):
         self._calls = OpenAICalls(self._client, clock, settings, secrets=self._secrets)
         self._closed_since: float | None = None
         self._jobs: dict[str, str] = {}
+        self._handed = BackgroundJobs(self._ask, self._refusal, clock, self._secrets)
 
     @property
     def slots(self) -> int | None:
@@ -99,6 +111,34 @@ class Potassium(HttpBackend):
             except BackendError:
                 return None
         return None
+
+    # --- jobs that outlive their caller ----------------------------------------------------
+
+    async def submit(self, call: Call) -> Handle:
+        """One background call. The server keeps its last 1000 results, in memory."""
+        if not self._settings.background or call.task != "infer":
+            raise BackendError(
+                FailureClass.UNSUPPORTED, "Only the calls of a background handler are jobs."
+            )
+        head = self._heads["infer"] + b"X-Banana-Request-Id: %b\r\n" % call.id.encode()
+        deadline = min(call.deadline, self._clock.monotonic() + _SUBMIT_TIMEOUT)
+        # One that is left here is known by the call's own id, and can be cancelled by it.
+        self._remember(call.id, call.id)
+        try:
+            response = await self._client.request(head, call.body, deadline=deadline)
+        except BackendError as error:
+            self._jobs.pop(call.id, None)
+            raise self._starting(error) if port_is_closed(error) else error from None
+        self._jobs.pop(call.id, None)
+        return self._handed.taken(call, response)
+
+    async def poll(self, handle: Handle) -> JobState:
+        return await self._handed.poll(handle)
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        return await self._handed.stop(handle)
+
+    # --- how it is -------------------------------------------------------------------------
 
     async def ping(self) -> Usage:
         """``/_k/warmup``, which at Potassium runs no handler: that it answers is the warmth."""
@@ -173,9 +213,7 @@ class Potassium(HttpBackend):
         job = job_of(response.body)
         if job is None:
             return Reply(body=response.body, usage=Usage())
-        self._jobs[call.id] = job
-        if len(self._jobs) > _REMEMBERED:
-            del self._jobs[next(iter(self._jobs))]
+        self._remember(call.id, job)
         answered = await poll_until(
             lambda: self._job(job, deadline),
             self._clock,
@@ -185,6 +223,11 @@ class Potassium(HttpBackend):
         self._jobs.pop(call.id, None)
         usage = Usage(exec_s=self._clock.monotonic() - began)
         return Reply(body=output_of(answered, usage, self._secrets), usage=usage)
+
+    def _remember(self, call_id: str, job: str) -> None:
+        self._jobs[call_id] = job
+        if len(self._jobs) > _REMEMBERED:
+            del self._jobs[next(iter(self._jobs))]
 
     async def _job(self, job: str, deadline: float) -> Answered | None:
         left = min(deadline - self._clock.monotonic(), _PROBE_TIMEOUT)
