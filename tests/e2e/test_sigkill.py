@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.e2e.conftest import KEY
 from tests.live import LiveGateway
@@ -33,6 +34,7 @@ plans:
 """
 
 
+@pytest.mark.soak
 async def test_every_answer_that_a_client_saw_has_exactly_one_settled_row(
     tmp_path: Path, overflow: str
 ) -> None:
