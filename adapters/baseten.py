@@ -14,6 +14,8 @@ Source: https://docs.baseten.co/reference/inference-api, as of 2026-10.
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import msgspec
 
 from adapters.assumptions import ACCEPTED, tried
@@ -24,11 +26,12 @@ from adapters.baseten_api import (
     BasetenSettings,
     async_request,
     probe_of,
+    state_of,
     submission,
 )
 from adapters.baseten_bill import bill_of, deployments_of, query_for
 from adapters.cold_starts import ColdStarts
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.held import HeldSubmits
 from adapters.http import Client, Origin, client_of, render_head
 from adapters.http1 import Response
@@ -36,8 +39,19 @@ from adapters.http_backend import HttpBackend
 from adapters.openai_calls import OpenAICalls, heads_of
 from adapters.outputs import input_of
 from adapters.passed_on import one_event, stream_of
-from adapters.polling import poll_until
-from adapters.types import Assumption, Bill, Call, Capabilities, Probe, Reply, Task, Usage
+from adapters.polling import poll_until, unanswered
+from adapters.types import (
+    Assumption,
+    Bill,
+    Call,
+    Capabilities,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Task,
+    Usage,
+)
 
 _ENVELOPE = 1024
 _ASK_TIMEOUT = 4.0
@@ -94,7 +108,7 @@ class Baseten(HttpBackend):
         head = self._heads.get(call.task)
         if head is None or (call.stream and not self._capabilities.streaming):
             what = f"{call.task} calls" if head is None else "streams"
-            raise BackendError(FailureClass.UNSUPPORTED, f"This backend takes no {what}.")
+            raise takes_no(what)
         began = self._clock.monotonic()
         deadline = min(call.deadline, began + self._settings.timeout)
         if self._settings.webhook is not None:
@@ -184,13 +198,50 @@ class Baseten(HttpBackend):
 
     # --- calls with a webhook ----------------------------------------------------------------
 
-    async def _see_through(self, call: Call, deadline: float, began: float) -> Reply:
-        """Until the call has run; its output is the webhook's."""
+    async def submit(self, call: Call) -> Handle:
+        """One ``async_predict``. What a poll gives in the end is the receipt: the output is the
+        webhook's, and is kept nowhere else."""
+        if self._settings.webhook is None or call.task != "infer":
+            raise BackendError(
+                FailureClass.UNSUPPORTED, "Only calls with a webhook are jobs of the platform."
+            )
+        began = self._clock.monotonic()
+        request_id = await self._submitted(call, call.deadline, began)
+        return Handle(job=request_id, call=call.id, task=call.task, submitted=self._clock.time())
+
+    async def poll(self, handle: Handle) -> JobState:
+        path = f"/async_request/{quote(handle.job, safe='')}"
+        try:
+            response = await self._send(self._client, self._origin, "GET", path)
+            if response.status not in (200, 404):
+                raise self._refusal(response)
+            found = None if response.status == 404 else async_request(response.body)
+        except BackendError as error:
+            raise unanswered(error) from None
+        if found is None:
+            raise BackendError(FailureClass.TIMEOUT, "The platform no longer knows the job.")
+        usage = Usage(exec_s=max(0.0, self._clock.time() - handle.submitted))
+        return state_of(found, usage, self._secrets)
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        """One that still waits; the platform stops none that runs."""
+        path = f"/async_request/{quote(handle.job, safe='')}"
+        response = await self._send(self._client, self._origin, "DELETE", path)
+        if response.status not in (200, 404):
+            raise unanswered(self._refusal(response))
+        return None
+
+    async def _submitted(self, call: Call, deadline: float, began: float) -> str:
+        """The platform's name for the call."""
         body = submission(self._settings, input_of(call.body), deadline - began)
         head = self._head("POST", self._settings.prefix() + "/async_predict")
         give_up = min(deadline, began + _SUBMIT_TIMEOUT)
         submit = await self._client.submit(head, body, deadline=give_up)
-        request_id = self._named(await self._held.answer(call.id, submit))
+        return self._named(await self._held.answer(call.id, submit))
+
+    async def _see_through(self, call: Call, deadline: float, began: float) -> Reply:
+        """Until the call has run; its output is the webhook's."""
+        request_id = await self._submitted(call, deadline, began)
         self._running[call.id] = request_id
         if len(self._running) > _REMEMBERED:
             del self._running[next(iter(self._running))]
@@ -247,12 +298,17 @@ class Baseten(HttpBackend):
     async def _ask(
         self, client: Client, origin: Origin, method: str, path: str, body: bytes | None = None
     ) -> Response:
-        head = render_head(method, origin, path, self._headers)
-        deadline = self._clock.monotonic() + _ASK_TIMEOUT
-        response = await client.request(head, body, deadline=deadline)
+        response = await self._send(client, origin, method, path, body)
         if not 200 <= response.status < 300:
             raise self._refusal(response)
         return response
+
+    async def _send(
+        self, client: Client, origin: Origin, method: str, path: str, body: bytes | None = None
+    ) -> Response:
+        head = render_head(method, origin, path, self._headers)
+        deadline = self._clock.monotonic() + _ASK_TIMEOUT
+        return await client.request(head, body, deadline=deadline)
 
     async def _ask_management(self, path: str, within: float = _ASK_TIMEOUT) -> Response:
         head = render_head("GET", self._management_origin, path, self._headers)

@@ -17,7 +17,7 @@ from adapters.answers import clean, words_in
 from adapters.errors import BackendError, FailureClass
 from adapters.http import Origin
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
-from adapters.types import Probe, Usage
+from adapters.types import JobState, Probe, Reply, Usage
 
 ASYNC_LIMIT = 256 * 1024
 """Bytes of one body that ``async_predict`` takes."""
@@ -152,6 +152,16 @@ def async_request(body: bytes) -> AsyncRequest:
         raise BackendError(
             FailureClass.FAILED, "The backend's answer could not be read.", detail=str(error)
         ) from None
+
+
+def state_of(found: AsyncRequest, usage: Usage, secrets: tuple[Secret, ...]) -> JobState:
+    """How a job stands. One that found no replica in its time is at an end: TIMEOUT, since
+    OVERLOADED would be said of the question."""
+    if found.status == "EXPIRED":
+        raise BackendError(FailureClass.TIMEOUT, _FAILURES["EXPIRED"][1], usage=usage)
+    if not found.ended:
+        return JobState(status="queued" if found.status == "QUEUED" else "running")
+    return JobState(status="done", reply=Reply(body=found.receipt(usage, secrets), usage=usage))
 
 
 # --- replicas -------------------------------------------------------------------------------------
