@@ -22,7 +22,7 @@ from adapters.answers import clean, words_in
 from adapters.assumptions import tried
 from adapters.base import Clock
 from adapters.chunk_stream import ChunkStream, once
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http import Origin, render_head
 from adapters.http1 import Body, Response
 from adapters.http_backend import HttpBackend
@@ -92,9 +92,7 @@ class Cog(HttpBackend):
 
     async def invoke(self, call: Call) -> Reply:
         if call.task not in self._capabilities.tasks:
-            raise BackendError(
-                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
-            )
+            raise takes_no(f"{call.task} calls")
         deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
         check_size(call.body, BODY_LIMIT - _ENVELOPE)
         body = b'{"input":%b}' % input_of(call.body)

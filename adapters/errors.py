@@ -96,3 +96,8 @@ class BackendError(Exception):
 
     def __repr__(self) -> str:
         return f"BackendError({self.failure.name}, {self.message!r})"
+
+
+def takes_no(what: str) -> BackendError:
+    """What a backend says of a call that it was not made for, such as "embeddings calls"."""
+    return BackendError(FailureClass.UNSUPPORTED, f"This backend takes no {what}.")

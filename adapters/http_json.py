@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.answers import clean, words_in
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http import Origin, render_head
 from adapters.http1 import Response
 from adapters.http_backend import HttpBackend
@@ -107,7 +107,7 @@ class HttpJson(HttpBackend):
     async def invoke(self, call: Call) -> Reply:
         if call.task not in self._capabilities.tasks or (call.stream and not self._stream_head):
             what = f"{call.task} streams" if call.stream else f"{call.task} calls"
-            raise BackendError(FailureClass.UNSUPPORTED, f"This backend takes no {what}.")
+            raise takes_no(what)
         started = self._clock.monotonic()
         deadline = min(call.deadline, started + self._settings.timeout)
         body = self._template.render(call)

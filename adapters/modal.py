@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from adapters.base import Clock
 from adapters.cold_starts import ColdStarts
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.modal_functions import ModalFunctions
 from adapters.modal_settings import ModalSettings
 from adapters.modal_web import ModalEndpoint
@@ -66,9 +66,7 @@ class Modal:
 
     async def invoke(self, call: Call) -> Reply:
         if call.task not in self._capabilities.tasks:
-            raise BackendError(
-                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
-            )
+            raise takes_no(f"{call.task} calls")
         began = self._clock.monotonic()
         cold = self._starts.expected()
         reply = await self._way.invoke(call, min(call.deadline, began + self._settings.timeout))
@@ -113,9 +111,7 @@ class Modal:
 
     async def submit(self, call: Call) -> Handle:
         if call.task not in self._capabilities.tasks:
-            raise BackendError(
-                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
-            )
+            raise takes_no(f"{call.task} calls")
         return await self._called(_NO_JOBS).jobs.submit(call)
 
     async def poll(self, handle: Handle) -> JobState:

@@ -17,7 +17,7 @@ import msgspec
 from adapters.answers import MAX_ERROR_BODY, classify_error, clean, refused, words_in
 from adapters.base import Clock
 from adapters.chunk_stream import ReadyChunks, once
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http import Client, Origin, render_head
 from adapters.http1 import Body, Response
 from adapters.settings import HttpSettings, Secret
@@ -62,9 +62,7 @@ class OpenAICalls:
     async def ask(self, call: Call, head: bytes | None) -> Reply:
         """Runs a call whose route is ``head``; None where the server has no such route."""
         if head is None:
-            raise BackendError(
-                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
-            )
+            raise takes_no(f"{call.task} calls")
         started = self._clock.monotonic()
         deadline = min(call.deadline, started + self._settings.timeout)
         body = self._body(call)

@@ -17,7 +17,7 @@ import msgspec
 from adapters.assumptions import tried
 from adapters.base import Clock
 from adapters.cold_starts import StartCounted, split
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http import Origin, render_head
 from adapters.http1 import Body, Response
 from adapters.http_backend import HttpBackend
@@ -84,7 +84,7 @@ class Potassium(HttpBackend):
         head = self._heads.get(call.task)
         if head is None or (call.stream and self._settings.background):
             what = "streams" if head is not None else f"{call.task} calls"
-            raise BackendError(FailureClass.UNSUPPORTED, f"This backend takes no {what}.")
+            raise takes_no(what)
         head += b"X-Banana-Request-Id: %b\r\n" % call.id.encode()
         began = self._clock.monotonic()
         deadline = min(call.deadline, began + self._settings.timeout)

@@ -25,7 +25,7 @@ from datetime import datetime
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.chunk_stream import once
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.held import HeldSubmits
 from adapters.http1 import Body, Response
 from adapters.outputs import count_of, event_of, input_of
@@ -230,9 +230,7 @@ class Replicate:
 
     def _check(self, call: Call) -> None:
         if call.task not in self._capabilities.tasks:
-            raise BackendError(
-                FailureClass.UNSUPPORTED, f"This backend takes no {call.task} calls."
-            )
+            raise takes_no(f"{call.task} calls")
 
     async def _stream(self, call: Call, prediction: Prediction, url: str, deadline: float) -> Reply:
         chunks = self._chunks(self, call, prediction, url, deadline)
