@@ -78,4 +78,5 @@ def _snippet(base: str, ca: Path | None, keys: FirstKeys | None, model: str) -> 
         f'answer = client.embeddings.create(model="{model}", input="a warm GPU")',
         "print(len(answer.data[0].embedding), answer.usage)",
     ]
-    return "Or with the openai client in Python (pip install openai):\n" + "\n".join(f"  {line}" for line in lines)
+    title = "Or with the openai client in Python (pip install openai):"
+    return "\n".join([title, *(f"  {line}" for line in lines)])

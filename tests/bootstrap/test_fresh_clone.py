@@ -169,7 +169,13 @@ def test_what_make_serve_prints_works_when_pasted_and_ctrl_c_ends_it_all(
     answer = paste(["bash", "-c", newcomer.block("Ask it with curl:")])
     assert '"embedding"' in answer
     # A newcomer's own Python, which has the client.
-    shown = paste([sys.executable, "-c", newcomer.block("Or with the openai client in Python:")])
+    shown = paste(
+        [
+            sys.executable,
+            "-c",
+            newcomer.block("Or with the openai client in Python (pip install openai):"),
+        ]
+    )
     assert shown.startswith("384 ")
 
     os.killpg(newcomer.make.pid, signal.SIGINT)
