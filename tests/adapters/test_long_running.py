@@ -16,13 +16,14 @@ from adapters.replicate import Replicate
 from adapters.replicate_api import ReplicateSettings
 from adapters.runpod import RunPod
 from adapters.settings import Secret
-from adapters.types import Chunk, Handle
+from adapters.types import Chunk, Handle, JobState
 from gateway.clock import FakeClock
 from tests.adapters import replicate_platform, runpod_platform
 from tests.adapters.replicate_platform import KEY, output, prediction
 from tests.adapters.runpod_platform import a_call, job
-from tests.adapters.scenarios import Stage, call_for, until
+from tests.adapters.scenarios import Stage, call_for
 from tests.adapters.servers import CUT, RawServer, Scripted, answer, chunked, drive, read_request
+from tests.waiting import until
 
 HANDLE = Handle(job="j1", call="c1", task="infer", submitted=0.0)
 
@@ -134,7 +135,7 @@ async def test_a_submit_that_was_left_can_be_cancelled(clock: FakeClock) -> None
         backend = RunPod("rp", runpod_platform.settings_for(server.url), clock)
         await backend.start()
         task = asyncio.ensure_future(backend.submit(a_call()))
-        await until(lambda: targets)
+        await until(lambda: bool(targets))
         task.cancel()
         await asyncio.wait([task])
         come.set()
@@ -211,11 +212,18 @@ async def test_a_job_is_found_again_by_another_process_of_the_gateway(
     handle = await first.submit(call_for(stage.scenarios["echo"]))
     await first.aclose()
     await second.start()
+
+    states: list[JobState] = []
+
+    async def done() -> bool:
+        states.append(await second.poll(handle))
+        return states[-1].status == "done"
+
     try:
-        while (state := await second.poll(handle)).status != "done":
-            await asyncio.sleep(0.05)
+        await until(done, "the job is done")
     finally:
         await second.aclose()
+    state = states[-1]
     assert state.reply is not None
     assert b"hello" in state.reply.body
     assert state.reply.usage.reported
