@@ -35,12 +35,35 @@ _ERRORS = {
     "402": "A budget is exhausted",
     "403": "The key has not the right",
     "404": "There is no such thing",
+    "409": "No earlier policy, or a change that takes a restart",
     "413": "The body is too large",
     "429": "A rate limit; Retry-After says when",
     "502": "The backend failed",
     "503": "Nothing can take the call now; Retry-After says when to try again",
     "504": "The backend took too long",
 }
+_KEYED = ("401", "503")
+_CALL = ("400", "402", "403", "404", "413", "429", "502", "504")
+_REFUSES: dict[str, tuple[str, ...]] = {
+    "/v1/models": _KEYED,
+    "/v1/models/{model}": (*_KEYED, "404"),
+    "/v1/route/explain": (*_KEYED, "400", "403", "404", "413"),
+    "/usage": (*_KEYED, "400"),
+    "/usage/{request_id}": (*_KEYED, "404"),
+    "/admin/keys": (*_KEYED, "400", "403", "413"),
+    "/admin/keys/{key_id}": (*_KEYED, "403", "404", "413"),
+    "/admin/backends": (*_KEYED, "403", "413"),
+    "/admin/backends/{backend}/drain": (*_KEYED, "403", "404", "413"),
+    "/admin/backends/{backend}/enable": (*_KEYED, "403", "404", "413"),
+    "/admin/policy": (*_KEYED, "400", "403", "409", "413"),
+    "/admin/policy/validate": (*_KEYED, "400", "403", "413"),
+    "/admin/policy/rollback": (*_KEYED, "403", "409", "413"),
+    "/healthz": (),
+    "/readyz": ("503",),
+    "/metrics": (),
+}
+"""Which refusals a path has; a path that is not here is a call's and has them all."""
+_NO_BODY = ("drain", "enable", "rollback")
 _ERROR_REF = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }
@@ -91,13 +114,18 @@ def _operation(method: str, path: str, tag: str, summary: str) -> dict[str, Any]
             for name in names
         ],
         "responses": {
-            "200": {"description": "The answer"},
-            **{code: {"description": text, **_ERROR_REF} for code, text in _ERRORS.items()},
+            "201" if (method, path) == ("post", "/admin/keys") else "200": {
+                "description": "The answer"
+            },
+            **{
+                code: {"description": _ERRORS[code], **_ERROR_REF}
+                for code in sorted(_REFUSES.get(path, (*_KEYED, *_CALL)))
+            },
         },
     }
     if path in _OPEN:
         operation["security"] = []
-    if method in ("post", "put"):
+    if method in ("post", "put") and not path.endswith(_NO_BODY):
         kind = "application/yaml" if "policy" in path else "application/json"
         operation["requestBody"] = {"content": {kind: {"schema": {}}}}
     return operation

@@ -1,0 +1,68 @@
+"""The description of the HTTP surface says what really answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+
+from gateway.api.openapi import document
+from gateway.app import web
+from gateway.clock import FakeClock
+from tests.gateway.assembled import POLICY, house
+
+PATHS: dict[str, dict[str, Any]] = document()["paths"]
+OPERATIONS = [(path, method) for path, methods in PATHS.items() for method in methods]
+GOOD: dict[str, Any] = {
+    "/v1/chat/completions": {"model": "chat", "messages": [{"role": "user", "content": "hi"}]},
+    "/v1/completions": {"model": "text", "prompt": "hi"},
+    "/v1/embeddings": {"model": "vector", "input": "hi"},
+    "/v1/infer/{model}": {"any": "JSON"},
+    "/v1/route/explain": {"model": "chat"},
+    "/admin/keys": {"user": "bob"},
+}
+KNOWN = {"backend": "home", "request_id": "req_none", "key_id": "key_none"}
+MORE = """models:
+  text: {task: completions, backends: [home]}
+  vector: {task: embeddings, backends: [home]}
+"""
+
+
+def body(path: str) -> bytes | None:
+    return POLICY.encode() if "policy" in path else None
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+async def test_every_operation_answers_as_it_is_described(
+    path: str, method: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """To a good request, to none at all, to one without a key, and to a key without the right."""
+    known = PATHS[path][method]["responses"]
+    model = "any" if "infer" in path else "chat"
+    async with house(tmp_path, clock, POLICY.replace("models:\n", MORE)) as home:
+        target = path.format(model=model, **KNOWN)
+        for key in (home.key("root", admin=True), home.key(), ""):
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            transport = httpx.ASGITransport(app=web(home.service))
+            async with httpx.AsyncClient(transport=transport, base_url="http://g") as client:
+                good = await client.request(
+                    method, target, headers=headers, json=GOOD.get(path), content=body(path)
+                )
+                bad = await client.request(method, target, headers=headers, content=b"{")
+            for answer in (good, bad):
+                assert str(answer.status_code) in known
+                if answer.is_error and path != "/readyz":
+                    Draft202012Validator(ERROR).validate(answer.json())
+
+
+ERROR = document()["components"]["schemas"]["Error"]
+
+
+async def test_every_route_is_described(tmp_path: Path, clock: FakeClock) -> None:
+    """Pages for people aside."""
+    async with house(tmp_path, clock) as home:
+        routes = {route.path.replace(":path}", "}") for route in web(home.service).routes}  # type: ignore[attr-defined]
+    assert routes - {"/", "/docs", "/openapi.json", "/{path}"} == PATHS.keys()
