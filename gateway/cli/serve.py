@@ -40,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     add_config(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(NoEcho())
     try:
         service = from_path(options.config)
         material = _tls(service.current.policy)
@@ -49,6 +51,26 @@ def main(arguments: Sequence[str]) -> int:
     server = _Server(service, material, context)
     server.run()
     return 130 if server.force_exit else 0 if server.started else 2
+
+
+class NoEcho(logging.Filter):
+    """What was said in the last second is not said again: a store that is away is the same news
+    for each of the thousands of calls that are refused meanwhile."""
+
+    _MOST = 100
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if record.created - self._said.get(text, -1.0) < 1.0:
+            return False
+        if len(self._said) >= self._MOST:
+            self._said.clear()
+        self._said[text] = record.created
+        return True
 
 
 def _tls(policy: Policy) -> TlsMaterial | None:
