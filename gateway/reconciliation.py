@@ -175,7 +175,8 @@ def _unknown(found: Comparison) -> Iterator[str]:
             yield _line("of it", found.unseen, what)
     for name, nano in found.untimed.items():
         yield _line("of it", nano, f"{name}: on the bill, and no worker's time")
-    yield _line("of it", found.rest, _REST if found.unseen_s is not None else _REST_UNTIMED)
+    if found.rest:
+        yield _line("of it", found.rest, _REST if found.unseen_s is not None else _REST_UNTIMED)
 
 
 _REST = "neither: another price, calls past the gateway, or a bill that is late"

@@ -140,6 +140,12 @@ def test_both_sides_and_each_part_have_a_line() -> None:
     assert [line.split()[2] for line in lines[4:]] == ["$0.2", "$0.1", "$0.05"]
 
 
+def test_where_nothing_was_billed_and_nothing_charged_there_is_nothing_to_explain() -> None:
+    text = as_text(compared(cost=0, seconds=None, books=0, ran=0.0))
+    assert "difference" in text
+    assert "of it" not in text
+
+
 def test_json_has_exact_amounts() -> None:
     told = as_json(compared())
     assert told["difference"] == {"usd": "0.35", "percent_of_bill": 28.0}
