@@ -124,40 +124,6 @@ async def test_a_stream_that_breaks_says_in_its_last_event_what_it_cost(
         assert await home.spent() == 3_000_000
 
 
-DEEP = b"[" * 100_000 + b"]" * 100_000
-
-
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/v1/infer/any", DEEP),
-        ("/v1/chat/completions", b'{"model":"chat","messages":[{"a":' + DEEP + b"}]}"),
-        ("/v1/route/explain", b'{"model":"chat","a":' + DEEP + b"}"),
-    ],
-)
-async def test_a_body_that_nests_without_end_is_the_callers_fault(
-    path: str, body: bytes, tmp_path: Path, clock: FakeClock
-) -> None:
-    async with house(tmp_path, clock) as home, home.client() as client:
-        answer = await client.post(path, content=body)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
-
-
-async def test_what_is_no_path_is_not_found(tmp_path: Path, clock: FakeClock) -> None:
-    async with house(tmp_path, clock) as home, home.client() as client:
-        answer = await client.request("OPTIONS", "*")
-        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
-
-
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/models", "/usage"])
-async def test_what_can_be_read_can_be_asked_for_its_head(
-    path: str, tmp_path: Path, clock: FakeClock
-) -> None:
-    """Load balancers look at health so."""
-    async with house(tmp_path, clock) as home, home.client() as client:
-        assert (await client.head(path)).status_code == (await client.get(path)).status_code
-
-
 BAD: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("no JSON", {"content": b"{oops"}, 400, "invalid_json", None),
     ("an array", {"content": b"[]"}, 400, "invalid_field", None),
