@@ -1,9 +1,11 @@
 """Warm workers on this machine: one app of the local runtime in worker processes of its own.
 
     home: {kind: local, app: examples/embeddings.py:app, workers: 1}
+    many: {kind: local, app: examples/embeddings.py:app, workers: {engine: ray, replicas: {max: 8}}}
 
 The gateway starts a supervisor process, which starts the workers; calls go straight to a worker
-by its Unix socket. A worker that dies fails its calls at once and is started again.
+by its Unix socket. A worker that dies fails its calls at once and is started again. With Ray the
+workers are on the machines of a cluster, come and go with the load, and are reached by TCP.
 """
 
 from __future__ import annotations
@@ -101,7 +103,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 class Local:
     """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable,
-    Weighed and Stocked."""
+    Elastic, Weighed and Stocked."""
 
     Settings: type[msgspec.Struct] = LocalSettings
 
