@@ -140,14 +140,15 @@ class CountingHouse:
 
     async def recover(self) -> int:
         """Settles what a dead process left open, as ``interrupted``, at the amount held: nobody
-        can say how far the backend went. Returns how many rows there were."""
-        rows = await self._ledger.open_rows()
-        for row in rows:
+        can say how far the backend went. Returns how many rows were settled."""
+        settled = 0
+        for row in await self._ledger.open_rows():
             try:
                 await self.settle(_interrupted(row, self._clock.time()), opened=True)
+                settled += 1
             except ValueError as error:  # one bad row must not keep the gateway from starting
                 log.error("ledger: the open row %s stays open: %s", row.id, error)
-        return len(rows)
+        return settled
 
 
 def _interrupted(row: LedgerRow, now: float) -> Settlement:

@@ -75,6 +75,7 @@ async def test_a_row_that_cannot_be_settled_keeps_no_gateway_from_starting(
         [settled] = await home.rows("b")
         assert (settled.outcome, settled.cost_nano) == ("interrupted", 5)
     assert "the open row a stays open" in caplog.text
+    assert "1 calls that were open" in caplog.text
 
 
 async def test_what_was_spent_before_the_window_is_not_counted(tmp_path: Path) -> None:
