@@ -10,6 +10,7 @@ from adapters.types import Call
 from gateway.api.calls import wish_of
 from gateway.api.openai import Completion, invalid_field, output_tokens
 from gateway.exchange import Arrival
+from gateway.policy.model import ModelSpec
 from gateway.pricing import usd
 from gateway.routing.router import Decision
 from gateway.service import Service
@@ -39,9 +40,8 @@ class Explain:
             body=body,
             stream=value.get("stream") is True,
         )
-        output = output_tokens(_read(body), spec.max_output_tokens)
         arrival = Arrival(visit.principal, visit.received, visit.received_at)
-        wish = wish_of(visit, 0 if spec.task in ("embeddings", "infer") else output)
+        wish = wish_of(visit, _output_tokens(spec, body))
         decision = self._service.dispatcher.decide(current, call, arrival, wish)
         await respond_json(send, visit, as_json(decision, current.policy.version))
 
@@ -50,9 +50,14 @@ _decode = msgspec.json.Decoder(Completion).decode
 """Reads what bounds an answer; what else the body should hold is not asked for here."""
 
 
-def _read(body: bytes) -> Completion:
+def _output_tokens(spec: ModelSpec, body: bytes) -> int:
+    """As the call itself would have them; what a native call's body says is nobody's to read."""
+    if spec.task == "embeddings":
+        return 0
+    if spec.task == "infer":
+        return spec.max_output_tokens
     try:
-        return _decode(body)
+        return output_tokens(_decode(body), spec.max_output_tokens)
     except msgspec.ValidationError as error:
         raise invalid_field(error) from None
 

@@ -28,5 +28,5 @@ class InferEndpoint:
         body = await read_body(visit, receive, current.policy.server.max_body)
         parse_json(body)
         streams = b"text/event-stream" in visit.headers.get(b"accept", b"")
-        asked = Asked(name, "infer", body, streams, False, 0)
+        asked = Asked(name, "infer", body, streams, False, spec.max_output_tokens)
         await serve(self._service, visit, asked, receive, send)

@@ -15,6 +15,9 @@ from tests.gateway.assembled import POLICY, House, house
 BY_TOKENS = (
     POLICY.replace("per_second: 0.001, bills: [start, run]", "per_million_output: 1")
     .replace("  any: {task", "  text: {task: completions, backends: [burst]}\n  any: {task")
+    .replace(
+        "  any: {task: infer, backends: [home, burst]", "  any: {task: infer, backends: [burst]"
+    )
     .replace(", spend: 5 USD/month", "")
 )
 """A token that is produced costs a thousand nano-dollars; no limit but a rate stands."""
@@ -50,6 +53,18 @@ async def test_no_spelling_of_a_bound_makes_the_hold_too_small(
 ) -> None:
     async with house(tmp_path, clock, BY_TOKENS) as home:
         assert await held(home, "/v1/chat/completions", {**CHAT, **asked}) == tokens
+
+
+async def test_a_native_call_is_held_for_what_its_model_may_produce(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Its body says nothing that the gateway could read."""
+    async with house(tmp_path, clock, BY_TOKENS) as home:
+        assert await held(home, "/v1/infer/any", {"max_tokens": 7}) == 4096
+        async with home.client() as client:
+            body = {"model": "any", "n": "is the model's own"}
+            told = (await client.post("/v1/route/explain", json=body)).json()
+        assert told["candidates"][0]["hold_usd"] == pytest.approx(4096e-6)
 
 
 @pytest.mark.parametrize(
