@@ -45,9 +45,7 @@ def parse_wrk(output: str) -> Answered:
 
 def put_load(target: Target, *, seconds: float, connections: int) -> Answered:
     """One thread of wrk, which is more than a core's worth of any gateway."""
-    return post(
-        target.url + PATH, body(), key=target.key, seconds=seconds, connections=connections
-    )
+    return post(target.url + PATH, body(), key=target.key, seconds=seconds, connections=connections)
 
 
 def post(url: str, payload: bytes, *, key: str, seconds: float, connections: int) -> Answered:

@@ -111,7 +111,7 @@ async def test_an_asynchronous_handler_is_cancelled_at_its_await() -> None:
 async def test_a_work_that_is_cancelled_before_its_first_step_is_reported_all_the_same(
     batch: bool,
 ) -> None:
-    """All its callers hung up in the moment in which it was handed over: the device must be free."""
+    """All its callers hung up while it was handed over: the device must be free."""
     ran: list[Any] = []
     sink = FakeSink()
     runner, unwanted = engine(sink), work(lambda *given: ran.append(given), b"1", batch=batch)
