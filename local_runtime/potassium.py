@@ -59,12 +59,27 @@ class RequestHeaders:
 
 
 class Request:
-    """What a handler is given. ``id`` is the caller's X-Banana-Request-Id, or one made for it."""
+    """What a handler is given. ``id`` is the caller's X-Banana-Request-Id, or one made for it.
 
-    def __init__(self, id: str, headers: RequestHeaders, json: Any) -> None:
+    ``cancelled`` is more than Potassium has: True once nobody waits for the result, for a long
+    handler to look at.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        headers: RequestHeaders,
+        json: Any,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.id = id
         self.headers = headers
         self.json = json
+        self._is_cancelled = is_cancelled
+
+    @property
+    def cancelled(self) -> bool:
+        return self._is_cancelled()
 
 
 class Response:
@@ -179,7 +194,8 @@ def _adapted(function: Callable[..., Any], convert: Callable[[Any], Any]) -> Cal
 
 
 def _request(request: api.Request) -> Request:
-    return Request(request.id, RequestHeaders(request.headers), request.json)
+    headers = RequestHeaders(request.headers)
+    return Request(request.id, headers, request.json, lambda: request.cancelled)
 
 
 def _converted(value: Any) -> api.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -29,12 +30,18 @@ class RayCluster:
         self._process = subprocess.Popen(
             dies_with_us([sys.executable, "-m", "tests.programs.cluster", str(folder)]),
             cwd=ROOT,
+            # Where Ray notes its newest cluster, which must not be a folder that others share.
+            env={**os.environ, "RAY_TMPDIR": str(folder)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
         )
-        self.address = self._answer()
+        try:
+            self.address = self._answer()
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, *, cpus: int = 0, gpus: int = 0) -> str:
         """Adds a node; its number, which is the last part of its address."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -91,6 +92,20 @@ async def test_a_job_that_failed_and_one_that_was_stopped_raise_why(
         with pytest.raises(BackendError) as caught:
             await done(backend, stopped)
         assert caught.value.failure is FailureClass.CANCELLED
+
+
+async def test_a_job_that_is_stopped_while_it_runs_makes_room_for_the_next(
+    runtime: PotassiumServer, tmp_path: Path
+) -> None:
+    """Its handler is told, though the words are Potassium's."""
+    note = tmp_path / "begun"
+    async with background(runtime) as backend:
+        body = msgspec.json.encode({"begin": str(note), "sleep": 60})
+        stopped = await backend.submit(named("stops-2", body))
+        await until(note.exists)
+        await backend.stop(stopped)
+        following = await backend.submit(named("follows-1", b'{"echo": 3}'))
+        assert await done(backend, following) == b'{"done":3}'
 
 
 async def test_a_job_that_is_handed_over_twice_runs_once(runtime: PotassiumServer) -> None:

@@ -11,6 +11,7 @@ import itertools
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_IMPORT_WARNING": "1"}
@@ -28,6 +29,7 @@ QUICK = {
 
 def main() -> None:
     folder, answer = sys.argv[1], _answers()
+    Path(os.environ["RAY_TMPDIR"], "ray").mkdir()  # Ray takes it for granted
     cluster = Cluster(
         initialize_head=True,
         head_node_args={

@@ -92,7 +92,11 @@ def stream(context: dict[str, Any], request: Request) -> Response:
 
 @app.background("/background")
 def background(context: dict[str, Any], request: Request) -> dict[str, Any]:
-    time.sleep(request.json.get("sleep", 0))
+    if "begin" in request.json:
+        Path(request.json["begin"]).touch()
+    ends = time.monotonic() + request.json.get("sleep", 0)
+    while time.monotonic() < ends and not getattr(request, "cancelled", False):
+        time.sleep(0.01)
     if "fail" in request.json:
         raise ValueError(request.json["fail"])
     if "note" in request.json:
