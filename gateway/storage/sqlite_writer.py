@@ -28,8 +28,10 @@ from gateway.storage.sqlite_rows import (
 BATCH_ROWS = 16
 """A larger batch saves little more, makes its first row wait, and needs a larger statement."""
 
-SPACING_S = 0.002
-"""Two milliseconds are less than a call in company waits for its turn on the event loop."""
+SPACING_S = 0.001
+"""A millisecond is less than a call in company waits for its turn on the event loop. Twice as much
+bounds what a gateway serves: a batch of sixteen rows is then eight thousand a second at the most,
+and a paid call writes two."""
 
 Failure = Exception | None
 
