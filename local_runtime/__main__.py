@@ -16,6 +16,7 @@ from typing import get_args
 
 from local_runtime.declared import bytes_of
 from local_runtime.events import Ahead
+from local_runtime.process import own_folder
 from local_runtime.serve import Options, serve
 
 
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
     parser.add_argument("--memory", type=bytes_of, help="that its models share, such as 20GiB")
     parser.add_argument("--start-timeout", type=float, default=300.0, help="seconds, to be ready")
+    parser.add_argument("--sockets", help="folder in which the workers' framed sockets are found")
     parser.add_argument("--grace", type=float, default=5.0, help="seconds, past a time-out")
     return parser
 
@@ -46,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no such file: {file}")
     if options.workers < 1:
         parser.error("--workers is at least 1")
+    if options.sockets is not None:
+        try:
+            own_folder(options.sockets)
+        except OSError as error:
+            parser.error(f"--sockets: {error}")
     return serve(
         Options(
             app=options.app,
@@ -58,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             memory=options.memory,
             start_timeout_s=options.start_timeout,
             grace_s=options.grace,
+            sockets=options.sockets,
         )
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from local_runtime.crew_events import FromSupervisor, Keep, decode_from_supervisor
 from local_runtime.wire import frame, read_frames
@@ -28,8 +30,11 @@ class SupervisorProcess:
         arguments: Sequence[str],
         changed: Callable[[FromSupervisor], None],
         program: str = "local_runtime.supervise",
+        sockets: str | None = None,
     ) -> None:
+        """``sockets`` is where the workers listen; a new folder unless given."""
         self._program = program
+        self._sockets = sockets
         self._arguments = arguments
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
@@ -40,7 +45,7 @@ class SupervisorProcess:
     async def run(self) -> int:
         """Starts it and waits for its end; its exit status. Raises OSError when it cannot be
         started."""
-        folder = socket_folder()
+        folder = socket_folder() if self._sockets is None else own_folder(self._sockets)
         self.running = True
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -89,3 +94,20 @@ def socket_folder() -> str:
         shutil.rmtree(folder)
         folder = tempfile.mkdtemp(prefix="spillgate-", dir="/tmp")
     return folder
+
+
+def own_folder(path: str) -> str:
+    """The folder of the user's choice, made where it is missing. Raises OSError unless it belongs
+    to this user alone, holds nothing but sockets of workers, and leaves room for their names."""
+    folder = Path(path).absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise OSError(f"{folder} must belong to this user alone (mode 0700): who enters may call")
+    if any(not entry.match("worker-*.sock") for entry in folder.iterdir()):
+        raise OSError(
+            f"{folder} holds other files; it is removed at the end, so give one of its own"
+        )
+    if len(str(folder).encode()) + _LONGEST_SOCKET > _SUN_PATH:
+        raise OSError(f"{folder} is too long a path for a Unix socket ({_SUN_PATH} bytes)")
+    return str(folder)

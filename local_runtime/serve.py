@@ -48,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout_s: float = 300.0
     grace_s: float = 5.0
     max_message: int = MAX_FRAME
+    sockets: str | None = None
 
     @property
     def url(self) -> str:
@@ -76,7 +77,14 @@ class Server(uvicorn.Server):
                 "memory": options.memory,
             },
         )
-        self._workers = Workers("worker", arguments, options.max_message, clock, self._changed)
+        self._workers = Workers(
+            "worker",
+            arguments,
+            options.max_message,
+            clock,
+            self._changed,
+            sockets=options.sockets,
+        )
         self._front = Front(self._workers, clock, max_message=options.max_message)
         super().__init__(
             uvicorn.Config(

@@ -62,6 +62,7 @@ class Workers:
         clock: Clock,
         changed: Callable[[], None] = _unheard,
         program: str = "local_runtime.supervise",
+        sockets: str | None = None,
     ) -> None:
         self.links: tuple[Link, ...] = ()
         """Of the workers that are ready."""
@@ -72,7 +73,7 @@ class Workers:
         self._changed = changed
         self._limit = limit
         self._clock = clock
-        self._process = SupervisorProcess(arguments, self._heard, program)
+        self._process = SupervisorProcess(arguments, self._heard, program, sockets)
         self._states: dict[int, WorkerChanged] = {}
         self._spares: dict[int, WorkerChanged] = {}
         self._changed_at: dict[int, float] = {}
