@@ -12,6 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +27,10 @@ from tests.waiting import wait_until
 
 MODEL = Path(__file__).with_name("cog_model.py")
 PYTHON = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-SLOTS = 40
+SLOTS = 160
+AT_ONCE = 24
+"""More than any test has in flight at a time. Of the slots there are many more, because Cog lets a
+few calls run on that were cancelled as they began, each in its slot until it ends."""
 # What ``cog build`` would write: without it the server checks no input and streams nothing.
 SCHEMA: dict[str, Any] = {
     "openapi": "3.0.2",
@@ -74,6 +78,25 @@ class CogServer:
     def wait_until_ready(self, seconds: float = 30.0) -> None:
         wait_until(self._is_ready, "Cog's server is ready", within_s=seconds)
 
+    def wait_until_roomy(self, calls: int) -> None:
+        """READY is said before every slot takes calls: waits until so many run at once."""
+        wait_until(lambda: self._takes(calls), "Cog's slots take calls", within_s=30.0)
+
+    def _takes(self, calls: int) -> bool:
+        with ThreadPoolExecutor(calls) as pool:
+            return all(pool.map(self._echoes, range(calls)))
+
+    def _echoes(self, _: int) -> bool:
+        body = json.dumps({"input": {"echo": "room", "sleep": 0.2}}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + "/predictions", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                return bool(response.status == 200)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, "Cog's server has ended"
         return self.status() == "READY"
@@ -118,6 +141,7 @@ def cog_servers() -> Iterator[dict[str, CogServer]]:
             stack.callback(server.close)
         for server in servers.values():
             server.wait_until_ready()
+        servers["plain"].wait_until_roomy(AT_ONCE)
         yield servers
 
 
