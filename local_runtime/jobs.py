@@ -13,6 +13,8 @@ from local_runtime.events import Done, Piece, Run
 from local_runtime.wire import STREAM_WINDOW
 
 Answer = Callable[[Piece | Done], None]
+_WINDOWS = threading.Lock()
+"""One for all windows: each is held for an instant, and most calls never need theirs."""
 
 
 class Window:
@@ -22,21 +24,20 @@ class Window:
     holds up its own stream, never the socket.
     """
 
-    __slots__ = ("_left", "_lock", "_waiter")
+    __slots__ = ("_left", "_waiter")
 
     def __init__(self, size: int = STREAM_WINDOW) -> None:
         self._left = size
-        self._lock = threading.Lock()
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
     def spend(self, size: int) -> bool:
         """Counts ``size`` bytes as sent; False when the next item must wait."""
-        with self._lock:
+        with _WINDOWS:
             self._left -= size
             return self._left > 0
 
     def grant(self, size: int) -> None:
-        with self._lock:
+        with _WINDOWS:
             self._left += size
             waiter, self._waiter = self._waiter, None
         if waiter is not None:
@@ -54,7 +55,7 @@ class Window:
 
     def closed(self) -> asyncio.Future[None] | None:
         """None when there is room; else what is done when there may be. One waits at a time."""
-        with self._lock:
+        with _WINDOWS:
             if self._left > 0:
                 return None
             loop = asyncio.get_running_loop()

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from local_runtime.events import Done, Held
 from local_runtime.link import Unanswered
+from local_runtime.tallies import Histograms, Observations, Tallies, Tally
 from local_runtime.workers import Workers
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_SECONDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
+    *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 
 _MODEL_GAUGES: tuple[tuple[str, str, Callable[[Held], float]], ...] = (
@@ -32,43 +36,41 @@ class Measures:
     def __init__(self, workers: Workers, running: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Standing(workers, running))
-        self._calls = Counter(
+        self._calls = Tallies(
             "runtime_calls",
             "Calls that ended, by outcome: ok, or why they failed.",
-            ["route", "outcome"],
-            registry=self._registry,
+            ("route", "outcome"),
+            self._registry,
         )
-        self._batch = self._histogram("batch_size", "Calls in the run of each call.", _SIZES)
-        self._queue = self._histogram("queue_seconds", "Until the handler began.", _SECONDS)
-        self._exec = self._histogram("exec_seconds", "From the handler's start.", _SECONDS)
-        self._served: dict[str, tuple[Counter, Histogram, Histogram, Histogram]] = {}
+        self._batch = self._histograms("batch_size", "Calls in the run of each call.", _SIZES)
+        self._queue = self._histograms("queue_seconds", "Until the handler began.", _SECONDS)
+        self._exec = self._histograms("exec_seconds", "From the handler's start.", _SECONDS)
+        self._served: dict[str, tuple[Tally, Observations, Observations, Observations]] = {}
 
     def count(self, route: str, answer: Done | Unanswered) -> None:
         """One call of a route that the app has."""
         if isinstance(answer, Unanswered) or not answer.ok:
-            self._calls.labels(route, answer.kind or "failed").inc()
+            self._calls.of((route, answer.kind or "failed")).value += 1
             return
         served = self._served.get(route)
         if served is None:
             served = self._served[route] = self._of(route)
         calls, batch, queue, run = served
-        calls.inc()
+        calls.value += 1
         batch.observe(answer.batch)
         queue.observe(answer.queue_s)
         run.observe(answer.exec_s)
 
-    def _of(self, route: str) -> tuple[Counter, Histogram, Histogram, Histogram]:
+    def _of(self, route: str) -> tuple[Tally, Observations, Observations, Observations]:
         """Looked up once: to find four labels costs a call more than to count it."""
-        batch, queue, run = (one.labels(route) for one in (self._batch, self._queue, self._exec))
-        return self._calls.labels(route, "ok"), batch, queue, run
+        batch, queue, run = (one.of((route,)) for one in (self._batch, self._queue, self._exec))
+        return self._calls.of((route, "ok")), batch, queue, run
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(
-            f"runtime_{name}", text, ["route"], buckets=buckets, registry=self._registry
-        )
+    def _histograms(self, name: str, text: str, bounds: tuple[float, ...]) -> Histograms:
+        return Histograms(f"runtime_{name}", text, ("route",), bounds, self._registry)
 
 
 class _Standing(Collector):

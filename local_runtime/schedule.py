@@ -16,11 +16,12 @@ from local_runtime.jobs import Job, Work
 class Lane:
     """The queue of one handler; of a stepper, which may have several routes, one for them all."""
 
-    __slots__ = ("batcher", "handler", "running")
+    __slots__ = ("batcher", "exclusive", "handler", "running")
 
     def __init__(self, handler: Handler) -> None:
         batch = handler.batch
         self.handler = handler
+        self.exclusive = handler.exclusive
         self.batcher: Batcher[Job] = (
             Batcher(batch.max_size, batch.max_wait_s) if batch else Batcher(1, 0.0)
         )
@@ -60,6 +61,13 @@ class Schedule:
         self._lanes[job.handler.route].batcher.add(job, now, job.bucket)
         return True
 
+    def blocked(self, handler: Handler) -> bool:
+        """No job of this handler can start before another work ends."""
+        lane = self._lanes[handler.route]
+        if self._device is not None and lane.exclusive:
+            return True
+        return lane.running >= handler.concurrency
+
     def withdraw(self, job: Job) -> bool:
         """Takes back a job that has not started; False when it has."""
         found = self._lanes[job.handler.route].batcher.remove(job)
@@ -79,7 +87,7 @@ class Schedule:
         self._queued -= len(work.jobs)
         lane.running += 1
         self._running.append(work)
-        if lane.handler.exclusive:
+        if lane.exclusive:
             self._device = work
         return work
 
@@ -128,7 +136,7 @@ class Schedule:
             at = lane.batcher.due_at()
             if at is None or lane.running >= lane.handler.concurrency:
                 continue
-            if self._device is None or not lane.handler.exclusive:
+            if self._device is None or not lane.exclusive:
                 ready.append((at, lane))
         return ready
 

@@ -201,7 +201,8 @@ class Service:
             refusal = prepared(job)
         waits = bool(handler.models) and not job.lent
         if refusal is None and (waits or self._schedule.submit(job, now)):
-            self._pump(now)
+            if handler.models or not self._schedule.blocked(handler):
+                self._pump(now)
         else:
             self._refuse(job, refusal or _overloaded(run.id))
         return job

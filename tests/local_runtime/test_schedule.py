@@ -159,3 +159,21 @@ def test_the_routes_of_one_stepper_share_its_places_and_its_line() -> None:
     assert following is not None
     assert following.handler is PLAIN
     assert desk.queued == 1
+
+
+def test_a_handler_is_blocked_while_nothing_of_it_could_start() -> None:
+    """A call that comes then only joins its queue: there is nothing to look for."""
+    desk = schedule(SYNC, OTHER, ASYNC)
+    assert not any(map(desk.blocked, (SYNC, OTHER, ASYNC)))
+    desk.submit(job(SYNC), 0.0)
+    device = desk.take(0.0)
+    assert device is not None
+    assert desk.blocked(SYNC)
+    assert desk.blocked(OTHER)  # they share the device
+    assert not desk.blocked(ASYNC)
+    for _ in range(2):
+        desk.submit(job(ASYNC), 0.0)
+        assert desk.take(0.0) is not None
+    assert desk.blocked(ASYNC)  # as many as its concurrency
+    desk.finish(device, 1.0)
+    assert not desk.blocked(OTHER)
