@@ -14,24 +14,22 @@ from typing import Any, cast
 
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from local_runtime.answering import Way, allowed, heard
 from local_runtime.events import Done, Run
 from local_runtime.front import Front
+from local_runtime.http_protocol import Cycle, LeanHttp
 from local_runtime.link import CANCELLED, Entry, Link
 from local_runtime.refusals import refusal_of
-from local_runtime.server import id_headers, request_id
+from local_runtime.server import ID_HEADERS, id_headers, request_id
 
 MAX_BODY = 1024 * 1024
 """Bytes of a body; of a larger one the long way takes no more than its reader wants."""
 
 Headers = dict[bytes, bytes]
+_ID_HEADERS = tuple(name.encode() for name in ID_HEADERS)
 
 
 class _Unheard:
@@ -57,8 +55,8 @@ class Awaited(Entry):
 
 
 class Call:
-    """One plain call of one connection. Uvicorn takes it for one of its cycles: it reads
-    ``response_complete``, and sets ``disconnected`` and ``keep_alive``."""
+    """One plain call of one connection. The protocol takes it for one of its cycles: it reads
+    ``response_complete`` and ``more_body``, and sets ``disconnected`` and ``keep_alive``."""
 
     __slots__ = (
         "_connection",
@@ -70,34 +68,40 @@ class Call:
         "keep_alive",
         "link",
         "message_event",
+        "more_body",
+        "named",
         "response_complete",
         "route",
-        "scope",
     )
 
-    def __init__(self, connection: ExpressHttp, route: str, link: Link) -> None:
+    def __init__(self, connection: ExpressHttp, route: str, link: Link, named: Headers) -> None:
         self._connection = connection
         self.route = route
         self.link = link
-        self.scope: Scope = cast("Scope", connection.scope)
         self.headers = connection.headers
+        self.named = named
+        """The first of the headers of each name."""
         self.keep_alive: bool = connection.parser.should_keep_alive()
         self.body = b""
         self.begun = 0.0
         self.entry: Awaited | None = None
         self.disconnected = False
+        self.more_body = True
         self.response_complete = False
         self.message_event = _UNHEARD
 
     def send(self, front: Front) -> None:
         """Hands the call to its worker."""
         headers = tuple([(n.decode("latin-1"), v.decode("latin-1")) for n, v in self.headers])
-        link, id = self.link, request_id(dict(reversed(headers)))
+        link, id = self.link, request_id(self._given_ids())
         number = link.number()
         link.send(Run(number, self.route, self.body, id, False, True, headers))
         self.begun = front.begin()
         entry = link.entries[number] = Awaited(link, number, id, float("inf"), True)
         self.entry, entry.call = entry, self
+
+    def _given_ids(self) -> list[str]:
+        return [self.named[name].decode("latin-1") for name in _ID_HEADERS if name in self.named]
 
     def proceed(self) -> None:
         """The worker has said something, or will say nothing more."""
@@ -106,8 +110,8 @@ class Call:
             self._connection.answer(self, self.entry)
 
 
-class ExpressHttp(HttpToolsProtocol):
-    """Uvicorn's protocol, with plain calls on the short way."""
+class ExpressHttp(LeanHttp):
+    """The protocol of one connection, with plain calls on the short way."""
 
     def __init__(
         self,
@@ -125,14 +129,16 @@ class ExpressHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if (call := self._plain()) is not None:
+            self._unread = 0
             self._call = call
-            self.cycle = cast("RequestResponseCycle", call)
+            self.cycle = cast("Cycle", call)
         else:
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         call = self.cycle
         if isinstance(call, Call):
+            self._unread = 0
             call.body = call.body + body if call.body else body
         else:
             super().on_body(body)
@@ -144,6 +150,7 @@ class ExpressHttp(HttpToolsProtocol):
         elif call.link.gone or (call.route.startswith("/v1/") and b'"stream"' in call.body):
             self._take_the_long_way(call)
         else:
+            call.more_body = False
             call.send(self._front)
 
     def _plain(self) -> Call | None:
@@ -156,9 +163,10 @@ class ExpressHttp(HttpToolsProtocol):
         route = link.plain.get(self.url.partition(b"?")[0])
         if route is None or self.expect_100_continue or self.parser.get_method() != b"POST":
             return None
-        if not _ordinary(dict(self.headers), min(MAX_BODY, self._front.max_body)):
+        named = dict(reversed(self.headers))
+        if not _ordinary(named, min(MAX_BODY, self._front.max_body)):
             return None
-        return Call(self, route, link)
+        return Call(self, route, link, named)
 
     def _take_the_long_way(self, call: Call) -> None:
         self._call, self.cycle = None, None  # type: ignore[assignment]
@@ -214,25 +222,13 @@ class ExpressHttp(HttpToolsProtocol):
     def _continue(self, call: Call, entry: Awaited) -> None:
         """The answer comes in pieces: from here on a task writes them."""
         entry.call = self._call = None
-        cycle = RequestResponseCycle(
-            scope=cast("Any", call.scope),
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=call.keep_alive,
-            on_response=self.on_response_complete,
-        )
-        cycle.scope["method"] = "POST"
+        cycle = self._cycle_of({"type": "http", "http_version": "1.1", "method": "POST"})
+        cycle.keep_alive = call.keep_alive
         cycle.more_body = False
         call.response_complete = True
-        if self.cycle is cast("RequestResponseCycle", call):
+        if self.cycle is cast("Cycle", call):
             self.cycle = cycle
-        self._start_asgi_task(cycle, cast("Any", _Rest(self._front, call, entry)))
+        self._start_asgi_task(cycle, _Rest(self._front, call, entry))
 
 
 class _Rest:

@@ -23,7 +23,6 @@ import uvicorn
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
 from gateway.cli.shared import add_config, command, fail
-from gateway.http_protocol import LeanHttp
 from gateway.policy.model import Policy, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
@@ -31,6 +30,7 @@ from gateway.service import Service
 from gateway.storage.base import StoreUnavailable
 from gateway.tls import ensure_certificates, server_context
 from gateway.tls_files import TlsError, TlsMaterial
+from local_runtime.http_protocol import LeanHttp
 
 log = logging.getLogger("spillgate")
 

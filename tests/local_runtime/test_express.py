@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 from collections.abc import Iterator
 
@@ -148,3 +149,35 @@ def test_the_status_forgets_a_call_whose_caller_hangs_up(live: LiveRuntime) -> N
 
 def test_a_path_that_is_no_route_of_the_app_is_refused(live: LiveRuntime) -> None:
     assert httpx.post(f"{live.url}/none", json=1, trust_env=False).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [(b"BREW /tea HTTP/1.1\r\n\r\n", 400), (b"POST / HTTP/1.1\r\nx: " + b"a" * 70_000, 431)],
+    ids=["no HTTP", "an endless head"],
+)
+def test_what_is_no_request_is_refused_in_the_shape_of_every_other_error(
+    caller: socket.socket, sent: bytes, status: int
+) -> None:
+    caller.sendall(sent)
+    response, body = answer(caller)
+    assert response.status == status
+    assert set(json.loads(body)["error"]) == {"message", "type", "code", "param"}
+    assert caller.recv(1) == b""
+
+
+def test_a_caller_who_would_rather_speak_http_2_is_answered_all_the_same(
+    caller: socket.socket,
+) -> None:
+    """Java's own client asks for it with its first request on every plain connection."""
+    caller.sendall(post(b"/", b"7", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"))
+    response, body = answer(caller)
+    assert (response.status, body) == (200, b'{"json":7,"agent":null}')
+
+
+def test_each_call_without_an_id_gets_one_of_its_own(caller: socket.socket) -> None:
+    given = set()
+    for _ in range(300):
+        caller.sendall(post(b"/", b"1"))
+        given.add(answer(caller)[0].getheader("X-Request-Id"))
+    assert len(given) == 300

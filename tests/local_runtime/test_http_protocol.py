@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from gateway.clock import settle
-from gateway.http_protocol import LeanHttp
-from gateway.visit import Receive, Scope, Send
+from local_runtime.http_protocol import LeanHttp
 from tests.waiting import until
 
 BLOCK = b"x" * 64 * 1024

@@ -2,8 +2,9 @@
 
 Head and body leave together, one timer watches over a connection for as long as it lives, and
 what is the same from request to request is not worked out again. Uvicorn's own way of it takes a
-third of the CPU of a whole call. The options of Uvicorn that the gateway leaves alone are not
-looked at: ``root_path``, ``limit_concurrency``, WebSockets, its access log.
+third of the CPU of a whole call. The gateway and the app's own server both speak it; the options of
+Uvicorn that they leave alone are not looked at: ``root_path``, ``limit_concurrency``, WebSockets,
+its access log.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.types import ApiError
+from local_runtime.refusals import Refusal
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _NO_BODY = frozenset((204, 304))
@@ -139,14 +139,14 @@ def _target(url: bytes) -> tuple[str, bytes, bytes]:
 
 
 _MOST_HEAD = 64 * 1024
-_NO_HTTP = ApiError(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
-_TOO_LARGE = ApiError(431, "headers_too_large", "The request's headers are too large.")
+_NO_HTTP = Refusal(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
+_TOO_LARGE = Refusal(431, "headers_too_large", "The request's headers are too large.")
 
 
-def _answer_of(error: ApiError) -> bytes:
-    body = msgspec.json.encode(error.body())
+def _answer_of(refusal: Refusal) -> bytes:
+    body = refusal.body()
     lines = [
-        _status_line(error.status),
+        _status_line(refusal.status),
         b"content-type: application/json",
         b"content-length: %d" % len(body),
         b"connection: close",
@@ -192,6 +192,11 @@ class LeanHttp(HttpToolsProtocol):
         if self._unread > (self.config.h11_max_incomplete_event_size or _MOST_HEAD):
             self._refuse(_TOO_LARGE)
 
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
     def on_body(self, body: bytes) -> None:
         self._unread = 0
         super().on_body(body)
@@ -213,13 +218,13 @@ class LeanHttp(HttpToolsProtocol):
         head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
         self.data_received(head + b"\r\n\r\n" + rest)
 
-    def _refuse(self, error: ApiError) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """What was sent cannot be read on. An answer that has begun is only cut, never mixed with
         this."""
         if self.transport.is_closing():
             return
         if not self._is_answering():
-            self.transport.write(_answer_of(error))
+            self.transport.write(_answer_of(refusal))
         self.transport.close()
 
     def _should_upgrade(self) -> bool:
@@ -227,12 +232,36 @@ class LeanHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._unread = 0
-        parser, scope, before = self.parser, self.scope, self.cycle
-        version = parser.get_http_version()
-        scope["http_version"] = version
-        scope["method"] = parser.get_method().decode("ascii")
-        scope["path"], scope["raw_path"], scope["query_string"] = _target(self.url)
-        self.cycle = cycle = Cycle(
+        before = self.cycle
+        self.cycle = cycle = self._cycle_of(self._scope_of())
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _scope_of(self) -> Any:
+        """What ASGI tells of the request whose head was read last."""
+        path, raw_path, query = _target(self.url)
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": self.parser.get_http_version(),
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+        return self.scope
+
+    def _cycle_of(self, scope: Any) -> Cycle:
+        return Cycle(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
@@ -242,14 +271,9 @@ class LeanHttp(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            keep_alive=scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
-        if before is None or before.response_complete:
-            self._start_asgi_task(cycle, self.app)
-        else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         own = cast(Cycle, cycle)
