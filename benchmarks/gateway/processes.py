@@ -66,8 +66,21 @@ class Child:
     ) -> None:
         self.stop()
 
+    def pause(self) -> None:
+        """Stops all of them in their tracks, so that they use nothing while another is measured."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for stat in self._family():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stat.pid, number)
+
     def stop(self) -> None:
         """Ends the process and every descendant, the ones in other sessions included."""
+        self.resume()
         everyone = self._family()
         if not self.ended():
             self._process.terminate()

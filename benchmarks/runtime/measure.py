@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,9 @@ from benchmarks.gateway.accounting import cpu_seconds, memory
 from benchmarks.gateway.load import Answered, LoadFailed, post
 from benchmarks.gateway.processes import StartFailed
 from benchmarks.runtime.contenders import Contender, Running
+
+AWAKE = 0.5
+"""Seconds that a contender has to catch up on its own timers before it is measured."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,17 +58,22 @@ Standing = Entry[Figures, Running]
 def under_load(
     contenders: Sequence[Contender], plan: Plan, folder: Path, say: Say
 ) -> tuple[Figures, ...]:
-    """All run at once and are asked in turn, so that the machine's moods fall on all alike."""
+    """All are started, and asked in turn, so that the machine's moods fall on all alike. Who is
+    asked has it to himself: nobody serves one model four times.
+    """
     with ExitStack() as stack:
         entries = [_start(contender, folder, stack, say) for contender in contenders]
         present = [(entry, entry.running) for entry in entries if entry.running]
         for _, running in present:
             with suppress(LoadFailed):  # the rounds will say so
                 _load(running, 1, plan.connections)
+        for _, running in present:
+            running.child.pause()
         for number in range(plan.rounds):
             for entry, running in present:
                 say(f"round {number + 1} of {plan.rounds}: {entry.figures.name}")
-                _add_round(entry, running, plan)
+                with _awake(running):
+                    _add_round(entry, running, plan)
         for entry, running in present:
             pids = running.pids()
             entry.note(rss_mib=memory(pids).rss, processes=len(pids))
@@ -82,6 +90,16 @@ def _start(contender: Contender, folder: Path, stack: ExitStack, say: Say) -> St
     else:
         stack.callback(entry.running.child.stop)
     return entry
+
+
+@contextmanager
+def _awake(running: Running) -> Iterator[None]:
+    running.child.resume()
+    try:
+        time.sleep(AWAKE)
+        yield
+    finally:
+        running.child.pause()
 
 
 def _add_round(entry: Standing, running: Running, plan: Plan) -> None:

@@ -16,6 +16,7 @@ from benchmarks.gateway.accounting import (
     parse_stat,
 )
 from benchmarks.gateway.processes import Child
+from tests.waiting import wait_until
 
 STAT = "{pid} ({name}) S {parent} 1 1 0 -1 4194560 9 8 7 6 {user} {system} 30 4 20 0 1 0 777 99"
 
@@ -111,6 +112,29 @@ def test_stopping_a_child_ends_its_descendants_in_other_sessions_too(tmp_path: P
         members = family(child.pid).own
         assert len(members) == 2
     assert not [pid for pid in members if _lives(pid)]
+
+
+def test_a_paused_child_stands_still_and_is_ended_all_the_same(tmp_path: Path) -> None:
+    """With all its descendants, which use no time while another contender is measured."""
+    code = (
+        "import subprocess, sys, time;"
+        "subprocess.Popen([sys.executable, '-c', 'while True: pass']);"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    log = tmp_path / "log"
+    with Child([sys.executable, "-c", code], log=log) as child:
+        child.wait_until(lambda: "up" in log.read_text(), what="child", deadline=20)
+        child.pause()
+        members = family(child.pid).own
+        wait_until(lambda: {_state(pid) for pid in members} == {"T"}, "both stand still")
+        child.resume()
+        wait_until(lambda: "R" in {_state(pid) for pid in members}, "the busy one is at work")
+        child.pause()
+    assert not [pid for pid in members if _lives(pid)]
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _lives(pid: int) -> bool:
