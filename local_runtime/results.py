@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from local_runtime.api import InvalidInput, Request, Response
+from local_runtime.bodies import NotJson, decoded
 from local_runtime.events import Done, FailureKind, Head, Output
 from local_runtime.jobs import Job
 
@@ -35,7 +36,6 @@ def _plain(value: Any) -> Any:
 
 
 _encode = msgspec.json.Encoder(enc_hook=_plain).encode
-_decode = msgspec.json.Decoder().decode
 
 
 def encode(value: Any, limit: int | None = None) -> bytes:
@@ -49,9 +49,9 @@ def request_of(job: Job) -> Request:
     if job.request is not None:
         return job.request
     try:
-        body = _decode(job.run.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the request body is not valid JSON: {error}") from None
+        body = decoded(job.run.body)
+    except NotJson as error:
+        raise InvalidInput(str(error)) from None
     return Request(
         json=body,
         id=job.run.request,

@@ -115,7 +115,7 @@ def test_a_request_carries_the_body_and_what_is_known_of_the_call() -> None:
     assert request.cancelled
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a":1} x'])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a":1} x', b"[" * 100_000])
 def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
     """Whatever the way in which it is none."""
     job = Job(Run(1, "/", body), Handler(route="/", function=print), 0.0, lambda event: None)
