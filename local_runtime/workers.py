@@ -281,7 +281,8 @@ class Workers:
 
     def _died(self, event: WorkerChanged) -> None:
         link = self._connected.get(event.index)
-        if link is not None and link.remote:
+        if link is not None:
+            link.dismiss()
             self._spawn(self._cut_off(link))
         self.deaths += not event.spare
         what = "spare" if event.spare else "worker"
@@ -310,7 +311,8 @@ class Workers:
                 return
 
     async def _cut_off(self, link: Link) -> None:
-        """A machine that vanished has closed nothing; one that did not may still be read."""
+        """A machine that vanished has closed nothing, and a process that the worker forked may
+        hold its socket; what it said before its end may still be read."""
         await self._clock.sleep(REAP_S)
         link.connection.abort()
 
