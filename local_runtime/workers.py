@@ -14,7 +14,7 @@ from local_runtime.crew_events import FromSupervisor, Keep, Retired
 from local_runtime.events import WorkerChanged
 from local_runtime.gate import dial, is_remote
 from local_runtime.link import Link
-from local_runtime.process import END_S, SupervisorProcess
+from local_runtime.process import END_S, Garbled, SupervisorProcess
 from local_runtime.starts import still_to_come, waited_for
 
 log = logging.getLogger("spillgate.local")
@@ -240,6 +240,8 @@ class Workers:
                 problem = f"its supervisor exited with status {await self._process.run()}"
             except OSError as error:
                 problem = f"its supervisor could not be started: {error}"
+            except Garbled as error:
+                problem = f"something prints into its supervisor's stdout: {error}"
             if self._closing:
                 return
             stable = self._clock.monotonic() - began > STABLE_S
