@@ -19,6 +19,8 @@ from local_runtime.events import Ahead
 from local_runtime.process import own_folder
 from local_runtime.serve import Options, serve
 
+MAX_PORT = 65535
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -46,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     file = options.app.rpartition(":")[0] or options.app
     if file.endswith(".py") and not Path(file).is_file():
         parser.error(f"no such file: {file}")
+    if not 1 <= options.port <= MAX_PORT:
+        parser.error(f"--port is 1 to {MAX_PORT}")
     if options.workers < 1:
         parser.error("--workers is at least 1")
     if options.sockets is not None:

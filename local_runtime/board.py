@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-import msgspec
-
+from local_runtime.bodies import json_or_text
 from local_runtime.events import Done
 from local_runtime.link import CANCELLED, Answer, Entry
 
@@ -59,17 +58,9 @@ class Board:
         if answer is None:
             return {"job_id": id, "status": "running"}
         if isinstance(answer, Done) and answer.ok:
-            return {"job_id": id, "status": "completed", "output": _output(answer.data)}
+            return {"job_id": id, "status": "completed", "output": json_or_text(answer.data)}
         status = "cancelled" if answer.kind == "cancelled" else "failed"
         return {"job_id": id, "status": status, "error": answer.message}
-
-
-def _output(data: bytes) -> Any:
-    """The result where it is JSON; other bytes as text."""
-    try:
-        return msgspec.json.decode(data) if data else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return data.decode(errors="replace")
 
 
 def _size(answer: Answer) -> int:

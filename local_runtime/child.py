@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -85,16 +86,71 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         return spare.ahead == "imported" or spare.seat == self.seat
 
 
+class _Streams(asyncio.subprocess.SubprocessStreamProtocol):
+    """Tells the exit of the process itself."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=_PIPE_BYTES, loop=loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.exited.set()
+
+
+class Program:
+    """A process whose exit is known when it happens. ``Process.wait`` of asyncio waits for the end
+    of the pipes as well, which a grandchild may hold for ever."""
+
+    def __init__(self, transport: asyncio.SubprocessTransport, streams: _Streams) -> None:
+        loop = asyncio.get_running_loop()
+        self.process = asyncio.subprocess.Process(transport, streams, loop)
+        self._transport = transport
+        self._streams = streams
+
+    @classmethod
+    async def start(cls, *command: str, **options: Any) -> Program:
+        """As ``asyncio.create_subprocess_exec``. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        return cls(*await loop.subprocess_exec(lambda: _Streams(loop), *command, **options))
+
+    async def exited(self) -> int:
+        """The exit status; negative for a signal."""
+        await self._streams.exited.wait()
+        status = self.process.returncode
+        assert status is not None
+        return status
+
+    def close(self) -> None:
+        """Closes the pipes, whoever holds their other ends."""
+        self._transport.close()
+
+
+class Pipe:
+    """The end of a pipe that is read."""
+
+    def __init__(self, reader: asyncio.StreamReader, transport: asyncio.ReadTransport) -> None:
+        self.reader = reader
+        self.close = transport.close
+
+    @classmethod
+    async def open(cls, fd: int) -> Pipe:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        file = os.fdopen(fd, "rb", buffering=0)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        return cls(reader, (await loop.connect_read_pipe(lambda: protocol, file))[0])
+
+
 class Child:
     """A process in a group of its own, so that whatever it starts ends with it. What it says goes
     to ``hear``, what it prints to ``writer`` behind ``[name]``; both may be exchanged."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, life: asyncio.StreamReader, writer: LogWriter
-    ) -> None:
+    def __init__(self, program: Program, life: Pipe, writer: LogWriter) -> None:
         self.hear: Hear = _unheard
         self.name = ""
-        self._process = process
+        self._program = program
+        self._process = program.process
         self._life = life
         self._writer = writer
         self._lines = LineSplitter()
@@ -108,7 +164,7 @@ class Child:
         """Raises OSError. Whoever starts one must await ``ended``."""
         read_fd, write_fd = os.pipe()
         try:
-            process = await asyncio.create_subprocess_exec(
+            program = await Program.start(
                 *launch.command(write_fd),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -116,14 +172,13 @@ class Child:
                 pass_fds=(write_fd,) if launch.listener is None else (write_fd, launch.listener),
                 start_new_session=True,
                 env=launch.environment(),
-                limit=_PIPE_BYTES,
             )
         except BaseException:
             os.close(read_fd)
             raise
         finally:
             os.close(write_fd)
-        child = cls(process, await _reader(read_fd), writer)
+        child = cls(program, await Pipe.open(read_fd), writer)
         child.name = launch.name
         return child
 
@@ -146,12 +201,15 @@ class Child:
         self._process.stdin.write(frame(event))
 
     async def ended(self) -> int:
-        """The exit status; negative for a signal. Ends the rest of its group, and hears it out."""
-        status = await self._process.wait()
+        """The exit status; negative for a signal. Ends the rest of its group, and hears it out.
+        What it has started in a session of its own may live on, and hold the pipes."""
+        status = await self._program.exited()
         self.kill()
         _, late = await asyncio.wait(self._pumps, timeout=REAP_S)
         for task in late:
             task.cancel()
+        self._life.close()
+        self._program.close()
         return status
 
     def ask_to_end(self) -> None:
@@ -166,7 +224,7 @@ class Child:
             return
 
     async def _pass_signs(self) -> None:
-        async for payload in read_frames(self._life):
+        async for payload in read_frames(self._life.reader):
             self.hear(decode_life_sign(payload))
 
     async def _pass_logs(self) -> None:
@@ -183,14 +241,6 @@ class Child:
 
 def _unheard(sign: LifeSign) -> None:
     """Nobody listens yet."""
-
-
-async def _reader(fd: int) -> asyncio.StreamReader:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    pipe = os.fdopen(fd, "rb", buffering=0)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    return reader
 
 
 def exit_words(status: int, before: str, last_line: str) -> str:

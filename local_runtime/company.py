@@ -3,7 +3,6 @@ clock is passed in, and nothing waits or is sent here."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import operator
 from collections.abc import Callable
@@ -14,11 +13,12 @@ import msgspec
 from local_runtime.api import Handler, Step, Stepper
 from local_runtime.events import Done, Output
 from local_runtime.jobs import Job, Meter
-from local_runtime.results import failed, item, noted, request_of, succeeded
+from local_runtime.results import MAX_TOKENS, failed, item, noted, request_of, succeeded
 
 Outcome = Step | BaseException | None
-Raised = (Exception, SystemExit, asyncio.CancelledError)
-"""What a model's code may raise at its own cost alone."""
+Raised = BaseException
+"""What a model's code may raise at its own cost alone: an extension in Rust panics with one that
+is no Exception."""
 
 
 def made(handler: Handler, context: dict[str, Any]) -> Stepper[Any]:
@@ -166,8 +166,12 @@ def _whole(member: Member, step: Step, limit: int) -> Done:
 
 
 def _number(tokens: Any) -> int | None:
-    """Of any integral type; others must not reach the wire. Raises TypeError."""
-    return None if tokens is None else operator.index(tokens)
+    """Of any integral type; others must not reach the wire. Raises TypeError and ValueError."""
+    if tokens is None:
+        return None
+    if not 0 <= (number := operator.index(tokens)) <= MAX_TOKENS:
+        raise ValueError(f"{number} is no number of tokens")
+    return number
 
 
 def _wrong_number(outcomes: Any, wanted: int) -> TypeError:

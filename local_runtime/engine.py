@@ -1,7 +1,8 @@
 """Runs handlers: everything here happens in the model's thread, the main thread of a worker.
 
 Synchronous handlers block that thread, as a device would; asynchronous ones share it. A stream
-lets the others go on between its items.
+lets the others go on between its items. Whatever a handler raises fails its call and no more:
+BaseException too, of which an extension in Rust makes its panics.
 """
 
 from __future__ import annotations
@@ -103,8 +104,12 @@ class Engine:
         """As a callback, because a task that is cancelled before its first step runs no line of
         its own, and the device would stay taken."""
         del self._tasks[work]
-        ended = task.cancelled()
-        results = [cancelled(job.run.id) for job in work.jobs] if ended else task.result()
+        if task.cancelled():
+            results = [cancelled(job.run.id) for job in work.jobs]
+        elif (error := task.exception()) is not None:
+            results = [noted(failed(job.run.id, error)) for job in work.jobs]
+        else:
+            results = task.result()
         self._sink.finished(work, results)
 
     async def run(self, work: Work) -> list[Done]:
@@ -124,7 +129,7 @@ class Engine:
     async def _stepped(self, job: Job) -> Done:
         try:
             stepping = self.stepping(job.handler)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             return noted(failed(job.run.id, error))
         return await stepping.run(job)
 
@@ -138,8 +143,9 @@ class Engine:
                 done = await self._raw(job, value)
             else:
                 done = succeeded(job.run.id, value, self._limit)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            done = noted(failed(job.run.id, error))
+        except BaseException as error:
+            ours = _is_ours(error)
+            done = cancelled(job.run.id) if ours else noted(failed(job.run.id, error))
         spent = self._clock() - begun
         return msgspec.structs.replace(done, exec_s=spent, gpu_s=spent)
 
@@ -215,7 +221,9 @@ class Engine:
             values = await self._call(jobs[0], list(requests.values()))
             _check_length(values, len(jobs))
             results = [self._result(job, value) for job, value in zip(jobs, values, strict=True)]
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if _is_ours(error):
+                raise
             if len(jobs) == 1:
                 results = [noted(failed(jobs[0].run.id, error))]
             else:
@@ -251,6 +259,13 @@ class Engine:
             return noted(succeeded(job.run.id, value, self._limit))
         except Exception as error:
             return noted(failed(job.run.id, error))
+
+
+def _is_ours(error: BaseException) -> bool:
+    """The work was cancelled; not by its own code, which may raise CancelledError as well."""
+    task = asyncio.current_task()
+    asked = task is not None and task.cancelling() > 0
+    return asked and isinstance(error, asyncio.CancelledError)
 
 
 def _is_generator(value: Any) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 from starlette.requests import Request
 
 from local_runtime.board import Board
+from local_runtime.bodies import NotJson, decoded
 from local_runtime.clock import Clock
 from local_runtime.events import Done, Ping, Run
 from local_runtime.link import Answer, Entry, Link
@@ -194,7 +195,6 @@ def succeeded(answer: Answer | None) -> bool:
 def check_json(body: bytes) -> None:
     """Raises Refusal for what is not JSON: nobody waits to hear it from a background call."""
     try:
-        msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        text = f"the request body is not valid JSON: {error}"
-        raise Refusal(400, "invalid", text) from None
+        decoded(body)
+    except NotJson as error:
+        raise Refusal(400, "invalid", str(error)) from None

@@ -24,6 +24,16 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def take_stdin() -> int:
+    """The supervisor's orders come by stdin, which an app may read, close, or hand on to a program
+    that does: it finds an empty one in its place. The descriptor of the orders."""
+    orders = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return orders
+
+
 class Lifeline:
     """The write end of the pipe to the supervisor. Never blocks: a supervisor that does not read
     loses heartbeats."""

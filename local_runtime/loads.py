@@ -9,6 +9,7 @@ thread to allocate meanwhile.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import sys
@@ -58,7 +59,7 @@ class Loads:
         begun = self._clock()
         try:
             self.models[name] = await _value(self._declared[name].load(self._context))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise _failure(name, error) from None
         return self._clock() - begun
 
@@ -78,7 +79,7 @@ class Loads:
         begun = self._clock()
         try:
             self.models[name] = self._called(self._declared[name].load, self._context)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             message = str(_failure(name, error))
             release_memory()
             self._listener.load_failed(name, message)
@@ -91,8 +92,8 @@ class Loads:
         if model.unload is not None:
             try:
                 self._called(model.unload, loaded)
-            except (Exception, SystemExit):
-                traceback.print_exc()
+            except BaseException as error:
+                _log(error)
         del loaded
         release_memory()
 
@@ -126,5 +127,11 @@ async def _value(value: Any) -> Any:
 
 
 def _failure(name: str, error: BaseException) -> LoadFailed:
-    traceback.print_exception(error)
+    _log(error)
     return LoadFailed(f"the model {name} could not be loaded ({type(error).__name__})")
+
+
+def _log(error: BaseException) -> None:
+    """Where the app has not closed the log."""
+    with contextlib.suppress(Exception):
+        traceback.print_exception(error)

@@ -12,13 +12,20 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from local_runtime.crew_events import FromSupervisor, Keep, decode_from_supervisor
-from local_runtime.wire import frame, read_frames
+from local_runtime.wire import FrameTooLarge, frame, read_frames
 
 END_S = 10.0
 """How long the supervisor may take to end its workers and itself."""
 _LONGEST_SOCKET = len("/worker-999.sock")
 _SUN_PATH = 107
+
+
+class Garbled(Exception):
+    """What came by the supervisor's stdout is no frame: something beside it prints there, such as
+    a sitecustomize module."""
 
 
 class SupervisorProcess:
@@ -44,7 +51,7 @@ class SupervisorProcess:
 
     async def run(self) -> int:
         """Starts it and waits for its end; its exit status. Raises OSError when it cannot be
-        started."""
+        started, and Garbled when it was ended for what it said."""
         folder = socket_folder() if self._sockets is None else own_folder(self._sockets)
         self.running = True
         try:
@@ -58,6 +65,9 @@ class SupervisorProcess:
             if self._ending:
                 self.ask_to_end()
             return await self._listen(self._process)
+        except (FrameTooLarge, msgspec.DecodeError) as error:
+            self.kill()
+            raise Garbled(str(error)) from None
         finally:
             self._process, self._kept, self.running = None, None, False
             shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import sys
 import traceback
 from collections.abc import Callable, Hashable
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from local_runtime.api import InvalidInput, Request, Response
+from local_runtime.bodies import NotJson, decoded
 from local_runtime.events import Done, FailureKind, Head, Output
 from local_runtime.jobs import Job
 
@@ -20,6 +21,10 @@ _AHEAD = 64 * 1024
 """Bytes of a body: larger ones would hold up the socket."""
 MAX_MESSAGE = 2000
 """Characters of a message to a caller."""
+MAX_HEADER = 8192
+"""Characters of a header's value."""
+MAX_TOKENS = 2**53
+"""Of one call: more is no number of tokens, and none that every reader of JSON could hold."""
 
 
 class ResultTooLarge(Exception):
@@ -34,7 +39,6 @@ def _plain(value: Any) -> Any:
 
 
 _encode = msgspec.json.Encoder(enc_hook=_plain).encode
-_decode = msgspec.json.Decoder().decode
 
 
 def encode(value: Any, limit: int | None = None) -> bytes:
@@ -48,9 +52,9 @@ def request_of(job: Job) -> Request:
     if job.request is not None:
         return job.request
     try:
-        body = _decode(job.run.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the request body is not valid JSON: {error}") from None
+        body = decoded(job.run.body)
+    except NotJson as error:
+        raise InvalidInput(str(error)) from None
     return Request(
         json=body,
         id=job.run.request,
@@ -79,7 +83,7 @@ def sort(job: Job, bucket: Callable[[Request], Hashable]) -> Done | None:
         job.request = request_of(job)
         job.bucket = bucket(job.request)
         hash(job.bucket)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return failed(job.run.id, error)
     return None
 
@@ -97,9 +101,10 @@ def prepared(job: Job) -> Done | None:
 
 
 def noted(done: Done) -> Done:
-    """Leaves the traceback in the worker's log."""
+    """Leaves the traceback in the worker's log, where the app has not closed that."""
     if done.detail:
-        print(done.detail, file=sys.stderr, flush=True)
+        with contextlib.suppress(Exception):
+            print(done.detail, file=sys.stderr, flush=True)
     return done
 
 
@@ -108,11 +113,12 @@ def tokens_of(value: Any) -> tuple[int | None, int | None]:
     usage = value.get("usage") if type(value) is dict else None
     if type(usage) is not dict:
         return None, None
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    return (
-        prompt if type(prompt) is int else None,
-        completion if type(completion) is int else None,
-    )
+    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+
+
+def _count(tokens: Any) -> int | None:
+    """A number of tokens, or None for what can be none."""
+    return tokens if type(tokens) is int and 0 <= tokens <= MAX_TOKENS else None
 
 
 def succeeded(id: int, value: Any, limit: int) -> Done:
@@ -128,17 +134,30 @@ def succeeded(id: int, value: Any, limit: int) -> Done:
 def failed(id: int, error: BaseException) -> Done:
     """The Done of an exception: its name for the caller, its traceback for the operator."""
     if isinstance(error, InvalidInput):
-        return Done(
-            id, False, kind="invalid", message=error.message[:MAX_MESSAGE], param=error.param
-        )
-    if isinstance(error, asyncio.CancelledError):
-        return cancelled(id)
+        param = None if error.param is None else words(error.param)
+        return Done(id, False, kind="invalid", message=words(error.message), param=param)
     if isinstance(error, ResultTooLarge):
         return Done(id, False, kind="failed", message=str(error), detail=str(error))
     name = type(error).__name__
-    trace = "".join(traceback.format_exception(error))[-MAX_DETAIL:]
+    trace = words("".join(traceback.format_exception(error))[-MAX_DETAIL:], MAX_DETAIL)
     message = f"the model's handler failed ({name})"
     return Done(id, False, kind="failed", message=message, detail=trace)
+
+
+def unsendable(id: int, error: Exception) -> Done:
+    """In the place of an answer that does not fit on the wire."""
+    text = f"the answer could not be sent ({type(error).__name__})"
+    return Done(id, False, kind="failed", message=text, detail=words(error))
+
+
+def words(value: Any, limit: int = MAX_MESSAGE) -> str:
+    """What user code gave as a text, as one that can be sent: it may be of another type, whose
+    ``str()`` may fail, and hold halves of surrogate pairs, which UTF-8 has no word for."""
+    try:
+        text = value if type(value) is str else str(value)
+    except Exception:
+        text = type(value).__name__
+    return text[:limit].encode(errors="backslashreplace").decode()
 
 
 def cancelled(id: int) -> Done:
@@ -167,6 +186,8 @@ def _responded(id: int, response: Response, limit: int) -> Done:
     headers = _headers(response)
     if isinstance(response.body, bytes):
         data = _within(response.body, limit)
+    elif response.body is not None:
+        raise TypeError("a generator is no body of a Response here: make it whole")
     else:
         data = encode(response.json, limit)
     if response.status >= 400:
@@ -195,7 +216,8 @@ def _responded(id: int, response: Response, limit: int) -> Done:
 
 def _headers(response: Response) -> tuple[tuple[str, str], ...]:
     """As text: a number among them must not break the frame."""
-    return tuple((str(name), str(value)) for name, value in response.headers.items())
+    headers = response.headers.items()
+    return tuple((words(name), words(value, MAX_HEADER)) for name, value in headers)
 
 
 def _within(data: bytes, limit: int | None) -> bytes:

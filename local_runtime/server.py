@@ -27,6 +27,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from local_runtime.answering import Way, heard
+from local_runtime.bodies import NotJson, decoded
 from local_runtime.events import Done, Run
 from local_runtime.front import Front, succeeded
 from local_runtime.link import Entry
@@ -121,8 +122,8 @@ def wish_of(headers: Mapping[str, str], route: str, body: bytes) -> _Wish:
     wish = _Wish()
     if route.startswith("/v1/"):
         if b'"stream"' in body:
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                wish = msgspec.json.decode(body, type=_Wish)
+            with contextlib.suppress(NotJson):
+                wish = decoded(body, _Wish)
         wish.stream_options = wish.stream_options or _StreamOptions()
     if "text/event-stream" in headers.get("accept", ""):
         wish.stream = True

@@ -29,12 +29,12 @@ from local_runtime.events import (
 )
 from local_runtime.jobs import Answer, Job, Work
 from local_runtime.lending import Lending
-from local_runtime.results import encode, noted, prepared
+from local_runtime.results import encode, noted, prepared, unsendable
 from local_runtime.schedule import Schedule
 from local_runtime.shelf import Step
 from local_runtime.status import Status
 from local_runtime.webhook import Webhooks
-from local_runtime.wire import MAX_FRAME, Connection, decode_to_worker
+from local_runtime.wire import MAX_FRAME, Connection, FrameTooLarge, decode_to_worker
 
 
 class Runner(Protocol):
@@ -69,7 +69,10 @@ class Peer:
     def answer(self, event: Piece | Done) -> None:
         if isinstance(event, Done):
             self.jobs.pop(event.id, None)
-        self.connection.send(event)
+        try:
+            self.connection.send(event)
+        except (FrameTooLarge, ValueError, TypeError, OverflowError) as error:
+            self.connection.send(noted(unsendable(event.id, error)))
 
 
 class Service:

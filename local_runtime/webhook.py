@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from local_runtime.bodies import decoded, json_or_text
 from local_runtime.events import Done, Piece, Run
 from local_runtime.jobs import Answer
 
@@ -35,9 +36,9 @@ class _Target(msgspec.Struct):
 def url_of(body: bytes) -> str | None:
     """The ``webhook`` of a request, when it is an http or https URL with a host."""
     try:
-        url = msgspec.json.decode(body, type=_Target).webhook
+        url = decoded(body, _Target).webhook
         parts = urllib.parse.urlsplit(url or "")
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+    except ValueError:
         return None
     return url if parts.scheme in ("http", "https") and parts.hostname else None
 
@@ -46,7 +47,10 @@ def payload_of(job_id: str, done: Done) -> bytes:
     """What is sent: ``{"job_id", "status": "completed", "output"}`` or ``{..., "error"}``."""
     body: dict[str, Any] = {"job_id": job_id, "status": "completed" if done.ok else "failed"}
     if done.ok:
-        body["output"] = msgspec.Raw(done.data or b"null")
+        # Of a Response the bytes may be anything; they are a handler's own words, else ours.
+        body["output"] = (
+            json_or_text(done.data) if done.status else msgspec.Raw(done.data or b"null")
+        )
     else:
         body["error"] = done.message
     return msgspec.json.encode(body)

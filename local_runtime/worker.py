@@ -34,7 +34,7 @@ from local_runtime.footprint import footprint
 from local_runtime.gate import listen
 from local_runtime.jobs import Job, Work
 from local_runtime.lending import Lending
-from local_runtime.lifeline import Lifeline, die_with_parent
+from local_runtime.lifeline import Lifeline, die_with_parent, take_stdin
 from local_runtime.loads import Loads, free_on_device
 from local_runtime.service import Models, Service
 from local_runtime.startup import (
@@ -74,8 +74,9 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """The thread of the socket, and the way into it from the model's thread."""
 
-    def __init__(self, *, life: Lifeline, limit: int, grace_s: float) -> None:
+    def __init__(self, *, life: Lifeline, orders: int, limit: int, grace_s: float) -> None:
         self._life = life
+        self._orders = orders
         self._limit = limit
         self._grace_s = grace_s
         self._service: Service | None = None
@@ -84,7 +85,7 @@ class Desk:
         self._frames = FrameReader()
         self._seat: concurrent.futures.Future[TakeSeat] = concurrent.futures.Future()
         self._loop = uvloop.new_event_loop()
-        self._loop.add_reader(sys.stdin.fileno(), self._on_stdin)
+        self._loop.add_reader(orders, self._on_order)
         threading.Thread(target=self._loop.run_forever, name="socket", daemon=True).start()
 
     async def seat(self) -> TakeSeat:
@@ -140,12 +141,12 @@ class Desk:
         self._life.broken(Broken("handler", reason))
         os._exit(EXIT_BROKEN)
 
-    def _on_stdin(self) -> None:
-        if data := os.read(sys.stdin.fileno(), 4096):
+    def _on_order(self) -> None:
+        if data := os.read(self._orders, 4096):
             for payload in self._frames.feed(data):
                 self._seat.set_result(decode_take_seat(payload))
             return
-        self._loop.remove_reader(sys.stdin.fileno())
+        self._loop.remove_reader(self._orders)
         if self._service is None:
             _exit_at_once()
         else:
@@ -247,7 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     life = Lifeline(options.life_fd)
-    desk = Desk(life=life, limit=options.max_frame, grace_s=options.grace)
+    orders = take_stdin()
+    desk = Desk(life=life, orders=orders, limit=options.max_frame, grace_s=options.grace)
     try:
         uvloop.run(live(options, desk))
     except StartFailed as failure:

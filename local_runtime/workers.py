@@ -14,7 +14,7 @@ from local_runtime.crew_events import FromSupervisor, Keep, Retired
 from local_runtime.events import WorkerChanged
 from local_runtime.gate import dial, is_remote
 from local_runtime.link import Link
-from local_runtime.process import END_S, SupervisorProcess
+from local_runtime.process import END_S, Garbled, SupervisorProcess
 from local_runtime.starts import still_to_come, waited_for
 
 log = logging.getLogger("spillgate.local")
@@ -240,6 +240,8 @@ class Workers:
                 problem = f"its supervisor exited with status {await self._process.run()}"
             except OSError as error:
                 problem = f"its supervisor could not be started: {error}"
+            except Garbled as error:
+                problem = f"something prints into its supervisor's stdout: {error}"
             if self._closing:
                 return
             stable = self._clock.monotonic() - began > STABLE_S
@@ -281,7 +283,8 @@ class Workers:
 
     def _died(self, event: WorkerChanged) -> None:
         link = self._connected.get(event.index)
-        if link is not None and link.remote:
+        if link is not None:
+            link.dismiss()
             self._spawn(self._cut_off(link))
         self.deaths += not event.spare
         what = "spare" if event.spare else "worker"
@@ -310,7 +313,8 @@ class Workers:
                 return
 
     async def _cut_off(self, link: Link) -> None:
-        """A machine that vanished has closed nothing; one that did not may still be read."""
+        """A machine that vanished has closed nothing, and a process that the worker forked may
+        hold its socket; what it said before its end may still be read."""
         await self._clock.sleep(REAP_S)
         link.connection.abort()
 

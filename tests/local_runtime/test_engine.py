@@ -108,6 +108,33 @@ async def test_an_asynchronous_handler_is_cancelled_at_its_await() -> None:
 
 
 @pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("error", [BaseException, asyncio.CancelledError, KeyboardInterrupt])
+async def test_a_handler_fails_by_whatever_it_raises(
+    error: type[BaseException], batch: bool
+) -> None:
+    """Nobody has cancelled the call, so it has failed; the poisoned one of a batch alone."""
+
+    def one(context: Any, request: Request) -> Any:
+        if request.json == 2:
+            raise error
+        return request.json
+
+    def several(context: Any, requests: list[Request]) -> list[Any]:
+        return [one(context, request) for request in requests]
+
+    sink = FakeSink()
+    runner = engine(sink)
+    if batch:
+        runner.begin(work(several, b"1", b"2", b"3", batch=True))
+        good, bad, last = await sink.ended
+        assert (good.data, last.data) == (b"1", b"3")
+    else:
+        runner.begin(work(one, b"2"))
+        (bad,) = await sink.ended
+    assert (bad.kind, bad.message) == ("failed", f"the model's handler failed ({error.__name__})")
+
+
+@pytest.mark.parametrize("batch", [False, True])
 async def test_a_work_that_is_cancelled_before_its_first_step_is_reported_all_the_same(
     batch: bool,
 ) -> None:

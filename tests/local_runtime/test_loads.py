@@ -96,20 +96,22 @@ async def test_what_goes_is_told_dropped_and_collected_before_the_next_comes() -
     assert (told, alive, loads.models) == (["Weights"], [False], {"new": "new"})
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit, BaseException])
 async def test_a_loader_that_raises_is_told_by_the_name_of_the_exception_alone(
-    capfd: pytest.CaptureFixture[str],
+    error: type[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Its words and the traceback are in the log; SystemExit ends no thread."""
+    """Its words and the traceback are in the log; nothing ends the thread without a word."""
     app, heard = Runtime("demo"), Heard()
 
     @app.model("a", memory=1)
     def load(context: dict[str, Any]) -> None:
-        raise SystemExit("a secret of the loader")
+        raise error("a secret of the loader")
 
     loads = Loads(app, {}, heard)
     loads.begin([Load("a")])
-    assert await heard.said.get() == ("a", "the model a could not be loaded (SystemExit)")
-    with pytest.raises(LoadFailed, match=r"\(SystemExit\)"):
+    name = error.__name__
+    assert await heard.said.get() == ("a", f"the model a could not be loaded ({name})")
+    with pytest.raises(LoadFailed, match=rf"\({name}\)"):
         await loads.load("a")
     assert "a secret of the loader" in capfd.readouterr().err
 

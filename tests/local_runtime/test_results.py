@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -45,6 +44,7 @@ def test_a_result_above_the_limit_is_refused_by_its_size() -> None:
         ({"prompt_tokens": 3, "completion_tokens": 5}, (3, 5)),
         ({"prompt_tokens": 3, "total_tokens": 3}, (3, None)),
         ({"prompt_tokens": "3"}, (None, None)),
+        ({"prompt_tokens": 10**30, "completion_tokens": -1}, (None, None)),
         (None, (None, None)),
     ],
 )
@@ -89,11 +89,16 @@ def test_a_response_that_is_none_is_its_json() -> None:
     assert succeeded(1, Response(json=[1]), LIMIT).data == b"[1]"
 
 
+def test_a_generator_is_no_body_where_only_a_whole_one_can_be_sent() -> None:
+    """In a batch, say: the answer would be null without a word."""
+    with pytest.raises(TypeError, match="make it whole"):
+        succeeded(1, Response(body=(piece for piece in [b"a"])), LIMIT)
+
+
 def test_exceptions_are_told_apart() -> None:
-    """Refused, cancelled, failed; only the last has a traceback, and only in ``detail``."""
+    """Refused or failed; only the latter has a traceback, and only in ``detail``."""
     refused = failed(1, InvalidInput("bad voice", param="voice"))
     assert (refused.kind, refused.message, refused.param) == ("invalid", "bad voice", "voice")
-    assert failed(1, asyncio.CancelledError()).kind == "cancelled"
     broken = failed(1, KeyError("secret"))
     assert (broken.kind, broken.message) == ("failed", "the model's handler failed (KeyError)")
     assert "secret" in broken.detail
@@ -115,7 +120,7 @@ def test_a_request_carries_the_body_and_what_is_known_of_the_call() -> None:
     assert request.cancelled
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a":1} x'])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"a":1} x', b"[" * 100_000])
 def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
     """Whatever the way in which it is none."""
     job = Job(Run(1, "/", body), Handler(route="/", function=print), 0.0, lambda event: None)

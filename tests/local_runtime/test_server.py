@@ -16,6 +16,7 @@ from tests.local_runtime.live_runtime import LiveRuntime
 from tests.waiting import wait_until
 
 EVENTS = {"Accept": "text/event-stream"}
+DEEP = b"[" * 100_000
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,10 @@ def test_a_generator_that_fails_ends_its_stream_with_an_error_and_no_end_mark(
         ("/fail", b"1", 500, "failed"),
         ("/odd", b"1", 500, "failed"),
         ("/later", b"{", 400, "invalid"),
+        ("/", DEEP, 400, "invalid"),
+        ("/batch", DEEP, 400, "invalid"),
+        ("/later", DEEP, 400, "invalid"),
+        ("/v1/chat/completions", b'{"stream":' + DEEP, 400, "invalid"),
         ("/nothing-here", b"1", 404, "unsupported"),
     ],
 )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import signal
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
 
+from local_runtime.__main__ import main
 from local_runtime.server import patience_of
-from tests.local_runtime.live_runtime import LiveRuntime
+from tests.live import ROOT
+from tests.local_runtime.live_runtime import PROGRAMS, LiveRuntime
 from tests.waiting import wait_until
 
 
@@ -54,3 +59,25 @@ def timings(response: httpx.Response) -> dict[str, float]:
 )
 def test_patience_is_read_from_the_prefer_header(prefer: str, seconds: float) -> None:
     assert patience_of({"prefer": prefer}) == seconds
+
+
+def test_what_prints_where_the_supervisor_reports_is_named_and_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    """A sitecustomize of the user's, say: the server would be loading for ever without a word."""
+    (tmp_path / "sitecustomize.py").write_text("print('hello')")
+    app = str(PROGRAMS / "echo.py")
+    serve = f'exec {sys.executable} -m local_runtime {app} --port "$PORT"'
+    command = ["env", f"PYTHONPATH={tmp_path}:{ROOT}", "sh", "-c", serve]
+    with LiveRuntime("echo.py", command=command).started() as live, live.client as client:
+        wait_until(lambda: live.answers("/readyz", 503))
+        wait_until(lambda: "prints into its supervisor" in client.get("/readyz").json()["detail"])
+        assert live.signal(signal.SIGTERM) == 0
+
+
+def test_a_port_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The loop would listen on what is left of the number in 16 bits."""
+    for port in ("70000", "0", "-1"):
+        with pytest.raises(SystemExit):
+            main([str(PROGRAMS / "echo.py"), f"--port={port}"])
+    assert capsys.readouterr().err.count("--port is 1 to 65535") == 3

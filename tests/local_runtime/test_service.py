@@ -335,6 +335,7 @@ async def test_calls_of_one_bucket_run_together_and_each_bucket_on_its_own() -> 
         (b"{}", "failed", "the model's handler failed (KeyError)"),
         (b'{"n":[]}', "failed", "the model's handler failed (TypeError)"),
         (b"{", "invalid", "the request body is not valid JSON"),
+        (b"[" * 100_000, "invalid", "the request body is not valid JSON: it nests too deeply"),
     ],
 )
 async def test_a_bucket_function_that_fails_fails_that_call_alone(

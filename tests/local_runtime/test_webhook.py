@@ -61,6 +61,14 @@ def test_a_receiver_that_refuses_is_not_asked_again(status: int) -> None:
     assert len(receiver.got) == 1
 
 
+def test_bytes_that_are_no_json_are_sent_as_text() -> None:
+    """What is sent is JSON, whatever a handler has made."""
+    done = Done(1, True, b"<p>caf\xc3\xa9", status=200, headers=(("Content-Type", "text/html"),))
+    assert json.loads(payload_of("a", done))["output"] == "<p>café"
+    made = Done(1, True, b'{"a":1}', status=200)
+    assert json.loads(payload_of("a", made))["output"] == {"a": 1}
+
+
 @pytest.mark.parametrize(
     ("body", "url"),
     [
