@@ -43,8 +43,9 @@ _NONE: Mapping[str, Any] = MappingProxyType({})
 class Sink(Outlet, Protocol):
     """Where results go. Called in the model's thread."""
 
-    def finished(self, work: Work, results: list[Done]) -> None:
-        """``results`` are in the order of ``work.jobs``. The last word on the work."""
+    def finished(self, work: Work, results: list[Done]) -> Work | None:
+        """``results`` are in the order of ``work.jobs``. The last word on the work; what comes back
+        is to be run next."""
         ...
 
 
@@ -110,7 +111,9 @@ class Engine:
             results = [noted(failed(job.run.id, error)) for job in work.jobs]
         else:
             results = task.result()
-        self._sink.finished(work, results)
+        following = self._sink.finished(work, results)
+        if following is not None:
+            self._spawn(following)
 
     async def run(self, work: Work) -> list[Done]:
         """The results of the work's jobs, in their order, with their times."""

@@ -30,9 +30,9 @@ from local_runtime.events import (
 from local_runtime.jobs import Answer, Job, Work
 from local_runtime.lending import Lending
 from local_runtime.results import encode, noted, prepared, unsendable
-from local_runtime.schedule import Schedule
 from local_runtime.shelf import Step
 from local_runtime.status import Status
+from local_runtime.turns import Turns
 from local_runtime.webhook import Webhooks
 from local_runtime.wire import MAX_FRAME, Connection, FrameTooLarge, decode_to_worker
 
@@ -104,7 +104,7 @@ class Service:
         self._clock = clock
         self._limit = limit
         self._grace_s = grace_s
-        self._schedule = Schedule(app.handlers.values())
+        self._turns = Turns(app.handlers.values())
         self._status = Status().update("ready", clock(), slots=ready.slots)
         self._slots = self._offered = ready.slots
         self._peers: set[Peer] = set()
@@ -114,7 +114,7 @@ class Service:
     @property
     def idle(self) -> bool:
         waiting = self._models is not None and not self._models.lending.idle
-        return self._schedule.idle and self._webhooks.idle and not waiting
+        return self._turns.idle and self._webhooks.idle and not waiting
 
     def accept(self) -> Connection[ToWorker]:
         """The protocol of a new connection."""
@@ -122,7 +122,7 @@ class Service:
 
     def heartbeat(self) -> Heartbeat:
         status = self._status
-        return Heartbeat(len(status.running), self._schedule.queued, status.sequence_number)
+        return Heartbeat(len(status.running), self._turns.queued, status.sequence_number)
 
     def occupies(self, memory: Memory) -> None:
         """Tells every peer what the process occupies, if that has changed."""
@@ -203,8 +203,8 @@ class Service:
         if refusal is None and handler.batch is not None:
             refusal = prepared(job)
         waits = bool(handler.models) and not job.lent
-        if refusal is None and (waits or self._schedule.submit(job, now)):
-            if handler.models or not self._schedule.blocked(handler):
+        if refusal is None and (waits or self._turns.submit(job, now)):
+            if handler.models or not self._turns.blocked(handler):
                 self._pump(now)
         else:
             self._refuse(job, refusal or _overloaded(run.id))
@@ -229,7 +229,7 @@ class Service:
         if lending is not None and lending.withdraw(job):
             self._pump(self._clock())
             return
-        if self._schedule.withdraw(job):
+        if self._turns.withdraw(job):
             if lending is not None:
                 lending.give_back(job)
             return
@@ -244,10 +244,17 @@ class Service:
         if job.open:
             job.answer(event)
 
-    def finished(self, work: Work, results: list[Done]) -> None:
+    def after(self, work: Work) -> Work | None:
+        """What the model's thread, whose question this is, runs next; it must do so, and then
+        report the end of ``work`` to ``finished``."""
+        return self._turns.after(work, self._clock())
+
+    def finished(self, work: Work, results: list[Done], following: Work | None) -> None:
+        """``following`` is what ``after`` said."""
         now = self._clock()
-        self._schedule.finish(work, now)
         self._status = self._status.update("ended", now, at=work.started)
+        if following is not None:
+            self._status = self._status.update("begun", following.started)
         if work.handler.models and self._models is not None:
             for job in work.jobs:
                 self._models.lending.give_back(job)
@@ -256,7 +263,7 @@ class Service:
             if job.open:
                 job.open = False
                 job.answer(_told_cold(done, job.cold_s) if job.cold_s else done)
-        if work.expired and not any(other.expired for other in self._schedule.running):
+        if work.expired and not self._turns.late:
             self._offer(self._ready.slots)
 
     # --- what comes and goes -------------------------------------------------------------------
@@ -290,16 +297,16 @@ class Service:
 
     def _queue(self, jobs: list[Job], now: float) -> None:
         for job in jobs:
-            if not self._schedule.submit(job, now):
+            if not self._turns.submit(job, now):
                 self._refuse(job, _overloaded(job.run.id))
 
     # --- what time says ------------------------------------------------------------------------
 
     def _pump(self, now: float) -> None:
         """Starts what may start, ends what is late, and sets the timer for what comes next."""
-        for work in self._schedule.overdue(now):
+        for work in self._turns.overdue(now):
             self._expire(work)
-        if (stuck := self._schedule.stuck(now, self._grace_s)) is not None:
+        if (stuck := self._turns.stuck(now, self._grace_s)) is not None:
             handler = stuck.handler
             self._give_up(f"the handler of {handler.route} did not return after its time-out")
             return
@@ -309,13 +316,13 @@ class Service:
                 return
             if self._models.lending.restless:
                 self._lend(self._models, now)
-        while (next_work := self._schedule.take(now)) is not None:
+        while (next_work := self._turns.take(now)) is not None:
             self._status = self._status.update("begun", now)
             self._runner.begin(next_work)
         self._arm(now)
 
     def _arm(self, now: float) -> None:
-        due = self._schedule.due_at(self._grace_s)
+        due = self._turns.due_at(self._grace_s)
         late = self._models.lending.due_at if self._models is not None else None
         if late is not None:
             due = late if due is None else min(due, late)

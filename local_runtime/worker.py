@@ -101,9 +101,12 @@ class Desk:
         assert self._service is not None
         self._loop.call_soon_threadsafe(self._service.output, job, event)
 
-    def finished(self, work: Work, results: list[Done]) -> None:
-        assert self._service is not None
-        self._loop.call_soon_threadsafe(self._service.finished, work, results)
+    def finished(self, work: Work, results: list[Done]) -> Work | None:
+        service = self._service
+        assert service is not None
+        following = service.after(work)
+        self._loop.call_soon_threadsafe(service.finished, work, results, following)
+        return following
 
     def loaded(self, name: str, seconds: float) -> None:
         assert self._service is not None

@@ -30,8 +30,9 @@ class FakeSink:
         else:
             self.outputs.append(event.data)
 
-    def finished(self, work: Work, results: list[Done]) -> None:
+    def finished(self, work: Work, results: list[Done]) -> Work | None:
         self.ended.set_result(results)
+        return None
 
 
 def ticking() -> Callable[[], float]:
@@ -258,3 +259,22 @@ async def test_a_refusal_by_status_keeps_its_body_for_the_apps_own_server() -> N
     assert (done.kind, done.message) == ("invalid", "no such voice")
     assert (done.data, done.status) == (b'{"error":"no such voice"}', 422)
     assert done.headers == (("X-Why", "voice"),)
+
+
+async def test_the_model_goes_straight_on_to_what_waits() -> None:
+    """To be handed it by the other thread would leave the device idle."""
+    said: list[str] = []
+
+    def says(context: Any, request: Request) -> None:
+        said.append(request.json)
+
+    first, second = work(says, b'"a"'), work(says, b'"b"')
+
+    class Following(FakeSink):
+        def finished(self, work: Work, results: list[Done]) -> Work | None:
+            return second if work is first else super().finished(work, results)
+
+    sink = Following()
+    engine(sink).begin(first)
+    await asyncio.wait_for(sink.ended, 5)
+    assert said == ["a", "b"]

@@ -15,7 +15,7 @@ from local_runtime.service import Models, Service
 from local_runtime.shelf import Load, Shelf, Step, Unload
 from local_runtime.webhook import Webhooks
 from local_runtime.wire import FrameReader, decode_from_worker, frame
-from tests.local_runtime.test_service import FakeRunner, FakeTransport
+from tests.local_runtime.test_service import FakeRunner, FakeTransport, end
 
 app = Runtime("shared")
 for name in ("a", "b"):
@@ -72,7 +72,7 @@ class Bench:
         self.say(Run(id, route, body, model=model))
 
     def end(self, work: Work) -> None:
-        self.service.finished(work, [Done(job.run.id, True, b"1") for job in work.jobs])
+        end(self.service, self.runner, work, [Done(job.run.id, True, b"1") for job in work.jobs])
 
     def running(self) -> list[str]:
         """The models of the works that were begun so far."""

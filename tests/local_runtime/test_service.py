@@ -76,6 +76,14 @@ class FakeRunner:
         self.cancelled.append(work)
 
 
+def end(service: Service, runner: FakeRunner, work: Work, results: list[Done]) -> None:
+    """As the model's thread does it: it goes on to what comes next, and then reports."""
+    following = service.after(work)
+    if following is not None:
+        runner.begin(following)
+    service.finished(work, results, following)
+
+
 class FakeTransport(asyncio.Transport):
     """Keeps what is written."""
 
@@ -123,7 +131,7 @@ class Bench:
         self.connection.connection_lost(None)
 
     def end(self, work: Work) -> None:
-        self.service.finished(work, [Done(job.run.id, True, b"1") for job in work.jobs])
+        end(self.service, self.runner, work, [Done(job.run.id, True, b"1") for job in work.jobs])
 
     def wake(self, seconds: float) -> None:
         """Lets time pass, and the timer ring."""

@@ -203,9 +203,10 @@ class Sink(Outlet):
         super().__init__()
         self.ended: asyncio.Queue[tuple[str, Done]] = asyncio.Queue()
 
-    def finished(self, work: Work, results: list[Done]) -> None:
+    def finished(self, work: Work, results: list[Done]) -> Work | None:
         for job, done in zip(work.jobs, results, strict=True):
             self.ended.put_nowait((job.run.request, done))
+        return None
 
 
 async def test_one_stepper_serves_several_routes_in_one_company() -> None:
