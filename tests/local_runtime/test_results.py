@@ -12,7 +12,15 @@ from local_runtime import InvalidInput, Response
 from local_runtime.api import Handler
 from local_runtime.events import Run
 from local_runtime.jobs import Job
-from local_runtime.results import ResultTooLarge, encode, failed, item, request_of, succeeded
+from local_runtime.results import (
+    ResultTooLarge,
+    encode,
+    failed,
+    headers_of,
+    item,
+    request_of,
+    succeeded,
+)
 
 LIMIT = 1000
 
@@ -87,6 +95,11 @@ def test_a_response_with_a_status_of_an_error_is_one(
 def test_a_response_that_is_none_is_its_json() -> None:
     """Status 200 is the default."""
     assert succeeded(1, Response(json=[1]), LIMIT).data == b"[1]"
+
+
+def test_a_header_that_comes_several_times_is_one_with_commas() -> None:
+    pairs = (("x-thing", "1"), ("host", "here"), ("x-thing", "2"))
+    assert headers_of(pairs) == {"x-thing": "1, 2", "host": "here"}
 
 
 def test_exceptions_are_told_apart() -> None:
