@@ -37,7 +37,7 @@ class Predictor(BasePredictor):
 _YAML = """\
 build:
   gpu: $gpu
-  python_version: "3.11"
+  python_version: "$python"
   python_requirements: requirements.txt
 predict: "predict.py:Predictor"
 """
@@ -64,6 +64,7 @@ def files(parcel: Parcel) -> dict[str, str]:
         "attribute": parcel.attribute,
         "route": parcel.route,
         "gpu": "true" if parcel.gpu else "false",
+        "python": parcel.python,
         **_signature(fields),
         **_result(parcel.streams),
     }
