@@ -8,7 +8,7 @@ from local_runtime.parcel.__main__ import main
 
 WORDS = "def loud(text: str) -> str:\n    return text.upper()\n"
 APP = """\
-from local_runtime import InvalidInput, Runtime
+from local_runtime import Batch, InvalidInput, Runtime
 from words import loud
 
 app = Runtime("Loud shout")
@@ -30,6 +30,11 @@ def letters(context, request):
 @app.handler("/lists", warmup={"texts": ["a"]})
 def lists(context, request):
     return [loud(text) for text in request.json["texts"]]
+
+
+@app.handler("/together", batch=Batch(max_size=4, max_wait_s=0.5), warmup={"text": "hello"})
+def together(context, requests):
+    return [len(requests) for _ in requests]
 """
 
 

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.live import dies_with_us, free_port
 from tests.local_runtime.parcels import packed, written
@@ -93,9 +95,17 @@ class CogServer:
     """The parcel's predictor under Cog's own server."""
 
     def __init__(self, folder: Path) -> None:
+        """With as many slots as its cog.yaml says, which ``cog build`` puts into the image."""
         self.url = f"http://127.0.0.1:{(port := free_port())}"
+        asked = yaml.safe_load((folder / "cog.yaml").read_text())
+        slots = asked.get("concurrency", {"max": 1})["max"]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        own = {"PATH": path, "PORT": str(port), "COG_PREDICT_TYPE_STUB": "predict.py:Predictor"}
+        own = {
+            "PATH": path,
+            "PORT": str(port),
+            "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
+            "COG_MAX_CONCURRENCY": str(slots),
+        }
         self.process = subprocess.Popen(
             dies_with_us([sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]),
             cwd=folder,
@@ -149,6 +159,16 @@ def test_cogs_own_server_runs_the_parcel(
         for _ in range(2):
             answer = server.predict(**fields)
             assert (answer["status"], answer["output"]) == ("succeeded", output)
+    finally:
+        server.close()
+
+
+def test_calls_that_cog_hands_over_at_once_share_a_batch(app: str) -> None:
+    server = CogServer(packed(app, "cog", "--route", "/together"))
+    try:
+        with ThreadPoolExecutor(4) as callers:
+            answers = list(callers.map(lambda text: server.predict(text=text), "abcd"))
+        assert [answer["output"] for answer in answers] == [4, 4, 4, 4]
     finally:
         server.close()
 
