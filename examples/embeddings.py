@@ -232,9 +232,9 @@ def _checked(model: Model, payload: Any) -> list[str] | InvalidInput:
 def _texts(model: Model, payload: Any) -> list[str]:
     if not isinstance(payload, dict):
         raise InvalidInput("the body must be a JSON object")
-    if payload.get("encoding_format", "float") not in ("float", "base64"):
+    if payload.get("encoding_format") not in (None, "float", "base64"):
         raise InvalidInput("encoding_format must be float or base64", param="encoding_format")
-    if payload.get("dimensions", model.dimensions) != model.dimensions:
+    if payload.get("dimensions") not in (None, model.dimensions):
         text = f"dimensions cannot be chosen: this model has {model.dimensions}"
         raise InvalidInput(text, param="dimensions")
     given = payload.get("input")

@@ -14,7 +14,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import torch
@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from local_runtime import InvalidInput, Request, Runtime, Step
+from local_runtime.torched import device_of
 from local_runtime.torched.decoding import Decoder
 from local_runtime.torched.tokens import Draw, Text, pick
 
@@ -40,21 +41,30 @@ CHAT = (
 )
 
 
+UNABLE = (
+    *("n", "best_of", "echo", "suffix", "logprobs", "top_logprobs", "logit_bias"),
+    *("frequency_penalty", "presence_penalty", "tools", "functions", "response_format"),
+)
+"""Fields that would change the answer: refused, since their caller would take it for what was
+asked; but for these values, and those that are empty or nothing."""
+IDLE: dict[str, Any] = {"n": 1, "best_of": 1, "response_format": {"type": "text"}}
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request may set; all else passes unread."""
+    """What a request may set; what is not in ``UNABLE`` either passes unread."""
 
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     seed: int | None = None
     stop: str | list[str] | None = None
     stream: bool | None = None
-    n: int | None = None
 
     @property
     def limit(self) -> int:
-        return self.max_completion_tokens or self.max_tokens or DEFAULT_MAX_TOKENS
+        given = [self.max_completion_tokens, self.max_tokens, DEFAULT_MAX_TOKENS]
+        return next(limit for limit in given if limit is not None)
 
     @property
     def stops(self) -> list[str]:
@@ -80,9 +90,7 @@ class Generator:
 
 
 def load() -> Generator:
-    device = os.environ.get("SPILLGATE_DEVICE", "auto")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of()
     name = os.environ.get("SPILLGATE_TEXT_MODEL")
     if name is None:
         return toy(device)
@@ -90,7 +98,7 @@ def load() -> Generator:
     return Generator(model, AutoTokenizer.from_pretrained(name), name, None)
 
 
-def toy(device: str) -> Generator:
+def toy(device: torch.device) -> Generator:
     """A Llama of two layers with random weights; each byte is a token, and it says only printable
     ones. The same weights every time."""
     tokenizer = _byte_tokenizer()
@@ -128,13 +136,13 @@ def _byte_tokenizer() -> Any:
 
 class Generation:
     """One answer while it grows; afterwards it knows why it ended and what it took. Raises
-    InvalidInput for a prompt that leaves no room."""
+    InvalidInput for a prompt that leaves no room, in the name of the field ``ask``."""
 
-    def __init__(self, generator: Generator, prompt: list[int], options: Options) -> None:
+    def __init__(self, generator: Generator, prompt: list[int], options: Options, ask: str) -> None:
         room = generator.window - len(prompt)
         if room < 1:
             text = f"the prompt has {len(prompt)} tokens; the model takes {generator.window - 1}"
-            raise InvalidInput(text, param="messages")
+            raise InvalidInput(text, param=ask)
         self.limit = min(options.limit, room)
         self.finish_reason: str | None = None
         self.prompt_tokens = len(prompt)
@@ -153,10 +161,9 @@ class Generation:
     @property
     def draw(self) -> Draw:
         """How its next token is drawn; the same until it is there."""
-        temperature, top_p = self._options.temperature, self._options.top_p
-        return Draw(
-            1.0 if temperature is None else temperature, 1.0 if top_p is None else top_p, self._luck
-        )
+        asked = (self._options.temperature, self._options.top_p)
+        temperature, top_p = (1.0 if given is None else given for given in asked)
+        return Draw(temperature, top_p, self._luck)
 
     def grow(self, token: int) -> str:
         """Takes the next token; what may be said now. It has ended when there is a finish reason,
@@ -176,9 +183,8 @@ class Generation:
 
     @property
     def usage(self) -> dict[str, int]:
-        prompt, completion = self.prompt_tokens, self.completion_tokens
-        counts = {"prompt_tokens": prompt, "completion_tokens": completion}
-        return {**counts, "total_tokens": prompt + completion}
+        prompt, said = self.prompt_tokens, self.completion_tokens
+        return {"prompt_tokens": prompt, "completion_tokens": said, "total_tokens": prompt + said}
 
 
 def next_tokens(generator: Generator, generations: Sequence[Generation]) -> list[int]:
@@ -202,6 +208,7 @@ class Chat:
     """https://platform.openai.com/docs/api-reference/chat"""
 
     prefix, whole, part = "chatcmpl", "chat.completion", "chat.completion.chunk"
+    ask = "messages"
 
     def prompt(self, tokenizer: Any, body: dict[str, Any]) -> list[int]:
         messages = body.get("messages")
@@ -209,8 +216,7 @@ class Chat:
             raise InvalidInput("messages must be a list that is not empty", param="messages")
         plain = [_message(message) for message in messages]
         text = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def opening(self) -> dict[str, Any] | None:
         return {"delta": {"role": "assistant", "content": ""}}
@@ -229,6 +235,7 @@ class Completions:
     """https://platform.openai.com/docs/api-reference/completions"""
 
     prefix, whole, part = "cmpl", "text_completion", "text_completion"
+    ask = "prompt"
 
     def prompt(self, tokenizer: Any, body: dict[str, Any]) -> list[int]:
         text = body.get("prompt")
@@ -236,8 +243,7 @@ class Completions:
             text = text[0]
         if not isinstance(text, str) or not text:
             raise InvalidInput("prompt must be one text that is not empty", param="prompt")
-        ids: list[int] = tokenizer(text)["input_ids"]
-        return ids
+        return list(tokenizer(text)["input_ids"])
 
     def opening(self) -> dict[str, Any] | None:
         return None
@@ -279,20 +285,14 @@ def _options(body: Any) -> Options:
         options = msgspec.convert(body, Options)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"the request is not valid: {error}") from None
-    if options.n not in (None, 1):
-        raise InvalidInput("n must be 1", param="n")
+    for name in UNABLE:
+        if body.get(name) and body[name] != IDLE.get(name):
+            raise InvalidInput(f"this model does not do {name}: leave it out", param=name)
+    if "" in options.stops:
+        raise InvalidInput("stop must not be empty", param="stop")
     if options.limit < 1:
         raise InvalidInput("max_tokens must be at least 1", param="max_tokens")
     return options
-
-
-def _frame(shape: Shape, kind: str, name: str, id: str) -> dict[str, Any]:
-    return {
-        "id": f"{shape.prefix}-{id}",
-        "object": kind,
-        "created": int(time.time()),
-        "model": name,
-    }
 
 
 def _choice(content: dict[str, Any], finish: str | None) -> list[dict[str, Any]]:
@@ -306,13 +306,16 @@ class Answer:
     def __init__(self, generator: Generator, request: Request, shape: Shape) -> None:
         options = _options(request.json)
         prompt = shape.prompt(generator.tokenizer, request.json)
-        self.generation = Generation(generator, prompt, options)
+        self.generation = Generation(generator, prompt, options, shape.ask)
         self._shape = shape
         self._stream = bool(options.stream)
         self._said: list[str] = []
-        kind = shape.part if self._stream else shape.whole
-        name = request.json.get("model") or generator.name
-        self._frame = _frame(shape, kind, name, request.id)
+        self._frame = {
+            "id": f"{shape.prefix}-{request.id}",
+            "object": shape.part if self._stream else shape.whole,
+            "created": int(time.time()),
+            "model": request.json.get("model") or generator.name,
+        }
 
     def step(self, token: int) -> Step:
         """What one more token gives."""
@@ -358,7 +361,6 @@ class Answer:
 
 app = Runtime("textgen")
 AT_ONCE = 16
-"""Answers that grow together."""
 CHATS, TEXTS = "/v1/chat/completions", "/v1/completions"
 SHAPES: dict[str, Shape] = {CHATS: Chat(), TEXTS: Completions()}
 HELLO = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}

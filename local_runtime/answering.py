@@ -19,6 +19,9 @@ _HOP = {"connection", "content-length", "keep-alive", "transfer-encoding", "upgr
 """What the server says itself, and no handler may."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+BODILESS = frozenset((204, 304))
+"""Statuses that end with the head (RFC 9110, section 6.4.1): what followed would be read as the
+next answer."""
 
 
 class Way:
@@ -35,8 +38,9 @@ class Way:
 
     async def whole(self, status: int, body: bytes, headers: Headers = ()) -> None:
         """``headers`` may name another Content-Type than JSON."""
-        await self._start(status, {"content-length": str(len(body))}, headers)
-        await self._send({"type": "http.response.body", "body": body})
+        bare = status in BODILESS
+        await self._start(status, {} if bare else {"content-length": str(len(body))}, headers)
+        await self._send({"type": "http.response.body", "body": b"" if bare else body})
 
     async def done(self, done: Done) -> None:
         """A whole answer, or the failure that the worker reports."""
@@ -53,7 +57,8 @@ class Way:
         assert entry.head is not None
         await self._start(entry.head.status, {}, entry.head.headers)
         async for data in _outputs(entry, b"", b"", everything=True):
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            if entry.head.status not in BODILESS:
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
         answer = entry.answer
         if isinstance(answer, Done) and answer.ok:
             await self._send({"type": "http.response.body", "body": b""})

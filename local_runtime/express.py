@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from local_runtime.answering import Way, allowed, heard
+from local_runtime.answering import BODILESS, Way, allowed, heard
 from local_runtime.events import Done, Run
 from local_runtime.front import Front
 from local_runtime.http_protocol import Cycle, LeanHttp
@@ -211,8 +211,11 @@ class ExpressHttp(LeanHttp):
         self._call = None
         parts = [STATUS_LINE[status]]
         parts += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        parts.append(_head(entry.call_id, len(body), headers))
-        parts += (b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n", body)
+        size = None if status in BODILESS else len(body)
+        parts.append(_head(entry.call_id, size, headers))
+        parts += (b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n",)
+        if size is not None:
+            parts.append(body)
         if not self.transport.is_closing():
             self.transport.write(b"".join(parts))
             if not call.keep_alive:
@@ -260,7 +263,8 @@ def _ordinary(headers: Headers, max_body: int) -> bool:
     )
 
 
-def _head(id: str, size: int, given: tuple[tuple[str, str], ...]) -> bytes:
+def _head(id: str, size: int | None, given: tuple[tuple[str, str], ...]) -> bytes:
+    """``size``: of the body, where the status allows one."""
     own = id.encode()
     kind, rest = b"application/json", b""
     if given:
@@ -271,4 +275,5 @@ def _head(id: str, size: int, given: tuple[tuple[str, str], ...]) -> bytes:
             [f"{name}: {value}\r\n" for name, value in more.items() if name not in names]
         ).encode("latin-1")
     lines = (b"content-type: %b\r\n%b" % (kind, rest), b"x-banana-request-id: %b\r\n" % own)
-    return b"%b%bx-request-id: %b\r\ncontent-length: %d\r\n" % (*lines, own, size)
+    length = b"" if size is None else b"content-length: %d\r\n" % size
+    return b"%b%bx-request-id: %b\r\n%b" % (*lines, own, length)

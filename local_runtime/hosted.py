@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
 from contextlib import aclosing
@@ -23,6 +24,7 @@ import msgspec
 import uvloop
 
 from local_runtime.api import InvalidInput
+from local_runtime.carried import Pieces, value_of
 from local_runtime.clock import SystemClock
 from local_runtime.events import Done, Run
 from local_runtime.link import Entry, Link
@@ -59,6 +61,7 @@ class Hosted:
         )
         _let_children_find_this_package()
         self._clock = SystemClock()
+        self._start_timeout_s = start_timeout_s
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="hosted", daemon=True)
         self._thread.start()
@@ -74,7 +77,8 @@ class Hosted:
         return self._workers.slots
 
     def call(self, route: str, body: Any, *, id: str = "") -> Any:
-        """The handler's whole result; a generator's items as a list."""
+        """The handler's whole result, as JSON carries it; a generator's items as a list. Of a
+        background handler, its result at the end. Without an ``id`` the call is given one."""
         return self._do(self._whole(route, body, id))
 
     async def acall(self, route: str, body: Any, *, id: str = "") -> Any:
@@ -128,32 +132,50 @@ class Hosted:
             raise NotStarted(f"{app}: {self._workers.detail}")
 
     async def _whole(self, route: str, body: Any, id: str) -> Any:
-        entry = self._send(route, body, id, stream=False)
-        try:
-            while entry.answer is None:
-                await entry.wait()
-        finally:
-            entry.leave(self._clock.monotonic() + KEEP_S)
-        return _decoded(_checked(entry).data)
-
-    async def _stream(self, route: str, body: Any, id: str) -> AsyncGenerator[Any, None]:
-        entry = self._send(route, body, id, stream=True)
+        entry = await self._send(route, body, id, stream=False)
+        pieces = []
         try:
             while entry.outputs or entry.answer is None:
                 while entry.outputs:
-                    yield _decoded(entry.take().data)
+                    pieces.append(entry.take().data)
                 await entry.wait()
         finally:
             entry.leave(self._clock.monotonic() + KEEP_S)
-        if data := _checked(entry).data:
-            yield _decoded(data)
+        done = _checked(entry)
+        if entry.head is not None:
+            return value_of(b"".join(pieces), entry.head.headers)
+        return value_of(done.data, done.headers)
 
-    def _send(self, route: str, body: Any, id: str, *, stream: bool) -> Entry:
-        link = self._link()
+    async def _stream(self, route: str, body: Any, id: str) -> AsyncGenerator[Any, None]:
+        entry = await self._send(route, body, id, stream=True)
+        raw: Pieces | None = None
+        try:
+            while entry.outputs or entry.answer is None:
+                while entry.outputs:
+                    data = entry.take().data
+                    if entry.head is None:
+                        yield value_of(data)
+                        continue
+                    raw = raw or Pieces(entry.head.headers)
+                    if piece := raw.value_of(data):
+                        yield piece
+                await entry.wait()
+        finally:
+            entry.leave(self._clock.monotonic() + KEEP_S)
+        if (done := _checked(entry)).data:
+            yield value_of(done.data, done.headers)
+
+    async def _send(self, route: str, body: Any, id: str, *, stream: bool) -> Entry:
+        link = await self._link()
         data = msgspec.json.encode(body)
-        return link.ask(Run(0, route, data, id, stream), float("inf"))
+        run = Run(0, route, data, id or secrets.token_hex(16), stream, direct=True)
+        return link.ask(run, float("inf"))
 
-    def _link(self) -> Link:
+    async def _link(self) -> Link:
+        """A worker: while one starts again, whoever hands over calls should wait, and not see each
+        of them fail."""
+        if not self._workers.slots:
+            await self._workers.wait_ready(self._clock.monotonic() + self._start_timeout_s)
         link = self._workers.roomiest()
         if link is None:
             raise Failed("died", f"no worker is ready: {self._workers.detail or 'it starts'}")
@@ -185,14 +207,6 @@ def _checked(entry: Entry) -> Done:
     if isinstance(answer, Done) and answer.kind == "invalid":
         raise InvalidInput(answer.message, param=answer.param)
     raise Failed(answer.kind or "failed", answer.message)
-
-
-def _decoded(data: bytes) -> Any:
-    """The result where it is JSON; other bytes as text."""
-    try:
-        return msgspec.json.decode(data) if data else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return data.decode(errors="replace")
 
 
 def _let_children_find_this_package() -> None:

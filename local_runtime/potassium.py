@@ -21,13 +21,16 @@ is not here: its Flask test client (call the handlers as functions), and S3 as a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import inspect
 import json as jsonlib
 import os
 import sys
 import urllib.parse
-from collections.abc import Callable, Generator, Mapping
+from asyncio import events, tasks
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -42,6 +45,9 @@ from local_runtime.webhook import Webhooks
 __all__ = ["Potassium", "RedisConfig", "Request", "Response", "Store", "send_webhook"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+CONTENT_TYPE = "text/html; charset=utf-8"
+"""Of a body whose handler names none."""
+_END = object()
 Body = bytes | Generator[bytes, None, None] | None
 
 
@@ -125,7 +131,8 @@ class Potassium(api.Runtime):
         """Records the function that makes the context. One that takes an argument is given the
         number of its worker."""
         numbered = bool(inspect.signature(function).parameters)
-        super().init(functools.partial(_numbered, function) if numbered else function)
+        plain = function if inspect.iscoroutinefunction(function) else _apart(function)
+        super().init(functools.partial(_numbered, plain) if numbered else plain)
         return function
 
     def handler(self, route: str = "/", **options: Any) -> Callable[[F], F]:
@@ -176,6 +183,42 @@ def _numbered(function: Callable[[int], Any]) -> Any:
     return function(int(os.environ.get("SPILLGATE_WORKER", "0")))
 
 
+@contextlib.contextmanager
+def _without_a_loop() -> Iterator[None]:
+    """As in the thread in which Potassium calls functions: they may call ``asyncio.run``."""
+    loop = events._get_running_loop()
+    task = None if loop is None else asyncio.current_task()
+    if loop is None or task is None:
+        yield
+        return
+    tasks._leave_task(loop, task)
+    events._set_running_loop(None)
+    try:
+        yield
+    finally:
+        events._set_running_loop(loop)
+        tasks._enter_task(loop, task)
+
+
+def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        with _without_a_loop():
+            return function(*arguments)
+
+    return call
+
+
+def _pieces(source: Generator[Any, None, None]) -> Generator[Any, None, None]:
+    """What the generator yields, which runs as its handler did."""
+    pull = _apart(functools.partial(next, source, _END))
+    try:
+        while (piece := pull()) is not _END:
+            yield piece
+    finally:
+        _apart(source.close)()
+
+
 def _adapted(function: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[..., Any]:
     """The function as the runtime calls it."""
     if inspect.iscoroutinefunction(function):
@@ -188,7 +231,7 @@ def _adapted(function: Callable[..., Any], convert: Callable[[Any], Any]) -> Cal
 
     @functools.wraps(function)
     def at_once(context: Any, request: api.Request) -> Any:
-        return convert(function(context, _request(request)))
+        return convert(_apart(function)(context, _request(request)))
 
     return at_once
 
@@ -202,7 +245,13 @@ def _converted(value: Any) -> api.Response:
     if not isinstance(value, Response):
         raise TypeError(f"the handler returned a {type(value).__name__}, not a Response")
     body = b"" if value.body is None else value.body
-    return api.Response(status=value.status, headers=value.headers, body=body)
+    if not isinstance(body, bytes | Generator):
+        raise TypeError(f"the body of a Response is bytes, not a {type(body).__name__}")
+    headers = dict(value.headers)
+    if RequestHeaders(headers).get("Content-Type") is None:
+        headers["Content-Type"] = CONTENT_TYPE
+    body = body if isinstance(body, bytes) else _pieces(body)
+    return api.Response(status=value.status, headers=headers, body=body)
 
 
 def _as_it_is(value: Any) -> Any:

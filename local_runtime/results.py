@@ -60,10 +60,21 @@ def request_of(job: Job) -> Request:
         id=job.run.request,
         route=job.run.route,
         stream=job.run.stream,
-        headers=dict(job.run.headers),
+        headers=headers_of(job.run.headers),
         model=job.model or job.run.model,
         cancellation=job.cancellation,
     )
+
+
+def headers_of(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """By name; the values of one that comes several times with commas between them, as RFC 9110,
+    section 5.3 has it."""
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        headers = {}
+        for name, value in pairs:
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def decode_ahead(job: Job) -> None:
@@ -173,7 +184,7 @@ def item(id: int, value: Any, limit: int) -> Output:
 
 def head_of(id: int, response: Response) -> Head:
     """What goes before the pieces of the response's body."""
-    return Head(id, int(response.status), _headers(response))
+    return Head(id, _status(response), _headers(response))
 
 
 def raw_item(id: int, piece: Any, limit: int) -> Output:
@@ -183,23 +194,23 @@ def raw_item(id: int, piece: Any, limit: int) -> Output:
 
 
 def _responded(id: int, response: Response, limit: int) -> Done:
-    headers = _headers(response)
+    headers, status = _headers(response), _status(response)
     if isinstance(response.body, bytes):
         data = _within(response.body, limit)
     elif response.body is not None:
         raise TypeError("a generator is no body of a Response here: make it whole")
     else:
         data = encode(response.json, limit)
-    if response.status >= 400:
-        kind: FailureKind = "invalid" if response.status < 500 else "failed"
-        text = _message(response.json) or f"the model's handler answered with {response.status}"
+    if status >= 400:
+        kind: FailureKind = "invalid" if status < 500 else "failed"
+        text = _message(response.json) or f"the model's handler answered with {status}"
         return Done(
             id,
             False,
             data if response.json is not None or response.body is not None else b"",
             kind=kind,
             message=text[:MAX_MESSAGE],
-            status=int(response.status),
+            status=status,
             headers=headers,
         )
     prompt, completion = tokens_of(response.json)
@@ -209,9 +220,17 @@ def _responded(id: int, response: Response, limit: int) -> Done:
         data,
         input_tokens=prompt,
         output_tokens=completion,
-        status=int(response.status),
+        status=status,
         headers=headers,
     )
+
+
+def _status(response: Response) -> int:
+    """Raises ValueError for what no final answer has."""
+    status = int(response.status)
+    if not 200 <= status <= 599:
+        raise ValueError(f"a Response has a status from 200 to 599, not {response.status}")
+    return status
 
 
 def _headers(response: Response) -> tuple[tuple[str, str], ...]:

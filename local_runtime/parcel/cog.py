@@ -30,16 +30,16 @@ class Predictor(BasePredictor):
     def setup(self) -> None:
         self.hosted = Hosted(f"{APP}:$attribute")
 
-    def predict(
+    ${async_}def predict(
         self,$fields) -> $result:
         $answer
 '''
 _YAML = """\
 build:
   gpu: $gpu
-  python_version: "3.11"
+  python_version: "$python"
   python_requirements: requirements.txt
-predict: "predict.py:Predictor"
+${concurrency}predict: "predict.py:Predictor"
 """
 _KINDS = {str: "str", bool: "bool", int: "int", float: "float"}
 
@@ -64,8 +64,9 @@ def files(parcel: Parcel) -> dict[str, str]:
         "attribute": parcel.attribute,
         "route": parcel.route,
         "gpu": "true" if parcel.gpu else "false",
+        "python": parcel.python,
         **_signature(fields),
-        **_result(parcel.streams),
+        **_result(parcel),
     }
     return {
         "predict.py": Template(Template(_PREDICT).safe_substitute(given)).substitute(given),
@@ -93,15 +94,16 @@ def _signature(fields: dict[str, str] | None) -> dict[str, str]:
     }
 
 
-def _result(streams: bool) -> dict[str, str]:
-    if streams:
-        return {
-            "imports": "${modules}from collections.abc import Iterator\n",
-            "result": "Iterator[Any]",
-            "answer": "yield from self.hosted.pieces(ROUTE, ${request})",
-        }
-    return {
-        "imports": "${modules}",
-        "result": "Any",
-        "answer": "return self.hosted.call(ROUTE, ${request})",
-    }
+def _result(parcel: Parcel) -> dict[str, str]:
+    """Cog hands over several calls at once to an async predictor alone, and the pieces of a stream
+    as they come from a plain one alone."""
+    call = "self.hosted.{}(ROUTE, ${{request}})"
+    given = {"imports": "${modules}", "result": "Any", "async_": "", "concurrency": ""}
+    if parcel.streams:
+        given["imports"] += "from collections.abc import Iterator\n"
+        pieces = call.format("pieces")
+        return {**given, "result": "Iterator[Any]", "answer": f"yield from {pieces}"}
+    if parcel.slots == 1:
+        return {**given, "answer": f"return {call.format('call')}"}
+    several = {"async_": "async ", "concurrency": f"concurrency:\n  max: {parcel.slots}\n"}
+    return {**given, **several, "answer": f"return await {call.format('acall')}"}

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from string import Template
 
 from local_runtime.parcel.contents import Parcel
 
+START_S = 600
+"""How long ``Hosted`` waits for the app."""
+LONGER_S = 30
+"""What the platform allows beside that and beside a handler's time-out: it should hear of the
+runtime what was late, and not end the container before."""
 _APP = '''\
 """Modal's app around $app, written by `spillgate package`: `modal deploy modal_app.py`.
 
@@ -24,14 +30,14 @@ import modal
 HERE = Path(__file__).parent
 ROUTE = "$route"
 image = (
-    modal.Image.debian_slim(python_version="3.11")
+    modal.Image.debian_slim(python_version="$python")
     .pip_install_from_requirements(str(HERE / "requirements.txt"))
     .add_local_dir(str(HERE), remote_path="/root")
 )
 app = modal.App("$name", image=image)
 
 
-@app.cls($gpu)
+@app.cls(${gpu}timeout=$timeout, startup_timeout=$start_timeout)
 @modal.concurrent(max_inputs=$slots)
 class $title:
     @modal.enter()
@@ -67,7 +73,10 @@ def files(parcel: Parcel) -> dict[str, str]:
         "slots": str(parcel.slots),
         "name": parcel.name,
         "title": parcel.title,
-        "gpu": f'gpu="{parcel.gpu}"' if parcel.gpu else "",
+        "gpu": f'gpu="{parcel.gpu}", ' if parcel.gpu else "",
+        "timeout": str(math.ceil(parcel.timeout_s) + LONGER_S),
+        "start_timeout": str(START_S + LONGER_S),
+        "python": parcel.python,
         "gpu_words": words,
     }
     return {

@@ -121,7 +121,7 @@ def files(parcel: Parcel) -> dict[str, str]:
         "slots": str(parcel.slots),
         "imports": "from collections.abc import AsyncIterator\n" if parcel.streams else "",
         "aggregate": ', "return_aggregate_stream": True' if parcel.streams else "",
-        "image": "python:3.11-slim",
+        "image": f"python:{parcel.python}-slim",
         "base": "wheels bring CUDA's libraries with them, as torch's do; the driver is the host's",
     }
     handler = _HEAD + (_STREAM if parcel.streams else _WHOLE) + _TAIL

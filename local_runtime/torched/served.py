@@ -102,7 +102,7 @@ class Served:
         length = first.shape[1] if self._buckets.lengths else None
         shape = self._buckets.fit(first.shape[0], length)
         place = None if shape is None else self._places[shape]
-        return place if place is not None and place.holds(inputs) else None
+        return place if place is not None and place.holds(inputs, length) else None
 
     def _eager(self, inputs: Tensors) -> Tensors:
         with self._running():
@@ -164,12 +164,14 @@ class Place:
         """From now on ``run`` runs ``work``, which reads ``inputs``."""
         self._work = work
 
-    def holds(self, inputs: Tensors) -> bool:
-        """All inputs fit, in dtype and in every dimension."""
+    def holds(self, inputs: Tensors, length: int | None) -> bool:
+        """All inputs fit, in dtype and in every dimension: in those that are padded, which is the
+        first and, where batches have a ``length``, the second, they may be smaller."""
+        padded = 1 if length is None else 2
         return len(inputs) == len(self.inputs) and all(
             given.dtype == held.dtype
             and given.dim() == held.dim()
-            and given.shape[2:] == held.shape[2:]
+            and given.shape[padded:] == held.shape[padded:]
             and all(a <= b for a, b in zip(given.shape, held.shape, strict=True))
             for given, held in zip(inputs, self.inputs, strict=True)
         )

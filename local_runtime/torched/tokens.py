@@ -106,7 +106,10 @@ def pick(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
 
 
 def _chances(logits: torch.Tensor, draws: Sequence[Draw], rows: list[int]) -> torch.Tensor:
-    return (logits[rows].float() / _column(draws, rows, "temperature", logits)).softmax(-1)
+    """The likeliest is at 0 before the division, so that no temperature, however low, overflows."""
+    chosen = logits[rows].float()
+    below = chosen - chosen.max(-1, keepdim=True).values
+    return (below / _column(draws, rows, "temperature", logits)).softmax(-1)
 
 
 def _column(draws: Sequence[Draw], rows: list[int], name: str, like: torch.Tensor) -> torch.Tensor:

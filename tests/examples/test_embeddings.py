@@ -130,6 +130,12 @@ def test_what_it_cannot_do_is_refused_by_name(model: Model, payload: Any, param:
     assert refusal.value.param == param
 
 
+def test_a_field_that_is_null_is_one_that_is_left_out(model: Model) -> None:
+    """As clients send it that fill in every field."""
+    given = {"input": "one", "encoding_format": None, "dimensions": None}
+    assert answer(model, given) == answer(model, {"input": "one"})
+
+
 def test_a_refused_request_leaves_the_others_of_its_batch_alone(model: Model) -> None:
     """Each has its own place in the results."""
     first, second, third = answers(model, [{"input": "a"}, {"input": 5}, {"input": ["b", "c"]}])

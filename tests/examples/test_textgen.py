@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ HELLO = {"messages": [{"role": "user", "content": "hello"}], "seed": 1, "max_tok
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    return toy("cpu")
+    return toy(torch.device("cpu"))
 
 
 def steps(generator: Generator, body: dict[str, Any], route: str) -> list[Step]:
@@ -139,7 +140,17 @@ def test_a_stop_ends_the_text_before_it_and_no_part_of_it_is_streamed(
         ({"messages": [{"role": "user", "content": "x" * 3000}]}, "messages"),
         ({**HELLO, "n": 2}, "n"),
         ({**HELLO, "max_tokens": -1}, "max_tokens"),
+        ({**HELLO, "max_tokens": 0}, "max_tokens"),
+        ({**HELLO, "max_completion_tokens": 0, "max_tokens": 5}, "max_tokens"),
         ({**HELLO, "temperature": "hot"}, None),
+        ({**HELLO, "temperature": -1}, None),
+        ({**HELLO, "top_p": 1.5}, None),
+        ({**HELLO, "stop": ["a", ""]}, "stop"),
+        ({**HELLO, "logprobs": True}, "logprobs"),
+        ({**HELLO, "presence_penalty": 0.5}, "presence_penalty"),
+        ({**HELLO, "logit_bias": {"5": 100}}, "logit_bias"),
+        ({**HELLO, "tools": [{"type": "function"}]}, "tools"),
+        ({**HELLO, "response_format": {"type": "json_object"}}, "response_format"),
     ],
 )
 def test_what_it_cannot_do_is_refused_by_name(
@@ -149,6 +160,39 @@ def test_what_it_cannot_do_is_refused_by_name(
     with pytest.raises(InvalidInput) as refusal:
         whole(generator, body)
     assert refusal.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"prompt": "x" * 3000}, "prompt"),
+        ({"prompt": "x", "echo": True}, "echo"),
+        ({"prompt": "x", "best_of": 2}, "best_of"),
+        ({"prompt": "x", "logprobs": 3}, "logprobs"),
+    ],
+)
+def test_what_completions_cannot_do_is_refused_by_name_too(
+    generator: Generator, body: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        whole(generator, body, TEXTS)
+    assert refusal.value.param == param
+
+
+def test_what_changes_no_answer_may_be_said(generator: Generator) -> None:
+    """As clients do that fill in every field."""
+    neutral = {
+        "n": 1,
+        "logprobs": False,
+        "presence_penalty": 0,
+        "tools": [],
+        "response_format": {"type": "text"},
+        "logit_bias": None,
+        "user": "somebody",
+    }
+    body = {**HELLO, "seed": 3}
+    same = (whole(generator, each)["choices"] for each in (body, {**body, **neutral}))
+    assert next(same) == next(same)
 
 
 BODIES: list[tuple[str, dict[str, Any]]] = [

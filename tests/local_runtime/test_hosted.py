@@ -14,6 +14,9 @@ from tests.adapters.local_backends import alive
 from tests.local_runtime.live_runtime import PROGRAMS
 from tests.waiting import wait_until
 
+PICTURE = "data:image/png;base64,iVBOR/8="
+TUNE = "data:audio/wav;base64,"
+
 
 @pytest.fixture(scope="module")
 def app() -> Iterator[Hosted]:
@@ -69,6 +72,51 @@ def test_a_refusal_is_one_and_a_failure_names_no_secret(app: Hosted) -> None:
         with pytest.raises(Failed) as failed:
             call()
         assert (failed.value.kind, "secret" in str(failed.value)) == ("failed", False)
+
+
+@pytest.fixture(scope="module")
+def bodies() -> Iterator[Hosted]:
+    hosted = Hosted(f"{PROGRAMS / 'bodies.py'}:app")
+    yield hosted
+    hosted.close()
+
+
+@pytest.mark.parametrize(
+    ("route", "whole", "pieces"),
+    [
+        ("/picture", PICTURE, [PICTURE]),
+        ("/number", "123", ["123"]),
+        ("/tune", f"{TUNE}/wAxMg==", [f"{TUNE}/wA=", f"{TUNE}MTI="]),
+        ("/poem", "été", ["ét", "é"]),
+    ],
+)
+def test_bytes_survive_a_platform_whose_answers_are_json(
+    bodies: Hosted, route: str, whole: str, pieces: list[str]
+) -> None:
+    """Text as text, whatever else as a data URL."""
+    assert bodies.call(route, {}) == whole
+    assert list(bodies.pieces(route, {})) == pieces
+
+
+def test_a_call_without_an_id_is_given_one(bodies: Hosted) -> None:
+    ids = {bodies.call("/", {})["id"] for _ in range(2)}
+    assert len(ids) == 2
+    assert "" not in ids
+
+
+def test_a_background_handler_is_waited_for(bodies: Hosted) -> None:
+    """The platform's job is the background already."""
+    assert bodies.call("/later", {}) == {"pages": 3}
+
+
+def test_a_call_waits_while_a_dead_worker_is_started_again(bodies: Hosted) -> None:
+    """A platform would else hand over all that it has, and see each call fail."""
+    with pytest.raises(Failed) as failed:
+        bodies.call("/die", {})
+    assert failed.value.kind == "died"
+    with ThreadPoolExecutor(4) as callers:
+        answers = list(callers.map(lambda n: bodies.call("/", n), range(4)))
+    assert [answer["echo"] for answer in answers] == [0, 1, 2, 3]
 
 
 def test_an_app_that_is_not_there_says_so() -> None:

@@ -1,15 +1,9 @@
-"""An app packed for another platform runs there, by that platform's own software."""
+"""What is in the folder that runs an app on another platform."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,50 +11,12 @@ import pytest
 from local_runtime.parcel.__main__ import main
 from local_runtime.parcel.cog import fields_of
 from local_runtime.parcel.contents import Unpackable, parcel_of, requirements_of
-from tests.live import dies_with_us, free_port
-from tests.waiting import wait_until
-
-WORDS = "def loud(text: str) -> str:\n    return text.upper()\n"
-APP = """\
-from local_runtime import InvalidInput, Runtime
-from words import loud
-
-app = Runtime("Loud shout")
-
-
-@app.handler("/", warmup={"text": "hello"})
-def shout(context, request):
-    if not request.json.get("text"):
-        raise InvalidInput("text must not be empty", param="text")
-    return {"text": loud(request.json["text"])}
-
-
-@app.handler("/letters", warmup={"text": "hello"})
-def letters(context, request):
-    for letter in request.json["text"]:
-        yield {"letter": loud(letter)}
-
-
-@app.handler("/lists", warmup={"texts": ["a"]})
-def lists(context, request):
-    return [loud(text) for text in request.json["texts"]]
-"""
+from tests.local_runtime.parcels import APP, packed, written
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> str:
-    (tmp_path / "shout.py").write_text(APP)
-    (tmp_path / "words.py").write_text(WORDS)
-    return f"{tmp_path / 'shout.py'}:app"
-
-
-def packed(app: str, platform: str, *options: str) -> Path:
-    out = Path(app).parent / platform
-    assert main([app, "--for", platform, "--out", str(out), *options]) == 0
-    return out
-
-
-# --- what is in it --------------------------------------------------------------------------------
+    return written(tmp_path)
 
 
 def test_a_parcel_is_whole(app: str) -> None:
@@ -84,6 +40,64 @@ def test_what_the_app_imports_is_required_in_the_version_that_is_here(tmp_path: 
     wanted = requirements_of((source,))
     assert [one.partition("==")[0] for one in wanted] == ["httpx", "msgspec", "uvloop"]
     assert f"httpx=={httpx.__version__}" in wanted
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("from local_runtime.torched import Served", {"torch", "safetensors"}),
+        ("import local_runtime.torched.weights", {"torch", "safetensors"}),
+        ("from local_runtime.torched.decoding import Decoder", {"torch", "transformers"}),
+        ("from local_runtime.potassium import Potassium, RedisConfig, Store", {"redis"}),
+    ],
+)
+def test_what_the_app_uses_of_the_runtime_brings_its_requirements(
+    tmp_path: Path, line: str, wanted: set[str]
+) -> None:
+    """And no local version, such as that of torch for the CPU, which no index has."""
+    source = tmp_path / "app.py"
+    source.write_text(line)
+    found = requirements_of((source,))
+    assert wanted <= {one.partition("==")[0] for one in found}
+    assert not [one for one in found if "+" in one]
+    source.write_text("from local_runtime.potassium import Potassium")
+    assert [one.partition("==")[0] for one in requirements_of((source,))] == ["msgspec", "uvloop"]
+
+
+def test_a_folder_of_modules_is_a_neighbour_though_it_is_no_package(app: str) -> None:
+    """And all that a package of the app holds goes along, whatever its name."""
+    beside = Path(app).parent
+    (beside / "tricks").mkdir()
+    (beside / "tricks" / "loudness.py").write_text("from courier.parcel import mark\n")
+    (beside / "courier" / "parcel").mkdir(parents=True)
+    (beside / "courier" / "__init__.py").touch()
+    (beside / "courier" / "parcel" / "__init__.py").write_text("mark = '!'\n")
+    (beside / "shout.py").write_text(APP + "from tricks.loudness import mark\n")
+    out = packed(app, "cog")
+    assert (out / "tricks" / "loudness.py").exists()
+    assert (out / "courier" / "parcel" / "__init__.py").exists()
+
+
+def test_what_no_import_names_goes_along_when_it_is_named(
+    app: str, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = Path(app).parent
+    (beside / "data" / "en").mkdir(parents=True)
+    (beside / "data" / "en" / "labels.json").write_text("[]")
+    out = packed(app, "modal", "--with", str(beside / "data" / "en" / "labels.json"))
+    assert (out / "data" / "en" / "labels.json").read_text() == "[]"
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for wrong, why in ((beside / "none", "no such file"), (elsewhere, "does not lie below")):
+        assert main([app, "--for", "cog", "--with", str(wrong)]) == 2
+        assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("platform", ["runpod", "modal", "cog"])
+def test_what_is_generated_is_for_the_python_that_is_here(app: str, platform: str) -> None:
+    """The requirements are pinned for it."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    file = {"runpod": "Dockerfile", "modal": "modal_app.py", "cog": "cog.yaml"}[platform]
+    assert version in (packed(app, platform) / file).read_text()
 
 
 def test_nothing_is_overwritten_unless_it_is_forced(
@@ -122,6 +136,65 @@ def test_an_app_that_bears_a_name_of_the_platforms_files_is_refused(tmp_path: Pa
     assert main([f"{tmp_path / 'handler.py'}:app", "--for", "runpod"]) == 2
 
 
+@pytest.mark.parametrize("platform", ["runpod", "modal", "cog"])
+def test_an_app_that_would_hide_the_platforms_package_is_refused(
+    tmp_path: Path, platform: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``import modal`` would find it."""
+    source = tmp_path / f"{platform}.py"
+    source.write_text(APP.replace("from words import loud", "loud = str.upper"))
+    out = tmp_path / "out"
+    assert main([f"{source}:app", "--for", platform, "--route", "/", "--out", str(out)]) == 2
+    assert f"{platform}.py would be imported" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "title"), [("3d shapes", "App3dShapes"), ("none", "AppNone")])
+def test_a_name_that_is_no_name_of_a_class_becomes_one(
+    tmp_path: Path, name: str, title: str
+) -> None:
+    (tmp_path / "one.py").write_text(
+        f'from local_runtime import Runtime\napp = Runtime("{name}")\n'
+        '@app.handler("/", timeout=1800)\ndef a(context, request): ...\n'
+    )
+    out = packed(f"{tmp_path / 'one.py'}:app", "modal")
+    source = (out / "modal_app.py").read_text()
+    assert f"class {title}:" in source
+    assert "timeout=1830" in source  # Modal's own is five minutes
+    compile(source, "modal_app.py", "exec")
+
+
+STEPPER = """\
+from local_runtime import Runtime, Step
+
+app = Runtime("steps")
+
+
+@app.stepper("/", max_size=4)
+class Twice:
+    def __init__(self, context): ...
+
+    def admit(self, request):
+        return [request.json["text"]] * 2
+
+    def step(self, states):
+        return [Step(items=[state.pop()], done=not state) for state in states]
+
+    def evict(self, state): ...
+
+
+@app.background("/later")
+def later(context, request):
+    return {"pages": 3}
+"""
+
+
+def test_a_stepper_is_a_stream_and_a_background_handler_a_route(tmp_path: Path) -> None:
+    (tmp_path / "steps.py").write_text(STEPPER)
+    name = f"{tmp_path / 'steps.py'}:app"
+    assert parcel_of(name).streams
+    assert not parcel_of(name, route="/later").streams
+
+
 def test_the_only_route_need_not_be_named(tmp_path: Path) -> None:
     source = 'from local_runtime import Runtime\napp = Runtime("x")\n'
     routes = (
@@ -143,164 +216,3 @@ def test_inputs_of_cog_are_the_fields_of_the_sample_where_these_are_plain() -> N
     }
     for sample in (None, 7, {}, {"texts": ["a"]}, {"no name": 1}, {"class": 1}, {"self": 1}):
         assert fields_of(sample) is None
-
-
-# --- RunPod ---------------------------------------------------------------------------------------
-
-
-class RunPodWorker:
-    """The parcel's handler.py under the HTTP server of RunPod's own worker."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        options = ["--rp_serve_api", "--rp_api_port", str(port), "--rp_api_host", "127.0.0.1"]
-        self.process = subprocess.Popen(
-            dies_with_us([sys.executable, "handler.py", *options]),
-            cwd=folder,
-            env=_bare_environ(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_until(self.ready, within_s=60)
-        except BaseException:
-            self.close()
-            raise
-
-    def ready(self) -> bool:
-        assert self.process.poll() is None, "RunPod's worker has ended"
-        try:
-            return httpx.get(f"{self.url}/", trust_env=False).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def post(self, path: str, asked: Any = None) -> Any:
-        body = None if asked is None else {"input": asked}
-        return httpx.post(self.url + path, json=body, timeout=60, trust_env=False).json()
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(15)
-
-
-@pytest.fixture
-def worker(app: str, request: pytest.FixtureRequest) -> Iterator[RunPodWorker]:
-    running = RunPodWorker(packed(app, "runpod", "--route", request.param))
-    yield running
-    running.close()
-
-
-@pytest.mark.parametrize("worker", ["/"], indirect=True)
-def test_runpods_own_worker_runs_the_parcel(worker: RunPodWorker) -> None:
-    assert worker.post("/runsync", {"text": "hi"})["output"] == {"text": "HI"}
-    assert worker.post("/runsync", {"spillgate_ping": True})["output"] == {"pong": True}
-    routed = {"openai_route": "/lists", "openai_input": {"texts": ["a", "b"]}}
-    assert worker.post("/runsync", routed)["output"] == ["A", "B"]
-    refused = json.loads(worker.post("/runsync", {"text": ""})["error"])
-    assert (refused["param"], refused["code"]) == ("text", 400)
-
-
-@pytest.mark.parametrize("worker", ["/letters"], indirect=True)
-def test_runpods_own_worker_streams_a_generator(worker: RunPodWorker) -> None:
-    job = worker.post("/run", {"text": "abc"})["id"]
-    stream = worker.post(f"/stream/{job}")["stream"]
-    assert [piece["output"]["letter"] for piece in stream] == ["A", "B", "C"]
-
-
-# --- Cog ------------------------------------------------------------------------------------------
-
-
-class CogServer:
-    """The parcel's predictor under Cog's own server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        own = {"PATH": path, "PORT": str(port), "COG_PREDICT_TYPE_STUB": "predict.py:Predictor"}
-        self.process = subprocess.Popen(
-            dies_with_us([sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]),
-            cwd=folder,
-            env={**_bare_environ(), **own},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_until(self.ready, within_s=60)
-        except BaseException:
-            self.close()
-            raise
-
-    def ready(self) -> bool:
-        assert self.process.poll() is None, "Cog's server has ended"
-        try:
-            health = httpx.get(f"{self.url}/health-check", trust_env=False)
-        except httpx.TransportError:
-            return False
-        return bool(health.json()["status"] == "READY")
-
-    def predict(self, **fields: Any) -> Any:
-        """Once its one slot is free, which is a moment after the answer before."""
-        end = time.monotonic() + 20
-        while True:
-            answer = httpx.post(
-                f"{self.url}/predictions", json={"input": fields}, timeout=60, trust_env=False
-            )
-            if answer.status_code != 409 or time.monotonic() > end:
-                return answer.json()
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(15)
-
-
-@pytest.mark.parametrize(
-    ("route", "fields", "output"),
-    [
-        ("/", {"text": "hi"}, {"text": "HI"}),
-        ("/letters", {"text": "ab"}, [{"letter": "A"}, {"letter": "B"}]),
-        ("/lists", {"body": '{"texts": ["a", "b"]}'}, ["A", "B"]),
-    ],
-)
-def test_cogs_own_server_runs_the_parcel(
-    app: str, route: str, fields: dict[str, Any], output: Any
-) -> None:
-    """A generator's pieces are a list for whoever asks for no stream."""
-    server = CogServer(packed(app, "cog", "--route", route))
-    try:
-        for _ in range(2):
-            answer = server.predict(**fields)
-            assert (answer["status"], answer["output"]) == ("succeeded", output)
-    finally:
-        server.close()
-
-
-# --- Modal ----------------------------------------------------------------------------------------
-
-LOCALLY = """\
-import json, modal_app
-shout = modal_app.LoudShout()
-found = [shout.call.local({"text": "hi"}), shout.call.local({"spillgate_ping": True})]
-print(json.dumps([*found, list(shout.stream.local({"text": "hi"})), modal_app.app.name]))
-"""
-
-
-def test_modals_own_sdk_runs_the_parcel_locally(app: str) -> None:
-    out = packed(app, "modal", "--gpu", "T4")
-    done = subprocess.run(
-        [sys.executable, "-c", LOCALLY],
-        cwd=out,
-        env=_bare_environ(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    whole, pong, pieces, name = json.loads(done.stdout.splitlines()[-1])
-    assert (whole, pong, pieces) == ({"text": "HI"}, {"pong": True}, [{"text": "HI"}])
-    assert name == "loud-shout"
-    assert 'gpu="T4"' in (out / "modal_app.py").read_text()
-
-
-def _bare_environ() -> dict[str, str]:
-    """Without the tree on the path: the parcel must have all that it needs."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -68,6 +68,46 @@ def test_a_status_of_the_handlers_choice_is_the_status(
     assert answer.headers["X-Spout"] == "left"
 
 
+@pytest.mark.parametrize("route", ["/untyped", "/pieces"])
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_a_body_has_none_and_the_connection_goes_on(
+    served: LiveRuntime, route: str, status: int
+) -> None:
+    """What followed the head would be read as the next answer."""
+    with served.client as client:
+        answer = client.post(route, json={"status": status})
+        assert (answer.status_code, answer.content) == (status, b"")
+        assert "content-length" not in answer.headers
+        assert client.post(route, json={"status": 200}).content in (b"<p>hi</p>", b"012")
+
+
+@pytest.mark.parametrize("route", ["/untyped", "/pieces"])
+@pytest.mark.parametrize("status", [100, 600])
+def test_a_status_that_is_none_is_a_failure_of_the_handler(
+    served: LiveRuntime, route: str, status: int
+) -> None:
+    with served.client as client:
+        answer = client.post(route, json={"status": status})
+    assert answer.status_code == 500
+    assert "ValueError" in answer.json()["error"]["message"]
+
+
+def test_a_body_without_a_type_is_a_page_as_in_potassium(served: LiveRuntime) -> None:
+    with served.client as client:
+        answer = client.post("/untyped", json={"status": 200})
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(("route", "text"), [("/nested", "c"), ("/nested/stream", "ab")])
+def test_a_handler_may_run_an_event_loop_of_its_own(
+    served: LiveRuntime, route: str, text: str
+) -> None:
+    """So may ``init``, and what comes after it finds the runtime's loop where it was."""
+    with served.client as client:
+        for _ in range(2):
+            assert client.post(route, json={}).text == text
+
+
 @pytest.mark.parametrize("route", ["/broken", "/wrong"])
 def test_a_handler_that_fails_shows_no_traceback(banana: banana_dev.Client, route: str) -> None:
     with pytest.raises(Exception, match="the model's handler failed") as caught:
@@ -162,6 +202,17 @@ def test_an_init_that_takes_an_argument_is_given_the_number_of_its_worker() -> N
 
     assert app.init_function is not None
     assert app.init_function() == {"number": 0}
+
+
+def test_a_body_that_is_text_is_refused_as_in_potassium() -> None:
+    app = Potassium("app")
+
+    @app.handler()
+    def handler(context: Any, request: Request) -> Response:
+        return Response(body="text")  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError, match="bytes, not a str"):
+        answer_of(app, "/")
 
 
 def test_a_batch_is_not_potassiums() -> None:

@@ -11,7 +11,15 @@ from local_runtime import InvalidInput, Response
 from local_runtime.api import Handler
 from local_runtime.events import Run
 from local_runtime.jobs import Job
-from local_runtime.results import ResultTooLarge, encode, failed, item, request_of, succeeded
+from local_runtime.results import (
+    ResultTooLarge,
+    encode,
+    failed,
+    headers_of,
+    item,
+    request_of,
+    succeeded,
+)
 
 LIMIT = 1000
 
@@ -93,6 +101,11 @@ def test_a_generator_is_no_body_where_only_a_whole_one_can_be_sent() -> None:
     """In a batch, say: the answer would be null without a word."""
     with pytest.raises(TypeError, match="make it whole"):
         succeeded(1, Response(body=(piece for piece in [b"a"])), LIMIT)
+
+
+def test_a_header_that_comes_several_times_is_one_with_commas() -> None:
+    pairs = (("x-thing", "1"), ("host", "here"), ("x-thing", "2"))
+    assert headers_of(pairs) == {"x-thing": "1, 2", "host": "here"}
 
 
 def test_exceptions_are_told_apart() -> None:

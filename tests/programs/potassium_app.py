@@ -1,5 +1,6 @@
 """A Potassium 0.5 app, unchanged but for the line that imports."""
 
+import asyncio
 import os
 from collections.abc import Generator
 from typing import Any
@@ -12,7 +13,7 @@ store = Store(backend="memory")
 
 @app.init
 def init() -> dict[str, Any]:
-    return {"calls": 0}
+    return {"calls": 0, "early": asyncio.run(_later(b"early"))}
 
 
 @app.handler("/")
@@ -32,6 +33,36 @@ def handler(context: dict[str, Any], request: Request) -> Response:
 @app.handler("/teapot")
 def teapot(context: dict[str, Any], request: Request) -> Response:
     return Response(json={"short": "stout"}, status=418, headers={"X-Spout": "left"})
+
+
+@app.handler("/untyped")
+def untyped(context: dict[str, Any], request: Request) -> Response:
+    return Response(body=b"<p>hi</p>", status=request.json["status"])
+
+
+@app.handler("/pieces")
+def pieces(context: dict[str, Any], request: Request) -> Response:
+    return Response(body=(b"%d" % number for number in range(3)), status=request.json["status"])
+
+
+@app.handler("/nested")
+def nested(context: dict[str, Any], request: Request) -> Response:
+    """By way of a client that is written for asyncio."""
+    return Response(body=asyncio.run(_later(b"c")))
+
+
+@app.handler("/nested/stream")
+def nested_stream(context: dict[str, Any], request: Request) -> Response:
+    def slowly() -> Generator[bytes, None, None]:
+        for text in (b"a", b"b"):
+            yield asyncio.run(_later(text))
+
+    return Response(body=slowly())
+
+
+async def _later(text: bytes) -> bytes:
+    await asyncio.sleep(0)
+    return text
 
 
 @app.handler("/broken")

@@ -129,6 +129,14 @@ def test_inputs_unlike_the_sample_are_left_to_the_model(size: tuple[int, ...]) -
     assert torch.equal(got, torch.full(size, 2.0, dtype=torch.float64))
 
 
+def test_a_narrower_input_is_not_padded_where_only_rows_are() -> None:
+    """The model refuses it, as it does without fixed shapes; zeros would have an answer."""
+    served = Served(torch.nn.Linear(8, 2), device=CPU, buckets=Buckets(rows=(4,)), graphs=True)
+    served.warm_up(torch.zeros(1, 8))
+    with pytest.raises(RuntimeError, match="shapes"):
+        served(torch.ones(2, 5))
+
+
 def test_padding_rows_are_copies_of_a_real_one() -> None:
     """A model that cannot bear zeros never sees a row that nobody sent."""
     seen = []

@@ -113,6 +113,12 @@ def test_at_temperature_zero_the_likeliest_is_taken_whatever_the_luck() -> None:
     assert set(drawn([0.0, 1.0, 0.5], 0.0, 0.3)) == {1}
 
 
+def test_at_a_temperature_near_zero_the_likeliest_is_taken_too() -> None:
+    """Though its logit, divided by such a number, is none that a float can hold."""
+    for top_p in (1.0, 0.5):
+        assert set(drawn([0.0, 80.0, 79.0, float("-inf")], 1e-38, top_p)) == {1}
+
+
 def test_a_row_is_drawn_the_same_in_any_company() -> None:
     """Each in its own manner, in one pass or alone."""
     logits = torch.randn(6, 40, generator=torch.Generator().manual_seed(1))
