@@ -127,6 +127,19 @@ class Stocked(Protocol):
 
 
 @runtime_checkable
+class Loading(Protocol):
+    """A backend whose workers hold some of several models, and load the others when they are
+    called for."""
+
+    def load_in(self, model: str) -> float | None:
+        """Seconds until the model, by the name that a caller gives it, would be in a worker's
+        memory for a call sent now: 0 where it is, or where no load is known to be needed; None
+        where the call would be refused because a load has failed. Cheap: the router asks it for
+        every call."""
+        ...
+
+
+@runtime_checkable
 class Billed(Protocol):
     async def bill(self, start: float, end: float) -> Bill:
         """What the platform's own bill says for ``start`` to ``end``, in seconds since

@@ -102,8 +102,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Local:
-    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable,
-    Elastic, Weighed and Stocked."""
+    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable, Starting,
+    Elastic, Weighed, Stocked and Loading."""
 
     Settings: type[msgspec.Struct] = LocalSettings
 
@@ -115,6 +115,7 @@ class Local:
         self._known: frozenset[str] = frozenset()
         self._patience_s = settings.wait_for_start
         self._workers, self._crew = _workers(name, settings, clock)
+        self.load_in = self._workers.load_in
 
     def __repr__(self) -> str:
         waited_for = sum(
