@@ -49,6 +49,8 @@ class Fake:
         self.start_stages: dict[str, float] = {}
         self.starts_in: float | None = None
         """Seconds until it should have a worker, while it has none."""
+        self.loads_in: dict[str, float | None] = {}
+        """Seconds until a model should be loaded; None: it could not be. Others are there."""
         self.calls: list[Call] = []
         self.cancelled: list[str] = []
         self.pings = 0
@@ -72,6 +74,9 @@ class Fake:
 
     def ready_in(self) -> float | None:
         return self.starts_in
+
+    def load_in(self, model: str) -> float | None:
+        return self.loads_in.get(model, 0.0)
 
     async def start(self) -> None:
         self.closed = False
