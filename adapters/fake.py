@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -75,8 +75,12 @@ class Fake:
     def ready_in(self) -> float | None:
         return self.starts_in
 
+    @property
+    def loadable(self) -> Mapping[str, float | None]:
+        return self.loads_in
+
     def load_in(self, model: str) -> float | None:
-        return self.loads_in.get(model, 0.0)
+        return self.loads_in[model]
 
     async def start(self) -> None:
         self.closed = False

@@ -115,7 +115,6 @@ class Local:
         self._known: frozenset[str] = frozenset()
         self._patience_s = settings.wait_for_start
         self._workers, self._crew = _workers(name, settings, clock)
-        self.load_in = self._workers.load_in
 
     def __repr__(self) -> str:
         waited_for = sum(
@@ -210,6 +209,13 @@ class Local:
     def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
         links = self._workers.links
         return {link.name: _stock_of(link.stock) for link in links if link.stock is not None}
+
+    @property
+    def loadable(self) -> Mapping[str, int]:
+        return self._workers.times.sizes
+
+    def load_in(self, model: str) -> float | None:
+        return self._workers.load_in(model)
 
     async def aclose(self) -> None:
         if self._crew is not None:

@@ -174,6 +174,8 @@ class Holdings:
         """Seconds that the model, and those before it, wait for calls under way on what must go:
         idle ones go first, and of the others those whose calls end soonest, at the least."""
         need = sum(each.size for each in before) + one.size - self._room
+        if need <= 0:
+            return 0.0
         waits = sorted(
             (self._busy(each.model, slots, now), each.size)
             for each in self._models.values()

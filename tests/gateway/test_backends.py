@@ -277,7 +277,7 @@ def test_a_backend_whose_worker_starts_is_quoted_with_what_is_left_of_the_start(
 def test_a_backend_that_must_load_the_model_is_quoted_with_the_load(clock: FakeClock) -> None:
     """Others of its models are there; so it is for a call that waits in line there already."""
     backend = standing(clock)
-    cast(Fake, backend.adapter).loads_in = {"chat": 3.0}
+    cast(Fake, backend.adapter).loads_in["chat"] = 3.0
     assert backend.candidate("chat", 0.0).load.load_s == 3.0
     assert backend.candidate("chat", 0.0, 5).load.load_s == 3.0
     assert backend.candidate("other", 0.0).load.load_s == 0.0
@@ -286,7 +286,7 @@ def test_a_backend_that_must_load_the_model_is_quoted_with_the_load(clock: FakeC
 def test_a_backend_that_could_not_load_the_model_is_left_out_for_it_alone(clock: FakeClock) -> None:
     """What concerns the whole backend is said before it."""
     backend = standing(clock)
-    cast(Fake, backend.adapter).loads_in = {"chat": None}
+    cast(Fake, backend.adapter).loads_in["chat"] = None
     assert backend.candidate("chat", 0.0).blocked == "load_failed"
     assert backend.candidate("other", 0.0).blocked == ""
     backend.draining = True

@@ -16,7 +16,7 @@ async def test_explain_tells_how_long_the_model_would_be_loaded(
     async with house(tmp_path, clock) as home, home.client() as client:
 
         async def explained(seconds: float | None) -> dict[str, Any]:
-            home.fake("home").loads_in = {"chat": seconds}
+            home.fake("home").loads_in["chat"] = seconds
             told: dict[str, Any] = (
                 await client.post("/v1/route/explain", json={"model": "chat"})
             ).json()
@@ -38,7 +38,7 @@ async def test_a_call_in_line_is_called_away_when_the_load_of_its_model_fails(
     """It would have waited for that load; now it would be refused there."""
     async with house(tmp_path, clock, POLICY.replace("slo: 2s", "slo: 60s")) as home:
         home.fake("home").runs_for = 10.0
-        home.fake("home").loads_in = {"chat": 3.0}
+        home.fake("home").loads_in["chat"] = 3.0
         busy = [home.start("any") for _ in range(4)]
         await settle()
         exchange, task = home.start("chat")
@@ -46,7 +46,7 @@ async def test_a_call_in_line_is_called_away_when_the_load_of_its_model_fails(
         await clock.advance(0.5)
         assert (exchange.backend, exchange.reason) == ("home", "RES_LOAD")
         assert not task.done()
-        home.fake("home").loads_in = {"chat": None}
+        home.fake("home").loads_in["chat"] = None
         await home.until_done([task, *(each for _, each in busy)], step=0.25)
         await task
         row = await home.row(exchange.call.id)
