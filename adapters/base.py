@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -123,6 +123,24 @@ class Stocked(Protocol):
     def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
         """Of workers that hold several models: each one's models, by the worker's name and the
         model's. Asks nobody, so it may be read at every scrape of the metrics."""
+        ...
+
+
+@runtime_checkable
+class Loading(Protocol):
+    """A backend whose workers hold some of several models, and load the others when they are
+    called for."""
+
+    @property
+    def loadable(self) -> Collection[str]:
+        """The models, by the names that callers give them; the others need no load. One object
+        that changes as they become known, so that who keeps it pays a look-up for each call."""
+        ...
+
+    def load_in(self, model: str) -> float | None:
+        """Seconds until one of these would be in a worker's memory for a call sent now, 0 where it
+        is; None where the call would be refused because a load has failed. Cheap: the router asks
+        it for every call of such a model."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -49,6 +49,8 @@ class Fake:
         self.start_stages: dict[str, float] = {}
         self.starts_in: float | None = None
         """Seconds until it should have a worker, while it has none."""
+        self.loads_in: dict[str, float | None] = {}
+        """Seconds until a model should be loaded; None: it could not be. Others are there."""
         self.calls: list[Call] = []
         self.cancelled: list[str] = []
         self.pings = 0
@@ -72,6 +74,13 @@ class Fake:
 
     def ready_in(self) -> float | None:
         return self.starts_in
+
+    @property
+    def loadable(self) -> Mapping[str, float | None]:
+        return self.loads_in
+
+    def load_in(self, model: str) -> float | None:
+        return self.loads_in[model]
 
     async def start(self) -> None:
         self.closed = False

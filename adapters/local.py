@@ -102,8 +102,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Local:
-    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable,
-    Elastic, Weighed and Stocked."""
+    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable, Starting,
+    Elastic, Weighed, Stocked and Loading."""
 
     Settings: type[msgspec.Struct] = LocalSettings
 
@@ -209,6 +209,13 @@ class Local:
     def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
         links = self._workers.links
         return {link.name: _stock_of(link.stock) for link in links if link.stock is not None}
+
+    @property
+    def loadable(self) -> Mapping[str, int]:
+        return self._workers.times.sizes
+
+    def load_in(self, model: str) -> float | None:
+        return self._workers.load_in(model)
 
     async def aclose(self) -> None:
         if self._crew is not None:

@@ -29,6 +29,7 @@ def usage_of(entry: Entry, done: Done) -> Usage:
         output_tokens=done.output_tokens,
         queue_s=done.queue_s,
         cold_s=entry.cold_s + done.cold_s,
+        load_s=done.cold_s,
         exec_s=done.exec_s,
         gpu_s=done.gpu_s,
         worker=entry.link.name,

@@ -59,7 +59,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     queue_s: float | None = None
     """Seconds it waited for a worker, at the platform or in the runtime."""
     cold_s: float | None = None
-    """Seconds of worker start that this call waited for."""
+    """Seconds that this call waited for a worker's start, or for its model to be loaded."""
+    load_s: float | None = None
+    """Of these, what the model's load took; only of backends whose workers load models on call."""
     exec_s: float | None = None
     """Seconds from the handler's start to its end."""
     gpu_s: float | None = None

@@ -6,11 +6,20 @@ One event loop owns them; nothing here awaits except a lease that must queue.
 from __future__ import annotations
 
 from collections import deque
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 
-from adapters.base import Backend, Cancellable, Clock, Elastic, Scalable, Starting, Warmable
+from adapters.base import (
+    Backend,
+    Cancellable,
+    Clock,
+    Elastic,
+    Loading,
+    Scalable,
+    Starting,
+    Warmable,
+)
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
 from gateway.places import Places, Reconsider
@@ -63,8 +72,8 @@ class StandingBackend:
         self.adapter = adapter
         self.cancellable = adapter if isinstance(adapter, Cancellable) else None
         self.warmable = adapter if isinstance(adapter, Warmable) else None
-        self.scalable = adapter if isinstance(adapter, Scalable) else None
         self.starts = adapter if isinstance(adapter, Starting) else None
+        self._loadable = adapter.loadable if isinstance(adapter, Loading) else ()
         self.veil = Veil(spec.settings)
         self.draining = False
         self.health: Health = HEALTHY
@@ -80,7 +89,7 @@ class StandingBackend:
         self._rounds = rounds
         self._places = Places(self._cap)
         self._leases: dict[int, float] = {}
-        """Since when each call runs; the oldest first."""
+        """From when on each call runs, as far as is foreseen; in the order of their leases."""
         self._reconsider_at = 0.0
         self._runs: dict[str, RunTime] = {}
         self._starting: deque[float] = deque()
@@ -96,6 +105,12 @@ class StandingBackend:
             adapter.watch(lambda: self.in_flight)
 
     # --- what the router sees -----------------------------------------------------------------
+
+    @property
+    def scalable(self) -> Scalable | None:
+        """No attribute of its own: CPython reads the attributes of an object with up to 29 of them
+        faster, and a call reads many of this one's."""
+        return self.adapter if isinstance(self.adapter, Scalable) else None
 
     @property
     def slots(self) -> int | None:
@@ -157,7 +172,7 @@ class StandingBackend:
             now - self._starting[0] if self._starting else None,
             (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
         )
-        return Candidate(
+        candidate = Candidate(
             self.name,
             self.price,
             capabilities,
@@ -169,27 +184,42 @@ class StandingBackend:
             self.blocked(now),
             None if load.slots is None else max(load.slots, 1) * _QUEUE_PER_SLOT,
         )
+        return self._foreseen(candidate, model) if model in self._loadable else candidate
 
     def _ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""
         return None if self.starts is None else self.starts.ready_in()
 
+    def _foreseen(self, candidate: Candidate, model: str) -> Candidate:
+        """With the load that a call of a loadable model waits for."""
+        load_s = cast(Loading, self.adapter).load_in(model)
+        if load_s is None:
+            return msgspec.structs.replace(candidate, blocked=candidate.blocked or "load_failed")
+        if not load_s:
+            return candidate
+        load = msgspec.structs.replace(candidate.load, load_s=load_s)
+        return msgspec.structs.replace(candidate, load=load)
+
     def _seen_to_run(self, run: RunTime, now: float) -> RunTime:
         """A call that runs for longer than was thought is evidence: of a guess that was wrong,
         while nothing is learned yet, and of no more than a long run afterwards."""
-        if not self._leases:
+        begun = next((since for since in self._leases.values() if since <= now), None)
+        if begun is None:
             return run
-        oldest = now - next(iter(self._leases.values()))
+        oldest = now - begun
         seen = oldest if not run.seen else min(oldest, run.high)
         return run if seen <= run.mean else RunTime(seen, run.deviation, run.seen)
 
     # --- leases -------------------------------------------------------------------------------
 
-    async def lease(self, reconsider: Reconsider | None = None, *, ping: bool = False) -> Lease:
+    async def lease(
+        self, reconsider: Reconsider | None = None, *, ping: bool = False, load_s: float = 0.0
+    ) -> Lease:
         """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
         away, and what it gave is raised then.
 
-        Pings keep it warm but say nothing of when callers come.
+        Pings keep it warm but say nothing of when callers come. ``load_s``: seconds that the call
+        should wait for its model there, which say nothing of how long calls run.
         """
         if not ping:
             self._note_call()
@@ -201,7 +231,7 @@ class StandingBackend:
         if expected_cold:
             self._starting.append(now)
         lease = Lease(expected_cold, now)
-        self._leases[id(lease)] = now
+        self._leases[id(lease)] = now + load_s
         return lease
 
     async def _wait(self, reconsider: Reconsider | None) -> None:
@@ -283,8 +313,9 @@ class StandingBackend:
         if usage.exec_s is not None:
             learned = self._runs[model] = self._runs.get(model, self._prior).observe(usage.exec_s)
             self._depth = _depth(learned.mean)
-        if self.cold is not None and usage.cold_s is not None and usage.cold_s >= COLD_FLOOR_S:
-            self.cold.observe(usage.cold_s)
+        start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
+        if self.cold is not None and start_s >= COLD_FLOOR_S:
+            self.cold.observe(start_s)
             if not lease.expected_cold:
                 # The platform took down workers that were believed warm.
                 self.warm.clear()

@@ -187,7 +187,9 @@ class Dispatcher:
         if quote.paid:
             await self._house.open(exchange.open_row())
             exchange.opened = True
-        exchange.lease = await standing.lease(self._reconsider(current, exchange, quote))
+        exchange.lease = await standing.lease(
+            self._reconsider(current, exchange, quote), load_s=quote.delay.load_s
+        )
         exchange.asked_at = exchange.lease.leased_at
         exchange.waited_s += exchange.asked_at - before
         if exchange.claims and (quote.estimate.per_second or quote.reserved):

@@ -68,6 +68,7 @@ def credible(usage: Usage) -> Usage:
         _can_be(usage.exec_s, _MOST_S)
         and _can_be(usage.gpu_s, _MOST_S)
         and _can_be(usage.cold_s, _MOST_S)
+        and _can_be(usage.load_s, _MOST_S)
         and _can_be(usage.queue_s, _MOST_S)
         and _can_be(usage.input_tokens, MOST_TOKENS)
         and _can_be(usage.output_tokens, MOST_TOKENS)
@@ -82,6 +83,7 @@ _BOUNDS = (
     ("exec_s", _MOST_S),
     ("gpu_s", _MOST_S),
     ("cold_s", _MOST_S),
+    ("load_s", _MOST_S),
     ("queue_s", _MOST_S),
     ("input_tokens", MOST_TOKENS),
     ("output_tokens", MOST_TOKENS),

@@ -184,6 +184,9 @@ class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Loads that failed."""
     load_s: float = 0.0
     """What the last load took."""
+    pinned: bool = False
+    pause_s: float = 0.0
+    """After a load that failed: seconds from then on for which its calls are refused."""
 
 
 class Stock(Event, tag=25, frozen=True):

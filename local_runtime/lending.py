@@ -155,10 +155,16 @@ class Lending:
                 evictions=volume.evictions,
                 failures=volume.failures,
                 load_s=volume.load_s,
+                pinned=volume.pinned,
+                pause_s=self._pause_of(volume.name),
             )
             for volume in self._shelf
         )
         return Stock(held, int(capacity) if capacity < 1 << 62 else 0)
+
+    def _pause_of(self, name: str) -> float:
+        mishap = self._mishaps.get(name)
+        return 0.0 if mishap is None else mishap.pause_s
 
     def _model_of(self, job: Job) -> str:
         """The only one that the handler has, whatever it is called; else the one that is named."""

@@ -4,6 +4,7 @@ and a row in a dictionary. The gateway and the app's own HTTP server both stand 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Literal
@@ -25,6 +26,7 @@ from local_runtime.events import (
     Slots,
     Stock,
 )
+from local_runtime.holdings import Holdings, LoadTimes
 from local_runtime.starts import stages_of, waited_for
 from local_runtime.wire import STREAM_WINDOW, Connection, decode_from_worker
 
@@ -56,6 +58,7 @@ class Entry:
         "id",
         "left",
         "link",
+        "model",
         "outputs",
         "settled",
         "settling",
@@ -74,6 +77,8 @@ class Entry:
         self.unpaid = 0
         self.waiter: asyncio.Future[None] | None = None
         self.answer: Answer | None = None
+        self.model = ""
+        """The one of its worker's models that it uses or waits for; "" once it has ended there."""
         self.cold_s = 0.0
         """Seconds that it waited for a worker before it was sent."""
         self.left = False
@@ -139,9 +144,16 @@ class Entry:
 
 class Link:
     """One connection to one worker. ``changed`` is called when it becomes ready, changes its
-    slots, or is gone."""
+    slots, or is gone; ``times`` are those of all the app's workers."""
 
-    def __init__(self, name: str, changed: Callable[[Link], None], limit: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        changed: Callable[[Link], None],
+        limit: int,
+        now: Callable[[], float] = time.monotonic,
+        times: LoadTimes | None = None,
+    ) -> None:
         self.name = name
         self.loop = asyncio.get_running_loop()
         self.routes: frozenset[str] = frozenset()
@@ -158,13 +170,10 @@ class Link:
         """What its worker occupies, as it last said."""
         self.stock: Stock | None = None
         """The models of its app, as its worker last said; None for an app that declares none."""
-        self.room: float = 0
-        """Bytes that are left for models."""
-        self.sizes: dict[str, int] = {}
-        """Of those models, in bytes."""
-        self._held: frozenset[str] = frozenset()
-        self._asked: set[str] = set()
-        """Models that calls were sent for, until the worker says that it has them."""
+        self.holdings: Holdings | None = None
+        """The same, with what was sent there since."""
+        self._now = now
+        self._times = LoadTimes() if times is None else times
         self.slots = 0
         self.gone = False
         self.remote = False
@@ -184,19 +193,16 @@ class Link:
         """Seconds of its start that a caller would have waited for."""
         return waited_for(self.start_stages, self.ahead)
 
-    def holds(self, model: str) -> bool:
-        """The model is in its memory, or will be."""
-        return model in self._held or model in self._asked
-
     def run(
         self, call_id: str, route: str, body: bytes, stream: bool, deadline: float, model: str = ""
     ) -> Entry:
         """Sends one call. Raises FrameTooLarge, and then nothing was sent."""
         self._next_id = id = self._next_id + 1
         self.send(Run(id, route, body, call_id, stream, model=model))
-        if model in self.sizes and model not in self._held:
-            self._asked.add(model)
         entry = self.entries[id] = Entry(self, id, call_id, deadline, stream)
+        if self.holdings is not None and model:
+            entry.model = model
+            self.holdings.lend(model, self._now())
         return entry
 
     def number(self) -> int:
@@ -224,6 +230,7 @@ class Link:
         for entry in late:
             if entry.left:
                 del self.entries[entry.id]
+                self._ended(entry, None)
                 entry.settle(None)
             else:
                 entry.give_up(LATE, now + keep_s)
@@ -257,11 +264,15 @@ class Link:
 
     def _take_stock(self, stock: Stock) -> None:
         self.stock = stock
-        self.sizes = {one.model: one.size for one in stock.models}
-        self._held = frozenset(one.model for one in stock.models if one.state in ("in", "loading"))
-        self._asked -= {one.model for one in stock.models if one.state != "out" or one.failures}
-        taken = sum(one.size for one in stock.models if one.state != "out")
-        self.room = stock.capacity - taken if stock.capacity else float("inf")
+        if self.holdings is None:
+            self.holdings = Holdings(self._times)
+        self.holdings.take(stock, self._now())
+
+    def _ended(self, entry: Entry, run_s: float | None) -> None:
+        """The worker is done with the call, and with its model; ``run_s`` where it went well."""
+        if entry.model and self.holdings is not None:
+            self.holdings.give_back(entry.model, run_s)
+            entry.model = ""
 
     def _finish(self, done: Done) -> None:
         entry = self.entries.get(done.id)
@@ -269,6 +280,8 @@ class Link:
             self.first_s = done.exec_s
         if entry is None:
             return
+        if entry.model:
+            self._ended(entry, done.exec_s if done.ok else None)
         if entry.left:
             entry.settle(done)
         else:

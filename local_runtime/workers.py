@@ -13,6 +13,7 @@ from local_runtime.clock import Clock
 from local_runtime.crew_events import FromSupervisor, Keep, Retired
 from local_runtime.events import WorkerChanged
 from local_runtime.gate import dial, is_remote
+from local_runtime.holdings import LoadTimes
 from local_runtime.link import Link
 from local_runtime.process import END_S, Garbled, SupervisorProcess
 from local_runtime.starts import still_to_come, waited_for
@@ -30,8 +31,8 @@ SWEEP_S = 0.025
 MAX_WAITING = 1000
 """Calls that may wait for a worker that starts."""
 AWAY = 4.0
-"""Calls for each slot that a worker with the model may have more than one that must load it; and
-that, more than one that must evict another first."""
+"""Calls for each slot that a worker with the model may have more than one that has room for it; the
+other distances of ``holdings`` count in proportion."""
 KEEP_S = 1.0
 """How long a worker may take to say what a cancelled call has used."""
 
@@ -67,6 +68,7 @@ class Workers:
         self.links: tuple[Link, ...] = ()
         """Of the workers that are ready."""
         self.slots = 0
+        self.times = LoadTimes()
         self.deaths = 0
         """Workers that ended unasked so far."""
         self._name = name
@@ -130,16 +132,26 @@ class Workers:
 
     def roomiest(self, model: str = "") -> Link | None:
         """The ready worker with the most room; None while there is none. Of an app with models one
-        that has the model goes before others, and one with memory for it before those that would
-        have to evict another."""
+        that has the model goes before one that loads it, and one with memory for it before those
+        that would have to evict another."""
         links = self.links
         if len(links) == 1:
             link: Link | None = links[0]
         elif model and links and links[0].stock is not None:
-            link = min(links, key=partial(_load_with, model))
+            link = min(links, key=partial(_load_with, model, self._clock.monotonic()))
         else:
             link = min(links, key=_load, default=None)
         return link if link is not None and link.slots else None
+
+    def load_in(self, model: str) -> float | None:
+        """Seconds until the model would be in memory for a call sent now, at the worker that would
+        get it: see ``Holdings.load_in``. While none is ready, as many as a load takes."""
+        if model not in self.times.sizes:
+            return 0.0
+        link = self.roomiest(model)
+        if link is None or link.holdings is None:
+            return self.times.after_start(model)
+        return link.holdings.load_in(model, link.slots, self._clock.monotonic())
 
     def retry_after(self) -> float:
         """A guess at the seconds until a worker is ready, at least 1."""
@@ -303,7 +315,8 @@ class Workers:
             if self._states.get(event.index) is not event:
                 return
             name = f"{self._name}-{event.index}"
-            link = Link(name, partial(self._link_changed, event), self._limit)
+            changed = partial(self._link_changed, event)
+            link = Link(name, changed, self._limit, self._clock.monotonic, self.times)
             link.remote = is_remote(event.path)
             try:
                 await dial(event.path, partial(getattr, link, "connection"))
@@ -343,7 +356,6 @@ def _load(link: Link) -> float:
     return len(link.entries) / link.slots if link.slots else float("inf")
 
 
-def _load_with(model: str, link: Link) -> float:
-    if link.holds(model):
-        return _load(link)
-    return _load(link) + (AWAY if link.sizes.get(model, 0) <= link.room else 2 * AWAY)
+def _load_with(model: str, now: float, link: Link) -> float:
+    holdings = link.holdings
+    return _load(link) + (0.0 if holdings is None else AWAY * holdings.distance(model, now))

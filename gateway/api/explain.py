@@ -75,6 +75,7 @@ def as_json(decision: Decision, policy: str) -> dict[str, Any]:
                 "backend": quote.backend,
                 "predicted_delay_seconds": round(quote.delay.seconds, 6),
                 "cold_start": quote.delay.cold,
+                "predicted_load_seconds": round(quote.delay.load_s, 6),
                 "reserved": quote.reserved,
                 "predicted_price_usd": float(usd(quote.estimate.marginal)),
                 "predicted_charge_usd": float(usd(quote.estimate.charge)),

@@ -101,10 +101,15 @@ def _text(decision: dict[str, Any]) -> str:
         f"slo {decision['slo_seconds']:g} s  policy {decision['policy']}",
     ]
     for row in decision["candidates"]:
-        cold = " (cold start)" if row["cold_start"] else ""
         lines.append(
-            f"  {row['backend']:<20} delay {row['predicted_delay_seconds']:.3f} s{cold}, "
+            f"  {row['backend']:<20} delay {row['predicted_delay_seconds']:.3f} s{_cold(row)}, "
             f"price ${row['predicted_price_usd']:.6f}, hold ${row['hold_usd']:.6f}"
         )
     lines += [f"  {row['backend']:<20} not asked: {row['reason']}" for row in decision["refused"]]
     return "\n".join(lines)
+
+
+def _cold(row: dict[str, Any]) -> str:
+    if row["predicted_load_seconds"]:
+        return f" (with {row['predicted_load_seconds']:.3f} s to load the model)"
+    return " (cold start)" if row["cold_start"] else ""

@@ -91,26 +91,44 @@ class Load(msgspec.Struct, frozen=True):
     ready_in_s: float = 0.0
     """Of a backend that starts its own workers: until one should be ready, by what its starts
     took."""
+    load_s: float = 0.0
+    """Until the call's model should be in a worker's memory; 0 where it is, and of backends that
+    have one model alone."""
 
 
 class Delay(msgspec.Struct, frozen=True):
     seconds: float
-    cold: bool
-    """The call would start a worker."""
+    """From the decision until the call runs."""
+    cold_s: float = 0.0
+    """Of these, what a worker's start and the model's load take."""
+    load_s: float = 0.0
+    """Of these, the load alone."""
+
+    @property
+    def cold(self) -> bool:
+        """The call would wait for a start, or for a load."""
+        return self.cold_s > 0
 
 
-NO_DELAY = Delay(0.0, False)
+NO_DELAY = Delay(0.0)
+
+
+def with_load(delay: Delay, load_s: float) -> Delay:
+    """The same for a call whose model must be loaded first. Calls whose models are there go on
+    meanwhile, and as many as before it now are before it when its model has come: the two add
+    up."""
+    return Delay(delay.seconds + load_s, delay.cold_s + load_s, load_s)
 
 
 def warm_delay(load: Load, run_s: float) -> Delay:
     """A backend that is always warm: nothing while a slot is free, then whole rounds of waiting;
     behind the start of a worker, while it has none."""
     if load.ready_in_s:
-        return Delay(load.ready_in_s + load.in_flight * run_s, True)
+        return Delay(load.ready_in_s + load.in_flight * run_s, load.ready_in_s)
     if load.slots is None or load.in_flight < load.slots:
         return NO_DELAY
     rounds = (load.in_flight - load.slots) // max(load.slots, 1) + 1
-    return Delay(rounds * run_s, False)
+    return Delay(rounds * run_s)
 
 
 def cold_delay(load: Load, run_s: float, cold_p95: float) -> Delay:
@@ -121,8 +139,8 @@ def cold_delay(load: Load, run_s: float, cold_p95: float) -> Delay:
     may_start = load.slots is None or load.in_flight < load.slots
     behind = _behind(load, run_s, cold_p95)
     if may_start and cold_p95 <= behind:
-        return Delay(cold_p95, True)
-    return Delay(behind, False)
+        return Delay(cold_p95, cold_p95)
+    return Delay(behind)
 
 
 def _behind(load: Load, run_s: float, cold_p95: float) -> float:

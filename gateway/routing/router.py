@@ -10,7 +10,7 @@ import msgspec
 from adapters.types import Capabilities, Task
 from gateway.policy.model import Price, Route
 from gateway.pricing import FREE, Estimate, Expectation, estimate
-from gateway.routing.forecast import Delay, Load, RunTime, cold_delay, warm_delay
+from gateway.routing.forecast import Delay, Load, RunTime, cold_delay, warm_delay, with_load
 
 SLO_MARGIN = 0.8
 """A predicted delay counts as within the SLO up to this share of it: predictions err."""
@@ -22,6 +22,7 @@ RefusalCode = Literal[
     "drained",
     "not_ready",
     "cooling_down",
+    "load_failed",
     "task_unsupported",
     "no_streaming",
     "too_large",
@@ -32,6 +33,7 @@ RefusalCode = Literal[
 ReasonCode = Literal[
     "RES_FREE",  # reserved capacity was free
     "RES_WAIT_OK",  # reserved capacity frees up within the SLO
+    "RES_LOAD",  # reserved capacity brings the model into memory within the SLO
     "SPILL_WARM",  # reserved capacity would break the SLO or is away; a warm worker elsewhere
     "SPILL_COLD",  # the same, and a worker must start
     "WARM",  # no reserved backend serves the model; a warm worker
@@ -67,7 +69,7 @@ class Candidate(msgspec.Struct, frozen=True):
     cold_p95: float | None
     """``None`` when the backend is never cold while it is ready."""
     max_run: float
-    blocked: Literal["", "drained", "not_ready", "cooling_down"] = ""
+    blocked: Literal["", "drained", "not_ready", "cooling_down", "load_failed"] = ""
     max_queue: int | None = None
     """Calls that may wait for a slot."""
 
@@ -153,6 +155,8 @@ def _quote(question: Question, candidate: Candidate) -> Quote:
         delay = warm_delay(candidate.load, run.mean)
     else:
         delay = cold_delay(candidate.load, run.mean, candidate.cold_p95)
+    if candidate.load.load_s:
+        delay = with_load(delay, candidate.load.load_s)
     price = candidate.price
     high = min(max(run.high, SHORTEST_HOLD_S), candidate.max_run)
     if price is None:
@@ -160,7 +164,7 @@ def _quote(question: Question, candidate: Candidate) -> Quote:
     expected = Expectation(
         exec_s=run.mean,
         exec_high_s=high,
-        cold_s=delay.seconds if delay.cold else 0.0,
+        cold_s=delay.cold_s,
         input_tokens=question.body_bytes // 4,
         input_high_tokens=question.body_bytes,
         output_tokens=question.output_tokens,
@@ -212,6 +216,8 @@ def _weighted(
 
 def _reason(first: Quote, has_reserved: bool) -> ReasonCode:
     if first.reserved:
+        if first.delay.load_s > 0:
+            return "RES_LOAD"
         return "RES_WAIT_OK" if first.delay.seconds > 0 else "RES_FREE"
     if has_reserved:
         return "SPILL_COLD" if first.delay.cold else "SPILL_WARM"

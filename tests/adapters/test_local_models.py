@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adapters.base import Stocked
+from adapters.base import Loading, Stocked
 from adapters.errors import BackendError, FailureClass
 from adapters.local import Local, LocalSettings, SharedModel
 from adapters.types import Call, ModelMemory, Reply
@@ -193,6 +193,51 @@ async def test_calls_go_to_the_worker_that_has_their_model(tmp_path: Path) -> No
         assert sum(one.loads for each in backend.stock().values() for one in each.values()) == 2
 
 
+async def test_a_load_is_foreseen_until_the_model_is_there(tmp_path: Path) -> None:
+    """By its size before any was seen; the last of its own afterwards; and no more once it is
+    there. A name that is none of the app's is not known to need one."""
+    async with many(tmp_path, room=1) as backend:
+        assert isinstance(backend, Loading)
+        assert [backend.load_in(name) for name in ("double", "m")] == [1.0, 0.0]
+        waiting = asyncio.create_task(ask(backend, "slow"))
+        await until(lambda: of(backend, "slow").resident > 0)
+        (tmp_path / "gate").touch()
+        await waiting
+        took = of(backend, "slow").load_s
+        assert took > 0
+        assert backend.load_in("slow") == 0.0
+        assert backend.load_in("double") == took, "the only load that was seen"
+        _, cold = await ask(backend, "double")
+        assert cold.usage.load_s == cold.usage.cold_s
+        assert (cold.usage.load_s or 0) > 0
+        assert backend.load_in("slow") == took
+
+
+async def test_a_load_that_waits_for_calls_under_way_is_foreseen_with_them(tmp_path: Path) -> None:
+    async with many(tmp_path, room=1, handler="/hold") as backend:
+        (tmp_path / "a").touch()
+        await ask(backend, "late", {"until": str(tmp_path / "a")})
+        await ask(backend, "double", {"until": str(tmp_path / "a")})
+        idle = backend.load_in("late")
+        busy = asyncio.create_task(ask(backend, "double", {"until": str(tmp_path / "b")}))
+        await until(lambda: (backend.load_in("late") or 0.0) > (idle or 0.0))
+        (tmp_path / "b").touch()
+        await busy
+        assert backend.load_in("late") == idle
+
+
+async def test_a_call_that_would_be_refused_for_a_failed_load_is_foreseen(tmp_path: Path) -> None:
+    async with many(tmp_path) as backend:
+        assert backend.load_in("broken") is not None
+
+        async def refused_and_foreseen() -> bool:
+            await refusal(backend, "broken")
+            return backend.load_in("broken") is None
+
+        await until(refused_and_foreseen)
+        assert backend.load_in("double") is not None
+
+
 async def test_an_app_whose_models_cannot_fit_is_not_started_again(tmp_path: Path) -> None:
     """Sizes of the app alone, which no policy has told."""
     options = {"memory": GIB // 2, "device": "cpu"}
@@ -207,12 +252,23 @@ class TwoLinks(Local):
     """Two workers without processes."""
 
     def __init__(self, *stocks: Stock) -> None:
-        super().__init__("home", LocalSettings(app="none.py:app"), FakeClock())
-        links = [Link(f"home-{index}", lambda _: None, 1024) for index in range(len(stocks))]
-        for link, told in zip(links, stocks, strict=True):
-            link.slots = 1
-            link._receive(told)
-        self._workers.links = tuple(links)
+        self.clock = FakeClock()
+        super().__init__("home", LocalSettings(app="none.py:app"), self.clock)
+        self.links = [self._link(f"home-{index}") for index in range(len(stocks))]
+        self._workers.links = tuple(self.links)
+        for index, told in enumerate(stocks):
+            self.tell(index, told)
+
+    def _link(self, name: str) -> Link:
+        link = Link(name, lambda _: None, 1024, self.clock.monotonic, self._workers.times)
+        link.slots = 1
+        return link
+
+    def tell(self, index: int, stock: Stock) -> None:
+        self.links[index]._receive(stock)
+
+    def send(self, index: int, model: str) -> None:
+        self.links[index].run("id", "/", b"", False, 0.0, model)
 
     def picked(self, model: str) -> str:
         link = self._workers.roomiest(model)
@@ -236,6 +292,52 @@ async def test_a_line_before_the_worker_with_the_model_brings_it_to_another() ->
         link.run(str(number), "/", b"", False, 0.0, "a")
     assert ways[:4] == ["home-0"] * 4
     assert "home-1" in ways[4:]
+
+
+async def test_a_worker_that_has_the_model_goes_before_one_that_loads_it() -> None:
+    """Until two calls for each of its slots wait there that do not at the other."""
+    backend = TwoLinks(Stock((Held("a", "loading", 4),), 4), Stock((Held("a", "in", 4),), 4))
+    ways = []
+    for _ in range(4):
+        ways.append(backend.picked("a"))
+        backend.send(1, "a")
+    assert ways == ["home-1", "home-1", "home-0", "home-0"]
+
+
+async def test_a_worker_that_could_not_load_the_model_is_asked_last() -> None:
+    backend = TwoLinks(Stock((Held("a", "out", 4),), 4), Stock((Held("a", "out", 4),), 2))
+    assert backend.picked("a") == "home-0"
+    backend.tell(0, Stock((Held("a", "out", 4, failures=1, pause_s=2.0),), 4))
+    assert backend.picked("a") == "home-1"
+    assert backend.load_in("a") is not None
+    backend.clock.move(2.0)
+    assert backend.picked("a") == "home-0"
+
+
+async def test_a_load_is_foreseen_at_the_worker_that_would_get_the_call() -> None:
+    """By what it took at another."""
+    backend = TwoLinks(
+        Stock((Held("a", "in", 4, loads=1, load_s=6.0), Held("b", "out", 4)), 4),
+        Stock((Held("a", "out", 4), Held("b", "in", 4, loads=1, load_s=3.0)), 4),
+    )
+    assert [backend.load_in(name) for name in ("a", "b", "other")] == [0.0, 0.0, 0.0]
+    for _ in range(10):
+        backend.send(0, "a")
+    assert backend.load_in("a") == 6.0
+
+
+async def test_while_no_worker_is_ready_a_load_is_foreseen_that_follows_the_start() -> None:
+    """Except of a model that is loaded as part of the start."""
+    models = (Held("a", "in", 4, loads=1, load_s=6.0), Held("p", "in", 4, pinned=True))
+    backend = TwoLinks(Stock(models, 8))
+    backend._workers.links = ()
+    assert [backend.load_in(name) for name in ("a", "p", "other")] == [6.0, 0.0, 0.0]
+
+
+async def test_an_app_without_models_foresees_no_load() -> None:
+    backend = TwoLinks()
+    backend._workers.links = (backend._link("home-0"),)
+    assert backend.load_in("a") == 0.0
 
 
 def test_the_gauges_of_a_model_bear_backend_worker_and_model() -> None:

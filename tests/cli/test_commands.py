@@ -276,6 +276,7 @@ DECISION: dict[str, Any] = {
             "backend": "burst",
             "predicted_delay_seconds": 1.25,
             "cold_start": True,
+            "predicted_load_seconds": 0.0,
             "predicted_price_usd": 0.001,
             "hold_usd": 0.002,
         }
@@ -303,6 +304,14 @@ def test_explain_shows_each_candidate_and_each_refusal(config: str, shell: Shell
         assert gateway.headers["Authorization"] == "Bearer sg-x"
         assert gateway.headers["X-Spillgate-Priority"] == "low"
         assert shell.json(*explain(config, gateway.url, "--json")) == DECISION
+
+
+def test_explain_tells_a_load_from_a_start(config: str, shell: Shell) -> None:
+    row = {**DECISION["candidates"][0], "predicted_load_seconds": 0.5}
+    with stand_in() as gateway:
+        gateway.answers({**DECISION, "candidates": [row]})
+        text = shell(*explain(config, gateway.url))
+        assert "delay 1.250 s (with 0.500 s to load the model), price" in text
 
 
 def test_explain_ends_with_1_where_no_backend_would_be_asked(config: str, shell: Shell) -> None:

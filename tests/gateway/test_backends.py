@@ -269,3 +269,64 @@ def test_a_backend_whose_worker_starts_is_quoted_with_what_is_left_of_the_start(
     assert (candidate.blocked, candidate.load.ready_in_s) == ("", 3.0)
     cast(Fake, backend.adapter).slots = 2
     assert backend.candidate("chat", 0.0).load.ready_in_s == 0.0
+
+
+# --- models that it loads ---------------------------------------------------------------------
+
+
+def test_a_backend_that_must_load_the_model_is_quoted_with_the_load(clock: FakeClock) -> None:
+    """Others of its models are there; so it is for a call that waits in line there already."""
+    backend = standing(clock)
+    cast(Fake, backend.adapter).loads_in["chat"] = 3.0
+    assert backend.candidate("chat", 0.0).load.load_s == 3.0
+    assert backend.candidate("chat", 0.0, 5).load.load_s == 3.0
+    assert backend.candidate("other", 0.0).load.load_s == 0.0
+
+
+def test_a_backend_that_could_not_load_the_model_is_left_out_for_it_alone(clock: FakeClock) -> None:
+    """What concerns the whole backend is said before it."""
+    backend = standing(clock)
+    cast(Fake, backend.adapter).loads_in["chat"] = None
+    assert backend.candidate("chat", 0.0).blocked == "load_failed"
+    assert backend.candidate("other", 0.0).blocked == ""
+    backend.draining = True
+    assert backend.candidate("chat", 0.0).blocked == "drained"
+
+
+async def test_the_load_of_a_model_is_no_start_of_a_worker(clock: FakeClock) -> None:
+    """What is learned of starts is what remains of the cold seconds without it."""
+    backend, other = standing(clock, "burst"), standing(clock, "burst")
+    lease = await backend.lease()
+    end(backend, lease, Usage(exec_s=1.0, cold_s=80.0, load_s=80.0))
+    assert backend.cold is not None
+    assert (backend.cold.p50, backend.cold.p95) == (5.0, 9.0)
+    assert backend.is_warm
+    end(backend, await backend.lease(), Usage(exec_s=1.0, cold_s=83.0, load_s=80.0))
+    end(other, await other.lease(), Usage(exec_s=1.0, cold_s=3.0))
+    assert other.cold is not None
+    assert (backend.cold.p50, backend.cold.p95) == (other.cold.p50, other.cold.p95)
+
+
+async def test_a_call_that_waits_for_its_model_is_no_sign_that_calls_run_long(
+    clock: FakeClock,
+) -> None:
+    """It counts from the instant at which it should begin to run."""
+    backend = standing(clock)
+    lease = await backend.lease(load_s=30.0)
+    clock.move(29.0)
+    assert backend.candidate("chat", clock.monotonic()).run.mean == 1.0
+    clock.move(6.0)
+    assert backend.candidate("chat", clock.monotonic()).run.mean == 5.0
+    end(backend, lease)
+
+
+async def test_a_call_that_runs_behind_one_that_waits_for_its_model_is_still_a_sign(
+    clock: FakeClock,
+) -> None:
+    backend = standing(clock, text=POLICY)
+    waits = await backend.lease(load_s=30.0)
+    runs = await backend.lease()
+    clock.move(20.0)
+    assert backend.candidate("chat", clock.monotonic()).run.mean == 20.0
+    for lease in (waits, runs):
+        end(backend, lease)

@@ -289,6 +289,7 @@ async def test_explain_tells_every_candidates_delay_and_price_without_a_call(
             "backend": "burst",
             "predicted_delay_seconds": 9.0,
             "cold_start": True,
+            "predicted_load_seconds": 0,
             "reserved": False,
             "predicted_price_usd": 0.01,
             "predicted_charge_usd": 0.01,

@@ -84,11 +84,13 @@ class Bench:
         return {event.id: event for event in sent if isinstance(event, Done)}
 
     async def told(self) -> list[dict[str, str]]:
-        """What the peer was told of the models, from first to last."""
+        """What the peer was told of the places of the models, from first to last."""
+        return [{one.model: one.state for one in stock.models} for stock in await self.stocks()]
+
+    async def stocks(self) -> list[Stock]:
         await settle()
         sent = [decode_from_worker(data) for data in FrameReader().feed(self.transport.written)]
-        stocks = [event for event in sent if isinstance(event, Stock)]
-        return [{one.model: one.state for one in stock.models} for stock in stocks]
+        return [event for event in sent if isinstance(event, Stock)]
 
 
 async def test_a_call_waits_for_its_model_and_is_told_how_long_apart_from_the_queue() -> None:
@@ -205,6 +207,8 @@ async def test_a_load_that_fails_is_tried_by_the_next_call_after_a_pause_that_do
         pause = min(MAX_PAUSE_S, pause * 2)
     done = await bench.done()
     assert [done[id].kind for id in (1, 2, 3)] == ["loading"] * 3
+    pauses = [stock.models[0].pause_s for stock in await bench.stocks()]
+    assert sorted(set(pauses)) == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
     assert done[1].message == "no; it is tried again in 1.0 s at the earliest"
 
 

@@ -70,6 +70,51 @@ def test_when_nothing_meets_the_slo_the_shortest_delay_is_taken() -> None:
     assert ask(home, burst) == ("LEAST_DELAY", ["home", "burst"])
 
 
+def loading(seconds: float, **changes: Any) -> Candidate:
+    """The baseline, whose memory has not the model."""
+    changes.setdefault("load", Load(0, 2, 0, None, load_s=seconds))
+    return candidate("home", **changes)
+
+
+def test_the_baseline_keeps_a_call_whose_model_it_loads_within_the_slo() -> None:
+    """It is paid for already; that it loads is said."""
+    decision = decide(QUESTION, [loading(5.0), candidate("burst")], ROUTE, 10.0, lambda: 0.0)
+    assert (decision.reason, decision.quotes[0].backend) == ("RES_LOAD", "home")
+    delay = decision.quotes[0].delay
+    assert (delay.seconds, delay.load_s, delay.cold) == (5.0, 5.0, True)
+
+
+def test_a_call_spills_when_the_load_of_its_model_would_break_the_slo() -> None:
+    assert ask(loading(5.0), candidate("burst")) == ("SPILL_WARM", ["burst", "home"])
+
+
+def test_a_load_is_weighed_against_a_cold_start_where_both_are_too_long() -> None:
+    cold = candidate("burst", load=Load(0, None, 0, None))
+    assert ask(loading(5.0), cold) == ("LEAST_DELAY", ["home", "burst"])
+    assert ask(loading(12.0), cold) == ("LEAST_DELAY", ["burst", "home"])
+
+
+def test_a_baseline_that_has_the_model_goes_before_one_that_must_load_it() -> None:
+    other = candidate("other", price=RESERVED, load=Load(0, 2, 0, None), cold_p95=None)
+    assert ask(loading(1.0), other) == ("RES_FREE", ["other", "home"])
+
+
+def test_a_load_counts_into_the_price_where_a_start_is_billed() -> None:
+    """Three seconds of load and one of running; the two of waiting cost nothing."""
+    line = Load(4, 2, 0, None, load_s=3.0)
+    for price, seconds in ((FLEX, 4), (Price(per_second=1_160_000), 1)):
+        decision = decide(QUESTION, [loading(0, price=price, load=line)], ROUTE, 9, lambda: 0.0)
+        assert decision.quotes[0].delay.seconds == 5.0
+        assert decision.quotes[0].estimate.charge == 1_160_000 * seconds
+
+
+def test_the_line_before_a_start_costs_nothing_either() -> None:
+    line = Load(2, 0, 0, None, ready_in_s=3.0)
+    quoted = decide(QUESTION, [candidate("home", price=FLEX, load=line)], ROUTE, 9, lambda: 0.0)
+    assert quoted.quotes[0].delay.seconds == 5.0
+    assert quoted.quotes[0].estimate.charge == 1_160_000 * 4
+
+
 def test_without_a_baseline_the_reason_says_warm_or_cold() -> None:
     """Nothing spills where nothing is reserved."""
     cold = candidate("burst", load=Load(0, None, 0, None))
@@ -97,6 +142,7 @@ def test_a_cold_start_counts_into_the_price_where_the_platform_bills_it() -> Non
         ({"blocked": "drained"}, "drained"),
         ({"blocked": "not_ready"}, "not_ready"),
         ({"blocked": "cooling_down"}, "cooling_down"),
+        ({"blocked": "load_failed"}, "load_failed"),
         ({"capabilities": Capabilities(tasks=frozenset(["embeddings"]))}, "task_unsupported"),
         ({"max_request": 399}, "too_large"),
         ({"load": Load(12, 2, 0, None), "max_queue": 10}, "queue_full"),
