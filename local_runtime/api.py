@@ -107,8 +107,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a Response has a json or a body, not both")
         if not isinstance(self.body, bytes | Generator | AsyncGenerator | None):
             raise TypeError("the body of a Response is bytes, or a generator of bytes")
-        if not 100 <= self.status <= 599:
-            raise ValueError(f"{self.status} is no HTTP status")
+        if not 200 <= self.status <= 599:  # 1xx is no answer: the caller would wait for one
+            raise ValueError(f"{self.status} is no HTTP status of an answer")
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):

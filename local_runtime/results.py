@@ -21,6 +21,8 @@ _AHEAD = 64 * 1024
 """Bytes of a body: larger ones would hold up the socket."""
 MAX_MESSAGE = 2000
 """Characters of a message to a caller."""
+BODILESS = (204, 304)
+"""Statuses after which HTTP allows no body: the next answer would be read out of it."""
 MAX_HEADER = 8192
 """Characters of a header's value."""
 MAX_TOKENS = 2**53
@@ -181,7 +183,9 @@ def raw_item(id: int, piece: Any, limit: int) -> Output:
 
 def _responded(id: int, response: Response, limit: int) -> Done:
     headers = _headers(response)
-    if isinstance(response.body, bytes):
+    if response.status in BODILESS:
+        data = b""
+    elif isinstance(response.body, bytes):
         data = _within(response.body, limit)
     elif response.body is not None:
         raise TypeError("a generator is no body of a Response here: make it whole")
