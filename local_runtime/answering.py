@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from starlette.types import Receive, Send
 
+from local_runtime.api import BODILESS
 from local_runtime.events import Done
 from local_runtime.link import CANCELLED, Entry
 from local_runtime.refusals import Refusal, refusal_of
@@ -19,9 +20,6 @@ _HOP = {"connection", "content-length", "keep-alive", "transfer-encoding", "upgr
 """What the server says itself, and no handler may."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
-BODILESS = frozenset((204, 304))
-"""Statuses that end with the head (RFC 9110, section 6.4.1): what followed would be read as the
-next answer."""
 
 
 class Way:

@@ -33,6 +33,9 @@ S = TypeVar("S")
 M = TypeVar("M", bound=Callable[[dict[str, Any]], "Stepper[Any]"])
 
 DEFAULT_TIMEOUT_S = 600.0
+BODILESS = frozenset((204, 304))
+"""Statuses that end with the head (RFC 9110, section 6.4.1): what followed would be read as the
+next answer."""
 ALL = "*"
 """In a handler's ``models``: every one that the app has."""
 
@@ -107,8 +110,8 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("a Response has a json or a body, not both")
         if not isinstance(self.body, bytes | Generator | AsyncGenerator | None):
             raise TypeError("the body of a Response is bytes, or a generator of bytes")
-        if not 100 <= self.status <= 599:
-            raise ValueError(f"{self.status} is no HTTP status")
+        if not 200 <= self.status <= 599:  # 1xx is no answer: the caller would wait for one
+            raise ValueError(f"{self.status} is no HTTP status of an answer")
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):

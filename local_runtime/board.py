@@ -35,6 +35,9 @@ class Board:
         """The job's entry has its answer."""
         answer = self._running.pop(id).answer
         assert answer is not None
+        if _size(answer) > self._max_bytes:
+            text = f"the result is too large to be kept: {_size(answer)} bytes"
+            answer = Done(0, False, kind="failed", message=text)
         self._ended[id] = answer
         self._bytes += _size(answer)
         while len(self._ended) > self._max_kept or self._bytes > self._max_bytes:

@@ -17,7 +17,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from local_runtime.answering import BODILESS, Way, allowed, heard
+from local_runtime.answering import Way, allowed, heard
+from local_runtime.api import BODILESS
 from local_runtime.events import Done, Run
 from local_runtime.front import Front
 from local_runtime.http_protocol import Cycle, LeanHttp

@@ -19,10 +19,10 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from local_runtime.api import BODILESS
 from local_runtime.refusals import Refusal
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
-_NO_BODY = frozenset((204, 304))
 _STATUSES = frozenset(HTTPStatus)
 _PRINTED = bytes(code for code in range(256) if code == 9 or (code >= 32 and code != 127))
 _JOINED = 64 * 1024
@@ -68,7 +68,7 @@ class Cycle(RequestResponseCycle):
                 self._frame(name, value)
         if not self.keep_alive:
             lines.append(b"connection: close")
-        if self.chunked_encoding is None and status not in _NO_BODY:
+        if self.chunked_encoding is None and status not in BODILESS:
             self.chunked_encoding = self.scope["method"] != "HEAD"
             if self.chunked_encoding:
                 lines.append(b"transfer-encoding: chunked")

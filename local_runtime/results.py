@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from local_runtime.api import InvalidInput, Request, Response
+from local_runtime.api import BODILESS, InvalidInput, Request, Response
 from local_runtime.bodies import NotJson, decoded
 from local_runtime.events import Done, FailureKind, Head, Output
 from local_runtime.jobs import Job
@@ -195,7 +195,9 @@ def raw_item(id: int, piece: Any, limit: int) -> Output:
 
 def _responded(id: int, response: Response, limit: int) -> Done:
     headers, status = _headers(response), _status(response)
-    if isinstance(response.body, bytes):
+    if status in BODILESS:
+        data = b""
+    elif isinstance(response.body, bytes):
         data = _within(response.body, limit)
     elif response.body is not None:
         raise TypeError("a generator is no body of a Response here: make it whole")

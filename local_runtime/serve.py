@@ -26,6 +26,8 @@ from local_runtime.workers import Workers, supervisor_arguments
 
 DRAIN_S = 5
 """How long calls under way may take to end once the server is told to."""
+MAX_LISTED = 20
+"""Routes that are named when the app is ready."""
 EXIT_HOPELESS = 1
 """The app cannot be started, and trying again would not help."""
 EXIT_NOT_STARTED = 2
@@ -118,7 +120,7 @@ class Server(uvicorn.Server):
         self._front.changed()
         if self._workers.slots and not self._was_ready:
             self._was_ready = True
-            routes = ", ".join(sorted(self._workers.links[0].routes))
+            routes = _listed(sorted(self._workers.links[0].routes))
             _say(f"ready after {self._workers.links[0].start_s:.1f} s: POST {routes}")
         if self._workers.hopeless and not self.should_exit:
             self.status, self.should_exit = EXIT_HOPELESS, True
@@ -136,6 +138,12 @@ async def _serve(options: Options) -> int:
     server = Server(options)
     await server.serve()
     return server.status if server.started else EXIT_NOT_STARTED
+
+
+def _listed(routes: list[str]) -> str:
+    """The first few: a line longer than a pipe holds would stop the server until it is read."""
+    more = f" and {len(routes) - MAX_LISTED} more" if len(routes) > MAX_LISTED else ""
+    return ", ".join(routes[:MAX_LISTED]) + more
 
 
 def _say(line: str) -> None:

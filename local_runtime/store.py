@@ -10,6 +10,7 @@ so what works with one works with the other, and a value that was read is nobody
 
 from __future__ import annotations
 
+import math
 import pickle
 import threading
 import time
@@ -54,8 +55,8 @@ class Store(Protocol):
 
     def set(self, key: str, value: Any, ttl: float | None = DEFAULT_TTL_S) -> None:
         """Keeps the value for ``ttl`` seconds; None: until it is deleted. Raises ValueError for a
-        ``ttl`` that is not above 0, TypeError for what the encoding has no word for, and
-        StoreUnavailable."""
+        ``ttl`` that is not above 0 and for a value larger than the store, TypeError for a key that
+        is no text and for what the encoding has no word for, and StoreUnavailable."""
         ...
 
     def delete(self, key: str) -> bool:
@@ -93,6 +94,8 @@ class MemoryStore:
     def set(self, key: str, value: Any, ttl: float | None = DEFAULT_TTL_S) -> None:
         until = self._clock() + _checked(ttl) if ttl is not None else float("inf")
         data = self._codec.encode(value)
+        if (size := len(_named(key)) + len(data)) > self._max_bytes:
+            raise ValueError(f"{size} bytes are more than the {self._max_bytes} of this store")
         with self._lock:
             self._forget(key)
             self._values[key] = (data, until)
@@ -129,15 +132,16 @@ class RedisStore:
         self._codec = codec
 
     def get(self, key: str) -> Any:
-        data = self._ask("GET", self._prefix + key)
+        data = self._ask("GET", self._prefix + _named(key))
         return None if data is None else self._codec.decode(data)
 
     def set(self, key: str, value: Any, ttl: float | None = DEFAULT_TTL_S) -> None:
-        expiry = () if ttl is None else ("PX", max(1, round(_checked(ttl) * 1000)))
-        self._ask("SET", self._prefix + key, self._codec.encode(value), *expiry)
+        lasts = ttl is None or ttl == math.inf
+        expiry = () if lasts else ("PX", max(1, round(_checked(ttl or 0) * 1000)))
+        self._ask("SET", self._prefix + _named(key), self._codec.encode(value), *expiry)
 
     def delete(self, key: str) -> bool:
-        return bool(self._ask("DEL", self._prefix + key))
+        return bool(self._ask("DEL", self._prefix + _named(key)))
 
     def _ask(self, *command: Any) -> Any:
         try:
@@ -154,6 +158,13 @@ def open_store(url: str) -> Store:
     if scheme in ("redis", "rediss"):
         return RedisStore(url)
     raise ValueError(f"a store is memory:// or redis://HOST:PORT/DB, not {scheme}://")
+
+
+def _named(key: str) -> str:
+    """Another type of key would be one value here and another there."""
+    if not isinstance(key, str):
+        raise TypeError(f"a key is a str, not a {type(key).__name__}")
+    return key
 
 
 def _checked(ttl: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import queue
 import sys
@@ -116,9 +117,12 @@ class Webhooks:
                 self._pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
             try:
                 status = self._send(url, body)
-            except (OSError, http.client.HTTPException, ValueError) as error:
+            except (OSError, http.client.HTTPException) as error:
                 problem = type(error).__name__
                 continue
+            except Exception as error:  # of what the URL says: it will say the same again
+                problem = type(error).__name__
+                break
             if 200 <= status < 300:
                 return True
             problem = f"status {status}"
@@ -129,4 +133,5 @@ class Webhooks:
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    with contextlib.suppress(Exception):  # the app may have closed it
+        print(line, file=sys.stderr, flush=True)

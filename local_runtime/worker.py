@@ -132,7 +132,8 @@ class Desk:
 
     async def _listen(self, service: Service, opening: Opening) -> None:
         self._server = await listen(service.accept, opening.socket)
-        self._life.send(opening.ready)
+        # The supervisor asks for no routes, and a long frame might not fit into the pipe.
+        self._life.send(msgspec.structs.replace(opening.ready, routes=(), background=()))
         self._beat(service)
 
     def _beat(self, service: Service) -> None:

@@ -52,6 +52,16 @@ async def test_a_job_is_cancelled_once_and_only_while_it_runs() -> None:
     assert (board.read("b") or {})["status"] == "completed"
 
 
+async def test_a_result_that_is_too_large_to_be_kept_says_so_and_costs_no_other() -> None:
+    """It would have driven out all others, and itself."""
+    board = Board(max_bytes=10)
+    ended(board, "a", Done(1, True, b'"4567"'))
+    ended(board, "b", Done(1, True, b'"4567890123"'))
+    assert (board.read("a") or {})["output"] == "4567"
+    error = "the result is too large to be kept: 12 bytes"
+    assert board.read("b") == {"job_id": "b", "status": "failed", "error": error}
+
+
 async def test_the_oldest_results_are_forgotten_by_number_and_by_size() -> None:
     by_number, by_size = Board(max_kept=2), Board(max_bytes=10)
     for id in "abc":

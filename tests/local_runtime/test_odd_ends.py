@@ -84,3 +84,8 @@ async def test_an_answer_that_cannot_be_sent_fails_its_call_and_no_other() -> No
     bad, good = [event for event in await bench.sent() if isinstance(event, Done)]
     assert (bad.id, bad.kind, good.data) == (1, "failed", b"2")
     assert bad.message == "the answer could not be sent (UnicodeEncodeError)"
+
+
+def test_an_app_may_have_thousands_of_routes(client: httpx.Client) -> None:
+    """What its worker tells its supervisor, and the server whoever started it, is bounded."""
+    assert client.post("/one/of/three/thousand/routes/2999", json=1).json() == 2999

@@ -97,6 +97,17 @@ def test_a_response_that_is_none_is_its_json() -> None:
     assert succeeded(1, Response(json=[1]), LIMIT).data == b"[1]"
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_a_body_has_none(status: int) -> None:
+    """The caller would read the next answer out of it."""
+    assert succeeded(1, Response(json={"a": 1}, status=status), LIMIT).data == b""
+
+
+def test_a_status_that_is_no_answer_is_refused_where_it_is_made() -> None:
+    with pytest.raises(ValueError, match="100 is no HTTP status"):
+        Response(status=100)
+
+
 def test_a_generator_is_no_body_where_only_a_whole_one_can_be_sent() -> None:
     """In a batch, say: the answer would be null without a word."""
     with pytest.raises(TypeError, match="make it whole"):

@@ -145,3 +145,25 @@ def test_the_url_of_a_store_says_what_it_is(redis_server: RedisServer) -> None:
     assert isinstance(open_store(redis_server.url), RedisStore)
     with pytest.raises(ValueError, match="not s3://"):
         open_store("s3://bucket")
+
+
+def test_a_value_may_last_for_ever_by_its_number_too(case: Case) -> None:
+    case.store.set("key", 1, ttl=float("inf"))
+    case.advance(1e6)
+    assert case.store.get("key") == 1
+
+
+def test_a_key_that_is_no_text_is_refused_and_leaves_nothing_behind(case: Case) -> None:
+    """In memory its size could not be counted, nor it be forgotten."""
+    with pytest.raises(TypeError, match="a key is a str, not a int"):
+        case.store.set(5, 1)  # type: ignore[arg-type]
+    case.store.set("5", 2)
+    assert case.store.get("5") == 2
+
+
+def test_a_value_larger_than_the_memory_is_refused_and_drives_out_no_other() -> None:
+    store = MemoryStore(max_bytes=20)
+    store.set("a", 1)
+    with pytest.raises(ValueError, match="23 bytes are more than the 20 of this store"):
+        store.set("b", "x" * 20)
+    assert store.get("a") == 1

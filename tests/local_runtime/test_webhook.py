@@ -61,6 +61,16 @@ def test_a_receiver_that_refuses_is_not_asked_again(status: int) -> None:
     assert len(receiver.got) == 1
 
 
+@pytest.mark.parametrize(
+    "error", [ValueError("port"), UnicodeError("label too long"), LookupError("unknown encoding")]
+)
+def test_an_address_that_is_none_is_given_up_at_once(error: Exception) -> None:
+    """No pause would mend it, and others wait."""
+    receiver = Receiver(error)
+    assert not receiver.deliver()
+    assert receiver.pauses == []
+
+
 def test_bytes_that_are_no_json_are_sent_as_text() -> None:
     """What is sent is JSON, whatever a handler has made."""
     done = Done(1, True, b"<p>caf\xc3\xa9", status=200, headers=(("Content-Type", "text/html"),))

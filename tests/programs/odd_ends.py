@@ -70,3 +70,11 @@ def batch(context: dict[str, Any], requests: list[Request]) -> list[Any]:
 @app.handler("/stream", timeout=20)
 def stream(context: dict[str, Any], request: Request) -> Iterator[Any]:
     yield _end(request.json)
+
+
+def _of(number: int) -> Callable[[dict[str, Any], Request], int]:
+    return lambda context, request: number
+
+
+for number in range(3000):
+    app.handler(f"/one/of/three/thousand/routes/{number}")(_of(number))
