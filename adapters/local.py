@@ -36,8 +36,9 @@ from local_runtime.crew import Crew
 from local_runtime.declared import Declared, misfit, to_json
 from local_runtime.events import Ahead, Done, Memory, Ping, Stock
 from local_runtime.link import CANCELLED, Entry, Link
+from local_runtime.supervised import Supervised, supervisor_arguments
 from local_runtime.wire import ENVELOPE, MAX_FRAME, FrameTooLarge
-from local_runtime.workers import KEEP_S, Workers, supervisor_arguments
+from local_runtime.workers import KEEP_S, Workers
 
 PING_S = 60.0
 
@@ -314,9 +315,10 @@ def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers,
     """The workers, and who says how many there are where that may change."""
     arguments, limit = _arguments(settings), settings.max_message
     if isinstance(settings.workers, int):
-        return Workers(name, arguments, limit, clock), None
-    workers = Workers(name, arguments, limit, clock, program=PROGRAM)
-    return workers, Crew(workers, settings.workers.replicas.bounds, clock)
+        return Workers(name, Supervised(arguments, clock), limit, clock), None
+    placed = Supervised(arguments, clock, PROGRAM)
+    workers = Workers(name, placed, limit, clock)
+    return workers, Crew(workers, placed.keep, settings.workers.replicas.bounds, clock)
 
 
 def _arguments(settings: LocalSettings) -> list[str]:

@@ -187,7 +187,7 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
     times.warmup = watch.lap()
     if options.ahead == "loaded":
         await _take_seat(options, desk)
-    ready = ready_of(app, options.device, times, options.ahead)
+    ready = ready_of(app, options.device, times, options.ahead, options.max_frame)
     desk.open(
         Opening(
             app=app,
