@@ -113,9 +113,12 @@ class Ready(Event, tag=16, frozen=True):
 
 
 class Slots(Event, tag=17, frozen=True):
-    """The number of slots changed: 0 while a handler is past its time-out, or when it drains."""
+    """The number of slots changed: 0 while a handler is past its time-out, or when it drains. Or
+    that of others' calls did, of which it tells now and then."""
 
     slots: int
+    others: int = 0
+    """Calls that came by other connections and are not answered."""
 
 
 class Output(Event, tag=18, frozen=True):

@@ -173,6 +173,8 @@ class Link:
         self._asked: set[str] = set()
         """Models that calls were sent for, until the worker says that it has them."""
         self.slots = 0
+        self.others = 0
+        """Calls of other callers that its worker has, as it last said."""
         self.max_frame = limit
         """Bytes of the largest frame, as its worker says."""
         self.ready = False
@@ -275,7 +277,7 @@ class Link:
             self.start_stages, self.ahead = stages_of(event), event.ahead
             self._changed(self)
         elif isinstance(event, Slots):
-            self.slots = 0 if self.dismissed else event.slots
+            self.slots, self.others = 0 if self.dismissed else event.slots, event.others
             self._changed(self)
         elif isinstance(event, Memory):
             self.memory = event

@@ -134,6 +134,7 @@ class Desk:
     def _beat(self, service: Service) -> None:
         self._life.send(service.heartbeat())
         service.occupies(footprint())
+        service.tell_load()
         self._loop.call_later(HEARTBEAT_S, self._beat, service)
 
     def _give_up(self, reason: str) -> None:

@@ -351,7 +351,7 @@ class Workers:
 
 
 def _load(link: Link) -> float:
-    return len(link.entries) / link.slots if link.slots else float("inf")
+    return (len(link.entries) + link.others) / link.slots if link.slots else float("inf")
 
 
 def _load_with(model: str, link: Link) -> float:

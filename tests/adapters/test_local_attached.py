@@ -201,6 +201,22 @@ async def test_two_gateways_share_the_workers_of_one_runtime(folder: Path) -> No
             assert await other.cancel("of another gateway") is None
 
 
+async def test_calls_go_to_the_worker_that_another_gateway_leaves_idle(folder: Path) -> None:
+    """The workers tell once a second how many calls of others they have."""
+    with LiveRuntime("echo.py:app", "--sockets", str(folder), "--workers", "2"):
+        async with attached(folder, handler="/sleep") as one, attached(folder) as other:
+            await workers(one, 2)
+            await workers(other, 2)
+            long = asyncio.create_task(one.invoke(call(60)))
+            await until(lambda: any(link.others for link in other._workers.links))
+            (idle,) = (link.name for link in other._workers.links if not link.others)
+            replies = [await other.invoke(call(n)) for n in range(3)]
+            assert {reply.usage.worker for reply in replies} == {idle}
+            long.cancel()
+            await asyncio.gather(long, return_exceptions=True)
+            await until(lambda: not any(link.others for link in other._workers.links))
+
+
 async def test_a_call_of_one_gateway_is_cancelled_without_the_others(folder: Path) -> None:
     """Though both have given it the same name."""
     with LiveRuntime("echo.py:app", "--sockets", str(folder)):

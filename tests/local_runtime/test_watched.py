@@ -4,6 +4,7 @@ that a test moves."""
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -217,6 +218,23 @@ async def test_another_version_is_asked_again_once_a_second_and_the_reason_stays
         assert (workers.slots, workers.links) == (0, ())
 
 
+async def test_a_worker_that_others_keep_busy_has_less_room(folder: Path) -> None:
+    """By what it says of them, since their calls are seen nowhere else."""
+    async with (
+        listening(folder / "worker-0.sock", READY) as busy,
+        listening(folder / "worker-1.sock", READY),
+        attached(folder) as (workers, _),
+    ):
+        await until(lambda: workers.slots == 4)
+        busy.say(Slots(2, others=3))
+        await until(lambda: any(link.others == 3 for link in workers.links))
+        for _ in range(3):
+            found = workers.roomiest()
+            assert found is not None
+            assert found.name == "home-1"
+            found.run("c", "/", b"{}", False, math.inf)  # three of ours are as many as theirs
+
+
 async def test_while_nothing_is_there_a_start_is_expected_and_then_less_and_less(
     tmp_path: Path,
 ) -> None:
@@ -225,8 +243,8 @@ async def test_while_nothing_is_there_a_start_is_expected_and_then_less_and_less
         assert workers.ready_in() == pytest.approx(10.0)
         await clock.advance(4)
         assert workers.ready_in() == pytest.approx(6.0)
-        await clock.advance(600)
-        assert workers.ready_in() == pytest.approx(594.0)
+        await clock.advance(60)
+        assert workers.ready_in() == pytest.approx(54.0)
         assert not workers.hopeless
 
 
