@@ -2,25 +2,26 @@
 
     home: {kind: local, app: examples/embeddings.py:app, workers: 1}
     many: {kind: local, app: examples/embeddings.py:app, workers: {engine: ray, replicas: {max: 8}}}
+    warm: {kind: local, sockets: /run/spillgate/embeddings}
 
 The gateway starts a supervisor process, which starts the workers; calls go straight to a worker
 by its Unix socket. A worker that dies fails its calls at once and is started again. With Ray the
-workers are on the machines of a cluster, come and go with the load, and are reached by TCP.
+workers are on the machines of a cluster, come and go with the load, and are reached by TCP. With
+``sockets`` somebody else starts them, and they outlive the gateway.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Annotated
 
 import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.local_answers import Chunks, done_of, usage_of
-from adapters.local_ray import PROGRAM, RayWorkers, refuse_what_ray_decides
-from adapters.settings import ByteSize, Duration, Unfit
+from adapters.local_ray import PROGRAM
+from adapters.local_settings import LocalSettings
 from adapters.types import (
     OPENAI_ROUTES,
     Call,
@@ -33,72 +34,15 @@ from adapters.types import (
     WorkerMemory,
 )
 from local_runtime.crew import Crew
-from local_runtime.declared import Declared, misfit, to_json
-from local_runtime.events import Ahead, Done, Memory, Ping, Stock
+from local_runtime.declared import to_json
+from local_runtime.events import Done, Memory, Ping, Stock
 from local_runtime.link import CANCELLED, Entry, Link
-from local_runtime.wire import ENVELOPE, MAX_FRAME, FrameTooLarge
-from local_runtime.workers import KEEP_S, Workers, supervisor_arguments
+from local_runtime.supervised import Supervised, supervisor_arguments
+from local_runtime.watched import Watched
+from local_runtime.wire import ENVELOPE, FrameTooLarge
+from local_runtime.workers import KEEP_S, Workers
 
 PING_S = 60.0
-
-
-class SharedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One of the models that an app loads when they are needed."""
-
-    memory: Annotated[ByteSize, msgspec.Meta(gt=0)]
-    """What it occupies while it is loaded."""
-    pin: bool = False
-    """It is loaded at the start, and stays."""
-
-
-class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings of ``kind: local``."""
-
-    app: str
-    """folder/file.py:app, relative to the gateway's working directory, or package.module:app."""
-    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] | RayWorkers = 1
-    """Processes, each with the model loaded; or how Ray is to place them on several machines."""
-    device: str = "auto"
-    """auto, cpu, cuda:0, or several by commas, which the workers take in turn; the app reads
-    it from SPILLGATE_DEVICE."""
-    standby: Ahead = "none"
-    """A spare process behind the workers that takes over when one dies: none, one that has
-    imported the app, or one that has loaded the model too."""
-    handler: str | None = None
-    """The route that serves /v1/infer; left out: "/"."""
-    start_timeout: Duration = 300.0
-    """The longest that load, init and warm-up may take together."""
-    wait_for_start: Duration = 0.0
-    """The longest that a call waits for a worker that is starting; 0: it is refused at once, so
-    that another backend is tried."""
-    silence: Duration = 60.0
-    """A worker that gives no sign of life so long is replaced."""
-    grace: Duration = 5.0
-    """How long a handler past its time-out may take to come back before its worker is
-    replaced."""
-    threads: int | None = None
-    """CPU threads of each worker's model (OMP_NUM_THREADS)."""
-    max_message: ByteSize = MAX_FRAME
-    """The largest request or result."""
-    memory: Annotated[ByteSize, msgspec.Meta(gt=0)] | None = None
-    """What the app's models may occupy together in each worker; left out: what is free on its GPU
-    after init, and on a CPU no bound."""
-    models: dict[str, SharedModel] = {}
-    """The app's name of a model -> what it occupies; counts before what the app says itself."""
-
-    def __post_init__(self) -> None:
-        """Raises Unfit for a model that could never be loaded, and for what Ray decides."""
-        if isinstance(self.workers, RayWorkers):
-            refuse_what_ray_decides(self.device, self.standby)
-        if self.memory is not None and (wrong := misfit(self.declared, self.memory)) is not None:
-            raise Unfit(("models", wrong.model, wrong.field), wrong.message)
-
-    @property
-    def declared(self) -> dict[str, Declared]:
-        return {
-            name: Declared(memory=model.memory, pin=model.pin)
-            for name, model in self.models.items()
-        }
 
 
 class Local:
@@ -128,8 +72,13 @@ class Local:
         links = self._workers.links
         if links and links[0].routes is not self._known:
             self._known = links[0].routes
-            tasks = frozenset(task for task, route in self._routes.items() if route in self._known)
-            self._capabilities = msgspec.structs.replace(self._capabilities, tasks=tasks)
+            self._capabilities = msgspec.structs.replace(
+                self._capabilities,
+                tasks=frozenset(
+                    task for task, route in self._routes.items() if route in self._known
+                ),
+                max_request_bytes=links[0].max_frame - ENVELOPE,
+            )
         return self._capabilities
 
     @property
@@ -319,14 +268,19 @@ def _own_type(entry: Entry, done: Done) -> Reply:
 
 def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers, Crew | None]:
     """The workers, and who says how many there are where that may change."""
-    arguments, limit = _arguments(settings), settings.max_message
+    limit = settings.max_message
+    if settings.sockets is not None:
+        return Workers(name, Watched(settings.sockets, clock), limit, clock), None
+    arguments = _arguments(settings)
     if isinstance(settings.workers, int):
-        return Workers(name, arguments, limit, clock), None
-    workers = Workers(name, arguments, limit, clock, program=PROGRAM)
-    return workers, Crew(workers, settings.workers.replicas.bounds, clock)
+        return Workers(name, Supervised(arguments, clock), limit, clock), None
+    placed = Supervised(arguments, clock, PROGRAM)
+    workers = Workers(name, placed, limit, clock)
+    return workers, Crew(workers, placed.keep, settings.workers.replicas.bounds, clock)
 
 
 def _arguments(settings: LocalSettings) -> list[str]:
+    assert settings.app is not None
     placed = settings.workers
     own: dict[str, object] = (
         {"workers": placed, "standby": settings.standby}

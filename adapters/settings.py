@@ -8,8 +8,8 @@ JSON Schema is made from the same types.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -50,6 +50,16 @@ class Unfit(ValueError):
     def __init__(self, keys: tuple[str, ...], message: str) -> None:
         super().__init__(message)
         self.keys = keys
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """Settings of which some are not said together."""
+
+    @classmethod
+    def misfits(cls, given: Collection[str]) -> Sequence[Unfit]:
+        """What is wrong with the keys that a policy gives, whatever their values."""
+        ...
 
 
 class Secret:

@@ -31,7 +31,8 @@ from typing import get_args
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.local import Local, LocalSettings
+from adapters.local import Local
+from adapters.local_settings import LocalSettings
 from adapters.types import Call, Task
 from gateway.clock import SystemClock
 from local_runtime.events import Ahead

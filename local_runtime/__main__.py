@@ -16,8 +16,8 @@ from typing import get_args
 
 from local_runtime.declared import bytes_of
 from local_runtime.events import Ahead
-from local_runtime.process import own_folder
 from local_runtime.serve import Options, serve
+from local_runtime.wire import MAX_FRAME
 
 MAX_PORT = 65535
 
@@ -38,7 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory", type=bytes_of, help="that its models share, such as 20GiB")
     parser.add_argument("--start-timeout", type=float, default=300.0, help="seconds, to be ready")
     parser.add_argument("--sockets", help="folder in which the workers' framed sockets are found")
+    parser.add_argument("--silence", type=float, default=60.0, help="seconds, then it is hung")
     parser.add_argument("--grace", type=float, default=5.0, help="seconds, past a time-out")
+    parser.add_argument(
+        "--max-message", type=bytes_of, default=MAX_FRAME, help="the largest, such as 256MiB"
+    )
     return parser
 
 
@@ -52,11 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--port is 1 to {MAX_PORT}")
     if options.workers < 1:
         parser.error("--workers is at least 1")
-    if options.sockets is not None:
-        try:
-            own_folder(options.sockets)
-        except OSError as error:
-            parser.error(f"--sockets: {error}")
     return serve(
         Options(
             app=options.app,
@@ -68,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=options.threads,
             memory=options.memory,
             start_timeout_s=options.start_timeout,
+            silence_s=options.silence,
             grace_s=options.grace,
+            max_message=options.max_message,
             sockets=options.sockets,
         )
     )

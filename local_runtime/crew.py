@@ -25,8 +25,6 @@ class Workforce(Protocol):
     @property
     def known(self) -> frozenset[int]: ...
 
-    def keep(self, indices: tuple[int, ...]) -> None: ...
-
     def entries_of(self, index: int) -> int | None: ...
 
     def dismiss(self, index: int) -> None: ...
@@ -38,11 +36,19 @@ def _unknown() -> int:
 
 
 class Crew:
-    """``demand`` says how many calls are at the workers or wait for them somewhere else."""
+    """``demand`` says how many calls are at the workers or wait for them somewhere else; ``keep``
+    is told, again and again, which workers there should be."""
 
-    def __init__(self, workers: Workforce, bounds: Bounds, clock: Clock) -> None:
+    def __init__(
+        self,
+        workers: Workforce,
+        keep: Callable[[tuple[int, ...]], None],
+        bounds: Bounds,
+        clock: Clock,
+    ) -> None:
         self.demand: Callable[[], int] = _unknown
         self._workers = workers
+        self._keep = keep
         self._bounds = bounds
         self._clock = clock
         self._trend = Trend(workers=bounds.least)
@@ -79,7 +85,7 @@ class Crew:
         for index in self._leaving:
             self._workers.dismiss(index)  # again: its connection may be another
         self._leaving = {index for index in self._leaving if self._workers.entries_of(index)}
-        self._workers.keep((*self._staff, *sorted(self._leaving)))
+        self._keep((*self._staff, *sorted(self._leaving)))
 
     async def _run(self) -> None:
         while True:

@@ -33,6 +33,13 @@ Stage = Literal["load", "init", "warmup", "handler", "process"]
 never came back; the process itself (killed, exited, silent)."""
 
 
+PROTOCOL = 1
+"""What these events are, as a number that a worker says first: its caller may be of another
+version. A field that is appended, with a default, leaves it as it is, since older ends pass over
+what they do not know; it goes up with whatever they would misread or could not do without, which
+a new event from a worker is."""
+
+
 class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The base of all events; ``gc=False`` because none can be part of a cycle."""
 
@@ -99,12 +106,19 @@ class Ready(Event, tag=16, frozen=True):
     """From the start of the process until the runtime was imported."""
     ahead: Ahead = "none"
     """What of this was done while the worker was a spare: nobody waited for it."""
+    protocol: int = 1
+    """Its ``PROTOCOL``; a worker that does not say speaks the first."""
+    max_frame: int = 0
+    """Bytes of the largest frame that it takes and sends; 0: it does not say."""
 
 
 class Slots(Event, tag=17, frozen=True):
-    """The number of slots changed: 0 while a handler is past its time-out, or when it drains."""
+    """The number of slots changed: 0 while a handler is past its time-out, or when it drains. Or
+    that of others' calls did, of which it tells now and then."""
 
     slots: int
+    others: int = 0
+    """Calls that came by other connections and are not answered."""
 
 
 class Output(Event, tag=18, frozen=True):

@@ -28,8 +28,9 @@ from local_runtime.carried import Pieces, value_of
 from local_runtime.clock import SystemClock
 from local_runtime.events import Done, Run
 from local_runtime.link import Entry, Link
+from local_runtime.supervised import Supervised, supervisor_arguments
 from local_runtime.wire import MAX_FRAME
-from local_runtime.workers import KEEP_S, Workers, supervisor_arguments
+from local_runtime.workers import KEEP_S, Workers
 
 T = TypeVar("T")
 
@@ -118,7 +119,8 @@ class Hosted:
     async def _open(self, app: str, within_s: float) -> None:
         changed = asyncio.Event()
         clock = self._clock
-        self._workers = Workers("hosted", self._arguments, MAX_FRAME, clock, changed.set)
+        roster = Supervised(self._arguments, clock)
+        self._workers = Workers("hosted", roster, MAX_FRAME, clock, changed.set)
         self._workers.start()
         try:
             async with asyncio.timeout(within_s):

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from local_runtime.events import (
+    PROTOCOL,
     Ahead,
     Cancel,
     Credit,
@@ -28,7 +29,13 @@ from local_runtime.events import (
 )
 from local_runtime.holdings import Holdings, LoadTimes
 from local_runtime.starts import stages_of, waited_for
-from local_runtime.wire import STREAM_WINDOW, Connection, decode_from_worker
+from local_runtime.wire import (
+    STREAM_WINDOW,
+    BrokenProtocol,
+    Connection,
+    FrameTooLarge,
+    decode_from_worker,
+)
 
 
 class Unanswered(msgspec.Struct, frozen=True):
@@ -175,7 +182,16 @@ class Link:
         self._now = now
         self._times = LoadTimes() if times is None else times
         self.slots = 0
+        self.others = 0
+        """Calls of other callers that its worker has, as it last said."""
+        self.max_frame = limit
+        """Bytes of the largest frame, as its worker says."""
+        self.ready = False
+        """Its worker has said what it serves."""
         self.gone = False
+        self.why = ""
+        """Why it is gone."""
+        self.ended: asyncio.Future[None] = self.loop.create_future()
         self.remote = False
         """Its worker may be on another machine."""
         self.dismissed = False
@@ -184,7 +200,7 @@ class Link:
         self._next_id = 0
         self._changed = changed
         self.connection: Connection[FromWorker] = Connection(
-            decode=decode_from_worker, receive=self._receive, lost=self._lost, limit=limit
+            decode=decode_from_worker, receive=self._greet, lost=self._lost, limit=limit
         )
         self.send = self.connection.send
 
@@ -235,6 +251,22 @@ class Link:
             else:
                 entry.give_up(LATE, now + keep_s)
 
+    def _greet(self, event: FromWorker) -> None:
+        """The first event says who is there, and whether what follows can be understood."""
+        if not isinstance(event, Ready):
+            raise BrokenProtocol("it does not say first what it serves, as a worker does")
+        if event.protocol != PROTOCOL:
+            raise BrokenProtocol(
+                f"it speaks protocol {event.protocol} and this end {PROTOCOL}: they are of "
+                "different versions, and one must be brought to that of the other"
+            )
+        if event.max_frame:
+            self.max_frame = event.max_frame
+            self.connection.set_limit(event.max_frame)
+        self.ready = True
+        self.connection.receive = self._receive
+        self._receive(event)
+
     def _receive(self, event: FromWorker) -> None:
         kind = type(event)
         if kind is Done:
@@ -252,7 +284,7 @@ class Link:
             self.start_stages, self.ahead = stages_of(event), event.ahead
             self._changed(self)
         elif isinstance(event, Slots):
-            self.slots = 0 if self.dismissed else event.slots
+            self.slots, self.others = 0 if self.dismissed else event.slots, event.others
             self._changed(self)
         elif isinstance(event, Memory):
             self.memory = event
@@ -290,12 +322,18 @@ class Link:
             entry.wake()
 
     def _lost(self, error: Exception | None) -> None:
-        self.gone, self.slots = True, 0
+        self.gone, self.slots, self.why = True, 0, self._words(error)
         entries, self.entries = self.entries, {}
         for entry in entries.values():
             if entry.answer is None:
-                detail = f"{self.name}: {error or 'its connection ended'}"
+                detail = f"{self.name}: {self.why}"
                 entry.answer = Unanswered("died", "the worker that ran the call has died", detail)
             entry.wake()
             entry.settle(None)
         self._changed(self)
+        self.ended.set_result(None)
+
+    def _words(self, error: Exception | None) -> str:
+        if not self.ready and isinstance(error, FrameTooLarge | msgspec.DecodeError):
+            return f"what listens there does not speak as this version's workers do: {error}"
+        return str(error or "its connection ended")

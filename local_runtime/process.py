@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import msgspec
 
 from local_runtime.crew_events import FromSupervisor, Keep, decode_from_supervisor
+from local_runtime.folder import held, new_folder
 from local_runtime.wire import FrameTooLarge, frame, read_frames
 
 END_S = 10.0
 """How long the supervisor may take to end its workers and itself."""
-_LONGEST_SOCKET = len("/worker-999.sock")
-_SUN_PATH = 107
 
 
 class Garbled(Exception):
@@ -52,7 +48,12 @@ class SupervisorProcess:
     async def run(self) -> int:
         """Starts it and waits for its end; its exit status. Raises OSError when it cannot be
         started, and Garbled when it was ended for what it said."""
-        folder = socket_folder() if self._sockets is None else own_folder(self._sockets)
+        if self._sockets is None:
+            return await self._run_in(new_folder())
+        with held(self._sockets) as (folder, lock):
+            return await self._run_in(folder, lock)
+
+    async def _run_in(self, folder: str, *handed_on: int) -> int:
         self.running = True
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -60,6 +61,7 @@ class SupervisorProcess:
                 *self._arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                pass_fds=handed_on,
                 start_new_session=True,
             )
             if self._ending:
@@ -94,30 +96,3 @@ class SupervisorProcess:
         async for payload in read_frames(process.stdout):
             self._changed(decode_from_supervisor(payload))
         return await process.wait()
-
-
-def socket_folder() -> str:
-    """A new folder that only this user may enter, its path short enough for a Unix socket in it
-    (``sun_path`` holds 108 bytes on Linux: man 7 unix)."""
-    folder = tempfile.mkdtemp(prefix="spillgate-")
-    if len(folder.encode()) + _LONGEST_SOCKET > _SUN_PATH:
-        shutil.rmtree(folder)
-        folder = tempfile.mkdtemp(prefix="spillgate-", dir="/tmp")
-    return folder
-
-
-def own_folder(path: str) -> str:
-    """The folder of the user's choice, made where it is missing. Raises OSError unless it belongs
-    to this user alone, holds nothing but sockets of workers, and leaves room for their names."""
-    folder = Path(path).absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.stat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise OSError(f"{folder} must belong to this user alone (mode 0700): who enters may call")
-    if any(not entry.match("worker-*.sock") for entry in folder.iterdir()):
-        raise OSError(
-            f"{folder} holds other files; it is removed at the end, so give one of its own"
-        )
-    if len(str(folder).encode()) + _LONGEST_SOCKET > _SUN_PATH:
-        raise OSError(f"{folder} is too long a path for a Unix socket ({_SUN_PATH} bytes)")
-    return str(folder)

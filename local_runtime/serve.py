@@ -19,10 +19,12 @@ import uvloop
 from local_runtime.clock import SystemClock
 from local_runtime.events import Ahead
 from local_runtime.express import ExpressHttp
+from local_runtime.folder import wait_until_free
 from local_runtime.front import Front
 from local_runtime.server import application, living
+from local_runtime.supervised import Supervised, supervisor_arguments
 from local_runtime.wire import MAX_FRAME
-from local_runtime.workers import Workers, supervisor_arguments
+from local_runtime.workers import Workers
 
 DRAIN_S = 5
 """How long calls under way may take to end once the server is told to."""
@@ -31,7 +33,10 @@ MAX_LISTED = 20
 EXIT_HOPELESS = 1
 """The app cannot be started, and trying again would not help."""
 EXIT_NOT_STARTED = 2
-"""The port is taken."""
+"""The port, or the folder of the sockets, is taken."""
+FREE_WITHIN_S = 10.0
+"""How long a server that was here before may take to let go of that folder, its calls under way
+included."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +53,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None = None
     """Bytes that the app's models share in each worker; None: what is free on its GPU."""
     start_timeout_s: float = 300.0
+    silence_s: float = 60.0
     grace_s: float = 5.0
     max_message: int = MAX_FRAME
     sockets: str | None = None
+    """Folder in which the workers' own sockets are found."""
 
     @property
     def url(self) -> str:
@@ -74,19 +81,14 @@ class Server(uvicorn.Server):
                 "standby": options.standby,
                 "threads": options.threads,
                 "start-timeout": options.start_timeout_s,
+                "silence": options.silence_s,
                 "grace": options.grace_s,
                 "max-frame": options.max_message,
                 "memory": options.memory,
             },
         )
-        self._workers = Workers(
-            "worker",
-            arguments,
-            options.max_message,
-            clock,
-            self._changed,
-            sockets=options.sockets,
-        )
+        roster = Supervised(arguments, clock, sockets=options.sockets)
+        self._workers = Workers("worker", roster, options.max_message, clock, self._changed)
         self._front = Front(self._workers, clock, max_message=options.max_message)
         super().__init__(
             uvicorn.Config(
@@ -135,6 +137,12 @@ def serve(options: Options) -> int:
 
 
 async def _serve(options: Options) -> int:
+    if options.sockets is not None:
+        try:
+            await wait_until_free(options.sockets, SystemClock(), FREE_WITHIN_S)
+        except OSError as error:
+            _say(f"--sockets: {error}")
+            return EXIT_NOT_STARTED
     server = Server(options)
     await server.serve()
     return server.status if server.started else EXIT_NOT_STARTED

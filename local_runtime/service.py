@@ -29,12 +29,13 @@ from local_runtime.events import (
 )
 from local_runtime.jobs import Answer, Job, Work
 from local_runtime.lending import Lending
-from local_runtime.results import encode, noted, prepared, unsendable
+from local_runtime.peer import Peer
+from local_runtime.results import encode, noted, prepared
 from local_runtime.shelf import Step
 from local_runtime.status import Status
 from local_runtime.turns import Turns
 from local_runtime.webhook import Webhooks
-from local_runtime.wire import MAX_FRAME, Connection, FrameTooLarge, decode_to_worker
+from local_runtime.wire import MAX_FRAME, Connection
 
 
 class Runner(Protocol):
@@ -51,28 +52,6 @@ class Models(msgspec.Struct, frozen=True):
     lending: Lending
     begin: Callable[[Sequence[Step]], None]
     """Carries out steps in another thread, which reports to ``loaded`` and ``load_failed``."""
-
-
-class Peer:
-    """One connection and the calls that came by it."""
-
-    def __init__(self, service: Service, limit: int) -> None:
-        self.jobs: dict[int, Job] = {}
-        self.connection: Connection[ToWorker] = Connection(
-            decode=decode_to_worker,
-            receive=partial(service.receive, self),
-            opened=partial(service.join, self),
-            lost=partial(service.leave, self),
-            limit=limit,
-        )
-
-    def answer(self, event: Piece | Done) -> None:
-        if isinstance(event, Done):
-            self.jobs.pop(event.id, None)
-        try:
-            self.connection.send(event)
-        except (FrameTooLarge, ValueError, TypeError, OverflowError) as error:
-            self.connection.send(noted(unsendable(event.id, error)))
 
 
 class Service:
@@ -131,6 +110,13 @@ class Service:
             for peer in self._peers:
                 peer.connection.send(memory)
 
+    def tell_load(self) -> None:
+        """Tells every peer how much of the work here is others', where that has changed; too dear
+        to be done with each call."""
+        calls = sum(len(peer.jobs) for peer in self._peers)
+        for peer in self._peers:
+            peer.tell(self._slots, calls)
+
     def close(self) -> None:
         """Takes no new calls; those under way go on."""
         self._offer(0)
@@ -140,6 +126,7 @@ class Service:
     def join(self, peer: Peer) -> None:
         self._peers.add(peer)
         peer.connection.send(msgspec.structs.replace(self._ready, slots=self._slots))
+        peer.told = Slots(self._slots)
         for told in (self._memory, self._stock):
             if told is not None:
                 peer.connection.send(told)
@@ -380,8 +367,7 @@ class Service:
         slots = self._offered + waiting if self._offered else 0
         if slots != self._slots:
             self._slots = slots
-            for peer in self._peers:
-                peer.connection.send(Slots(slots))
+            self.tell_load()
 
 
 def _both(first: Answer, second: Answer, event: Piece | Done) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from local_runtime.api import ALL, Handler, Runtime
 from local_runtime.declared import Declared
 from local_runtime.engine import Context, Engine
-from local_runtime.events import Ahead, Broken, Done, Ready, Run, Stage
+from local_runtime.events import PROTOCOL, Ahead, Broken, Done, Ready, Run, Stage
 from local_runtime.jobs import Job, Work
 from local_runtime.loader import AppNotFound, load_app
 from local_runtime.loads import LoadFailed, Loads
@@ -130,7 +130,7 @@ async def _run_together(handler: Handler, size: int, engine: Engine) -> list[Don
     return [done for (done,) in await asyncio.gather(*runs)]
 
 
-def ready_of(app: Runtime, device: str, times: StartTimes, ahead: Ahead) -> Ready:
+def ready_of(app: Runtime, device: str, times: StartTimes, ahead: Ahead, max_frame: int) -> Ready:
     return Ready(
         slots=max(handler.slots for handler in app.handlers.values()),
         routes=tuple(app.handlers),
@@ -141,6 +141,8 @@ def ready_of(app: Runtime, device: str, times: StartTimes, ahead: Ahead) -> Read
         background=tuple(route for route, handler in app.handlers.items() if handler.background),
         process_s=times.process,
         ahead=ahead,
+        protocol=PROTOCOL,
+        max_frame=max_frame,
     )
 
 

@@ -44,6 +44,10 @@ class FrameTooLarge(Exception):
     """The peer announced, or we were asked to send, a frame above the limit."""
 
 
+class BrokenProtocol(Exception):
+    """The peer says what it must not say, or what this end cannot understand."""
+
+
 decode_to_worker: Callable[[memoryview], ToWorker] = msgspec.msgpack.Decoder(ToWorker).decode
 decode_from_worker: Callable[[memoryview], FromWorker] = msgspec.msgpack.Decoder(FromWorker).decode
 decode_life_sign: Callable[[memoryview], LifeSign] = msgspec.msgpack.Decoder(LifeSign).decode
@@ -62,10 +66,10 @@ def frame(event: Event) -> bytes:
 class FrameReader:
     """Cuts a byte stream into frames, however it arrives in pieces."""
 
-    __slots__ = ("_limit", "_needed", "_partial")
+    __slots__ = ("_needed", "_partial", "limit")
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
-        self._limit = limit
+        self.limit = limit
         self._partial = bytearray()
         self._needed = _HEADER.size
 
@@ -92,8 +96,8 @@ class FrameReader:
 
     def _length(self, view: memoryview, start: int) -> int:
         length: int = _unpack_from(view, start)[0]
-        if length > self._limit:
-            raise FrameTooLarge(f"a frame of {length} bytes is above the limit of {self._limit}")
+        if length > self.limit:
+            raise FrameTooLarge(f"a frame of {length} bytes is above the limit of {self.limit}")
         return length
 
 
@@ -110,9 +114,9 @@ async def read_frames(
 class Connection(asyncio.Protocol, Generic[E]):
     """One end of a socket: decoded events in, events out.
 
-    ``decode`` turns a payload into an event; ``receive`` is called with each one, in order;
-    ``lost`` is called once, when the socket is gone, with the error if there was one. A peer
-    that breaks the protocol is cut off.
+    ``decode`` turns a payload into an event; ``receive`` is called with each one, in order, and
+    may raise BrokenProtocol; ``lost`` is called once, when the socket is gone, with the error if
+    there was one. A peer that breaks the protocol is cut off.
     """
 
     def __init__(
@@ -125,7 +129,7 @@ class Connection(asyncio.Protocol, Generic[E]):
         limit: int = MAX_FRAME,
     ) -> None:
         self._decode = decode
-        self._receive = receive
+        self.receive = receive
         self._lost = lost
         self._opened = opened
         self._reader = FrameReader(limit)
@@ -144,8 +148,8 @@ class Connection(asyncio.Protocol, Generic[E]):
     def data_received(self, data: bytes) -> None:
         try:
             for payload in self._reader.feed(data):
-                self._receive(self._decode(payload))
-        except (FrameTooLarge, msgspec.DecodeError) as error:
+                self.receive(self._decode(payload))
+        except (FrameTooLarge, BrokenProtocol, msgspec.DecodeError) as error:
             self._error = error
             self.abort()
 
@@ -161,6 +165,10 @@ class Connection(asyncio.Protocol, Generic[E]):
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
+
+    def set_limit(self, limit: int) -> None:
+        """Of what comes and of what is sent, from now on."""
+        self._limit = self._reader.limit = limit
 
     @property
     def congested(self) -> bool:

@@ -139,6 +139,7 @@ class Desk:
     def _beat(self, service: Service) -> None:
         self._life.send(service.heartbeat())
         service.occupies(footprint())
+        service.tell_load()
         self._loop.call_later(HEARTBEAT_S, self._beat, service)
 
     def _give_up(self, reason: str) -> None:
@@ -192,7 +193,7 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
     times.warmup = watch.lap()
     if options.ahead == "loaded":
         await _take_seat(options, desk)
-    ready = ready_of(app, options.device, times, options.ahead)
+    ready = ready_of(app, options.device, times, options.ahead, options.max_frame)
     desk.open(
         Opening(
             app=app,

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 
 from local_runtime.clock import Clock
-from local_runtime.crew_events import FromSupervisor, Keep, Retired
+from local_runtime.crew_events import Retired
 from local_runtime.events import WorkerChanged
 from local_runtime.gate import dial, is_remote
 from local_runtime.holdings import LoadTimes
 from local_runtime.link import Link
-from local_runtime.process import END_S, Garbled, SupervisorProcess
+from local_runtime.roster import Anew, Roster, Told
 from local_runtime.starts import still_to_come, waited_for
 
 log = logging.getLogger("spillgate.local")
 
 CONNECT_S = 0.1
 """Between attempts to reach a worker that should be ready; doubled up to a second."""
-RESTART_S = 1.0
-"""Before a supervisor that died is started again; doubled up to a minute."""
-STABLE_S = 60.0
-REAP_S = 2.0
+CUT_OFF_S = 2.0
+"""What a worker that has died on another machine may still have said."""
 SWEEP_S = 0.025
 """A call past its deadline is failed at most so much later."""
 MAX_WAITING = 1000
@@ -41,15 +38,8 @@ def _unheard() -> None:
     """Nobody asked to be told."""
 
 
-def supervisor_arguments(app: str, options: Mapping[str, object]) -> list[str]:
-    """The supervisor's command line; options that are None are left to it."""
-    given = {name: value for name, value in options.items() if value is not None}
-    flags = [text for name, value in given.items() for text in (f"--{name}", str(value))]
-    return [*flags, "--", app]
-
-
 class Workers:
-    """Keeps a supervisor running and a connection to each worker that is ready.
+    """Keeps a connection to each worker that the roster tells of and that is ready.
 
     ``links`` and ``slots`` are up to date at every instant, so reading them costs nothing;
     ``changed`` is called whenever a worker's state or its slots are others.
@@ -58,12 +48,10 @@ class Workers:
     def __init__(
         self,
         name: str,
-        arguments: Sequence[str],
+        roster: Roster,
         limit: int,
         clock: Clock,
         changed: Callable[[], None] = _unheard,
-        program: str = "local_runtime.supervise",
-        sockets: str | None = None,
     ) -> None:
         self.links: tuple[Link, ...] = ()
         """Of the workers that are ready."""
@@ -75,17 +63,23 @@ class Workers:
         self._changed = changed
         self._limit = limit
         self._clock = clock
-        self._process = SupervisorProcess(arguments, self._heard, program, sockets)
+        self._roster = roster
         self._states: dict[int, WorkerChanged] = {}
         self._spares: dict[int, WorkerChanged] = {}
         self._changed_at: dict[int, float] = {}
-        self._connected: dict[int, Link] = {}
+        self._none_since = clock.monotonic()
+        """When there was last a worker to tell of."""
+        self._out_of_reach: dict[int, str] = {}
+        """Why there is no connection to a worker that should be ready."""
+        self._sought: set[WorkerChanged] = set()
+        """Those to which a connection is made and kept."""
+        self._open: dict[Link, WorkerChanged] = {}
+        """Whose each connection is; that of a worker on its way out may be one of them."""
         self._stages: dict[str, float] = {}
         self._waiting: dict[asyncio.Future[None], float] = {}
         self._last_death = ""
         """Why the worker that died last did: it may be started again at once."""
         self._closing = False
-        self._main: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -112,10 +106,12 @@ class Workers:
                 return f"worker {state.index}: {state.detail}{again}"
             if state.state == "new" and state.detail:
                 return f"worker {state.index} {state.detail}"
+        for index, why in self._out_of_reach.items():
+            return f"worker {index}: {why}"
         if self.starting:
             after = f"; {self._last_death}" if self._last_death else ""
             return f"{self.starting} starting{after}"
-        return ""
+        return self._roster.detail
 
     @property
     def hopeless(self) -> bool:
@@ -126,9 +122,9 @@ class Workers:
         )
 
     def start(self) -> None:
-        if self._main is None and not self._closing:
-            self._main = asyncio.create_task(self._keep_running())
+        if self._sweeper is None and not self._closing:
             self._sweeper = asyncio.create_task(self._sweep())
+            self._roster.start(self._heard)
 
     def roomiest(self, model: str = "") -> Link | None:
         """The ready worker with the most room; None while there is none. Of an app with models one
@@ -166,12 +162,14 @@ class Workers:
         if self._closing or self.hopeless:
             return None
         now = self._clock.monotonic()
+        if not self._states:
+            return still_to_come(waited_for(self._stages, "none"), now - self._none_since)
         waits = [self._ready_in(state, now) for state in self._states.values()]
         known = [wait for wait in waits if wait is not None]
         return min(known, default=waited_for(self._stages, "none"))
 
     def _ready_in(self, state: WorkerChanged, now: float) -> float | None:
-        if state.state == "ready":
+        if state.state == "ready" and state.index not in self._out_of_reach:
             return 0.0
         if state.state == "defunct" and state.retry_s is None:
             return None
@@ -193,28 +191,29 @@ class Workers:
 
     @property
     def known(self) -> frozenset[int]:
-        """The numbers of the workers that the supervisor has told of."""
+        """The numbers of the workers that were told of."""
         return frozenset(self._states)
-
-    def keep(self, indices: tuple[int, ...]) -> None:
-        """Says which workers there should be; costs nothing while these are the same."""
-        self._process.keep(Keep(indices))
 
     def entries_of(self, index: int) -> int | None:
         """Calls that a worker has not answered; None while there is no connection to it."""
-        link = self._connected.get(index)
+        link = self._link_of(index)
         return None if link is None else len(link.entries)
 
     def dismiss(self, index: int) -> None:
         """Gives a worker no new calls; those that it has go on."""
-        if (link := self._connected.get(index)) is not None:
+        if (link := self._link_of(index)) is not None:
             link.dismiss()
 
+    def _link_of(self, index: int) -> Link | None:
+        """The last that was made, where there are two."""
+        links = reversed(self.links)
+        return next((link for link in links if self._open[link].index == index), None)
+
     async def aclose(self) -> None:
+        """Closes every connection; what the roster has started is ended."""
         self._closing = True
         self._wake()
-        self._process.ask_to_end()
-        for link in (*self._connected.values(), *self.links):
+        for link in self._open:
             link.connection.close()
         for task in self._tasks:
             task.cancel()
@@ -222,8 +221,7 @@ class Workers:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
-        if self._main is not None:
-            await self._end(self._main)
+        await self._roster.aclose()
 
     async def _sweep(self) -> None:
         """One timer for all deadlines, so that a call needs none of its own."""
@@ -241,45 +239,24 @@ class Workers:
             if deadline <= late and not waiter.done():
                 waiter.set_result(None)
 
-    # --- the supervisor ------------------------------------------------------------------------
+    # --- what the roster tells ------------------------------------------------------------------
 
-    async def _keep_running(self) -> None:
-        """Runs the supervisor, and another one should it die."""
-        pause = RESTART_S
-        while not self._closing:
-            began = self._clock.monotonic()
-            try:
-                problem = f"its supervisor exited with status {await self._process.run()}"
-            except OSError as error:
-                problem = f"its supervisor could not be started: {error}"
-            except Garbled as error:
-                problem = f"something prints into its supervisor's stdout: {error}"
-            if self._closing:
-                return
-            stable = self._clock.monotonic() - began > STABLE_S
-            pause = RESTART_S if stable else min(60.0, pause * 2)
-            self._states.clear()
+    def _heard(self, told: Told) -> None:
+        if isinstance(told, Anew):
             self._spares.clear()
-            self._worker_changed(WorkerChanged(0, "defunct", detail=problem, retry_s=pause))
-            await self._clock.sleep(pause)
-
-    async def _end(self, main: asyncio.Task[None]) -> None:
-        """Waits for the end of the supervisor, and forces it when it takes too long."""
-        if self._process.running:
-            await asyncio.wait({main}, timeout=END_S)
-            self._process.kill()
-            await asyncio.wait({main}, timeout=REAP_S)
-        main.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await main
-
-    def _heard(self, event: FromSupervisor) -> None:
-        if isinstance(event, Retired):
-            self._states.pop(event.index, None)
-            self._changed_at.pop(event.index, None)
+            for index in tuple(self._states):
+                self._forget(index)
+        elif isinstance(told, Retired):
+            self._forget(told.index)
             self._changed()
         else:
-            self._worker_changed(event)
+            self._worker_changed(told)
+
+    def _forget(self, index: int) -> None:
+        self._states.pop(index, None)
+        self._changed_at.pop(index, None)
+        self._out_of_reach.pop(index, None)
+        self._none_since = self._clock.monotonic()
 
     def _worker_changed(self, event: WorkerChanged) -> None:
         if event.spare:
@@ -287,14 +264,15 @@ class Workers:
         else:
             self._states[event.index] = event
             self._changed_at[event.index] = self._clock.monotonic()
+            self._out_of_reach.pop(event.index, None)
         if event.state == "ready":
-            self._spawn(self._connect(event, 0.0))
+            self._seek(event)
         elif event.state == "defunct" and not self._closing:
             self._died(event)
         self._changed()
 
     def _died(self, event: WorkerChanged) -> None:
-        link = self._connected.get(event.index)
+        link = None if event.spare else self._link_of(event.index)
         if link is not None:
             link.dismiss()
             self._spawn(self._cut_off(link))
@@ -308,43 +286,78 @@ class Workers:
 
     # --- connections ---------------------------------------------------------------------------
 
-    async def _connect(self, event: WorkerChanged, pause: float) -> None:
-        """Connects to a worker after ``pause`` seconds, trying while it is said to be ready."""
-        while True:
-            await self._clock.sleep(pause)
-            if self._states.get(event.index) is not event:
-                return
-            name = f"{self._name}-{event.index}"
-            changed = partial(self._link_changed, event)
-            link = Link(name, changed, self._limit, self._clock.monotonic, self.times)
-            link.remote = is_remote(event.path)
-            try:
-                await dial(event.path, partial(getattr, link, "connection"))
-            except OSError:
-                pause = min(1.0, max(CONNECT_S, pause * 2))
-            else:
-                return
+    def _seek(self, event: WorkerChanged) -> None:
+        """Makes and keeps a connection, unless that goes on already."""
+        if event not in self._sought:
+            self._sought.add(event)
+            self._spawn(self._keep_connected(event))
+
+    async def _keep_connected(self, event: WorkerChanged) -> None:
+        """Connects to a worker, again and again while it is said to be ready."""
+        pause = 0.0
+        try:
+            while True:
+                await self._clock.sleep(pause)
+                if self._states.get(event.index) != event:
+                    return
+                link = await self._connect(event)
+                pause = CONNECT_S if link.ready else min(1.0, max(CONNECT_S, pause * 2))
+        finally:
+            self._sought.discard(event)
+
+    async def _connect(self, event: WorkerChanged) -> Link:
+        """One connection, which has ended when this returns."""
+        name = f"{self._name}-{event.index}"
+        link = Link(name, self._link_changed, self._limit, self._clock.monotonic, self.times)
+        link.remote = is_remote(event.path)
+        self._open[link] = event
+        try:
+            await dial(event.path, partial(getattr, link, "connection"))
+        except OSError as error:
+            del self._open[link]
+            self._miss(event, f"it cannot be reached: {error.strerror or error}")
+            return link
+        if event.index not in self._out_of_reach:
+            self._miss(event, "it has not said yet what it serves")
+        await asyncio.shield(link.ended)
+        return link
+
+    def _miss(self, event: WorkerChanged, why: str) -> None:
+        """There is no connection to a worker that should be ready."""
+        index = event.index
+        if self._states.get(index) != event or self._link_of(index) is not None:
+            return
+        if index not in self._out_of_reach:
+            self._changed_at[index] = self._clock.monotonic()
+        self._out_of_reach[index] = why
 
     async def _cut_off(self, link: Link) -> None:
         """A machine that vanished has closed nothing, and a process that the worker forked may
         hold its socket; what it said before its end may still be read."""
-        await self._clock.sleep(REAP_S)
+        await self._clock.sleep(CUT_OFF_S)
         link.connection.abort()
 
-    def _link_changed(self, event: WorkerChanged, link: Link) -> None:
+    def _link_changed(self, link: Link) -> None:
         """A link became ready, changed its slots, or is gone: its worker died, or cut it off."""
-        if not link.gone:
-            self._connected[event.index] = link
+        event = self._open[link]
+        if link.gone:
+            del self._open[link]
+        else:
             self._stages = link.start_stages
-        elif self._connected.get(event.index) is link:
-            del self._connected[event.index]
-            if not self._closing:
-                self._spawn(self._connect(event, CONNECT_S))
-        self.links = tuple(self._connected.values())
+            self._out_of_reach.pop(event.index, None)
+        self.links = tuple(link for link in self._open if link.ready)
         self.slots = sum(link.slots for link in self.links)
+        if link.gone:
+            self._lost(event, link)
         if self.slots and self._waiting:
             self._wake()
         self._changed()
+
+    def _lost(self, event: WorkerChanged, link: Link) -> None:
+        before = self._out_of_reach.get(event.index)
+        self._miss(event, link.why)
+        if not link.ready and link.why != before and not self._closing:
+            log.error("backend %s, worker %d: %s", self._name, event.index, link.why)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -353,7 +366,7 @@ class Workers:
 
 
 def _load(link: Link) -> float:
-    return len(link.entries) / link.slots if link.slots else float("inf")
+    return (len(link.entries) + link.others) / link.slots if link.slots else float("inf")
 
 
 def _load_with(model: str, now: float, link: Link) -> float:

@@ -32,8 +32,9 @@ from benchmarks.runtime.apps.payload import sample
 from local_runtime.clock import SystemClock
 from local_runtime.events import Done
 from local_runtime.link import Link
+from local_runtime.supervised import Supervised, supervisor_arguments
 from local_runtime.wire import MAX_FRAME
-from local_runtime.workers import Workers, supervisor_arguments
+from local_runtime.workers import Workers
 
 IN_FLIGHT = 96
 """Calls at a time: three batches, so that the next is always there."""
@@ -105,7 +106,8 @@ async def saturated(seconds: float, core: int) -> dict[str, float]:
 
 async def _started(app: Path) -> Workers:
     arguments = supervisor_arguments(str(app), {"workers": 1, "threads": 1})
-    workers = Workers("bench", arguments, MAX_FRAME, SystemClock())
+    clock = SystemClock()
+    workers = Workers("bench", Supervised(arguments, clock), MAX_FRAME, clock)
     workers.start()
     end = time.monotonic() + START_S
     while not workers.slots:

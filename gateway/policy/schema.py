@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from adapters.settings import Unfit
+from adapters.settings import Choosy, Unfit
 from gateway.policy.nodes import Entry, ListNode, MapNode, Node, ScalarNode
 from gateway.policy.problems import Mark, join, shortened
 from gateway.policy.reading import BAD, Reading
@@ -101,16 +101,23 @@ def make(
     path: str,
     reading: Reading,
 ) -> Any:
-    """The struct, or BAD; its own ``__post_init__`` may refuse with a ValueError."""
+    """The struct, or BAD; it may refuse the keys that are given, by its ``misfits``, and its own
+    ``__post_init__`` may refuse with a ValueError."""
+    for error in cls.misfits(values.keys()) if issubclass(cls, Choosy) else ():
+        values = {**values, error.keys[0]: _note_unfit(error, mark, path, reading)}
     if any(value is BAD for value in values.values()):
         return BAD
     try:
         return cls(**values)
     except Unfit as error:
-        where = functools.reduce(join, error.keys, path)
-        return reading.note(reading.places.get(where, mark), where, str(error))
+        return _note_unfit(error, mark, path, reading)
     except ValueError as error:
         return reading.note(mark, path, str(error))
+
+
+def _note_unfit(error: Unfit, mark: Mark, path: str, reading: Reading) -> Any:
+    where = functools.reduce(join, error.keys, path)
+    return reading.note(reading.places.get(where, mark), where, str(error))
 
 
 def _entry(entry: Entry, shape: Shape, path: str, reading: Reading) -> Any:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from adapters.errors import BackendError
-from adapters.local import Local, LocalSettings
+from adapters.local import Local
+from adapters.local_settings import LocalSettings
 from adapters.types import Call, Chunk, Task
 from gateway.clock import SystemClock
 from tests.waiting import until

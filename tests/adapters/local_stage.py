@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from adapters.base import Backend
 from adapters.errors import FailureClass
-from adapters.local import Local, LocalSettings
+from adapters.local import Local
+from adapters.local_settings import LocalSettings
 from gateway.clock import SystemClock
 from tests.adapters.local_backends import PROGRAMS, alive
 from tests.adapters.scenarios import Scenario, Stage

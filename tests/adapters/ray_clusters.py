@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.local import Local, LocalSettings
+from adapters.local import Local
 from adapters.local_ray import RayWorkers, Replicas
+from adapters.local_settings import LocalSettings
 from gateway.clock import SystemClock
 from tests.adapters.local_backends import PROGRAMS, alive, command_of
 from tests.live import ROOT, dies_with_us

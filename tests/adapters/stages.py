@@ -32,6 +32,7 @@ from adapters.runpod import RunPod
 from adapters.runpod_settings import RunPodSettings
 from adapters.settings import Secret
 from gateway.clock import SystemClock
+from tests.adapters.attached_stage import AttachedStage, attached_stage
 from tests.adapters.baseten_stage import BasetenStage, baseten_stage
 from tests.adapters.cog_stage import CogStage, cog_stage
 from tests.adapters.fake_stage import FakeStage, fake_stage
@@ -268,6 +269,7 @@ STAGES = {
     "fake": fake_stage,
     "http": http_json_stage,
     "local": local_stage,
+    "local_attached": attached_stage,
     "modal": modal_stage,
     "modal_web": modal_web_stage,
     "openai": openai_stage,
@@ -284,6 +286,7 @@ SCENARIOS: dict[str, dict[str, Scenario]] = {
     "fake": FakeStage.scenarios,
     "http": HttpJsonStage.scenarios,
     "local": LocalStage.scenarios,
+    "local_attached": AttachedStage.scenarios,
     "modal": ModalStage.scenarios,
     "modal_web": ModalWebStage.scenarios,
     "openai": OpenAIStage.scenarios,

@@ -137,7 +137,8 @@ async def test_closing_at_once_after_the_start_leaves_nothing() -> None:
 
 GATEWAY = """
 import asyncio, sys
-from adapters.local import Local, LocalSettings
+from adapters.local import Local
+from adapters.local_settings import LocalSettings
 from gateway.clock import SystemClock
 
 async def main():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from adapters.base import Weighed
-from adapters.local import Local, LocalSettings
+from adapters.local import Local
+from adapters.local_settings import LocalSettings
 from adapters.types import WorkerMemory
 from gateway.clock import FakeClock
 from gateway.metrics import Metrics

@@ -13,7 +13,8 @@ import pytest
 
 from adapters.base import Loading, Stocked
 from adapters.errors import BackendError, FailureClass
-from adapters.local import Local, LocalSettings, SharedModel
+from adapters.local import Local
+from adapters.local_settings import LocalSettings, SharedModel
 from adapters.types import Call, ModelMemory, Reply
 from gateway.clock import FakeClock
 from gateway.metrics import Metrics

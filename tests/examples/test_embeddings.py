@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from adapters.errors import BackendError, FailureClass
-from adapters.local import Local, LocalSettings
+from adapters.local import Local
+from adapters.local_settings import LocalSettings
 from adapters.types import Call
 from examples.embeddings import MAX_TOKENS, MiniLM, Model, _padded, answer, answers, load
 from gateway.clock import SystemClock

@@ -54,7 +54,7 @@ class Scene:
     def __init__(self) -> None:
         self.workers = Pretended()
         self.clock = FakeClock()
-        self.crew = Crew(self.workers, BOUNDS, self.clock)
+        self.crew = Crew(self.workers, self.workers.keep, BOUNDS, self.clock)
         self.demand = 0
         self.crew.demand = lambda: self.demand
         self.crew.look()

@@ -13,6 +13,7 @@ from local_runtime.events import Memory
 from local_runtime.footprint import footprint, memory_of, resident
 from local_runtime.link import Link
 from local_runtime.measures import Measures
+from local_runtime.supervised import Supervised
 from local_runtime.workers import Workers
 from tests.local_runtime.live_runtime import LiveRuntime
 from tests.local_runtime.test_service import READY, Bench
@@ -95,7 +96,7 @@ class OneWorker(Workers):
     """A worker that said what it occupies, without a process."""
 
     def __init__(self, memory: Memory | None) -> None:
-        super().__init__("worker", [], 1024, FakeClock())
+        super().__init__("worker", Supervised([], FakeClock()), 1024, FakeClock())
         link = Link("worker-0", lambda _: None, 1024)
         link.memory = memory
         self.links = (link,)
