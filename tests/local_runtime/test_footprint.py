@@ -15,8 +15,8 @@ from local_runtime.link import Link
 from local_runtime.measures import Measures
 from local_runtime.supervised import Supervised
 from local_runtime.workers import Workers
+from tests.local_runtime.bench import READY, Bench
 from tests.local_runtime.live_runtime import LiveRuntime
-from tests.local_runtime.test_service import READY, Bench
 from tests.waiting import wait_until
 
 MIB = 1024 * 1024

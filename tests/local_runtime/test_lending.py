@@ -15,7 +15,7 @@ from local_runtime.service import Models, Service
 from local_runtime.shelf import Load, Shelf, Step, Unload
 from local_runtime.webhook import Webhooks
 from local_runtime.wire import FrameReader, decode_from_worker, frame
-from tests.local_runtime.test_service import FakeRunner, FakeTransport, end
+from tests.local_runtime.bench import FakeRunner, FakeTransport, end
 
 app = Runtime("shared")
 for name in ("a", "b"):

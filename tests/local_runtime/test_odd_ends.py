@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from local_runtime.events import Done, Run
+from tests.local_runtime.bench import Bench
 from tests.local_runtime.live_runtime import LiveRuntime
-from tests.local_runtime.test_service import Bench
 
 FAILED = (500, "failed")
 INVALID = (400, "invalid")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from local_runtime.events import Run, Slots
 from local_runtime.wire import FrameReader, decode_from_worker, frame
-from tests.local_runtime.test_service import Bench, FakeTransport
+from tests.local_runtime.bench import Bench, FakeTransport
 
 
 class Second:
