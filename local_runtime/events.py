@@ -99,6 +99,8 @@ class Ready(Event, tag=16, frozen=True):
     """From the start of the process until the runtime was imported."""
     ahead: Ahead = "none"
     """What of this was done while the worker was a spare: nobody waited for it."""
+    models: dict[str, tuple[str, ...]] = {}
+    """Of the background handlers that take models: the names, by route."""
 
 
 class Slots(Event, tag=17, frozen=True):
