@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.local_runtime.live_runtime import LiveRuntime
 from tests.waiting import wait_until
@@ -35,8 +38,11 @@ def test_the_body_names_the_model_and_the_metrics_tell_of_each() -> None:
         assert f"runtime_model_resident_bytes{labels.replace('broken', 'double')}" in metrics()
 
 
-def test_a_background_job_names_its_model_in_the_body_and_waits_for_it() -> None:
+def test_a_background_job_names_its_model_in_the_body_and_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A name that the route does not have is refused in place of an id."""
+    monkeypatch.setenv("GATE", str(tmp_path / "gate"))
     runtime = LiveRuntime("many.py", "--memory", "2GiB", "--device", "cpu", "--threads", "1")
     with runtime.started():
         wait_until(lambda: runtime.answers("/readyz"), within_s=60)
