@@ -25,12 +25,12 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from local_runtime.declared import bytes_of
+from local_runtime.declared import bytes_of, names_of
 from local_runtime.store import Store, open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S")
-M = TypeVar("M", bound=Callable[[dict[str, Any]], "Stepper[Any]"])
+M = TypeVar("M", bound=Callable[..., "Stepper[Any]"])
 
 DEFAULT_TIMEOUT_S = 600.0
 BODILESS = frozenset((204, 304))
@@ -150,8 +150,9 @@ class Stepper(Protocol[S]):
     between two steps (Orca's iteration-level scheduling,
     https://www.usenix.org/conference/osdi22/presentation/yu).
 
-    Made once in each worker, with the context. Everything is called in the model's thread, one
-    call at a time, and none may be a coroutine.
+    Made once in each worker, with the context; of a route with models, with the context and a
+    model, after each load of it. Everything is called in the model's thread, one call at a time,
+    and none may be a coroutine.
     """
 
     def admit(self, request: Request) -> S:
@@ -192,8 +193,8 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     warmup: Any = None
     background: bool = False
     stepper: bool = False
-    """``function`` makes a Stepper of the context; ``concurrency`` bounds its sequences, over all
-    routes that have this function."""
+    """``function`` makes a Stepper of the context, or of the context and a model; ``concurrency``
+    bounds its sequences, of each model, over all routes that have this function."""
     retry: bool = False
     """A step that raised may be tried again, each sequence alone."""
     models: tuple[str, ...] = ()
@@ -307,7 +308,7 @@ class Runtime:
                     timeout_s=timeout,
                     concurrency=concurrency,
                     warmup=warmup,
-                    models=(models,) if isinstance(models, str) else tuple(models),
+                    models=names_of(models),
                 )
             )
             return function
@@ -322,12 +323,14 @@ class Runtime:
         retry: bool = False,
         timeout: float = DEFAULT_TIMEOUT_S,
         warmup: Any = None,
+        models: str | Sequence[str] = (),
     ) -> Callable[[M], M]:
         """Records a class, made with the context, whose instance is a ``Stepper``: continuous
-        batching.
+        batching. With ``models``, as for ``handler``, one is made of each, with ``(context,
+        model)``, and dropped before that model goes.
 
-        At most ``max_size`` sequences are under way; others wait in their order. Recorded for
-        several routes, with one ``max_size`` and ``retry``, it is one instance and one company.
+        At most ``max_size`` sequences (of a model) are under way; others wait in their order.
+        Recorded for several routes, with one ``max_size`` and ``retry``, it is one company.
         ``retry`` declares that a step that raises leaves every state as it was: then each sequence
         is stepped once more, alone, and only those that raise again fail. ``timeout`` and
         ``warmup`` as for ``handler``; the sample is run alone, and ``max_size`` times at once.
@@ -343,6 +346,7 @@ class Runtime:
                     warmup=warmup,
                     stepper=True,
                     retry=retry,
+                    models=names_of(models),
                 )
             )
             return make
@@ -350,10 +354,16 @@ class Runtime:
         return record
 
     def background(
-        self, route: str = "/", *, timeout: float = DEFAULT_TIMEOUT_S, warmup: Any = None
+        self,
+        route: str = "/",
+        *,
+        timeout: float = DEFAULT_TIMEOUT_S,
+        warmup: Any = None,
+        models: str | Sequence[str] = (),
     ) -> Callable[[F], F]:
         """Records a handler whose caller is answered ``{"job_id": ...}`` at once; the result is
-        sent by POST to the request's ``webhook`` (http or https) when it has one."""
+        sent by POST to the request's ``webhook`` (http or https) when it has one. ``models`` as
+        for ``handler``."""
 
         def record(function: F) -> F:
             self._add(
@@ -363,6 +373,7 @@ class Runtime:
                     timeout_s=timeout,
                     warmup=warmup,
                     background=True,
+                    models=names_of(models),
                 )
             )
             return function
@@ -377,7 +388,8 @@ class Runtime:
         if handler.concurrency < 1 or handler.timeout_s <= 0:
             raise ValueError(f"{handler.route}: concurrency and timeout must be above 0")
         for other in self.handlers.values():
-            if other.stepper and other.function is handler.function and _unlike(other, handler):
+            same = other.stepper and other.function is handler.function
+            if same and _company(other) != _company(handler):
                 raise ValueError(f"{handler.route} and {other.route} are one stepper: alike in all")
         if handler.models and handler.warmup is not None:
             raise ValueError(f"{handler.route}: let each model's loader run the sample")
@@ -386,9 +398,5 @@ class Runtime:
         self.handlers[handler.route] = handler
 
 
-def _unlike(one: Handler, other: Handler) -> bool:
-    return (one.stepper, one.concurrency, one.retry) != (
-        other.stepper,
-        other.concurrency,
-        other.retry,
-    )
+def _company(handler: Handler) -> tuple[bool, int, bool, bool]:
+    return (handler.stepper, handler.concurrency, handler.retry, bool(handler.models))

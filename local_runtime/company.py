@@ -21,10 +21,10 @@ Raised = BaseException
 is no Exception."""
 
 
-def made(handler: Handler, context: dict[str, Any]) -> Stepper[Any]:
-    """The stepper of a handler. Raises TypeError for one that is none, and what its own code
-    raises."""
-    stepper: Stepper[Any] = handler.function(context)
+def made(handler: Handler, context: dict[str, Any], *model: Any) -> Stepper[Any]:
+    """The stepper of a handler, or of its ``model``. Raises TypeError for one that is none,
+    and what its own code raises."""
+    stepper: Stepper[Any] = handler.function(context, *model)
     for name in ("admit", "step", "evict"):
         method = getattr(stepper, name, None)
         if not callable(method) or inspect.iscoroutinefunction(method):

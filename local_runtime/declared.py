@@ -7,7 +7,7 @@ the app's. It travels as JSON on the workers' command line.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -50,6 +50,11 @@ def bytes_of(size: int | str) -> int:
     if isinstance(size, bool) or number < 1:
         raise ValueError(f"{size!r} is not a size such as 512MiB or 4GiB")
     return number
+
+
+def names_of(models: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several, as a handler's ``models`` says them."""
+    return (models,) if isinstance(models, str) else tuple(models)
 
 
 def misfit(models: Mapping[str, Declared], capacity: float) -> Misfit | None:

@@ -72,7 +72,8 @@ class Engine:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[Work, asyncio.Task[list[Done]]] = {}
-        self._steppings: dict[Callable[..., Any], Stepping] = {}
+        self._steppings: dict[str, dict[Callable[..., Any], Stepping]] = {"": {}}
+        """By model; those of no model under ""."""
 
     def begin(self, work: Work) -> None:
         """Starts the work; may be called from any thread."""
@@ -82,14 +83,28 @@ class Engine:
         """Cancels what can be cancelled, at its next await; may be called from any thread."""
         self._loop.call_soon_threadsafe(self._interrupt, work)
 
-    def stepping(self, handler: Handler) -> Stepping:
-        """The company of a stepper's sequences: one for all its routes. The first time it makes the
-        stepper, and raises what that raises."""
-        found = self._steppings.get(handler.function)
-        if found is None:
-            company = Company(made(handler, self._context), retry=handler.retry, clock=self._clock)
-            found = Stepping(company, self._sink, size=handler.concurrency, limit=self._limit)
-            self._steppings[handler.function] = found
+    def stepping(self, handler: Handler, model: str = "") -> Stepping:
+        """The company of a stepper's sequences: one for all its routes, of each model. The first
+        time it makes the stepper, and raises what that raises."""
+        companies = self._steppings.get(model)
+        found = companies.get(handler.function) if companies else None
+        return self._founded(handler, model) if found is None else found
+
+    def forget(self, model: str) -> None:
+        """Drops the steppers of a model that no call uses, between two calls in the model's
+        thread, and waits for that; called from any other thread."""
+        if model in self._steppings:
+            asyncio.run_coroutine_threadsafe(self._drop(model), self._loop).result()
+
+    async def _drop(self, model: str) -> None:
+        del self._steppings[model]
+
+    def _founded(self, handler: Handler, model: str) -> Stepping:
+        lent = (self._models[model],) if model else ()
+        stepper = made(handler, self._context, *lent)
+        company = Company(stepper, retry=handler.retry, clock=self._clock)
+        found = Stepping(company, self._sink, size=handler.concurrency, limit=self._limit)
+        self._steppings.setdefault(model, {})[handler.function] = found
         return found
 
     def _spawn(self, work: Work) -> None:
@@ -131,7 +146,7 @@ class Engine:
 
     async def _stepped(self, job: Job) -> Done:
         try:
-            stepping = self.stepping(job.handler)
+            stepping = self.stepping(job.handler, job.model)
         except BaseException as error:
             return noted(failed(job.run.id, error))
         return await stepping.run(job)

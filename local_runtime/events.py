@@ -110,6 +110,8 @@ class Ready(Event, tag=16, frozen=True):
     """Its ``PROTOCOL``; a worker that does not say speaks the first."""
     max_frame: int = 0
     """Bytes of the largest frame that it takes and sends; 0: it does not say."""
+    models: dict[str, tuple[str, ...]] = {}
+    """Of the background handlers that take models: the names, by route."""
 
 
 class Slots(Event, tag=17, frozen=True):

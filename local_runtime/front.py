@@ -140,7 +140,9 @@ class Front:
         Raises Refusal."""
         if run.request in self.board:
             return
-        check_json(run.body)
+        body = check_json(run.body)
+        if run.route in link.models:
+            check_model(body, run.route, link.models[run.route])
         entry = self.send(link, run)
         self.board.add(run.request, entry)
         task = asyncio.create_task(self._see_through(run.route, run.request, entry))
@@ -192,9 +194,20 @@ def succeeded(answer: Answer | None) -> bool:
     return isinstance(answer, Done) and answer.ok
 
 
-def check_json(body: bytes) -> None:
-    """Raises Refusal for what is not JSON: nobody waits to hear it from a background call."""
+def check_json(body: bytes) -> Any:
+    """The value. Raises Refusal for what is not JSON: nobody waits to hear it from a background
+    call."""
     try:
-        decoded(body)
+        return decoded(body)
     except NotJson as error:
         raise Refusal(400, "invalid", str(error)) from None
+
+
+def check_model(body: Any, route: str, models: tuple[str, ...]) -> None:
+    """Raises Refusal where ``body`` names none of ``models``; the only one goes unnamed."""
+    name = body.get("model") if isinstance(body, dict) else None
+    if len(models) == 1 or name in models:
+        return
+    given = name[:80] if isinstance(name, str) else ""
+    text = f"{route} has no model {given!r}" if given else "the call names no model"
+    raise Refusal(404, "unsupported", text)

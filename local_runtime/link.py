@@ -165,6 +165,8 @@ class Link:
         self.loop = asyncio.get_running_loop()
         self.routes: frozenset[str] = frozenset()
         self.background: frozenset[str] = frozenset()
+        self.models: dict[str, tuple[str, ...]] = {}
+        """Of its background routes that take models: the names."""
         self.plain: dict[bytes, str] = {}
         """Routes whose calls are answered on their connection, as a request line spells them."""
         self.start_stages: dict[str, float] = {}
@@ -279,6 +281,7 @@ class Link:
         elif isinstance(event, Ready):
             self.routes = frozenset(event.routes)
             self.background = frozenset(event.background)
+            self.models = event.models
             self.plain = {route.encode(): route for route in self.routes - self.background}
             self.slots = 0 if self.dismissed else event.slots
             self.start_stages, self.ahead = stages_of(event), event.ahead

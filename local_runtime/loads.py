@@ -36,8 +36,9 @@ class LoadFailed(Exception):
 
 
 class Loads:
-    """Carries out what the shelf plans. ``models`` holds what is loaded, by name. Made in the
-    model's thread."""
+    """Carries out what the shelf plans. ``models`` holds what is loaded, by name; ``leaving`` is
+    called with the name of one before it is unloaded, in another thread than the model's. Made in
+    the model's thread."""
 
     def __init__(
         self,
@@ -45,8 +46,12 @@ class Loads:
         context: dict[str, Any],
         listener: Listener,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        models: dict[str, Any] | None = None,
+        leaving: Callable[[str], None] = lambda name: None,
     ) -> None:
-        self.models: dict[str, Any] = {}
+        self.models: dict[str, Any] = {} if models is None else models
+        self._leaving = leaving
         self._declared = app.models
         self._context = context
         self._listener = listener
@@ -88,6 +93,7 @@ class Loads:
 
     def _unload(self, model: Model) -> None:
         """What its ``unload`` raises is logged: no call is to blame, and the model goes."""
+        self._leaving(model.name)
         loaded = self.models.pop(model.name)
         if model.unload is not None:
             try:

@@ -14,9 +14,10 @@ from local_runtime.jobs import Job, Work
 
 
 class Lane:
-    """The queue of one handler; of a stepper, which may have several routes, one for them all."""
+    """The queue of one handler; of a stepper, which may have several routes, one for them all, and
+    one of each model."""
 
-    __slots__ = ("batcher", "exclusive", "handler", "running")
+    __slots__ = ("batcher", "by_model", "exclusive", "handler", "running")
 
     def __init__(self, handler: Handler) -> None:
         batch = handler.batch
@@ -26,6 +27,8 @@ class Lane:
             Batcher(batch.max_size, batch.max_wait_s) if batch else Batcher(1, 0.0)
         )
         self.running = 0
+        self.by_model: dict[str, Lane] | None = None
+        """Of a stepper with models: the lanes that it has in the place of this one."""
 
 
 class Schedule:
@@ -58,19 +61,19 @@ class Schedule:
         if self._queued >= self._max_queue:
             return False
         self._queued += 1
-        self._lanes[job.handler.route].batcher.add(job, now, job.bucket)
+        self._lane_for(job).batcher.add(job, now, job.bucket)
         return True
 
-    def blocked(self, handler: Handler) -> bool:
-        """No job of this handler can start before another work ends."""
-        lane = self._lanes[handler.route]
+    def blocked(self, job: Job) -> bool:
+        """No job like this one can start before another work ends."""
+        lane = self._lane_for(job)
         if self._device is not None and lane.exclusive:
             return True
-        return lane.running >= handler.concurrency
+        return lane.running >= lane.handler.concurrency
 
     def withdraw(self, job: Job) -> bool:
         """Takes back a job that has not started; False when it has."""
-        found = self._lanes[job.handler.route].batcher.remove(job)
+        found = self._lane_for(job).batcher.remove(job)
         self._queued -= found
         return found
 
@@ -94,7 +97,7 @@ class Schedule:
     def finish(self, work: Work, now: float) -> None:
         """The work has ended: its device and its place are free."""
         self._running.remove(work)
-        lane = self._lanes[work.handler.route]
+        lane = self._lane_for(work.jobs[0])
         lane.running -= 1
         lane.batcher.freed(now)
         if self._device is work:
@@ -127,8 +130,20 @@ class Schedule:
         for lane in self._each:
             if lane.handler.stepper and lane.handler.function is handler.function:
                 return lane
-        self._each.append(Lane(handler))
-        return self._each[-1]
+        lane = Lane(handler)
+        lane.by_model = {} if handler.stepper and handler.models else None
+        self._each.append(lane)
+        return lane
+
+    def _lane_for(self, job: Job) -> Lane:
+        lane = self._lanes[job.handler.route]
+        if lane.by_model is None:
+            return lane
+        found = lane.by_model.get(job.model)
+        if found is None:
+            found = lane.by_model[job.model] = Lane(lane.handler)
+            self._each.append(found)
+        return found
 
     def _startable(self) -> list[tuple[float, Lane]]:
         ready = []

@@ -164,11 +164,11 @@ class Service:
                 del peer.jobs[run.id]
 
     def _run_later(self, peer: Peer, run: Run, handler: Handler) -> None:
-        job = self._submit(run, handler, self._webhooks.answer(run))
+        """A refusal is the caller's to hear; once the job is promised, all is the webhook's."""
+        job = self._submit(run, handler, peer.answer)
         if job.open:
+            job.answer = self._webhooks.answer(run)
             peer.answer(Done(run.id, True, encode({"job_id": run.request})))
-        else:
-            peer.answer(_overloaded(run.id))
 
     def _ping(self, peer: Peer, ping: Ping) -> None:
         for handler in self._handlers.values():
@@ -191,7 +191,7 @@ class Service:
             refusal = prepared(job)
         waits = bool(handler.models) and not job.lent
         if refusal is None and (waits or self._turns.submit(job, now)):
-            if handler.models or not self._turns.blocked(handler):
+            if handler.models or not self._turns.blocked(job):
                 self._pump(now)
         else:
             self._refuse(job, refusal or _overloaded(run.id))

@@ -91,8 +91,8 @@ def _hopeless(text: str) -> StartFailed:
 
 
 async def warm_up(app: Runtime, engine: Engine) -> None:
-    """Makes the steppers, and runs every sample twice: alone, and in the largest batch that can
-    come. Raises StartFailed when one fails: the first caller's would too."""
+    """Makes the steppers of no model, and runs every sample twice: alone, and in the largest
+    batch that can come. Raises StartFailed when one fails: the first caller's would too."""
     _make_steppers(app, engine)
     for handler in app.handlers.values():
         if handler.warmup is None:
@@ -115,7 +115,7 @@ class StartTimes(msgspec.Struct, kw_only=True):
 
 def _make_steppers(app: Runtime, engine: Engine) -> None:
     for handler in app.handlers.values():
-        if handler.stepper:
+        if handler.stepper and not handler.models:
             try:
                 engine.stepping(handler)
             except (Exception, SystemExit) as error:
@@ -132,7 +132,7 @@ async def _run_together(handler: Handler, size: int, engine: Engine) -> list[Don
 
 def ready_of(app: Runtime, device: str, times: StartTimes, ahead: Ahead, max_frame: int) -> Ready:
     return Ready(
-        slots=max(handler.slots for handler in app.handlers.values()),
+        slots=max(_slots_of(app, handler) for handler in app.handlers.values()),
         routes=tuple(app.handlers),
         device=used_device(device),
         load_s=times.load,
@@ -143,7 +143,19 @@ def ready_of(app: Runtime, device: str, times: StartTimes, ahead: Ahead, max_fra
         ahead=ahead,
         protocol=PROTOCOL,
         max_frame=max_frame,
+        models={
+            route: tuple(name for name in app.models if handler.takes(name))
+            for route, handler in app.handlers.items()
+            if handler.background and handler.models
+        },
     )
+
+
+def _slots_of(app: Runtime, handler: Handler) -> int:
+    """A stepper has its places for each of its models."""
+    if not (handler.stepper and handler.models):
+        return handler.slots
+    return handler.slots * sum(handler.takes(name) for name in app.models)
 
 
 def used_device(wanted: str) -> str:

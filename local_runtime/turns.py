@@ -42,9 +42,9 @@ class Turns:
         with self._lock:
             return self._schedule.submit(job, now)
 
-    def blocked(self, handler: Handler) -> bool:
+    def blocked(self, job: Job) -> bool:
         with self._lock:
-            return self._schedule.blocked(handler)
+            return self._schedule.blocked(job)
 
     def withdraw(self, job: Job) -> bool:
         with self._lock:

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import uvloop
@@ -185,10 +185,11 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
         await _take_seat(options, desk)
         watch.lap()
     context = await initialise(app)
-    loads = Loads(app, context, desk)
+    held: dict[str, Any] = {}
+    engine = Engine(context, desk, limit=options.max_frame - ENVELOPE, models=held)
+    loads = Loads(app, context, desk, models=held, leaving=engine.forget)
     models = await _stocked(app, options, loads) if app.models else None
     times.init = watch.lap()
-    engine = Engine(context, desk, limit=options.max_frame - ENVELOPE, models=loads.models)
     await warm_up(app, engine)
     times.warmup = watch.lap()
     if options.ahead == "loaded":

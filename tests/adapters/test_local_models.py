@@ -249,6 +249,28 @@ async def test_an_app_whose_models_cannot_fit_is_not_started_again(tmp_path: Pat
         )
 
 
+async def test_two_steppers_models_take_turns_in_a_memory_for_one(tmp_path: Path) -> None:
+    """Each call has its own model's answer, however often that went and came; what was evicted
+    took its stepper along."""
+    async with many(tmp_path, room=1, handler="/steps") as backend:
+        names = ["double", "triple"] * 8
+        bodies = [asyncio.create_task(ask(backend, name, {"x": 4, "steps": 3})) for name in names]
+        answers = [body for body, _ in await asyncio.gather(*bodies)]
+        assert answers == [[9.0] * 3, [13.0] * 3] * 8
+        assert of(backend, "double").evictions + of(backend, "triple").evictions >= 1
+        seen = json.loads((await backend.invoke(call({}, "embeddings"))).body)
+        assert seen["steppers"] == 1
+        assert max(seen["sizes"].values()) <= 2
+
+
+async def test_a_stepper_that_cannot_be_made_of_a_model_leaves_the_worker(tmp_path: Path) -> None:
+    async with many(tmp_path, handler="/unmade") as backend:
+        before = pids()
+        for _ in range(2):
+            assert "(KeyError)" in (await refusal(backend, "double")).message
+        assert pids() == before
+
+
 class TwoLinks(Local):
     """Two workers without processes."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from gateway.clock import FakeClock, settle
 from local_runtime import Batch, Request, Runtime
 from local_runtime.declared import Declared
@@ -34,8 +36,15 @@ def only(context: Any, request: Request, model: Any) -> Any: ...
 def batch(context: Any, requests: list[Request], model: Any) -> Any: ...
 
 
+@app.background("/later", models="*", timeout=10)
+def later(context: Any, request: Request, model: Any) -> Any: ...
+
+
 @app.handler("/none")
 def none(context: Any, request: Request) -> Any: ...
+
+
+WEBHOOK = b'{"webhook": "http://hook.example/"}'
 
 
 class Bench:
@@ -46,13 +55,15 @@ class Bench:
         self.runner = FakeRunner()
         self.steps: list[Step] = []
         self.gave_up: list[str] = []
+        self.posted: list[bytes] = []
+        self.webhooks = Webhooks(send=self.post)
         shelf = Shelf({name: Declared(memory=4) for name in app.models}, 4)
         timeouts = {name: model.timeout_s for name, model in app.models.items()}
         self.service = Service(
             app=app,
             ready=Ready(1, tuple(app.handlers), "cpu", 0, 0, 0),
             runner=self.runner,
-            webhooks=Webhooks(),
+            webhooks=self.webhooks,
             give_up=self.gave_up.append,
             clock=self.clock.monotonic,
             grace_s=5.0,
@@ -61,6 +72,10 @@ class Bench:
         self.transport = FakeTransport()
         self.connection = self.service.accept()
         self.connection.connection_made(self.transport)
+
+    def post(self, url: str, body: bytes) -> int:
+        self.posted.append(body)
+        return 200
 
     def begin(self, steps: Sequence[Step]) -> None:
         self.steps += steps
@@ -307,3 +322,69 @@ async def test_a_worker_that_ends_waits_for_calls_that_wait_for_models() -> None
     bench.service.loaded("a", 1.0)
     bench.end(bench.runner.begun[0])
     assert bench.service.idle
+
+
+async def test_a_background_job_has_its_id_at_once_and_waits_for_its_model() -> None:
+    bench = Bench()
+    bench.say(Run(1, "/later", b"{}", "job-1", model="a"))
+    assert (await bench.done())[1].data == b'{"job_id":"job-1"}'
+    assert bench.running() == []
+    bench.service.loaded("a", 1.0)
+    assert bench.running() == ["a"]
+    bench.call(2, "b")
+    bench.end(bench.runner.begun[0])
+    assert bench.steps == [Load("a"), Unload("a"), Load("b")]
+
+
+@pytest.mark.parametrize("model", ["", "gpt"])
+async def test_a_background_job_without_a_model_of_the_app_is_promised_nothing(
+    model: str,
+) -> None:
+    """The webhook hears nothing either."""
+    bench = Bench()
+    bench.say(Run(1, "/later", WEBHOOK, "job-1", model=model))
+    done = (await bench.done())[1]
+    assert (done.ok, done.kind) == (False, "unsupported")
+    assert (bench.posted, bench.service.idle) == ([], True)
+
+
+async def test_a_background_job_whose_model_cannot_be_loaded_tells_its_webhook_why() -> None:
+    """The next is refused in place of its id, for as long as no load is tried."""
+    bench = Bench()
+    bench.say(Run(1, "/later", WEBHOOK, "job-1", model="a"))
+    bench.service.load_failed("a", "no disk")
+    bench.webhooks._waiting.join()
+    (told,) = bench.posted
+    assert b'"job_id":"job-1","status":"failed","error":"no disk' in told
+    bench.say(Run(2, "/later", WEBHOOK, "job-2", model="a"))
+    assert (await bench.done())[2].kind == "loading"
+    assert (len(bench.posted), bench.service.idle) == (1, True)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+async def test_a_background_job_that_is_cancelled_keeps_no_model(loaded: bool) -> None:
+    """While it waits for its model, and while it runs; as the app's own server cancels it."""
+    bench = Bench()
+    bench.say(Run(1, "/later", b'{"model":"a"}', "job-1", direct=True))
+    if loaded:
+        bench.service.loaded("a", 1.0)
+    bench.say(Cancel(1))
+    assert (await bench.done())[1].kind == "cancelled"
+    for work in bench.runner.cancelled:
+        bench.end(work)
+    if not loaded:
+        bench.service.loaded("a", 1.0)
+    bench.call(2, "b")
+    assert bench.steps[1:] == [Unload("a"), Load("b")]
+
+
+async def test_a_background_job_past_its_time_out_keeps_no_model() -> None:
+    """Its thread has come back by then."""
+    bench = Bench()
+    bench.say(Run(1, "/later", b"{}", "job-1", model="a"))
+    bench.service.loaded("a", 1.0)
+    bench.clock.move(10)
+    bench.service.wake()
+    bench.end(bench.runner.begun[0])
+    bench.call(2, "b")
+    assert bench.steps[1:] == [Unload("a"), Load("b")]

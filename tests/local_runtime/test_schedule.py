@@ -164,16 +164,41 @@ def test_the_routes_of_one_stepper_share_its_places_and_its_line() -> None:
 def test_a_handler_is_blocked_while_nothing_of_it_could_start() -> None:
     """A call that comes then only joins its queue: there is nothing to look for."""
     desk = schedule(SYNC, OTHER, ASYNC)
-    assert not any(map(desk.blocked, (SYNC, OTHER, ASYNC)))
+    assert not any(map(desk.blocked, map(job, (SYNC, OTHER, ASYNC))))
     desk.submit(job(SYNC), 0.0)
     device = desk.take(0.0)
     assert device is not None
-    assert desk.blocked(SYNC)
-    assert desk.blocked(OTHER)  # they share the device
-    assert not desk.blocked(ASYNC)
+    assert desk.blocked(job(SYNC))
+    assert desk.blocked(job(OTHER))  # they share the device
+    assert not desk.blocked(job(ASYNC))
     for _ in range(2):
         desk.submit(job(ASYNC), 0.0)
         assert desk.take(0.0) is not None
-    assert desk.blocked(ASYNC)  # as many as its concurrency
+    assert desk.blocked(job(ASYNC))  # as many as its concurrency
     desk.finish(device, 1.0)
-    assert not desk.blocked(OTHER)
+    assert not desk.blocked(job(OTHER))
+
+
+def test_a_stepper_has_its_places_for_each_model() -> None:
+    """A line before one model holds up no sequence of another; one that ends frees its own place,
+    whichever route it came by."""
+    by, other = (
+        Handler(route=route, function=stepper, stepper=True, concurrency=1, models=("*",))
+        for route in ("/a", "/b")
+    )
+    desk = schedule(by, other)
+    jobs = [job(by), job(other), job(by)]
+    for one, model in zip(jobs, ("a", "a", "b"), strict=True):
+        one.model = model
+        desk.submit(one, 0.0)
+    works = [desk.take(0.0), desk.take(0.0), desk.take(0.0)]
+    assert [work and work.jobs for work in works] == [[jobs[0]], [jobs[2]], None]
+    assert works[1] is not None
+    desk.finish(works[1], 1.0)
+    assert desk.take(1.0) is None
+    assert works[0] is not None
+    desk.finish(works[0], 1.0)
+    following = desk.take(1.0)
+    assert following is not None
+    assert following.jobs == [jobs[1]]
+    assert desk.withdraw(jobs[1]) is False

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import random
+import weakref
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local_runtime import Runtime
+from local_runtime.api import Handler
 from local_runtime.company import Company
 from local_runtime.engine import Engine
 from local_runtime.events import Done, Output, Piece
@@ -343,3 +347,54 @@ async def test_a_warm_up_that_fails_fails_the_start() -> None:
     app.stepper("/", warmup={"to": "?"})(lambda context: Counting())
     with pytest.raises(StartFailed, match="the warm-up of / failed: to must be a number"):
         await warm_up(app, Engine({}, Sink(), clock=still))
+
+
+def of_models(make: Any) -> Handler:
+    return Handler(route="/", function=make, concurrency=2, stepper=True, models=("*",))
+
+
+def asked(name: str, to: int, by: Handler, model: str) -> Work:
+    job = call(name, to, by=by)
+    job.model = model
+    return Work(by, [job], 99.0)
+
+
+async def test_each_model_has_a_stepper_of_its_own_which_goes_with_it() -> None:
+    """Nothing refers to it once it was forgotten; the next call makes another."""
+    made: list[tuple[str, weakref.ref[Counting]]] = []
+
+    def make(context: dict[str, Any], model: str) -> Counting:
+        stepper = Counting()
+        made.append((model, weakref.ref(stepper)))
+        return stepper
+
+    by, other = of_models(make), msgspec.structs.replace(of_models(make), route="/other")
+    engine = Engine({}, Sink(), clock=still, models={"a": "A", "b": "B"})
+    runs = [asked("x", 3, by, "a"), asked("y", 3, other, "a"), asked("z", 3, by, "b")]
+    ended = await asyncio.gather(*[engine.run(work) for work in runs])
+    assert all(done.ok for (done,) in ended)
+    assert [model for model, _ in made] == ["A", "B"]
+    await turns()
+    await asyncio.to_thread(engine.forget, "a")
+    gc.collect()
+    assert [ref() is None for _, ref in made] == [True, False]
+    await engine.run(asked("x", 1, by, "a"))
+    assert [model for model, _ in made] == ["A", "B", "A"]
+
+
+async def test_a_stepper_that_cannot_be_made_of_a_model_fails_the_calls_that_wanted_it() -> None:
+    """The next call tries again, and other models are served."""
+    tried: list[str] = []
+
+    def make(context: dict[str, Any], model: str) -> Counting:
+        tried.append(model)
+        if model == "A":
+            raise KeyError("cache")
+        return Counting()
+
+    by = of_models(make)
+    engine = Engine({}, Sink(), clock=still, models={"a": "A", "b": "B"})
+    names = ("a", "a", "b")
+    ended = [(await engine.run(asked("x", 1, by, name)))[0] for name in names]
+    assert [done.ok for done in ended] == [False, False, True]
+    assert tried == ["A", "A", "B"]

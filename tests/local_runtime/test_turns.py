@@ -74,7 +74,7 @@ def test_each_job_runs_once_or_was_taken_back_whatever_the_threads_do() -> None:
         while not turns.submit(one, 0.0):
             _begin(turns, device)
         waiting.append(one)
-        if not turns.blocked(one.handler):
+        if not turns.blocked(one):
             _begin(turns, device)
         if chance.random() < 0.2:
             unwanted = waiting.pop(chance.randrange(len(waiting)))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from local_runtime import Batch, Request, Runtime
+from local_runtime import Step as StepOutcome
 
 app = Runtime("many")
 GONE: list[str] = []
@@ -97,3 +99,50 @@ async def hold(context: dict[str, Any], request: Request, model: Model) -> Any:
 def stream(context: dict[str, Any], request: Request, model: Model) -> Iterator[Any]:
     for x in range(request.json["to"]):
         yield model(torch.tensor([float(x)])).tolist()
+
+
+@app.background("/later", models=("double", "slow", "broken"))
+def later(context: dict[str, Any], request: Request, model: Model) -> Any:
+    return {"y": model(torch.tensor([float(request.json["x"])])).tolist(), "model": request.model}
+
+
+@app.stepper("/steps", models=("double", "triple", "broken"), max_size=2)
+@app.stepper("/more", models=("double", "triple"), max_size=2)
+class Steps:
+    """Says ``x`` put through its model, once a step."""
+
+    alive: ClassVar[weakref.WeakSet[Steps]] = weakref.WeakSet()
+    sizes: ClassVar[dict[str, int]] = {}
+
+    def __init__(self, context: dict[str, Any], model: Model) -> None:
+        self.model = model
+        self.alive.add(self)
+
+    def admit(self, request: Request) -> dict[str, Any]:
+        return {**request.json, "name": request.model}
+
+    def step(self, states: list[dict[str, Any]]) -> list[StepOutcome]:
+        (name,) = {state["name"] for state in states}
+        self.sizes[name] = max(len(states), self.sizes.get(name, 0))
+        with torch.inference_mode():
+            rows = self.model(torch.tensor([[float(state["x"])] for state in states])).tolist()
+        for state in states:
+            state["steps"] -= 1
+        return [
+            StepOutcome(items=row, done=state["steps"] == 0)
+            for row, state in zip(rows, states, strict=True)
+        ]
+
+    def evict(self, state: dict[str, Any]) -> None:
+        state.clear()
+
+
+@app.stepper("/unmade", models="*")
+class Unmade(Steps):
+    def __init__(self, context: dict[str, Any], model: Model) -> None:
+        raise KeyError("cache")
+
+
+@app.handler("/v1/embeddings")
+def alive(context: dict[str, Any], request: Request) -> Any:
+    return {"steppers": len(Steps.alive), "sizes": Steps.sizes}
