@@ -3,6 +3,7 @@
 Stands alone: knows nothing of the gateway or its adapters.
 """
 
-from local_runtime.api import Batch, InvalidInput, Request, Response, Runtime, Step, Stepper
+from local_runtime.api import Batch, Runtime, Step, Stepper
+from local_runtime.request import InvalidInput, Request, Response
 
 __all__ = ["Batch", "InvalidInput", "Request", "Response", "Runtime", "Step", "Stepper"]

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from starlette.types import Receive, Send
 
-from local_runtime.api import BODILESS
 from local_runtime.events import Done
 from local_runtime.link import CANCELLED, Entry
 from local_runtime.refusals import Refusal, refusal_of
+from local_runtime.request import BODILESS
 
 Headers = Iterable[tuple[str, str]]
 

@@ -18,10 +18,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from local_runtime.api import Handler, Request, Response
+from local_runtime.api import Handler
 from local_runtime.company import Company, made
 from local_runtime.events import Done
 from local_runtime.jobs import Job, Work
+from local_runtime.request import Request, Response
 from local_runtime.results import (
     cancelled,
     failed,

@@ -18,12 +18,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from local_runtime.answering import Way, allowed, heard
-from local_runtime.api import BODILESS
 from local_runtime.events import Done, Run
 from local_runtime.front import Front
 from local_runtime.http_protocol import Cycle, LeanHttp
 from local_runtime.link import CANCELLED, Entry, Link
 from local_runtime.refusals import refusal_of
+from local_runtime.request import BODILESS
 from local_runtime.server import ID_HEADERS, id_headers, request_id
 
 MAX_BODY = 1024 * 1024

@@ -23,11 +23,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 import uvloop
 
-from local_runtime.api import InvalidInput
 from local_runtime.carried import Pieces, value_of
 from local_runtime.clock import SystemClock
 from local_runtime.events import Done, Run
 from local_runtime.link import Entry, Link
+from local_runtime.request import InvalidInput
 from local_runtime.supervised import Supervised, supervisor_arguments
 from local_runtime.wire import MAX_FRAME
 from local_runtime.workers import KEEP_S, Workers

@@ -19,8 +19,8 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from local_runtime.api import BODILESS
 from local_runtime.refusals import Refusal
+from local_runtime.request import BODILESS
 
 _FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 _STATUSES = frozenset(HTTPStatus)

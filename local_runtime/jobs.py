@@ -8,8 +8,9 @@ from collections.abc import Callable, Hashable
 
 import msgspec
 
-from local_runtime.api import Cancellation, Handler, Request
+from local_runtime.api import Handler
 from local_runtime.events import Done, Piece, Run
+from local_runtime.request import Cancellation, Request
 from local_runtime.wire import STREAM_WINDOW
 
 Answer = Callable[[Piece | Done], None]

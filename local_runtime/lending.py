@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from local_runtime.api import InvalidInput
 from local_runtime.events import Done, Held, Stock
 from local_runtime.jobs import Job
+from local_runtime.request import InvalidInput
 from local_runtime.results import failed, request_of
 from local_runtime.shelf import Load, Place, Shelf, Step
 

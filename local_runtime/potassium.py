@@ -38,6 +38,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from local_runtime import api
+from local_runtime import request as plain
 from local_runtime.store import DEFAULT_TTL_S, JSON, PICKLE, MemoryStore, RedisStore
 from local_runtime.store import Store as AnyStore
 from local_runtime.webhook import Webhooks
@@ -224,24 +225,24 @@ def _adapted(function: Callable[..., Any], convert: Callable[[Any], Any]) -> Cal
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        async def later(context: Any, request: api.Request) -> Any:
+        async def later(context: Any, request: plain.Request) -> Any:
             return convert(await function(context, _request(request)))
 
         return later
 
     @functools.wraps(function)
-    def at_once(context: Any, request: api.Request) -> Any:
+    def at_once(context: Any, request: plain.Request) -> Any:
         return convert(_apart(function)(context, _request(request)))
 
     return at_once
 
 
-def _request(request: api.Request) -> Request:
+def _request(request: plain.Request) -> Request:
     headers = RequestHeaders(request.headers)
     return Request(request.id, headers, request.json, lambda: request.cancelled)
 
 
-def _converted(value: Any) -> api.Response:
+def _converted(value: Any) -> plain.Response:
     if not isinstance(value, Response):
         raise TypeError(f"the handler returned a {type(value).__name__}, not a Response")
     body = b"" if value.body is None else value.body
@@ -251,7 +252,7 @@ def _converted(value: Any) -> api.Response:
     if RequestHeaders(headers).get("Content-Type") is None:
         headers["Content-Type"] = CONTENT_TYPE
     body = body if isinstance(body, bytes) else _pieces(body)
-    return api.Response(status=value.status, headers=headers, body=body)
+    return plain.Response(status=value.status, headers=headers, body=body)
 
 
 def _as_it_is(value: Any) -> Any:

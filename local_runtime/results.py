@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from local_runtime.api import BODILESS, InvalidInput, Request, Response
 from local_runtime.bodies import NotJson, decoded
 from local_runtime.events import Done, FailureKind, Head, Output
 from local_runtime.jobs import Job
+from local_runtime.request import BODILESS, InvalidInput, Request, Response
 
 MAX_DETAIL = 8192
 """Characters of a traceback that travel with a failure."""

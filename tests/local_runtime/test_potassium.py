@@ -14,7 +14,8 @@ import banana_dev
 import httpx
 import pytest
 
-from local_runtime import api
+from local_runtime import Batch
+from local_runtime import request as plain
 from local_runtime.potassium import (
     Potassium,
     RedisConfig,
@@ -164,7 +165,7 @@ async def test_a_gateway_takes_the_app_too_and_passes_on_its_content_type() -> N
 
 def answer_of(app: Potassium, route: str, json: Any = None, **headers: str) -> Any:
     function = app.handlers[route].function
-    return function({}, api.Request(json=json, id="r1", headers=headers))
+    return function({}, plain.Request(json=json, id="r1", headers=headers))
 
 
 def test_a_handler_is_recorded_and_stays_a_plain_function() -> None:
@@ -217,7 +218,7 @@ def test_a_body_that_is_text_is_refused_as_in_potassium() -> None:
 
 def test_a_batch_is_not_potassiums() -> None:
     with pytest.raises(ValueError, match="one request"):
-        Potassium("app").handler(batch=api.Batch())
+        Potassium("app").handler(batch=Batch())
 
 
 def test_a_response_is_json_or_a_body() -> None:
