@@ -16,10 +16,11 @@ from local_runtime.board import Board
 from local_runtime.bodies import NotJson, decoded
 from local_runtime.clock import Clock
 from local_runtime.events import Done, Ping, Run
-from local_runtime.link import Answer, Entry, Link
+from local_runtime.link import Answer, Entry, Link, Unanswered
 from local_runtime.measures import Measures
 from local_runtime.refusals import Refusal, loading, refusal_of
 from local_runtime.status import Status
+from local_runtime.webhook import Webhooks
 from local_runtime.wire import ENVELOPE, FrameTooLarge
 from local_runtime.workers import KEEP_S, Workers
 
@@ -37,6 +38,7 @@ class Front:
         self._clock = clock
         self.max_body = max_message - ENVELOPE
         self._status = Status()
+        self._webhooks = Webhooks()
         self._watchers: set[asyncio.Task[None]] = set()
 
     def keep_until(self) -> float:
@@ -145,15 +147,19 @@ class Front:
             check_model(body, run.route, link.models[run.route])
         entry = self.send(link, run)
         self.board.add(run.request, entry)
-        task = asyncio.create_task(self._see_through(run.route, run.request, entry))
+        task = asyncio.create_task(self._see_through(run, entry))
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
-    async def _see_through(self, route: str, id: str, entry: Entry) -> None:
-        with self.counted(route, entry):
+    async def _see_through(self, run: Run, entry: Entry) -> None:
+        with self.counted(run.route, entry):
             while entry.answer is None:
                 await entry.wait()
-            self.board.finish(id)
+            self.board.finish(run.request)
+        answer = entry.answer
+        if isinstance(answer, Unanswered) and answer.kind == "died":
+            # The worker tells the webhook of every other end.
+            self._webhooks.answer(run)(Done(0, False, kind="failed", message=answer.message))
 
     async def aclose(self) -> None:
         """Forgets the background calls."""

@@ -23,6 +23,8 @@ ATTEMPTS = 4
 FIRST_PAUSE_S = 1.0
 """Before the second attempt; doubled from then on."""
 TIMEOUT_S = 10.0
+SENDERS = 8
+"""Results that are on their way at once: a receiver that hangs holds up no other."""
 MAX_WAITING = 1024
 """Results that wait to be sent; one more is dropped with a line in the log."""
 
@@ -71,7 +73,7 @@ def post(url: str, body: bytes) -> int:
 
 
 class Webhooks:
-    """A queue of results and one thread that sends them, each a bounded number of times.
+    """A queue of results and the threads that send them, each a bounded number of times.
 
     A 2xx ends it; 408, 429, 5xx and silence are tried again; anything else is final.
     """
@@ -80,7 +82,7 @@ class Webhooks:
         self._send = send
         self._pause = pause
         self._waiting: queue.Queue[tuple[str, bytes]] = queue.Queue(MAX_WAITING)
-        self._thread: threading.Thread | None = None
+        self._senders = 0
 
     @property
     def idle(self) -> bool:
@@ -93,13 +95,13 @@ class Webhooks:
     def _take(self, job_id: str, url: str | None, event: Piece | Done) -> None:
         if url is None or not isinstance(event, Done):
             return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
-            self._thread.start()
         try:
             self._waiting.put_nowait((url, payload_of(job_id, event)))
         except queue.Full:
             _log(f"the result of job {job_id} was dropped: too many webhooks wait")
+        if self._senders < min(SENDERS, self._waiting.unfinished_tasks):
+            self._senders += 1
+            threading.Thread(target=self._work, name="webhooks", daemon=True).start()
 
     def _work(self) -> None:
         while True:

@@ -208,21 +208,6 @@ def test_a_job_that_nobody_knows_is_404(client: httpx.Client) -> None:
     assert [answer.status_code for answer in answers] == [404, 404]
 
 
-def test_the_result_of_a_background_call_goes_to_its_webhook(client: httpx.Client) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
-        port = listener.getsockname()[1]
-        webhook = f"http://127.0.0.1:{port}/hook"
-        client.post("/later", json={"n": 3, "webhook": webhook}, headers={"X-Request-Id": "hooked"})
-        receiver, _ = listener.accept()
-        with receiver, receiver.makefile("rb") as lines:
-            while lines.readline().strip():
-                pass
-            body = lines.read(len('{"job_id":"hooked","status":"completed","output":{"done":3}}'))
-            receiver.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    assert json.loads(body) == {"job_id": "hooked", "status": "completed", "output": {"done": 3}}
-
-
 # --- what it says of itself -----------------------------------------------------------------------
 
 

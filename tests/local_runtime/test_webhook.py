@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
-from local_runtime.events import Done
+from local_runtime.events import Done, Run
 from local_runtime.webhook import ATTEMPTS, Webhooks, payload_of, url_of
+from tests.waiting import WITHIN_S, wait_until
 
 URL = "https://example.test/hook"
 
@@ -107,3 +109,23 @@ def test_what_is_sent_says_how_the_job_ended() -> None:
     assert good == {"job_id": "j", "status": "completed", "output": {"a": 1}}
     bad = json.loads(payload_of("j", Done(1, False, message="no", detail="secret")))
     assert bad == {"job_id": "j", "status": "failed", "error": "no"}
+
+
+def test_a_receiver_that_hangs_holds_up_no_other() -> None:
+    """Results of other jobs go out beside it."""
+    release, others = threading.Event(), threading.Semaphore(0)
+
+    def send(url: str, body: bytes) -> int:
+        if json.loads(body)["job_id"] == "slow":
+            release.wait(WITHIN_S)
+        others.release()
+        return 200
+
+    webhooks, body = Webhooks(send=send), json.dumps({"webhook": URL}).encode()
+    for name in ("slow", "a", "b", "c"):
+        webhooks.answer(Run(1, "/", body, name))(Done(1, True, b"1"))
+    for _ in range(3):
+        assert others.acquire(timeout=WITHIN_S)
+    assert not webhooks.idle
+    release.set()
+    wait_until(lambda: webhooks.idle)
