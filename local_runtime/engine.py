@@ -38,6 +38,8 @@ from local_runtime.wire import ENVELOPE, MAX_FRAME
 
 Context = dict[str, Any]
 Monotonic = Callable[[], float]
+STALL_S = 30.0
+"""How long a synchronous generator, which holds the device, waits for a reader."""
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -65,12 +67,14 @@ class Engine:
         limit: int = MAX_FRAME - ENVELOPE,
         clock: Monotonic = time.monotonic,
         models: Mapping[str, Any] = _NONE,
+        stall_s: float = STALL_S,
     ) -> None:
         self._context = context
         self._models = models
         self._sink = sink
         self._limit = limit
         self._clock = clock
+        self._stall_s = stall_s
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[Work, asyncio.Task[list[Done]]] = {}
         self._steppings: dict[str, dict[Callable[..., Any], Stepping]] = {"": {}}
@@ -166,23 +170,22 @@ class Engine:
             ours = _is_ours(error)
             done = cancelled(job.run.id) if ours else noted(failed(job.run.id, error))
         spent = self._clock() - begun
-        return msgspec.structs.replace(done, exec_s=spent, gpu_s=spent)
+        return job.counted(msgspec.structs.replace(done, exec_s=spent, gpu_s=spent))
 
     async def _stream(self, job: Job, source: Any) -> Done:
         if not job.run.stream:
             return await self._collected(job, source)
-        prompt = completion = None
         async with aclosing(_items(source)) as items:
             async for value in items:
                 if job.cancellation.is_set():
                     return cancelled(job.run.id)
                 output = item(job.run.id, value, self._limit)
                 if output.input_tokens is not None:
-                    prompt, completion = output.input_tokens, output.output_tokens
+                    job.tokens = output.input_tokens, output.output_tokens
                 self._sink.output(job, output)
-                if not job.window.spend(len(output.data)):
-                    await job.window.wait()
-        return Done(job.run.id, True, input_tokens=prompt, output_tokens=completion)
+                if not job.window.spend(len(output.data)) and not await self._heard_on(job):
+                    return self._unread(job.run.id)
+        return Done(job.run.id, True)
 
     async def _raw(self, job: Job, response: Response) -> Done:
         """A body of bytes in pieces: behind its Head for the app's own server, else as a whole,
@@ -202,12 +205,26 @@ class Engine:
                     pieces.append(output.data)
                     continue
                 self._sink.output(job, output)
-                if not job.window.spend(len(output.data)):
-                    await job.window.wait()
+                if not job.window.spend(len(output.data)) and not await self._heard_on(job):
+                    return self._unread(job.run.id)
         if piecewise:
             return Done(job.run.id, True)
         whole = msgspec.structs.replace(response, body=b"".join(pieces))
         return succeeded(job.run.id, whole, self._limit)
+
+    async def _heard_on(self, job: Job) -> bool:
+        """Waits for the reader of a stream; not for ever where other calls wait for its device."""
+        patience_s = self._stall_s if job.handler.exclusive else None
+        try:
+            async with asyncio.timeout(patience_s):
+                await job.window.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _unread(self, id: int) -> Done:
+        text = f"nobody read the stream for {self._stall_s:g} s"
+        return Done(id, False, kind="timeout", message=text)
 
     async def _collected(self, job: Job, source: Any) -> Done:
         """A stream for a caller who did not ask for one: its items as a list."""

@@ -106,7 +106,8 @@ class Meter:
 
 class Job:
     """A call that the worker holds. Only the socket's thread touches it, apart from ``run``,
-    ``request``, ``cancellation``, ``window`` and ``meter``, which the model's thread knows."""
+    ``request``, ``cancellation``, ``tokens``, ``window`` and ``meter``, which the model's thread
+    knows."""
 
     __slots__ = (
         "answer",
@@ -121,6 +122,7 @@ class Job:
         "open",
         "request",
         "run",
+        "tokens",
         "window",
         "work",
     )
@@ -140,6 +142,8 @@ class Job:
         self.cancellation = Cancellation()
         self.window = Window()
         self.meter = Meter() if handler.stepper else None
+        self.tokens: tuple[int | None, int | None] = (None, None)
+        """Prompt and completion tokens, as far as the items of its stream have told."""
         self.work: Work | None = None
         self.model = ""
         """The model that it needs; none, unless its handler takes models."""
@@ -147,6 +151,13 @@ class Job:
         """It holds that model in memory."""
         self.cold_s = 0.0
         """Seconds that it waited for that."""
+
+    def counted(self, done: Done) -> Done:
+        """Its end, with the tokens that its stream told of, however it ended: they were used."""
+        prompt, completion = self.tokens
+        if prompt is None:
+            return done
+        return msgspec.structs.replace(done, input_tokens=prompt, output_tokens=completion)
 
     def close(self) -> None:
         """Nobody waits any more: tells the handler so, and never lets it wait for a reader."""

@@ -355,7 +355,7 @@ class Service:
             batch=len(work.jobs) if work else 1,
         )
         job.open = False
-        job.answer(done if job.meter is None else job.meter.on(done))
+        job.answer(job.counted(done) if job.meter is None else job.meter.on(done))
 
     def _offer(self, slots: int) -> None:
         self._offered = slots

@@ -203,6 +203,28 @@ async def test_a_stream_waits_when_its_reader_has_given_no_credit() -> None:
     assert len(sink.outputs) == 3
 
 
+async def test_a_stream_that_nobody_reads_frees_the_device_in_the_end() -> None:
+    """A synchronous generator holds it: others would wait until its time-out."""
+
+    def large(context: Any, request: Request) -> Iterator[str]:
+        yield from ["x" * 2_000_000] * 2
+
+    (done,) = await Engine({}, FakeSink(), stall_s=0.0).run(work(large, b"1", stream=True))
+    assert (done.ok, done.kind) == (False, "timeout")
+    assert "nobody read the stream" in done.message
+
+
+def breaks(context: Any, request: Request) -> Iterator[Any]:
+    """Says what it has used, and fails."""
+    yield {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+    raise ValueError("too late")
+
+
+async def test_tokens_that_a_stream_has_told_of_are_told_however_it_ends() -> None:
+    (done,) = await engine().run(work(breaks, b"1", stream=True))
+    assert (done.ok, done.input_tokens, done.output_tokens) == (False, 7, 5)
+
+
 async def test_a_handler_may_decide_by_the_request_whether_it_streams() -> None:
     """A function that returns a generator is a stream; for a whole answer it is a list."""
     (done,) = await engine().run(work(lambda context, request: iter_of(2), b"1"))
