@@ -50,7 +50,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     handlers; where it raises, that request alone fails."""
 
     def __post_init__(self) -> None:
-        if self.max_size < 1 or self.max_wait_s < 0:
+        if self.max_size < 1 or not self.max_wait_s >= 0:
             raise ValueError("a batch has a max_size of at least 1 and a max_wait_s of at least 0")
 
 
@@ -193,7 +193,7 @@ class Runtime:
         size = None if memory is None else bytes_of(memory)
         if not name or name == ALL or name in self.models:
             raise ValueError(f"{self.name}: {name!r} is no name for a model, or is one already")
-        if timeout <= 0:
+        if not timeout > 0:
             raise ValueError(f"{name}: timeout must be above 0")
 
         def record(function: F) -> F:
@@ -309,7 +309,7 @@ class Runtime:
             raise ValueError(f"a route begins with a slash: {handler.route!r}")
         if handler.route in self.handlers:
             raise ValueError(f"{self.name} has two handlers for {handler.route}")
-        if handler.concurrency < 1 or handler.timeout_s <= 0:
+        if handler.concurrency < 1 or not handler.timeout_s > 0:
             raise ValueError(f"{handler.route}: concurrency and timeout must be above 0")
         for other in self.handlers.values():
             same = other.stepper and other.function is handler.function

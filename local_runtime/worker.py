@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import concurrent.futures
+import contextlib
 import faulthandler
 import math
 import os
@@ -138,7 +139,8 @@ class Desk:
 
     def _beat(self, service: Service) -> None:
         self._life.send(service.heartbeat())
-        service.occupies(footprint())
+        with contextlib.suppress(Exception):  # a device that has failed tells nothing
+            service.occupies(footprint())
         service.tell_load()
         self._loop.call_later(HEARTBEAT_S, self._beat, service)
 

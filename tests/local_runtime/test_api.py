@@ -73,8 +73,9 @@ def test_a_model_that_cannot_be_meant_is_refused() -> None:
             app.model(wrong)
     with pytest.raises(ValueError, match="is not a size"):
         app.model("b", memory="big")
-    with pytest.raises(ValueError, match="timeout"):
-        app.model("b", timeout=0)
+    for timeout in (0, float("nan")):
+        with pytest.raises(ValueError, match="timeout"):
+            app.model("b", timeout=timeout)
     with pytest.raises(ValueError, match="loader run the sample"):
         app.handler("/", models="a", warmup=1)(lambda context, request, model: None)
 
@@ -147,7 +148,9 @@ def test_a_handler_that_cannot_work_is_refused(
         Runtime("demo").handler(route, **options)(lambda context, request: None)
 
 
-@pytest.mark.parametrize("options", [{"max_size": 0}, {"max_wait_s": -1}])
+@pytest.mark.parametrize(
+    "options", [{"max_size": 0}, {"max_wait_s": -1}, {"max_wait_s": float("nan")}]
+)
 def test_a_batch_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
     """Nothing would ever leave."""
     with pytest.raises(ValueError, match="max_size of at least 1"):
