@@ -67,12 +67,20 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """What of that the model itself needed."""
     resident_mib: dict[str, float]
 
+    @property
+    def beyond_s(self) -> list[float]:
+        """What is left of each gap without the model's own part."""
+        return [gap - model for gap, model in zip(self.gaps_s, self.model_s, strict=True)]
 
-async def measure(app: str, standby: Ahead, call: Call, times: int) -> Measured:
+
+async def measure(
+    app: str, standby: Ahead, call: Call, times: int, handler: str | None = None
+) -> Measured:
     """Each time with a new backend: a worker that is killed again and again waits for longer."""
     gaps, models, memory = [], [], {}
+    settings = LocalSettings(app=app, standby=standby, handler=handler, threads=1)
     for _ in range(times):
-        backend = Local("bench", LocalSettings(app=app, standby=standby), SystemClock())
+        backend = Local("bench", settings, SystemClock())
         await backend.start()
         try:
             gaps.append(await one_gap(backend, standby, call))
@@ -141,9 +149,7 @@ def _resident(pid: int) -> float:
 
 def _show(measured: Measured) -> None:
     gaps = sorted(measured.gaps_s)
-    beyond = sorted(
-        gap - model for gap, model in zip(measured.gaps_s, measured.model_s, strict=True)
-    )
+    beyond = sorted(measured.beyond_s)
     memory = ", ".join(f"{name} {mib:.0f} MiB" for name, mib in measured.resident_mib.items())
     print(
         f"{measured.standby:9} p50 {statistics.median(gaps):6.3f} s  max {gaps[-1]:6.3f} s  "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -9,14 +11,19 @@ from pathlib import Path
 
 import msgspec
 
+from adapters.types import Call
 from benchmarks.entry import Say
 from benchmarks.gateway.accounting import family, memory
 from benchmarks.gateway.load import post
 from benchmarks.gateway.processes import HOST, ROOT, Child, free_port
 from benchmarks.gateway.target import PATH, Target, body
 from benchmarks.gateway.upstream import status
+from benchmarks.restart import measure
+from benchmarks.runtime.apps.payload import sample
 from benchmarks.runtime.measure import Plan
+from local_runtime.events import Ahead
 
+STANDBYS: tuple[Ahead, ...] = ("none", "loaded")
 LIMIT = 120.0
 """Seconds that one measurement may take."""
 READY = 60.0
@@ -39,6 +46,9 @@ class Alone(msgspec.Struct, frozen=True, kw_only=True):
     unloaded: tuple[Unloaded, ...]
     resident_mib: dict[str, float]
     """By the name of the process, none of which has imported torch."""
+    restarts_s: dict[Ahead, tuple[float, ...]]
+    """By the sort of spare: from the kill of a worker to the next answer, beyond what the model
+    itself needs to be loaded."""
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -59,11 +69,21 @@ def measure_alone(plan: Plan, folder: Path, say: Say) -> Alone:
             say(f"unloaded, round {number + 1} of {plan.rounds}")
             unloaded.append(_unloaded(server.url, plan))
     say("memory")
+    memory_mib = resident(folder / "trivial.log")
     return Alone(
         overheads=tuple(overheads),
         unloaded=tuple(unloaded),
-        resident_mib=resident(folder / "trivial.log"),
+        resident_mib=memory_mib,
+        restarts_s={standby: _restarts(standby, plan, say) for standby in STANDBYS},
     )
+
+
+def _restarts(standby: Ahead, plan: Plan, say: Say) -> tuple[float, ...]:
+    say(f"kills, with standby {standby}")
+    call = Call(id="bench", model="mlp", task="infer", body=json.dumps(sample()).encode())
+    app = "benchmarks/runtime/apps/ours.py:app"
+    measured = asyncio.run(measure(app, standby, call, plan.rounds, handler="/one"))
+    return tuple(measured.beyond_s)
 
 
 class _Server:

@@ -64,7 +64,13 @@ def _alone(alone: Alone) -> list[Check]:
         Check(what="added unloaded, framed socket", value=framed, limit=0.5, aim=0.25, unit="ms"),
         Check(what="added unloaded, HTTP", value=http, limit=0.5, aim=0.25, unit="ms"),
         Check(what="largest process, no torch", value=most, limit=60, aim=60, unit="MiB resident"),
+        *(_restart(standby, spread(seconds)) for standby, seconds in alone.restarts_s.items()),
     ]
+
+
+def _restart(standby: str, seconds: Spread) -> Check:
+    what = f"killed to serving, standby: {standby}"
+    return Check(what=what, value=seconds, limit=1.0, aim=0.3, unit="s beyond the model")
 
 
 def row(figures: Figures, ours: Figures | None) -> Row:
