@@ -110,7 +110,7 @@ class Local:
 
     async def invoke(self, call: Call) -> Reply:
         route = self._routes[call.task]
-        cold_s = 0.0 if self._workers.slots else await self._until_ready(call.deadline)
+        cold_s = 0.0 if self._workers.slots else await self._until_ready(call)
         entry = await self._ask(call, route, cold_s)
         if entry.lost and self._crew is not None and self._workers.slots:
             entry = await self._ask(call, route, cold_s)  # by a replica, once
@@ -186,15 +186,19 @@ class Local:
             raise
         return entry
 
-    async def _until_ready(self, deadline: float) -> float:
+    async def _until_ready(self, call: Call) -> float:
         """Waits as long as the settings allow for a worker; the seconds that it took. Raises
         TIMEOUT at the call's own deadline."""
         if not self._patience_s:
             return 0.0
         begun = self._clock.monotonic()
-        await self._workers.wait_ready(min(deadline, begun + self._patience_s))
-        now = self._clock.monotonic()
-        if now >= deadline:
+        until = min(call.deadline, begun + self._patience_s)
+        call.course.queued_until = until  # nothing of it runs meanwhile
+        try:
+            await self._workers.wait_ready(until)
+        finally:
+            now = call.course.queued_until = self._clock.monotonic()
+        if now >= call.deadline:
             raise BackendError(FailureClass.TIMEOUT, "the model did not load within the deadline")
         return now - begun
 
@@ -215,11 +219,14 @@ class Local:
 
     def _send(self, link: Link, call: Call, route: str) -> Entry:
         try:
-            return link.run(call.id, route, call.body, call.stream, call.deadline, call.model)
+            entry = link.run(call.id, route, call.body, call.stream, call.deadline, call.model)
         except FrameTooLarge:
             limit = self._capabilities.max_request_bytes
             text = f"the request is larger than the {limit} bytes that this backend takes"
             raise BackendError(FailureClass.TOO_LARGE, text) from None
+        if entry.model:
+            entry.course = call.course
+        return entry
 
     def _stream(self, entry: Entry) -> Reply:
         chunks = Chunks(entry, self._clock.monotonic, KEEP_S)

@@ -118,11 +118,16 @@ class Holdings:
         one = self._models.get(model)
         if one is None or one.state == "in":
             return HERE
-        if one.state == "loading" or self._is_wanted(one):
+        if self.is_awaited(model):
             return COMING
         if self._is_paused(model, now):
             return PAUSED
         return FITS if one.size <= self._room else EVICTS
+
+    def is_awaited(self, model: str) -> bool:
+        """Calls wait for the model: it is loaded now, or will be."""
+        one = self._models.get(model)
+        return one is not None and (one.state == "loading" or self._is_wanted(one))
 
     def load_in(self, model: str, slots: int, now: float) -> float | None:
         """Seconds until the model is there for a call sent now: 0 where it is, or is none of the

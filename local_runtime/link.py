@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -53,6 +53,13 @@ LATE = Unanswered("timeout", "the call was not answered within its deadline")
 Answer = Done | Unanswered
 
 
+class Waits(Protocol):
+    """Where a caller wants to read until when its call was seen to wait."""
+
+    queued_until: float
+    """On the monotonic scale of the link's clock."""
+
+
 class Entry:
     """A call that a worker has and has not answered."""
 
@@ -60,6 +67,7 @@ class Entry:
         "answer",
         "call_id",
         "cold_s",
+        "course",
         "deadline",
         "head",
         "id",
@@ -86,6 +94,8 @@ class Entry:
         self.answer: Answer | None = None
         self.model = ""
         """The one of its worker's models that it uses or waits for; "" once it has ended there."""
+        self.course: Waits | None = None
+        """Told while it waits for its model."""
         self.cold_s = 0.0
         """Seconds that it waited for a worker before it was sent."""
         self.left = False
@@ -243,7 +253,8 @@ class Link:
             self._changed(self)
 
     def sweep(self, now: float, keep_s: float) -> None:
-        """Fails the calls that are past their deadline, and forgets those that were left."""
+        """Fails the calls that are past their deadline, forgets those that were left, and says of
+        those whose models are still to come that they wait."""
         late = [entry for entry in self.entries.values() if entry.deadline <= now]
         for entry in late:
             if entry.left:
@@ -252,6 +263,13 @@ class Link:
                 entry.settle(None)
             else:
                 entry.give_up(LATE, now + keep_s)
+        if self.holdings is not None:
+            self._note_waiting(self.holdings, now)
+
+    def _note_waiting(self, holdings: Holdings, now: float) -> None:
+        for entry in self.entries.values():
+            if entry.course is not None and holdings.is_awaited(entry.model):
+                entry.course.queued_until = now
 
     def _greet(self, event: FromWorker) -> None:
         """The first event says who is there, and whether what follows can be understood."""

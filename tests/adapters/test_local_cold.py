@@ -32,6 +32,17 @@ async def test_a_call_that_may_wait_is_answered_by_the_worker_that_starts() -> N
 
 
 @pytest.mark.usefixtures("slow")
+async def test_nothing_of_a_call_is_taken_to_run_while_it_waits_for_a_start() -> None:
+    """So that no budget is charged for it."""
+    async with running("slow_start.py:app", wait=False, wait_for_start=20) as backend:
+        waiting = call("live")
+        reply = asyncio.create_task(backend.invoke(waiting))
+        await until(lambda: waiting.course.queued_until > time.monotonic())
+        await reply
+        assert 0 < waiting.course.queued_until <= time.monotonic()
+
+
+@pytest.mark.usefixtures("slow")
 async def test_the_stages_of_a_start_are_measured_apart() -> None:
     """Each by the process itself."""
     async with running("slow_start.py:app") as backend:

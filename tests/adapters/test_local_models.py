@@ -96,6 +96,22 @@ async def test_calls_go_on_while_a_model_is_loaded_and_it_is_loaded_once(tmp_pat
         assert all((reply.usage.cold_s or 0) > 0 for _, reply in answers)
 
 
+async def test_a_call_is_seen_to_wait_until_its_model_is_there(tmp_path: Path) -> None:
+    """So that nobody takes the load for running: budgets are charged for what runs."""
+    async with many(tmp_path) as backend:
+        waiting, running = asked("slow", {"x": 4}), asked("double", {"x": 4})
+        reply = asyncio.create_task(backend.invoke(waiting))
+        await until((tmp_path / "gate.begun").exists)
+        await until(lambda: waiting.course.queued_until > 0)
+        seen = waiting.course.queued_until
+        await until(lambda: waiting.course.queued_until > seen)
+        (tmp_path / "gate").touch()
+        assert ((await reply).usage.cold_s or 0) > 0
+        await backend.invoke(asked("double", {"x": 4}))
+        await backend.invoke(running)
+        assert running.course.queued_until < 0
+
+
 async def test_a_model_that_a_call_uses_is_not_evicted(tmp_path: Path) -> None:
     """The call of the other waits until that one has ended."""
     async with many(tmp_path, room=1, handler="/hold") as backend:
