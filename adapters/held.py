@@ -23,6 +23,11 @@ class HeldSubmits(Generic[T]):
         self._held: dict[str, asyncio.Future[T]] = {}
         self._late: set[asyncio.Task[Usage | None]] = set()
 
+    @property
+    def kept(self) -> list[asyncio.Future[T]]:
+        """Submits that nobody has cancelled."""
+        return list(self._held.values())
+
     async def answer(self, call_id: str, submit: asyncio.Future[T]) -> T:
         """Awaits a submit, and keeps it where this task is cancelled meanwhile."""
         try:

@@ -60,6 +60,7 @@ class ModalFunctions:
         self._link = link or ModalLink(settings, clock)
         self.jobs = ModalJobs(self._link, settings, clock, self._hand_over)
         self._held: HeldSubmits[Submitted] = HeldSubmits(self._stop)
+        self._submits: set[asyncio.Task[Submitted]] = set()
         self._running: dict[str, Submitted] = {}
         self._active = 0
         self._name = settings.function or settings.method or ""
@@ -73,11 +74,18 @@ class ModalFunctions:
         """Nothing: the first probe connects, so that a start waits for no platform."""
 
     async def aclose(self) -> None:
-        """Cancels what still runs, for nobody will fetch it, and closes the connection."""
+        """Cancels what still runs, for nobody will fetch it, and closes the connection. A submit
+        on its way is waited for, briefly: its answer alone names the call, which Modal would run
+        to the function's own time-out."""
+        submits = [*self._submits, *self._held.kept]
         await self._held.aclose()
-        running, self._running = list(self._running.values()), {}
+        if submits:
+            await self._link.briefly(asyncio.wait(submits))
+        taken = (submit.result() for submit in submits if _went_well(submit))
+        running = {id(one.remote): one for one in (*self._running.values(), *taken)}
+        self._running = {}
         if running:
-            await self._link.briefly(asyncio.gather(*map(_cancel, running)))
+            await self._link.briefly(asyncio.gather(*map(_cancel, running.values())))
         await self._link.aclose()
 
     async def invoke(self, call: Call, deadline: float) -> Reply:
@@ -196,6 +204,8 @@ class ModalFunctions:
     ) -> Submitted:
         name = self._settings.stream if streamed else self._name
         submit = self._link.submit(name or "", args, streamed=streamed)
+        self._submits.add(submit)
+        submit.add_done_callback(self._submits.discard)
         try:
             submitted = await before(self._clock, deadline, asyncio.shield(submit))
         except TimeoutError:
@@ -275,6 +285,10 @@ class ModalFunctions:
         self._running[call_id] = submitted
         if len(self._running) > _REMEMBERED:
             del self._running[next(iter(self._running))]
+
+
+def _went_well(submit: asyncio.Future[Submitted]) -> bool:
+    return submit.done() and not submit.cancelled() and submit.exception() is None
 
 
 async def _cancel(submitted: Submitted) -> None:

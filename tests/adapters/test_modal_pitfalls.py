@@ -84,6 +84,28 @@ async def test_a_call_that_is_left_while_it_is_submitted_is_cancelled_once_it_ha
     await backend.aclose()
 
 
+@pytest.mark.parametrize("left", [False, True])
+async def test_a_call_whose_submit_is_on_its_way_is_cancelled_when_its_backend_is_closed(
+    left: bool, platform: ModalPlatform
+) -> None:
+    """Whether its caller still waits or has left: nobody else could name it, and Modal would run it
+    to the function's own time-out."""
+    backend = backend_for(platform)
+    gate = platform.gates["FunctionMap"] = threading.Event()
+    task = asyncio.ensure_future(backend.invoke(call('{"sleep": 60}')))
+    await until(lambda: platform.count("FunctionMap") == 1)
+    if left:
+        task.cancel()
+        await asyncio.wait([task])
+    closing = asyncio.ensure_future(backend.aclose())
+    await settle()
+    gate.set()
+    await closing
+    await asyncio.gather(task, return_exceptions=True)
+    assert platform.count("FunctionCallCancel") == 1
+    assert platform.running == 0
+
+
 class Remote:
     """A call that goes on for ever, and counts what cancels it."""
 
