@@ -93,7 +93,8 @@ class Service:
     @property
     def idle(self) -> bool:
         waiting = self._models is not None and not self._models.lending.idle
-        return self._turns.idle and self._webhooks.idle and not waiting
+        unsaid = bool(self._status.running)  # a work that has ended may not be reported yet
+        return self._turns.idle and not unsaid and self._webhooks.idle and not waiting
 
     def accept(self) -> Connection[ToWorker]:
         """The protocol of a new connection."""

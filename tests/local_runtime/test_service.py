@@ -278,3 +278,14 @@ async def test_sequences_beyond_the_bound_wait_and_begin_when_one_has_ended() ->
     assert [work.jobs[0].run.id for work in bench.runner.begun] == [1, 2]
     bench.end(bench.runner.begun[1])
     assert [work.jobs[0].run.id for work in bench.runner.begun] == [1, 2, 3]
+
+
+async def test_a_worker_is_not_idle_before_the_last_answer_is_given() -> None:
+    """Its model's thread has ended the work, and is about to say so: to exit now would lose it."""
+    bench = Bench()
+    bench.say(Run(1, "/", b"1"))
+    (work,) = bench.runner.begun
+    following = bench.service.after(work)
+    assert not bench.service.idle
+    bench.service.finished(work, [Done(1, True, b"1")], following)
+    assert bench.service.idle
