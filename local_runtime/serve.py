@@ -16,6 +16,7 @@ import msgspec
 import uvicorn
 import uvloop
 
+from local_runtime import collector
 from local_runtime.clock import SystemClock
 from local_runtime.events import Ahead
 from local_runtime.express import ExpressHttp
@@ -110,6 +111,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            collector.calm()
             _say(f"{self._options.app} at {self._options.url}, loading")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -27,6 +27,7 @@ from typing import Any, get_args
 import msgspec
 import uvloop
 
+from local_runtime import collector
 from local_runtime.api import Runtime
 from local_runtime.declared import from_json
 from local_runtime.engine import Engine
@@ -193,6 +194,7 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
     models = await _stocked(app, options, loads) if app.models else None
     times.init = watch.lap()
     await warm_up(app, engine)
+    collector.spare_what_is_there()
     times.warmup = watch.lap()
     if options.ahead == "loaded":
         await _take_seat(options, desk)

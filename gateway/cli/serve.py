@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import gc
 import logging
 import signal
 import socket
@@ -30,6 +29,7 @@ from gateway.service import Service
 from gateway.storage.base import StoreUnavailable
 from gateway.tls import ensure_certificates, server_context
 from gateway.tls_files import TlsError, TlsMaterial
+from local_runtime import collector
 from local_runtime.http_protocol import LeanHttp
 
 log = logging.getLogger("spillgate")
@@ -120,7 +120,7 @@ class _Server(uvicorn.Server):
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self._announce()
-        _calm_the_collector()
+        collector.calm()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """As Uvicorn's own, but the signal is not raised again at the end: a gateway that was
@@ -138,11 +138,3 @@ class _Server(uvicorn.Server):
             log.warning("policy: %s", warning)
         keys = first_keys(service.keys, policy, service.clock.time())
         print(banner(policy, self._material, keys), flush=True, file=sys.stdout)
-
-
-def _calm_the_collector() -> None:
-    """A call leaves no cycles behind, so the cycle collector need not look at what the start has
-    made, nor look often: with its defaults it takes a twentieth of all CPU under load."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
