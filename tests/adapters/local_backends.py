@@ -26,7 +26,14 @@ NUMBERS = iter(range(1_000_000))
 async def running(app: str, *, wait: bool = True, **settings: Any) -> AsyncIterator[Local]:
     """A backend over one of the programs; ready when it is yielded, gone afterwards."""
     options = {"start_timeout": 30.0, "grace": 0.2, **settings}
-    backend = Local("home", LocalSettings(app=str(PROGRAMS / app), **options), SystemClock())
+    async with standing(LocalSettings(app=str(PROGRAMS / app), **options), wait=wait) as backend:
+        yield backend
+
+
+@asynccontextmanager
+async def standing(settings: LocalSettings, *, wait: bool = True) -> AsyncIterator[Local]:
+    """A backend of these settings; ready when it is yielded, closed afterwards."""
+    backend = Local("home", settings, SystemClock())
     await backend.start()
     try:
         if wait:

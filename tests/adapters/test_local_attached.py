@@ -8,8 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,15 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.local import Local
 from adapters.local_settings import LocalSettings
-from gateway.clock import SystemClock
-from tests.adapters.local_backends import PROGRAMS, answer, call, chunks, failure, workers
+from tests.adapters.local_backends import (
+    PROGRAMS,
+    answer,
+    call,
+    chunks,
+    failure,
+    standing,
+    workers,
+)
 from tests.live import ROOT
 from tests.local_runtime.live_runtime import LiveRuntime
 from tests.waiting import until
@@ -36,17 +43,11 @@ def runtime(folder: Path) -> Iterator[LiveRuntime]:
         yield running
 
 
-@asynccontextmanager
-async def attached(folder: Path, *, wait: bool = True, **settings: Any) -> AsyncIterator[Local]:
+def attached(
+    folder: Path, *, wait: bool = True, **settings: Any
+) -> AbstractAsyncContextManager[Local]:
     """A backend over the workers in that folder; ready when it is yielded."""
-    backend = Local("home", LocalSettings(sockets=str(folder), **settings), SystemClock())
-    await backend.start()
-    try:
-        if wait:
-            await until(lambda: backend.slots > 0)
-        yield backend
-    finally:
-        await backend.aclose()
+    return standing(LocalSettings(sockets=str(folder), **settings), wait=wait)
 
 
 @pytest.mark.usefixtures("runtime")

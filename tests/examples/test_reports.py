@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +15,7 @@ from examples.reports import MAX_TEXTS, alike, groups
 from tests.live import ROOT
 from tests.local_runtime.live_runtime import LiveRuntime
 from tests.waiting import wait_until
+from tests.webhook_receiver import listening
 
 APP = str(ROOT / "examples" / "reports.py")
 TEXTS = [
@@ -37,33 +36,17 @@ def _client() -> Iterator[httpx.Client]:
 
 def test_the_report_goes_to_the_webhook_and_can_be_read(client: httpx.Client) -> None:
     """Three ways of asking one thing are one group, two complaints another; the rest is none."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(30)
-        hook = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
-        body = {"texts": TEXTS, "threshold": 0.8, "webhook": hook}
+    with listening() as receiver:
+        body = {"texts": TEXTS, "threshold": 0.8, "webhook": receiver.url}
         answer = client.post("/report", json=body, headers={"X-Request-Id": "first"})
         assert (answer.status_code, answer.json()) == (202, {"job_id": "first"})
-        sent = received(listener)
+        sent = receiver.hear()
     assert sent["job_id"] == "first"
     assert sent["status"] == "completed"
     assert sent["output"]["groups"] == [[0, 2, 5], [1, 3]]
     assert sent["output"]["texts"] == 6
     assert client.get("/_k/jobs/first").json()["output"] == sent["output"]
     assert client.post("/progress", json={"job_id": "first"}).json()["done"] == 1
-
-
-def received(listener: socket.socket) -> Any:
-    """The JSON of one POST, which is answered with 200."""
-    receiver, _ = listener.accept()
-    receiver.settimeout(30)
-    with receiver, receiver.makefile("rb") as lines:
-        length = 0
-        while line := lines.readline().strip():
-            name, _, value = line.partition(b":")
-            length = int(value) if name.lower() == b"content-length" else length
-        body = lines.read(length)
-        receiver.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    return json.loads(body)
 
 
 @pytest.mark.parametrize(

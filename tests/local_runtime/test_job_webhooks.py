@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.local_runtime.live_runtime import LiveRuntime
-
-
-class Receiver:
-    """Takes one webhook after another."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
-
-    def hear(self) -> Any:
-        connection, _ = self._listener.accept()
-        with connection, connection.makefile("rb") as lines:
-            size = 0
-            while line := lines.readline().strip():
-                name, _, value = line.partition(b":")
-                size = int(value) if name.lower() == b"content-length" else size
-            body = lines.read(size)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        return json.loads(body)
+from tests.webhook_receiver import Receiver, listening
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(20)
-        yield Receiver(listener)
+    with listening() as receiver:
+        yield receiver
 
 
 @pytest.fixture(scope="module")

@@ -26,19 +26,17 @@ def app(tmp_path: Path) -> str:
     return written(tmp_path)
 
 
-# --- RunPod ---------------------------------------------------------------------------------------
+class PlatformServer:
+    """A platform's own server over a parcel, as a process. ``command`` runs in its folder."""
 
+    health = "/"
 
-class RunPodWorker:
-    """The parcel's handler.py under the HTTP server of RunPod's own worker."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
-        options = ["--rp_serve_api", "--rp_api_port", str(port), "--rp_api_host", "127.0.0.1"]
+    def __init__(self, folder: Path, command: list[str], port: int, **own: str) -> None:
+        self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            dies_with_us([sys.executable, "handler.py", *options]),
+            dies_with_us([sys.executable, *command]),
             cwd=folder,
-            env=_bare_environ(),
+            env={**_bare_environ(), **own},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -49,19 +47,34 @@ class RunPodWorker:
             raise
 
     def ready(self) -> bool:
-        assert self.process.poll() is None, "RunPod's worker has ended"
+        assert self.process.poll() is None, "the platform's server has ended"
         try:
-            return httpx.get(f"{self.url}/", trust_env=False).status_code == 200
+            return self.is_up(httpx.get(self.url + self.health, trust_env=False))
         except httpx.TransportError:
             return False
 
-    def post(self, path: str, asked: Any = None) -> Any:
-        body = None if asked is None else {"input": asked}
-        return httpx.post(self.url + path, json=body, timeout=60, trust_env=False).json()
+    def is_up(self, health: httpx.Response) -> bool:
+        return health.status_code == 200
 
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(15)
+
+
+# --- RunPod ---------------------------------------------------------------------------------------
+
+
+class RunPodWorker(PlatformServer):
+    """The parcel's handler.py under the HTTP server of RunPod's own worker."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        options = ["--rp_serve_api", "--rp_api_port", str(port), "--rp_api_host", "127.0.0.1"]
+        super().__init__(folder, ["handler.py", *options], port)
+
+    def post(self, path: str, asked: Any = None) -> Any:
+        body = None if asked is None else {"input": asked}
+        return httpx.post(self.url + path, json=body, timeout=60, trust_env=False).json()
 
 
 @pytest.fixture
@@ -91,40 +104,25 @@ def test_runpods_own_worker_streams_a_generator(worker: RunPodWorker) -> None:
 # --- Cog ------------------------------------------------------------------------------------------
 
 
-class CogServer:
+class CogServer(PlatformServer):
     """The parcel's predictor under Cog's own server."""
+
+    health = "/health-check"
 
     def __init__(self, folder: Path) -> None:
         """With as many slots as its cog.yaml says, which ``cog build`` puts into the image."""
-        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        port = free_port()
         asked = yaml.safe_load((folder / "cog.yaml").read_text())
         slots = asked.get("concurrency", {"max": 1})["max"]
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {
-            "PATH": path,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PORT": str(port),
             "COG_PREDICT_TYPE_STUB": "predict.py:Predictor",
             "COG_MAX_CONCURRENCY": str(slots),
         }
-        self.process = subprocess.Popen(
-            dies_with_us([sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]),
-            cwd=folder,
-            env={**_bare_environ(), **own},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            wait_until(self.ready, within_s=60)
-        except BaseException:
-            self.close()
-            raise
+        super().__init__(folder, ["-m", "cog.server.http", "--host", "127.0.0.1"], port, **own)
 
-    def ready(self) -> bool:
-        assert self.process.poll() is None, "Cog's server has ended"
-        try:
-            health = httpx.get(f"{self.url}/health-check", trust_env=False)
-        except httpx.TransportError:
-            return False
+    def is_up(self, health: httpx.Response) -> bool:
         return bool(health.json()["status"] == "READY")
 
     def predict(self, **fields: Any) -> Any:
@@ -136,10 +134,6 @@ class CogServer:
             )
             if answer.status_code != 409 or time.monotonic() > end:
                 return answer.json()
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(15)
 
 
 @pytest.mark.parametrize(
