@@ -40,14 +40,10 @@ def address_of(host: str, port: int, token: str) -> str:
     return f"{_SCHEME}{token}@{host}:{port}"
 
 
-def is_remote(address: str) -> bool:
-    return address.startswith(_SCHEME)
-
-
 async def dial(address: str, protocol: Callable[[], asyncio.Protocol]) -> None:
     """Connects to a worker by the path of its Unix socket, or by ``address_of``. Raises OSError."""
     loop = asyncio.get_running_loop()
-    if not is_remote(address):
+    if not address.startswith(_SCHEME):
         await loop.create_unix_connection(protocol, address)
         return
     token, _, place = address.removeprefix(_SCHEME).partition("@")

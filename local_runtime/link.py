@@ -204,8 +204,6 @@ class Link:
         self.why = ""
         """Why it is gone."""
         self.ended: asyncio.Future[None] = self.loop.create_future()
-        self.remote = False
-        """Its worker may be on another machine."""
         self.dismissed = False
         """Its worker is to go, and gets no new calls."""
         self.entries: dict[int, Entry] = {}

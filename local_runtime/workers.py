@@ -11,7 +11,7 @@ from functools import partial
 from local_runtime.clock import Clock
 from local_runtime.crew_events import Retired
 from local_runtime.events import WorkerChanged
-from local_runtime.gate import dial, is_remote
+from local_runtime.gate import dial
 from local_runtime.holdings import LoadTimes
 from local_runtime.link import Link
 from local_runtime.roster import Anew, Roster, Told
@@ -309,7 +309,6 @@ class Workers:
         """One connection, which has ended when this returns."""
         name = f"{self._name}-{event.index}"
         link = Link(name, self._link_changed, self._limit, self._clock.monotonic, self.times)
-        link.remote = is_remote(event.path)
         self._open[link] = event
         try:
             await dial(event.path, partial(getattr, link, "connection"))
