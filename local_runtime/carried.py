@@ -10,7 +10,7 @@ import base64
 import codecs
 from typing import Any
 
-import msgspec
+from local_runtime.bodies import NotJson, decoded
 
 Headers = tuple[tuple[str, str], ...]
 JSON = "application/json"
@@ -26,8 +26,8 @@ def value_of(data: bytes, headers: Headers = ()) -> Any:
     if not kind.startswith(JSON):
         return data_url(data, kind)
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decoded(data)
+    except NotJson:
         return _text_or_bytes(data)
 
 

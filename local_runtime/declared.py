@@ -57,6 +57,17 @@ def names_of(models: str | Sequence[str]) -> tuple[str, ...]:
     return (models,) if isinstance(models, str) else tuple(models)
 
 
+def model_in(body: Any) -> str:
+    """The model that a call's body names, as OpenAI's bodies do; "" where it names none."""
+    name = body.get("model") if isinstance(body, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def unknown_model(route: str, name: str) -> str:
+    """What a caller is told who names a model that the route does not have, or none."""
+    return f"{route} has no model {name[:80]!r}" if name else "the call names no model"
+
+
 def misfit(models: Mapping[str, Declared], capacity: float) -> Misfit | None:
     """The first model that does not fit in ``capacity`` bytes: alone, together with the pinned
     ones before it, or beside all pinned ones. None: each can be loaded."""

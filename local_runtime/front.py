@@ -15,6 +15,7 @@ from starlette.requests import Request
 from local_runtime.board import Board
 from local_runtime.bodies import NotJson, decoded
 from local_runtime.clock import Clock
+from local_runtime.declared import model_in, unknown_model
 from local_runtime.events import Done, Ping, Run
 from local_runtime.link import Answer, Entry, Link, Unanswered
 from local_runtime.measures import Measures
@@ -211,9 +212,6 @@ def check_json(body: bytes) -> Any:
 
 def check_model(body: Any, route: str, models: tuple[str, ...]) -> None:
     """Raises Refusal where ``body`` names none of ``models``; the only one goes unnamed."""
-    name = body.get("model") if isinstance(body, dict) else None
-    if len(models) == 1 or name in models:
-        return
-    given = name[:80] if isinstance(name, str) else ""
-    text = f"{route} has no model {given!r}" if given else "the call names no model"
-    raise Refusal(404, "unsupported", text)
+    name = model_in(body)
+    if len(models) != 1 and name not in models:
+        raise Refusal(404, "unsupported", unknown_model(route, name))

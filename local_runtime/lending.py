@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from local_runtime.declared import model_in, unknown_model
 from local_runtime.events import Done, Held, Stock
 from local_runtime.jobs import Job
 from local_runtime.request import InvalidInput
@@ -192,14 +193,11 @@ def named_in(job: Job) -> str:
     names none. Raises InvalidInput for a body that is not JSON."""
     if job.run.model:
         return job.run.model
-    body = request_of(job).json
-    name = body.get("model") if isinstance(body, dict) else None
-    return name if isinstance(name, str) else ""
+    return model_in(request_of(job).json)
 
 
 def _unknown(job: Job) -> Done:
-    name = job.model[:80]
-    text = f"{job.handler.route} has no model {name!r}" if name else "the call names no model"
+    text = unknown_model(job.handler.route, job.model)
     return Done(job.run.id, False, kind="unsupported", message=text)
 
 

@@ -38,7 +38,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from local_runtime import api
-from local_runtime import request as plain
+from local_runtime.request import Request as RuntimeRequest
+from local_runtime.request import Response as RuntimeResponse
 from local_runtime.store import DEFAULT_TTL_S, JSON, PICKLE, MemoryStore, RedisStore
 from local_runtime.store import Store as AnyStore
 from local_runtime.webhook import Webhooks
@@ -132,8 +133,8 @@ class Potassium(api.Runtime):
         """Records the function that makes the context. One that takes an argument is given the
         number of its worker."""
         numbered = bool(inspect.signature(function).parameters)
-        plain = function if inspect.iscoroutinefunction(function) else _apart(function)
-        super().init(functools.partial(_numbered, plain) if numbered else plain)
+        apart = function if inspect.iscoroutinefunction(function) else _apart(function)
+        super().init(functools.partial(_numbered, apart) if numbered else apart)
         return function
 
     def handler(self, route: str = "/", **options: Any) -> Callable[[F], F]:
@@ -225,24 +226,24 @@ def _adapted(function: Callable[..., Any], convert: Callable[[Any], Any]) -> Cal
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        async def later(context: Any, request: plain.Request) -> Any:
+        async def later(context: Any, request: RuntimeRequest) -> Any:
             return convert(await function(context, _request(request)))
 
         return later
 
     @functools.wraps(function)
-    def at_once(context: Any, request: plain.Request) -> Any:
+    def at_once(context: Any, request: RuntimeRequest) -> Any:
         return convert(_apart(function)(context, _request(request)))
 
     return at_once
 
 
-def _request(request: plain.Request) -> Request:
+def _request(request: RuntimeRequest) -> Request:
     headers = RequestHeaders(request.headers)
     return Request(request.id, headers, request.json, lambda: request.cancelled)
 
 
-def _converted(value: Any) -> plain.Response:
+def _converted(value: Any) -> RuntimeResponse:
     if not isinstance(value, Response):
         raise TypeError(f"the handler returned a {type(value).__name__}, not a Response")
     body = b"" if value.body is None else value.body
@@ -252,7 +253,7 @@ def _converted(value: Any) -> plain.Response:
     if RequestHeaders(headers).get("Content-Type") is None:
         headers["Content-Type"] = CONTENT_TYPE
     body = body if isinstance(body, bytes) else _pieces(body)
-    return plain.Response(status=value.status, headers=headers, body=body)
+    return RuntimeResponse(status=value.status, headers=headers, body=body)
 
 
 def _as_it_is(value: Any) -> Any:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from local_runtime import Batch
-from local_runtime import request as plain
+from local_runtime import Request as RuntimeRequest
 from local_runtime.potassium import (
     Potassium,
     RedisConfig,
@@ -165,7 +165,7 @@ async def test_a_gateway_takes_the_app_too_and_passes_on_its_content_type() -> N
 
 def answer_of(app: Potassium, route: str, json: Any = None, **headers: str) -> Any:
     function = app.handlers[route].function
-    return function({}, plain.Request(json=json, id="r1", headers=headers))
+    return function({}, RuntimeRequest(json=json, id="r1", headers=headers))
 
 
 def test_a_handler_is_recorded_and_stays_a_plain_function() -> None:
