@@ -7,6 +7,7 @@ import os
 import pytest
 
 from benchmarks.gateway.table import insert
+from benchmarks.runtime import inside
 from benchmarks.runtime.__main__ import parse, plan_of
 from benchmarks.runtime.alone import Alone, Unloaded
 from benchmarks.runtime.contenders import ALL, NAMES
@@ -97,3 +98,9 @@ def test_a_devices_time_is_at_most_the_time_that_has_passed() -> None:
     stretch = Stretch(os.getpid())
     rates = stretch.rates(10)
     assert 0 <= rates["device_us"] <= 1e6 / rates["per_second"] + 1
+
+
+async def test_a_call_goes_through_both_loops_of_the_runtime_without_a_socket() -> None:
+    """And each is answered, or the figure would be that of a refusal."""
+    assert await inside.server(turns=2) > 0
+    assert await inside.worker(turns=2) > 0

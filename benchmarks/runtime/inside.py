@@ -1,0 +1,166 @@
+"""What a call costs inside the runtime's two socket loops: no socket, no model, no other process.
+
+    python -m benchmarks.runtime.inside
+
+Prints microseconds a call, the least of many turns: of the app's own server (a request read and
+handed over, its answer written), and of a worker's thread of the socket (a call taken and queued,
+its answer sent). The kernel and the model come on top; the least of many turns moves little with
+what else the machine does, so that two versions can be compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from functools import partial
+from typing import Any
+
+import msgspec
+import uvicorn
+from uvicorn.server import ServerState
+
+from benchmarks.runtime.apps.batching import BATCH
+from benchmarks.runtime.apps.payload import sample
+from local_runtime import Batch, Request, Runtime
+from local_runtime.clock import SystemClock
+from local_runtime.events import Done, Ready, Run
+from local_runtime.express import ExpressHttp
+from local_runtime.front import Front
+from local_runtime.jobs import Work
+from local_runtime.link import Link
+from local_runtime.server import application, living
+from local_runtime.service import Service
+from local_runtime.supervised import Supervised
+from local_runtime.webhook import Webhooks
+from local_runtime.wire import MAX_FRAME, FrameReader, decode_to_worker, frame
+from local_runtime.workers import Workers
+
+TURNS = 2000
+CONNECTIONS = 32
+ROUTE = "/predict"
+BODY = json.dumps(sample()).encode()
+HEAD = f"POST {ROUTE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+REQUEST = f"{HEAD}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
+ANSWER = msgspec.json.encode({"y": [0.123456] * 16})
+READY = Ready(BATCH, (ROUTE,), "cpu", 0, 0, 0)
+
+app = Runtime("inside")
+
+
+@app.handler(ROUTE, batch=Batch(max_size=BATCH))
+def predict(context: Any, requests: list[Request]) -> list[Any]:
+    """Is never run: who measures ends its works."""
+    return requests
+
+
+class Kept(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def resume_reading(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def take(self) -> bytes:
+        taken, self.written = self.written, b""
+        return taken
+
+
+class Begun:
+    """A runner that keeps the works that it is to run."""
+
+    def __init__(self) -> None:
+        self.works: list[Work] = []
+
+    def begin(self, work: Work) -> None:
+        self.works.append(work)
+
+    def cancel(self, work: Work) -> None: ...
+
+
+async def server(turns: int = TURNS) -> float:
+    """Microseconds a call in the app's own server."""
+    workers = Workers("worker", Supervised((), SystemClock()), MAX_FRAME, SystemClock())
+    front = Front(workers, SystemClock(), max_message=MAX_FRAME)
+    link, wire = Link("worker-0", lambda one: None, MAX_FRAME), Kept()
+    link.connection.connection_made(wire)
+    link.connection.data_received(frame(READY))
+    workers.links, workers.slots = (link,), READY.slots
+    callers = [_caller(front) for _ in range(CONNECTIONS)]
+    least = float("inf")
+    for _ in range(turns):
+        begun = time.perf_counter()
+        for protocol, _ in callers:
+            protocol.data_received(REQUEST)
+        await asyncio.sleep(0)
+        spent = time.perf_counter() - begun
+        asked = [decode_to_worker(one) for one in FrameReader().feed(wire.take())]
+        answers = b"".join(frame(Done(one.id, True, ANSWER, batch=BATCH)) for one in asked)
+        begun = time.perf_counter()
+        link.connection.data_received(answers)
+        await asyncio.sleep(0)
+        least = min(least, spent + time.perf_counter() - begun)
+        assert all(kept.take().startswith(b"HTTP/1.1 200 OK") for _, kept in callers)
+    return least / CONNECTIONS * 1e6
+
+
+def _caller(front: Front) -> tuple[ExpressHttp, Kept]:
+    config = uvicorn.Config(
+        application(front, living(front)),
+        http=partial(ExpressHttp, front),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        log_config=None,
+    )
+    config.load()
+    protocol, kept = ExpressHttp(front, config, ServerState(), {}), Kept()
+    protocol.connection_made(kept)
+    return protocol, kept
+
+
+async def worker(turns: int = TURNS) -> float:
+    """Microseconds a call in a worker's thread of the socket, with the device always busy."""
+    runner = Begun()
+    service = Service(
+        app=app, ready=READY, runner=runner, webhooks=Webhooks(), give_up=print, grace_s=5
+    )
+    connection, wire = service.accept(), Kept()
+    connection.connection_made(wire)
+    calls = b"".join(frame(Run(id, ROUTE, BODY, "a" * 32, direct=True)) for id in range(BATCH))
+    connection.data_received(calls)
+    connection.data_received(calls)
+    least = float("inf")
+    for _ in range(turns):
+        work = runner.works.pop(0)
+        following = service.after(work)
+        if following is not None:
+            runner.begin(following)
+        results = [Done(job.run.id, True, ANSWER) for job in work.jobs]
+        begun = time.perf_counter()
+        connection.data_received(calls)
+        service.finished(work, results, following)
+        await asyncio.sleep(0)
+        least = min(least, time.perf_counter() - begun)
+        assert wire.take()
+    return least / BATCH * 1e6
+
+
+async def main() -> int:
+    print(f"the app's own server       {await server():6.2f} µs a call")
+    print(f"a worker's socket thread   {await worker():6.2f} µs a call")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
