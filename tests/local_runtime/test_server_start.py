@@ -65,7 +65,7 @@ def test_what_prints_where_the_supervisor_reports_is_named_and_not_waited_for(
     tmp_path: Path,
 ) -> None:
     """A sitecustomize of the user's, say: the server would be loading for ever without a word."""
-    (tmp_path / "sitecustomize.py").write_text("print('hello')")
+    (tmp_path / "sitecustomize.py").write_text("print('hello', flush=True)")
     app = str(PROGRAMS / "echo.py")
     serve = f'exec {sys.executable} -m local_runtime {app} --port "$PORT"'
     command = ["env", f"PYTHONPATH={tmp_path}:{ROOT}", "sh", "-c", serve]
