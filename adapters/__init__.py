@@ -1,4 +1,4 @@
-"""One file a platform; every one speaks the port of ``adapters.base``.
+"""One folder or file a platform; every one speaks the port of ``adapters.base``.
 
 ``KINDS`` maps the ``kind`` of a backend in YAML to its class. Classes are loaded when a policy
 names them, so a platform that nobody uses costs nothing. A package of a third party offers more

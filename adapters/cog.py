@@ -18,18 +18,18 @@ from typing import Any
 
 import msgspec
 
-from adapters.answers import clean, words_in
 from adapters.assumptions import tried
 from adapters.base import Clock
-from adapters.chunk_stream import ChunkStream, once
 from adapters.errors import BackendError, FailureClass, takes_no
-from adapters.http import Origin, render_head
-from adapters.http1 import Body, Response
-from adapters.http_backend import HttpBackend
-from adapters.named_events import NamedEvent, NamedEvents
-from adapters.openai_calls import bearer
-from adapters.outputs import check_size, event_of, input_of
-from adapters.predictions import Prediction, decode_prediction, failure_of, reply_of
+from adapters.http.backend import HttpBackend
+from adapters.http.chunks import ChunkStream, once
+from adapters.http.client import Origin, render_head
+from adapters.http.connection import Body, Response
+from adapters.http.failures import clean, words_in
+from adapters.http.named_events import NamedEvent, NamedEvents
+from adapters.http.openai_calls import bearer
+from adapters.http.outputs import check_size, event_of, input_of
+from adapters.http.predictions import Prediction, decode_prediction, failure_of, reply_of
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
 from adapters.types import Assumption, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 

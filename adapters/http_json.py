@@ -2,7 +2,8 @@
 
 The request is a template in which ``$body`` stands for the caller's bytes, ``$id`` for the
 call's id and ``$model`` for the model's name; the answer is found by a dotted path. What is not
-declared is what HTTP says (``adapters/answers.py``): nothing is known of the server otherwise.
+declared is what HTTP says (``adapters/http/failures.py``): nothing is known of the server
+otherwise.
 A stream is passed on as it comes. A call is stopped by closing its connection.
 """
 
@@ -13,14 +14,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from adapters.answers import clean, words_in
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, takes_no
-from adapters.http import Origin, render_head
-from adapters.http1 import Response
-from adapters.http_backend import HttpBackend
-from adapters.outputs import answer_of
-from adapters.passed_on import PassedOn
+from adapters.http.backend import HttpBackend
+from adapters.http.client import Origin, render_head
+from adapters.http.connection import Response
+from adapters.http.failures import clean, words_in
+from adapters.http.outputs import answer_of
+from adapters.http.passthrough import PassedOn
 from adapters.settings import HttpSettings, SecretStr
 from adapters.types import Call, Capabilities, Probe, Reply, Task, Usage
 

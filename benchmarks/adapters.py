@@ -24,7 +24,7 @@ import msgspec
 import uvloop
 
 from adapters.base import Backend
-from adapters.http import Client, Origin
+from adapters.http.client import Client, Origin
 from benchmarks.platforms import PLATFORMS, answering, apart, backend_of, call_of
 from gateway.clock import SystemClock
 

@@ -20,7 +20,7 @@ import msgspec
 import uvloop
 
 from gateway.storage.base import Claim, LedgerRow, UsageQuery
-from gateway.storage.sqlite import SqliteLedger
+from gateway.storage.sqlite.ledger import SqliteLedger
 
 CLAIMS = tuple(
     Claim(scope, unit, "month", 10**12, 10**6)

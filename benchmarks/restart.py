@@ -31,12 +31,12 @@ from typing import get_args
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.local import Local
-from adapters.local_settings import LocalSettings
+from adapters.local.backend import Local
+from adapters.local.settings import LocalSettings
 from adapters.types import Call, Task
 from gateway.clock import SystemClock
-from local_runtime.events import Ahead
-from local_runtime.starts import waited_for
+from local_runtime.client.start_times import waited_for
+from local_runtime.protocol.events import Ahead
 
 APP = """
 import os, time

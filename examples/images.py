@@ -28,7 +28,7 @@ from transformers import AutoModelForImageClassification, ViTConfig, ViTForImage
 from transformers.utils import cached_file
 
 from local_runtime import Batch, InvalidInput, Request, Runtime
-from local_runtime.torched import Buckets, Served, device_of, doubling
+from local_runtime.pytorch import Buckets, Served, device_of, doubling
 
 MAX_SIDE = 8192
 BATCH = 32

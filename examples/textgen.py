@@ -28,9 +28,9 @@ from transformers import (
 )
 
 from local_runtime import InvalidInput, Request, Runtime, Step
-from local_runtime.torched import device_of
-from local_runtime.torched.decoding import Decoder
-from local_runtime.torched.tokens import Draw, Text, pick
+from local_runtime.pytorch import device_of
+from local_runtime.pytorch.decoding import Decoder
+from local_runtime.pytorch.tokens import Draw, Text, pick
 
 CONTEXT = 2048
 """Tokens of the toy model's window."""

@@ -15,18 +15,18 @@ from adapters import load_kind
 from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.api.routes import application
+from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock, SystemClock
-from gateway.dispatch import Dispatcher
 from gateway.metrics import Metrics
+from gateway.money.settlement import CountingHouse
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_policy, read_policy_text
 from gateway.restore import Refill, restore
 from gateway.service import Service
-from gateway.settlement import CountingHouse
 from gateway.storage.base import KeyStore, Ledger, SharedStore
-from gateway.storage.keys import SqliteKeys
 from gateway.storage.memory import MemoryStore
-from gateway.storage.sqlite import SqliteLedger
+from gateway.storage.sqlite.keys import SqliteKeys
+from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.warm.keeper import WarmKeeper
 from gateway.warm.prober import Prober
 
@@ -52,7 +52,7 @@ def open_shared(policy: Policy, clock: Clock, emptied: Callable[[], None]) -> Sh
     if address is None:
         return MemoryStore(clock, remember=1024)
     # Imported here because a gateway without Redis must not pay for its client.
-    from gateway.storage.redis import RedisStore
+    from gateway.storage.redis.store import RedisStore
 
     return RedisStore(address, timeout_s=policy.store.timeout, clock=clock, emptied=emptied)
 

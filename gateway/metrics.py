@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from local_runtime.tallies import Histograms, Tallies, Tally
+from local_runtime.counters import Histograms, Tallies, Tally
 
 _SECONDS = (
     0.001,

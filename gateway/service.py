@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from adapters.base import Backend, Stocked, Weighed
 from adapters.types import ModelMemory, WorkerMemory
 from gateway.access_log import AccessLog
-from gateway.backends import StandingBackend
+from gateway.active_policy import Current
+from gateway.backends.live import StandingBackend
+from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock
-from gateway.current import Current
-from gateway.dispatch import Dispatcher
 from gateway.metrics import Metrics, Reading
+from gateway.money.settlement import CountingHouse
 from gateway.policy.model import BackendSpec, Policy
-from gateway.settlement import CountingHouse
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.types import ApiError
 

@@ -3,7 +3,7 @@
 Stands alone: knows nothing of the gateway or its adapters.
 """
 
-from local_runtime.api import Batch, Runtime, Step, Stepper
-from local_runtime.request import InvalidInput, Request, Response
+from local_runtime.app.request import InvalidInput, Request, Response
+from local_runtime.app.runtime import Batch, Runtime, Step, Stepper
 
 __all__ = ["Batch", "InvalidInput", "Request", "Response", "Runtime", "Step", "Stepper"]

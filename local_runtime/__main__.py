@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from local_runtime.declared import bytes_of
-from local_runtime.events import Ahead
-from local_runtime.serve import Options, serve
-from local_runtime.wire import MAX_FRAME
+from local_runtime.app.model_sizes import bytes_of
+from local_runtime.protocol.events import Ahead
+from local_runtime.protocol.wire import MAX_FRAME
+from local_runtime.server.serve import Options, serve
 
 MAX_PORT = 65535
 

@@ -23,14 +23,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 import uvloop
 
-from local_runtime.carried import Pieces, value_of
+from local_runtime.app.request import InvalidInput
+from local_runtime.client.connection import Entry, Link
+from local_runtime.client.managed import Supervised, supervisor_arguments
+from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.clock import SystemClock
-from local_runtime.events import Done, Run
-from local_runtime.link import Entry, Link
-from local_runtime.request import InvalidInput
-from local_runtime.supervised import Supervised, supervisor_arguments
-from local_runtime.wire import MAX_FRAME
-from local_runtime.workers import KEEP_S, Workers
+from local_runtime.json_values import Pieces, value_of
+from local_runtime.protocol.events import Done, Run
+from local_runtime.protocol.wire import MAX_FRAME
 
 T = TypeVar("T")
 

@@ -37,12 +37,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from local_runtime import api
-from local_runtime.request import Request as RuntimeRequest
-from local_runtime.request import Response as RuntimeResponse
-from local_runtime.store import DEFAULT_TTL_S, JSON, PICKLE, MemoryStore, RedisStore
-from local_runtime.store import Store as AnyStore
-from local_runtime.webhook import Webhooks
+from local_runtime.app import runtime as api
+from local_runtime.app.request import Request as RuntimeRequest
+from local_runtime.app.request import Response as RuntimeResponse
+from local_runtime.app.store import DEFAULT_TTL_S, JSON, PICKLE, MemoryStore, RedisStore
+from local_runtime.app.store import Store as AnyStore
+from local_runtime.webhooks import Webhooks
 
 __all__ = ["Potassium", "RedisConfig", "Request", "Response", "Store", "send_webhook"]
 
@@ -157,7 +157,7 @@ class Potassium(api.Runtime):
         asked for."""
         if "SPILLGATE_WORKER" in os.environ:
             return
-        from local_runtime.serve import Options, serve
+        from local_runtime.server.serve import Options, serve
 
         name = name_of(self, sys.modules["__main__"])
         sys.exit(serve(Options(app=name, host=host, port=port, workers=self.num_workers)))

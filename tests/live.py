@@ -22,7 +22,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from gateway.tls_files import material_in
+from gateway.tls.files import material_in
 
 ROOT = Path(__file__).parents[1]
 SPILLGATE = Path(sys.executable).with_name("spillgate")

@@ -22,8 +22,8 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Imports inside functions, and why each is worth it.
 LAZY = {
-    "gateway.certificates": "a warm start makes no certificate and must not pay for cryptography",
-    "gateway.storage.redis": "a gateway of one process has no use for it",
+    "gateway.tls.authority": "a warm start makes no certificate and must not pay for cryptography",
+    "gateway.storage.redis.store": "a gateway of one process has no use for it",
     "modal": "300 ms and 30 MiB, for a backend whose functions have no other way",
     "modal._serialization": "the same",
     "modal._utils.async_utils": "the same",

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.gpu.models import ENCODERS, encoder
 from local_runtime import Batch, Request, Runtime
-from local_runtime.torched import Buckets, Served, device_of, doubling
+from local_runtime.pytorch import Buckets, Served, device_of, doubling
 
 BATCH = 32
 WARMUP = {"ids": [1, 2, 3]}

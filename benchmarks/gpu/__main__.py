@@ -19,7 +19,7 @@ from benchmarks.gpu.models import DECODERS, ENCODERS, SizeName, decoder, encoder
 from benchmarks.gpu.overhead import NotReady, overhead
 from benchmarks.gpu.report import Report, as_text, written
 from benchmarks.gpu.sweep import MODES, Effort, Mode, NeedsCuda, check_modes, sweep, usual_modes
-from local_runtime.torched import device_of
+from local_runtime.pytorch import device_of
 
 EXAMPLES = """\
 examples:

@@ -20,7 +20,7 @@ import msgspec  # noqa: E402 - the clock runs while torch is imported
 import torch  # noqa: E402
 
 from benchmarks.gpu.models import ENCODERS, Size, encoder_module  # noqa: E402
-from local_runtime.torched import Served, load  # noqa: E402
+from local_runtime.pytorch import Served, load  # noqa: E402
 
 TIMEOUT_S = 600.0
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 import torch
 
-from local_runtime.torched.served import Forward
+from local_runtime.pytorch.served import Forward
 
 SizeName = Literal["tiny", "small", "base"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 import torch
 
-from adapters.local import Local
-from adapters.local_settings import LocalSettings
+from adapters.local.backend import Local
+from adapters.local.settings import LocalSettings
 from adapters.types import Call
 from benchmarks.apps import encoder
 from benchmarks.gpu.models import SizeName

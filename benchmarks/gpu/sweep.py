@@ -11,7 +11,7 @@ import msgspec
 import torch
 
 from benchmarks.gpu.models import Case
-from local_runtime.torched import Buckets, Served
+from local_runtime.pytorch import Buckets, Served
 
 Mode = Literal["eager", "compiled", "graphs", "compiled+graphs"]
 MODES: tuple[Mode, ...] = get_args(Mode)

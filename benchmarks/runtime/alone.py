@@ -21,7 +21,7 @@ from benchmarks.gateway.upstream import status
 from benchmarks.restart import measure
 from benchmarks.runtime.apps.payload import sample
 from benchmarks.runtime.measure import Plan
-from local_runtime.events import Ahead
+from local_runtime.protocol.events import Ahead
 
 STANDBYS: tuple[Ahead, ...] = ("none", "loaded")
 LIMIT = 120.0

@@ -29,12 +29,12 @@ from benchmarks.gateway.processes import ROOT
 from benchmarks.gateway.target import Target
 from benchmarks.runtime.apps.batching import HEAVY_BATCH
 from benchmarks.runtime.apps.payload import sample
+from local_runtime.client.connection import Link
+from local_runtime.client.managed import Supervised, supervisor_arguments
+from local_runtime.client.workers import Workers
 from local_runtime.clock import SystemClock
-from local_runtime.events import Done
-from local_runtime.link import Link
-from local_runtime.supervised import Supervised, supervisor_arguments
-from local_runtime.wire import MAX_FRAME
-from local_runtime.workers import Workers
+from local_runtime.protocol.events import Done
+from local_runtime.protocol.wire import MAX_FRAME
 
 IN_FLIGHT = 96
 """Calls at a time: three batches, so that the next is always there."""

@@ -24,18 +24,18 @@ from uvicorn.server import ServerState
 from benchmarks.runtime.apps.batching import BATCH
 from benchmarks.runtime.apps.payload import sample
 from local_runtime import Batch, Request, Runtime
+from local_runtime.client.connection import Link
+from local_runtime.client.managed import Supervised
+from local_runtime.client.workers import Workers
 from local_runtime.clock import SystemClock
-from local_runtime.events import Done, Ready, Run
-from local_runtime.express import ExpressHttp
-from local_runtime.front import Front
-from local_runtime.jobs import Work
-from local_runtime.link import Link
-from local_runtime.server import application, living
-from local_runtime.service import Service
-from local_runtime.supervised import Supervised
-from local_runtime.webhook import Webhooks
-from local_runtime.wire import MAX_FRAME, FrameReader, decode_to_worker, frame
-from local_runtime.workers import Workers
+from local_runtime.protocol.events import Done, Ready, Run
+from local_runtime.protocol.wire import MAX_FRAME, FrameReader, decode_to_worker, frame
+from local_runtime.server.dispatcher import Front
+from local_runtime.server.fast_path import ExpressHttp
+from local_runtime.server.routes import application, living
+from local_runtime.webhooks import Webhooks
+from local_runtime.worker.calls import Service
+from local_runtime.worker.jobs import Work
 
 TURNS = 2000
 CONNECTIONS = 32

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.answers import refused, refused_stream
 from adapters.base import Clock
-from adapters.chunk_stream import ChunkStream
 from adapters.errors import BackendError, FailureClass
-from adapters.http import Client, Origin, render_head
-from adapters.http1 import Body
-from adapters.outputs import check_size, input_of
+from adapters.http.chunks import ChunkStream
+from adapters.http.client import Client, Origin, render_head
+from adapters.http.connection import Body
+from adapters.http.failures import refused, refused_stream
+from adapters.http.outputs import check_size, input_of
+from adapters.http.sse import last_boundary
 from adapters.settings import Duration, SecretStr
-from adapters.sse import last_boundary
 from adapters.types import Call, Capabilities, Probe, Reply, Usage
 
 LIMIT = 256 * 1024

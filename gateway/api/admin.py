@@ -7,13 +7,22 @@ import datetime
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from gateway.issuing import as_json, issue, read_request
+from gateway.api.request import (
+    Receive,
+    Scope,
+    Send,
+    Visit,
+    only,
+    parse_json,
+    read_body,
+    respond_json,
+)
+from gateway.key_requests import as_json, issue, read_request
 from gateway.policy.model import Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Service
 from gateway.types import ApiError
-from gateway.visit import Receive, Scope, Send, Visit, only, parse_json, read_body, respond_json
 
 ReadPolicy = Callable[[str], Policy]
 Handler = Callable[[Service, Scope, bytes], Awaitable[tuple[int, Any]]]

@@ -7,14 +7,14 @@ import asyncio
 import msgspec
 
 from adapters.types import Call, Task
-from gateway.current import NO_WISH, Wish
-from gateway.exchange import Arrival, Exchange
+from gateway.active_policy import NO_WISH, Wish
+from gateway.api.relay import Relay, decision_headers
+from gateway.api.request import Receive, Send, Visit, respond_error
+from gateway.calls.state import Arrival, Exchange
 from gateway.policy.scalars import parse_nano_usd
-from gateway.relay import Relay, decision_headers
-from gateway.rounds import EVERY_S, Rounds
 from gateway.service import Service
+from gateway.shared_timer import EVERY_S, Rounds
 from gateway.types import ApiError, Priority
-from gateway.visit import Receive, Send, Visit, respond_error
 
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
 

@@ -9,13 +9,22 @@ import msgspec
 from adapters.types import Call
 from gateway.api.calls import wish_of
 from gateway.api.openai import Completion, invalid_field, output_tokens
-from gateway.exchange import Arrival
+from gateway.api.request import (
+    Receive,
+    Scope,
+    Send,
+    Visit,
+    only,
+    parse_json,
+    read_body,
+    respond_json,
+)
+from gateway.calls.state import Arrival
+from gateway.money.pricing import usd
 from gateway.policy.model import ModelSpec
-from gateway.pricing import usd
 from gateway.routing.router import Decision
 from gateway.service import Service
 from gateway.types import ApiError
-from gateway.visit import Receive, Scope, Send, Visit, only, parse_json, read_body, respond_json
 
 
 class Explain:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gateway.api.calls import Asked, serve
+from gateway.api.request import Receive, Scope, Send, Visit, only, parse_json, read_body
 from gateway.service import Service
 from gateway.types import ApiError
-from gateway.visit import Receive, Scope, Send, Visit, only, parse_json, read_body
 
 
 class InferEndpoint:

@@ -12,10 +12,7 @@ import msgspec
 
 from adapters.types import Task
 from gateway.api.calls import Asked, serve
-from gateway.pricing import MOST_TOKENS
-from gateway.service import Service
-from gateway.types import ApiError
-from gateway.visit import (
+from gateway.api.request import (
     Receive,
     Scope,
     Send,
@@ -25,6 +22,9 @@ from gateway.visit import (
     read_body,
     respond_json,
 )
+from gateway.money.pricing import MOST_TOKENS
+from gateway.service import Service
+from gateway.types import ApiError
 
 
 class StreamOptions(msgspec.Struct, frozen=True):

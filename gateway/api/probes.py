@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from gateway.api.openapi import DOCS, document
+from gateway.api.request import JSON, Receive, Scope, Send, Visit, only, respond, respond_json
 from gateway.service import Service
-from gateway.visit import JSON, Receive, Scope, Send, Visit, only, respond, respond_json
 
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _HTML = (b"content-type", b"text/html; charset=utf-8")

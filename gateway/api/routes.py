@@ -7,15 +7,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
 from gateway.api import admin
-from gateway.api.door import Door
 from gateway.api.explain import Explain
 from gateway.api.infer import InferEndpoint
+from gateway.api.middleware import Door
 from gateway.api.openai import Models, OpenAIEndpoint
 from gateway.api.probes import Docs, Health, MetricsPage, OpenApi, Ready
+from gateway.api.request import Receive, Scope, Send
 from gateway.api.usage import CallUsage, UsageReport
 from gateway.service import Service
 from gateway.types import ApiError
-from gateway.visit import Receive, Scope, Send
 
 
 class NotFound:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
-from gateway.reports import as_csv, as_json, call_json, parse_usage_query
+from gateway.api.request import Header, Receive, Scope, Send, Visit, only, respond, respond_json
+from gateway.money.usage_reports import as_csv, as_json, call_json, parse_usage_query
 from gateway.service import Service
 from gateway.types import ApiError
-from gateway.visit import Header, Receive, Scope, Send, Visit, only, respond, respond_json
 
 _CSV: Header = (b"content-type", b"text/csv; charset=utf-8")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.issuing import issue, read_request
+from gateway.key_requests import issue, read_request
 from gateway.policy.model import Policy
 from gateway.storage.base import KeyStore
-from gateway.tls_files import TlsMaterial
+from gateway.tls.files import TlsMaterial
 
 
 class FirstKeys(msgspec.Struct, frozen=True):

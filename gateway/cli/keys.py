@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.settings import parse_duration
+from gateway.api_keys import generate_key
 from gateway.app import open_keys
 from gateway.cli.shared import add_config, command, fail, policy_offline
 from gateway.clock import SystemClock
-from gateway.issuing import as_json, issue, read_request
+from gateway.key_requests import as_json, issue, read_request
 from gateway.policy.model import Policy
 from gateway.storage.base import KeyStore
-from gateway.storage.keys import generate_key
 from gateway.types import ApiError
 
 

@@ -11,5 +11,5 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> int:
-    command = [sys.executable, "-m", "local_runtime.parcel", *arguments]
+    command = [sys.executable, "-m", "local_runtime.packaging", *arguments]
     return subprocess.run(command, check=False).returncode  # noqa: S603 # it is this project's own

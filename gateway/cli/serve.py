@@ -27,10 +27,10 @@ from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Service
 from gateway.storage.base import StoreUnavailable
-from gateway.tls import ensure_certificates, server_context
-from gateway.tls_files import TlsError, TlsMaterial
-from local_runtime import collector
-from local_runtime.http_protocol import LeanHttp
+from gateway.tls.context import ensure_certificates, server_context
+from gateway.tls.files import TlsError, TlsMaterial
+from local_runtime import gc_tuning
+from local_runtime.server.http_protocol import LeanHttp
 
 log = logging.getLogger("spillgate")
 
@@ -120,7 +120,7 @@ class _Server(uvicorn.Server):
             return
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self._announce()
-        collector.calm()
+        gc_tuning.relax()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """As Uvicorn's own, but the signal is not raised again at the end: a gateway that was

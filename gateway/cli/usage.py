@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway import reconciliation
 from gateway.app import open_ledger
-from gateway.cli.reconciling import EVERY, Unbilled, reconcile
+from gateway.cli.reconcile import EVERY, Unbilled, reconcile
 from gateway.cli.shared import add_config, command, fail, policy_offline
 from gateway.clock import SystemClock
+from gateway.money import reconciliation
+from gateway.money.reconciliation import Comparison, period_of
+from gateway.money.usage_reports import as_csv, as_json, as_table, parse_usage_query
 from gateway.policy.model import Policy
-from gateway.reconciliation import Comparison, period_of
-from gateway.reports import as_csv, as_json, as_table, parse_usage_query
 from gateway.storage.base import UsageQuery, UsageRow
 from gateway.types import ApiError, Principal
 

@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from adapters.types import Capabilities, Task
+from gateway.money.pricing import FREE, Estimate, Expectation, estimate
 from gateway.policy.model import Price, Route
-from gateway.pricing import FREE, Estimate, Expectation, estimate
 from gateway.routing.forecast import Delay, Load, RunTime, cold_delay, warm_delay, with_load
 
 SLO_MARGIN = 0.8

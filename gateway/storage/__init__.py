@@ -1,0 +1,5 @@
+"""What is kept: the counters that admit calls, the ledger, the keys.
+
+``base`` has the ports. ``memory`` is the shared store of one process, ``redis/`` that of several;
+``counters`` and ``windows`` are the arithmetic of limits. ``sqlite/`` has the ledger and the keys.
+"""

@@ -12,13 +12,13 @@ import msgspec
 
 from adapters.errors import BackendError
 from adapters.types import Usage
-from gateway.backends import StandingBackend
+from gateway.active_policy import Current
+from gateway.backends.live import StandingBackend
 from gateway.clock import Clock
-from gateway.current import Current
 from gateway.metrics import Metrics
+from gateway.money.pricing import charge, credible
+from gateway.money.settlement import CountingHouse, settlement_of
 from gateway.policy.model import WarmRule
-from gateway.pricing import charge, credible
-from gateway.settlement import CountingHouse, settlement_of
 from gateway.storage.base import LedgerRow, StoreUnavailable
 from gateway.types import MICRO
 from gateway.warm.plan import WarmView, plan

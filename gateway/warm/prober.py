@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.backends import StandingBackend
+from gateway.active_policy import Current
+from gateway.backends.live import StandingBackend
 from gateway.clock import Clock
-from gateway.current import Current
 
 _WARM_EVERY_S = 15.0
 _COLD_EVERY_S = 1.0

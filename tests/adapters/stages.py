@@ -27,25 +27,25 @@ from starlette.routing import Route
 
 from adapters.base import Backend
 from adapters.errors import FailureClass
-from adapters.openai import OpenAICompatible, OpenAISettings
-from adapters.runpod import RunPod
-from adapters.runpod_settings import RunPodSettings
+from adapters.openai.backend import OpenAICompatible, OpenAISettings
+from adapters.runpod.backend import RunPod
+from adapters.runpod.settings import RunPodSettings
 from adapters.settings import Secret
 from gateway.clock import SystemClock
-from tests.adapters.attached_stage import AttachedStage, attached_stage
-from tests.adapters.baseten_stage import BasetenStage, baseten_stage
-from tests.adapters.cog_stage import CogStage, cog_stage
+from tests.adapters.baseten.stage import BasetenStage, baseten_stage
+from tests.adapters.cog.stage import CogStage, cog_stage
 from tests.adapters.fake_stage import FakeStage, fake_stage
-from tests.adapters.http_json_stage import HttpJsonStage, http_json_stage
-from tests.adapters.huggingface_stage import HuggingFaceStage, huggingface_stage
-from tests.adapters.local_stage import LocalStage, local_stage
-from tests.adapters.modal_stage import ModalStage, modal_stage
-from tests.adapters.modal_web_stage import ModalWebStage, modal_web_stage
-from tests.adapters.potassium_stage import PotassiumStage, potassium_stage
-from tests.adapters.replicate_stage import ReplicateStage, replicate_stage
-from tests.adapters.runpod_direct_stage import RunPodDirectStage, runpod_direct_stage
+from tests.adapters.http_json.stage import HttpJsonStage, http_json_stage
+from tests.adapters.huggingface.stage import HuggingFaceStage, huggingface_stage
+from tests.adapters.local.attached_stage import AttachedStage, attached_stage
+from tests.adapters.local.stage import LocalStage, local_stage
+from tests.adapters.modal.stage import ModalStage, modal_stage
+from tests.adapters.modal.web_stage import ModalWebStage, modal_web_stage
+from tests.adapters.potassium.stage import PotassiumStage, potassium_stage
+from tests.adapters.replicate.stage import ReplicateStage, replicate_stage
+from tests.adapters.runpod.direct_stage import RunPodDirectStage, runpod_direct_stage
 from tests.adapters.scenarios import KEY, Scenario, Stage
-from tests.adapters.vercel_stage import VercelStage, vercel_stage
+from tests.adapters.vercel.stage import VercelStage, vercel_stage
 from tests.live import free_port
 from tests.waiting import wait_until
 
@@ -254,8 +254,8 @@ class RunPodStage:
 def runpod_stage() -> Iterator[Stage]:
     options = ["--preload", "--idle-timeout", "600", "--worker"]
     fronts = {
-        "plain": Front(*options, "tests.adapters.runpod_worker"),
-        "stream": Front(*options, "tests.adapters.runpod_stream_worker"),
+        "plain": Front(*options, "tests.programs.runpod.worker"),
+        "stream": Front(*options, "tests.programs.runpod.stream_worker"),
     }
     try:
         yield RunPodStage(fronts)

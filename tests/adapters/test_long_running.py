@@ -12,15 +12,16 @@ import pytest
 
 from adapters.base import LongRunning, Streaming
 from adapters.errors import BackendError, FailureClass
-from adapters.replicate import Replicate
-from adapters.replicate_api import ReplicateSettings
-from adapters.runpod import RunPod
+from adapters.replicate.api import ReplicateSettings
+from adapters.replicate.backend import Replicate
+from adapters.runpod.backend import RunPod
 from adapters.settings import Secret
 from adapters.types import Chunk, Handle, JobState
 from gateway.clock import FakeClock
-from tests.adapters import replicate_platform, runpod_platform
-from tests.adapters.replicate_platform import KEY, output, prediction
-from tests.adapters.runpod_platform import a_call, job
+from tests.adapters.replicate import platform as replicate_platform
+from tests.adapters.replicate.platform import KEY, output, prediction
+from tests.adapters.runpod import platform as runpod_platform
+from tests.adapters.runpod.platform import a_call, job
 from tests.adapters.scenarios import Stage, call_for
 from tests.adapters.servers import CUT, RawServer, Scripted, answer, chunked, drive, read_request
 from tests.waiting import until

@@ -63,7 +63,7 @@ def test_workers_and_their_children_are_counted_apart(tmp_path: Path) -> None:
     """A worker that multiprocessing started does not say local_runtime; its parent does."""
     proc = FakeProc(tmp_path)
     proc.add(10, 1, command="python spillgate serve")
-    proc.add(11, 10, command="python -m local_runtime.supervisor")
+    proc.add(11, 10, command="python -m local_runtime.supervisor.lifecycle")
     proc.add(12, 11, command="python -c spawn_main")
     found = family(10, apart="local_runtime.", proc=tmp_path)
     assert found.own == {10}

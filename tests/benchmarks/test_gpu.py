@@ -23,8 +23,8 @@ from benchmarks.gpu.sweep import (
     timed,
     usual_modes,
 )
-from local_runtime.torched import Buckets, Served
-from local_runtime.torched.served import Forward
+from local_runtime.pytorch import Buckets, Served
+from local_runtime.pytorch.served import Forward
 from tests.live import ROOT, dies_with_us
 
 CPU = torch.device("cpu")

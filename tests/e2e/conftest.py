@@ -20,14 +20,14 @@ KEY = "e2e-demo-key"
 @pytest.fixture(scope="session")
 def overflow() -> Iterator[str]:
     """Its base URL. The worker starts at once, and stays for the whole session."""
-    with running_front("tests.adapters.runpod_worker") as url:
+    with running_front("tests.programs.runpod.worker") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def streaming_overflow() -> Iterator[str]:
     """The same, with a worker whose answers are streams."""
-    with running_front("tests.adapters.runpod_stream_worker") as url:
+    with running_front("tests.programs.runpod.stream_worker") as url:
         yield url
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import KEY
 from tests.e2e.observing import error_of, metric
-from tests.e2e.paid_server import PaidServer
+from tests.e2e.servers.paid import PaidServer
 from tests.live import LiveGateway, free_port
 from tests.waiting import until
 

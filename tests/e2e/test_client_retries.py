@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from tests.e2e.paid_server import PaidServer
+from tests.e2e.servers.paid import PaidServer
 from tests.live import LiveGateway
 
 CONFIG = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.cog_stage import SLOTS, CogServer, cog_servers
+from tests.adapters.cog.stage import SLOTS, CogServer, cog_servers
 from tests.e2e.test_hang_up import is_charged
 from tests.live import LiveGateway
 from tests.waiting import until

@@ -11,8 +11,8 @@ import httpx
 import openai
 import pytest
 
-from tests.adapters.test_llamacpp import llamacpp
-from tests.adapters.tiny_llama import write_tiny_llama
+from tests.adapters.openai.test_llamacpp import llamacpp
+from tests.adapters.openai.tiny_llama import write_tiny_llama
 from tests.live import SPILLGATE, LiveGateway
 
 CONFIG = """

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.e2e.observing import error_of, metric
-from tests.e2e.paid_server import PaidServer
+from tests.e2e.servers.paid import PaidServer
 from tests.live import LiveGateway
 from tests.waiting import until
 

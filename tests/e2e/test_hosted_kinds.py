@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.adapters.baseten_stage import model_running
-from tests.adapters.huggingface_stage import endpoint_running
-from tests.adapters.potassium_servers import genuine_server
+from tests.adapters.baseten.stage import model_running
+from tests.adapters.huggingface.stage import endpoint_running
+from tests.adapters.potassium.servers import genuine_server
 from tests.adapters.scenarios import KEY
-from tests.adapters.vercel_stage import gateway_running
+from tests.adapters.vercel.stage import gateway_running
 from tests.live import LiveGateway
 
 PRICES = """

@@ -9,7 +9,7 @@ import httpx
 
 from tests.e2e.observing import error_of, metric
 from tests.live import LiveGateway
-from tests.local_runtime.live_runtime import PROGRAMS
+from tests.local_runtime.server.live_runtime import PROGRAMS
 from tests.waiting import until, wait_until
 
 POLICY = f"""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.modal_platform import ModalPlatform, modal_running
-from tests.adapters.modal_stage import pieces, serve
+from tests.adapters.modal.platform import ModalPlatform, modal_running
+from tests.adapters.modal.stage import pieces, serve
 from tests.e2e.test_hang_up import is_charged, read_two_events
 from tests.live import LiveGateway
 from tests.waiting import until

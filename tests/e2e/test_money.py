@@ -18,10 +18,10 @@ import httpx
 import pytest
 
 from gateway.storage.base import Claim
-from gateway.storage.redis import RedisStore
+from gateway.storage.redis.store import RedisStore
 from gateway.types import NANO, Unit
-from tests.e2e.moody_server import MOODS, MoodyServer
 from tests.e2e.observing import metric
+from tests.e2e.servers.moody import MOODS, MoodyServer
 from tests.live import LiveGateway
 from tests.redis_server import RedisServer, require_redis
 from tests.waiting import until

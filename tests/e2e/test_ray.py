@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.adapters.ray_clusters import RayCluster, ray_cluster
+from tests.adapters.local.ray_clusters import RayCluster, ray_cluster
 from tests.live import LiveGateway
 from tests.waiting import until
 

@@ -24,7 +24,7 @@ import yaml
 from adapters import KINDS, load_kind
 from gateway.policy.shapes import Either, Parsed, Shape, fields_of
 from tests.adapters.served import served
-from tests.e2e.parrot import MODES, app
+from tests.e2e.servers.parrot import MODES, app
 from tests.live import ROOT, SPILLGATE, LiveGateway
 from tests.redis_server import RedisServer, require_redis
 from tests.waiting import wait_until

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from adapters.errors import BackendError, FailureClass
-from adapters.local import Local
-from adapters.local_settings import LocalSettings
+from adapters.local.backend import Local
+from adapters.local.settings import LocalSettings
 from adapters.types import Call
 from examples.embeddings import MAX_TOKENS, MiniLM, Model, _padded, answer, answers, load
 from gateway.clock import SystemClock
 from local_runtime import InvalidInput
-from local_runtime.torched import Buckets, Served
+from local_runtime.pytorch import Buckets, Served
 from tests.waiting import until
 
 APP = str(Path(__file__).parents[2] / "examples" / "embeddings.py") + ":app"

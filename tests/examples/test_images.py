@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from adapters.errors import BackendError, FailureClass
-from adapters.local import Local
-from adapters.local_settings import LocalSettings
+from adapters.local.backend import Local
+from adapters.local.settings import LocalSettings
 from adapters.types import Call
 from examples.images import Classifier, Normal, answers, load, toy
 from gateway.clock import SystemClock

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from examples.reports import MAX_TEXTS, alike, groups
 from tests.live import ROOT
-from tests.local_runtime.live_runtime import LiveRuntime
+from tests.local_runtime.server.live_runtime import LiveRuntime
 from tests.waiting import wait_until
 from tests.webhook_receiver import listening
 

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.local import Local
-from adapters.local_settings import LocalSettings
+from adapters.local.backend import Local
+from adapters.local.settings import LocalSettings
 from adapters.types import Call, Chunk, Reply, Usage
 from examples.textgen import (
     CHATS,

@@ -14,20 +14,20 @@ import httpx
 from adapters.base import AdapterClass, Backend
 from adapters.fake import Fake
 from adapters.types import Call, Task
+from gateway.active_policy import Wish
 from gateway.api.calls import Asked
 from gateway.app import build_service, running, web
+from gateway.calls.dispatcher import Answer
+from gateway.calls.state import Arrival, Exchange
 from gateway.clock import FakeClock
-from gateway.current import Wish
-from gateway.dispatch import Answer
-from gateway.exchange import Arrival, Exchange
-from gateway.issuing import issue, read_request
+from gateway.key_requests import issue, read_request
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import Kinds, read_policy_text
 from gateway.service import Service
 from gateway.storage.base import Ledger, LedgerRow, SharedStore, UsageQuery
-from gateway.storage.keys import SqliteKeys
 from gateway.storage.memory import MemoryStore
-from gateway.storage.sqlite import SqliteLedger
+from gateway.storage.sqlite.keys import SqliteKeys
+from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Principal
 from tests.waiting import until
 

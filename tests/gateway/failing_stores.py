@@ -9,7 +9,7 @@ from typing import Literal
 
 from gateway.storage.base import Admitted, Claim, LedgerRow, Refused, StoreUnavailable
 from gateway.storage.memory import MemoryStore
-from gateway.storage.sqlite import SqliteLedger
+from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Unit
 
 Moment = Literal["", "before", "after"]

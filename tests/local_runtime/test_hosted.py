@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from local_runtime.app.request import InvalidInput
 from local_runtime.hosted import Failed, Hosted, NotStarted
-from local_runtime.request import InvalidInput
-from tests.adapters.local_backends import alive
-from tests.local_runtime.live_runtime import PROGRAMS
+from tests.adapters.local.backends import alive
+from tests.local_runtime.server.live_runtime import PROGRAMS
 from tests.waiting import wait_until
 
 PICTURE = "data:image/png;base64,iVBOR/8="

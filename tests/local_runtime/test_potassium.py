@@ -26,8 +26,8 @@ from local_runtime.potassium import (
     name_of,
     send_webhook,
 )
-from tests.adapters.local_backends import call, running
-from tests.local_runtime.live_runtime import PROGRAMS, LiveRuntime
+from tests.adapters.local.backends import call, running
+from tests.local_runtime.server.live_runtime import PROGRAMS, LiveRuntime
 from tests.waiting import wait_until
 
 APP = PROGRAMS / "potassium_app.py"

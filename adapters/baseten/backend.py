@@ -1,0 +1,322 @@
+"""A dedicated model on Baseten: ``predict``, or ``async_predict`` where there is a webhook.
+
+The platform holds a ``predict`` while a replica wakes, for 20 minutes at most. It keeps no output
+of an asynchronous call: that goes to the webhook or is lost, so without one no call is
+asynchronous, and with one the caller gets a receipt. It takes no idempotency key: a submit whose
+answer was lost is AMBIGUOUS.
+
+Assumed, for nothing here was run against the live platform: a model that streams answers in
+chunks of text or of server-sent events; ``wake`` of a deployment that is up does nothing and
+delays no scale-down.
+
+Source: https://docs.baseten.co/reference/inference-api, as of 2026-10.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import msgspec
+
+from adapters.assumptions import ACCEPTED, tried
+from adapters.base import Clock
+from adapters.baseten.api import (
+    ASYNC_LIMIT,
+    AsyncRequest,
+    BasetenSettings,
+    async_request,
+    probe_of,
+    state_of,
+    submission,
+)
+from adapters.baseten.bill import bill_of, deployments_of, query_for
+from adapters.cold_starts import ColdStarts
+from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.backend import HttpBackend
+from adapters.http.client import Client, Origin, client_of, render_head
+from adapters.http.connection import Response
+from adapters.http.openai_calls import OpenAICalls, heads_of
+from adapters.http.outputs import input_of
+from adapters.http.passthrough import one_event, stream_of
+from adapters.polling import poll_until, unanswered
+from adapters.remote_jobs import HeldSubmits
+from adapters.types import (
+    Assumption,
+    Bill,
+    Call,
+    Capabilities,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Task,
+    Usage,
+)
+
+_ENVELOPE = 1024
+_ASK_TIMEOUT = 4.0
+_BILL_TIMEOUT = 30.0
+_SUBMIT_TIMEOUT = 10.0
+_WAKE_EVERY = 1.0
+_REMEMBERED = 10_000
+"""Calls with a webhook that nobody saw the end of; kept so that they can be cancelled."""
+_INFER: frozenset[Task] = frozenset(("infer",))
+
+
+class Baseten(HttpBackend):
+    Settings = BasetenSettings
+
+    def __init__(self, name: str, settings: BasetenSettings, clock: Clock) -> None:
+        tasks = Capabilities().tasks if settings.openai and not settings.webhook else _INFER
+        super().__init__(
+            name,
+            Origin(settings.url()),
+            clock,
+            settings,
+            capabilities=Capabilities(
+                tasks=tasks,
+                streaming=settings.webhook is None,
+                max_request_bytes=None if settings.webhook is None else ASYNC_LIMIT - _ENVELOPE,
+            ),
+            secrets=(settings.api_key,),
+        )
+        self._settings = settings
+        self._headers = {
+            **settings.headers,
+            "Authorization": f"Api-Key {settings.api_key.reveal()}",
+            "Content-Type": "application/json",
+        }
+        self._management_origin = Origin(settings.management_url)
+        self._management = client_of(self._management_origin, clock, settings)
+        self._calls = OpenAICalls(self._client, clock, settings, secrets=self._secrets)
+        path = settings.prefix() + "/predict"
+        self._heads = heads_of(self._origin, dict.fromkeys(tasks, path), self._headers)
+        self._starts = ColdStarts(clock, settings.warm_for)
+        self._held = HeldSubmits(self._stop_named)
+        self._running: dict[str, str] = {}
+
+    async def start(self) -> None:
+        await super().start()
+        self._management.start()
+
+    async def aclose(self) -> None:
+        await self._held.aclose()
+        await super().aclose()
+        await self._management.aclose()
+
+    async def invoke(self, call: Call) -> Reply:
+        head = self._heads.get(call.task)
+        if head is None or (call.stream and not self._capabilities.streaming):
+            what = f"{call.task} calls" if head is None else "streams"
+            raise takes_no(what)
+        began = self._clock.monotonic()
+        deadline = min(call.deadline, began + self._settings.timeout)
+        if self._settings.webhook is not None:
+            return await self._see_through(call, deadline, began)
+        cold = self._starts.expected()
+        if call.task != "infer":
+            reply = await self._calls.ask(call, head)
+        elif call.stream:
+            reply = await self._stream(call, head, deadline, began)
+        else:
+            reply = await self._whole(call, head, deadline, began)
+        return self._starts.told(reply, began, cold=cold)
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        """Of calls with a webhook, those that still wait; the platform stops none that runs. Any
+        other call ends with its connection, as far as its model notices."""
+        request_id = self._running.pop(call_id, None)
+        if request_id is None:
+            return await self._held.stop(call_id)
+        return await self._stop(request_id)
+
+    async def ping(self) -> Usage:
+        """``wake``, and until the replica is up: it runs nothing, and keeps none awake."""
+        began = self._clock.monotonic()
+        path = self._settings.prefix() + "/wake"
+        await self._ask(self._client, self._origin, "POST", path, b"")
+        until = began + self._settings.wake_wait
+        while not (await self.probe()).ready:
+            if self._clock.monotonic() >= until:
+                raise BackendError(FailureClass.LOADING, "The replica did not come up in time.")
+            await self._clock.sleep(_WAKE_EVERY)
+        return Usage(exec_s=0.0, cold_s=self._clock.monotonic() - began)
+
+    async def keep_workers(self, minimum: int) -> None:
+        """Sets ``min_replica``; the platform may take its time over it."""
+        path, environment = self._settings.managed()
+        wanted: dict[str, object] = {"min_replica": minimum}
+        if environment:
+            wanted = {"autoscaling_settings": wanted}
+        else:
+            path += "/autoscaling_settings"
+        body = msgspec.json.encode(wanted)
+        await self._ask(self._management, self._management_origin, "PATCH", path, body)
+
+    async def bill(self, start: float, end: float) -> Bill:
+        """What the model's deployments cost, by the day: starts and idle minutes included."""
+        query = query_for(start, end)
+        path = f"/models/{self._settings.model}/deployments"
+        listed = await self._ask_management(path, _BILL_TIMEOUT)
+        summary = await self._ask_management(query, _BILL_TIMEOUT)
+        return bill_of(summary.body, self._settings, deployments_of(listed.body), start, end)
+
+    async def probe(self) -> Probe:
+        """The management API's word; the model's own host is left alone, for a call there wakes
+        it."""
+        try:
+            probe = await self._managed()
+        except BackendError as error:
+            return Probe(ready=False, detail=error.message)
+        self._starts.saw(warm=probe.ready)
+        return probe
+
+    async def assumptions(self) -> list[Assumption]:
+        return [await tried(f"{ACCEPTED}, and the deployment's state is told", self._state)]
+
+    # --- answers -----------------------------------------------------------------------------
+
+    async def _whole(self, call: Call, head: bytes, deadline: float, began: float) -> Reply:
+        response = await self._client.request(head, call.body, deadline=deadline)
+        if response.status != 200:
+            raise self._refusal(response)
+        return Reply(
+            body=response.body,
+            content_type=response.header(b"content-type") or "application/json",
+            usage=Usage(exec_s=self._clock.monotonic() - began),
+        )
+
+    async def _stream(self, call: Call, head: bytes, deadline: float, began: float) -> Reply:
+        answer = await self._calls.open(head, call.body, deadline)
+        usage = Usage(exec_s=self._clock.monotonic() - began)
+        if (answer.header(b"content-type") or "").startswith("application/json"):
+            data = await answer.read_all(self._settings.max_response)
+            return Reply(content_type="text/event-stream", chunks=one_event(data, usage))
+        chunks = stream_of(answer, "infer", self._clock, usage, self._secrets)
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    # --- calls with a webhook ----------------------------------------------------------------
+
+    async def submit(self, call: Call) -> Handle:
+        """One ``async_predict``. What a poll gives in the end is the receipt: the output is the
+        webhook's, and is kept nowhere else."""
+        if self._settings.webhook is None or call.task != "infer":
+            raise BackendError(
+                FailureClass.UNSUPPORTED, "Only calls with a webhook are jobs of the platform."
+            )
+        began = self._clock.monotonic()
+        request_id = await self._submitted(call, call.deadline, began)
+        return Handle(job=request_id, call=call.id, task=call.task, submitted=self._clock.time())
+
+    async def poll(self, handle: Handle) -> JobState:
+        path = f"/async_request/{quote(handle.job, safe='')}"
+        try:
+            response = await self._send(self._client, self._origin, "GET", path)
+            if response.status not in (200, 404):
+                raise self._refusal(response)
+            found = None if response.status == 404 else async_request(response.body)
+        except BackendError as error:
+            raise unanswered(error) from None
+        if found is None:
+            raise BackendError(FailureClass.TIMEOUT, "The platform no longer knows the job.")
+        usage = Usage(exec_s=max(0.0, self._clock.time() - handle.submitted))
+        return state_of(found, usage, self._secrets)
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        """One that still waits; the platform stops none that runs."""
+        path = f"/async_request/{quote(handle.job, safe='')}"
+        response = await self._send(self._client, self._origin, "DELETE", path)
+        if response.status not in (200, 404):
+            raise unanswered(self._refusal(response))
+        return None
+
+    async def _submitted(self, call: Call, deadline: float, began: float) -> str:
+        """The platform's name for the call."""
+        body = submission(self._settings, input_of(call.body), deadline - began)
+        head = self._head("POST", self._settings.prefix() + "/async_predict")
+        give_up = min(deadline, began + _SUBMIT_TIMEOUT)
+        submit = await self._client.submit(head, body, deadline=give_up)
+        return self._named(await self._held.answer(call.id, submit))
+
+    async def _see_through(self, call: Call, deadline: float, began: float) -> Reply:
+        """Until the call has run; its output is the webhook's."""
+        request_id = await self._submitted(call, deadline, began)
+        self._running[call.id] = request_id
+        if len(self._running) > _REMEMBERED:
+            del self._running[next(iter(self._running))]
+        ended = await poll_until(
+            lambda: self._ended(call, request_id),
+            self._clock,
+            deadline=deadline,
+            every=self._settings.poll_every,
+        )
+        self._running.pop(call.id, None)
+        usage = Usage(exec_s=self._clock.monotonic() - began)
+        return Reply(body=ended.receipt(usage, self._secrets), usage=usage)
+
+    async def _ended(self, call: Call, request_id: str) -> AsyncRequest | None:
+        path = f"/async_request/{request_id}"
+        response = await self._ask(self._client, self._origin, "GET", path)
+        found = async_request(response.body)
+        if found.status == "QUEUED":
+            call.course.queued_until = self._clock.monotonic()
+        return found if found.ended else None
+
+    def _named(self, response: Response) -> str:
+        if response.status not in (200, 201, 202):
+            raise self._refusal(response)
+        request_id = async_request(response.body).request_id
+        if not request_id.replace("-", "").isalnum():
+            raise BackendError(
+                FailureClass.AMBIGUOUS, "The platform took the call and did not name it."
+            )
+        return request_id
+
+    async def _stop_named(self, response: Response) -> Usage | None:
+        return await self._stop(self._named(response))
+
+    async def _stop(self, request_id: str) -> Usage | None:
+        path = f"/async_request/{request_id}"
+        try:
+            await self._ask(self._client, self._origin, "DELETE", path)
+        except BackendError:
+            return None
+        return None
+
+    # --- inside ----------------------------------------------------------------------------
+
+    async def _managed(self) -> Probe:
+        path, _ = self._settings.managed()
+        return probe_of((await self._ask_management(path)).body)
+
+    async def _state(self) -> tuple[bool, str]:
+        probe = await self._managed()
+        told = probe.ready or "unknown" not in probe.detail
+        return told, probe.detail or f"it is active, with {probe.warm_workers} replicas"
+
+    async def _ask(
+        self, client: Client, origin: Origin, method: str, path: str, body: bytes | None = None
+    ) -> Response:
+        response = await self._send(client, origin, method, path, body)
+        if not 200 <= response.status < 300:
+            raise self._refusal(response)
+        return response
+
+    async def _send(
+        self, client: Client, origin: Origin, method: str, path: str, body: bytes | None = None
+    ) -> Response:
+        head = render_head(method, origin, path, self._headers)
+        deadline = self._clock.monotonic() + _ASK_TIMEOUT
+        return await client.request(head, body, deadline=deadline)
+
+    async def _ask_management(self, path: str, within: float = _ASK_TIMEOUT) -> Response:
+        head = render_head("GET", self._management_origin, path, self._headers)
+        deadline = self._clock.monotonic() + within
+        response = await self._management.request(head, deadline=deadline)
+        if response.status != 200:
+            raise self._refusal(response)
+        return response
+
+    def _head(self, method: str, path: str) -> bytes:
+        return render_head(method, self._origin, path, self._headers)

@@ -1,0 +1,383 @@
+"""A pooled HTTP/1.1 client for one backend host.
+
+No redirects, no cookies, no proxies from the environment, no decompression (it asks for none).
+Nothing is ever sent twice: a pooled connection that is found closed before a byte was written
+is replaced, and after that a lost answer is AMBIGUOUS. All time comes from the Clock; deadlines
+and idle connections are looked after by one task that wakes every ``TICK`` seconds while
+connections are open, which costs a call nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.http.connection import Body, Connection, Response
+from adapters.settings import Connected
+
+TICK = 0.05
+"""How late a deadline may be noticed, in seconds."""
+NEVER = float("inf")
+
+
+@functools.cache
+def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """The process's one TLS context (a second one for each private CA): making it is slow."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Origin:
+    """Where a base URL points: host, port, TLS, and the path that every target begins with."""
+
+    __slots__ = ("authority", "host", "port", "prefix", "secure")
+
+    def __init__(self, base_url: str) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{base_url!r} is not an http:// or https:// URL")
+        if parts.username or parts.query or parts.fragment:
+            raise ValueError(f"{base_url!r} may hold only scheme, host, port and path")
+        self.secure = parts.scheme == "https"
+        self.host = parts.hostname
+        self.port = parts.port or (443 if self.secure else 80)
+        self.prefix = parts.path.rstrip("/")
+        self.authority = parts.netloc
+
+
+def render_head(
+    method: str, origin: Origin, path: str, headers: Mapping[str, str] | None = None
+) -> bytes:
+    """The head of a request, all but Content-Length; made once for each kind of call.
+
+    Raises ValueError for a header that would break out of its line.
+    """
+    lines = [f"{method} {origin.prefix}{path} HTTP/1.1", f"Host: {origin.authority}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a header or a path holds a line break")
+    return ("\r\n".join(lines) + "\r\n").encode("latin-1")
+
+
+class Client:
+    """Connections to one host, at most ``max_connections``, first come first served.
+
+    ``keep_alive`` is how long an unused connection is kept, in seconds: it must be shorter than
+    the server's own time (uvicorn closes after 5 s), or a request meets the close on its way.
+    ``stall_timeout`` is the longest silence, in seconds, inside a streamed body.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        clock: Clock,
+        *,
+        max_connections: int = 256,
+        connect_timeout: float = 5.0,
+        keep_alive: float = 4.0,
+        stall_timeout: float = NEVER,
+        max_response: int = 64 * 1024 * 1024,
+        ca_file: str | None = None,
+    ) -> None:
+        self._origin = origin
+        self._clock = clock
+        self._max_connections = max_connections
+        self._connect_timeout = connect_timeout
+        self._keep_alive = keep_alive
+        self._stall_timeout = stall_timeout
+        self._max_response = max_response
+        self._ca_file = ca_file
+        self._idle: dict[Connection, None] = {}
+        self._open: set[Connection] = set()
+        self._connecting = 0
+        self._waiters: deque[tuple[float, asyncio.Future[Connection | None]]] = deque()
+        self._stirred = asyncio.Event()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Client {self._origin.authority}: {self.in_use} active, "
+            f"{len(self._idle)} idle, {len(self._waiters)} waiting>"
+        )
+
+    @property
+    def in_use(self) -> int:
+        """Connections with an exchange on its way."""
+        return len(self._open) - len(self._idle)
+
+    def start(self) -> None:
+        """Must run on the loop that the calls will run on."""
+        if self._sweeper is None:
+            self._loop = asyncio.get_running_loop()
+            self._sweeper = self._loop.create_task(self._sweep())
+
+    async def aclose(self) -> None:
+        """Closes every connection; calls in flight fail. May be called twice."""
+        self._closed = True
+        for _, waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(_closed_error())
+        for connection in list(self._open):
+            connection.fail(_closing())
+        sweeper, self._sweeper = self._sweeper, None
+        if sweeper is not None:
+            sweeper.cancel()
+            await asyncio.wait([sweeper])
+        # A transport closes its socket in the loop's next turn.
+        await asyncio.sleep(0)
+
+    async def request(
+        self, head: bytes, body: bytes | None = None, *, deadline: float = NEVER
+    ) -> Response:
+        """One exchange, answered whole. Raises BackendError; any status is an answer."""
+        connection = self._take() or await self._lease(deadline)
+        answer = connection.begin(_join(head, body), deadline=deadline, whole=True)
+        try:
+            return cast("Response", await answer)
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+
+    async def stream(
+        self, head: bytes, body: bytes | None = None, *, deadline: float = NEVER
+    ) -> Body:
+        """One exchange up to the head of its answer; the body is read or closed by the caller."""
+        connection = self._take() or await self._lease(deadline)
+        answer = connection.begin(_join(head, body), deadline=deadline, whole=False)
+        try:
+            return cast("Body", await answer)
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+
+    async def submit(
+        self, head: bytes, body: bytes, *, deadline: float = NEVER
+    ) -> asyncio.Future[Response]:
+        """Sends, and gives the answer as a future that outlives the task that awaits it.
+
+        For a submit whose answer alone names the remote job. It ends by ``deadline`` at the
+        latest.
+        """
+        connection = self._take() or await self._lease(deadline)
+        answer = connection.begin(_join(head, body), deadline=deadline, whole=True)
+        answer.add_done_callback(_heed)
+        return cast("asyncio.Future[Response]", answer)
+
+    # --- told by connections ---------------------------------------------------------------
+
+    def released(self, connection: Connection) -> None:
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.set_result(connection)
+            return
+        connection.idle_since = self._clock.monotonic()
+        connection.deadline = NEVER
+        self._idle[connection] = None
+
+    def lost(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+        self._offer_place()
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _take(self) -> Connection | None:
+        """The idle connection that was used last, so that the others can grow old."""
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            if connection.usable:
+                return connection
+        return None
+
+    async def _lease(self, deadline: float) -> Connection:
+        while True:
+            if self._closed or self._sweeper is None:
+                raise _closed_error()
+            if len(self._open) + self._connecting < self._max_connections:
+                self._connecting += 1
+                return await self._connect(deadline)
+            connection = await self._wait_turn(deadline)
+            if connection is None:
+                return await self._connect(deadline)
+            if connection.usable:
+                return connection
+
+    async def _wait_turn(self, deadline: float) -> Connection | None:
+        """A connection that is free again, or None: a place to connect, already counted."""
+        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        self._waiters.append((deadline, waiter))
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._pass_on(waiter.result())
+            raise
+
+    def _pass_on(self, place: Connection | None) -> None:
+        if place is None:
+            self._connecting -= 1
+            self._offer_place()
+        elif place.usable:
+            self.released(place)
+
+    def _offer_place(self) -> None:
+        if len(self._open) + self._connecting >= self._max_connections:
+            return
+        waiter = self._next_waiter()
+        if waiter is not None:
+            self._connecting += 1
+            waiter.set_result(None)
+
+    def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
+        while self._waiters:
+            _, waiter = self._waiters.popleft()
+            if not waiter.done():
+                return waiter
+        return None
+
+    async def _connect(self, deadline: float) -> Connection:
+        """Opens a connection in a place that is already counted."""
+        if self._closed:
+            self._connecting -= 1
+            raise _closed_error()
+        self._stirred.set()
+        connection = Connection(self, self._loop, max_response=self._max_response)
+        wait = min(self._connect_timeout, deadline - self._clock.monotonic())
+        self._open.add(connection)
+        self._connecting -= 1
+        try:
+            await within(self._clock, wait, self._reach(connection))
+        except TimeoutError:
+            connection.abort()
+            raise _unreachable("no connection in time") from None
+        except (OSError, ValueError) as error:
+            connection.abort()
+            raise _unreachable(f"{type(error).__name__}: {error}") from None
+        except BaseException:
+            connection.abort()
+            raise
+        if not connection.usable:
+            raise _unreachable("the connection was closed as soon as it was made")
+        return connection
+
+    async def _reach(self, connection: Connection) -> None:
+        origin = self._origin
+        await self._loop.create_connection(
+            lambda: connection,
+            origin.host,
+            origin.port,
+            ssl=tls_context(self._ca_file) if origin.secure else None,
+        )
+
+    async def _sweep(self) -> None:
+        while True:
+            if not self._open:
+                self._stirred.clear()
+                await self._stirred.wait()
+            await self._clock.sleep(TICK)
+            self._expire(self._clock.monotonic())
+
+    def _expire(self, now: float) -> None:
+        silent = now - self._stall_timeout
+        for connection in list(self._open):
+            if connection.deadline <= now:
+                connection.fail(_timeout())
+            elif connection.silent_since(now) <= silent:
+                connection.fail(_stalled())
+        stale = now - self._keep_alive
+        for connection in [c for c in self._idle if c.idle_since <= stale]:
+            connection.abort()
+        if any(deadline <= now for deadline, _ in self._waiters):
+            self._turn_away(now)
+
+    def _turn_away(self, now: float) -> None:
+        """Those who have waited for a place until their deadline."""
+        waiting, self._waiters = self._waiters, deque()
+        for deadline, waiter in waiting:
+            if waiter.done():
+                continue
+            if deadline <= now:
+                waiter.set_exception(_no_turn())
+            else:
+                self._waiters.append((deadline, waiter))
+
+
+async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    """Awaits ``work`` for at most ``seconds`` of the clock. Raises TimeoutError."""
+    task = asyncio.ensure_future(work)
+    timer = asyncio.ensure_future(clock.sleep(max(seconds, 0.0)))
+    try:
+        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise TimeoutError
+        task.result()
+    finally:
+        task.cancel()
+        timer.cancel()
+        await asyncio.wait({task, timer})
+
+
+def client_of(origin: Origin, clock: Clock, settings: Connected) -> Client:
+    """A client as a backend's settings want it."""
+    return Client(
+        origin,
+        clock,
+        max_connections=settings.max_connections,
+        connect_timeout=settings.connect_timeout,
+        keep_alive=settings.keep_alive,
+        stall_timeout=settings.stall_timeout,
+        max_response=settings.max_response,
+        ca_file=settings.ca_file,
+    )
+
+
+def _heed(answer: asyncio.Future[Any]) -> None:
+    """Marks an error as seen, since nobody may be left to see it."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+def _join(head: bytes, body: bytes | None) -> bytes:
+    if body is None:
+        return head + b"\r\n"
+    return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+
+
+def _unreachable(detail: str) -> BackendError:
+    return BackendError(
+        FailureClass.UNREACHABLE, "The backend could not be reached.", detail=detail
+    )
+
+
+def _timeout() -> BackendError:
+    return BackendError(FailureClass.TIMEOUT, "The backend did not answer in time.")
+
+
+def _stalled() -> BackendError:
+    return BackendError(FailureClass.TIMEOUT, "The backend's answer stopped coming.")
+
+
+def _no_turn() -> BackendError:
+    return BackendError(
+        FailureClass.OVERLOADED,
+        "Every connection to the backend stayed in use until the call's deadline.",
+    )
+
+
+def _closing() -> BackendError:
+    return BackendError(
+        FailureClass.AMBIGUOUS, "The backend was closed before it answered; the call may have run."
+    )
+
+
+def _closed_error() -> BackendError:
+    return BackendError(FailureClass.UNREACHABLE, "The backend is closed.")

@@ -1,0 +1,292 @@
+"""Calls in OpenAI's shapes over one client: what is sent, and what comes back as an answer.
+
+A body goes through byte for byte, unless the upstream knows the model by another name or usage
+has to be asked for. Assumptions, since servers differ: a clean end without ``[DONE]`` is an end
+only after a finish_reason; a stream without one event is a failure (llama.cpp answers a context
+overflow so).
+
+Source: https://platform.openai.com/docs/api-reference
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.chunks import ReadyChunks, once
+from adapters.http.client import Client, Origin, render_head
+from adapters.http.connection import Body, Response
+from adapters.http.failures import MAX_ERROR_BODY, classify_error, clean, refused, words_in
+from adapters.http.sse import DONE, EventReader, TokenCounts, frame
+from adapters.settings import HttpSettings, Secret
+from adapters.types import Call, Chunk, Reply, Task, Usage
+
+_END_GRACE = 1.0
+"""Seconds that a stream's last bytes may take after [DONE] for its connection to be kept."""
+
+Refuse = Callable[[Response], Awaitable[BackendError]]
+
+
+class OpenAICalls:
+    """Calls to one server, whole and streamed; ``infer`` calls pass unread.
+
+    ``model`` is the server's own name for the model; ``refuse`` makes an error of an answer that
+    is no success, where that takes more than the answer itself; ``worker`` is the header, in lower
+    case, by which an answer names who ran it.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        settings: HttpSettings,
+        *,
+        model: str | None = None,
+        stream_usage: bool = True,
+        secrets: tuple[Secret, ...] = (),
+        refuse: Refuse | None = None,
+        worker: bytes | None = None,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._settings = settings
+        self._rename = None if model is None else msgspec.json.encode(model)
+        self._stream_usage = stream_usage
+        self._secrets = secrets
+        self._refuse = refuse or self._refused
+        self._worker = worker
+
+    async def ask(self, call: Call, head: bytes | None) -> Reply:
+        """Runs a call whose route is ``head``; None where the server has no such route."""
+        if head is None:
+            raise takes_no(f"{call.task} calls")
+        started = self._clock.monotonic()
+        deadline = min(call.deadline, started + self._settings.timeout)
+        body = self._body(call)
+        if call.stream:
+            return await self._stream(call, head, body, deadline, started)
+        response = await self._client.request(head, body, deadline=deadline)
+        if response.status != 200:
+            raise await self._refuse(response)
+        return self._whole(call, response, self._clock.monotonic() - started)
+
+    async def open(self, head: bytes, body: bytes, deadline: float) -> Body:
+        """A streamed answer whose status is good."""
+        answer = await self._client.stream(head, body, deadline=deadline)
+        if answer.status != 200:
+            raise await self._refuse(await whole_of(answer))
+        return answer
+
+    # --- inside ----------------------------------------------------------------------------
+
+    async def _refused(self, response: Response) -> BackendError:
+        return refused(response, now=self._clock.time(), secrets=self._secrets)
+
+    def _body(self, call: Call) -> bytes:
+        ask_usage = call.stream and self._stream_usage and call.task in ("chat", "completions")
+        rename = self._rename if call.task != "infer" else None
+        if not ask_usage and rename is None:
+            return call.body
+        if rename is None and b'"stream_options"' not in call.body:
+            spliced = append_field(call.body, b'"stream_options":{"include_usage":true}')
+            if spliced is not None:
+                return spliced
+        return _rewrite(call.body, rename, ask_usage=ask_usage)
+
+    def _whole(self, call: Call, response: Response, seconds: float) -> Reply:
+        content_type = response.header(b"content-type") or "application/json"
+        worker = self._worker_of(response)
+        usage = Usage(exec_s=seconds, worker=worker)
+        if call.task != "infer":
+            counts = _read_whole(response.body, self._secrets).usage
+            if counts is not None:
+                usage = msgspec.structs.replace(counts.usage(), exec_s=seconds, worker=worker)
+        return Reply(body=response.body, content_type=content_type, usage=usage)
+
+    async def _stream(
+        self, call: Call, head: bytes, body: bytes, deadline: float, started: float
+    ) -> Reply:
+        answer = await self.open(head, body, deadline)
+        content_type = answer.header(b"content-type") or ""
+        if not content_type.startswith("text/event-stream"):
+            return await self._unstreamed(call, answer)
+        worker = self._worker_of(answer)
+        chunks = EventStream(
+            answer,
+            self._clock,
+            started,
+            openai=call.task != "infer",
+            secrets=self._secrets,
+            worker=worker,
+        )
+        await chunks.first()
+        return Reply(content_type=content_type, chunks=chunks, usage=Usage(worker=worker))
+
+    def _worker_of(self, answer: Response | Body) -> str | None:
+        return None if self._worker is None else answer.header(self._worker)
+
+    async def _unstreamed(self, call: Call, answer: Body) -> Reply:
+        """A stream was asked for and one JSON text came."""
+        data = await answer.read_all(self._settings.max_response)
+        if call.task == "infer":
+            return Reply(content_type="text/event-stream", chunks=once(Chunk(frame(data.strip()))))
+        _read_whole(data, self._secrets)
+        raise BackendError(FailureClass.FAILED, "The backend answered a stream with no stream.")
+
+
+class EventStream(ReadyChunks):
+    """The chunks of one streamed answer."""
+
+    __slots__ = ("_body", "_clock", "_reader", "_secrets", "_started", "_worker")
+
+    def __init__(
+        self,
+        body: Body,
+        clock: Clock,
+        started: float,
+        *,
+        openai: bool,
+        secrets: tuple[Secret, ...] = (),
+        worker: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._body = body
+        self._clock = clock
+        self._started = started
+        self._secrets = secrets
+        self._reader = EventReader(openai=openai)
+        self._worker = worker
+
+    @property
+    def telling(self) -> bytes:
+        """The JSON of the event that said most of the call until now."""
+        return self._reader.telling
+
+    async def _fill(self) -> None:
+        reader = self._reader
+        while not self._ready and not self._ended:
+            if reader.error is not None:
+                raise self._broken(reader.error)
+            try:
+                data = await self._body.read()
+            except BackendError:
+                self._ended = True
+                raise
+            if data:
+                self._ready.extend(reader.feed(data))
+                if reader.done:
+                    self._finish()
+            else:
+                self._close()
+
+    def _let_go(self) -> None:
+        self._body.close()
+
+    def _close(self) -> None:
+        """The body has ended, which is a good end unless the reader says otherwise."""
+        reader = self._reader
+        self._ready.extend(reader.end())
+        if reader.done:
+            self._finish()
+        elif reader.error is None:
+            self._ended = True
+            if reader.openai:
+                self._ready.append(Chunk(DONE, "done", self._usage()))
+
+    def _finish(self) -> None:
+        """[DONE] has come: the last chunk tells all that was used."""
+        self._ended = True
+        self._ready.append(Chunk(self._ready.pop().data, "done", self._usage()))
+        self._body.leave(self._clock.monotonic() + _END_GRACE)
+
+    def _usage(self) -> Usage:
+        said = self._reader.usage
+        return Usage(
+            input_tokens=said.input_tokens,
+            output_tokens=said.output_tokens,
+            exec_s=self._clock.monotonic() - self._started,
+            worker=self._worker,
+        )
+
+    def _broken(self, error: BackendError) -> BackendError:
+        self._ended = True
+        self._body.distrust()
+        return BackendError(error.failure, clean(error.message, self._secrets))
+
+
+class _Whole(msgspec.Struct):
+    usage: TokenCounts | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_WHOLE = msgspec.json.Decoder(_Whole)
+
+
+def _read_whole(body: bytes, secrets: tuple[Secret, ...]) -> _Whole:
+    """Checks that a 200 holds an answer. Raises FAILED, or what an error object in it means."""
+    try:
+        whole = _WHOLE.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BackendError(
+            FailureClass.FAILED,
+            "The backend's answer is not what was asked for.",
+            detail=str(error),
+        ) from None
+    if bytes(whole.error) != b"null":
+        error_object = msgspec.json.decode(whole.error)
+        raise BackendError(
+            classify_error(error_object),
+            clean(words_in(error_object), secrets) or "The backend answered with an error.",
+        )
+    return whole
+
+
+async def whole_of(answer: Body) -> Response:
+    """A refusal whose body has yet to be read; a cut changes nothing."""
+    try:
+        data = await answer.read_all(MAX_ERROR_BODY)
+    except BackendError:
+        data = b""
+    return Response(answer.status, answer.headers, data)
+
+
+def heads_of(
+    origin: Origin, routes: Mapping[Task, str], headers: Mapping[str, str]
+) -> dict[Task, bytes]:
+    """The head of a POST to each route."""
+    given = {"Content-Type": "application/json", **headers}
+    return {task: render_head("POST", origin, path, given) for task, path in routes.items()}
+
+
+def bearer(api_key: Secret | None) -> dict[str, str]:
+    return {} if api_key is None else {"Authorization": f"Bearer {api_key.reveal()}"}
+
+
+def append_field(body: bytes, field: bytes) -> bytes | None:
+    """The JSON object with one more field at its end; None where that takes more than a splice."""
+    text = body.rstrip()
+    if not text.endswith(b"}") or text[:-1].rstrip().endswith(b"{"):
+        return None
+    return text[:-1] + b"," + field + b"}"
+
+
+def _rewrite(body: bytes, model: bytes | None, *, ask_usage: bool) -> bytes:
+    """The body with another model name, every other field's bytes as they were."""
+    fields = _fields(body)
+    if model is not None:
+        fields["model"] = msgspec.Raw(model)
+    if ask_usage:
+        options = _fields(fields.get("stream_options", msgspec.Raw(b"{}")))
+        options["include_usage"] = msgspec.Raw(b"true")
+        fields["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+    return msgspec.json.encode(fields)
+
+
+def _fields(body: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, msgspec.Raw] | None) or {}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BackendError(FailureClass.INVALID, f"The body is no JSON object: {error}") from None

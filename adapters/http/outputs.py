@@ -1,0 +1,102 @@
+"""A model's output inside a platform's envelope, as an answer or as an event of ours. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.errors import BackendError, FailureClass
+from adapters.http.failures import classify_error, clean, words_in
+from adapters.http.sse import frame
+from adapters.settings import Secret
+from adapters.types import Reply, Task, Usage
+
+
+def input_of(body: bytes) -> bytes:
+    """The caller's own bytes, once they are known to be one JSON object. Raises INVALID.
+
+    They are checked whole: what is spliced into an envelope must not be able to close it.
+    """
+    try:
+        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BackendError(
+            FailureClass.INVALID, f"The input of a model is a JSON object: {error}"
+        ) from None
+    return body
+
+
+def check_size(body: bytes, limit: int) -> None:
+    """Raises TOO_LARGE for a body of more than ``limit`` bytes."""
+    if len(body) > limit:
+        raise BackendError(
+            FailureClass.TOO_LARGE, f"The backend takes at most {limit} bytes in one request."
+        )
+
+
+def answer_of(output: bytes, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Reply:
+    """The answer that an output is; a model that returned nothing answers null.
+
+    For the tasks of OpenAI's protocol the output is that protocol's answer, or a list of one
+    (a generator's). An error object in it is a failure that was run and is charged.
+    """
+    output = output or b"null"
+    if task == "infer":
+        return Reply(body=output, usage=usage)
+    output = _only_item(output)
+    answer = _open(output, usage)
+    error = answer.get("error") or (answer if answer.get("object") == "error" else None)
+    if error is not None:
+        message = clean(words_in(error), secrets) or "The model answered with an error."
+        raise BackendError(classify_error(error), message, usage=usage)
+    return Reply(body=output, usage=_with_tokens(usage, answer.get("usage")))
+
+
+def event_of(output: bytes) -> bytes:
+    """One piece of streamed output as an event. Text in the form of server-sent events is passed
+    on as it is; any other JSON becomes the data of one event."""
+    text = as_text(output)
+    if text is not None and text.startswith((b"data:", b":", b"event:")):
+        return text
+    return frame(output)
+
+
+def as_text(output: bytes) -> bytes | None:
+    """An output that is a JSON string, as the bytes of that string."""
+    if not output.lstrip().startswith(b'"'):
+        return None
+    return msgspec.json.decode(output, type=str).encode()
+
+
+def count_of(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _only_item(output: bytes) -> bytes:
+    if not output.lstrip().startswith(b"["):
+        return output
+    items = msgspec.json.decode(output, type=list[msgspec.Raw])
+    return bytes(items[0]) if len(items) == 1 else output
+
+
+def _open(output: bytes, usage: Usage) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(output, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BackendError(
+            FailureClass.FAILED,
+            "The model's output is no answer of OpenAI's protocol.",
+            usage=usage,
+        ) from None
+
+
+def _with_tokens(usage: Usage, counts: Any) -> Usage:
+    if not isinstance(counts, dict):
+        return usage
+    return msgspec.structs.replace(
+        usage,
+        input_tokens=count_of(counts.get("prompt_tokens")),
+        output_tokens=count_of(counts.get("completion_tokens")),
+    )

@@ -1,0 +1,106 @@
+"""Predictions as values: the object that Cog's server and Replicate's cloud both answer with. Pure.
+
+Times in ``metrics`` are seconds. Only ``status`` says how a prediction stands: a failed one is
+answered with HTTP 200 by Cog, and an unfinished one with 201 or 202 by Replicate.
+
+Sources: https://replicate.com/docs/topics/predictions/lifecycle,
+https://github.com/replicate/cog/blob/main/docs/http.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.errors import BackendError, FailureClass
+from adapters.http.failures import clean, words_in
+from adapters.http.outputs import answer_of
+from adapters.settings import Secret
+from adapters.types import Reply, Task, Usage
+
+_FINAL = frozenset(("succeeded", "failed", "canceled", "aborted"))
+_NOTHING = msgspec.Raw(b"")
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """``output`` under any status but succeeded is progress, not a result."""
+
+    id: str = ""
+    status: str = ""
+    output: msgspec.Raw = _NOTHING
+    error: Any = None
+    metrics: dict[str, Any] | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+    data_removed: bool | None = None
+    urls: dict[str, str] | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended. An unknown status has not: the caller's deadline bounds it."""
+        return self.status in _FINAL
+
+    @property
+    def predict_time(self) -> float | None:
+        """Seconds that the model ran; none for one that was aborted before it began."""
+        if self.status == "aborted":
+            return 0.0
+        seconds = (self.metrics or {}).get("predict_time")
+        return float(seconds) if isinstance(seconds, int | float) else None
+
+
+_PREDICTION = msgspec.json.Decoder(Prediction)
+
+
+def decode_prediction(body: bytes) -> Prediction:
+    """Raises FAILED for anything that is no prediction."""
+    try:
+        prediction = _PREDICTION.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(str(error)) from None
+    if not prediction.status:
+        raise _unreadable("no status")
+    return prediction
+
+
+def failure_of(
+    prediction: Prediction, usage: Usage, secrets: Sequence[Secret] = ()
+) -> BackendError | None:
+    """Why a prediction that ended has no result; None when it has one."""
+    if prediction.status == "succeeded":
+        return _removed(usage) if prediction.data_removed else None
+    if prediction.status == "canceled":
+        return BackendError(
+            FailureClass.CANCELLED, "The prediction was cancelled at the backend.", usage=usage
+        )
+    if prediction.status == "aborted":
+        return BackendError(
+            FailureClass.TIMEOUT, "The prediction's time ran out before it began.", usage=usage
+        )
+    message = clean(words_in(prediction.error), secrets) or "The prediction failed."
+    return BackendError(FailureClass.FAILED, message, usage=usage)
+
+
+def reply_of(
+    prediction: Prediction, task: Task, usage: Usage, secrets: Sequence[Secret] = ()
+) -> Reply:
+    """The answer of a prediction that ended. Raises why there is none."""
+    error = failure_of(prediction, usage, secrets)
+    if error is not None:
+        raise error
+    return answer_of(bytes(prediction.output), task, usage, secrets)
+
+
+def _removed(usage: Usage) -> BackendError:
+    return BackendError(
+        FailureClass.FAILED, "The backend no longer has the prediction's output.", usage=usage
+    )
+
+
+def _unreadable(detail: str) -> BackendError:
+    return BackendError(
+        FailureClass.FAILED, "The backend's answer could not be read.", detail=detail
+    )

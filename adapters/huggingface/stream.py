@@ -1,0 +1,107 @@
+"""``/generate_stream`` of Text Generation Inference: events of tokens, of which the last one holds
+the whole text. There is no ``[DONE]``.
+
+Source: https://huggingface.co/docs/text-generation-inference, specification of 3.3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.http.chunks import ChunkStream
+from adapters.http.connection import Body
+from adapters.http.failures import classify_error, words_in
+from adapters.http.outputs import count_of
+from adapters.http.sse import frame, last_boundary, split_events
+from adapters.settings import Secret
+from adapters.types import Chunk, Usage
+
+_END_GRACE = 1.0
+
+
+class _Event(msgspec.Struct):
+    generated_text: str | None = None
+    details: dict[str, Any] | None = None
+    error: Any = None
+    error_type: str | None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_BY_TYPE = {
+    "overloaded": FailureClass.OVERLOADED,
+    "validation": FailureClass.INVALID,
+    "tokenizer": FailureClass.INVALID,
+}
+
+
+class TokenStream(ChunkStream):
+    """The events, framed as everywhere. A good end is an event with ``generated_text``."""
+
+    def __init__(
+        self, body: Body, clock: Clock, started: float, secrets: tuple[Secret, ...] = ()
+    ) -> None:
+        super().__init__("infer", secrets)
+        self._body = body
+        self._clock = clock
+        self._started = started
+        self._rest = b""
+        self._whole: _Event | None = None
+
+    async def _more(self) -> None:
+        data = await self._body.read()
+        if not data:
+            self._end()
+            return
+        data = self._rest + data
+        cut = last_boundary(data)
+        self._rest = data[cut:]
+        for event in split_events(data[:cut]):
+            self._take(event)
+            if self._reader.error is not None:
+                return
+
+    def _take(self, event: bytes) -> None:
+        payload = event.strip().removeprefix(b"data:").strip()
+        if not payload or payload.startswith(b":"):
+            return
+        try:
+            told = _EVENT.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            told = _Event(error="The backend's stream holds an event that is no token.")
+        if told.error is not None:
+            self._fail(told)
+            return
+        if told.generated_text is not None:
+            self._whole = told
+        self._reader.frames = True
+        self._ready.append(Chunk(frame(payload)))
+
+    def _fail(self, told: _Event) -> None:
+        """Behind the chunks that came before it."""
+        failure = _BY_TYPE.get(told.error_type or "", classify_error({"type": told.error_type}))
+        self._reader.error = BackendError(failure, words_in(told.error) or "The stream failed.")
+
+    def _end(self) -> None:
+        now = self._clock.monotonic()
+        if self._whole is None:
+            failure = FailureClass.TRUNCATED if self._begun else FailureClass.FAILED
+            raise BackendError(failure, "The backend's stream ended before its text did.")
+        self._finish(b"", usage_of(self._whole.details, now - self._started))
+        self._body.leave(now + _END_GRACE)
+
+    def _let_go(self) -> None:
+        self._body.close()
+
+
+def usage_of(details: dict[str, Any] | None, seconds: float) -> Usage:
+    """``details`` of a generation, where they were asked for or given."""
+    counts = details or {}
+    return Usage(
+        input_tokens=count_of(counts.get("input_length")),
+        output_tokens=count_of(counts.get("generated_tokens")),
+        exec_s=seconds,
+    )

@@ -1,0 +1,9 @@
+"""Warm workers on this machine, or on those of a Ray cluster.
+
+``backend`` runs the calls on the runtime's workers, ``settings`` and ``ray_settings`` are what a
+policy says of them, ``answers`` makes replies and failures of what a worker says.
+"""
+
+from adapters.local.backend import Local
+
+__all__ = ["Local"]

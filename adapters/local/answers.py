@@ -1,0 +1,135 @@
+"""A local worker's answers in the words of the adapters: usage, failures, chunks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from adapters.errors import BackendError, FailureClass
+from adapters.types import Chunk, Usage
+from local_runtime.client.connection import Answer, Entry, Unanswered
+from local_runtime.protocol.events import Done, Output
+
+FAILURES = {
+    "invalid": FailureClass.INVALID,
+    "failed": FailureClass.FAILED,
+    "timeout": FailureClass.TIMEOUT,
+    "cancelled": FailureClass.CANCELLED,
+    "overloaded": FailureClass.OVERLOADED,
+    "unsupported": FailureClass.UNSUPPORTED,
+    "died": FailureClass.WORKER_DIED,
+    "loading": FailureClass.LOADING,
+}
+
+
+def usage_of(entry: Entry, done: Done) -> Usage:
+    """What the call used, as its worker measured it."""
+    return Usage(
+        input_tokens=done.input_tokens,
+        output_tokens=done.output_tokens,
+        queue_s=done.queue_s,
+        cold_s=entry.cold_s + done.cold_s,
+        load_s=done.cold_s,
+        exec_s=done.exec_s,
+        gpu_s=done.gpu_s,
+        worker=entry.link.name,
+        reported=True,
+    )
+
+
+def error_of(entry: Entry, answer: Answer) -> BackendError:
+    """The failure that a call ended with."""
+    failure = FAILURES.get(answer.kind, FailureClass.FAILED)
+    if isinstance(answer, Unanswered):
+        return BackendError(failure, answer.message, detail=answer.detail)
+    return BackendError(
+        failure,
+        answer.message,
+        usage=usage_of(entry, answer),
+        param=answer.param,
+        detail=answer.detail,
+    )
+
+
+def done_of(entry: Entry) -> Done:
+    """What the worker answered. Raises BackendError when that is a failure."""
+    answer = entry.answer
+    assert answer is not None
+    if isinstance(answer, Unanswered) or not answer.ok:
+        raise error_of(entry, answer)
+    return answer
+
+
+class Chunks:
+    """A worker's stream as server-sent events; gives the worker credit as they are taken."""
+
+    def __init__(self, entry: Entry, now: Callable[[], float], keep_s: float) -> None:
+        self._entry = entry
+        self._now = now
+        self._keep_s = keep_s
+        self._begun = False
+        self._end: Chunk | None = None
+        self._over = False
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        entry = self._entry
+        outputs = entry.outputs
+        while not outputs and not self._over and entry.answer is None:
+            try:
+                await entry.wait()
+            except asyncio.CancelledError:
+                await self.aclose()
+                raise
+        if outputs:
+            self._begun = True
+            return _chunk(entry.take())
+        return self._last()
+
+    async def aclose(self) -> None:
+        """Tells the worker that nobody reads on, unless the stream has ended."""
+        if not self._over:
+            self._over = True
+            self._entry.leave(self._now() + self._keep_s)
+            self._entry.wake()
+        if self._entry.outputs:
+            self._entry.outputs.clear()
+
+    def _last(self) -> Chunk:
+        """What follows the outputs: a whole answer as one event, the end, or the error."""
+        if self._end is not None:
+            end, self._end = self._end, None
+            return end
+        answer = self._entry.answer
+        if self._over or answer is None:
+            raise StopAsyncIteration
+        self._over = True
+        if isinstance(answer, Unanswered):
+            raise self._broken(answer)
+        if not answer.ok:
+            raise error_of(self._entry, answer)
+        done = Chunk(b"data: [DONE]\n\n", "done", usage_of(self._entry, answer))
+        if not answer.data:
+            return done
+        self._end = done
+        return Chunk(b"data: " + answer.data + b"\n\n")
+
+    def _broken(self, answer: Unanswered) -> BackendError:
+        """A worker that dies after the first chunk has cut the answer short."""
+        if answer.kind == "died" and self._begun:
+            return BackendError(
+                FailureClass.TRUNCATED,
+                "the worker died in the middle of the answer",
+                detail=answer.detail,
+            )
+        return error_of(self._entry, answer)
+
+
+def _chunk(output: Output) -> Chunk:
+    data = b"data: " + output.data + b"\n\n"
+    if output.input_tokens is None:
+        return Chunk(data)
+    usage = Usage(input_tokens=output.input_tokens, output_tokens=output.output_tokens)
+    return Chunk(data, "usage" if output.usage else "data", usage)

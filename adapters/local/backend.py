@@ -1,0 +1,310 @@
+"""Warm workers on this machine: one app of the local runtime in worker processes of its own.
+
+    home: {kind: local, app: examples/embeddings.py:app, workers: 1}
+    many: {kind: local, app: examples/embeddings.py:app, workers: {engine: ray, replicas: {max: 8}}}
+    warm: {kind: local, sockets: /run/spillgate/embeddings}
+
+The gateway starts a supervisor process, which starts the workers; calls go straight to a worker
+by its Unix socket. A worker that dies fails its calls at once and is started again. With Ray the
+workers are on the machines of a cluster, come and go with the load, and are reached by TCP. With
+``sockets`` somebody else starts them, and they outlive the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.local.answers import Chunks, done_of, usage_of
+from adapters.local.ray_settings import PROGRAM
+from adapters.local.settings import LocalSettings
+from adapters.types import (
+    OPENAI_ROUTES,
+    Call,
+    Capabilities,
+    ModelMemory,
+    Probe,
+    Reply,
+    Task,
+    Usage,
+    WorkerMemory,
+)
+from local_runtime.app.model_sizes import to_json
+from local_runtime.client.attached import Watched
+from local_runtime.client.autoscaler import Crew
+from local_runtime.client.connection import CANCELLED, Entry, Link
+from local_runtime.client.managed import Supervised, supervisor_arguments
+from local_runtime.client.workers import KEEP_S, Workers
+from local_runtime.protocol.events import Done, Memory, Ping, Stock
+from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
+
+PING_S = 60.0
+
+
+class Local:
+    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable, Starting,
+    Elastic, Weighed, Stocked and Loading."""
+
+    Settings: type[msgspec.Struct] = LocalSettings
+
+    def __init__(self, name: str, settings: LocalSettings, clock: Clock) -> None:
+        self.name = name
+        self._clock = clock
+        self._routes: dict[Task, str] = {**OPENAI_ROUTES, "infer": settings.handler or "/"}
+        self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
+        self._known: frozenset[str] = frozenset()
+        self._patience_s = settings.wait_for_start
+        self._workers, self._crew = _workers(name, settings, clock)
+
+    def __repr__(self) -> str:
+        waited_for = sum(
+            not entry.left for link in self._workers.links for entry in link.entries.values()
+        )
+        return f"<Local {self.name}: {waited_for} active>"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Every task, until a worker has said which routes its app has."""
+        links = self._workers.links
+        if links and links[0].routes is not self._known:
+            self._known = links[0].routes
+            self._capabilities = msgspec.structs.replace(
+                self._capabilities,
+                tasks=frozenset(
+                    task for task, route in self._routes.items() if route in self._known
+                ),
+                max_request_bytes=links[0].max_frame - ENVELOPE,
+            )
+        return self._capabilities
+
+    @property
+    def slots(self) -> int:
+        return self._workers.slots
+
+    @property
+    def spares(self) -> int:
+        """Spare processes that wait to take a worker's place."""
+        return self._workers.spares
+
+    @property
+    def start_stages(self) -> Mapping[str, float]:
+        return self._workers.start_stages
+
+    def ready_in(self) -> float | None:
+        expected = self._workers.ready_in()
+        patient = expected is not None and expected <= self._patience_s
+        return expected if patient and self._patience_s else None
+
+    async def start(self) -> None:
+        self._workers.start()
+        if self._crew is not None:
+            self._crew.start()
+
+    def watch(self, demand: Callable[[], int]) -> None:
+        if self._crew is not None:
+            self._crew.demand = demand
+
+    async def invoke(self, call: Call) -> Reply:
+        route = self._routes[call.task]
+        cold_s = 0.0 if self._workers.slots else await self._until_ready(call)
+        entry = await self._ask(call, route, cold_s)
+        if entry.lost and self._crew is not None and self._workers.slots:
+            entry = await self._ask(call, route, cold_s)  # by a replica, once
+        if entry.outputs:
+            return self._stream(entry)
+        done = done_of(entry)
+        if entry.outputs is not None:
+            return self._stream(entry)
+        if done.headers:
+            return _own_type(entry, done)
+        return Reply(body=done.data, usage=usage_of(entry, done))
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        for link in self._workers.links:
+            for entry in link.entries.values():
+                if entry.call_id == call_id:
+                    return await self._cancel(entry)
+        return None
+
+    async def ping(self) -> Usage:
+        """Runs the app's warm-up sample in the worker with the most room."""
+        link = self._pick(None)
+        entry = link.ask(Ping(0), self._clock.monotonic() + PING_S)
+        try:
+            await entry.wait()
+        except asyncio.CancelledError:
+            entry.leave(self._clock.monotonic() + KEEP_S)
+            raise
+        return usage_of(entry, done_of(entry))
+
+    async def probe(self) -> Probe:
+        links = self._workers.links
+        return Probe(
+            ready=self._workers.slots > 0,
+            warm_workers=len(links),
+            starting_workers=self._workers.starting,
+            queued=sum(max(0, len(link.entries) - link.slots) for link in links),
+            detail=self._workers.detail,
+        )
+
+    def memory(self) -> Mapping[str, WorkerMemory]:
+        links = self._workers.links
+        return {link.name: _memory_of(link.memory) for link in links if link.memory is not None}
+
+    def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
+        links = self._workers.links
+        return {link.name: _stock_of(link.stock) for link in links if link.stock is not None}
+
+    @property
+    def loadable(self) -> Mapping[str, int]:
+        return self._workers.times.sizes
+
+    def load_in(self, model: str) -> float | None:
+        return self._workers.load_in(model)
+
+    async def aclose(self) -> None:
+        if self._crew is not None:
+            await self._crew.aclose()
+        await self._workers.aclose()
+
+    async def _ask(self, call: Call, route: str, cold_s: float) -> Entry:
+        """Sends the call to a worker and waits for an output or the answer."""
+        link = self._pick(route, call.model)
+        while link.connection.congested:
+            await link.connection.drained()
+            link = self._pick(route, call.model)
+        entry = self._send(link, call, route)
+        entry.cold_s = cold_s
+        try:
+            await entry.wait()
+        except asyncio.CancelledError:
+            entry.leave(self._clock.monotonic() + KEEP_S)
+            raise
+        return entry
+
+    async def _until_ready(self, call: Call) -> float:
+        """Waits as long as the settings allow for a worker; the seconds that it took. Raises
+        TIMEOUT at the call's own deadline."""
+        if not self._patience_s:
+            return 0.0
+        begun = self._clock.monotonic()
+        until = min(call.deadline, begun + self._patience_s)
+        call.course.queued_until = until  # nothing of it runs meanwhile
+        try:
+            await self._workers.wait_ready(until)
+        finally:
+            now = call.course.queued_until = self._clock.monotonic()
+        if now >= call.deadline:
+            raise BackendError(FailureClass.TIMEOUT, "the model did not load within the deadline")
+        return now - begun
+
+    def _pick(self, route: str | None, model: str = "") -> Link:
+        """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""
+        link = self._workers.roomiest(model)
+        if link is None:
+            raise BackendError(
+                FailureClass.LOADING,
+                "the model is loading",
+                retry_after=self._workers.retry_after(),
+                detail=self._workers.detail,
+            )
+        if route is not None and route not in link.routes:
+            text = f"the app of this backend has no handler for {route}"
+            raise BackendError(FailureClass.UNSUPPORTED, text)
+        return link
+
+    def _send(self, link: Link, call: Call, route: str) -> Entry:
+        try:
+            entry = link.run(call.id, route, call.body, call.stream, call.deadline, call.model)
+        except FrameTooLarge:
+            limit = self._capabilities.max_request_bytes
+            text = f"the request is larger than the {limit} bytes that this backend takes"
+            raise BackendError(FailureClass.TOO_LARGE, text) from None
+        if entry.model:
+            entry.course = call.course
+        return entry
+
+    def _stream(self, entry: Entry) -> Reply:
+        chunks = Chunks(entry, self._clock.monotonic, KEEP_S)
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _cancel(self, entry: Entry) -> Usage | None:
+        if not entry.left:
+            entry.give_up(CANCELLED, self._clock.monotonic() + KEEP_S)
+        last = await entry.last_word()
+        return None if last is None else usage_of(entry, last)
+
+
+def _memory_of(memory: Memory) -> WorkerMemory:
+    if not memory.device:
+        return WorkerMemory(resident=memory.resident or None)
+    return WorkerMemory(
+        resident=memory.resident or None,
+        device_allocated=memory.allocated,
+        device_reserved=memory.reserved,
+        device_peak=memory.peak,
+    )
+
+
+def _stock_of(stock: Stock) -> dict[str, ModelMemory]:
+    return {
+        held.model: ModelMemory(
+            resident=0 if held.state == "out" else held.size,
+            loads=held.loads,
+            evictions=held.evictions,
+            failures=held.failures,
+            load_s=held.load_s,
+        )
+        for held in stock.models
+    }
+
+
+def _own_type(entry: Entry, done: Done) -> Reply:
+    """An answer whose handler chose its Content-Type."""
+    types = (value for name, value in done.headers if name.lower() == "content-type")
+    return Reply(
+        body=done.data,
+        content_type=next(types, "application/json"),
+        usage=usage_of(entry, done),
+    )
+
+
+def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers, Crew | None]:
+    """The workers, and who says how many there are where that may change."""
+    limit = settings.max_message
+    if settings.sockets is not None:
+        return Workers(name, Watched(settings.sockets, clock), limit, clock), None
+    arguments = _arguments(settings)
+    if isinstance(settings.workers, int):
+        return Workers(name, Supervised(arguments, clock), limit, clock), None
+    placed = Supervised(arguments, clock, PROGRAM)
+    workers = Workers(name, placed, limit, clock)
+    return workers, Crew(workers, placed.keep, settings.workers.replicas.bounds, clock)
+
+
+def _arguments(settings: LocalSettings) -> list[str]:
+    assert settings.app is not None
+    placed = settings.workers
+    own: dict[str, object] = (
+        {"workers": placed, "standby": settings.standby}
+        if isinstance(placed, int)
+        else placed.options
+    )
+    return supervisor_arguments(
+        settings.app,
+        {
+            **own,
+            "device": settings.device,
+            "threads": settings.threads,
+            "start-timeout": settings.start_timeout,
+            "silence": settings.silence,
+            "grace": settings.grace,
+            "max-frame": settings.max_message,
+            "memory": settings.memory,
+            "models": to_json(settings.declared) if settings.models else None,
+        },
+    )

@@ -1,0 +1,106 @@
+"""Settings of ``kind: local``: of workers that the gateway starts, or of those that run already."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated
+
+import msgspec
+
+from adapters.local.ray_settings import RayWorkers, refuse_what_ray_decides
+from adapters.settings import ByteSize, Duration, Unfit
+from local_runtime.app.model_sizes import Declared, misfit
+from local_runtime.protocol.events import Ahead
+from local_runtime.protocol.wire import MAX_FRAME
+
+_OTHERWISE = {
+    "max_message": "give --max-message to python -m local_runtime, or say max_request here",
+    "models": "say it in the app: @app.model(..., memory=...)",
+}
+"""How whoever starts the workers says what is no option of the same name there."""
+_STARTERS = (
+    *("workers", "device", "standby", "start_timeout", "silence", "grace", "threads", "memory"),
+    *_OTHERWISE,
+)
+
+
+class SharedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the models that an app loads when they are needed."""
+
+    memory: Annotated[ByteSize, msgspec.Meta(gt=0)]
+    """What it occupies while it is loaded."""
+    pin: bool = False
+    """It is loaded at the start, and stays."""
+
+
+class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of ``kind: local``."""
+
+    app: str | None = None
+    """folder/file.py:app, relative to the gateway's working directory, or package.module:app;
+    left out where ``sockets`` is given."""
+    sockets: str | None = None
+    """A folder with the sockets of workers that run already, which ``python -m local_runtime APP
+    --sockets`` started: they are used, and live on when the gateway ends."""
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] | RayWorkers = 1
+    """Processes, each with the model loaded; or how Ray is to place them on several machines."""
+    device: str = "auto"
+    """auto, cpu, cuda:0, or several by commas, which the workers take in turn; the app reads
+    it from SPILLGATE_DEVICE."""
+    standby: Ahead = "none"
+    """A spare process behind the workers that takes over when one dies: none, one that has
+    imported the app, or one that has loaded the model too."""
+    handler: str | None = None
+    """The route that serves /v1/infer; left out: "/"."""
+    start_timeout: Duration = 300.0
+    """The longest that load, init and warm-up may take together."""
+    wait_for_start: Duration = 0.0
+    """The longest that a call waits for a worker that is starting; 0: it is refused at once, so
+    that another backend is tried."""
+    silence: Duration = 60.0
+    """A worker that gives no sign of life so long is replaced."""
+    grace: Duration = 5.0
+    """How long a handler past its time-out may take to come back before its worker is
+    replaced."""
+    threads: int | None = None
+    """CPU threads of each worker's model (OMP_NUM_THREADS)."""
+    max_message: ByteSize = MAX_FRAME
+    """The largest request or result."""
+    memory: Annotated[ByteSize, msgspec.Meta(gt=0)] | None = None
+    """What the app's models may occupy together in each worker; left out: what is free on its GPU
+    after init, and on a CPU no bound."""
+    models: dict[str, SharedModel] = {}
+    """The app's name of a model -> what it occupies; counts before what the app says itself."""
+
+    def __post_init__(self) -> None:
+        """Raises Unfit for a model that could never be loaded, for what Ray decides, and unless it
+        is clear whose the workers are."""
+        if self.app is None and self.sockets is None:
+            text = "is required; or sockets, the folder of workers that run already"
+            raise Unfit(("app",), text)
+        if self.app is not None and self.sockets is not None:
+            text = "the workers that run already have an app: leave out app, or leave out sockets"
+            raise Unfit(("sockets",), text)
+        if isinstance(self.workers, RayWorkers):
+            refuse_what_ray_decides(self.device, self.standby)
+        if self.memory is not None and (wrong := misfit(self.declared, self.memory)) is not None:
+            raise Unfit(("models", wrong.model, wrong.field), wrong.message)
+
+    @classmethod
+    def misfits(cls, given: Collection[str]) -> list[Unfit]:
+        """What is said in vain beside ``sockets``."""
+        beside = [key for key in _STARTERS if key in given and "sockets" in given]
+        return [Unfit((key,), _not_ours(key)) for key in beside]
+
+    @property
+    def declared(self) -> dict[str, Declared]:
+        return {
+            name: Declared(memory=model.memory, pin=model.pin)
+            for name, model in self.models.items()
+        }
+
+
+def _not_ours(key: str) -> str:
+    option = f"give --{key.replace('_', '-')} to python -m local_runtime"
+    how = _OTHERWISE.get(key, option)
+    return f"is up to whoever starts the workers that sockets leads to: {how}"

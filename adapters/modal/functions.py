@@ -1,0 +1,301 @@
+"""Calls of Modal functions through the platform's own SDK.
+
+A whole call is spawned and then waited for, because only a spawned call can be cancelled:
+cancelling the task that waits ends nothing at the platform. The submit outlives its caller, for
+its answer alone names the call. Nothing is submitted twice.
+
+The platform states neither times nor a price of a call, so a call is timed from its submit to
+its result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from adapters.assumptions import ACCEPTED, tried
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.http.outputs import answer_of
+from adapters.modal.bill import bill_of
+from adapters.modal.connection import ModalLink, Submitted, before
+from adapters.modal.failures import after_submit
+from adapters.modal.jobs import ModalJobs
+from adapters.modal.sdk import Session
+from adapters.modal.settings import ModalSettings
+from adapters.modal.stream import GeneratorStream
+from adapters.modal.values import Arguments, arguments_of, json_of
+from adapters.polling import Patience
+from adapters.remote_jobs import HeldSubmits
+from adapters.types import Assumption, Bill, Call, Probe, Reply, Usage
+
+WAIT_S = 50.0
+"""Seconds that one wait for a result lasts: only at its end is it told that a result expired."""
+_REMEMBERED = 10_000
+"""Calls that had not ended when they were last seen; kept so that they can be cancelled."""
+_CANCEL_TRIES = 3
+_PROBE_TIMEOUT = 4.0
+_CONTROL_TIMEOUT = 10.0
+_BILL_TIMEOUT = 60.0
+_TELL_AGAIN = 600.0
+"""Seconds after which the autoscaler is told anew: a deploy resets it."""
+
+
+class ModalFunctions:
+    """The way of a backend with ``function`` or ``cls``. Raises BackendError and nothing else."""
+
+    def __init__(
+        self,
+        settings: ModalSettings,
+        clock: Clock,
+        *,
+        wait_s: float = WAIT_S,
+        link: ModalLink | None = None,
+    ) -> None:
+        self._settings = settings
+        self._wait_s = wait_s
+        self._clock = clock
+        self._secrets = settings.secrets
+        self._link = link or ModalLink(settings, clock)
+        self.jobs = ModalJobs(self._link, settings, clock, self._hand_over)
+        self._held: HeldSubmits[Submitted] = HeldSubmits(self._stop)
+        self._submits: set[asyncio.Task[Submitted]] = set()
+        self._running: dict[str, Submitted] = {}
+        self._active = 0
+        self._name = settings.function or settings.method or ""
+        self._autoscaler = settings.autoscaler
+        self._tell_at = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"{self._active} active, {len(self._running)} known"
+
+    def start(self) -> None:
+        """Nothing: the first probe connects, so that a start waits for no platform."""
+
+    async def aclose(self) -> None:
+        """Cancels what still runs, for nobody will fetch it, and closes the connection. A submit
+        on its way is waited for, briefly: its answer alone names the call, which Modal would run
+        to the function's own time-out."""
+        submits = [*self._submits, *self._held.kept]
+        await self._held.aclose()
+        if submits:
+            await self._link.briefly(asyncio.wait(submits))
+        taken = (submit.result() for submit in submits if _went_well(submit))
+        running = {id(one.remote): one for one in (*self._running.values(), *taken)}
+        self._running = {}
+        if running:
+            await self._link.briefly(asyncio.gather(*map(_cancel, running.values())))
+        await self._link.aclose()
+
+    async def invoke(self, call: Call, deadline: float) -> Reply:
+        if call.stream and self._settings.stream is None:
+            raise BackendError(FailureClass.UNSUPPORTED, "This backend streams nothing.")
+        args = arguments_of(call.body, self._settings.arguments)
+        self._active += 1
+        try:
+            if call.stream:
+                return await self._stream(call, args, deadline)
+            return await self._whole(call, args, deadline)
+        finally:
+            self._active -= 1
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        """Stops a call at the platform, which does not say what it used."""
+        submitted = self._running.pop(call_id, None)
+        if submitted is None:
+            return await self._held.stop(call_id)
+        return await self._stop(submitted)
+
+    async def ping(self) -> Usage:
+        """One tiny call. A function that does not know it fails it, and its container is awake
+        all the same."""
+        started = self._clock.monotonic()
+        deadline = started + self._settings.timeout
+        tiny = self._settings.ping_input
+        args: Arguments = ((), tiny) if self._settings.arguments == "keywords" else ((tiny,), {})
+        try:
+            submitted = await self._submitted("", args, deadline)
+            await self._result("", submitted, started, deadline)
+        except BackendError as error:
+            if error.failure is not FailureClass.FAILED:
+                raise
+        return self._used(started)
+
+    async def keep_workers(self, minimum: int) -> None:
+        """Sets ``min_containers``. The gateway tells it again every ten minutes."""
+        self._autoscaler = {**self._autoscaler, "min_containers": minimum}
+        await self._link.ask(self._tell, _CONTROL_TIMEOUT)
+
+    async def bill(self, start: float, end: float) -> Bill:
+        return await self._link.ask(lambda one: bill_of(one, start, end), _BILL_TIMEOUT)
+
+    async def probe(self) -> Probe:
+        """By the function's current stats. The platform does not say how many of its containers
+        are still starting."""
+        try:
+            if self._autoscaler and self._clock.monotonic() >= self._tell_at:
+                await self._link.ask(self._tell, _PROBE_TIMEOUT)
+            stats = await self._link.ask(self._stats, _PROBE_TIMEOUT)
+        except BackendError as error:
+            return Probe(ready=False, detail=f"{error.message} {error.detail}".strip())
+        up = int(stats.num_total_runners)
+        return Probe(ready=up > 0, warm_workers=up, queued=int(stats.backlog))
+
+    async def assumptions(self) -> list[Assumption]:
+        """By lookups and stats alone, which cost nothing and start nothing."""
+        found = [await tried(f"{ACCEPTED}, and {self._name} is deployed", self._told)]
+        streamer = self._settings.stream
+        if streamer is not None:
+            claim = f"{streamer}, which streams, is deployed"
+            found.append(await tried(claim, lambda: self._told(streamer)))
+        return found
+
+    # --- for a stream ----------------------------------------------------------------------
+
+    def entered(self) -> None:
+        self._active += 1
+
+    def left(self, closing: Coroutine[Any, Any, None]) -> None:
+        """A stream has ended, well or not; its generator is closed behind it."""
+        self._active -= 1
+        self._link.keep(closing)
+
+    def settle(self, call_id: str, started: float) -> Usage:
+        """A call has ended: what it used."""
+        self._running.pop(call_id, None)
+        return self._used(started)
+
+    # --- the life of a call ----------------------------------------------------------------
+
+    async def _whole(self, call: Call, args: Arguments, deadline: float) -> Reply:
+        started = self._clock.monotonic()
+        submitted = await self._submitted(call.id, args, deadline)
+        value = await self._result(call.id, submitted, started, deadline)
+        usage = self._used(started)
+        return answer_of(json_of(value, usage), call.task, usage, self._secrets)
+
+    async def _hand_over(self, call: Call) -> Submitted:
+        """Submits a call that is not this process's to end: closing the backend stops it not."""
+        args = arguments_of(call.body, self._settings.arguments)
+        deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
+        submitted = await self._submitted(call.id, args, deadline)
+        self._running.pop(call.id, None)
+        return submitted
+
+    async def _stream(self, call: Call, args: Arguments, deadline: float) -> Reply:
+        started = self._clock.monotonic()
+        submitted = await self._submitted(call.id, args, deadline, streamed=True)
+        chunks = GeneratorStream(
+            self,
+            self._clock,
+            items=submitted.items,
+            call=call,
+            started=started,
+            deadline=deadline,
+            stall=self._settings.stall_timeout,
+            secrets=self._secrets,
+        )
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _submitted(
+        self, call_id: str, args: Arguments, deadline: float, *, streamed: bool = False
+    ) -> Submitted:
+        name = self._settings.stream if streamed else self._name
+        submit = self._link.submit(name or "", args, streamed=streamed)
+        self._submits.add(submit)
+        submit.add_done_callback(self._submits.discard)
+        try:
+            submitted = await before(self._clock, deadline, asyncio.shield(submit))
+        except TimeoutError:
+            self._held.hold(call_id, submit)
+            raise BackendError(
+                FailureClass.TIMEOUT, "The backend did not take the call in time."
+            ) from None
+        except asyncio.CancelledError:
+            # Its answer may have come in this very turn of the loop, and names the call.
+            self._held.hold(call_id, submit)
+            if submit.cancelled():
+                raise _closing() from None
+            raise
+        if call_id:
+            self._remember(call_id, submitted)
+        return submitted
+
+    async def _result(
+        self, call_id: str, submitted: Submitted, started: float, deadline: float
+    ) -> Any:
+        """The value that the function returned. It is no longer known after it has ended."""
+        try:
+            value = await before(self._clock, deadline, self._awaited(submitted))
+        except TimeoutError:
+            raise BackendError(
+                FailureClass.TIMEOUT, "The backend did not finish in time."
+            ) from None
+        except BackendError as error:
+            if not error.failure.maybe_running:
+                self._running.pop(call_id, None)
+                error.usage = self._used(started)
+            raise
+        self._running.pop(call_id, None)
+        return value
+
+    async def _awaited(self, submitted: Submitted) -> Any:
+        patience = Patience()
+        while True:
+            try:
+                return await submitted.remote.get.aio(timeout=self._wait_s)
+            except TimeoutError:
+                patience.went_well()
+            except Exception as error:
+                failure = after_submit(error, None, self._secrets)
+                if failure.failure is not FailureClass.OVERLOADED:
+                    raise failure from None
+                await self._clock.sleep(max(patience.bear(failure), 0.1))
+
+    async def _stop(self, submitted: Submitted) -> Usage | None:
+        for attempt in range(_CANCEL_TRIES):
+            try:
+                await before(
+                    self._clock, self._clock.monotonic() + _CONTROL_TIMEOUT, _cancel(submitted)
+                )
+                return None
+            except Exception:
+                await self._clock.sleep(0.2 * 2**attempt)
+        return None
+
+    async def _stats(self, session: Session, name: str = "") -> Any:
+        function = await session.function(name or self._name)
+        return await function.get_current_stats.aio()
+
+    async def _told(self, name: str = "") -> tuple[bool, str]:
+        stats = await self._link.ask(lambda one: self._stats(one, name), _PROBE_TIMEOUT)
+        return True, f"{int(stats.num_total_runners)} containers, {int(stats.backlog)} calls wait"
+
+    async def _tell(self, session: Session) -> None:
+        function = await session.function(self._name)
+        await function.autoscaler.update.aio(**self._autoscaler)
+        self._tell_at = self._clock.monotonic() + _TELL_AGAIN
+
+    def _used(self, started: float) -> Usage:
+        return Usage(exec_s=max(0.0, self._clock.monotonic() - started))
+
+    def _remember(self, call_id: str, submitted: Submitted) -> None:
+        self._running[call_id] = submitted
+        if len(self._running) > _REMEMBERED:
+            del self._running[next(iter(self._running))]
+
+
+def _went_well(submit: asyncio.Future[Submitted]) -> bool:
+    return submit.done() and not submit.cancelled() and submit.exception() is None
+
+
+async def _cancel(submitted: Submitted) -> None:
+    await submitted.remote.cancel.aio()
+
+
+def _closing() -> BackendError:
+    return BackendError(
+        FailureClass.AMBIGUOUS, "The backend was closed before it answered; the call may have run."
+    )

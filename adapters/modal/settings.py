@@ -1,0 +1,117 @@
+"""What a policy says of a backend on Modal: a function, a method of a class, or a web endpoint."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from adapters.http.client import Origin
+from adapters.settings import ByteSize, Duration, Secret, SecretStr
+
+
+class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    url: str | None = None
+    """A web endpoint's address. Give one of url, function and cls."""
+    function: str | None = None
+    """A deployed function's name."""
+    cls: str | None = None
+    """A deployed class's name."""
+    app: str | None = None
+    """The app that function or cls is deployed in."""
+    method: str | None = None
+    """The method of cls that takes whole calls."""
+    stream: str | None = None
+    """The generator (a function of the app, or a method of cls) that takes streamed calls; left
+    out: a function streams nothing."""
+    parameters: dict[str, Any] = {}
+    """What cls is constructed with."""
+    environment: str | None = None
+    """The workspace's environment; left out: its default."""
+    token_id: SecretStr | None = None
+    token_secret: SecretStr | None = None
+    """Of a token for the workspace: function and cls need both."""
+    server_url: str | None = None
+    """Where Modal's API is, where it is not Modal's own."""
+    arguments: Literal["body", "keywords", "bytes"] = "body"
+    """How a function gets the caller's JSON: as one dict, as keywords, or as it came."""
+    openai: bool = False
+    """It takes the body of an OpenAI call and answers as that protocol does; an endpoint is asked
+    at the protocol's paths. Otherwise it takes /v1/infer calls alone."""
+    path: str = "/"
+    """Where /v1/infer calls of a web endpoint go."""
+    health_path: str | None = None
+    """Answers 200 while the endpoint is up; asking it wakes a container. Left out: not asked."""
+    proxy_key: SecretStr | None = None
+    proxy_secret: SecretStr | None = None
+    """Of a proxy auth token, where the endpoint wants one: sent as Modal-Key and Modal-Secret."""
+    ping_input: dict[str, Any] = msgspec.field(default_factory=lambda: {"spillgate_ping": True})
+    """What the keep-warm ping of a function sends."""
+    min_containers: int | None = None
+    max_containers: int | None = None
+    buffer_containers: int | None = None
+    scaledown_window: Duration | None = None
+    """The autoscaler's settings of a function, where they are not to stay as deployed. A deploy
+    resets them, so they are told again every ten minutes."""
+    warm_for: Duration = 60.0
+    """How long a container stays up unused, its scaledown_window: tells a cold start from a run."""
+    slots: int | None = None
+    """The most calls that it runs at once."""
+    timeout: Duration = 600.0
+    """The longest that one call may take, whatever the caller would wait. Modal's own limit is
+    that of the function."""
+    stall_timeout: Duration = 120.0
+    """The longest silence inside a stream that has begun."""
+    connect_timeout: Duration = 5.0
+    """The longest that a connection may take to be made."""
+    keep_alive: Duration = 30.0
+    """How long an unused connection to a web endpoint is kept; the keys below are of one too."""
+    max_connections: int = 256
+    max_response: ByteSize = 64 * 1024 * 1024
+    ca_file: str | None = None
+    """PEM file of the authority that signed the endpoint's certificate; left out: the system's."""
+
+    def __post_init__(self) -> None:
+        if sum(one is not None for one in (self.url, self.function, self.cls)) != 1:
+            raise ValueError("give one of url, function and cls")
+        if self.url is not None:
+            Origin(self.url)
+            self._check_endpoint()
+        else:
+            self._check_function()
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """All that no message may hold."""
+        every = (self.token_id, self.token_secret, self.proxy_key, self.proxy_secret)
+        return tuple(one for one in every if one is not None)
+
+    @property
+    def autoscaler(self) -> dict[str, int]:
+        """What the autoscaler is told, and nothing that was left out."""
+        window = self.scaledown_window
+        told = {
+            "min_containers": self.min_containers,
+            "max_containers": self.max_containers,
+            "buffer_containers": self.buffer_containers,
+            "scaledown_window": None if window is None else round(window),
+        }
+        return {key: value for key, value in told.items() if value is not None}
+
+    def _check_endpoint(self) -> None:
+        if (self.proxy_key is None) != (self.proxy_secret is None):
+            raise ValueError("proxy_key and proxy_secret go together")
+        if self.autoscaler:
+            raise ValueError(
+                "an endpoint's containers are scaled by a backend with function or cls"
+            )
+
+    def _check_function(self) -> None:
+        if self.app is None:
+            raise ValueError("app is missing: where the function or class is deployed")
+        if self.token_id is None or self.token_secret is None:
+            raise ValueError("token_id and token_secret are missing")
+        if (self.cls is None) != (self.method is None):
+            raise ValueError("cls and method go together")
+        if self.scaledown_window is not None and not 2 <= self.scaledown_window <= 3600:
+            raise ValueError("scaledown_window must lie between 2s and 1h")

@@ -1,0 +1,114 @@
+"""Any server that speaks OpenAI's protocol: vLLM, SGLang, TGI, llama.cpp, or another gateway.
+
+What is sent and read is in ``openai_calls.py``, what an engine says of its load in
+``openai_engine.py``. Assumed, since servers differ: ``503`` is loading
+where the message says so and overload elsewhere.
+
+Source: https://platform.openai.com/docs/api-reference, https://docs.vllm.ai/en/latest/serving/
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.assumptions import ACCEPTED, tried
+from adapters.base import Clock
+from adapters.http.backend import HttpBackend
+from adapters.http.client import Origin
+from adapters.http.openai_calls import OpenAICalls, bearer, heads_of
+from adapters.openai.engine_probe import EngineProbe, Named
+from adapters.settings import HttpSettings, SecretStr
+from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply
+
+
+class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    base_url: str
+    """Where the server is, with or without /v1."""
+    api_key: SecretStr | None = None
+    """Sent as a bearer token."""
+    model: str | None = None
+    """The upstream's own name for the model; left out: the caller's name is passed on."""
+    infer_path: str | None = None
+    """Where /v1/infer calls go, such as /infer; left out: this backend does not take them."""
+    stream_usage: bool = True
+    """Ask every stream for its usage. Off for a server that refuses stream_options."""
+    engine: Named = "auto"
+    """Whose words for its load and limits are read; auto: it is found out. With none the server is
+    asked no more than whether it is up."""
+
+
+class OpenAICompatible(HttpBackend):
+    Settings = OpenAISettings
+
+    def __init__(self, name: str, settings: OpenAISettings, clock: Clock) -> None:
+        origin = Origin(settings.base_url.rstrip("/").removesuffix("/v1"))
+        headers = {**settings.headers, **bearer(settings.api_key)}
+        routes = dict(OPENAI_ROUTES)
+        if settings.infer_path is not None:
+            routes["infer"] = settings.infer_path
+        self._heads = heads_of(origin, routes, headers)
+        super().__init__(
+            name,
+            origin,
+            clock,
+            settings,
+            capabilities=Capabilities(tasks=frozenset(self._heads)),
+            secrets=() if settings.api_key is None else (settings.api_key,),
+        )
+        self._model = settings.model
+        self._engine = EngineProbe(
+            self._client, clock, origin, headers, named=settings.engine, secrets=self._secrets
+        )
+        self._calls = OpenAICalls(
+            self._client,
+            clock,
+            settings,
+            model=settings.model,
+            stream_usage=settings.stream_usage,
+            secrets=self._secrets,
+        )
+
+    @property
+    def slots(self) -> int | None:
+        """What the engine last said; the protocol itself states no bound."""
+        return self._engine.load.slots
+
+    async def invoke(self, call: Call) -> Reply:
+        return await self._calls.ask(call, self._heads.get(call.task))
+
+    async def assumptions(self) -> list[Assumption]:
+        return [await tried(f"{ACCEPTED}, and models are listed", self._models)]
+
+    async def probe(self) -> Probe:
+        """Whether it is up, and its engine's load and limits where they are told."""
+        probe = await self._engine.probe()
+        queues = self._engine.load.queues
+        if queues is not self._capabilities.queues:
+            self._capabilities = Capabilities(tasks=self._capabilities.tasks, queues=queues)
+        return probe
+
+    async def _models(self) -> tuple[bool, str]:
+        response = await self._engine.models()
+        if response.status != 200:
+            raise self._refusal(response)
+        names = _names_in(response.body)
+        wanted = self._model
+        if wanted is not None and wanted not in names:
+            return False, f"{wanted} is not among {len(names)} models"
+        return bool(names), ", ".join(names[:5]) or "no models are listed"
+
+
+class _Listed(msgspec.Struct):
+    id: str = ""
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Listed] = []
+
+
+def _names_in(body: bytes) -> list[str]:
+    try:
+        listing = msgspec.json.decode(body, type=_Listing)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
+    return [one.id for one in listing.data if one.id]

@@ -1,0 +1,161 @@
+"""Asks an inference engine how it stands: which one it is, its load, how much it can take.
+
+An engine that was not named is looked for once, by small questions that end after two seconds
+together, and again after it was away or no longer answers as it did: another may have taken its
+place. A server that answers none of them costs nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from adapters.base import Clock
+from adapters.errors import BackendError
+from adapters.http.client import Client, Origin, render_head
+from adapters.http.connection import Response
+from adapters.http.failures import clean, message_of
+from adapters.openai.engines import QUESTIONS, SIGNS, Engine, EngineLoad, Question
+from adapters.settings import Secret
+from adapters.types import Probe
+
+PROBE_TIMEOUT = 5.0
+SEARCH_TIMEOUT = 2.0
+"""Seconds; a server that holds the question for a path that it does not know is left alone."""
+
+Named = Literal["auto", "vllm", "sglang", "llamacpp", "tgi", "none"]
+_UNKNOWN = EngineLoad()
+
+
+class EngineProbe:
+    """The engine behind one client, as it was last seen."""
+
+    def __init__(
+        self,
+        client: Client,
+        clock: Clock,
+        origin: Origin,
+        headers: Mapping[str, str],
+        *,
+        named: Named = "auto",
+        secrets: tuple[Secret, ...] = (),
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._origin = origin
+        self._headers = headers
+        self._secrets = secrets
+        self._named = named
+        self._engine: Engine | None = None
+        self._searched = False
+        self.load = _UNKNOWN
+        self._forget()
+
+    async def probe(self) -> Probe:
+        """``/health`` (503: dead, or loading), else ``/v1/models``; then the engine's own words."""
+        deadline = self._clock.monotonic() + PROBE_TIMEOUT
+        try:
+            health = await self._get("/health", deadline)
+            if health.status != 200:
+                return await self._not_healthy(health, deadline)
+        except BackendError as error:
+            return self._away(error.message)
+        return await self._ready(health, deadline)
+
+    async def models(self) -> Response:
+        """Raises BackendError where the server cannot be asked."""
+        return await self._get("/v1/models", self._clock.monotonic() + PROBE_TIMEOUT)
+
+    # --- inside ----------------------------------------------------------------------------
+
+    async def _get(self, path: str, deadline: float) -> Response:
+        head = render_head("GET", self._origin, path, self._headers)
+        return await self._client.request(head, deadline=deadline)
+
+    async def _not_healthy(self, health: Response, deadline: float) -> Probe:
+        """503 is an answer; any other is that of a server without this path."""
+        if health.status == 503:
+            said = clean(message_of(health.body), self._secrets)
+            detail = f"/health answers 503{f': {said}' if said else ''}"
+            return self._away(detail)
+        models = await self._get("/v1/models", deadline)
+        if models.status != 200:
+            return self._away(f"/v1/models answers {models.status}")
+        return await self._ready(models, deadline)
+
+    def _away(self, detail: str) -> Probe:
+        self._forget()
+        return Probe(ready=False, detail=detail)
+
+    def _forget(self) -> None:
+        named = self._named
+        self._engine = None if named == "auto" or named == "none" else named
+        self._searched = named != "auto"
+
+    async def _ready(self, answer: Response, deadline: float) -> Probe:
+        """The server is up; whatever its engine says or does not say of itself."""
+        if not self._searched:
+            await self._search(answer)
+        if self._engine is None:
+            return Probe(ready=True)
+        load = await self._ask(self._engine, deadline)
+        if load is None:
+            self._forget()
+            return Probe(ready=True, detail=f"{self._engine}: nothing of its load was read")
+        self.load = load
+        return _probe_of(self._engine, load)
+
+    async def _search(self, answer: Response) -> None:
+        """Sets the engine. llama.cpp names itself; asking it more could keep it awake."""
+        self._searched = True
+        if (answer.header(b"server") or "").startswith("llama.cpp"):
+            self._engine = "llamacpp"
+            return
+        deadline = self._clock.monotonic() + SEARCH_TIMEOUT
+        answers: dict[str, bytes | None] = {}
+        for engine, question in SIGNS:
+            if question.path not in answers:
+                answers[question.path] = await self._body(question.path, deadline)
+            body = answers[question.path]
+            if body is not None and question.read(body) is not None:
+                self._engine = engine
+                return
+
+    async def _ask(self, engine: Engine, deadline: float) -> EngineLoad | None:
+        """What the engine's answers say together; None where it gave none that could be read."""
+        found = None
+        for group in QUESTIONS[engine]:
+            load = await self._first(group, deadline)
+            if load is not None:
+                found = load if found is None else found.and_then(load)
+        return found
+
+    async def _first(self, group: tuple[Question, ...], deadline: float) -> EngineLoad | None:
+        for question in group:
+            if question.wakes and not self._client.in_use:
+                continue
+            body = await self._body(question.path, deadline)
+            load = None if body is None else question.read(body)
+            if load is not None:
+                return load
+        return None
+
+    async def _body(self, path: str, deadline: float) -> bytes | None:
+        """What a path answers with 200; None for all else, a silence included."""
+        if self._clock.monotonic() >= deadline:
+            return None
+        try:
+            response = await self._get(path, deadline)
+        except BackendError:
+            return None
+        return response.body if response.status == 200 else None
+
+
+def _probe_of(engine: Engine, load: EngineLoad) -> Probe:
+    return Probe(
+        ready=not load.asleep,
+        warm_workers=None if load.asleep is None else int(not load.asleep),
+        running=load.running,
+        queued=load.queued,
+        detail=f"{engine}, asleep" if load.asleep else engine,
+    )

@@ -1,0 +1,9 @@
+"""Servers with Potassium's face.
+
+``backend`` runs the calls, ``api`` has the settings and what a server says of itself, ``jobs``
+follows background calls, ``stream`` reads streamed bodies.
+"""
+
+from adapters.potassium.backend import Potassium
+
+__all__ = ["Potassium"]

@@ -1,0 +1,135 @@
+"""What a server with Potassium's face says of itself and of its background calls. Pure."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Any, cast, get_args
+
+import msgspec
+
+from adapters.errors import BackendError, FailureClass
+from adapters.http.client import Origin
+from adapters.http.connection import Response
+from adapters.http.failures import clean, words_in
+from adapters.settings import Duration, HttpSettings, Secret, SecretStr
+from adapters.types import Probe, Task, Usage
+
+_REFUSED = f"[Errno {errno.ECONNREFUSED}]"
+_FAILED = {"failed": FailureClass.FAILED, "cancelled": FailureClass.CANCELLED}
+
+
+class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    base_url: str
+    """Where the app is, such as http://127.0.0.1:8000."""
+    routes: dict[str, str] = msgspec.field(default_factory=lambda: {"infer": "/"})
+    """The app's handler for each task: infer, chat, completions or embeddings."""
+    background: bool = False
+    """The infer handler is a background one: where the server names the job, its result is waited
+    for; where it does not (Potassium itself), the answer is that it has begun."""
+    slots: int = 1
+    """Calls that it runs at once: Potassium's experimental_num_workers. More wait there in
+    order, where they cannot be called away."""
+    api_key: SecretStr | None = None
+    """Sent as X-Banana-API-Key, which a handler may read."""
+    start_wait: Duration = 0.0
+    """How long a call waits while init runs, which is while the port is closed or the server says
+    that it loads; left out: another backend is asked at once."""
+    start_every: Duration = 0.25
+    """Between two tries of a server that starts."""
+    start_timeout: Duration = 300.0
+    """A port that is closed for longer is no start but a fault."""
+    stuck_after: Duration = 600.0
+    """A call that the server says has run for longer has lost its worker."""
+    poll_every: Duration = 0.25
+    """Between two questions about a background call."""
+    stall_timeout: Duration = 30.0
+    """The longest silence inside a stream that has begun; a generator that raised is silent for
+    ever."""
+
+    def __post_init__(self) -> None:
+        Origin(self.base_url)
+        unknown = sorted(self.routes.keys() - set(get_args(Task)))
+        if unknown or not self.routes:
+            raise ValueError(f"routes are for {', '.join(get_args(Task))}")
+        if any(not route.startswith("/") for route in self.routes.values()):
+            raise ValueError("a route begins with /")
+        if self.background and set(self.routes) != {"infer"}:
+            raise ValueError("a background handler takes infer calls alone")
+
+    def routes_by_task(self) -> dict[Task, str]:
+        return cast("dict[Task, str]", self.routes)
+
+    def all_headers(self) -> dict[str, str]:
+        key = {} if self.api_key is None else {"X-Banana-API-Key": self.api_key.reveal()}
+        return {"Content-Type": "application/json", **self.headers, **key}
+
+
+def port_is_closed(error: BackendError) -> bool:
+    """Nobody listens there: nothing was sent."""
+    return error.failure is FailureClass.UNREACHABLE and _REFUSED in error.detail
+
+
+class _Status(msgspec.Struct):
+    """Times are in milliseconds. ``sequence_number`` counts warm-ups too, and is not read."""
+
+    gpu_available: bool
+    inference_time: float = 0.0
+
+
+def status_of(response: Response, settings: PotassiumSettings) -> Probe:
+    """Busy is warm: the next call waits for a worker, not for a start. No worker and nothing that
+    runs is a model that loads; a call that never ends is a worker that is lost."""
+    try:
+        status = msgspec.json.decode(response.body, type=_Status)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Probe(ready=False, detail=f"/_k/status answers {response.status}")
+    if status.gpu_available:
+        return Probe(ready=True, warm_workers=settings.slots)
+    if not status.inference_time:
+        return Probe(ready=False, warm_workers=0, starting_workers=1, detail="the model loads")
+    seconds = status.inference_time / 1000
+    if seconds > settings.stuck_after:
+        detail = f"a call has run for {seconds:.0f} s: its worker is lost, restart the server"
+        return Probe(ready=False, detail=detail)
+    return Probe(ready=True, detail="every worker is busy")
+
+
+# --- background calls -----------------------------------------------------------------------------
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """A background call, as this project's own server shows it."""
+
+    status: str
+    output: msgspec.Raw = msgspec.Raw(b"null")
+    error: Any = None
+
+    @classmethod
+    def read(cls, body: bytes) -> Answered | None:
+        """None while it runs. Raises FAILED for what is no such thing."""
+        try:
+            found = msgspec.json.decode(body, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BackendError(
+                FailureClass.FAILED, "The job's state could not be read.", detail=str(error)
+            ) from None
+        return None if found.status == "running" else found
+
+
+def job_of(body: bytes) -> str | None:
+    """The id that a server gave a background call."""
+    try:
+        job = msgspec.json.decode(body)["job_id"]
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        return None
+    return job if isinstance(job, str) and job.isascii() and job.isprintable() else None
+
+
+def output_of(answered: Answered, usage: Usage, secrets: Sequence[Secret] = ()) -> bytes:
+    """The result. Raises why there is none."""
+    if answered.status == "completed":
+        return bytes(answered.output)
+    failure = _FAILED.get(answered.status, FailureClass.FAILED)
+    message = clean(words_in(answered.error), secrets) or "The background call failed."
+    raise BackendError(failure, message, usage=usage)

@@ -1,0 +1,277 @@
+"""Any server with Potassium's face: Potassium 0.5, this project's own runtime by itself, Banana's.
+
+A call is one POST to the handler's path under ``X-Banana-Request-Id``. Read in Potassium 0.5.0,
+which is run beside the tests: its port is closed until ``init`` has returned, so a refused
+connection is a cold start, and nothing was sent; one worker runs one call and the rest wait in
+order (Banana's servers answered 423 instead); a generator that raises leaves its stream open for
+ever, and its worker is lost until a restart; ``/_k/warmup`` counts as a request, so nothing here
+believes ``sequence_number``; a background call is answered ``{"started": true}``, with no id.
+
+Source: https://github.com/bananaml/potassium
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.assumptions import tried
+from adapters.base import Clock
+from adapters.cold_starts import StartCounted, split
+from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.backend import HttpBackend
+from adapters.http.client import Origin, render_head
+from adapters.http.connection import Body, Response
+from adapters.http.openai_calls import OpenAICalls, heads_of, whole_of
+from adapters.http.passthrough import one_event
+from adapters.polling import poll_until
+from adapters.potassium.api import (
+    Answered,
+    PotassiumSettings,
+    job_of,
+    output_of,
+    port_is_closed,
+    status_of,
+)
+from adapters.potassium.jobs import BackgroundJobs
+from adapters.potassium.stream import stream_of
+from adapters.types import (
+    Assumption,
+    Call,
+    Capabilities,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Usage,
+)
+
+_PROBE_TIMEOUT = 4.0
+_SUBMIT_TIMEOUT = 10.0
+_REMEMBERED = 10_000
+"""Background calls that nobody saw the end of; kept so that they can be cancelled."""
+_ACCEPT_EVENTS = b"Accept: text/event-stream\r\n"
+
+
+class Potassium(HttpBackend):
+    Settings = PotassiumSettings
+
+    def __init__(self, name: str, settings: PotassiumSettings, clock: Clock) -> None:
+        origin = Origin(settings.base_url)
+        self._headers = settings.all_headers()
+        self._heads = heads_of(origin, settings.routes_by_task(), self._headers)
+        super().__init__(
+            name,
+            origin,
+            clock,
+            settings,
+            capabilities=Capabilities(
+                tasks=frozenset(self._heads), streaming=not settings.background
+            ),
+            secrets=() if settings.api_key is None else (settings.api_key,),
+        )
+        self._settings = settings
+        self._calls = OpenAICalls(self._client, clock, settings, secrets=self._secrets)
+        self._closed_since: float | None = None
+        self._jobs: dict[str, str] = {}
+        self._handed = BackgroundJobs(self._ask, self._refusal, clock, self._secrets)
+
+    @property
+    def slots(self) -> int | None:
+        return self._settings.slots
+
+    async def invoke(self, call: Call) -> Reply:
+        """Asks again while the server starts, for ``start_wait`` at most: no handler has run."""
+        head = self._heads.get(call.task)
+        if head is None or (call.stream and self._settings.background):
+            what = "streams" if head is not None else f"{call.task} calls"
+            raise takes_no(what)
+        head += b"X-Banana-Request-Id: %b\r\n" % call.id.encode()
+        began = self._clock.monotonic()
+        deadline = min(call.deadline, began + self._settings.timeout)
+        waited = 0.0
+        while True:
+            try:
+                reply = await self._answer(call, head, deadline, waited)
+            except BackendError as error:
+                if not (port_is_closed(error) or error.failure is FailureClass.LOADING):
+                    raise
+                await self._wait_for_start(call, error, began, deadline)
+                waited = self._clock.monotonic() - began
+            else:
+                self._closed_since = None
+                return reply
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        """Stops a background call at a server that named it; other calls end with their
+        connection, and at Potassium itself not even so."""
+        job = self._jobs.pop(call_id, None)
+        if job is not None:
+            try:
+                await self._ask("POST", f"/_k/jobs/{job}/cancel")
+            except BackendError:
+                return None
+        return None
+
+    # --- jobs that outlive their caller ----------------------------------------------------
+
+    async def submit(self, call: Call) -> Handle:
+        """One background call. The server keeps its last 1000 results, in memory."""
+        if not self._settings.background or call.task != "infer":
+            raise BackendError(
+                FailureClass.UNSUPPORTED, "Only the calls of a background handler are jobs."
+            )
+        head = self._heads["infer"] + b"X-Banana-Request-Id: %b\r\n" % call.id.encode()
+        deadline = min(call.deadline, self._clock.monotonic() + _SUBMIT_TIMEOUT)
+        # One that is left here is known by the call's own id, and can be cancelled by it.
+        self._remember(call.id, call.id)
+        try:
+            response = await self._client.request(head, call.body, deadline=deadline)
+        except BackendError as error:
+            self._jobs.pop(call.id, None)
+            raise self._starting(error) if port_is_closed(error) else error from None
+        self._jobs.pop(call.id, None)
+        return self._handed.taken(call, response)
+
+    async def poll(self, handle: Handle) -> JobState:
+        return await self._handed.poll(handle)
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        return await self._handed.stop(handle)
+
+    # --- how it is -------------------------------------------------------------------------
+
+    async def ping(self) -> Usage:
+        """``/_k/warmup``, which at Potassium runs no handler: that it answers is the warmth."""
+        began = self._clock.monotonic()
+        try:
+            response = await self._ask("POST", "/_k/warmup", self._settings.timeout)
+        except BackendError as error:
+            raise self._starting(error) if port_is_closed(error) else error from None
+        if response.status != 200:
+            raise self._refusal(response)
+        return Usage(exec_s=self._clock.monotonic() - began)
+
+    async def probe(self) -> Probe:
+        try:
+            response = await self._ask("GET", "/_k/status")
+        except BackendError as error:
+            if port_is_closed(error):
+                return Probe(ready=False, warm_workers=0, detail="the port is closed: it starts")
+            return Probe(ready=False, detail=error.message)
+        return status_of(response, self._settings)
+
+    async def assumptions(self) -> list[Assumption]:
+        return [await tried("/_k/status says how it stands", self._status)]
+
+    # --- inside ----------------------------------------------------------------------------
+
+    async def _status(self) -> tuple[bool, str]:
+        response = await self._ask("GET", "/_k/status")
+        if response.status != 200:
+            raise self._refusal(response)
+        probe = status_of(response, self._settings)
+        return "/_k/status" not in probe.detail, probe.detail or "a worker is free"
+
+    async def _answer(self, call: Call, head: bytes, deadline: float, waited: float) -> Reply:
+        if call.task != "infer":
+            return _with_cold(await self._calls.ask(call, head), waited)
+        if call.stream:
+            return await self._stream(call, head, deadline, waited)
+        began = self._clock.monotonic()
+        response = await self._client.request(head, call.body, deadline=deadline)
+        if self._settings.background and response.status in (200, 202):
+            return await self._see_through(call, response, deadline, began)
+        if not 200 <= response.status < 300:
+            raise self._refusal(response)
+        return Reply(
+            body=response.body,
+            content_type=response.header(b"content-type") or "application/json",
+            usage=Usage(exec_s=self._clock.monotonic() - began, cold_s=waited or None),
+        )
+
+    async def _stream(self, call: Call, head: bytes, deadline: float, waited: float) -> Reply:
+        began = self._clock.monotonic()
+        answer = await self._client.stream(head + _ACCEPT_EVENTS, call.body, deadline=deadline)
+        if not 200 <= answer.status < 300:
+            raise self._refusal(await whole_of(answer))
+        usage = Usage(exec_s=self._clock.monotonic() - began, cold_s=waited or None)
+        if (answer.header(b"content-type") or "").startswith("application/json"):
+            return await self._as_one_event(answer, usage)
+        chunks = stream_of(answer, self._clock, usage, self._secrets)
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _as_one_event(self, answer: Body, usage: Usage) -> Reply:
+        """A handler that answered whole, although a stream was asked for."""
+        data = await answer.read_all(self._settings.max_response)
+        return Reply(content_type="text/event-stream", chunks=one_event(data, usage))
+
+    async def _see_through(
+        self, call: Call, response: Response, deadline: float, began: float
+    ) -> Reply:
+        """The result of a background call, from a server that named it; else that it began."""
+        job = job_of(response.body)
+        if job is None:
+            return Reply(body=response.body, usage=Usage())
+        self._remember(call.id, job)
+        answered = await poll_until(
+            lambda: self._job(job, deadline),
+            self._clock,
+            deadline=deadline,
+            every=self._settings.poll_every,
+        )
+        self._jobs.pop(call.id, None)
+        usage = Usage(exec_s=self._clock.monotonic() - began)
+        return Reply(body=output_of(answered, usage, self._secrets), usage=usage)
+
+    def _remember(self, call_id: str, job: str) -> None:
+        self._jobs[call_id] = job
+        if len(self._jobs) > _REMEMBERED:
+            del self._jobs[next(iter(self._jobs))]
+
+    async def _job(self, job: str, deadline: float) -> Answered | None:
+        left = min(deadline - self._clock.monotonic(), _PROBE_TIMEOUT)
+        response = await self._ask("GET", f"/_k/jobs/{job}", left)
+        if response.status != 200:
+            raise self._refusal(response)
+        return Answered.read(response.body)
+
+    async def _wait_for_start(
+        self, call: Call, error: BackendError, began: float, deadline: float
+    ) -> None:
+        """Until the server is worth trying again. Raises where the call may wait no longer."""
+        now = self._clock.monotonic()
+        starting = self._starting(error)
+        until = min(deadline, began + self._settings.start_wait)
+        if starting.failure is FailureClass.UNREACHABLE or now >= until:
+            raise starting
+        call.course.queued_until = now
+        await self._clock.sleep(min(self._settings.start_every, until - now))
+
+    def _starting(self, error: BackendError) -> BackendError:
+        """A closed port is a start, until it has been closed for longer than any start takes."""
+        if error.failure is FailureClass.LOADING:
+            return error
+        now = self._clock.monotonic()
+        if self._closed_since is None:
+            self._closed_since = now
+        if now - self._closed_since > self._settings.start_timeout:
+            return error
+        return BackendError(FailureClass.LOADING, "The server is not up yet.", detail=error.detail)
+
+    async def _ask(self, method: str, path: str, within: float = _PROBE_TIMEOUT) -> Response:
+        head = render_head(method, self._origin, path, self._headers)
+        body = None if method == "GET" else b"{}"
+        deadline = self._clock.monotonic() + within
+        response = await self._client.request(head, body, deadline=deadline)
+        self._closed_since = None
+        return response
+
+
+def _with_cold(reply: Reply, waited: float) -> Reply:
+    if not waited:
+        return reply
+    if reply.chunks is not None:
+        chunks = StartCounted(reply.chunks, waited, inside=False)
+        return msgspec.structs.replace(reply, chunks=chunks)
+    return msgspec.structs.replace(reply, usage=split(reply.usage, waited, inside=False))

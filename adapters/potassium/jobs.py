@@ -1,0 +1,82 @@
+"""Background calls that outlive their caller: handed over, asked about by a handle, stopped.
+
+For servers that name a background call: this project's runtime does, under the call's own id, so
+that a call handed over twice runs once. It keeps its last results in memory and says neither when
+a call began nor when it ended, so its time is counted until it is first seen to have ended.
+Potassium itself names nothing: a job there has begun and can never be asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import quote
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.http.connection import Response
+from adapters.polling import unanswered
+from adapters.potassium.api import Answered, job_of, output_of
+from adapters.settings import Secret
+from adapters.types import Call, Handle, JobState, Reply, Usage
+
+Ask = Callable[[str, str], Awaitable[Response]]
+"""Of a method and a path."""
+_UNKNOWN = "The server no longer knows the job."
+
+
+class BackgroundJobs:
+    """``refusal`` makes an error of an answer that is no success."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        refusal: Callable[[Response], BackendError],
+        clock: Clock,
+        secrets: tuple[Secret, ...],
+    ) -> None:
+        self._ask = ask
+        self._refusal = refusal
+        self._clock = clock
+        self._secrets = secrets
+
+    def taken(self, call: Call, response: Response) -> Handle:
+        """What the answer of a submit says. Raises AMBIGUOUS where it names no job."""
+        if response.status not in (200, 202):
+            raise self._refusal(response)
+        job = job_of(response.body)
+        if job is None:
+            raise BackendError(
+                FailureClass.AMBIGUOUS, "The server began the call and did not name it."
+            )
+        return Handle(job=job, call=call.id, task=call.task, submitted=self._clock.time())
+
+    async def poll(self, handle: Handle) -> JobState:
+        answered = await self._answered(handle)
+        if answered is None:
+            return JobState(status="running")
+        usage = Usage(exec_s=max(0.0, self._clock.time() - handle.submitted))
+        output = output_of(answered, usage, self._secrets)
+        return JobState(status="done", reply=Reply(body=output, usage=usage))
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        response = await self._ask("POST", _path(handle) + "/cancel")
+        if response.status not in (200, 404):
+            raise unanswered(self._refusal(response))
+        return None
+
+    async def _answered(self, handle: Handle) -> Answered | None:
+        """None while it runs. Raises TIMEOUT of a job that is not known, and no failure that
+        would be read as the job's own."""
+        try:
+            response = await self._ask("GET", _path(handle))
+            if response.status == 200:
+                return Answered.read(response.body)
+        except BackendError as error:
+            raise unanswered(error) from None
+        if response.status == 404:
+            raise BackendError(FailureClass.TIMEOUT, _UNKNOWN)
+        raise unanswered(self._refusal(response))
+
+
+def _path(handle: Handle) -> str:
+    return f"/_k/jobs/{quote(handle.job, safe='')}"

@@ -1,0 +1,72 @@
+"""A handler's streamed bytes: text as it comes, or the runtime's own server-sent events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.base import Clock
+from adapters.errors import BackendError
+from adapters.http.connection import Body
+from adapters.http.failures import classify_error, words_in
+from adapters.http.passthrough import PassedOn, TextPassedOn
+from adapters.http.sse import split_events
+from adapters.settings import Secret
+from adapters.types import Chunk, Usage
+
+
+class RuntimeEvents(PassedOn):
+    """This project's runtime ends a good stream with ``[DONE]`` and a bad one with an error
+    object; neither is for the caller."""
+
+    _given = False
+    """An event has been passed on, which was no end marker and no error."""
+
+    def _feed(self, events: bytes) -> None:
+        for chunk in self._reader.feed(events):
+            if b"[DONE]" in chunk.data or b'"error"' in chunk.data:
+                self._each(chunk)
+            else:
+                self._give(chunk)
+
+    def _give(self, chunk: Chunk) -> None:
+        self._given = True
+        self._ready.append(chunk)
+
+    def _each(self, chunk: Chunk) -> None:
+        for event in split_events(chunk.data):
+            payload = event.strip().removeprefix(b"data:").strip()
+            if payload == b"[DONE]":
+                continue
+            error = _error_in(payload)
+            if error is not None:
+                self._fail(error)
+                return
+            self._give(Chunk(event))
+
+    def _fail(self, error: dict[str, Any]) -> None:
+        """Behind the chunks that came before it. An error that is the first event can still be
+        told as what it is."""
+        self._reader.frames = self._given
+        self._reader.error = BackendError(
+            classify_error(error), words_in(error) or "The stream failed."
+        )
+
+
+class _OnlyError(msgspec.Struct, forbid_unknown_fields=True):
+    error: dict[str, Any]
+
+
+def _error_in(payload: bytes) -> dict[str, Any] | None:
+    """Of an event that is an error object and nothing else."""
+    try:
+        return msgspec.json.decode(payload, type=_OnlyError).error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def stream_of(body: Body, clock: Clock, usage: Usage, secrets: tuple[Secret, ...] = ()) -> PassedOn:
+    """The stream that a body's content type says it is."""
+    events = (body.header(b"content-type") or "").startswith("text/event-stream")
+    return (RuntimeEvents if events else TextPassedOn)(body, "infer", clock, usage, secrets)

@@ -1,0 +1,335 @@
+"""Replicate's cloud: an official model, a deployment or a version, over its HTTP API.
+
+The platform takes no idempotency key, so nothing is created twice: whatever happens after a
+create has left, the prediction is found again by its id, or the call is AMBIGUOUS. A whole
+answer is one create held by ``Prefer: wait``, and after that polls; a stream is a create, then
+the prediction's event stream. The caller's deadline travels as ``Cancel-After``, so that the
+platform ends what nobody waits for.
+
+Assumed, for nothing here was run against the live platform: ``Cancel-After`` takes whole seconds
+from 5 on; the code of a create is 200, 201 or 202; a 422 names a field as ``input.<field>``;
+language models count tokens in ``metrics.input_token_count`` and ``output_token_count``; an
+unknown status means that the prediction goes on.
+
+Sources: https://replicate.com/docs/reference/http,
+https://replicate.com/docs/topics/predictions/streaming, as of 2025-10.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from adapters.assumptions import ACCEPTED, tried
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.chunks import once
+from adapters.http.connection import Body, Response
+from adapters.http.outputs import count_of, event_of, input_of
+from adapters.http.predictions import Prediction, reply_of
+from adapters.polling import poll_until, unanswered
+from adapters.remote_jobs import HeldSubmits
+from adapters.replicate.api import ReplicateApi, ReplicateSettings
+from adapters.replicate.stream import PredictionSource, PredictionStream, Watched
+from adapters.types import (
+    Assumption,
+    Call,
+    Capabilities,
+    Chunk,
+    Course,
+    Handle,
+    JobState,
+    Probe,
+    Reply,
+    Task,
+    Usage,
+)
+
+_INFER: frozenset[Task] = frozenset(("infer",))
+_STARTING = "starting"
+"""It waits for an instance: in line, or for one that starts."""
+_REMEMBERED = 10_000
+"""Predictions that had not ended when they were last seen; kept so that they can be cancelled."""
+_CANCEL_TRIES = 3
+_PROBE_TIMEOUT = 4.0
+
+
+class Replicate:
+    Settings = ReplicateSettings
+
+    def __init__(self, name: str, settings: ReplicateSettings, clock: Clock) -> None:
+        self.name = name
+        self._settings = settings
+        self._clock = clock
+        self._api = ReplicateApi(settings, clock)
+        self._payloads = settings.new_payloads(clock)
+        self._held = HeldSubmits(self._stop_named)
+        self._running: dict[str, str] = {}
+        self._last_end = float("-inf")
+        self._capabilities = Capabilities(tasks=Capabilities().tasks if settings.openai else _INFER)
+
+    def __repr__(self) -> str:
+        return f"<Replicate {self.name}: {len(self._running)} predictions, {self._api!r}>"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @property
+    def slots(self) -> int | None:
+        return self._settings.max_workers
+
+    async def start(self) -> None:
+        self._api.start()
+        if self._payloads is not None:
+            self._payloads.start()
+
+    async def aclose(self) -> None:
+        await self._held.aclose()
+        await self._api.aclose()
+        if self._payloads is not None:
+            await self._payloads.aclose()
+
+    async def invoke(self, call: Call) -> Reply:
+        self._check(call)
+        deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
+        submit = await self._api.create(
+            await self._input(call, deadline), deadline, hold=not call.stream
+        )
+        prediction = self._api.created(await self._held.answer(call.id, submit))
+        if not prediction.final:
+            self._remember(call.id, prediction.id)
+            if call.stream and (url := (prediction.urls or {}).get("stream")):
+                return await self._stream(call, prediction, url, deadline)
+            self._note(prediction, call.course)
+            prediction = await self.final(prediction.id, deadline, call.course)
+        return self._answer(call, prediction)
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        """Stops a call's prediction. Waits for its id where the create is still held."""
+        prediction_id = self._running.pop(call_id, None)
+        if prediction_id is None:
+            return await self._held.stop(call_id)
+        return await self._stop(prediction_id)
+
+    async def keep_workers(self, minimum: int) -> None:
+        """Sets a deployment's ``min_instances``."""
+        await self._api.keep_instances(minimum)
+
+    async def probe(self) -> Probe:
+        """The platform does not say what is warm: an official model always is, a deployment while
+        it keeps instances, and anything else for a while after its last call."""
+        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        try:
+            kept = await self._api.min_instances(deadline)
+        except BackendError as error:
+            return Probe(ready=False, detail=error.message)
+        ready = bool(kept) or self._settings.model is not None or self._was_used()
+        return Probe(ready=ready, warm_workers=kept)
+
+    async def assumptions(self) -> list[Assumption]:
+        return [await tried(f"{ACCEPTED}, and what it runs is known", self._known)]
+
+    # --- jobs that outlive their caller ----------------------------------------------------
+
+    async def submit(self, call: Call) -> Handle:
+        """One create that is not held. The platform keeps its output for an hour."""
+        self._check(call)
+        now = self._clock.monotonic()
+        remaining = call.deadline - now
+        allowed = remaining if math.isfinite(remaining) else self._settings.timeout
+        submit = await self._api.create(
+            await self._input(call, now + allowed), now + allowed, hold=False
+        )
+        prediction = self._api.created(await self._held.answer(call.id, submit))
+        return Handle(job=prediction.id, call=call.id, task=call.task, submitted=self._clock.time())
+
+    async def poll(self, handle: Handle) -> JobState:
+        prediction = await self._asked(handle)
+        if not prediction.final:
+            return JobState(status="queued" if prediction.status == _STARTING else "running")
+        usage = self.settle(handle.call, prediction)
+        reply = reply_of(prediction, handle.task, usage, self._api.secrets)
+        return JobState(status="done", reply=reply)
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        stopped = await self._api.cancel(handle.job)
+        return None if stopped is None else await self._used(stopped)
+
+    async def follow(self, handle: Handle, deadline: float) -> AsyncIterator[Chunk]:
+        """Raises UNSUPPORTED for a model that puts out no events."""
+        prediction = await self._asked(handle)
+        url = (prediction.urls or {}).get("stream")
+        if url is None:
+            raise BackendError(FailureClass.UNSUPPORTED, "The model puts out no events.")
+        call = Call(id=handle.call, model="", task=handle.task, body=b"", stream=True)
+        chunks = self._chunks(Watched(self), call, prediction, url, deadline)
+        await chunks.first()
+        return chunks
+
+    # --- for a stream ----------------------------------------------------------------------
+
+    async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body:
+        return await self._api.open_stream(url, last_id, deadline)
+
+    async def look(self, prediction_id: str, course: Course) -> None:
+        """Notes how a prediction stands; nothing where that is not to be learned now."""
+        with contextlib.suppress(BackendError):
+            soon = self._clock.monotonic() + _PROBE_TIMEOUT
+            self._note(await self._api.get(prediction_id, soon), course)
+
+    async def final(self, prediction_id: str, deadline: float, course: Course) -> Prediction:
+        """A prediction once it has ended; meanwhile the call's course. Raises TIMEOUT, or
+        AMBIGUOUS when it cannot be asked."""
+        return await poll_until(
+            lambda: self._ended(prediction_id, deadline, course),
+            self._clock,
+            deadline=deadline,
+            every=self._settings.poll_every,
+        )
+
+    def settle(self, call_id: str, prediction: Prediction) -> Usage:
+        """A prediction has ended: what it used."""
+        self._running.pop(call_id, None)
+        usage = usage_of(prediction, warm=self._was_used())
+        if prediction.status != "aborted":
+            self._last_end = self._clock.monotonic()
+        return usage
+
+    async def abandon(self, call_id: str, prediction_id: str) -> Usage | None:
+        """Stops a prediction whose output was lost: nobody can use the rest."""
+        self._running.pop(call_id, None)
+        return await self._stop(prediction_id)
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _answer(self, call: Call, prediction: Prediction) -> Reply:
+        usage = self.settle(call.id, prediction)
+        reply = reply_of(prediction, call.task, usage, self._api.secrets)
+        if not call.stream:
+            return reply
+        if call.task != "infer":
+            raise BackendError(
+                FailureClass.FAILED, "The model answered a stream with no stream.", usage=usage
+            )
+        chunks = once(Chunk(event_of(reply.body), "data", usage))
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _known(self) -> tuple[bool, str]:
+        kept = await self._api.min_instances(self._clock.monotonic() + _PROBE_TIMEOUT)
+        return True, "found" if kept is None else f"min_instances is {kept}"
+
+    async def _input(self, call: Call, deadline: float) -> bytes:
+        """The model's input; files of a large one by URL, where there is a place for them."""
+        body = input_of(call.body)
+        if self._payloads is None:
+            return body
+        return await self._payloads.slim(body, self._settings.inline, deadline)
+
+    def _check(self, call: Call) -> None:
+        if call.task not in self._capabilities.tasks:
+            raise takes_no(f"{call.task} calls")
+
+    async def _stream(self, call: Call, prediction: Prediction, url: str, deadline: float) -> Reply:
+        chunks = self._chunks(self, call, prediction, url, deadline)
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    def _chunks(
+        self,
+        source: PredictionSource,
+        call: Call,
+        prediction: Prediction,
+        url: str,
+        deadline: float,
+    ) -> PredictionStream:
+        return PredictionStream(
+            source,
+            self._clock,
+            prediction=prediction,
+            url=url,
+            call=call,
+            deadline=deadline,
+            every=self._settings.poll_every,
+            secrets=self._api.secrets,
+        )
+
+    async def _asked(self, handle: Handle) -> Prediction:
+        try:
+            return await self._api.get(handle.job, math.inf)
+        except BackendError as error:
+            raise unanswered(error) from None
+
+    async def _ended(
+        self, prediction_id: str, deadline: float, course: Course
+    ) -> Prediction | None:
+        prediction = await self._api.get(prediction_id, deadline)
+        self._note(prediction, course)
+        return prediction if prediction.final else None
+
+    def _note(self, prediction: Prediction, course: Course) -> None:
+        if prediction.status == _STARTING:
+            course.queued_until = self._clock.monotonic()
+
+    async def _stop_named(self, response: Response) -> Usage | None:
+        prediction = self._api.created(response)
+        if prediction.final:
+            return usage_of(prediction, warm=self._was_used())
+        return await self._stop(prediction.id)
+
+    async def _stop(self, prediction_id: str) -> Usage | None:
+        """Cancels at the platform; what it used, where the platform says so."""
+        for attempt in range(_CANCEL_TRIES):
+            try:
+                stopped = await self._api.cancel(prediction_id)
+                return None if stopped is None else await self._used(stopped)
+            except BackendError:
+                await self._clock.sleep(0.2 * 2**attempt)
+        return None
+
+    async def _used(self, stopped: Prediction) -> Usage | None:
+        """The answer to a cancel may come before the run's time is written down."""
+        if stopped.predict_time is None:
+            soon = self._clock.monotonic() + _PROBE_TIMEOUT
+            stopped = await self._api.get(stopped.id, soon)
+        if stopped.predict_time is None:
+            return None
+        return usage_of(stopped, warm=self._was_used())
+
+    def _remember(self, call_id: str, prediction_id: str) -> None:
+        self._running[call_id] = prediction_id
+        if len(self._running) > _REMEMBERED:
+            del self._running[next(iter(self._running))]
+
+    def _was_used(self) -> bool:
+        return self._clock.monotonic() - self._last_end <= self._settings.warm_for
+
+
+def usage_of(prediction: Prediction, *, warm: bool) -> Usage:
+    """What a prediction that ended used. The platform reports queue and start as one figure,
+    ``started_at - created_at``, which is a wait where an instance was surely up."""
+    ran = prediction.predict_time
+    delay = _between(prediction.created_at, prediction.started_at)
+    counts = prediction.metrics or {}
+    return Usage(
+        input_tokens=count_of(counts.get("input_token_count")),
+        output_tokens=count_of(counts.get("output_token_count")),
+        queue_s=delay if warm or delay is None else 0.0,
+        cold_s=None if delay is None else (0.0 if warm else delay),
+        exec_s=ran,
+        gpu_s=ran,
+        reported=ran is not None,
+    )
+
+
+def _between(earlier: str | None, later: str | None) -> float | None:
+    """Seconds between two instants of RFC 3339."""
+    if earlier is None or later is None:
+        return None
+    try:
+        passed = datetime.fromisoformat(later) - datetime.fromisoformat(earlier)
+    except (ValueError, TypeError):
+        return None
+    return max(0.0, passed.total_seconds())

@@ -1,0 +1,253 @@
+"""RunPod's jobs as values: what an answer says, what it cost, what became of it. Pure.
+
+Times on the wire are milliseconds (``delayTime``, ``executionTime``); here they are seconds.
+``executionTime`` understates the bill: the platform also charges a worker's start and its idle
+seconds. Source: https://docs.runpod.io/serverless/endpoints/operation-reference
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.errors import BackendError, FailureClass
+from adapters.http.failures import classify_error, clean, words_in
+from adapters.http.outputs import answer_of
+from adapters.settings import Secret
+from adapters.types import Reply, Task, Usage
+
+EXPIRED = "EXPIRED"
+"""Ours: the platform answers 404 for a job that it once took."""
+QUEUED = "IN_QUEUE"
+_FINAL = frozenset(("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT", EXPIRED))
+_CLASS_NAME = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
+_CALLERS_FAULT = frozenset((FailureClass.INVALID, FailureClass.TOO_LARGE, FailureClass.UNSUPPORTED))
+_MAX_WORKERS_KNOWN = 1024
+_SHORTEST_RUN, _SHORTEST_LIFE, _LONGEST_LIFE = 5.0, 10.0, 7 * 86_400.0
+"""Seconds: the bounds that the platform sets to executionTimeout and ttl."""
+_NOTHING = msgspec.Raw(b"")
+
+
+class StreamPart(msgspec.Struct, frozen=True):
+    output: msgspec.Raw = _NOTHING
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One answer about a job, from any of the job plane's routes.
+
+    An ``output`` under any status but COMPLETED is progress, not a result.
+    """
+
+    id: str = ""
+    status: str = ""
+    output: msgspec.Raw = _NOTHING
+    error: Any = None
+    delay_time: float | None = None
+    execution_time: float | None = None
+    worker_id: str | None = None
+    stream: tuple[StreamPart, ...] | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended. An unknown status has not: the caller's deadline bounds it."""
+        return self.status in _FINAL
+
+
+class Health(msgspec.Struct, frozen=True):
+    """``/health``, read leniently: live answers carry more counts than the documented ones."""
+
+    jobs: dict[str, int] = {}
+    workers: dict[str, int] = {}
+
+    @property
+    def warm(self) -> int:
+        return self.workers.get("idle", 0) + self.workers.get("running", 0)
+
+    @property
+    def starting(self) -> int:
+        return self.workers.get("initializing", 0)
+
+    @property
+    def throttled(self) -> int:
+        """Workers that are wanted, and for which no device is free."""
+        return self.workers.get("throttled", 0)
+
+    @property
+    def queued(self) -> int:
+        return self.jobs.get("inQueue", 0)
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """What every job of a backend is submitted with; ``longest`` in seconds."""
+
+    longest: float
+    low_priority: bool = False
+    webhook: Secret | None = None
+
+    def around(self, job_input: bytes, remaining: float) -> bytes:
+        """The body of a submit around a job's input. ``remaining``: seconds that anybody waits
+        for it, queue and run; past them the platform ends the job by itself."""
+        low = b',"lowPriority":true' if self.low_priority else b""
+        hook = b""
+        if self.webhook is not None:
+            hook = b',"webhook":' + msgspec.json.encode(self.webhook.reveal())
+        return b'{"input":%b,"policy":{"executionTimeout":%d,"ttl":%d%b}%b}' % (
+            job_input,
+            _milliseconds(min(remaining, self.longest), _SHORTEST_RUN),
+            _milliseconds(remaining, _SHORTEST_LIFE),
+            low,
+            hook,
+        )
+
+
+_JOB = msgspec.json.Decoder(Job)
+_HEALTH = msgspec.json.Decoder(Health)
+
+
+def decode_job(body: bytes) -> Job:
+    """Raises FAILED for anything that is no job."""
+    try:
+        job = _JOB.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(str(error)) from None
+    if not job.status:
+        raise _unreadable("no status")
+    return job
+
+
+def decode_health(body: bytes) -> Health:
+    try:
+        return _HEALTH.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(str(error)) from None
+
+
+class Warmth:
+    """Which delays were cold starts: the platform reports queue and start as one figure.
+
+    Assumed: a job waited in a queue, not for a start, when its worker has been seen within
+    ``window`` seconds, or, where no worker is named, when any job ended within them. ``window``
+    is the endpoint's idle time-out.
+    """
+
+    __slots__ = ("_last", "_window", "_workers")
+
+    def __init__(self, window: float) -> None:
+        self._window = window
+        self._last = float("-inf")
+        self._workers: dict[str, float] = {}
+
+    def usage(self, job: Job, *, submitted: float, now: float) -> Usage:
+        """What a job that ended used; remembers its worker. Instants on one monotonic scale."""
+        delay = _seconds(job.delay_time)
+        ran = _seconds(job.execution_time)
+        warm = self._was_warm(job.worker_id, submitted)
+        if ran is not None:
+            self._saw(job.worker_id, now)
+        return Usage(
+            queue_s=delay if warm or delay is None else 0.0,
+            cold_s=None if delay is None else (0.0 if warm else delay),
+            exec_s=ran,
+            gpu_s=ran,
+            worker=job.worker_id,
+            reported=ran is not None,
+        )
+
+    def _was_warm(self, worker: str | None, submitted: float) -> bool:
+        seen = self._last if worker is None else self._workers.get(worker, float("-inf"))
+        return submitted - seen <= self._window
+
+    def _saw(self, worker: str | None, now: float) -> None:
+        self._last = now
+        if worker is None:
+            return
+        self._workers.pop(worker, None)
+        self._workers[worker] = now
+        if len(self._workers) > _MAX_WORKERS_KNOWN:
+            del self._workers[next(iter(self._workers))]
+
+
+def added(first: Usage, second: Usage) -> Usage:
+    """What two runs of one job used; the second one's worker."""
+    return msgspec.structs.replace(
+        second,
+        queue_s=_sum(first.queue_s, second.queue_s),
+        cold_s=_sum(first.cold_s, second.cold_s),
+        exec_s=_sum(first.exec_s, second.exec_s),
+        gpu_s=_sum(first.gpu_s, second.gpu_s),
+        reported=first.reported and second.reported,
+    )
+
+
+def failure_of(job: Job, usage: Usage, secrets: Sequence[Secret] = ()) -> BackendError | None:
+    """Why a job that ended has no result; None when it has one."""
+    if job.status == "COMPLETED":
+        return None
+    if job.status == "CANCELLED":
+        return BackendError(
+            FailureClass.CANCELLED, "The job was cancelled at the platform.", usage=usage
+        )
+    if job.status in ("TIMED_OUT", EXPIRED):
+        return BackendError(
+            FailureClass.TIMEOUT, "The job's time at the platform ran out.", usage=usage
+        )
+    error = _opened(job.error)
+    message = clean(_words_of(error), secrets) or "The job failed at the platform."
+    return BackendError(_class_of(error), message, usage=usage)
+
+
+def reply_of(job: Job, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Reply:
+    """The answer in a COMPLETED job; a handler that returned nothing answers null.
+
+    RunPod's vLLM worker is a generator, so its one answer comes as a list of one; an OpenAI
+    error object in it is a failure that was run and is charged.
+    """
+    return answer_of(bytes(job.output), task, usage, secrets)
+
+
+def _opened(error: Any) -> Any:
+    """An error that is JSON in a string, as the value it holds."""
+    if not isinstance(error, str) or not error.startswith("{"):
+        return error
+    try:
+        return msgspec.json.decode(error)
+    except msgspec.DecodeError:
+        return error
+
+
+def _class_of(error: Any) -> FailureClass:
+    """FAILED, for the handler ran; unless it says by an OpenAI error object that the caller's
+    input was at fault."""
+    kind = classify_error(error)
+    return kind if kind in _CALLERS_FAULT else FailureClass.FAILED
+
+
+def _words_of(error: Any) -> str:
+    """The type and the message; the SDK's own error object also holds a traceback and a host."""
+    if not isinstance(error, dict):
+        return words_in(error)
+    kind = _CLASS_NAME.sub(r"\1", str(error.get("error_type") or ""))
+    message = words_in(error)
+    return f"{kind}: {message}" if kind else message
+
+
+def _sum(first: float | None, second: float | None) -> float | None:
+    known = [value for value in (first, second) if value is not None]
+    return sum(known) if known else None
+
+
+def _milliseconds(seconds: float, shortest: float) -> int:
+    return int(min(max(seconds, shortest), _LONGEST_LIFE) * 1000)
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else max(0.0, milliseconds / 1000)
+
+
+def _unreadable(detail: str) -> BackendError:
+    return BackendError(
+        FailureClass.FAILED, "The platform's answer could not be read.", detail=detail
+    )

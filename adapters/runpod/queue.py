@@ -1,0 +1,301 @@
+"""Calls as jobs of a RunPod endpoint's queue, over the job plane.
+
+The platform takes no idempotency key, so nothing is submitted twice: whatever happens after a
+submit has left, the job is found again by its id, or the call is AMBIGUOUS. A whole answer is
+one ``/runsync`` held for ``wait``, and after that ``/status`` polls; a stream is ``/run``, then
+``/stream`` polls, of which each drains what is new, so a lost one ends the stream. A call that
+is cancelled while ``/runsync`` is held has no id yet: its answer is kept until ``cancel``, which
+waits for it (at most ``wait``) and stops the job.
+
+Assumed, for nothing here was run against the live platform: a status that is not known means
+that the job goes on; a 404 for a job that was taken means that its time-to-live has passed.
+
+Source: https://docs.runpod.io/serverless/endpoints/operation-reference, as of 2026-08.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.http.connection import Response
+from adapters.http.outputs import input_of
+from adapters.polling import poll_until, unanswered
+from adapters.remote_jobs import HeldSubmits
+from adapters.runpod.job_api import JobPlane
+from adapters.runpod.jobs import (
+    QUEUED,
+    Health,
+    Job,
+    Submission,
+    Warmth,
+    added,
+    failure_of,
+    reply_of,
+)
+from adapters.runpod.settings import RunPodSettings
+from adapters.runpod.stream import JobSource, JobStream, Watched
+from adapters.types import OPENAI_ROUTES, Call, Chunk, Course, Handle, JobState, Reply, Usage
+
+RUN_LIMIT = 10_000_000
+"""Bytes of a body that /run takes."""
+RUNSYNC_LIMIT = 20_000_000
+_REMEMBERED = 10_000
+"""Jobs that had not ended when they were last seen; kept so that they can be cancelled."""
+_CANCEL_TRIES = 3
+_PROBE_TIMEOUT = 4.0
+
+
+class QueueCalls:
+    def __init__(self, settings: RunPodSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._plane = JobPlane(settings, clock)
+        self._warmth = Warmth(settings.warm_for)
+        self._envelope = Submission(
+            longest=settings.execution_timeout or math.inf,
+            low_priority=settings.low_priority,
+            webhook=settings.webhook,
+        )
+        self._jobs: dict[str, str] = {}
+        self._held = HeldSubmits(self._stop_named)
+
+    def __repr__(self) -> str:
+        return f"{len(self._jobs)} jobs, {self._plane!r}"
+
+    def start(self) -> None:
+        self._plane.start()
+
+    async def aclose(self) -> None:
+        await self._held.aclose()
+        await self._plane.aclose()
+
+    async def invoke(self, call: Call) -> Reply:
+        started = self._clock.monotonic()
+        deadline = min(call.deadline, started + self._settings.timeout)
+        body = self._envelope.around(_input_of(call), deadline - started)
+        if call.stream:
+            return await self._stream(call, body, deadline)
+        if len(body) > RUNSYNC_LIMIT:
+            raise _too_large(RUNSYNC_LIMIT)
+        job = await self._run(call.id, body, deadline, call.course)
+        usage, error = self.settle(call.id, job, started)
+        for _ in range(self._settings.retries):
+            if error is None or not await self._runs_again(call, job, error, deadline):
+                break
+            job = await self.final(job.id, deadline, call.course)
+            spent = usage
+            usage, error = self.settle(call.id, job, started)
+            usage = added(spent, usage)
+        if error is not None:
+            raise BackendError(error.failure, error.message, usage=usage, detail=error.detail)
+        return reply_of(job, call.task, usage, self._plane.secrets)
+
+    async def cancel(self, call_id: str) -> Usage | None:
+        """Stops a call's job. Waits for the job's id where the submit is still held."""
+        job_id = self._jobs.pop(call_id, None)
+        if job_id is None:
+            return await self._held.stop(call_id)
+        return await self._stop(job_id)
+
+    async def ping(self) -> Usage:
+        """One tiny job. A handler that does not know it fails it, and its worker is awake all
+        the same."""
+        started = self._clock.monotonic()
+        deadline = started + self._settings.timeout
+        tiny = msgspec.json.encode(self._settings.ping_input)
+        body = self._envelope.around(tiny, deadline - started)
+        job = await self._run("", body, deadline, Course())
+        usage, error = self.settle("", job, started)
+        if error is not None and error.failure is not FailureClass.FAILED:
+            raise error
+        return usage
+
+    async def health(self, deadline: float) -> Health:
+        return await self._plane.health(deadline)
+
+    # --- jobs that outlive their caller ----------------------------------------------------
+
+    async def submit(self, call: Call) -> Handle:
+        """One ``/run``. The platform keeps its result for 30 minutes after the job's end."""
+        now = self._clock.monotonic()
+        remaining = call.deadline - now
+        allowed = remaining if math.isfinite(remaining) else self._settings.timeout
+        body = self._envelope.around(_input_of(call), allowed)
+        job = await self._hand_over(call.id, body, now + allowed)
+        return Handle(job=job.id, call=call.id, task=call.task, submitted=self._clock.time())
+
+    async def poll(self, handle: Handle) -> JobState:
+        try:
+            job = await self._plane.status(handle.job, math.inf)
+        except BackendError as error:
+            raise unanswered(error) from None
+        if not job.final:
+            return JobState(status="queued" if job.status == QUEUED else "running")
+        usage, failed = self.settle(handle.call, job, self._submitted(handle))
+        if failed is not None:
+            raise failed
+        reply = reply_of(job, handle.task, usage, self._plane.secrets)
+        return JobState(status="done", reply=reply)
+
+    async def stop(self, handle: Handle) -> Usage | None:
+        if not await self._plane.cancel(handle.job):
+            job = await self._plane.status(handle.job, math.inf)
+            if not job.final:
+                raise BackendError(FailureClass.UNREACHABLE, "The platform did not stop the job.")
+        return await self._used(handle.job)
+
+    async def follow(self, handle: Handle, deadline: float) -> AsyncIterator[Chunk]:
+        """Each poll of ``/stream`` drains what it is told: two followers share one output."""
+        call = Call(id=handle.call, model="", task=handle.task, body=b"", stream=True)
+        chunks = self._chunks(Watched(self), handle.job, call, deadline, self._submitted(handle))
+        await chunks.first()
+        return chunks
+
+    # --- for a stream ----------------------------------------------------------------------
+
+    async def drain(self, job_id: str, deadline: float) -> Job:
+        return await self._plane.drain(job_id, deadline)
+
+    async def final(self, job_id: str, deadline: float, course: Course) -> Job:
+        """The job once it has ended; meanwhile the call's course. Raises TIMEOUT, or AMBIGUOUS
+        when it cannot be asked."""
+        return await poll_until(
+            lambda: self._ended(job_id, deadline, course),
+            self._clock,
+            deadline=deadline,
+            every=self._settings.poll_every,
+        )
+
+    def settle(self, call_id: str, job: Job, submitted: float) -> tuple[Usage, BackendError | None]:
+        """A job has ended: what it used, and why it failed if it did."""
+        self._jobs.pop(call_id, None)
+        usage = self._warmth.usage(job, submitted=submitted, now=self._clock.monotonic())
+        return usage, failure_of(job, usage, self._plane.secrets)
+
+    async def abandon(self, call_id: str, job_id: str) -> Usage | None:
+        """Stops a job whose output was lost: nobody can use the rest."""
+        self._jobs.pop(call_id, None)
+        return await self._stop(job_id)
+
+    # --- the life of a job -----------------------------------------------------------------
+
+    async def _run(self, call_id: str, body: bytes, deadline: float, course: Course) -> Job:
+        """Submits, holds, polls: the job once it has ended."""
+        submit = await self._plane.run_sync(body, deadline)
+        job = self._plane.accepted(await self._held.answer(call_id, submit))
+        if job.final:
+            return job
+        self._remember(call_id, job.id)
+        self._note(job, course)
+        return await self.final(job.id, deadline, course)
+
+    async def _runs_again(self, call: Call, job: Job, error: BackendError, deadline: float) -> bool:
+        """Whether a job that failed was handed to the platform once more."""
+        if error.failure is not FailureClass.FAILED or job.status != "FAILED" or not job.id:
+            return False
+        if self._clock.monotonic() >= deadline:
+            return False
+        self._remember(call.id, job.id)
+        try:
+            return await self._plane.retry(job.id)
+        except BackendError as lost:
+            if lost.failure.maybe_running:
+                await self._stop(job.id)
+            return False
+
+    async def _stream(self, call: Call, body: bytes, deadline: float) -> Reply:
+        submitted = self._clock.monotonic()
+        job = await self._hand_over(call.id, body, deadline)
+        self._remember(call.id, job.id)
+        chunks = self._chunks(self, job.id, call, deadline, submitted)
+        await chunks.first()
+        return Reply(content_type="text/event-stream", chunks=chunks)
+
+    async def _hand_over(self, call_id: str, body: bytes, deadline: float) -> Job:
+        if len(body) > RUN_LIMIT:
+            raise _too_large(RUN_LIMIT)
+        submit = await self._plane.run(body, deadline)
+        return self._plane.accepted(await self._held.answer(call_id, submit))
+
+    def _chunks(
+        self, source: JobSource, job_id: str, call: Call, deadline: float, submitted: float
+    ) -> JobStream:
+        return JobStream(
+            source,
+            self._clock,
+            job_id=job_id,
+            call=call,
+            deadline=deadline,
+            submitted=submitted,
+            every=self._settings.stream_every,
+        )
+
+    async def _ended(self, job_id: str, deadline: float, course: Course) -> Job | None:
+        job = await self._plane.status(job_id, deadline)
+        self._note(job, course)
+        return job if job.final else None
+
+    def _note(self, job: Job, course: Course) -> None:
+        if job.status == QUEUED:
+            course.queued_until = self._clock.monotonic()
+
+    async def _stop_named(self, response: Response) -> Usage | None:
+        """The job of a submit that was left, as its answer names it."""
+        job = self._plane.accepted(response)
+        if job.final:
+            now = self._clock.monotonic()
+            return self._warmth.usage(job, submitted=now, now=now)
+        return await self._stop(job.id)
+
+    async def _stop(self, job_id: str) -> Usage | None:
+        """Cancels at the platform; what the job used, where the platform says so."""
+        for attempt in range(_CANCEL_TRIES):
+            try:
+                if await self._plane.cancel(job_id):
+                    return await self._used(job_id)
+            except BackendError:
+                pass
+            await self._clock.sleep(0.2 * 2**attempt)
+        return None
+
+    async def _used(self, job_id: str) -> Usage | None:
+        now = self._clock.monotonic()
+        try:
+            job = await self._plane.status(job_id, now + _PROBE_TIMEOUT)
+        except BackendError:
+            return None
+        if job.execution_time is None:
+            return None
+        return self._warmth.usage(job, submitted=now, now=now)
+
+    def _remember(self, call_id: str, job_id: str) -> None:
+        if call_id:
+            self._jobs[call_id] = job_id
+            if len(self._jobs) > _REMEMBERED:
+                del self._jobs[next(iter(self._jobs))]
+
+    # --- inside ----------------------------------------------------------------------------
+
+    def _submitted(self, handle: Handle) -> float:
+        """The instant on the monotonic scale of this process."""
+        return self._clock.monotonic() - max(0.0, self._clock.time() - handle.submitted)
+
+
+def _input_of(call: Call) -> bytes:
+    """The job's input around the caller's own bytes. Raises INVALID for no JSON object."""
+    body = input_of(call.body)
+    if call.task == "infer":
+        return body
+    route = OPENAI_ROUTES[call.task].encode()
+    return b'{"openai_route":"%b","openai_input":%b}' % (route, body)
+
+
+def _too_large(limit: int) -> BackendError:
+    return BackendError(
+        FailureClass.TOO_LARGE, f"The platform takes at most {limit} bytes for this kind of call."
+    )

@@ -1,0 +1,102 @@
+"""What a policy may say of a RunPod endpoint, and the addresses that follow from it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from adapters.http.client import Origin
+from adapters.settings import Duration, HttpSettings, Secret, SecretStr
+
+BALANCER_HOLD = 330.0
+"""Seconds after which a load-balancing endpoint ends a request."""
+_WEB = ("http://", "https://")
+_MANAGEMENT = {"v2": "https://api.runpod.io/v2", "v1": "https://rest.runpod.io/v1"}
+
+
+class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    endpoint: str
+    """The endpoint's id; empty for a server that has no such path segment."""
+    api_key: SecretStr
+    mode: Literal["queue", "openai", "load_balancer"] = "queue"
+    """queue: every call is a job. openai: OpenAI's calls go to a vLLM worker's own route,
+    /openai/v1, and the others are jobs. load_balancer: an endpoint of that type, which has no
+    queue."""
+    base_url: str = "https://api.runpod.ai/v2"
+    """The job plane."""
+    balancer_url: str | None = None
+    """Where a load-balancing endpoint is; left out: https://ENDPOINT.api.runpod.ai."""
+    infer_path: str | None = None
+    """Where a load-balancing endpoint takes /v1/infer calls, such as /generate; left out: it
+    takes none."""
+    ping_path: str = "/ping"
+    """A load-balancing endpoint's health path: 200 ready, 204 still starting."""
+    management: Literal["v2", "v1"] = "v2"
+    """Which management plane; v1 was announced to end on 2026-11-15."""
+    management_url: str | None = None
+    """Left out: the management plane's own address; note the other domain."""
+    wait: Duration = 5.0
+    """How long the platform holds one submit, 1s to 300s; afterwards it is polled. A call can be
+    cancelled only once this has passed."""
+    poll_every: Duration = 0.25
+    """Between two polls of a young job; old ones are asked less often."""
+    stream_every: Duration = 0.15
+    """Between two polls of a stream that flows."""
+    timeout: Duration = 600.0
+    """The longest that one call may take; with the caller's deadline it becomes the job's own
+    executionTimeout and ttl."""
+    execution_timeout: Duration | None = None
+    """The longest that a job may run, its wait in the queue not counted; left out: as long as
+    anybody waits for it."""
+    retries: int = 0
+    """How often a job that failed is run again under its own id. Each run is charged."""
+    webhook: SecretStr | None = None
+    """Where the platform posts the end of every job, unsigned and up to three times: a URL that
+    nobody can guess, for a receiver that knows a job's id again."""
+    warm_for: Duration = 5.0
+    """The endpoint's idle time-out: tells a cold start from a wait in the queue."""
+    max_workers: int | None = None
+    """The most calls that the endpoint runs at once."""
+    scale_max: int | None = None
+    """workers.max, told together with every workers.min: the platform sets it to 0 after idle
+    days and never raises it by itself."""
+    low_priority: bool = False
+    """Do not let these jobs start workers."""
+    ping_input: dict[str, Any] = msgspec.field(default_factory=lambda: {"spillgate_ping": True})
+    """The input of the job that wakes a worker."""
+    status_method: Literal["GET", "POST"] = "GET"
+    """POST for the development server of RunPod's SDK."""
+    keep_alive: Duration = 30.0
+    """How long an unused connection is kept."""
+    max_connections: int = 400
+    """Calls in flight, as the platform bounds /runsync, /status and /stream."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.retries <= 10:
+            raise ValueError("retries is 0 to 10")
+        for url in (self.base_url, self.balancer, self.plane):
+            Origin(url)
+        if self.webhook is not None and not self.webhook.reveal().startswith(_WEB):
+            raise ValueError("webhook is an http:// or https:// URL")
+
+    @property
+    def plane(self) -> str:
+        """The management plane's address."""
+        return self.management_url or _MANAGEMENT[self.management]
+
+    @property
+    def balancer(self) -> str:
+        return self.balancer_url or f"https://{self.endpoint or 'endpoint'}.api.runpod.ai"
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        return (self.api_key,) if self.webhook is None else (self.api_key, self.webhook)
+
+    @property
+    def auth(self) -> dict[str, str]:
+        return {
+            **self.headers,
+            "Authorization": f"Bearer {self.api_key.reveal()}",
+            "Content-Type": "application/json",
+        }

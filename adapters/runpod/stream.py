@@ -1,0 +1,173 @@
+"""The chunks of a RunPod job, from ``/stream`` polls."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from adapters.base import Clock
+from adapters.errors import BackendError, FailureClass
+from adapters.http.chunks import ReadyChunks
+from adapters.http.outputs import event_of
+from adapters.http.sse import DONE, EventReader, frame
+from adapters.polling import Patience, pace
+from adapters.runpod.jobs import QUEUED, Job
+from adapters.types import Call, Chunk, Course, Usage
+
+_NOT_ASKED = frozenset((FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.LOADING))
+"""Failures of a poll that drained nothing: it may be repeated."""
+
+
+class JobSource(Protocol):
+    """What a stream asks of the adapter."""
+
+    async def drain(self, job_id: str, deadline: float) -> Job: ...
+    async def final(self, job_id: str, deadline: float, course: Course) -> Job: ...
+    def settle(
+        self, call_id: str, job: Job, submitted: float
+    ) -> tuple[Usage, BackendError | None]: ...
+    async def abandon(self, call_id: str, job_id: str) -> Usage | None: ...
+
+
+class Watched:
+    """The source of one who only looks on: where output was lost, the job runs on, since its
+    answer can still be asked for."""
+
+    def __init__(self, source: JobSource) -> None:
+        self.drain = source.drain
+        self.final = source.final
+        self.settle = source.settle
+
+    async def abandon(self, call_id: str, job_id: str) -> Usage | None:
+        return None
+
+
+class JobStream(ReadyChunks):
+    """One streamed job. No connection is open between two polls.
+
+    An output that is text in the form of server-sent events (RunPod's vLLM worker) is passed on
+    as it is; any other becomes the data of one event.
+    """
+
+    def __init__(
+        self,
+        source: JobSource,
+        clock: Clock,
+        *,
+        job_id: str,
+        call: Call,
+        deadline: float,
+        submitted: float,
+        every: float,
+    ) -> None:
+        super().__init__()
+        self._source = source
+        self._clock = clock
+        self._job_id = job_id
+        self._call = call
+        self._deadline = deadline
+        self._submitted = submitted
+        self._every = every
+        self._reader = EventReader(openai=call.task != "infer")
+        self._patience = Patience()
+
+    def _let_go(self) -> None:
+        """No connection is open."""
+
+    async def _fill(self) -> None:
+        while not self._ready and not self._ended:
+            if self._reader.error is not None:
+                await self._break_off(self._reader.error)
+            job = await self._poll()
+            self._take(job)
+            if job.final:
+                await self._finish()
+            elif not self._ready and self._reader.error is None:
+                await self._pause(job)
+
+    async def _poll(self) -> Job:
+        """One poll. A lost answer is lost output."""
+        try:
+            job = await self._source.drain(self._job_id, self._deadline)
+        except BackendError as error:
+            await self._bear(error)
+            return Job(id=self._job_id, status=QUEUED)
+        self._patience.went_well()
+        if job.status == QUEUED:
+            self._call.course.queued_until = self._clock.monotonic()
+        return job
+
+    async def _bear(self, error: BackendError) -> None:
+        now = self._clock.monotonic()
+        if now >= self._deadline:
+            return
+        if error.failure not in _NOT_ASKED:
+            await self._break_off(_lost(error, begun=self._reader.frames))
+        try:
+            wait = self._patience.bear(error)
+        except BackendError as lost:
+            await self._break_off(lost)
+        else:
+            await self._clock.sleep(min(wait, self._deadline - now))
+
+    def _take(self, job: Job) -> None:
+        data = b"".join(event_of(bytes(part.output)) for part in job.stream or ())
+        if data:
+            self._ready.extend(chunk for chunk in self._reader.feed(data) if chunk.kind != "done")
+
+    async def _pause(self, job: Job) -> None:
+        now = self._clock.monotonic()
+        if now >= self._deadline:
+            self._ended = True
+            raise BackendError(FailureClass.TIMEOUT, "The backend did not finish in time.")
+        wait = pace(now - self._submitted, self._every) if job.status == QUEUED else self._every
+        await self._clock.sleep(min(wait, self._deadline - now))
+
+    async def _finish(self) -> None:
+        """The job has ended: its record says how, and what it used."""
+        self._ended = True
+        job = await self._source.final(self._job_id, self._deadline, self._call.course)
+        usage, error = self._source.settle(self._call.id, job, self._submitted)
+        if error is None and self._reader.error is None and not self._reader.frames:
+            error = self._answer_unstreamed(job, usage)
+        error = error or _charged(self._reader.error, usage)
+        if error is not None:
+            self._ready.clear()
+            raise error
+        self._ready.append(self._last(usage))
+
+    def _answer_unstreamed(self, job: Job, usage: Usage) -> BackendError | None:
+        """A handler that is no generator: its one output is the one event."""
+        if self._call.task != "infer":
+            return BackendError(
+                FailureClass.FAILED, "The worker answered a stream with no stream.", usage=usage
+            )
+        self._ready.append(Chunk(frame(bytes(job.output) or b"null")))
+        return None
+
+    def _last(self, usage: Usage) -> Chunk:
+        if self._call.task == "infer":
+            return Chunk(b"", "data", usage)
+        said = self._reader.usage
+        usage = msgspec.structs.replace(
+            usage, input_tokens=said.input_tokens, output_tokens=said.output_tokens
+        )
+        return Chunk(DONE, "done", usage)
+
+    async def _break_off(self, error: BackendError) -> None:
+        self._ended = True
+        usage = await self._source.abandon(self._call.id, self._job_id)
+        raise BackendError(error.failure, error.message, usage=usage, detail=error.detail)
+
+
+def _lost(error: BackendError, *, begun: bool) -> BackendError:
+    return BackendError(
+        FailureClass.TRUNCATED if begun else FailureClass.AMBIGUOUS,
+        "A part of the backend's answer was lost.",
+        detail=error.detail or error.message,
+    )
+
+
+def _charged(error: BackendError | None, usage: Usage) -> BackendError | None:
+    return None if error is None else BackendError(error.failure, error.message, usage=usage)

@@ -1,0 +1,8 @@
+"""Vercel's AI Gateway.
+
+``backend`` runs the calls, ``cost`` finds what a call cost, ``bill`` what the account is billed.
+"""
+
+from adapters.vercel.backend import Vercel
+
+__all__ = ["Vercel"]

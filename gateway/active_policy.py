@@ -1,0 +1,165 @@
+"""The policy in force: one immutable bundle that a reload swaps whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from adapters.types import Call
+from gateway.backends.live import StandingBackend
+from gateway.money.limits import ClaimTemplate, compile_claims
+from gateway.policy.matching import compile_routes
+from gateway.policy.model import ModelSpec, Policy, Route
+from gateway.routing.router import Decision, Question, decide
+from gateway.types import ApiError, Principal, Priority
+
+_TEMPLATES_KEPT = 10_000
+_RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a caller asked of the routing, beside the call."""
+
+    priority: Priority | None = None
+    max_price: int | None = None
+    """Nano-dollars."""
+    output_tokens: int = 1024
+    """The most that the call may produce, as its body says."""
+
+
+NO_WISH = Wish()
+
+
+class Queued(msgspec.Struct, frozen=True):
+    """A call that waits in line at a backend."""
+
+    backend: str
+    ahead: int
+    """Calls before it there."""
+    waited_s: float
+
+    def at(self, standing: StandingBackend) -> int | None:
+        return self.ahead if standing.name == self.backend else None
+
+
+class Current:
+    """A policy, compiled, with its backends as they stand."""
+
+    def __init__(self, policy: Policy, backends: dict[str, StandingBackend]) -> None:
+        self.policy = policy
+        self.backends = backends
+        self._routes = compile_routes(policy)
+        self._templates: dict[Principal | str, ClaimTemplate] = {}
+        self._usables: dict[tuple[str, str], tuple[StandingBackend, ...]] = {}
+        self._serving = {
+            name: tuple(backends[backend] for backend in model.backends)
+            for name, model in policy.models.items()
+        }
+        self._longest = {
+            name: max(_longest(standing) for standing in serving)
+            for name, serving in self._serving.items()
+        }
+
+    def model(self, name: str) -> ModelSpec:
+        """Raises ApiError 404 for a model that the policy does not have."""
+        found = self.policy.models.get(name)
+        if found is None:
+            raise ApiError(
+                404,
+                "model_not_found",
+                f"There is no model {name!r} here. GET /v1/models lists those there are.",
+                param="model",
+            )
+        return found
+
+    def longest(self, model: str) -> float:
+        """Seconds after which nobody waits for an answer of the model any more: the longest run
+        that any of its backends allows, after the cold start that it was configured with."""
+        return self._longest[model]
+
+    def _usable(self, model: str, route: Route) -> tuple[StandingBackend, ...]:
+        found = self._usables.get((model, route.name))
+        if found is None:
+            found = self._usables[model, route.name] = _in_order(self._serving[model], route.use)
+        return found
+
+    def backend(self, name: str) -> StandingBackend:
+        """Raises ApiError 404 for an unknown backend."""
+        found = self.backends.get(name)
+        if found is None:
+            raise ApiError(
+                404, "backend_not_found", f"There is no backend {name!r}.", param="backend"
+            )
+        return found
+
+    def template(self, principal: Principal) -> ClaimTemplate:
+        """The principal's limits, compiled once."""
+        found = self._templates.get(principal.key_id)
+        if found is None or found.principal is not principal:
+            if len(self._templates) >= _TEMPLATES_KEPT:
+                self._templates.clear()
+            found = self._templates[principal.key_id] = compile_claims(principal, self.policy)
+        return found
+
+    def priority(self, principal: Principal, wish: Wish) -> Priority:
+        """The plan's priority, or the lower one that the caller asked for."""
+        plan = self.policy.plans.get(principal.plan)
+        own: Priority = "normal" if plan is None else plan.priority
+        asked = wish.priority or own
+        return asked if _RANK[asked] < _RANK[own] else own
+
+    def decide(
+        self,
+        call: Call,
+        principal: Principal,
+        wish: Wish,
+        *,
+        now: float,
+        per_day: Callable[[], float],
+        draw: Callable[[], float],
+        queued: Queued | None = None,
+    ) -> Decision:
+        """Routes one call by the state of this instant; ``queued`` where it waits already."""
+        spec = self.policy.models[call.model]
+        route = self._routes.match(
+            model=call.model,
+            task=call.task,
+            user=principal.user,
+            plan=principal.plan,
+            priority=self.priority(principal, wish),
+            tags=principal.tags,
+            stream=call.stream,
+            body_bytes=len(call.body),
+            requests_per_day=per_day,
+        )
+        candidates = [
+            standing.candidate(call.model, now, None if queued is None else queued.at(standing))
+            for standing in self._usable(call.model, route)
+        ]
+        question = Question(call.task, call.stream, len(call.body), wish.output_tokens)
+        slo = spec.slo if route.slo is None else route.slo
+        if queued is not None:
+            slo = max(slo - queued.waited_s, 0.0)
+        return decide(question, candidates, _bounded(route, wish), slo, draw)
+
+
+def _longest(standing: StandingBackend) -> float:
+    return standing.spec.common.max_run + (0.0 if standing.cold is None else standing.cold.p95)
+
+
+def _in_order(
+    serving: tuple[StandingBackend, ...], use: tuple[str, ...]
+) -> tuple[StandingBackend, ...]:
+    """The model's backends that a route names, in the route's order; all where it names none."""
+    if not use:
+        return serving
+    known = {standing.name: standing for standing in serving}
+    return tuple(known[name] for name in use if name in known)
+
+
+def _bounded(route: Route, wish: Wish) -> Route:
+    if wish.max_price is None:
+        return route
+    ceiling = wish.max_price if route.max_price is None else min(wish.max_price, route.max_price)
+    return msgspec.structs.replace(route, max_price=ceiling)

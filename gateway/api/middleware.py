@@ -1,0 +1,121 @@
+"""The door: a request id, the size of the headers, the key. Pure ASGI middleware.
+
+It stands around Starlette's router, so that every error of a route, expected or not, leaves by
+it in the one shape.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Mapping
+
+from starlette.types import ASGIApp
+
+from gateway.api.request import ClientGone, Receive, Scope, Send, Visit, respond_error
+from gateway.clock import Clock
+from gateway.storage.base import KeyStore
+from gateway.types import ApiError, Principal
+
+log = logging.getLogger("spillgate")
+
+PUBLIC = frozenset(("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"))
+"""Paths that need no key: they tell nothing of any caller."""
+
+_UNKNOWN_KEY = (
+    "The API key is not known here, or was revoked. Send `Authorization: Bearer sg-...`; "
+    "`spillgate keys create` makes a key."
+)
+_NO_KEY = "No API key was sent. Send it as `Authorization: Bearer sg-...`."
+
+
+class Door:
+    """Stands before the application that ``leads_to`` names."""
+
+    def __init__(self, *, keys: KeyStore, clock: Clock, max_header: int) -> None:
+        self._app: ASGIApp
+        self._exact: Mapping[str, ASGIApp]
+        self._keys = keys
+        self._clock = clock
+        self._max_header = max_header
+        self._ids = random.Random(os.urandom(16))
+
+    def leads_to(self, app: ASGIApp, exact: Mapping[str, ASGIApp]) -> None:
+        """``exact`` are the paths without parameters, each with its endpoint; ``app`` the rest."""
+        self._app = app
+        self._exact = exact
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        raw = scope["headers"]
+        received_at = self._clock.time()
+        visit = Visit(
+            request_id=self._request_id(received_at),
+            headers=dict(raw),
+            received=self._clock.monotonic(),
+            received_at=received_at,
+        )
+        scope["visit"] = visit
+        try:
+            self._check_headers(raw)
+            path = scope["path"]
+            if path not in PUBLIC:
+                visit.principal = self._principal(visit)
+            await (self._exact.get(path) or self._app)(scope, receive, send)
+        except ApiError as error:
+            if visit.begun:
+                raise
+            await respond_error(send, visit, error)
+        except ClientGone:
+            return
+        except Exception:
+            # The traceback is for the operator's log; the caller learns the id to quote.
+            log.exception("request %s failed", visit.request_id)
+            if visit.begun:
+                raise
+            await respond_error(send, visit, _internal(visit))
+
+    def _request_id(self, received_at: float) -> str:
+        """Milliseconds, then 48 random bits: ids that ascend are stored side by side, and the
+        ledger's index takes a batch of them in one page instead of one page each."""
+        return f"req_{int(received_at * 1000):012x}{self._ids.getrandbits(48):012x}"
+
+    def _check_headers(self, raw: list[tuple[bytes, bytes]]) -> None:
+        size = 0
+        for name, value in raw:
+            size += len(name) + len(value)
+        if size > self._max_header:
+            raise ApiError(
+                431,
+                "headers_too_large",
+                f"The request's headers are larger than {self._max_header} bytes.",
+            )
+
+    def _principal(self, visit: Visit) -> Principal:
+        given = visit.headers.get(b"authorization", b"")
+        scheme, _, key = given.partition(b" ")
+        if not key or scheme.lower() != b"bearer":
+            raise _unauthorised("missing_api_key", _NO_KEY)
+        principal = self._keys.find(key.strip().decode("latin-1"))
+        if principal is None:
+            raise _unauthorised("invalid_api_key", _UNKNOWN_KEY)
+        return principal
+
+
+def _unauthorised(code: str, message: str) -> ApiError:
+    return ApiError(
+        401, code, message, type="authentication_error", headers={"WWW-Authenticate": "Bearer"}
+    )
+
+
+def _internal(visit: Visit) -> ApiError:
+    return ApiError(
+        500,
+        "internal_error",
+        f"Something failed inside the gateway. Its log tells more under {visit.request_id}.",
+        type="api_error",
+        headers={"x-should-retry": "false"},
+    )

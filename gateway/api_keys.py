@@ -1,0 +1,25 @@
+"""An API key's text and its hash, which alone is kept.
+
+A key is 40 random letters and digits (238 bits), so one SHA-256 is the right hash: it cannot be
+guessed at any speed, and a slow hash would only be paid for by every call. The lookup is by digest:
+what its time could tell is about the digest, from which no key can be made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+from collections.abc import Callable
+
+_ALPHABET = string.ascii_letters + string.digits
+_LETTERS = 40
+
+
+def generate_key(choose: Callable[[str], str] = secrets.choice) -> str:
+    """``sg-`` and 40 letters and digits; ``choose`` picks one character of a string."""
+    return "sg-" + "".join(choose(_ALPHABET) for _ in range(_LETTERS))
+
+
+def digest_of(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

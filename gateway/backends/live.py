@@ -1,0 +1,326 @@
+"""The backends of a policy as they stand: what each one is doing, and what was learned of it.
+
+One event loop owns them; nothing here awaits except a lease that must queue.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal, cast
+
+import msgspec
+
+from adapters.base import (
+    Backend,
+    Cancellable,
+    Clock,
+    Elastic,
+    Loading,
+    Scalable,
+    Starting,
+    Warmable,
+)
+from adapters.errors import BackendError, FailureClass
+from adapters.types import Probe, Usage
+from gateway.backends.redaction import Veil
+from gateway.backends.slots import Places, Reconsider
+from gateway.policy.model import BackendSpec, Price
+from gateway.routing.forecast import ColdTime, Load, RunTime, WarmSet
+from gateway.routing.gaps import GapHistory
+from gateway.routing.health import HEALTHY, Health, after_failure, after_success
+from gateway.routing.router import Candidate
+from gateway.shared_timer import Rounds
+
+COLD_FLOOR_S = 0.5
+"""A shorter reported start-up is a warm hand-over, not a cold start."""
+_QUEUE_PER_SLOT = 64
+"""Calls that may wait for each slot of a backend that the gateway queues for."""
+
+
+RECONSIDER_EVERY_S = 0.25
+_PREFETCH_S = 0.05
+"""Work that an engine holds beside what it runs, so that it never waits for the next call."""
+_DEEPEST = 500
+
+
+def _depth(run_s: float) -> int:
+    """Rounds of calls that are sent ahead: many short ones, one more of long ones."""
+    return 2 + min(int(_PREFETCH_S / max(run_s, 1e-6)), _DEEPEST)
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A place at a backend, from ``StandingBackend.lease`` to ``end``."""
+
+    expected_cold: bool
+    leased_at: float
+
+
+class StandingBackend:
+    """One backend: its adapter, its work in flight, its health, and what was learned."""
+
+    def __init__(
+        self,
+        spec: BackendSpec,
+        price: Price | None,
+        adapter: Backend,
+        clock: Clock,
+        rounds: Rounds,
+    ) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.price = price
+        self.adapter = adapter
+        self.cancellable = adapter if isinstance(adapter, Cancellable) else None
+        self.warmable = adapter if isinstance(adapter, Warmable) else None
+        self.starts = adapter if isinstance(adapter, Starting) else None
+        self._loadable = adapter.loadable if isinstance(adapter, Loading) else ()
+        self.veil = Veil(spec.settings)
+        self.draining = False
+        self.health: Health = HEALTHY
+        self.in_flight = 0
+        """Calls that hold a lease or wait for one."""
+        self.last_end = clock.monotonic()
+        """When it last ended a call or a ping."""
+        self.last_call: float | None = None
+        self.gaps = GapHistory()
+        self.probed_ready: bool | None = None
+        self.probe_detail = ""
+        self._clock = clock
+        self._rounds = rounds
+        self._places = Places(self._cap)
+        self._leases: dict[int, float] = {}
+        """From when on each call runs, as far as is foreseen; in the order of their leases."""
+        self._reconsider_at = 0.0
+        self._runs: dict[str, RunTime] = {}
+        self._starting: deque[float] = deque()
+        common = spec.common
+        self.cold = (
+            ColdTime(common.cold_start.p50, common.cold_start.p95) if (common.cold_start) else None
+        )
+        self.warm = WarmSet(60.0 if common.idle_timeout is None else common.idle_timeout)
+        self._prior = RunTime.prior(common.expect)
+        self._depth = _depth(common.expect)
+        self._limit = common.max_request
+        if isinstance(adapter, Elastic):
+            adapter.watch(lambda: self.in_flight)
+
+    # --- what the router sees -----------------------------------------------------------------
+
+    @property
+    def scalable(self) -> Scalable | None:
+        """No attribute of its own: CPython reads the attributes of an object with up to 29 of them
+        faster, and a call reads many of this one's."""
+        return self.adapter if isinstance(self.adapter, Scalable) else None
+
+    @property
+    def slots(self) -> int | None:
+        """Calls it runs at once: what the adapter says, no more than the policy allows."""
+        cap, own = self.spec.common.concurrency, self.adapter.slots
+        if cap is None or own is None:
+            return own if cap is None else cap
+        return min(cap, own)
+
+    @property
+    def max_request(self) -> int | None:
+        """Bytes of the largest body that it takes: the policy's figure, else the platform's."""
+        if self._limit is not None:
+            return self._limit
+        return self.adapter.capabilities.max_request_bytes
+
+    @property
+    def is_warm(self) -> bool:
+        """A call sent now would find a warm worker, as far as is known."""
+        if self.adapter.slots == 0:
+            return False
+        if self.probed_ready is False:
+            return False
+        return self.cold is None or self.warm.idle(self._clock.monotonic()) > 0
+
+    @property
+    def billed_start_s(self) -> float:
+        """The seconds just before a call runs that may be a start, where a start is billed."""
+        if self.cold is None or self.price is None or "start" not in self.price.bills:
+            return 0.0
+        return self.cold.p95
+
+    def run_time(self, model: str) -> RunTime:
+        return self._runs.get(model, self._prior)
+
+    def blocked(self, now: float) -> Literal["", "drained", "not_ready", "cooling_down"]:
+        if self.draining:
+            return "drained"
+        if self.health.open_until > now:
+            return "cooling_down"
+        if self.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
+            return "not_ready"
+        return ""
+
+    def candidate(self, model: str, now: float, ahead: int | None = None) -> Candidate:
+        """The backend at this instant, frozen; for a call that waits there already, ``ahead`` are
+        the calls before it."""
+        capabilities = self.adapter.capabilities
+        cold = self.cold
+        slots = self.slots
+        in_flight = self.in_flight if ahead is None else ahead
+        run = self._runs.get(model, self._prior)
+        if slots is not None and in_flight >= slots:
+            run = self._seen_to_run(run, now)
+        load = Load(
+            in_flight,
+            slots,
+            0 if cold is None else self.warm.idle(now),
+            now - self._starting[0] if self._starting else None,
+            (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
+        )
+        candidate = Candidate(
+            self.name,
+            self.price,
+            capabilities,
+            self.max_request,
+            load,
+            run,
+            None if cold is None else cold.p95,
+            self.spec.common.max_run,
+            self.blocked(now),
+            None if load.slots is None else max(load.slots, 1) * _QUEUE_PER_SLOT,
+        )
+        return self._foreseen(candidate, model) if model in self._loadable else candidate
+
+    def _ready_in(self) -> float | None:
+        """Seconds until a worker should be ready; None where nobody can say, or wait."""
+        return None if self.starts is None else self.starts.ready_in()
+
+    def _foreseen(self, candidate: Candidate, model: str) -> Candidate:
+        """With the load that a call of a loadable model waits for."""
+        load_s = cast(Loading, self.adapter).load_in(model)
+        if load_s is None:
+            return msgspec.structs.replace(candidate, blocked=candidate.blocked or "load_failed")
+        if not load_s:
+            return candidate
+        load = msgspec.structs.replace(candidate.load, load_s=load_s)
+        return msgspec.structs.replace(candidate, load=load)
+
+    def _seen_to_run(self, run: RunTime, now: float) -> RunTime:
+        """A call that runs for longer than was thought is evidence: of a guess that was wrong,
+        while nothing is learned yet, and of no more than a long run afterwards."""
+        begun = next((since for since in self._leases.values() if since <= now), None)
+        if begun is None:
+            return run
+        oldest = now - begun
+        seen = oldest if not run.seen else min(oldest, run.high)
+        return run if seen <= run.mean else RunTime(seen, run.deviation, run.seen)
+
+    # --- leases -------------------------------------------------------------------------------
+
+    async def lease(
+        self, reconsider: Reconsider | None = None, *, ping: bool = False, load_s: float = 0.0
+    ) -> Lease:
+        """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
+        away, and what it gave is raised then.
+
+        Pings keep it warm but say nothing of when callers come. ``load_s``: seconds that the call
+        should wait for its model there, which say nothing of how long calls run.
+        """
+        if not ping:
+            self._note_call()
+        self.in_flight += 1
+        if not self._places.take():
+            await self._wait(reconsider)
+        now = self._clock.monotonic()
+        expected_cold = self.cold is not None and not self.warm.take(now)
+        if expected_cold:
+            self._starting.append(now)
+        lease = Lease(expected_cold, now)
+        self._leases[id(lease)] = now + load_s
+        return lease
+
+    async def _wait(self, reconsider: Reconsider | None) -> None:
+        self._rounds.join(self, self._look)
+        try:
+            await self._places.wait(reconsider)
+        except BaseException:
+            self.in_flight -= 1
+            raise
+
+    def _look(self, now: float) -> None:
+        """While calls wait in line: workers may have become ready, predictions may have failed."""
+        self._places.fill()
+        if now >= self._reconsider_at:
+            self._reconsider_at = now + RECONSIDER_EVERY_S
+            self._places.call_away()
+        if not self._places.waiting:
+            self._rounds.leave(self)
+
+    def _cap(self) -> int | None:
+        """Calls that are sent there at once. A backend that says how many it runs gets what keeps
+        it busy for a moment; the rest waits here, where waiting costs nothing and a call can
+        still go elsewhere."""
+        fixed = self.spec.common.concurrency
+        if fixed is not None:
+            return fixed
+        slots = self.adapter.slots
+        if slots is None:
+            return None
+        if not self.adapter.capabilities.queues:
+            return max(slots, 1)
+        return max(slots, 1) * self._depth
+
+    def _note_call(self) -> None:
+        now = self._clock.monotonic()
+        if self.cold is not None and self.in_flight == 0 and self.last_call is not None:
+            self.gaps.observe(now - self.last_call)
+        self.last_call = now
+
+    def end(
+        self,
+        lease: Lease,
+        model: str,
+        usage: Usage | None,
+        failure: BackendError | None,
+    ) -> None:
+        """Gives the place back and learns from what happened. ``usage`` of a success or ``None``;
+        ``failure`` of a failed attempt; neither when the call was broken off."""
+        now = self._clock.monotonic()
+        self.in_flight -= 1
+        self.last_end = now
+        if self.last_call is not None:
+            self.last_call = now
+        self._leases.pop(id(lease), None)
+        self._places.give_back()
+        if lease.expected_cold and self._starting:
+            self._starting.popleft()
+        if failure is not None:
+            self._failed(failure, now)
+        elif usage is not None:
+            self._succeeded(lease, model, usage)
+        if self.cold is not None and failure is None:
+            self.warm.give(now)
+
+    def probed(self, probe: Probe) -> None:
+        """Takes over what the backend says of itself; its word on warm workers beats ours."""
+        self.probed_ready = probe.ready
+        self.probe_detail = probe.detail
+        if self.cold is None or probe.warm_workers is None:
+            return
+        now = self._clock.monotonic()
+        if probe.warm_workers == 0:
+            self.warm.clear()
+        elif self.in_flight == 0 and not self.warm.idle(now):
+            self.warm.give(now)
+
+    def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
+        self.health = after_success(self.health)
+        if usage.exec_s is not None:
+            learned = self._runs[model] = self._runs.get(model, self._prior).observe(usage.exec_s)
+            self._depth = _depth(learned.mean)
+        start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
+        if self.cold is not None and start_s >= COLD_FLOOR_S:
+            self.cold.observe(start_s)
+            if not lease.expected_cold:
+                # The platform took down workers that were believed warm.
+                self.warm.clear()
+
+    def _failed(self, failure: BackendError, now: float) -> None:
+        self.health = after_failure(self.health, failure.failure, now, failure.retry_after)
+        if failure.failure is FailureClass.UNREACHABLE:
+            self.warm.clear()

@@ -1,0 +1,37 @@
+"""Whether a call in line should go elsewhere. Pure: a fresh decision in, an order out."""
+
+from __future__ import annotations
+
+from gateway.calls.state import Exchange
+from gateway.routing.router import Decision, Quote
+
+CLEARLY_SOONER = 0.7
+"""Another backend must promise at most this share of the wait that is left: predictions err, and
+a call that goes back and forth is answered last."""
+
+
+class CalledAway(Exception):
+    """Raised to a call in line: ``quotes`` are to be tried in its place, in this order."""
+
+    def __init__(self, decision: Decision, quotes: tuple[Quote, ...]) -> None:
+        super().__init__("called away")
+        self.decision = decision
+        self.quotes = quotes
+
+
+def called_away(decision: Decision, exchange: Exchange, backend: str) -> CalledAway | None:
+    """``backend`` is where the call waits. Only what the call's hold covers comes into question,
+    and no backend that has failed it."""
+    failed = {tried.partition(":")[0] for tried in exchange.tried}
+    quotes = tuple(quote for quote in decision.quotes if _covered(quote, exchange))
+    quotes = tuple(quote for quote in quotes if quote.backend not in failed)
+    if not quotes or quotes[0].backend == backend:
+        return None
+    here = next((quote for quote in quotes if quote.backend == backend), None)
+    if here is not None and quotes[0].delay.seconds > here.delay.seconds * CLEARLY_SOONER:
+        return None
+    return CalledAway(decision, quotes)
+
+
+def _covered(quote: Quote, exchange: Exchange) -> bool:
+    return not exchange.claims or quote.estimate.hold <= exchange.hold_nano

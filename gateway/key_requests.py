@@ -1,0 +1,134 @@
+"""Making keys: what a request for one may say, for the command line and for /admin alike."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from typing import Any
+
+import msgspec
+
+from adapters.settings import parse_duration
+from gateway.api_keys import generate_key
+from gateway.policy.model import Policy
+from gateway.policy.scalars import parse_limit
+from gateway.storage.base import KeyRecord, KeyStore
+from gateway.types import ApiError, Limit, Principal, Role, Unit
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/:-]{0,127}\Z")
+_LIMITS: dict[str, Unit] = {"requests": "requests", "gpu_seconds": "gpu_us", "spend": "nano_usd"}
+
+
+class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    principal: Principal
+    lasts_s: float | None = None
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    user: str
+    plan: str | None = None
+    admin: bool = False
+    tags: dict[str, str] = {}
+    limits: dict[str, Any] = {}
+    expires_in: str | None = None
+
+
+def read_request(value: Any, policy: Policy) -> KeyRequest:
+    """A JSON object -> a request for a key. Raises ApiError 400 naming the field at fault.
+
+    Fields: ``user``; ``plan`` (left out: ``default``, where the policy has one), ``admin``,
+    ``tags``, ``limits`` such as {"spend": "1 USD/day", "concurrent": 2}, ``expires_in`` ("30d").
+    """
+    try:
+        asked = msgspec.convert(value, _Asked)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), None) from None
+    _check_name("user", asked.user)
+    for name, tag in asked.tags.items():
+        _check_name("tags", name)
+        _check_name("tags", tag)
+    role: Role = "admin" if asked.admin else "user"
+    principal = Principal(
+        key_id=f"key_{os.urandom(6).hex()}",
+        user=asked.user,
+        plan=_plan(asked.plan, policy),
+        role=role,
+        tags=asked.tags,
+        limits=tuple(_limit(name, limit) for name, limit in asked.limits.items()),
+    )
+    return KeyRequest(principal=principal, lasts_s=_lasts(asked.expires_in))
+
+
+def _plan(asked: str | None, policy: Policy) -> str:
+    if asked is None:
+        return "default" if "default" in policy.plans else ""
+    if asked not in policy.plans:
+        known = ", ".join(policy.plans) or "none"
+        raise _invalid(f"there is no plan {asked!r}; the policy has: {known}", "plan")
+    return asked
+
+
+def _limit(name: str, value: Any) -> Limit:
+    if name == "concurrent":
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise _invalid("`concurrent` is a whole number of at least 1", "limits")
+        return Limit("concurrent", value)
+    if name not in _LIMITS:
+        allowed = ", ".join([*_LIMITS, "concurrent"])
+        raise _invalid(f"{name!r} cannot be limited; allowed: {allowed}", "limits")
+    try:
+        return parse_limit(value, _LIMITS[name])
+    except ValueError as error:
+        raise _invalid(str(error), "limits") from None
+
+
+def _lasts(value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise _invalid(str(error), "expires_in") from None
+
+
+def _check_name(field: str, value: str) -> None:
+    if not _NAME.match(value):
+        raise _invalid(
+            f"{value!r} must be 1 to 128 letters, digits or . _ @ + / : - and begin with a letter "
+            "or digit",
+            field,
+        )
+
+
+def _invalid(message: str, param: str | None) -> ApiError:
+    return ApiError(400, "invalid_key_request", message, param=param)
+
+
+def issue(keys: KeyStore, request: KeyRequest, now_at: float) -> tuple[str, KeyRecord]:
+    """Makes the key and stores its hash. The key itself is returned, and kept nowhere."""
+    key = generate_key()
+    ends = None if request.lasts_s is None else now_at + request.lasts_s
+    return key, keys.create(request.principal, key, expires_at=ends)
+
+
+def as_json(record: KeyRecord) -> dict[str, Any]:
+    """A key as others may see it: never the key."""
+    principal = record.principal
+    return {
+        "id": principal.key_id,
+        "user": principal.user,
+        "plan": principal.plan,
+        "role": principal.role,
+        "tags": principal.tags,
+        "hint": record.hint,
+        "created_at": _iso(record.created_at),
+        "expires_at": _iso(record.expires_at),
+        "revoked_at": _iso(record.revoked_at),
+    }
+
+
+def _iso(epoch_s: float | None) -> str | None:
+    if epoch_s is None:
+        return None
+    return datetime.datetime.fromtimestamp(epoch_s, datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,229 @@
+"""What a caller may use: a principal's limits as claims on the shared store, and how a refusal
+is told.
+
+Scopes, narrowest first: ``key:<id>``, ``user:<name>``, ``plan:<name>`` (all users of the plan
+together) and ``gateway``. A caller sees the figures of the first two only: those of the others
+are made by other tenants.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from gateway.money.pricing import usd
+from gateway.policy.model import Policy
+from gateway.storage.base import Admitted, Claim, Refused, Standing
+from gateway.storage.windows import RATE_US
+from gateway.types import MICRO, ApiError, Limit, Principal
+
+_OWN = ("key:", "user:")
+_HELD = ("gpu_us", "nano_usd")
+_SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True):
+    """What every call of one principal claims, but for the amounts that are held."""
+
+    principal: Principal
+    counted: tuple[Claim, ...]
+    """Rates and concurrency: the same claims for each call."""
+    held: tuple[Claim, ...]
+    """Device time and money, with nothing taken."""
+    limits: tuple[Claim, ...]
+    """All of them; empty when nothing limits the principal."""
+
+
+# --- claims -----------------------------------------------------------------------------------
+
+
+def compile_claims(principal: Principal, policy: Policy) -> ClaimTemplate:
+    """Made once for a principal and a policy. Each counter appears once, under the smallest of
+    the limits that name it.
+
+    Raises ApiError 403 for a plan that the policy does not define: without its limits the
+    caller would have none.
+    """
+    smallest: dict[tuple[str, str, str], Claim] = {}
+    for scope, limit in _limits(principal, policy):
+        key = (scope, limit.unit, limit.window)
+        if key not in smallest or limit.amount < smallest[key].limit:
+            take = 0 if limit.unit in _HELD else 1
+            smallest[key] = Claim(scope, limit.unit, limit.window, limit.amount, take)
+    claims = smallest.values()
+    counted = tuple(claim for claim in claims if claim.unit not in _HELD)
+    held = tuple(claim for claim in claims if claim.unit in _HELD)
+    return ClaimTemplate(principal=principal, counted=counted, held=held, limits=counted + held)
+
+
+def _limits(principal: Principal, policy: Policy) -> Iterator[tuple[str, Limit]]:
+    yield from _each(f"key:{principal.key_id}", principal.limits)
+    if principal.plan:
+        plan = policy.plans.get(principal.plan)
+        if plan is None:
+            raise _plan_unknown(principal.plan)
+        if plan.per_key is not None:
+            yield from _each(f"key:{principal.key_id}", plan.per_key.flat())
+        yield from _each(f"user:{principal.user}", plan.flat())
+        if plan.shared is not None:
+            yield from _each(f"plan:{principal.plan}", plan.shared.flat())
+    yield from _each("gateway", policy.limits.flat())
+
+
+def _each(scope: str, limits: Iterable[Limit]) -> Iterator[tuple[str, Limit]]:
+    return ((scope, limit) for limit in limits)
+
+
+def claims_for(template: ClaimTemplate, hold_nano: int, hold_gpu_us: int) -> tuple[Claim, ...]:
+    """The claims of one call that may cost ``hold_nano`` nano-dollars and use ``hold_gpu_us``
+    microseconds of device."""
+    if not template.held:
+        return template.counted
+    held = [
+        Claim(
+            claim.scope,
+            claim.unit,
+            claim.window,
+            claim.limit,
+            hold_nano if claim.unit == "nano_usd" else hold_gpu_us,
+        )
+        for claim in template.held
+    ]
+    return (*template.counted, *held)
+
+
+# --- headers ----------------------------------------------------------------------------------
+
+
+def rate_limit_headers(answer: Admitted | Refused) -> list[tuple[bytes, bytes]]:
+    """``RateLimit-Policy`` and ``RateLimit`` of the caller's own rates; empty when it has none.
+
+    Source: draft-ietf-httpapi-ratelimit-headers-10. ``t`` is when the whole quota is there
+    again.
+    """
+    standings = answer.standings if isinstance(answer, Admitted) else (answer.standing,)
+    policies: list[str] = []
+    states: list[str] = []
+    for standing in standings:
+        claim = standing.claim
+        if claim.unit == "requests" and claim.scope.startswith(_OWN):
+            name, policy = _policy_item(claim.scope.partition(":")[0], claim.window, claim.limit)
+            policies.append(policy)
+            states.append(f"{name};r={standing.remaining};t={math.ceil(standing.reset_s)}")
+    if not policies:
+        return []
+    return [
+        (b"ratelimit-policy", ", ".join(policies).encode()),
+        (b"ratelimit", ", ".join(states).encode()),
+    ]
+
+
+@functools.lru_cache(maxsize=1024)
+def _policy_item(kind: str, window: str, limit: int) -> tuple[str, str]:
+    name = f'"{kind}-{window}"'
+    return name, f"{name};q={limit};w={RATE_US[window] // MICRO}"
+
+
+# --- refusals ---------------------------------------------------------------------------------
+
+
+def refusal(refused: Refused) -> ApiError:
+    """What the caller is told: whose limit, how much where that is its own, when to come back,
+    and what to do. 429 for rates and concurrency, 402 for budgets."""
+    unit = refused.standing.claim.unit
+    if unit == "requests":
+        return _too_many(refused, "rate_limit_exceeded", _rate_message(refused))
+    if unit == "concurrent":
+        return _too_many(refused, "concurrency_limit_exceeded", _concurrency_message(refused))
+    return ApiError(
+        402,
+        "budget_exhausted",
+        _budget_message(refused.standing),
+        type="insufficient_quota",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def _too_many(refused: Refused, code: str, message: str) -> ApiError:
+    headers = {"Retry-After": str(_retry_after(refused))}
+    for name, value in rate_limit_headers(refused):
+        headers[name.decode()] = value.decode()
+    return ApiError(429, code, message, type="rate_limit_error", headers=headers)
+
+
+def _retry_after(refused: Refused) -> int:
+    return max(1, math.ceil(refused.retry_after_s))
+
+
+def _rate_message(refused: Refused) -> str:
+    claim = refused.standing.claim
+    again = f"Try again in {_duration(_retry_after(refused))}."
+    if not claim.scope.startswith(_OWN):
+        return f"{_whose(claim)} takes no more requests at the moment. {again}"
+    bound = _count(claim.limit, "request")
+    return f"{_whose(claim)} may make {bound} a {claim.window} and has none left. {again}"
+
+
+def _concurrency_message(refused: Refused) -> str:
+    claim = refused.standing.claim
+    if not claim.scope.startswith(_OWN):
+        return f"{_whose(claim)} has no room for another call at the moment. Try again shortly."
+    bound = _count(claim.limit, "call")
+    return (
+        f"{_whose(claim)} may have {bound} in progress at once and has. "
+        "Wait for one to end, then try again."
+    )
+
+
+def _budget_message(standing: Standing) -> str:
+    claim = standing.claim
+    kind = "budget" if claim.unit == "nano_usd" else "device time"
+    reset = f"It resets in {_duration(standing.reset_s)}."
+    ask = "ask whoever runs this gateway for more"
+    if not claim.scope.startswith(_OWN):
+        return f"{_whose(claim)} has used up its {kind} of this {claim.window}. {reset} Or {ask}."
+    left, most, needs = (_amount(claim, n) for n in (standing.remaining, claim.limit, claim.take))
+    return (
+        f"{_whose(claim)} has {left} left of its {kind} of {most} a {claim.window}, and this call "
+        f"may need {needs}. {reset} Make a smaller call or use a cheaper model, or {ask}; "
+        "GET /usage shows what was spent."
+    )
+
+
+def _plan_unknown(plan: str) -> ApiError:
+    return ApiError(
+        403,
+        "plan_not_found",
+        f"Your key is on the plan {plan!r}, which this gateway does not define any more. Ask "
+        "whoever runs it for a key on another plan.",
+        type="permission_error",
+    )
+
+
+def _whose(claim: Claim) -> str:
+    kind, _, name = claim.scope.partition(":")
+    return {"key": "Your key", "gateway": "This gateway"}.get(kind, f"{kind.capitalize()} {name}")
+
+
+def _amount(claim: Claim, amount: int) -> str:
+    if claim.unit == "nano_usd":
+        return f"{usd(amount)} USD"
+    return f"{amount / MICRO:g} GPU-seconds"
+
+
+def _duration(seconds: float) -> str:
+    """A length of time, rounded up to two units at most: '11 days 4 hours'."""
+    rest = max(1, math.ceil(seconds))
+    words: list[str] = []
+    for size, name in _SPANS:
+        count, rest = divmod(rest, size)
+        if count:
+            words.append(_count(count, name))
+    return " ".join(words[:2])
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"

@@ -1,0 +1,240 @@
+"""The ledger in one SQLite file: writes in groups, reads beside them, nothing on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.clock import Clock, SystemClock
+from gateway.storage.base import LedgerRow, Spent, StoreUnavailable, UsageQuery, UsageRow
+from gateway.storage.sqlite.owner import Owner
+from gateway.storage.sqlite.rows import (
+    LOCK_WAIT_S,
+    SELECT_OPEN,
+    SELECT_SETTLED,
+    connect,
+    decode_open,
+    decode_settled,
+    encode_open,
+    encode_settled,
+)
+from gateway.storage.sqlite.usage import run_usage
+from gateway.storage.sqlite.writer import GroupWriter
+from gateway.store_urls import Synchronous
+from gateway.types import MICRO
+
+T = TypeVar("T")
+
+_TEND_EVERY_S = 1.0
+_CHECKPOINT_ROWS = 8_000
+_MAX_ROWS_AT_ONCE = 500
+_READERS = 2
+_PROGRESS_STEPS = 100_000
+"""SQLite asks this often, in steps of its virtual machine, whether a read is still wanted."""
+
+
+class SqliteLedger:
+    """A Ledger in the file ``path``. Belongs to one event loop; several processes may share it.
+
+    ``max_waiting``     writes that may wait; one more raises StoreUnavailable.
+    ``write_timeout_s`` the longest that ``open`` and ``settle`` wait for a disk that hangs.
+    ``read_timeout_s``  the longest that a report may take.
+
+    Raises StoreUnavailable when the file cannot be used at all, is no database, or was written by
+    a newer version.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: Synchronous = "normal",
+        clock: Clock | None = None,
+        max_waiting: int = 10_000,
+        write_timeout_s: float = 5.0,
+        read_timeout_s: float = 30.0,
+        tend_every_s: float = _TEND_EVERY_S,
+    ) -> None:
+        self._path = Path(path)
+        self._synchronous: Synchronous = synchronous
+        self._clock: Clock = clock or SystemClock()
+        self._read_timeout_s = read_timeout_s
+        self._tend_every_s = tend_every_s
+        self._owner = self._check()
+        self._token = self._owner.token
+        self._writer = GroupWriter(
+            self._connect,
+            now=self._clock.monotonic,
+            max_waiting=max_waiting,
+            timeout_s=write_timeout_s,
+        )
+        self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
+        self._tending: asyncio.Task[None] | None = None
+        self._checkpointed = 0
+
+    def _check(self) -> Owner:
+        try:
+            self._connect().close()
+            return Owner(self._path)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"ledger {self._path}: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        return connect(self._path, synchronous=self._synchronous)
+
+    # --- writing ---
+
+    @property
+    def failing(self) -> str:
+        """Why the last write failed; empty while writes succeed."""
+        return self._writer.failing
+
+    async def open(self, row: LedgerRow) -> None:
+        """As the protocol says; one more ValueError for a row that is not open."""
+        if row.outcome != "open":
+            raise ValueError(f"{row.id} is not open but {row.outcome}")
+        if self._tending is None:
+            self._begin_tending()
+        await self._writer.submit((encode_open(row, self._token),), opening=True)
+
+    async def settle(self, rows: Sequence[LedgerRow]) -> None:
+        """As the protocol says; ValueError for a row that is open, or for more than 500 rows."""
+        if len(rows) > _MAX_ROWS_AT_ONCE:
+            raise ValueError(f"{len(rows)} rows in one settlement; at most {_MAX_ROWS_AT_ONCE}")
+        encoded = []
+        for row in rows:
+            if row.outcome == "open":
+                raise ValueError(f"{row.id} is open: settle says how it ended")
+            encoded.append(encode_settled(row))
+        if self._tending is None:
+            self._begin_tending()
+        if encoded:
+            await self._writer.submit(encoded)
+
+    def _begin_tending(self) -> None:
+        self._tending = asyncio.create_task(self._tend(), name="ledger-tending")
+
+    async def _tend(self) -> None:
+        while True:
+            await self._clock.sleep(self._tend_every_s)
+            self._writer.tend()
+            if self._writer.written - self._checkpointed >= _CHECKPOINT_ROWS:
+                self._checkpointed = self._writer.written
+                with contextlib.suppress(RuntimeError):  # the readers are shut down
+                    self._readers.submit(self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        """Moves the log into the database, with its fsyncs, while the writer goes on writing."""
+        with contextlib.suppress(sqlite3.Error, OSError, StoreUnavailable):
+            connection = self._connect()
+            with contextlib.closing(connection):
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    async def aclose(self) -> None:
+        """Writes what waits and folds the log into the database. May be called twice."""
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait((self._tending,))
+        await self._writer.aclose()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._owner.close()
+
+    # --- reading ---
+
+    async def open_rows(self) -> list[LedgerRow]:
+        """Rows that this ledger, or one that is gone, opened and did not settle; oldest first."""
+
+        def read(connection: sqlite3.Connection) -> list[LedgerRow]:
+            alive = sorted(self._owner.others())
+            sql = f"{SELECT_OPEN} WHERE owner NOT IN ({', '.join('?' * len(alive))})"
+            rows = [decode_open(row) for row in connection.execute(sql, alive)]
+            return sorted(rows, key=lambda row: row.started_at)
+
+        return await self._read(read)
+
+    async def usage(self, query: UsageQuery) -> list[UsageRow]:
+        """Calls count at the moment they began; ``until`` is excluded. Ordered by cost, dearest
+        first. Raises ValueError for a bad dimension or too many groups, and StoreUnavailable."""
+        return await self._read(lambda connection: run_usage(connection, query))
+
+    async def rows(self, request_id: str) -> list[LedgerRow]:
+        """The call's row first, then those of its attempts in their order."""
+        return await self._read(lambda connection: _rows(connection, request_id))
+
+    async def spent_since(self, since: float) -> list[Spent]:
+        """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
+        sql = (
+            "SELECT key_id, user, plan, SUM(gpu_us), SUM(cost_nano) FROM entries "
+            "WHERE started_at >= ? GROUP BY key_id, user, plan"
+        )
+        found = await self._read(
+            lambda connection: connection.execute(sql, (round(since * MICRO),)).fetchall()
+        )
+        return [
+            Spent(key_id=key_id, user=user, plan=plan, gpu_us=gpu_us, nano_usd=nano_usd)
+            for key_id, user, plan, gpu_us, nano_usd in found
+        ]
+
+    async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
+        """(model, hour since the epoch) -> calls that began then, open ones included."""
+        return dict(await self._read(lambda connection: _calls(connection, since)))
+
+    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs ``read`` on a thread and a connection of its own, until it is done, its time is up
+        or nobody waits for it. Raises StoreUnavailable."""
+        unwanted = threading.Event()
+        deadline = self._clock.monotonic() + self._read_timeout_s
+
+        def stop() -> bool:
+            return unwanted.is_set() or self._clock.monotonic() > deadline
+
+        def run() -> T:
+            with contextlib.closing(_reader(self._path)) as connection:
+                connection.set_progress_handler(stop, _PROGRESS_STEPS)
+                return read(connection)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        except (sqlite3.Error, OSError, RuntimeError) as error:
+            raise StoreUnavailable(f"ledger: {error}") from error
+        finally:
+            unwanted.set()
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
+    connection.execute("PRAGMA query_only = 1")
+    connection.execute("PRAGMA mmap_size = 2147483648")
+    return connection
+
+
+def _rows(connection: sqlite3.Connection, request_id: str) -> list[LedgerRow]:
+    # "$" follows "#": the bounds are those of the prefix, which an index serves.
+    names = (request_id, f"{request_id}#", f"{request_id}$")
+    where = "WHERE id = ? OR (id > ? AND id < ?)"
+    rows = [decode_settled(row) for row in connection.execute(f"{SELECT_SETTLED} {where}", names)]
+    settled = {row.id for row in rows}
+    waiting = [decode_open(row) for row in connection.execute(f"{SELECT_OPEN} {where}", names)]
+    rows += [row for row in waiting if row.id not in settled]
+    return sorted(rows, key=lambda row: (len(row.id), row.id))
+
+
+def _calls(connection: sqlite3.Connection, since: float) -> Counter[tuple[str, int]]:
+    hour = f"started_at / {3_600 * MICRO}"
+    sql = (
+        f"SELECT model, {hour}, COUNT(*) FROM entries "  # noqa: S608
+        f"WHERE kind = 'call' AND started_at >= ? GROUP BY model, {hour}"
+    )
+    found = connection.execute(sql, (round(since * MICRO),))
+    calls = Counter({(model, hour): count for model, hour, count in found})
+    for row in map(decode_open, connection.execute(SELECT_OPEN)):
+        if row.kind == "call" and row.started_at >= since:
+            calls[row.model, int(row.started_at // 3_600)] += 1
+    return calls

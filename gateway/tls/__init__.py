@@ -1,0 +1,4 @@
+"""Certificates: a local authority, made at the first start and renewed in time.
+
+``context`` is what the server is given, ``authority`` issues certificates, ``files`` keeps them.
+"""

@@ -1,0 +1,20 @@
+"""The cycle collector of a process that has started, and serves from now on."""
+
+from __future__ import annotations
+
+import gc
+
+
+def freeze() -> None:
+    """Everything that the start has made and is not garbage stays: it is never looked through
+    again. A process with torch has some hundred thousand objects, and to look through them takes
+    tens of milliseconds in the middle of a call."""
+    gc.collect()
+    gc.freeze()
+
+
+def relax() -> None:
+    """For a server whose calls leave no cycles behind: nor need the collector look often. With its
+    defaults it takes a twentieth of all CPU under load."""
+    freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -1,0 +1,293 @@
+"""The supervisor process of workers that are Ray actors, on whatever machines Ray has.
+
+    python -m local_runtime.ray APP --address auto --gpus 1
+
+It owns the actors and is not on the data path. Stdin carries ``Keep`` frames, and its end is the
+order to end the workers and exit; stdout carries WorkerChanged and Retired frames and nothing else.
+Should it be killed, Ray ends its actors, and each takes its worker along.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import secrets
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from local_runtime.clock import Clock, SystemClock
+from local_runtime.protocol.events import WorkerChanged
+from local_runtime.protocol.scale_events import FromSupervisor, Keep, Retired, decode_keep
+from local_runtime.protocol.wire import MAX_FRAME, FrameReader, frame
+from local_runtime.supervisor.lifecycle import Policy
+from local_runtime.supervisor.logs import LogWriter
+from local_runtime.supervisor.monitor import Outside, Process, Tender
+from local_runtime.supervisor.placement import Seat
+from local_runtime.supervisor.worker_process import GRACE_S, REAP_S, Launch
+
+if TYPE_CHECKING:
+    from local_runtime.ray.cluster import Cluster
+
+END_S = 6.0
+"""How long workers may take to end: a little longer than they take to drain."""
+RETRY_S = 1.0
+"""Before a cluster that cannot be reached is tried again; doubled up to a minute."""
+
+Report = Callable[[FromSupervisor], None]
+
+
+class Located(Process, Protocol):
+    """A process that is reached by an address of its own."""
+
+    address: str
+
+
+class Berth:
+    """One worker of the crew: its tender, and what is known of its process."""
+
+    def __init__(self, launch: Launch, outside: Outside, report: Report, needs: str) -> None:
+        self._launch = launch
+        self._report = report
+        self._needs = needs
+        self._process: Located | None = None
+        self._dismissed = asyncio.Event()
+        own = msgspec.structs.replace(outside, start=self._start, report=self._tell)
+        self._place = outside.start
+        self._tender = Tender(launch, own)
+
+    async def tend(self) -> None:
+        """Until the worker is dismissed and gone."""
+        await self._tender.tend()
+        await self._dismissed.wait()  # one that is not started again stays known as that
+        self._report(Retired(self._launch.index))
+
+    def dismiss(self) -> None:
+        """Lets the worker finish what runs; no other is started."""
+        self._tender.ask_to_end()
+        self._dismissed.set()
+
+    def kill(self) -> None:
+        self._tender.kill()
+
+    async def _start(self, launch: Launch) -> Process:
+        """A place may never be found: a worker that is dismissed no longer waits for one."""
+        detail = f"waits for a place in the Ray cluster: it needs {self._needs}"
+        self._report(WorkerChanged(launch.index, "new", detail=detail))
+        placing = asyncio.ensure_future(self._place(launch))
+        leaving = asyncio.ensure_future(self._dismissed.wait())
+        try:
+            await asyncio.wait({placing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+        if not placing.done():
+            placing.cancel()
+            raise OSError("it was dismissed")
+        self._process = placing.result()  # type: ignore[assignment]
+        assert self._process is not None
+        return self._process
+
+    def _tell(self, changed: WorkerChanged) -> None:
+        if self._dismissed.is_set() and changed.state == "defunct":
+            return  # as it was told; Retired says so
+        if changed.state == "ready" and self._process is not None:
+            changed = msgspec.structs.replace(changed, path=self._process.address)
+        self._report(changed)
+
+
+class Crew:
+    """The workers that should exist. ``launch`` says how each is started, ``needs`` in words what
+    its machine must have."""
+
+    def __init__(
+        self, launch: Callable[[int], Launch], outside: Outside, report: Report, needs: str
+    ) -> None:
+        self._launch = launch
+        self._outside = outside
+        self._report = report
+        self._needs = needs
+        self._berths: dict[int, Berth] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def keep(self, keep: Keep) -> None:
+        """Starts those that are missing, dismisses those that are too many."""
+        for index in set(keep.workers) - set(self._berths):
+            berth = Berth(self._launch(index), self._outside, self._report, self._needs)
+            self._berths[index] = berth
+            task = asyncio.create_task(berth.tend())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        for index in set(self._berths) - set(keep.workers):
+            self._berths.pop(index).dismiss()
+
+    async def end(self) -> None:
+        """Dismisses all, and kills those that are late."""
+        berths = list(self._berths.values())
+        self.keep(Keep(()))
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=END_S)
+        for berth in berths:
+            berth.kill()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2 * REAP_S)
+
+
+class Orders:
+    """What comes by stdin: the newest Keep, and the end."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.follow: Callable[[Keep], None] | None = None
+        self._newest: Keep | None = None
+        self._frames = FrameReader()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(sys.stdin.fileno(), self._read)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.ended.set)
+
+    def obey(self, follow: Callable[[Keep], None]) -> None:
+        """Hands every order on from now on, the one before included."""
+        self.follow = follow
+        if self._newest is not None:
+            follow(self._newest)
+
+    def _read(self) -> None:
+        data = os.read(sys.stdin.fileno(), 65536)
+        if not data:
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self.ended.set()
+        for payload in self._frames.feed(data):
+            self._newest = decode_keep(payload)
+            if self.follow is not None:
+                self.follow(self._newest)
+
+
+async def joined(connect: Callable[[], Awaitable[None]], report: Report, clock: Clock) -> None:
+    """Tries until the cluster is there; says each time why it is not."""
+    pause = RETRY_S
+    while True:
+        try:
+            return await connect()
+        except Exception as error:  # Ray raises many sorts
+            detail = f"the Ray cluster cannot be reached: {error}".splitlines()[0]
+            report(WorkerChanged(0, "defunct", detail=detail, retry_s=pause))
+        await clock.sleep(pause)
+        pause = min(60.0, pause * 2)
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local_runtime.ray")
+    parser.add_argument("app", help="folder/file.py:app or package.module:app")
+    parser.add_argument("--dir", help="folder for sockets; not used between machines")
+    parser.add_argument("--address", default="auto", help="auto, or host:port of the head")
+    parser.add_argument("--cpus", type=float, default=1.0, help="of each worker")
+    parser.add_argument("--gpus", type=float, default=1.0, help="of each worker")
+    parser.add_argument("--working-dir", help="folder that Ray brings to the machines")
+    parser.add_argument("--device", default="auto", help="auto or cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
+    parser.add_argument("--start-timeout", type=float, default=Policy().start_timeout_s)
+    parser.add_argument("--silence", type=float, default=Policy().silence_s)
+    parser.add_argument("--grace", type=float, default=GRACE_S)
+    parser.add_argument("--max-frame", type=int, default=MAX_FRAME)
+    parser.add_argument("--memory", type=int, help="bytes that the models of a worker share")
+    parser.add_argument("--models", default="", help="what they are declared to be, as JSON")
+    return parser.parse_args(arguments)
+
+
+def absolute(app: str) -> str:
+    """The app's name as machines that share this one's folders know it."""
+    source, colon, attribute = app.rpartition(":")
+    return f"{os.path.abspath(source)}{colon}{attribute}" if source.endswith(".py") else app
+
+
+def _launch(options: argparse.Namespace, index: int) -> Launch:
+    """Ray says which GPUs a worker sees; one without any must not see those of its machine."""
+    return Launch(
+        app=options.app if options.working_dir else absolute(options.app),
+        index=index,
+        seat=Seat(device=options.device, visible=None if options.gpus else ""),
+        threads=options.threads,
+        grace_s=options.grace,
+        max_frame=options.max_frame,
+        memory=options.memory,
+        models=options.models,
+    )
+
+
+async def serve(options: argparse.Namespace, report: Report) -> None:
+    """Keeps the workers that stdin asks for, until its end."""
+    orders = Orders()
+    cluster = await _joined(options, report, orders.ended)
+    if cluster is None:
+        return
+    writer = LogWriter(sys.stderr.buffer)
+    outside = Outside(
+        policy=Policy(start_timeout_s=options.start_timeout, silence_s=options.silence),
+        clock=SystemClock(),
+        jitter=random.random,
+        start=cluster.start,
+        report=report,
+        writer=writer,
+    )
+    crew = Crew(partial(_launch, options), outside, report, cluster.place.needs)
+    orders.obey(crew.keep)
+    await orders.ended.wait()
+    await crew.end()
+    cluster.close()
+    writer.close()
+
+
+async def _joined(
+    options: argparse.Namespace, report: Report, ended: asyncio.Event
+) -> Cluster | None:
+    """The cluster, once it is there; None when the order to end came before."""
+    try:
+        cluster = _cluster(options)
+    except ImportError as error:
+        detail = f"Ray is not installed with this gateway ({error}): pip install 'spillgate[ray]'"
+        report(WorkerChanged(0, "defunct", detail=detail))
+        await ended.wait()
+        return None
+    connect = partial(asyncio.to_thread, cluster.connect)
+    joining = asyncio.create_task(joined(connect, report, SystemClock()))
+    ending = asyncio.create_task(ended.wait())
+    await asyncio.wait({joining, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if not joining.done():
+        os._exit(0)  # a thread that waits for a cluster cannot be stopped, and owns nothing
+    return cluster
+
+
+def _cluster(options: argparse.Namespace) -> Cluster:
+    """Raises ImportError where there is no Ray."""
+    from local_runtime.ray.cluster import Cluster, Place
+
+    place = Place(
+        address=options.address,
+        namespace=f"spillgate-{secrets.token_hex(8)}",
+        cpus=options.cpus,
+        gpus=options.gpus,
+        working_dir=options.working_dir,
+    )
+    return Cluster(place)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _arguments(arguments)
+    frames = os.dup(1)
+    os.dup2(2, 1)  # Ray prints
+
+    def report(changed: FromSupervisor) -> None:
+        try:
+            os.write(frames, frame(changed))
+        except OSError:
+            return
+
+    asyncio.run(serve(options, report))
+    sys.stderr.flush()
+    os._exit(0)  # Ray waits half a second at the interpreter's exit, when it has nothing to do

@@ -1,0 +1,244 @@
+"""One app over HTTP, with no gateway: its routes, and ``/_k/...`` for whoever runs it.
+
+    POST /<route>            a handler; 202 {"job_id"} for a background one
+    POST /_k/warmup          really runs the warm-up sample of every handler, in every worker
+    GET  /_k/status          gpu_available, sequence_number, idle_time and inference_time in ms
+    GET  /_k/jobs/{id}       a background call; POST /_k/jobs/{id}/cancel ends it
+    GET  /healthz /readyz /metrics
+
+The paths below ``/_k`` and the status keys are Potassium's
+(https://github.com/bananaml/potassium). The server knows no handler: calls go over the framed
+socket to the workers, as a gateway's do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from local_runtime.client.connection import Entry
+from local_runtime.http_errors import Refusal
+from local_runtime.json_bodies import NotJson, decoded
+from local_runtime.protocol.events import Done, Run
+from local_runtime.server.dispatcher import Front, succeeded
+from local_runtime.server.refusals import refusal_of
+from local_runtime.server.responses import Way, heard
+
+ID_HEADERS = ("x-banana-request-id", "x-request-id")
+_WAIT = re.compile(r"(?i)(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})")
+LONGEST_WAIT_S = 600.0
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+_NEW_IDS: list[str] = []
+"""Drawn many at a time: to ask the system for each costs more than all else about an id."""
+_DRAWN = 256
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Wish(msgspec.Struct):
+    """What a body in OpenAI's shape says of its stream."""
+
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+
+
+class Calls:
+    """Everything that is no page of the server's own: the handlers' routes."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        id = request_id([request.headers.get(name, "") for name in ID_HEADERS])
+        way = Way(send, id_headers(id))
+        try:
+            await self._serve(request, id, way)
+        except Refusal as refusal:
+            await way.refuse(refusal)
+        except ClientDisconnect:
+            return
+
+    async def _serve(self, request: Request, id: str, way: Way) -> None:
+        front, route = self._front, request.url.path
+        if not front.workers.slots:
+            way.waited = await front.wait_ready(patience_of(request.headers))
+        background = route in front.link_for(route).background
+        if request.method != "POST":
+            text = f"{route} takes POST alone"
+            raise Refusal(405, "method_not_allowed", text, headers={"Allow": "POST"})
+        body = await front.body_of(request)
+        wish = wish_of(request.headers, route, body)
+        headers = tuple(request.headers.items())
+        run = Run(0, route, body, id, bool(wish.stream) and not background, True, headers)
+        link = await front.room_for(route)
+        if background:
+            front.take_job(link, run)
+            await _accepted(request, id, way)
+            return
+        entry = front.send(link, run)
+        with front.counted(route, entry):
+            async with heard(entry, request.receive, front.keep_until):
+                await _answer(entry, way, wish)
+
+
+async def _answer(entry: Entry, way: Way, wish: _Wish) -> None:
+    while entry.answer is None and not entry.outputs and entry.head is None:
+        await entry.wait()
+    answer = entry.answer
+    if entry.head is not None:
+        await way.raw(entry)
+    elif entry.outputs or (wish.stream and succeeded(answer)):
+        options = wish.stream_options
+        await way.events(entry, with_usage=options is None or bool(options.include_usage))
+    elif isinstance(answer, Done):
+        await way.done(answer)
+    elif answer is not None:
+        await way.refuse(refusal_of(answer))
+
+
+async def _accepted(request: Request, id: str, way: Way) -> None:
+    """202, and 200 for Banana's client, to which every other status is an error."""
+    banana = "x-banana-api-key" in request.headers
+    body = {"job_id": id, "started": True} if banana else {"job_id": id}
+    location = [("location", f"/_k/jobs/{id}")]
+    await way.whole(200 if banana else 202, msgspec.json.encode(body), location)
+
+
+def wish_of(headers: Mapping[str, str], route: str, body: bytes) -> _Wish:
+    """Whether, and how, the caller wants a stream: by ``Accept``, or as OpenAI's bodies say. Below
+    ``/v1/`` an item that holds usage alone goes out only to whoever asked for it."""
+    wish = _Wish()
+    if route.startswith("/v1/"):
+        if b'"stream"' in body:
+            with contextlib.suppress(NotJson):
+                wish = decoded(body, _Wish)
+        wish.stream_options = wish.stream_options or _StreamOptions()
+    if "text/event-stream" in headers.get("accept", ""):
+        wish.stream = True
+    return wish
+
+
+def patience_of(headers: Mapping[str, str]) -> float:
+    """Seconds that the caller waits for a worker: ``Prefer: wait=30`` (RFC 7240, section 4.3)."""
+    found = _WAIT.search(headers.get("prefer", ""))
+    return min(LONGEST_WAIT_S, float(found[1])) if found else 0.0
+
+
+def request_id(given: Iterable[str]) -> str:
+    """The first of the caller's that can be passed on, else a new one."""
+    for id in given:
+        if _ID.match(id):
+            return id
+    if not _NEW_IDS:
+        drawn = os.urandom(_DRAWN * 16).hex()
+        _NEW_IDS.extend(drawn[start : start + 32] for start in range(0, len(drawn), 32))
+    return _NEW_IDS.pop()
+
+
+def id_headers(id: str) -> list[tuple[str, str]]:
+    return [(name, id) for name in ID_HEADERS]
+
+
+# --- the server's own pages -----------------------------------------------------------------------
+
+
+class Pages:
+    """``/_k/...``, ``/healthz``, ``/readyz`` and ``/metrics``."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/_k/warmup", self.warmup, methods=["POST"]),
+            Route("/_k/status", self.status, methods=["GET"]),
+            Route("/__status__", self.status, methods=["GET"]),
+            Route("/_k/jobs/{id}", self.job, methods=["GET"]),
+            Route("/_k/jobs/{id}/cancel", self.cancel, methods=["POST"]),
+            Route("/healthz", self.health, methods=["GET"]),
+            Route("/readyz", self.ready, methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
+        ]
+
+    async def warmup(self, request: Request) -> Response:
+        await self._front.warm_up()
+        return _json({"warm": True})
+
+    async def status(self, request: Request) -> Response:
+        return _json(self._front.status())
+
+    async def job(self, request: Request) -> Response:
+        found = self._front.board.read(request.path_params["id"])
+        if found is None:
+            raise Refusal(404, "not_found", "there is no such job, or it is forgotten")
+        return _json(found)
+
+    async def cancel(self, request: Request) -> Response:
+        self._front.board.cancel(request.path_params["id"], self._front.keep_until())
+        return await self.job(request)
+
+    async def health(self, request: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        workers = self._front.workers
+        if workers.slots:
+            return _json({"status": "ready", "workers": len(workers.links)})
+        body = {"status": "loading", "detail": workers.detail}
+        return _json(body, 503, {"Retry-After": str(max(1, round(workers.retry_after())))})
+
+    async def metrics(self, request: Request) -> Response:
+        return Response(
+            self._front.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+
+def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(body), status, headers, "application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return Response(error.body(), error.status, error.headers, "application/json")
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """The log has the traceback."""
+    return await _refused(request, Refusal(500, "internal", "the server has failed"))
+
+
+def application(front: Front, lifespan: Callable[[Starlette], Any]) -> Starlette:
+    """The ASGI app over the workers of ``front``, which ``lifespan`` starts and ends."""
+    return Starlette(
+        routes=[*Pages(front).routes(), Route("/{path:path}", Calls(front))],
+        exception_handlers={Refusal: _refused, Exception: _broken},
+        lifespan=lifespan,
+    )
+
+
+def living(front: Front) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+    """The lifespan in which the workers run: the port answers while they load."""
+
+    @contextlib.asynccontextmanager
+    async def life(app: Starlette) -> AsyncIterator[None]:
+        front.workers.start()
+        try:
+            yield
+        finally:
+            await front.aclose()
+            await front.workers.aclose()
+
+    return life

@@ -1,0 +1,160 @@
+"""The process of an app's own server: it listens, and looks after the supervisor of the workers.
+
+Only this process imports the HTTP server; workers and the supervisor stay light.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from functools import partial
+from types import FrameType
+
+import msgspec
+import uvicorn
+import uvloop
+
+from local_runtime import gc_tuning
+from local_runtime.client.managed import Supervised, supervisor_arguments
+from local_runtime.client.socket_folder import wait_until_free
+from local_runtime.client.workers import Workers
+from local_runtime.clock import SystemClock
+from local_runtime.protocol.events import Ahead
+from local_runtime.protocol.wire import MAX_FRAME
+from local_runtime.server.dispatcher import Front
+from local_runtime.server.fast_path import ExpressHttp
+from local_runtime.server.routes import application, living
+
+DRAIN_S = 5
+"""How long calls under way may take to end once the server is told to."""
+MAX_LISTED = 20
+"""Routes that are named when the app is ready."""
+EXIT_HOPELESS = 1
+"""The app cannot be started, and trying again would not help."""
+EXIT_NOT_STARTED = 2
+"""The port, or the folder of the sockets, is taken."""
+FREE_WITHIN_S = 10.0
+"""How long a server that was here before may take to let go of that folder, its calls under way
+included."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``python -m local_runtime`` takes."""
+
+    app: str
+    """folder/file.py:app or package.module:app."""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    device: str = "auto"
+    standby: Ahead = "none"
+    threads: int | None = None
+    memory: int | None = None
+    """Bytes that the app's models share in each worker; None: what is free on its GPU."""
+    start_timeout_s: float = 300.0
+    silence_s: float = 60.0
+    grace_s: float = 5.0
+    max_message: int = MAX_FRAME
+    sockets: str | None = None
+    """Folder in which the workers' own sockets are found."""
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+class Server(uvicorn.Server):
+    """Uvicorn over one app; ``status`` is the exit status once it has run."""
+
+    def __init__(self, options: Options) -> None:
+        self.status = 0
+        self._options = options
+        self._was_ready = False
+        clock = SystemClock()
+        arguments = supervisor_arguments(
+            options.app,
+            {
+                "workers": options.workers,
+                "device": options.device,
+                "standby": options.standby,
+                "threads": options.threads,
+                "start-timeout": options.start_timeout_s,
+                "silence": options.silence_s,
+                "grace": options.grace_s,
+                "max-frame": options.max_message,
+                "memory": options.memory,
+            },
+        )
+        roster = Supervised(arguments, clock, sockets=options.sockets)
+        self._workers = Workers("worker", roster, options.max_message, clock, self._changed)
+        self._front = Front(self._workers, clock, max_message=options.max_message)
+        super().__init__(
+            uvicorn.Config(
+                application(self._front, living(self._front)),
+                host=options.host,
+                port=options.port,
+                http=partial(ExpressHttp, self._front),  # type: ignore[arg-type]
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            gc_tuning.relax()
+            _say(f"{self._options.app} at {self._options.url}, loading")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """As Uvicorn's own, but the signal is not raised again at the end: a server that was told
+        to end, and did, has not failed."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+    def _changed(self) -> None:
+        self._front.changed()
+        if self._workers.slots and not self._was_ready:
+            self._was_ready = True
+            routes = _listed(sorted(self._workers.links[0].routes))
+            _say(f"ready after {self._workers.links[0].start_s:.1f} s: POST {routes}")
+        if self._workers.hopeless and not self.should_exit:
+            self.status, self.should_exit = EXIT_HOPELESS, True
+
+
+def serve(options: Options) -> int:
+    """Serves the app until a signal ends it; the exit status. Must run in the main thread."""
+    # Of a dead worker the supervisor's own line tells already.
+    logging.getLogger("spillgate.local").addHandler(logging.NullHandler())
+    logging.getLogger("spillgate.local").propagate = False
+    return uvloop.run(_serve(options))
+
+
+async def _serve(options: Options) -> int:
+    if options.sockets is not None:
+        try:
+            await wait_until_free(options.sockets, SystemClock(), FREE_WITHIN_S)
+        except OSError as error:
+            _say(f"--sockets: {error}")
+            return EXIT_NOT_STARTED
+    server = Server(options)
+    await server.serve()
+    return server.status if server.started else EXIT_NOT_STARTED
+
+
+def _listed(routes: list[str]) -> str:
+    """The first few: a line longer than a pipe holds would stop the server until it is read."""
+    more = f" and {len(routes) - MAX_LISTED} more" if len(routes) > MAX_LISTED else ""
+    return ", ".join(routes[:MAX_LISTED]) + more
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

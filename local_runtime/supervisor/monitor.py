@@ -1,0 +1,212 @@
+"""Looks after one worker, or one spare, in the supervisor's process: the loop around the record
+of ``supervisor.py``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from local_runtime.clock import Clock
+from local_runtime.protocol.events import Ahead, Broken, Heartbeat, LifeSign, Ready, WorkerChanged
+from local_runtime.supervisor.lifecycle import Policy, Record, State, why_killed
+from local_runtime.supervisor.logs import LogWriter
+from local_runtime.supervisor.worker_process import Hear, Launch, exit_words
+
+TICK_S = 0.5
+"""How often a worker's silence is looked at."""
+
+
+class Process(Protocol):
+    """What ``child.Child`` is, to whoever tends it."""
+
+    hear: Hear
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def last_line(self) -> str: ...
+
+    def give_seat(self, launch: Launch) -> None: ...
+
+    async def ended(self) -> int: ...
+
+    def ask_to_end(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Outside(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tender does not decide."""
+
+    policy: Policy
+    clock: Clock
+    jitter: Callable[[], float]
+    """In [0, 1), another one for each pause."""
+    start: Callable[[Launch], Awaitable[Process]]
+    """Raises OSError."""
+    report: Callable[[WorkerChanged], None]
+    writer: LogWriter
+
+
+class Tender:
+    """One worker for as long as the supervisor lives. ``spares`` are asked for a process before
+    another is started. Made on the loop that it runs on."""
+
+    def __init__(self, launch: Launch, outside: Outside, spares: Sequence[Tender] = ()) -> None:
+        self.settled = asyncio.Event()
+        """Its first start has ended, well or not."""
+        self._launch = launch
+        self._outside = outside
+        self._policy = outside.policy
+        self._now = outside.clock.monotonic
+        self._spares = spares
+        self._record = Record(index=launch.index)
+        self._ahead: Ahead = "none"
+        self._broken: Broken | None = None
+        self._child: Process | None = None
+        self._given: asyncio.Future[None]
+        self._ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def tend(self) -> None:
+        """Starts the worker whenever it is due; returns when it never will be again."""
+        while (due := self._record.retry_at) is not None:
+            await self._first_within(due - self._now(), self._ending)
+            if self._ending.done():
+                return
+            await self._one_life()
+
+    def give(self, launch: Launch) -> Process | None:
+        """A spare's process, for the worker of ``launch`` alone; None when there is none that
+        fits. Another spare is started a little later."""
+        child = self._child
+        if child is None or self._record.state is not State.WAITING:
+            return None
+        if not launch.fits(self._launch):
+            return None
+        self._child = None
+        self._given.set_result(None)
+        child.give_seat(launch)
+        self._note(self._record.gave(self._now(), self._policy))
+        return child
+
+    def ask_to_end(self) -> None:
+        """Lets the worker finish what runs. No other is started."""
+        if not self._ending.done():
+            self._ending.set_result(None)
+        self.settled.set()
+        if self._child is not None:
+            self._child.ask_to_end()
+
+    def kill(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+
+    async def _first_within(self, seconds: float, *futures: asyncio.Future[Any]) -> None:
+        """Waits for the first of ``futures``, at most so long."""
+        sleeping = asyncio.ensure_future(self._outside.clock.sleep(max(0.0, seconds)))
+        try:
+            await asyncio.wait({sleeping, *futures}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+
+    async def _one_life(self) -> None:
+        self._broken = None
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._launch.socket)
+        try:
+            child = self._from_spares() or await self._from_scratch()
+        except OSError as error:
+            self._note(self._record.started(self._now(), 0))
+            self._bury(f"it could not be started: {error}")
+            return
+        child.hear = self._hear
+        self._child, self._given = child, asyncio.get_running_loop().create_future()
+        self._note(self._record.started(self._now(), child.pid))
+        if self._ending.done():
+            child.ask_to_end()
+        detail = await self._watch(child)
+        if detail is not None:
+            self._child = None
+            self._bury(detail)
+
+    def _from_spares(self) -> Process | None:
+        for spare in self._spares:
+            if (child := spare.give(self._launch)) is not None:
+                self._ahead = spare._launch.ahead
+                return child
+        return None
+
+    async def _from_scratch(self) -> Process:
+        self._ahead = "none"
+        return await self._outside.start(self._launch)
+
+    async def _watch(self, child: Process) -> str | None:
+        """Waits for the end of a process; why it is gone. None: it is another's now."""
+        ending = asyncio.create_task(child.ended())
+        killed = ""
+        while not ending.done():
+            left = self._record.kill_at(self._policy) - self._now()
+            await self._first_within(min(TICK_S, left), ending, self._given)
+            if self._given.done():
+                ending.cancel()
+                return None
+            if left <= 0 and not killed:
+                killed = why_killed(self._record, self._policy)
+                child.kill()
+                await ending
+        return killed or self._words(child, ending.result())
+
+    def _hear(self, sign: LifeSign) -> None:
+        now = self._now()
+        if isinstance(sign, Ready):
+            self._note(self._record.became_ready(now))
+        elif isinstance(sign, Heartbeat):
+            self._record = self._record.beat(now, sign.running)
+        elif isinstance(sign, Broken):
+            self._broken = sign
+        else:
+            self._note(self._record.waits(now))
+
+    def _words(self, child: Process, status: int) -> str:
+        if self._broken is not None:
+            return self._broken.message
+        before = " before it was ready" if self._record.state is State.STARTING else ""
+        return f"it {exit_words(status, before, child.last_line)}"
+
+    def _bury(self, detail: str) -> None:
+        permanent = self._broken is not None and self._broken.permanent
+        record = self._record.ended(
+            self._now(),
+            self._policy,
+            detail=detail,
+            permanent=permanent,
+            jitter=self._outside.jitter(),
+        )
+        if not self._ending.done():
+            self._outside.writer.write(f"[{self._launch.name}] defunct: {detail}".encode())
+        self._note(record)
+
+    def _note(self, record: Record) -> None:
+        self._record = record
+        retry = None if record.retry_at is None else record.retry_at - record.since
+        ready = record.state is State.READY
+        if ready or record.state is State.DEFUNCT:
+            self.settled.set()
+        self._outside.report(
+            WorkerChanged(
+                index=record.index,
+                state=record.state.value,
+                pid=record.pid,
+                path=self._launch.socket if ready else "",
+                detail=record.detail,
+                retry_s=retry if record.state is State.DEFUNCT else None,
+                spare=self._launch.ahead != "none",
+                ahead=self._ahead,
+            )
+        )

@@ -1,0 +1,139 @@
+"""The supervisor process: starts the workers of one app, restarts them, ends with its parent.
+
+    python -m local_runtime.supervisor APP --workers 2 --dir DIR
+
+Stdout carries WorkerChanged frames and nothing else; what workers print goes to stderr. The end
+of stdin is the order to end the workers and exit, so nothing outlives the gateway, even when that
+is killed. Imports no model code: it stays small and always answers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from local_runtime.clock import SystemClock
+from local_runtime.protocol.events import Ahead, WorkerChanged
+from local_runtime.protocol.wire import MAX_FRAME, frame
+from local_runtime.supervisor.lifecycle import Policy
+from local_runtime.supervisor.logs import LogWriter
+from local_runtime.supervisor.monitor import Outside, Tender
+from local_runtime.supervisor.placement import present_devices, seats
+from local_runtime.supervisor.spares import spare_launches
+from local_runtime.supervisor.worker_process import GRACE_S, REAP_S, Child, Launch
+
+END_S = 7.0
+"""How long workers may take to end: a little longer than they take to drain."""
+
+
+async def supervise(
+    launches: Sequence[Launch], ahead: Ahead, outside: Outside, ended: asyncio.Event
+) -> None:
+    """Runs the workers, and the spares that do their part ``ahead``, until ``ended`` is set; then
+    ends them all."""
+    spares = [Tender(launch, outside) for launch in spare_launches(launches, ahead)]
+    workers = [Tender(launch, outside, spares) for launch in launches]
+    tasks = [asyncio.create_task(worker.tend()) for worker in workers]
+    tasks += [asyncio.create_task(_tend_after(spare, workers)) for spare in spares]
+    await ended.wait()
+    for tender in (*workers, *spares):
+        tender.ask_to_end()
+    await asyncio.wait(tasks, timeout=END_S)
+    for tender in (*workers, *spares):
+        tender.kill()
+    await asyncio.wait(tasks, timeout=2 * REAP_S)
+
+
+async def _tend_after(spare: Tender, workers: Sequence[Tender]) -> None:
+    """A spare must not slow down the first start of the workers."""
+    for worker in workers:
+        await worker.settled.wait()
+    await spare.tend()
+
+
+def _report(changed: WorkerChanged) -> None:
+    with contextlib.suppress(OSError):
+        os.write(sys.stdout.fileno(), frame(changed))
+
+
+def _order_to_end() -> asyncio.Event:
+    """Set when stdin ends or a signal asks for it."""
+    loop, ended, stdin = asyncio.get_running_loop(), asyncio.Event(), sys.stdin.fileno()
+
+    def read() -> None:
+        if not os.read(stdin, 1024):
+            loop.remove_reader(stdin)
+            ended.set()
+
+    loop.add_reader(stdin, read)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    return ended
+
+
+def _launches(options: argparse.Namespace) -> list[Launch]:
+    present = present_devices(os.environ, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+    return [
+        Launch(
+            app=options.app,
+            index=index,
+            socket=os.path.join(options.dir, f"worker-{index}.sock"),
+            seat=seat,
+            threads=options.threads,
+            grace_s=options.grace,
+            max_frame=options.max_frame,
+            memory=options.memory,
+            models=options.models,
+        )
+        for index, seat in enumerate(seats(options.workers, options.device, present))
+    ]
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local_runtime.supervisor", description=__doc__)
+    parser.add_argument("app", help="folder/file.py:app or package.module:app")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--dir", required=True, help="folder for the sockets; removed at the end")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: a,b")
+    parser.add_argument("--standby", choices=get_args(Ahead), default="none", help="spares")
+    parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
+    parser.add_argument("--start-timeout", type=float, default=Policy().start_timeout_s)
+    parser.add_argument("--silence", type=float, default=Policy().silence_s)
+    parser.add_argument("--grace", type=float, default=GRACE_S)
+    parser.add_argument("--max-frame", type=int, default=MAX_FRAME)
+    parser.add_argument("--memory", type=int, help="bytes that the models of a worker share")
+    parser.add_argument("--models", default="", help="what they are declared to be, as JSON")
+    return parser.parse_args(arguments)
+
+
+async def _main(options: argparse.Namespace) -> None:
+    policy = Policy(start_timeout_s=options.start_timeout, silence_s=options.silence)
+    writer = LogWriter(sys.stderr.buffer)
+    try:
+        outside = Outside(
+            policy=policy,
+            clock=SystemClock(),
+            jitter=random.random,
+            start=partial(Child.start, writer=writer),
+            report=_report,
+            writer=writer,
+        )
+        await supervise(_launches(options), options.standby, outside, _order_to_end())
+    finally:
+        writer.close()
+        shutil.rmtree(options.dir, ignore_errors=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    asyncio.run(_main(_arguments(arguments)))
+    return 0

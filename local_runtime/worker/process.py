@@ -1,0 +1,267 @@
+"""A worker process: loads one app once and runs its calls until it is told to end.
+
+    python -m local_runtime.worker APP --index 0 --socket PATH --life-fd FD --parent PID
+
+A spare (``--ahead``) waits for a seat, a TakeSeat on its stdin, before it goes on. The main thread
+belongs to the model: import, init and handlers run there. A second thread has the socket, the
+schedule and the pipe to the supervisor, so no handler can hold those up. Started by
+``local_runtime.supervisor``; the end of stdin is the order to finish what runs and exit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import concurrent.futures
+import contextlib
+import faulthandler
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import msgspec
+import uvloop
+
+from local_runtime import gc_tuning
+from local_runtime.app.model_sizes import from_json
+from local_runtime.app.runtime import Runtime
+from local_runtime.protocol.events import Ahead, Broken, Done, Piece, Ready, TakeSeat, Waiting
+from local_runtime.protocol.sockets import listen
+from local_runtime.protocol.wire import ENVELOPE, FrameReader, decode_take_seat
+from local_runtime.webhooks import Webhooks
+from local_runtime.worker.calls import Models, Service
+from local_runtime.worker.engine import Engine
+from local_runtime.worker.footprint import footprint
+from local_runtime.worker.jobs import Job, Work
+from local_runtime.worker.lifeline import Lifeline, die_with_parent, take_stdin
+from local_runtime.worker.models.admission import Lending
+from local_runtime.worker.models.loader import Loads, free_on_device
+from local_runtime.worker.startup import (
+    StartFailed,
+    StartTimes,
+    Stopwatch,
+    initialise,
+    load,
+    load_pinned,
+    ready_of,
+    shelf_of,
+    warm_up,
+)
+
+EXIT_BROKEN = 3
+"""Load, init or warm-up failed, or a handler never came back; the supervisor was told why."""
+HEARTBEAT_S = 1.0
+DRAIN_S = 5.0
+"""How long calls that run may take to end once stdin has ended."""
+DRAIN_TICK_S = 0.02
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """An app that is ready to take calls."""
+
+    app: Runtime
+    ready: Ready
+    engine: Engine
+    socket: str
+    stop: Callable[[], None]
+    """Ends the model's thread."""
+    models: Models | None = None
+
+
+class Desk:
+    """The thread of the socket, and the way into it from the model's thread."""
+
+    def __init__(self, *, life: Lifeline, orders: int, limit: int, grace_s: float) -> None:
+        self._life = life
+        self._orders = orders
+        self._limit = limit
+        self._grace_s = grace_s
+        self._service: Service | None = None
+        self._server: asyncio.AbstractServer | None = None
+        self._stop: Callable[[], None] = _exit_at_once
+        self._frames = FrameReader()
+        self._seat: concurrent.futures.Future[TakeSeat] = concurrent.futures.Future()
+        self._loop = uvloop.new_event_loop()
+        self._loop.add_reader(orders, self._on_order)
+        threading.Thread(target=self._loop.run_forever, name="socket", daemon=True).start()
+
+    async def seat(self) -> TakeSeat:
+        """Says that this spare waits, and waits for its seat."""
+        self._loop.call_soon_threadsafe(self._life.send, Waiting())
+        return await asyncio.wrap_future(self._seat)
+
+    def open(self, opening: Opening) -> None:
+        """Takes calls from now on."""
+        self._loop.call_soon_threadsafe(self._open, opening)
+
+    def output(self, job: Job, event: Piece) -> None:
+        assert self._service is not None
+        self._loop.call_soon_threadsafe(self._service.output, job, event)
+
+    def finished(self, work: Work, results: list[Done]) -> Work | None:
+        service = self._service
+        assert service is not None
+        following = service.after(work)
+        self._loop.call_soon_threadsafe(service.finished, work, results, following)
+        return following
+
+    def loaded(self, name: str, seconds: float) -> None:
+        assert self._service is not None
+        self._loop.call_soon_threadsafe(self._service.loaded, name, seconds)
+
+    def load_failed(self, name: str, message: str) -> None:
+        assert self._service is not None
+        self._loop.call_soon_threadsafe(self._service.load_failed, name, message)
+
+    def _open(self, opening: Opening) -> None:
+        self._stop = opening.stop
+        self._service = Service(
+            app=opening.app,
+            ready=opening.ready,
+            runner=opening.engine,
+            webhooks=Webhooks(),
+            give_up=self._give_up,
+            limit=self._limit,
+            grace_s=self._grace_s,
+            models=opening.models,
+        )
+        self._task = self._loop.create_task(self._listen(self._service, opening))
+
+    async def _listen(self, service: Service, opening: Opening) -> None:
+        self._server = await listen(service.accept, opening.socket)
+        # The supervisor asks for no routes, and a long frame might not fit into the pipe.
+        self._life.send(msgspec.structs.replace(opening.ready, routes=(), background=()))
+        self._beat(service)
+
+    def _beat(self, service: Service) -> None:
+        self._life.send(service.heartbeat())
+        with contextlib.suppress(Exception):  # a device that has failed tells nothing
+            service.occupies(footprint())
+        service.tell_load()
+        self._loop.call_later(HEARTBEAT_S, self._beat, service)
+
+    def _give_up(self, reason: str) -> None:
+        self._life.broken(Broken("handler", reason))
+        os._exit(EXIT_BROKEN)
+
+    def _on_order(self) -> None:
+        if data := os.read(self._orders, 4096):
+            for payload in self._frames.feed(data):
+                self._seat.set_result(decode_take_seat(payload))
+            return
+        self._loop.remove_reader(self._orders)
+        if self._service is None:
+            _exit_at_once()
+        else:
+            self._drain(self._service)
+
+    def _drain(self, service: Service) -> None:
+        if self._server is not None:
+            self._server.close()
+        service.close()
+        self._loop.call_later(DRAIN_S, _exit_at_once)
+        self._stop_when_idle(service)
+
+    def _stop_when_idle(self, service: Service) -> None:
+        if service.idle:
+            self._stop()
+        else:
+            self._loop.call_later(DRAIN_TICK_S, self._stop_when_idle, service)
+
+
+def _exit_at_once() -> None:
+    os._exit(0)
+
+
+async def live(options: argparse.Namespace, desk: Desk) -> None:
+    """Starts the app and serves it until the desk says stop. Raises StartFailed."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    times, watch = StartTimes(process=max(0.0, time.monotonic() - options.born)), Stopwatch()
+    app = load(options.app)
+    times.load = watch.lap()
+    if options.ahead == "imported":
+        await _take_seat(options, desk)
+        watch.lap()
+    context = await initialise(app)
+    held: dict[str, Any] = {}
+    engine = Engine(context, desk, limit=options.max_frame - ENVELOPE, models=held)
+    loads = Loads(app, context, desk, models=held, leaving=engine.forget)
+    models = await _stocked(app, options, loads) if app.models else None
+    times.init = watch.lap()
+    await warm_up(app, engine)
+    gc_tuning.freeze()
+    times.warmup = watch.lap()
+    if options.ahead == "loaded":
+        await _take_seat(options, desk)
+    ready = ready_of(app, options.device, times, options.ahead, options.max_frame)
+    desk.open(
+        Opening(
+            app=app,
+            ready=ready,
+            engine=engine,
+            socket=options.socket,
+            stop=lambda: _tell(loop, stopped),
+            models=models,
+        )
+    )
+    await stopped.wait()
+
+
+async def _stocked(app: Runtime, options: argparse.Namespace, loads: Loads) -> Models:
+    """The app's models, with the pinned ones loaded. Raises StartFailed."""
+    capacity = options.memory or free_on_device(options.device)
+    shelf = shelf_of(app, from_json(options.models), capacity)
+    await load_pinned(shelf, loads)
+    timeouts = {model.name: model.timeout_s for model in app.models.values()}
+    return Models(Lending(shelf, timeouts), loads.begin)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(stopped.set)
+
+
+async def _take_seat(options: argparse.Namespace, desk: Desk) -> None:
+    """Waits until a worker is needed, and becomes it. Libraries read what they may see when the
+    device is first used, which is in init."""
+    seat = await desk.seat()
+    options.socket, options.device = seat.socket, seat.device
+    os.environ |= {"SPILLGATE_DEVICE": seat.device, "SPILLGATE_WORKER": str(seat.index)}
+    if seat.visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = seat.visible
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local_runtime.worker", description=__doc__)
+    parser.add_argument("app", help="folder/file.py:app or package.module:app")
+    parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--socket", default="", help="Unix socket to listen on once ready, or fd:N")
+    parser.add_argument("--life-fd", type=int, required=True, help="pipe to the supervisor")
+    parser.add_argument("--parent", type=int, required=True, help="process to die with")
+    parser.add_argument("--born", type=float, default=math.inf, help="when it was started")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--ahead", choices=get_args(Ahead), default="none")
+    parser.add_argument("--grace", type=float, required=True)
+    parser.add_argument("--max-frame", type=int, required=True)
+    parser.add_argument("--memory", type=int, help="bytes that its models share")
+    parser.add_argument("--models", default="", help="what they are declared to be, as JSON")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _arguments(arguments)
+    die_with_parent(options.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    life = Lifeline(options.life_fd)
+    orders = take_stdin()
+    desk = Desk(life=life, orders=orders, limit=options.max_frame, grace_s=options.grace)
+    try:
+        uvloop.run(live(options, desk))
+    except StartFailed as failure:
+        life.broken(failure.broken)
+        return EXIT_BROKEN
+    return 0

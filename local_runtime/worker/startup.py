@@ -1,0 +1,194 @@
+"""From an app's name to a warm model: load, init, warm-up calls. Runs in the model's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import msgspec
+
+from local_runtime.app.find_app import AppNotFound, load_app
+from local_runtime.app.model_sizes import Declared
+from local_runtime.app.runtime import ALL, Handler, Runtime
+from local_runtime.protocol.events import PROTOCOL, Ahead, Broken, Done, Ready, Run, Stage
+from local_runtime.worker.engine import Context, Engine
+from local_runtime.worker.jobs import Job, Work
+from local_runtime.worker.models.cache import DoesNotFit, Shelf
+from local_runtime.worker.models.loader import LoadFailed, Loads
+from local_runtime.worker.results import encode
+
+
+class StartFailed(Exception):
+    """The worker cannot start; ``broken`` says where and why."""
+
+    def __init__(self, broken: Broken) -> None:
+        super().__init__(broken.message)
+        self.broken = broken
+
+
+def load(name: str) -> Runtime:
+    """The app. Raises StartFailed."""
+    try:
+        return load_app(name)
+    except AppNotFound as error:
+        raise StartFailed(Broken("load", str(error), permanent=True)) from None
+    except (Exception, SystemExit) as error:
+        raise _failure("load", f"importing {name} failed", error) from None
+
+
+async def initialise(app: Runtime) -> Context:
+    """What the app's init returns. Raises StartFailed."""
+    if app.init_function is None:
+        return {}
+    try:
+        context: Any = app.init_function()
+        if inspect.isawaitable(context):
+            context = await context
+    except (Exception, SystemExit) as error:
+        raise _failure("init", "init failed", error) from None
+    if not isinstance(context, dict | None):
+        text = f"init returned a {type(context).__name__}; it must return a dict"
+        raise StartFailed(Broken("init", text, permanent=True))
+    return cast("Context", context or {})
+
+
+def shelf_of(app: Runtime, said: Mapping[str, Declared], capacity: int | None) -> Shelf:
+    """The shelf of the app's models. ``said`` is what whoever starts the worker says of them, and
+    counts before the app's own word. Raises StartFailed for what can never be served."""
+    wanted = {name for handler in app.handlers.values() for name in handler.models} - {ALL}
+    for name in (*said, *sorted(wanted)):
+        if name not in app.models:
+            raise _hopeless(f"the app has no model {name!r}")
+    models: dict[str, Declared] = {}
+    for name, model in app.models.items():
+        declared = said.get(name)
+        if declared is None and model.memory is None:
+            raise _hopeless(f"neither the app nor the policy says how large the model {name} is")
+        models[name] = declared or Declared(memory=model.memory or 0, pin=model.pin)
+    try:
+        return Shelf(models, math.inf if capacity is None else capacity)
+    except DoesNotFit as error:
+        raise _hopeless(str(error)) from None
+
+
+async def load_pinned(shelf: Shelf, loads: Loads) -> None:
+    """Raises StartFailed when one cannot be loaded."""
+    for step in shelf.load_first():
+        try:
+            shelf.loaded(step.model, await loads.load(step.model))
+        except LoadFailed as error:
+            raise StartFailed(Broken("init", str(error))) from None
+
+
+def _hopeless(text: str) -> StartFailed:
+    return StartFailed(Broken("init", text, permanent=True))
+
+
+async def warm_up(app: Runtime, engine: Engine) -> None:
+    """Makes the steppers of no model, and runs every sample twice: alone, and in the largest
+    batch that can come. Raises StartFailed when one fails: the first caller's would too."""
+    _make_steppers(app, engine)
+    for handler in app.handlers.values():
+        if handler.warmup is None:
+            continue
+        for size in (1, handler.slots if handler.batch or handler.stepper else 1):
+            for done in await _run_together(handler, size, engine):
+                if not done.ok:
+                    text = f"the warm-up of {handler.route} failed: {done.message}"
+                    raise StartFailed(Broken("warmup", text))
+
+
+class StartTimes(msgspec.Struct, kw_only=True):
+    """Seconds of each stage of one start."""
+
+    process: float = 0.0
+    load: float = 0.0
+    init: float = 0.0
+    warmup: float = 0.0
+
+
+def _make_steppers(app: Runtime, engine: Engine) -> None:
+    for handler in app.handlers.values():
+        if handler.stepper and not handler.models:
+            try:
+                engine.stepping(handler)
+            except (Exception, SystemExit) as error:
+                raise _failure("init", f"the stepper of {handler.route} failed", error) from None
+
+
+async def _run_together(handler: Handler, size: int, engine: Engine) -> list[Done]:
+    """A batch of samples, or as many sequences at once."""
+    if not handler.stepper:
+        return await engine.run(_sample(handler, size))
+    runs = [engine.run(_sample(handler, 1)) for _ in range(size)]
+    return [done for (done,) in await asyncio.gather(*runs)]
+
+
+def ready_of(app: Runtime, device: str, times: StartTimes, ahead: Ahead, max_frame: int) -> Ready:
+    return Ready(
+        slots=max(_slots_of(app, handler) for handler in app.handlers.values()),
+        routes=tuple(app.handlers),
+        device=used_device(device),
+        load_s=times.load,
+        init_s=times.init,
+        warmup_s=times.warmup,
+        background=tuple(route for route, handler in app.handlers.items() if handler.background),
+        process_s=times.process,
+        ahead=ahead,
+        protocol=PROTOCOL,
+        max_frame=max_frame,
+        models={
+            route: tuple(name for name in app.models if handler.takes(name))
+            for route, handler in app.handlers.items()
+            if handler.background and handler.models
+        },
+    )
+
+
+def _slots_of(app: Runtime, handler: Handler) -> int:
+    """A stepper has its places for each of its models."""
+    if not (handler.stepper and handler.models):
+        return handler.slots
+    return handler.slots * sum(handler.takes(name) for name in app.models)
+
+
+def used_device(wanted: str) -> str:
+    """The device in words: of "auto", what torch would pick, where the app has imported it."""
+    torch = sys.modules.get("torch")
+    if wanted != "auto" or torch is None:
+        return wanted
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Stopwatch:
+    """Seconds since the last lap."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def lap(self) -> float:
+        now = self._clock()
+        spent, self._last = now - self._last, now
+        return spent
+
+
+def _sample(handler: Handler, size: int) -> Work:
+    run = Run(0, handler.route, encode(handler.warmup), request="warmup")
+    now = time.monotonic()
+    return Work(handler, [Job(run, handler, now, _unheard) for _ in range(size)], now)
+
+
+def _unheard(event: msgspec.Struct) -> None:
+    """Nobody waits for a warm-up's answer."""
+
+
+def _failure(stage: Stage, what: str, error: BaseException) -> StartFailed:
+    traceback.print_exception(error)
+    return StartFailed(Broken(stage, f"{what}: {type(error).__name__}: {error}"))

@@ -1,0 +1,132 @@
+"""What a backend's refusal is taken to mean."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from adapters.errors import FailureClass
+from adapters.http.failures import (
+    MAX_MESSAGE,
+    classify,
+    classify_error,
+    clean,
+    message_of,
+    refusal,
+    retry_after,
+)
+from adapters.settings import Secret
+
+F = FailureClass
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (400, b"", F.INVALID),
+        (422, b'{"detail":[]}', F.INVALID),
+        (418, b"", F.INVALID),
+        (401, b"", F.CREDENTIAL),
+        (402, b"", F.CREDENTIAL),
+        (403, b"", F.CREDENTIAL),
+        (404, b"", F.GONE),
+        (302, b"", F.GONE),
+        (405, b"", F.UNSUPPORTED),
+        (408, b"", F.TIMEOUT),
+        (504, b"", F.TIMEOUT),
+        (413, b"", F.TOO_LARGE),
+        (409, b"", F.OVERLOADED),
+        (429, b"", F.OVERLOADED),
+        (429, b'{"error":{"code":"insufficient_quota"}}', F.CREDENTIAL),
+        (503, b"no room", F.OVERLOADED),
+        (503, b'{"error":{"message":"Model is loading"}}', F.LOADING),
+        (503, b'{"detail":"engine not ready"}', F.LOADING),
+        (500, b"", F.FAILED),
+        (502, b"", F.FAILED),
+        (599, b"", F.FAILED),
+    ],
+)
+def test_a_status_and_its_body_name_the_class(status: int, body: bytes, expected: F) -> None:
+    assert classify(status, body) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ({"code": 400}, F.INVALID),
+        ({"code": "404"}, F.GONE),
+        ({"code": 503}, F.OVERLOADED),
+        ({"code": "context_length_exceeded"}, F.INVALID),
+        ({"type": "BadRequestError", "code": None}, F.INVALID),
+        ({"type": "InternalServerError"}, F.FAILED),
+        ({}, F.FAILED),
+        ("text", F.FAILED),
+        (True, F.FAILED),
+    ],
+)
+def test_an_error_inside_a_200_is_classed_by_its_code_or_type(error: Any, expected: F) -> None:
+    """The code may be an integer (vLLM) or a string (OpenAI)."""
+    assert classify_error(error) is expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"error": {"message": "a", "code": 1}}, "a"),
+        ({"error": "b"}, "b"),
+        ({"detail": "c"}, "c"),
+        ({"detail": [{"loc": ["body", "messages", 0], "msg": "d"}]}, "messages.0: d"),
+        ({"object": "error", "message": "e"}, "e"),
+        ({"title": "f", "status": 400}, "f"),
+        ({"error": None, "message": "g"}, "g"),
+        ({"unknown": 1}, ""),
+        ([], ""),
+        (3, ""),
+    ],
+)
+def test_the_message_is_found_in_every_known_shape(body: Any, expected: str) -> None:
+    assert message_of(json.dumps(body).encode()) == expected
+
+
+def test_text_is_a_message_and_a_web_page_is_none() -> None:
+    assert message_of(b"upstream is busy\n") == "upstream is busy"
+    assert message_of(b"<html><body>502</body></html>") == ""
+    assert message_of(b"\xff\xfe") != ""
+
+
+def test_a_traceback_and_our_key_never_reach_the_caller() -> None:
+    said = "bad key sk-123\nTraceback (most recent call last):\n  File x, line 1\nKeyError: 1"
+    assert clean(said, [Secret("sk-123")]) == "bad key ***"
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(clean("x" * 10_000)) == MAX_MESSAGE
+
+
+def test_a_refused_key_is_the_operators_matter_and_not_the_callers() -> None:
+    """The upstream repeats a part of our key; the caller is told nothing of it."""
+    body = b'{"error":{"message":"Incorrect API key provided: sk-1***23. See https://upstream"}}'
+    error = refusal(401, [], body, now=0.0)
+    assert error.failure is F.CREDENTIAL
+    assert "sk-1" not in error.message
+    assert "upstream" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], None),
+        ([(b"Retry-After", b"7")], 7.0),
+        ([(b"retry-after", b"0.5")], 0.5),
+        ([(b"retry-after-ms", b"250"), (b"retry-after", b"9")], 0.25),
+        ([(b"Retry-After", b"Thu, 01 Jan 1970 00:02:00 GMT")], 20.0),
+        ([(b"Retry-After", b"Thu, 01 Jan 1970 00:00:10 GMT")], 0.0),
+        ([(b"Retry-After", b"soon")], None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_milliseconds_or_a_date(
+    headers: list[tuple[bytes, bytes]], expected: float | None
+) -> None:
+    assert retry_after(headers, now=100.0) == expected

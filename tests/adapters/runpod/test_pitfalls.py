@@ -1,0 +1,272 @@
+"""What is known to go wrong with RunPod, one test each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.errors import BackendError, FailureClass
+from adapters.runpod.backend import RunPod
+from adapters.runpod.settings import RunPodSettings
+from adapters.settings import Secret
+from adapters.types import Call, Reply
+from gateway.clock import FakeClock, SystemClock
+from gateway.money.pricing import charge
+from gateway.policy.model import Price
+from tests.adapters.runpod.platform import DONE, a_call, job, platform, polled, settings_for
+from tests.adapters.servers import answer, drive
+from tests.live import dies_with_us, free_port
+from tests.waiting import wait_until
+
+DEV_WORKER = Path(__file__).with_name("runpod_dev_worker.py")
+
+
+async def failing(clock: FakeClock, *answers: bytes, call: Call | None = None) -> BackendError:
+    async with platform(clock, *answers) as (backend, _):
+        with pytest.raises(BackendError) as caught:
+            await drive(clock, backend.invoke(call or a_call()))
+        return caught.value
+
+
+async def exhaust(reply: Reply) -> None:
+    assert reply.chunks is not None
+    async for _ in reply.chunks:
+        pass
+
+
+def test_jobs_and_management_live_on_two_hosts() -> None:
+    settings = RunPodSettings(endpoint="e", api_key=Secret("k"))
+    assert settings.base_url == "https://api.runpod.ai/v2"
+    assert settings.plane == "https://api.runpod.io/v2"
+
+
+async def test_workers_are_kept_over_v2_nested_and_over_v1_only_where_asked(
+    clock: FakeClock,
+) -> None:
+    async with platform(clock, answer({})) as (backend, script):
+        await backend.keep_workers(2)
+    assert script.targets() == ["PATCH /v2/serverless/ep"]
+    assert json.loads(script.requests[0].body) == {"workers": {"min": 2}}
+    async with platform(clock, answer({}), management="v1") as (backend, script):
+        await backend.keep_workers(2)
+    assert script.targets() == ["PATCH /v2/endpoints/ep"]
+    assert json.loads(script.requests[0].body) == {"workersMin": 2}
+    legacy = RunPodSettings(endpoint="e", api_key=Secret("k"), management="v1")
+    assert legacy.plane == "https://rest.runpod.io/v1"
+
+
+@pytest.mark.parametrize("status", ["IN_QUEUE", "IN_PROGRESS", "RUNNING", "SOMETHING_NEW"])
+async def test_a_held_call_that_has_not_ended_is_polled_and_never_submitted_again(
+    clock: FakeClock, status: str
+) -> None:
+    answers = [job(status), job(status), job("IN_PROGRESS"), job(**DONE)]
+    async with platform(clock, *answers) as (backend, script):
+        reply = await drive(clock, backend.invoke(a_call()))
+    assert script.targets()[1:] == ["GET /v2/ep/status/j1"] * 3
+    assert reply.body == b'{"y":2}'
+
+
+async def test_a_result_is_taken_from_the_first_answer_that_holds_it(
+    clock: FakeClock,
+) -> None:
+    """A minute later the platform has forgotten it: nothing is left to be fetched."""
+    async with platform(clock, job(**DONE)) as (backend, script):
+        assert (await backend.invoke(a_call())).body == b'{"y":2}'
+        assert len(script.requests) == 1
+
+
+async def test_an_expired_job_is_a_timeout_and_no_unknown_endpoint(
+    clock: FakeClock,
+) -> None:
+    """It may have run, so no other backend is asked."""
+    error = await failing(clock, job("IN_QUEUE"), answer({}, 404))
+    assert error.failure is FailureClass.TIMEOUT
+    assert not error.failure.try_next
+
+
+async def test_a_stream_is_polled_at_least_every_quarter_of_a_second(
+    clock: FakeClock,
+) -> None:
+    answers = [job("IN_QUEUE"), *[polled("IN_PROGRESS", n) for n in range(8)]]
+    async with platform(clock, *answers, polled("COMPLETED"), job(**DONE)) as (backend, _):
+        reply = await drive(clock, backend.invoke(a_call(stream=True)))
+        began = clock.monotonic()
+        await drive(clock, exhaust(reply))
+        assert clock.monotonic() - began <= 9 * 0.25
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"])
+async def test_a_stream_stops_at_every_end_of_its_job(clock: FakeClock, status: str) -> None:
+    """RunPod's own client asks on for ever after CANCELLED."""
+    answers = [job("IN_QUEUE"), polled("IN_PROGRESS", 1), polled(status), job(status, **DONE)]
+    async with platform(clock, *answers) as (backend, script):
+        reply = await drive(clock, backend.invoke(a_call(stream=True)))
+        good = status == "COMPLETED"
+        with contextlib.nullcontext() if good else pytest.raises(BackendError):
+            await drive(clock, exhaust(reply))
+        assert len(script.requests) == 4
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT"])
+async def test_the_status_decides_and_not_that_there_is_an_output(
+    clock: FakeClock, status: str
+) -> None:
+    error = await failing(clock, job(status, output={"y": 2}))
+    assert error.failure in (FailureClass.FAILED, FailureClass.TIMEOUT)
+
+
+async def test_an_error_that_is_json_in_a_string_loses_its_traceback(
+    clock: FakeClock,
+) -> None:
+    said = {
+        "error_type": "<class 'ValueError'>",
+        "error_message": "boo",
+        "error_traceback": "Traceback (most recent call last): /app/secret.py",
+        "hostname": "pod-7",
+    }
+    error = await failing(clock, job("FAILED", error=json.dumps(said)))
+    assert error.message == "ValueError: boo"
+
+
+async def test_the_output_of_a_job_in_progress_is_no_result(clock: FakeClock) -> None:
+    answers = [job("IN_PROGRESS", output="half way"), job("IN_PROGRESS", output=1), job(**DONE)]
+    async with platform(clock, *answers) as (backend, _):
+        assert (await drive(clock, backend.invoke(a_call()))).body == b'{"y":2}'
+
+
+async def test_times_are_milliseconds_on_the_wire_and_seconds_here(
+    clock: FakeClock,
+) -> None:
+    async with platform(clock, job(**DONE)) as (backend, _):
+        usage = (await backend.invoke(a_call())).usage
+    assert (usage.exec_s, usage.cold_s) == (0.05, 0.1)
+
+
+async def test_the_time_of_a_run_is_not_what_is_billed(clock: FakeClock) -> None:
+    """A price says that a start is billed too, and the bill alone says what the rest came to."""
+    record = {"totalAmount": 0.25, "time": "2026-11-22T00:00:00Z"}
+    async with platform(clock, job(**DONE), answer({"records": [record]})) as (backend, _):
+        usage = (await backend.invoke(a_call())).usage
+        bill = await backend.bill(0.0, 3600.0)
+    price = Price(per_second=1000, bills=("start", "run"), as_of="2026-11-22", source="test")
+    assert usage.cost_nano is None
+    assert charge(price, usage) == 150
+    assert bill.cost_nano == 250_000_000
+
+
+async def test_a_webhook_is_a_secret_url_and_is_told_with_every_job(
+    clock: FakeClock,
+) -> None:
+    """It is unsigned, so whoever knows the URL is believed: nothing of ours shows it."""
+    url = "https://hooks.example/6b1f9d"
+    echo = job("FAILED", error=f"cannot post to {url}")
+    async with platform(clock, echo, job("IN_QUEUE"), webhook=Secret(url)) as (backend, script):
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(a_call())
+        await backend.submit(a_call(deadline=clock.monotonic() + 60.0))
+        assert url not in caught.value.message + repr(backend)
+        assert url not in repr(settings_for("http://127.0.0.1:1", webhook=Secret(url)))
+    assert [json.loads(request.body)["webhook"] for request in script.requests] == [url, url]
+
+
+async def test_an_endpoint_without_workers_is_found_and_can_be_raised_again(
+    clock: FakeClock,
+) -> None:
+    """The platform sets workers.max to 0 after idle days: jobs would wait for ever."""
+    answers = [answer({"jobs": {"inQueue": 4}, "workers": {}}), answer({"workers": {"max": 0}})]
+    async with platform(clock, *answers, answer({}), scale_max=3) as (backend, script):
+        probe = await backend.probe()
+        await backend.keep_workers(1)
+    assert not probe.ready
+    assert "workers.max is 0" in probe.detail
+    assert json.loads(script.requests[-1].body) == {"workers": {"min": 1, "max": 3}}
+
+
+@pytest.fixture(scope="module")
+def development_server() -> Iterator[str]:
+    """The server that RunPod's SDK starts for ``--rp_serve_api``."""
+    port = free_port()
+    options = ["--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port", str(port)]
+    process = subprocess.Popen(
+        dies_with_us([sys.executable, str(DEV_WORKER), *options]),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until_it_answers(process, url := f"http://127.0.0.1:{port}")
+        yield url
+    finally:
+        process.kill()
+        process.wait(15)
+
+
+def _until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
+    def answers() -> bool:
+        assert process.poll() is None, "the development server has ended"
+        try:
+            with urllib.request.urlopen(url + "/openapi.json", timeout=5):
+                return True
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    wait_until(answers, "the development server answers", within_s=60)
+
+
+async def test_the_development_server_answers_though_it_is_another_platform(
+    development_server: str,
+) -> None:
+    """No endpoint in its paths, POST for a status, no output for None, 422 where 400 is meant."""
+    settings = RunPodSettings(
+        endpoint="",
+        api_key=Secret("k"),
+        base_url=development_server,
+        management_url=development_server,
+        status_method="POST",
+    )
+    backend = RunPod("dev", settings, SystemClock())
+    await backend.start()
+    try:
+        assert (await backend.invoke(a_call(b'{"echo":[1]}'))).body == b"[1]"
+        assert (await backend.invoke(a_call(b'{"echo":null}'))).body == b"null"
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(a_call(b'{"fail":"boo"}'))
+        assert caught.value.message == "ValueError: boo"
+        handle = await backend.submit(a_call(b'{"echo":7}', deadline=1e9))
+        state = await backend.poll(handle)
+        assert state.reply is not None
+        assert state.reply.body == b"7"
+    finally:
+        await backend.aclose()
+
+
+def test_the_sdk_is_not_imported_and_logging_stays_as_it_was() -> None:
+    code = (
+        "import logging, sys; from adapters import load_kind; load_kind('runpod');"
+        "assert 'runpod' not in sys.modules; root = logging.getLogger();"
+        "assert root.level == logging.WARNING and not root.handlers"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(429, FailureClass.OVERLOADED), (500, FailureClass.FAILED), (401, FailureClass.CREDENTIAL)],
+)
+async def test_a_submit_is_sent_once_and_its_refusal_is_read(
+    clock: FakeClock, status: int, expected: FailureClass
+) -> None:
+    """RunPod's own client repeats some over plain http, and makes a KeyError of the rest."""
+    async with platform(clock, answer({"error": "no"}, status)) as (backend, script):
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(a_call())
+        assert caught.value.failure is expected
+        assert len(script.requests) == 1

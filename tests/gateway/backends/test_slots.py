@@ -1,0 +1,130 @@
+"""Calls that wait in line: first come, first served, called away when the line was a mistake."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.backends.slots import MOVED_AT_ONCE, Places
+from gateway.clock import FakeClock, settle
+from tests.gateway.assembled import POLICY, house
+
+
+class Away(Exception):
+    pass
+
+
+async def test_places_are_granted_in_the_order_of_arrival() -> None:
+    """One at a time, and none is granted twice."""
+    places = Places(lambda: 1)
+    assert places.take()
+    order: list[int] = []
+
+    async def caller(number: int) -> None:
+        await places.wait()
+        order.append(number)
+
+    tasks = [asyncio.create_task(caller(number)) for number in range(3)]
+    await settle()
+    assert (order, places.waiting) == ([], 3)
+    assert not places.take()
+    for expected in ([0], [0, 1], [0, 1, 2]):
+        places.give_back()
+        await settle()
+        assert order == expected
+    await asyncio.gather(*tasks)
+    places.give_back()
+    assert (places.running, places.waiting) == (0, 0)
+
+
+async def test_a_caller_who_leaves_the_line_takes_nobodys_place() -> None:
+    """Whether it waits still or was granted a place in that very instant."""
+    places = Places(lambda: 1)
+    assert places.take()
+    waiting = [asyncio.create_task(places.wait()) for _ in range(3)]
+    await settle()
+    waiting[0].cancel()
+    await settle()
+    places.give_back()
+    waiting[1].cancel()
+    await settle()
+    assert waiting[2].done()
+    assert not waiting[2].cancelled()
+    assert places.running == 1
+
+
+async def test_the_end_of_the_line_is_called_away_until_one_would_rather_stay() -> None:
+    """Each is asked with the number of calls before it."""
+    places = Places(lambda: 1)
+    assert places.take()
+    asked: list[int] = []
+
+    def reconsider(ahead: int) -> Exception | None:
+        asked.append(ahead)
+        return Away() if ahead > 2 else None
+
+    waiting = [asyncio.create_task(places.wait(reconsider)) for _ in range(4)]
+    await settle()
+    places.call_away()
+    await settle()
+    assert asked == [4, 3, 2]
+    assert [task.done() for task in waiting] == [False, False, True, True]
+    for task in waiting[2:]:
+        with pytest.raises(Away):
+            await task
+    for task in waiting[:2]:
+        task.cancel()
+    await asyncio.gather(*waiting[:2], return_exceptions=True)
+
+
+async def test_no_more_than_a_few_are_called_away_at_once() -> None:
+    """What they do elsewhere must be seen before more follow."""
+    places = Places(lambda: 0)
+    waiting = [asyncio.create_task(places.wait(lambda _: Away())) for _ in range(20)]
+    await settle()
+    places.call_away()
+    await settle()
+    assert sum(task.done() for task in waiting) == MOVED_AT_ONCE
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_flood_that_was_guessed_short_spills_from_the_line(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The guess says ten milliseconds; the first calls run on and on, so those behind them go
+    to the overflow, and each is settled where it was answered."""
+    text = POLICY.replace("price: reserved, expect: 1s", "price: reserved, expect: 10ms")
+    async with house(tmp_path, clock, text) as home:
+        home.fake("home").runs_for = 30.0
+        home.fake("burst").runs_for = 1.0
+        started = [home.start("chat") for _ in range(60)]
+        await settle()
+        assert not home.fake("burst").calls
+        await home.until_done((task for _, task in started), step=0.25)
+        for _, task in started:
+            await task
+        rows = [await home.row(exchange.call.id) for exchange, _ in started]
+        backends = [row.backend for row in rows]
+        assert 20 < backends.count("burst") < 60
+        reasons = {row.reason for row in rows if row.backend == "burst"}
+        assert reasons <= {"SPILL_WARM", "SPILL_COLD", "LEAST_DELAY"}
+        assert {row.outcome for row in rows} == {"success"}
+        assert all(b.in_flight == 0 for b in home.service.current.backends.values())
+
+
+async def test_a_line_that_moves_as_predicted_is_left_alone(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Waiting within the SLO is what the reserved machine is for."""
+    async with house(tmp_path, clock) as home:
+        home.fake("home").runs_for = 0.3
+        await home.ask_after(home.exchange(), 0.3)
+        started = [home.start("chat") for _ in range(8)]
+        await home.until_done((task for _, task in started), step=0.05)
+        for _, task in started:
+            await task
+        assert not home.fake("burst").calls

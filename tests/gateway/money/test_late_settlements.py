@@ -1,0 +1,107 @@
+"""Settlements that a store did not take: kept, tried again, and counted once whoever tries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.clock import FakeClock, settle
+from gateway.metrics import Metrics
+from gateway.money.settlement import CountingHouse, Settlement
+from gateway.storage.base import Claim, StoreUnavailable
+from gateway.storage.memory import MemoryStore
+from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.types import Unit
+
+MONEY = Claim("user:a", "nano_usd", "month", 1000, 10)
+
+
+class StumblingStore(MemoryStore):
+    """A memory store that can be down, and then finds out by a ping that it is up again."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.down = False
+        self.trouble = ""
+
+    @property
+    def failing(self) -> str:
+        return self.trouble
+
+    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> None:
+        await asyncio.sleep(0)
+        self._answer()
+        await super().settle(hold_id, claims, actual)
+
+    async def ping(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        self.trouble = "it is down" if self.down else ""
+        if self.down:
+            raise StoreUnavailable(self.trouble)
+
+
+def house_over(store: StumblingStore, ledger: SqliteLedger, clock: FakeClock) -> CountingHouse:
+    return CountingHouse(shared=store, ledger=ledger, clock=clock, metrics=Metrics())
+
+
+async def late(house: CountingHouse, store: StumblingStore, count: int) -> None:
+    """``count`` settlements of 10 that the store was too late for."""
+    store.down = True
+    for number in range(count):
+        await house.settle(Settlement(f"h{number}", (MONEY,), {"nano_usd": 10}, ()), opened=True)
+    assert house.waiting == count
+    store.down = False
+
+
+async def spent(store: StumblingStore) -> int:
+    (standing,) = await store.standings([MONEY])
+    return MONEY.limit - standing.remaining
+
+
+async def test_passes_that_run_at_once_lose_no_settlement_and_double_none(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """One a second, one when an emptied store is filled, one at the end: they may meet."""
+    store, ledger = StumblingStore(clock), SqliteLedger(tmp_path / "ledger.db")
+    house = house_over(store, ledger, clock)
+    await late(house, store, 5)
+    await asyncio.gather(house.retry(), house.retry(), house.retry())
+    assert house.waiting == 0
+    assert await spent(store) == 50
+    await ledger.aclose()
+
+
+async def test_a_pass_that_is_refused_keeps_what_is_left(tmp_path: Path, clock: FakeClock) -> None:
+    store, ledger = StumblingStore(clock), SqliteLedger(tmp_path / "ledger.db")
+    house = house_over(store, ledger, clock)
+    await late(house, store, 2)
+    store.down = True
+    await house.retry()
+    assert house.waiting == 2
+    store.down = False
+    await house.retry()
+    assert (house.waiting, await spent(store)) == (0, 20)
+    await ledger.aclose()
+
+
+async def test_a_store_that_is_back_is_noticed_though_no_call_comes(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Readiness keeps calls away from a gateway whose store fails; it must not do so for ever."""
+    store, ledger = StumblingStore(clock), SqliteLedger(tmp_path / "ledger.db")
+    house = house_over(store, ledger, clock)
+    store.down = True
+    store.trouble = "it is down"
+    running = asyncio.create_task(house.run())
+    await clock.advance(3.0)
+    assert store.failing
+    store.down = False
+    await clock.advance(1.0)
+    await settle()
+    assert not store.failing
+    running.cancel()
+    await asyncio.wait([running])
+    await ledger.aclose()

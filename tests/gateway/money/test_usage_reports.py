@@ -1,0 +1,222 @@
+"""``/usage`` shows a key what it may see, exactly, and refuses clearly what it cannot answer."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.money.usage_reports import (
+    as_csv,
+    as_json,
+    as_table,
+    call_json,
+    parse_usage_query,
+    total_of,
+    usd,
+)
+from gateway.storage.base import LedgerRow, UsageQuery, UsageRow
+from gateway.types import NANO, ApiError, Principal
+from tests.gateway.storage.sqlite.ledger_rows import NOON, settled_row
+
+ALICE = Principal(key_id="k1", user="alice")
+ADMIN = Principal(key_id="k0", user="root", role="admin")
+
+
+def usage_row(group: dict[str, str], **figures: int) -> UsageRow:
+    zeros = dict.fromkeys(UsageRow.__struct_fields__[1:], 0)
+    return UsageRow(group=group, **zeros | figures)
+
+
+def parse(principal: Principal = ADMIN, **params: str) -> UsageQuery:
+    names = {"from_": "from"}
+    named = {names.get(name, name): value for name, value in params.items()}
+    return parse_usage_query(named, principal, now_at=NOON)
+
+
+# --- what was asked --------------------------------------------------------------------------
+
+
+def test_without_parameters_a_report_is_by_user_over_all_time() -> None:
+    assert parse() == UsageQuery(group_by=("user",))
+
+
+def test_groups_and_filters_are_taken_as_they_are_named() -> None:
+    query = parse_usage_query(
+        {"group_by": "model, tag:team,day", "tag:team": "search", "outcome": "error"},
+        ADMIN,
+        now_at=NOON,
+    )
+    assert query.group_by == ("model", "tag:team", "day")
+    assert query.where == {"tag:team": "search", "outcome": "error"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7d", NOON - 7 * 86_400),
+        ("30m", NOON - 1_800),
+        ("12h", NOON - 43_200),
+        ("4w", NOON - 28 * 86_400),
+        ("2026-01-01", NOON - 43_200),
+        ("2026-01-01T12:00", NOON),
+        ("2026-01-01T12:00:00Z", NOON),
+        ("2026-01-01T13:00+01:00", NOON),
+        ("2026-01-01T13:00 01:00", NOON),
+        ("", None),
+    ],
+)
+def test_a_time_is_a_date_an_instant_or_how_long_ago(text: str, seconds: float | None) -> None:
+    """The last but one is what a plus becomes that a caller forgot to escape."""
+    assert parse(from_=text).since == seconds
+
+
+@pytest.mark.parametrize(
+    ("params", "param", "allowed"),
+    [
+        ({"colour": "red"}, "colour", "group_by"),
+        ({"group_by": "users"}, "group_by", "tag:NAME"),
+        ({"group_by": "tag:"}, "group_by", "tag:NAME"),
+        ({"group_by": "user,user"}, "group_by", "twice"),
+        ({"group_by": "user,key,plan,model,task,backend,day"}, "group_by", "at most 6"),
+        ({"from": "yesterday"}, "from", "7d"),
+        ({"to": "1969-01-01"}, "to", "7d"),
+        ({"to": "0001-01-01"}, "to", "7d"),
+        ({"from": "1d", "to": "2d"}, "from", "before to"),
+        ({"outcome": "open"}, "outcome", "success, error"),
+        ({"kind": "request"}, "kind", "call, attempt, ping"),
+        ({"day": "monday"}, "day", "2026-01-31"),
+        ({"hour": "noon"}, "hour", "2026-01-31T13:00Z"),
+        ({"model": "x" * 300}, "model", "256"),
+        ({"format": "xml"}, "format", "from, to, group_by"),
+        ({'tag:a"b': "x"}, 'tag:a"b', "tag:NAME"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_what_is_allowed(
+    params: dict[str, str], param: str, allowed: str
+) -> None:
+    with pytest.raises(ApiError) as refused:
+        parse_usage_query(params, ADMIN, now_at=NOON)
+    assert (refused.value.status, refused.value.param) == (400, param)
+    assert allowed in refused.value.message
+
+
+def test_a_user_sees_its_own_calls_and_cannot_ask_for_anothers() -> None:
+    assert parse(ALICE).where == {"user": "alice"}
+    assert parse(ALICE, user="alice", model="m").where == {"user": "alice", "model": "m"}
+    assert parse(ADMIN, user="bob").where == {"user": "bob"}
+    for other in ("bob", "", "Alice"):
+        with pytest.raises(ApiError) as refused:
+            parse(ALICE, user=other)
+        assert (refused.value.status, refused.value.param) == (403, "user")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["user", "key", "tag:user", "group_by", "from", "outcome", "User", "day"]),
+        st.sampled_from(["alice", "bob", "user", "", "alice,bob", "7d", "error", "2026-01-01"]),
+        max_size=4,
+    )
+)
+def test_no_parameters_widen_what_a_user_sees(params: dict[str, str]) -> None:
+    """Whatever is asked: its own user's calls, or a refusal."""
+    with contextlib.suppress(ApiError):
+        assert parse_usage_query(params, ALICE, now_at=NOON).where["user"] == "alice"
+
+
+# --- how it is shown -------------------------------------------------------------------------
+
+ROWS = [
+    usage_row({"user": "alice"}, calls=2, errors=1, cold_starts=1, gpu_us=1_500_000, cost_nano=3),
+    usage_row({"user": "=cmd|'/C calc'!A0"}, calls=1, queue_us=250_000, cost_nano=2 * NANO + 1),
+]
+BY_USER = UsageQuery(since=NOON, where={"plan": "free"})
+
+
+def test_json_has_rows_and_a_total_that_is_exact() -> None:
+    body = json.loads(json.dumps(as_json(ROWS, BY_USER)))
+    assert body["from"] == "2026-01-01T12:00:00.000Z"
+    assert (body["to"], body["group_by"], body["filters"]) == (None, ["user"], {"plan": "free"})
+    assert body["rows"][0] == {
+        "user": "alice", "calls": 2, "errors": 1, "cold_starts": 1, "input_tokens": 0,
+        "output_tokens": 0, "queue_seconds": 0, "cold_seconds": 0, "exec_seconds": 0,
+        "gpu_seconds": 1.5, "cost_usd": 3e-9, "cost_nano": 3,
+    }  # fmt: skip
+    assert body["totals"]["cost_nano"] == 2 * NANO + 4
+    assert body["totals"]["cost_usd"] == 2.000000004
+
+
+def test_csv_has_a_header_and_no_formula_that_a_spreadsheet_would_run() -> None:
+    text = as_csv(ROWS, BY_USER)
+    assert text.startswith("user,calls,errors,")
+    assert text.count("\r\n") == 3
+    first, second = csv.DictReader(io.StringIO(text, newline=""))
+    assert first["cost_usd"] == "0.000000003"
+    assert second["user"] == "'=cmd|'/C calc'!A0"
+    assert (second["cost_usd"], second["queue_seconds"]) == ("2.000000001", "0.25")
+
+
+@pytest.mark.parametrize("value", ["=1", "+1", "-1", "@a", "\t=1", "\r=1"])
+def test_text_that_could_begin_a_formula_is_marked_as_text(value: str) -> None:
+    [row] = csv.DictReader(io.StringIO(as_csv([usage_row({"user": value})], BY_USER), newline=""))
+    assert row["user"] == f"'{value}"
+
+
+@given(st.text(), st.text())
+def test_any_name_survives_csv(user: str, team: str) -> None:
+    query = UsageQuery(group_by=("user", "tag:team"))
+    text = as_csv([usage_row({"user": user, "tag:team": team})], query)
+    header, row = csv.reader(io.StringIO(text, newline=""))
+    assert len(header) == len(row)
+    assert [row[0].removeprefix("'"), row[1].removeprefix("'")] == [
+        user.removeprefix("'"),
+        team.removeprefix("'"),
+    ]
+
+
+def test_a_table_lines_up_and_obeys_no_control_character() -> None:
+    rows = [usage_row({"user": "al\x1b[2Jice"}, calls=12, cost_nano=5), usage_row({"user": ""})]
+    lines = as_table(rows, BY_USER).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1].split() == ["al?[2Jice", "12", "0", "0", "0.000", "0.000000005"]
+    assert [lines[2].split()[0], lines[3].split()[0]] == ["-", "total"]
+
+
+def test_a_table_of_nothing_says_so_in_its_total() -> None:
+    assert as_table([], BY_USER).split()[-5:] == ["0", "0", "0", "0.000", "0.000000000"]
+
+
+@given(st.integers())
+def test_money_is_written_to_the_nano_dollar(nano: int) -> None:
+    assert Decimal(usd(nano)).scaleb(9) == nano or abs(nano) > 10**27
+
+
+@given(st.lists(st.integers(0, 2**50), max_size=20))
+def test_totals_are_the_sums_of_the_rows(costs: list[int]) -> None:
+    rows = [usage_row({"user": str(n)}, cost_nano=cost) for n, cost in enumerate(costs)]
+    assert total_of(rows).cost_nano == sum(costs)
+
+
+# --- one call --------------------------------------------------------------------------------
+
+
+def call_rows() -> list[LedgerRow]:
+    return [
+        settled_row("r1", cost_nano=5, gpu_us=2_000_000, hold_nano=99),
+        settled_row("r1#1", kind="attempt", outcome="error", cost_nano=7),
+    ]
+
+
+def test_a_call_is_shown_with_its_attempts_and_what_they_cost_together() -> None:
+    body = json.loads(json.dumps(call_json(call_rows())))
+    assert (body["id"], body["key"], body["gpu_seconds"]) == ("r1", "k1", 2.0)
+    assert body["started_at"] == "2026-01-01T12:00:00.000Z"
+    assert [attempt["id"] for attempt in body["attempts"]] == ["r1#1"]
+    assert (body["cost_nano"], body["total_cost_nano"]) == (5, 12)
+    assert "claims" not in body

@@ -1,0 +1,256 @@
+"""Keys are found by their hash, from memory, and never after they were revoked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.api_keys import generate_key
+from gateway.clock import FakeClock
+from gateway.storage.base import StoreUnavailable
+from gateway.storage.sqlite.keys import SqliteKeys
+from gateway.types import Limit, Principal
+
+ROOT = Path(__file__).parents[4]
+ALICE = Principal(
+    key_id="k1",
+    user="alice",
+    plan="free",
+    role="admin",
+    tags={"team": "search"},
+    limits=(Limit("requests", 5, "minute"),),
+)
+KEY, OTHER = "sg-" + "a" * 40, "sg-" + "b" * 40
+
+
+@pytest.fixture
+def keys(tmp_path: Path, clock: FakeClock) -> Iterator[SqliteKeys]:
+    with contextlib.closing(SqliteKeys(tmp_path / "keys.db", clock=clock)) as keys:
+        yield keys
+
+
+def test_a_key_is_found_with_all_that_its_principal_has(keys: SqliteKeys) -> None:
+    record = keys.create(ALICE, KEY)
+    assert keys.find(KEY) == ALICE
+    assert keys.find(OTHER) is None
+    assert keys.find("") is None
+    assert keys.find("sg-\ud800é") is None
+    assert record.hint == "sg-aaaa"
+
+
+def test_keys_outlive_the_process_that_made_them(
+    keys: SqliteKeys, tmp_path: Path, clock: FakeClock
+) -> None:
+    made = keys.create(ALICE, KEY, expires_at=clock.time() + 60)
+    keys.close()
+    with contextlib.closing(SqliteKeys(tmp_path / "keys.db", clock=clock)) as again:
+        assert again.find(KEY) == ALICE
+        assert again.list() == [made]
+
+
+def test_neither_a_key_id_nor_a_key_can_be_given_twice(keys: SqliteKeys) -> None:
+    keys.create(ALICE, KEY)
+    with pytest.raises(ValueError, match="k1"):
+        keys.create(ALICE, OTHER)
+    with pytest.raises(ValueError, match="k2"):
+        keys.create(Principal(key_id="k2", user="bob"), KEY)
+    assert keys.find(OTHER) is None
+    assert [record.principal.user for record in keys.list()] == ["alice"]
+
+
+def test_a_revoked_key_is_gone_at_once_and_for_ever(keys: SqliteKeys, clock: FakeClock) -> None:
+    keys.create(ALICE, KEY)
+    assert keys.revoke("k1")
+    assert keys.find(KEY) is None
+    assert not keys.revoke("k1")
+    assert not keys.revoke("unknown")
+    assert [record.revoked_at for record in keys.list()] == [clock.time()]
+
+
+def test_a_key_ends_at_the_instant_it_expires(keys: SqliteKeys, clock: FakeClock) -> None:
+    keys.create(ALICE, KEY, expires_at=clock.time() + 10)
+    clock.move(9.999)
+    assert keys.find(KEY) == ALICE
+    clock.move(0.001)
+    assert keys.find(KEY) is None
+
+
+def test_a_change_by_another_connection_is_seen_by_the_very_next_find(
+    keys: SqliteKeys, tmp_path: Path, clock: FakeClock
+) -> None:
+    """A hundred times over, far faster than the time stamps of files can tell."""
+    with contextlib.closing(SqliteKeys(tmp_path / "keys.db", clock=clock)) as command_line:
+        for number in range(100):
+            key = generate_key()
+            command_line.create(Principal(key_id=f"n{number}", user="bob"), key)
+            assert keys.find(key) is not None
+            command_line.revoke(f"n{number}")
+            assert keys.find(key) is None
+
+
+def test_what_is_trusted_for_a_while_is_asked_again_after_it(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A revocation elsewhere is late by that much at the most; one made here is not late at all,
+    nor is a key that was made elsewhere."""
+    path = tmp_path / "keys.db"
+    with (
+        contextlib.closing(SqliteKeys(path, clock=clock, trust_s=0.5)) as keys,
+        contextlib.closing(SqliteKeys(path, clock=clock)) as command_line,
+    ):
+        assert keys.find(KEY) is None
+        command_line.create(ALICE, KEY)
+        assert keys.find(KEY) == ALICE
+        command_line.revoke("k1")
+        assert keys.find(KEY) == ALICE
+        clock.move(0.5)
+        assert keys.find(KEY) is None
+        keys.create(Principal(key_id="k2", user="bob"), OTHER)
+        assert keys.find(OTHER) is not None
+        keys.revoke("k2")
+        assert keys.find(OTHER) is None
+
+
+def test_a_revocation_in_another_process_is_seen_by_the_very_next_find(
+    keys: SqliteKeys, tmp_path: Path
+) -> None:
+    keys.create(ALICE, KEY)
+    assert keys.find(KEY) == ALICE
+    program = (
+        "import sys; from gateway.storage.sqlite.keys import SqliteKeys\n"
+        "SqliteKeys(sys.argv[1]).revoke('k1')"
+    )
+    path = str(tmp_path / "keys.db")
+    subprocess.run([sys.executable, "-c", program, path], cwd=ROOT, check=True, timeout=30)
+    assert keys.find(KEY) is None
+
+
+def test_a_change_that_was_rolled_back_changes_nothing(keys: SqliteKeys, tmp_path: Path) -> None:
+    keys.create(ALICE, KEY)
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "keys.db", isolation_level=None)
+    ) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE keys SET revoked_at = 1")
+        assert keys.find(KEY) == ALICE
+        connection.execute("ROLLBACK")
+    assert keys.find(KEY) == ALICE
+
+
+def test_after_a_rotation_both_keys_work_for_the_grace_and_then_the_new_one_alone(
+    keys: SqliteKeys, clock: FakeClock
+) -> None:
+    keys.create(ALICE, KEY)
+    record = keys.rotate("k1", OTHER, grace_s=60)
+    assert (record.principal, record.hint) == (ALICE, "sg-bbbb")
+    assert keys.find(KEY) == ALICE
+    assert keys.find(OTHER) == ALICE
+    clock.move(60)
+    assert keys.find(KEY) is None
+    assert keys.find(OTHER) == ALICE
+    assert len(keys.list()) == 1
+
+
+def test_a_second_rotation_never_lengthens_the_life_of_an_old_key(
+    keys: SqliteKeys, clock: FakeClock
+) -> None:
+    keys.create(ALICE, KEY)
+    keys.rotate("k1", OTHER)
+    keys.rotate("k1", "sg-" + "c" * 40, grace_s=60)
+    assert keys.find(KEY) is None
+    assert keys.find(OTHER) == ALICE
+
+
+def test_a_revocation_ends_the_old_key_of_a_rotation_too(keys: SqliteKeys) -> None:
+    keys.create(ALICE, KEY)
+    keys.rotate("k1", OTHER, grace_s=60)
+    keys.revoke("k1")
+    assert keys.find(KEY) is None
+    assert keys.find(OTHER) is None
+
+
+def test_a_rotated_key_still_expires_when_it_was_to(keys: SqliteKeys, clock: FakeClock) -> None:
+    keys.create(ALICE, KEY, expires_at=clock.time() + 10)
+    keys.rotate("k1", OTHER, grace_s=60)
+    clock.move(10)
+    assert keys.find(KEY) is None
+    assert keys.find(OTHER) is None
+
+
+def test_a_key_that_is_not_alive_or_a_secret_in_use_cannot_be_rotated(
+    keys: SqliteKeys, clock: FakeClock
+) -> None:
+    keys.create(ALICE, KEY, expires_at=clock.time() + 10)
+    with pytest.raises(ValueError, match="no key 'k9'"):
+        keys.rotate("k9", OTHER)
+    with pytest.raises(ValueError, match="in use"):
+        keys.rotate("k1", KEY)
+    assert keys.find(KEY) == ALICE
+    clock.move(10)
+    with pytest.raises(ValueError, match="expired"):
+        keys.rotate("k1", OTHER)
+
+
+def test_the_file_holds_no_key_and_is_its_owners_alone(keys: SqliteKeys, tmp_path: Path) -> None:
+    keys.create(ALICE, KEY)
+    keys.rotate("k1", OTHER)
+    content = (tmp_path / "keys.db").read_bytes()
+    assert b"a" * 20 not in content
+    assert b"b" * 20 not in content
+    assert stat.S_IMODE(os.stat(tmp_path / "keys.db").st_mode) == 0o600
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    (tmp_path / "keys.db").touch(0o644)
+    SqliteKeys(tmp_path / "keys.db").close()
+    assert stat.S_IMODE(os.stat(tmp_path / "keys.db").st_mode) == 0o600
+
+
+def test_a_change_that_cannot_be_read_is_never_passed_over(
+    keys: SqliteKeys, tmp_path: Path
+) -> None:
+    """Rather no answer than an old one: the change may be a revocation."""
+    keys.create(ALICE, KEY)
+    assert keys.find(KEY) == ALICE
+    with contextlib.closing(
+        sqlite3.connect(tmp_path / "keys.db", isolation_level=None)
+    ) as connection:
+        connection.execute("UPDATE keys SET revoked_at = 1")
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreUnavailable, match="locked"):
+            keys.find(KEY)
+        connection.execute("ROLLBACK")
+    assert keys.find(KEY) is None
+
+
+@pytest.mark.parametrize("content", [b"no database" * 500, None])
+def test_a_file_that_is_no_key_store_of_ours_is_refused(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "keys.db"
+    if content is None:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA user_version = 99")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(StoreUnavailable, match=r"newer Spillgate|not a database"):
+        SqliteKeys(path)
+
+
+def test_a_generated_key_is_forty_letters_and_digits_of_the_source_given() -> None:
+    chance = random.Random(1)
+    first, second = generate_key(chance.choice), generate_key(chance.choice)
+    assert first != second
+    assert first == generate_key(random.Random(1).choice)
+    for key in (first, generate_key()):
+        assert re.fullmatch(r"sg-[A-Za-z0-9]{40}", key)

@@ -1,0 +1,89 @@
+"""The ledger's file: whose it is, which one it may be, and what its URL says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from gateway.storage.base import StoreUnavailable
+from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.store_urls import LedgerFile, Synchronous, parse_ledger
+from tests.gateway.storage.sqlite.ledger_rows import ledger_at, open_row, settled_row
+
+
+async def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    async with ledger_at(tmp_path / "deep" / "er" / "ledger.db") as ledger:
+        await ledger.settle([settled_row()])
+        for path in (tmp_path / "deep" / "er").iterdir():
+            if not path.name.endswith("-shm"):
+                assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_a_ledger_of_a_newer_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreUnavailable, match=r"schema 99.*Upgrade"):
+        SqliteLedger(tmp_path / "ledger.db")
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("my diary" * 1000)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        SqliteLedger(tmp_path / "ledger.db")
+    assert (tmp_path / "ledger.db").read_text() == "my diary" * 1000
+
+
+async def test_a_ledger_opened_again_goes_on_where_it_was(tmp_path: Path) -> None:
+    async with ledger_at(tmp_path / "ledger.db") as ledger:
+        await ledger.open(open_row("left"))
+        await ledger.settle([settled_row("r1")])
+    async with ledger_at(tmp_path / "ledger.db") as ledger:
+        assert [row.id for row in await ledger.open_rows()] == ["left"]
+        await ledger.settle([settled_row("left", outcome="interrupted")])
+        assert len(await ledger.rows("r1")) == len(await ledger.rows("left")) == 1
+        assert await ledger.open_rows() == []
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "synchronous"),
+    [
+        ("sqlite:///.spillgate/ledger.db", ".spillgate/ledger.db", "normal"),
+        ("sqlite:////var/lib/ledger.db", "/var/lib/ledger.db", "normal"),
+        ("sqlite:///l.db?synchronous=full", "l.db", "full"),
+    ],
+)
+def test_a_url_names_a_file_and_how_durable_it_is(
+    url: str, path: str, synchronous: Synchronous
+) -> None:
+    assert parse_ledger(url) == LedgerFile(path=path, synchronous=synchronous)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "sqlite://",
+        "sqlite:///",
+        "postgresql:///x",
+        "sqlite:///l?synchronous=off",
+        "sqlite:///l?a=b",
+        "sqlite:///l?synchronous",
+        "sqlite:///l\0",
+    ],
+)
+def test_a_url_that_is_no_ledger_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"sqlite:///|synchronous"):
+        parse_ledger(url)
+
+
+async def test_full_synchronous_reaches_the_connection_that_writes(tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        ledger = SqliteLedger(tmp_path / "l.db", synchronous="full")
+        stack.push_async_callback(ledger.aclose)
+        await ledger.settle([settled_row()])
+        assert await ledger.rows("r1") == [settled_row()]

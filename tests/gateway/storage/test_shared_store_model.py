@@ -1,0 +1,191 @@
+"""Random sequences of calls against each store and a model that is too simple to be wrong.
+
+The model keeps every hold and every settlement as a list and sums them when it is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from gateway.clock import FakeClock
+from gateway.storage.base import Admitted, Claim, SharedStore
+from gateway.storage.memory import MemoryStore
+from gateway.storage.redis.store import RedisStore
+from gateway.storage.windows import bounds
+from gateway.types import MICRO, Unit
+from tests.redis_server import RedisServer
+
+LIMITS: dict[tuple[str, Unit, str], int] = {
+    ("user:a", "nano_usd", "minute"): 100,
+    ("user:b", "nano_usd", "minute"): 60,
+    ("gateway", "nano_usd", "hour"): 400,
+    ("user:a", "gpu_us", "day"): 90,
+    ("user:a", "concurrent", ""): 4,
+    ("gateway", "concurrent", ""): 6,
+}
+USERS = st.sampled_from(["user:a", "user:b"])
+AMOUNTS = st.integers(min_value=0, max_value=70)
+
+
+class Held:
+    def __init__(self, claims: tuple[Claim, ...], now: float, ttl: float) -> None:
+        self.claims = claims
+        self.admitted_us = round(now * MICRO)
+        self.expires = now + ttl
+        self.more: dict[Unit, int] = {}
+
+    def amount(self, claim: Claim) -> int:
+        return claim.take + self.more.get(claim.unit, 0)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Each rule does one thing to the store and says what must have come of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.runner = asyncio.Runner()
+        self.store = self.open_store()
+        self.held: dict[str, Held] = {}
+        self.ended: dict[str, Held] = {}
+        self.spent: list[tuple[tuple[str, Unit, str], int, int]] = []  # key, instant, amount
+        self.count = 0
+
+    def open_store(self) -> SharedStore:
+        return MemoryStore(self.clock)
+
+    def run(self, coroutine: Any) -> Any:
+        return self.runner.run(coroutine)
+
+    def teardown(self) -> None:
+        for name in list(self.alive()):
+            self.run(self.store.settle(name, self.held[name].claims, {}))
+            del self.held[name]
+        self.nothing_leaks()
+        self.run(self.store.aclose())
+        self.runner.close()
+
+    # --- the model ------------------------------------------------------------------------------
+
+    def alive(self) -> dict[str, Held]:
+        now = self.clock.time()
+        return {name: held for name, held in self.held.items() if held.expires > now}
+
+    def used(self, key: tuple[str, Unit, str], instant_us: int | None = None) -> int:
+        now = round(self.clock.time() * MICRO) if instant_us is None else instant_us
+        holds = [
+            (held.admitted_us, held.amount(claim))
+            for held in self.alive().values()
+            for claim in held.claims
+            if (claim.scope, claim.unit, claim.window) == key
+        ]
+        if key[1] == "concurrent":
+            return len(holds)
+        window = bounds(key[2], now)
+        spent = [(at, amount) for where, at, amount in self.spent if where == key]
+        return sum(amount for at, amount in [*holds, *spent] if bounds(key[2], at) == window)
+
+    def spend(self, claims: tuple[Claim, ...], instant_us: int, amounts: dict[Unit, int]) -> None:
+        for claim in claims:
+            if claim.unit != "concurrent":
+                key = (claim.scope, claim.unit, claim.window)
+                self.spent.append((key, instant_us, amounts.get(claim.unit, 0)))
+
+    # --- what can happen ------------------------------------------------------------------------
+
+    @rule(user=USERS, nano=AMOUNTS, gpu=AMOUNTS, ttl=st.sampled_from([5.0, 40.0, 200.0]))
+    def admit(self, user: str, nano: int, gpu: int, ttl: float) -> None:
+        takes: dict[Unit, int] = {"nano_usd": nano, "gpu_us": gpu, "concurrent": 1}
+        claims = tuple(
+            Claim(scope, unit, window, limit, takes[unit])
+            for (scope, unit, window), limit in LIMITS.items()
+            if scope in (user, "gateway")
+        )
+        fits = all(self.used((c.scope, c.unit, c.window)) + c.take <= c.limit for c in claims)
+        self.count += 1
+        name = f"call-{self.count}"
+        answer = self.run(self.store.admit(name, claims, ttl))
+        assert isinstance(answer, Admitted) == fits
+        if fits:
+            self.held[name] = Held(claims, self.clock.time(), ttl)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), more=AMOUNTS, unit=st.sampled_from(["nano_usd", "gpu_us"]))
+    def extend(self, data: st.DataObject, more: int, unit: Unit) -> None:
+        name = data.draw(st.sampled_from(sorted(self.held)))
+        held = self.held[name]
+        fits = name in self.alive() and all(
+            self.used((c.scope, c.unit, c.window), held.admitted_us) + more <= c.limit
+            for c in held.claims
+            if c.unit == unit
+        )
+        assert self.run(self.store.extend(name, unit, more)) == fits
+        if fits:
+            held.more[unit] = held.more.get(unit, 0) + more
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), nano=AMOUNTS, gpu=AMOUNTS)
+    def settle(self, data: st.DataObject, nano: int, gpu: int) -> None:
+        name = data.draw(st.sampled_from(sorted(self.held)))
+        amounts: dict[Unit, int] = {"nano_usd": nano, "gpu_us": gpu}
+        alive = name in self.alive()
+        held = self.held.pop(name)
+        now = round(self.clock.time() * MICRO)
+        self.spend(held.claims, held.admitted_us if alive else now, amounts)
+        self.run(self.store.settle(name, held.claims, amounts))
+        self.ended[name] = held
+
+    @precondition(lambda self: self.ended)
+    @rule(data=st.data(), nano=AMOUNTS)
+    def settle_again(self, data: st.DataObject, nano: int) -> None:
+        name = data.draw(st.sampled_from(sorted(self.ended)))
+        self.run(self.store.settle(name, self.ended[name].claims, {"nano_usd": nano}))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.held)))
+        self.run(self.store.release(name))
+        del self.held[name]
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 61.0, 3601.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.move(seconds)
+
+    # --- what always holds ----------------------------------------------------------------------
+
+    @invariant()
+    def nothing_leaks(self) -> None:
+        claims = [Claim(*key, limit, 0) for key, limit in LIMITS.items()]
+        standings = self.run(self.store.standings(claims))
+        expected = [max(0, limit - self.used(key)) for key, limit in LIMITS.items()]
+        assert [standing.remaining for standing in standings] == expected
+
+
+_SETTINGS = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+def test_memory_behaves_as_the_model_does() -> None:
+    run_machine(StoreMachine, settings=_SETTINGS)
+
+
+def test_redis_behaves_as_the_model_does(redis_server: RedisServer) -> None:
+    class RedisMachine(StoreMachine):
+        def open_store(self) -> SharedStore:
+            redis_server.command("FLUSHALL")
+            return RedisStore(
+                redis_server.url, 5.0, now_us=lambda: round(self.clock.time() * MICRO)
+            )
+
+    run_machine(RedisMachine, settings=settings(_SETTINGS, max_examples=25))

@@ -1,0 +1,98 @@
+"""One timer for all who may have to be looked at later."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+
+from gateway.clock import FakeClock, Timer
+from gateway.shared_timer import EVERY_S, Rounds
+
+
+class CountingClock(FakeClock):
+    """Knows how many timers were set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers = 0
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        self.timers += 1
+        return super().call_later(seconds, callback)
+
+
+async def test_a_member_is_looked_at_on_every_round_until_it_leaves(clock: FakeClock) -> None:
+    """And is told the time of the round."""
+    rounds, seen = Rounds(clock), list[float]()
+    start = clock.monotonic()
+    rounds.join("a", seen.append)
+    await clock.advance(3.5 * EVERY_S)
+    rounds.leave("a")
+    await clock.advance(3 * EVERY_S)
+    assert seen == pytest.approx([start + EVERY_S * turn for turn in (1, 2, 3)])
+
+
+async def test_a_thousand_members_share_one_timer_and_none_is_left_when_they_are_gone() -> None:
+    clock = CountingClock()
+    rounds = Rounds(clock)
+    for member in range(1000):
+        rounds.join(member, lambda _: None)
+    assert clock.timers == 1
+    for member in range(1000):
+        rounds.leave(member)
+    await clock.advance(100 * EVERY_S)
+    assert clock.timers == 1
+
+
+async def test_the_rounds_begin_again_with_the_next_member(clock: FakeClock) -> None:
+    rounds, seen = Rounds(clock), list[float]()
+    rounds.join("a", lambda _: rounds.leave("a"))
+    await clock.advance(5 * EVERY_S)
+    rounds.join("b", seen.append)
+    await clock.advance(2 * EVERY_S)
+    assert len(seen) == 2
+
+
+async def test_a_member_may_leave_and_another_join_while_the_round_is_made(
+    clock: FakeClock,
+) -> None:
+    """The new one is looked at from the next round on."""
+    rounds, seen = Rounds(clock), list[float]()
+
+    def hand_over(_: float) -> None:
+        rounds.leave("a")
+        rounds.join("b", seen.append)
+
+    rounds.join("a", hand_over)
+    await clock.advance(EVERY_S)
+    assert seen == []
+    await clock.advance(EVERY_S)
+    assert len(seen) == 1
+
+
+async def test_a_member_joins_once(clock: FakeClock) -> None:
+    """Its later look takes the place of the earlier one."""
+    rounds, first, second = Rounds(clock), list[float](), list[float]()
+    rounds.join("a", first.append)
+    rounds.join("a", second.append)
+    await clock.advance(EVERY_S)
+    assert (len(first), len(second)) == (0, 1)
+
+
+async def test_a_look_that_fails_is_logged_and_ends_nobody_elses(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise one fault would end the budgets' watch over every call."""
+    rounds, seen = Rounds(clock), list[float]()
+
+    def fails(_: float) -> None:
+        raise ValueError("a fault")
+
+    rounds.join("a", fails)
+    rounds.join("b", seen.append)
+    with caplog.at_level(logging.ERROR, "spillgate"):
+        await clock.advance(3 * EVERY_S)
+    assert len(seen) == 3
+    assert len(caplog.records) == 1, "it was looked at no more"
