@@ -24,7 +24,7 @@ KINDS: dict[str, str] = {
     "local": "adapters.local:Local",
     "modal": "adapters.modal:Modal",
     "openai": "adapters.openai:OpenAICompatible",
-    "potassium": "adapters.potassium:Potassium",
+    "potassium": "adapters.potassium:PotassiumBackend",
     "replicate": "adapters.replicate:Replicate",
     "runpod": "adapters.runpod:RunPod",
     "vercel": "adapters.vercel:Vercel",

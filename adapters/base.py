@@ -101,7 +101,7 @@ class Scalable(Protocol):
 
 
 @runtime_checkable
-class Elastic(Protocol):
+class ScalesItself(Protocol):
     """A backend that starts and ends its own workers by the calls that there are."""
 
     def watch(self, demand: Callable[[], int]) -> None:
@@ -111,7 +111,7 @@ class Elastic(Protocol):
 
 
 @runtime_checkable
-class Weighed(Protocol):
+class ReportsMemory(Protocol):
     def memory(self) -> Mapping[str, WorkerMemory]:
         """What each warm worker occupies, by the worker's name. Asks nobody, so it may be read
         at every scrape of the metrics."""
@@ -119,7 +119,7 @@ class Weighed(Protocol):
 
 
 @runtime_checkable
-class Stocked(Protocol):
+class ReportsModels(Protocol):
     def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
         """Of workers that hold several models: each one's models, by the worker's name and the
         model's. Asks nobody, so it may be read at every scrape of the metrics."""
@@ -127,7 +127,7 @@ class Stocked(Protocol):
 
 
 @runtime_checkable
-class Loading(Protocol):
+class LoadsModels(Protocol):
     """A backend whose workers hold some of several models, and load the others when they are
     called for."""
 
@@ -210,7 +210,7 @@ class Streaming(Protocol):
 
 
 @runtime_checkable
-class Starting(Protocol):
+class ReportsStarts(Protocol):
     """A backend that starts its own workers, and has seen how long that takes."""
 
     @property
@@ -225,7 +225,7 @@ class Starting(Protocol):
 
 
 @runtime_checkable
-class Assuming(Protocol):
+class ChecksAssumptions(Protocol):
     async def assumptions(self) -> Sequence[Assumption]:
         """Checks what the kind takes for granted of its platform, its key first, without running
         a call or spending money. Never raises."""

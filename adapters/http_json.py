@@ -21,7 +21,7 @@ from adapters.http.client import Origin, render_head
 from adapters.http.connection import Response
 from adapters.http.failures import clean, words_in
 from adapters.http.outputs import answer_of
-from adapters.http.passthrough import PassedOn
+from adapters.http.passthrough import Passthrough
 from adapters.settings import HttpSettings, SecretStr
 from adapters.types import Call, Capabilities, Probe, Reply, Task, Usage
 
@@ -162,7 +162,7 @@ class HttpJson(HttpBackend):
             answer.close()
             raise BackendError(FailureClass.FAILED, "The backend answered a stream with no stream.")
         usage = Usage(exec_s=self._clock.monotonic() - started)
-        chunks = PassedOn(answer, call.task, self._clock, usage, self._secrets)
+        chunks = Passthrough(answer, call.task, self._clock, usage, self._secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 

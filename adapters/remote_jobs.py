@@ -15,7 +15,7 @@ _MOST = 1000
 """Answers that are kept; past it the oldest job is left to the limits it was given."""
 
 
-class HeldSubmits(Generic[T]):
+class RemoteJobs(Generic[T]):
     """Keeps the answer of a submit whose caller has gone, until somebody cancels the call."""
 
     def __init__(self, stop: Callable[[T], Awaitable[Usage | None]]) -> None:

@@ -43,7 +43,7 @@ class Scalar(msgspec.Struct, frozen=True, kw_only=True):
     """A regular expression, for a URL: its group ``hidden``, a password, comes from there."""
 
 
-class Unfit(ValueError):
+class SettingError(ValueError):
     """Raised by the ``__post_init__`` of settings for what is wrong at one of their keys, such as
     ``("models", "a", "memory")``; any other ValueError is said of the settings as a whole."""
 
@@ -53,11 +53,11 @@ class Unfit(ValueError):
 
 
 @runtime_checkable
-class Choosy(Protocol):
+class HasExclusiveKeys(Protocol):
     """Settings of which some are not said together."""
 
     @classmethod
-    def misfits(cls, given: Collection[str]) -> Sequence[Unfit]:
+    def misfits(cls, given: Collection[str]) -> Sequence[SettingError]:
         """What is wrong with the keys that a policy gives, whatever their values."""
         ...
 
@@ -149,7 +149,7 @@ SecretStr = Annotated[
 """A ``Secret``; in YAML it may only be written as ``${NAME}``."""
 
 
-class Connected(Protocol):
+class ConnectionSettings(Protocol):
     """The settings that say how connections are made and kept; see ``HttpSettings``."""
 
     @property

@@ -20,7 +20,7 @@ OPENAI_ROUTES: dict[Task, str] = {
 """The path that carries a task in OpenAI's protocol; ``infer`` has none."""
 
 
-class Course(msgspec.Struct, eq=False, gc=False):
+class Progress(msgspec.Struct, eq=False, gc=False):
     """How a call gets on at a platform that has a queue of its own; its adapter writes it.
 
     What an adapter does not know it leaves: a call then counts as begun when it was sent.
@@ -47,7 +47,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The caller wants server-sent events."""
     deadline: float = float("inf")
     """The instant, on the Clock's monotonic scale, after which nobody waits for the answer."""
-    course: Course = msgspec.field(default_factory=Course)
+    course: Progress = msgspec.field(default_factory=Progress)
     """The one thing in a call that changes."""
 
 

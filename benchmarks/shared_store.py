@@ -16,8 +16,8 @@ import uvloop
 
 from gateway.clock import SystemClock
 from gateway.storage.base import Admitted, Claim, SharedStore
-from gateway.storage.memory import MemoryStore
-from gateway.storage.redis.store import RedisStore
+from gateway.storage.memory import MemorySharedStore
+from gateway.storage.redis.store import RedisSharedStore
 from tests.redis_server import RedisServer
 
 _HUGE = 10**12
@@ -63,10 +63,10 @@ async def report(name: str, store: SharedStore, calls: int) -> None:
 
 
 async def main(calls: int, redis: bool) -> None:
-    await report("memory", MemoryStore(SystemClock()), calls)
+    await report("memory", MemorySharedStore(SystemClock()), calls)
     if redis:
         with RedisServer() as server:
-            await report("redis", RedisStore(server.url, 1.0), calls)
+            await report("redis", RedisSharedStore(server.url, 1.0), calls)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from transformers import (
 from local_runtime import InvalidInput, Request, Runtime, Step
 from local_runtime.pytorch import device_of
 from local_runtime.pytorch.decoding import Decoder
-from local_runtime.pytorch.tokens import Draw, Text, pick
+from local_runtime.pytorch.tokens import Draw, IncrementalText, pick
 
 CONTEXT = 2048
 """Tokens of the toy model's window."""
@@ -149,7 +149,7 @@ class Generation:
         self.completion_tokens = 0
         self._generator = generator
         self._options = options
-        self._text = Text(generator.tokenizer, options.stops)
+        self._text = IncrementalText(generator.tokenizer, options.stops)
         self._random = random.Random(options.seed)
         self._luck = self._random.random()
         self.token: int | None = None

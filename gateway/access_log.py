@@ -20,7 +20,7 @@ _ROWS, _BATCHES = 10_000, 8
 """What may wait for the pipe; past it lines are dropped."""
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float
     id: str
     user: str
@@ -97,9 +97,9 @@ class AccessLog:
                 self.dropped += len(batch)
 
 
-def _line(row: LedgerRow, attempts: int) -> Line:
+def _line(row: LedgerRow, attempts: int) -> LogLine:
     ended = row.ended_at or row.started_at
-    return Line(
+    return LogLine(
         round(ended, 6),
         row.id,
         row.user,

@@ -7,18 +7,18 @@ from collections.abc import Callable
 import msgspec
 
 from adapters.types import Call
-from gateway.backends.live import StandingBackend
+from gateway.backends.live import LiveBackend
 from gateway.money.limits import ClaimTemplate, compile_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
-from gateway.routing.router import Decision, Question, decide
+from gateway.routing.router import Decision, RoutingRequest, decide
 from gateway.types import ApiError, Principal, Priority
 
 _TEMPLATES_KEPT = 10_000
 _RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
 
 
-class Wish(msgspec.Struct, frozen=True):
+class Preferences(msgspec.Struct, frozen=True):
     """What a caller asked of the routing, beside the call."""
 
     priority: Priority | None = None
@@ -28,7 +28,7 @@ class Wish(msgspec.Struct, frozen=True):
     """The most that the call may produce, as its body says."""
 
 
-NO_WISH = Wish()
+NO_WISH = Preferences()
 
 
 class Queued(msgspec.Struct, frozen=True):
@@ -39,19 +39,19 @@ class Queued(msgspec.Struct, frozen=True):
     """Calls before it there."""
     waited_s: float
 
-    def at(self, standing: StandingBackend) -> int | None:
+    def at(self, standing: LiveBackend) -> int | None:
         return self.ahead if standing.name == self.backend else None
 
 
-class Current:
+class ActivePolicy:
     """A policy, compiled, with its backends as they stand."""
 
-    def __init__(self, policy: Policy, backends: dict[str, StandingBackend]) -> None:
+    def __init__(self, policy: Policy, backends: dict[str, LiveBackend]) -> None:
         self.policy = policy
         self.backends = backends
         self._routes = compile_routes(policy)
         self._templates: dict[Principal | str, ClaimTemplate] = {}
-        self._usables: dict[tuple[str, str], tuple[StandingBackend, ...]] = {}
+        self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}
         self._serving = {
             name: tuple(backends[backend] for backend in model.backends)
             for name, model in policy.models.items()
@@ -78,13 +78,13 @@ class Current:
         that any of its backends allows, after the cold start that it was configured with."""
         return self._longest[model]
 
-    def _usable(self, model: str, route: Route) -> tuple[StandingBackend, ...]:
+    def _usable(self, model: str, route: Route) -> tuple[LiveBackend, ...]:
         found = self._usables.get((model, route.name))
         if found is None:
             found = self._usables[model, route.name] = _in_order(self._serving[model], route.use)
         return found
 
-    def backend(self, name: str) -> StandingBackend:
+    def backend(self, name: str) -> LiveBackend:
         """Raises ApiError 404 for an unknown backend."""
         found = self.backends.get(name)
         if found is None:
@@ -102,7 +102,7 @@ class Current:
             found = self._templates[principal.key_id] = compile_claims(principal, self.policy)
         return found
 
-    def priority(self, principal: Principal, wish: Wish) -> Priority:
+    def priority(self, principal: Principal, wish: Preferences) -> Priority:
         """The plan's priority, or the lower one that the caller asked for."""
         plan = self.policy.plans.get(principal.plan)
         own: Priority = "normal" if plan is None else plan.priority
@@ -113,7 +113,7 @@ class Current:
         self,
         call: Call,
         principal: Principal,
-        wish: Wish,
+        wish: Preferences,
         *,
         now: float,
         per_day: Callable[[], float],
@@ -137,20 +137,18 @@ class Current:
             standing.candidate(call.model, now, None if queued is None else queued.at(standing))
             for standing in self._usable(call.model, route)
         ]
-        question = Question(call.task, call.stream, len(call.body), wish.output_tokens)
+        question = RoutingRequest(call.task, call.stream, len(call.body), wish.output_tokens)
         slo = spec.slo if route.slo is None else route.slo
         if queued is not None:
             slo = max(slo - queued.waited_s, 0.0)
         return decide(question, candidates, _bounded(route, wish), slo, draw)
 
 
-def _longest(standing: StandingBackend) -> float:
+def _longest(standing: LiveBackend) -> float:
     return standing.spec.common.max_run + (0.0 if standing.cold is None else standing.cold.p95)
 
 
-def _in_order(
-    serving: tuple[StandingBackend, ...], use: tuple[str, ...]
-) -> tuple[StandingBackend, ...]:
+def _in_order(serving: tuple[LiveBackend, ...], use: tuple[str, ...]) -> tuple[LiveBackend, ...]:
     """The model's backends that a route names, in the route's order; all where it names none."""
     if not use:
         return serving
@@ -158,7 +156,7 @@ def _in_order(
     return tuple(known[name] for name in use if name in known)
 
 
-def _bounded(route: Route, wish: Wish) -> Route:
+def _bounded(route: Route, wish: Preferences) -> Route:
     if wish.max_price is None:
         return route
     ceiling = wish.max_price if route.max_price is None else min(wish.max_price, route.max_price)

@@ -18,13 +18,13 @@ from gateway.api.routes import application
 from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock, SystemClock
 from gateway.metrics import Metrics
-from gateway.money.settlement import CountingHouse
+from gateway.money.settlement import Settler
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_policy, read_policy_text
 from gateway.restore import Refill, restore
-from gateway.service import Service
+from gateway.service import Gateway
 from gateway.storage.base import KeyStore, Ledger, SharedStore
-from gateway.storage.memory import MemoryStore
+from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.warm.keeper import WarmKeeper
@@ -50,11 +50,11 @@ def open_shared(policy: Policy, clock: Clock, emptied: Callable[[], None]) -> Sh
     """``emptied`` is called when the store has lost its memory and must be filled again."""
     address = policy.store.shared
     if address is None:
-        return MemoryStore(clock, remember=1024)
+        return MemorySharedStore(clock, remember=1024)
     # Imported here because a gateway without Redis must not pay for its client.
-    from gateway.storage.redis.store import RedisStore
+    from gateway.storage.redis.store import RedisSharedStore
 
-    return RedisStore(address, timeout_s=policy.store.timeout, clock=clock, emptied=emptied)
+    return RedisSharedStore(address, timeout_s=policy.store.timeout, clock=clock, emptied=emptied)
 
 
 def backend_maker(clock: Clock) -> Callable[[BackendSpec], Backend]:
@@ -74,15 +74,15 @@ def build_service(
     make_backend: Callable[[BackendSpec], Backend],
     load: Callable[[], Policy],
     random_source: random.Random,
-) -> Service:
+) -> Gateway:
     """Everything but the web: a service over the stores and backends that it is given."""
     metrics = Metrics()
-    house = CountingHouse(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
+    house = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
     dispatcher = Dispatcher(
         shared=shared, house=house, clock=clock, metrics=metrics, random_source=random_source
     )
     log_to = sys.stderr.buffer if policy.server.access_log else None
-    return Service(
+    return Gateway(
         policy=policy,
         shared=shared,
         ledger=ledger,
@@ -98,7 +98,7 @@ def build_service(
 
 
 @contextlib.asynccontextmanager
-async def running(service: Service) -> AsyncIterator[Service]:
+async def running(service: Gateway) -> AsyncIterator[Gateway]:
     """Restores what the ledger knows, starts the backends, and closes everything at the end."""
     clock = service.clock
     try:
@@ -119,7 +119,7 @@ async def running(service: Service) -> AsyncIterator[Service]:
         await service.aclose()
 
 
-def web(service: Service) -> Starlette:
+def web(service: Gateway) -> Starlette:
     """The ASGI application over a service; its lifespan starts and ends the service."""
 
     @contextlib.asynccontextmanager
@@ -133,7 +133,7 @@ def web(service: Service) -> Starlette:
     return application(service, read, lifespan)
 
 
-def from_path(path: Path) -> Service:
+def from_path(path: Path) -> Gateway:
     """A service as the policy at ``path`` wants it. Raises PolicyError."""
 
     def load() -> Policy:

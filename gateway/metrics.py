@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from local_runtime.counters import Histograms, Tallies, Tally
+from local_runtime.counters import Count, Counters, Histograms
 
 _SECONDS = (
     0.001,
@@ -41,7 +41,7 @@ class CallMetrics:
     def __init__(self, owner: Metrics, model: str, backend: str) -> None:
         self._owner = owner
         self._pair = (model, backend)
-        self._outcomes: dict[str, Tally] = {}
+        self._outcomes: dict[str, Count] = {}
         self.seconds = owner.seconds.of((model, backend))
         self.cost = owner.cost.of((model, backend))
         self.gpu = owner.gpu.of((model, backend))
@@ -60,7 +60,7 @@ class Metrics:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         pair = ("model", "backend")
-        self.calls = Tallies("spillgate_calls", "Calls that ended", (*pair, "outcome"), registry)
+        self.calls = Counters("spillgate_calls", "Calls that ended", (*pair, "outcome"), registry)
         self.seconds = Histograms(
             "spillgate_call_seconds",
             "Seconds from a call's arrival to its end",
@@ -75,11 +75,11 @@ class Metrics:
             _OVERHEAD,
             registry,
         ).of(())
-        self.cost = Tallies("spillgate_cost_usd", "Dollars charged to calls", pair, registry)
-        self.gpu = Tallies(
+        self.cost = Counters("spillgate_cost_usd", "Dollars charged to calls", pair, registry)
+        self.gpu = Counters(
             "spillgate_gpu_seconds", "Seconds of device charged to calls", pair, registry
         )
-        self.cold = Tallies(
+        self.cold = Counters(
             "spillgate_cold_starts", "Calls that waited for a worker", pair, registry
         )
         self.refused = Counter(

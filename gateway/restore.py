@@ -6,8 +6,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from gateway.service import Service
-from gateway.storage.base import Spent, StoreUnavailable
+from gateway.service import Gateway
+from gateway.storage.base import Spent, StorageUnavailable
 from gateway.storage.windows import bounds
 from gateway.types import MICRO, Unit
 
@@ -17,13 +17,13 @@ _DAY_S = 86_400.0
 _WINDOWS = ("second", "minute", "hour", "day", "week", "month")
 
 
-async def restore(service: Service) -> None:
+async def restore(service: Gateway) -> None:
     """Before the first call. Counters first, so that interrupted calls are added to them once.
     Raises StoreUnavailable where the ledger cannot be read: what was spent is not known then."""
     counters = await _spent(service)
     try:
         await service.shared.restore(counters)
-    except StoreUnavailable as unavailable:
+    except StorageUnavailable as unavailable:
         # It is filled when it is back, should it have lost its memory; until then it refuses.
         log.error("the shared store: %s; calls with limits wait for it", unavailable)
     interrupted = await service.house.recover()
@@ -38,10 +38,10 @@ class Refill:
     the service, one at a time. What fails is tried again at the next call."""
 
     def __init__(self) -> None:
-        self._service: Service | None = None
+        self._service: Gateway | None = None
         self._under_way = False
 
-    def serves(self, service: Service) -> None:
+    def serves(self, service: Gateway) -> None:
         self._service = service
 
     def __call__(self) -> None:
@@ -49,20 +49,20 @@ class Refill:
             self._under_way = True
             self._service.run_forever(self._run(self._service))
 
-    async def _run(self, service: Service) -> None:
+    async def _run(self, service: Gateway) -> None:
         try:
             # Settlements that waited come first: they are in the ledger's sums already, and what
             # a store counts after it was filled is added to them.
             await service.house.retry()
             await service.shared.restore(await _spent(service))
             log.warning("the shared store had lost its memory; it was filled from the ledger")
-        except StoreUnavailable as unavailable:
+        except StorageUnavailable as unavailable:
             log.error("the shared store could not be filled from the ledger: %s", unavailable)
         finally:
             self._under_way = False
 
 
-async def _spent(service: Service) -> list[tuple[str, Unit, str, int]]:
+async def _spent(service: Gateway) -> list[tuple[str, Unit, str, int]]:
     """Of all windows in one go: a store that knows only some of them would let calls pass."""
     now_us = round(service.clock.time() * MICRO)
     counters: list[tuple[str, Unit, str, int]] = []

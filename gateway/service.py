@@ -6,15 +6,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from adapters.base import Backend, Stocked, Weighed
+from adapters.base import Backend, ReportsMemory, ReportsModels
 from adapters.types import ModelMemory, WorkerMemory
 from gateway.access_log import AccessLog
-from gateway.active_policy import Current
-from gateway.backends.live import StandingBackend
+from gateway.active_policy import ActivePolicy
+from gateway.backends.live import LiveBackend
 from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock
 from gateway.metrics import Metrics, Reading
-from gateway.money.settlement import CountingHouse
+from gateway.money.settlement import Settler
 from gateway.policy.model import BackendSpec, Policy
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.types import ApiError
@@ -29,7 +29,7 @@ _RETIRE_S = 600.0
 MakeBackend = Callable[[BackendSpec], Backend]
 
 
-class Service:
+class Gateway:
     def __init__(
         self,
         *,
@@ -38,7 +38,7 @@ class Service:
         ledger: Ledger,
         keys: KeyStore,
         dispatcher: Dispatcher,
-        house: CountingHouse,
+        house: Settler,
         metrics: Metrics,
         access_log: AccessLog,
         clock: Clock,
@@ -60,7 +60,7 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self.loop: asyncio.AbstractEventLoop | None = None
         """The one that it runs on, once it has started."""
-        self.current = Current(policy, self._standing(policy, {}))
+        self.current = ActivePolicy(policy, self._standing(policy, {}))
         metrics.observe(self.readings)
 
     # --- start and stop -----------------------------------------------------------------------
@@ -98,9 +98,7 @@ class Service:
 
     # --- the policy ---------------------------------------------------------------------------
 
-    def _standing(
-        self, policy: Policy, kept: dict[str, StandingBackend]
-    ) -> dict[str, StandingBackend]:
+    def _standing(self, policy: Policy, kept: dict[str, LiveBackend]) -> dict[str, LiveBackend]:
         """The policy's backends; one whose settings did not change goes on as it is."""
         standings = {}
         for name, spec in policy.backends.items():
@@ -110,7 +108,7 @@ class Service:
                 known.price = price
                 standings[name] = known
             else:
-                standings[name] = StandingBackend(
+                standings[name] = LiveBackend(
                     spec, price, self._make_backend(spec), self.clock, self.dispatcher.rounds
                 )
         return standings
@@ -122,7 +120,7 @@ class Service:
             prices = {name: standing.price for name, standing in before.backends.items()}
             try:
                 _check_fixed(before.policy, policy)
-                after = Current(policy, self._standing(policy, before.backends))
+                after = ActivePolicy(policy, self._standing(policy, before.backends))
                 await self._start_new(before, after)
             except BaseException:
                 for name, price in prices.items():
@@ -135,8 +133,8 @@ class Service:
             log.info("policy %s is in force", policy.version)
             self._retire(before, after)
 
-    async def _start_new(self, before: Current, after: Current) -> None:
-        started: list[StandingBackend] = []
+    async def _start_new(self, before: ActivePolicy, after: ActivePolicy) -> None:
+        started: list[LiveBackend] = []
         try:
             for name, standing in after.backends.items():
                 if before.backends.get(name) is not standing:
@@ -147,12 +145,12 @@ class Service:
                 await standing.adapter.aclose()
             raise
 
-    def _retire(self, before: Current, after: Current) -> None:
+    def _retire(self, before: ActivePolicy, after: ActivePolicy) -> None:
         for name, standing in before.backends.items():
             if after.backends.get(name) is not standing:
                 self.run_forever(self._close_idle(standing))
 
-    async def _close_idle(self, standing: StandingBackend) -> None:
+    async def _close_idle(self, standing: LiveBackend) -> None:
         end = self.clock.monotonic() + _RETIRE_S
         while standing.in_flight and self.clock.monotonic() < end:
             await self.clock.sleep(0.25)
@@ -219,10 +217,10 @@ class Service:
                 for stage, seconds in standing.starts.start_stages.items():
                     text = "What a stage of the last start took"
                     yield "spillgate_start_seconds", text, {**label, "stage": stage}, seconds
-            if isinstance(standing.adapter, Weighed):
+            if isinstance(standing.adapter, ReportsMemory):
                 for worker, memory in standing.adapter.memory().items():
                     yield from weights({**label, "worker": worker}, memory)
-            if isinstance(standing.adapter, Stocked):
+            if isinstance(standing.adapter, ReportsModels):
                 for worker, models in standing.adapter.stock().items():
                     yield from stock({**label, "worker": worker}, models)
 

@@ -19,7 +19,7 @@ Look = Callable[[float], None]
 """Called with the monotonic time on every round; may leave, and may join others."""
 
 
-class Rounds:
+class SharedTimer:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._looks: dict[object, Look] = {}

@@ -35,7 +35,7 @@ class Observations:
             yield ("+Inf" if bound == float("inf") else str(bound)), total
 
 
-class Tally:
+class Count:
     """One counter of one event loop: no lock, which is most of what a count would cost."""
 
     __slots__ = ("value",)
@@ -44,20 +44,20 @@ class Tally:
         self.value = 0.0
 
 
-class Tallies(Collector):
+class Counters(Collector):
     """A counter a label set, for what every call counts."""
 
     def __init__(
         self, name: str, help_text: str, labels: tuple[str, ...], registry: CollectorRegistry
     ) -> None:
         self._name, self._help, self._labels = name, help_text, labels
-        self._children: dict[tuple[str, ...], Tally] = {}
+        self._children: dict[tuple[str, ...], Count] = {}
         registry.register(self)
 
-    def of(self, values: tuple[str, ...]) -> Tally:
+    def of(self, values: tuple[str, ...]) -> Count:
         found = self._children.get(values)
         if found is None:
-            found = self._children[values] = Tally()
+            found = self._children[values] = Count()
         return found
 
     def collect(self) -> Iterable[Metric]:

@@ -24,8 +24,8 @@ import msgspec
 import uvloop
 
 from local_runtime.app.request import InvalidInput
-from local_runtime.client.connection import Entry, Link
-from local_runtime.client.managed import Supervised, supervisor_arguments
+from local_runtime.client.connection import PendingCall, WorkerConnection
+from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.clock import SystemClock
 from local_runtime.json_values import Pieces, value_of
@@ -119,7 +119,7 @@ class Hosted:
     async def _open(self, app: str, within_s: float) -> None:
         changed = asyncio.Event()
         clock = self._clock
-        roster = Supervised(self._arguments, clock)
+        roster = ManagedWorkers(self._arguments, clock)
         self._workers = Workers("hosted", roster, MAX_FRAME, clock, changed.set)
         self._workers.start()
         try:
@@ -167,13 +167,13 @@ class Hosted:
         if (done := _checked(entry)).data:
             yield value_of(done.data, done.headers)
 
-    async def _send(self, route: str, body: Any, id: str, *, stream: bool) -> Entry:
+    async def _send(self, route: str, body: Any, id: str, *, stream: bool) -> PendingCall:
         link = await self._link()
         data = msgspec.json.encode(body)
         run = Run(0, route, data, id or secrets.token_hex(16), stream, direct=True)
         return link.ask(run, float("inf"))
 
-    async def _link(self) -> Link:
+    async def _link(self) -> WorkerConnection:
         """A worker: while one starts again, whoever hands over calls should wait, and not see each
         of them fail."""
         if not self._workers.slots:
@@ -201,7 +201,7 @@ async def _close(source: AsyncGenerator[Any, None]) -> None:
         pass
 
 
-def _checked(entry: Entry) -> Done:
+def _checked(entry: PendingCall) -> Done:
     answer = entry.answer
     assert answer is not None
     if isinstance(answer, Done) and answer.ok:

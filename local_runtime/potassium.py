@@ -41,7 +41,7 @@ from local_runtime.app import runtime as api
 from local_runtime.app.request import Request as RuntimeRequest
 from local_runtime.app.request import Response as RuntimeResponse
 from local_runtime.app.store import DEFAULT_TTL_S, JSON, PICKLE, MemoryStore, RedisStore
-from local_runtime.app.store import Store as AnyStore
+from local_runtime.app.store import HandlerStore as AnyStore
 from local_runtime.webhooks import Webhooks
 
 __all__ = ["Potassium", "RedisConfig", "Request", "Response", "Store", "send_webhook"]

@@ -39,7 +39,7 @@ from adapters.http.openai_calls import OpenAICalls, heads_of
 from adapters.http.outputs import input_of
 from adapters.http.passthrough import one_event, stream_of
 from adapters.polling import poll_until, unanswered
-from adapters.remote_jobs import HeldSubmits
+from adapters.remote_jobs import RemoteJobs
 from adapters.types import (
     Assumption,
     Bill,
@@ -92,7 +92,7 @@ class Baseten(HttpBackend):
         path = settings.prefix() + "/predict"
         self._heads = heads_of(self._origin, dict.fromkeys(tasks, path), self._headers)
         self._starts = ColdStarts(clock, settings.warm_for)
-        self._held = HeldSubmits(self._stop_named)
+        self._held = RemoteJobs(self._stop_named)
         self._running: dict[str, str] = {}
 
     async def start(self) -> None:

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http.connection import Body, Connection, Response
-from adapters.settings import Connected
+from adapters.http.connection import Body, HttpConnection, Response
+from adapters.settings import ConnectionSettings
 
 TICK = 0.05
 """How late a deadline may be noticed, in seconds."""
@@ -95,10 +95,10 @@ class Client:
         self._stall_timeout = stall_timeout
         self._max_response = max_response
         self._ca_file = ca_file
-        self._idle: dict[Connection, None] = {}
-        self._open: set[Connection] = set()
+        self._idle: dict[HttpConnection, None] = {}
+        self._open: set[HttpConnection] = set()
         self._connecting = 0
-        self._waiters: deque[tuple[float, asyncio.Future[Connection | None]]] = deque()
+        self._waiters: deque[tuple[float, asyncio.Future[HttpConnection | None]]] = deque()
         self._stirred = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -174,7 +174,7 @@ class Client:
 
     # --- told by connections ---------------------------------------------------------------
 
-    def released(self, connection: Connection) -> None:
+    def released(self, connection: HttpConnection) -> None:
         waiter = self._next_waiter()
         if waiter is not None:
             waiter.set_result(connection)
@@ -183,14 +183,14 @@ class Client:
         connection.deadline = NEVER
         self._idle[connection] = None
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: HttpConnection) -> None:
         self._open.discard(connection)
         self._idle.pop(connection, None)
         self._offer_place()
 
     # --- inside ----------------------------------------------------------------------------
 
-    def _take(self) -> Connection | None:
+    def _take(self) -> HttpConnection | None:
         """The idle connection that was used last, so that the others can grow old."""
         while self._idle:
             connection, _ = self._idle.popitem()
@@ -198,7 +198,7 @@ class Client:
                 return connection
         return None
 
-    async def _lease(self, deadline: float) -> Connection:
+    async def _lease(self, deadline: float) -> HttpConnection:
         while True:
             if self._closed or self._sweeper is None:
                 raise _closed_error()
@@ -211,9 +211,9 @@ class Client:
             if connection.usable:
                 return connection
 
-    async def _wait_turn(self, deadline: float) -> Connection | None:
+    async def _wait_turn(self, deadline: float) -> HttpConnection | None:
         """A connection that is free again, or None: a place to connect, already counted."""
-        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        waiter: asyncio.Future[HttpConnection | None] = self._loop.create_future()
         self._waiters.append((deadline, waiter))
         try:
             return await waiter
@@ -222,7 +222,7 @@ class Client:
                 self._pass_on(waiter.result())
             raise
 
-    def _pass_on(self, place: Connection | None) -> None:
+    def _pass_on(self, place: HttpConnection | None) -> None:
         if place is None:
             self._connecting -= 1
             self._offer_place()
@@ -237,20 +237,20 @@ class Client:
             self._connecting += 1
             waiter.set_result(None)
 
-    def _next_waiter(self) -> asyncio.Future[Connection | None] | None:
+    def _next_waiter(self) -> asyncio.Future[HttpConnection | None] | None:
         while self._waiters:
             _, waiter = self._waiters.popleft()
             if not waiter.done():
                 return waiter
         return None
 
-    async def _connect(self, deadline: float) -> Connection:
+    async def _connect(self, deadline: float) -> HttpConnection:
         """Opens a connection in a place that is already counted."""
         if self._closed:
             self._connecting -= 1
             raise _closed_error()
         self._stirred.set()
-        connection = Connection(self, self._loop, max_response=self._max_response)
+        connection = HttpConnection(self, self._loop, max_response=self._max_response)
         wait = min(self._connect_timeout, deadline - self._clock.monotonic())
         self._open.add(connection)
         self._connecting -= 1
@@ -269,7 +269,7 @@ class Client:
             raise _unreachable("the connection was closed as soon as it was made")
         return connection
 
-    async def _reach(self, connection: Connection) -> None:
+    async def _reach(self, connection: HttpConnection) -> None:
         origin = self._origin
         await self._loop.create_connection(
             lambda: connection,
@@ -326,7 +326,7 @@ async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, None]) 
         await asyncio.wait({task, timer})
 
 
-def client_of(origin: Origin, clock: Clock, settings: Connected) -> Client:
+def client_of(origin: Origin, clock: Clock, settings: ConnectionSettings) -> Client:
     """A client as a backend's settings want it."""
     return Client(
         origin,

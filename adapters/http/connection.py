@@ -51,14 +51,14 @@ def find_header(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
     return None
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """The pool, told by a connection what becomes of it."""
 
-    def released(self, connection: Connection) -> None:
+    def released(self, connection: HttpConnection) -> None:
         """The exchange is complete and another may follow."""
         ...
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: HttpConnection) -> None:
         """The connection is of no more use; told exactly once."""
         ...
 
@@ -79,7 +79,7 @@ class Body:
     )
 
     def __init__(
-        self, connection: Connection, status: int, headers: list[tuple[bytes, bytes]]
+        self, connection: HttpConnection, status: int, headers: list[tuple[bytes, bytes]]
     ) -> None:
         self.status = status
         self.headers = headers
@@ -168,7 +168,7 @@ class Body:
             self._waiter.set_result(None)
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One connection; the pool makes it, ``begin`` starts an exchange."""
 
     __slots__ = (
@@ -196,7 +196,9 @@ class Connection(asyncio.Protocol):
         "usable",
     )
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, *, max_response: int) -> None:
+    def __init__(
+        self, owner: ConnectionOwner, loop: asyncio.AbstractEventLoop, *, max_response: int
+    ) -> None:
         self._owner = owner
         self._loop = loop
         self._max_response = max_response

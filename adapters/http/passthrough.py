@@ -19,7 +19,7 @@ _END_GRACE = 1.0
 """Seconds that a body's last bytes may take for its connection to be kept."""
 
 
-class PassedOn(ChunkStream):
+class Passthrough(ChunkStream):
     """The server's own events. Its clean end is an end, but for OpenAI's protocol."""
 
     def __init__(
@@ -57,7 +57,7 @@ class PassedOn(ChunkStream):
         self._body.close()
 
 
-class TextPassedOn(PassedOn):
+class TextPassthrough(Passthrough):
     """Text that is no event stream: each piece, as it came, is the JSON string of one event."""
 
     def __init__(
@@ -85,11 +85,11 @@ class TextPassedOn(PassedOn):
 
 def stream_of(
     body: Body, task: Task, clock: Clock, usage: Usage, secrets: tuple[Secret, ...] = ()
-) -> PassedOn:
+) -> Passthrough:
     """The stream that a body's content type says it is."""
     kind = body.header(b"content-type") or ""
     events = task != "infer" or kind.startswith("text/event-stream")
-    return (PassedOn if events else TextPassedOn)(body, task, clock, usage, secrets)
+    return (Passthrough if events else TextPassthrough)(body, task, clock, usage, secrets)
 
 
 async def one_event(data: bytes, usage: Usage) -> AsyncIterator[Chunk]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Usage
-from local_runtime.client.connection import Answer, Entry, Unanswered
+from local_runtime.client.connection import Answer, PendingCall, Unanswered
 from local_runtime.protocol.events import Done, Output
 
 FAILURES = {
@@ -22,7 +22,7 @@ FAILURES = {
 }
 
 
-def usage_of(entry: Entry, done: Done) -> Usage:
+def usage_of(entry: PendingCall, done: Done) -> Usage:
     """What the call used, as its worker measured it."""
     return Usage(
         input_tokens=done.input_tokens,
@@ -37,7 +37,7 @@ def usage_of(entry: Entry, done: Done) -> Usage:
     )
 
 
-def error_of(entry: Entry, answer: Answer) -> BackendError:
+def error_of(entry: PendingCall, answer: Answer) -> BackendError:
     """The failure that a call ended with."""
     failure = FAILURES.get(answer.kind, FailureClass.FAILED)
     if isinstance(answer, Unanswered):
@@ -51,7 +51,7 @@ def error_of(entry: Entry, answer: Answer) -> BackendError:
     )
 
 
-def done_of(entry: Entry) -> Done:
+def done_of(entry: PendingCall) -> Done:
     """What the worker answered. Raises BackendError when that is a failure."""
     answer = entry.answer
     assert answer is not None
@@ -63,7 +63,7 @@ def done_of(entry: Entry) -> Done:
 class Chunks:
     """A worker's stream as server-sent events; gives the worker credit as they are taken."""
 
-    def __init__(self, entry: Entry, now: Callable[[], float], keep_s: float) -> None:
+    def __init__(self, entry: PendingCall, now: Callable[[], float], keep_s: float) -> None:
         self._entry = entry
         self._now = now
         self._keep_s = keep_s

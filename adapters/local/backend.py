@@ -34,10 +34,10 @@ from adapters.types import (
     WorkerMemory,
 )
 from local_runtime.app.model_sizes import to_json
-from local_runtime.client.attached import Watched
-from local_runtime.client.autoscaler import Crew
-from local_runtime.client.connection import CANCELLED, Entry, Link
-from local_runtime.client.managed import Supervised, supervisor_arguments
+from local_runtime.client.attached import AttachedWorkers
+from local_runtime.client.autoscaler import Autoscaler
+from local_runtime.client.connection import CANCELLED, PendingCall, WorkerConnection
+from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.protocol.events import Done, Memory, Ping, Stock
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
@@ -171,7 +171,7 @@ class Local:
             await self._crew.aclose()
         await self._workers.aclose()
 
-    async def _ask(self, call: Call, route: str, cold_s: float) -> Entry:
+    async def _ask(self, call: Call, route: str, cold_s: float) -> PendingCall:
         """Sends the call to a worker and waits for an output or the answer."""
         link = self._pick(route, call.model)
         while link.connection.congested:
@@ -202,7 +202,7 @@ class Local:
             raise BackendError(FailureClass.TIMEOUT, "the model did not load within the deadline")
         return now - begun
 
-    def _pick(self, route: str | None, model: str = "") -> Link:
+    def _pick(self, route: str | None, model: str = "") -> WorkerConnection:
         """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""
         link = self._workers.roomiest(model)
         if link is None:
@@ -217,7 +217,7 @@ class Local:
             raise BackendError(FailureClass.UNSUPPORTED, text)
         return link
 
-    def _send(self, link: Link, call: Call, route: str) -> Entry:
+    def _send(self, link: WorkerConnection, call: Call, route: str) -> PendingCall:
         try:
             entry = link.run(call.id, route, call.body, call.stream, call.deadline, call.model)
         except FrameTooLarge:
@@ -228,11 +228,11 @@ class Local:
             entry.course = call.course
         return entry
 
-    def _stream(self, entry: Entry) -> Reply:
+    def _stream(self, entry: PendingCall) -> Reply:
         chunks = Chunks(entry, self._clock.monotonic, KEEP_S)
         return Reply(content_type="text/event-stream", chunks=chunks)
 
-    async def _cancel(self, entry: Entry) -> Usage | None:
+    async def _cancel(self, entry: PendingCall) -> Usage | None:
         if not entry.left:
             entry.give_up(CANCELLED, self._clock.monotonic() + KEEP_S)
         last = await entry.last_word()
@@ -263,7 +263,7 @@ def _stock_of(stock: Stock) -> dict[str, ModelMemory]:
     }
 
 
-def _own_type(entry: Entry, done: Done) -> Reply:
+def _own_type(entry: PendingCall, done: Done) -> Reply:
     """An answer whose handler chose its Content-Type."""
     types = (value for name, value in done.headers if name.lower() == "content-type")
     return Reply(
@@ -273,17 +273,17 @@ def _own_type(entry: Entry, done: Done) -> Reply:
     )
 
 
-def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers, Crew | None]:
+def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers, Autoscaler | None]:
     """The workers, and who says how many there are where that may change."""
     limit = settings.max_message
     if settings.sockets is not None:
-        return Workers(name, Watched(settings.sockets, clock), limit, clock), None
+        return Workers(name, AttachedWorkers(settings.sockets, clock), limit, clock), None
     arguments = _arguments(settings)
     if isinstance(settings.workers, int):
-        return Workers(name, Supervised(arguments, clock), limit, clock), None
-    placed = Supervised(arguments, clock, PROGRAM)
+        return Workers(name, ManagedWorkers(arguments, clock), limit, clock), None
+    placed = ManagedWorkers(arguments, clock, PROGRAM)
     workers = Workers(name, placed, limit, clock)
-    return workers, Crew(workers, placed.keep, settings.workers.replicas.bounds, clock)
+    return workers, Autoscaler(workers, placed.keep, settings.workers.replicas.bounds, clock)
 
 
 def _arguments(settings: LocalSettings) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from adapters.settings import Duration, Unfit
-from local_runtime.client.scaling import Bounds
+from adapters.settings import Duration, SettingError
+from local_runtime.client.scaling import ScalingBounds
 
 PROGRAM = "local_runtime.ray"
 _ADDRESS = re.compile(r"auto\Z|(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}\Z")
@@ -29,11 +29,13 @@ class Replicas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         """Raises Unfit for a range that is empty."""
         if self.max is not None and self.max < self.min:
-            raise Unfit(("max",), f"must be at least min, which is {self.min}; found {self.max}")
+            raise SettingError(
+                ("max",), f"must be at least min, which is {self.min}; found {self.max}"
+            )
 
     @property
-    def bounds(self) -> Bounds:
-        return Bounds(
+    def bounds(self) -> ScalingBounds:
+        return ScalingBounds(
             least=self.min,
             most=self.min if self.max is None else self.max,
             grow_after_s=self.grow_after,
@@ -60,9 +62,9 @@ class RayWorkers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         """Raises Unfit for what Ray could not take."""
         if not _ADDRESS.match(self.address):
-            raise Unfit(("address",), "expected auto, or the cluster's head as host:port")
+            raise SettingError(("address",), "expected auto, or the cluster's head as host:port")
         if self.gpus > 1 and self.gpus != int(self.gpus):
-            raise Unfit(("gpus",), "more than one GPU must be a whole number of them")
+            raise SettingError(("gpus",), "more than one GPU must be a whole number of them")
 
     @property
     def options(self) -> dict[str, object]:
@@ -79,6 +81,6 @@ def refuse_what_ray_decides(device: str, standby: str) -> None:
     """Raises Unfit for settings of one machine's workers that mean nothing in a cluster."""
     if device not in {"auto", "cpu"}:
         message = "Ray says which GPUs a worker sees: expected auto or cpu"
-        raise Unfit(("device",), message)
+        raise SettingError(("device",), message)
     if standby != "none":
-        raise Unfit(("standby",), "there are no spares in a cluster; give it more replicas")
+        raise SettingError(("standby",), "there are no spares in a cluster; give it more replicas")

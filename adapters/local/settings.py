@@ -8,8 +8,8 @@ from typing import Annotated
 import msgspec
 
 from adapters.local.ray_settings import RayWorkers, refuse_what_ray_decides
-from adapters.settings import ByteSize, Duration, Unfit
-from local_runtime.app.model_sizes import Declared, misfit
+from adapters.settings import ByteSize, Duration, SettingError
+from local_runtime.app.model_sizes import ModelSizes, misfit
 from local_runtime.protocol.events import Ahead
 from local_runtime.protocol.wire import MAX_FRAME
 
@@ -77,25 +77,25 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         is clear whose the workers are."""
         if self.app is None and self.sockets is None:
             text = "is required; or sockets, the folder of workers that run already"
-            raise Unfit(("app",), text)
+            raise SettingError(("app",), text)
         if self.app is not None and self.sockets is not None:
             text = "the workers that run already have an app: leave out app, or leave out sockets"
-            raise Unfit(("sockets",), text)
+            raise SettingError(("sockets",), text)
         if isinstance(self.workers, RayWorkers):
             refuse_what_ray_decides(self.device, self.standby)
         if self.memory is not None and (wrong := misfit(self.declared, self.memory)) is not None:
-            raise Unfit(("models", wrong.model, wrong.field), wrong.message)
+            raise SettingError(("models", wrong.model, wrong.field), wrong.message)
 
     @classmethod
-    def misfits(cls, given: Collection[str]) -> list[Unfit]:
+    def misfits(cls, given: Collection[str]) -> list[SettingError]:
         """What is said in vain beside ``sockets``."""
         beside = [key for key in _STARTERS if key in given and "sockets" in given]
-        return [Unfit((key,), _not_ours(key)) for key in beside]
+        return [SettingError((key,), _not_ours(key)) for key in beside]
 
     @property
-    def declared(self) -> dict[str, Declared]:
+    def declared(self) -> dict[str, ModelSizes]:
         return {
-            name: Declared(memory=model.memory, pin=model.pin)
+            name: ModelSizes(memory=model.memory, pin=model.pin)
             for name, model in self.models.items()
         }
 

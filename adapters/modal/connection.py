@@ -28,7 +28,7 @@ class Submitted(msgspec.Struct, frozen=True):
     items: Any = None
 
 
-class ModalLink:
+class ModalSession:
     def __init__(self, settings: ModalSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock

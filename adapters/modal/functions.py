@@ -19,7 +19,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.outputs import answer_of
 from adapters.modal.bill import bill_of
-from adapters.modal.connection import ModalLink, Submitted, before
+from adapters.modal.connection import ModalSession, Submitted, before
 from adapters.modal.failures import after_submit
 from adapters.modal.jobs import ModalJobs
 from adapters.modal.sdk import Session
@@ -27,7 +27,7 @@ from adapters.modal.settings import ModalSettings
 from adapters.modal.stream import GeneratorStream
 from adapters.modal.values import Arguments, arguments_of, json_of
 from adapters.polling import Patience
-from adapters.remote_jobs import HeldSubmits
+from adapters.remote_jobs import RemoteJobs
 from adapters.types import Assumption, Bill, Call, Probe, Reply, Usage
 
 WAIT_S = 50.0
@@ -51,15 +51,15 @@ class ModalFunctions:
         clock: Clock,
         *,
         wait_s: float = WAIT_S,
-        link: ModalLink | None = None,
+        link: ModalSession | None = None,
     ) -> None:
         self._settings = settings
         self._wait_s = wait_s
         self._clock = clock
         self._secrets = settings.secrets
-        self._link = link or ModalLink(settings, clock)
+        self._link = link or ModalSession(settings, clock)
         self.jobs = ModalJobs(self._link, settings, clock, self._hand_over)
-        self._held: HeldSubmits[Submitted] = HeldSubmits(self._stop)
+        self._held: RemoteJobs[Submitted] = RemoteJobs(self._stop)
         self._submits: set[asyncio.Task[Submitted]] = set()
         self._running: dict[str, Submitted] = {}
         self._active = 0

@@ -15,7 +15,7 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.outputs import answer_of
-from adapters.modal.connection import ModalLink, Submitted
+from adapters.modal.connection import ModalSession, Submitted
 from adapters.modal.failures import after_submit
 from adapters.modal.sdk import Session
 from adapters.modal.settings import ModalSettings
@@ -33,7 +33,7 @@ class Returned(msgspec.Struct, frozen=True):
 class ModalJobs:
     def __init__(
         self,
-        link: ModalLink,
+        link: ModalSession,
         settings: ModalSettings,
         clock: Clock,
         hand_over: Callable[[Call], Awaitable[Submitted]],

@@ -19,7 +19,7 @@ from adapters.http.client import Origin, client_of, render_head
 from adapters.http.connection import Body, Response
 from adapters.http.failures import refused
 from adapters.http.outputs import answer_of
-from adapters.http.passthrough import PassedOn
+from adapters.http.passthrough import Passthrough
 from adapters.modal.settings import ModalSettings
 from adapters.modal.values import json_checked
 from adapters.types import OPENAI_ROUTES, Call, Reply, Task, Usage
@@ -125,7 +125,7 @@ class ModalEndpoint:
                 FailureClass.FAILED, "The endpoint answered a stream with no stream."
             )
         usage = Usage(exec_s=self._clock.monotonic() - started)
-        chunks = PassedOn(body, call.task, self._clock, usage, self._secrets)
+        chunks = Passthrough(body, call.task, self._clock, usage, self._secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 

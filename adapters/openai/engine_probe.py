@@ -15,7 +15,7 @@ from adapters.errors import BackendError
 from adapters.http.client import Client, Origin, render_head
 from adapters.http.connection import Response
 from adapters.http.failures import clean, message_of
-from adapters.openai.engines import QUESTIONS, SIGNS, Engine, EngineLoad, Question
+from adapters.openai.engines import QUESTIONS, SIGNS, Engine, EngineLoad, EngineQuestion
 from adapters.settings import Secret
 from adapters.types import Probe
 
@@ -130,7 +130,7 @@ class EngineProbe:
                 found = load if found is None else found.and_then(load)
         return found
 
-    async def _first(self, group: tuple[Question, ...], deadline: float) -> EngineLoad | None:
+    async def _first(self, group: tuple[EngineQuestion, ...], deadline: float) -> EngineLoad | None:
         for question in group:
             if question.wakes and not self._client.in_use:
                 continue

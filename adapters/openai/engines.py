@@ -55,7 +55,7 @@ Read = Callable[[bytes], EngineLoad | None]
 """What a body says; None where it is not what the engine answers there."""
 
 
-class Question(msgspec.Struct, frozen=True):
+class EngineQuestion(msgspec.Struct, frozen=True):
     path: str
     read: Read
     wakes: bool = False
@@ -283,19 +283,19 @@ def _sum(values: Iterator[int | None]) -> int | None:
 
 # --- what is asked of whom ------------------------------------------------------------------------
 
-_VLLM_METRICS = Question("/metrics", vllm_metrics)
-_SGLANG_METRICS = Question("/metrics", sglang_metrics)
-_TGI_METRICS = Question("/metrics", tgi_metrics)
-_LLAMACPP_METRICS = Question("/metrics", llamacpp_metrics)
-_LOADS = Question("/v1/loads?include=core", sglang_loads)
-_GET_LOAD = Question("/get_load", sglang_get_load)
-_LOAD = Question("/load", vllm_load)
-_INFO = Question("/info", tgi_info)
-_PROPS = Question("/props", llamacpp_props)
-_SLOTS = Question("/slots", llamacpp_slots, wakes=True)
-_OPENAPI = Question("/openapi.json", llamacpp_python)
+_VLLM_METRICS = EngineQuestion("/metrics", vllm_metrics)
+_SGLANG_METRICS = EngineQuestion("/metrics", sglang_metrics)
+_TGI_METRICS = EngineQuestion("/metrics", tgi_metrics)
+_LLAMACPP_METRICS = EngineQuestion("/metrics", llamacpp_metrics)
+_LOADS = EngineQuestion("/v1/loads?include=core", sglang_loads)
+_GET_LOAD = EngineQuestion("/get_load", sglang_get_load)
+_LOAD = EngineQuestion("/load", vllm_load)
+_INFO = EngineQuestion("/info", tgi_info)
+_PROPS = EngineQuestion("/props", llamacpp_props)
+_SLOTS = EngineQuestion("/slots", llamacpp_slots, wakes=True)
+_OPENAPI = EngineQuestion("/openapi.json", llamacpp_python)
 
-QUESTIONS: dict[Engine, tuple[tuple[Question, ...], ...]] = {
+QUESTIONS: dict[Engine, tuple[tuple[EngineQuestion, ...], ...]] = {
     "vllm": ((_VLLM_METRICS, _LOAD),),
     "sglang": ((_LOADS, _SGLANG_METRICS, _GET_LOAD),),
     "tgi": ((_TGI_METRICS,), (_INFO,)),
@@ -303,7 +303,7 @@ QUESTIONS: dict[Engine, tuple[tuple[Question, ...], ...]] = {
 }
 """For each engine, what is asked at every probe: of each group the first that is answered."""
 
-SIGNS: tuple[tuple[Engine, Question], ...] = (
+SIGNS: tuple[tuple[Engine, EngineQuestion], ...] = (
     ("vllm", _VLLM_METRICS),
     ("sglang", _SGLANG_METRICS),
     ("tgi", _TGI_METRICS),

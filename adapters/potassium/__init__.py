@@ -4,6 +4,6 @@
 follows background calls, ``stream`` reads streamed bodies.
 """
 
-from adapters.potassium.backend import Potassium
+from adapters.potassium.backend import PotassiumBackend
 
-__all__ = ["Potassium"]
+__all__ = ["PotassiumBackend"]

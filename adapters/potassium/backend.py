@@ -52,7 +52,7 @@ _REMEMBERED = 10_000
 _ACCEPT_EVENTS = b"Accept: text/event-stream\r\n"
 
 
-class Potassium(HttpBackend):
+class PotassiumBackend(HttpBackend):
     Settings = PotassiumSettings
 
     def __init__(self, name: str, settings: PotassiumSettings, clock: Clock) -> None:

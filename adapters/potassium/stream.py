@@ -10,13 +10,13 @@ from adapters.base import Clock
 from adapters.errors import BackendError
 from adapters.http.connection import Body
 from adapters.http.failures import classify_error, words_in
-from adapters.http.passthrough import PassedOn, TextPassedOn
+from adapters.http.passthrough import Passthrough, TextPassthrough
 from adapters.http.sse import split_events
 from adapters.settings import Secret
 from adapters.types import Chunk, Usage
 
 
-class RuntimeEvents(PassedOn):
+class RuntimeEvents(Passthrough):
     """This project's runtime ends a good stream with ``[DONE]`` and a bad one with an error
     object; neither is for the caller."""
 
@@ -66,7 +66,9 @@ def _error_in(payload: bytes) -> dict[str, Any] | None:
         return None
 
 
-def stream_of(body: Body, clock: Clock, usage: Usage, secrets: tuple[Secret, ...] = ()) -> PassedOn:
+def stream_of(
+    body: Body, clock: Clock, usage: Usage, secrets: tuple[Secret, ...] = ()
+) -> Passthrough:
     """The stream that a body's content type says it is."""
     events = (body.header(b"content-type") or "").startswith("text/event-stream")
-    return (RuntimeEvents if events else TextPassedOn)(body, "infer", clock, usage, secrets)
+    return (RuntimeEvents if events else TextPassthrough)(body, "infer", clock, usage, secrets)

@@ -16,7 +16,7 @@ from adapters.http.connection import Body, Response
 from adapters.http.failures import message_of, refused, refused_stream
 from adapters.http.predictions import Prediction, decode_prediction
 from adapters.replicate.sigv4 import LONGEST_S
-from adapters.replicate.uploads import Payloads, Place
+from adapters.replicate.uploads import Bucket, Uploads
 from adapters.settings import ByteSize, Duration, HttpSettings, Secret, SecretStr
 
 _POLL_TIMEOUT = 10.0
@@ -78,7 +78,7 @@ class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError("give one of model, deployment and version")
         Origin(self.base_url)
         if self.payloads is not None:
-            Place.from_url(self.payloads)
+            Bucket.from_url(self.payloads)
             if self.payloads_key_id is None or self.payloads_secret is None:
                 raise ValueError("payloads needs payloads_key_id and payloads_secret")
 
@@ -87,12 +87,12 @@ class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
         given = (self.api_key, self.webhook, self.payloads_key_id, self.payloads_secret)
         return tuple(secret for secret in given if secret is not None)
 
-    def new_payloads(self, clock: Clock) -> Payloads | None:
+    def new_payloads(self, clock: Clock) -> Uploads | None:
         """The object store; its URLs are good for as long as a call may take, and an hour."""
         if self.payloads is None or self.payloads_key_id is None or self.payloads_secret is None:
             return None
-        return Payloads(
-            Place.from_url(self.payloads),
+        return Uploads(
+            Bucket.from_url(self.payloads),
             self.payloads_key_id,
             self.payloads_secret,
             clock,

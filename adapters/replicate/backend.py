@@ -30,18 +30,18 @@ from adapters.http.connection import Body, Response
 from adapters.http.outputs import count_of, event_of, input_of
 from adapters.http.predictions import Prediction, reply_of
 from adapters.polling import poll_until, unanswered
-from adapters.remote_jobs import HeldSubmits
+from adapters.remote_jobs import RemoteJobs
 from adapters.replicate.api import ReplicateApi, ReplicateSettings
-from adapters.replicate.stream import PredictionSource, PredictionStream, Watched
+from adapters.replicate.stream import PredictionOnlooker, PredictionSource, PredictionStream
 from adapters.types import (
     Assumption,
     Call,
     Capabilities,
     Chunk,
-    Course,
     Handle,
     JobState,
     Probe,
+    Progress,
     Reply,
     Task,
     Usage,
@@ -65,7 +65,7 @@ class Replicate:
         self._clock = clock
         self._api = ReplicateApi(settings, clock)
         self._payloads = settings.new_payloads(clock)
-        self._held = HeldSubmits(self._stop_named)
+        self._held = RemoteJobs(self._stop_named)
         self._running: dict[str, str] = {}
         self._last_end = float("-inf")
         self._capabilities = Capabilities(tasks=Capabilities().tasks if settings.openai else _INFER)
@@ -165,7 +165,7 @@ class Replicate:
         if url is None:
             raise BackendError(FailureClass.UNSUPPORTED, "The model puts out no events.")
         call = Call(id=handle.call, model="", task=handle.task, body=b"", stream=True)
-        chunks = self._chunks(Watched(self), call, prediction, url, deadline)
+        chunks = self._chunks(PredictionOnlooker(self), call, prediction, url, deadline)
         await chunks.first()
         return chunks
 
@@ -174,13 +174,13 @@ class Replicate:
     async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body:
         return await self._api.open_stream(url, last_id, deadline)
 
-    async def look(self, prediction_id: str, course: Course) -> None:
+    async def look(self, prediction_id: str, course: Progress) -> None:
         """Notes how a prediction stands; nothing where that is not to be learned now."""
         with contextlib.suppress(BackendError):
             soon = self._clock.monotonic() + _PROBE_TIMEOUT
             self._note(await self._api.get(prediction_id, soon), course)
 
-    async def final(self, prediction_id: str, deadline: float, course: Course) -> Prediction:
+    async def final(self, prediction_id: str, deadline: float, course: Progress) -> Prediction:
         """A prediction once it has ended; meanwhile the call's course. Raises TIMEOUT, or
         AMBIGUOUS when it cannot be asked."""
         return await poll_until(
@@ -263,13 +263,13 @@ class Replicate:
             raise unanswered(error) from None
 
     async def _ended(
-        self, prediction_id: str, deadline: float, course: Course
+        self, prediction_id: str, deadline: float, course: Progress
     ) -> Prediction | None:
         prediction = await self._api.get(prediction_id, deadline)
         self._note(prediction, course)
         return prediction if prediction.final else None
 
-    def _note(self, prediction: Prediction, course: Course) -> None:
+    def _note(self, prediction: Prediction, course: Progress) -> None:
         if prediction.status == _STARTING:
             course.queued_until = self._clock.monotonic()
 

@@ -14,7 +14,7 @@ from adapters.http.failures import words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.predictions import Prediction, failure_of
 from adapters.settings import Secret
-from adapters.types import Call, Course, Usage
+from adapters.types import Call, Progress, Usage
 
 _SILENT = b"408"
 """What the comment begins with that the platform sends before it closes a silent stream."""
@@ -26,13 +26,13 @@ class PredictionSource(Protocol):
     """What a stream asks of the adapter."""
 
     async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body: ...
-    async def look(self, prediction_id: str, course: Course) -> None: ...
-    async def final(self, prediction_id: str, deadline: float, course: Course) -> Prediction: ...
+    async def look(self, prediction_id: str, course: Progress) -> None: ...
+    async def final(self, prediction_id: str, deadline: float, course: Progress) -> Prediction: ...
     def settle(self, call_id: str, prediction: Prediction) -> Usage: ...
     async def abandon(self, call_id: str, prediction_id: str) -> Usage | None: ...
 
 
-class Watched:
+class PredictionOnlooker:
     """The source of one who only looks on: where the stream broke, the prediction runs on, since
     its answer can still be asked for."""
 

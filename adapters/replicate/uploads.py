@@ -28,7 +28,7 @@ _SMALLEST_FILE = 1024
 """A shorter ``data:`` URI is no longer than the URL that would stand for it."""
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     """Where files are put: ``s3://BUCKET/PREFIX?endpoint=https://HOST&region=REGION``."""
 
     endpoint: str
@@ -37,7 +37,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     region: str
 
     @classmethod
-    def from_url(cls, url: str) -> Place:
+    def from_url(cls, url: str) -> Bucket:
         """Raises ValueError saying what is wrong."""
         parts = urlsplit(url)
         options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
@@ -65,12 +65,12 @@ class File(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Payloads:
+class Uploads:
     """Puts the files of large bodies into a bucket. ``good_for`` is how long a URL may be used,
     in seconds. Raises BackendError."""
 
     def __init__(
-        self, place: Place, key_id: Secret, secret: Secret, clock: Clock, *, good_for: float
+        self, place: Bucket, key_id: Secret, secret: Secret, clock: Clock, *, good_for: float
     ) -> None:
         self._place = place
         self._clock = clock

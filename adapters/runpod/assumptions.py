@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from adapters.assumptions import ACCEPTED, tried
 from adapters.errors import BackendError, FailureClass
-from adapters.runpod.management_api import Management
+from adapters.runpod.management_api import ManagementApi
 from adapters.runpod.queue import QueueCalls
 from adapters.types import Assumption, Handle
 
@@ -17,7 +17,7 @@ _BOUNDS = "the management plane states workers.min and workers.max"
 
 
 async def assumptions_of(
-    queue: QueueCalls | None, management: Management, deadline: float
+    queue: QueueCalls | None, management: ManagementApi, deadline: float
 ) -> list[Assumption]:
     """The key first; then, of an endpoint with a queue, what its job plane says."""
     found = []
@@ -57,7 +57,7 @@ class _OfTheQueue:
         return False, f"it is said to be {state.status}"
 
 
-async def _bounds(management: Management, deadline: float) -> tuple[bool, str]:
+async def _bounds(management: ManagementApi, deadline: float) -> tuple[bool, str]:
     bounds = await management.bounds(deadline)
     stated = bounds.min is not None and bounds.max is not None
     return stated, f"{bounds.min} to {bounds.max}" if stated else "they are not in its answer"

@@ -17,8 +17,8 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.outputs import check_size
 from adapters.runpod.assumptions import assumptions_of
 from adapters.runpod.direct import BALANCER_LIMIT, DirectCalls
-from adapters.runpod.jobs import Health
-from adapters.runpod.management_api import Bounds, Management, Workers
+from adapters.runpod.jobs import QueueHealth
+from adapters.runpod.management_api import ManagementApi, WorkerBounds, WorkerCounts
 from adapters.runpod.queue import RUNSYNC_LIMIT, QueueCalls
 from adapters.runpod.settings import RunPodSettings
 from adapters.types import (
@@ -51,7 +51,7 @@ class RunPod:
         self._balanced = settings.mode == "load_balancer"
         self._queue = None if self._balanced else QueueCalls(settings, clock)
         self._direct = None if settings.mode == "queue" else DirectCalls(settings, clock)
-        self._management = Management(settings, clock)
+        self._management = ManagementApi(settings, clock)
         self._capabilities = self._able_to()
 
     def __repr__(self) -> str:
@@ -144,7 +144,7 @@ class RunPod:
     # --- inside ----------------------------------------------------------------------------
 
     @property
-    def _parts(self) -> list[QueueCalls | DirectCalls | Management]:
+    def _parts(self) -> list[QueueCalls | DirectCalls | ManagementApi]:
         parts = (self._queue, self._direct, self._management)
         return [part for part in parts if part is not None]
 
@@ -161,7 +161,7 @@ class RunPod:
             return Capabilities(max_request_bytes=RUNSYNC_LIMIT - _ENVELOPE)
         return Capabilities(tasks=self._direct.tasks, max_request_bytes=BALANCER_LIMIT)
 
-    async def _why_stuck(self, health: Health, deadline: float) -> str:
+    async def _why_stuck(self, health: QueueHealth, deadline: float) -> str:
         """Jobs wait and nothing runs: the platform sets workers.max to 0 after idle days."""
         if not health.queued or health.warm or health.starting:
             return ""
@@ -171,7 +171,7 @@ class RunPod:
             return "jobs wait and workers are throttled: the platform has no device free"
         return "jobs wait and no worker starts"
 
-    async def _why_none(self, workers: Workers, deadline: float) -> str:
+    async def _why_none(self, workers: WorkerCounts, deadline: float) -> str:
         if workers.warm or workers.initializing:
             return ""
         if (await self._bounds(deadline)).max == 0:
@@ -180,15 +180,15 @@ class RunPod:
             return "workers are throttled: the platform has no device free"
         return ""
 
-    async def _bounds(self, deadline: float) -> Bounds:
+    async def _bounds(self, deadline: float) -> WorkerBounds:
         """Unknown where the management plane does not say."""
         try:
             return await self._management.bounds(deadline)
         except BackendError:
-            return Bounds()
+            return WorkerBounds()
 
 
-def _seen(workers: Workers, detail: str) -> Probe:
+def _seen(workers: WorkerCounts, detail: str) -> Probe:
     return Probe(
         ready=workers.warm > 0,
         warm_workers=workers.warm,

@@ -9,7 +9,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin, client_of, render_head
 from adapters.http.connection import Response
 from adapters.http.failures import refused
-from adapters.runpod.jobs import EXPIRED, Health, Job, decode_health, decode_job
+from adapters.runpod.jobs import EXPIRED, QueueHealth, RunPodJob, decode_health, decode_job
 from adapters.runpod.settings import RunPodSettings
 
 _POLL_TIMEOUT = 10.0
@@ -17,7 +17,7 @@ _ANSWER_GRACE = 10.0
 """Seconds past its wait after which a held submit is given up."""
 
 
-class JobPlane:
+class JobApi:
     """The requests, each answered by a value. Raises BackendError."""
 
     def __init__(self, settings: RunPodSettings, clock: Clock) -> None:
@@ -57,7 +57,7 @@ class JobPlane:
         give_up = min(deadline, self._clock.monotonic() + _ANSWER_GRACE)
         return await self._client.submit(self._run_head, body, deadline=give_up)
 
-    def accepted(self, response: Response) -> Job:
+    def accepted(self, response: Response) -> RunPodJob:
         """The job that a submit's answer names."""
         if response.status not in (200, 201, 202):
             raise self._refused(response)
@@ -68,11 +68,11 @@ class JobPlane:
             )
         return job
 
-    async def status(self, job_id: str, deadline: float) -> Job:
+    async def status(self, job_id: str, deadline: float) -> RunPodJob:
         """How a job stands. One that the platform no longer knows has expired."""
         return await self._about(job_id, f"/status/{job_id}", deadline)
 
-    async def drain(self, job_id: str, deadline: float) -> Job:
+    async def drain(self, job_id: str, deadline: float) -> RunPodJob:
         """What a job has put out since it was last asked; what a lost answer held is gone."""
         return await self._about(job_id, f"/stream/{job_id}", deadline)
 
@@ -89,7 +89,7 @@ class JobPlane:
         response = await self._client.request(head, b"", deadline=self._soon())
         return response.status in (200, 404)
 
-    async def health(self, deadline: float) -> Health:
+    async def health(self, deadline: float) -> QueueHealth:
         response = await self._client.request(self._head("GET", "/health"), deadline=deadline)
         if response.status != 200:
             raise self._refused(response)
@@ -97,13 +97,13 @@ class JobPlane:
 
     # --- inside ----------------------------------------------------------------------------
 
-    async def _about(self, job_id: str, path: str, deadline: float) -> Job:
+    async def _about(self, job_id: str, path: str, deadline: float) -> RunPodJob:
         method = self._settings.status_method
         body = None if method == "GET" else b""
         head = self._head(method, path)
         response = await self._client.request(head, body, deadline=min(deadline, self._soon()))
         if response.status == 404:
-            return Job(id=job_id, status=EXPIRED)
+            return RunPodJob(id=job_id, status=EXPIRED)
         if response.status != 200:
             raise self._refused(response)
         return decode_job(response.body)

@@ -35,7 +35,7 @@ class StreamPart(msgspec.Struct, frozen=True):
     output: msgspec.Raw = _NOTHING
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class RunPodJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One answer about a job, from any of the job plane's routes.
 
     An ``output`` under any status but COMPLETED is progress, not a result.
@@ -56,7 +56,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return self.status in _FINAL
 
 
-class Health(msgspec.Struct, frozen=True):
+class QueueHealth(msgspec.Struct, frozen=True):
     """``/health``, read leniently: live answers carry more counts than the documented ones."""
 
     jobs: dict[str, int] = {}
@@ -103,11 +103,11 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-_JOB = msgspec.json.Decoder(Job)
-_HEALTH = msgspec.json.Decoder(Health)
+_JOB = msgspec.json.Decoder(RunPodJob)
+_HEALTH = msgspec.json.Decoder(QueueHealth)
 
 
-def decode_job(body: bytes) -> Job:
+def decode_job(body: bytes) -> RunPodJob:
     """Raises FAILED for anything that is no job."""
     try:
         job = _JOB.decode(body)
@@ -118,7 +118,7 @@ def decode_job(body: bytes) -> Job:
     return job
 
 
-def decode_health(body: bytes) -> Health:
+def decode_health(body: bytes) -> QueueHealth:
     try:
         return _HEALTH.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -140,7 +140,7 @@ class Warmth:
         self._last = float("-inf")
         self._workers: dict[str, float] = {}
 
-    def usage(self, job: Job, *, submitted: float, now: float) -> Usage:
+    def usage(self, job: RunPodJob, *, submitted: float, now: float) -> Usage:
         """What a job that ended used; remembers its worker. Instants on one monotonic scale."""
         delay = _seconds(job.delay_time)
         ran = _seconds(job.execution_time)
@@ -182,7 +182,7 @@ def added(first: Usage, second: Usage) -> Usage:
     )
 
 
-def failure_of(job: Job, usage: Usage, secrets: Sequence[Secret] = ()) -> BackendError | None:
+def failure_of(job: RunPodJob, usage: Usage, secrets: Sequence[Secret] = ()) -> BackendError | None:
     """Why a job that ended has no result; None when it has one."""
     if job.status == "COMPLETED":
         return None
@@ -199,7 +199,7 @@ def failure_of(job: Job, usage: Usage, secrets: Sequence[Secret] = ()) -> Backen
     return BackendError(_class_of(error), message, usage=usage)
 
 
-def reply_of(job: Job, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Reply:
+def reply_of(job: RunPodJob, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Reply:
     """The answer in a COMPLETED job; a handler that returned nothing answers null.
 
     RunPod's vLLM worker is a generator, so its one answer comes as a list of one; an OpenAI

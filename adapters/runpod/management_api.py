@@ -41,7 +41,7 @@ _CATALOGUE = "/catalog/gpus"
 _BUCKETS = {"hour": 3600.0, "day": 86_400.0}
 
 
-class Workers(msgspec.Struct, frozen=True):
+class WorkerCounts(msgspec.Struct, frozen=True):
     """The endpoint's workers by what they do; those scaled down are not counted."""
 
     running: int = 0
@@ -56,7 +56,7 @@ class Workers(msgspec.Struct, frozen=True):
         return self.running + self.idle
 
 
-class Bounds(msgspec.Struct, frozen=True):
+class WorkerBounds(msgspec.Struct, frozen=True):
     """``None`` is "not told"."""
 
     min: int | None = None
@@ -64,11 +64,11 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class _Listed(msgspec.Struct, frozen=True):
-    summary: Workers = Workers()
+    summary: WorkerCounts = WorkerCounts()
 
 
 class _EndpointV2(msgspec.Struct, frozen=True):
-    workers: Bounds = Bounds()
+    workers: WorkerBounds = WorkerBounds()
 
 
 class _EndpointV1(msgspec.Struct, frozen=True, rename="camel"):
@@ -113,7 +113,7 @@ class _Record(msgspec.Struct, frozen=True, rename="camel"):
         return None
 
 
-class Management:
+class ManagementApi:
     """The requests, each answered by a value. Raises BackendError and nothing else."""
 
     def __init__(self, settings: RunPodSettings, clock: Clock) -> None:
@@ -134,20 +134,20 @@ class Management:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def workers(self, deadline: float) -> Workers:
+    async def workers(self, deadline: float) -> WorkerCounts:
         """How many workers there are of each kind. Version 1 does not tell."""
         if self._legacy:
             raise _untold("Version 1 of the management plane lists no workers.")
         response = await self._ask("GET", self._path + "/workers", deadline=deadline)
         return _read(response, _Listed).summary
 
-    async def bounds(self, deadline: float) -> Bounds:
+    async def bounds(self, deadline: float) -> WorkerBounds:
         """``workers.min`` and ``workers.max`` as they are set."""
         response = await self._ask("GET", self._path, deadline=deadline)
         if not self._legacy:
             return _read(response, _EndpointV2).workers
         endpoint = _read(response, _EndpointV1)
-        return Bounds(endpoint.workers_min, endpoint.workers_max)
+        return WorkerBounds(endpoint.workers_min, endpoint.workers_max)
 
     async def keep_workers(self, minimum: int) -> None:
         """Sets ``workers.min``, and ``workers.max`` where the settings name one."""

@@ -61,7 +61,7 @@ class _Rates(msgspec.Struct, frozen=True):
     serverless: Decimal | None = None
 
 
-class Entry(msgspec.Struct, frozen=True):
+class CatalogueEntry(msgspec.Struct, frozen=True):
     id: str
     pool: str | None = None
     price: _Rates | None = None
@@ -78,7 +78,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Catalogue(msgspec.Struct, frozen=True):
-    gpus: tuple[Entry, ...]
+    gpus: tuple[CatalogueEntry, ...]
 
 
 def asked_of(selection: Selection, catalogue: Catalogue, source: str) -> list[AskedPrice]:
@@ -105,11 +105,11 @@ def asked_by(workers: Sequence[WorkerGpus], catalogue: Catalogue, source: str) -
     return list(found.values())
 
 
-def _entry(name: str | None, catalogue: Catalogue) -> Entry | None:
+def _entry(name: str | None, catalogue: Catalogue) -> CatalogueEntry | None:
     return next((entry for entry in catalogue.gpus if entry.id == name), None)
 
 
-def _asked(entries: Iterable[Entry], count: int, source: str) -> list[AskedPrice]:
+def _asked(entries: Iterable[CatalogueEntry], count: int, source: str) -> list[AskedPrice]:
     once = {entry.id: entry for entry in entries}
     return [
         AskedPrice(

@@ -25,12 +25,12 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.connection import Response
 from adapters.http.outputs import input_of
 from adapters.polling import poll_until, unanswered
-from adapters.remote_jobs import HeldSubmits
-from adapters.runpod.job_api import JobPlane
+from adapters.remote_jobs import RemoteJobs
+from adapters.runpod.job_api import JobApi
 from adapters.runpod.jobs import (
     QUEUED,
-    Health,
-    Job,
+    QueueHealth,
+    RunPodJob,
     Submission,
     Warmth,
     added,
@@ -38,8 +38,8 @@ from adapters.runpod.jobs import (
     reply_of,
 )
 from adapters.runpod.settings import RunPodSettings
-from adapters.runpod.stream import JobSource, JobStream, Watched
-from adapters.types import OPENAI_ROUTES, Call, Chunk, Course, Handle, JobState, Reply, Usage
+from adapters.runpod.stream import JobOnlooker, JobSource, JobStream
+from adapters.types import OPENAI_ROUTES, Call, Chunk, Handle, JobState, Progress, Reply, Usage
 
 RUN_LIMIT = 10_000_000
 """Bytes of a body that /run takes."""
@@ -54,7 +54,7 @@ class QueueCalls:
     def __init__(self, settings: RunPodSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._plane = JobPlane(settings, clock)
+        self._plane = JobApi(settings, clock)
         self._warmth = Warmth(settings.warm_for)
         self._envelope = Submission(
             longest=settings.execution_timeout or math.inf,
@@ -62,7 +62,7 @@ class QueueCalls:
             webhook=settings.webhook,
         )
         self._jobs: dict[str, str] = {}
-        self._held = HeldSubmits(self._stop_named)
+        self._held = RemoteJobs(self._stop_named)
 
     def __repr__(self) -> str:
         return f"{len(self._jobs)} jobs, {self._plane!r}"
@@ -109,13 +109,13 @@ class QueueCalls:
         deadline = started + self._settings.timeout
         tiny = msgspec.json.encode(self._settings.ping_input)
         body = self._envelope.around(tiny, deadline - started)
-        job = await self._run("", body, deadline, Course())
+        job = await self._run("", body, deadline, Progress())
         usage, error = self.settle("", job, started)
         if error is not None and error.failure is not FailureClass.FAILED:
             raise error
         return usage
 
-    async def health(self, deadline: float) -> Health:
+    async def health(self, deadline: float) -> QueueHealth:
         return await self._plane.health(deadline)
 
     # --- jobs that outlive their caller ----------------------------------------------------
@@ -152,16 +152,18 @@ class QueueCalls:
     async def follow(self, handle: Handle, deadline: float) -> AsyncIterator[Chunk]:
         """Each poll of ``/stream`` drains what it is told: two followers share one output."""
         call = Call(id=handle.call, model="", task=handle.task, body=b"", stream=True)
-        chunks = self._chunks(Watched(self), handle.job, call, deadline, self._submitted(handle))
+        chunks = self._chunks(
+            JobOnlooker(self), handle.job, call, deadline, self._submitted(handle)
+        )
         await chunks.first()
         return chunks
 
     # --- for a stream ----------------------------------------------------------------------
 
-    async def drain(self, job_id: str, deadline: float) -> Job:
+    async def drain(self, job_id: str, deadline: float) -> RunPodJob:
         return await self._plane.drain(job_id, deadline)
 
-    async def final(self, job_id: str, deadline: float, course: Course) -> Job:
+    async def final(self, job_id: str, deadline: float, course: Progress) -> RunPodJob:
         """The job once it has ended; meanwhile the call's course. Raises TIMEOUT, or AMBIGUOUS
         when it cannot be asked."""
         return await poll_until(
@@ -171,7 +173,9 @@ class QueueCalls:
             every=self._settings.poll_every,
         )
 
-    def settle(self, call_id: str, job: Job, submitted: float) -> tuple[Usage, BackendError | None]:
+    def settle(
+        self, call_id: str, job: RunPodJob, submitted: float
+    ) -> tuple[Usage, BackendError | None]:
         """A job has ended: what it used, and why it failed if it did."""
         self._jobs.pop(call_id, None)
         usage = self._warmth.usage(job, submitted=submitted, now=self._clock.monotonic())
@@ -184,7 +188,7 @@ class QueueCalls:
 
     # --- the life of a job -----------------------------------------------------------------
 
-    async def _run(self, call_id: str, body: bytes, deadline: float, course: Course) -> Job:
+    async def _run(self, call_id: str, body: bytes, deadline: float, course: Progress) -> RunPodJob:
         """Submits, holds, polls: the job once it has ended."""
         submit = await self._plane.run_sync(body, deadline)
         job = self._plane.accepted(await self._held.answer(call_id, submit))
@@ -194,7 +198,9 @@ class QueueCalls:
         self._note(job, course)
         return await self.final(job.id, deadline, course)
 
-    async def _runs_again(self, call: Call, job: Job, error: BackendError, deadline: float) -> bool:
+    async def _runs_again(
+        self, call: Call, job: RunPodJob, error: BackendError, deadline: float
+    ) -> bool:
         """Whether a job that failed was handed to the platform once more."""
         if error.failure is not FailureClass.FAILED or job.status != "FAILED" or not job.id:
             return False
@@ -216,7 +222,7 @@ class QueueCalls:
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
-    async def _hand_over(self, call_id: str, body: bytes, deadline: float) -> Job:
+    async def _hand_over(self, call_id: str, body: bytes, deadline: float) -> RunPodJob:
         if len(body) > RUN_LIMIT:
             raise _too_large(RUN_LIMIT)
         submit = await self._plane.run(body, deadline)
@@ -235,12 +241,12 @@ class QueueCalls:
             every=self._settings.stream_every,
         )
 
-    async def _ended(self, job_id: str, deadline: float, course: Course) -> Job | None:
+    async def _ended(self, job_id: str, deadline: float, course: Progress) -> RunPodJob | None:
         job = await self._plane.status(job_id, deadline)
         self._note(job, course)
         return job if job.final else None
 
-    def _note(self, job: Job, course: Course) -> None:
+    def _note(self, job: RunPodJob, course: Progress) -> None:
         if job.status == QUEUED:
             course.queued_until = self._clock.monotonic()
 

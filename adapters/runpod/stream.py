@@ -12,8 +12,8 @@ from adapters.http.chunks import ReadyChunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader, frame
 from adapters.polling import Patience, pace
-from adapters.runpod.jobs import QUEUED, Job
-from adapters.types import Call, Chunk, Course, Usage
+from adapters.runpod.jobs import QUEUED, RunPodJob
+from adapters.types import Call, Chunk, Progress, Usage
 
 _NOT_ASKED = frozenset((FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.LOADING))
 """Failures of a poll that drained nothing: it may be repeated."""
@@ -22,15 +22,15 @@ _NOT_ASKED = frozenset((FailureClass.UNREACHABLE, FailureClass.OVERLOADED, Failu
 class JobSource(Protocol):
     """What a stream asks of the adapter."""
 
-    async def drain(self, job_id: str, deadline: float) -> Job: ...
-    async def final(self, job_id: str, deadline: float, course: Course) -> Job: ...
+    async def drain(self, job_id: str, deadline: float) -> RunPodJob: ...
+    async def final(self, job_id: str, deadline: float, course: Progress) -> RunPodJob: ...
     def settle(
-        self, call_id: str, job: Job, submitted: float
+        self, call_id: str, job: RunPodJob, submitted: float
     ) -> tuple[Usage, BackendError | None]: ...
     async def abandon(self, call_id: str, job_id: str) -> Usage | None: ...
 
 
-class Watched:
+class JobOnlooker:
     """The source of one who only looks on: where output was lost, the job runs on, since its
     answer can still be asked for."""
 
@@ -86,13 +86,13 @@ class JobStream(ReadyChunks):
             elif not self._ready and self._reader.error is None:
                 await self._pause(job)
 
-    async def _poll(self) -> Job:
+    async def _poll(self) -> RunPodJob:
         """One poll. A lost answer is lost output."""
         try:
             job = await self._source.drain(self._job_id, self._deadline)
         except BackendError as error:
             await self._bear(error)
-            return Job(id=self._job_id, status=QUEUED)
+            return RunPodJob(id=self._job_id, status=QUEUED)
         self._patience.went_well()
         if job.status == QUEUED:
             self._call.course.queued_until = self._clock.monotonic()
@@ -111,12 +111,12 @@ class JobStream(ReadyChunks):
         else:
             await self._clock.sleep(min(wait, self._deadline - now))
 
-    def _take(self, job: Job) -> None:
+    def _take(self, job: RunPodJob) -> None:
         data = b"".join(event_of(bytes(part.output)) for part in job.stream or ())
         if data:
             self._ready.extend(chunk for chunk in self._reader.feed(data) if chunk.kind != "done")
 
-    async def _pause(self, job: Job) -> None:
+    async def _pause(self, job: RunPodJob) -> None:
         now = self._clock.monotonic()
         if now >= self._deadline:
             self._ended = True
@@ -137,7 +137,7 @@ class JobStream(ReadyChunks):
             raise error
         self._ready.append(self._last(usage))
 
-    def _answer_unstreamed(self, job: Job, usage: Usage) -> BackendError | None:
+    def _answer_unstreamed(self, job: RunPodJob, usage: Usage) -> BackendError | None:
         """A handler that is no generator: its one output is the one event."""
         if self._call.task != "infer":
             return BackendError(

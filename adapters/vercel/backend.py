@@ -26,7 +26,7 @@ from adapters.http.openai_calls import EventStream, OpenAICalls, append_field, b
 from adapters.settings import Duration, HttpSettings, SecretStr
 from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 from adapters.vercel.bill import bill_of, query_for
-from adapters.vercel.cost import Told, told_by
+from adapters.vercel.cost import ReportedCost, told_by
 
 _ROUTES: dict[Task, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 _PROBE_TIMEOUT = 4.0
@@ -117,7 +117,7 @@ class Vercel(HttpBackend):
             await tried("a generation that is not known is answered with 404", self._no_generation),
         ]
 
-    async def priced(self, usage: Usage, told: Told, deadline: float) -> Usage:
+    async def priced(self, usage: Usage, told: ReportedCost, deadline: float) -> Usage:
         """The usage with what the call cost, as far as that is to be learned in time."""
         cost = told.cost_nano
         if cost is None and told.generation is not None:
@@ -183,7 +183,7 @@ class PricedStream:
             return chunk
         told = told_by(self._events.telling)
         if chunk.kind != "done":
-            told = Told(told.cost_nano)  # only the end may wait for a look-up
+            told = ReportedCost(told.cost_nano)  # only the end may wait for a look-up
         usage = await self._vercel.priced(chunk.usage, told, self._deadline)
         return Chunk(chunk.data, chunk.kind, usage)
 

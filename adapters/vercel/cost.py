@@ -45,14 +45,14 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 _UNKNOWN = _Answer()
 
 
-class Told(msgspec.Struct, frozen=True):
+class ReportedCost(msgspec.Struct, frozen=True):
     """What an answer says of its cost: the figure, or the name to ask for it by, or neither."""
 
     cost_nano: int | None = None
     generation: str | None = None
 
 
-def told_by(answer: bytes) -> Told:
+def told_by(answer: bytes) -> ReportedCost:
     """Of a whole answer, of the event of a stream, or of a look-up."""
     try:
         found = _ANSWER.decode(answer)
@@ -61,7 +61,7 @@ def told_by(answer: bytes) -> Told:
     names = (name for name in (found.generation, found.id) if isinstance(name, str))
     generation = next((name for name in names if _GENERATION.match(name)), None)
     money = found.data or found.usage
-    return Told(None if money is None else _nano(money), generation)
+    return ReportedCost(None if money is None else _nano(money), generation)
 
 
 def _nano(money: _Money) -> int | None:

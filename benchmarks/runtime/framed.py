@@ -29,8 +29,8 @@ from benchmarks.gateway.processes import ROOT
 from benchmarks.gateway.target import Target
 from benchmarks.runtime.apps.batching import HEAVY_BATCH
 from benchmarks.runtime.apps.payload import sample
-from local_runtime.client.connection import Link
-from local_runtime.client.managed import Supervised, supervisor_arguments
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.workers import Workers
 from local_runtime.clock import SystemClock
 from local_runtime.protocol.events import Done
@@ -107,7 +107,7 @@ async def saturated(seconds: float, core: int) -> dict[str, float]:
 async def _started(app: Path) -> Workers:
     arguments = supervisor_arguments(str(app), {"workers": 1, "threads": 1})
     clock = SystemClock()
-    workers = Workers("bench", Supervised(arguments, clock), MAX_FRAME, clock)
+    workers = Workers("bench", ManagedWorkers(arguments, clock), MAX_FRAME, clock)
     workers.start()
     end = time.monotonic() + START_S
     while not workers.slots:
@@ -128,13 +128,13 @@ def _give_the_device_a_core(core: int) -> int:
     return min(everyone.apart)
 
 
-async def _ask_on(link: Link, counts: list[int]) -> None:
+async def _ask_on(link: WorkerConnection, counts: list[int]) -> None:
     while True:
         await _ask(link, "/predict")
         counts[0] += 1
 
 
-async def _ask(link: Link, route: str) -> None:
+async def _ask(link: WorkerConnection, route: str) -> None:
     entry = link.run("bench", route, BODY, False, float("inf"))
     while entry.answer is None:
         await entry.wait()
@@ -179,7 +179,7 @@ def _timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-async def _framed(link: Link) -> float:
+async def _framed(link: WorkerConnection) -> float:
     begun = time.perf_counter()
     await _ask(link, "/one")
     return time.perf_counter() - begun

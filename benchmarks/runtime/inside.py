@@ -24,17 +24,17 @@ from uvicorn.server import ServerState
 from benchmarks.runtime.apps.batching import BATCH
 from benchmarks.runtime.apps.payload import sample
 from local_runtime import Batch, Request, Runtime
-from local_runtime.client.connection import Link
-from local_runtime.client.managed import Supervised
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.managed import ManagedWorkers
 from local_runtime.client.workers import Workers
 from local_runtime.clock import SystemClock
 from local_runtime.protocol.events import Done, Ready, Run
 from local_runtime.protocol.wire import MAX_FRAME, FrameReader, decode_to_worker, frame
-from local_runtime.server.dispatcher import Front
-from local_runtime.server.fast_path import ExpressHttp
+from local_runtime.server.dispatcher import AppDispatcher
+from local_runtime.server.fast_path import FastPathHttp
 from local_runtime.server.routes import application, living
 from local_runtime.webhooks import Webhooks
-from local_runtime.worker.calls import Service
+from local_runtime.worker.calls import WorkerCalls
 from local_runtime.worker.jobs import Work
 
 TURNS = 2000
@@ -91,9 +91,9 @@ class Begun:
 
 async def server(turns: int = TURNS) -> float:
     """Microseconds a call in the app's own server."""
-    workers = Workers("worker", Supervised((), SystemClock()), MAX_FRAME, SystemClock())
-    front = Front(workers, SystemClock(), max_message=MAX_FRAME)
-    link, wire = Link("worker-0", lambda one: None, MAX_FRAME), Kept()
+    workers = Workers("worker", ManagedWorkers((), SystemClock()), MAX_FRAME, SystemClock())
+    front = AppDispatcher(workers, SystemClock(), max_message=MAX_FRAME)
+    link, wire = WorkerConnection("worker-0", lambda one: None, MAX_FRAME), Kept()
     link.connection.connection_made(wire)
     link.connection.data_received(frame(READY))
     workers.links, workers.slots = (link,), READY.slots
@@ -115,16 +115,16 @@ async def server(turns: int = TURNS) -> float:
     return least / CONNECTIONS * 1e6
 
 
-def _caller(front: Front) -> tuple[ExpressHttp, Kept]:
+def _caller(front: AppDispatcher) -> tuple[FastPathHttp, Kept]:
     config = uvicorn.Config(
         application(front, living(front)),
-        http=partial(ExpressHttp, front),  # type: ignore[arg-type]
+        http=partial(FastPathHttp, front),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
     )
     config.load()
-    protocol, kept = ExpressHttp(front, config, ServerState(), {}), Kept()
+    protocol, kept = FastPathHttp(front, config, ServerState(), {}), Kept()
     protocol.connection_made(kept)
     return protocol, kept
 
@@ -132,7 +132,7 @@ def _caller(front: Front) -> tuple[ExpressHttp, Kept]:
 async def worker(turns: int = TURNS) -> float:
     """Microseconds a call in a worker's thread of the socket, with the device always busy."""
     runner = Begun()
-    service = Service(
+    service = WorkerCalls(
         app=app, ready=READY, runner=runner, webhooks=Webhooks(), give_up=print, grace_s=5
     )
     connection, wire = service.accept(), Kept()

@@ -9,9 +9,9 @@ from typing import Any
 
 from gateway.api.request import (
     Receive,
+    RequestContext,
     Scope,
     Send,
-    Visit,
     only,
     parse_json,
     read_body,
@@ -21,22 +21,22 @@ from gateway.key_requests import as_json, issue, read_request
 from gateway.policy.model import Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
-from gateway.service import Service
+from gateway.service import Gateway
 from gateway.types import ApiError
 
 ReadPolicy = Callable[[str], Policy]
-Handler = Callable[[Service, Scope, bytes], Awaitable[tuple[int, Any]]]
+Handler = Callable[[Gateway, Scope, bytes], Awaitable[tuple[int, Any]]]
 
 
 class AdminEndpoint:
     """One route: ``handlers`` maps a method to what it does; each returns (status, JSON)."""
 
-    def __init__(self, service: Service, handlers: dict[str, Handler]) -> None:
+    def __init__(self, service: Gateway, handlers: dict[str, Handler]) -> None:
         self._service = service
         self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: Visit = scope["visit"]
+        visit: RequestContext = scope["visit"]
         visit.require_admin()
         handler = self._handlers.get(scope["method"])
         if handler is None:
@@ -50,18 +50,18 @@ class AdminEndpoint:
 # --- keys ----------------------------------------------------------------------------------------
 
 
-async def list_keys(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+async def list_keys(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     return 200, {"keys": [as_json(record) for record in service.keys.list()]}
 
 
-async def create_key(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+async def create_key(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Shows the key this once."""
     request = read_request(parse_json(body), service.current.policy)
     key, record = issue(service.keys, request, service.clock.time())
     return 201, {**as_json(record), "key": key}
 
 
-async def revoke_key(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+async def revoke_key(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     key_id: str = scope["path_params"]["key_id"]
     if not service.keys.revoke(key_id):
         raise ApiError(
@@ -73,7 +73,7 @@ async def revoke_key(service: Service, scope: Scope, body: bytes) -> tuple[int, 
 # --- backends ------------------------------------------------------------------------------------
 
 
-async def list_backends(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+async def list_backends(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     now = service.clock.monotonic()
     rows = [
         {
@@ -92,15 +92,15 @@ async def list_backends(service: Service, scope: Scope, body: bytes) -> tuple[in
     return 200, {"backends": rows}
 
 
-async def drain(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+async def drain(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     return _set_draining(service, scope, True)
 
 
-async def enable(service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+async def enable(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     return _set_draining(service, scope, False)
 
 
-def _set_draining(service: Service, scope: Scope, draining: bool) -> tuple[int, Any]:
+def _set_draining(service: Gateway, scope: Scope, draining: bool) -> tuple[int, Any]:
     standing = service.current.backend(scope["path_params"]["backend"])
     standing.draining = draining
     return 200, {
@@ -119,19 +119,19 @@ class PolicyRoutes:
     def __init__(self, read: ReadPolicy) -> None:
         self._read_text = read
 
-    async def show(self, service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    async def show(self, service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
         return 200, _summary(service.current.policy)
 
-    async def validate(self, service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    async def validate(self, service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
         return 200, {"valid": True, **_summary(await self._read(body))}
 
-    async def apply(self, service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    async def apply(self, service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
         """In force until the next reload or restart, which read the files again."""
         policy = await self._read(body)
         await service.apply(policy)
         return 200, {"applied": True, **_summary(policy)}
 
-    async def roll_back(self, service: Service, scope: Scope, body: bytes) -> tuple[int, Any]:
+    async def roll_back(self, service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
         return 200, {"applied": True, **_summary(await service.roll_back())}
 
     async def _read(self, body: bytes) -> Policy:

@@ -7,13 +7,13 @@ import asyncio
 import msgspec
 
 from adapters.types import Call, Task
-from gateway.active_policy import NO_WISH, Wish
+from gateway.active_policy import NO_WISH, Preferences
 from gateway.api.relay import Relay, decision_headers
-from gateway.api.request import Receive, Send, Visit, respond_error
-from gateway.calls.state import Arrival, Exchange
+from gateway.api.request import Receive, RequestContext, Send, respond_error
+from gateway.calls.state import Arrival, CallState
 from gateway.policy.scalars import parse_nano_usd
-from gateway.service import Service
-from gateway.shared_timer import EVERY_S, Rounds
+from gateway.service import Gateway
+from gateway.shared_timer import EVERY_S, SharedTimer
 from gateway.types import ApiError, Priority
 
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
@@ -22,7 +22,7 @@ _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"lo
 class Watch:
     """Stops the exchange when its client hangs up."""
 
-    def __init__(self, receive: Receive, exchange: Exchange, rounds: Rounds) -> None:
+    def __init__(self, receive: Receive, exchange: CallState, rounds: SharedTimer) -> None:
         self._receive = receive
         self._exchange = exchange
         self._rounds = rounds
@@ -47,14 +47,14 @@ class Watch:
             self._task.cancel()
 
 
-def wish_of(visit: Visit, output_tokens: int) -> Wish:
+def wish_of(visit: RequestContext, output_tokens: int) -> Preferences:
     """What the X-Spillgate headers ask for. Raises ApiError 400 for one that cannot be read."""
     headers = visit.headers
     asked = headers.get(b"x-spillgate-priority")
     ceiling = headers.get(b"x-spillgate-max-price")
     if asked is None and ceiling is None:
-        return Wish(None, None, output_tokens) if output_tokens else NO_OUTPUT
-    return Wish(_priority(asked), _max_price(ceiling), output_tokens)
+        return Preferences(None, None, output_tokens) if output_tokens else NO_OUTPUT
+    return Preferences(_priority(asked), _max_price(ceiling), output_tokens)
 
 
 NO_OUTPUT = msgspec.structs.replace(NO_WISH, output_tokens=0)
@@ -88,7 +88,7 @@ def _max_price(value: bytes | None) -> int | None:
         ) from None
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ParsedRequest(msgspec.Struct, frozen=True):
     """A request that was read and understood."""
 
     model: str
@@ -99,7 +99,9 @@ class Asked(msgspec.Struct, frozen=True):
     output_tokens: int
 
 
-async def serve(service: Service, visit: Visit, asked: Asked, receive: Receive, send: Send) -> None:
+async def serve(
+    service: Gateway, visit: RequestContext, asked: ParsedRequest, receive: Receive, send: Send
+) -> None:
     """Answers one call, and leaves nothing behind however it ends."""
     current = service.current
     arrival = Arrival(visit.principal, visit.received, visit.received_at)
@@ -111,7 +113,7 @@ async def serve(service: Service, visit: Visit, asked: Asked, receive: Receive, 
         stream=asked.stream,
         deadline=visit.received + current.longest(asked.model),
     )
-    exchange = Exchange(call, arrival, current.policy.version, service.loop)
+    exchange = CallState(call, arrival, current.policy.version, service.loop)
     watch = Watch(receive, exchange, service.dispatcher.rounds)
     try:
         await _answer(service, visit, exchange, asked, send)
@@ -128,7 +130,7 @@ async def serve(service: Service, visit: Visit, asked: Asked, receive: Receive, 
 
 
 async def _answer(
-    service: Service, visit: Visit, exchange: Exchange, asked: Asked, send: Send
+    service: Gateway, visit: RequestContext, exchange: CallState, asked: ParsedRequest, send: Send
 ) -> None:
     relay = Relay(dispatcher=service.dispatcher, exchange=exchange, visit=visit, send=send)
     wish = wish_of(visit, asked.output_tokens)

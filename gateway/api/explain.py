@@ -8,12 +8,12 @@ import msgspec
 
 from adapters.types import Call
 from gateway.api.calls import wish_of
-from gateway.api.openai import Completion, invalid_field, output_tokens
+from gateway.api.openai import CompletionBody, invalid_field, output_tokens
 from gateway.api.request import (
     Receive,
+    RequestContext,
     Scope,
     Send,
-    Visit,
     only,
     parse_json,
     read_body,
@@ -23,18 +23,18 @@ from gateway.calls.state import Arrival
 from gateway.money.pricing import usd
 from gateway.policy.model import ModelSpec
 from gateway.routing.router import Decision
-from gateway.service import Service
+from gateway.service import Gateway
 from gateway.types import ApiError
 
 
-class Explain:
+class ExplainEndpoint:
     """Takes the very body that the call would have."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Gateway) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: Visit = scope["visit"]
+        visit: RequestContext = scope["visit"]
         only("POST", scope)
         current = self._service.current
         body = await read_body(visit, receive, current.policy.server.max_body)
@@ -55,7 +55,7 @@ class Explain:
         await respond_json(send, visit, as_json(decision, current.policy.version))
 
 
-_decode = msgspec.json.Decoder(Completion).decode
+_decode = msgspec.json.Decoder(CompletionBody).decode
 """Reads what bounds an answer; what else the body should hold is not asked for here."""
 
 

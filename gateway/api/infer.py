@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from gateway.api.calls import Asked, serve
-from gateway.api.request import Receive, Scope, Send, Visit, only, parse_json, read_body
-from gateway.service import Service
+from gateway.api.calls import ParsedRequest, serve
+from gateway.api.request import Receive, RequestContext, Scope, Send, only, parse_json, read_body
+from gateway.service import Gateway
 from gateway.types import ApiError
 
 
 class InferEndpoint:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Gateway) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: Visit = scope["visit"]
+        visit: RequestContext = scope["visit"]
         only("POST", scope)
         current = self._service.current
         name: str = scope["path_params"]["model"]
@@ -28,5 +28,5 @@ class InferEndpoint:
         body = await read_body(visit, receive, current.policy.server.max_body)
         parse_json(body)
         streams = b"text/event-stream" in visit.headers.get(b"accept", b"")
-        asked = Asked(name, "infer", body, streams, False, spec.max_output_tokens)
+        asked = ParsedRequest(name, "infer", body, streams, False, spec.max_output_tokens)
         await serve(self._service, visit, asked, receive, send)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp
 
-from gateway.api.request import ClientGone, Receive, Scope, Send, Visit, respond_error
+from gateway.api.request import ClientGone, Receive, RequestContext, Scope, Send, respond_error
 from gateway.clock import Clock
 from gateway.storage.base import KeyStore
 from gateway.types import ApiError, Principal
@@ -30,7 +30,7 @@ _UNKNOWN_KEY = (
 _NO_KEY = "No API key was sent. Send it as `Authorization: Bearer sg-...`."
 
 
-class Door:
+class AuthMiddleware:
     """Stands before the application that ``leads_to`` names."""
 
     def __init__(self, *, keys: KeyStore, clock: Clock, max_header: int) -> None:
@@ -52,7 +52,7 @@ class Door:
             return
         raw = scope["headers"]
         received_at = self._clock.time()
-        visit = Visit(
+        visit = RequestContext(
             request_id=self._request_id(received_at),
             headers=dict(raw),
             received=self._clock.monotonic(),
@@ -94,7 +94,7 @@ class Door:
                 f"The request's headers are larger than {self._max_header} bytes.",
             )
 
-    def _principal(self, visit: Visit) -> Principal:
+    def _principal(self, visit: RequestContext) -> Principal:
         given = visit.headers.get(b"authorization", b"")
         scheme, _, key = given.partition(b" ")
         if not key or scheme.lower() != b"bearer":
@@ -111,7 +111,7 @@ def _unauthorised(code: str, message: str) -> ApiError:
     )
 
 
-def _internal(visit: Visit) -> ApiError:
+def _internal(visit: RequestContext) -> ApiError:
     return ApiError(
         500,
         "internal_error",

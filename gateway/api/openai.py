@@ -11,19 +11,19 @@ from typing import Any
 import msgspec
 
 from adapters.types import Task
-from gateway.api.calls import Asked, serve
+from gateway.api.calls import ParsedRequest, serve
 from gateway.api.request import (
     Receive,
+    RequestContext,
     Scope,
     Send,
-    Visit,
     malformed,
     only,
     read_body,
     respond_json,
 )
 from gateway.money.pricing import MOST_TOKENS
-from gateway.service import Service
+from gateway.service import Gateway
 from gateway.types import ApiError
 
 
@@ -43,22 +43,22 @@ class Envelope(msgspec.Struct, frozen=True):
     best_of: int | None = None
 
 
-class Chat(Envelope, frozen=True):
+class ChatBody(Envelope, frozen=True):
     messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
 
-class Completion(Envelope, frozen=True):
+class CompletionBody(Envelope, frozen=True):
     prompt: str | list[Any] | None = None
 
 
-class Embeddings(Envelope, frozen=True):
+class EmbeddingsBody(Envelope, frozen=True):
     input: str | list[Any] = ""
 
 
 _DECODERS: dict[Task, msgspec.json.Decoder[Any]] = {
-    "chat": msgspec.json.Decoder(Chat),
-    "completions": msgspec.json.Decoder(Completion),
-    "embeddings": msgspec.json.Decoder(Embeddings),
+    "chat": msgspec.json.Decoder(ChatBody),
+    "completions": msgspec.json.Decoder(CompletionBody),
+    "embeddings": msgspec.json.Decoder(EmbeddingsBody),
 }
 _NEEDED: dict[Task, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 
@@ -66,13 +66,13 @@ _NEEDED: dict[Task, str] = {"chat": "messages", "completions": "prompt", "embedd
 class OpenAIEndpoint:
     """POST of one task."""
 
-    def __init__(self, service: Service, task: Task) -> None:
+    def __init__(self, service: Gateway, task: Task) -> None:
         self._service = service
         self._task = task
         self._decode = _DECODERS[task].decode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: Visit = scope["visit"]
+        visit: RequestContext = scope["visit"]
         only("POST", scope)
         current = self._service.current
         body = await read_body(visit, receive, current.policy.server.max_body)
@@ -87,7 +87,7 @@ class OpenAIEndpoint:
             )
         streams = bool(envelope.stream) and self._task != "embeddings"
         options = envelope.stream_options
-        asked = Asked(
+        asked = ParsedRequest(
             envelope.model,
             self._task,
             body,
@@ -124,7 +124,7 @@ def output_tokens(envelope: Envelope, most: int) -> int:
     """
     asked = max(envelope.max_completion_tokens or 0, envelope.max_tokens or 0)
     answers = max(envelope.n or 1, envelope.best_of or 1, 1)
-    prompts = _prompts(envelope.prompt) if isinstance(envelope, Completion) else 1
+    prompts = _prompts(envelope.prompt) if isinstance(envelope, CompletionBody) else 1
     return min((asked if asked > 0 else most) * answers * prompts, MOST_TOKENS)
 
 
@@ -149,14 +149,14 @@ def invalid_field(error: msgspec.ValidationError) -> ApiError:
     return ApiError(400, "invalid_field", f"{what}{place}.".replace("`", ""), param=param)
 
 
-class Models:
+class ModelsEndpoint:
     """GET /v1/models and /v1/models/{model}: what the policy serves."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Gateway) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: Visit = scope["visit"]
+        visit: RequestContext = scope["visit"]
         only("GET", scope)
         current = self._service.current
         name: str | None = scope.get("path_params", {}).get("model")

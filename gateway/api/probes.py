@@ -5,14 +5,23 @@ from __future__ import annotations
 import msgspec
 
 from gateway.api.openapi import DOCS, document
-from gateway.api.request import JSON, Receive, Scope, Send, Visit, only, respond, respond_json
-from gateway.service import Service
+from gateway.api.request import (
+    JSON,
+    Receive,
+    RequestContext,
+    Scope,
+    Send,
+    only,
+    respond,
+    respond_json,
+)
+from gateway.service import Gateway
 
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 
 
-class Health:
+class HealthEndpoint:
     """GET /healthz: the process answers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -20,14 +29,14 @@ class Health:
         await respond_json(send, scope["visit"], {"status": "ok"})
 
 
-class Ready:
+class ReadyEndpoint:
     """GET /readyz: the policy is loaded, the stores work, every required backend is warm."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Gateway) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: Visit = scope["visit"]
+        visit: RequestContext = scope["visit"]
         only("GET", scope)
         missing = self._service.not_ready()
         if self._service.ledger.failing:
@@ -42,8 +51,8 @@ class Ready:
         await respond(send, visit, 503, body, [JSON, (b"retry-after", b"1")])
 
 
-class MetricsPage:
-    def __init__(self, service: Service) -> None:
+class MetricsEndpoint:
+    def __init__(self, service: Gateway) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +60,7 @@ class MetricsPage:
         await respond(send, scope["visit"], 200, self._service.metrics.render(), [_TEXT])
 
 
-class OpenApi:
+class OpenApiEndpoint:
     """GET /openapi.json."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +68,7 @@ class OpenApi:
         await respond(send, scope["visit"], 200, msgspec.json.encode(document()), [JSON])
 
 
-class Docs:
+class DocsEndpoint:
     """GET /docs: the same as a page."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

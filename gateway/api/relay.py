@@ -10,11 +10,11 @@ import msgspec
 
 from adapters.errors import BackendError
 from adapters.types import Chunk, Usage
-from gateway.api.request import Header, Send, Visit, respond
-from gateway.backends.redaction import StreamVeil
+from gateway.api.request import Header, RequestContext, Send, respond
+from gateway.backends.redaction import StreamRedactor
 from gateway.calls.dispatcher import Answer, Dispatcher
 from gateway.calls.refusals import budget_reached, refusal_of
-from gateway.calls.state import Exchange
+from gateway.calls.state import CallState
 from gateway.money.limits import rate_limit_headers
 from gateway.money.pricing import usd
 from gateway.types import NANO, ApiError
@@ -28,7 +28,7 @@ _SHUTTING_DOWN = ApiError(
 )
 
 
-def decision_headers(exchange: Exchange) -> list[Header]:
+def decision_headers(exchange: CallState) -> list[Header]:
     """What decided the call, for successes and failures alike."""
     headers: list[Header] = []
     if exchange.standing is not None:
@@ -41,7 +41,7 @@ def decision_headers(exchange: Exchange) -> list[Header]:
     return headers
 
 
-def _timing(exchange: Exchange, usage: Usage, now: float) -> Header:
+def _timing(exchange: CallState, usage: Usage, now: float) -> Header:
     """Server-Timing in milliseconds; ``gateway`` is all that was not the backend's."""
     gateway_s = max(0.0, now - exchange.arrival.received - exchange.answered_s)
     queue_s = (usage.queue_s or 0.0) + exchange.waited_s
@@ -56,13 +56,13 @@ class Relay:
     """Carries one call's answer to one client."""
 
     def __init__(
-        self, *, dispatcher: Dispatcher, exchange: Exchange, visit: Visit, send: Send
+        self, *, dispatcher: Dispatcher, exchange: CallState, visit: RequestContext, send: Send
     ) -> None:
         self._ends = dispatcher.ends
         self._exchange = exchange
         self._visit = visit
         self._send = send
-        self._veil: StreamVeil
+        self._veil: StreamRedactor
 
     async def whole(self, answer: Answer, now: float) -> None:
         """A settled answer; its cost is known."""
@@ -100,7 +100,7 @@ class Relay:
         finally:
             await _close(chunks)
 
-    async def _begin(self, exchange: Exchange, answer: Answer, now: float) -> None:
+    async def _begin(self, exchange: CallState, answer: Answer, now: float) -> None:
         self._visit.begun = True
         headers = decision_headers(exchange)
         headers += [
@@ -188,7 +188,7 @@ def _priced(event: bytes, cost_nano: int) -> bytes:
     return b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
-def _usage_event(exchange: Exchange) -> bytes:
+def _usage_event(exchange: CallState) -> bytes:
     """The usage event that a caller asked for and the backend did not send by itself; empty
     where nobody knows the tokens."""
     usage = exchange.progress.usage

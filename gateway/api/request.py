@@ -21,7 +21,7 @@ class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
 
 
-class Visit:
+class RequestContext:
     """Mutable: ``begun`` turns True with the first byte of the answer."""
 
     __slots__ = ("begun", "headers", "principal", "received", "received_at", "request_id")
@@ -51,7 +51,7 @@ class Visit:
 NOBODY = Principal(key_id="", user="")
 
 
-async def read_body(visit: Visit, receive: Receive, limit: int) -> bytes:
+async def read_body(visit: RequestContext, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises ApiError 413 past ``limit`` and ClientGone when it breaks off."""
     declared = visit.headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
@@ -86,7 +86,7 @@ def _too_large(limit: int) -> ApiError:
 
 
 async def respond(
-    send: Send, visit: Visit, status: int, body: bytes, headers: list[Header] | None = None
+    send: Send, visit: RequestContext, status: int, body: bytes, headers: list[Header] | None = None
 ) -> None:
     """A whole answer; the request id is added to its headers."""
     visit.begun = True
@@ -99,12 +99,12 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
-async def respond_json(send: Send, visit: Visit, value: object, status: int = 200) -> None:
+async def respond_json(send: Send, visit: RequestContext, value: object, status: int = 200) -> None:
     await respond(send, visit, status, msgspec.json.encode(value))
 
 
 async def respond_error(
-    send: Send, visit: Visit, error: ApiError, headers: list[Header] | None = None
+    send: Send, visit: RequestContext, error: ApiError, headers: list[Header] | None = None
 ) -> None:
     own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     body = msgspec.json.encode(error.body())

@@ -7,14 +7,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
 from gateway.api import admin
-from gateway.api.explain import Explain
+from gateway.api.explain import ExplainEndpoint
 from gateway.api.infer import InferEndpoint
-from gateway.api.middleware import Door
-from gateway.api.openai import Models, OpenAIEndpoint
-from gateway.api.probes import Docs, Health, MetricsPage, OpenApi, Ready
+from gateway.api.middleware import AuthMiddleware
+from gateway.api.openai import ModelsEndpoint, OpenAIEndpoint
+from gateway.api.probes import (
+    DocsEndpoint,
+    HealthEndpoint,
+    MetricsEndpoint,
+    OpenApiEndpoint,
+    ReadyEndpoint,
+)
 from gateway.api.request import Receive, Scope, Send
-from gateway.api.usage import CallUsage, UsageReport
-from gateway.service import Service
+from gateway.api.usage import CallUsageEndpoint, UsageEndpoint
+from gateway.service import Gateway
 from gateway.types import ApiError
 
 
@@ -31,7 +37,9 @@ class Application(Starlette):
     """Starlette's router behind our door alone: the door answers every error itself, so the two
     error middlewares that Starlette would add, and pass every message through, are left out."""
 
-    def __init__(self, door: Door, routes: list[Route], lifespan: Lifespan[Starlette]) -> None:
+    def __init__(
+        self, door: AuthMiddleware, routes: list[Route], lifespan: Lifespan[Starlette]
+    ) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
         self._door = door
         self.router.default = NotFound()  # what is no path at all, as in OPTIONS *
@@ -44,10 +52,10 @@ class Application(Starlette):
 
 
 def application(
-    service: Service, read_policy: admin.ReadPolicy, lifespan: Lifespan[Starlette]
+    service: Gateway, read_policy: admin.ReadPolicy, lifespan: Lifespan[Starlette]
 ) -> Starlette:
     """The ASGI application: the door, then the routes."""
-    door = Door(
+    door = AuthMiddleware(
         keys=service.keys,
         clock=service.clock,
         max_header=service.current.policy.server.max_header,
@@ -61,32 +69,32 @@ def application(
     return Application(door, routes, lifespan)
 
 
-def _calls(service: Service) -> list[Route]:
+def _calls(service: Gateway) -> list[Route]:
     return [
         Route("/v1/chat/completions", OpenAIEndpoint(service, "chat")),
         Route("/v1/embeddings", OpenAIEndpoint(service, "embeddings")),
         Route("/v1/completions", OpenAIEndpoint(service, "completions")),
         Route("/v1/infer/{model:path}", InferEndpoint(service)),
-        Route("/v1/models", Models(service)),
-        Route("/v1/models/{model:path}", Models(service)),
-        Route("/v1/route/explain", Explain(service)),
+        Route("/v1/models", ModelsEndpoint(service)),
+        Route("/v1/models/{model:path}", ModelsEndpoint(service)),
+        Route("/v1/route/explain", ExplainEndpoint(service)),
     ]
 
 
-def _pages(service: Service) -> list[Route]:
+def _pages(service: Gateway) -> list[Route]:
     return [
-        Route("/healthz", Health()),
-        Route("/readyz", Ready(service)),
-        Route("/metrics", MetricsPage(service)),
-        Route("/usage", UsageReport(service)),
-        Route("/usage/{request_id:path}", CallUsage(service)),
-        Route("/openapi.json", OpenApi()),
-        Route("/docs", Docs()),
-        Route("/", Docs()),
+        Route("/healthz", HealthEndpoint()),
+        Route("/readyz", ReadyEndpoint(service)),
+        Route("/metrics", MetricsEndpoint(service)),
+        Route("/usage", UsageEndpoint(service)),
+        Route("/usage/{request_id:path}", CallUsageEndpoint(service)),
+        Route("/openapi.json", OpenApiEndpoint()),
+        Route("/docs", DocsEndpoint()),
+        Route("/", DocsEndpoint()),
     ]
 
 
-def _admin(service: Service, read_policy: admin.ReadPolicy) -> list[Route]:
+def _admin(service: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
     policy = admin.PolicyRoutes(read_policy)
     table: dict[str, dict[str, admin.Handler]] = {
         "/admin/keys": {"GET": admin.list_keys, "POST": admin.create_key},

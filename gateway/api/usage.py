@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
-from gateway.api.request import Header, Receive, Scope, Send, Visit, only, respond, respond_json
+from gateway.api.request import (
+    Header,
+    Receive,
+    RequestContext,
+    Scope,
+    Send,
+    only,
+    respond,
+    respond_json,
+)
 from gateway.money.usage_reports import as_csv, as_json, call_json, parse_usage_query
-from gateway.service import Service
+from gateway.service import Gateway
 from gateway.types import ApiError
 
 _CSV: Header = (b"content-type", b"text/csv; charset=utf-8")
 
 
-class UsageReport:
-    def __init__(self, service: Service) -> None:
+class UsageEndpoint:
+    def __init__(self, service: Gateway) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: Visit = scope["visit"]
+        visit: RequestContext = scope["visit"]
         only("GET", scope)
         params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         form = _form(params.pop("format", None), visit)
@@ -29,7 +38,7 @@ class UsageReport:
         await respond_json(send, visit, as_json(rows, query))
 
 
-def _form(asked: str | None, visit: Visit) -> str:
+def _form(asked: str | None, visit: RequestContext) -> str:
     if asked is None:
         return "csv" if b"text/csv" in visit.headers.get(b"accept", b"") else "json"
     if asked not in ("json", "csv"):
@@ -39,14 +48,14 @@ def _form(asked: str | None, visit: Visit) -> str:
     return asked
 
 
-class CallUsage:
+class CallUsageEndpoint:
     """One call's rows, by its request id."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Gateway) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: Visit = scope["visit"]
+        visit: RequestContext = scope["visit"]
         only("GET", scope)
         request_id: str = scope["path_params"]["request_id"]
         rows = await self._service.ledger.rows(request_id)

@@ -14,22 +14,22 @@ from adapters.base import (
     Backend,
     Cancellable,
     Clock,
-    Elastic,
-    Loading,
+    LoadsModels,
+    ReportsStarts,
     Scalable,
-    Starting,
+    ScalesItself,
     Warmable,
 )
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
-from gateway.backends.redaction import Veil
-from gateway.backends.slots import Places, Reconsider
+from gateway.backends.redaction import Redactor
+from gateway.backends.slots import Reconsider, SlotQueue
 from gateway.policy.model import BackendSpec, Price
-from gateway.routing.forecast import ColdTime, Load, RunTime, WarmSet
+from gateway.routing.forecast import BackendLoad, ColdTime, RunTime, WarmSet
 from gateway.routing.gaps import GapHistory
-from gateway.routing.health import HEALTHY, Health, after_failure, after_success
+from gateway.routing.health import HEALTHY, BackendHealth, after_failure, after_success
 from gateway.routing.router import Candidate
-from gateway.shared_timer import Rounds
+from gateway.shared_timer import SharedTimer
 
 COLD_FLOOR_S = 0.5
 """A shorter reported start-up is a warm hand-over, not a cold start."""
@@ -49,13 +49,13 @@ def _depth(run_s: float) -> int:
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A place at a backend, from ``StandingBackend.lease`` to ``end``."""
+    """A place at a backend, from ``LiveBackend.lease`` to ``end``."""
 
     expected_cold: bool
     leased_at: float
 
 
-class StandingBackend:
+class LiveBackend:
     """One backend: its adapter, its work in flight, its health, and what was learned."""
 
     def __init__(
@@ -64,7 +64,7 @@ class StandingBackend:
         price: Price | None,
         adapter: Backend,
         clock: Clock,
-        rounds: Rounds,
+        rounds: SharedTimer,
     ) -> None:
         self.spec = spec
         self.name = spec.name
@@ -72,11 +72,11 @@ class StandingBackend:
         self.adapter = adapter
         self.cancellable = adapter if isinstance(adapter, Cancellable) else None
         self.warmable = adapter if isinstance(adapter, Warmable) else None
-        self.starts = adapter if isinstance(adapter, Starting) else None
-        self._loadable = adapter.loadable if isinstance(adapter, Loading) else ()
-        self.veil = Veil(spec.settings)
+        self.starts = adapter if isinstance(adapter, ReportsStarts) else None
+        self._loadable = adapter.loadable if isinstance(adapter, LoadsModels) else ()
+        self.veil = Redactor(spec.settings)
         self.draining = False
-        self.health: Health = HEALTHY
+        self.health: BackendHealth = HEALTHY
         self.in_flight = 0
         """Calls that hold a lease or wait for one."""
         self.last_end = clock.monotonic()
@@ -87,7 +87,7 @@ class StandingBackend:
         self.probe_detail = ""
         self._clock = clock
         self._rounds = rounds
-        self._places = Places(self._cap)
+        self._places = SlotQueue(self._cap)
         self._leases: dict[int, float] = {}
         """From when on each call runs, as far as is foreseen; in the order of their leases."""
         self._reconsider_at = 0.0
@@ -101,7 +101,7 @@ class StandingBackend:
         self._prior = RunTime.prior(common.expect)
         self._depth = _depth(common.expect)
         self._limit = common.max_request
-        if isinstance(adapter, Elastic):
+        if isinstance(adapter, ScalesItself):
             adapter.watch(lambda: self.in_flight)
 
     # --- what the router sees -----------------------------------------------------------------
@@ -165,7 +165,7 @@ class StandingBackend:
         run = self._runs.get(model, self._prior)
         if slots is not None and in_flight >= slots:
             run = self._seen_to_run(run, now)
-        load = Load(
+        load = BackendLoad(
             in_flight,
             slots,
             0 if cold is None else self.warm.idle(now),
@@ -192,7 +192,7 @@ class StandingBackend:
 
     def _foreseen(self, candidate: Candidate, model: str) -> Candidate:
         """With the load that a call of a loadable model waits for."""
-        load_s = cast(Loading, self.adapter).load_in(model)
+        load_s = cast(LoadsModels, self.adapter).load_in(model)
         if load_s is None:
             return msgspec.structs.replace(candidate, blocked=candidate.blocked or "load_failed")
         if not load_s:

@@ -21,7 +21,7 @@ _SHORTEST = 6
 _HIDDEN = b"***"
 
 
-class Veil:
+class Redactor:
     """Over the answers of one backend. Of secrets that overlap, the first blanks out its part;
     of those that begin together, the longest."""
 
@@ -71,8 +71,8 @@ class Veil:
                 first = place
         return first
 
-    def over_stream(self) -> StreamVeil:
-        return StreamVeil(self)
+    def over_stream(self) -> StreamRedactor:
+        return StreamRedactor(self)
 
     def over(self, reply: Reply) -> Reply:
         """A whole answer; the chunks of a stream are veiled as they are passed on."""
@@ -80,14 +80,14 @@ class Veil:
         return reply if body is reply.body else msgspec.structs.replace(reply, body=body)
 
 
-class StreamVeil:
+class StreamRedactor:
     """Over the chunks of one stream, as if they were one: of each, the end is held back with
     which a secret may have begun, and nothing else waits. An event ends with an empty line, so
     this is next to never more than nothing."""
 
     __slots__ = ("_held", "_inner", "_veil")
 
-    def __init__(self, veil: Veil) -> None:
+    def __init__(self, veil: Redactor) -> None:
         self._veil = veil
         self._inner = veil.inner
         self._held = b""

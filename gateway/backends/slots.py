@@ -17,7 +17,7 @@ Reconsider = Callable[[int], Exception | None]
 """Asked with the number of calls that are before this one; an exception calls it away."""
 
 
-class Place:
+class Waiter:
     __slots__ = ("granted", "reconsider")
 
     def __init__(self, reconsider: Reconsider | None) -> None:
@@ -25,12 +25,12 @@ class Place:
         self.reconsider = reconsider
 
 
-class Places:
+class SlotQueue:
     """``cap`` says how many may run at this instant; ``None``: as many as like."""
 
     def __init__(self, cap: Callable[[], int | None]) -> None:
         self._cap = cap
-        self._waiting: deque[Place] = deque()
+        self._waiting: deque[Waiter] = deque()
         self.running = 0
 
     @property
@@ -47,7 +47,7 @@ class Places:
 
     async def wait(self, reconsider: Reconsider | None = None) -> None:
         """Until a place is granted. Raises what ``reconsider`` gave when called away."""
-        place = Place(reconsider)
+        place = Waiter(reconsider)
         self._waiting.append(place)
         try:
             await place.granted
@@ -85,5 +85,5 @@ class Places:
                 place.granted.set_exception(call)
 
 
-def _was_granted(place: Place) -> bool:
+def _was_granted(place: Waiter) -> bool:
     return place.granted.exception() is None

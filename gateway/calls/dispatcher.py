@@ -19,22 +19,22 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Chunk, Reply
-from gateway.active_policy import Current, Queued, Wish
+from gateway.active_policy import ActivePolicy, Preferences, Queued
 from gateway.backends.slots import Reconsider
-from gateway.calls.background import Afterwards
-from gateway.calls.completion import Ends
+from gateway.calls.background import BackgroundTasks
+from gateway.calls.completion import Completion
 from gateway.calls.refusals import budget_reached, no_backend, refusal_of, store_unavailable
-from gateway.calls.rerouting import CalledAway, called_away
-from gateway.calls.state import Arrival, Exchange
+from gateway.calls.rerouting import Rerouted, called_away
+from gateway.calls.state import Arrival, CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.limits import claims_for, refusal
-from gateway.money.settlement import CountingHouse
+from gateway.money.settlement import Settler
 from gateway.routing.router import Decision, Quote
-from gateway.routing.volume import Volume
-from gateway.shared_timer import Rounds
-from gateway.storage.base import Admitted, Refused, SharedStore, StoreUnavailable
+from gateway.routing.volume import CallVolume
+from gateway.shared_timer import SharedTimer
+from gateway.storage.base import Admitted, Refused, SharedStore, StorageUnavailable
 from gateway.types import MICRO, ApiError
 
 log = logging.getLogger("spillgate")
@@ -55,23 +55,23 @@ class Dispatcher:
         self,
         *,
         shared: SharedStore,
-        house: CountingHouse,
+        house: Settler,
         clock: Clock,
         metrics: Metrics,
         random_source: random.Random,
     ) -> None:
-        self.volume = Volume()
-        self.rounds = Rounds(clock)
+        self.volume = CallVolume()
+        self.rounds = SharedTimer(clock)
         self._shared = shared
         self._house = house
         self._clock = clock
         self._metrics = metrics
         self._random = random_source
-        self._afterwards = Afterwards()
+        self._afterwards = BackgroundTasks()
         self._top_up = TopUp(
             shared=shared, clock=clock, rounds=self.rounds, run=self._afterwards.run
         )
-        self.ends = Ends(
+        self.ends = Completion(
             shared=shared,
             house=house,
             clock=clock,
@@ -82,7 +82,9 @@ class Dispatcher:
 
     # --- the way in ---------------------------------------------------------------------------
 
-    def decide(self, current: Current, call: Call, arrival: Arrival, wish: Wish) -> Decision:
+    def decide(
+        self, current: ActivePolicy, call: Call, arrival: Arrival, wish: Preferences
+    ) -> Decision:
         """The decision for a call, without making it."""
         return current.decide(
             call,
@@ -93,7 +95,7 @@ class Dispatcher:
             draw=self._random.random,
         )
 
-    async def ask(self, current: Current, exchange: Exchange, wish: Wish) -> Answer:
+    async def ask(self, current: ActivePolicy, exchange: CallState, wish: Preferences) -> Answer:
         """Runs the call. A whole answer is settled when this returns; of a stream the first chunk
         is here, and the relay ends it by one of ``ends``.
 
@@ -109,7 +111,7 @@ class Dispatcher:
             if not decision.quotes:
                 raise no_backend(decision, current.backends)
             quotes = await self._admit(current, exchange, decision)
-        except StoreUnavailable as unavailable:
+        except StorageUnavailable as unavailable:
             raise self._refused(store_unavailable(unavailable)) from None
         except ApiError as error:
             raise self._refused(error) from None
@@ -121,7 +123,7 @@ class Dispatcher:
         return error
 
     async def _admit(
-        self, current: Current, exchange: Exchange, decision: Decision
+        self, current: ActivePolicy, exchange: CallState, decision: Decision
     ) -> tuple[Quote, ...]:
         """Holds the dearest quote that the limits still allow; dearer ones are struck off."""
         template = current.template(exchange.principal)
@@ -146,7 +148,7 @@ class Dispatcher:
     # --- the walk -----------------------------------------------------------------------------
 
     async def _walk(
-        self, current: Current, exchange: Exchange, quotes: tuple[Quote, ...]
+        self, current: ActivePolicy, exchange: CallState, quotes: tuple[Quote, ...]
     ) -> Answer:
         failure: BackendError | None = None
         try:
@@ -156,7 +158,7 @@ class Dispatcher:
                 exchange.standing, exchange.quote = current.backends[quote.backend], quote
                 try:
                     return await self._attempt(current, exchange, quote)
-                except CalledAway as called:
+                except Rerouted as called:
                     exchange.decision, exchange.reason = called.decision, called.decision.reason
                     untried = deque(called.quotes)
                 except BackendError as error:
@@ -172,7 +174,7 @@ class Dispatcher:
                 _take_back_cancel()
                 raise budget_reached() from None
             raise
-        except StoreUnavailable as unavailable:
+        except StorageUnavailable as unavailable:
             await self.ends.unasked(exchange)
             raise store_unavailable(unavailable) from None
         except Exception:
@@ -180,7 +182,7 @@ class Dispatcher:
             raise
         raise refusal_of(failure, exchange.tried)
 
-    async def _attempt(self, current: Current, exchange: Exchange, quote: Quote) -> Answer:
+    async def _attempt(self, current: ActivePolicy, exchange: CallState, quote: Quote) -> Answer:
         standing = exchange.standing
         assert standing is not None
         before = self._clock.monotonic()
@@ -202,11 +204,11 @@ class Dispatcher:
         exchange.progress.usage = reply.usage
         return Answer(reply, await _first(reply))
 
-    def _reconsider(self, current: Current, exchange: Exchange, quote: Quote) -> Reconsider:
+    def _reconsider(self, current: ActivePolicy, exchange: CallState, quote: Quote) -> Reconsider:
         """For a call that waits in line: the quotes to go on with, if another backend would now
         answer it clearly sooner than its place in the line does."""
 
-        def ask(ahead: int) -> CalledAway | None:
+        def ask(ahead: int) -> Rerouted | None:
             waited = self._clock.monotonic() - exchange.arrival.received
             decision = current.decide(
                 exchange.call,
@@ -223,7 +225,7 @@ class Dispatcher:
 
         return ask
 
-    async def _goes_on(self, exchange: Exchange, failure: BackendError, another: bool) -> bool:
+    async def _goes_on(self, exchange: CallState, failure: BackendError, another: bool) -> bool:
         """Notes a failed attempt; True when there is another backend and it may be asked, and what
         the attempt has used up is held again."""
         standing = exchange.standing

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping
 
 from adapters.errors import BackendError, FailureClass
-from gateway.backends.live import StandingBackend
+from gateway.backends.live import LiveBackend
 from gateway.calls.state import WORK_DONE
 from gateway.routing.router import Decision
-from gateway.storage.base import StoreUnavailable
+from gateway.storage.base import StorageUnavailable
 from gateway.types import ApiError
 
 log = logging.getLogger("spillgate")
@@ -47,7 +47,7 @@ def budget_reached() -> ApiError:
     )
 
 
-def store_unavailable(error: StoreUnavailable) -> ApiError:
+def store_unavailable(error: StorageUnavailable) -> ApiError:
     log.error("store unavailable: %s", error)
     return ApiError(
         503,
@@ -70,7 +70,7 @@ _REFUSALS: dict[str, tuple[int, str, str]] = {
 }
 
 
-def no_backend(decision: Decision, backends: Mapping[str, StandingBackend]) -> ApiError:
+def no_backend(decision: Decision, backends: Mapping[str, LiveBackend]) -> ApiError:
     """Every candidate was refused: the caller's fault where all agree on it, else ours for now."""
     codes = {code for _, code in decision.refused}
     reasons = ", ".join(f"{name}: {code}" for name, code in decision.refused) or "none is listed"
@@ -88,5 +88,5 @@ def no_backend(decision: Decision, backends: Mapping[str, StandingBackend]) -> A
     )
 
 
-def _limit_of(standing: StandingBackend) -> str:
+def _limit_of(standing: LiveBackend) -> str:
     return f"{standing.name}, {standing.spec.kind}: at most {standing.max_request} bytes"

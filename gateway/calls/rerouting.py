@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.calls.state import Exchange
+from gateway.calls.state import CallState
 from gateway.routing.router import Decision, Quote
 
 CLEARLY_SOONER = 0.7
@@ -10,7 +10,7 @@ CLEARLY_SOONER = 0.7
 a call that goes back and forth is answered last."""
 
 
-class CalledAway(Exception):
+class Rerouted(Exception):
     """Raised to a call in line: ``quotes`` are to be tried in its place, in this order."""
 
     def __init__(self, decision: Decision, quotes: tuple[Quote, ...]) -> None:
@@ -19,7 +19,7 @@ class CalledAway(Exception):
         self.quotes = quotes
 
 
-def called_away(decision: Decision, exchange: Exchange, backend: str) -> CalledAway | None:
+def called_away(decision: Decision, exchange: CallState, backend: str) -> Rerouted | None:
     """``backend`` is where the call waits. Only what the call's hold covers comes into question,
     and no backend that has failed it."""
     failed = {tried.partition(":")[0] for tried in exchange.tried}
@@ -30,8 +30,8 @@ def called_away(decision: Decision, exchange: Exchange, backend: str) -> CalledA
     here = next((quote for quote in quotes if quote.backend == backend), None)
     if here is not None and quotes[0].delay.seconds > here.delay.seconds * CLEARLY_SOONER:
         return None
-    return CalledAway(decision, quotes)
+    return Rerouted(decision, quotes)
 
 
-def _covered(quote: Quote, exchange: Exchange) -> bool:
+def _covered(quote: Quote, exchange: CallState) -> bool:
     return not exchange.claims or quote.estimate.hold <= exchange.hold_nano

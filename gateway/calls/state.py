@@ -9,8 +9,8 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Usage
-from gateway.active_policy import NO_WISH, Wish
-from gateway.backends.live import Lease, StandingBackend
+from gateway.active_policy import NO_WISH, Preferences
+from gateway.backends.live import Lease, LiveBackend
 from gateway.money.pricing import charge, credible
 from gateway.policy.model import Price
 from gateway.routing.router import Decision, Quote, ReasonCode
@@ -52,7 +52,7 @@ class Arrival(msgspec.Struct, frozen=True):
     """Seconds since the epoch."""
 
 
-class Progress(msgspec.Struct):
+class StreamProgress(msgspec.Struct):
     """How far the answer has come; filled in by the relay."""
 
     usage: Usage | None = None
@@ -60,7 +60,7 @@ class Progress(msgspec.Struct):
     """Events passed to the caller; each is about one token where no usage is reported."""
 
 
-class Exchange:
+class CallState:
     """State of one call. The dispatcher moves it on; nobody else writes to it."""
 
     def __init__(
@@ -75,21 +75,21 @@ class Exchange:
         self.call = call
         self.arrival = arrival
         self.policy = policy
-        self.wish: Wish = NO_WISH
+        self.wish: Preferences = NO_WISH
         self.decision: Decision | None = None
         self.admitted: Admitted | None = None
         self.claims: tuple[Claim, ...] = ()
         self.hold_nano = 0
         self.opened = False
         self.settled = False
-        self.standing: StandingBackend | None = None
+        self.standing: LiveBackend | None = None
         self.quote: Quote | None = None
         self.lease: Lease | None = None
         self.reason: ReasonCode = "NONE"
         self.asked_at = 0.0
         self.waited_s = 0.0
         """Seconds in the gateway's own queue for a place at the backend."""
-        self.progress = Progress()
+        self.progress = StreamProgress()
         self.attempts: list[LedgerRow] = []
         self.tried: list[str] = []
         self.stop_cause: StopCause = ""

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from gateway.calls.state import Exchange
+from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.routing.router import Quote
-from gateway.shared_timer import EVERY_S, Rounds
-from gateway.storage.base import LedgerRow, SharedStore, StoreUnavailable
+from gateway.shared_timer import EVERY_S, SharedTimer
+from gateway.storage.base import LedgerRow, SharedStore, StorageUnavailable
 from gateway.types import MICRO, Unit
 
 _AT = 0.75
@@ -25,13 +25,13 @@ Run = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class TopUp:
-    def __init__(self, *, shared: SharedStore, clock: Clock, rounds: Rounds, run: Run) -> None:
+    def __init__(self, *, shared: SharedStore, clock: Clock, rounds: SharedTimer, run: Run) -> None:
         self._shared = shared
         self._clock = clock
         self._rounds = rounds
         self._run = run
 
-    def arm(self, exchange: Exchange, quote: Quote) -> None:
+    def arm(self, exchange: CallState, quote: Quote) -> None:
         """From now on more is held before ``quote``'s hold is used up."""
         since = self._clock.monotonic()
         lasts = max(quote.hold_s * _AT - EVERY_S, 0.0)
@@ -43,10 +43,10 @@ class TopUp:
 
         self._rounds.join(exchange, look)
 
-    def disarm(self, exchange: Exchange) -> None:
+    def disarm(self, exchange: CallState) -> None:
         self._rounds.leave(exchange)
 
-    async def _extend(self, exchange: Exchange, quote: Quote) -> None:
+    async def _extend(self, exchange: CallState, quote: Quote) -> None:
         if exchange.settled or exchange.quote is not quote:
             return
         if await self._held_more(exchange, quote):
@@ -61,19 +61,19 @@ class TopUp:
 
         self._rounds.join(exchange, look)
 
-    async def cover(self, exchange: Exchange, attempt: LedgerRow) -> bool:
+    async def cover(self, exchange: CallState, attempt: LedgerRow) -> bool:
         """Holds once more what a failed attempt has used up of the hold, so that the next one has
         the whole of it; False where the limits have no room for that."""
         return await self._hold(exchange, {"gpu_us": attempt.gpu_us, "nano_usd": attempt.cost_nano})
 
-    async def _held_more(self, exchange: Exchange, quote: Quote) -> bool:
+    async def _held_more(self, exchange: CallState, quote: Quote) -> bool:
         more: dict[Unit, int] = {
             "gpu_us": round(quote.hold_s * MICRO),
             "nano_usd": round(quote.estimate.per_second * quote.hold_s),
         }
         return await self._hold(exchange, more)
 
-    async def _hold(self, exchange: Exchange, more: dict[Unit, int]) -> bool:
+    async def _hold(self, exchange: CallState, more: dict[Unit, int]) -> bool:
         limited = {claim.unit for claim in exchange.claims}
         try:
             for unit, amount in more.items():
@@ -81,7 +81,7 @@ class TopUp:
                     continue
                 if not await self._shared.extend(exchange.call.id, unit, amount):
                     return False
-        except StoreUnavailable:
+        except StorageUnavailable:
             return False
         exchange.hold_nano += more["nano_usd"]
         return True

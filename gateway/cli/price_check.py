@@ -21,7 +21,7 @@ _HOUR = 3600
 _KEPT = ("per_call", "per_million_input", "per_million_output")
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class PriceAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``prices``, or why there are none."""
 
     prices: tuple[AskedPrice, ...] = ()
@@ -47,17 +47,19 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return off is not None and abs(off) > TOLERANCE
 
 
-async def ask(backend: Backend) -> Asked | None:
+async def ask(backend: Backend) -> PriceAnswer | None:
     """What a started backend's platform asks; None for a kind whose platform says nothing."""
     if not isinstance(backend, base.Priced):
         return None
     try:
-        return Asked(prices=tuple(await backend.asked_prices()))
+        return PriceAnswer(prices=tuple(await backend.asked_prices()))
     except BackendError as error:
-        return Asked(unsaid=error.message)
+        return PriceAnswer(unsaid=error.message)
 
 
-def yaml_of(asked: Asked, spec: BackendSpec, price: Price | None, today: datetime.date) -> str:
+def yaml_of(
+    asked: PriceAnswer, spec: BackendSpec, price: Price | None, today: datetime.date
+) -> str:
     """The line to write under ``prices``: the dearest that is asked, for a hold must cover it."""
     dearest = asked.dearest
     rate = {"per_second": usd(dearest.per_second_nano)}
@@ -72,7 +74,7 @@ def yaml_of(asked: Asked, spec: BackendSpec, price: Price | None, today: datetim
 
 
 def as_json(
-    asked: Asked, spec: BackendSpec, price: Price | None, today: datetime.date
+    asked: PriceAnswer, spec: BackendSpec, price: Price | None, today: datetime.date
 ) -> dict[str, Any]:
     off = asked.off_by(price)
     return {
@@ -93,7 +95,7 @@ def as_json(
 
 
 def lines_of(
-    asked: Asked, spec: BackendSpec, price: Price | None, today: datetime.date
+    asked: PriceAnswer, spec: BackendSpec, price: Price | None, today: datetime.date
 ) -> Iterator[tuple[str, str]]:
     if not asked.prices:
         yield "asked", f"not known: {asked.unsaid or 'the platform names no price'}"

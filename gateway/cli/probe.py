@@ -13,7 +13,7 @@ from typing import Any
 from adapters.base import Backend
 from adapters.types import Call
 from gateway.app import backend_maker
-from gateway.cli.probe_report import Found, as_json, as_text, ask_all
+from gateway.cli.probe_report import ProbeFindings, as_json, as_text, ask_all
 from gateway.cli.shared import command, fail, policy_offline, unset_secret
 from gateway.clock import SystemClock
 from gateway.policy.model import BackendSpec, ModelSpec, Policy
@@ -65,7 +65,7 @@ def _backend(policy: Policy, name: str) -> BackendSpec:
     return spec
 
 
-async def _ask(policy: Policy, spec: BackendSpec, options: argparse.Namespace) -> Found:
+async def _ask(policy: Policy, spec: BackendSpec, options: argparse.Namespace) -> ProbeFindings:
     clock = SystemClock()
     backend: Backend = backend_maker(clock)(spec)
     call = _call(policy, spec, options) if options.call else None

@@ -13,7 +13,7 @@ from adapters.base import Backend
 from adapters.errors import BackendError
 from adapters.types import Assumption, Call, Probe, Usage
 from gateway.cli import price_check as asking
-from gateway.cli.price_check import Asked
+from gateway.cli.price_check import PriceAnswer
 from gateway.clock import Clock
 from gateway.money.pricing import Estimate, Expectation, charge, estimate, usd
 from gateway.policy.model import BackendSpec, Price
@@ -38,7 +38,7 @@ _RATES = {
 _VERDICT = {True: "yes", False: "NO", None: "?"}
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
+class MeasuredCall(msgspec.Struct, frozen=True, kw_only=True):
     """One call that was made. Seconds, and nano-dollars by the policy's price."""
 
     model: str
@@ -48,7 +48,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class ProbeFindings(msgspec.Struct, frozen=True, kw_only=True):
     spec: BackendSpec
     price: Price | None
     package: str | None
@@ -57,10 +57,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: tuple[Assumption, ...]
     warm: Estimate
     cold: Estimate
-    asked: Asked | None
+    asked: PriceAnswer | None
     """What the platform asks today; None for a kind whose platform says nothing."""
     today: datetime.date
-    call: Measured | None
+    call: MeasuredCall | None
 
     @property
     def well(self) -> bool:
@@ -75,12 +75,12 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 async def ask_all(
     backend: Backend, spec: BackendSpec, price: Price | None, call: Call | None, clock: Clock
-) -> Found:
+) -> ProbeFindings:
     """A started backend's probe, its assumptions and, where there is one, the call."""
     await _until_it_has_slots(backend, clock)
     probe = await backend.probe()
-    assumed = await backend.assumptions() if isinstance(backend, base.Assuming) else ()
-    return Found(
+    assumed = await backend.assumptions() if isinstance(backend, base.ChecksAssumptions) else ()
+    return ProbeFindings(
         spec=spec,
         price=price,
         package=package_of(spec.kind),
@@ -104,7 +104,7 @@ async def _until_it_has_slots(backend: Backend, clock: Clock) -> None:
 
 async def _measure(
     backend: Backend, call: Call, price: Price | None, spec: BackendSpec, clock: Clock
-) -> Measured:
+) -> MeasuredCall:
     """Raises nothing: a failure is what was measured."""
     started = clock.monotonic()
     timed = msgspec.structs.replace(call, deadline=started + spec.common.max_run)
@@ -115,7 +115,7 @@ async def _measure(
         usage, failure = error.usage or Usage(), f"{error.failure.slug}: {error.message}"
     if usage.gpu_s is None:
         usage = msgspec.structs.replace(usage, gpu_s=usage.exec_s)
-    return Measured(
+    return MeasuredCall(
         model=call.model,
         seconds=clock.monotonic() - started,
         usage=usage,
@@ -142,7 +142,7 @@ def _expected(spec: BackendSpec, cold_s: float) -> Expectation:
 # --- shown --------------------------------------------------------------------------------------
 
 
-def as_json(found: Found) -> dict[str, Any]:
+def as_json(found: ProbeFindings) -> dict[str, Any]:
     """Everything that was found, in the units of the command's page: seconds, US dollars."""
     probe, call, asked = found.probe, found.call, found.asked
     return {
@@ -164,7 +164,7 @@ def as_json(found: Found) -> dict[str, Any]:
     }
 
 
-def _measured_json(call: Measured) -> dict[str, Any]:
+def _measured_json(call: MeasuredCall) -> dict[str, Any]:
     return {
         "model": call.model,
         "seconds": round(call.seconds, 6),
@@ -174,12 +174,12 @@ def _measured_json(call: Measured) -> dict[str, Any]:
     }
 
 
-def as_text(found: Found) -> str:
+def as_text(found: ProbeFindings) -> str:
     """One screen."""
     return "\n".join(f"{name:<10} {text}" for name, text in _lines(found))
 
 
-def _lines(found: Found) -> Iterator[tuple[str, str]]:
+def _lines(found: ProbeFindings) -> Iterator[tuple[str, str]]:
     package = f" (from the package {found.package})" if found.package else ""
     yield "backend", f"{found.spec.name}, kind {found.spec.kind}{package}"
     yield "state", _state(found.probe)
@@ -208,7 +208,7 @@ def _state(probe: Probe) -> str:
     return ", ".join(["warm" if probe.ready else "not warm", *known])
 
 
-def _price(found: Found) -> str:
+def _price(found: ProbeFindings) -> str:
     price = found.price
     if price is None:
         return "none in the policy: calls cost nothing"
@@ -224,7 +224,7 @@ def _price(found: Found) -> str:
     return f"{found.spec.common.price}: {', '.join(rates)}{dated}; {expected}"
 
 
-def _call_lines(call: Measured) -> Iterator[tuple[str, str]]:
+def _call_lines(call: MeasuredCall) -> Iterator[tuple[str, str]]:
     if call.failure:
         yield "call", f"FAILED after {call.seconds:.3f} s, {call.failure}"
     else:

@@ -25,8 +25,8 @@ from gateway.cli.shared import add_config, command, fail
 from gateway.policy.model import Policy, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
-from gateway.service import Service
-from gateway.storage.base import StoreUnavailable
+from gateway.service import Gateway
+from gateway.storage.base import StorageUnavailable
 from gateway.tls.context import ensure_certificates, server_context
 from gateway.tls.files import TlsError, TlsMaterial
 from local_runtime import gc_tuning
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         service = from_path(options.config)
         material = _tls(service.current.policy)
         context = None if material is None else server_context(material)
-    except (PolicyError, TlsError, StoreUnavailable) as error:
+    except (PolicyError, TlsError, StorageUnavailable) as error:
         fail(str(error))
     server = _Server(service, material, context)
     server.run()
@@ -88,7 +88,7 @@ class _Server(uvicorn.Server):
     """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
 
     def __init__(
-        self, service: Service, material: TlsMaterial | None, context: ssl.SSLContext | None
+        self, service: Gateway, material: TlsMaterial | None, context: ssl.SSLContext | None
     ) -> None:
         policy = service.current.policy
         host, port = policy.server.listen

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.money.pricing import usd
 from gateway.policy.model import Policy
-from gateway.storage.base import Admitted, Claim, Refused, Standing
+from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.windows import RATE_US
 from gateway.types import MICRO, ApiError, Limit, Principal
 
@@ -178,7 +178,7 @@ def _concurrency_message(refused: Refused) -> str:
     )
 
 
-def _budget_message(standing: Standing) -> str:
+def _budget_message(standing: LimitStatus) -> str:
     claim = standing.claim
     kind = "budget" if claim.unit == "nano_usd" else "device time"
     reset = f"It resets in {_duration(standing.reset_s)}."

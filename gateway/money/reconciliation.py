@@ -54,7 +54,7 @@ def period_of(since: float | None, until: float | None, now_at: float) -> Period
     return period
 
 
-class Books(msgspec.Struct, frozen=True, kw_only=True):
+class LedgerTotals(msgspec.Struct, frozen=True, kw_only=True):
     """What the ledger has. Nano-dollars; seconds of device and of starts that calls waited for."""
 
     calls: int
@@ -63,9 +63,9 @@ class Books(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def books_of(rows: Sequence[UsageRow]) -> Books:
+def books_of(rows: Sequence[UsageRow]) -> LedgerTotals:
     """Of rows that are grouped by ``kind``."""
-    return Books(
+    return LedgerTotals(
         calls=sum(row.calls for row in rows),
         cost_nano=sum(row.cost_nano for row in rows),
         by_kind={row.group["kind"]: row.cost_nano for row in rows},
@@ -78,7 +78,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     period: Period
     bill: Bill
-    books: Books
+    books: LedgerTotals
     price: Price | None = None
 
     @property

@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics
-from gateway.storage.base import Claim, Ledger, LedgerRow, SharedStore, StoreUnavailable
+from gateway.storage.base import Claim, Ledger, LedgerRow, SharedStore, StorageUnavailable
 from gateway.types import Unit
 
 log = logging.getLogger("spillgate")
@@ -45,7 +45,7 @@ def settlement_of(
     return Settlement(hold_id, claims, {"nano_usd": nano_usd, "gpu_us": gpu_us}, rows)
 
 
-class CountingHouse:
+class Settler:
     """``kept``: settlements that may wait for a store to come back; past it, calls are refused."""
 
     def __init__(
@@ -75,11 +75,11 @@ class CountingHouse:
         """Raises StoreUnavailable while the ledger is known not to write; one call a second
         passes, to find out whether it writes again."""
         if len(self._late) >= self._kept:
-            raise StoreUnavailable("too many settlements wait for the ledger")
+            raise StorageUnavailable("too many settlements wait for the ledger")
         if self._ledger.failing:
             now = self._clock.monotonic()
             if now < self._refuse_until:
-                raise StoreUnavailable(self._ledger.failing)
+                raise StorageUnavailable(self._ledger.failing)
             self._refuse_until = now + _RETRY_EVERY_S
 
     async def open(self, row: LedgerRow) -> None:
@@ -91,7 +91,7 @@ class CountingHouse:
             await self._settle_shared(settlement)
         try:
             await self._ledger.settle(settlement.rows)
-        except StoreUnavailable as unavailable:
+        except StorageUnavailable as unavailable:
             if not opened:
                 raise
             log.error("ledger: %s; settlement of %s waits", unavailable, settlement.hold_id)
@@ -100,7 +100,7 @@ class CountingHouse:
     async def _settle_shared(self, settlement: Settlement) -> None:
         try:
             await self._shared.settle(settlement.hold_id, settlement.claims, settlement.actual)
-        except StoreUnavailable as unavailable:
+        except StorageUnavailable as unavailable:
             log.error("shared store: %s; settlement of %s waits", unavailable, settlement.hold_id)
             self._keep(msgspec.structs.replace(settlement, rows=()))
 
@@ -119,7 +119,7 @@ class CountingHouse:
         """Where readiness keeps calls away while the shared store fails, no call would find out
         that it is back."""
         if self._shared.failing:
-            with contextlib.suppress(StoreUnavailable):
+            with contextlib.suppress(StorageUnavailable):
                 await self._shared.ping()
 
     async def retry(self) -> None:
@@ -128,7 +128,7 @@ class CountingHouse:
             for _ in range(len(self._late)):
                 try:
                     await self._again(self._late[0])
-                except StoreUnavailable:
+                except StorageUnavailable:
                     return
                 self._late.popleft()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.policy.nodes import Entry, MapNode, ScalarNode, parse
+from gateway.policy.nodes import MapEntry, MapNode, ScalarNode, parse
 from gateway.policy.problems import Mark, PolicyError, Problem, problem_at
 
 MAX_BYTES = 1024 * 1024
@@ -98,7 +98,7 @@ def merge(documents: list[MapNode], problems: list[Problem]) -> MapNode:
 
     ``version`` may stand in each file.
     """
-    merged: dict[str, Entry] = {}
+    merged: dict[str, MapEntry] = {}
     for document in documents:
         for key, entry in document.entries.items():
             if key in merged:
@@ -108,7 +108,7 @@ def merge(documents: list[MapNode], problems: list[Problem]) -> MapNode:
     return MapNode(documents[0].mark, merged)
 
 
-def _joined(section: str, first: Entry, second: Entry, problems: list[Problem]) -> Entry:
+def _joined(section: str, first: MapEntry, second: MapEntry, problems: list[Problem]) -> MapEntry:
     one, two = first.value, second.value
     if isinstance(one, MapNode) and isinstance(two, MapNode):
         entries = dict(one.entries)
@@ -117,7 +117,7 @@ def _joined(section: str, first: Entry, second: Entry, problems: list[Problem]) 
                 problems.append(_twice(f"{section}.{key}", entries[key], entry))
             else:
                 entries[key] = entry
-        return Entry(first.mark, MapNode(one.mark, entries))
+        return MapEntry(first.mark, MapNode(one.mark, entries))
     if not (section == "version" and _text_of(one) == _text_of(two)):
         problems.append(_twice(section, first, second))
     return first
@@ -127,5 +127,5 @@ def _text_of(node: object) -> str | None:
     return node.text if isinstance(node, ScalarNode) else None
 
 
-def _twice(path: str, first: Entry, second: Entry) -> Problem:
+def _twice(path: str, first: MapEntry, second: MapEntry) -> Problem:
     return problem_at(second.mark, path, f"given twice; first at {first.mark}")

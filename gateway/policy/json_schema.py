@@ -21,20 +21,20 @@ from adapters import KINDS, load_kind
 from gateway.policy.model import BackendCommon
 from gateway.policy.reader import Document
 from gateway.policy.shapes import (
-    Anything,
-    Choice,
-    Either,
+    AnyShape,
+    ChoiceShape,
+    EitherShape,
     Field,
-    Flag,
-    Items,
-    Nothing,
-    Number,
-    Parsed,
-    Record,
+    FlagShape,
+    ItemsShape,
+    NothingShape,
+    NumberShape,
+    ParsedShape,
+    RecordShape,
     Shape,
-    Table,
-    Text,
-    Unread,
+    TableShape,
+    TextShape,
+    UnreadShape,
     fields_of,
 )
 
@@ -102,13 +102,13 @@ def _property(field: Field, definitions: dict[str, Schema]) -> Schema:
 
 
 def _schema(shape: Shape, definitions: dict[str, Schema]) -> Schema:
-    if isinstance(shape, Either):
+    if isinstance(shape, EitherShape):
         return {"anyOf": [_schema(option, definitions) for option in shape.options]}
-    if isinstance(shape, Record):
+    if isinstance(shape, RecordShape):
         return _record(shape.cls, definitions)
-    if isinstance(shape, Items):
+    if isinstance(shape, ItemsShape):
         return _list(shape, definitions)
-    if isinstance(shape, Table):
+    if isinstance(shape, TableShape):
         return _table(shape, definitions)
     return _leaf(shape)
 
@@ -123,7 +123,7 @@ def _record(cls: type[msgspec.Struct], definitions: dict[str, Schema]) -> Schema
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _list(shape: Items, definitions: dict[str, Schema]) -> Schema:
+def _list(shape: ItemsShape, definitions: dict[str, Schema]) -> Schema:
     item = _schema(shape.item, definitions)
     several: Schema = {"type": "array", "items": item}
     if shape.least:
@@ -131,29 +131,29 @@ def _list(shape: Items, definitions: dict[str, Schema]) -> Schema:
     return {"anyOf": [item, several]} if shape.alone else several
 
 
-def _table(shape: Table, definitions: dict[str, Schema]) -> Schema:
+def _table(shape: TableShape, definitions: dict[str, Schema]) -> Schema:
     schema: Schema = {
         "type": "object",
         "additionalProperties": _schema(shape.value, definitions),
     }
-    if isinstance(shape.key, Parsed):
+    if isinstance(shape.key, ParsedShape):
         schema["propertyNames"] = {"pattern": shape.key.scalar.pattern}
     return schema
 
 
 def _leaf(shape: Shape) -> Schema:
-    if isinstance(shape, Parsed):
+    if isinstance(shape, ParsedShape):
         return _parsed(shape)
-    if isinstance(shape, Choice):
+    if isinstance(shape, ChoiceShape):
         return {"enum": [*shape.values, *([False] if "off" in shape.values else [])]}
-    if isinstance(shape, Number):
+    if isinstance(shape, NumberShape):
         return {"type": "integer" if shape.whole else "number", **_bounds(shape.bounds)}
-    types = {Text: "string", Flag: "boolean", Nothing: "null"}
-    assert isinstance(shape, Text | Flag | Nothing | Anything | Unread)
+    types = {TextShape: "string", FlagShape: "boolean", NothingShape: "null"}
+    assert isinstance(shape, TextShape | FlagShape | NothingShape | AnyShape | UnreadShape)
     return {"type": types[type(shape)]} if type(shape) in types else {}
 
 
-def _parsed(shape: Parsed) -> Schema:
+def _parsed(shape: ParsedShape) -> Schema:
     """A scalar whose pattern a bare number meets may be written as one."""
     text: Schema = {"type": "string", "pattern": shape.scalar.pattern}
     if re.match(shape.scalar.pattern, "1"):

@@ -42,7 +42,7 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A PEM file: the private key."""
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listen: ListenAddress = ("127.0.0.1", 8443)
     """host:port that the gateway binds."""
     tls: Literal["auto", "off"] | TlsFiles = "auto"
@@ -59,7 +59,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """One JSON line on standard error for each call that ended."""
 
 
-class Store(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ledger: LedgerUrl = LedgerFile(path=".spillgate/ledger.db")
     """sqlite:///PATH, with ?synchronous=full to keep every row through the machine's own death."""
     shared: SharedUrl = None
@@ -264,8 +264,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     """Twelve hexadecimal digits of the content's SHA-256; secrets are not part of it."""
-    server: Server = Server()
-    store: Store = Store()
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
     backends: dict[str, BackendSpec] = {}
     models: dict[str, ModelSpec] = {}
     prices: dict[str, Price] = {}

@@ -45,7 +45,7 @@ class ListNode(msgspec.Struct, frozen=True):
     items: tuple[Node, ...]
 
 
-class Entry(msgspec.Struct, frozen=True):
+class MapEntry(msgspec.Struct, frozen=True):
     mark: Mark
     """Of the key."""
     value: Node
@@ -53,7 +53,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 class MapNode(msgspec.Struct, frozen=True):
     mark: Mark
-    entries: dict[str, Entry]
+    entries: dict[str, MapEntry]
 
 
 Node = ScalarNode | ListNode | MapNode
@@ -109,7 +109,7 @@ class _Open:
         self.mapping = mapping
         self.path = path
         self.anchor = anchor
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, MapEntry] = {}
         self.items: list[Node] = []
         self.merged: list[Node] = []
         self.key: ScalarNode | None = None
@@ -245,7 +245,7 @@ class _Tree:
         elif (first := parent.entries.get(key.text)) is not None:
             self._note(key.mark, f"given twice; first at {first.mark}")
         else:
-            parent.entries[key.text] = Entry(key.mark, value)
+            parent.entries[key.text] = MapEntry(key.mark, value)
 
     def _merge(self, done: _Open) -> None:
         """YAML's ``<<``: what the mapping says itself wins, then the first one merged."""

@@ -28,11 +28,11 @@ from gateway.policy.model import (
     Policy,
     Price,
     Route,
-    Server,
-    Store,
+    ServerSettings,
+    StoreSettings,
     WarmRule,
 )
-from gateway.policy.nodes import Entry, ListNode, MapNode, ScalarNode
+from gateway.policy.nodes import ListNode, MapEntry, MapNode, ScalarNode
 from gateway.policy.problems import (
     Mark,
     PolicyError,
@@ -44,7 +44,7 @@ from gateway.policy.problems import (
 from gateway.policy.reading import BAD, Reading
 from gateway.policy.scalars import BackendName, Name
 from gateway.policy.schema import check_keys, make, read, read_fields
-from gateway.policy.shapes import Unread, fields_of, shape_of
+from gateway.policy.shapes import UnreadShape, fields_of, shape_of
 
 __all__ = [
     "Document",
@@ -68,11 +68,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     version: Literal[1]
     """Of the language of policies: 1."""
-    server: Server = Server()
+    server: ServerSettings = ServerSettings()
     """Where the gateway listens."""
-    store: Store = Store()
+    store: StoreSettings = StoreSettings()
     """Where counters and rows are kept."""
-    backends: dict[Name, Annotated[Any, Unread()]] = {}
+    backends: dict[Name, Annotated[Any, UnreadShape()]] = {}
     """Name -> who can run a call: ``kind``, the common keys and those of the kind."""
     models: dict[Name, ModelSpec] = {}
     """Name, as callers give it -> what it does and who serves it."""
@@ -161,7 +161,7 @@ class _Reader:
         }
         return {name: spec for name, spec in specs.items() if spec is not BAD}
 
-    def _backend(self, name: str, entry: Entry, reading: Reading) -> Any:
+    def _backend(self, name: str, entry: MapEntry, reading: Reading) -> Any:
         path, node = join("backends", name), entry.value
         if not isinstance(node, MapNode):
             return read(node, shape_of(dict[str, Any]), path, reading)

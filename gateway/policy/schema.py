@@ -12,25 +12,25 @@ from urllib.parse import quote
 
 import msgspec
 
-from adapters.settings import Choosy, Unfit
-from gateway.policy.nodes import Entry, ListNode, MapNode, Node, ScalarNode
+from adapters.settings import HasExclusiveKeys, SettingError
+from gateway.policy.nodes import ListNode, MapEntry, MapNode, Node, ScalarNode
 from gateway.policy.problems import Mark, join, shortened
 from gateway.policy.reading import BAD, Reading
 from gateway.policy.shapes import (
-    Anything,
-    Choice,
-    Either,
+    AnyShape,
+    ChoiceShape,
+    EitherShape,
     Field,
-    Flag,
-    Items,
-    Nothing,
-    Number,
-    Parsed,
-    Record,
+    FlagShape,
+    ItemsShape,
+    NothingShape,
+    NumberShape,
+    ParsedShape,
+    RecordShape,
     Shape,
-    Table,
-    Text,
-    Unread,
+    TableShape,
+    TextShape,
+    UnreadShape,
     fields_of,
 )
 
@@ -50,18 +50,18 @@ _TYPES = {
 
 def read(node: Node, shape: Shape, path: str, reading: Reading) -> Any:
     """The value, or BAD when at least one problem was noted."""
-    if isinstance(shape, Either):
+    if isinstance(shape, EitherShape):
         return _either(node, shape, path, reading)
-    if isinstance(shape, Items):
+    if isinstance(shape, ItemsShape):
         return _items(node, shape, path, reading)
-    if isinstance(shape, Anything):
+    if isinstance(shape, AnyShape):
         return _anything(node, path, reading)
-    if isinstance(shape, Unread):
+    if isinstance(shape, UnreadShape):
         return node
-    if isinstance(shape, Record | Table):
+    if isinstance(shape, RecordShape | TableShape):
         if not isinstance(node, MapNode):
             return _unexpected(node, shape, path, reading)
-        if isinstance(shape, Table):
+        if isinstance(shape, TableShape):
             return _table(node, shape, path, reading)
         return _record(node, shape.cls, path, reading)
     if not isinstance(node, ScalarNode):
@@ -103,24 +103,24 @@ def make(
 ) -> Any:
     """The struct, or BAD; it may refuse the keys that are given, by its ``misfits``, and its own
     ``__post_init__`` may refuse with a ValueError."""
-    for error in cls.misfits(values.keys()) if issubclass(cls, Choosy) else ():
+    for error in cls.misfits(values.keys()) if issubclass(cls, HasExclusiveKeys) else ():
         values = {**values, error.keys[0]: _note_unfit(error, mark, path, reading)}
     if any(value is BAD for value in values.values()):
         return BAD
     try:
         return cls(**values)
-    except Unfit as error:
+    except SettingError as error:
         return _note_unfit(error, mark, path, reading)
     except ValueError as error:
         return reading.note(mark, path, str(error))
 
 
-def _note_unfit(error: Unfit, mark: Mark, path: str, reading: Reading) -> Any:
+def _note_unfit(error: SettingError, mark: Mark, path: str, reading: Reading) -> Any:
     where = functools.reduce(join, error.keys, path)
     return reading.note(reading.places.get(where, mark), where, str(error))
 
 
-def _entry(entry: Entry, shape: Shape, path: str, reading: Reading) -> Any:
+def _entry(entry: MapEntry, shape: Shape, path: str, reading: Reading) -> Any:
     reading.places[path] = entry.mark
     return read(entry.value, shape, path, reading)
 
@@ -131,7 +131,7 @@ def _record(node: MapNode, cls: type[msgspec.Struct], path: str, reading: Readin
     return make(cls, read_fields(node, fields, path, reading), node.mark, path, reading)
 
 
-def _table(node: MapNode, shape: Table, path: str, reading: Reading) -> Any:
+def _table(node: MapNode, shape: TableShape, path: str, reading: Reading) -> Any:
     table: dict[str, Any] = {}
     for key, entry in node.entries.items():
         where = join(path, key)
@@ -141,7 +141,7 @@ def _table(node: MapNode, shape: Table, path: str, reading: Reading) -> Any:
     return BAD if any(value is BAD for value in table.values()) else table
 
 
-def _items(node: Node, shape: Items, path: str, reading: Reading) -> Any:
+def _items(node: Node, shape: ItemsShape, path: str, reading: Reading) -> Any:
     if shape.alone and isinstance(node, ScalarNode):
         one = read(node, shape.item, path, reading)
         return BAD if one is BAD else shape.build([one])
@@ -159,9 +159,9 @@ def _items(node: Node, shape: Items, path: str, reading: Reading) -> Any:
     return shape.build(values)
 
 
-def _repeats(node: ListNode, shape: Items, path: str, reading: Reading) -> bool:
+def _repeats(node: ListNode, shape: ItemsShape, path: str, reading: Reading) -> bool:
     """A name that a list of names holds twice is a slip of the pen."""
-    if not (isinstance(shape.item, Text) and shape.item.refers):
+    if not (isinstance(shape.item, TextShape) and shape.item.refers):
         return False
     seen: set[str] = set()
     for index, item in enumerate(node.items):
@@ -172,7 +172,7 @@ def _repeats(node: ListNode, shape: Items, path: str, reading: Reading) -> bool:
     return False
 
 
-def _either(node: Node, shape: Either, path: str, reading: Reading) -> Any:
+def _either(node: Node, shape: EitherShape, path: str, reading: Reading) -> Any:
     """The first option that fits; where one alone could, its problems are the ones to tell."""
     options = [option for option in shape.options if _could_be(node, option)]
     if len(options) == 1:
@@ -187,39 +187,41 @@ def _either(node: Node, shape: Either, path: str, reading: Reading) -> Any:
 
 
 def _could_be(node: Node, shape: Shape) -> bool:
-    if isinstance(shape, Anything | Unread | Either):
+    if isinstance(shape, AnyShape | UnreadShape | EitherShape):
         return True
     if isinstance(node, MapNode):
-        return isinstance(shape, Record | Table)
+        return isinstance(shape, RecordShape | TableShape)
     if isinstance(node, ListNode):
-        return isinstance(shape, Items)
-    if isinstance(shape, Nothing):
+        return isinstance(shape, ItemsShape)
+    if isinstance(shape, NothingShape):
         return node.type == "null"
-    return not isinstance(shape, Record | Table) and (not isinstance(shape, Items) or shape.alone)
+    return not isinstance(shape, RecordShape | TableShape) and (
+        not isinstance(shape, ItemsShape) or shape.alone
+    )
 
 
 def _unexpected(node: Node, shape: Shape, path: str, reading: Reading) -> Any:
     message = f"expected {described(shape)}; found {found(node)}"
-    if isinstance(shape, Text) and isinstance(node, ScalarNode) and node.type != "null":
+    if isinstance(shape, TextShape) and isinstance(node, ScalarNode) and node.type != "null":
         message += "; put it in quotes"
     return reading.note(node.mark, path, message)
 
 
 def _scalar(node: ScalarNode, shape: Shape, path: str, reading: Reading) -> Any:
-    if isinstance(shape, Parsed) and shape.scalar.secret:
+    if isinstance(shape, ParsedShape) and shape.scalar.secret:
         return _secret(node, shape, path, reading)
-    if isinstance(shape, Parsed) and shape.scalar.hidden:
+    if isinstance(shape, ParsedShape) and shape.scalar.hidden:
         node = _entered(node, shape.scalar.hidden, path, reading)
         if node is BAD:
             return BAD
     elif _VARIABLE.search(node.text):
         message = "only secrets are taken from the environment; write the value here"
         return reading.note(node.mark, path, message)
-    if isinstance(shape, Parsed):
+    if isinstance(shape, ParsedShape):
         return _parsed(node, shape, path, reading)
-    if isinstance(shape, Choice):
+    if isinstance(shape, ChoiceShape):
         return _choice(node, shape, path, reading)
-    if isinstance(shape, Text) and shape.refers:
+    if isinstance(shape, TextShape) and shape.refers:
         return _reference(node, shape.refers, path, reading)
     value = _plain(node, shape)
     if value is BAD:
@@ -227,7 +229,7 @@ def _scalar(node: ScalarNode, shape: Shape, path: str, reading: Reading) -> Any:
     return value if _within(value, shape, node, path, reading) else BAD
 
 
-def _secret(node: ScalarNode, shape: Parsed, path: str, reading: Reading) -> Any:
+def _secret(node: ScalarNode, shape: ParsedShape, path: str, reading: Reading) -> Any:
     match = _VARIABLE.fullmatch(node.text)
     if match is None:
         reading.secrets.add(node.text)
@@ -278,7 +280,7 @@ def _entered(node: ScalarNode, pattern: str, path: str, reading: Reading) -> Any
     return ScalarNode(node.mark, text, plain=node.plain)
 
 
-def _parsed(node: ScalarNode, shape: Parsed, path: str, reading: Reading) -> Any:
+def _parsed(node: ScalarNode, shape: ParsedShape, path: str, reading: Reading) -> Any:
     if node.type == "null":
         return _unexpected(node, shape, path, reading)
     try:
@@ -289,7 +291,7 @@ def _parsed(node: ScalarNode, shape: Parsed, path: str, reading: Reading) -> Any
     return value if _within(value, shape, node, path, reading) else BAD
 
 
-def _choice(node: ScalarNode, shape: Choice, path: str, reading: Reading) -> Any:
+def _choice(node: ScalarNode, shape: ChoiceShape, path: str, reading: Reading) -> Any:
     """YAML reads a bare ``off`` as false: where ``off`` is a choice, false says it too."""
     texts = {str(value): value for value in shape.values}
     if node.text in texts and (node.plain or isinstance(texts[node.text], str)):
@@ -311,13 +313,13 @@ def _reference(node: ScalarNode, section: str, path: str, reading: Reading) -> A
 
 
 def _plain(node: ScalarNode, shape: Shape) -> Any:
-    if isinstance(shape, Text):
+    if isinstance(shape, TextShape):
         return node.text if node.type == "str" else BAD
-    if isinstance(shape, Flag):
+    if isinstance(shape, FlagShape):
         return node.text.lower() in ("true", "yes", "on") if node.type == "bool" else BAD
-    if isinstance(shape, Nothing):
+    if isinstance(shape, NothingShape):
         return None if node.type == "null" else BAD
-    if not isinstance(shape, Number) or not node.plain:
+    if not isinstance(shape, NumberShape) or not node.plain:
         return BAD
     if shape.whole:
         return int(node.text) if _WHOLE.match(node.text) else BAD
@@ -326,7 +328,7 @@ def _plain(node: ScalarNode, shape: Shape) -> Any:
 
 
 def _within(value: Any, shape: Shape, node: ScalarNode, path: str, reading: Reading) -> bool:
-    bounds = shape.bounds if isinstance(shape, Number | Parsed) else None
+    bounds = shape.bounds if isinstance(shape, NumberShape | ParsedShape) else None
     if bounds is None:
         return True
     for word, bound, holds in (
@@ -344,12 +346,12 @@ def _within(value: Any, shape: Shape, node: ScalarNode, path: str, reading: Read
 def _anything(node: Node, path: str, reading: Reading) -> Any:
     """Plain data, as YAML 1.2 (and so JSON) would read it."""
     if isinstance(node, MapNode):
-        return _table(node, Table(Text(), Anything()), path, reading)
+        return _table(node, TableShape(TextShape(), AnyShape()), path, reading)
     if isinstance(node, ListNode):
-        return _items(node, Items(Anything(), list), path, reading)
+        return _items(node, ItemsShape(AnyShape(), list), path, reading)
     if _VARIABLE.search(node.text):
-        return _scalar(node, Text(), path, reading)
-    for shape in (Nothing(), Flag(), Number(whole=True), Number(whole=False)):
+        return _scalar(node, TextShape(), path, reading)
+    for shape in (NothingShape(), FlagShape(), NumberShape(whole=True), NumberShape(whole=False)):
         if (value := _plain(node, shape)) is not BAD:
             return value
     return node.text
@@ -369,19 +371,19 @@ def found(node: Node) -> str:
 
 def described(shape: Shape) -> str:
     """What would be right, to end the sentence "expected ..."."""
-    if isinstance(shape, Parsed):
+    if isinstance(shape, ParsedShape):
         return shape.scalar.expects
-    if isinstance(shape, Choice):
+    if isinstance(shape, ChoiceShape):
         return f"one of {', '.join(str(value) for value in shape.values)}"
-    if isinstance(shape, Number):
+    if isinstance(shape, NumberShape):
         return "a whole number" if shape.whole else "a number"
-    if isinstance(shape, Items):
+    if isinstance(shape, ItemsShape):
         return f"{described(shape.item)} or a list of such" if shape.alone else "a list"
-    if isinstance(shape, Either):
-        options = [o for o in shape.options if not isinstance(o, Nothing)]
+    if isinstance(shape, EitherShape):
+        options = [o for o in shape.options if not isinstance(o, NothingShape)]
         return " or ".join(dict.fromkeys(described(option) for option in options))
-    if isinstance(shape, Text):
+    if isinstance(shape, TextShape):
         return f"a name in {shape.refers}" if shape.refers else "a string"
-    if isinstance(shape, Record | Table):
+    if isinstance(shape, RecordShape | TableShape):
         return "a mapping (key: value)"
-    return {Flag: "true or false", Nothing: "nothing"}.get(type(shape), "a value")
+    return {FlagShape: "true or false", NothingShape: "nothing"}.get(type(shape), "a value")

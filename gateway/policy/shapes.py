@@ -25,42 +25,42 @@ from adapters.settings import Scalar
 from gateway.policy.scalars import OneOrMany, Refers
 
 
-class Text(msgspec.Struct, frozen=True):
+class TextShape(msgspec.Struct, frozen=True):
     refers: str = ""
     """The section of which the text must be a key."""
 
 
-class Number(msgspec.Struct, frozen=True):
+class NumberShape(msgspec.Struct, frozen=True):
     whole: bool
     bounds: msgspec.Meta | None = None
 
 
-class Flag(msgspec.Struct, frozen=True):
+class FlagShape(msgspec.Struct, frozen=True):
     pass
 
 
-class Nothing(msgspec.Struct, frozen=True):
+class NothingShape(msgspec.Struct, frozen=True):
     pass
 
 
-class Anything(msgspec.Struct, frozen=True):
+class AnyShape(msgspec.Struct, frozen=True):
     pass
 
 
-class Unread(msgspec.Struct, frozen=True):
+class UnreadShape(msgspec.Struct, frozen=True):
     """In ``Annotated[Any, Unread()]``: left as a node, for a reader of its own."""
 
 
-class Choice(msgspec.Struct, frozen=True):
+class ChoiceShape(msgspec.Struct, frozen=True):
     values: tuple[str | int, ...]
 
 
-class Parsed(msgspec.Struct, frozen=True):
+class ParsedShape(msgspec.Struct, frozen=True):
     scalar: Scalar
     bounds: msgspec.Meta | None = None
 
 
-class Items(msgspec.Struct, frozen=True):
+class ItemsShape(msgspec.Struct, frozen=True):
     item: Shape
     build: Callable[[list[Any]], Any]
     least: int = 0
@@ -68,32 +68,32 @@ class Items(msgspec.Struct, frozen=True):
     """One item may stand without the list."""
 
 
-class Table(msgspec.Struct, frozen=True):
+class TableShape(msgspec.Struct, frozen=True):
     key: Shape
     value: Shape
 
 
-class Record(msgspec.Struct, frozen=True):
+class RecordShape(msgspec.Struct, frozen=True):
     cls: type[msgspec.Struct]
 
 
-class Either(msgspec.Struct, frozen=True):
+class EitherShape(msgspec.Struct, frozen=True):
     options: tuple[Shape, ...]
 
 
 Shape = (
-    Text
-    | Number
-    | Flag
-    | Nothing
-    | Anything
-    | Unread
-    | Choice
-    | Parsed
-    | Items
-    | Table
-    | Record
-    | Either
+    TextShape
+    | NumberShape
+    | FlagShape
+    | NothingShape
+    | AnyShape
+    | UnreadShape
+    | ChoiceShape
+    | ParsedShape
+    | ItemsShape
+    | TableShape
+    | RecordShape
+    | EitherShape
 )
 
 
@@ -161,12 +161,12 @@ def _own_docs(cls: type) -> dict[str, str]:
 
 
 _PLAIN: dict[Any, Shape] = {
-    str: Text(),
-    int: Number(whole=True),
-    float: Number(whole=False),
-    bool: Flag(),
-    type(None): Nothing(),
-    Any: Anything(),
+    str: TextShape(),
+    int: NumberShape(whole=True),
+    float: NumberShape(whole=False),
+    bool: FlagShape(),
+    type(None): NothingShape(),
+    Any: AnyShape(),
 }
 
 
@@ -178,16 +178,16 @@ def shape_of(hint: Any) -> Shape:
     if origin is Annotated:
         return _annotated(*typing.get_args(hint))
     if origin is Literal:
-        return Choice(typing.get_args(hint))
+        return ChoiceShape(typing.get_args(hint))
     if origin in (Union, types.UnionType):
-        return Either(tuple(shape_of(option) for option in typing.get_args(hint)))
+        return EitherShape(tuple(shape_of(option) for option in typing.get_args(hint)))
     if origin in (tuple, list, frozenset):
-        return Items(shape_of(typing.get_args(hint)[0]), origin)
+        return ItemsShape(shape_of(typing.get_args(hint)[0]), origin)
     if origin is dict:
         key, value = typing.get_args(hint)
-        return Table(shape_of(key), shape_of(value))
+        return TableShape(shape_of(key), shape_of(value))
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return Record(hint)
+        return RecordShape(hint)
     raise TypeError(f"a policy cannot hold a setting of the type {hint!r}")
 
 
@@ -196,21 +196,21 @@ def _annotated(hint: Any, *marks: Any) -> Shape:
     shape: Shape | None = None
     for mark in marks:
         if isinstance(mark, Scalar):
-            shape = Parsed(mark)
+            shape = ParsedShape(mark)
         elif isinstance(mark, OneOrMany):
-            shape = Items(Parsed(mark.item), tuple, alone=True)
-        elif isinstance(mark, Unread):
+            shape = ItemsShape(ParsedShape(mark.item), tuple, alone=True)
+        elif isinstance(mark, UnreadShape):
             shape = mark
         elif isinstance(mark, Refers):
-            shape = Text(refers=mark.section)
+            shape = TextShape(refers=mark.section)
         elif isinstance(mark, msgspec.Meta):
             shape = _bounded(shape or shape_of(hint), mark)
     return shape or shape_of(hint)
 
 
 def _bounded(shape: Shape, meta: msgspec.Meta) -> Shape:
-    if isinstance(shape, Items):
+    if isinstance(shape, ItemsShape):
         return msgspec.structs.replace(shape, least=meta.min_length or 0)
-    if isinstance(shape, Number | Parsed):
+    if isinstance(shape, NumberShape | ParsedShape):
         return msgspec.structs.replace(shape, bounds=meta)
     return shape

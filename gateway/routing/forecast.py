@@ -77,7 +77,7 @@ def _quantile(ranked: list[float], share: float) -> float:
     return ranked[low] + (ranked[high] - ranked[low]) * (position - low)
 
 
-class Load(msgspec.Struct, frozen=True):
+class BackendLoad(msgspec.Struct, frozen=True):
     """A backend's work at one instant, as far as the gateway knows."""
 
     in_flight: int
@@ -120,7 +120,7 @@ def with_load(delay: Delay, load_s: float) -> Delay:
     return Delay(delay.seconds + load_s, delay.cold_s + load_s, load_s)
 
 
-def warm_delay(load: Load, run_s: float) -> Delay:
+def warm_delay(load: BackendLoad, run_s: float) -> Delay:
     """A backend that is always warm: nothing while a slot is free, then whole rounds of waiting;
     behind the start of a worker, while it has none."""
     if load.ready_in_s:
@@ -131,7 +131,7 @@ def warm_delay(load: Load, run_s: float) -> Delay:
     return Delay(rounds * run_s)
 
 
-def cold_delay(load: Load, run_s: float, cold_p95: float) -> Delay:
+def cold_delay(load: BackendLoad, run_s: float, cold_p95: float) -> Delay:
     """A backend that scales from zero: a warm worker, else the sooner of a fresh one and a place
     behind those at work; a worker that is already starting is joined."""
     if load.warm_idle > 0:
@@ -143,7 +143,7 @@ def cold_delay(load: Load, run_s: float, cold_p95: float) -> Delay:
     return Delay(behind)
 
 
-def _behind(load: Load, run_s: float, cold_p95: float) -> float:
+def _behind(load: BackendLoad, run_s: float, cold_p95: float) -> float:
     if load.in_flight == 0:
         return math.inf
     workers = min(load.in_flight, load.slots or load.in_flight)

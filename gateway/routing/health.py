@@ -13,7 +13,7 @@ _LASTING = frozenset((FailureClass.CREDENTIAL, FailureClass.GONE))
 """Failures that only an operator mends: no patience, longest cooling."""
 
 
-class Health(msgspec.Struct, frozen=True):
+class BackendHealth(msgspec.Struct, frozen=True):
     failures: int = 0
     """Blamed failures in a row."""
     open_until: float = 0.0
@@ -21,26 +21,26 @@ class Health(msgspec.Struct, frozen=True):
 
 
 def after_failure(
-    health: Health, failure: FailureClass, now: float, retry_after: float | None = None
-) -> Health:
+    health: BackendHealth, failure: FailureClass, now: float, retry_after: float | None = None
+) -> BackendHealth:
     """Blames the backend as far as the failure's class says so."""
     if failure is FailureClass.OVERLOADED:
-        return Health(health.failures, now + min(retry_after or _FIRST_S, _LONGEST_S))
+        return BackendHealth(health.failures, now + min(retry_after or _FIRST_S, _LONGEST_S))
     if not failure.blames:
         return health
     failures = health.failures + 1
     if failure in _LASTING:
-        return Health(failures, now + _LONGEST_S)
+        return BackendHealth(failures, now + _LONGEST_S)
     if now < health.open_until:
         return health  # calls that were under way when it failed: one event, and blamed already
     if failures < _PATIENCE:
-        return Health(failures, health.open_until)
+        return BackendHealth(failures, health.open_until)
     cooling = min(_FIRST_S * 2.0 ** min(failures - _PATIENCE, 10), _LONGEST_S)
-    return Health(failures, now + max(cooling, retry_after or 0.0))
+    return BackendHealth(failures, now + max(cooling, retry_after or 0.0))
 
 
-def after_success(health: Health) -> Health:
+def after_success(health: BackendHealth) -> BackendHealth:
     return HEALTHY if health.failures or health.open_until else health
 
 
-HEALTHY = Health()
+HEALTHY = BackendHealth()

@@ -10,7 +10,7 @@ import msgspec
 from adapters.types import Capabilities, Task
 from gateway.money.pricing import FREE, Estimate, Expectation, estimate
 from gateway.policy.model import Price, Route
-from gateway.routing.forecast import Delay, Load, RunTime, cold_delay, warm_delay, with_load
+from gateway.routing.forecast import BackendLoad, Delay, RunTime, cold_delay, warm_delay, with_load
 
 SLO_MARGIN = 0.8
 """A predicted delay counts as within the SLO up to this share of it: predictions err."""
@@ -47,7 +47,7 @@ ReasonCode = Literal[
 ]
 
 
-class Question(msgspec.Struct, frozen=True):
+class RoutingRequest(msgspec.Struct, frozen=True):
     """What the router must know of a call."""
 
     task: Task
@@ -64,7 +64,7 @@ class Candidate(msgspec.Struct, frozen=True):
     price: Price | None
     capabilities: Capabilities
     max_request: int | None
-    load: Load
+    load: BackendLoad
     run: RunTime
     cold_p95: float | None
     """``None`` when the backend is never cold while it is ready."""
@@ -98,7 +98,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def decide(
-    question: Question,
+    question: RoutingRequest,
     candidates: Sequence[Candidate],
     route: Route,
     slo: float,
@@ -128,7 +128,7 @@ def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
     return any(c.price is None or c.price.reserved for c in candidates)
 
 
-def _refusal(question: Question, candidate: Candidate) -> RefusalCode | None:
+def _refusal(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None:
     if candidate.blocked:
         return candidate.blocked
     capabilities = candidate.capabilities
@@ -149,7 +149,7 @@ def _refusal(question: Question, candidate: Candidate) -> RefusalCode | None:
     return None
 
 
-def _quote(question: Question, candidate: Candidate) -> Quote:
+def _quote(question: RoutingRequest, candidate: Candidate) -> Quote:
     run = candidate.run
     if candidate.cold_p95 is None:
         delay = warm_delay(candidate.load, run.mean)

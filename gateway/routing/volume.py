@@ -6,7 +6,7 @@ _HOURS = 24
 _HOUR_S = 3600
 
 
-class Volume:
+class CallVolume:
     """Counts by model. The oldest hour counts in part, so that the sum falls smoothly."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from gateway.types import Principal, Unit
 
 
-class StoreUnavailable(Exception):
+class StorageUnavailable(Exception):
     """A store did not answer in time, or cannot write. The message is for the operator."""
 
 
@@ -33,7 +33,7 @@ class Claim(msgspec.Struct, frozen=True):
     take: int
 
 
-class Standing(msgspec.Struct, frozen=True):
+class LimitStatus(msgspec.Struct, frozen=True):
     """How a counter stands, for RateLimit headers and reports."""
 
     claim: Claim
@@ -44,14 +44,14 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    standings: tuple[Standing, ...]
+    standings: tuple[LimitStatus, ...]
     """Of the ``requests`` claims, in the order asked; those that a caller is shown."""
 
 
 class Refused(msgspec.Struct, frozen=True):
     """Nothing was taken in any scope."""
 
-    standing: Standing
+    standing: LimitStatus
     """Of the first claim that did not fit."""
     retry_after_s: float
     """When it could fit: exact for a rate, the window's end for a total, 1 for concurrent."""
@@ -103,7 +103,7 @@ class SharedStore(Protocol):
         """
         ...
 
-    async def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:
+    async def standings(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         """How each counter stands; takes nothing."""
         ...
 

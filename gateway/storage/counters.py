@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gateway.storage.base import Claim, Standing
+from gateway.storage.base import Claim, LimitStatus
 from gateway.storage.windows import RATE_US, bounds
 from gateway.types import MICRO, Unit
 
@@ -31,7 +31,7 @@ class Counter(Protocol):
 
     def expire(self, mark: Any) -> None: ...
 
-    def standing(self, claim: Claim, now: int) -> Standing: ...
+    def standing(self, claim: Claim, now: int) -> LimitStatus: ...
 
     def retry_after_us(self, claim: Claim, now: int) -> int: ...
 
@@ -92,11 +92,11 @@ class Rate:
         debt = part - claim.take * self.length
         self.us, self.part = us + debt // claim.limit, debt % claim.limit
 
-    def standing(self, claim: Claim, now: int) -> Standing:
+    def standing(self, claim: Claim, now: int) -> LimitStatus:
         us, part = self._owed(claim.limit, now)
         slack = now + self.length - us
         remaining = (slack * claim.limit - part) // self.length
-        return Standing(claim, remaining, (us - now + (part > 0)) / MICRO)
+        return LimitStatus(claim, remaining, (us - now + (part > 0)) / MICRO)
 
     def retry_after_us(self, claim: Claim, now: int) -> int:
         us, part = self._after(claim, now)
@@ -133,9 +133,9 @@ class Total:
     def release(self, claim: Claim, mark: int, now: int) -> None:
         self.held -= mark
 
-    def standing(self, claim: Claim, now: int) -> Standing:
+    def standing(self, claim: Claim, now: int) -> LimitStatus:
         remaining = claim.limit - self.spent - self.held
-        return Standing(claim, max(0, remaining), (self.ends - now) / MICRO)
+        return LimitStatus(claim, max(0, remaining), (self.ends - now) / MICRO)
 
     def retry_after_us(self, claim: Claim, now: int) -> int:
         return self.ends - now
@@ -168,8 +168,8 @@ class Gauge:
     def release(self, claim: Claim, mark: int, now: int) -> None:
         self.alive -= mark
 
-    def standing(self, claim: Claim, now: int) -> Standing:
-        return Standing(claim, max(0, claim.limit - self.alive), 0.0)
+    def standing(self, claim: Claim, now: int) -> LimitStatus:
+        return LimitStatus(claim, max(0, claim.limit - self.alive), 0.0)
 
     def retry_after_us(self, claim: Claim, now: int) -> int:
         return MICRO

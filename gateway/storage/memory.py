@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from adapters.base import Clock
-from gateway.storage.base import Admitted, Claim, Refused, Standing
+from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.counters import KINDS, TOTALS, Counter, Total
 from gateway.types import MICRO, Unit
 
@@ -46,7 +46,7 @@ class _Remembered:
         return item in self._young or item in self._old
 
 
-class MemoryStore:
+class MemorySharedStore:
     """A ``SharedStore`` in this process's memory. What it counts ends with the process.
 
     ``remember`` bounds the memory of settled ids by their number: the last 100,000 are known,
@@ -77,7 +77,7 @@ class MemoryStore:
         known = self._counters
         counters: list[Counter] = []
         marks: list[Any] = []
-        shown: list[Standing] = []
+        shown: list[LimitStatus] = []
         for claim in claims:
             counter = known.get((claim.scope, claim.unit, claim.window))
             if counter is None or counter.ends <= now:
@@ -138,7 +138,7 @@ class MemoryStore:
             if isinstance(counter, Total) and not counter.spent:
                 counter.spent = amount
 
-    async def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:
+    async def standings(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         now = self._now()
         self._sweep(now)
         return tuple(self._current(claim, now).standing(claim, now) for claim in claims)

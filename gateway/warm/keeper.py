@@ -12,14 +12,14 @@ import msgspec
 
 from adapters.errors import BackendError
 from adapters.types import Usage
-from gateway.active_policy import Current
-from gateway.backends.live import StandingBackend
+from gateway.active_policy import ActivePolicy
+from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.pricing import charge, credible
-from gateway.money.settlement import CountingHouse, settlement_of
+from gateway.money.settlement import Settler, settlement_of
 from gateway.policy.model import WarmRule
-from gateway.storage.base import LedgerRow, StoreUnavailable
+from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.types import MICRO
 from gateway.warm.plan import WarmView, plan
 
@@ -38,8 +38,8 @@ class WarmKeeper:
     def __init__(
         self,
         *,
-        current: Callable[[], Current],
-        house: CountingHouse,
+        current: Callable[[], ActivePolicy],
+        house: Settler,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -64,7 +64,7 @@ class WarmKeeper:
             if not standing.draining:
                 self._apply(standing, rule)
 
-    def _apply(self, standing: StandingBackend, rule: WarmRule) -> None:
+    def _apply(self, standing: LiveBackend, rule: WarmRule) -> None:
         now = self._clock.monotonic()
         actions = plan(rule, self._view(standing, rule, now), self._clock.time())
         if actions.workers is not None and self._must_tell(standing.name, actions.workers, now):
@@ -75,7 +75,7 @@ class WarmKeeper:
             for _ in range(actions.pings):
                 self._start(self.ping(standing, actions.reason))
 
-    def _view(self, standing: StandingBackend, rule: WarmRule, now: float) -> WarmView:
+    def _view(self, standing: LiveBackend, rule: WarmRule, now: float) -> WarmView:
         pinged, called = self._pinged.get(standing.name), standing.last_call
         return WarmView(
             warm_idle=standing.warm.idle(now) if standing.cold is not None else 1,
@@ -98,7 +98,7 @@ class WarmKeeper:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _tell(self, standing: StandingBackend, workers: int) -> None:
+    async def _tell(self, standing: LiveBackend, workers: int) -> None:
         assert standing.scalable is not None
         try:
             await standing.scalable.keep_workers(workers)
@@ -106,7 +106,7 @@ class WarmKeeper:
             self._told.pop(standing.name, None)
             log.warning("telling %s to keep %d workers failed: %s", standing.name, workers, error)
 
-    async def ping(self, standing: StandingBackend, reason: str) -> None:
+    async def ping(self, standing: LiveBackend, reason: str) -> None:
         """One ping, as a row of its own: held in the ledger before the platform is asked."""
         row = _open_row(standing, reason, self._current().policy.version, self._clock.time())
         paid = standing.price is not None and not standing.price.reserved
@@ -117,10 +117,10 @@ class WarmKeeper:
             ended = _ended(row, standing, usage, failure, self._clock.time())
             await self._house.settle(settlement_of(row.id, (), (ended,)), opened=paid)
             self._metrics.pings.labels(standing.name, ended.outcome).inc()
-        except StoreUnavailable as unavailable:
+        except StorageUnavailable as unavailable:
             log.error("the ledger takes no ping of %s: %s", standing.name, unavailable)
 
-    async def _send(self, standing: StandingBackend) -> tuple[Usage | None, BackendError | None]:
+    async def _send(self, standing: LiveBackend) -> tuple[Usage | None, BackendError | None]:
         assert standing.warmable is not None
         lease = await standing.lease(ping=True)
         usage: Usage | None = None
@@ -150,14 +150,14 @@ class WarmKeeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _worth(standing: StandingBackend, rule: WarmRule) -> float:
+def _worth(standing: LiveBackend, rule: WarmRule) -> float:
     """Idle seconds that one cold start is worth: its own, and what the operator gives for it."""
     cold_s = 0.0 if standing.cold is None else standing.cold.p50
     per_second = 0 if standing.price is None else standing.price.per_second or 0
     return cold_s + (rule.cold_start_worth / per_second if per_second else 60.0)
 
 
-def _open_row(standing: StandingBackend, reason: str, policy: str, now_at: float) -> LedgerRow:
+def _open_row(standing: LiveBackend, reason: str, policy: str, now_at: float) -> LedgerRow:
     return LedgerRow(
         id=f"ping_{os.urandom(12).hex()}",
         kind="ping",
@@ -175,7 +175,7 @@ def _open_row(standing: StandingBackend, reason: str, policy: str, now_at: float
 
 def _ended(
     row: LedgerRow,
-    standing: StandingBackend,
+    standing: LiveBackend,
     usage: Usage | None,
     failure: BackendError | None,
     now_at: float,

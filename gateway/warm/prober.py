@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.active_policy import Current
-from gateway.backends.live import StandingBackend
+from gateway.active_policy import ActivePolicy
+from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
 
 _WARM_EVERY_S = 15.0
@@ -15,7 +15,7 @@ _COLD_EVERY_S = 1.0
 
 
 class Prober:
-    def __init__(self, *, current: Callable[[], Current], clock: Clock) -> None:
+    def __init__(self, *, current: Callable[[], ActivePolicy], clock: Clock) -> None:
         self._current = current
         self._clock = clock
         self._next: dict[str, float] = {}
@@ -32,7 +32,7 @@ class Prober:
         due = [standing for standing in standings if self._next.get(standing.name, 0.0) <= now]
         await asyncio.gather(*(self._probe(standing) for standing in due))
 
-    async def _probe(self, standing: StandingBackend) -> None:
+    async def _probe(self, standing: LiveBackend) -> None:
         probe = await standing.adapter.probe()
         standing.probed(probe)
         pause = _WARM_EVERY_S if probe.ready or standing.cold is not None else _COLD_EVERY_S

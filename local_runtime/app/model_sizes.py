@@ -25,7 +25,7 @@ _UNITS = {
 }
 
 
-class Declared(msgspec.Struct, frozen=True, kw_only=True):
+class ModelSizes(msgspec.Struct, frozen=True, kw_only=True):
     """What one model occupies while it is loaded."""
 
     memory: int
@@ -34,7 +34,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     """It is loaded when the worker starts, and stays."""
 
 
-class Misfit(msgspec.Struct, frozen=True):
+class Unloadable(msgspec.Struct, frozen=True):
     """A model that can never be loaded, and why."""
 
     model: str
@@ -68,23 +68,23 @@ def unknown_model(route: str, name: str) -> str:
     return f"{route} has no model {name[:80]!r}" if name else "the call names no model"
 
 
-def misfit(models: Mapping[str, Declared], capacity: float) -> Misfit | None:
+def misfit(models: Mapping[str, ModelSizes], capacity: float) -> Unloadable | None:
     """The first model that does not fit in ``capacity`` bytes: alone, together with the pinned
     ones before it, or beside all pinned ones. None: each can be loaded."""
     pinned = 0
     for name, model in models.items():
         if model.memory > capacity:
             text = f"{in_words(model.memory)} cannot fit in a memory of {in_words(capacity)}"
-            return Misfit(name, "memory", text)
+            return Unloadable(name, "memory", text)
         pinned += model.memory if model.pin else 0
         if model.pin and pinned > capacity:
             text = f"with it the pinned models take {in_words(pinned)} of {in_words(capacity)}"
-            return Misfit(name, "pin", text)
+            return Unloadable(name, "pin", text)
     for name, model in models.items():
         if not model.pin and model.memory > capacity - pinned:
             left = in_words(capacity - pinned)
             text = f"{in_words(model.memory)} cannot fit: the pinned models leave {left}"
-            return Misfit(name, "memory", text)
+            return Unloadable(name, "memory", text)
     return None
 
 
@@ -96,11 +96,11 @@ def in_words(size: float) -> str:
     return f"{size:g} B"
 
 
-def to_json(models: Mapping[str, Declared]) -> str:
+def to_json(models: Mapping[str, ModelSizes]) -> str:
     return msgspec.json.encode(models).decode()
 
 
-def from_json(text: str) -> dict[str, Declared]:
+def from_json(text: str) -> dict[str, ModelSizes]:
     """Raises ValueError."""
-    models: Any = msgspec.json.decode(text or "{}", type=dict[str, Declared])
+    models: Any = msgspec.json.decode(text or "{}", type=dict[str, ModelSizes])
     return dict(models)

@@ -27,7 +27,7 @@ import msgspec
 
 from local_runtime.app.model_sizes import bytes_of, names_of
 from local_runtime.app.request import Request
-from local_runtime.app.store import Store, open_store
+from local_runtime.app.store import HandlerStore, open_store
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S")
@@ -149,14 +149,14 @@ class Runtime:
         self.init_function: Callable[[], Any] | None = None
         self.handlers: dict[str, Handler] = {}
         self.models: dict[str, Model] = {}
-        self._store: Store | None = None
+        self._store: HandlerStore | None = None
         self._opening = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Runtime({self.name!r}, routes={list(self.handlers)})"
 
     @property
-    def store(self) -> Store:
+    def store(self) -> HandlerStore:
         """Values that handlers keep for a time: see ``local_runtime.app.store``. Opened when it is
         first used; raises ValueError for a SPILLGATE_STORE that names none."""
         with self._opening:

@@ -48,7 +48,7 @@ PICKLE = Codec(pickle.dumps, pickle.loads)
 """For an app that asks for it: whoever can write to that server can then run code here."""
 
 
-class Store(Protocol):
+class HandlerStore(Protocol):
     def get(self, key: str) -> Any:
         """The value, or None when there is none (any more). Raises StoreUnavailable."""
         ...
@@ -150,7 +150,7 @@ class RedisStore:
             raise StoreUnavailable(f"Redis failed: {type(error).__name__}") from error
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str) -> HandlerStore:
     """The store of a URL: ``memory://``, ``redis://`` or ``rediss://``. Raises ValueError."""
     scheme = url.partition("://")[0]
     if scheme == "memory":

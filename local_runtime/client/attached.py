@@ -20,7 +20,7 @@ LOOK_S = 0.2
 """Between two looks at the folder: one listing of few names, in memory."""
 
 
-class Watched:
+class AttachedWorkers:
     """A ``roster.Roster`` of the workers whose runtime was given ``--sockets`` with this folder."""
 
     def __init__(self, folder: str, clock: Clock) -> None:

@@ -8,8 +8,8 @@ import itertools
 from collections.abc import Callable
 from typing import Protocol
 
-from local_runtime.client.connection import Link
-from local_runtime.client.scaling import Bounds, Load, Trend, plan
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.scaling import Demand, ScalingBounds, Trend, plan
 from local_runtime.clock import Clock
 
 LOOK_S = 0.25
@@ -20,7 +20,7 @@ class Workforce(Protocol):
     """What ``workers.Workers`` is to a crew."""
 
     @property
-    def links(self) -> tuple[Link, ...]: ...
+    def links(self) -> tuple[WorkerConnection, ...]: ...
 
     @property
     def known(self) -> frozenset[int]: ...
@@ -35,7 +35,7 @@ def _unknown() -> int:
     return 0
 
 
-class Crew:
+class Autoscaler:
     """``demand`` says how many calls are at the workers or wait for them somewhere else; ``keep``
     is told, again and again, which workers there should be."""
 
@@ -43,7 +43,7 @@ class Crew:
         self,
         workers: Workforce,
         keep: Callable[[tuple[int, ...]], None],
-        bounds: Bounds,
+        bounds: ScalingBounds,
         clock: Clock,
     ) -> None:
         self.demand: Callable[[], int] = _unknown
@@ -73,7 +73,7 @@ class Crew:
     def look(self) -> None:
         """Does what the load of this instant asks for."""
         links = self._workers.links
-        load = Load(
+        load = Demand(
             calls=max(self.demand(), sum(len(link.entries) for link in links)),
             slots=max((link.slots for link in links), default=0),
         )

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from local_runtime.client.residency import Holdings, LoadTimes
+from local_runtime.client.residency import LoadTimes, Residency
 from local_runtime.client.start_times import stages_of, waited_for
 from local_runtime.protocol.events import (
     PROTOCOL,
@@ -32,7 +32,7 @@ from local_runtime.protocol.events import (
 from local_runtime.protocol.wire import (
     STREAM_WINDOW,
     BrokenProtocol,
-    Connection,
+    FramedConnection,
     FrameTooLarge,
     decode_from_worker,
 )
@@ -60,7 +60,7 @@ class Waits(Protocol):
     """On the monotonic scale of the link's clock."""
 
 
-class Entry:
+class PendingCall:
     """A call that a worker has and has not answered."""
 
     __slots__ = (
@@ -81,7 +81,9 @@ class Entry:
         "waiter",
     )
 
-    def __init__(self, link: Link, id: int, call_id: str, deadline: float, stream: bool) -> None:
+    def __init__(
+        self, link: WorkerConnection, id: int, call_id: str, deadline: float, stream: bool
+    ) -> None:
         self.link = link
         self.id = id
         self.call_id = call_id
@@ -159,14 +161,14 @@ class Entry:
             self.settling.set_result(None)
 
 
-class Link:
+class WorkerConnection:
     """One connection to one worker. ``changed`` is called when it becomes ready, changes its
     slots, or is gone; ``times`` are those of all the app's workers."""
 
     def __init__(
         self,
         name: str,
-        changed: Callable[[Link], None],
+        changed: Callable[[WorkerConnection], None],
         limit: int,
         now: Callable[[], float] = time.monotonic,
         times: LoadTimes | None = None,
@@ -189,7 +191,7 @@ class Link:
         """What its worker occupies, as it last said."""
         self.stock: Stock | None = None
         """The models of its app, as its worker last said; None for an app that declares none."""
-        self.holdings: Holdings | None = None
+        self.holdings: Residency | None = None
         """The same, with what was sent there since."""
         self._now = now
         self._times = LoadTimes() if times is None else times
@@ -206,10 +208,10 @@ class Link:
         self.ended: asyncio.Future[None] = self.loop.create_future()
         self.dismissed = False
         """Its worker is to go, and gets no new calls."""
-        self.entries: dict[int, Entry] = {}
+        self.entries: dict[int, PendingCall] = {}
         self._next_id = 0
         self._changed = changed
-        self.connection: Connection[FromWorker] = Connection(
+        self.connection: FramedConnection[FromWorker] = FramedConnection(
             decode=decode_from_worker, receive=self._greet, lost=self._lost, limit=limit
         )
         self.send = self.connection.send
@@ -221,11 +223,11 @@ class Link:
 
     def run(
         self, call_id: str, route: str, body: bytes, stream: bool, deadline: float, model: str = ""
-    ) -> Entry:
+    ) -> PendingCall:
         """Sends one call. Raises FrameTooLarge, and then nothing was sent."""
         self._next_id = id = self._next_id + 1
         self.send(Run(id, route, body, call_id, stream, model=model))
-        entry = self.entries[id] = Entry(self, id, call_id, deadline, stream)
+        entry = self.entries[id] = PendingCall(self, id, call_id, deadline, stream)
         if self.holdings is not None and model:
             entry.model = model
             self.holdings.lend(model, self._now())
@@ -236,12 +238,12 @@ class Link:
         self._next_id = id = self._next_id + 1
         return id
 
-    def ask(self, event: Run | Ping, deadline: float) -> Entry:
+    def ask(self, event: Run | Ping, deadline: float) -> PendingCall:
         """Sends an event under the next number, ready for outputs. Raises FrameTooLarge."""
         id = self.number()
         self.send(msgspec.structs.replace(event, id=id))
         name = event.request if isinstance(event, Run) else ""
-        entry = self.entries[id] = Entry(self, id, name, deadline, isinstance(event, Run))
+        entry = self.entries[id] = PendingCall(self, id, name, deadline, isinstance(event, Run))
         return entry
 
     def dismiss(self) -> None:
@@ -264,7 +266,7 @@ class Link:
         if self.holdings is not None:
             self._note_waiting(self.holdings, now)
 
-    def _note_waiting(self, holdings: Holdings, now: float) -> None:
+    def _note_waiting(self, holdings: Residency, now: float) -> None:
         for entry in self.entries.values():
             if entry.course is not None and holdings.is_awaited(entry.model):
                 entry.course.queued_until = now
@@ -316,10 +318,10 @@ class Link:
     def _take_stock(self, stock: Stock) -> None:
         self.stock = stock
         if self.holdings is None:
-            self.holdings = Holdings(self._times)
+            self.holdings = Residency(self._times)
         self.holdings.take(stock, self._now())
 
-    def _ended(self, entry: Entry, run_s: float | None) -> None:
+    def _ended(self, entry: PendingCall, run_s: float | None) -> None:
         """The worker is done with the call, and with its model; ``run_s`` where it went well."""
         if entry.model and self.holdings is not None:
             self.holdings.give_back(entry.model, run_s)

@@ -11,14 +11,14 @@ from local_runtime.protocol.events import WorkerChanged
 from local_runtime.protocol.scale_events import Retired
 
 
-class Anew(msgspec.Struct, frozen=True):
+class Restarted(msgspec.Struct, frozen=True):
     """What was told of workers until now holds no more."""
 
 
-Told = WorkerChanged | Retired | Anew
+Told = WorkerChanged | Retired | Restarted
 
 
-class Roster(Protocol):
+class Discovery(Protocol):
     """``supervised.Supervised`` starts workers, ``watched.Watched`` finds those of others."""
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
-from local_runtime.client.discovery import Anew, Told
+from local_runtime.client.discovery import Restarted, Told
 from local_runtime.client.supervisor_process import END_S, Garbled, SupervisorProcess
 from local_runtime.clock import Clock
 from local_runtime.protocol.events import WorkerChanged
@@ -29,7 +29,7 @@ def _unheard(told: Told) -> None:
     """Nobody listens before ``start``."""
 
 
-class Supervised:
+class ManagedWorkers:
     """A ``roster.Roster``. ``sockets`` is the folder in which the workers listen; a new one unless
     given."""
 
@@ -80,7 +80,7 @@ class Supervised:
                 return
             stable = self._clock.monotonic() - began > STABLE_S
             pause = RESTART_S if stable else min(60.0, pause * 2)
-            self._hear(Anew())
+            self._hear(Restarted())
             self._hear(WorkerChanged(0, "defunct", detail=problem, retry_s=pause))
             await self._clock.sleep(pause)
 

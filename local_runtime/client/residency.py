@@ -74,7 +74,7 @@ class Use(msgspec.Struct):
         return rounds * (now - self.since if self.run_s is None else self.run_s)
 
 
-class Holdings:
+class Residency:
     """The models of one worker."""
 
     def __init__(self, times: LoadTimes) -> None:

@@ -7,7 +7,7 @@ import math
 import msgspec
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class ScalingBounds(msgspec.Struct, frozen=True, kw_only=True):
     """Between what, and how fast, the number of workers may move."""
 
     least: int
@@ -18,7 +18,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """So long fewer workers would have done."""
 
 
-class Load(msgspec.Struct, frozen=True, kw_only=True):
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to do."""
 
     calls: int
@@ -39,7 +39,7 @@ class Trend(msgspec.Struct, frozen=True, kw_only=True):
     """In that time."""
 
 
-def plan(trend: Trend, load: Load, bounds: Bounds, now: float) -> Trend:
+def plan(trend: Trend, load: Demand, bounds: ScalingBounds, now: float) -> Trend:
     """The trend as of ``now``. Grows at once to what the calls need, and shrinks at once to the
     most that was needed in ``shrink_after_s``; a need that passes sooner changes nothing."""
     wanted = _wanted(trend, load, bounds)
@@ -57,7 +57,7 @@ def plan(trend: Trend, load: Load, bounds: Bounds, now: float) -> Trend:
     return Trend(workers=trend.workers)
 
 
-def _wanted(trend: Trend, load: Load, bounds: Bounds) -> int:
+def _wanted(trend: Trend, load: Demand, bounds: ScalingBounds) -> int:
     """Workers that could run all the calls at once."""
     wanted = math.ceil(load.calls / load.slots) if load.slots else trend.workers
     return max(bounds.least, min(bounds.most, wanted))

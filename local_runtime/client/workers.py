@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 
-from local_runtime.client.connection import Link
-from local_runtime.client.discovery import Anew, Roster, Told
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.discovery import Discovery, Restarted, Told
 from local_runtime.client.residency import LoadTimes
 from local_runtime.client.start_times import still_to_come, waited_for
 from local_runtime.clock import Clock
@@ -48,12 +48,12 @@ class Workers:
     def __init__(
         self,
         name: str,
-        roster: Roster,
+        roster: Discovery,
         limit: int,
         clock: Clock,
         changed: Callable[[], None] = _unheard,
     ) -> None:
-        self.links: tuple[Link, ...] = ()
+        self.links: tuple[WorkerConnection, ...] = ()
         """Of the workers that are ready."""
         self.slots = 0
         self.times = LoadTimes()
@@ -73,7 +73,7 @@ class Workers:
         """Why there is no connection to a worker that should be ready."""
         self._sought: set[WorkerChanged] = set()
         """Those to which a connection is made and kept."""
-        self._open: dict[Link, WorkerChanged] = {}
+        self._open: dict[WorkerConnection, WorkerChanged] = {}
         """Whose each connection is; that of a worker on its way out may be one of them."""
         self._stages: dict[str, float] = {}
         self._waiting: dict[asyncio.Future[None], float] = {}
@@ -126,13 +126,13 @@ class Workers:
             self._sweeper = asyncio.create_task(self._sweep())
             self._roster.start(self._heard)
 
-    def roomiest(self, model: str = "") -> Link | None:
+    def roomiest(self, model: str = "") -> WorkerConnection | None:
         """The ready worker with the most room; None while there is none. Of an app with models one
         that has the model goes before one that loads it, and one with memory for it before those
         that would have to evict another."""
         links = self.links
         if len(links) == 1:
-            link: Link | None = links[0]
+            link: WorkerConnection | None = links[0]
         elif model and links and links[0].stock is not None:
             link = min(links, key=partial(_load_with, model, self._clock.monotonic()))
         else:
@@ -204,7 +204,7 @@ class Workers:
         if (link := self._link_of(index)) is not None:
             link.dismiss()
 
-    def _link_of(self, index: int) -> Link | None:
+    def _link_of(self, index: int) -> WorkerConnection | None:
         """The last that was made, where there are two."""
         links = reversed(self.links)
         return next((link for link in links if self._open[link].index == index), None)
@@ -242,7 +242,7 @@ class Workers:
     # --- what the roster tells ------------------------------------------------------------------
 
     def _heard(self, told: Told) -> None:
-        if isinstance(told, Anew):
+        if isinstance(told, Restarted):
             self._spares.clear()
             for index in tuple(self._states):
                 self._forget(index)
@@ -305,10 +305,12 @@ class Workers:
         finally:
             self._sought.discard(event)
 
-    async def _connect(self, event: WorkerChanged) -> Link:
+    async def _connect(self, event: WorkerChanged) -> WorkerConnection:
         """One connection, which has ended when this returns."""
         name = f"{self._name}-{event.index}"
-        link = Link(name, self._link_changed, self._limit, self._clock.monotonic, self.times)
+        link = WorkerConnection(
+            name, self._link_changed, self._limit, self._clock.monotonic, self.times
+        )
         self._open[link] = event
         try:
             await dial(event.path, partial(getattr, link, "connection"))
@@ -330,13 +332,13 @@ class Workers:
             self._changed_at[index] = self._clock.monotonic()
         self._out_of_reach[index] = why
 
-    async def _cut_off(self, link: Link) -> None:
+    async def _cut_off(self, link: WorkerConnection) -> None:
         """A machine that vanished has closed nothing, and a process that the worker forked may
         hold its socket; what it said before its end may still be read."""
         await self._clock.sleep(CUT_OFF_S)
         link.connection.abort()
 
-    def _link_changed(self, link: Link) -> None:
+    def _link_changed(self, link: WorkerConnection) -> None:
         """A link became ready, changed its slots, or is gone: its worker died, or cut it off."""
         event = self._open[link]
         if link.gone:
@@ -352,7 +354,7 @@ class Workers:
             self._wake()
         self._changed()
 
-    def _lost(self, event: WorkerChanged, link: Link) -> None:
+    def _lost(self, event: WorkerChanged, link: WorkerConnection) -> None:
         before = self._out_of_reach.get(event.index)
         self._miss(event, link.why)
         if not link.ready and link.why != before and not self._closing:
@@ -364,10 +366,10 @@ class Workers:
         task.add_done_callback(self._tasks.discard)
 
 
-def _load(link: Link) -> float:
+def _load(link: WorkerConnection) -> float:
     return (len(link.entries) + link.others) / link.slots if link.slots else float("inf")
 
 
-def _load_with(model: str, now: float, link: Link) -> float:
+def _load_with(model: str, now: float, link: WorkerConnection) -> float:
     holdings = link.holdings
     return _load(link) + (0.0 if holdings is None else AWAY * holdings.distance(model, now))

@@ -60,13 +60,13 @@ async def listen(accept: Callable[[], asyncio.Protocol], where: str) -> asyncio.
     kind, _, number = where.partition(":")
     if kind != "fd":
         return await loop.create_unix_server(accept, where)
-    gate = Gate(os.environ.pop(TOKEN), accept)
+    gate = TokenGate(os.environ.pop(TOKEN), accept)
     listener = socket.socket(fileno=int(number))
     listener.setblocking(False)
     return await loop.create_server(gate.stranger, sock=listener)
 
 
-class Gate:
+class TokenGate:
     """Lets those in who know the token, as what ``accept`` makes of them."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Gate:
 class _Stranger(asyncio.Protocol):
     """A connection until it has said the token."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: TokenGate) -> None:
         self._gate = gate
         self._said = b""
         self._transport: asyncio.Transport

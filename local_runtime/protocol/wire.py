@@ -111,7 +111,7 @@ async def read_frames(
             yield payload
 
 
-class Connection(asyncio.Protocol, Generic[E]):
+class FramedConnection(asyncio.Protocol, Generic[E]):
     """One end of a socket: decoded events in, events out.
 
     ``decode`` turns a payload into an event; ``receive`` is called with each one, in order, and

@@ -56,7 +56,7 @@ class Recording(Protocol):
         ...
 
 
-class Machine(Protocol):
+class Device(Protocol):
     """A device, as the serving of a model needs it."""
 
     device: torch.device
@@ -88,7 +88,7 @@ class Rerun:
             kept.copy_(output)
 
 
-class Plain:
+class PlainDevice:
     """A CPU, or a GPU without graphs (mps)."""
 
     def __init__(self, device: torch.device) -> None:
@@ -130,7 +130,7 @@ class Graph:
         self._graph.replay()
 
 
-class Cuda:
+class CudaDevice:
     """An NVIDIA GPU (or one of AMD under ROCm, which torch calls by the same name). All graphs
     share one pool of memory, which is right because none runs while another's output is used."""
 
@@ -150,5 +150,5 @@ class Cuda:
         torch.cuda.current_stream(self.device).synchronize()
 
 
-def machine_of(device: torch.device) -> Machine:
-    return Cuda(device) if device.type == "cuda" else Plain(device)
+def machine_of(device: torch.device) -> Device:
+    return CudaDevice(device) if device.type == "cuda" else PlainDevice(device)

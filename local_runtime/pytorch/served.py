@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 
 from local_runtime.pytorch.buckets import Buckets, Shape
-from local_runtime.pytorch.devices import Machine, Recording, Tensors, device_of, machine_of
+from local_runtime.pytorch.devices import Device, Recording, Tensors, device_of, machine_of
 
 Forward = Callable[..., torch.Tensor | Tensors]
 
@@ -56,7 +56,7 @@ class Served:
         graphs: bool | None = None,
         compiled: bool | Compiler = False,
         autocast: torch.dtype | None = None,
-        machine: Machine | None = None,
+        machine: Device | None = None,
     ) -> None:
         self._machine = machine or machine_of(device or device_of())
         self.device = self._machine.device
@@ -69,7 +69,7 @@ class Served:
         # What fits no shape would be compiled anew each time.
         self._freely = forward if self._fixed else self._forward
         self._autocast = autocast
-        self._places: dict[Shape, Place] = {}
+        self._places: dict[Shape, CapturedShape] = {}
         self._lock = threading.Lock()
 
     @property
@@ -93,7 +93,7 @@ class Served:
             place = self._places_for(inputs)
             return self._eager(inputs) if place is None else place.run(inputs, self._machine)
 
-    def _places_for(self, inputs: Tensors) -> Place | None:
+    def _places_for(self, inputs: Tensors) -> CapturedShape | None:
         """The place of the batch's shape; None before the warm-up, above the largest shape, and
         for inputs that are not as the sample was."""
         if self._buckets is None or not self._places:
@@ -109,9 +109,9 @@ class Served:
             outputs = _tuple(self._freely(*(each.to(self.device) for each in inputs)))
             return tuple(output.cpu() for output in outputs)
 
-    def _place(self, shape: Shape, sample: Tensors) -> Place:
+    def _place(self, shape: Shape, sample: Tensors) -> CapturedShape:
         shapes = [_padded(tuple(each.shape), shape) for each in sample]
-        place = Place(shapes, [each.dtype for each in sample], self._machine)
+        place = CapturedShape(shapes, [each.dtype for each in sample], self._machine)
         row = tuple(
             each[(slice(1), *map(slice, size[1:]))]
             for each, size in zip(sample, shapes, strict=True)
@@ -137,7 +137,7 @@ class Served:
                 yield
 
 
-class Place:
+class CapturedShape:
     """The memory of one shape: staging on the host, inputs on the device, and what runs on them.
 
     Copies to and from the device are asked for and not waited for; ``run`` waits once, at its
@@ -145,7 +145,7 @@ class Place:
     """
 
     def __init__(
-        self, shapes: list[tuple[int, ...]], dtypes: list[torch.dtype], machine: Machine
+        self, shapes: list[tuple[int, ...]], dtypes: list[torch.dtype], machine: Device
     ) -> None:
         pairs = list(zip(shapes, dtypes, strict=True))
         self._staged = tuple(machine.staging(shape, dtype) for shape, dtype in pairs)
@@ -156,7 +156,7 @@ class Place:
         self._work: Callable[[], Tensors] = tuple
         self._results: Tensors = ()
 
-    def record(self, work: Callable[[], Tensors], machine: Machine) -> None:
+    def record(self, work: Callable[[], Tensors], machine: Device) -> None:
         """From now on ``run`` replays a recording of ``work``."""
         self.use(partial(_replayed, machine.record(work)))
 
@@ -176,7 +176,7 @@ class Place:
             for given, held in zip(inputs, self.inputs, strict=True)
         )
 
-    def run(self, inputs: Tensors, machine: Machine) -> Tensors:
+    def run(self, inputs: Tensors, machine: Device) -> Tensors:
         rows = inputs[0].shape[0]
         self.fill(inputs)
         outputs = self._work()

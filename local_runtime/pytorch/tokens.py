@@ -16,7 +16,7 @@ class Tokenizer(Protocol):
     def decode(self, ids: list[int], *, skip_special_tokens: bool) -> str: ...
 
 
-class Text:
+class IncrementalText:
     """Token numbers that become text: holds back half a character, and what may turn out to be
     the beginning of a stop. A token costs the decoding of a few, however long the text has grown.
     """

@@ -17,7 +17,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from local_runtime.protocol.events import Broken, LifeSign
 from local_runtime.protocol.sockets import address_of, new_token
-from local_runtime.ray.host import THREADS, Ended, Host, Hosted
+from local_runtime.ray.host import THREADS, Ended, HostedWorker, WorkerHost
 from local_runtime.supervisor.worker_process import Hear, Launch
 
 KILLED = -9
@@ -28,7 +28,7 @@ KILL_WITHIN_S = 1.0
 """How long an actor may take to end its worker before it is ended itself."""
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
+class ClusterNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """Where in which cluster a worker may be, and what it needs there."""
 
     address: str
@@ -51,7 +51,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class Cluster:
     """Made before a connection, so that making one cannot fail."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ClusterNeeds) -> None:
         self.place = place
         self._token = new_token()
         self._lives = 0
@@ -71,7 +71,7 @@ class Cluster:
         """Ends every actor of this process."""
         ray.shutdown()
 
-    async def start(self, launch: Launch) -> Hosting:
+    async def start(self, launch: Launch) -> RayWorkerProcess:
         """Places an actor and starts the worker in it, however long Ray needs to find a place.
         Raises OSError."""
         self._lives += 1
@@ -85,27 +85,27 @@ class Cluster:
         }
         actor = ray.remote(_Host).options(**options).remote(self._token)
         try:
-            hosted: Hosted = await actor.begin.remote(launch)
+            hosted: HostedWorker = await actor.begin.remote(launch)
         except RayError as error:
             _end(actor)
             raise OSError(_why(error)) from None
         except BaseException:
             _end(actor)
             raise
-        return Hosting(actor, hosted, address_of(hosted.host, hosted.port, self._token))
+        return RayWorkerProcess(actor, hosted, address_of(hosted.host, hosted.port, self._token))
 
 
-class _Host(Host):
+class _Host(WorkerHost):
     """Knows by Ray where it is."""
 
     def __init__(self, token: str) -> None:
         super().__init__(ray.util.get_node_ip_address(), token)
 
 
-class Hosting:
+class RayWorkerProcess:
     """A worker in an actor, to whoever tends it: a ``tender.Process``."""
 
-    def __init__(self, actor: Any, hosted: Hosted, address: str) -> None:
+    def __init__(self, actor: Any, hosted: HostedWorker, address: str) -> None:
         self.hear: Hear = _unheard
         self.address = address
         self.last_line = ""

@@ -21,7 +21,7 @@ import msgspec
 from local_runtime.protocol.events import LifeSign
 from local_runtime.protocol.sockets import TOKEN
 from local_runtime.supervisor.logs import LogWriter
-from local_runtime.supervisor.worker_process import Child, Launch
+from local_runtime.supervisor.worker_process import Launch, WorkerProcess
 
 LISTEN_S = 5.0
 """The longest that ``hear`` waits for something to tell."""
@@ -29,7 +29,7 @@ THREADS = 4
 """Calls of the actor's methods at once: one of them waits nearly all the time."""
 
 
-class Hosted(msgspec.Struct, frozen=True):
+class HostedWorker(msgspec.Struct, frozen=True):
     """A worker process that was started, and where it takes connections once it is ready."""
 
     pid: int
@@ -52,26 +52,26 @@ class Guest:
 
     def __init__(self, say: Callable[[Said], None]) -> None:
         self._say = say
-        self.child: Child | None = None
+        self.child: WorkerProcess | None = None
 
-    async def begin(self, launch: Launch, node: str) -> Hosted:
+    async def begin(self, launch: Launch, node: str) -> HostedWorker:
         """Starts it with a listening socket of the address ``node``. Raises OSError."""
         family = socket.AF_INET6 if ":" in node else socket.AF_INET
         with socket.create_server((node, 0), family=family) as listener:
             number = listener.fileno()
             seated = msgspec.structs.replace(launch, socket=f"fd:{number}", listener=number)
-            self.child = child = await Child.start(seated, LogWriter(sys.stderr.buffer))
+            self.child = child = await WorkerProcess.start(seated, LogWriter(sys.stderr.buffer))
             port: int = listener.getsockname()[1]
         child.hear = self._say
         self._watching = asyncio.create_task(self._watch(child))
-        return Hosted(child.pid, node, port)
+        return HostedWorker(child.pid, node, port)
 
-    async def _watch(self, child: Child) -> None:
+    async def _watch(self, child: WorkerProcess) -> None:
         status = await child.ended()
         self._say(Ended(status, child.last_line))
 
 
-class Host:
+class WorkerHost:
     """The actor. Its methods are called from several threads at once, which Ray does only where
     none of them is async; the process lives on a loop in a thread of its own."""
 
@@ -85,7 +85,7 @@ class Host:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="worker", daemon=True).start()
 
-    def begin(self, launch: Launch) -> Hosted:
+    def begin(self, launch: Launch) -> HostedWorker:
         """Starts the worker. Raises OSError."""
         starting = self._guest.begin(launch, self._node)
         return asyncio.run_coroutine_threadsafe(starting, self._loop).result()

@@ -26,9 +26,9 @@ from local_runtime.clock import Clock, SystemClock
 from local_runtime.protocol.events import WorkerChanged
 from local_runtime.protocol.scale_events import FromSupervisor, Keep, Retired, decode_keep
 from local_runtime.protocol.wire import MAX_FRAME, FrameReader, frame
-from local_runtime.supervisor.lifecycle import Policy
+from local_runtime.supervisor.lifecycle import RestartPolicy
 from local_runtime.supervisor.logs import LogWriter
-from local_runtime.supervisor.monitor import Outside, Process, Tender
+from local_runtime.supervisor.monitor import Outside, Process, WorkerMonitor
 from local_runtime.supervisor.placement import Seat
 from local_runtime.supervisor.worker_process import GRACE_S, REAP_S, Launch
 
@@ -49,7 +49,7 @@ class Located(Process, Protocol):
     address: str
 
 
-class Berth:
+class RayWorker:
     """One worker of the crew: its tender, and what is known of its process."""
 
     def __init__(self, launch: Launch, outside: Outside, report: Report, needs: str) -> None:
@@ -60,7 +60,7 @@ class Berth:
         self._dismissed = asyncio.Event()
         own = msgspec.structs.replace(outside, start=self._start, report=self._tell)
         self._place = outside.start
-        self._tender = Tender(launch, own)
+        self._tender = WorkerMonitor(launch, own)
 
     async def tend(self) -> None:
         """Until the worker is dismissed and gone."""
@@ -101,7 +101,7 @@ class Berth:
         self._report(changed)
 
 
-class Crew:
+class WorkerSet:
     """The workers that should exist. ``launch`` says how each is started, ``needs`` in words what
     its machine must have."""
 
@@ -112,13 +112,13 @@ class Crew:
         self._outside = outside
         self._report = report
         self._needs = needs
-        self._berths: dict[int, Berth] = {}
+        self._berths: dict[int, RayWorker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, keep: Keep) -> None:
         """Starts those that are missing, dismisses those that are too many."""
         for index in set(keep.workers) - set(self._berths):
-            berth = Berth(self._launch(index), self._outside, self._report, self._needs)
+            berth = RayWorker(self._launch(index), self._outside, self._report, self._needs)
             self._berths[index] = berth
             task = asyncio.create_task(berth.tend())
             self._tasks.add(task)
@@ -191,8 +191,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--working-dir", help="folder that Ray brings to the machines")
     parser.add_argument("--device", default="auto", help="auto or cpu")
     parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
-    parser.add_argument("--start-timeout", type=float, default=Policy().start_timeout_s)
-    parser.add_argument("--silence", type=float, default=Policy().silence_s)
+    parser.add_argument("--start-timeout", type=float, default=RestartPolicy().start_timeout_s)
+    parser.add_argument("--silence", type=float, default=RestartPolicy().silence_s)
     parser.add_argument("--grace", type=float, default=GRACE_S)
     parser.add_argument("--max-frame", type=int, default=MAX_FRAME)
     parser.add_argument("--memory", type=int, help="bytes that the models of a worker share")
@@ -228,14 +228,14 @@ async def serve(options: argparse.Namespace, report: Report) -> None:
         return
     writer = LogWriter(sys.stderr.buffer)
     outside = Outside(
-        policy=Policy(start_timeout_s=options.start_timeout, silence_s=options.silence),
+        policy=RestartPolicy(start_timeout_s=options.start_timeout, silence_s=options.silence),
         clock=SystemClock(),
         jitter=random.random,
         start=cluster.start,
         report=report,
         writer=writer,
     )
-    crew = Crew(partial(_launch, options), outside, report, cluster.place.needs)
+    crew = WorkerSet(partial(_launch, options), outside, report, cluster.place.needs)
     orders.obey(crew.keep)
     await orders.ended.wait()
     await crew.end()
@@ -265,9 +265,9 @@ async def _joined(
 
 def _cluster(options: argparse.Namespace) -> Cluster:
     """Raises ImportError where there is no Ray."""
-    from local_runtime.ray.cluster import Cluster, Place
+    from local_runtime.ray.cluster import Cluster, ClusterNeeds
 
-    place = Place(
+    place = ClusterNeeds(
         address=options.address,
         namespace=f"spillgate-{secrets.token_hex(8)}",
         cpus=options.cpus,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from local_runtime.client.connection import CANCELLED, Answer, Entry
+from local_runtime.client.connection import CANCELLED, Answer, PendingCall
 from local_runtime.json_bodies import json_or_text
 from local_runtime.protocol.events import Done
 
@@ -15,20 +15,20 @@ MAX_BYTES = 64 * 1024 * 1024
 """Of all results that are kept."""
 
 
-class Board:
+class JobRegistry:
     """Jobs by their id, which is the request id: a call repeated under one id runs once."""
 
     def __init__(self, *, max_kept: int = MAX_KEPT, max_bytes: int = MAX_BYTES) -> None:
         self._max_kept = max_kept
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._running: dict[str, Entry] = {}
+        self._running: dict[str, PendingCall] = {}
         self._ended: OrderedDict[str, Answer] = OrderedDict()
 
     def __contains__(self, id: str) -> bool:
         return id in self._running or id in self._ended
 
-    def add(self, id: str, entry: Entry) -> None:
+    def add(self, id: str, entry: PendingCall) -> None:
         self._running[id] = entry
 
     def finish(self, id: str) -> None:

@@ -13,15 +13,15 @@ import msgspec
 from starlette.requests import Request
 
 from local_runtime.app.model_sizes import model_in, unknown_model
-from local_runtime.client.connection import Answer, Entry, Link, Unanswered
+from local_runtime.client.connection import Answer, PendingCall, Unanswered, WorkerConnection
 from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.clock import Clock
 from local_runtime.http_errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Ping, Run
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
-from local_runtime.server.background_jobs import Board
-from local_runtime.server.metrics import Measures
+from local_runtime.server.background_jobs import JobRegistry
+from local_runtime.server.metrics import AppMetrics
 from local_runtime.server.refusals import loading, refusal_of
 from local_runtime.status import Status
 from local_runtime.webhooks import Webhooks
@@ -30,13 +30,13 @@ WARMUP_S = 600.0
 """The longest that one warm-up call may take."""
 
 
-class Front:
+class AppDispatcher:
     """The calls of an app's own server: one place for its workers, its status and its jobs."""
 
     def __init__(self, workers: Workers, clock: Clock, *, max_message: int) -> None:
         self.workers = workers
-        self.board = Board()
-        self.measures = Measures(workers, lambda: len(self._status.running))
+        self.board = JobRegistry()
+        self.measures = AppMetrics(workers, lambda: len(self._status.running))
         self._clock = clock
         self.max_body = max_message - ENVELOPE
         self._status = Status()
@@ -65,7 +65,7 @@ class Front:
         }
 
     @contextlib.contextmanager
-    def counted(self, route: str, entry: Entry) -> Iterator[None]:
+    def counted(self, route: str, entry: PendingCall) -> Iterator[None]:
         """One served call, for the status and the metrics."""
         begun = self.begin()
         try:
@@ -79,7 +79,7 @@ class Front:
         self._status = self._status.update("begun", begun)
         return begun
 
-    def end(self, route: str, entry: Entry, begun: float) -> None:
+    def end(self, route: str, entry: PendingCall, begun: float) -> None:
         """A call has ended, answered or not."""
         self._status = self._status.update("ended", self._clock.monotonic(), at=begun)
         if entry.answer is not None:
@@ -95,7 +95,7 @@ class Front:
 
     # --- calls ---------------------------------------------------------------------------------
 
-    def link_for(self, route: str) -> Link:
+    def link_for(self, route: str) -> WorkerConnection:
         """The worker with the most room. Raises Refusal while there is none, and for a route
         that the app does not have."""
         link = self.workers.roomiest()
@@ -105,7 +105,7 @@ class Front:
             raise Refusal(404, "unsupported", f"the app has no handler for {route}")
         return link
 
-    async def room_for(self, route: str) -> Link:
+    async def room_for(self, route: str) -> WorkerConnection:
         """A worker that reads what it is sent. Raises Refusal."""
         link = self.link_for(route)
         if link.connection.congested:
@@ -113,7 +113,7 @@ class Front:
             link = self.link_for(route)
         return link
 
-    def send(self, link: Link, run: Run) -> Entry:
+    def send(self, link: WorkerConnection, run: Run) -> PendingCall:
         """Hands a call to a worker. Raises Refusal."""
         try:
             return link.ask(run, math.inf)
@@ -139,7 +139,7 @@ class Front:
 
     # --- background calls ----------------------------------------------------------------------
 
-    def take_job(self, link: Link, run: Run) -> None:
+    def take_job(self, link: WorkerConnection, run: Run) -> None:
         """Begins a background call, unless it is known, and keeps its result for a while.
         Raises Refusal."""
         if run.request in self.board:
@@ -153,7 +153,7 @@ class Front:
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
-    async def _see_through(self, run: Run, entry: Entry) -> None:
+    async def _see_through(self, run: Run, entry: PendingCall) -> None:
         with self.counted(run.route, entry):
             while entry.answer is None:
                 await entry.wait()
@@ -184,7 +184,7 @@ class Front:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _warm(self, link: Link) -> None:
+    async def _warm(self, link: WorkerConnection) -> None:
         for route in sorted(link.routes):
             entry = link.ask(Ping(0, route), self._clock.monotonic() + WARMUP_S)
             try:

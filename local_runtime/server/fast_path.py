@@ -18,12 +18,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from local_runtime.app.request import BODILESS
-from local_runtime.client.connection import CANCELLED, Entry, Link
+from local_runtime.client.connection import CANCELLED, PendingCall, WorkerConnection
 from local_runtime.protocol.events import Done, Run
-from local_runtime.server.dispatcher import Front
+from local_runtime.server.dispatcher import AppDispatcher
 from local_runtime.server.http_protocol import Cycle, LeanHttp
 from local_runtime.server.refusals import refusal_of
-from local_runtime.server.responses import Way, allowed, heard
+from local_runtime.server.responses import Responder, allowed, heard
 from local_runtime.server.routes import ID_HEADERS, id_headers, request_id
 
 MAX_BODY = 1024 * 1024
@@ -42,11 +42,11 @@ class _Unheard:
 _UNHEARD = _Unheard()
 
 
-class Awaited(Entry):
+class Awaited(PendingCall):
     """An entry whose news are told to the call at once, and to no task."""
 
     __slots__ = ("call",)
-    call: Call | None
+    call: FastCall | None
 
     def wake(self) -> None:
         if self.call is None:
@@ -55,7 +55,7 @@ class Awaited(Entry):
             self.call.proceed()
 
 
-class Call:
+class FastCall:
     """One plain call of one connection. The protocol takes it for one of its cycles: it reads
     ``response_complete`` and ``more_body``, and sets ``disconnected`` and ``keep_alive``."""
 
@@ -75,7 +75,9 @@ class Call:
         "route",
     )
 
-    def __init__(self, connection: ExpressHttp, route: str, link: Link, named: Headers) -> None:
+    def __init__(
+        self, connection: FastPathHttp, route: str, link: WorkerConnection, named: Headers
+    ) -> None:
         self._connection = connection
         self.route = route
         self.link = link
@@ -91,7 +93,7 @@ class Call:
         self.response_complete = False
         self.message_event = _UNHEARD
 
-    def send(self, front: Front) -> None:
+    def send(self, front: AppDispatcher) -> None:
         """Hands the call to its worker."""
         headers = tuple([(n.decode("latin-1"), v.decode("latin-1")) for n, v in self.headers])
         link, id = self.link, request_id(self._given_ids())
@@ -111,12 +113,12 @@ class Call:
             self._connection.answer(self, self.entry)
 
 
-class ExpressHttp(LeanHttp):
+class FastPathHttp(LeanHttp):
     """The protocol of one connection, with plain calls on the short way."""
 
     def __init__(
         self,
-        front: Front,
+        front: AppDispatcher,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -124,7 +126,7 @@ class ExpressHttp(LeanHttp):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._front = front
-        self._call: Call | None = None
+        self._call: FastCall | None = None
 
     # --- in --------------------------------------------------------------------------------------
 
@@ -138,7 +140,7 @@ class ExpressHttp(LeanHttp):
 
     def on_body(self, body: bytes) -> None:
         call = self.cycle
-        if isinstance(call, Call):
+        if isinstance(call, FastCall):
             self._unread = 0
             call.body = call.body + body if call.body else body
         else:
@@ -146,7 +148,7 @@ class ExpressHttp(LeanHttp):
 
     def on_message_complete(self) -> None:
         call = self.cycle
-        if not isinstance(call, Call):
+        if not isinstance(call, FastCall):
             super().on_message_complete()
         elif call.link.gone or (call.route.startswith("/v1/") and b'"stream"' in call.body):
             self._take_the_long_way(call)
@@ -154,7 +156,7 @@ class ExpressHttp(LeanHttp):
             call.more_body = False
             call.send(self._front)
 
-    def _plain(self) -> Call | None:
+    def _plain(self) -> FastCall | None:
         """The call, where all that can be known before its body says that it is a plain one."""
         if self.cycle is not None and not self.cycle.response_complete:
             return None
@@ -167,9 +169,9 @@ class ExpressHttp(LeanHttp):
         named = dict(reversed(self.headers))
         if not _ordinary(named, min(MAX_BODY, self._front.max_body)):
             return None
-        return Call(self, route, link, named)
+        return FastCall(self, route, link, named)
 
-    def _take_the_long_way(self, call: Call) -> None:
+    def _take_the_long_way(self, call: FastCall) -> None:
         self._call, self.cycle = None, None  # type: ignore[assignment]
         super().on_headers_complete()
         super().on_body(call.body)
@@ -187,7 +189,7 @@ class ExpressHttp(LeanHttp):
 
     # --- out -------------------------------------------------------------------------------------
 
-    def answer(self, call: Call, entry: Awaited) -> None:
+    def answer(self, call: FastCall, entry: Awaited) -> None:
         answer = entry.answer
         if answer is None:
             self._continue(call, entry)
@@ -202,7 +204,7 @@ class ExpressHttp(LeanHttp):
 
     def _write(
         self,
-        call: Call,
+        call: FastCall,
         entry: Awaited,
         status: int,
         body: bytes,
@@ -223,7 +225,7 @@ class ExpressHttp(LeanHttp):
                 self.transport.close()
         self.on_response_complete()
 
-    def _continue(self, call: Call, entry: Awaited) -> None:
+    def _continue(self, call: FastCall, entry: Awaited) -> None:
         """The answer comes in pieces: from here on a task writes them."""
         entry.call = self._call = None
         cycle = self._cycle_of({"type": "http", "http_version": "1.1", "method": "POST"})
@@ -238,7 +240,7 @@ class ExpressHttp(LeanHttp):
 class _Rest:
     """The ASGI app of one answer in pieces."""
 
-    def __init__(self, front: Front, call: Call, entry: Entry) -> None:
+    def __init__(self, front: AppDispatcher, call: FastCall, entry: PendingCall) -> None:
         self._front = front
         self._call = call
         self._entry = entry
@@ -247,7 +249,7 @@ class _Rest:
         front, entry = self._front, self._entry
         try:
             async with heard(entry, receive, front.keep_until):
-                await Way(send, id_headers(entry.call_id)).raw(entry)
+                await Responder(send, id_headers(entry.call_id)).raw(entry)
         finally:
             front.end(self._call.route, entry, self._call.begun)
 

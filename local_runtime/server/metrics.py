@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from local_runtime.client.connection import Unanswered
 from local_runtime.client.workers import Workers
-from local_runtime.counters import Histograms, Observations, Tallies, Tally
+from local_runtime.counters import Count, Counters, Histograms, Observations
 from local_runtime.protocol.events import Done, Held
 
 _SECONDS = (
@@ -30,13 +30,13 @@ _MODEL_GAUGES: tuple[tuple[str, str, Callable[[Held], float]], ...] = (
 )
 
 
-class Measures:
+class AppMetrics:
     """Warm-up calls are not counted."""
 
     def __init__(self, workers: Workers, running: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Standing(workers, running))
-        self._calls = Tallies(
+        self._calls = Counters(
             "runtime_calls",
             "Calls that ended, by outcome: ok, or why they failed.",
             ("route", "outcome"),
@@ -45,7 +45,7 @@ class Measures:
         self._batch = self._histograms("batch_size", "Calls in the run of each call.", _SIZES)
         self._queue = self._histograms("queue_seconds", "Until the handler began.", _SECONDS)
         self._exec = self._histograms("exec_seconds", "From the handler's start.", _SECONDS)
-        self._served: dict[str, tuple[Tally, Observations, Observations, Observations]] = {}
+        self._served: dict[str, tuple[Count, Observations, Observations, Observations]] = {}
 
     def count(self, route: str, answer: Done | Unanswered) -> None:
         """One call of a route that the app has."""
@@ -61,7 +61,7 @@ class Measures:
         queue.observe(answer.queue_s)
         run.observe(answer.exec_s)
 
-    def _of(self, route: str) -> tuple[Tally, Observations, Observations, Observations]:
+    def _of(self, route: str) -> tuple[Count, Observations, Observations, Observations]:
         """Looked up once: to find four labels costs a call more than to count it."""
         batch, queue, run = (one.of((route,)) for one in (self._batch, self._queue, self._exec))
         return self._calls.of((route, "ok")), batch, queue, run

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from starlette.types import Receive, Send
 
 from local_runtime.app.request import BODILESS
-from local_runtime.client.connection import CANCELLED, Entry
+from local_runtime.client.connection import CANCELLED, PendingCall
 from local_runtime.http_errors import Refusal
 from local_runtime.protocol.events import Done
 from local_runtime.server.refusals import refusal_of
@@ -23,7 +23,7 @@ _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 
 
-class Way:
+class Responder:
     """The way back to one caller. ``headers`` go with every answer."""
 
     def __init__(self, send: Send, headers: Headers) -> None:
@@ -50,7 +50,7 @@ class Way:
         else:
             await self.refuse(refusal_of(done))
 
-    async def raw(self, entry: Entry) -> None:
+    async def raw(self, entry: PendingCall) -> None:
         """Bytes as the handler gives them. After a failure the response is left unfinished, upon
         which the server breaks the connection off: nobody takes a part for the whole."""
         assert entry.head is not None
@@ -62,7 +62,7 @@ class Way:
         if isinstance(answer, Done) and answer.ok:
             await self._send({"type": "http.response.body", "body": b""})
 
-    async def events(self, entry: Entry, *, with_usage: bool) -> None:
+    async def events(self, entry: PendingCall, *, with_usage: bool) -> None:
         """Server-sent events, and ``[DONE]`` behind the last; a failure is an event of its own,
         with no ``[DONE]`` behind it. ``with_usage``: items that hold usage alone go out too."""
         await self._start(200, {}, [("content-type", "text/event-stream; charset=utf-8")])
@@ -79,7 +79,7 @@ class Way:
 
 
 async def _outputs(
-    entry: Entry, before: bytes, after: bytes, *, everything: bool
+    entry: PendingCall, before: bytes, after: bytes, *, everything: bool
 ) -> AsyncIterator[bytes]:
     """What has come, joined, until the call has its answer."""
     outputs = entry.outputs
@@ -95,7 +95,7 @@ async def _outputs(
         await entry.wait()
 
 
-def _last(entry: Entry) -> bytes:
+def _last(entry: PendingCall) -> bytes:
     answer = entry.answer
     if not isinstance(answer, Done) or not answer.ok:
         assert answer is not None
@@ -120,7 +120,7 @@ def allowed(headers: Headers) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def heard(
-    entry: Entry, receive: Receive, keep_until: Callable[[], float]
+    entry: PendingCall, receive: Receive, keep_until: Callable[[], float]
 ) -> AsyncIterator[None]:
     """Ends the call when its caller hangs up; ``keep_until()`` says until when the worker may
     still report on it. However the block ends, the worker does not go on for nobody."""
@@ -132,7 +132,7 @@ async def heard(
         entry.leave(keep_until())
 
 
-async def _hang_up(entry: Entry, receive: Receive, keep_until: Callable[[], float]) -> None:
+async def _hang_up(entry: PendingCall, receive: Receive, keep_until: Callable[[], float]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     if entry.answer is None:

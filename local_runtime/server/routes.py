@@ -26,13 +26,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from local_runtime.client.connection import Entry
+from local_runtime.client.connection import PendingCall
 from local_runtime.http_errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Run
-from local_runtime.server.dispatcher import Front, succeeded
+from local_runtime.server.dispatcher import AppDispatcher, succeeded
 from local_runtime.server.refusals import refusal_of
-from local_runtime.server.responses import Way, heard
+from local_runtime.server.responses import Responder, heard
 
 ID_HEADERS = ("x-banana-request-id", "x-request-id")
 _WAIT = re.compile(r"(?i)(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})")
@@ -54,16 +54,16 @@ class _Wish(msgspec.Struct):
     stream_options: _StreamOptions | None = None
 
 
-class Calls:
+class HandlerRoutes:
     """Everything that is no page of the server's own: the handlers' routes."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: AppDispatcher) -> None:
         self._front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         id = request_id([request.headers.get(name, "") for name in ID_HEADERS])
-        way = Way(send, id_headers(id))
+        way = Responder(send, id_headers(id))
         try:
             await self._serve(request, id, way)
         except Refusal as refusal:
@@ -71,7 +71,7 @@ class Calls:
         except ClientDisconnect:
             return
 
-    async def _serve(self, request: Request, id: str, way: Way) -> None:
+    async def _serve(self, request: Request, id: str, way: Responder) -> None:
         front, route = self._front, request.url.path
         if not front.workers.slots:
             way.waited = await front.wait_ready(patience_of(request.headers))
@@ -94,7 +94,7 @@ class Calls:
                 await _answer(entry, way, wish)
 
 
-async def _answer(entry: Entry, way: Way, wish: _Wish) -> None:
+async def _answer(entry: PendingCall, way: Responder, wish: _Wish) -> None:
     while entry.answer is None and not entry.outputs and entry.head is None:
         await entry.wait()
     answer = entry.answer
@@ -109,7 +109,7 @@ async def _answer(entry: Entry, way: Way, wish: _Wish) -> None:
         await way.refuse(refusal_of(answer))
 
 
-async def _accepted(request: Request, id: str, way: Way) -> None:
+async def _accepted(request: Request, id: str, way: Responder) -> None:
     """202, and 200 for Banana's client, to which every other status is an error."""
     banana = "x-banana-api-key" in request.headers
     body = {"job_id": id, "started": True} if banana else {"job_id": id}
@@ -155,10 +155,10 @@ def id_headers(id: str) -> list[tuple[str, str]]:
 # --- the server's own pages -----------------------------------------------------------------------
 
 
-class Pages:
+class ServerPages:
     """``/_k/...``, ``/healthz``, ``/readyz`` and ``/metrics``."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: AppDispatcher) -> None:
         self._front = front
 
     def routes(self) -> list[Route]:
@@ -220,16 +220,18 @@ async def _broken(request: Request, error: Exception) -> Response:
     return await _refused(request, Refusal(500, "internal", "the server has failed"))
 
 
-def application(front: Front, lifespan: Callable[[Starlette], Any]) -> Starlette:
+def application(front: AppDispatcher, lifespan: Callable[[Starlette], Any]) -> Starlette:
     """The ASGI app over the workers of ``front``, which ``lifespan`` starts and ends."""
     return Starlette(
-        routes=[*Pages(front).routes(), Route("/{path:path}", Calls(front))],
+        routes=[*ServerPages(front).routes(), Route("/{path:path}", HandlerRoutes(front))],
         exception_handlers={Refusal: _refused, Exception: _broken},
         lifespan=lifespan,
     )
 
 
-def living(front: Front) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+def living(
+    front: AppDispatcher,
+) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
     """The lifespan in which the workers run: the port answers while they load."""
 
     @contextlib.asynccontextmanager

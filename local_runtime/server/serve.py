@@ -17,14 +17,14 @@ import uvicorn
 import uvloop
 
 from local_runtime import gc_tuning
-from local_runtime.client.managed import Supervised, supervisor_arguments
+from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.socket_folder import wait_until_free
 from local_runtime.client.workers import Workers
 from local_runtime.clock import SystemClock
 from local_runtime.protocol.events import Ahead
 from local_runtime.protocol.wire import MAX_FRAME
-from local_runtime.server.dispatcher import Front
-from local_runtime.server.fast_path import ExpressHttp
+from local_runtime.server.dispatcher import AppDispatcher
+from local_runtime.server.fast_path import FastPathHttp
 from local_runtime.server.routes import application, living
 
 DRAIN_S = 5
@@ -66,7 +66,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return f"http://{host}:{self.port}"
 
 
-class Server(uvicorn.Server):
+class AppServer(uvicorn.Server):
     """Uvicorn over one app; ``status`` is the exit status once it has run."""
 
     def __init__(self, options: Options) -> None:
@@ -88,15 +88,15 @@ class Server(uvicorn.Server):
                 "memory": options.memory,
             },
         )
-        roster = Supervised(arguments, clock, sockets=options.sockets)
+        roster = ManagedWorkers(arguments, clock, sockets=options.sockets)
         self._workers = Workers("worker", roster, options.max_message, clock, self._changed)
-        self._front = Front(self._workers, clock, max_message=options.max_message)
+        self._front = AppDispatcher(self._workers, clock, max_message=options.max_message)
         super().__init__(
             uvicorn.Config(
                 application(self._front, living(self._front)),
                 host=options.host,
                 port=options.port,
-                http=partial(ExpressHttp, self._front),  # type: ignore[arg-type]
+                http=partial(FastPathHttp, self._front),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -145,7 +145,7 @@ async def _serve(options: Options) -> int:
         except OSError as error:
             _say(f"--sockets: {error}")
             return EXIT_NOT_STARTED
-    server = Server(options)
+    server = AppServer(options)
     await server.serve()
     return server.status if server.started else EXIT_NOT_STARTED
 

@@ -17,7 +17,7 @@ from enum import Enum
 import msgspec
 
 
-class State(Enum):
+class WorkerState(Enum):
     NEW = "new"
     STARTING = "starting"
     """The process runs; load, init and warm-up go on."""
@@ -29,7 +29,7 @@ class State(Enum):
     DEFUNCT = "defunct"
 
 
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
+class RestartPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """All in seconds."""
 
     start_timeout_s: float = 300.0
@@ -46,11 +46,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Before the spare that took over is replaced: by then the worker needs the machine less."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one worker. Instants are on one monotonic scale."""
 
     index: int
-    state: State = State.NEW
+    state: WorkerState = WorkerState.NEW
     pid: int = 0
     since: float = 0.0
     """When it came into ``state`` (READY and BUSY count as one)."""
@@ -62,45 +62,45 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """When a worker that does not run is to be started; None: never."""
     detail: str = ""
 
-    def started(self, now: float, pid: int) -> Record:
-        self._assert(State.NEW, State.DEFUNCT)
+    def started(self, now: float, pid: int) -> WorkerRecord:
+        self._assert(WorkerState.NEW, WorkerState.DEFUNCT)
         return msgspec.structs.replace(
-            self, state=State.STARTING, pid=pid, since=now, retry_at=None, detail=""
+            self, state=WorkerState.STARTING, pid=pid, since=now, retry_at=None, detail=""
         )
 
-    def waits(self, now: float) -> Record:
+    def waits(self, now: float) -> WorkerRecord:
         """A spare has done its part."""
-        self._assert(State.STARTING)
-        return msgspec.structs.replace(self, state=State.WAITING, since=now)
+        self._assert(WorkerState.STARTING)
+        return msgspec.structs.replace(self, state=WorkerState.WAITING, since=now)
 
-    def gave(self, now: float, policy: Policy) -> Record:
+    def gave(self, now: float, policy: RestartPolicy) -> WorkerRecord:
         """The spare's process is a worker's from now on."""
-        self._assert(State.WAITING)
-        return Record(index=self.index, since=now, retry_at=now + policy.refill_s)
+        self._assert(WorkerState.WAITING)
+        return WorkerRecord(index=self.index, since=now, retry_at=now + policy.refill_s)
 
-    def became_ready(self, now: float) -> Record:
-        self._assert(State.STARTING)
-        return msgspec.structs.replace(self, state=State.READY, since=now, heard=now)
+    def became_ready(self, now: float) -> WorkerRecord:
+        self._assert(WorkerState.STARTING)
+        return msgspec.structs.replace(self, state=WorkerState.READY, since=now, heard=now)
 
-    def beat(self, now: float, running: int) -> Record:
-        self._assert(State.READY, State.BUSY)
-        state = State.BUSY if running else State.READY
+    def beat(self, now: float, running: int) -> WorkerRecord:
+        self._assert(WorkerState.READY, WorkerState.BUSY)
+        state = WorkerState.BUSY if running else WorkerState.READY
         return msgspec.structs.replace(self, state=state, heard=now)
 
     def ended(
-        self, now: float, policy: Policy, *, detail: str, permanent: bool, jitter: float
-    ) -> Record:
+        self, now: float, policy: RestartPolicy, *, detail: str, permanent: bool, jitter: float
+    ) -> WorkerRecord:
         """The process is gone. ``jitter`` in [0, 1) lengthens the pause by up to a quarter;
         ``permanent``: another start would fail the same way."""
-        self._assert(State.STARTING, State.WAITING, State.READY, State.BUSY)
-        was_ready = self.state is not State.STARTING
+        self._assert(WorkerState.STARTING, WorkerState.WAITING, WorkerState.READY, WorkerState.BUSY)
+        was_ready = self.state is not WorkerState.STARTING
         stable = was_ready and now - self.since >= policy.stable_s
         failures = 1 if stable else self.failures + 1
         at_once = was_ready and failures == 1
         wait_s = 0.0 if at_once else pause(policy, failures, jitter)
         return msgspec.structs.replace(
             self,
-            state=State.DEFUNCT,
+            state=WorkerState.DEFUNCT,
             pid=0,
             since=now,
             failures=failures,
@@ -108,16 +108,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             detail=detail,
         )
 
-    def kill_at(self, policy: Policy) -> float:
+    def kill_at(self, policy: RestartPolicy) -> float:
         """When it is to be killed unless it says something before."""
-        self._assert(State.STARTING, State.WAITING, State.READY, State.BUSY)
-        if self.state is State.WAITING:
+        self._assert(WorkerState.STARTING, WorkerState.WAITING, WorkerState.READY, WorkerState.BUSY)
+        if self.state is WorkerState.WAITING:
             return math.inf
-        if self.state is State.STARTING:
+        if self.state is WorkerState.STARTING:
             return self.since + policy.start_timeout_s
         return self.heard + policy.silence_s
 
-    def _assert(self, *states: State) -> None:
+    def _assert(self, *states: WorkerState) -> None:
         if self.state not in states:
             raise InvalidState(f"worker {self.index} is {self.state.value}")
 
@@ -126,13 +126,13 @@ class InvalidState(Exception):
     """The worker cannot do that in its state: a mistake of the caller."""
 
 
-def pause(policy: Policy, failures: int, jitter: float) -> float:
+def pause(policy: RestartPolicy, failures: int, jitter: float) -> float:
     """Seconds before the next start after ``failures`` (at least 1) ends in a row."""
     doubled: float = policy.pause_s * 2 ** min(failures - 1, 30)
     return min(policy.max_pause_s, doubled) * (1 + jitter / 4)
 
 
-def why_killed(record: Record, policy: Policy) -> str:
-    if record.state is State.STARTING:
+def why_killed(record: WorkerRecord, policy: RestartPolicy) -> str:
+    if record.state is WorkerState.STARTING:
         return f"it was not ready within {policy.start_timeout_s:g} s"
     return f"it gave no sign of life for {policy.silence_s:g} s"

@@ -13,7 +13,7 @@ import msgspec
 
 from local_runtime.clock import Clock
 from local_runtime.protocol.events import Ahead, Broken, Heartbeat, LifeSign, Ready, WorkerChanged
-from local_runtime.supervisor.lifecycle import Policy, Record, State, why_killed
+from local_runtime.supervisor.lifecycle import RestartPolicy, WorkerRecord, WorkerState, why_killed
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.worker_process import Hear, Launch, exit_words
 
@@ -44,7 +44,7 @@ class Process(Protocol):
 class Outside(msgspec.Struct, frozen=True, kw_only=True):
     """What a tender does not decide."""
 
-    policy: Policy
+    policy: RestartPolicy
     clock: Clock
     jitter: Callable[[], float]
     """In [0, 1), another one for each pause."""
@@ -54,11 +54,13 @@ class Outside(msgspec.Struct, frozen=True, kw_only=True):
     writer: LogWriter
 
 
-class Tender:
+class WorkerMonitor:
     """One worker for as long as the supervisor lives. ``spares`` are asked for a process before
     another is started. Made on the loop that it runs on."""
 
-    def __init__(self, launch: Launch, outside: Outside, spares: Sequence[Tender] = ()) -> None:
+    def __init__(
+        self, launch: Launch, outside: Outside, spares: Sequence[WorkerMonitor] = ()
+    ) -> None:
         self.settled = asyncio.Event()
         """Its first start has ended, well or not."""
         self._launch = launch
@@ -66,7 +68,7 @@ class Tender:
         self._policy = outside.policy
         self._now = outside.clock.monotonic
         self._spares = spares
-        self._record = Record(index=launch.index)
+        self._record = WorkerRecord(index=launch.index)
         self._ahead: Ahead = "none"
         self._broken: Broken | None = None
         self._child: Process | None = None
@@ -85,7 +87,7 @@ class Tender:
         """A spare's process, for the worker of ``launch`` alone; None when there is none that
         fits. Another spare is started a little later."""
         child = self._child
-        if child is None or self._record.state is not State.WAITING:
+        if child is None or self._record.state is not WorkerState.WAITING:
             return None
         if not launch.fits(self._launch):
             return None
@@ -176,7 +178,7 @@ class Tender:
     def _words(self, child: Process, status: int) -> str:
         if self._broken is not None:
             return self._broken.message
-        before = " before it was ready" if self._record.state is State.STARTING else ""
+        before = " before it was ready" if self._record.state is WorkerState.STARTING else ""
         return f"it {exit_words(status, before, child.last_line)}"
 
     def _bury(self, detail: str) -> None:
@@ -192,11 +194,11 @@ class Tender:
             self._outside.writer.write(f"[{self._launch.name}] defunct: {detail}".encode())
         self._note(record)
 
-    def _note(self, record: Record) -> None:
+    def _note(self, record: WorkerRecord) -> None:
         self._record = record
         retry = None if record.retry_at is None else record.retry_at - record.since
-        ready = record.state is State.READY
-        if ready or record.state is State.DEFUNCT:
+        ready = record.state is WorkerState.READY
+        if ready or record.state is WorkerState.DEFUNCT:
             self.settled.set()
         self._outside.report(
             WorkerChanged(
@@ -205,7 +207,7 @@ class Tender:
                 pid=record.pid,
                 path=self._launch.socket if ready else "",
                 detail=record.detail,
-                retry_s=retry if record.state is State.DEFUNCT else None,
+                retry_s=retry if record.state is WorkerState.DEFUNCT else None,
                 spare=self._launch.ahead != "none",
                 ahead=self._ahead,
             )

@@ -25,12 +25,12 @@ from typing import get_args
 from local_runtime.clock import SystemClock
 from local_runtime.protocol.events import Ahead, WorkerChanged
 from local_runtime.protocol.wire import MAX_FRAME, frame
-from local_runtime.supervisor.lifecycle import Policy
+from local_runtime.supervisor.lifecycle import RestartPolicy
 from local_runtime.supervisor.logs import LogWriter
-from local_runtime.supervisor.monitor import Outside, Tender
+from local_runtime.supervisor.monitor import Outside, WorkerMonitor
 from local_runtime.supervisor.placement import present_devices, seats
 from local_runtime.supervisor.spares import spare_launches
-from local_runtime.supervisor.worker_process import GRACE_S, REAP_S, Child, Launch
+from local_runtime.supervisor.worker_process import GRACE_S, REAP_S, Launch, WorkerProcess
 
 END_S = 7.0
 """How long workers may take to end: a little longer than they take to drain."""
@@ -41,8 +41,8 @@ async def supervise(
 ) -> None:
     """Runs the workers, and the spares that do their part ``ahead``, until ``ended`` is set; then
     ends them all."""
-    spares = [Tender(launch, outside) for launch in spare_launches(launches, ahead)]
-    workers = [Tender(launch, outside, spares) for launch in launches]
+    spares = [WorkerMonitor(launch, outside) for launch in spare_launches(launches, ahead)]
+    workers = [WorkerMonitor(launch, outside, spares) for launch in launches]
     tasks = [asyncio.create_task(worker.tend()) for worker in workers]
     tasks += [asyncio.create_task(_tend_after(spare, workers)) for spare in spares]
     await ended.wait()
@@ -54,7 +54,7 @@ async def supervise(
     await asyncio.wait(tasks, timeout=2 * REAP_S)
 
 
-async def _tend_after(spare: Tender, workers: Sequence[Tender]) -> None:
+async def _tend_after(spare: WorkerMonitor, workers: Sequence[WorkerMonitor]) -> None:
     """A spare must not slow down the first start of the workers."""
     for worker in workers:
         await worker.settled.wait()
@@ -107,8 +107,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: a,b")
     parser.add_argument("--standby", choices=get_args(Ahead), default="none", help="spares")
     parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
-    parser.add_argument("--start-timeout", type=float, default=Policy().start_timeout_s)
-    parser.add_argument("--silence", type=float, default=Policy().silence_s)
+    parser.add_argument("--start-timeout", type=float, default=RestartPolicy().start_timeout_s)
+    parser.add_argument("--silence", type=float, default=RestartPolicy().silence_s)
     parser.add_argument("--grace", type=float, default=GRACE_S)
     parser.add_argument("--max-frame", type=int, default=MAX_FRAME)
     parser.add_argument("--memory", type=int, help="bytes that the models of a worker share")
@@ -117,14 +117,14 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def _main(options: argparse.Namespace) -> None:
-    policy = Policy(start_timeout_s=options.start_timeout, silence_s=options.silence)
+    policy = RestartPolicy(start_timeout_s=options.start_timeout, silence_s=options.silence)
     writer = LogWriter(sys.stderr.buffer)
     try:
         outside = Outside(
             policy=policy,
             clock=SystemClock(),
             jitter=random.random,
-            start=partial(Child.start, writer=writer),
+            start=partial(WorkerProcess.start, writer=writer),
             report=_report,
             writer=writer,
         )

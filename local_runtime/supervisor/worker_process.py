@@ -142,7 +142,7 @@ class Pipe:
         return cls(reader, (await loop.connect_read_pipe(lambda: protocol, file))[0])
 
 
-class Child:
+class WorkerProcess:
     """A process in a group of its own, so that whatever it starts ends with it. What it says goes
     to ``hear``, what it prints to ``writer`` behind ``[name]``; both may be exchanged."""
 
@@ -160,7 +160,7 @@ class Child:
         ]
 
     @classmethod
-    async def start(cls, launch: Launch, writer: LogWriter) -> Child:
+    async def start(cls, launch: Launch, writer: LogWriter) -> WorkerProcess:
         """Raises OSError. Whoever starts one must await ``ended``."""
         read_fd, write_fd = os.pipe()
         try:

@@ -28,15 +28,15 @@ from local_runtime.protocol.events import (
     Stock,
     ToWorker,
 )
-from local_runtime.protocol.wire import MAX_FRAME, Connection
+from local_runtime.protocol.wire import MAX_FRAME, FramedConnection
 from local_runtime.status import Status
 from local_runtime.webhooks import Webhooks
 from local_runtime.worker.jobs import Job, Work
-from local_runtime.worker.models.admission import Lending
+from local_runtime.worker.models.admission import ModelAdmission
 from local_runtime.worker.models.cache import Step
 from local_runtime.worker.peer import Peer
 from local_runtime.worker.results import encode, noted, prepared
-from local_runtime.worker.shared_schedule import Turns
+from local_runtime.worker.shared_schedule import LockedSchedule
 
 
 class Runner(Protocol):
@@ -47,15 +47,15 @@ class Runner(Protocol):
     def cancel(self, work: Work) -> None: ...
 
 
-class Models(msgspec.Struct, frozen=True):
+class WorkerModels(msgspec.Struct, frozen=True):
     """The models of an app that declares some."""
 
-    lending: Lending
+    lending: ModelAdmission
     begin: Callable[[Sequence[Step]], None]
     """Carries out steps in another thread, which reports to ``loaded`` and ``load_failed``."""
 
 
-class Service:
+class WorkerCalls:
     """The calls of a worker that is ready: queued, running, answered.
 
     ``give_up`` is called with a reason when a handler never came back: the process must end.
@@ -72,7 +72,7 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         limit: int = MAX_FRAME,
         grace_s: float,
-        models: Models | None = None,
+        models: WorkerModels | None = None,
     ) -> None:
         self._models = models
         self._stock: Stock | None = models.lending.stock() if models else None
@@ -84,7 +84,7 @@ class Service:
         self._clock = clock
         self._limit = limit
         self._grace_s = grace_s
-        self._turns = Turns(app.handlers.values())
+        self._turns = LockedSchedule(app.handlers.values())
         self._status = Status().update("ready", clock(), slots=ready.slots)
         self._slots = self._offered = ready.slots
         self._peers: set[Peer] = set()
@@ -97,7 +97,7 @@ class Service:
         unsaid = bool(self._status.running)  # a work that has ended may not be reported yet
         return self._turns.idle and not unsaid and self._webhooks.idle and not waiting
 
-    def accept(self) -> Connection[ToWorker]:
+    def accept(self) -> FramedConnection[ToWorker]:
         """The protocol of a new connection."""
         return Peer(self, self._limit).connection
 
@@ -271,7 +271,7 @@ class Service:
             job.answer(done)
         self._pump(now)
 
-    def _lend(self, models: Models, now: float) -> None:
+    def _lend(self, models: WorkerModels, now: float) -> None:
         """Queues the calls whose models have come, and begins what brings the next."""
         self._queue(models.lending.released(now), now)  # first: what is in use is not evicted
         if steps := models.lending.steps(now):

@@ -49,7 +49,7 @@ class Member:
         """Its items, for a caller who takes them whole."""
 
 
-class Company:
+class ContinuousBatch:
     """The sequences of one stepper. Every second of the stepper's is somebody's: a step's is shared
     by those who took part, an admission's or an eviction's is that sequence's own."""
 

@@ -22,7 +22,7 @@ from local_runtime.app.request import Request, Response
 from local_runtime.app.runtime import Handler
 from local_runtime.protocol.events import Done
 from local_runtime.protocol.wire import ENVELOPE, MAX_FRAME
-from local_runtime.worker.continuous_batch import Company, made
+from local_runtime.worker.continuous_batch import ContinuousBatch, made
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.results import (
     cancelled,
@@ -34,7 +34,7 @@ from local_runtime.worker.results import (
     request_of,
     succeeded,
 )
-from local_runtime.worker.stepper_loop import Outlet, Stepping
+from local_runtime.worker.stepper_loop import Outlet, StepperLoop
 
 Context = dict[str, Any]
 Monotonic = Callable[[], float]
@@ -77,7 +77,7 @@ class Engine:
         self._stall_s = stall_s
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[Work, asyncio.Task[list[Done]]] = {}
-        self._steppings: dict[str, dict[Callable[..., Any], Stepping]] = {"": {}}
+        self._steppings: dict[str, dict[Callable[..., Any], StepperLoop]] = {"": {}}
         """By model; those of no model under ""."""
 
     def begin(self, work: Work) -> None:
@@ -88,7 +88,7 @@ class Engine:
         """Cancels what can be cancelled, at its next await; may be called from any thread."""
         self._loop.call_soon_threadsafe(self._interrupt, work)
 
-    def stepping(self, handler: Handler, model: str = "") -> Stepping:
+    def stepping(self, handler: Handler, model: str = "") -> StepperLoop:
         """The company of a stepper's sequences: one for all its routes, of each model. The first
         time it makes the stepper, and raises what that raises."""
         companies = self._steppings.get(model)
@@ -104,11 +104,11 @@ class Engine:
     async def _drop(self, model: str) -> None:
         del self._steppings[model]
 
-    def _founded(self, handler: Handler, model: str) -> Stepping:
+    def _founded(self, handler: Handler, model: str) -> StepperLoop:
         lent = (self._models[model],) if model else ()
         stepper = made(handler, self._context, *lent)
-        company = Company(stepper, retry=handler.retry, clock=self._clock)
-        found = Stepping(company, self._sink, size=handler.concurrency, limit=self._limit)
+        company = ContinuousBatch(stepper, retry=handler.retry, clock=self._clock)
+        found = StepperLoop(company, self._sink, size=handler.concurrency, limit=self._limit)
         self._steppings.setdefault(model, {})[handler.function] = found
         return found
 

@@ -17,7 +17,7 @@ from local_runtime.protocol.events import Memory
 _STATM = Path("/proc/self/statm")
 
 
-class Cuda(Protocol):
+class CudaMemory(Protocol):
     """What is asked of ``torch.cuda``
     (https://docs.pytorch.org/docs/stable/generated/torch.cuda.memory.memory_stats.html)."""
 
@@ -32,10 +32,10 @@ def footprint() -> Memory:
     """Of this process, now."""
     torch = sys.modules.get("torch")
     cuda = getattr(torch, "cuda", None)  # None too while another thread imports torch
-    return memory_of(cast("Cuda | None", cuda), resident())
+    return memory_of(cast("CudaMemory | None", cuda), resident())
 
 
-def memory_of(cuda: Cuda | None, resident_bytes: int) -> Memory:
+def memory_of(cuda: CudaMemory | None, resident_bytes: int) -> Memory:
     """Devices together: an app may spread its model over several."""
     if cuda is None or not cuda.is_initialized():
         return Memory(resident=resident_bytes)

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Protocol
 
 from local_runtime.protocol.events import Done, Piece, Slots, ToWorker
-from local_runtime.protocol.wire import Connection, FrameTooLarge, decode_to_worker
+from local_runtime.protocol.wire import FramedConnection, FrameTooLarge, decode_to_worker
 from local_runtime.worker.jobs import Job
 from local_runtime.worker.results import noted, unsendable
 
 
-class Host(Protocol):
+class PeerListener(Protocol):
     """What ``service.Service`` is to a peer."""
 
     def join(self, peer: Peer) -> None: ...
@@ -22,9 +22,9 @@ class Host(Protocol):
 
 
 class Peer:
-    def __init__(self, host: Host, limit: int) -> None:
+    def __init__(self, host: PeerListener, limit: int) -> None:
         self.jobs: dict[int, Job] = {}
-        self.connection: Connection[ToWorker] = Connection(
+        self.connection: FramedConnection[ToWorker] = FramedConnection(
             decode=decode_to_worker,
             receive=partial(host.receive, self),
             opened=partial(host.join, self),

@@ -33,13 +33,13 @@ from local_runtime.protocol.events import Ahead, Broken, Done, Piece, Ready, Tak
 from local_runtime.protocol.sockets import listen
 from local_runtime.protocol.wire import ENVELOPE, FrameReader, decode_take_seat
 from local_runtime.webhooks import Webhooks
-from local_runtime.worker.calls import Models, Service
+from local_runtime.worker.calls import WorkerCalls, WorkerModels
 from local_runtime.worker.engine import Engine
 from local_runtime.worker.footprint import footprint
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.lifeline import Lifeline, die_with_parent, take_stdin
-from local_runtime.worker.models.admission import Lending
-from local_runtime.worker.models.loader import Loads, free_on_device
+from local_runtime.worker.models.admission import ModelAdmission
+from local_runtime.worker.models.loader import ModelLoader, free_on_device
 from local_runtime.worker.startup import (
     StartFailed,
     StartTimes,
@@ -69,10 +69,10 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
     stop: Callable[[], None]
     """Ends the model's thread."""
-    models: Models | None = None
+    models: WorkerModels | None = None
 
 
-class Desk:
+class SocketThread:
     """The thread of the socket, and the way into it from the model's thread."""
 
     def __init__(self, *, life: Lifeline, orders: int, limit: int, grace_s: float) -> None:
@@ -80,7 +80,7 @@ class Desk:
         self._orders = orders
         self._limit = limit
         self._grace_s = grace_s
-        self._service: Service | None = None
+        self._service: WorkerCalls | None = None
         self._server: asyncio.AbstractServer | None = None
         self._stop: Callable[[], None] = _exit_at_once
         self._frames = FrameReader()
@@ -119,7 +119,7 @@ class Desk:
 
     def _open(self, opening: Opening) -> None:
         self._stop = opening.stop
-        self._service = Service(
+        self._service = WorkerCalls(
             app=opening.app,
             ready=opening.ready,
             runner=opening.engine,
@@ -131,13 +131,13 @@ class Desk:
         )
         self._task = self._loop.create_task(self._listen(self._service, opening))
 
-    async def _listen(self, service: Service, opening: Opening) -> None:
+    async def _listen(self, service: WorkerCalls, opening: Opening) -> None:
         self._server = await listen(service.accept, opening.socket)
         # The supervisor asks for no routes, and a long frame might not fit into the pipe.
         self._life.send(msgspec.structs.replace(opening.ready, routes=(), background=()))
         self._beat(service)
 
-    def _beat(self, service: Service) -> None:
+    def _beat(self, service: WorkerCalls) -> None:
         self._life.send(service.heartbeat())
         with contextlib.suppress(Exception):  # a device that has failed tells nothing
             service.occupies(footprint())
@@ -159,14 +159,14 @@ class Desk:
         else:
             self._drain(self._service)
 
-    def _drain(self, service: Service) -> None:
+    def _drain(self, service: WorkerCalls) -> None:
         if self._server is not None:
             self._server.close()
         service.close()
         self._loop.call_later(DRAIN_S, _exit_at_once)
         self._stop_when_idle(service)
 
-    def _stop_when_idle(self, service: Service) -> None:
+    def _stop_when_idle(self, service: WorkerCalls) -> None:
         if service.idle:
             self._stop()
         else:
@@ -177,7 +177,7 @@ def _exit_at_once() -> None:
     os._exit(0)
 
 
-async def live(options: argparse.Namespace, desk: Desk) -> None:
+async def live(options: argparse.Namespace, desk: SocketThread) -> None:
     """Starts the app and serves it until the desk says stop. Raises StartFailed."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     times, watch = StartTimes(process=max(0.0, time.monotonic() - options.born)), Stopwatch()
@@ -189,7 +189,7 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
     context = await initialise(app)
     held: dict[str, Any] = {}
     engine = Engine(context, desk, limit=options.max_frame - ENVELOPE, models=held)
-    loads = Loads(app, context, desk, models=held, leaving=engine.forget)
+    loads = ModelLoader(app, context, desk, models=held, leaving=engine.forget)
     models = await _stocked(app, options, loads) if app.models else None
     times.init = watch.lap()
     await warm_up(app, engine)
@@ -211,20 +211,20 @@ async def live(options: argparse.Namespace, desk: Desk) -> None:
     await stopped.wait()
 
 
-async def _stocked(app: Runtime, options: argparse.Namespace, loads: Loads) -> Models:
+async def _stocked(app: Runtime, options: argparse.Namespace, loads: ModelLoader) -> WorkerModels:
     """The app's models, with the pinned ones loaded. Raises StartFailed."""
     capacity = options.memory or free_on_device(options.device)
     shelf = shelf_of(app, from_json(options.models), capacity)
     await load_pinned(shelf, loads)
     timeouts = {model.name: model.timeout_s for model in app.models.values()}
-    return Models(Lending(shelf, timeouts), loads.begin)
+    return WorkerModels(ModelAdmission(shelf, timeouts), loads.begin)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
     loop.call_soon_threadsafe(stopped.set)
 
 
-async def _take_seat(options: argparse.Namespace, desk: Desk) -> None:
+async def _take_seat(options: argparse.Namespace, desk: SocketThread) -> None:
     """Waits until a worker is needed, and becomes it. Libraries read what they may see when the
     device is first used, which is in init."""
     seat = await desk.seat()
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faulthandler.enable()
     life = Lifeline(options.life_fd)
     orders = take_stdin()
-    desk = Desk(life=life, orders=orders, limit=options.max_frame, grace_s=options.grace)
+    desk = SocketThread(life=life, orders=orders, limit=options.max_frame, grace_s=options.grace)
     try:
         uvloop.run(live(options, desk))
     except StartFailed as failure:

@@ -15,7 +15,7 @@ from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.schedule import Schedule
 
 
-class Turns:
+class LockedSchedule:
     """A Schedule behind a lock, which is held for an instant; see there for what each means."""
 
     def __init__(self, handlers: Iterable[Handler]) -> None:

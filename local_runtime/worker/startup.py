@@ -14,13 +14,13 @@ from typing import Any, cast
 import msgspec
 
 from local_runtime.app.find_app import AppNotFound, load_app
-from local_runtime.app.model_sizes import Declared
+from local_runtime.app.model_sizes import ModelSizes
 from local_runtime.app.runtime import ALL, Handler, Runtime
 from local_runtime.protocol.events import PROTOCOL, Ahead, Broken, Done, Ready, Run, Stage
 from local_runtime.worker.engine import Context, Engine
 from local_runtime.worker.jobs import Job, Work
-from local_runtime.worker.models.cache import DoesNotFit, Shelf
-from local_runtime.worker.models.loader import LoadFailed, Loads
+from local_runtime.worker.models.cache import DoesNotFit, ModelCache
+from local_runtime.worker.models.loader import LoadFailed, ModelLoader
 from local_runtime.worker.results import encode
 
 
@@ -58,26 +58,26 @@ async def initialise(app: Runtime) -> Context:
     return cast("Context", context or {})
 
 
-def shelf_of(app: Runtime, said: Mapping[str, Declared], capacity: int | None) -> Shelf:
+def shelf_of(app: Runtime, said: Mapping[str, ModelSizes], capacity: int | None) -> ModelCache:
     """The shelf of the app's models. ``said`` is what whoever starts the worker says of them, and
     counts before the app's own word. Raises StartFailed for what can never be served."""
     wanted = {name for handler in app.handlers.values() for name in handler.models} - {ALL}
     for name in (*said, *sorted(wanted)):
         if name not in app.models:
             raise _hopeless(f"the app has no model {name!r}")
-    models: dict[str, Declared] = {}
+    models: dict[str, ModelSizes] = {}
     for name, model in app.models.items():
         declared = said.get(name)
         if declared is None and model.memory is None:
             raise _hopeless(f"neither the app nor the policy says how large the model {name} is")
-        models[name] = declared or Declared(memory=model.memory or 0, pin=model.pin)
+        models[name] = declared or ModelSizes(memory=model.memory or 0, pin=model.pin)
     try:
-        return Shelf(models, math.inf if capacity is None else capacity)
+        return ModelCache(models, math.inf if capacity is None else capacity)
     except DoesNotFit as error:
         raise _hopeless(str(error)) from None
 
 
-async def load_pinned(shelf: Shelf, loads: Loads) -> None:
+async def load_pinned(shelf: ModelCache, loads: ModelLoader) -> None:
     """Raises StartFailed when one cannot be loaded."""
     for step in shelf.load_first():
         try:

@@ -8,7 +8,7 @@ from collections import deque
 from typing import Protocol
 
 from local_runtime.protocol.events import Done, Piece
-from local_runtime.worker.continuous_batch import Company, Member, heard
+from local_runtime.worker.continuous_batch import ContinuousBatch, Member, heard
 from local_runtime.worker.jobs import Job
 from local_runtime.worker.results import cancelled
 
@@ -19,7 +19,7 @@ class Outlet(Protocol):
     def output(self, job: Job, event: Piece) -> None: ...
 
 
-class Seat:
+class LoopCall:
     """A call in the loop: waiting, then a member of the company."""
 
     __slots__ = ("ending", "job", "member", "pause")
@@ -37,7 +37,7 @@ class Seat:
         return self.ending.done() or self.job.cancellation.is_set()
 
 
-class Stepping:
+class StepperLoop:
     """At most ``size`` sequences under way, stepped together for as long as there are any.
 
     A slow reader of a stream leaves its sequence out of the steps, and keeps its seat. Newcomers
@@ -45,20 +45,20 @@ class Stepping:
     those under way are never held up for longer than that and one admission.
     """
 
-    def __init__(self, company: Company, outlet: Outlet, *, size: int, limit: int) -> None:
+    def __init__(self, company: ContinuousBatch, outlet: Outlet, *, size: int, limit: int) -> None:
         self._company = company
         self._outlet = outlet
         self._size = size
         self._limit = limit
-        self._waiting: deque[Seat] = deque()
-        self._seats: list[Seat] = []
+        self._waiting: deque[LoopCall] = deque()
+        self._seats: list[LoopCall] = []
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, job: Job) -> Done:
         """The call's end. Cancelling this takes its sequence out before the next step."""
         loop = asyncio.get_running_loop()
-        seat = Seat(job, loop.create_future())
+        seat = LoopCall(job, loop.create_future())
         self._waiting.append(seat)
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._loop())
@@ -80,12 +80,12 @@ class Stepping:
             elif self._seats:
                 await self._changed.wait()
 
-    def _is_ready(self, seat: Seat) -> bool:
+    def _is_ready(self, seat: LoopCall) -> bool:
         if seat.pause is not None and seat.pause.done():
             self._mind_the_window(seat)
         return seat.pause is None
 
-    def _mind_the_window(self, seat: Seat) -> None:
+    def _mind_the_window(self, seat: LoopCall) -> None:
         """Pauses the sequence until its reader gives credit; or not, where there is room."""
         seat.pause = seat.job.window.closed()
         if seat.pause is not None:
@@ -103,7 +103,7 @@ class Stepping:
             if self._company.now - begun >= self._company.last_step_s:
                 return
 
-    def _seat(self, seat: Seat) -> None:
+    def _seat(self, seat: LoopCall) -> None:
         if seat.left:
             _tell(seat, cancelled(seat.job.run.id))
             return
@@ -114,7 +114,7 @@ class Stepping:
             seat.member = admitted
             self._seats.append(seat)
 
-    def _step(self, seats: list[Seat]) -> None:
+    def _step(self, seats: list[LoopCall]) -> None:
         members = [seat.member for seat in seats if seat.member is not None]
         outcomes = self._company.step(members)
         for seat, member, outcome in zip(seats, members, outcomes, strict=True):
@@ -126,12 +126,12 @@ class Stepping:
             if done is not None:
                 self._end(seat, done)
 
-    def _end(self, seat: Seat, done: Done) -> None:
+    def _end(self, seat: LoopCall, done: Done) -> None:
         assert seat.member is not None
         self._seats.remove(seat)
         _tell(seat, self._company.end(seat.member, done))
 
 
-def _tell(seat: Seat, done: Done) -> None:
+def _tell(seat: LoopCall, done: Done) -> None:
     if not seat.ending.done():
         seat.ending.set_result(done)

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from gateway.storage.base import Claim
-from gateway.storage.redis.store import RedisStore
+from gateway.storage.redis.store import RedisSharedStore
 from gateway.types import NANO, Unit
 from tests.e2e.observing import metric
 from tests.e2e.servers.moody import MOODS, MoodyServer
@@ -215,7 +215,7 @@ def check_the_reports(gateway: LiveGateway, rows: list[Row]) -> None:
 
 async def check_the_counters(redis: RedisServer, rows: list[Row]) -> None:
     """Spent and held together: a hold that was left behind would be seen."""
-    store = RedisStore(redis.url, 5.0)
+    store = RedisSharedStore(redis.url, 5.0)
     try:
         for user in ("alice", "bob"):
             own = [row for row in rows if row["user"] == user]
@@ -231,7 +231,7 @@ async def check_the_counters(redis: RedisServer, rows: list[Row]) -> None:
         await store.aclose()
 
 
-async def used(store: RedisStore, scope: str, unit: Unit, window: str) -> int:
+async def used(store: RedisSharedStore, scope: str, unit: Unit, window: str) -> int:
     limit = 10**15
     [standing] = await store.standings([Claim(scope, unit, window, limit, 0)])
     return limit - standing.remaining

@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from adapters import KINDS, load_kind
-from gateway.policy.shapes import Either, Parsed, Shape, fields_of
+from gateway.policy.shapes import EitherShape, ParsedShape, Shape, fields_of
 from tests.adapters.served import served
 from tests.e2e.servers.parrot import MODES, app
 from tests.live import ROOT, SPILLGATE, LiveGateway
@@ -40,9 +40,9 @@ NEEDED: Mapping[str, Mapping[str, object]] = {
 
 
 def is_secret(shape: Shape) -> bool:
-    if isinstance(shape, Either):
+    if isinstance(shape, EitherShape):
         return any(is_secret(option) for option in shape.options)
-    return isinstance(shape, Parsed) and shape.scalar.secret
+    return isinstance(shape, ParsedShape) and shape.scalar.secret
 
 
 def variable(kind: str, name: str) -> str:

@@ -14,18 +14,17 @@ import httpx
 from adapters.base import AdapterClass, Backend
 from adapters.fake import Fake
 from adapters.types import Call, Task
-from gateway.active_policy import Wish
-from gateway.api.calls import Asked
+from gateway.active_policy import Preferences
 from gateway.app import build_service, running, web
 from gateway.calls.dispatcher import Answer
-from gateway.calls.state import Arrival, Exchange
+from gateway.calls.state import Arrival, CallState
 from gateway.clock import FakeClock
 from gateway.key_requests import issue, read_request
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import Kinds, read_policy_text
-from gateway.service import Service
+from gateway.service import Gateway
 from gateway.storage.base import Ledger, LedgerRow, SharedStore, UsageQuery
-from gateway.storage.memory import MemoryStore
+from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Principal
@@ -69,7 +68,7 @@ def read(text: str = POLICY) -> Policy:
 class House:
     """The assembled gateway, with handles on what it is made of."""
 
-    def __init__(self, service: Service, clock: FakeClock) -> None:
+    def __init__(self, service: Gateway, clock: FakeClock) -> None:
         self.service = service
         self.clock = clock
         self._calls = 0
@@ -84,7 +83,7 @@ class House:
         stream: bool = False,
         body: bytes = b"{}",
         principal: Principal = ALICE,
-    ) -> Exchange:
+    ) -> CallState:
         self._calls += 1
         task: Task = self.service.current.policy.models[model].task
         call = Call(
@@ -96,15 +95,15 @@ class House:
             deadline=self.clock.monotonic() + 600,
         )
         arrival = Arrival(principal, self.clock.monotonic(), self.clock.time())
-        return Exchange(call, arrival, self.service.current.policy.version)
+        return CallState(call, arrival, self.service.current.policy.version)
 
-    async def ask(self, exchange: Exchange, wish: Wish | None = None) -> Answer:
-        wish = wish or Wish(None, None, 0)
+    async def ask(self, exchange: CallState, wish: Preferences | None = None) -> Answer:
+        wish = wish or Preferences(None, None, 0)
         return await self.service.dispatcher.ask(self.service.current, exchange, wish)
 
-    def start(self, model: str = "chat", **options: Any) -> tuple[Exchange, asyncio.Task[Answer]]:
+    def start(self, model: str = "chat", **options: Any) -> tuple[CallState, asyncio.Task[Answer]]:
         """A call in a task of its own, as a request has it."""
-        box: list[Exchange] = []
+        box: list[CallState] = []
 
         async def run() -> Answer:
             box.append(self.exchange(model, **options))
@@ -114,7 +113,7 @@ class House:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return _Late(box), task  # type: ignore[return-value]
 
-    async def ask_after(self, exchange: Exchange, seconds: float) -> Answer:
+    async def ask_after(self, exchange: CallState, seconds: float) -> Answer:
         """Asks, and lets as much time pass as the answer takes."""
         before = self._asked()
         task = asyncio.ensure_future(self.ask(exchange))
@@ -170,7 +169,7 @@ class House:
 class _Late:
     """The exchange that a task makes when it starts."""
 
-    def __init__(self, box: list[Exchange]) -> None:
+    def __init__(self, box: list[CallState]) -> None:
         self._box = box
 
     def __getattr__(self, name: str) -> Any:
@@ -184,7 +183,7 @@ def build(
     *,
     shared: SharedStore | None = None,
     ledger: Ledger | None = None,
-) -> Service:
+) -> Gateway:
     """Stores that are left out are the embedded ones, in ``folder``."""
     policy = read(text)
 
@@ -197,7 +196,7 @@ def build(
         keys=SqliteKeys(folder / "keys.db", clock=clock),
         ledger=ledger
         or SqliteLedger(folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S),
-        shared=shared or MemoryStore(clock),
+        shared=shared or MemorySharedStore(clock),
         make_backend=make,
         load=lambda: read(text),
         random_source=random.Random(7),
@@ -218,4 +217,4 @@ async def house(
         yield House(service, clock)
 
 
-__all__ = ["ALICE", "FAKES", "POLICY", "Asked", "House", "build", "house", "read"]
+__all__ = ["ALICE", "FAKES", "POLICY", "House", "ParsedRequest", "build", "house", "read"]

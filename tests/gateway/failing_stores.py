@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal
 
-from gateway.storage.base import Admitted, Claim, LedgerRow, Refused, StoreUnavailable
-from gateway.storage.memory import MemoryStore
+from gateway.storage.base import Admitted, Claim, LedgerRow, Refused, StorageUnavailable
+from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Unit
 
@@ -36,14 +36,14 @@ class Trouble:
         hit = not self.at or name in self.at
         await asyncio.sleep(0)
         if hit and self.when == "before":
-            raise StoreUnavailable("it did not answer")
+            raise StorageUnavailable("it did not answer")
         await work()
         await asyncio.sleep(0)
         if hit and self.when == "after":
-            raise StoreUnavailable("its answer was lost")
+            raise StorageUnavailable("its answer was lost")
 
 
-class FailingShared(MemoryStore):
+class FailingShared(MemorySharedStore):
     trouble: Trouble
 
     def told(self, trouble: Trouble) -> FailingShared:

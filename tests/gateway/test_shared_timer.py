@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.clock import FakeClock, Timer
-from gateway.shared_timer import EVERY_S, Rounds
+from gateway.shared_timer import EVERY_S, SharedTimer
 
 
 class CountingClock(FakeClock):
@@ -25,7 +25,7 @@ class CountingClock(FakeClock):
 
 async def test_a_member_is_looked_at_on_every_round_until_it_leaves(clock: FakeClock) -> None:
     """And is told the time of the round."""
-    rounds, seen = Rounds(clock), list[float]()
+    rounds, seen = SharedTimer(clock), list[float]()
     start = clock.monotonic()
     rounds.join("a", seen.append)
     await clock.advance(3.5 * EVERY_S)
@@ -36,7 +36,7 @@ async def test_a_member_is_looked_at_on_every_round_until_it_leaves(clock: FakeC
 
 async def test_a_thousand_members_share_one_timer_and_none_is_left_when_they_are_gone() -> None:
     clock = CountingClock()
-    rounds = Rounds(clock)
+    rounds = SharedTimer(clock)
     for member in range(1000):
         rounds.join(member, lambda _: None)
     assert clock.timers == 1
@@ -47,7 +47,7 @@ async def test_a_thousand_members_share_one_timer_and_none_is_left_when_they_are
 
 
 async def test_the_rounds_begin_again_with_the_next_member(clock: FakeClock) -> None:
-    rounds, seen = Rounds(clock), list[float]()
+    rounds, seen = SharedTimer(clock), list[float]()
     rounds.join("a", lambda _: rounds.leave("a"))
     await clock.advance(5 * EVERY_S)
     rounds.join("b", seen.append)
@@ -59,7 +59,7 @@ async def test_a_member_may_leave_and_another_join_while_the_round_is_made(
     clock: FakeClock,
 ) -> None:
     """The new one is looked at from the next round on."""
-    rounds, seen = Rounds(clock), list[float]()
+    rounds, seen = SharedTimer(clock), list[float]()
 
     def hand_over(_: float) -> None:
         rounds.leave("a")
@@ -74,7 +74,7 @@ async def test_a_member_may_leave_and_another_join_while_the_round_is_made(
 
 async def test_a_member_joins_once(clock: FakeClock) -> None:
     """Its later look takes the place of the earlier one."""
-    rounds, first, second = Rounds(clock), list[float](), list[float]()
+    rounds, first, second = SharedTimer(clock), list[float](), list[float]()
     rounds.join("a", first.append)
     rounds.join("a", second.append)
     await clock.advance(EVERY_S)
@@ -85,7 +85,7 @@ async def test_a_look_that_fails_is_logged_and_ends_nobody_elses(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Otherwise one fault would end the budgets' watch over every call."""
-    rounds, seen = Rounds(clock), list[float]()
+    rounds, seen = SharedTimer(clock), list[float]()
 
     def fails(_: float) -> None:
         raise ValueError("a fault")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import cast
 
 from gateway.clock import Clock, Timer
-from gateway.storage.base import StoreUnavailable
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.redis.breaker import Breaker
 from gateway.storage.redis.resp import BadReply, Reply, ReplyError, ReplyReader, greeting
 from gateway.store_urls import Address
@@ -40,7 +40,7 @@ class _Waiter:
 
     def fail(self, reason: str) -> None:
         if not self.future.done():
-            self.future.set_exception(StoreUnavailable(reason))
+            self.future.set_exception(StorageUnavailable(reason))
             self.future.exception()  # whoever was cancelled meanwhile does not ask for it
 
 
@@ -98,7 +98,7 @@ class _Wire(asyncio.Protocol):
             self.waiting.popleft().fail(reason)
 
 
-class Link:
+class RedisConnection:
     """Sends commands to one server; connects, and connects again, by itself."""
 
     def __init__(self, address: Address, timeout_s: float, clock: Clock, breaker: Breaker) -> None:
@@ -125,7 +125,7 @@ class Link:
         """The future of the command's reply. It, or this call, raises StoreUnavailable."""
         now = self._clock.monotonic()
         if self._closed or not self._breaker.allows(now):
-            raise StoreUnavailable("the shared store did not answer a moment ago")
+            raise StorageUnavailable("the shared store did not answer a moment ago")
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(packed, future, now + self._timeout, undo)
         if self._wire is not None:
@@ -161,7 +161,7 @@ class Link:
         try:
             wire = await self._dial()
             await self._greet(wire)
-        except (OSError, StoreUnavailable) as error:
+        except (OSError, StorageUnavailable) as error:
             if wire is not None:
                 wire.give_up(str(error))
             self._failed(f"the shared store cannot be reached: {error}")
@@ -194,7 +194,7 @@ class Link:
             wire.send(_Waiter(packed, future, deadline, None))
             reply = await future
             if isinstance(reply, ReplyError):
-                raise StoreUnavailable(self._without_password(reply.text))
+                raise StorageUnavailable(self._without_password(reply.text))
 
     def _without_password(self, text: str) -> str:
         """What refuses a command may repeat its words, as Redis does with one it does not know."""

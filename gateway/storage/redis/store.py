@@ -25,10 +25,10 @@ from pathlib import Path
 import msgspec
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import Admitted, Claim, Refused, Standing, StoreUnavailable
+from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageUnavailable
 from gateway.storage.counters import TOTALS
 from gateway.storage.redis.breaker import Breaker
-from gateway.storage.redis.connection import Link
+from gateway.storage.redis.connection import RedisConnection
 from gateway.storage.redis.resp import Reply, ReplyError, pack
 from gateway.store_urls import Address, parse_address
 from gateway.types import MICRO, Unit
@@ -53,7 +53,7 @@ _AT_ONCE = 500
 """Counters that one script restores: a few milliseconds."""
 
 
-class RedisStore:
+class RedisSharedStore:
     """A ``SharedStore`` on a Redis server.
 
     ``now_us``   the time instead of the server's, for tests and replays; 0 asks the server.
@@ -74,7 +74,9 @@ class RedisStore:
         breaker: Breaker | None = None,
     ) -> None:
         address = parse_address(url) if isinstance(url, str) else url
-        self._link = Link(address, timeout_s, clock or SystemClock(), breaker or Breaker())
+        self._link = RedisConnection(
+            address, timeout_s, clock or SystemClock(), breaker or Breaker()
+        )
         self._now_us = now_us
         self._emptied = emptied
 
@@ -101,7 +103,7 @@ class RedisStore:
             self._emptied()
             if found[0]:
                 self._undo(undo)
-            raise StoreUnavailable("the shared store was emptied; it is filled from the ledger")
+            raise StorageUnavailable("the shared store was emptied; it is filled from the ledger")
         return _admitted(found, claims) if found[0] else _refused(found, claims)
 
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
@@ -127,12 +129,12 @@ class RedisStore:
             last = start + _AT_ONCE >= len(totals)
             await self._run(b"restore", "", _encode((part, last)))
 
-    async def standings(self, claims: Sequence[Claim]) -> tuple[Standing, ...]:
+    async def standings(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         if not claims:
             return ()
         found = _numbers(await self._run(b"standings", "", _encode(claims)))
         return tuple(
-            Standing(claim, found[2 * index], found[2 * index + 1] / MICRO)
+            LimitStatus(claim, found[2 * index], found[2 * index + 1] / MICRO)
             for index, claim in enumerate(claims)
         )
 
@@ -169,19 +171,19 @@ class RedisStore:
         """Nobody waits for the admission any more: gives back what it took, behind it."""
         try:
             self._link.send(undo())
-        except StoreUnavailable:
+        except StorageUnavailable:
             return  # the hold expires by itself
 
 
 def _checked(reply: Reply) -> Reply:
     if isinstance(reply, ReplyError):
-        raise StoreUnavailable(f"the shared store refused a command: {reply.text}")
+        raise StorageUnavailable(f"the shared store refused a command: {reply.text}")
     return reply
 
 
 def _numbers(reply: Reply) -> list[int]:
     if not isinstance(reply, bytes):
-        raise StoreUnavailable(f"the shared store gave an answer of another kind: {reply!r}")
+        raise StorageUnavailable(f"the shared store gave an answer of another kind: {reply!r}")
     return _NUMBERS.decode(reply)
 
 
@@ -189,7 +191,7 @@ def _admitted(found: list[int], claims: Sequence[Claim]) -> Admitted:
     return Admitted(
         tuple(
             [
-                Standing(claims[found[at]], found[at + 1], found[at + 2] / MICRO)
+                LimitStatus(claims[found[at]], found[at + 1], found[at + 2] / MICRO)
                 for at in range(2, len(found), 3)
             ]
         )
@@ -198,4 +200,4 @@ def _admitted(found: list[int], claims: Sequence[Claim]) -> Admitted:
 
 def _refused(found: list[int], claims: Sequence[Claim]) -> Refused:
     _, _, index, remaining, reset, retry = found
-    return Refused(Standing(claims[index], remaining, reset / MICRO), retry / MICRO)
+    return Refused(LimitStatus(claims[index], remaining, reset / MICRO), retry / MICRO)

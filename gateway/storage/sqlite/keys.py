@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import KeyRecord, StoreUnavailable
+from gateway.storage.base import KeyRecord, StorageUnavailable
 from gateway.types import Principal
 
 SCHEMA_VERSION = 1
@@ -84,7 +84,7 @@ class SqliteKeys:
         except BaseException as error:
             self.close()
             if isinstance(error, (sqlite3.Error, OSError)):
-                raise StoreUnavailable(f"keys {self._path}: {error}") from error
+                raise StorageUnavailable(f"keys {self._path}: {error}") from error
             raise
 
     # --- the hot path ---
@@ -114,7 +114,7 @@ class SqliteKeys:
         """SQLite's change counter. Read without giving up the interpreter's lock: to get it back
         from another thread costs a hundred times the read, which the page cache answers."""
         if _pread(self._file, self._four, 4, _CHANGE_COUNTER) != 4:
-            raise StoreUnavailable(f"keys {self._path}: the file cannot be read")
+            raise StorageUnavailable(f"keys {self._path}: the file cannot be read")
         four: bytes = self._four.raw
         return four
 
@@ -230,7 +230,7 @@ class SqliteKeys:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise StoreUnavailable("the key store is closed")
+            raise StorageUnavailable("the key store is closed")
         return self._connection
 
     @contextlib.contextmanager
@@ -252,7 +252,7 @@ class SqliteKeys:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreUnavailable(f"keys {self._path}: {error}") from error
+            raise StorageUnavailable(f"keys {self._path}: {error}") from error
 
 
 def _json(principal: Principal) -> str:
@@ -285,7 +285,7 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
     try:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version > SCHEMA_VERSION:
-            raise StoreUnavailable(
+            raise StorageUnavailable(
                 f"{path} has schema {version}, written by a newer Spillgate; this one reads up to "
                 f"{SCHEMA_VERSION}: upgrade"
             )

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import LedgerRow, Spent, StoreUnavailable, UsageQuery, UsageRow
-from gateway.storage.sqlite.owner import Owner
+from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, UsageQuery, UsageRow
+from gateway.storage.sqlite.owner import LedgerOwner
 from gateway.storage.sqlite.rows import (
     LOCK_WAIT_S,
     SELECT_OPEN,
@@ -79,12 +79,12 @@ class SqliteLedger:
         self._tending: asyncio.Task[None] | None = None
         self._checkpointed = 0
 
-    def _check(self) -> Owner:
+    def _check(self) -> LedgerOwner:
         try:
             self._connect().close()
-            return Owner(self._path)
+            return LedgerOwner(self._path)
         except (sqlite3.Error, OSError) as error:
-            raise StoreUnavailable(f"ledger {self._path}: {error}") from error
+            raise StorageUnavailable(f"ledger {self._path}: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
         return connect(self._path, synchronous=self._synchronous)
@@ -132,7 +132,7 @@ class SqliteLedger:
 
     def _checkpoint(self) -> None:
         """Moves the log into the database, with its fsyncs, while the writer goes on writing."""
-        with contextlib.suppress(sqlite3.Error, OSError, StoreUnavailable):
+        with contextlib.suppress(sqlite3.Error, OSError, StorageUnavailable):
             connection = self._connect()
             with contextlib.closing(connection):
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
@@ -203,7 +203,7 @@ class SqliteLedger:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._readers, run)
         except (sqlite3.Error, OSError, RuntimeError) as error:
-            raise StoreUnavailable(f"ledger: {error}") from error
+            raise StorageUnavailable(f"ledger: {error}") from error
         finally:
             unwanted.set()
 

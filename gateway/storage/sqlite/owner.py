@@ -13,7 +13,7 @@ import secrets
 from pathlib import Path
 
 
-class Owner:
+class LedgerOwner:
     """This ledger's name in the rows that it opens: ``token``."""
 
     def __init__(self, ledger: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.storage.base import LedgerRow, StoreUnavailable
+from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.types import MICRO
 
 SCHEMA_VERSION = 1
@@ -206,7 +206,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > SCHEMA_VERSION:
-        raise StoreUnavailable(
+        raise StorageUnavailable(
             f"{path} has schema {version}, written by a newer Spillgate; this one reads up to "
             f"{SCHEMA_VERSION}. Upgrade, or give another path in store.ledger"
         )

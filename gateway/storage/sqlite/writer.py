@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from gateway.storage.base import StoreUnavailable
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.sqlite.rows import (
     SCHEMA_VERSION,
     SELECT_OPEN,
@@ -107,11 +107,11 @@ class GroupWriter:
         """Done when the rows are durable. Fails with StoreUnavailable, or ValueError for rows
         that can never be written. ``opening``: a row whose id is taken is such a one."""
         if self._closed:
-            raise StoreUnavailable("the ledger is closed")
+            raise StorageUnavailable("the ledger is closed")
         if self._stuck:
-            raise StoreUnavailable(self.failing)
+            raise StorageUnavailable(self.failing)
         if len(self._waiting) >= self._max_waiting:
-            raise StoreUnavailable(f"{self._max_waiting} writes wait for the ledger already")
+            raise StorageUnavailable(f"{self._max_waiting} writes wait for the ledger already")
         loop = self._loop or self._start()
         write = _Write(rows, opening, loop.create_future(), self._now())
         self._waiting.append(write)
@@ -162,7 +162,7 @@ class GroupWriter:
             if not write.done.done():
                 self._stuck = True
                 self.failing = f"the ledger's disk has not answered for {self._timeout_s:g} s"
-                write.done.set_exception(StoreUnavailable(self.failing))
+                write.done.set_exception(StorageUnavailable(self.failing))
 
     def _resolve(self, batch: list[_Write], failures: list[Failure], disk: str) -> None:
         self._stuck = False
@@ -222,7 +222,7 @@ class GroupWriter:
             return [ValueError(f"the row cannot be written: {error}")], ""
         except Exception as error:  # the thread must outlive whatever a disk can do
             reason = self._give_up(error)
-            return [StoreUnavailable(reason) for _ in batch], reason
+            return [StorageUnavailable(reason) for _ in batch], reason
 
     def _write_each(self, batch: list[_Write]) -> tuple[list[Failure], str]:
         """One row of the batch is at fault: the others must not suffer for it."""

@@ -14,7 +14,7 @@ from local_runtime.app.model_sizes import model_in, unknown_model
 from local_runtime.app.request import InvalidInput
 from local_runtime.protocol.events import Done, Held, Stock
 from local_runtime.worker.jobs import Job
-from local_runtime.worker.models.cache import Load, Place, Shelf, Step
+from local_runtime.worker.models.cache import LoadModel, ModelCache, ModelState, Step
 from local_runtime.worker.results import failed, request_of
 
 MAX_PARKED = 1024
@@ -24,7 +24,7 @@ PAUSE_S = 1.0
 MAX_PAUSE_S = 60.0
 
 
-class Mishap(msgspec.Struct, frozen=True, kw_only=True):
+class FailedLoad(msgspec.Struct, frozen=True, kw_only=True):
     """A model whose last load failed."""
 
     message: str
@@ -33,14 +33,14 @@ class Mishap(msgspec.Struct, frozen=True, kw_only=True):
     """Calls before this instant fail at once."""
 
 
-class Lending:
+class ModelAdmission:
     """Who has which model, and who waits for which. ``timeouts`` bound each load, in seconds.
 
     Whatever a method returns is for the caller to do: calls that may be queued now, or that have
     failed; and after each change ``steps`` says what is to be loaded.
     """
 
-    def __init__(self, shelf: Shelf, timeouts: Mapping[str, float]) -> None:
+    def __init__(self, shelf: ModelCache, timeouts: Mapping[str, float]) -> None:
         self._shelf = shelf
         self._timeouts = timeouts
         self._parked: dict[str, list[Job]] = {}
@@ -49,7 +49,7 @@ class Lending:
         self._changed = False
         self._only: dict[str, str] = {}
         """Route -> its model, where it has one alone."""
-        self._mishaps: dict[str, Mishap] = {}
+        self._mishaps: dict[str, FailedLoad] = {}
         self._loading: tuple[str, float] | None = None
         """Which model is loaded now, and until when at the latest."""
 
@@ -125,7 +125,7 @@ class Lending:
         self._shelf.failed(name)
         before = self._mishaps.get(name)
         pause = min(MAX_PAUSE_S, before.pause_s * 2) if before else PAUSE_S
-        mishap = self._mishaps[name] = Mishap(message=message, pause_s=pause, until=now + pause)
+        mishap = self._mishaps[name] = FailedLoad(message=message, pause_s=pause, until=now + pause)
         jobs = self._parked.pop(name, [])
         self.waiting -= len(jobs)
         return [(job, _refused(job, mishap, now)) for job in jobs]
@@ -139,7 +139,7 @@ class Lending:
         """What is to be done now, all of it, in this order."""
         steps = self._shelf.plan()
         for step in steps:
-            if isinstance(step, Load):
+            if isinstance(step, LoadModel):
                 self._loading = (step.model, now + self._timeouts[step.model])
         return steps
 
@@ -177,7 +177,7 @@ class Lending:
         return only or named_in(job)
 
     def _release(self, name: str, now: float) -> list[Job]:
-        if self._shelf[name].place is not Place.IN:
+        if self._shelf[name].place is not ModelState.IN:
             return []
         jobs = self._parked.pop(name)
         self.waiting -= len(jobs)
@@ -201,7 +201,7 @@ def _unknown(job: Job) -> Done:
     return Done(job.run.id, False, kind="unsupported", message=text)
 
 
-def _refused(job: Job, mishap: Mishap, now: float) -> Done:
+def _refused(job: Job, mishap: FailedLoad, now: float) -> Done:
     left = max(0.0, mishap.until - now)
     text = f"{mishap.message}; it is tried again in {left:.1f} s at the earliest"
     return Done(

@@ -23,12 +23,12 @@ from enum import Enum
 
 import msgspec
 
-from local_runtime.app.model_sizes import Declared, misfit
+from local_runtime.app.model_sizes import ModelSizes, misfit
 
 _GIB = 1024.0**3
 
 
-class Place(Enum):
+class ModelState(Enum):
     OUT = "out"
     LOADING = "loading"
     IN = "in"
@@ -36,22 +36,22 @@ class Place(Enum):
     """It is in and takes no new calls: it goes when those under way have ended."""
 
 
-class Load(msgspec.Struct, frozen=True):
+class LoadModel(msgspec.Struct, frozen=True):
     model: str
 
 
-class Unload(msgspec.Struct, frozen=True):
+class UnloadModel(msgspec.Struct, frozen=True):
     model: str
 
 
-Step = Load | Unload
+Step = LoadModel | UnloadModel
 
 
 class DoesNotFit(ValueError):
     """A declared model can never be loaded."""
 
 
-class Volume:
+class CachedModel:
     """One model on the shelf, or off it."""
 
     __slots__ = (
@@ -68,11 +68,11 @@ class Volume:
         "worth",
     )
 
-    def __init__(self, name: str, declared: Declared) -> None:
+    def __init__(self, name: str, declared: ModelSizes) -> None:
         self.name = name
         self.size = declared.memory
         self.pinned = declared.pin
-        self.place = Place.OUT
+        self.place = ModelState.OUT
         self.users = 0
         """Calls that have it: queued or running."""
         self.hits = 0
@@ -88,40 +88,42 @@ class Volume:
         return self.load_s * _GIB / self.size
 
 
-class Shelf:
+class ModelCache:
     """The models of one worker. Raises DoesNotFit for one that cannot be loaded in ``capacity``
     bytes. Decides alone: whoever asked for a ``plan`` carries it out, and says how it went."""
 
-    def __init__(self, models: Mapping[str, Declared], capacity: float = math.inf) -> None:
+    def __init__(self, models: Mapping[str, ModelSizes], capacity: float = math.inf) -> None:
         if (wrong := misfit(models, capacity)) is not None:
             raise DoesNotFit(f"the model {wrong.model}: {wrong.message}")
         self.capacity = capacity
         self.clock = 0.0
-        self._volumes = {name: Volume(name, declared) for name, declared in models.items()}
+        self._volumes = {name: CachedModel(name, declared) for name, declared in models.items()}
         self._wanted: list[str] = []
 
     def __repr__(self) -> str:
-        held = {volume.name: volume.place.value for volume in self if volume.place is not Place.OUT}
+        held = {
+            volume.name: volume.place.value for volume in self if volume.place is not ModelState.OUT
+        }
         return f"<Shelf {held}, wanted {self._wanted}>"
 
-    def __iter__(self) -> Iterator[Volume]:
+    def __iter__(self) -> Iterator[CachedModel]:
         return iter(self._volumes.values())
 
     def __contains__(self, name: str) -> bool:
         return name in self._volumes
 
-    def __getitem__(self, name: str) -> Volume:
+    def __getitem__(self, name: str) -> CachedModel:
         return self._volumes[name]
 
     @property
     def taken(self) -> int:
         """Bytes of what is in or on its way in."""
-        return sum(v.size for v in self._volumes.values() if v.place is not Place.OUT)
+        return sum(v.size for v in self._volumes.values() if v.place is not ModelState.OUT)
 
     def borrow(self, name: str) -> bool:
         """A call uses the model from now on; False while it takes no calls."""
         volume = self._volumes[name]
-        if volume.place is not Place.IN:
+        if volume.place is not ModelState.IN:
             return False
         volume.users += 1
         volume.hits += 1
@@ -138,7 +140,7 @@ class Shelf:
     def want(self, name: str) -> None:
         """A call waits for the model: however many do, it is loaded once."""
         place = self._volumes[name].place
-        if name not in self._wanted and place in (Place.OUT, Place.LEAVING):
+        if name not in self._wanted and place in (ModelState.OUT, ModelState.LEAVING):
             self._wanted.append(name)
 
     def unwant(self, name: str) -> None:
@@ -150,15 +152,15 @@ class Shelf:
         """What to do now, in this order, all of it: evictions, then one load; nothing while a
         load goes on. First wanted, first served; but who waits for calls under way to end holds
         up none for whom there is room besides."""
-        if any(volume.place is Place.LOADING for volume in self._volumes.values()):
+        if any(volume.place is ModelState.LOADING for volume in self._volumes.values()):
             return []
-        leaving = [v for v in self._volumes.values() if v.place is Place.LEAVING]
+        leaving = [v for v in self._volumes.values() if v.place is ModelState.LEAVING]
         for volume in leaving:
-            volume.place = Place.IN
+            volume.place = ModelState.IN
         free, claimed = self.capacity - self.taken, set[str]()
         for name in tuple(self._wanted):
             volume = self._volumes[name]
-            if volume.place is not Place.OUT:
+            if volume.place is not ModelState.OUT:
                 continue  # it was to leave, and may stay; or leaves first
             victims = self._victims(volume.size - free, claimed, leaving)
             if victims is None:
@@ -172,40 +174,40 @@ class Shelf:
     def loaded(self, name: str, seconds: float) -> None:
         """Its load has ended well, after so many seconds."""
         volume = self._volumes[name]
-        volume.place, volume.load_s, volume.hits = Place.IN, max(0.0, seconds), 0
+        volume.place, volume.load_s, volume.hits = ModelState.IN, max(0.0, seconds), 0
         volume.loads += 1
         self._value(volume)
 
     def failed(self, name: str) -> None:
         """Its load has ended without a model."""
         volume = self._volumes[name]
-        volume.place = Place.OUT
+        volume.place = ModelState.OUT
         volume.failures += 1
 
-    def load_first(self) -> list[Load]:
+    def load_first(self) -> list[LoadModel]:
         """The pinned models, all at once: for a worker that starts."""
         pinned = [volume for volume in self._volumes.values() if volume.pinned]
         for volume in pinned:
-            volume.place = Place.LOADING
-        return [Load(volume.name) for volume in pinned]
+            volume.place = ModelState.LOADING
+        return [LoadModel(volume.name) for volume in pinned]
 
-    def _value(self, volume: Volume) -> None:
+    def _value(self, volume: CachedModel) -> None:
         volume.worth = self.clock + max(1, volume.hits) * volume.cost
 
     def _victims(
-        self, need: float, claimed: set[str], leaving: list[Volume]
-    ) -> list[Volume] | None:
+        self, need: float, claimed: set[str], leaving: list[CachedModel]
+    ) -> list[CachedModel] | None:
         """What goes to make ``need`` bytes free: idle ones first, then those that were told to
         leave before, then the least worthy. None: there is not enough that may go."""
         candidates = [
             volume
             for volume in self._volumes.values()
-            if volume.place in (Place.IN, Place.LEAVING)
+            if volume.place in (ModelState.IN, ModelState.LEAVING)
             and not volume.pinned
             and volume.name not in claimed
         ]
         candidates.sort(key=lambda v: (v.users > 0, v not in leaving, v.worth))
-        chosen: list[Volume] = []
+        chosen: list[CachedModel] = []
         for volume in candidates:
             if need <= 0:
                 break
@@ -219,17 +221,17 @@ class Shelf:
                 need += volume.size
         return chosen
 
-    def _exchange(self, victims: list[Volume], volume: Volume) -> list[Step]:
+    def _exchange(self, victims: list[CachedModel], volume: CachedModel) -> list[Step]:
         for victim in victims:
-            victim.place = Place.OUT
+            victim.place = ModelState.OUT
             victim.evictions += 1
             self.clock = max(self.clock, victim.worth)
-        volume.place = Place.LOADING
+        volume.place = ModelState.LOADING
         self._wanted.remove(volume.name)
-        return [*(Unload(victim.name) for victim in victims), Load(volume.name)]
+        return [*(UnloadModel(victim.name) for victim in victims), LoadModel(volume.name)]
 
-    def _promise(self, victims: list[Volume], claimed: set[str]) -> None:
+    def _promise(self, victims: list[CachedModel], claimed: set[str]) -> None:
         for victim in victims:
             claimed.add(victim.name)
             if victim.users:
-                victim.place = Place.LEAVING
+                victim.place = ModelState.LEAVING

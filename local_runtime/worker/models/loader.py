@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from local_runtime.app.runtime import Model, Runtime
-from local_runtime.worker.models.cache import Load, Step
+from local_runtime.worker.models.cache import LoadModel, Step
 
 
 class Listener(Protocol):
@@ -35,7 +35,7 @@ class LoadFailed(Exception):
     """``str()`` is fit for the caller; the traceback is in the worker's log."""
 
 
-class Loads:
+class ModelLoader:
     """Carries out what the shelf plans. ``models`` holds what is loaded, by name; ``leaving`` is
     called with the name of one before it is unloaded, in another thread than the model's. Made in
     the model's thread."""
@@ -75,7 +75,7 @@ class Loads:
 
     def _run(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            if isinstance(step, Load):
+            if isinstance(step, LoadModel):
                 self._load(step.model)
             else:
                 self._unload(self._declared[step.model])

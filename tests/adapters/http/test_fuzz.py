@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import BackendError
-from adapters.http.connection import Body, Connection, Response
+from adapters.http.connection import Body, HttpConnection, Response
 from adapters.http.sse import EventReader
 from adapters.types import Chunk
 from tests.adapters.servers import answer, chunked
@@ -42,10 +42,10 @@ class Pool:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def released(self, connection: Connection) -> None:
+    def released(self, connection: HttpConnection) -> None:
         self.told.append("released")
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: HttpConnection) -> None:
         self.told.append("lost")
 
 
@@ -61,7 +61,7 @@ def feed(
 ) -> tuple[str, list[str]]:
     """What an exchange comes to, and what the pool is told, when these bytes arrive."""
     pool = Pool()
-    connection = Connection(pool, loop, max_response=100_000)
+    connection = HttpConnection(pool, loop, max_response=100_000)
     connection.connection_made(Wire())
     future = connection.begin(b"GET / HTTP/1.1\r\n\r\n", deadline=1e9, whole=whole)
     for piece in pieces:

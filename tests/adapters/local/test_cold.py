@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from adapters.base import Starting
+from adapters.base import ReportsStarts
 from adapters.errors import BackendError, FailureClass
 from tests.adapters.local.backends import call, failure, pids, running
 from tests.waiting import until
@@ -46,7 +46,7 @@ async def test_nothing_of_a_call_is_taken_to_run_while_it_waits_for_a_start() ->
 async def test_the_stages_of_a_start_are_measured_apart() -> None:
     """Each by the process itself."""
     async with running("slow_start.py:app") as backend:
-        assert isinstance(backend, Starting)
+        assert isinstance(backend, ReportsStarts)
         stages = backend.start_stages
         assert list(stages) == ["process", "load", "init", "warmup"]
         assert stages["process"] > 0

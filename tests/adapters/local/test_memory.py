@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from adapters.base import Weighed
+from adapters.base import ReportsMemory
 from adapters.local.backend import Local
 from adapters.local.settings import LocalSettings
 from adapters.types import WorkerMemory
 from gateway.clock import FakeClock
 from gateway.metrics import Metrics
 from gateway.service import weights
-from local_runtime.client.connection import Link
+from local_runtime.client.connection import WorkerConnection
 from local_runtime.protocol.events import Memory
 from tests.adapters.local.backends import running
 from tests.waiting import until
@@ -18,7 +18,7 @@ from tests.waiting import until
 async def test_each_warm_worker_says_what_it_occupies() -> None:
     """Through its own socket, within its first heartbeats; on a CPU there is no device."""
     async with running("echo.py", workers=2) as backend:
-        assert isinstance(backend, Weighed)
+        assert isinstance(backend, ReportsMemory)
         await until(lambda: len(backend.memory()) == 2)
         for memory in backend.memory().values():
             assert 5e6 < (memory.resident or 0) < 2e9
@@ -31,7 +31,7 @@ class OneLink(Local):
 
     def __init__(self, memory: Memory) -> None:
         super().__init__("home", LocalSettings(app="none.py:app"), FakeClock())
-        link = Link("home-0", lambda _: None, 1024)
+        link = WorkerConnection("home-0", lambda _: None, 1024)
         link.memory = memory
         self._workers.links = (link,)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adapters.base import Loading, Stocked
+from adapters.base import LoadsModels, ReportsModels
 from adapters.errors import BackendError, FailureClass
 from adapters.local.backend import Local
 from adapters.local.settings import LocalSettings, SharedModel
@@ -19,7 +19,7 @@ from adapters.types import Call, ModelMemory, Reply
 from gateway.clock import FakeClock
 from gateway.metrics import Metrics
 from gateway.service import stock
-from local_runtime.client.connection import Link
+from local_runtime.client.connection import WorkerConnection
 from local_runtime.protocol.events import Held, Stock
 from tests.adapters.local.backends import call, pids, running
 from tests.waiting import until
@@ -63,7 +63,7 @@ def of(backend: Local, model: str) -> ModelMemory:
 async def test_three_models_are_served_where_there_is_room_for_two(tmp_path: Path) -> None:
     """The one that was used least goes; who waited for a load is told how long, and only he."""
     async with many(tmp_path) as backend:
-        assert isinstance(backend, Stocked)
+        assert isinstance(backend, ReportsModels)
         first, cold = await ask(backend, "double")
         again, warm = await ask(backend, "double")
         assert (first["y"], again["model"]) == (9.0, "double")
@@ -214,7 +214,7 @@ async def test_a_load_is_foreseen_until_the_model_is_there(tmp_path: Path) -> No
     """By its size before any was seen; the last of its own afterwards; and no more once it is
     there. A name that is none of the app's is not known to need one."""
     async with many(tmp_path, room=1) as backend:
-        assert isinstance(backend, Loading)
+        assert isinstance(backend, LoadsModels)
         assert [backend.load_in(name) for name in ("double", "m")] == [1.0, 0.0]
         waiting = asyncio.create_task(ask(backend, "slow"))
         await until(lambda: of(backend, "slow").resident > 0)
@@ -298,8 +298,10 @@ class TwoLinks(Local):
         for index, told in enumerate(stocks):
             self.tell(index, told)
 
-    def _link(self, name: str) -> Link:
-        link = Link(name, lambda _: None, 1024, self.clock.monotonic, self._workers.times)
+    def _link(self, name: str) -> WorkerConnection:
+        link = WorkerConnection(
+            name, lambda _: None, 1024, self.clock.monotonic, self._workers.times
+        )
         link.slots = 1
         return link
 

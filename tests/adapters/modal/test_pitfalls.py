@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from adapters.errors import BackendError, FailureClass
 from adapters.modal.backend import Modal
-from adapters.modal.connection import ModalLink, Submitted
+from adapters.modal.connection import ModalSession, Submitted
 from adapters.modal.functions import ModalFunctions
 from adapters.modal.sdk import VERSIONS, Uninstalled, check_version
 from adapters.modal.settings import ModalSettings
@@ -120,7 +120,7 @@ class Remote:
             await asyncio.get_running_loop().create_future()
 
 
-class AnsweredByHand(ModalLink):
+class AnsweredByHand(ModalSession):
     """A link whose one submit is answered when the test says so."""
 
     def __init__(self, settings: ModalSettings) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from adapters.base import Backend
 from adapters.errors import FailureClass
 from adapters.potassium.api import PotassiumSettings
-from adapters.potassium.backend import Potassium
+from adapters.potassium.backend import PotassiumBackend
 from adapters.settings import Secret
 from gateway.clock import SystemClock
 from tests.adapters.potassium.servers import PotassiumServer, runtime_server
@@ -51,7 +51,7 @@ class PotassiumStage:
         settings = PotassiumSettings(
             base_url=self._server.url, routes={"infer": ROUTES[endpoint]}, api_key=Secret(KEY)
         )
-        return Potassium("stage", settings, SystemClock())
+        return PotassiumBackend("stage", settings, SystemClock())
 
     def _starting(self) -> Backend:
         """Before a server of its own whose init takes a moment more."""
@@ -60,7 +60,7 @@ class PotassiumStage:
         self._closing.callback(release.join, 10)
         release.start()
         settings = PotassiumSettings(base_url=server.url, start_wait=30.0)
-        return Potassium("stage", settings, SystemClock())
+        return PotassiumBackend("stage", settings, SystemClock())
 
     def running(self, endpoint: str = "plain") -> int:
         return self._server.running()

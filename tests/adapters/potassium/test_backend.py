@@ -12,7 +12,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.potassium.api import PotassiumSettings
-from adapters.potassium.backend import Potassium
+from adapters.potassium.backend import PotassiumBackend
 from adapters.settings import Secret
 from adapters.types import Call, Task
 from gateway.clock import FakeClock
@@ -29,9 +29,9 @@ def a_call(body: bytes = b'{"x":1}', *, stream: bool = False, task: Task = "infe
 
 
 @contextlib.asynccontextmanager
-async def opened(clock: FakeClock, url: str, **settings: Any) -> AsyncIterator[Potassium]:
+async def opened(clock: FakeClock, url: str, **settings: Any) -> AsyncIterator[PotassiumBackend]:
     given = {"base_url": url, "api_key": Secret(KEY), **settings}
-    backend = Potassium("potassium", PotassiumSettings(**given), clock)
+    backend = PotassiumBackend("potassium", PotassiumSettings(**given), clock)
     await backend.start()
     try:
         yield backend
@@ -42,7 +42,7 @@ async def opened(clock: FakeClock, url: str, **settings: Any) -> AsyncIterator[P
 @contextlib.asynccontextmanager
 async def server(
     clock: FakeClock, *answers: bytes, **settings: Any
-) -> AsyncIterator[tuple[Potassium, Scripted]]:
+) -> AsyncIterator[tuple[PotassiumBackend, Scripted]]:
     async with scripted(*answers) as (script, url), opened(clock, url, **settings) as backend:
         yield backend, script
 

@@ -15,7 +15,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.potassium.api import PotassiumSettings
-from adapters.potassium.backend import Potassium
+from adapters.potassium.backend import PotassiumBackend
 from adapters.settings import Secret
 from adapters.types import Call
 from gateway.clock import SystemClock
@@ -31,9 +31,9 @@ def genuine() -> Iterator[PotassiumServer]:
 
 
 @contextlib.asynccontextmanager
-async def opened(server: PotassiumServer, **settings: Any) -> AsyncIterator[Potassium]:
+async def opened(server: PotassiumServer, **settings: Any) -> AsyncIterator[PotassiumBackend]:
     given = {"base_url": server.url, "api_key": Secret("a-key"), **settings}
-    backend = Potassium("potassium", PotassiumSettings(**given), SystemClock())
+    backend = PotassiumBackend("potassium", PotassiumSettings(**given), SystemClock())
     await backend.start()
     try:
         yield backend
@@ -84,7 +84,7 @@ async def test_calls_past_the_worker_wait_in_order_and_none_is_refused(
     order: list[int] = []
     before = status(genuine)["sequence_number"]
 
-    async def ask(backend: Potassium, number: int) -> None:
+    async def ask(backend: PotassiumBackend, number: int) -> None:
         await backend.invoke(a_call(f"fifo-{number}", sleep=0.2))
         order.append(number)
 

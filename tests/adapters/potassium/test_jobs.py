@@ -13,7 +13,7 @@ import pytest
 from adapters.base import LongRunning
 from adapters.errors import BackendError, FailureClass
 from adapters.potassium.api import PotassiumSettings
-from adapters.potassium.backend import Potassium
+from adapters.potassium.backend import PotassiumBackend
 from adapters.types import Call, Handle
 from gateway.clock import FakeClock, SystemClock
 from tests.adapters.potassium.servers import PotassiumServer, runtime_server
@@ -32,11 +32,11 @@ def runtime() -> Iterator[PotassiumServer]:
 
 
 @contextlib.asynccontextmanager
-async def background(runtime: PotassiumServer) -> AsyncIterator[Potassium]:
+async def background(runtime: PotassiumServer) -> AsyncIterator[PotassiumBackend]:
     settings = PotassiumSettings(
         base_url=runtime.url, routes={"infer": "/background"}, background=True
     )
-    backend = Potassium("p", settings, SystemClock())
+    backend = PotassiumBackend("p", settings, SystemClock())
     await backend.start()
     try:
         yield backend

@@ -17,7 +17,7 @@ from starlette.routing import Route
 REGION = "eu-test-1"
 
 
-class Bucket:
+class ObjectStore:
     def __init__(self, key_id: str, secret: str) -> None:
         self._credentials = Credentials(key_id, secret)
         self.objects: dict[str, tuple[str, bytes]] = {}

@@ -17,11 +17,11 @@ from adapters.errors import BackendError, FailureClass
 from adapters.replicate.api import ReplicateSettings
 from adapters.replicate.backend import Replicate
 from adapters.replicate.sigv4 import Credentials, presigned
-from adapters.replicate.uploads import Place, file_in, taken_apart
+from adapters.replicate.uploads import Bucket, file_in, taken_apart
 from adapters.settings import Secret
 from adapters.types import Call
 from gateway.clock import SystemClock
-from tests.adapters.replicate.bucket import REGION, Bucket, expired, signature
+from tests.adapters.replicate.bucket import REGION, ObjectStore, expired, signature
 from tests.adapters.replicate.cloud import Cloud
 from tests.adapters.replicate.stage import cloud_running
 from tests.adapters.scenarios import KEY
@@ -83,7 +83,7 @@ def test_a_file_is_found_wherever_it_stands_and_taken_once() -> None:
 )
 def test_a_place_that_cannot_be_is_refused_with_the_policy(url: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Place.from_url(url)
+        Bucket.from_url(url)
 
 
 def test_a_place_without_its_keys_is_refused_with_the_policy() -> None:
@@ -95,8 +95,8 @@ def test_a_place_without_its_keys_is_refused_with_the_policy() -> None:
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[tuple[Bucket, str]]:
-    store = Bucket(KEY_ID, SECRET)
+def bucket() -> Iterator[tuple[ObjectStore, str]]:
+    store = ObjectStore(KEY_ID, SECRET)
     with served(store.app()) as url:
         yield store, url
 
@@ -132,7 +132,7 @@ def a_call(echo: Any) -> Call:
 
 
 async def test_a_file_that_is_too_large_to_send_is_there_under_the_url_that_is_sent(
-    cloud: tuple[Cloud, str], bucket: tuple[Bucket, str]
+    cloud: tuple[Cloud, str], bucket: tuple[ObjectStore, str]
 ) -> None:
     async with backend_of(cloud, bucket[1]) as backend:
         reply = await backend.invoke(a_call({"image": uri(), "again": uri(), "n": 1}))
@@ -148,7 +148,7 @@ async def test_a_file_that_is_too_large_to_send_is_there_under_the_url_that_is_s
 
 
 async def test_what_fits_and_a_url_of_the_callers_own_pass_as_they_are(
-    cloud: tuple[Cloud, str], bucket: tuple[Bucket, str]
+    cloud: tuple[Cloud, str], bucket: tuple[ObjectStore, str]
 ) -> None:
     before = bucket[0].puts
     small = [uri(PICTURE[:3000]), "https://example.com/picture.png"]
@@ -167,7 +167,7 @@ async def test_what_fits_and_a_url_of_the_callers_own_pass_as_they_are(
 )
 async def test_what_is_large_without_a_file_is_refused_with_the_limit(
     cloud: tuple[Cloud, str],
-    bucket: tuple[Bucket, str],
+    bucket: tuple[ObjectStore, str],
     echo: Any,
     failure: FailureClass,
     said: str,
@@ -187,7 +187,7 @@ async def test_what_is_large_without_a_file_is_refused_with_the_limit(
 )
 async def test_where_a_file_cannot_be_put_nothing_was_asked_of_the_platform(
     cloud: tuple[Cloud, str],
-    bucket: tuple[Bucket, str],
+    bucket: tuple[ObjectStore, str],
     store: str,
     secret: str,
     failure: FailureClass,
@@ -203,7 +203,7 @@ async def test_where_a_file_cannot_be_put_nothing_was_asked_of_the_platform(
 
 
 async def test_a_body_that_nests_without_end_is_the_callers_fault(
-    cloud: tuple[Cloud, str], bucket: tuple[Bucket, str]
+    cloud: tuple[Cloud, str], bucket: tuple[ObjectStore, str]
 ) -> None:
     deep = b'{"echo":%b1%b}' % (b"[" * 150_000, b"]" * 150_000)
     call = Call(id="c1", model="m", task="infer", body=deep)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from adapters.errors import BackendError, FailureClass
-from adapters.runpod.jobs import Job, Warmth, decode_health, decode_job, failure_of, reply_of
+from adapters.runpod.jobs import RunPodJob, Warmth, decode_health, decode_job, failure_of, reply_of
 from adapters.types import Usage
 
 TRACEBACK = "Traceback (most recent call last):\n  File x\nValueError: boo\n"
 
 
-def a_job(**fields: Any) -> Job:
+def a_job(**fields: Any) -> RunPodJob:
     return decode_job(json.dumps({"id": "j1", "status": "COMPLETED", **fields}).encode())
 
 

@@ -15,9 +15,9 @@ from adapters.openai.backend import OpenAISettings
 from adapters.settings import Secret
 from adapters.types import Chunk, Reply, Usage
 from gateway.api.relay import Relay
-from gateway.api.request import Visit
-from gateway.backends.redaction import Veil
-from gateway.calls.state import Exchange
+from gateway.api.request import RequestContext
+from gateway.backends.redaction import Redactor
+from gateway.calls.state import CallState
 from gateway.clock import FakeClock
 from gateway.storage.base import Claim
 from tests.gateway.assembled import POLICY, House, house
@@ -61,10 +61,10 @@ class Socket:
 
 async def carry(
     home: House, socket: Socket, model: str = "far", *, stream: bool = True, usage: bool = True
-) -> Exchange:
+) -> CallState:
     exchange = home.exchange(model, stream=stream)
     answer = await home.ask(exchange)
-    visit = Visit(request_id=exchange.call.id, headers={}, received=0.0, received_at=0.0)
+    visit = RequestContext(request_id=exchange.call.id, headers={}, received=0.0, received_at=0.0)
     relay = Relay(
         dispatcher=home.service.dispatcher, exchange=exchange, visit=visit, send=socket.send
     )
@@ -105,7 +105,7 @@ async def test_the_end_marker_leaves_only_after_the_call_is_settled(
         home.fake("burst").tell([WORD, Chunk(b"", "usage", USED), DONE])
         socket = Socket()
         settled: list[bool] = []
-        exchanges: list[Exchange] = []
+        exchanges: list[CallState] = []
         socket.after = lambda _: settled.append(bool(exchanges and exchanges[0].settled))
         made = home.exchange
         home.exchange = lambda *a, **k: exchanges.append(made(*a, **k)) or exchanges[0]  # type: ignore[func-returns-value, method-assign]
@@ -159,7 +159,7 @@ async def test_a_key_that_a_backend_repeats_in_pieces_becomes_stars_however_the_
     """The place at which a piece is held back is no place for an end to lose it."""
     settings = OpenAISettings(base_url="http://h", api_key=Secret("fake-key"))
     async with house(tmp_path, clock) as home:
-        home.service.current.backends["burst"].veil = Veil(settings)
+        home.service.current.backends["burst"].veil = Redactor(settings)
         for last in (DONE, BackendError(FailureClass.TRUNCATED, "it broke off")):
             pieces = [Chunk(b"data: a fake-k"), Chunk(b"ey\n\n"), Chunk(b"data: fake"), last]
             home.fake("burst").tell(pieces)

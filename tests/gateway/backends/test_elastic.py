@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import cast
 
 from adapters.fake import Fake, FakeSettings
-from gateway.backends.live import StandingBackend
+from gateway.backends.live import LiveBackend
 from gateway.clock import FakeClock, settle
-from gateway.shared_timer import Rounds
+from gateway.shared_timer import SharedTimer
 from tests.gateway.assembled import POLICY, read
 
 BOUNDED = POLICY.replace("slots: 2", "concurrency: 1")
@@ -28,7 +28,7 @@ async def test_calls_that_wait_in_line_are_demand_and_those_that_ended_are_not()
     spec = policy.backends["home"]
     adapter = Growing("home", cast(FakeSettings, spec.settings), clock)
     price = policy.prices[spec.common.price or ""]
-    backend = StandingBackend(spec, price, adapter, clock, Rounds(clock))
+    backend = LiveBackend(spec, price, adapter, clock, SharedTimer(clock))
     assert adapter.demand() == 0
     lease = await backend.lease()
     waiting = asyncio.ensure_future(backend.lease())

@@ -12,25 +12,27 @@ from hypothesis import strategies as st
 from adapters.errors import BackendError, FailureClass
 from adapters.fake import Fake, FakeSettings
 from adapters.types import Capabilities, Probe, Usage
-from gateway.backends.live import Lease, StandingBackend
+from gateway.backends.live import Lease, LiveBackend
 from gateway.clock import FakeClock, settle
 from gateway.policy.model import Policy
-from gateway.shared_timer import Rounds
+from gateway.shared_timer import SharedTimer
 from tests.gateway.assembled import POLICY, read
 
 BOUNDED = POLICY.replace("slots: 2", "concurrency: 1")
 REFUSED = BackendError(FailureClass.UNREACHABLE, "no")
 
 
-def standing(clock: FakeClock, name: str = "home", text: str = BOUNDED) -> StandingBackend:
+def standing(clock: FakeClock, name: str = "home", text: str = BOUNDED) -> LiveBackend:
     policy: Policy = read(text)
     spec = policy.backends[name]
     fake = Fake(name, cast(FakeSettings, spec.settings), clock)
-    return StandingBackend(spec, policy.prices[spec.common.price or ""], fake, clock, Rounds(clock))
+    return LiveBackend(
+        spec, policy.prices[spec.common.price or ""], fake, clock, SharedTimer(clock)
+    )
 
 
 def end(
-    backend: StandingBackend,
+    backend: LiveBackend,
     lease: Lease,
     usage: Usage | None = None,
     failure: BackendError | None = None,
@@ -123,7 +125,7 @@ def test_never_more_run_than_the_policy_allows_and_no_place_is_lost(
 
 
 async def leave_or_end(
-    backend: StandingBackend,
+    backend: LiveBackend,
     tasks: list[asyncio.Task[Lease]],
     ended: set[int],
     number: int,

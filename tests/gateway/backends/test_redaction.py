@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from adapters.http_json import HttpJsonSettings
 from adapters.settings import Secret
 from adapters.types import Reply
-from gateway.backends.redaction import Veil
+from gateway.backends.redaction import Redactor
 
 
-def veil_of(*secrets: str) -> Veil:
+def veil_of(*secrets: str) -> Redactor:
     headers = {f"X-{number}": Secret(secret) for number, secret in enumerate(secrets)}
-    return Veil(HttpJsonSettings(base_url="http://h", path="/", secret_headers=headers))
+    return Redactor(HttpJsonSettings(base_url="http://h", path="/", secret_headers=headers))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_an_answer_without_a_key_is_the_same_object() -> None:
 
 def test_every_secret_of_a_mapping_counts() -> None:
     headers = {"X-Key": Secret("first-key"), "X-Other": Secret("second-key")}
-    veil = Veil(HttpJsonSettings(base_url="http://h", path="/", secret_headers=headers))
+    veil = Redactor(HttpJsonSettings(base_url="http://h", path="/", secret_headers=headers))
     assert veil(b"first-key and second-key") == b"*** and ***"
 
 
@@ -56,7 +56,7 @@ def test_of_secrets_that_begin_together_the_longest_is_taken() -> None:
 # --- streams ------------------------------------------------------------------------------------
 
 
-def streamed(veil: Veil, chunks: Iterable[bytes]) -> bytes:
+def streamed(veil: Redactor, chunks: Iterable[bytes]) -> bytes:
     stream = veil.over_stream()
     return b"".join([*map(stream, chunks), stream.rest()])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends.slots import MOVED_AT_ONCE, Places
+from gateway.backends.slots import MOVED_AT_ONCE, SlotQueue
 from gateway.clock import FakeClock, settle
 from tests.gateway.assembled import POLICY, house
 
@@ -18,7 +18,7 @@ class Away(Exception):
 
 async def test_places_are_granted_in_the_order_of_arrival() -> None:
     """One at a time, and none is granted twice."""
-    places = Places(lambda: 1)
+    places = SlotQueue(lambda: 1)
     assert places.take()
     order: list[int] = []
 
@@ -41,7 +41,7 @@ async def test_places_are_granted_in_the_order_of_arrival() -> None:
 
 async def test_a_caller_who_leaves_the_line_takes_nobodys_place() -> None:
     """Whether it waits still or was granted a place in that very instant."""
-    places = Places(lambda: 1)
+    places = SlotQueue(lambda: 1)
     assert places.take()
     waiting = [asyncio.create_task(places.wait()) for _ in range(3)]
     await settle()
@@ -57,7 +57,7 @@ async def test_a_caller_who_leaves_the_line_takes_nobodys_place() -> None:
 
 async def test_the_end_of_the_line_is_called_away_until_one_would_rather_stay() -> None:
     """Each is asked with the number of calls before it."""
-    places = Places(lambda: 1)
+    places = SlotQueue(lambda: 1)
     assert places.take()
     asked: list[int] = []
 
@@ -81,7 +81,7 @@ async def test_the_end_of_the_line_is_called_away_until_one_would_rather_stay() 
 
 async def test_no_more_than_a_few_are_called_away_at_once() -> None:
     """What they do elsewhere must be seen before more follow."""
-    places = Places(lambda: 0)
+    places = SlotQueue(lambda: 0)
     waiting = [asyncio.create_task(places.wait(lambda _: Away())) for _ in range(20)]
     await settle()
     places.call_away()

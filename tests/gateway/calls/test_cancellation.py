@@ -12,7 +12,7 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply, Usage
 from gateway.api.relay import Relay
-from gateway.api.request import Visit
+from gateway.api.request import RequestContext
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Claim
 from gateway.types import ApiError
@@ -67,7 +67,9 @@ async def one_call(home: House, way: str) -> None:
     exchange = home.exchange(model, stream=stream)
     answer = await home.ask(exchange)
     if answer.reply.chunks is not None:
-        visit = Visit(request_id=exchange.call.id, headers={}, received=0.0, received_at=0.0)
+        visit = RequestContext(
+            request_id=exchange.call.id, headers={}, received=0.0, received_at=0.0
+        )
         relay = Relay(
             dispatcher=home.service.dispatcher, exchange=exchange, visit=visit, send=nowhere
         )

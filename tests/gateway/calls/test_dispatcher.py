@@ -9,7 +9,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Reply, Usage
-from gateway.active_policy import Wish
+from gateway.active_policy import Preferences
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Claim
 from gateway.types import ApiError
@@ -278,7 +278,7 @@ async def test_a_price_ceiling_of_the_caller_is_kept(tmp_path: Path, clock: Fake
     """No backend below it: a clear refusal, before anything is held."""
     async with house(tmp_path, clock) as home:
         with pytest.raises(ApiError) as caught:
-            await home.ask(home.exchange("far"), Wish(None, 1, 0))
+            await home.ask(home.exchange("far"), Preferences(None, 1, 0))
         assert (caught.value.status, caught.value.code) == (400, "over_max_price")
         assert await held(home) == (0, 0)
 
@@ -290,7 +290,7 @@ async def test_a_restart_settles_what_a_dead_process_left_open(
     dead = build(tmp_path, clock)
     exchange = House(dead, clock).exchange("far")
     decision = dead.dispatcher.decide(
-        dead.current, exchange.call, exchange.arrival, Wish(None, None, 0)
+        dead.current, exchange.call, exchange.arrival, Preferences(None, None, 0)
     )
     exchange.decision, exchange.hold_nano = decision, 123_000
     exchange.claims = (Claim("user:alice", "nano_usd", "month", 5_000_000_000, 123_000),)

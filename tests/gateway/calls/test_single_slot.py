@@ -10,10 +10,10 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.openai.backend import OpenAICompatible, OpenAISettings
 from adapters.types import Call
-from gateway.backends.live import StandingBackend
+from gateway.backends.live import LiveBackend
 from gateway.clock import FakeClock, settle
 from gateway.policy.reader import read_policy_text
-from gateway.shared_timer import Rounds
+from gateway.shared_timer import SharedTimer
 from tests.adapters.openai.engine_servers import PYTHON
 from tests.adapters.servers import RawServer, answer, chunked, read_request
 
@@ -60,13 +60,13 @@ class Jealous:
         writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(REST), REST))
 
 
-def standing(clock: FakeClock, url: str) -> tuple[StandingBackend, OpenAICompatible]:
+def standing(clock: FakeClock, url: str) -> tuple[LiveBackend, OpenAICompatible]:
     spec = read_policy_text(POLICY.replace("URL", url), {}).backends["llama"]
     adapter = OpenAICompatible("llama", cast(OpenAISettings, spec.settings), clock)
-    return StandingBackend(spec, None, adapter, clock, Rounds(clock)), adapter
+    return LiveBackend(spec, None, adapter, clock, SharedTimer(clock)), adapter
 
 
-async def one_stream(backend: StandingBackend, adapter: OpenAICompatible, number: int) -> bytes:
+async def one_stream(backend: LiveBackend, adapter: OpenAICompatible, number: int) -> bytes:
     lease = await backend.lease()
     try:
         call = Call(id=f"c{number}", model="m", task="chat", body=b"{}", stream=True)

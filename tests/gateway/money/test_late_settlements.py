@@ -8,16 +8,16 @@ from pathlib import Path
 
 from gateway.clock import FakeClock, settle
 from gateway.metrics import Metrics
-from gateway.money.settlement import CountingHouse, Settlement
-from gateway.storage.base import Claim, StoreUnavailable
-from gateway.storage.memory import MemoryStore
+from gateway.money.settlement import Settlement, Settler
+from gateway.storage.base import Claim, StorageUnavailable
+from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Unit
 
 MONEY = Claim("user:a", "nano_usd", "month", 1000, 10)
 
 
-class StumblingStore(MemoryStore):
+class StumblingStore(MemorySharedStore):
     """A memory store that can be down, and then finds out by a ping that it is up again."""
 
     def __init__(self, clock: FakeClock) -> None:
@@ -40,14 +40,14 @@ class StumblingStore(MemoryStore):
     def _answer(self) -> None:
         self.trouble = "it is down" if self.down else ""
         if self.down:
-            raise StoreUnavailable(self.trouble)
+            raise StorageUnavailable(self.trouble)
 
 
-def house_over(store: StumblingStore, ledger: SqliteLedger, clock: FakeClock) -> CountingHouse:
-    return CountingHouse(shared=store, ledger=ledger, clock=clock, metrics=Metrics())
+def house_over(store: StumblingStore, ledger: SqliteLedger, clock: FakeClock) -> Settler:
+    return Settler(shared=store, ledger=ledger, clock=clock, metrics=Metrics())
 
 
-async def late(house: CountingHouse, store: StumblingStore, count: int) -> None:
+async def late(house: Settler, store: StumblingStore, count: int) -> None:
     """``count`` settlements of 10 that the store was too late for."""
     store.down = True
     for number in range(count):

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.money.limits import claims_for, compile_claims, rate_limit_headers, refusal
 from gateway.policy.model import Limits, Plan, Policy
-from gateway.storage.base import Admitted, Claim, Refused, Standing
+from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Unit
 
 POLICY = Policy(
@@ -43,7 +43,7 @@ def refused(
     retry_after_s: float = 0.0,
 ) -> Refused:
     claim = Claim(scope, unit, window, limit, take)
-    return Refused(Standing(claim, remaining, reset_s), retry_after_s)
+    return Refused(LimitStatus(claim, remaining, reset_s), retry_after_s)
 
 
 # --- claims -----------------------------------------------------------------------------------
@@ -94,10 +94,10 @@ def test_a_plan_that_the_policy_lost_refuses_rather_than_lifts_every_limit() -> 
 
 def test_the_callers_own_rates_are_shown_as_the_draft_has_them() -> None:
     standings = (
-        Standing(Claim("key:k1", "requests", "minute", 20, 1), 12, 29.2),
-        Standing(Claim("user:alice", "requests", "day", 1000, 1), 999, 86.4),
-        Standing(Claim("plan:free", "requests", "minute", 9000, 1), 77, 1.0),
-        Standing(Claim("gateway", "requests", "minute", 9000, 1), 77, 1.0),
+        LimitStatus(Claim("key:k1", "requests", "minute", 20, 1), 12, 29.2),
+        LimitStatus(Claim("user:alice", "requests", "day", 1000, 1), 999, 86.4),
+        LimitStatus(Claim("plan:free", "requests", "minute", 9000, 1), 77, 1.0),
+        LimitStatus(Claim("gateway", "requests", "minute", 9000, 1), 77, 1.0),
     )
     assert rate_limit_headers(Admitted(standings)) == [
         (b"ratelimit-policy", b'"key-minute";q=20;w=60, "user-day";q=1000;w=86400'),
@@ -106,7 +106,7 @@ def test_the_callers_own_rates_are_shown_as_the_draft_has_them() -> None:
 
 
 def test_a_caller_without_rates_of_its_own_gets_no_rate_headers() -> None:
-    shared = Standing(Claim("gateway", "requests", "minute", 9000, 1), 77, 1.0)
+    shared = LimitStatus(Claim("gateway", "requests", "minute", 9000, 1), 77, 1.0)
     assert rate_limit_headers(Admitted(())) == []
     assert rate_limit_headers(Admitted((shared,))) == []
     assert rate_limit_headers(refused("user:a", "nano_usd", "month", 5)) == []

@@ -10,8 +10,8 @@ from adapters.types import Bill, BillLine
 from gateway.money.reconciliation import (
     DAY,
     HOUR,
-    Books,
     Comparison,
+    LedgerTotals,
     Period,
     as_json,
     as_text,
@@ -41,7 +41,7 @@ def compared(
         kind="runpod",
         period=Period(NOON - HOUR, NOON),
         bill=Bill(start=NOON - HOUR, end=NOON, lines=(line,)),
-        books=Books(calls=3, cost_nano=books, by_kind={"call": books}, seconds=ran),
+        books=LedgerTotals(calls=3, cost_nano=books, by_kind={"call": books}, seconds=ran),
         price=price,
     )
 
@@ -166,6 +166,6 @@ def test_books_are_what_calls_attempts_and_pings_sum_to() -> None:
         )  # fmt: skip
 
     books = books_of([row("call", 4, 10), row("attempt", 0, 2), row("ping", 0, 1)])
-    assert books == Books(
+    assert books == LedgerTotals(
         calls=4, cost_nano=13, by_kind={"call": 10, "attempt": 2, "ping": 1}, seconds=4.5
     )

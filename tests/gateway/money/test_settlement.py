@@ -11,8 +11,8 @@ import pytest
 
 from gateway.clock import FakeClock, settle
 from gateway.metrics import Metrics
-from gateway.money.settlement import CountingHouse, Settlement, settlement_of
-from gateway.storage.base import Claim, LedgerRow, StoreUnavailable, UsageQuery
+from gateway.money.settlement import Settlement, Settler, settlement_of
+from gateway.storage.base import Claim, LedgerRow, StorageUnavailable, UsageQuery
 from tests.gateway.assembled import PATIENCE_S
 from tests.gateway.failing_stores import FailingLedger, FailingShared, Moment, Trouble
 
@@ -33,7 +33,7 @@ class Bench:
         self.ledger = FailingLedger(
             folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S
         ).told(self.ledger_trouble)
-        self.house = CountingHouse(
+        self.house = Settler(
             shared=self.shared, ledger=self.ledger, clock=clock, metrics=Metrics(), kept=kept
         )
 
@@ -115,7 +115,7 @@ async def test_a_call_without_a_durable_row_is_told_that_it_cannot_be_written(
     async with bench_in(tmp_path, clock) as bench:
         settlement = await bench.call("r1", opened=False)
         bench.ledger_trouble.fails("before", "settle")
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StorageUnavailable):
             await bench.house.settle(settlement, opened=False)
         assert bench.house.waiting == 0
         assert (await bench.books())[0] == 0
@@ -151,7 +151,7 @@ async def test_past_the_bound_of_what_waits_calls_are_refused_until_there_is_roo
         await bench.house.settle(settlements[0], opened=True)
         bench.house.check()
         await bench.house.settle(settlements[1], opened=True)
-        with pytest.raises(StoreUnavailable, match="wait"):
+        with pytest.raises(StorageUnavailable, match="wait"):
             bench.house.check()
         bench.shared_trouble.ends()
         await bench.house.retry()

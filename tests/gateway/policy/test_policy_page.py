@@ -17,8 +17,8 @@ from gateway.policy.model import (
     Plan,
     Price,
     Route,
-    Server,
-    Store,
+    ServerSettings,
+    StoreSettings,
     TlsFiles,
     WarmRule,
     When,
@@ -31,9 +31,9 @@ ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
 PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## The top level", Document, ""),
-    ("## server", Server, ""),
+    ("## server", ServerSettings, ""),
     ("## server", TlsFiles, "tls."),
-    ("## store", Store, ""),
+    ("## store", StoreSettings, ""),
     ("## backends", BackendCommon, ""),
     ("## backends", ColdStart, "cold_start."),
     ("## models", ModelSpec, ""),

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from gateway.routing.forecast import (
     NO_DELAY,
+    BackendLoad,
     ColdTime,
     Delay,
-    Load,
     RunTime,
     WarmSet,
     cold_delay,
@@ -27,52 +27,54 @@ def test_a_warm_backend_waits_in_whole_rounds(
     in_flight: int, slots: int | None, seconds: float
 ) -> None:
     """Nothing while a slot is free, then one run for each round of calls ahead."""
-    load = Load(in_flight, slots, 0, None)
+    load = BackendLoad(in_flight, slots, 0, None)
     assert warm_delay(load, 1.5) == Delay(seconds)
 
 
 def test_a_call_waits_for_the_start_of_a_worker_and_then_for_those_before_it() -> None:
     """Which counts as a cold start."""
-    assert warm_delay(Load(2, 0, 0, None, 4.0), 1.5) == Delay(7.0, 4.0)
+    assert warm_delay(BackendLoad(2, 0, 0, None, 4.0), 1.5) == Delay(7.0, 4.0)
 
 
 def test_a_load_adds_to_the_line_and_counts_as_cold_while_the_line_does_not() -> None:
     """Those before it now are before it when its model has come, or others are."""
-    delay = with_load(warm_delay(Load(3, 2, 0, None), 1.5), 4.0)
+    delay = with_load(warm_delay(BackendLoad(3, 2, 0, None), 1.5), 4.0)
     assert delay == Delay(5.5, 4.0, 4.0)
     assert delay.cold
-    assert not warm_delay(Load(3, 2, 0, None), 1.5).cold
+    assert not warm_delay(BackendLoad(3, 2, 0, None), 1.5).cold
 
 
 def test_a_load_follows_the_start_of_a_worker() -> None:
     """Both are cold seconds, and the load is told apart."""
-    assert with_load(warm_delay(Load(0, 0, 0, None, 4.0), 1.5), 3.0) == Delay(7.0, 7.0, 3.0)
-    assert with_load(cold_delay(Load(0, None, 0, None), 1.0, 9.0), 3.0) == Delay(12.0, 12.0, 3.0)
+    assert with_load(warm_delay(BackendLoad(0, 0, 0, None, 4.0), 1.5), 3.0) == Delay(7.0, 7.0, 3.0)
+    assert with_load(cold_delay(BackendLoad(0, None, 0, None), 1.0, 9.0), 3.0) == Delay(
+        12.0, 12.0, 3.0
+    )
 
 
 def test_a_warm_worker_means_no_delay() -> None:
     """However slow the cold start would be."""
-    assert cold_delay(Load(3, None, 1, None), 1.0, 60.0) is NO_DELAY
+    assert cold_delay(BackendLoad(3, None, 1, None), 1.0, 60.0) is NO_DELAY
 
 
 def test_a_sleeping_backend_costs_a_cold_start() -> None:
     """Nothing runs there and nothing is warm."""
-    assert cold_delay(Load(0, None, 0, None), 1.0, 9.0) == Delay(9.0, 9.0)
+    assert cold_delay(BackendLoad(0, None, 0, None), 1.0, 9.0) == Delay(9.0, 9.0)
 
 
 def test_a_call_rather_waits_behind_a_short_one_than_for_a_fresh_worker() -> None:
     """One second behind the running call beats nine for a start."""
-    assert cold_delay(Load(1, None, 0, None), 1.0, 9.0) == Delay(1.0)
+    assert cold_delay(BackendLoad(1, None, 0, None), 1.0, 9.0) == Delay(1.0)
 
 
 def test_a_worker_that_is_starting_is_joined() -> None:
     """Six of nine seconds have passed: three are left, then the call ahead runs."""
-    assert cold_delay(Load(1, 1, 0, 6.0), 0.5, 9.0) == Delay(3.5)
+    assert cold_delay(BackendLoad(1, 1, 0, 6.0), 0.5, 9.0) == Delay(3.5)
 
 
 def test_a_full_backend_cannot_start_another_worker() -> None:
     """All slots are taken: the call waits for rounds, however long."""
-    assert cold_delay(Load(4, 2, 0, None), 10.0, 3.0) == Delay(20.0)
+    assert cold_delay(BackendLoad(4, 2, 0, None), 10.0, 3.0) == Delay(20.0)
 
 
 def test_run_time_follows_what_is_observed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.routing.gaps import GapHistory
-from gateway.routing.volume import Volume
+from gateway.routing.volume import CallVolume
 
 
 def test_until_gaps_are_known_the_timeout_is_what_a_cold_start_is_worth() -> None:
@@ -44,7 +44,7 @@ def test_the_history_is_bounded_and_forgets() -> None:
 
 def test_calls_of_the_last_day_count_and_older_ones_fade() -> None:
     """The oldest hour counts for the part of it that lies within 24 hours."""
-    volume = Volume()
+    volume = CallVolume()
     noon = 1_767_268_800.0
     for _ in range(10):
         volume.add("m", noon)
@@ -56,6 +56,6 @@ def test_calls_of_the_last_day_count_and_older_ones_fade() -> None:
 
 def test_counts_of_the_ledger_are_added() -> None:
     """A restart forgets no call of the day."""
-    volume = Volume()
+    volume = CallVolume()
     volume.restore({("m", 490_000): 7})
     assert volume.per_day("m", 490_000 * 3600.0) == 7

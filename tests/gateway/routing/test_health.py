@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.errors import FailureClass
-from gateway.routing.health import HEALTHY, Health, after_failure, after_success
+from gateway.routing.health import HEALTHY, BackendHealth, after_failure, after_success
 
 
 def test_two_failures_in_a_row_are_forgiven_and_the_third_is_not() -> None:
@@ -20,7 +20,7 @@ def test_two_failures_in_a_row_are_forgiven_and_the_third_is_not() -> None:
 
 def test_cooling_doubles_up_to_a_minute() -> None:
     """A backend that stays away is asked ever more seldom, but at least once a minute."""
-    health = Health()
+    health = BackendHealth()
     pauses = []
     for _ in range(12):
         now = health.open_until
@@ -35,14 +35,14 @@ def test_calls_that_fail_together_are_blamed_as_one() -> None:
     health = HEALTHY
     for number in range(100):
         health = after_failure(health, FailureClass.AMBIGUOUS, now=50.0 + number / 1000)
-    assert health == Health(3, 51.002)
+    assert health == BackendHealth(3, 51.002)
     assert after_failure(health, FailureClass.AMBIGUOUS, now=51.01).open_until == 53.01
     assert after_failure(health, FailureClass.GONE, now=50.5).open_until == 110.5
 
 
 def test_one_success_forgives_everything() -> None:
     """The next failure starts from nothing."""
-    assert after_success(Health(9, 500.0)) is HEALTHY
+    assert after_success(BackendHealth(9, 500.0)) is HEALTHY
 
 
 @pytest.mark.parametrize("failure", [f for f in FailureClass if not f.blames])
@@ -60,5 +60,5 @@ def test_what_only_an_operator_mends_cools_at_once(failure: FailureClass) -> Non
 def test_an_overloaded_backend_is_left_alone_for_as_long_as_it_asks() -> None:
     """Its Retry-After counts, up to a minute; it is no failure in a row."""
     asked = after_failure(HEALTHY, FailureClass.OVERLOADED, now=10.0, retry_after=7.0)
-    assert asked == Health(0, 17.0)
+    assert asked == BackendHealth(0, 17.0)
     assert after_failure(HEALTHY, FailureClass.OVERLOADED, 10.0, 9999.0).open_until == 70.0

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from adapters.types import Capabilities
 from gateway.policy.model import Price, Route
-from gateway.routing.forecast import Load, RunTime
-from gateway.routing.router import Candidate, Decision, Question, decide
+from gateway.routing.forecast import BackendLoad, RunTime
+from gateway.routing.router import Candidate, Decision, RoutingRequest, decide
 
-QUESTION = Question("chat", False, 400, 100)
+QUESTION = RoutingRequest("chat", False, 400, 100)
 RESERVED = Price(per_hour=2_690_000_000)
 FLEX = Price(per_second=1_160_000, bills=("start", "run"))
 ROUTE = Route(name="default", use=())
@@ -26,7 +26,7 @@ def candidate(name: str, **changes: Any) -> Candidate:
         price=RESERVED if name == "home" else FLEX,
         capabilities=Capabilities(),
         max_request=None,
-        load=Load(0, 2, 0, None) if name == "home" else Load(0, None, 1, None),
+        load=BackendLoad(0, 2, 0, None) if name == "home" else BackendLoad(0, None, 1, None),
         run=RunTime(1.0, 0.1, 9),
         cold_p95=None if name == "home" else 9.0,
         max_run=600.0,
@@ -46,33 +46,33 @@ def test_a_free_slot_of_the_baseline_wins() -> None:
 
 def test_the_baseline_keeps_a_call_that_waits_within_the_slo() -> None:
     """One second of waiting is within 80 % of two."""
-    home = candidate("home", load=Load(2, 2, 0, None))
+    home = candidate("home", load=BackendLoad(2, 2, 0, None))
     assert ask(home, candidate("burst")) == ("RES_WAIT_OK", ["home", "burst"])
 
 
 def test_a_call_spills_when_the_baseline_would_break_the_slo() -> None:
     """Three rounds of one second are too long; a warm worker elsewhere is not."""
-    home = candidate("home", load=Load(6, 2, 0, None))
+    home = candidate("home", load=BackendLoad(6, 2, 0, None))
     assert ask(home, candidate("burst")) == ("SPILL_WARM", ["burst", "home"])
 
 
 def test_a_call_spills_to_a_cold_worker_when_even_its_start_is_within_the_slo() -> None:
     """Nine seconds of start are within twelve; a minute in the queue is not."""
-    home = candidate("home", load=Load(120, 2, 0, None))
-    burst = candidate("burst", load=Load(0, None, 0, None))
+    home = candidate("home", load=BackendLoad(120, 2, 0, None))
+    burst = candidate("burst", load=BackendLoad(0, None, 0, None))
     assert ask(home, burst, slo=12.0) == ("SPILL_COLD", ["burst", "home"])
 
 
 def test_when_nothing_meets_the_slo_the_shortest_delay_is_taken() -> None:
     """A cold start of nine seconds against three seconds in the queue."""
-    home = candidate("home", load=Load(6, 2, 0, None))
-    burst = candidate("burst", load=Load(0, None, 0, None))
+    home = candidate("home", load=BackendLoad(6, 2, 0, None))
+    burst = candidate("burst", load=BackendLoad(0, None, 0, None))
     assert ask(home, burst) == ("LEAST_DELAY", ["home", "burst"])
 
 
 def loading(seconds: float, **changes: Any) -> Candidate:
     """The baseline, whose memory has not the model."""
-    changes.setdefault("load", Load(0, 2, 0, None, load_s=seconds))
+    changes.setdefault("load", BackendLoad(0, 2, 0, None, load_s=seconds))
     return candidate("home", **changes)
 
 
@@ -89,19 +89,19 @@ def test_a_call_spills_when_the_load_of_its_model_would_break_the_slo() -> None:
 
 
 def test_a_load_is_weighed_against_a_cold_start_where_both_are_too_long() -> None:
-    cold = candidate("burst", load=Load(0, None, 0, None))
+    cold = candidate("burst", load=BackendLoad(0, None, 0, None))
     assert ask(loading(5.0), cold) == ("LEAST_DELAY", ["home", "burst"])
     assert ask(loading(12.0), cold) == ("LEAST_DELAY", ["burst", "home"])
 
 
 def test_a_baseline_that_has_the_model_goes_before_one_that_must_load_it() -> None:
-    other = candidate("other", price=RESERVED, load=Load(0, 2, 0, None), cold_p95=None)
+    other = candidate("other", price=RESERVED, load=BackendLoad(0, 2, 0, None), cold_p95=None)
     assert ask(loading(1.0), other) == ("RES_FREE", ["other", "home"])
 
 
 def test_a_load_counts_into_the_price_where_a_start_is_billed() -> None:
     """Three seconds of load and one of running; the two of waiting cost nothing."""
-    line = Load(4, 2, 0, None, load_s=3.0)
+    line = BackendLoad(4, 2, 0, None, load_s=3.0)
     for price, seconds in ((FLEX, 4), (Price(per_second=1_160_000), 1)):
         decision = decide(QUESTION, [loading(0, price=price, load=line)], ROUTE, 9, lambda: 0.0)
         assert decision.quotes[0].delay.seconds == 5.0
@@ -109,7 +109,7 @@ def test_a_load_counts_into_the_price_where_a_start_is_billed() -> None:
 
 
 def test_the_line_before_a_start_costs_nothing_either() -> None:
-    line = Load(2, 0, 0, None, ready_in_s=3.0)
+    line = BackendLoad(2, 0, 0, None, ready_in_s=3.0)
     quoted = decide(QUESTION, [candidate("home", price=FLEX, load=line)], ROUTE, 9, lambda: 0.0)
     assert quoted.quotes[0].delay.seconds == 5.0
     assert quoted.quotes[0].estimate.charge == 1_160_000 * 4
@@ -117,7 +117,7 @@ def test_the_line_before_a_start_costs_nothing_either() -> None:
 
 def test_without_a_baseline_the_reason_says_warm_or_cold() -> None:
     """Nothing spills where nothing is reserved."""
-    cold = candidate("burst", load=Load(0, None, 0, None))
+    cold = candidate("burst", load=BackendLoad(0, None, 0, None))
     assert ask(candidate("burst"))[0] == "WARM"
     assert ask(cold, slo=60.0)[0] == "COLD"
 
@@ -131,7 +131,7 @@ def test_of_two_platforms_that_meet_the_slo_the_cheaper_is_taken() -> None:
 
 def test_a_cold_start_counts_into_the_price_where_the_platform_bills_it() -> None:
     """A warm dear worker beats a cold cheap one whose start is billed."""
-    cold = candidate("cold", price=FLEX, load=Load(0, None, 0, None))
+    cold = candidate("cold", price=FLEX, load=BackendLoad(0, None, 0, None))
     warm = candidate("warm", price=Price(per_second=5_000_000))
     assert ask(cold, warm, slo=60.0)[1] == ["warm", "cold"]
 
@@ -145,7 +145,7 @@ def test_a_cold_start_counts_into_the_price_where_the_platform_bills_it() -> Non
         ({"blocked": "load_failed"}, "load_failed"),
         ({"capabilities": Capabilities(tasks=frozenset(["embeddings"]))}, "task_unsupported"),
         ({"max_request": 399}, "too_large"),
-        ({"load": Load(12, 2, 0, None), "max_queue": 10}, "queue_full"),
+        ({"load": BackendLoad(12, 2, 0, None), "max_queue": 10}, "queue_full"),
     ],
 )
 def test_a_backend_that_cannot_take_the_call_is_refused_with_its_reason(
@@ -159,7 +159,7 @@ def test_a_backend_that_cannot_take_the_call_is_refused_with_its_reason(
 def test_a_backend_that_cannot_stream_is_refused_only_a_stream() -> None:
     """The same backend answers a whole call."""
     whole_only = candidate("home", capabilities=Capabilities(streaming=False))
-    streaming = Question("chat", True, 10, 10)
+    streaming = RoutingRequest("chat", True, 10, 10)
     refused = decide(streaming, [whole_only], ROUTE, 2.0, lambda: 0.0).refused
     assert refused == (("home", "no_streaming"),)
     assert ask(whole_only)[1] == ["home"]
@@ -173,7 +173,7 @@ def test_a_price_ceiling_leaves_the_reserved_and_strikes_the_dear() -> None:
 
 def test_orders_are_as_the_route_says() -> None:
     """Fastest by delay, listed as written."""
-    home = candidate("home", load=Load(2, 2, 0, None))
+    home = candidate("home", load=BackendLoad(2, 2, 0, None))
     burst = candidate("burst")
     fastest = Route(name="gold", use=(), order="fastest")
     listed = Route(name="plain", use=(), order="listed")
@@ -197,7 +197,7 @@ def test_the_hold_covers_a_long_run_and_no_more_than_the_longest() -> None:
 
 
 loads = st.builds(
-    Load,
+    BackendLoad,
     in_flight=st.integers(0, 50),
     slots=st.none() | st.integers(1, 8),
     warm_idle=st.integers(0, 3),
@@ -207,7 +207,7 @@ loads = st.builds(
 
 @given(home=loads, burst=loads, slo=st.floats(0.1, 60))
 def test_a_decision_never_takes_a_late_backend_while_another_is_in_time(
-    home: Load, burst: Load, slo: float
+    home: BackendLoad, burst: BackendLoad, slo: float
 ) -> None:
     """Whatever the loads, the first choice meets the SLO if any candidate does; none is lost."""
     candidates = [candidate("home", load=home), candidate("burst", load=burst)]

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.storage.base import SharedStore
-from gateway.storage.memory import MemoryStore
-from gateway.storage.redis.store import RedisStore
+from gateway.storage.memory import MemorySharedStore
+from gateway.storage.redis.store import RedisSharedStore
 from gateway.types import MICRO
 from tests.redis_server import RedisServer, require_redis
 
@@ -34,11 +34,11 @@ def redis_server(redis_session: RedisServer) -> RedisServer:
 @pytest.fixture(params=["memory", "redis"])
 def open_store(request: pytest.FixtureRequest, clock: FakeClock) -> OpenStore:
     if request.param == "memory":
-        return lambda: MemoryStore(clock)
+        return lambda: MemorySharedStore(clock)
     server: RedisServer = request.getfixturevalue("redis_server")
 
     def opened() -> SharedStore:
         server.command("FLUSHALL")
-        return RedisStore(server.url, 5.0, now_us=lambda: round(clock.time() * MICRO))
+        return RedisSharedStore(server.url, 5.0, now_us=lambda: round(clock.time() * MICRO))
 
     return opened

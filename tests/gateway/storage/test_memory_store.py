@@ -7,7 +7,7 @@ import sys
 
 from gateway.clock import FakeClock
 from gateway.storage.base import Admitted, Claim
-from gateway.storage.memory import MemoryStore
+from gateway.storage.memory import MemorySharedStore
 
 
 def claims_of(user: str) -> tuple[Claim, ...]:
@@ -19,7 +19,7 @@ def claims_of(user: str) -> tuple[Claim, ...]:
     )
 
 
-async def serve(store: MemoryStore, clock: FakeClock, first: int, last: int) -> None:
+async def serve(store: MemorySharedStore, clock: FakeClock, first: int, last: int) -> None:
     claims = claims_of("user:a")
     for number in range(first, last):
         name = f"call-{number}"
@@ -30,7 +30,7 @@ async def serve(store: MemoryStore, clock: FakeClock, first: int, last: int) -> 
 
 async def test_memory_does_not_grow_with_the_number_of_calls(clock: FakeClock) -> None:
     """100,000 calls, none of which has reached its expiry, after 10,000 to warm up."""
-    store = MemoryStore(clock, remember=1000)
+    store = MemorySharedStore(clock, remember=1000)
     await serve(store, clock, 0, 10_000)
     gc.collect()
     before = sys.getallocatedblocks()
@@ -40,7 +40,7 @@ async def test_memory_does_not_grow_with_the_number_of_calls(clock: FakeClock) -
 
 
 async def test_memory_does_not_grow_with_the_number_of_scopes(clock: FakeClock) -> None:
-    store = MemoryStore(clock)
+    store = MemorySharedStore(clock)
     for number in range(5_000):
         user = f"user:{number}"
         await store.admit(f"call-{number}", claims_of(user), 60.0)
@@ -54,7 +54,7 @@ async def test_memory_does_not_grow_with_the_number_of_scopes(clock: FakeClock) 
 async def test_a_storm_of_expired_holds_is_cleared_a_bounded_number_at_a_time(
     clock: FakeClock,
 ) -> None:
-    store = MemoryStore(clock)
+    store = MemorySharedStore(clock)
     claim = Claim("user:a", "concurrent", "", 1000, 1)
     for number in range(1000):
         await store.admit(f"lost-{number}", [claim], 30.0)
@@ -66,7 +66,7 @@ async def test_a_storm_of_expired_holds_is_cleared_a_bounded_number_at_a_time(
 
 
 async def test_at_least_so_many_settled_ids_are_remembered_as_was_asked(clock: FakeClock) -> None:
-    store = MemoryStore(clock, remember=100)
+    store = MemorySharedStore(clock, remember=100)
     claim = Claim("user:a", "nano_usd", "month", 10**9, 0)
     for number in range(100):
         await store.settle(f"call-{number}", [claim], {"nano_usd": 1})

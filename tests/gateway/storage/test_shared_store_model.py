@@ -15,8 +15,8 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from gateway.clock import FakeClock
 from gateway.storage.base import Admitted, Claim, SharedStore
-from gateway.storage.memory import MemoryStore
-from gateway.storage.redis.store import RedisStore
+from gateway.storage.memory import MemorySharedStore
+from gateway.storage.redis.store import RedisSharedStore
 from gateway.storage.windows import bounds
 from gateway.types import MICRO, Unit
 from tests.redis_server import RedisServer
@@ -58,7 +58,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.count = 0
 
     def open_store(self) -> SharedStore:
-        return MemoryStore(self.clock)
+        return MemorySharedStore(self.clock)
 
     def run(self, coroutine: Any) -> Any:
         return self.runner.run(coroutine)
@@ -184,7 +184,7 @@ def test_redis_behaves_as_the_model_does(redis_server: RedisServer) -> None:
     class RedisMachine(StoreMachine):
         def open_store(self) -> SharedStore:
             redis_server.command("FLUSHALL")
-            return RedisStore(
+            return RedisSharedStore(
                 redis_server.url, 5.0, now_us=lambda: round(self.clock.time() * MICRO)
             )
 

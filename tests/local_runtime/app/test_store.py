@@ -10,7 +10,13 @@ import pytest
 
 from gateway.clock import FakeClock
 from local_runtime import Runtime
-from local_runtime.app.store import MemoryStore, RedisStore, Store, StoreUnavailable, open_store
+from local_runtime.app.store import (
+    HandlerStore,
+    MemoryStore,
+    RedisStore,
+    StoreUnavailable,
+    open_store,
+)
 from local_runtime.potassium import RedisConfig
 from local_runtime.potassium import Store as PotassiumStore
 from tests.redis_server import RedisServer, require_redis
@@ -19,7 +25,7 @@ from tests.redis_server import RedisServer, require_redis
 class Case(msgspec.Struct):
     """A store, and how time passes for it."""
 
-    store: Store
+    store: HandlerStore
     advance: Callable[[float], None]
 
 

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from gateway.clock import FakeClock, settle
-from local_runtime.client.attached import LOOK_S, Watched
+from local_runtime.client.attached import LOOK_S, AttachedWorkers
 from local_runtime.client.discovery import Told
 from local_runtime.client.workers import Workers
 from local_runtime.protocol.events import Slots, WorkerChanged
@@ -29,7 +29,7 @@ class Watch:
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
         self.told: list[Told] = []
-        self.roster = Watched(str(folder), self.clock)
+        self.roster = AttachedWorkers(str(folder), self.clock)
 
     async def look(self) -> list[Told]:
         """What another look has found."""
@@ -123,7 +123,7 @@ async def test_a_file_in_the_place_of_the_folder_is_said_to_be_none(tmp_path: Pa
 async def attached(folder: Path) -> AsyncIterator[tuple[Workers, FakeClock]]:
     """Workers of that folder, as a gateway has them."""
     clock = FakeClock()
-    workers = Workers("home", Watched(str(folder), clock), 1_000_000, clock)
+    workers = Workers("home", AttachedWorkers(str(folder), clock), 1_000_000, clock)
     workers.start()
     yield workers, clock
     await workers.aclose()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gateway.clock import FakeClock
-from local_runtime.client.autoscaler import Crew
-from local_runtime.client.connection import Link
-from local_runtime.client.scaling import Bounds
+from local_runtime.client.autoscaler import Autoscaler
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.scaling import ScalingBounds
 
-BOUNDS = Bounds(least=1, most=4, grow_after_s=0.0, shrink_after_s=0.0)
+BOUNDS = ScalingBounds(least=1, most=4, grow_after_s=0.0, shrink_after_s=0.0)
 
 
 class Pretended:
@@ -20,7 +20,7 @@ class Pretended:
         self.known: frozenset[int] = frozenset()
 
     @property
-    def links(self) -> tuple[Link, ...]:
+    def links(self) -> tuple[WorkerConnection, ...]:
         return tuple(self._link(index) for index in self.calls)
 
     def keep(self, indices: tuple[int, ...]) -> None:
@@ -42,8 +42,8 @@ class Pretended:
             del self.calls[index]
         self.known -= set(indices)
 
-    def _link(self, index: int) -> Link:
-        link = Link(f"w-{index}", lambda link: None, 1000)
+    def _link(self, index: int) -> WorkerConnection:
+        link = WorkerConnection(f"w-{index}", lambda link: None, 1000)
         link.slots = 0 if index in self.dismissed else 2
         return link
 
@@ -54,7 +54,7 @@ class Scene:
     def __init__(self) -> None:
         self.workers = Pretended()
         self.clock = FakeClock()
-        self.crew = Crew(self.workers, self.workers.keep, BOUNDS, self.clock)
+        self.crew = Autoscaler(self.workers, self.workers.keep, BOUNDS, self.clock)
         self.demand = 0
         self.crew.demand = lambda: self.demand
         self.crew.look()

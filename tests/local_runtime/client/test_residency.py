@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local_runtime.client.residency import COMING, EVICTS, FITS, HERE, PAUSED, Holdings, LoadTimes
+from local_runtime.client.residency import COMING, EVICTS, FITS, HERE, PAUSED, LoadTimes, Residency
 from local_runtime.protocol.events import Held, Stock
 
 GIB = 1024**3
@@ -17,7 +17,7 @@ class Bench:
 
     def __init__(self, **places: Any) -> None:
         self.times = LoadTimes()
-        self.holdings = Holdings(self.times)
+        self.holdings = Residency(self.times)
         self.now = 100.0
         self.held = {
             name: Held(name, "out", size * GIB)
@@ -77,7 +77,7 @@ def test_a_load_takes_what_the_last_one_of_the_model_took() -> None:
 def test_what_was_seen_of_a_worker_that_is_gone_is_remembered() -> None:
     before = Bench()
     before.seen(a=7.0)
-    after = Holdings(before.times)
+    after = Residency(before.times)
     after.take(Stock((Held("a", "out", 2 * GIB),), 4 * GIB), 0.0)
     assert after.load_in("a", 1, 0.0) == 7.0
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_runtime.client.scaling import Bounds, Load, Trend, plan
+from local_runtime.client.scaling import Demand, ScalingBounds, Trend, plan
 
-BOUNDS = Bounds(least=1, most=8, grow_after_s=1.0, shrink_after_s=60.0)
+BOUNDS = ScalingBounds(least=1, most=8, grow_after_s=1.0, shrink_after_s=60.0)
 
 
 def after(trend: Trend, *looks: tuple[float, int], slots: int = 4) -> Trend:
     """The trend after looks at so many calls, each at its instant."""
     for now, calls in looks:
-        trend = plan(trend, Load(calls=calls, slots=slots), BOUNDS, now)
+        trend = plan(trend, Demand(calls=calls, slots=slots), BOUNDS, now)
     return trend
 
 
@@ -56,8 +56,8 @@ def test_it_never_leaves_its_bounds_and_a_steady_load_is_met_in_the_end(
     now, trend = 0.0, Trend(workers=1)
     for pause, calls in looks:
         now += pause
-        trend = plan(trend, Load(calls=calls, slots=slots), BOUNDS, now)
+        trend = plan(trend, Demand(calls=calls, slots=slots), BOUNDS, now)
         assert 1 <= trend.workers <= 8
     for later in (0.0, 100.0, 200.0, 300.0):
-        trend = plan(trend, Load(calls=10, slots=4), BOUNDS, now + later)
+        trend = plan(trend, Demand(calls=10, slots=4), BOUNDS, now + later)
     assert trend == Trend(workers=3)

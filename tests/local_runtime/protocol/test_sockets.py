@@ -14,7 +14,7 @@ import pytest
 from local_runtime.protocol.sockets import (
     MAX_STRANGERS,
     TOKEN,
-    Gate,
+    TokenGate,
     address_of,
     dial,
     listen,
@@ -50,10 +50,10 @@ class Heard(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def gated(within_s: float = 5.0) -> AsyncIterator[tuple[str, int, Gate]]:
+async def gated(within_s: float = 5.0) -> AsyncIterator[tuple[str, int, TokenGate]]:
     """The token, the port and the gate of an echo."""
     token = new_token()
-    gate = Gate(token, Echo, within_s)
+    gate = TokenGate(token, Echo, within_s)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(gate.stranger, "127.0.0.1", 0)
     async with server:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from local_runtime.client.connection import Link
+from local_runtime.client.connection import WorkerConnection
 from local_runtime.protocol.events import PROTOCOL, Done, Event, Ready, Slots
 from local_runtime.protocol.sockets import dial
 from local_runtime.protocol.wire import FrameTooLarge, frame
@@ -32,10 +32,10 @@ class FirstReady(msgspec.Struct, frozen=True, array_like=True, tag=16):
 FIRST = FirstReady(3, ("/",), "cpu", 0.0, 0.0, 0.0)
 
 
-async def heard(path: Path, *said: Event | bytes) -> Link:
+async def heard(path: Path, *said: Event | bytes) -> WorkerConnection:
     """What a caller makes of a worker that begins so; the link is ready, or gone."""
     async with listening(path, *said) as worker:
-        link = Link("one", lambda link: None, 10_000)
+        link = WorkerConnection("one", lambda link: None, 10_000)
         await dial(str(path), partial(getattr, link, "connection"))
         await until(lambda: link.ready or link.gone, "it has spoken")
         link.connection.close()
@@ -63,7 +63,7 @@ async def test_the_workers_own_limit_is_that_of_its_connection(tmp_path: Path) -
     """Were it told more it would hang up, and every call with it."""
     path = tmp_path / "s"
     async with listening(path, READY) as worker:
-        link = Link("one", lambda link: None, 100)
+        link = WorkerConnection("one", lambda link: None, 100)
         await dial(str(path), partial(getattr, link, "connection"))
         await until(lambda: link.ready, "it has spoken")
         entry = link.run("c1", "/", b"x" * 999_000, False, float("inf"))

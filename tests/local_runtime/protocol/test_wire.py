@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from local_runtime.protocol.events import Cancel, Credit, Done, Output, Ping, Ready, Run, ToWorker
 from local_runtime.protocol.wire import (
-    Connection,
+    FramedConnection,
     FrameReader,
     FrameTooLarge,
     decode_from_worker,
@@ -87,7 +87,7 @@ class End:
     def __init__(self, limit: int = 1 << 20) -> None:
         self.got: list[ToWorker] = []
         self.lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        self.connection: Connection[ToWorker] = Connection(
+        self.connection: FramedConnection[ToWorker] = FramedConnection(
             decode=decode_to_worker, receive=self.got.append, lost=self.lost.set_result, limit=limit
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from local_runtime.pytorch.devices import Plain, choose, device_of, machine_of
+from local_runtime.pytorch.devices import PlainDevice, choose, device_of, machine_of
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_runtimes_device_is_used_and_an_explicit_one_goes_before_it() -> Non
 
 def test_a_recording_on_the_cpu_does_the_work_again_into_the_same_memory() -> None:
     machine = machine_of(torch.device("cpu"))
-    assert isinstance(machine, Plain)
+    assert isinstance(machine, PlainDevice)
     source = torch.ones(2)
     recording = machine.record(lambda: (source * 2,))
     kept = recording.outputs[0]

@@ -12,13 +12,13 @@ import torch
 
 from local_runtime.pytorch import Buckets, Served, doubling
 from local_runtime.pytorch.buckets import Shape
-from local_runtime.pytorch.devices import Plain, Recording, Tensors
+from local_runtime.pytorch.devices import PlainDevice, Recording, Tensors
 
 CPU = torch.device("cpu")
 VOCABULARY, WIDTH = 50, 16
 
 
-class Staged(Plain):
+class Staged(PlainDevice):
     """The CPU behind staging memory of its own, as a GPU is: a copy in each direction, and
     somebody has to wait for the last."""
 
@@ -61,7 +61,7 @@ GRID = Buckets(rows=doubling(8), lengths=(4, 16))
 
 
 @pytest.fixture(
-    name="pair", scope="module", params=[Plain(CPU), Staged()], ids=["at home", "staged"]
+    name="pair", scope="module", params=[PlainDevice(CPU), Staged()], ids=["at home", "staged"]
 )
 def _pair(request: pytest.FixtureRequest) -> tuple[Served, Served]:
     """The same model plain, and in the shapes of GRID as on a GPU."""

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_runtime.pytorch.tokens import Draw, Text, pick
+from local_runtime.pytorch.tokens import Draw, IncrementalText, pick
 
 
 class Letters:
@@ -18,14 +18,14 @@ class Letters:
 
 def test_half_a_character_is_held_back_until_the_other_half_comes() -> None:
     """A reader never sees a broken one."""
-    text = Text(Letters(), [])
+    text = IncrementalText(Letters(), [])
     assert [text.add(byte) for byte in "aé🙂".encode()] == ["a", "", "é", "", "", "", "🙂"]
     assert text.rest() == ""
 
 
 def test_the_beginning_of_a_stop_is_said_once_it_turns_out_to_be_none() -> None:
     """Held back for as long as it could still become one."""
-    text = Text(Letters(), ["END"])
+    text = IncrementalText(Letters(), ["END"])
     assert [text.add(byte) for byte in b"xENO"] == ["x", "", "", "ENO"]
     assert [text.add(byte) for byte in b"EN"] == ["", ""]
     assert text.rest() == "EN"
@@ -40,7 +40,7 @@ class Words:
 
 def test_a_space_that_depends_on_the_token_before_is_not_lost() -> None:
     """Though only the last few tokens are decoded again."""
-    text = Text(Words(), [])
+    text = IncrementalText(Words(), [])
     assert "".join(text.add(id) for id in range(5)) + text.rest() == "a b c d e"
 
 
@@ -57,7 +57,7 @@ class Counted(Letters):
 def test_a_long_text_is_not_decoded_anew_for_each_token() -> None:
     """A token and the one before."""
     tokenizer = Counted()
-    text = Text(tokenizer, ["stop"])
+    text = IncrementalText(tokenizer, ["stop"])
     for byte in b"no end " * 50:
         text.add(byte)
     assert tokenizer.longest == 2
@@ -69,7 +69,7 @@ def test_a_long_text_is_not_decoded_anew_for_each_token() -> None:
 )
 def test_the_pieces_are_the_whole_text_up_to_its_first_stop(data: bytes, stops: list[str]) -> None:
     """The first to be complete, whatever the bytes: broken ones as well."""
-    text, pieces = Text(Letters(), stops), []
+    text, pieces = IncrementalText(Letters(), stops), []
     for byte in data:
         pieces.append(text.add(byte))
         if text.stopped:

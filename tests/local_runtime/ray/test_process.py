@@ -8,8 +8,8 @@ import io
 from gateway.clock import FakeClock, settle
 from local_runtime.protocol.events import Broken, Ready, WorkerChanged
 from local_runtime.protocol.scale_events import FromSupervisor, Keep, Retired
-from local_runtime.ray.process import Crew, joined
-from local_runtime.supervisor.lifecycle import Policy
+from local_runtime.ray.process import WorkerSet, joined
+from local_runtime.supervisor.lifecycle import RestartPolicy
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.monitor import Outside
 from local_runtime.supervisor.worker_process import Hear, Launch
@@ -54,14 +54,14 @@ class Scene:
         self.said: list[FromSupervisor] = []
         self.processes: dict[int, Pretended] = {}
         outside = Outside(
-            policy=Policy(silence_s=60.0),
+            policy=RestartPolicy(silence_s=60.0),
             clock=self.clock,
             jitter=lambda: 0.0,
             start=self._start,
             report=self.said.append,
             writer=LogWriter(io.BytesIO()),
         )
-        self.crew = Crew(_launch, outside, self.said.append, "1 GPU")
+        self.crew = WorkerSet(_launch, outside, self.said.append, "1 GPU")
 
     async def keep(self, *indices: int) -> None:
         self.crew.keep(Keep(indices))

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import msgspec
 
-from local_runtime.client.connection import Entry, Link, Unanswered
+from local_runtime.client.connection import PendingCall, Unanswered, WorkerConnection
 from local_runtime.protocol.events import Done, Run
-from local_runtime.server.background_jobs import Board
+from local_runtime.server.background_jobs import JobRegistry
 
 
-def begun(board: Board, id: str) -> Entry:
+def begun(board: JobRegistry, id: str) -> PendingCall:
     """A job on a link whose worker says nothing."""
-    link = Link("worker-0", lambda changed: None, 1 << 20)
+    link = WorkerConnection("worker-0", lambda changed: None, 1 << 20)
     entry = link.ask(Run(0, "/", b"1", id), float("inf"))
     board.add(id, entry)
     return entry
 
 
-def ended(board: Board, id: str, answer: Done | Unanswered) -> None:
+def ended(board: JobRegistry, id: str, answer: Done | Unanswered) -> None:
     begun(board, id).answer = answer
     board.finish(id)
 
 
 async def test_a_job_is_running_until_it_has_its_answer() -> None:
-    board = Board()
+    board = JobRegistry()
     entry = begun(board, "a")
     assert board.read("a") == {"job_id": "a", "status": "running"}
     entry.answer = Done(1, True, b"[1]")
@@ -33,7 +33,7 @@ async def test_a_job_is_running_until_it_has_its_answer() -> None:
 
 
 async def test_a_job_that_failed_says_why() -> None:
-    board = Board()
+    board = JobRegistry()
     ended(board, "a", Done(1, False, kind="failed", message="the handler failed", detail="trace"))
     ended(board, "b", Unanswered("died", "the worker has died", "killed"))
     assert board.read("a") == {"job_id": "a", "status": "failed", "error": "the handler failed"}
@@ -41,7 +41,7 @@ async def test_a_job_that_failed_says_why() -> None:
 
 
 async def test_a_job_is_cancelled_once_and_only_while_it_runs() -> None:
-    board = Board()
+    board = JobRegistry()
     entry = begun(board, "a")
     board.cancel("a", 9.0)
     assert (entry.left, entry.deadline) == (True, 9.0)
@@ -54,7 +54,7 @@ async def test_a_job_is_cancelled_once_and_only_while_it_runs() -> None:
 
 async def test_a_result_that_is_too_large_to_be_kept_says_so_and_costs_no_other() -> None:
     """It would have driven out all others, and itself."""
-    board = Board(max_bytes=10)
+    board = JobRegistry(max_bytes=10)
     ended(board, "a", Done(1, True, b'"4567"'))
     ended(board, "b", Done(1, True, b'"4567890123"'))
     assert (board.read("a") or {})["output"] == "4567"
@@ -63,7 +63,7 @@ async def test_a_result_that_is_too_large_to_be_kept_says_so_and_costs_no_other(
 
 
 async def test_the_oldest_results_are_forgotten_by_number_and_by_size() -> None:
-    by_number, by_size = Board(max_kept=2), Board(max_bytes=10)
+    by_number, by_size = JobRegistry(max_kept=2), JobRegistry(max_bytes=10)
     for id in "abc":
         ended(by_number, id, Done(1, True, b"1"))
         ended(by_size, id, Done(1, True, b'"4567"'))
@@ -72,6 +72,6 @@ async def test_the_oldest_results_are_forgotten_by_number_and_by_size() -> None:
 
 
 async def test_a_result_that_is_not_json_is_text() -> None:
-    board = Board()
+    board = JobRegistry()
     ended(board, "a", Done(1, True, b"\xffplain"))
     assert (board.read("a") or {})["output"] == "\N{REPLACEMENT CHARACTER}plain"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from local_runtime.__main__ import main
-from local_runtime.client.connection import Link, Unanswered
+from local_runtime.client.connection import Unanswered, WorkerConnection
 from local_runtime.protocol.events import Done
 from local_runtime.protocol.sockets import dial
 from local_runtime.protocol.wire import MAX_FRAME
@@ -23,8 +23,8 @@ from tests.local_runtime.server.live_runtime import LiveRuntime
 from tests.waiting import until, wait_until
 
 
-async def connected(path: Path) -> Link:
-    link = Link("own", lambda link: None, MAX_FRAME)
+async def connected(path: Path) -> WorkerConnection:
+    link = WorkerConnection("own", lambda link: None, MAX_FRAME)
     await dial(str(path), partial(getattr, link, "connection"))
     await until(lambda: bool(link.slots), "the worker has said what it serves")
     return link

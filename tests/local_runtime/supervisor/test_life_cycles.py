@@ -8,12 +8,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from local_runtime.supervisor.lifecycle import Policy, Record, State
+from local_runtime.supervisor.lifecycle import RestartPolicy, WorkerRecord, WorkerState
 
-POLICY = Policy(start_timeout_s=30, silence_s=10, pause_s=0.25, max_pause_s=1, stable_s=20)
+POLICY = RestartPolicy(start_timeout_s=30, silence_s=10, pause_s=0.25, max_pause_s=1, stable_s=20)
 WORKERS, SPARE = (0, 1), 2
-ALIVE = {State.STARTING, State.WAITING, State.READY, State.BUSY}
-SERVING = {State.READY, State.BUSY}
+ALIVE = {WorkerState.STARTING, WorkerState.WAITING, WorkerState.READY, WorkerState.BUSY}
+SERVING = {WorkerState.READY, WorkerState.BUSY}
 JITTERS = st.floats(0, 0.999)
 SLOTS = st.sampled_from(WORKERS)
 ANY = st.sampled_from((*WORKERS, SPARE))
@@ -36,7 +36,7 @@ class LifeCycles(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.pids = iter(range(1, 1_000_000))
-        self.records = [Record(index=index) for index in (*WORKERS, SPARE)]
+        self.records = [WorkerRecord(index=index) for index in (*WORKERS, SPARE)]
         self.processes: dict[int, int] = {}
         """Every process that lives, and whose it is."""
         self.ends: dict[int, list[Ended]] = {0: [], 1: [], 2: []}
@@ -55,7 +55,7 @@ class LifeCycles(RuleBasedStateMachine):
         if not self.due(index):
             return
         spare = self.records[SPARE]
-        if index in WORKERS and spare.state is State.WAITING:
+        if index in WORKERS and spare.state is WorkerState.WAITING:
             pid = spare.pid
             self.records[SPARE] = spare.gave(self.now, POLICY)
             self.ends[SPARE].clear()
@@ -67,7 +67,7 @@ class LifeCycles(RuleBasedStateMachine):
     @rule(index=ANY)
     def gets_ready(self, index: int) -> None:
         record = self.records[index]
-        if record.state is State.STARTING:
+        if record.state is WorkerState.STARTING:
             done = record.waits if index == SPARE else record.became_ready
             self.records[index] = done(self.now)
 
@@ -88,7 +88,7 @@ class LifeCycles(RuleBasedStateMachine):
         self.now += seconds
         for index, record in enumerate(self.records):
             if record.state in ALIVE and record.kill_at(POLICY) <= self.now:
-                assert record.state is not State.WAITING
+                assert record.state is not WorkerState.WAITING
                 self.bury(index, permanent=False, jitter=jitter)
 
     @precondition(lambda self: not self.closing)
@@ -109,7 +109,7 @@ class LifeCycles(RuleBasedStateMachine):
             self.given_up.add(index)
             return
         assert after.retry_at is not None
-        was_ready = before.state is not State.STARTING
+        was_ready = before.state is not WorkerState.STARTING
         self.ends[index].append(
             Ended(
                 failures=after.failures,
@@ -145,7 +145,7 @@ class LifeCycles(RuleBasedStateMachine):
     @invariant()
     def what_was_given_up_stays_so(self) -> None:
         for index in self.given_up:
-            assert self.records[index].state is State.DEFUNCT
+            assert self.records[index].state is WorkerState.DEFUNCT
             assert not self.due(index)
 
     @invariant()
@@ -155,7 +155,7 @@ class LifeCycles(RuleBasedStateMachine):
     @invariant()
     def a_spare_never_serves_and_a_worker_never_waits(self) -> None:
         assert self.records[SPARE].state not in SERVING
-        assert all(self.records[index].state is not State.WAITING for index in WORKERS)
+        assert all(self.records[index].state is not WorkerState.WAITING for index in WORKERS)
 
     @invariant()
     def whoever_does_not_run_is_due_or_given_up(self) -> None:

@@ -8,28 +8,28 @@ from hypothesis import strategies as st
 
 from local_runtime.supervisor.lifecycle import (
     InvalidState,
-    Policy,
-    Record,
-    State,
+    RestartPolicy,
+    WorkerRecord,
+    WorkerState,
     pause,
     why_killed,
 )
 
-POLICY = Policy(start_timeout_s=300, silence_s=60, pause_s=0.25, max_pause_s=60, stable_s=60)
+POLICY = RestartPolicy(start_timeout_s=300, silence_s=60, pause_s=0.25, max_pause_s=60, stable_s=60)
 
 
-def ended(record: Record, now: float, *, permanent: bool = False) -> Record:
+def ended(record: WorkerRecord, now: float, *, permanent: bool = False) -> WorkerRecord:
     return record.ended(now, POLICY, detail="died", permanent=permanent, jitter=0.0)
 
 
 def test_a_new_worker_is_due_at_once() -> None:
     """There is nothing to wait for."""
-    assert Record(index=0).retry_at == 0.0
+    assert WorkerRecord(index=0).retry_at == 0.0
 
 
 def test_a_worker_that_dies_again_and_again_waits_twice_as_long_each_time_up_to_a_bound() -> None:
     """No restart storm, and no end to trying."""
-    record, now, pauses = Record(index=0), 0.0, []
+    record, now, pauses = WorkerRecord(index=0), 0.0, []
     for _ in range(12):
         record = ended(record.started(now, 1), now)
         assert record.retry_at is not None
@@ -41,7 +41,7 @@ def test_a_worker_that_dies_again_and_again_waits_twice_as_long_each_time_up_to_
 
 def test_a_worker_that_was_ready_for_long_starts_anew_with_the_shortest_pause() -> None:
     """An old misfortune is forgiven."""
-    record = ended(ended(Record(index=0).started(0, 1), 1).started(2, 2), 3)
+    record = ended(ended(WorkerRecord(index=0).started(0, 1), 1).started(2, 2), 3)
     record = record.started(4, 3).became_ready(5)
     assert ended(record, 5 + 59).failures == 3
     assert ended(record, 5 + 60).failures == 1
@@ -49,29 +49,29 @@ def test_a_worker_that_was_ready_for_long_starts_anew_with_the_shortest_pause() 
 
 def test_an_app_that_does_not_exist_is_never_tried_again() -> None:
     """The file will not appear by itself."""
-    assert ended(Record(index=0).started(0, 1), 1, permanent=True).retry_at is None
+    assert ended(WorkerRecord(index=0).started(0, 1), 1, permanent=True).retry_at is None
 
 
 def test_a_worker_that_loads_too_long_is_killed_at_its_start_timeout() -> None:
     """Counted from its start; heartbeats do not exist yet."""
-    record = Record(index=0).started(10, 1)
+    record = WorkerRecord(index=0).started(10, 1)
     assert record.kill_at(POLICY) == 310
     assert why_killed(record, POLICY) == "it was not ready within 300 s"
 
 
 def test_a_ready_worker_is_killed_when_it_is_silent_too_long() -> None:
     """Counted from its last heartbeat."""
-    record = Record(index=0).started(10, 1).became_ready(20).beat(30, 1)
-    assert record.state is State.BUSY
+    record = WorkerRecord(index=0).started(10, 1).became_ready(20).beat(30, 1)
+    assert record.state is WorkerState.BUSY
     assert record.kill_at(POLICY) == 90
     assert why_killed(record, POLICY) == "it gave no sign of life for 60 s"
 
 
 def test_the_heartbeat_says_whether_it_is_busy() -> None:
     """BUSY and READY follow the number of running calls."""
-    record = Record(index=0).started(0, 1).became_ready(1)
-    assert record.beat(2, 3).state is State.BUSY
-    assert record.beat(2, 3).beat(3, 0).state is State.READY
+    record = WorkerRecord(index=0).started(0, 1).became_ready(1)
+    assert record.beat(2, 3).state is WorkerState.BUSY
+    assert record.beat(2, 3).beat(3, 0).state is WorkerState.READY
 
 
 @given(failures=st.integers(1, 500), jitter=st.floats(0, 0.999))
@@ -97,7 +97,7 @@ moves = st.lists(st.sampled_from(["started", "became_ready", "beat", "ended"]), 
 @given(moves=moves)
 def test_any_sequence_of_moves_either_is_legal_or_raises(moves: list[str]) -> None:
     """The table of states is the whole truth."""
-    record = Record(index=0)
+    record = WorkerRecord(index=0)
     for now, move in enumerate(moves):
         legal = (record.state.value, move) in LEGAL
         try:
@@ -108,7 +108,7 @@ def test_any_sequence_of_moves_either_is_legal_or_raises(moves: list[str]) -> No
             assert legal
 
 
-def make(record: Record, move: str, now: float) -> Record:
+def make(record: WorkerRecord, move: str, now: float) -> WorkerRecord:
     if move == "started":
         return record.started(now, 1)
     if move == "became_ready":
@@ -119,4 +119,4 @@ def make(record: Record, move: str, now: float) -> Record:
 def test_a_worker_that_does_not_run_has_no_kill_time() -> None:
     """Asking for one is a mistake of the caller."""
     with pytest.raises(InvalidState, match="worker 0 is new"):
-        Record(index=0).kill_at(POLICY)
+        WorkerRecord(index=0).kill_at(POLICY)

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from gateway.clock import FakeClock, settle
 from local_runtime.protocol.events import Ahead, Broken, Heartbeat, Ready, Waiting, WorkerChanged
-from local_runtime.supervisor.lifecycle import Policy
+from local_runtime.supervisor.lifecycle import RestartPolicy
 from local_runtime.supervisor.logs import LogWriter
-from local_runtime.supervisor.monitor import Outside, Tender
+from local_runtime.supervisor.monitor import Outside, WorkerMonitor
 from local_runtime.supervisor.spares import spare_launches
 from local_runtime.supervisor.worker_process import Hear, Launch
 
-POLICY = Policy(start_timeout_s=30, silence_s=10, pause_s=0.25, max_pause_s=4, stable_s=60)
+POLICY = RestartPolicy(start_timeout_s=30, silence_s=10, pause_s=0.25, max_pause_s=4, stable_s=60)
 
 
 class Pretended:
@@ -92,8 +92,8 @@ class House:
             writer=self.writer,
         )
         launches = [Launch(app="a", index=index, max_frame=1) for index in range(workers)]
-        spares = [Tender(launch, outside) for launch in spare_launches(launches, ahead)]
-        self.tenders = [*spares, *(Tender(launch, outside, spares) for launch in launches)]
+        spares = [WorkerMonitor(launch, outside) for launch in spare_launches(launches, ahead)]
+        self.tenders = [*spares, *(WorkerMonitor(launch, outside, spares) for launch in launches)]
         self.tasks = [asyncio.ensure_future(tender.tend()) for tender in self.tenders]
 
     async def _start(self, launch: Launch) -> Pretended:

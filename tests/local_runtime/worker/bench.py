@@ -10,7 +10,7 @@ from local_runtime import Batch, Request, Runtime
 from local_runtime.protocol.events import Cancel, Credit, Done, FromWorker, Ping, Ready, Run
 from local_runtime.protocol.wire import FrameReader, decode_from_worker, frame
 from local_runtime.webhooks import Webhooks
-from local_runtime.worker.calls import Service
+from local_runtime.worker.calls import WorkerCalls
 from local_runtime.worker.jobs import Work
 
 app = Runtime("fake")
@@ -63,7 +63,7 @@ class FakeRunner:
         self.cancelled.append(work)
 
 
-def end(service: Service, runner: FakeRunner, work: Work, results: list[Done]) -> None:
+def end(service: WorkerCalls, runner: FakeRunner, work: Work, results: list[Done]) -> None:
     """As the model's thread does it: it goes on to what comes next, and then reports."""
     following = service.after(work)
     if following is not None:
@@ -93,7 +93,7 @@ class Bench:
         self.clock = FakeClock()
         self.runner = FakeRunner()
         self.gave_up: list[str] = []
-        self.service = Service(
+        self.service = WorkerCalls(
             app=app,
             ready=READY,
             runner=self.runner,

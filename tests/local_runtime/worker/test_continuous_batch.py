@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from local_runtime import Step
 from local_runtime.protocol.events import Done
-from local_runtime.worker.continuous_batch import Company, Member, heard, made
+from local_runtime.worker.continuous_batch import ContinuousBatch, Member, heard, made
 from tests.local_runtime.worker.steppers import Count, Counting, call, handler
 
 LIMIT = 1000
@@ -27,17 +27,17 @@ class Watch:
         return self.now
 
 
-def company(stepper: Any, watch: Watch | None = None, *, retry: bool = False) -> Company:
-    return Company(stepper, retry=retry, clock=watch or Watch())
+def company(stepper: Any, watch: Watch | None = None, *, retry: bool = False) -> ContinuousBatch:
+    return ContinuousBatch(stepper, retry=retry, clock=watch or Watch())
 
 
-def members(group: Company, *names: str, to: int = 3, stream: bool = False) -> list[Member]:
+def members(group: ContinuousBatch, *names: str, to: int = 3, stream: bool = False) -> list[Member]:
     found = [group.admit(call(name, to, stream=stream)) for name in names]
     assert all(isinstance(one, Member) for one in found)
     return [one for one in found if isinstance(one, Member)]
 
 
-def ends(group: Company, present: list[Member]) -> list[Done | None]:
+def ends(group: ContinuousBatch, present: list[Member]) -> list[Done | None]:
     """One step of these, and what each hears of it."""
     return [
         heard(member, outcome, LIMIT)[1]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
-from local_runtime.client.connection import Link
-from local_runtime.client.managed import Supervised
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.managed import ManagedWorkers
 from local_runtime.client.workers import Workers
 from local_runtime.protocol.events import Memory
-from local_runtime.server.metrics import Measures
+from local_runtime.server.metrics import AppMetrics
 from local_runtime.worker.footprint import footprint, memory_of, resident
 from tests.local_runtime.server.live_runtime import LiveRuntime
 from tests.local_runtime.worker.bench import READY, Bench
@@ -96,15 +96,15 @@ class OneWorker(Workers):
     """A worker that said what it occupies, without a process."""
 
     def __init__(self, memory: Memory | None) -> None:
-        super().__init__("worker", Supervised([], FakeClock()), 1024, FakeClock())
-        link = Link("worker-0", lambda _: None, 1024)
+        super().__init__("worker", ManagedWorkers([], FakeClock()), 1024, FakeClock())
+        link = WorkerConnection("worker-0", lambda _: None, 1024)
         link.memory = memory
         self.links = (link,)
 
 
 @pytest.mark.parametrize("memory", [None, Memory(), Memory(resident=5)])
 async def test_without_a_gpu_there_is_no_figure_of_one(memory: Memory | None) -> None:
-    text = Measures(OneWorker(memory), lambda: 0).text().decode()
+    text = AppMetrics(OneWorker(memory), lambda: 0).text().decode()
     assert "runtime_worker_device_memory_bytes{" not in text
     told = 'runtime_worker_resident_memory_bytes{worker="worker-0"} 5.0' in text
     assert told == bool(memory and memory.resident)
@@ -112,7 +112,7 @@ async def test_without_a_gpu_there_is_no_figure_of_one(memory: Memory | None) ->
 
 async def test_metrics_tell_what_torch_has_of_the_device() -> None:
     memory = Memory(resident=5, device=True, allocated=1, reserved=3, peak=2)
-    text = Measures(OneWorker(memory), lambda: 0).text().decode()
+    text = AppMetrics(OneWorker(memory), lambda: 0).text().decode()
     for kind, size in (("allocated", 1), ("reserved", 3), ("peak", 2)):
         line = f'runtime_worker_device_memory_bytes{{kind="{kind}",worker="worker-0"}} {size}.0'
         assert line in text

@@ -10,7 +10,7 @@ from typing import Any
 from local_runtime.app.runtime import Batch, Handler
 from local_runtime.protocol.events import Done, Piece, Run
 from local_runtime.worker.jobs import Job, Work
-from local_runtime.worker.shared_schedule import Turns
+from local_runtime.worker.shared_schedule import LockedSchedule
 from tests.waiting import WITHIN_S
 
 
@@ -32,7 +32,7 @@ def job(id: int, handler: Handler) -> Job:
 
 
 def test_what_waits_goes_on_at_once_when_a_work_ends() -> None:
-    turns, first, second = Turns([ALONE]), job(1, ALONE), job(2, ALONE)
+    turns, first, second = LockedSchedule([ALONE]), job(1, ALONE), job(2, ALONE)
     for one in (first, second):
         assert turns.submit(one, 0.0)
     work = turns.take(0.0)
@@ -47,7 +47,7 @@ def test_what_waits_goes_on_at_once_when_a_work_ends() -> None:
 class Device:
     """Stands for the model's thread: ends each work at once, and goes on with what comes next."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: LockedSchedule) -> None:
         self.turns = turns
         self.ran: list[int] = []
         self.orders: queue.Queue[Work | None] = queue.Queue()
@@ -65,7 +65,7 @@ class Device:
 def test_each_job_runs_once_or_was_taken_back_whatever_the_threads_do() -> None:
     """Two threads at the same schedule, thousands of times; a seed makes a failure tell more."""
     chance = random.Random(7)
-    turns = Turns([BATCH, ALONE])
+    turns = LockedSchedule([BATCH, ALONE])
     device = Device(turns)
     jobs = [job(id, chance.choice((BATCH, ALONE))) for id in range(5000)]
     withdrawn: set[int] = set()
@@ -87,6 +87,6 @@ def test_each_job_runs_once_or_was_taken_back_whatever_the_threads_do() -> None:
     assert sorted([*device.ran, *withdrawn]) == [one.run.id for one in jobs]
 
 
-def _begin(turns: Turns, device: Device) -> None:
+def _begin(turns: LockedSchedule, device: Device) -> None:
     if (work := turns.take(1e9)) is not None:
         device.orders.put(work)

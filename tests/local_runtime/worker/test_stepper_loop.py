@@ -19,11 +19,11 @@ from local_runtime import Runtime
 from local_runtime.app.runtime import Handler
 from local_runtime.protocol.events import Done, Output, Piece
 from local_runtime.protocol.wire import STREAM_WINDOW
-from local_runtime.worker.continuous_batch import Company
+from local_runtime.worker.continuous_batch import ContinuousBatch
 from local_runtime.worker.engine import Engine
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.startup import StartFailed, warm_up
-from local_runtime.worker.stepper_loop import Stepping
+from local_runtime.worker.stepper_loop import StepperLoop
 from tests.local_runtime.worker.steppers import Count, Counting, call, handler
 
 
@@ -50,9 +50,9 @@ def stepping(
     size: int = 8,
     retry: bool = False,
     clock: Callable[[], float] = still,
-) -> Stepping:
-    company = Company(stepper, retry=retry, clock=clock)
-    return Stepping(company, outlet or Outlet(), size=size, limit=1 << 22)
+) -> StepperLoop:
+    company = ContinuousBatch(stepper, retry=retry, clock=clock)
+    return StepperLoop(company, outlet or Outlet(), size=size, limit=1 << 22)
 
 
 async def turns(count: int = 5) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from gateway.storage.base import StoreUnavailable, UsageQuery
+from gateway.storage.base import StorageUnavailable, UsageQuery
 from gateway.storage.sqlite.ledger import SqliteLedger
 from tests.gateway.storage.sqlite.ledger_rows import settled_row
 
@@ -25,7 +25,7 @@ async def main(path: Path) -> None:
         while written < 10_000:
             await ledger.settle([settled_row(f"r{written}", error="x" * 1000)])
             written += 1
-    except StoreUnavailable as unavailable:
+    except StorageUnavailable as unavailable:
         print("refused:", unavailable)
     print("failing:", ledger.failing)
     limit_files_to(resource.RLIM_INFINITY)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.storage.base import Admitted, Claim, Standing
-from gateway.storage.redis.store import RedisStore
+from gateway.storage.base import Admitted, Claim, LimitStatus
+from gateway.storage.redis.store import RedisSharedStore
 from gateway.store_urls import parse_address
 from gateway.tls.context import ensure_certificates
 from tests.live import free_port
@@ -87,7 +87,7 @@ async def test_a_url_leads_our_link_and_rediss_own_client_to_the_same_place(
     """Address, user, password, database and TLS mean what they mean everywhere else."""
     monkeypatch.setenv("SSL_CERT_FILE", str(doors.material.ca))
     doors.server.command("FLUSHALL")
-    store = RedisStore(doors.url(way), 5.0)
+    store = RedisSharedStore(doors.url(way), 5.0)
     trust = {"ssl_ca_certs": str(doors.material.ca)} if way == "tls" else {}
     client = client_of(doors.url(way), **trust)
     try:
@@ -105,7 +105,7 @@ async def test_amounts_stand_in_the_open_for_whoever_looks(doors: Doors) -> None
     """Held while the call runs, spent when it has ended, and readable without our code."""
     doors.server.command("FLUSHALL")
     url = doors.url("plain")
-    store, client = RedisStore(url, 5.0), client_of(url)
+    store, client = RedisSharedStore(url, 5.0), client_of(url)
     try:
         await store.admit("r1", CLAIMS, 60.0)
         [money] = [value for value in stored(client).values() if "held" in value]
@@ -123,11 +123,11 @@ async def test_what_another_client_takes_away_is_taken_away_for_us(doors: Doors)
     """An operator who deletes a counter by hand resets it; nothing is kept beside the server."""
     doors.server.command("FLUSHALL")
     url = doors.url("plain")
-    store, client = RedisStore(url, 5.0), client_of(url)
+    store, client = RedisSharedStore(url, 5.0), client_of(url)
     try:
         await store.admit("r1", CLAIMS, 60.0)
         await store.settle("r1", CLAIMS, {"nano_usd": 500})
-        standings: tuple[Standing, ...] = await store.standings(CLAIMS[:1])
+        standings: tuple[LimitStatus, ...] = await store.standings(CLAIMS[:1])
         assert standings[0].remaining == 1_000_000 - 500
         client.execute_command("FLUSHDB")
         standings = await store.standings(CLAIMS[:1])

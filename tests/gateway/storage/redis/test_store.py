@@ -11,8 +11,8 @@ import pytest
 import uvloop
 
 from gateway.clock import FakeClock, settle
-from gateway.storage.base import Admitted, Claim, Refused, StoreUnavailable
-from gateway.storage.redis.store import LONGEST_HOLD_S, RedisStore
+from gateway.storage.base import Admitted, Claim, Refused, StorageUnavailable
+from gateway.storage.redis.store import LONGEST_HOLD_S, RedisSharedStore
 from gateway.store_urls import parse_address
 from tests.redis_server import RedisServer, require_redis
 
@@ -22,7 +22,7 @@ RATE = Claim("user:a", "requests", "minute", 60, 1)
 
 
 @asynccontextmanager
-async def opened(store: RedisStore) -> AsyncIterator[RedisStore]:
+async def opened(store: RedisSharedStore) -> AsyncIterator[RedisSharedStore]:
     try:
         yield store
     finally:
@@ -37,7 +37,7 @@ def own_server() -> Iterator[RedisServer]:
         yield server
 
 
-async def alive(store: RedisStore) -> int:
+async def alive(store: RedisSharedStore) -> int:
     (standing,) = await store.standings([ALIVE])
     return ALIVE.limit - standing.remaining
 
@@ -46,13 +46,13 @@ async def alive(store: RedisStore) -> int:
 
 
 async def test_the_time_is_the_servers_own_unless_one_is_given(redis_server: RedisServer) -> None:
-    async with opened(RedisStore(redis_server.url, 5.0)) as store:
+    async with opened(RedisSharedStore(redis_server.url, 5.0)) as store:
         (standing,) = await store.standings([Claim("user:a", "nano_usd", "day", 1, 0)])
         assert standing.reset_s == pytest.approx(86_400 - time.time() % 86_400, abs=30)
 
 
 async def test_several_gateways_share_their_counters(redis_server: RedisServer) -> None:
-    first, second = RedisStore(redis_server.url, 5.0), RedisStore(redis_server.url, 5.0)
+    first, second = RedisSharedStore(redis_server.url, 5.0), RedisSharedStore(redis_server.url, 5.0)
     async with opened(first), opened(second):
         assert isinstance(await first.admit("one", [MONEY, ALIVE], 60.0), Admitted)
         await second.settle("one", [MONEY, ALIVE], {"nano_usd": 91})
@@ -61,7 +61,7 @@ async def test_several_gateways_share_their_counters(redis_server: RedisServer) 
 
 def test_it_works_on_the_loop_that_the_gateway_runs_on(redis_server: RedisServer) -> None:
     async def calls() -> int:
-        async with opened(RedisStore(redis_server.url, 5.0)) as store:
+        async with opened(RedisSharedStore(redis_server.url, 5.0)) as store:
             names = [f"id-{number}" for number in range(50)]
             claim = Claim("user:a", "concurrent", "", 40, 1)
             answers = await asyncio.gather(*(store.admit(n, [claim], 60.0) for n in names))
@@ -82,7 +82,7 @@ def keys_of(server: RedisServer) -> list[str]:
 async def test_every_key_has_the_prefix_the_hash_tag_and_a_time_to_live(
     redis_server: RedisServer,
 ) -> None:
-    async with opened(RedisStore(redis_server.url, 5.0)) as store:
+    async with opened(RedisSharedStore(redis_server.url, 5.0)) as store:
         claims = [MONEY, ALIVE, RATE, Claim("user:a", "gpu_us", "second", 100, 1)]
         await store.restore([("user:b", "nano_usd", "week", 5)])
         for name in ("held", "settled", "released"):
@@ -101,7 +101,7 @@ async def test_every_key_has_the_prefix_the_hash_tag_and_a_time_to_live(
 async def test_many_calls_leave_nothing_but_their_counters_and_an_hour_of_names(
     redis_server: RedisServer,
 ) -> None:
-    async with opened(RedisStore(redis_server.url, 5.0)) as store:
+    async with opened(RedisSharedStore(redis_server.url, 5.0)) as store:
         for number in range(300):
             assert isinstance(await store.admit(f"id-{number}", [ALIVE, MONEY], 60.0), Admitted)
             await store.settle(f"id-{number}", [ALIVE, MONEY], {})
@@ -110,7 +110,7 @@ async def test_many_calls_leave_nothing_but_their_counters_and_an_hour_of_names(
 
 
 async def test_a_hold_longer_than_its_record_is_kept_is_refused(redis_server: RedisServer) -> None:
-    async with opened(RedisStore(redis_server.url, 5.0)) as store:
+    async with opened(RedisSharedStore(redis_server.url, 5.0)) as store:
         with pytest.raises(ValueError, match="longer"):
             await store.admit("one", [ALIVE], LONGEST_HOLD_S + 1)
 
@@ -121,7 +121,7 @@ async def test_a_hold_longer_than_its_record_is_kept_is_refused(redis_server: Re
 async def test_a_server_that_forgot_the_script_is_given_it_again(
     redis_server: RedisServer,
 ) -> None:
-    async with opened(RedisStore(redis_server.url, 5.0)) as store:
+    async with opened(RedisSharedStore(redis_server.url, 5.0)) as store:
         await store.admit("one", [ALIVE], 60.0)
         redis_server.command("SCRIPT", "FLUSH")
         await store.admit("two", [ALIVE], 60.0)
@@ -134,12 +134,12 @@ async def test_a_server_that_forgot_the_script_is_given_it_again(
 async def test_a_server_that_was_killed_and_started_again_is_used_again(
     own_server: RedisServer, clock: FakeClock
 ) -> None:
-    async with opened(RedisStore(own_server.url, 5.0, clock=clock)) as store:
+    async with opened(RedisSharedStore(own_server.url, 5.0, clock=clock)) as store:
         await store.admit("before", [ALIVE], 60.0)
         own_server.stop()
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StorageUnavailable):
             await store.admit("lost", [ALIVE], 60.0)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StorageUnavailable):
             await store.ping()
         own_server.start()
         await clock.advance(6.0)
@@ -151,11 +151,11 @@ async def test_a_gateway_starts_without_its_server_and_finds_it_later(
     own_server: RedisServer, clock: FakeClock
 ) -> None:
     own_server.stop()
-    async with opened(RedisStore(own_server.url, 5.0, clock=clock)) as store:
-        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+    async with opened(RedisSharedStore(own_server.url, 5.0, clock=clock)) as store:
+        with pytest.raises(StorageUnavailable, match="cannot be reached"):
             await store.ping()
         own_server.start()
-        with pytest.raises(StoreUnavailable, match="a moment ago"):
+        with pytest.raises(StorageUnavailable, match="a moment ago"):
             await store.ping()
         await clock.advance(0.5)
         await store.ping()
@@ -166,7 +166,9 @@ async def test_an_emptied_server_admits_nothing_until_it_is_restored(
 ) -> None:
     """What was spent is not known in between, and nothing is left taken by what was refused."""
     reports: list[str] = []
-    store = RedisStore(own_server.url, 5.0, clock=clock, emptied=lambda: reports.append("empty"))
+    store = RedisSharedStore(
+        own_server.url, 5.0, clock=clock, emptied=lambda: reports.append("empty")
+    )
     async with opened(store):
         await store.restore([("user:a", "nano_usd", "month", 20)])
         await store.admit("one", [MONEY], 60.0)
@@ -175,7 +177,7 @@ async def test_an_emptied_server_admits_nothing_until_it_is_restored(
         own_server.start()
         await clock.advance(6.0)
         await until_refused(store, "emptied")
-        with pytest.raises(StoreUnavailable, match="emptied"):
+        with pytest.raises(StorageUnavailable, match="emptied"):
             await store.admit("two", [MONEY, ALIVE], 60.0)
         assert len(reports) == 2
         assert await alive(store) == 0
@@ -187,11 +189,11 @@ async def test_an_emptied_server_admits_nothing_until_it_is_restored(
         assert len(reports) == 2
 
 
-async def until_refused(store: RedisStore, why: str) -> None:
+async def until_refused(store: RedisSharedStore, why: str) -> None:
     """The first command may meet the broken connection; the next one makes a new one."""
     reasons: list[str] = []
     while len(reasons) < 2 and (not reasons or why not in reasons[-1]):
-        with pytest.raises(StoreUnavailable) as refused:
+        with pytest.raises(StorageUnavailable) as refused:
             await store.admit(f"refused {len(reasons)}", [MONEY, ALIVE], 60.0)
         reasons.append(str(refused.value))
     assert why in reasons[-1]
@@ -203,7 +205,7 @@ async def until_refused(store: RedisStore, why: str) -> None:
 async def test_a_frozen_server_costs_one_time_out_and_then_nothing(
     own_server: RedisServer, clock: FakeClock
 ) -> None:
-    async with opened(RedisStore(own_server.url, 0.25, clock=clock)) as store:
+    async with opened(RedisSharedStore(own_server.url, 0.25, clock=clock)) as store:
         await store.ping()
         own_server.pause()
         first = [asyncio.create_task(store.admit(f"id-{n}", [ALIVE], 60.0)) for n in range(3)]
@@ -212,8 +214,8 @@ async def test_a_frozen_server_costs_one_time_out_and_then_nothing(
         assert not any(task.done() for task in first)
         await clock.advance(0.01)
         answers = await asyncio.gather(*first, return_exceptions=True)
-        assert all(isinstance(answer, StoreUnavailable) for answer in answers)
-        with pytest.raises(StoreUnavailable, match="a moment ago"):
+        assert all(isinstance(answer, StorageUnavailable) for answer in answers)
+        with pytest.raises(StorageUnavailable, match="a moment ago"):
             await store.admit("refused at once", [ALIVE], 60.0)
         own_server.resume()
 
@@ -221,18 +223,18 @@ async def test_a_frozen_server_costs_one_time_out_and_then_nothing(
 async def test_one_probe_at_a_time_asks_whether_a_frozen_server_is_back(
     own_server: RedisServer, clock: FakeClock
 ) -> None:
-    async with opened(RedisStore(own_server.url, 0.25, clock=clock)) as store:
+    async with opened(RedisSharedStore(own_server.url, 0.25, clock=clock)) as store:
         await store.ping()
         own_server.pause()
         first = asyncio.create_task(store.ping())
         await settle()
         await clock.advance(0.25)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StorageUnavailable):
             await first
         await clock.advance(0.5)
         probe = asyncio.create_task(store.ping())
         await settle()
-        with pytest.raises(StoreUnavailable, match="a moment ago"):
+        with pytest.raises(StorageUnavailable, match="a moment ago"):
             await store.ping()
         own_server.resume()
         await probe
@@ -242,13 +244,13 @@ async def test_one_probe_at_a_time_asks_whether_a_frozen_server_is_back(
 async def test_an_admission_that_timed_out_holds_nothing_once_the_server_is_back(
     own_server: RedisServer, clock: FakeClock
 ) -> None:
-    async with opened(RedisStore(own_server.url, 0.25, clock=clock)) as store:
+    async with opened(RedisSharedStore(own_server.url, 0.25, clock=clock)) as store:
         assert await alive(store) == 0
         own_server.pause()
         late = asyncio.create_task(store.admit("late", [ALIVE], 600.0))
         await settle()
         await clock.advance(0.25)
-        with pytest.raises(StoreUnavailable, match=r"within 0\.25 s"):
+        with pytest.raises(StorageUnavailable, match=r"within 0\.25 s"):
             await late
         own_server.resume()
         await clock.advance(0.5)
@@ -256,7 +258,7 @@ async def test_an_admission_that_timed_out_holds_nothing_once_the_server_is_back
 
 
 async def test_an_admission_whose_caller_leaves_is_undone(redis_server: RedisServer) -> None:
-    async with opened(RedisStore(redis_server.url, 5.0)) as store:
+    async with opened(RedisSharedStore(redis_server.url, 5.0)) as store:
         await store.ping()
         leaving = asyncio.create_task(store.admit("left", [ALIVE], 600.0))
         await asyncio.sleep(0)
@@ -267,16 +269,16 @@ async def test_an_admission_whose_caller_leaves_is_undone(redis_server: RedisSer
 
 
 async def test_closing_tells_those_who_wait(own_server: RedisServer, clock: FakeClock) -> None:
-    store = RedisStore(own_server.url, 5.0, clock=clock)
+    store = RedisSharedStore(own_server.url, 5.0, clock=clock)
     await store.ping()
     own_server.pause()
     waiting = asyncio.create_task(store.ping())
     await settle()
     await store.aclose()
     own_server.resume()
-    with pytest.raises(StoreUnavailable, match="closed"):
+    with pytest.raises(StorageUnavailable, match="closed"):
         await waiting
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StorageUnavailable):
         await store.ping()
     await store.aclose()
 
@@ -288,13 +290,13 @@ async def test_a_password_and_a_database_are_taken_from_the_url() -> None:
     require_redis()
     with RedisServer("--requirepass", "s3cret") as server:
         right = f"redis://:s3cret@127.0.0.1:{server.port}/3"
-        async with opened(RedisStore(right, 5.0)) as store:
+        async with opened(RedisSharedStore(right, 5.0)) as store:
             assert isinstance(await store.admit("one", [ALIVE], 60.0), Admitted)
             assert "s3cret" not in repr(store)
         assert "s3cret" not in repr(parse_address(right))
         wrong = f"redis://:guess@127.0.0.1:{server.port}/3"
-        async with opened(RedisStore(wrong, 5.0)) as store:
-            with pytest.raises(StoreUnavailable, match="WRONGPASS") as refused:
+        async with opened(RedisSharedStore(wrong, 5.0)) as store:
+            with pytest.raises(StorageUnavailable, match="WRONGPASS") as refused:
                 await store.ping()
             assert "guess" not in str(refused.value)
 
@@ -310,8 +312,8 @@ async def test_a_server_that_repeats_what_it_refuses_makes_no_password_known() -
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        async with opened(RedisStore(f"redis://:s3cret@127.0.0.1:{port}", 5.0)) as store:
-            with pytest.raises(StoreUnavailable, match=r"beginning with: \*\*\*"):
+        async with opened(RedisSharedStore(f"redis://:s3cret@127.0.0.1:{port}", 5.0)) as store:
+            with pytest.raises(StorageUnavailable, match=r"beginning with: \*\*\*"):
                 await store.ping()
             assert "s3cret" not in store.failing
     finally:
@@ -323,8 +325,8 @@ async def test_a_database_that_does_not_exist_is_never_mistaken_for_another(
     redis_server: RedisServer,
 ) -> None:
     url = f"redis://127.0.0.1:{redis_server.port}/999"
-    async with opened(RedisStore(url, 5.0)) as store:
-        with pytest.raises(StoreUnavailable, match="out of range"):
+    async with opened(RedisSharedStore(url, 5.0)) as store:
+        with pytest.raises(StorageUnavailable, match="out of range"):
             await store.admit("one", [ALIVE], 60.0)
     assert keys_of(redis_server) == []
 
@@ -338,8 +340,8 @@ async def test_a_server_that_speaks_something_else_is_unavailable() -> None:
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        async with opened(RedisStore(f"redis://127.0.0.1:{port}", 5.0)) as store:
-            with pytest.raises(StoreUnavailable, match="Redis protocol"):
+        async with opened(RedisSharedStore(f"redis://127.0.0.1:{port}", 5.0)) as store:
+            with pytest.raises(StorageUnavailable, match="Redis protocol"):
                 await store.ping()
     finally:
         server.close()

@@ -17,7 +17,7 @@ import pytest
 
 from gateway.api_keys import generate_key
 from gateway.clock import FakeClock
-from gateway.storage.base import StoreUnavailable
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.types import Limit, Principal
 
@@ -227,7 +227,7 @@ def test_a_change_that_cannot_be_read_is_never_passed_over(
     ) as connection:
         connection.execute("UPDATE keys SET revoked_at = 1")
         connection.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StoreUnavailable, match="locked"):
+        with pytest.raises(StorageUnavailable, match="locked"):
             keys.find(KEY)
         connection.execute("ROLLBACK")
     assert keys.find(KEY) is None
@@ -243,7 +243,7 @@ def test_a_file_that_is_no_key_store_of_ours_is_refused(
             connection.execute("PRAGMA user_version = 99")
     else:
         path.write_bytes(content)
-    with pytest.raises(StoreUnavailable, match=r"newer Spillgate|not a database"):
+    with pytest.raises(StorageUnavailable, match=r"newer Spillgate|not a database"):
         SqliteKeys(path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage.base import StoreUnavailable, UsageQuery
+from gateway.storage.base import StorageUnavailable, UsageQuery
 from gateway.storage.sqlite.ledger import SqliteLedger
 from tests.gateway.storage.sqlite.ledger_rows import CLAIMS, NOON, ledger_at, open_row, settled_row
 
@@ -164,7 +164,7 @@ async def test_closing_writes_what_waits_and_leaves_one_file(tmp_path: Path) -> 
     await ledger.aclose()
     await asyncio.gather(*tasks)
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.db"]
-    with pytest.raises(StoreUnavailable, match="closed"):
+    with pytest.raises(StorageUnavailable, match="closed"):
         await ledger.settle([settled_row("late")])
     await ledger.aclose()
 
@@ -176,7 +176,7 @@ async def test_past_the_bound_of_waiting_writes_a_caller_is_refused_at_once(
     outcomes = await asyncio.gather(
         *(ledger.settle([settled_row(f"r{n}")]) for n in range(5)), return_exceptions=True
     )
-    assert [type(each) for each in outcomes] == [type(None)] * 3 + [StoreUnavailable] * 2
+    assert [type(each) for each in outcomes] == [type(None)] * 3 + [StorageUnavailable] * 2
     await ledger.settle([settled_row("r9")])
     await ledger.aclose()
 

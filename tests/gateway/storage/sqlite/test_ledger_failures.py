@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock, settle
-from gateway.storage.base import StoreUnavailable, UsageQuery
+from gateway.storage.base import StorageUnavailable, UsageQuery
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.rows import connect, encode_open, encode_settled
 from gateway.storage.sqlite.writer import GroupWriter
@@ -101,7 +101,7 @@ async def test_a_full_disk_refuses_calls_and_takes_them_again_when_there_is_room
             file.write(b"\0" * 4096)
 
     settlements = (ledger.settle([settled_row(f"r{n}", error="x" * 1000)]) for n in range(500))
-    with pytest.raises(StoreUnavailable, match="disk is full"):
+    with pytest.raises(StorageUnavailable, match="disk is full"):
         await asyncio.gather(*settlements)
     assert ledger.failing
     assert "\n" not in ledger.failing
@@ -109,7 +109,7 @@ async def test_a_full_disk_refuses_calls_and_takes_them_again_when_there_is_room
         *(ledger.open(open_row(f"o{number}", error="x" * 9000)) for number in range(40)),
         return_exceptions=True,
     )
-    assert StoreUnavailable in {type(each) for each in outcomes}
+    assert StorageUnavailable in {type(each) for each in outcomes}
 
     ballast.unlink()
     await ledger.settle([settled_row("last")])
@@ -149,7 +149,7 @@ async def test_a_database_locked_past_the_bound_refuses_and_recovers(tmp_path: P
     ledger = SqliteLedger(path)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailable, match="locked"):
+        with pytest.raises(StorageUnavailable, match="locked"):
             await ledger.open(open_row("r1"))
         other.execute("ROLLBACK")
     await ledger.open(open_row("r1"))
@@ -167,9 +167,9 @@ async def test_a_corrupted_file_refuses_and_a_sound_one_in_its_place_is_taken(
     sound = path.read_bytes()
     ledger = SqliteLedger(path)
     path.write_bytes(b"not a database" * 1000)
-    with pytest.raises(StoreUnavailable, match="not a database"):
+    with pytest.raises(StorageUnavailable, match="not a database"):
         await ledger.settle([settled_row("r1")])
-    with pytest.raises(StoreUnavailable, match="not a database"):
+    with pytest.raises(StorageUnavailable, match="not a database"):
         await ledger.usage(UsageQuery())
     path.write_bytes(sound)
     await ledger.settle([settled_row("r1")])
@@ -185,7 +185,7 @@ async def test_a_folder_that_is_gone_refuses_until_it_is_back(tmp_path: Path) ->
         path.unlink()
     folder.rmdir()
     folder.write_text("in the way")
-    with pytest.raises(StoreUnavailable, match="ledger: "):
+    with pytest.raises(StorageUnavailable, match="ledger: "):
         await ledger.open(open_row("r1"))
     folder.unlink()
     await ledger.open(open_row("r1"))
@@ -200,7 +200,7 @@ async def test_a_failed_ledger_finds_out_by_itself_that_it_writes_again(tmp_path
     ledger = SqliteLedger(path, clock=clock)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailable, match="locked"):
+        with pytest.raises(StorageUnavailable, match="locked"):
             await ledger.settle([settled_row("r1")])
         other.execute("ROLLBACK")
     assert ledger.failing
@@ -252,9 +252,9 @@ async def test_a_disk_that_hangs_keeps_no_caller_past_the_time_out(tmp_path: Pat
     clock.move(2.0)
     writer.tend()
     for each in waiting:
-        with pytest.raises(StoreUnavailable, match="not answered for 5 s"):
+        with pytest.raises(StorageUnavailable, match="not answered for 5 s"):
             await each
-    with pytest.raises(StoreUnavailable, match="not answered"):
+    with pytest.raises(StorageUnavailable, match="not answered"):
         writer.submit((encode_settled(settled_row("late")),))
     assert writer.failing
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage.base import StoreUnavailable
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.store_urls import LedgerFile, Synchronous, parse_ledger
 from tests.gateway.storage.sqlite.ledger_rows import ledger_at, open_row, settled_row
@@ -27,13 +27,13 @@ async def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
 def test_a_ledger_of_a_newer_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreUnavailable, match=r"schema 99.*Upgrade"):
+    with pytest.raises(StorageUnavailable, match=r"schema 99.*Upgrade"):
         SqliteLedger(tmp_path / "ledger.db")
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("my diary" * 1000)
-    with pytest.raises(StoreUnavailable, match="not a database"):
+    with pytest.raises(StorageUnavailable, match="not a database"):
         SqliteLedger(tmp_path / "ledger.db")
     assert (tmp_path / "ledger.db").read_text() == "my diary" * 1000
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import FakeClock
-from gateway.storage.base import LedgerRow, Spent, StoreUnavailable, UsageQuery
+from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, UsageQuery
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.usage import usage_sql
 from tests.gateway.storage.sqlite.ledger_rows import (
@@ -202,6 +202,6 @@ async def test_a_report_that_takes_too_long_ends_by_itself(tmp_path: Path) -> No
     for start in range(0, 4_000, 500):
         numbers = range(start, start + 500)
         await ledger.settle([settled_row(f"r{n}", tags={"a": f"{n}"}) for n in numbers])
-    with pytest.raises(StoreUnavailable, match="interrupted"):
+    with pytest.raises(StorageUnavailable, match="interrupted"):
         await ledger.usage(UsageQuery(group_by=("tag:a", "tag:b", "tag:c", "hour")))
     await ledger.aclose()

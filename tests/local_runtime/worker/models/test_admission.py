@@ -9,14 +9,14 @@ import pytest
 
 from gateway.clock import FakeClock, settle
 from local_runtime import Batch, Request, Runtime
-from local_runtime.app.model_sizes import Declared
+from local_runtime.app.model_sizes import ModelSizes
 from local_runtime.protocol.events import Cancel, Done, Ready, Run, Slots, Stock
 from local_runtime.protocol.wire import FrameReader, decode_from_worker, frame
 from local_runtime.webhooks import Webhooks
-from local_runtime.worker.calls import Models, Service
+from local_runtime.worker.calls import WorkerCalls, WorkerModels
 from local_runtime.worker.jobs import Work
-from local_runtime.worker.models.admission import MAX_PARKED, MAX_PAUSE_S, PAUSE_S, Lending
-from local_runtime.worker.models.cache import Load, Shelf, Step, Unload
+from local_runtime.worker.models.admission import MAX_PARKED, MAX_PAUSE_S, PAUSE_S, ModelAdmission
+from local_runtime.worker.models.cache import LoadModel, ModelCache, Step, UnloadModel
 from tests.local_runtime.worker.bench import FakeRunner, FakeTransport, end
 
 app = Runtime("shared")
@@ -57,9 +57,9 @@ class Bench:
         self.gave_up: list[str] = []
         self.posted: list[bytes] = []
         self.webhooks = Webhooks(send=self.post)
-        shelf = Shelf({name: Declared(memory=4) for name in app.models}, 4)
+        shelf = ModelCache({name: ModelSizes(memory=4) for name in app.models}, 4)
         timeouts = {name: model.timeout_s for name, model in app.models.items()}
-        self.service = Service(
+        self.service = WorkerCalls(
             app=app,
             ready=Ready(1, tuple(app.handlers), "cpu", 0, 0, 0),
             runner=self.runner,
@@ -67,7 +67,7 @@ class Bench:
             give_up=self.gave_up.append,
             clock=self.clock.monotonic,
             grace_s=5.0,
-            models=Models(Lending(shelf, timeouts), self.begin),
+            models=WorkerModels(ModelAdmission(shelf, timeouts), self.begin),
         )
         self.transport = FakeTransport()
         self.connection = self.service.accept()
@@ -113,7 +113,7 @@ async def test_a_call_waits_for_its_model_and_is_told_how_long_apart_from_the_qu
     bench = Bench()
     bench.call(1, "a")
     bench.call(2, "a")
-    assert (bench.steps, bench.runner.begun) == ([Load("a")], [])
+    assert (bench.steps, bench.runner.begun) == ([LoadModel("a")], [])
     bench.clock.move(3)
     bench.service.loaded("a", 3.0)
     assert bench.running() == ["a"]
@@ -140,15 +140,15 @@ async def test_a_model_goes_for_another_when_its_calls_have_ended() -> None:
     bench.call(2, "a")
     bench.call(3, "b")
     bench.call(4, "a")
-    assert bench.steps == [Load("a")]
+    assert bench.steps == [LoadModel("a")]
     bench.end(bench.runner.begun[0])
     assert bench.running() == ["a", "a"]
     bench.end(bench.runner.begun[1])
-    assert bench.steps == [Load("a"), Unload("a"), Load("b")]
+    assert bench.steps == [LoadModel("a"), UnloadModel("a"), LoadModel("b")]
     bench.service.loaded("b", 1.0)
     assert bench.running() == ["a", "a", "b"]
     bench.end(bench.runner.begun[2])
-    assert bench.steps[3:] == [Unload("b"), Load("a")]
+    assert bench.steps[3:] == [UnloadModel("b"), LoadModel("a")]
     bench.service.loaded("a", 1.0)
     assert bench.running() == ["a", "a", "b", "a"]
 
@@ -160,7 +160,7 @@ async def test_a_model_that_has_just_come_is_used_by_whom_it_was_loaded_for() ->
     bench.call(2, "b")
     bench.service.loaded("a", 1.0)
     assert bench.running() == ["a"]
-    assert bench.steps == [Load("a")]
+    assert bench.steps == [LoadModel("a")]
 
 
 async def test_a_caller_who_leaves_wants_its_model_no_more() -> None:
@@ -175,7 +175,7 @@ async def test_a_caller_who_leaves_wants_its_model_no_more() -> None:
     bench.call(3, "a")
     bench.end(bench.runner.begun[0])
     assert bench.running() == ["a", "a"]
-    assert bench.steps == [Load("a")]
+    assert bench.steps == [LoadModel("a")]
     left = (await bench.done())[2]
     assert (left.kind, left.cold_s, left.queue_s) == ("cancelled", 4.0, 0.0)
 
@@ -188,7 +188,7 @@ async def test_a_queued_call_that_is_cancelled_gives_its_model_back() -> None:
     bench.say(Cancel(2))
     bench.end(bench.runner.begun[0])
     bench.call(3, "b")
-    assert bench.steps[1:] == [Unload("a"), Load("b")]
+    assert bench.steps[1:] == [UnloadModel("a"), LoadModel("b")]
 
 
 async def test_a_call_past_its_time_out_keeps_its_model_until_it_comes_back() -> None:
@@ -200,9 +200,9 @@ async def test_a_call_past_its_time_out_keeps_its_model_until_it_comes_back() ->
     bench.service.wake()
     assert (await bench.done())[1].kind == "timeout"
     bench.call(2, "b")
-    assert bench.steps == [Load("a")]
+    assert bench.steps == [LoadModel("a")]
     bench.end(bench.runner.begun[0])
-    assert bench.steps[1:] == [Unload("a"), Load("b")]
+    assert bench.steps[1:] == [UnloadModel("a"), LoadModel("b")]
 
 
 async def test_a_load_that_fails_is_tried_by_the_next_call_after_a_pause_that_doubles() -> None:
@@ -218,7 +218,7 @@ async def test_a_load_that_fails_is_tried_by_the_next_call_after_a_pause_that_do
         bench.clock.move(pause)
         bench.call(4, "a")
         loads += 1
-        assert bench.steps == [Load("a")] * loads
+        assert bench.steps == [LoadModel("a")] * loads
         pause = min(MAX_PAUSE_S, pause * 2)
     done = await bench.done()
     assert [done[id].kind for id in (1, 2, 3)] == ["loading"] * 3
@@ -269,8 +269,10 @@ async def test_the_model_is_the_only_one_of_the_route_or_the_one_that_is_named()
 
 async def test_a_batch_is_of_one_model_though_two_are_there() -> None:
     bench = Bench()
-    shelf = Shelf({name: Declared(memory=1) for name in app.models}, 4)
-    bench.service._models = Models(Lending(shelf, dict.fromkeys(app.models, 9.0)), bench.begin)
+    shelf = ModelCache({name: ModelSizes(memory=1) for name in app.models}, 4)
+    bench.service._models = WorkerModels(
+        ModelAdmission(shelf, dict.fromkeys(app.models, 9.0)), bench.begin
+    )
     bench.call(1, "a", "/batch")
     bench.service.loaded("a", 1.0)
     bench.call(2, "b", "/batch")
@@ -333,7 +335,7 @@ async def test_a_background_job_has_its_id_at_once_and_waits_for_its_model() -> 
     assert bench.running() == ["a"]
     bench.call(2, "b")
     bench.end(bench.runner.begun[0])
-    assert bench.steps == [Load("a"), Unload("a"), Load("b")]
+    assert bench.steps == [LoadModel("a"), UnloadModel("a"), LoadModel("b")]
 
 
 @pytest.mark.parametrize("model", ["", "gpt"])
@@ -375,7 +377,7 @@ async def test_a_background_job_that_is_cancelled_keeps_no_model(loaded: bool) -
     if not loaded:
         bench.service.loaded("a", 1.0)
     bench.call(2, "b")
-    assert bench.steps[1:] == [Unload("a"), Load("b")]
+    assert bench.steps[1:] == [UnloadModel("a"), LoadModel("b")]
 
 
 async def test_a_background_job_past_its_time_out_keeps_no_model() -> None:
@@ -387,4 +389,4 @@ async def test_a_background_job_past_its_time_out_keeps_no_model() -> None:
     bench.service.wake()
     bench.end(bench.runner.begun[0])
     bench.call(2, "b")
-    assert bench.steps[1:] == [Unload("a"), Load("b")]
+    assert bench.steps[1:] == [UnloadModel("a"), LoadModel("b")]

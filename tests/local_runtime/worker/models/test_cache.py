@@ -7,23 +7,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from local_runtime.app.model_sizes import Declared, bytes_of, from_json, in_words, misfit, to_json
-from local_runtime.worker.models.cache import DoesNotFit, Load, Place, Shelf, Step, Unload
+from local_runtime.app.model_sizes import ModelSizes, bytes_of, from_json, in_words, misfit, to_json
+from local_runtime.worker.models.cache import (
+    DoesNotFit,
+    LoadModel,
+    ModelCache,
+    ModelState,
+    Step,
+    UnloadModel,
+)
 
 GIB = 1024**3
 
 
-def shelf(capacity: int, **sizes: int) -> Shelf:
+def shelf(capacity: int, **sizes: int) -> ModelCache:
     """Models by their GiB; those with a name in capitals are pinned."""
-    models = {n: Declared(memory=s * GIB, pin=n.isupper()) for n, s in sizes.items()}
-    return Shelf(models, capacity * GIB)
+    models = {n: ModelSizes(memory=s * GIB, pin=n.isupper()) for n, s in sizes.items()}
+    return ModelCache(models, capacity * GIB)
 
 
-def brought(room: Shelf, name: str, seconds: float = 1.0, uses: int = 1) -> list[Step]:
+def brought(room: ModelCache, name: str, seconds: float = 1.0, uses: int = 1) -> list[Step]:
     """What it took to have a model in, which was then used so often."""
     room.want(name)
     steps = room.plan()
-    assert steps[-1] == Load(name)
+    assert steps[-1] == LoadModel(name)
     room.loaded(name, seconds)
     for _ in range(uses):
         assert room.borrow(name)
@@ -36,7 +43,7 @@ def test_a_model_is_loaded_when_it_is_wanted_and_however_many_want_it_once() -> 
     assert room.plan() == []
     room.want("a")
     room.want("a")
-    assert room.plan() == [Load("a")]
+    assert room.plan() == [LoadModel("a")]
     room.want("a")
     assert room.plan() == []
     assert not room.borrow("a")
@@ -50,7 +57,7 @@ def test_the_model_of_least_uses_times_load_time_for_its_size_goes() -> None:
     room = shelf(8, a=4, b=4, c=4)
     brought(room, "a", 2.0, uses=4)
     brought(room, "b", 6.0, uses=1)
-    assert brought(room, "c") == [Unload("b"), Load("c")]
+    assert brought(room, "c") == [UnloadModel("b"), LoadModel("c")]
     assert room.clock == pytest.approx(1.5)
 
 
@@ -59,14 +66,14 @@ def test_what_was_precious_and_is_not_used_any_more_goes_in_the_end() -> None:
     room = shelf(8, old=4, b=4, c=4)
     brought(room, "old", 10.0, uses=1)
     gone = [step for name in "bcbc" for step in brought(room, name, 4.0)[:-1]]
-    assert gone == [Unload("b"), Unload("c"), Unload("old")]
+    assert gone == [UnloadModel("b"), UnloadModel("c"), UnloadModel("old")]
 
 
 def test_a_large_one_that_makes_room_alone_spares_the_small_ones() -> None:
     room = shelf(10, small=1, large=9, new=9)
     brought(room, "small", 0.1)
     brought(room, "large", 9.0)
-    assert brought(room, "new") == [Unload("large"), Load("new")]
+    assert brought(room, "new") == [UnloadModel("large"), LoadModel("new")]
 
 
 def test_a_model_in_use_stays_until_its_calls_have_ended_and_takes_no_new_ones() -> None:
@@ -75,10 +82,10 @@ def test_a_model_in_use_stays_until_its_calls_have_ended_and_takes_no_new_ones()
     assert room.borrow("a")
     room.want("b")
     assert room.plan() == []
-    assert room["a"].place is Place.LEAVING
+    assert room["a"].place is ModelState.LEAVING
     assert not room.borrow("a")
     room.give_back("a")
-    assert room.plan() == [Unload("a"), Load("b")]
+    assert room.plan() == [UnloadModel("a"), LoadModel("b")]
 
 
 def test_a_model_that_was_to_leave_stays_when_nobody_waits_for_the_other_any_more() -> None:
@@ -105,15 +112,15 @@ def test_who_waits_for_calls_to_end_holds_up_none_for_whom_there_is_room() -> No
     assert room.borrow("a")
     room.want("b")
     room.want("c")
-    assert room.plan() == [Load("c")]
+    assert room.plan() == [LoadModel("c")]
 
 
 def test_pinned_models_come_first_and_never_go() -> None:
     room = shelf(6, P=4, a=2, b=2)
-    assert room.load_first() == [Load("P")]
+    assert room.load_first() == [LoadModel("P")]
     room.loaded("P", 0.0)
     brought(room, "a", 100.0, uses=9)
-    assert brought(room, "b") == [Unload("a"), Load("b")]
+    assert brought(room, "b") == [UnloadModel("a"), LoadModel("b")]
 
 
 def test_a_load_that_failed_leaves_its_memory_free() -> None:
@@ -123,7 +130,7 @@ def test_a_load_that_failed_leaves_its_memory_free() -> None:
     room.failed("a")
     assert (room.taken, room["a"].failures) == (0, 1)
     room.want("a")
-    assert room.plan() == [Load("a")]
+    assert room.plan() == [LoadModel("a")]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +163,7 @@ def test_sizes_are_read_and_said_as_people_write_them() -> None:
 
 
 def test_declarations_cross_the_command_line() -> None:
-    models = {"a b": Declared(memory=5, pin=True), "ü": Declared(memory=1)}
+    models = {"a b": ModelSizes(memory=5, pin=True), "ü": ModelSizes(memory=1)}
     assert from_json(to_json(models)) == models
     assert from_json("") == {}
 
@@ -169,7 +176,7 @@ class Room(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shelf = Shelf({})
+        self.shelf = ModelCache({})
         self.lent: list[str] = []
         self.loading: list[str] = []
 
@@ -180,14 +187,14 @@ class Room(RuleBasedStateMachine):
     )
     def build(self, sizes: list[int], pins: set[str], spare: int) -> None:
         models = {
-            name: Declared(memory=size * GIB, pin=name in pins)
+            name: ModelSizes(memory=size * GIB, pin=name in pins)
             for name, size in zip(NAMES, sizes, strict=True)
         }
         least = sum(m.memory for m in models.values() if m.pin) + max(
             [m.memory for m in models.values() if not m.pin]
         )
         assert misfit(models, least) is None
-        self.shelf = Shelf(models, least + spare * GIB)
+        self.shelf = ModelCache(models, least + spare * GIB)
         for step in self.shelf.load_first():
             self.shelf.loaded(step.model, 1.0)
 
@@ -217,33 +224,35 @@ class Room(RuleBasedStateMachine):
         if not steps:
             return
         *unloads, load = steps
-        assert isinstance(load, Load)
+        assert isinstance(load, LoadModel)
         assert not self.loading, "one load at a time"
-        assert before[load.model][0] is Place.OUT
+        assert before[load.model][0] is ModelState.OUT
         self.loading.append(load.model)
         gone = [step.model for step in unloads]
         for name in gone:
             place, users, _, _ = before[name]
-            assert isinstance(Unload(name), Unload)
-            assert place in (Place.IN, Place.LEAVING)
+            assert isinstance(UnloadModel(name), UnloadModel)
+            assert place in (ModelState.IN, ModelState.LEAVING)
             assert users == 0
             assert not self.shelf[name].pinned
         need = before[load.model][3] - free
         self._least_worth_went(before, gone, need)
 
     def _least_worth_went(
-        self, before: dict[str, tuple[Place, int, float, int]], gone: list[str], need: float
+        self, before: dict[str, tuple[ModelState, int, float, int]], gone: list[str], need: float
     ) -> None:
         """Nothing went in vain; and one that had not been told to leave went only where all
         idle ones of less worth would not have made room."""
         freed = sum(before[name][3] for name in gone)
         assert all(freed - before[name][3] < need for name in gone)
-        promised = {name for name, (place, _, _, _) in before.items() if place is Place.LEAVING}
+        promised = {
+            name for name, (place, _, _, _) in before.items() if place is ModelState.LEAVING
+        }
         for name in set(gone) - promised:
             less = sum(
                 size
                 for other, (place, users, worth, size) in before.items()
-                if place is Place.IN
+                if place is ModelState.IN
                 and not users
                 and not self.shelf[other].pinned
                 and worth < before[name][2]
@@ -268,8 +277,8 @@ class Room(RuleBasedStateMachine):
         for volume in self.shelf:
             assert volume.users == self.lent.count(volume.name)
             if volume.pinned or volume.users:
-                assert volume.place in (Place.IN, Place.LEAVING)
-            assert not (volume.pinned and volume.place is Place.LEAVING)
+                assert volume.place in (ModelState.IN, ModelState.LEAVING)
+            assert not (volume.pinned and volume.place is ModelState.LEAVING)
 
 
 TestRoom = Room.TestCase
@@ -280,7 +289,7 @@ TestRoom.settings = settings(max_examples=150, stateful_step_count=40, deadline=
 @settings(max_examples=100, deadline=None)
 def test_no_model_starves_behind_others_that_are_never_idle(order: list[str], room: int) -> None:
     """Whatever takes calls has a new one before the last has ended."""
-    shelf = Shelf({name: Declared(memory=GIB) for name in NAMES}, room * GIB)
+    shelf = ModelCache({name: ModelSizes(memory=GIB) for name in NAMES}, room * GIB)
     for name in order:
         turns = 0
         while not shelf.borrow(name):
@@ -290,12 +299,12 @@ def test_no_model_starves_behind_others_that_are_never_idle(order: list[str], ro
             assert turns <= len(NAMES)
 
 
-def _a_turn_of_company(shelf: Shelf) -> None:
+def _a_turn_of_company(shelf: ModelCache) -> None:
     for volume in shelf:
         before = volume.users
         shelf.borrow(volume.name)
         for _ in range(before):
             shelf.give_back(volume.name)
     for step in shelf.plan():
-        if isinstance(step, Load):
+        if isinstance(step, LoadModel):
             shelf.loaded(step.model, 1.0)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from local_runtime import Runtime
-from local_runtime.app.model_sizes import Declared
-from local_runtime.worker.models.cache import Load, Unload
-from local_runtime.worker.models.loader import LoadFailed, Loads
+from local_runtime.app.model_sizes import ModelSizes
+from local_runtime.worker.models.cache import LoadModel, UnloadModel
+from local_runtime.worker.models.loader import LoadFailed, ModelLoader
 from local_runtime.worker.startup import StartFailed, load_pinned, shelf_of
 
 
@@ -55,10 +55,10 @@ async def test_a_plain_loader_runs_beside_the_models_thread_and_an_async_one_in_
         threads.append(threading.current_thread())
         return context["k"]
 
-    loads = Loads(app, {"k": 7}, heard, clock_of(0.0, 2.5, 3.0, 4.0))
-    loads.begin([Load("plain")])
+    loads = ModelLoader(app, {"k": 7}, heard, clock_of(0.0, 2.5, 3.0, 4.0))
+    loads.begin([LoadModel("plain")])
     assert await heard.said.get() == ("plain", 2.5)
-    loads.begin([Load("gentle")])
+    loads.begin([LoadModel("gentle")])
     assert await heard.said.get() == ("gentle", 1.0)
     assert loads.models["gentle"] == 7
     assert threads[0] is not threading.current_thread()
@@ -85,11 +85,11 @@ async def test_what_goes_is_told_dropped_and_collected_before_the_next_comes() -
         alive.append(refs[0]() is not None)
         return "new"
 
-    loads = Loads(app, {}, heard)
+    loads = ModelLoader(app, {}, heard)
     gc.disable()
     try:
         await loads.load("old")
-        loads.begin([Unload("old"), Load("new")])
+        loads.begin([UnloadModel("old"), LoadModel("new")])
         assert (await heard.said.get())[0] == "new"
     finally:
         gc.enable()
@@ -107,8 +107,8 @@ async def test_a_loader_that_raises_is_told_by_the_name_of_the_exception_alone(
     def load(context: dict[str, Any]) -> None:
         raise error("a secret of the loader")
 
-    loads = Loads(app, {}, heard)
-    loads.begin([Load("a")])
+    loads = ModelLoader(app, {}, heard)
+    loads.begin([LoadModel("a")])
     name = error.__name__
     assert await heard.said.get() == ("a", f"the model a could not be loaded ({name})")
     with pytest.raises(LoadFailed, match=rf"\({name}\)"):
@@ -127,8 +127,8 @@ def declared_app() -> Runtime:
 async def test_pinned_models_are_loaded_by_the_start() -> None:
     """What whoever starts the worker says counts before the app's own word."""
     app = declared_app()
-    said = {"a": Declared(memory=3, pin=True), "b": Declared(memory=2)}
-    shelf, loads = shelf_of(app, said, 5), Loads(app, {}, Heard())
+    said = {"a": ModelSizes(memory=3, pin=True), "b": ModelSizes(memory=2)}
+    shelf, loads = shelf_of(app, said, 5), ModelLoader(app, {}, Heard())
     await load_pinned(shelf, loads)
     assert loads.models == {"a": "a"}
     assert (shelf.taken, shelf.borrow("a"), shelf.borrow("b")) == (3, True, False)
@@ -138,12 +138,12 @@ async def test_pinned_models_are_loaded_by_the_start() -> None:
     ("said", "capacity", "words"),
     [
         ({}, None, "neither the app nor the policy says how large the model b is"),
-        ({"c": Declared(memory=1)}, None, "the app has no model 'c'"),
-        ({"b": Declared(memory=9)}, 8, "the model b: 9 B cannot fit in a memory of 8 B"),
+        ({"c": ModelSizes(memory=1)}, None, "the app has no model 'c'"),
+        ({"b": ModelSizes(memory=9)}, 8, "the model b: 9 B cannot fit in a memory of 8 B"),
     ],
 )
 def test_models_that_can_never_be_served_end_the_start_for_good(
-    said: dict[str, Declared], capacity: int | None, words: str
+    said: dict[str, ModelSizes], capacity: int | None, words: str
 ) -> None:
     with pytest.raises(StartFailed) as caught:
         shelf_of(declared_app(), said, capacity)
@@ -162,5 +162,5 @@ async def test_a_pinned_model_that_cannot_be_loaded_fails_the_start() -> None:
     app = Runtime("demo")
     app.model("a", memory=1, pin=True)(lambda context: context["weights"])
     with pytest.raises(StartFailed, match=r"a could not be loaded \(KeyError\)") as caught:
-        await load_pinned(shelf_of(app, {}, None), Loads(app, {}, Heard()))
+        await load_pinned(shelf_of(app, {}, None), ModelLoader(app, {}, Heard()))
     assert not caught.value.broken.permanent
