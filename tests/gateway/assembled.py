@@ -217,4 +217,4 @@ async def house(
         yield House(service, clock)
 
 
-__all__ = ["ALICE", "FAKES", "POLICY", "House", "ParsedRequest", "build", "house", "read"]
+__all__ = ["ALICE", "FAKES", "POLICY", "House", "build", "house", "read"]
