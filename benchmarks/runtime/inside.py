@@ -14,7 +14,6 @@ import asyncio
 import json
 import sys
 import time
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -32,7 +31,7 @@ from local_runtime.protocol.events import Done, Ready, Run
 from local_runtime.protocol.wire import MAX_FRAME, FrameReader, decode_to_worker, frame
 from local_runtime.server.dispatcher import AppDispatcher
 from local_runtime.server.fast_path import FastPathHttp
-from local_runtime.server.routes import application, living
+from local_runtime.server.routes import DISPATCHER, application, living
 from local_runtime.webhooks import Webhooks
 from local_runtime.worker.calls import WorkerCalls
 from local_runtime.worker.jobs import Work
@@ -118,13 +117,13 @@ async def server(turns: int = TURNS) -> float:
 def _caller(front: AppDispatcher) -> tuple[FastPathHttp, Kept]:
     config = uvicorn.Config(
         application(front, living(front)),
-        http=partial(FastPathHttp, front),  # type: ignore[arg-type]
+        http=FastPathHttp,
         ws="none",
         lifespan="off",
         log_config=None,
     )
     config.load()
-    protocol, kept = FastPathHttp(front, config, ServerState(), {}), Kept()
+    protocol, kept = FastPathHttp(config, ServerState(), {DISPATCHER: front}), Kept()
     protocol.connection_made(kept)
     return protocol, kept
 

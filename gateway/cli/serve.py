@@ -15,9 +15,6 @@ import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-
-import uvicorn
 
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
@@ -30,7 +27,7 @@ from gateway.storage.base import StorageUnavailable
 from gateway.tls.context import ensure_certificates, server_context
 from gateway.tls.files import TlsError, TlsMaterial
 from local_runtime import gc_tuning
-from local_runtime.server.http_protocol import LeanHttp
+from local_runtime.server.http_server import HttpServer
 
 log = logging.getLogger("spillgate")
 
@@ -84,7 +81,7 @@ def _tls(policy: Policy) -> TlsMaterial | None:
     return ensure_certificates(folder, [host], datetime.datetime.now(datetime.UTC))
 
 
-class _Server(uvicorn.Server):
+class _Server(HttpServer):
     """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
 
     def __init__(
@@ -93,23 +90,12 @@ class _Server(uvicorn.Server):
         policy = service.current.policy
         host, port = policy.server.listen
         super().__init__(
-            uvicorn.Config(
-                web(service),
-                host=host,
-                port=port,
-                loop="uvloop",
-                http=LeanHttp,
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_keep_alive=75,
-                h11_max_incomplete_event_size=policy.server.max_header,
-                timeout_graceful_shutdown=max(1, round(policy.server.drain)),
-                ssl_context_factory=None if context is None else (lambda *_: context),
-            )
+            web(service),
+            host=host,
+            port=port,
+            drain_s=max(1, round(policy.server.drain)),
+            max_head=policy.server.max_header,
+            tls=context,
         )
         self._service = service
         self._material = material
@@ -121,12 +107,6 @@ class _Server(uvicorn.Server):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self._announce()
         gc_tuning.relax()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """As Uvicorn's own, but the signal is not raised again at the end: a gateway that was
-        told to end, and did, has not failed."""
-        self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
 
     def _reload(self) -> None:
         self._service.run_forever(self._service.reload())

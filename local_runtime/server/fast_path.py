@@ -2,7 +2,7 @@
 
 A call that is one body in and one answer out needs no task, no ASGI message and no routing, which
 together cost more than all else that this server does for it. Whatever is not plain takes the long
-way, through ``server``: streams, background calls, large bodies, pages, pipelined requests, and
+way, through ``routes``: streams, background calls, large bodies, pages, pipelined requests, and
 every refusal that is known before a worker is asked. A raw answer in pieces changes over when its
 first piece comes.
 """
@@ -10,45 +10,39 @@ first piece comes.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
+import uvicorn
 from starlette.types import Receive, Scope, Send
-from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-from uvicorn.server import ServerState
 
 from local_runtime.app.request import BODILESS
 from local_runtime.client.connection import CANCELLED, PendingCall, WorkerConnection
 from local_runtime.protocol.events import Done, Run
 from local_runtime.server.dispatcher import AppDispatcher
-from local_runtime.server.http_protocol import Cycle, LeanHttp
+from local_runtime.server.http_head import status_line
+from local_runtime.server.http_protocol import HttpProtocol
 from local_runtime.server.refusals import refusal_of
+from local_runtime.server.request_cycle import RequestCycle, ServerState
 from local_runtime.server.responses import Responder, allowed, heard
-from local_runtime.server.routes import ID_HEADERS, id_headers, request_id
+from local_runtime.server.routes import DISPATCHER, ID_HEADERS, id_headers, request_id
 
 MAX_BODY = 1024 * 1024
 """Bytes of a body; of a larger one the long way takes no more than its reader wants."""
 
 Headers = dict[bytes, bytes]
+"""The first of each name."""
 _ID_HEADERS = tuple(name.encode() for name in ID_HEADERS)
 
 
-class _Unheard:
-    """Where Uvicorn wakes a task, there is none."""
-
-    def set(self) -> None: ...
-
-
-_UNHEARD = _Unheard()
-
-
-class Awaited(PendingCall):
-    """An entry whose news are told to the call at once, and to no task."""
+class FastEntry(PendingCall):
+    """A pending call whose news are given to its ``call`` at once, and to no task; without one it
+    is like any other."""
 
     __slots__ = ("call",)
     call: FastCall | None
 
     def wake(self) -> None:
+        """There is an output, or the answer."""
         if self.call is None:
             super().wake()
         else:
@@ -56,202 +50,195 @@ class Awaited(PendingCall):
 
 
 class FastCall:
-    """One plain call of one connection. The protocol takes it for one of its cycles: it reads
-    ``response_complete`` and ``more_body``, and sets ``disconnected`` and ``keep_alive``."""
+    """One plain call of one connection: its cycle, without an app."""
 
     __slots__ = (
+        "_body",
         "_connection",
         "begun",
-        "body",
         "disconnected",
         "entry",
         "headers",
         "keep_alive",
-        "link",
-        "message_event",
         "more_body",
         "named",
         "response_complete",
+        "response_started",
         "route",
+        "worker",
     )
 
     def __init__(
-        self, connection: FastPathHttp, route: str, link: WorkerConnection, named: Headers
+        self, connection: FastPathHttp, route: str, worker: WorkerConnection, named: Headers
     ) -> None:
-        self._connection = connection
         self.route = route
-        self.link = link
+        self.worker = worker
         self.headers = connection.headers
         self.named = named
-        """The first of the headers of each name."""
         self.keep_alive: bool = connection.parser.should_keep_alive()
-        self.body = b""
         self.begun = 0.0
-        self.entry: Awaited | None = None
-        self.disconnected = False
+        """When the worker was asked, as ``AppDispatcher.begin`` says."""
+        self.entry: FastEntry | None = None
         self.more_body = True
+        self.response_started = False
         self.response_complete = False
-        self.message_event = _UNHEARD
+        self.disconnected = False
+        self._connection = connection
+        self._body: list[bytes] = []
 
-    def send(self, front: AppDispatcher) -> None:
-        """Hands the call to its worker."""
+    # --- from the connection ---------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Keeps a part of the body: it is at most MAX_BODY long, by its Content-Length."""
+        self._body.append(data)
+
+    def end_body(self) -> None:
+        """Asks the worker; the body may say that the call is not plain after all."""
+        body = b"".join(self._body)
+        if self.worker.gone or (self.route.startswith("/v1/") and b'"stream"' in body):
+            self._connection.take_long_way(body)
+        else:
+            self.more_body = False
+            self._send(body)
+
+    def disconnect(self) -> None:
+        """The worker is told that nobody waits."""
+        if self.response_complete or self.disconnected:
+            return
+        self.disconnected = True
+        if self.entry is not None:
+            dispatcher, entry = self._connection.dispatcher, self.entry
+            entry.give_up(CANCELLED, dispatcher.keep_until())
+            dispatcher.end(self.route, entry, self.begun)
+            self.entry = entry.call = None
+
+    # --- to the worker ---------------------------------------------------------------------------
+
+    def _send(self, body: bytes) -> None:
         headers = tuple([(n.decode("latin-1"), v.decode("latin-1")) for n, v in self.headers])
-        link, id = self.link, request_id(self._given_ids())
-        number = link.number()
-        link.send(Run(number, self.route, self.body, id, False, True, headers))
-        self.begun = front.begin()
-        entry = link.entries[number] = Awaited(link, number, id, float("inf"), True)
+        worker, id = self.worker, request_id(self._given_ids())
+        number = worker.number()
+        worker.send(Run(number, self.route, body, id, False, True, headers))
+        self.begun = self._connection.dispatcher.begin()
+        entry = worker.entries[number] = FastEntry(worker, number, id, float("inf"), True)
         self.entry, entry.call = entry, self
 
     def _given_ids(self) -> list[str]:
         return [self.named[name].decode("latin-1") for name in _ID_HEADERS if name in self.named]
 
+    # --- back to the caller ----------------------------------------------------------------------
+
     def proceed(self) -> None:
         """The worker has said something, or will say nothing more."""
-        assert self.entry is not None
-        if not self.response_complete and not self.disconnected:
-            self._connection.answer(self, self.entry)
+        entry = self.entry
+        if entry is None or self.response_complete or self.disconnected:
+            return
+        answer = entry.answer
+        if answer is None:
+            self._connection.answer_in_pieces(self, entry)
+            return
+        self.entry = entry.call = None
+        self._connection.dispatcher.end(self.route, entry, self.begun)
+        if isinstance(answer, Done) and (answer.ok or answer.data):
+            self._write(entry, answer.status or 200, answer.data, answer.headers)
+        else:
+            refusal = refusal_of(answer)
+            headers = tuple(refusal.headers.items())
+            self._write(entry, refusal.status, refusal.body(), headers)
+
+    def _write(
+        self, entry: FastEntry, status: int, body: bytes, headers: tuple[tuple[str, str], ...]
+    ) -> None:
+        connection = self._connection
+        parts = [status_line(status), b"\r\n"]
+        parts += [b"%b: %b\r\n" % header for header in connection.state.default_headers]
+        size = None if status in BODILESS else len(body)
+        parts.append(_head(entry.call_id, size, headers))
+        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        if size is not None:
+            parts.append(body)
+        if not connection.transport.is_closing():
+            connection.transport.write(b"".join(parts))
+            if not self.keep_alive:
+                connection.transport.close()
+        self.response_started = self.response_complete = True
+        connection.on_response_complete()
 
 
-class FastPathHttp(LeanHttp):
-    """The protocol of one connection, with plain calls on the short way."""
+class FastPathHttp(HttpProtocol):
+    """The protocol of one connection, with plain calls on the short way. ``app_state`` holds the
+    app's dispatcher, under ``routes.DISPATCHER``."""
 
     def __init__(
         self,
-        front: AppDispatcher,
-        config: Config,
+        config: uvicorn.Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._front = front
-        self._call: FastCall | None = None
-
-    # --- in --------------------------------------------------------------------------------------
+        self.dispatcher: AppDispatcher = app_state[DISPATCHER]
 
     def on_headers_complete(self) -> None:
-        if (call := self._plain()) is not None:
-            self._unread = 0
-            self._call = call
-            self.cycle = cast("Cycle", call)
-        else:
+        """The head is whole: a plain call begins, or another request."""
+        call = self._plain_call()
+        if call is None:
             super().on_headers_complete()
-
-    def on_body(self, body: bytes) -> None:
-        call = self.cycle
-        if isinstance(call, FastCall):
-            self._unread = 0
-            call.body = call.body + body if call.body else body
         else:
-            super().on_body(body)
+            self._end_head()
+            self.reading = self.answering = call
 
-    def on_message_complete(self) -> None:
-        call = self.cycle
-        if not isinstance(call, FastCall):
-            super().on_message_complete()
-        elif call.link.gone or (call.route.startswith("/v1/") and b'"stream"' in call.body):
-            self._take_the_long_way(call)
-        else:
-            call.more_body = False
-            call.send(self._front)
+    def take_long_way(self, body: bytes) -> None:
+        """The request that has just been read is no plain call: the app answers it."""
+        self.reading = self.answering = None
+        super().on_headers_complete()
+        self.on_body(body)
+        self.on_message_complete()
 
-    def _plain(self) -> FastCall | None:
+    def answer_in_pieces(self, call: FastCall, entry: FastEntry) -> None:
+        """The answer comes in pieces: from here on a task writes them."""
+        entry.call = None
+        scope: Scope = {"type": "http", "http_version": "1.1", "method": "POST"}
+        app = _Rest(self.dispatcher, call, entry)
+        cycle = RequestCycle(self, app, scope, keep_alive=call.keep_alive)
+        cycle.end_body()
+        call.response_complete = True
+        if self.reading is call:
+            self.reading = cycle
+        self.answering = cycle
+        cycle.start()
+
+    def _plain_call(self) -> FastCall | None:
         """The call, where all that can be known before its body says that it is a plain one."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.is_answering():
             return None
-        link = self._front.workers.roomiest()
-        if link is None or link.connection.congested or self.flow.write_paused:
+        worker = self.dispatcher.workers.roomiest()
+        if worker is None or worker.connection.congested or self.flow.write_paused:
             return None
-        route = link.plain.get(self.url.partition(b"?")[0])
-        if route is None or self.expect_100_continue or self.parser.get_method() != b"POST":
+        route = worker.plain.get(self.url.partition(b"?")[0])
+        if route is None or self.wants_continue or self.parser.get_method() != b"POST":
             return None
         named = dict(reversed(self.headers))
-        if not _ordinary(named, min(MAX_BODY, self._front.max_body)):
+        if not _ordinary(named, min(MAX_BODY, self.dispatcher.max_body)):
             return None
-        return FastCall(self, route, link, named)
-
-    def _take_the_long_way(self, call: FastCall) -> None:
-        self._call, self.cycle = None, None  # type: ignore[assignment]
-        super().on_headers_complete()
-        super().on_body(call.body)
-        super().on_message_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        call = self._call
-        if call is None or call.response_complete:
-            return
-        call.disconnected = True
-        if call.entry is not None:
-            call.entry.give_up(CANCELLED, self._front.keep_until())
-            self._front.end(call.route, call.entry, call.begun)
-
-    # --- out -------------------------------------------------------------------------------------
-
-    def answer(self, call: FastCall, entry: Awaited) -> None:
-        answer = entry.answer
-        if answer is None:
-            self._continue(call, entry)
-            return
-        self._front.end(call.route, entry, call.begun)
-        if isinstance(answer, Done) and (answer.ok or answer.data):
-            self._write(call, entry, answer.status or 200, answer.data, answer.headers)
-        else:
-            refusal = refusal_of(answer)
-            headers = tuple(refusal.headers.items())
-            self._write(call, entry, refusal.status, refusal.body(), headers)
-
-    def _write(
-        self,
-        call: FastCall,
-        entry: Awaited,
-        status: int,
-        body: bytes,
-        headers: tuple[tuple[str, str], ...],
-    ) -> None:
-        call.response_complete = True
-        self._call = None
-        parts = [STATUS_LINE[status]]
-        parts += [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        size = None if status in BODILESS else len(body)
-        parts.append(_head(entry.call_id, size, headers))
-        parts += (b"\r\n" if call.keep_alive else b"connection: close\r\n\r\n",)
-        if size is not None:
-            parts.append(body)
-        if not self.transport.is_closing():
-            self.transport.write(b"".join(parts))
-            if not call.keep_alive:
-                self.transport.close()
-        self.on_response_complete()
-
-    def _continue(self, call: FastCall, entry: Awaited) -> None:
-        """The answer comes in pieces: from here on a task writes them."""
-        entry.call = self._call = None
-        cycle = self._cycle_of({"type": "http", "http_version": "1.1", "method": "POST"})
-        cycle.keep_alive = call.keep_alive
-        cycle.more_body = False
-        call.response_complete = True
-        if self.cycle is cast("Cycle", call):
-            self.cycle = cycle
-        self._start_asgi_task(cycle, _Rest(self._front, call, entry))
+        return FastCall(self, route, worker, named)
 
 
 class _Rest:
     """The ASGI app of one answer in pieces."""
 
-    def __init__(self, front: AppDispatcher, call: FastCall, entry: PendingCall) -> None:
-        self._front = front
+    def __init__(self, dispatcher: AppDispatcher, call: FastCall, entry: PendingCall) -> None:
+        self._dispatcher = dispatcher
         self._call = call
         self._entry = entry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        front, entry = self._front, self._entry
+        dispatcher, entry = self._dispatcher, self._entry
         try:
-            async with heard(entry, receive, front.keep_until):
+            async with heard(entry, receive, dispatcher.keep_until):
                 await Responder(send, id_headers(entry.call_id)).raw(entry)
         finally:
-            front.end(self._call.route, entry, self._call.begun)
+            dispatcher.end(self._call.route, entry, self._call.begun)
 
 
 def _ordinary(headers: Headers, max_body: int) -> bool:

@@ -1,187 +1,119 @@
-"""Uvicorn's HTTP protocol, with less work for each request and an answer in one write.
+"""HTTP/1.1 for a server on uvicorn, over httptools' parser: little work for each request, and an
+answer in one write.
 
-Head and body leave together, one timer watches over a connection for as long as it lives, and
-what is the same from request to request is not worked out again. Uvicorn's own way of it takes a
-third of the CPU of a whole call. The gateway and the app's own server both speak it; the options of
-Uvicorn that they leave alone are not looked at: ``root_path``, ``limit_concurrency``, WebSockets,
-its access log.
+Head and body leave together, one timer watches over a connection for as long as it lives, and what
+is the same from request to request is not worked out again. The gateway and the app's own server
+both speak it.
+
+Uvicorn keeps the sockets, the signals, the lifespan and the settings. The seam between the two is
+what its ``http=`` documents: it makes one protocol a connection, by ``config=, server_state=,
+app_state=, _loop=``, and calls its ``shutdown()``. Of the settings these are heeded:
+``timeout_keep_alive`` and ``h11_max_incomplete_event_size``, which bounds a head. There is no root
+path, no limit of concurrency, no WebSocket and no access log.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Iterable
-from http import HTTPStatus
+from collections import deque
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import uvicorn
+from starlette.types import Scope
 
-from local_runtime.app.request import BODILESS
 from local_runtime.http_errors import Refusal
+from local_runtime.server.flow_control import FlowControl
+from local_runtime.server.http_head import FRAMING, refusal_answer, target_of
+from local_runtime.server.request_cycle import Cycle, RequestCycle, ServerState
 
-_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
-_STATUSES = frozenset(HTTPStatus)
-_PRINTED = bytes(code for code in range(256) if code == 9 or (code >= 32 and code != 127))
-_JOINED = 64 * 1024
-"""Up to this many bytes it is cheaper to copy a body than to write twice."""
-
-
-class Cycle(RequestResponseCycle):
-    """One request and its answer."""
-
-    tasks: set[asyncio.Task[None]]
-    task: asyncio.Task[None]
-    _head = b""
-    """Of the answer, until the first part of its body is there: ASGI asks a server to wait."""
-
-    async def run_asgi(self, app: Any) -> None:
-        try:
-            await super().run_asgi(app)
-        finally:
-            self.tasks.discard(self.task)
-
-    async def send(self, message: Any) -> None:
-        """Raises RuntimeError for what ASGI does not allow."""
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        if self.disconnected:
-            return
-        kind = "http.response.body" if self.response_started else "http.response.start"
-        if message["type"] != kind or self.response_complete:
-            raise RuntimeError(f"{message['type']} was sent where it has no place")
-        if self.response_started:
-            self._continue(message.get("body", b""), more=message.get("more_body", False))
-        else:
-            self._begin(message["status"], message.get("headers", ()))
-
-    def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        lines = [_status_line(status)]
-        for name, value in (*self.default_headers, *headers):
-            if name == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in value.lower()
-                continue
-            lines.append(name + b": " + value)
-            if name in _FRAMING:
-                self._frame(name, value)
-        if not self.keep_alive:
-            lines.append(b"connection: close")
-        if self.chunked_encoding is None and status not in BODILESS:
-            self.chunked_encoding = self.scope["method"] != "HEAD"
-            if self.chunked_encoding:
-                lines.append(b"transfer-encoding: chunked")
-        self._head = _head_of(lines)
-        self.response_started = True
-        self.waiting_for_100_continue = False
-
-    def _frame(self, name: bytes, value: bytes) -> None:
-        if name == b"transfer-encoding":
-            self.chunked_encoding = b"chunked" in value.lower()
-        elif self.chunked_encoding is None:
-            self.expected_content_length = int(value)
-            self.chunked_encoding = False
-
-    def _continue(self, body: bytes, *, more: bool) -> None:
-        head, self._head = self._head, b""
-        self._write(head, self._framed(body, more=more))
-        if more:
-            return
-        if self.expected_content_length:
-            raise RuntimeError("the answer is shorter than its Content-Length")
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-
-    def _framed(self, body: bytes, *, more: bool) -> bytes:
-        if self.scope["method"] == "HEAD":
-            self.expected_content_length = 0
-            return b""
-        if self.chunked_encoding:
-            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            return chunk if more else chunk + b"0\r\n\r\n"
-        if len(body) > self.expected_content_length:
-            raise RuntimeError("the answer is longer than its Content-Length")
-        self.expected_content_length -= len(body)
-        return body
-
-    def _write(self, head: bytes, body: bytes) -> None:
-        if head and len(body) > _JOINED:
-            self.transport.write(head)
-            self.transport.write(body)
-        elif head or body:
-            self.transport.write(head + body if head else body)
-
-
-@functools.cache
-def _status_line(status: int) -> bytes:
-    phrase = HTTPStatus(status).phrase if status in _STATUSES else ""
-    return f"HTTP/1.1 {status} {phrase}".encode()
-
-
-def _head_of(lines: list[bytes]) -> bytes:
-    """Raises RuntimeError where a header holds a control character: it could end the head early."""
-    head = b"\r\n".join(lines)
-    if head.translate(None, _PRINTED) != b"\r\n" * (len(lines) - 1):
-        raise RuntimeError("a header of the answer holds a control character")
-    return head + b"\r\n\r\n"
-
-
-@functools.lru_cache(maxsize=256)
-def _target(url: bytes) -> tuple[str, bytes, bytes]:
-    """The path, unquoted and as it came, and the query of a request's target."""
-    parsed = httptools.parse_url(url)
-    path = parsed.path.decode("ascii")
-    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
-
-
-_MOST_HEAD = 64 * 1024
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's head, where the server's settings name no other bound."""
 _NO_HTTP = Refusal(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
 _TOO_LARGE = Refusal(431, "headers_too_large", "The request's headers are too large.")
 
 
-def _answer_of(refusal: Refusal) -> bytes:
-    body = refusal.body()
-    lines = [
-        _status_line(refusal.status),
-        b"content-type: application/json",
-        b"content-length: %d" % len(body),
-        b"connection: close",
-    ]
-    return _head_of(lines) + body
-
-
-class _Body:
-    """Hears the body of the request whose head another parser has read."""
-
-    def __init__(self, protocol: HttpToolsProtocol) -> None:
-        self.on_body = protocol.on_body
-        self.on_message_complete = protocol.on_message_complete
-
-
-class LeanHttp(HttpToolsProtocol):
+class HttpProtocol(asyncio.Protocol):
     """One connection. It is closed when ``timeout_keep_alive`` seconds bring neither the head of a
-    request nor more of its body; while an answer is under way it is not."""
+    request nor more of its body; while an answer is under way it is not.
 
-    _quiet_since = 0.0
-    _unread = 0
-    """Bytes that came since the last end of a head or part of a body: they wait in the parser."""
+    A request that comes before the last is answered waits for its turn, and nothing is read
+    behind it meanwhile.
+    """
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    transport: asyncio.Transport
+    flow: FlowControl
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_running_loop()
+        self.state = server_state
+        self.app_state = app_state
+        """What the app's lifespan left for its requests."""
+        self.parser = httptools.HttpRequestParser(self)
+        # A caller that ends the connection with a request, and sends more, still gets its answer.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.reading: Cycle | None = None
+        """The newest request."""
+        self.answering: Cycle | None = None
+        """The one whose answer is under way, or was last."""
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.wants_continue = False
+        self._in_head = False
+        self._app = config.loaded_app
+        self._waiting: deque[RequestCycle] = deque()
+        """Requests behind the one that is being answered."""
+        self._keep_alive_s = config.timeout_keep_alive
+        self._max_head = config.h11_max_incomplete_event_size or MAX_HEAD
+        self._unread = 0
+        """Bytes since the last end of a head or part of a body: they wait in the parser."""
         self._quiet_since = self.loop.time()
-        self._look_after(self.timeout_keep_alive)
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- from the transport ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The caller is there."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+        self.flow = FlowControl(self.transport)
+        self._server = _address(transport.get_extra_info("sockname"))
+        self._client = _address(transport.get_extra_info("peername"))
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self.state.connections.add(self)
+        self._quiet_since = self.loop.time()
+        self._watch(self._keep_alive_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
+        """The caller is gone: whatever is under way for it is told so."""
+        self.state.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.answering is not None:
+            self.answering.disconnect()
+        self.flow.resume_writing()
+        self._waiting.clear()
+        # Parser and cycles hold this connection: without a word it would wait for the collector.
+        self.reading = self.answering = None
+        del self.parser
+
+    def pause_writing(self) -> None:
+        """The caller reads too slowly."""
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The caller has caught up."""
+        self.flow.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        """Reads on; what cannot be read, or never ends, is refused."""
+        if self.reading is not None and self.reading.more_body:
+            self._quiet_since = self.loop.time()
         self._unread += len(data)
         try:
             self.parser.feed_data(data)
@@ -189,67 +121,104 @@ class LeanHttp(HttpToolsProtocol):
             self._stay(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(_NO_HTTP)
-        if self._unread > (self.config.h11_max_incomplete_event_size or _MOST_HEAD):
+        if self._unread > self._max_head:
             self._refuse(_TOO_LARGE)
 
+    # --- from the server -------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Takes no further request: the connection ends with the answer that is under way."""
+        if self.reading is None or self.reading.response_complete:
+            self.transport.close()
+        else:
+            self.reading.keep_alive = False
+
+    # --- from the parser -------------------------------------------------------------------------
+
     def on_message_begin(self) -> None:
+        """A request begins."""
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
+        self.wants_continue = False
+        self._in_head = True
 
-    def on_body(self, body: bytes) -> None:
-        self._unread = 0
-        super().on_body(body)
+    def on_url(self, url: bytes) -> None:
+        """A part of its target."""
+        self.url += url
 
-    def _stay(self, rest: bytes) -> None:
-        """A wish for another protocol is not granted, and the request is one like any other
-        (RFC 9110, 7.8). The parser takes it for ended with its head, so its body is read by a
-        second one; what follows is not read: the connection ends with the answer."""
-        cycle = cast(Cycle, self.cycle)
-        cycle.keep_alive = False
-        framing = [
-            name + b": " + value for name, value in self.scope["headers"] if name in _FRAMING
-        ]
-        if not framing:
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, whole. What stands behind a body in chunks is no header (RFC 9110, 6.5.1):
+        whoever checked the head has not seen it."""
+        if not self._in_head:
             return
-        cycle.more_body = True
-        cycle.message_event.clear()
-        self.parser = httptools.HttpRequestParser(_Body(self))
-        head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
-        self.data_received(head + b"\r\n\r\n" + rest)
-
-    def _refuse(self, refusal: Refusal) -> None:
-        """What was sent cannot be read on. An answer that has begun is only cut, never mixed with
-        this."""
-        if self.transport.is_closing():
-            return
-        if not self._is_answering():
-            self.transport.write(_answer_of(refusal))
-        self.transport.close()
-
-    def _should_upgrade(self) -> bool:
-        return False
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.wants_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        self._unread = 0
-        before = self.cycle
-        self.cycle = cycle = self._cycle_of(self._scope_of())
-        if before is None or before.response_complete:
-            self._start_asgi_task(cycle, self.app)
-        else:
+        """The head is whole: the app is asked, or the request waits for its turn."""
+        self._end_head()
+        cycle = self._cycle()
+        if self.is_answering():
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
+            self._waiting.append(cycle)
+        else:
+            self.answering = cycle
+            cycle.start()
+        self.reading = cycle
 
-    def _scope_of(self) -> Any:
-        """What ASGI tells of the request whose head was read last."""
-        path, raw_path, query = _target(self.url)
-        self.scope = {
+    def _end_head(self) -> None:
+        self._unread = 0
+        self._in_head = False
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._unread = 0
+        assert self.reading is not None
+        self.reading.feed(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole, unless it wants another protocol: see ``_stay``."""
+        assert self.reading is not None
+        if not self.parser.should_upgrade():
+            self.reading.end_body()
+
+    # --- from a cycle ----------------------------------------------------------------------------
+
+    def is_answering(self) -> bool:
+        """There is a request that has not had its whole answer."""
+        return self.answering is not None and not self.answering.response_complete
+
+    def resume_reading(self) -> None:
+        """Reads on, unless requests are there already that wait."""
+        if not self._waiting:
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """The next request has its turn."""
+        self.state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._quiet_since = self.loop.time()
+        if self._waiting:
+            cycle = self.answering = self._waiting.popleft()
+            cycle.start()
+        self.resume_reading()
+
+    # --- the request -----------------------------------------------------------------------------
+
+    def _cycle(self) -> RequestCycle:
+        """Of the request whose head was read last."""
+        path, raw_path, query = target_of(self.url)
+        version = self.parser.get_http_version()
+        scope: Scope = {
             "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": self.parser.get_http_version(),
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme or "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": self._scheme,
             "method": self.parser.get_method().decode("ascii"),
             "root_path": "",
             "path": path,
@@ -258,59 +227,70 @@ class LeanHttp(HttpToolsProtocol):
             "headers": self.headers,
             "state": self.app_state.copy(),
         }
-        return self.scope
-
-    def _cycle_of(self, scope: Any) -> Cycle:
-        return Cycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=scope["http_version"] != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
+        return RequestCycle(
+            self,
+            self._app,
+            scope,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            wants_continue=self.wants_continue,
         )
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        own = cast(Cycle, cycle)
-        own.tasks = self.tasks
-        own.task = self.loop.create_task(own.run_asgi(app))
-        self.tasks.add(own.task)
+    def _stay(self, rest: bytes) -> None:
+        """A wish for another protocol is not granted, and the request is one like any other
+        (RFC 9110, 7.8). The parser takes it for ended with its head, so its body is read by a
+        second one; what follows is not read: the connection ends with the answer."""
+        assert self.reading is not None
+        self.reading.keep_alive = False
+        framing = [name + b": " + value for name, value in self.headers if name in FRAMING]
+        if not framing:
+            self.reading.end_body()
+            return
+        self.parser = httptools.HttpRequestParser(_BodyReader(self))
+        head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
+        self.data_received(head + b"\r\n\r\n" + rest)
 
-    def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
+    def _refuse(self, refusal: Refusal) -> None:
+        """What was sent cannot be read on. An answer that has begun, or that a whole request is
+        owed, is only cut, never mixed with this."""
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-        else:
-            self._quiet_since = self.loop.time()
+        cycle = self.answering
+        if cycle is None or cycle.response_complete or self._is_half_sent(cycle):
+            self.transport.write(refusal_answer(refusal))
+        self.transport.close()
 
-    def _unset_keepalive_if_required(self) -> None:
-        """Called when data has come. A timer that was cancelled here would be made anew for every
-        request; it is only told that the body of a request goes on."""
-        if self.cycle is not None and self.cycle.more_body:
-            self._quiet_since = self.loop.time()
+    @staticmethod
+    def _is_half_sent(cycle: Cycle) -> bool:
+        return cycle.more_body and not cycle.response_started
 
-    def _look_after(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
+    # --- the timer -------------------------------------------------------------------------------
 
-    def timeout_keep_alive_handler(self) -> None:
-        left = self._quiet_since + self.timeout_keep_alive - self.loop.time()
-        if self._is_answering():
-            self._look_after(self.timeout_keep_alive)
-        elif left > 0:
-            self._look_after(left)
+    def _watch(self, seconds: float) -> None:
+        """A timer that was cancelled with each request would be made anew for the next: this one
+        only looks, when it is due, whether it is due again."""
+        self._timer = self.loop.call_later(seconds, self._on_timer)
+
+    def _on_timer(self) -> None:
+        left_s = self._quiet_since + self._keep_alive_s - self.loop.time()
+        cycle = self.answering
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            self._watch(self._keep_alive_s)
+        elif left_s > 0:
+            self._watch(left_s)
         elif not self.transport.is_closing():
             self.transport.close()
 
-    def _is_answering(self) -> bool:
-        cycle = self.cycle
-        return cycle is not None and not cycle.response_complete and not cycle.more_body
+
+class _BodyReader:
+    """Hears the body of the request whose head another parser has read."""
+
+    def __init__(self, protocol: HttpProtocol) -> None:
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+
+
+def _address(info: Any) -> tuple[str, int | None] | None:
+    """A socket's address as ASGI has it: host and port, or the path of a Unix socket."""
+    if isinstance(info, tuple):
+        return str(info[0]), int(info[1])
+    return (info, None) if isinstance(info, str) and info else None

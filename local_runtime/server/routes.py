@@ -35,6 +35,8 @@ from local_runtime.server.refusals import refusal_of
 from local_runtime.server.responses import Responder, heard
 
 ID_HEADERS = ("x-banana-request-id", "x-request-id")
+DISPATCHER = "dispatcher"
+"""Under which the server's connections find it in the state that the lifespan leaves them."""
 _WAIT = re.compile(r"(?i)(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})")
 LONGEST_WAIT_S = 600.0
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
@@ -231,14 +233,14 @@ def application(front: AppDispatcher, lifespan: Callable[[Starlette], Any]) -> S
 
 def living(
     front: AppDispatcher,
-) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]]:
+) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[dict[str, Any]]]:
     """The lifespan in which the workers run: the port answers while they load."""
 
     @contextlib.asynccontextmanager
-    async def life(app: Starlette) -> AsyncIterator[None]:
+    async def life(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         front.workers.start()
         try:
-            yield
+            yield {DISPATCHER: front}
         finally:
             await front.aclose()
             await front.workers.aclose()

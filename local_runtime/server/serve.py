@@ -6,14 +6,10 @@ Only this process imports the HTTP server; workers and the supervisor stay light
 from __future__ import annotations
 
 import logging
-import signal
 import socket
 import sys
-from functools import partial
-from types import FrameType
 
 import msgspec
-import uvicorn
 import uvloop
 
 from local_runtime import gc_tuning
@@ -25,6 +21,7 @@ from local_runtime.protocol.events import Ahead
 from local_runtime.protocol.wire import MAX_FRAME
 from local_runtime.server.dispatcher import AppDispatcher
 from local_runtime.server.fast_path import FastPathHttp
+from local_runtime.server.http_server import HttpServer
 from local_runtime.server.routes import application, living
 
 DRAIN_S = 5
@@ -66,7 +63,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return f"http://{host}:{self.port}"
 
 
-class AppServer(uvicorn.Server):
+class AppServer(HttpServer):
     """Uvicorn over one app; ``status`` is the exit status once it has run."""
 
     def __init__(self, options: Options) -> None:
@@ -90,22 +87,13 @@ class AppServer(uvicorn.Server):
         )
         roster = ManagedWorkers(arguments, clock, sockets=options.sockets)
         self._workers = Workers("worker", roster, options.max_message, clock, self._changed)
-        self._front = AppDispatcher(self._workers, clock, max_message=options.max_message)
+        self._dispatcher = AppDispatcher(self._workers, clock, max_message=options.max_message)
         super().__init__(
-            uvicorn.Config(
-                application(self._front, living(self._front)),
-                host=options.host,
-                port=options.port,
-                http=partial(FastPathHttp, self._front),  # type: ignore[arg-type]
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=DRAIN_S,
-            )
+            application(self._dispatcher, living(self._dispatcher)),
+            host=options.host,
+            port=options.port,
+            drain_s=DRAIN_S,
+            protocol=FastPathHttp,
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -114,14 +102,8 @@ class AppServer(uvicorn.Server):
             gc_tuning.relax()
             _say(f"{self._options.app} at {self._options.url}, loading")
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """As Uvicorn's own, but the signal is not raised again at the end: a server that was told
-        to end, and did, has not failed."""
-        self.force_exit = self.should_exit and sig == signal.SIGINT
-        self.should_exit = True
-
     def _changed(self) -> None:
-        self._front.changed()
+        self._dispatcher.changed()
         if self._workers.slots and not self._was_ready:
             self._was_ready = True
             routes = _listed(sorted(self._workers.links[0].routes))
