@@ -17,20 +17,24 @@
 
 The names and their arguments are Potassium's (https://github.com/bananaml/potassium, 0.5.0). What
 is not here: its Flask test client (call the handlers as functions), and S3 as a store.
+
+Potassium calls an app's functions in threads without an event loop, so they may use clients that
+call ``asyncio.run``. The runtime's own thread has a loop. So ``init`` and all handlers run in one
+other thread, that of ``app.handler_thread``, and the runtime's waits meanwhile: one and the same
+for all of them, since what ``init`` makes may belong to the thread that made it (a captured CUDA
+graph, the device that torch has chosen, a connection of sqlite3).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
+import contextvars
 import functools
 import inspect
 import json as jsonlib
 import os
 import sys
 import urllib.parse
-from asyncio import events, tasks
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -38,6 +42,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from local_runtime.app import runtime as api
+from local_runtime.app.handler_thread import HandlerThread
 from local_runtime.app.request import Request as RuntimeRequest
 from local_runtime.app.request import Response as RuntimeResponse
 from local_runtime.app.store import DEFAULT_TTL_S, JSON, PICKLE, MemoryStore, RedisStore
@@ -51,6 +56,10 @@ CONTENT_TYPE = "text/html; charset=utf-8"
 """Of a body whose handler names none."""
 _END = object()
 Body = bytes | Generator[bytes, None, None] | None
+Run = Callable[..., Any]
+"""(function, *arguments) -> what it returns where the app's functions run."""
+Converter = Callable[[Any, Run], Any]
+"""(what a handler returned, how to run its generator) -> what the runtime is given."""
 
 
 class RequestHeaders:
@@ -128,13 +137,21 @@ class Potassium(api.Runtime):
     def __init__(self, name: str, experimental_num_workers: int = 1) -> None:
         super().__init__(name)
         self.num_workers = experimental_num_workers
+        self._thread = HandlerThread()
 
     def init(self, function: F) -> F:
         """Records the function that makes the context. One that takes an argument is given the
         number of its worker."""
         numbered = bool(inspect.signature(function).parameters)
-        apart = function if inspect.iscoroutinefunction(function) else _apart(function)
-        super().init(functools.partial(_numbered, apart) if numbered else apart)
+        own = functools.partial(_numbered, function) if numbered else function
+
+        @functools.wraps(function)
+        def call() -> Any:
+            if inspect.iscoroutinefunction(function):
+                return self._thread.acall(own())
+            return self._thread.call(own)
+
+        super().init(call)
         return function
 
     def handler(self, route: str = "/", **options: Any) -> Callable[[F], F]:
@@ -162,10 +179,9 @@ class Potassium(api.Runtime):
         name = name_of(self, sys.modules["__main__"])
         sys.exit(serve(Options(app=name, host=host, port=port, workers=self.num_workers)))
 
-    @staticmethod
-    def _recorded(record: Callable[[Any], Any], convert: Callable[[Any], Any]) -> Callable[[F], F]:
+    def _recorded(self, record: Callable[[Any], Any], convert: Converter) -> Callable[[F], F]:
         def decorate(function: F) -> F:
-            record(_adapted(function, convert))
+            record(_adapted(function, convert, self._thread))
             return function
 
         return decorate
@@ -185,57 +201,40 @@ def _numbered(function: Callable[[int], Any]) -> Any:
     return function(int(os.environ.get("SPILLGATE_WORKER", "0")))
 
 
-@contextlib.contextmanager
-def _without_a_loop() -> Iterator[None]:
-    """As in the thread in which Potassium calls functions: they may call ``asyncio.run``."""
-    loop = events._get_running_loop()
-    task = None if loop is None else asyncio.current_task()
-    if loop is None or task is None:
-        yield
-        return
-    tasks._leave_task(loop, task)
-    events._set_running_loop(None)
-    try:
-        yield
-    finally:
-        events._set_running_loop(loop)
-        tasks._enter_task(loop, task)
-
-
-def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        with _without_a_loop():
-            return function(*arguments)
-
-    return call
-
-
-def _pieces(source: Generator[Any, None, None]) -> Generator[Any, None, None]:
+def _pieces(source: Generator[bytes, None, None], run: Run) -> Generator[bytes, None, None]:
     """What the generator yields, which runs as its handler did."""
-    pull = _apart(functools.partial(next, source, _END))
     try:
-        while (piece := pull()) is not _END:
+        while (piece := run(next, source, _END)) is not _END:
             yield piece
     finally:
-        _apart(source.close)()
+        run(source.close)
 
 
-def _adapted(function: Callable[..., Any], convert: Callable[[Any], Any]) -> Callable[..., Any]:
-    """The function as the runtime calls it."""
+def _adapted(
+    function: Callable[..., Any], convert: Converter, thread: HandlerThread
+) -> Callable[..., Any]:
+    """The function as the runtime calls it: plain or a coroutine function, as it was."""
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def later(context: Any, request: RuntimeRequest) -> Any:
-            return convert(await function(context, _request(request)))
+            value = await thread.acall(function(context, _request(request)))
+            return convert(value, _runner(thread))
 
         return later
 
     @functools.wraps(function)
     def at_once(context: Any, request: RuntimeRequest) -> Any:
-        return convert(_apart(function)(context, _request(request)))
+        run = _runner(thread)
+        return convert(run(function, context, _request(request)), run)
 
     return at_once
+
+
+def _runner(thread: HandlerThread) -> Run:
+    """Calls functions in the thread, all in one context: what a handler sets in a ContextVar its
+    generator finds there."""
+    return functools.partial(thread.call, contextvars.copy_context().run)
 
 
 def _request(request: RuntimeRequest) -> Request:
@@ -243,7 +242,7 @@ def _request(request: RuntimeRequest) -> Request:
     return Request(request.id, headers, request.json, lambda: request.cancelled)
 
 
-def _converted(value: Any) -> RuntimeResponse:
+def _converted(value: Any, run: Run) -> RuntimeResponse:
     if not isinstance(value, Response):
         raise TypeError(f"the handler returned a {type(value).__name__}, not a Response")
     body = b"" if value.body is None else value.body
@@ -252,12 +251,12 @@ def _converted(value: Any) -> RuntimeResponse:
     headers = dict(value.headers)
     if RequestHeaders(headers).get("Content-Type") is None:
         headers["Content-Type"] = CONTENT_TYPE
-    body = body if isinstance(body, bytes) else _pieces(body)
+    body = body if isinstance(body, bytes) else _pieces(body, run)
     return RuntimeResponse(status=value.status, headers=headers, body=body)
 
 
-def _as_it_is(value: Any) -> Any:
-    return _converted(value) if isinstance(value, Response) else value
+def _as_it_is(value: Any, run: Run) -> Any:
+    return _converted(value, run) if isinstance(value, Response) else value
 
 
 def _route(route: str) -> str:

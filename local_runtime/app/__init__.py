@@ -2,5 +2,5 @@
 
 ``runtime`` declares init, handlers and models; ``request`` is one call as a handler sees it;
 ``store`` is what handlers may keep. ``find_app`` loads the app that a name means, ``model_sizes``
-says what its models occupy.
+says what its models occupy, ``handler_thread`` is where a Potassium app's functions run.
 """

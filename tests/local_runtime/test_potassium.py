@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +195,129 @@ async def test_an_async_handler_is_converted_too() -> None:
     answer = answer_of(app, "/", [1])
     assert inspect.isawaitable(answer)
     assert (await answer).body == b"[1]"
+
+
+def test_an_app_runs_in_one_thread_which_is_not_the_callers() -> None:
+    """What ``init`` makes may belong to the thread that made it."""
+    app, here = Potassium("app"), threading.get_ident()
+
+    @app.init
+    def init() -> dict[str, int]:
+        return {"thread": threading.get_ident()}
+
+    @app.handler("/plain")
+    def plain(context: Any, request: Request) -> Response:
+        def pieces() -> Generator[bytes, None, None]:
+            yield b"%d" % threading.get_ident()
+
+        return Response(body=pieces())
+
+    @app.handler("/async")
+    async def later(context: Any, request: Request) -> Response:
+        return Response(json=threading.get_ident())
+
+    assert app.init_function is not None
+    made = app.init_function()["thread"]
+    assert made != here
+    assert [int(piece) for piece in answer_of(app, "/plain").body] == [made]
+    assert int(asyncio.run(answer_of(app, "/async")).body) == made
+
+
+def test_a_plain_handler_runs_between_the_steps_of_those_that_are_async() -> None:
+    """It may run a loop of its own, and then theirs goes on."""
+    app, order = Potassium("app"), list[str]()
+    begun, free = threading.Event(), asyncio.Event()
+
+    @app.handler("/async")
+    async def later(context: Any, request: Request) -> Response:
+        order.append("async")
+        begun.set()
+        await free.wait()
+        order.append("async again")
+        return Response()
+
+    @app.handler("/plain")
+    def plain(context: Any, request: Request) -> Response:
+        order.append("plain")
+        asyncio.run(asyncio.sleep(0))
+        free.set()
+        return Response()
+
+    async def both() -> None:
+        first = asyncio.ensure_future(answer_of(app, "/async"))
+        await asyncio.to_thread(begun.wait)
+        answer_of(app, "/plain")
+        await first
+
+    asyncio.run(both())
+    assert order == ["async", "plain", "async again"]
+
+
+def test_what_a_handler_sets_in_its_context_its_generator_finds_and_no_other_call() -> None:
+    app, name = Potassium("app"), ContextVar("name", default="nobody")
+
+    @app.handler("/")
+    def handler(context: Any, request: Request) -> Response:
+        def pieces() -> Generator[bytes, None, None]:
+            yield name.get().encode()
+
+        before = name.get()
+        name.set("caller")
+        return Response(body=pieces(), headers={"Before": before})
+
+    answers = [answer_of(app, "/") for _ in range(2)]
+    assert [answer.headers["Before"] for answer in answers] == ["nobody", "nobody"]
+    assert [b"".join(answer.body) for answer in answers] == [b"caller", b"caller"]
+
+
+async def test_an_async_handler_that_is_cancelled_hears_of_it() -> None:
+    app, heard = Potassium("app"), threading.Event()
+    begun = threading.Event()
+
+    @app.handler()
+    async def handler(context: Any, request: Request) -> Response:
+        begun.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            heard.set()
+        return Response()
+
+    call = asyncio.ensure_future(answer_of(app, "/"))
+    await asyncio.to_thread(begun.wait)
+    call.cancel()
+    assert await asyncio.to_thread(heard.wait, 20)
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, BaseException])
+def test_what_a_handler_raises_reaches_the_runtime_and_its_thread_goes_on(
+    error: type[BaseException],
+) -> None:
+    app, failures = Potassium("app"), [error(), error()]
+
+    @app.handler("/plain")
+    def plain(context: Any, request: Request) -> Response:
+        if failures:
+            raise failures.pop()
+        return Response(json=1)
+
+    @app.handler("/async")
+    async def later(context: Any, request: Request) -> Response:
+        return plain(context, request)
+
+    async def caught() -> BaseException | None:
+        try:
+            await answer_of(app, "/async")
+        except BaseException as found:
+            return found
+        return None
+
+    with pytest.raises(error):
+        answer_of(app, "/plain")
+    assert isinstance(asyncio.run(caught()), error)
+    assert answer_of(app, "/plain").body == b"1"
 
 
 def test_an_init_that_takes_an_argument_is_given_the_number_of_its_worker() -> None:
