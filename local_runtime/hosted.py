@@ -67,7 +67,7 @@ class Hosted:
         self._thread = threading.Thread(target=self._loop.run_forever, name="hosted", daemon=True)
         self._thread.start()
         try:
-            self._do(self._open(app, start_timeout_s))
+            self._run_blocking(self._open(app, start_timeout_s))
         except BaseException:
             self.close()
             raise
@@ -80,36 +80,36 @@ class Hosted:
     def call(self, route: str, body: Any, *, id: str = "") -> Any:
         """The handler's whole result, as JSON carries it; a generator's items as a list. Of a
         background handler, its result at the end. Without an ``id`` the call is given one."""
-        return self._do(self._whole(route, body, id))
+        return self._run_blocking(self._whole(route, body, id))
 
     async def acall(self, route: str, body: Any, *, id: str = "") -> Any:
         """The same, for a caller with an event loop; its cancellation cancels the handler."""
-        return await self._elsewhere(self._whole(route, body, id))
+        return await self._run_awaiting(self._whole(route, body, id))
 
     def pieces(self, route: str, body: Any, *, id: str = "") -> Iterator[Any]:
         """A generator's items as they come; a whole result is one item. Closing this closes the
         handler's generator."""
         source = self._stream(route, body, id)
         try:
-            while (item := self._do(_next(source))) is not _END:
+            while (item := self._run_blocking(_next(source))) is not _END:
                 yield item
         finally:
-            self._do(_close(source))
+            self._run_blocking(_close(source))
 
     async def apieces(self, route: str, body: Any, *, id: str = "") -> AsyncIterator[Any]:
         """The same, for a caller with an event loop."""
         source = self._stream(route, body, id)
         try:
-            while (item := await self._elsewhere(_next(source))) is not _END:
+            while (item := await self._run_awaiting(_next(source))) is not _END:
                 yield item
         finally:
-            await self._elsewhere(_close(source))
+            await self._run_awaiting(_close(source))
 
     def close(self) -> None:
         """Ends the workers. The end of the process does so too."""
         if self._thread.is_alive():
             if hasattr(self, "_workers"):
-                self._do(self._workers.aclose())
+                self._run_blocking(self._workers.aclose())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_CLOSE_S)
             self._loop.close()
@@ -119,8 +119,8 @@ class Hosted:
     async def _open(self, app: str, within_s: float) -> None:
         changed = asyncio.Event()
         clock = self._clock
-        roster = ManagedWorkers(self._arguments, clock)
-        self._workers = Workers("hosted", roster, MAX_FRAME, clock, changed.set)
+        managed = ManagedWorkers(self._arguments, clock)
+        self._workers = Workers("hosted", managed, MAX_FRAME, clock, changed.set)
         self._workers.start()
         try:
             async with asyncio.timeout(within_s):
@@ -134,61 +134,61 @@ class Hosted:
             raise NotStarted(f"{app}: {self._workers.detail}")
 
     async def _whole(self, route: str, body: Any, id: str) -> Any:
-        entry = await self._send(route, body, id, stream=False)
+        pending = await self._send(route, body, id, stream=False)
         pieces = []
         try:
-            while entry.outputs or entry.answer is None:
-                while entry.outputs:
-                    pieces.append(entry.take().data)
-                await entry.wait()
+            while pending.outputs or pending.answer is None:
+                while pending.outputs:
+                    pieces.append(pending.take().data)
+                await pending.wait()
         finally:
-            entry.leave(self._clock.monotonic() + KEEP_S)
-        done = _checked(entry)
-        if entry.head is not None:
-            return value_of(b"".join(pieces), entry.head.headers)
+            pending.leave(self._clock.monotonic() + KEEP_S)
+        done = _checked(pending)
+        if pending.head is not None:
+            return value_of(b"".join(pieces), pending.head.headers)
         return value_of(done.data, done.headers)
 
     async def _stream(self, route: str, body: Any, id: str) -> AsyncGenerator[Any, None]:
-        entry = await self._send(route, body, id, stream=True)
+        pending = await self._send(route, body, id, stream=True)
         raw: Pieces | None = None
         try:
-            while entry.outputs or entry.answer is None:
-                while entry.outputs:
-                    data = entry.take().data
-                    if entry.head is None:
+            while pending.outputs or pending.answer is None:
+                while pending.outputs:
+                    data = pending.take().data
+                    if pending.head is None:
                         yield value_of(data)
                         continue
-                    raw = raw or Pieces(entry.head.headers)
+                    raw = raw or Pieces(pending.head.headers)
                     if piece := raw.value_of(data):
                         yield piece
-                await entry.wait()
+                await pending.wait()
         finally:
-            entry.leave(self._clock.monotonic() + KEEP_S)
-        if (done := _checked(entry)).data:
+            pending.leave(self._clock.monotonic() + KEEP_S)
+        if (done := _checked(pending)).data:
             yield value_of(done.data, done.headers)
 
     async def _send(self, route: str, body: Any, id: str, *, stream: bool) -> PendingCall:
-        link = await self._link()
+        worker = await self._worker()
         data = msgspec.json.encode(body)
         run = Run(0, route, data, id or secrets.token_hex(16), stream, direct=True)
-        return link.ask(run, float("inf"))
+        return worker.ask(run, float("inf"))
 
-    async def _link(self) -> WorkerConnection:
+    async def _worker(self) -> WorkerConnection:
         """A worker: while one starts again, whoever hands over calls should wait, and not see each
         of them fail."""
         if not self._workers.slots:
             await self._workers.wait_ready(self._clock.monotonic() + self._start_timeout_s)
-        link = self._workers.roomiest()
-        if link is None:
+        worker = self._workers.roomiest()
+        if worker is None:
             raise Failed("died", f"no worker is ready: {self._workers.detail or 'it starts'}")
-        return link
+        return worker
 
     # --- ways into it -----------------------------------------------------------------------------
 
-    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run_blocking(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _elsewhere(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _run_awaiting(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
 
@@ -201,8 +201,8 @@ async def _close(source: AsyncGenerator[Any, None]) -> None:
         pass
 
 
-def _checked(entry: PendingCall) -> Done:
-    answer = entry.answer
+def _checked(pending: PendingCall) -> Done:
+    answer = pending.answer
     assert answer is not None
     if isinstance(answer, Done) and answer.ok:
         return answer

@@ -31,7 +31,7 @@ from local_runtime.protocol.events import Done, Ready, Run
 from local_runtime.protocol.wire import MAX_FRAME, FrameReader, decode_to_worker, frame
 from local_runtime.server.dispatcher import AppDispatcher
 from local_runtime.server.fast_path import FastPathHttp
-from local_runtime.server.routes import DISPATCHER, application, living
+from local_runtime.server.routes import DISPATCHER, application, lifespan_of
 from local_runtime.webhooks import Webhooks
 from local_runtime.worker.calls import WorkerCalls
 from local_runtime.worker.jobs import Work
@@ -91,12 +91,12 @@ class Begun:
 async def server(turns: int = TURNS) -> float:
     """Microseconds a call in the app's own server."""
     workers = Workers("worker", ManagedWorkers((), SystemClock()), MAX_FRAME, SystemClock())
-    front = AppDispatcher(workers, SystemClock(), max_message=MAX_FRAME)
+    dispatcher = AppDispatcher(workers, SystemClock(), max_message=MAX_FRAME)
     link, wire = WorkerConnection("worker-0", lambda one: None, MAX_FRAME), Kept()
     link.connection.connection_made(wire)
     link.connection.data_received(frame(READY))
     workers.links, workers.slots = (link,), READY.slots
-    callers = [_caller(front) for _ in range(CONNECTIONS)]
+    callers = [_caller(dispatcher) for _ in range(CONNECTIONS)]
     least = float("inf")
     for _ in range(turns):
         begun = time.perf_counter()
@@ -114,16 +114,16 @@ async def server(turns: int = TURNS) -> float:
     return least / CONNECTIONS * 1e6
 
 
-def _caller(front: AppDispatcher) -> tuple[FastPathHttp, Kept]:
+def _caller(dispatcher: AppDispatcher) -> tuple[FastPathHttp, Kept]:
     config = uvicorn.Config(
-        application(front, living(front)),
+        application(dispatcher, lifespan_of(dispatcher)),
         http=FastPathHttp,
         ws="none",
         lifespan="off",
         log_config=None,
     )
     config.load()
-    protocol, kept = FastPathHttp(config, ServerState(), {DISPATCHER: front}), Kept()
+    protocol, kept = FastPathHttp(config, ServerState(), {DISPATCHER: dispatcher}), Kept()
     protocol.connection_made(kept)
     return protocol, kept
 

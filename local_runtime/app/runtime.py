@@ -43,7 +43,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     max_size: int = 8
     max_wait_s: float = 0.002
-    """The longest a lone request waits for company on a free device, in seconds."""
+    """The longest a lone request waits for others on a free device, in seconds."""
     bucket: Callable[[Request], Hashable] | None = None
     """Only requests for which it returns equal keys run together: the padded length, say. It is
     called once a request, outside the model's thread, so it must be quick and share nothing with
@@ -254,7 +254,8 @@ class Runtime:
         model)``, and dropped before that model goes.
 
         At most ``max_size`` sequences (of a model) are under way; others wait in their order.
-        Recorded for several routes, with one ``max_size`` and ``retry``, it is one company.
+        Recorded for several routes, with one ``max_size`` and ``retry``, it is one stepper, and
+        their sequences advance together.
         ``retry`` declares that a step that raises leaves every state as it was: then each sequence
         is stepped once more, alone, and only those that raise again fail. ``timeout`` and
         ``warmup`` as for ``handler``; the sample is run alone, and ``max_size`` times at once.
@@ -313,7 +314,7 @@ class Runtime:
             raise ValueError(f"{handler.route}: concurrency and timeout must be above 0")
         for other in self.handlers.values():
             same = other.stepper and other.function is handler.function
-            if same and _company(other) != _company(handler):
+            if same and _shared_settings(other) != _shared_settings(handler):
                 raise ValueError(f"{handler.route} and {other.route} are one stepper: alike in all")
         if handler.models and handler.warmup is not None:
             raise ValueError(f"{handler.route}: let each model's loader run the sample")
@@ -322,5 +323,5 @@ class Runtime:
         self.handlers[handler.route] = handler
 
 
-def _company(handler: Handler) -> tuple[bool, int, bool, bool]:
+def _shared_settings(handler: Handler) -> tuple[bool, int, bool, bool]:
     return (handler.stepper, handler.concurrency, handler.retry, bool(handler.models))

@@ -15,16 +15,16 @@ from pathlib import Path
 
 from local_runtime.app.find_app import AppNotFound
 from local_runtime.packaging import cog, modal, runpod
-from local_runtime.packaging.contents import OWN, Parcel, Unpackable, parcel_of
+from local_runtime.packaging.contents import OWN, Package, Unpackable, package_of
 
-PLATFORMS: dict[str, Callable[[Parcel], dict[str, str]]] = {
+PLATFORMS: dict[str, Callable[[Package], dict[str, str]]] = {
     "runpod": runpod.files,
     "modal": modal.files,
     "cog": cog.files,
 }
 RUNTIME = Path(__file__).parents[1]
 _LEFT_OUT = shutil.ignore_patterns("__pycache__")
-_LEFT_OUT_OF_OURS = shutil.ignore_patterns("__pycache__", "parcel")
+_LEFT_OUT_OF_OURS = shutil.ignore_patterns("__pycache__", "packaging")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -53,11 +53,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def write(parcel: Parcel, platform: str, out: Path, *, force: bool) -> list[str]:
-    """Writes the parcel; the names of what it holds. Raises Unpackable where that would overwrite
+def write(package: Package, platform: str, out: Path, *, force: bool) -> list[str]:
+    """Writes the package; the names of what it holds. Raises Unpackable where that would overwrite
     something, and then nothing is written."""
-    files = PLATFORMS[platform](parcel)
-    sources = {str(path.relative_to(parcel.folder)): path for path in parcel.sources}
+    files = PLATFORMS[platform](package)
+    sources = {str(path.relative_to(package.folder)): path for path in package.sources}
     names = [*files, *sources, RUNTIME.name]
     if double := {name for name in names if names.count(name) > 1}:
         raise Unpackable(f"the app's {', '.join(double)} would be overwritten by the platform's")
@@ -90,11 +90,11 @@ def _copy(source: Path, target: Path, left_out: Callable[..., set[str]]) -> None
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
-        parcel = parcel_of(
+        package = package_of(
             options.app, route=options.route, gpu=options.gpu, besides=options.besides
         )
-        out = options.out or Path(f"{parcel.name}-{options.platform}")
-        names = write(parcel, options.platform, out, force=options.force)
+        out = options.out or Path(f"{package.name}-{options.platform}")
+        names = write(package, options.platform, out, force=options.force)
     except (Unpackable, AppNotFound) as error:
         print(error, file=sys.stderr)
         return 2

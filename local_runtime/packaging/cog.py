@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from string import Template
 
-from local_runtime.packaging.contents import Parcel
+from local_runtime.packaging.contents import Package
 
 _PREDICT = '''\
 """Cog's predictor around $app, written by `spillgate package`: `cog build`.
@@ -55,23 +55,23 @@ def fields_of(sample: object) -> dict[str, str] | None:
     return found if plain and len(found) == len(kinds) and "self" not in found else None
 
 
-def files(parcel: Parcel) -> dict[str, str]:
+def files(package: Package) -> dict[str, str]:
     """File name -> text."""
-    fields = fields_of(parcel.sample)
+    fields = fields_of(package.sample)
     given = {
-        "app": parcel.app,
-        "file": parcel.file,
-        "attribute": parcel.attribute,
-        "route": parcel.route,
-        "gpu": "true" if parcel.gpu else "false",
-        "python": parcel.python,
+        "app": package.app,
+        "file": package.file,
+        "attribute": package.attribute,
+        "route": package.route,
+        "gpu": "true" if package.gpu else "false",
+        "python": package.python,
         **_signature(fields),
-        **_result(parcel),
+        **_result(package),
     }
     return {
         "predict.py": Template(Template(_PREDICT).safe_substitute(given)).substitute(given),
         "cog.yaml": Template(_YAML).substitute(given),
-        "requirements.txt": "\n".join(parcel.requirements) + "\n",
+        "requirements.txt": "\n".join(package.requirements) + "\n",
     }
 
 
@@ -94,16 +94,16 @@ def _signature(fields: dict[str, str] | None) -> dict[str, str]:
     }
 
 
-def _result(parcel: Parcel) -> dict[str, str]:
+def _result(package: Package) -> dict[str, str]:
     """Cog hands over several calls at once to an async predictor alone, and the pieces of a stream
     as they come from a plain one alone."""
     call = "self.hosted.{}(ROUTE, ${{request}})"
     given = {"imports": "${modules}", "result": "Any", "async_": "", "concurrency": ""}
-    if parcel.streams:
+    if package.streams:
         given["imports"] += "from collections.abc import Iterator\n"
         pieces = call.format("pieces")
         return {**given, "result": "Iterator[Any]", "answer": f"yield from {pieces}"}
-    if parcel.slots == 1:
+    if package.slots == 1:
         return {**given, "answer": f"return {call.format('call')}"}
-    several = {"async_": "async ", "concurrency": f"concurrency:\n  max: {parcel.slots}\n"}
+    several = {"async_": "async ", "concurrency": f"concurrency:\n  max: {package.slots}\n"}
     return {**given, **several, "answer": f"return await {call.format('acall')}"}

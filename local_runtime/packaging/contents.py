@@ -1,4 +1,4 @@
-"""What a parcel holds of an app: its source, what that imports, and what its handler is like."""
+"""What a package holds of an app: its source, what that imports, and what its handler is like."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Unpackable(Exception):
     """The app cannot be packed; the text says why."""
 
 
-class Parcel(msgspec.Struct, frozen=True, kw_only=True):
+class Package(msgspec.Struct, frozen=True, kw_only=True):
     """One route of one app, for one platform."""
 
     name: str
@@ -51,7 +51,7 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
     """Where the app's file lies."""
     sources: tuple[Path, ...]
     """The app's file, the neighbours that it imports, and what was named besides: all in
-    ``folder``, and as deep in the parcel."""
+    ``folder``, and as deep in the package."""
     python: str = f"{sys.version_info.major}.{sys.version_info.minor}"
     """The version for which the requirements are pinned: this one."""
     gpu: str = ""
@@ -68,7 +68,9 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
         return title if title.isidentifier() and not keyword.iskeyword(title) else f"App{title}"
 
 
-def parcel_of(app: str, *, route: str = "", gpu: str = "", besides: Sequence[Path] = ()) -> Parcel:
+def package_of(
+    app: str, *, route: str = "", gpu: str = "", besides: Sequence[Path] = ()
+) -> Package:
     """Imports the app, which starts nothing. ``besides``: files and folders below the app's folder
     that no import names. Raises Unpackable, AppNotFound, and what the app's own code raises."""
     source, _, attribute = app.rpartition(":")
@@ -81,7 +83,7 @@ def parcel_of(app: str, *, route: str = "", gpu: str = "", besides: Sequence[Pat
     path = path.resolve()
     imported = tuple(_with_neighbours(path))
     sources = dict.fromkeys((*imported, *(_below(path.parent, each) for each in besides)))
-    return Parcel(
+    return Package(
         name=re.sub(r"[^a-z0-9]+", "-", runtime.name.lower()).strip("-") or "app",
         file=path.name,
         attribute=attribute,

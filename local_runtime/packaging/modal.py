@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from string import Template
 
-from local_runtime.packaging.contents import Parcel
+from local_runtime.packaging.contents import Package
 
 START_S = 600
 """How long ``Hosted`` waits for the app."""
@@ -62,24 +62,26 @@ class $title:
 '''
 
 
-def files(parcel: Parcel) -> dict[str, str]:
+def files(package: Package) -> dict[str, str]:
     """File name -> text."""
-    words = f"a GPU of the sort {parcel.gpu}" if parcel.gpu else "no GPU: add gpu=... to the class"
+    words = (
+        f"a GPU of the sort {package.gpu}" if package.gpu else "no GPU: add gpu=... to the class"
+    )
     given = {
-        "app": parcel.app,
-        "file": parcel.file,
-        "attribute": parcel.attribute,
-        "route": parcel.route,
-        "slots": str(parcel.slots),
-        "name": parcel.name,
-        "title": parcel.title,
-        "gpu": f'gpu="{parcel.gpu}", ' if parcel.gpu else "",
-        "timeout": str(math.ceil(parcel.timeout_s) + LONGER_S),
+        "app": package.app,
+        "file": package.file,
+        "attribute": package.attribute,
+        "route": package.route,
+        "slots": str(package.slots),
+        "name": package.name,
+        "title": package.title,
+        "gpu": f'gpu="{package.gpu}", ' if package.gpu else "",
+        "timeout": str(math.ceil(package.timeout_s) + LONGER_S),
         "start_timeout": str(START_S + LONGER_S),
-        "python": parcel.python,
+        "python": package.python,
         "gpu_words": words,
     }
     return {
         "modal_app.py": Template(_APP).substitute(given),
-        "requirements.txt": "\n".join(parcel.requirements) + "\n",
+        "requirements.txt": "\n".join(package.requirements) + "\n",
     }

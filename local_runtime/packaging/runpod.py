@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from string import Template
 
-from local_runtime.packaging.contents import Parcel
+from local_runtime.packaging.contents import Package
 
 _HEAD = '''\
 """RunPod's worker around $app, written by `spillgate package`.
@@ -111,22 +111,22 @@ CMD ["python", "-u", "handler.py"]
 """
 
 
-def files(parcel: Parcel) -> dict[str, str]:
+def files(package: Package) -> dict[str, str]:
     """File name -> text."""
     given = {
-        "app": parcel.app,
-        "file": parcel.file,
-        "attribute": parcel.attribute,
-        "route": parcel.route,
-        "slots": str(parcel.slots),
-        "imports": "from collections.abc import AsyncIterator\n" if parcel.streams else "",
-        "aggregate": ', "return_aggregate_stream": True' if parcel.streams else "",
-        "image": f"python:{parcel.python}-slim",
+        "app": package.app,
+        "file": package.file,
+        "attribute": package.attribute,
+        "route": package.route,
+        "slots": str(package.slots),
+        "imports": "from collections.abc import AsyncIterator\n" if package.streams else "",
+        "aggregate": ', "return_aggregate_stream": True' if package.streams else "",
+        "image": f"python:{package.python}-slim",
         "base": "wheels bring CUDA's libraries with them, as torch's do; the driver is the host's",
     }
-    handler = _HEAD + (_STREAM if parcel.streams else _WHOLE) + _TAIL
+    handler = _HEAD + (_STREAM if package.streams else _WHOLE) + _TAIL
     return {
         "handler.py": Template(handler).substitute(given),
         "Dockerfile": Template(_DOCKERFILE).substitute(given),
-        "requirements.txt": "\n".join((*parcel.requirements, "runpod>=1.12,<2")) + "\n",
+        "requirements.txt": "\n".join((*package.requirements, "runpod>=1.12,<2")) + "\n",
     }

@@ -6,7 +6,7 @@
     decoder.drop(row)
 
 Each row has its keys and values padded on the left to the longest of its rack, and a mask and
-positions of its own, so company does not change what a sequence sees. As long as the same rows
+positions of its own, so the others do not change what a sequence sees. As long as the same rows
 advance together their rack stays as it is; when one joins or leaves it is stacked anew, which costs
 a copy of the cache. Not for several threads.
 """

@@ -59,7 +59,7 @@ class Recording(Protocol):
 class Device(Protocol):
     """A device, as the serving of a model needs it."""
 
-    device: torch.device
+    torch_device: torch.device
     apart: bool
     """It has memory of its own, so inputs and outputs are copied."""
 
@@ -92,7 +92,7 @@ class PlainDevice:
     """A CPU, or a GPU without graphs (mps)."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
+        self.torch_device = device
         self.apart = device.type != "cpu"
 
     def staging(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -102,7 +102,7 @@ class PlainDevice:
         return Rerun(function)
 
     def finish(self) -> None:
-        if self.device.type == "mps":
+        if self.torch_device.type == "mps":
             torch.mps.synchronize()
 
 
@@ -135,7 +135,7 @@ class CudaDevice:
     share one pool of memory, which is right because none runs while another's output is used."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
+        self.torch_device = device
         self.apart = True
         self._pool = torch.cuda.graph_pool_handle()
 
@@ -143,12 +143,18 @@ class CudaDevice:
         return torch.empty(shape, dtype=dtype, pin_memory=True)
 
     def record(self, function: Function) -> Recording:
-        with torch.cuda.device(self.device):
+        with torch.cuda.device(self.torch_device):
             return Graph(function, self._pool)
 
     def finish(self) -> None:
-        torch.cuda.current_stream(self.device).synchronize()
+        torch.cuda.current_stream(self.torch_device).synchronize()
 
 
-def machine_of(device: torch.device) -> Device:
+def device_for(device: torch.device | Device | None) -> Device:
+    """What a device of torch can do; one that says so itself is left as it is. None: of the device
+    that ``device_of()`` names. Raises ValueError as that does."""
+    if device is None:
+        device = device_of()
+    if not isinstance(device, torch.device):
+        return device
     return CudaDevice(device) if device.type == "cuda" else PlainDevice(device)

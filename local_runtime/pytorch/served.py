@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 
 from local_runtime.pytorch.buckets import Buckets, Shape
-from local_runtime.pytorch.devices import Device, Recording, Tensors, device_of, machine_of
+from local_runtime.pytorch.devices import Device, Recording, Tensors, device_for
 
 Forward = Callable[..., torch.Tensor | Tensors]
 
@@ -33,6 +33,8 @@ class Served:
     All inputs and outputs have the batch as their first dimension. ``forward`` gets them on the
     device and returns a tensor or a tuple of them; it must be a function of its inputs alone.
 
+    ``device``: where it runs, or a ``Device`` that says how; left out, ``device_of()``.
+
     ``buckets``: a batch is padded to the smallest shape that holds it, and one above the largest
     runs as it is. Rows are padded with copies of the first, so that no padding is an input that
     could not have come; the second dimension (``buckets.lengths``), of every input that has one,
@@ -40,26 +42,26 @@ class Served:
     is left of a padded length is the caller's to cut.
 
     ``graphs``: a CUDA graph for each shape, captured by ``warm_up``; left out, wherever there are
-    CUDA and buckets. True elsewhere replays by running again, which is for tests.
+    CUDA and buckets. True elsewhere replays by running again.
     ``compiled``: through ``torch.compile``, for each shape or, without buckets, for all at once; by
     inductor, where no other backend is given. ``autocast``: the dtype of mixed precision.
 
-    May be called from several threads; one runs at a time.
+    May be called from several threads; one runs at a time. Raises ValueError for ``graphs`` without
+    buckets, and as ``device_of`` does.
     """
 
     def __init__(
         self,
         forward: Forward,
         *,
-        device: torch.device | None = None,
+        device: torch.device | Device | None = None,
         buckets: Buckets | None = None,
         graphs: bool | None = None,
         compiled: bool | Compiler = False,
         autocast: torch.dtype | None = None,
-        machine: Device | None = None,
     ) -> None:
-        self._machine = machine or machine_of(device or device_of())
-        self.device = self._machine.device
+        self._device = device_for(device)
+        self.device = self._device.torch_device
         self._buckets = buckets
         self._graphs = self.device.type == "cuda" if graphs is None else graphs
         if graphs and buckets is None:
@@ -69,13 +71,13 @@ class Served:
         # What fits no shape would be compiled anew each time.
         self._freely = forward if self._fixed else self._forward
         self._autocast = autocast
-        self._places: dict[Shape, CapturedShape] = {}
+        self._captured: dict[Shape, CapturedShape] = {}
         self._lock = threading.Lock()
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """Those that are ready: recorded, or run once. Largest first."""
-        return tuple(self._places)
+        return tuple(self._captured)
 
     def warm_up(self, *sample: torch.Tensor) -> None:
         """Makes every shape ready. ``sample``: inputs of at least one row, whose dimensions but
@@ -85,42 +87,42 @@ class Served:
                 self._eager(sample)
                 return
             for shape in self._buckets.largest_first():
-                self._places[shape] = self._place(shape, sample)
+                self._captured[shape] = self._capture(shape, sample)
 
     def __call__(self, *inputs: torch.Tensor) -> Tensors:
         """The outputs for inputs (rows, ...), as tensors of the CPU that the caller may keep."""
         with self._lock:
-            place = self._places_for(inputs)
-            return self._eager(inputs) if place is None else place.run(inputs, self._machine)
+            captured = self._captured_for(inputs)
+            return self._eager(inputs) if captured is None else captured.run(inputs, self._device)
 
-    def _places_for(self, inputs: Tensors) -> CapturedShape | None:
-        """The place of the batch's shape; None before the warm-up, above the largest shape, and
-        for inputs that are not as the sample was."""
-        if self._buckets is None or not self._places:
+    def _captured_for(self, inputs: Tensors) -> CapturedShape | None:
+        """What was captured for the batch's shape; None before the warm-up, above the largest
+        shape, and for inputs that are not as the sample was."""
+        if self._buckets is None or not self._captured:
             return None
         first = inputs[0]
         length = first.shape[1] if self._buckets.lengths else None
         shape = self._buckets.fit(first.shape[0], length)
-        place = None if shape is None else self._places[shape]
-        return place if place is not None and place.holds(inputs, length) else None
+        captured = None if shape is None else self._captured[shape]
+        return captured if captured is not None and captured.holds(inputs, length) else None
 
     def _eager(self, inputs: Tensors) -> Tensors:
         with self._running():
             outputs = _tuple(self._freely(*(each.to(self.device) for each in inputs)))
             return tuple(output.cpu() for output in outputs)
 
-    def _place(self, shape: Shape, sample: Tensors) -> CapturedShape:
+    def _capture(self, shape: Shape, sample: Tensors) -> CapturedShape:
         shapes = [_padded(tuple(each.shape), shape) for each in sample]
-        place = CapturedShape(shapes, [each.dtype for each in sample], self._machine)
+        captured = CapturedShape(shapes, [each.dtype for each in sample], self._device)
         row = tuple(
             each[(slice(1), *map(slice, size[1:]))]
             for each, size in zip(sample, shapes, strict=True)
         )
-        place.fill(row)
-        work = partial(self._on, place.inputs)
-        place.record(work, self._machine) if self._graphs else place.use(work)
-        place.run(row, self._machine)
-        return place
+        captured.fill(row)
+        work = partial(self._on, captured.inputs)
+        captured.record(work, self._device) if self._graphs else captured.use(work)
+        captured.run(row, self._device)
+        return captured
 
     def _on(self, inputs: Tensors) -> Tensors:
         with self._running():
@@ -145,20 +147,20 @@ class CapturedShape:
     """
 
     def __init__(
-        self, shapes: list[tuple[int, ...]], dtypes: list[torch.dtype], machine: Device
+        self, shapes: list[tuple[int, ...]], dtypes: list[torch.dtype], device: Device
     ) -> None:
         pairs = list(zip(shapes, dtypes, strict=True))
-        self._staged = tuple(machine.staging(shape, dtype) for shape, dtype in pairs)
+        self._staged = tuple(device.staging(shape, dtype) for shape, dtype in pairs)
         self.inputs: Tensors = tuple(
-            torch.zeros(shape, dtype=dtype, device=machine.device) if machine.apart else staged
+            torch.zeros(shape, dtype=dtype, device=device.torch_device) if device.apart else staged
             for (shape, dtype), staged in zip(pairs, self._staged, strict=True)
         )
         self._work: Callable[[], Tensors] = tuple
         self._results: Tensors = ()
 
-    def record(self, work: Callable[[], Tensors], machine: Device) -> None:
+    def record(self, work: Callable[[], Tensors], device: Device) -> None:
         """From now on ``run`` replays a recording of ``work``."""
-        self.use(partial(_replayed, machine.record(work)))
+        self.use(partial(_replayed, device.record(work)))
 
     def use(self, work: Callable[[], Tensors]) -> None:
         """From now on ``run`` runs ``work``, which reads ``inputs``."""
@@ -176,17 +178,17 @@ class CapturedShape:
             for given, held in zip(inputs, self.inputs, strict=True)
         )
 
-    def run(self, inputs: Tensors, machine: Device) -> Tensors:
+    def run(self, inputs: Tensors, device: Device) -> Tensors:
         rows = inputs[0].shape[0]
         self.fill(inputs)
         outputs = self._work()
-        if not machine.apart:
+        if not device.apart:
             return tuple(output[:rows].clone() for output in outputs)
         if not self._results:
-            self._results = tuple(machine.staging(tuple(o.shape), o.dtype) for o in outputs)
+            self._results = tuple(device.staging(tuple(o.shape), o.dtype) for o in outputs)
         for result, output in zip(self._results, outputs, strict=True):
             result[:rows].copy_(output[:rows], non_blocking=True)
-        machine.finish()
+        device.finish()
         return tuple(result[:rows].clone() for result in self._results)
 
     def fill(self, inputs: Tensors) -> None:

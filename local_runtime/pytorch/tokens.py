@@ -27,34 +27,34 @@ class IncrementalText:
         self._ids: list[int] = []
         """The last tokens that are text by now, for the space between them and the next, and those
         that are not: together they are no character yet."""
-        self._settled = 0
+        self._known_ids = 0
         self._known = ""
-        """The text of the first ``_settled`` of them."""
+        """The text of the first ``_known_ids`` of them."""
         self._waiting = ""
-        """Text that is not said yet."""
+        """Text that is not released yet."""
         self.stopped = False
 
     def add(self, token: int) -> str:
-        """What may be said after one more token."""
+        """The text that may be sent after one more token, often none."""
         self._ids.append(token)
         text = self._decoded()
         if not text.endswith(BROKEN):
             self._waiting += text[len(self._known) :]
-            self._ids = self._ids[self._settled :]
-            self._settled, self._known = len(self._ids), self._decoded()
-        return self._say(final=False)
+            self._ids = self._ids[self._known_ids :]
+            self._known_ids, self._known = len(self._ids), self._decoded()
+        return self._release(final=False)
 
     def rest(self) -> str:
-        """What was held back and is to be said at the end."""
+        """The text that was held back, to be sent at the end."""
         if self.stopped:
             return ""
         self._waiting += self._decoded()[len(self._known) :]
-        return self._say(final=True)
+        return self._release(final=True)
 
     def _decoded(self) -> str:
         return self._tokenizer.decode(self._ids, skip_special_tokens=True)
 
-    def _say(self, *, final: bool) -> str:
+    def _release(self, *, final: bool) -> str:
         text, end = self._waiting, len(self._waiting)
         found = [
             (at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0
@@ -62,13 +62,13 @@ class IncrementalText:
         if found:
             end, self.stopped = min(found)[1], True
         elif not final:
-            end -= _held(text, self._stops)
+            end -= _withheld(text, self._stops)
         self._waiting = text[end:]
         return text[:end]
 
 
-def _held(text: str, stops: Sequence[str]) -> int:
-    """How many of the last characters may not be said yet."""
+def _withheld(text: str, stops: Sequence[str]) -> int:
+    """How many of the last characters may not be sent yet."""
     sizes = [size for stop in stops for size in range(1, len(stop)) if text.endswith(stop[:size])]
     return max(sizes, default=0)
 

@@ -28,11 +28,11 @@ class JobRegistry:
     def __contains__(self, id: str) -> bool:
         return id in self._running or id in self._ended
 
-    def add(self, id: str, entry: PendingCall) -> None:
-        self._running[id] = entry
+    def add(self, id: str, pending: PendingCall) -> None:
+        self._running[id] = pending
 
     def finish(self, id: str) -> None:
-        """The job's entry has its answer."""
+        """Keeps the job's answer, which is there by now, in the place of its call."""
         answer = self._running.pop(id).answer
         assert answer is not None
         if _size(answer) > self._max_bytes:
@@ -45,19 +45,19 @@ class JobRegistry:
 
     def cancel(self, id: str, keep_until: float) -> None:
         """Ends a job that is under way; one that has ended stays as it is."""
-        entry = self._running.get(id)
-        if entry is not None and entry.answer is None:
-            entry.give_up(CANCELLED, keep_until)
+        pending = self._running.get(id)
+        if pending is not None and pending.answer is None:
+            pending.give_up(CANCELLED, keep_until)
 
     def read(self, id: str) -> dict[str, Any] | None:
         """``{"job_id", "status": "running" | "completed" | "failed" | "cancelled"}`` with
         ``output`` or ``error``; None when there is no such job (any more)."""
         answer = self._ended.get(id)
         if answer is None:
-            entry = self._running.get(id)
-            if entry is None:
+            pending = self._running.get(id)
+            if pending is None:
                 return None
-            answer = entry.answer
+            answer = pending.answer
         if answer is None:
             return {"job_id": id, "status": "running"}
         if isinstance(answer, Done) and answer.ok:

@@ -35,8 +35,8 @@ class AppDispatcher:
 
     def __init__(self, workers: Workers, clock: Clock, *, max_message: int) -> None:
         self.workers = workers
-        self.board = JobRegistry()
-        self.measures = AppMetrics(workers, lambda: len(self._status.running))
+        self.jobs = JobRegistry()
+        self.metrics = AppMetrics(workers, lambda: len(self._status.running))
         self._clock = clock
         self.max_body = max_message - ENVELOPE
         self._status = Status()
@@ -65,13 +65,13 @@ class AppDispatcher:
         }
 
     @contextlib.contextmanager
-    def counted(self, route: str, entry: PendingCall) -> Iterator[None]:
+    def counted(self, route: str, pending: PendingCall) -> Iterator[None]:
         """One served call, for the status and the metrics."""
         begun = self.begin()
         try:
             yield
         finally:
-            self.end(route, entry, begun)
+            self.end(route, pending, begun)
 
     def begin(self) -> float:
         """A call begins: its instant, to be given to ``end``."""
@@ -79,11 +79,11 @@ class AppDispatcher:
         self._status = self._status.update("begun", begun)
         return begun
 
-    def end(self, route: str, entry: PendingCall, begun: float) -> None:
+    def end(self, route: str, pending: PendingCall, begun: float) -> None:
         """A call has ended, answered or not."""
         self._status = self._status.update("ended", self._clock.monotonic(), at=begun)
-        if entry.answer is not None:
-            self.measures.count(route, entry.answer)
+        if pending.answer is not None:
+            self.metrics.count(route, pending.answer)
 
     async def wait_ready(self, seconds: float) -> dict[str, float] | None:
         """Waits for a worker, at most so long. What was waited for, stage by stage, behind how
@@ -95,28 +95,28 @@ class AppDispatcher:
 
     # --- calls ---------------------------------------------------------------------------------
 
-    def link_for(self, route: str) -> WorkerConnection:
+    def worker_for(self, route: str) -> WorkerConnection:
         """The worker with the most room. Raises Refusal while there is none, and for a route
         that the app does not have."""
-        link = self.workers.roomiest()
-        if link is None:
+        worker = self.workers.roomiest()
+        if worker is None:
             raise loading(self.workers.retry_after())
-        if route not in link.routes:
+        if route not in worker.routes:
             raise Refusal(404, "unsupported", f"the app has no handler for {route}")
-        return link
+        return worker
 
-    async def room_for(self, route: str) -> WorkerConnection:
+    async def writable_worker_for(self, route: str) -> WorkerConnection:
         """A worker that reads what it is sent. Raises Refusal."""
-        link = self.link_for(route)
-        if link.connection.congested:
-            await link.connection.drained()
-            link = self.link_for(route)
-        return link
+        worker = self.worker_for(route)
+        if worker.connection.congested:
+            await worker.connection.drained()
+            worker = self.worker_for(route)
+        return worker
 
-    def send(self, link: WorkerConnection, run: Run) -> PendingCall:
+    def send(self, worker: WorkerConnection, run: Run) -> PendingCall:
         """Hands a call to a worker. Raises Refusal."""
         try:
-            return link.ask(run, math.inf)
+            return worker.ask(run, math.inf)
         except FrameTooLarge:
             raise self.too_large() from None
 
@@ -139,26 +139,26 @@ class AppDispatcher:
 
     # --- background calls ----------------------------------------------------------------------
 
-    def take_job(self, link: WorkerConnection, run: Run) -> None:
+    def take_job(self, worker: WorkerConnection, run: Run) -> None:
         """Begins a background call, unless it is known, and keeps its result for a while.
         Raises Refusal."""
-        if run.request in self.board:
+        if run.request in self.jobs:
             return
         body = check_json(run.body)
-        if run.route in link.models:
-            check_model(body, run.route, link.models[run.route])
-        entry = self.send(link, run)
-        self.board.add(run.request, entry)
-        task = asyncio.create_task(self._see_through(run, entry))
+        if run.route in worker.models:
+            check_model(body, run.route, worker.models[run.route])
+        pending = self.send(worker, run)
+        self.jobs.add(run.request, pending)
+        task = asyncio.create_task(self._watch_job(run, pending))
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
-    async def _see_through(self, run: Run, entry: PendingCall) -> None:
-        with self.counted(run.route, entry):
-            while entry.answer is None:
-                await entry.wait()
-            self.board.finish(run.request)
-        answer = entry.answer
+    async def _watch_job(self, run: Run, pending: PendingCall) -> None:
+        with self.counted(run.route, pending):
+            while pending.answer is None:
+                await pending.wait()
+            self.jobs.finish(run.request)
+        answer = pending.answer
         if isinstance(answer, Unanswered) and answer.kind == "died":
             # The worker tells the webhook of every other end.
             self._webhooks.answer(run)(Done(0, False, kind="failed", message=answer.message))
@@ -174,25 +174,25 @@ class AppDispatcher:
     async def warm_up(self) -> None:
         """Runs the sample of every handler, in every worker. Raises Refusal for the first that
         fails."""
-        links = self.workers.links
-        if not links:
+        ready = self.workers.links
+        if not ready:
             raise loading(self.workers.retry_after())
         results = await asyncio.gather(
-            *(self._warm(link) for link in links), return_exceptions=True
+            *(self._warm(worker) for worker in ready), return_exceptions=True
         )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _warm(self, link: WorkerConnection) -> None:
-        for route in sorted(link.routes):
-            entry = link.ask(Ping(0, route), self._clock.monotonic() + WARMUP_S)
+    async def _warm(self, worker: WorkerConnection) -> None:
+        for route in sorted(worker.routes):
+            pending = worker.ask(Ping(0, route), self._clock.monotonic() + WARMUP_S)
             try:
-                while entry.answer is None:
-                    await entry.wait()
+                while pending.answer is None:
+                    await pending.wait()
             finally:
-                entry.leave(self.keep_until())
-            answer = entry.answer
+                pending.leave(self.keep_until())
+            answer = pending.answer
             if not succeeded(answer):
                 raise refusal_of(answer)
 

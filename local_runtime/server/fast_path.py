@@ -23,7 +23,7 @@ from local_runtime.server.http_head import status_line
 from local_runtime.server.http_protocol import HttpProtocol
 from local_runtime.server.refusals import refusal_of
 from local_runtime.server.request_cycle import RequestCycle, ServerState
-from local_runtime.server.responses import Responder, allowed, heard
+from local_runtime.server.responses import Responder, allowed, cancelled_on_disconnect
 from local_runtime.server.routes import DISPATCHER, ID_HEADERS, id_headers, request_id
 
 MAX_BODY = 1024 * 1024
@@ -34,7 +34,7 @@ Headers = dict[bytes, bytes]
 _ID_HEADERS = tuple(name.encode() for name in ID_HEADERS)
 
 
-class FastEntry(PendingCall):
+class FastPendingCall(PendingCall):
     """A pending call whose news are given to its ``call`` at once, and to no task; without one it
     is like any other."""
 
@@ -56,12 +56,12 @@ class FastCall:
         "_body",
         "_connection",
         "begun",
+        "by_name",
         "disconnected",
-        "entry",
         "headers",
         "keep_alive",
         "more_body",
-        "named",
+        "pending",
         "response_complete",
         "response_started",
         "route",
@@ -69,16 +69,16 @@ class FastCall:
     )
 
     def __init__(
-        self, connection: FastPathHttp, route: str, worker: WorkerConnection, named: Headers
+        self, connection: FastPathHttp, route: str, worker: WorkerConnection, by_name: Headers
     ) -> None:
         self.route = route
         self.worker = worker
         self.headers = connection.headers
-        self.named = named
+        self.by_name = by_name
         self.keep_alive: bool = connection.parser.should_keep_alive()
         self.begun = 0.0
         """When the worker was asked, as ``AppDispatcher.begin`` says."""
-        self.entry: FastEntry | None = None
+        self.pending: FastPendingCall | None = None
         self.more_body = True
         self.response_started = False
         self.response_complete = False
@@ -96,7 +96,7 @@ class FastCall:
         """Asks the worker; the body may say that the call is not plain after all."""
         body = b"".join(self._body)
         if self.worker.gone or (self.route.startswith("/v1/") and b'"stream"' in body):
-            self._connection.take_long_way(body)
+            self._connection.fall_back_to_app(body)
         else:
             self.more_body = False
             self._send(body)
@@ -106,11 +106,11 @@ class FastCall:
         if self.response_complete or self.disconnected:
             return
         self.disconnected = True
-        if self.entry is not None:
-            dispatcher, entry = self._connection.dispatcher, self.entry
-            entry.give_up(CANCELLED, dispatcher.keep_until())
-            dispatcher.end(self.route, entry, self.begun)
-            self.entry = entry.call = None
+        if self.pending is not None:
+            dispatcher, pending = self._connection.dispatcher, self.pending
+            pending.give_up(CANCELLED, dispatcher.keep_until())
+            dispatcher.end(self.route, pending, self.begun)
+            self.pending = pending.call = None
 
     # --- to the worker ---------------------------------------------------------------------------
 
@@ -120,40 +120,46 @@ class FastCall:
         number = worker.number()
         worker.send(Run(number, self.route, body, id, False, True, headers))
         self.begun = self._connection.dispatcher.begin()
-        entry = worker.entries[number] = FastEntry(worker, number, id, float("inf"), True)
-        self.entry, entry.call = entry, self
+        pending = worker.entries[number] = FastPendingCall(worker, number, id, float("inf"), True)
+        self.pending, pending.call = pending, self
 
     def _given_ids(self) -> list[str]:
-        return [self.named[name].decode("latin-1") for name in _ID_HEADERS if name in self.named]
+        return [
+            self.by_name[name].decode("latin-1") for name in _ID_HEADERS if name in self.by_name
+        ]
 
     # --- back to the caller ----------------------------------------------------------------------
 
     def proceed(self) -> None:
         """The worker has said something, or will say nothing more."""
-        entry = self.entry
-        if entry is None or self.response_complete or self.disconnected:
+        pending = self.pending
+        if pending is None or self.response_complete or self.disconnected:
             return
-        answer = entry.answer
+        answer = pending.answer
         if answer is None:
-            self._connection.answer_in_pieces(self, entry)
+            self._connection.answer_in_pieces(self, pending)
             return
-        self.entry = entry.call = None
-        self._connection.dispatcher.end(self.route, entry, self.begun)
+        self.pending = pending.call = None
+        self._connection.dispatcher.end(self.route, pending, self.begun)
         if isinstance(answer, Done) and (answer.ok or answer.data):
-            self._write(entry, answer.status or 200, answer.data, answer.headers)
+            self._write(pending, answer.status or 200, answer.data, answer.headers)
         else:
             refusal = refusal_of(answer)
             headers = tuple(refusal.headers.items())
-            self._write(entry, refusal.status, refusal.body(), headers)
+            self._write(pending, refusal.status, refusal.body(), headers)
 
     def _write(
-        self, entry: FastEntry, status: int, body: bytes, headers: tuple[tuple[str, str], ...]
+        self,
+        pending: FastPendingCall,
+        status: int,
+        body: bytes,
+        headers: tuple[tuple[str, str], ...],
     ) -> None:
         connection = self._connection
         parts = [status_line(status), b"\r\n"]
         parts += [b"%b: %b\r\n" % header for header in connection.state.default_headers]
         size = None if status in BODILESS else len(body)
-        parts.append(_head(entry.call_id, size, headers))
+        parts.append(_head(pending.call_id, size, headers))
         parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
         if size is not None:
             parts.append(body)
@@ -188,18 +194,18 @@ class FastPathHttp(HttpProtocol):
             self._end_head()
             self.reading = self.answering = call
 
-    def take_long_way(self, body: bytes) -> None:
+    def fall_back_to_app(self, body: bytes) -> None:
         """The request that has just been read is no plain call: the app answers it."""
         self.reading = self.answering = None
         super().on_headers_complete()
         self.on_body(body)
         self.on_message_complete()
 
-    def answer_in_pieces(self, call: FastCall, entry: FastEntry) -> None:
+    def answer_in_pieces(self, call: FastCall, pending: FastPendingCall) -> None:
         """The answer comes in pieces: from here on a task writes them."""
-        entry.call = None
+        pending.call = None
         scope: Scope = {"type": "http", "http_version": "1.1", "method": "POST"}
-        app = _Rest(self.dispatcher, call, entry)
+        app = _AnswerInPieces(self.dispatcher, call, pending)
         cycle = RequestCycle(self, app, scope, keep_alive=call.keep_alive)
         cycle.end_body()
         call.response_complete = True
@@ -218,30 +224,30 @@ class FastPathHttp(HttpProtocol):
         route = worker.plain.get(self.url.partition(b"?")[0])
         if route is None or self.wants_continue or self.parser.get_method() != b"POST":
             return None
-        named = dict(reversed(self.headers))
-        if not _ordinary(named, min(MAX_BODY, self.dispatcher.max_body)):
+        by_name = dict(reversed(self.headers))
+        if not _is_plain(by_name, min(MAX_BODY, self.dispatcher.max_body)):
             return None
-        return FastCall(self, route, worker, named)
+        return FastCall(self, route, worker, by_name)
 
 
-class _Rest:
+class _AnswerInPieces:
     """The ASGI app of one answer in pieces."""
 
-    def __init__(self, dispatcher: AppDispatcher, call: FastCall, entry: PendingCall) -> None:
+    def __init__(self, dispatcher: AppDispatcher, call: FastCall, pending: PendingCall) -> None:
         self._dispatcher = dispatcher
         self._call = call
-        self._entry = entry
+        self._pending = pending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        dispatcher, entry = self._dispatcher, self._entry
+        dispatcher, pending = self._dispatcher, self._pending
         try:
-            async with heard(entry, receive, dispatcher.keep_until):
-                await Responder(send, id_headers(entry.call_id)).raw(entry)
+            async with cancelled_on_disconnect(pending, receive, dispatcher.keep_until):
+                await Responder(send, id_headers(pending.call_id)).raw(pending)
         finally:
-            dispatcher.end(self._call.route, entry, self._call.begun)
+            dispatcher.end(self._call.route, pending, self._call.begun)
 
 
-def _ordinary(headers: Headers, max_body: int) -> bool:
+def _is_plain(headers: Headers, max_body: int) -> bool:
     """A body of known and modest length, and a caller who wants one answer."""
     length = headers.get(b"content-length", b"")
     return (

@@ -118,7 +118,7 @@ class HttpProtocol(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._stay(data[upgrade.args[0] :])
+            self._decline_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(_NO_HTTP)
         if self._unread > self._max_head:
@@ -179,7 +179,7 @@ class HttpProtocol(asyncio.Protocol):
         self.reading.feed(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole, unless it wants another protocol: see ``_stay``."""
+        """The request is whole, unless it wants another protocol: see ``_decline_upgrade``."""
         assert self.reading is not None
         if not self.parser.should_upgrade():
             self.reading.end_body()
@@ -235,7 +235,7 @@ class HttpProtocol(asyncio.Protocol):
             wants_continue=self.wants_continue,
         )
 
-    def _stay(self, rest: bytes) -> None:
+    def _decline_upgrade(self, rest: bytes) -> None:
         """A wish for another protocol is not granted, and the request is one like any other
         (RFC 9110, 7.8). The parser takes it for ended with its head, so its body is read by a
         second one; what follows is not read: the connection ends with the answer."""

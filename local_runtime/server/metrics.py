@@ -35,7 +35,7 @@ class AppMetrics:
 
     def __init__(self, workers: Workers, running: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Standing(workers, running))
+        self._registry.register(_WorkerGauges(workers, running))
         self._calls = Counters(
             "runtime_calls",
             "Calls that ended, by outcome: ok, or why they failed.",
@@ -73,7 +73,7 @@ class AppMetrics:
         return Histograms(f"runtime_{name}", text, ("route",), bounds, self._registry)
 
 
-class _Standing(Collector):
+class _WorkerGauges(Collector):
     """What is read at the scrape."""
 
     def __init__(self, workers: Workers, running: Callable[[], int]) -> None:
@@ -100,11 +100,11 @@ class _Standing(Collector):
             "What a worker's start took, by stage, and its first call after that.",
             labels=["worker", "stage"],
         )
-        for link in self._workers.links:
-            for stage, value in link.start_stages.items():
-                seconds.add_metric([link.name, stage], value)
-            if link.first_s is not None:
-                seconds.add_metric([link.name, "first_call"], link.first_s)
+        for worker in self._workers.links:
+            for stage, value in worker.start_stages.items():
+                seconds.add_metric([worker.name, stage], value)
+            if worker.first_s is not None:
+                seconds.add_metric([worker.name, "first_call"], worker.first_s)
         return seconds
 
     def _memory(self) -> Iterable[Metric]:
@@ -119,22 +119,22 @@ class _Standing(Collector):
             "and the peak of what was allocated.",
             labels=["worker", "kind"],
         )
-        for link in self._workers.links:
-            memory = link.memory
+        for worker in self._workers.links:
+            memory = worker.memory
             if memory is not None and memory.resident:
-                resident.add_metric([link.name], memory.resident)
+                resident.add_metric([worker.name], memory.resident)
             if memory is not None and memory.device:
                 for kind in ("allocated", "reserved", "peak"):
-                    device.add_metric([link.name, kind], getattr(memory, kind))
+                    device.add_metric([worker.name, kind], getattr(memory, kind))
         yield resident
         yield device
 
     def _models(self) -> Iterable[Metric]:
         for name, text, value in _MODEL_GAUGES:
             gauge = GaugeMetricFamily(f"runtime_model_{name}", text, labels=["worker", "model"])
-            for link in self._workers.links:
-                for held in link.stock.models if link.stock else ():
-                    gauge.add_metric([link.name, held.model], value(held))
+            for worker in self._workers.links:
+                for held in worker.stock.models if worker.stock else ():
+                    gauge.add_metric([worker.name, held.model], value(held))
             yield gauge
 
     def describe(self) -> Iterable[Metric]:

@@ -50,25 +50,25 @@ class Responder:
         else:
             await self.refuse(refusal_of(done))
 
-    async def raw(self, entry: PendingCall) -> None:
+    async def raw(self, pending: PendingCall) -> None:
         """Bytes as the handler gives them. After a failure the response is left unfinished, upon
         which the server breaks the connection off: nobody takes a part for the whole."""
-        assert entry.head is not None
-        await self._start(entry.head.status, {}, entry.head.headers)
-        async for data in _outputs(entry, b"", b"", everything=True):
-            if entry.head.status not in BODILESS:
+        assert pending.head is not None
+        await self._start(pending.head.status, {}, pending.head.headers)
+        async for data in _outputs(pending, b"", b"", everything=True):
+            if pending.head.status not in BODILESS:
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        answer = entry.answer
+        answer = pending.answer
         if isinstance(answer, Done) and answer.ok:
             await self._send({"type": "http.response.body", "body": b""})
 
-    async def events(self, entry: PendingCall, *, with_usage: bool) -> None:
+    async def events(self, pending: PendingCall, *, with_usage: bool) -> None:
         """Server-sent events, and ``[DONE]`` behind the last; a failure is an event of its own,
         with no ``[DONE]`` behind it. ``with_usage``: items that hold usage alone go out too."""
         await self._start(200, {}, [("content-type", "text/event-stream; charset=utf-8")])
-        async for data in _outputs(entry, b"data: ", b"\n\n", everything=with_usage):
+        async for data in _outputs(pending, b"data: ", b"\n\n", everything=with_usage):
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
-        await self._send({"type": "http.response.body", "body": _last(entry)})
+        await self._send({"type": "http.response.body", "body": _last(pending)})
 
     async def _start(self, status: int, own: dict[str, str], given: Headers) -> None:
         headers = {"content-type": "application/json", **allowed(given), **self._headers, **own}
@@ -79,24 +79,24 @@ class Responder:
 
 
 async def _outputs(
-    entry: PendingCall, before: bytes, after: bytes, *, everything: bool
+    pending: PendingCall, before: bytes, after: bytes, *, everything: bool
 ) -> AsyncIterator[bytes]:
     """What has come, joined, until the call has its answer."""
-    outputs = entry.outputs
+    outputs = pending.outputs
     assert outputs is not None
-    while outputs or entry.answer is None:
+    while outputs or pending.answer is None:
         parts: list[bytes] = []
         while outputs:
-            output = entry.take()
+            output = pending.take()
             if everything or not output.usage:
                 parts += (before, output.data, after)
         if parts:
             yield b"".join(parts)
-        await entry.wait()
+        await pending.wait()
 
 
-def _last(entry: PendingCall) -> bytes:
-    answer = entry.answer
+def _last(pending: PendingCall) -> bytes:
+    answer = pending.answer
     if not isinstance(answer, Done) or not answer.ok:
         assert answer is not None
         return b"data: " + refusal_of(answer).body() + b"\n\n"
@@ -119,21 +119,23 @@ def allowed(headers: Headers) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def heard(
-    entry: PendingCall, receive: Receive, keep_until: Callable[[], float]
+async def cancelled_on_disconnect(
+    pending: PendingCall, receive: Receive, keep_until: Callable[[], float]
 ) -> AsyncIterator[None]:
     """Ends the call when its caller hangs up; ``keep_until()`` says until when the worker may
     still report on it. However the block ends, the worker does not go on for nobody."""
-    watching = asyncio.create_task(_hang_up(entry, receive, keep_until))
+    watching = asyncio.create_task(_watch_disconnect(pending, receive, keep_until))
     try:
         yield
     finally:
         watching.cancel()
-        entry.leave(keep_until())
+        pending.leave(keep_until())
 
 
-async def _hang_up(entry: PendingCall, receive: Receive, keep_until: Callable[[], float]) -> None:
+async def _watch_disconnect(
+    pending: PendingCall, receive: Receive, keep_until: Callable[[], float]
+) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    if entry.answer is None:
-        entry.give_up(CANCELLED, keep_until())
+    if pending.answer is None:
+        pending.give_up(CANCELLED, keep_until())

@@ -32,7 +32,7 @@ from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Run
 from local_runtime.server.dispatcher import AppDispatcher, succeeded
 from local_runtime.server.refusals import refusal_of
-from local_runtime.server.responses import Responder, heard
+from local_runtime.server.responses import Responder, cancelled_on_disconnect
 
 ID_HEADERS = ("x-banana-request-id", "x-request-id")
 DISPATCHER = "dispatcher"
@@ -49,7 +49,7 @@ class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class _Wish(msgspec.Struct):
+class StreamPreference(msgspec.Struct):
     """What a body in OpenAI's shape says of its stream."""
 
     stream: bool | None = None
@@ -59,78 +59,78 @@ class _Wish(msgspec.Struct):
 class HandlerRoutes:
     """Everything that is no page of the server's own: the handlers' routes."""
 
-    def __init__(self, front: AppDispatcher) -> None:
-        self._front = front
+    def __init__(self, dispatcher: AppDispatcher) -> None:
+        self._dispatcher = dispatcher
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         id = request_id([request.headers.get(name, "") for name in ID_HEADERS])
-        way = Responder(send, id_headers(id))
+        responder = Responder(send, id_headers(id))
         try:
-            await self._serve(request, id, way)
+            await self._serve(request, id, responder)
         except Refusal as refusal:
-            await way.refuse(refusal)
+            await responder.refuse(refusal)
         except ClientDisconnect:
             return
 
-    async def _serve(self, request: Request, id: str, way: Responder) -> None:
-        front, route = self._front, request.url.path
-        if not front.workers.slots:
-            way.waited = await front.wait_ready(patience_of(request.headers))
-        background = route in front.link_for(route).background
+    async def _serve(self, request: Request, id: str, responder: Responder) -> None:
+        dispatcher, route = self._dispatcher, request.url.path
+        if not dispatcher.workers.slots:
+            responder.waited = await dispatcher.wait_ready(patience_of(request.headers))
+        background = route in dispatcher.worker_for(route).background
         if request.method != "POST":
             text = f"{route} takes POST alone"
             raise Refusal(405, "method_not_allowed", text, headers={"Allow": "POST"})
-        body = await front.body_of(request)
-        wish = wish_of(request.headers, route, body)
+        body = await dispatcher.body_of(request)
+        preference = stream_preference(request.headers, route, body)
         headers = tuple(request.headers.items())
-        run = Run(0, route, body, id, bool(wish.stream) and not background, True, headers)
-        link = await front.room_for(route)
+        run = Run(0, route, body, id, bool(preference.stream) and not background, True, headers)
+        worker = await dispatcher.writable_worker_for(route)
         if background:
-            front.take_job(link, run)
-            await _accepted(request, id, way)
+            dispatcher.take_job(worker, run)
+            await _accepted(request, id, responder)
             return
-        entry = front.send(link, run)
-        with front.counted(route, entry):
-            async with heard(entry, request.receive, front.keep_until):
-                await _answer(entry, way, wish)
+        pending = dispatcher.send(worker, run)
+        with dispatcher.counted(route, pending):
+            async with cancelled_on_disconnect(pending, request.receive, dispatcher.keep_until):
+                await _answer(pending, responder, preference)
 
 
-async def _answer(entry: PendingCall, way: Responder, wish: _Wish) -> None:
-    while entry.answer is None and not entry.outputs and entry.head is None:
-        await entry.wait()
-    answer = entry.answer
-    if entry.head is not None:
-        await way.raw(entry)
-    elif entry.outputs or (wish.stream and succeeded(answer)):
-        options = wish.stream_options
-        await way.events(entry, with_usage=options is None or bool(options.include_usage))
+async def _answer(pending: PendingCall, responder: Responder, preference: StreamPreference) -> None:
+    while pending.answer is None and not pending.outputs and pending.head is None:
+        await pending.wait()
+    answer = pending.answer
+    if pending.head is not None:
+        await responder.raw(pending)
+    elif pending.outputs or (preference.stream and succeeded(answer)):
+        options = preference.stream_options
+        await responder.events(pending, with_usage=options is None or bool(options.include_usage))
     elif isinstance(answer, Done):
-        await way.done(answer)
+        await responder.done(answer)
     elif answer is not None:
-        await way.refuse(refusal_of(answer))
+        await responder.refuse(refusal_of(answer))
 
 
-async def _accepted(request: Request, id: str, way: Responder) -> None:
+async def _accepted(request: Request, id: str, responder: Responder) -> None:
     """202, and 200 for Banana's client, to which every other status is an error."""
     banana = "x-banana-api-key" in request.headers
     body = {"job_id": id, "started": True} if banana else {"job_id": id}
     location = [("location", f"/_k/jobs/{id}")]
-    await way.whole(200 if banana else 202, msgspec.json.encode(body), location)
+    await responder.whole(200 if banana else 202, msgspec.json.encode(body), location)
 
 
-def wish_of(headers: Mapping[str, str], route: str, body: bytes) -> _Wish:
+def stream_preference(headers: Mapping[str, str], route: str, body: bytes) -> StreamPreference:
     """Whether, and how, the caller wants a stream: by ``Accept``, or as OpenAI's bodies say. Below
     ``/v1/`` an item that holds usage alone goes out only to whoever asked for it."""
-    wish = _Wish()
+    preference = StreamPreference()
     if route.startswith("/v1/"):
         if b'"stream"' in body:
             with contextlib.suppress(NotJson):
-                wish = decoded(body, _Wish)
-        wish.stream_options = wish.stream_options or _StreamOptions()
+                preference = decoded(body, StreamPreference)
+        preference.stream_options = preference.stream_options or _StreamOptions()
     if "text/event-stream" in headers.get("accept", ""):
-        wish.stream = True
-    return wish
+        preference.stream = True
+    return preference
 
 
 def patience_of(headers: Mapping[str, str]) -> float:
@@ -160,8 +160,8 @@ def id_headers(id: str) -> list[tuple[str, str]]:
 class ServerPages:
     """``/_k/...``, ``/healthz``, ``/readyz`` and ``/metrics``."""
 
-    def __init__(self, front: AppDispatcher) -> None:
-        self._front = front
+    def __init__(self, dispatcher: AppDispatcher) -> None:
+        self._dispatcher = dispatcher
 
     def routes(self) -> list[Route]:
         return [
@@ -176,27 +176,27 @@ class ServerPages:
         ]
 
     async def warmup(self, request: Request) -> Response:
-        await self._front.warm_up()
+        await self._dispatcher.warm_up()
         return _json({"warm": True})
 
     async def status(self, request: Request) -> Response:
-        return _json(self._front.status())
+        return _json(self._dispatcher.status())
 
     async def job(self, request: Request) -> Response:
-        found = self._front.board.read(request.path_params["id"])
+        found = self._dispatcher.jobs.read(request.path_params["id"])
         if found is None:
             raise Refusal(404, "not_found", "there is no such job, or it is forgotten")
         return _json(found)
 
     async def cancel(self, request: Request) -> Response:
-        self._front.board.cancel(request.path_params["id"], self._front.keep_until())
+        self._dispatcher.jobs.cancel(request.path_params["id"], self._dispatcher.keep_until())
         return await self.job(request)
 
     async def health(self, request: Request) -> Response:
         return _json({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        workers = self._front.workers
+        workers = self._dispatcher.workers
         if workers.slots:
             return _json({"status": "ready", "workers": len(workers.links)})
         body = {"status": "loading", "detail": workers.detail}
@@ -204,7 +204,7 @@ class ServerPages:
 
     async def metrics(self, request: Request) -> Response:
         return Response(
-            self._front.measures.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+            self._dispatcher.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
 
@@ -222,27 +222,30 @@ async def _broken(request: Request, error: Exception) -> Response:
     return await _refused(request, Refusal(500, "internal", "the server has failed"))
 
 
-def application(front: AppDispatcher, lifespan: Callable[[Starlette], Any]) -> Starlette:
-    """The ASGI app over the workers of ``front``, which ``lifespan`` starts and ends."""
+def application(dispatcher: AppDispatcher, lifespan: Callable[[Starlette], Any]) -> Starlette:
+    """The ASGI app over the workers of ``dispatcher``, which ``lifespan`` starts and ends."""
     return Starlette(
-        routes=[*ServerPages(front).routes(), Route("/{path:path}", HandlerRoutes(front))],
+        routes=[
+            *ServerPages(dispatcher).routes(),
+            Route("/{path:path}", HandlerRoutes(dispatcher)),
+        ],
         exception_handlers={Refusal: _refused, Exception: _broken},
         lifespan=lifespan,
     )
 
 
-def living(
-    front: AppDispatcher,
+def lifespan_of(
+    dispatcher: AppDispatcher,
 ) -> Callable[[Starlette], contextlib.AbstractAsyncContextManager[dict[str, Any]]]:
     """The lifespan in which the workers run: the port answers while they load."""
 
     @contextlib.asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        front.workers.start()
+        dispatcher.workers.start()
         try:
-            yield {DISPATCHER: front}
+            yield {DISPATCHER: dispatcher}
         finally:
-            await front.aclose()
-            await front.workers.aclose()
+            await dispatcher.aclose()
+            await dispatcher.workers.aclose()
 
     return life

@@ -22,7 +22,7 @@ from local_runtime.protocol.wire import MAX_FRAME
 from local_runtime.server.dispatcher import AppDispatcher
 from local_runtime.server.fast_path import FastPathHttp
 from local_runtime.server.http_server import HttpServer
-from local_runtime.server.routes import application, living
+from local_runtime.server.routes import application, lifespan_of
 
 DRAIN_S = 5
 """How long calls under way may take to end once the server is told to."""
@@ -85,11 +85,11 @@ class AppServer(HttpServer):
                 "memory": options.memory,
             },
         )
-        roster = ManagedWorkers(arguments, clock, sockets=options.sockets)
-        self._workers = Workers("worker", roster, options.max_message, clock, self._changed)
+        managed = ManagedWorkers(arguments, clock, sockets=options.sockets)
+        self._workers = Workers("worker", managed, options.max_message, clock, self._changed)
         self._dispatcher = AppDispatcher(self._workers, clock, max_message=options.max_message)
         super().__init__(
-            application(self._dispatcher, living(self._dispatcher)),
+            application(self._dispatcher, lifespan_of(self._dispatcher)),
             host=options.host,
             port=options.port,
             drain_s=DRAIN_S,

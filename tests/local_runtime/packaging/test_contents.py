@@ -10,7 +10,7 @@ import pytest
 
 from local_runtime.packaging.__main__ import main
 from local_runtime.packaging.cog import fields_of
-from local_runtime.packaging.contents import Unpackable, parcel_of, requirements_of
+from local_runtime.packaging.contents import Unpackable, package_of, requirements_of
 from tests.local_runtime.packaging.packed import APP, packed, written
 
 
@@ -19,16 +19,16 @@ def app(tmp_path: Path) -> str:
     return written(tmp_path)
 
 
-def test_a_parcel_is_whole(app: str) -> None:
+def test_a_package_is_whole(app: str) -> None:
     """The app, the neighbour that it imports, the runtime, and the platform's files."""
     out = packed(app, "runpod")
     names = {"handler.py", "Dockerfile", "requirements.txt", "shout.py", "words.py"}
     assert {path.name for path in out.iterdir()} == names | {"local_runtime"}
-    assert not (out / "local_runtime" / "parcel").exists()
+    assert not (out / "local_runtime" / "packaging").exists()
 
 
 def test_a_runtime_that_lies_beside_the_app_is_no_neighbour(app: str) -> None:
-    """In a checkout of this project it does, and the parcel has one anyway."""
+    """In a checkout of this project it does, and the package has one anyway."""
     (Path(app).parent / "local_runtime").mkdir()
     (Path(app).parent / "local_runtime" / "__init__.py").touch()
     assert (packed(app, "cog") / "local_runtime" / "hosted.py").exists()
@@ -191,8 +191,8 @@ def later(context, request):
 def test_a_stepper_is_a_stream_and_a_background_handler_a_route(tmp_path: Path) -> None:
     (tmp_path / "steps.py").write_text(STEPPER)
     name = f"{tmp_path / 'steps.py'}:app"
-    assert parcel_of(name).streams
-    assert not parcel_of(name, route="/later").streams
+    assert package_of(name).streams
+    assert not package_of(name, route="/later").streams
 
 
 def test_the_only_route_need_not_be_named(tmp_path: Path) -> None:
@@ -202,10 +202,10 @@ def test_the_only_route_need_not_be_named(tmp_path: Path) -> None:
         '@app.handler("/b")\nasync def b',
     )
     (tmp_path / "one_route.py").write_text(source + routes[0])
-    assert parcel_of(f"{tmp_path / 'one_route.py'}:app").route == "/a"
+    assert package_of(f"{tmp_path / 'one_route.py'}:app").route == "/a"
     (tmp_path / "two_routes.py").write_text("".join((source, *routes, "(context, request): ...\n")))
     with pytest.raises(Unpackable, match="/a, /b"):
-        parcel_of(f"{tmp_path / 'two_routes.py'}:app")
+        package_of(f"{tmp_path / 'two_routes.py'}:app")
 
 
 def test_inputs_of_cog_are_the_fields_of_the_sample_where_these_are_plain() -> None:

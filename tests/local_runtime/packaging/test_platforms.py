@@ -27,7 +27,7 @@ def app(tmp_path: Path) -> str:
 
 
 class PlatformServer:
-    """A platform's own server over a parcel, as a process. ``command`` runs in its folder."""
+    """A platform's own server over a package, as a process. ``command`` runs in its folder."""
 
     health = "/"
 
@@ -65,7 +65,7 @@ class PlatformServer:
 
 
 class RunPodWorker(PlatformServer):
-    """The parcel's handler.py under the HTTP server of RunPod's own worker."""
+    """The package's handler.py under the HTTP server of RunPod's own worker."""
 
     def __init__(self, folder: Path) -> None:
         port = free_port()
@@ -105,7 +105,7 @@ def test_runpods_own_worker_streams_a_generator(worker: RunPodWorker) -> None:
 
 
 class CogServer(PlatformServer):
-    """The parcel's predictor under Cog's own server."""
+    """The package's predictor under Cog's own server."""
 
     health = "/health-check"
 
@@ -195,5 +195,5 @@ def test_modals_own_sdk_runs_the_parcel_locally(app: str) -> None:
 
 
 def _bare_environ() -> dict[str, str]:
-    """Without the tree on the path: the parcel must have all that it needs."""
+    """Without the tree on the path: the package must have all that it needs."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

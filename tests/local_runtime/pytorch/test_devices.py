@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from local_runtime.pytorch.devices import PlainDevice, choose, device_of, machine_of
+from local_runtime.pytorch.devices import PlainDevice, choose, device_for, device_of
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_the_runtimes_device_is_used_and_an_explicit_one_goes_before_it() -> Non
 
 
 def test_a_recording_on_the_cpu_does_the_work_again_into_the_same_memory() -> None:
-    machine = machine_of(torch.device("cpu"))
-    assert isinstance(machine, PlainDevice)
+    device = device_for(torch.device("cpu"))
+    assert isinstance(device, PlainDevice)
     source = torch.ones(2)
-    recording = machine.record(lambda: (source * 2,))
+    recording = device.record(lambda: (source * 2,))
     kept = recording.outputs[0]
     source.fill_(5)
     assert kept.tolist() == [2, 2]

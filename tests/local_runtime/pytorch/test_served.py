@@ -66,7 +66,7 @@ GRID = Buckets(rows=doubling(8), lengths=(4, 16))
 def _pair(request: pytest.FixtureRequest) -> tuple[Served, Served]:
     """The same model plain, and in the shapes of GRID as on a GPU."""
     forward = encoder()
-    fixed = Served(forward, buckets=GRID, graphs=True, machine=request.param)
+    fixed = Served(forward, buckets=GRID, graphs=True, device=request.param)
     fixed.warm_up(*batch(2, 5))
     return Served(forward, device=CPU), fixed
 
@@ -101,15 +101,15 @@ def test_a_result_is_the_callers_to_keep(pair: tuple[Served, Served]) -> None:
 
 
 def test_every_shape_is_recorded_at_the_warm_up_and_none_later() -> None:
-    machine = Staged()
-    served = Served(encoder(), buckets=GRID, graphs=True, machine=machine)
+    device = Staged()
+    served = Served(encoder(), buckets=GRID, graphs=True, device=device)
     served.warm_up(*batch(1, 3))
     assert served.shapes[0] == Shape(8, 16)
-    assert machine.recorded == len(served.shapes) == 8
-    finished = machine.finished
+    assert device.recorded == len(served.shapes) == 8
+    finished = device.finished
     served(*batch(3, 3))
-    assert machine.recorded == 8
-    assert machine.finished == finished + 1
+    assert device.recorded == 8
+    assert device.finished == finished + 1
 
 
 def test_what_is_larger_than_every_shape_runs_as_it_is(pair: tuple[Served, Served]) -> None:
