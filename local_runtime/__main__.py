@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves the app that the command line names; the exit status. Ends the process with 2 for a
+    command that is none."""
     parser = _parser()
     options = parser.parse_args(arguments)
     file = options.app.rpartition(":")[0] or options.app

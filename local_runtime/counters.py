@@ -25,10 +25,12 @@ class Observations:
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
+        """Counts one value."""
         self.counts[bisect.bisect_left(self._bounds, value)] += 1
         self.sum += value
 
     def cumulative(self) -> Iterable[tuple[str, float]]:
+        """(upper bound, how many values were at most that), ascending, to ``+Inf``."""
         total = 0
         for bound, count in zip((*self._bounds, float("inf")), self.counts, strict=True):
             total += count
@@ -55,12 +57,14 @@ class Counters(Collector):
         registry.register(self)
 
     def of(self, values: tuple[str, ...]) -> Count:
+        """The count of these label values, made when it is first asked for."""
         found = self._children.get(values)
         if found is None:
             found = self._children[values] = Count()
         return found
 
     def collect(self) -> Iterable[Metric]:
+        """What Prometheus' client asks for at the scrape."""
         family = CounterMetricFamily(self._name, self._help, labels=self._labels)
         for values, child in self._children.items():
             family.add_metric(values, child.value)
@@ -84,12 +88,14 @@ class Histograms(Collector):
         registry.register(self)
 
     def of(self, values: tuple[str, ...]) -> Observations:
+        """The histogram of these label values, made when it is first asked for."""
         found = self._children.get(values)
         if found is None:
             found = self._children[values] = Observations(self._bounds)
         return found
 
     def collect(self) -> Iterable[Metric]:
+        """What Prometheus' client asks for at the scrape."""
         family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
         for values, child in self._children.items():
             family.add_metric(values, list(child.cumulative()), child.sum)

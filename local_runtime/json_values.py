@@ -45,6 +45,7 @@ class Pieces:
 
 
 def data_url(data: bytes, kind: str) -> str:
+    """The bytes, of the Content-Type ``kind``, as a URL (RFC 2397)."""
     return f"data:{kind.replace(' ', '')};base64,{base64.b64encode(data).decode()}"
 
 

@@ -72,6 +72,7 @@ class RequestHeaders:
         return self._headers[_plain(key)]
 
     def get(self, key: str, default: Any = None) -> Any:
+        """The header's value, or ``default``."""
         return self._headers.get(_plain(key), default)
 
 
@@ -96,11 +97,13 @@ class Request:
 
     @property
     def cancelled(self) -> bool:
+        """Nobody waits for the result any more."""
         return self._is_cancelled()
 
 
 class Response:
-    """What a handler returns: ``json``, or a ``body`` of bytes, whole or from a generator."""
+    """What a handler returns: ``json``, or a ``body`` of bytes, whole or from a generator. Raises
+    ValueError for both."""
 
     def __init__(
         self,
@@ -156,7 +159,7 @@ class Potassium(api.Runtime):
 
     def handler(self, route: str = "/", **options: Any) -> Callable[[F], F]:
         """Records ``function(context, request) -> Response`` for a route. ``options`` are those of
-        ``Runtime.handler``, but for batches."""
+        ``Runtime.handler``, but for batches. Raises ValueError for one of those."""
         if options.get("batch") is not None:
             raise ValueError(
                 "a handler of Potassium's takes one request; see local_runtime.Runtime"
@@ -280,7 +283,8 @@ def send_webhook(url: str, json: Any) -> bool:
 
 class RedisConfig:
     """Where a Redis server is, and how values are written there. ``encoding``: ``json``, or
-    ``pickle``, with which whoever can write to that server can run code here."""
+    ``pickle``, with which whoever can write to that server can run code here. Raises ValueError for
+    another."""
 
     def __init__(
         self,
@@ -302,6 +306,7 @@ class RedisConfig:
 
     @property
     def url(self) -> str:
+        """``redis://user:password@host:port/db``"""
         quote = functools.partial(urllib.parse.quote, safe="")
         user = f"{quote(self.username or '')}:{quote(self.password or '')}@"
         known = user if self.username or self.password else ""
@@ -309,7 +314,8 @@ class RedisConfig:
 
 
 class Store:
-    """Potassium's store: on Redis with a RedisConfig; without one in this process alone."""
+    """Potassium's store: on Redis with a RedisConfig; without one in this process alone. Raises
+    ValueError for a ``backend`` that is neither ``redis`` nor ``memory``, or lacks its config."""
 
     def __init__(self, backend: str | None = None, config: RedisConfig | None = None) -> None:
         backend = backend or ("memory" if config is None else "redis")

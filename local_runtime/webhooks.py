@@ -85,6 +85,7 @@ class Webhooks:
 
     @property
     def idle(self) -> bool:
+        """No result waits or is on its way."""
         return self._waiting.unfinished_tasks == 0
 
     def answer(self, run: Run) -> Respond:

@@ -97,10 +97,11 @@ def in_words(size: float) -> str:
 
 
 def to_json(models: Mapping[str, ModelSizes]) -> str:
+    """The sizes by the model's name, as a worker's command line takes them."""
     return msgspec.json.encode(models).decode()
 
 
 def from_json(text: str) -> dict[str, ModelSizes]:
-    """Raises ValueError."""
+    """What ``to_json`` wrote; "" is no model. Raises ValueError for anything else."""
     models: Any = msgspec.json.decode(text or "{}", type=dict[str, ModelSizes])
     return dict(models)

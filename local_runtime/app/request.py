@@ -34,9 +34,11 @@ class Cancellation:
         self._flag = False  # nobody waits for it, so no lock is needed, nor its cost in each call
 
     def set(self) -> None:
+        """Nobody waits any more."""
         self._flag = True
 
     def is_set(self) -> bool:
+        """True once nobody waits."""
         return self._flag
 
 
@@ -69,6 +71,9 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     For those the message is ``json["error"]["message"]``, ``json["message"]`` or ``json["error"]``.
     The app's own server answers with this very status, headers and body; a gateway has words of
     its own for failures, and passes on the Content-Type alone.
+
+    Raises ValueError for a ``json`` together with a ``body`` and for a status that ends no answer
+    (below 200, above 599), and TypeError for a ``body`` of another type.
     """
 
     json: Any = None

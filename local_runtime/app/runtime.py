@@ -39,7 +39,10 @@ ALL = "*"
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """The handler takes a list of requests and returns as many results, in their order."""
+    """The handler takes a list of requests and returns as many results, in their order.
+
+    Raises ValueError for a ``max_size`` below 1 and a ``max_wait_s`` below 0.
+    """
 
     max_size: int = 8
     max_wait_s: float = 0.002
@@ -125,6 +128,7 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     """Each call needs one of these in memory, and the function is given it; ALL: any."""
 
     def takes(self, model: str) -> bool:
+        """Its calls may name this model."""
         return ALL in self.models or model in self.models
 
     @property
@@ -166,7 +170,8 @@ class Runtime:
 
     def init(self, function: F) -> F:
         """Records the function, sync or async, that loads the model once in each worker and
-        returns the context that every handler is given: a dict."""
+        returns the context that every handler is given: a dict. Raises ValueError for a second
+        one."""
         if self.init_function is not None:
             raise ValueError(f"{self.name} has two init functions")
         self.init_function = function
@@ -188,7 +193,8 @@ class Runtime:
         says it. A model with ``pin`` is loaded at the start and stays. ``unload(model)`` frees
         what dropping it does not. A plain loader runs in a thread beside the model's; an
         ``async def`` in the model's own. One that takes longer than ``timeout`` seconds ends the
-        worker.
+        worker. Raises ValueError for a name that is taken or none, and for a size or time-out that
+        is none.
         """
         size = None if memory is None else bytes_of(memory)
         if not name or name == ALL or name in self.models:
@@ -220,7 +226,8 @@ class Runtime:
         It may be sync, async, or a generator of either sort (a stream), and may return a
         generator. ``timeout`` in seconds is for one run; ``concurrency`` is how many runs of an
         async handler may be under way at once; ``warmup`` is a sample request that is really run
-        before the worker takes calls.
+        before the worker takes calls. The decorator raises ValueError for a route that is taken
+        or begins with no slash, and for settings that do not go together.
         """
 
         def record(function: F) -> F:

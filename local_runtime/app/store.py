@@ -49,6 +49,8 @@ PICKLE = Codec(pickle.dumps, pickle.loads)
 
 
 class HandlerStore(Protocol):
+    """Values under keys, each for a time."""
+
     def get(self, key: str) -> Any:
         """The value, or None when there is none (any more). Raises StoreUnavailable."""
         ...

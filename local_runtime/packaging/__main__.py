@@ -88,6 +88,7 @@ def _copy(source: Path, target: Path, left_out: Callable[..., set[str]]) -> None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the package that the command line asks for; the exit status, 2 where it cannot."""
     options = parse(arguments)
     try:
         package = package_of(

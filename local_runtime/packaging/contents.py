@@ -59,6 +59,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def app(self) -> str:
+        """``file.py:app``, as the runtime finds it in the package."""
         return f"{self.file}:{self.attribute}"
 
     @property

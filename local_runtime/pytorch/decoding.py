@@ -47,6 +47,7 @@ class Rack:
         self.pads = torch.tensor([width - row.length for row in rows], device=device)
 
     def place(self) -> None:
+        """Takes its rows out of the racks in which they were."""
         for row in self.rows:
             row.rack = self
 

@@ -179,6 +179,7 @@ class CapturedShape:
         )
 
     def run(self, inputs: Tensors, device: Device) -> Tensors:
+        """The outputs for a batch that ``holds``, (rows, ...), which are the caller's to keep."""
         rows = inputs[0].shape[0]
         self.fill(inputs)
         outputs = self._work()

@@ -13,7 +13,9 @@ BROKEN = "\N{REPLACEMENT CHARACTER}"
 class Tokenizer(Protocol):
     """What is needed of a tokenizer of transformers."""
 
-    def decode(self, ids: list[int], *, skip_special_tokens: bool) -> str: ...
+    def decode(self, ids: list[int], *, skip_special_tokens: bool) -> str:
+        """The text of these token numbers."""
+        ...
 
 
 class IncrementalText:

@@ -29,6 +29,7 @@ class JobRegistry:
         return id in self._running or id in self._ended
 
     def add(self, id: str, pending: PendingCall) -> None:
+        """Keeps a job that has begun; ``finish`` is called when its call has its answer."""
         self._running[id] = pending
 
     def finish(self, id: str) -> None:

@@ -121,6 +121,7 @@ class AppDispatcher:
             raise self.too_large() from None
 
     def too_large(self) -> Refusal:
+        """What a caller is answered whose request has more than ``max_body`` bytes."""
         text = f"the request is larger than the {self.max_body} bytes that this server takes"
         return Refusal(413, "too_large", text)
 

@@ -67,6 +67,7 @@ class AppMetrics:
         return self._calls.of((route, "ok")), batch, queue, run
 
     def text(self) -> bytes:
+        """All figures, as Prometheus reads them."""
         return generate_latest(self._registry)
 
     def _histograms(self, name: str, text: str, bounds: tuple[float, ...]) -> Histograms:

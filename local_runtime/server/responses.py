@@ -33,10 +33,11 @@ class Responder:
         """What the call waited for before a worker was there, in seconds."""
 
     async def refuse(self, refusal: Refusal) -> None:
+        """Answers with an error."""
         await self.whole(refusal.status, refusal.body(), refusal.headers.items())
 
     async def whole(self, status: int, body: bytes, headers: Headers = ()) -> None:
-        """``headers`` may name another Content-Type than JSON."""
+        """Answers with a whole body; ``headers`` may name another Content-Type than JSON."""
         bare = status in BODILESS
         await self._start(status, {} if bare else {"content-length": str(len(body))}, headers)
         await self._send({"type": "http.response.body", "body": b"" if bare else body})

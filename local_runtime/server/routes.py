@@ -151,6 +151,7 @@ def request_id(given: Iterable[str]) -> str:
 
 
 def id_headers(id: str) -> list[tuple[str, str]]:
+    """The headers that give an answer its request's id."""
     return [(name, id) for name in ID_HEADERS]
 
 
@@ -164,6 +165,7 @@ class ServerPages:
         self._dispatcher = dispatcher
 
     def routes(self) -> list[Route]:
+        """The pages by their paths."""
         return [
             Route("/_k/warmup", self.warmup, methods=["POST"]),
             Route("/_k/status", self.status, methods=["GET"]),
@@ -176,26 +178,33 @@ class ServerPages:
         ]
 
     async def warmup(self, request: Request) -> Response:
+        """Runs every handler's sample in every worker. Raises Refusal as ``warm_up`` does."""
         await self._dispatcher.warm_up()
         return _json({"warm": True})
 
     async def status(self, request: Request) -> Response:
+        """Potassium's four figures."""
         return _json(self._dispatcher.status())
 
     async def job(self, request: Request) -> Response:
+        """A background call and, once it has ended, its result. Raises Refusal where there is no
+        such job."""
         found = self._dispatcher.jobs.read(request.path_params["id"])
         if found is None:
             raise Refusal(404, "not_found", "there is no such job, or it is forgotten")
         return _json(found)
 
     async def cancel(self, request: Request) -> Response:
+        """Ends a background call. Raises Refusal where there is no such job."""
         self._dispatcher.jobs.cancel(request.path_params["id"], self._dispatcher.keep_until())
         return await self.job(request)
 
     async def health(self, request: Request) -> Response:
+        """200 as long as the server runs."""
         return _json({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
+        """200 once a worker takes calls, else 503 with Retry-After."""
         workers = self._dispatcher.workers
         if workers.slots:
             return _json({"status": "ready", "workers": len(workers.links)})
@@ -203,6 +212,7 @@ class ServerPages:
         return _json(body, 503, {"Retry-After": str(max(1, round(workers.retry_after())))})
 
     async def metrics(self, request: Request) -> Response:
+        """Prometheus' text format."""
         return Response(
             self._dispatcher.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )

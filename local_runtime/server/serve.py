@@ -59,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def url(self) -> str:
+        """Where the server listens."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
@@ -97,6 +98,7 @@ class AppServer(HttpServer):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's own, and a line once the port is open."""
         await super().startup(sockets)
         if self.started:
             gc_tuning.relax()

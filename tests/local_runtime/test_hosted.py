@@ -126,7 +126,7 @@ def test_an_app_that_is_not_there_says_so() -> None:
 
 def test_an_app_that_loads_too_long_is_given_up() -> None:
     with pytest.raises(NotStarted, match="not ready within"):
-        Hosted(f"{PROGRAMS / 'hang_in_init.py'}:app", start_timeout_s=1.0)
+        Hosted(f"{PROGRAMS / 'broken/hang_in_init.py'}:app", start_timeout_s=1.0)
 
 
 def test_closing_it_ends_its_workers() -> None:

@@ -259,7 +259,7 @@ def test_calls_leave_no_descriptor_behind(echo: LiveRuntime, client: httpx.Clien
 
 
 def test_while_the_model_loads_the_port_answers_503_and_when_to_come_again() -> None:
-    live = LiveRuntime("hang_in_init.py").start()
+    live = LiveRuntime("broken/hang_in_init.py").start()
     try:
         wait_until(lambda: live.answers("/healthz"))
         with live.client as client:
@@ -276,7 +276,7 @@ def test_while_the_model_loads_the_port_answers_503_and_when_to_come_again() -> 
 
 
 def test_a_worker_that_dies_fails_its_call_and_is_started_again() -> None:
-    with LiveRuntime("die_in_handler.py") as live, live.client as client:
+    with LiveRuntime("broken/die_in_handler.py") as live, live.client as client:
         (before,) = live.workers()
         answer = client.post("/", json="kill")
         assert (answer.status_code, answer.json()["error"]["code"]) == (502, "died")
