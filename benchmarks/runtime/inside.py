@@ -131,24 +131,24 @@ def _caller(dispatcher: AppDispatcher) -> tuple[FastPathHttp, Kept]:
 async def worker(turns: int = TURNS) -> float:
     """Microseconds a call in a worker's thread of the socket, with the device always busy."""
     runner = Begun()
-    service = WorkerCalls(
+    calls = WorkerCalls(
         app=app, ready=READY, runner=runner, webhooks=Webhooks(), give_up=print, grace_s=5
     )
-    connection, wire = service.accept(), Kept()
+    connection, wire = calls.accept(), Kept()
     connection.connection_made(wire)
-    calls = b"".join(frame(Run(id, ROUTE, BODY, "a" * 32, direct=True)) for id in range(BATCH))
-    connection.data_received(calls)
-    connection.data_received(calls)
+    frames = b"".join(frame(Run(id, ROUTE, BODY, "a" * 32, direct=True)) for id in range(BATCH))
+    connection.data_received(frames)
+    connection.data_received(frames)
     least = float("inf")
     for _ in range(turns):
         work = runner.works.pop(0)
-        following = service.after(work)
+        following = calls.jobs.after(work)
         if following is not None:
             runner.begin(following)
         results = [Done(job.run.id, True, ANSWER) for job in work.jobs]
         begun = time.perf_counter()
-        connection.data_received(calls)
-        service.finished(work, results, following)
+        connection.data_received(frames)
+        calls.jobs.finished(work, results, following)
         await asyncio.sleep(0)
         least = min(least, time.perf_counter() - begun)
         assert wire.take()

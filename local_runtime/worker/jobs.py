@@ -115,7 +115,7 @@ class Job:
         "cancellation",
         "cold_s",
         "handler",
-        "lent",
+        "has_model",
         "meter",
         "model",
         "open",
@@ -146,7 +146,7 @@ class Job:
         self.work: Work | None = None
         self.model = ""
         """The model that it needs; none, unless its handler takes models."""
-        self.lent = False
+        self.has_model = False
         """It holds that model in memory."""
         self.cold_s = 0.0
         """Seconds that it waited for that."""

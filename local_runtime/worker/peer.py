@@ -1,40 +1,56 @@
-"""One of the callers of a worker: a connection, and the calls that came by it."""
+"""The callers of a worker: each a connection and the calls that came by it; and what all are told
+of the worker."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
-from local_runtime.protocol.events import Done, Piece, Slots, ToWorker
+import msgspec
+
+from local_runtime.protocol.events import (
+    Done,
+    FromWorker,
+    Memory,
+    Piece,
+    Ready,
+    Slots,
+    Stock,
+    ToWorker,
+)
 from local_runtime.protocol.wire import FramedConnection, FrameTooLarge, decode_to_worker
 from local_runtime.worker.jobs import Job
 from local_runtime.worker.results import noted, unsendable
 
 
-class PeerListener(Protocol):
-    """What ``service.Service`` is to a peer."""
-
-    def join(self, peer: Peer) -> None: ...
-
-    def leave(self, peer: Peer, error: Exception | None) -> None: ...
-
-    def receive(self, peer: Peer, event: ToWorker) -> None: ...
-
-
 class Peer:
-    def __init__(self, host: PeerListener, limit: int) -> None:
+    """One caller. ``opened`` and ``lost`` are called when its connection comes and goes, and
+    ``receive`` with each event."""
+
+    def __init__(
+        self,
+        *,
+        opened: Callable[[Peer], None],
+        receive: Callable[[Peer, ToWorker], None],
+        lost: Callable[[Peer, Exception | None], None],
+        limit: int,
+    ) -> None:
+        """``limit`` bounds a frame, in bytes."""
         self.jobs: dict[int, Job] = {}
+        """Its calls that are not answered, by the number that it gave them."""
         self.connection: FramedConnection[ToWorker] = FramedConnection(
             decode=decode_to_worker,
-            receive=partial(host.receive, self),
-            opened=partial(host.join, self),
-            lost=partial(host.leave, self),
+            receive=partial(receive, self),
+            opened=partial(opened, self),
+            lost=partial(lost, self),
             limit=limit,
         )
-        self.told = Slots(0)
+        self._slots = Slots(0)
         """What it knows of slots and of others' calls."""
 
     def answer(self, event: Piece | Done) -> None:
+        """Sends it a part of an answer, or the end; in the place of one that cannot be encoded, or
+        is larger than a frame, that its call has failed."""
         if isinstance(event, Done):
             self.jobs.pop(event.id, None)
         try:
@@ -42,10 +58,67 @@ class Peer:
         except (FrameTooLarge, ValueError, TypeError, OverflowError) as error:
             self.connection.send(noted(unsendable(event.id, error)))
 
-    def tell(self, slots: int, calls: int) -> None:
-        """Says how many slots there are, and how many of the ``calls`` here are others', unless
+    def greet(self, ready: Ready) -> None:
+        """Sends what it must hear first."""
+        self.connection.send(ready)
+        self._slots = Slots(ready.slots)
+
+    def send_slots(self, slots: int, calls: int) -> None:
+        """Sends how many slots there are, and how many of the ``calls`` here are others', unless
         it knows."""
-        told = Slots(slots, calls - len(self.jobs))
-        if told != self.told:
-            self.told = told
-            self.connection.send(told)
+        changed = Slots(slots, calls - len(self.jobs))
+        if changed != self._slots:
+            self._slots = changed
+            self.connection.send(changed)
+
+
+class Peers:
+    """All the callers of a worker. Each is sent how it stands when it comes, and every change."""
+
+    def __init__(self, ready: Ready, stock: Stock | None) -> None:
+        self._ready = ready
+        self._slots = ready.slots
+        self._memory: Memory | None = None
+        self._stock = stock
+        self._peers: set[Peer] = set()
+
+    def add(self, peer: Peer) -> None:
+        """Greets a new one, and tells it all that the others know."""
+        self._peers.add(peer)
+        peer.greet(msgspec.structs.replace(self._ready, slots=self._slots))
+        for event in (self._memory, self._stock):
+            if event is not None:
+                peer.connection.send(event)
+
+    def remove(self, peer: Peer) -> None:
+        """It has hung up."""
+        self._peers.discard(peer)
+
+    def send_memory(self, memory: Memory) -> None:
+        """Sends what the process occupies, if that has changed."""
+        if memory != self._memory:
+            self._memory = memory
+            self._send(memory)
+
+    def send_stock(self, stock: Stock | None) -> None:
+        """Sends which models are there, if that has changed."""
+        if stock is not None and stock != self._stock:
+            self._stock = stock
+            self._send(stock)
+
+    def send_slots(self, slots: int) -> None:
+        """Sends how many calls run at once, if that has changed."""
+        if slots != self._slots:
+            self._slots = slots
+            self.send_load()
+
+    def send_load(self) -> None:
+        """Sends each how many of the calls here are others', where that has changed; too dear to
+        be done with each call."""
+        calls = sum(len(peer.jobs) for peer in self._peers)
+        for peer in self._peers:
+            peer.send_slots(self._slots, calls)
+
+    def _send(self, event: FromWorker) -> None:
+        for peer in self._peers:
+            peer.connection.send(event)

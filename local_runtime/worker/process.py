@@ -33,22 +33,24 @@ from local_runtime.protocol.events import Ahead, Broken, Done, Piece, Ready, Tak
 from local_runtime.protocol.sockets import listen
 from local_runtime.protocol.wire import ENVELOPE, FrameReader, decode_take_seat
 from local_runtime.webhooks import Webhooks
-from local_runtime.worker.calls import WorkerCalls, WorkerModels
+from local_runtime.worker.calls import WorkerCalls
+from local_runtime.worker.dispatcher import JobDispatcher, WorkerModels
 from local_runtime.worker.engine import Engine
 from local_runtime.worker.footprint import footprint
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.lifeline import Lifeline, die_with_parent, take_stdin
 from local_runtime.worker.models.admission import ModelAdmission
 from local_runtime.worker.models.loader import ModelLoader, free_on_device
+from local_runtime.worker.models.no_models import NO_MODELS
 from local_runtime.worker.startup import (
     StartFailed,
     StartTimes,
     Stopwatch,
+    cache_of,
     initialise,
     load,
     load_pinned,
     ready_of,
-    shelf_of,
     warm_up,
 )
 
@@ -69,7 +71,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
     stop: Callable[[], None]
     """Ends the model's thread."""
-    models: WorkerModels | None = None
+    models: WorkerModels = NO_MODELS
 
 
 class SocketThread:
@@ -80,7 +82,9 @@ class SocketThread:
         self._orders = orders
         self._limit = limit
         self._grace_s = grace_s
-        self._service: WorkerCalls | None = None
+        self._calls: WorkerCalls | None = None
+        self._jobs: JobDispatcher
+        """Theirs; set before the model's thread runs the first."""
         self._server: asyncio.AbstractServer | None = None
         self._stop: Callable[[], None] = _exit_at_once
         self._frames = FrameReader()
@@ -99,27 +103,26 @@ class SocketThread:
         self._loop.call_soon_threadsafe(self._open, opening)
 
     def output(self, job: Job, event: Piece) -> None:
-        assert self._service is not None
-        self._loop.call_soon_threadsafe(self._service.output, job, event)
+        """Sends an item of a stream."""
+        self._loop.call_soon_threadsafe(self._jobs.output, job, event)
 
     def finished(self, work: Work, results: list[Done]) -> Work | None:
-        service = self._service
-        assert service is not None
-        following = service.after(work)
-        self._loop.call_soon_threadsafe(service.finished, work, results, following)
+        """Reports the end of a work; what is to be run next."""
+        following = self._jobs.after(work)
+        self._loop.call_soon_threadsafe(self._jobs.finished, work, results, following)
         return following
 
     def loaded(self, name: str, seconds: float) -> None:
-        assert self._service is not None
-        self._loop.call_soon_threadsafe(self._service.loaded, name, seconds)
+        """Reports that a model is there."""
+        self._loop.call_soon_threadsafe(self._jobs.loaded, name, seconds)
 
     def load_failed(self, name: str, message: str) -> None:
-        assert self._service is not None
-        self._loop.call_soon_threadsafe(self._service.load_failed, name, message)
+        """Reports that a model could not be loaded, and why."""
+        self._loop.call_soon_threadsafe(self._jobs.load_failed, name, message)
 
     def _open(self, opening: Opening) -> None:
         self._stop = opening.stop
-        self._service = WorkerCalls(
+        self._calls = calls = WorkerCalls(
             app=opening.app,
             ready=opening.ready,
             runner=opening.engine,
@@ -129,20 +132,21 @@ class SocketThread:
             grace_s=self._grace_s,
             models=opening.models,
         )
-        self._task = self._loop.create_task(self._listen(self._service, opening))
+        self._jobs = calls.jobs
+        self._task = self._loop.create_task(self._listen(calls, opening))
 
-    async def _listen(self, service: WorkerCalls, opening: Opening) -> None:
-        self._server = await listen(service.accept, opening.socket)
+    async def _listen(self, calls: WorkerCalls, opening: Opening) -> None:
+        self._server = await listen(calls.accept, opening.socket)
         # The supervisor asks for no routes, and a long frame might not fit into the pipe.
         self._life.send(msgspec.structs.replace(opening.ready, routes=(), background=()))
-        self._beat(service)
+        self._beat(calls)
 
-    def _beat(self, service: WorkerCalls) -> None:
-        self._life.send(service.heartbeat())
+    def _beat(self, calls: WorkerCalls) -> None:
+        self._life.send(calls.heartbeat())
         with contextlib.suppress(Exception):  # a device that has failed tells nothing
-            service.occupies(footprint())
-        service.tell_load()
-        self._loop.call_later(HEARTBEAT_S, self._beat, service)
+            calls.peers.send_memory(footprint())
+        calls.peers.send_load()
+        self._loop.call_later(HEARTBEAT_S, self._beat, calls)
 
     def _give_up(self, reason: str) -> None:
         self._life.broken(Broken("handler", reason))
@@ -154,51 +158,51 @@ class SocketThread:
                 self._seat.set_result(decode_take_seat(payload))
             return
         self._loop.remove_reader(self._orders)
-        if self._service is None:
+        if self._calls is None:
             _exit_at_once()
         else:
-            self._drain(self._service)
+            self._drain(self._calls)
 
-    def _drain(self, service: WorkerCalls) -> None:
+    def _drain(self, calls: WorkerCalls) -> None:
         if self._server is not None:
             self._server.close()
-        service.close()
+        calls.close()
         self._loop.call_later(DRAIN_S, _exit_at_once)
-        self._stop_when_idle(service)
+        self._stop_when_idle(calls)
 
-    def _stop_when_idle(self, service: WorkerCalls) -> None:
-        if service.idle:
+    def _stop_when_idle(self, calls: WorkerCalls) -> None:
+        if calls.idle:
             self._stop()
         else:
-            self._loop.call_later(DRAIN_TICK_S, self._stop_when_idle, service)
+            self._loop.call_later(DRAIN_TICK_S, self._stop_when_idle, calls)
 
 
 def _exit_at_once() -> None:
     os._exit(0)
 
 
-async def live(options: argparse.Namespace, desk: SocketThread) -> None:
-    """Starts the app and serves it until the desk says stop. Raises StartFailed."""
+async def run_app(options: argparse.Namespace, thread: SocketThread) -> None:
+    """Starts the app and serves it until it is told to stop. Raises StartFailed."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     times, watch = StartTimes(process=max(0.0, time.monotonic() - options.born)), Stopwatch()
     app = load(options.app)
     times.load = watch.lap()
     if options.ahead == "imported":
-        await _take_seat(options, desk)
+        await _take_seat(options, thread)
         watch.lap()
     context = await initialise(app)
-    held: dict[str, Any] = {}
-    engine = Engine(context, desk, limit=options.max_frame - ENVELOPE, models=held)
-    loads = ModelLoader(app, context, desk, models=held, leaving=engine.forget)
-    models = await _stocked(app, options, loads) if app.models else None
+    loaded: dict[str, Any] = {}
+    engine = Engine(context, thread, limit=options.max_frame - ENVELOPE, models=loaded)
+    loader = ModelLoader(app, context, thread, models=loaded, leaving=engine.forget)
+    models = await _pinned(app, options, loader) if app.models else NO_MODELS
     times.init = watch.lap()
     await warm_up(app, engine)
     gc_tuning.freeze()
     times.warmup = watch.lap()
     if options.ahead == "loaded":
-        await _take_seat(options, desk)
+        await _take_seat(options, thread)
     ready = ready_of(app, options.device, times, options.ahead, options.max_frame)
-    desk.open(
+    thread.open(
         Opening(
             app=app,
             ready=ready,
@@ -211,23 +215,23 @@ async def live(options: argparse.Namespace, desk: SocketThread) -> None:
     await stopped.wait()
 
 
-async def _stocked(app: Runtime, options: argparse.Namespace, loads: ModelLoader) -> WorkerModels:
+async def _pinned(app: Runtime, options: argparse.Namespace, loader: ModelLoader) -> ModelAdmission:
     """The app's models, with the pinned ones loaded. Raises StartFailed."""
     capacity = options.memory or free_on_device(options.device)
-    shelf = shelf_of(app, from_json(options.models), capacity)
-    await load_pinned(shelf, loads)
+    cache = cache_of(app, from_json(options.models), capacity)
+    await load_pinned(cache, loader)
     timeouts = {model.name: model.timeout_s for model in app.models.values()}
-    return WorkerModels(ModelAdmission(shelf, timeouts), loads.begin)
+    return ModelAdmission(cache, timeouts, loader.begin)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
     loop.call_soon_threadsafe(stopped.set)
 
 
-async def _take_seat(options: argparse.Namespace, desk: SocketThread) -> None:
+async def _take_seat(options: argparse.Namespace, thread: SocketThread) -> None:
     """Waits until a worker is needed, and becomes it. Libraries read what they may see when the
     device is first used, which is in init."""
-    seat = await desk.seat()
+    seat = await thread.seat()
     options.socket, options.device = seat.socket, seat.device
     os.environ |= {"SPILLGATE_DEVICE": seat.device, "SPILLGATE_WORKER": str(seat.index)}
     if seat.visible is not None:
@@ -258,9 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faulthandler.enable()
     life = Lifeline(options.life_fd)
     orders = take_stdin()
-    desk = SocketThread(life=life, orders=orders, limit=options.max_frame, grace_s=options.grace)
+    thread = SocketThread(life=life, orders=orders, limit=options.max_frame, grace_s=options.grace)
     try:
-        uvloop.run(live(options, desk))
+        uvloop.run(run_app(options, thread))
     except StartFailed as failure:
         life.broken(failure.broken)
         return EXIT_BROKEN

@@ -58,16 +58,16 @@ async def initialise(app: Runtime) -> Context:
     return cast("Context", context or {})
 
 
-def shelf_of(app: Runtime, said: Mapping[str, ModelSizes], capacity: int | None) -> ModelCache:
-    """The shelf of the app's models. ``said`` is what whoever starts the worker says of them, and
+def cache_of(app: Runtime, given: Mapping[str, ModelSizes], capacity: int | None) -> ModelCache:
+    """The cache of the app's models. ``given`` is what whoever starts the worker says of them, and
     counts before the app's own word. Raises StartFailed for what can never be served."""
     wanted = {name for handler in app.handlers.values() for name in handler.models} - {ALL}
-    for name in (*said, *sorted(wanted)):
+    for name in (*given, *sorted(wanted)):
         if name not in app.models:
             raise _hopeless(f"the app has no model {name!r}")
     models: dict[str, ModelSizes] = {}
     for name, model in app.models.items():
-        declared = said.get(name)
+        declared = given.get(name)
         if declared is None and model.memory is None:
             raise _hopeless(f"neither the app nor the policy says how large the model {name} is")
         models[name] = declared or ModelSizes(memory=model.memory or 0, pin=model.pin)
@@ -77,11 +77,11 @@ def shelf_of(app: Runtime, said: Mapping[str, ModelSizes], capacity: int | None)
         raise _hopeless(str(error)) from None
 
 
-async def load_pinned(shelf: ModelCache, loads: ModelLoader) -> None:
-    """Raises StartFailed when one cannot be loaded."""
-    for step in shelf.load_first():
+async def load_pinned(cache: ModelCache, loader: ModelLoader) -> None:
+    """Loads the pinned models. Raises StartFailed when one cannot be loaded."""
+    for step in cache.load_first():
         try:
-            shelf.loaded(step.model, await loads.load(step.model))
+            cache.loaded(step.model, await loader.load(step.model))
         except LoadFailed as error:
             raise StartFailed(Broken("init", str(error))) from None
 

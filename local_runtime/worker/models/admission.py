@@ -1,4 +1,4 @@
-"""Calls and the models that they need: each call is lent its model, or waits for it to be loaded.
+"""Calls and the models that they need: each call has its model, or waits for it to be loaded.
 
 Runs in the thread of the socket, so calls whose models are there go on while another is loaded.
 Time is passed in, and nothing waits or is loaded here.
@@ -6,7 +6,7 @@ Time is passed in, and nothing waits or is loaded here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -17,7 +17,7 @@ from local_runtime.worker.jobs import Job
 from local_runtime.worker.models.cache import LoadModel, ModelCache, ModelState, Step
 from local_runtime.worker.results import failed, request_of
 
-MAX_PARKED = 1024
+MAX_WAITING = 1024
 """Calls that may wait for models, of one worker."""
 PAUSE_S = 1.0
 """After a load that failed, until the next call may try again; doubled with each failure."""
@@ -34,32 +34,36 @@ class FailedLoad(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelAdmission:
-    """Who has which model, and who waits for which. ``timeouts`` bound each load, in seconds.
+    """Which call has which model, and which waits for one. ``timeouts`` bound each load, in
+    seconds; ``load`` carries out steps in another thread, and whoever hears how the load among
+    them went tells ``loaded`` or ``failed``.
 
-    Whatever a method returns is for the caller to do: calls that may be queued now, or that have
-    failed; and after each change ``steps`` says what is to be loaded.
+    Calls that a method returns may be queued now, or have failed; after each change ``begin_load``
+    brings the next model.
     """
 
-    def __init__(self, shelf: ModelCache, timeouts: Mapping[str, float]) -> None:
-        self._shelf = shelf
+    def __init__(
+        self,
+        cache: ModelCache,
+        timeouts: Mapping[str, float],
+        load: Callable[[Sequence[Step]], None],
+    ) -> None:
+        self._cache = cache
         self._timeouts = timeouts
-        self._parked: dict[str, list[Job]] = {}
+        self._load = load
+        self._queues: dict[str, list[Job]] = {}
         self.waiting = 0
         """Calls that wait for models."""
         self._changed = False
         self._only: dict[str, str] = {}
         """Route -> its model, where it has one alone."""
-        self._mishaps: dict[str, FailedLoad] = {}
+        self._failures: dict[str, FailedLoad] = {}
         self._loading: tuple[str, float] | None = None
         """Which model is loaded now, and until when at the latest."""
 
     @property
-    def idle(self) -> bool:
-        return not self.waiting
-
-    @property
-    def restless(self) -> bool:
-        """There is something to release, to plan or to tell."""
+    def has_work(self) -> bool:
+        """There is something to admit, to load or to tell."""
         return bool(self.waiting) or self._changed
 
     @property
@@ -72,117 +76,121 @@ class ModelAdmission:
         late = self._loading is not None and self._loading[1] <= now
         return self._loading[0] if self._loading and late else None
 
-    def ask(self, job: Job, now: float) -> Done | None:
-        """The model of a new call: ``job.lent`` says whether the call has it, or waits. A Done:
-        it is refused."""
+    def admit(self, job: Job, now: float) -> Done | None:
+        """The model of a new call: ``job.has_model`` says whether the call has it, or waits.
+        A Done: it is refused."""
         try:
             name = job.model = self._model_of(job)
         except InvalidInput as error:
             return failed(job.run.id, error)
-        if name not in self._shelf or not job.handler.takes(name):
+        if name not in self._cache or not job.handler.takes(name):
             return _unknown(job)
-        if self._shelf.borrow(name):
-            job.lent = True
+        if self._cache.acquire(name):
+            job.has_model = True
             return None
-        mishap = self._mishaps.get(name)
-        if mishap is not None and now < mishap.until:
-            return _refused(job, mishap, now)
-        if self.waiting >= MAX_PARKED:
+        failure = self._failures.get(name)
+        if failure is not None and now < failure.until:
+            return _refused(job, failure, now)
+        if self.waiting >= MAX_WAITING:
             text = "too many calls wait for models to be loaded"
             return Done(job.run.id, False, kind="overloaded", message=text)
-        self._parked.setdefault(name, []).append(job)
+        self._queues.setdefault(name, []).append(job)
         self.waiting += 1
-        self._shelf.want(name)
+        self._cache.want(name)
         return None
 
     def withdraw(self, job: Job) -> bool:
         """The call waits no more; False when it did not."""
-        waiting = self._parked.get(job.model, [])
+        waiting = self._queues.get(job.model, [])
         if job not in waiting:
             return False
         waiting.remove(job)
         self.waiting -= 1
         self._changed = True
         if not waiting:
-            del self._parked[job.model]
-            self._shelf.unwant(job.model)
+            del self._queues[job.model]
+            self._cache.unwant(job.model)
         return True
 
-    def give_back(self, job: Job) -> None:
+    def release(self, job: Job) -> None:
         """The call has ended: it uses its model no more."""
-        if job.lent:
-            job.lent = False
-            self._shelf.give_back(job.model)
+        if job.has_model:
+            job.has_model = False
+            self._cache.release(job.model)
 
     def loaded(self, name: str, seconds: float) -> None:
+        """A load has ended well, after so many seconds."""
         self._loading, self._changed = None, True
-        self._mishaps.pop(name, None)
-        self._shelf.loaded(name, seconds)
+        self._failures.pop(name, None)
+        self._cache.loaded(name, seconds)
 
     def failed(self, name: str, message: str, now: float) -> list[tuple[Job, Done]]:
-        """The calls that waited for it, and what they are told."""
+        """A load has ended without a model: the calls that waited for it, and their answers."""
         self._loading, self._changed = None, True
-        self._shelf.failed(name)
-        before = self._mishaps.get(name)
+        self._cache.failed(name)
+        before = self._failures.get(name)
         pause = min(MAX_PAUSE_S, before.pause_s * 2) if before else PAUSE_S
-        mishap = self._mishaps[name] = FailedLoad(message=message, pause_s=pause, until=now + pause)
-        jobs = self._parked.pop(name, [])
+        failure = self._failures[name] = FailedLoad(
+            message=message, pause_s=pause, until=now + pause
+        )
+        jobs = self._queues.pop(name, [])
         self.waiting -= len(jobs)
-        return [(job, _refused(job, mishap, now)) for job in jobs]
+        return [(job, _refused(job, failure, now)) for job in jobs]
 
-    def released(self, now: float) -> list[Job]:
+    def admitted(self, now: float) -> list[Job]:
         """Calls that waited, and have their models now: in the order in which they came."""
-        free = [job for name in tuple(self._parked) for job in self._release(name, now)]
+        free = [job for name in tuple(self._queues) for job in self._take(name, now)]
         return sorted(free, key=lambda job: job.arrived - job.cold_s)
 
-    def steps(self, now: float) -> list[Step]:
-        """What is to be done now, all of it, in this order."""
-        steps = self._shelf.plan()
+    def begin_load(self, now: float) -> None:
+        """Begins what brings the next model in, unless a load goes on or none is wanted."""
+        steps = self._cache.plan()
         for step in steps:
             if isinstance(step, LoadModel):
                 self._loading = (step.model, now + self._timeouts[step.model])
-        return steps
+        if steps:
+            self._load(steps)
 
     def stock(self) -> Stock:
-        """The shelf as peers are told of it."""
+        """Which models are there, for peers."""
         self._changed = False
-        capacity = self._shelf.capacity
+        capacity = self._cache.capacity
         held = tuple(
             Held(
-                model=volume.name,
-                state=volume.place.value,
-                size=volume.size,
-                loads=volume.loads,
-                evictions=volume.evictions,
-                failures=volume.failures,
-                load_s=volume.load_s,
-                pinned=volume.pinned,
-                pause_s=self._pause_of(volume.name),
+                model=model.name,
+                state=model.state.value,
+                size=model.size,
+                loads=model.loads,
+                evictions=model.evictions,
+                failures=model.failures,
+                load_s=model.load_s,
+                pinned=model.pinned,
+                pause_s=self._pause_of(model.name),
             )
-            for volume in self._shelf
+            for model in self._cache
         )
         return Stock(held, int(capacity) if capacity < 1 << 62 else 0)
 
     def _pause_of(self, name: str) -> float:
-        mishap = self._mishaps.get(name)
-        return 0.0 if mishap is None else mishap.pause_s
+        failure = self._failures.get(name)
+        return 0.0 if failure is None else failure.pause_s
 
     def _model_of(self, job: Job) -> str:
         """The only one that the handler has, whatever it is called; else the one that is named."""
         handler = job.handler
         only = self._only.get(handler.route)
         if only is None:
-            names = [volume.name for volume in self._shelf if handler.takes(volume.name)]
+            names = [model.name for model in self._cache if handler.takes(model.name)]
             only = self._only[handler.route] = names[0] if len(names) == 1 else ""
         return only or named_in(job)
 
-    def _release(self, name: str, now: float) -> list[Job]:
-        if self._shelf[name].place is not ModelState.IN:
+    def _take(self, name: str, now: float) -> list[Job]:
+        if self._cache[name].state is not ModelState.IN:
             return []
-        jobs = self._parked.pop(name)
+        jobs = self._queues.pop(name)
         self.waiting -= len(jobs)
         for job in jobs:
-            job.lent = self._shelf.borrow(name)
+            job.has_model = self._cache.acquire(name)
             job.cold_s = max(0.0, now - job.arrived)
             job.arrived += job.cold_s  # what it waits from here on is the queue
         return jobs
@@ -201,9 +209,9 @@ def _unknown(job: Job) -> Done:
     return Done(job.run.id, False, kind="unsupported", message=text)
 
 
-def _refused(job: Job, mishap: FailedLoad, now: float) -> Done:
-    left = max(0.0, mishap.until - now)
-    text = f"{mishap.message}; it is tried again in {left:.1f} s at the earliest"
+def _refused(job: Job, failure: FailedLoad, now: float) -> Done:
+    left = max(0.0, failure.until - now)
+    text = f"{failure.message}; it is tried again in {left:.1f} s at the earliest"
     return Done(
         job.run.id,
         False,

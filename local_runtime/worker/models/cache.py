@@ -52,7 +52,7 @@ class DoesNotFit(ValueError):
 
 
 class CachedModel:
-    """One model on the shelf, or off it."""
+    """One model, in memory or out of it."""
 
     __slots__ = (
         "evictions",
@@ -62,8 +62,8 @@ class CachedModel:
         "loads",
         "name",
         "pinned",
-        "place",
         "size",
+        "state",
         "users",
         "worth",
     )
@@ -72,7 +72,7 @@ class CachedModel:
         self.name = name
         self.size = declared.memory
         self.pinned = declared.pin
-        self.place = ModelState.OUT
+        self.state = ModelState.OUT
         self.users = 0
         """Calls that have it: queued or running."""
         self.hits = 0
@@ -97,50 +97,50 @@ class ModelCache:
             raise DoesNotFit(f"the model {wrong.model}: {wrong.message}")
         self.capacity = capacity
         self.clock = 0.0
-        self._volumes = {name: CachedModel(name, declared) for name, declared in models.items()}
+        self._models = {name: CachedModel(name, declared) for name, declared in models.items()}
         self._wanted: list[str] = []
 
     def __repr__(self) -> str:
         held = {
-            volume.name: volume.place.value for volume in self if volume.place is not ModelState.OUT
+            model.name: model.state.value for model in self if model.state is not ModelState.OUT
         }
-        return f"<Shelf {held}, wanted {self._wanted}>"
+        return f"<ModelCache {held}, wanted {self._wanted}>"
 
     def __iter__(self) -> Iterator[CachedModel]:
-        return iter(self._volumes.values())
+        return iter(self._models.values())
 
     def __contains__(self, name: str) -> bool:
-        return name in self._volumes
+        return name in self._models
 
     def __getitem__(self, name: str) -> CachedModel:
-        return self._volumes[name]
+        return self._models[name]
 
     @property
     def taken(self) -> int:
         """Bytes of what is in or on its way in."""
-        return sum(v.size for v in self._volumes.values() if v.place is not ModelState.OUT)
+        return sum(v.size for v in self._models.values() if v.state is not ModelState.OUT)
 
-    def borrow(self, name: str) -> bool:
+    def acquire(self, name: str) -> bool:
         """A call uses the model from now on; False while it takes no calls."""
-        volume = self._volumes[name]
-        if volume.place is not ModelState.IN:
+        model = self._models[name]
+        if model.state is not ModelState.IN:
             return False
-        volume.users += 1
-        volume.hits += 1
-        self._value(volume)
+        model.users += 1
+        model.hits += 1
+        self._value(model)
         self.unwant(name)
         return True
 
-    def give_back(self, name: str) -> None:
-        """A call that borrowed it has ended."""
-        volume = self._volumes[name]
-        assert volume.users > 0, f"{name} is not lent"
-        volume.users -= 1
+    def release(self, name: str) -> None:
+        """A call that used it has ended."""
+        model = self._models[name]
+        assert model.users > 0, f"{name} is not in use"
+        model.users -= 1
 
     def want(self, name: str) -> None:
         """A call waits for the model: however many do, it is loaded once."""
-        place = self._volumes[name].place
-        if name not in self._wanted and place in (ModelState.OUT, ModelState.LEAVING):
+        state = self._models[name].state
+        if name not in self._wanted and state in (ModelState.OUT, ModelState.LEAVING):
             self._wanted.append(name)
 
     def unwant(self, name: str) -> None:
@@ -152,47 +152,47 @@ class ModelCache:
         """What to do now, in this order, all of it: evictions, then one load; nothing while a
         load goes on. First wanted, first served; but who waits for calls under way to end holds
         up none for whom there is room besides."""
-        if any(volume.place is ModelState.LOADING for volume in self._volumes.values()):
+        if any(model.state is ModelState.LOADING for model in self._models.values()):
             return []
-        leaving = [v for v in self._volumes.values() if v.place is ModelState.LEAVING]
-        for volume in leaving:
-            volume.place = ModelState.IN
+        leaving = [v for v in self._models.values() if v.state is ModelState.LEAVING]
+        for model in leaving:
+            model.state = ModelState.IN
         free, claimed = self.capacity - self.taken, set[str]()
         for name in tuple(self._wanted):
-            volume = self._volumes[name]
-            if volume.place is not ModelState.OUT:
+            model = self._models[name]
+            if model.state is not ModelState.OUT:
                 continue  # it was to leave, and may stay; or leaves first
-            victims = self._victims(volume.size - free, claimed, leaving)
+            victims = self._victims(model.size - free, claimed, leaving)
             if victims is None:
                 break
             if not any(victim.users for victim in victims):
-                return self._exchange(victims, volume)
-            free += sum(victim.size for victim in victims) - volume.size
+                return self._exchange(victims, model)
+            free += sum(victim.size for victim in victims) - model.size
             self._promise(victims, claimed)
         return []
 
     def loaded(self, name: str, seconds: float) -> None:
         """Its load has ended well, after so many seconds."""
-        volume = self._volumes[name]
-        volume.place, volume.load_s, volume.hits = ModelState.IN, max(0.0, seconds), 0
-        volume.loads += 1
-        self._value(volume)
+        model = self._models[name]
+        model.state, model.load_s, model.hits = ModelState.IN, max(0.0, seconds), 0
+        model.loads += 1
+        self._value(model)
 
     def failed(self, name: str) -> None:
         """Its load has ended without a model."""
-        volume = self._volumes[name]
-        volume.place = ModelState.OUT
-        volume.failures += 1
+        model = self._models[name]
+        model.state = ModelState.OUT
+        model.failures += 1
 
     def load_first(self) -> list[LoadModel]:
         """The pinned models, all at once: for a worker that starts."""
-        pinned = [volume for volume in self._volumes.values() if volume.pinned]
-        for volume in pinned:
-            volume.place = ModelState.LOADING
-        return [LoadModel(volume.name) for volume in pinned]
+        pinned = [model for model in self._models.values() if model.pinned]
+        for model in pinned:
+            model.state = ModelState.LOADING
+        return [LoadModel(model.name) for model in pinned]
 
-    def _value(self, volume: CachedModel) -> None:
-        volume.worth = self.clock + max(1, volume.hits) * volume.cost
+    def _value(self, model: CachedModel) -> None:
+        model.worth = self.clock + max(1, model.hits) * model.cost
 
     def _victims(
         self, need: float, claimed: set[str], leaving: list[CachedModel]
@@ -200,38 +200,38 @@ class ModelCache:
         """What goes to make ``need`` bytes free: idle ones first, then those that were told to
         leave before, then the least worthy. None: there is not enough that may go."""
         candidates = [
-            volume
-            for volume in self._volumes.values()
-            if volume.place in (ModelState.IN, ModelState.LEAVING)
-            and not volume.pinned
-            and volume.name not in claimed
+            model
+            for model in self._models.values()
+            if model.state in (ModelState.IN, ModelState.LEAVING)
+            and not model.pinned
+            and model.name not in claimed
         ]
         candidates.sort(key=lambda v: (v.users > 0, v not in leaving, v.worth))
         chosen: list[CachedModel] = []
-        for volume in candidates:
+        for model in candidates:
             if need <= 0:
                 break
-            chosen.append(volume)
-            need -= volume.size
+            chosen.append(model)
+            need -= model.size
         if need > 0:
             return None
-        for volume in tuple(reversed(chosen)):  # a large one may have made small ones needless
-            if need + volume.size <= 0:
-                chosen.remove(volume)
-                need += volume.size
+        for model in tuple(reversed(chosen)):  # a large one may have made small ones needless
+            if need + model.size <= 0:
+                chosen.remove(model)
+                need += model.size
         return chosen
 
-    def _exchange(self, victims: list[CachedModel], volume: CachedModel) -> list[Step]:
+    def _exchange(self, victims: list[CachedModel], model: CachedModel) -> list[Step]:
         for victim in victims:
-            victim.place = ModelState.OUT
+            victim.state = ModelState.OUT
             victim.evictions += 1
             self.clock = max(self.clock, victim.worth)
-        volume.place = ModelState.LOADING
-        self._wanted.remove(volume.name)
-        return [*(UnloadModel(victim.name) for victim in victims), LoadModel(volume.name)]
+        model.state = ModelState.LOADING
+        self._wanted.remove(model.name)
+        return [*(UnloadModel(victim.name) for victim in victims), LoadModel(model.name)]
 
     def _promise(self, victims: list[CachedModel], claimed: set[str]) -> None:
         for victim in victims:
             claimed.add(victim.name)
             if victim.users:
-                victim.place = ModelState.LEAVING
+                victim.state = ModelState.LEAVING

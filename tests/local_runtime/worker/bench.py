@@ -29,6 +29,10 @@ def batch(context: Any, requests: list[Request]) -> Any: ...
 def padded(context: Any, requests: list[Request]) -> Any: ...
 
 
+@app.handler("/any", models="*")
+def any_model(context: Any, request: Request, model: Any) -> Any: ...
+
+
 class Idle:
     """A stepper that a fake runner never runs."""
 
@@ -63,12 +67,12 @@ class FakeRunner:
         self.cancelled.append(work)
 
 
-def end(service: WorkerCalls, runner: FakeRunner, work: Work, results: list[Done]) -> None:
+def end(calls: WorkerCalls, runner: FakeRunner, work: Work, results: list[Done]) -> None:
     """As the model's thread does it: it goes on to what comes next, and then reports."""
-    following = service.after(work)
+    following = calls.jobs.after(work)
     if following is not None:
         runner.begin(following)
-    service.finished(work, results, following)
+    calls.jobs.finished(work, results, following)
 
 
 class FakeTransport(asyncio.Transport):
@@ -87,13 +91,13 @@ class FakeTransport(asyncio.Transport):
 
 
 class Bench:
-    """A service with one peer; what was sent to it is decoded from its frames."""
+    """A worker with one peer; what was sent to it is decoded from its frames."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.runner = FakeRunner()
         self.gave_up: list[str] = []
-        self.service = WorkerCalls(
+        self.calls = WorkerCalls(
             app=app,
             ready=READY,
             runner=self.runner,
@@ -103,7 +107,7 @@ class Bench:
             grace_s=5.0,
         )
         self.transport = FakeTransport()
-        self.connection = self.service.accept()
+        self.connection = self.calls.accept()
         self.connection.connection_made(self.transport)
 
     async def sent(self) -> list[FromWorker]:
@@ -118,9 +122,9 @@ class Bench:
         self.connection.connection_lost(None)
 
     def end(self, work: Work) -> None:
-        end(self.service, self.runner, work, [Done(job.run.id, True, b"1") for job in work.jobs])
+        end(self.calls, self.runner, work, [Done(job.run.id, True, b"1") for job in work.jobs])
 
     def wake(self, seconds: float) -> None:
         """Lets time pass, and the timer ring."""
         self.clock.move(seconds)
-        self.service.wake()
+        self.calls.jobs.wake()

@@ -31,7 +31,7 @@ async def test_calls_run_one_after_another_and_each_is_answered_once() -> None:
     bench.end(first)
     bench.end(bench.runner.begun[1])
     assert [event.id for event in (await bench.sent())[1:] if isinstance(event, Done)] == [1, 2]
-    assert bench.service.idle
+    assert bench.calls.idle
 
 
 async def test_a_batch_leaves_when_its_time_has_come() -> None:
@@ -69,7 +69,7 @@ async def test_a_running_call_that_is_cancelled_is_answered_with_what_it_has_use
     assert bench.runner.cancelled == [work]
     assert work.jobs[0].cancellation.is_set()
     count = len(await bench.sent())
-    bench.service.output(work.jobs[0], Output(1, b"2"))
+    bench.calls.jobs.output(work.jobs[0], Output(1, b"2"))
     bench.end(work)
     assert len(await bench.sent()) == count
 
@@ -121,7 +121,7 @@ async def test_the_calls_of_a_peer_that_is_gone_are_dropped() -> None:
     assert bench.runner.cancelled == bench.runner.begun
     bench.end(bench.runner.begun[0])
     assert len(bench.runner.begun) == 1
-    assert bench.service.idle
+    assert bench.calls.idle
 
 
 async def test_a_route_that_does_not_exist_is_unsupported() -> None:
@@ -140,7 +140,7 @@ async def test_a_full_queue_says_that_it_is_overloaded() -> None:
     (refusal,) = (await bench.sent())[1:]
     assert isinstance(refusal, Done)
     assert (refusal.id, refusal.kind) == (1025, "overloaded")
-    assert bench.service.heartbeat() == Heartbeat(1, 1024, 1)
+    assert bench.calls.heartbeat() == Heartbeat(1, 1024, 1)
 
 
 async def test_a_background_call_is_answered_before_it_runs() -> None:
@@ -199,7 +199,7 @@ async def test_the_apps_own_server_waits_for_the_end_of_a_background_call() -> N
 async def test_what_was_held_for_a_peer_that_hung_up_meanwhile_is_dropped() -> None:
     """The socket is closed before the turn of the loop ends, and a write would raise."""
     bench = Bench()
-    bench.service.close()
+    bench.calls.close()
     bench.transport.closing = True
     assert await bench.sent() == []
 
@@ -285,7 +285,17 @@ async def test_a_worker_is_not_idle_before_the_last_answer_is_given() -> None:
     bench = Bench()
     bench.say(Run(1, "/", b"1"))
     (work,) = bench.runner.begun
-    following = bench.service.after(work)
-    assert not bench.service.idle
-    bench.service.finished(work, [Done(1, True, b"1")], following)
-    assert bench.service.idle
+    following = bench.calls.jobs.after(work)
+    assert not bench.calls.idle
+    bench.calls.jobs.finished(work, [Done(1, True, b"1")], following)
+    assert bench.calls.idle
+
+
+async def test_a_route_that_takes_models_is_unsupported_in_an_app_that_has_none() -> None:
+    """Nothing would ever bring the model that the call would wait for."""
+    bench = Bench()
+    bench.say(Run(1, "/any", b"{}", model="m"))
+    (refusal,) = (await bench.sent())[1:]
+    assert isinstance(refusal, Done)
+    assert (refusal.kind, refusal.message) == ("unsupported", "/any has no model 'm'")
+    assert bench.calls.idle

@@ -78,16 +78,16 @@ def test_the_resident_memory_is_this_processs_own() -> None:
 
 async def test_every_peer_is_told_and_hears_only_of_changes() -> None:
     bench = Bench()
-    bench.service.occupies(Memory(resident=1))
-    bench.service.occupies(Memory(resident=1))
-    bench.service.occupies(Memory(resident=2))
+    bench.calls.peers.send_memory(Memory(resident=1))
+    bench.calls.peers.send_memory(Memory(resident=1))
+    bench.calls.peers.send_memory(Memory(resident=2))
     assert await bench.sent() == [READY, Memory(resident=1), Memory(resident=2)]
 
 
 async def test_a_later_peer_is_told_at_once() -> None:
     bench = Bench()
-    bench.service.occupies(Memory(resident=7))
-    late = bench.service.accept()
+    bench.calls.peers.send_memory(Memory(resident=7))
+    late = bench.calls.accept()
     late.connection_made(bench.transport)
     assert (await bench.sent())[-1] == Memory(resident=7)
 

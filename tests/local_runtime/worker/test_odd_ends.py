@@ -80,7 +80,7 @@ async def test_an_answer_that_cannot_be_sent_fails_its_call_and_no_other() -> No
     bench.say(Run(2, "/batch", b"2"))
     (work,) = bench.runner.begun
     results = [Done(1, True, b"1", message="\ud800"), Done(2, True, b"2")]
-    bench.service.finished(work, results, None)
+    bench.calls.jobs.finished(work, results, None)
     bad, good = [event for event in await bench.sent() if isinstance(event, Done)]
     assert (bad.id, bad.kind, good.data) == (1, "failed", b"2")
     assert bad.message == "the answer could not be sent (UnicodeEncodeError)"

@@ -8,12 +8,12 @@ from tests.local_runtime.worker.bench import Bench, FakeTransport
 
 
 class Second:
-    """Another caller of a bench's service."""
+    """Another caller of a bench's calls."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.transport = FakeTransport()
-        self.connection = bench.service.accept()
+        self.connection = bench.calls.accept()
         self.connection.connection_made(self.transport)
 
     async def heard(self) -> tuple[list[Slots], list[Slots]]:
@@ -32,18 +32,18 @@ async def test_each_is_told_of_the_others_calls_and_not_of_its_own() -> None:
     for id in (1, 2, 3):
         bench.say(Run(id, "/", b"1"))
     second.connection.data_received(frame(Run(1, "/", b"1")))
-    bench.service.tell_load()
+    bench.calls.peers.send_load()
     assert await second.heard() == ([Slots(4, others=1)], [Slots(4, others=3)])
 
 
 async def test_what_has_not_changed_is_not_told_again_and_a_caller_alone_is_told_nothing() -> None:
     bench = Bench()
     bench.say(Run(1, "/", b"1"))
-    bench.service.tell_load()
+    bench.calls.peers.send_load()
     assert [event for event in await bench.sent() if isinstance(event, Slots)] == []
     second = Second(bench)
     for _ in range(3):
-        bench.service.tell_load()
+        bench.calls.peers.send_load()
     assert await second.heard() == ([], [Slots(4, others=1)])
 
 
@@ -52,11 +52,11 @@ async def test_calls_that_ended_count_no_more_nor_those_of_a_caller_that_has_gon
     second = Second(bench)
     for id in (1, 2):
         bench.say(Run(id, "/", b"1"))
-    bench.service.tell_load()
+    bench.calls.peers.send_load()
     bench.end(bench.runner.begun[0])
-    bench.service.tell_load()
+    bench.calls.peers.send_load()
     bench.hang_up()
-    bench.service.tell_load()
+    bench.calls.peers.send_load()
     _, told = await second.heard()
     assert told == [Slots(4, others=2), Slots(4, others=1), Slots(4, others=0)]
 
@@ -65,5 +65,5 @@ async def test_a_worker_that_drains_still_tells_of_others() -> None:
     bench = Bench()
     second = Second(bench)
     bench.say(Run(1, "/", b"1"))
-    bench.service.close()
+    bench.calls.close()
     assert await second.heard() == ([Slots(0)], [Slots(0, others=1)])

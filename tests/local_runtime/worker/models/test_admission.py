@@ -13,9 +13,9 @@ from local_runtime.app.model_sizes import ModelSizes
 from local_runtime.protocol.events import Cancel, Done, Ready, Run, Slots, Stock
 from local_runtime.protocol.wire import FrameReader, decode_from_worker, frame
 from local_runtime.webhooks import Webhooks
-from local_runtime.worker.calls import WorkerCalls, WorkerModels
+from local_runtime.worker.calls import WorkerCalls
 from local_runtime.worker.jobs import Work
-from local_runtime.worker.models.admission import MAX_PARKED, MAX_PAUSE_S, PAUSE_S, ModelAdmission
+from local_runtime.worker.models.admission import MAX_PAUSE_S, MAX_WAITING, PAUSE_S, ModelAdmission
 from local_runtime.worker.models.cache import LoadModel, ModelCache, Step, UnloadModel
 from tests.local_runtime.worker.bench import FakeRunner, FakeTransport, end
 
@@ -48,18 +48,18 @@ WEBHOOK = b'{"webhook": "http://hook.example/"}'
 
 
 class Bench:
-    """A service over models with room for one, and one peer."""
+    """A worker with one peer, whose models take ``size`` bytes each of four."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 4) -> None:
         self.clock = FakeClock()
         self.runner = FakeRunner()
         self.steps: list[Step] = []
         self.gave_up: list[str] = []
         self.posted: list[bytes] = []
         self.webhooks = Webhooks(send=self.post)
-        shelf = ModelCache({name: ModelSizes(memory=4) for name in app.models}, 4)
+        cache = ModelCache({name: ModelSizes(memory=size) for name in app.models}, 4)
         timeouts = {name: model.timeout_s for name, model in app.models.items()}
-        self.service = WorkerCalls(
+        self.calls = WorkerCalls(
             app=app,
             ready=Ready(1, tuple(app.handlers), "cpu", 0, 0, 0),
             runner=self.runner,
@@ -67,10 +67,10 @@ class Bench:
             give_up=self.gave_up.append,
             clock=self.clock.monotonic,
             grace_s=5.0,
-            models=WorkerModels(ModelAdmission(shelf, timeouts), self.begin),
+            models=ModelAdmission(cache, timeouts, self.begin),
         )
         self.transport = FakeTransport()
-        self.connection = self.service.accept()
+        self.connection = self.calls.accept()
         self.connection.connection_made(self.transport)
 
     def post(self, url: str, body: bytes) -> int:
@@ -87,7 +87,7 @@ class Bench:
         self.say(Run(id, route, body, model=model))
 
     def end(self, work: Work) -> None:
-        end(self.service, self.runner, work, [Done(job.run.id, True, b"1") for job in work.jobs])
+        end(self.calls, self.runner, work, [Done(job.run.id, True, b"1") for job in work.jobs])
 
     def running(self) -> list[str]:
         """The models of the works that were begun so far."""
@@ -115,7 +115,7 @@ async def test_a_call_waits_for_its_model_and_is_told_how_long_apart_from_the_qu
     bench.call(2, "a")
     assert (bench.steps, bench.runner.begun) == ([LoadModel("a")], [])
     bench.clock.move(3)
-    bench.service.loaded("a", 3.0)
+    bench.calls.jobs.loaded("a", 3.0)
     assert bench.running() == ["a"]
     bench.clock.move(2)
     bench.end(bench.runner.begun[0])
@@ -136,7 +136,7 @@ async def test_a_model_goes_for_another_when_its_calls_have_ended() -> None:
     """Also those that were queued before; a new one waits its turn, behind the other."""
     bench = Bench()
     bench.call(1, "a")
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     bench.call(2, "a")
     bench.call(3, "b")
     bench.call(4, "a")
@@ -145,11 +145,11 @@ async def test_a_model_goes_for_another_when_its_calls_have_ended() -> None:
     assert bench.running() == ["a", "a"]
     bench.end(bench.runner.begun[1])
     assert bench.steps == [LoadModel("a"), UnloadModel("a"), LoadModel("b")]
-    bench.service.loaded("b", 1.0)
+    bench.calls.jobs.loaded("b", 1.0)
     assert bench.running() == ["a", "a", "b"]
     bench.end(bench.runner.begun[2])
     assert bench.steps[3:] == [UnloadModel("b"), LoadModel("a")]
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     assert bench.running() == ["a", "a", "b", "a"]
 
 
@@ -158,7 +158,7 @@ async def test_a_model_that_has_just_come_is_used_by_whom_it_was_loaded_for() ->
     bench = Bench()
     bench.call(1, "a")
     bench.call(2, "b")
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     assert bench.running() == ["a"]
     assert bench.steps == [LoadModel("a")]
 
@@ -167,7 +167,7 @@ async def test_a_caller_who_leaves_wants_its_model_no_more() -> None:
     """Another's calls keep the model that was to go for it."""
     bench = Bench()
     bench.call(1, "a")
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     bench.clock.move(1)
     bench.call(2, "b")
     bench.clock.move(4)
@@ -184,7 +184,7 @@ async def test_a_queued_call_that_is_cancelled_gives_its_model_back() -> None:
     bench = Bench()
     bench.call(1, "a")
     bench.call(2, "a")
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     bench.say(Cancel(2))
     bench.end(bench.runner.begun[0])
     bench.call(3, "b")
@@ -195,9 +195,9 @@ async def test_a_call_past_its_time_out_keeps_its_model_until_it_comes_back() ->
     """It still uses it, whatever its caller was told."""
     bench = Bench()
     bench.call(1, "a")
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     bench.clock.move(10)
-    bench.service.wake()
+    bench.calls.jobs.wake()
     assert (await bench.done())[1].kind == "timeout"
     bench.call(2, "b")
     assert bench.steps == [LoadModel("a")]
@@ -212,7 +212,7 @@ async def test_a_load_that_fails_is_tried_by_the_next_call_after_a_pause_that_do
     bench.call(2, "a")
     pause, loads = PAUSE_S, 1
     for _ in range(8):
-        bench.service.load_failed("a", "no")
+        bench.calls.jobs.load_failed("a", "no")
         bench.call(3, "a")
         assert len(bench.steps) == loads
         bench.clock.move(pause)
@@ -232,21 +232,21 @@ async def test_a_load_that_never_ends_ends_the_worker() -> None:
     bench = Bench()
     bench.call(1, "a")
     bench.clock.move(29)
-    bench.service.wake()
+    bench.calls.jobs.wake()
     assert bench.gave_up == []
     bench.clock.move(1)
-    bench.service.wake()
+    bench.calls.jobs.wake()
     assert bench.gave_up == ["the model a was not loaded within its time-out"]
 
 
 async def test_a_bounded_number_of_calls_wait_for_models() -> None:
     bench = Bench()
-    for id in range(MAX_PARKED + 1):
+    for id in range(MAX_WAITING + 1):
         bench.call(id, "a")
     assert [(id, done.kind) for id, done in (await bench.done()).items()] == [
-        (MAX_PARKED, "overloaded")
+        (MAX_WAITING, "overloaded")
     ]
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     assert bench.running() == ["a"]
 
 
@@ -254,7 +254,7 @@ async def test_the_model_is_the_only_one_of_the_route_or_the_one_that_is_named()
     """To the gateway, or in the body."""
     bench = Bench()
     bench.call(1, "whatever", "/only")
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     bench.call(2, "", body=b'{"model": "a"}')
     bench.call(3, "")
     bench.call(4, "c", "/batch")
@@ -268,18 +268,14 @@ async def test_the_model_is_the_only_one_of_the_route_or_the_one_that_is_named()
 
 
 async def test_a_batch_is_of_one_model_though_two_are_there() -> None:
-    bench = Bench()
-    shelf = ModelCache({name: ModelSizes(memory=1) for name in app.models}, 4)
-    bench.service._models = WorkerModels(
-        ModelAdmission(shelf, dict.fromkeys(app.models, 9.0)), bench.begin
-    )
+    bench = Bench(size=1)
     bench.call(1, "a", "/batch")
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     bench.call(2, "b", "/batch")
-    bench.service.loaded("b", 1.0)
+    bench.calls.jobs.loaded("b", 1.0)
     bench.call(3, "a", "/batch")
     bench.clock.move(1)
-    bench.service.wake()
+    bench.calls.jobs.wake()
     for work in bench.runner.begun:
         bench.end(work)
     assert [[job.model for job in work.jobs] for work in bench.runner.begun] == [["a", "a"], ["b"]]
@@ -292,10 +288,10 @@ async def test_calls_that_wait_for_models_leave_their_slots_to_others() -> None:
         bench.call(id, "a")
     bench.call(4, "b")
     bench.say(Cancel(3))
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     for work in bench.runner.begun:
         bench.end(work)
-    bench.service.load_failed("b", "no")
+    bench.calls.jobs.load_failed("b", "no")
     await settle()
     sent = [decode_from_worker(data) for data in FrameReader().feed(bench.transport.written)]
     slots = [event.slots for event in sent if isinstance(event, Slots)]
@@ -305,7 +301,7 @@ async def test_calls_that_wait_for_models_leave_their_slots_to_others() -> None:
 async def test_peers_are_told_of_each_model_that_comes_or_goes() -> None:
     bench = Bench()
     bench.call(1, "a")
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     bench.call(2, "b")
     bench.end(bench.runner.begun[0])
     assert await bench.told() == [
@@ -320,10 +316,10 @@ async def test_peers_are_told_of_each_model_that_comes_or_goes() -> None:
 async def test_a_worker_that_ends_waits_for_calls_that_wait_for_models() -> None:
     bench = Bench()
     bench.call(1, "a")
-    assert not bench.service.idle
-    bench.service.loaded("a", 1.0)
+    assert not bench.calls.idle
+    bench.calls.jobs.loaded("a", 1.0)
     bench.end(bench.runner.begun[0])
-    assert bench.service.idle
+    assert bench.calls.idle
 
 
 async def test_a_background_job_has_its_id_at_once_and_waits_for_its_model() -> None:
@@ -331,7 +327,7 @@ async def test_a_background_job_has_its_id_at_once_and_waits_for_its_model() -> 
     bench.say(Run(1, "/later", b"{}", "job-1", model="a"))
     assert (await bench.done())[1].data == b'{"job_id":"job-1"}'
     assert bench.running() == []
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     assert bench.running() == ["a"]
     bench.call(2, "b")
     bench.end(bench.runner.begun[0])
@@ -347,20 +343,20 @@ async def test_a_background_job_without_a_model_of_the_app_is_promised_nothing(
     bench.say(Run(1, "/later", WEBHOOK, "job-1", model=model))
     done = (await bench.done())[1]
     assert (done.ok, done.kind) == (False, "unsupported")
-    assert (bench.posted, bench.service.idle) == ([], True)
+    assert (bench.posted, bench.calls.idle) == ([], True)
 
 
 async def test_a_background_job_whose_model_cannot_be_loaded_tells_its_webhook_why() -> None:
     """The next is refused in place of its id, for as long as no load is tried."""
     bench = Bench()
     bench.say(Run(1, "/later", WEBHOOK, "job-1", model="a"))
-    bench.service.load_failed("a", "no disk")
+    bench.calls.jobs.load_failed("a", "no disk")
     bench.webhooks._waiting.join()
     (told,) = bench.posted
     assert b'"job_id":"job-1","status":"failed","error":"no disk' in told
     bench.say(Run(2, "/later", WEBHOOK, "job-2", model="a"))
     assert (await bench.done())[2].kind == "loading"
-    assert (len(bench.posted), bench.service.idle) == (1, True)
+    assert (len(bench.posted), bench.calls.idle) == (1, True)
 
 
 @pytest.mark.parametrize("loaded", [False, True])
@@ -369,13 +365,13 @@ async def test_a_background_job_that_is_cancelled_keeps_no_model(loaded: bool) -
     bench = Bench()
     bench.say(Run(1, "/later", b'{"model":"a"}', "job-1", direct=True))
     if loaded:
-        bench.service.loaded("a", 1.0)
+        bench.calls.jobs.loaded("a", 1.0)
     bench.say(Cancel(1))
     assert (await bench.done())[1].kind == "cancelled"
     for work in bench.runner.cancelled:
         bench.end(work)
     if not loaded:
-        bench.service.loaded("a", 1.0)
+        bench.calls.jobs.loaded("a", 1.0)
     bench.call(2, "b")
     assert bench.steps[1:] == [UnloadModel("a"), LoadModel("b")]
 
@@ -384,9 +380,9 @@ async def test_a_background_job_past_its_time_out_keeps_no_model() -> None:
     """Its thread has come back by then."""
     bench = Bench()
     bench.say(Run(1, "/later", b"{}", "job-1", model="a"))
-    bench.service.loaded("a", 1.0)
+    bench.calls.jobs.loaded("a", 1.0)
     bench.clock.move(10)
-    bench.service.wake()
+    bench.calls.jobs.wake()
     bench.end(bench.runner.begun[0])
     bench.call(2, "b")
     assert bench.steps[1:] == [UnloadModel("a"), LoadModel("b")]

@@ -20,7 +20,7 @@ from local_runtime.worker.models.cache import (
 GIB = 1024**3
 
 
-def shelf(capacity: int, **sizes: int) -> ModelCache:
+def cache(capacity: int, **sizes: int) -> ModelCache:
     """Models by their GiB; those with a name in capitals are pinned."""
     models = {n: ModelSizes(memory=s * GIB, pin=n.isupper()) for n, s in sizes.items()}
     return ModelCache(models, capacity * GIB)
@@ -33,28 +33,28 @@ def brought(room: ModelCache, name: str, seconds: float = 1.0, uses: int = 1) ->
     assert steps[-1] == LoadModel(name)
     room.loaded(name, seconds)
     for _ in range(uses):
-        assert room.borrow(name)
-        room.give_back(name)
+        assert room.acquire(name)
+        room.release(name)
     return steps
 
 
 def test_a_model_is_loaded_when_it_is_wanted_and_however_many_want_it_once() -> None:
-    room = shelf(10, a=4)
+    room = cache(10, a=4)
     assert room.plan() == []
     room.want("a")
     room.want("a")
     assert room.plan() == [LoadModel("a")]
     room.want("a")
     assert room.plan() == []
-    assert not room.borrow("a")
+    assert not room.acquire("a")
     room.loaded("a", 2.0)
     assert room.plan() == []
-    assert room.borrow("a")
+    assert room.acquire("a")
 
 
 def test_the_model_of_least_uses_times_load_time_for_its_size_goes() -> None:
     """2 s for 4 GiB, used four times, is worth 2; 6 s for 4 GiB, used once, 1.5."""
-    room = shelf(8, a=4, b=4, c=4)
+    room = cache(8, a=4, b=4, c=4)
     brought(room, "a", 2.0, uses=4)
     brought(room, "b", 6.0, uses=1)
     assert brought(room, "c") == [UnloadModel("b"), LoadModel("c")]
@@ -63,60 +63,60 @@ def test_the_model_of_least_uses_times_load_time_for_its_size_goes() -> None:
 
 def test_what_was_precious_and_is_not_used_any_more_goes_in_the_end() -> None:
     """The clock rises with each eviction, and only uses keep up with it."""
-    room = shelf(8, old=4, b=4, c=4)
+    room = cache(8, old=4, b=4, c=4)
     brought(room, "old", 10.0, uses=1)
     gone = [step for name in "bcbc" for step in brought(room, name, 4.0)[:-1]]
     assert gone == [UnloadModel("b"), UnloadModel("c"), UnloadModel("old")]
 
 
 def test_a_large_one_that_makes_room_alone_spares_the_small_ones() -> None:
-    room = shelf(10, small=1, large=9, new=9)
+    room = cache(10, small=1, large=9, new=9)
     brought(room, "small", 0.1)
     brought(room, "large", 9.0)
     assert brought(room, "new") == [UnloadModel("large"), LoadModel("new")]
 
 
 def test_a_model_in_use_stays_until_its_calls_have_ended_and_takes_no_new_ones() -> None:
-    room = shelf(4, a=4, b=4)
+    room = cache(4, a=4, b=4)
     brought(room, "a", uses=0)
-    assert room.borrow("a")
+    assert room.acquire("a")
     room.want("b")
     assert room.plan() == []
-    assert room["a"].place is ModelState.LEAVING
-    assert not room.borrow("a")
-    room.give_back("a")
+    assert room["a"].state is ModelState.LEAVING
+    assert not room.acquire("a")
+    room.release("a")
     assert room.plan() == [UnloadModel("a"), LoadModel("b")]
 
 
 def test_a_model_that_was_to_leave_stays_when_nobody_waits_for_the_other_any_more() -> None:
-    room = shelf(4, a=4, b=4)
+    room = cache(4, a=4, b=4)
     brought(room, "a", uses=0)
-    assert room.borrow("a")
+    assert room.acquire("a")
     room.want("b")
     room.plan()
     room.unwant("b")
     assert room.plan() == []
-    assert room.borrow("a")
+    assert room.acquire("a")
 
 
 def test_who_waits_for_calls_to_end_holds_up_none_for_whom_there_is_room() -> None:
     """b needs all that a has; c fits beside a."""
-    room = shelf(6, a=4, b=6, c=2)
+    room = cache(6, a=4, b=6, c=2)
     brought(room, "a", uses=0)
-    assert room.borrow("a")
+    assert room.acquire("a")
     room.want("b")
     room.want("c")
     assert room.plan() == []  # room for c is promised to b
-    room = shelf(8, a=4, b=6, c=2)
+    room = cache(8, a=4, b=6, c=2)
     brought(room, "a", uses=0)
-    assert room.borrow("a")
+    assert room.acquire("a")
     room.want("b")
     room.want("c")
     assert room.plan() == [LoadModel("c")]
 
 
 def test_pinned_models_come_first_and_never_go() -> None:
-    room = shelf(6, P=4, a=2, b=2)
+    room = cache(6, P=4, a=2, b=2)
     assert room.load_first() == [LoadModel("P")]
     room.loaded("P", 0.0)
     brought(room, "a", 100.0, uses=9)
@@ -124,7 +124,7 @@ def test_pinned_models_come_first_and_never_go() -> None:
 
 
 def test_a_load_that_failed_leaves_its_memory_free() -> None:
-    room = shelf(4, a=4)
+    room = cache(4, a=4)
     room.want("a")
     room.plan()
     room.failed("a")
@@ -145,7 +145,7 @@ def test_what_can_never_be_loaded_is_refused_at_once(
     capacity: int, sizes: dict[str, int], says: str
 ) -> None:
     with pytest.raises(DoesNotFit) as caught:
-        shelf(capacity, **sizes)
+        cache(capacity, **sizes)
     assert str(caught.value) == says
 
 
@@ -172,11 +172,11 @@ NAMES = ("a", "b", "c", "d", "e")
 
 
 class Room(RuleBasedStateMachine):
-    """A shelf in all that may happen to it."""
+    """A cache in all that may happen to it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.shelf = ModelCache({})
+        self.cache = ModelCache({})
         self.lent: list[str] = []
         self.loading: list[str] = []
 
@@ -194,33 +194,33 @@ class Room(RuleBasedStateMachine):
             [m.memory for m in models.values() if not m.pin]
         )
         assert misfit(models, least) is None
-        self.shelf = ModelCache(models, least + spare * GIB)
-        for step in self.shelf.load_first():
-            self.shelf.loaded(step.model, 1.0)
+        self.cache = ModelCache(models, least + spare * GIB)
+        for step in self.cache.load_first():
+            self.cache.loaded(step.model, 1.0)
 
     @rule(name=st.sampled_from(NAMES))
     def a_call_comes(self, name: str) -> None:
-        if self.shelf.borrow(name):
+        if self.cache.acquire(name):
             self.lent.append(name)
         else:
-            self.shelf.want(name)
+            self.cache.want(name)
 
     @rule(name=st.sampled_from(NAMES))
     def nobody_waits(self, name: str) -> None:
-        self.shelf.unwant(name)
+        self.cache.unwant(name)
 
     @precondition(lambda self: self.lent)
     @rule(data=st.data())
     def a_call_ends(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(self.lent))
         self.lent.remove(name)
-        self.shelf.give_back(name)
+        self.cache.release(name)
 
     @rule()
     def it_is_planned(self) -> None:
-        before = {v.name: (v.place, v.users, v.worth, v.size) for v in self.shelf}
-        free = self.shelf.capacity - self.shelf.taken
-        steps = self.shelf.plan()
+        before = {v.name: (v.state, v.users, v.worth, v.size) for v in self.cache}
+        free = self.cache.capacity - self.cache.taken
+        steps = self.cache.plan()
         if not steps:
             return
         *unloads, load = steps
@@ -234,7 +234,7 @@ class Room(RuleBasedStateMachine):
             assert isinstance(UnloadModel(name), UnloadModel)
             assert place in (ModelState.IN, ModelState.LEAVING)
             assert users == 0
-            assert not self.shelf[name].pinned
+            assert not self.cache[name].pinned
         need = before[load.model][3] - free
         self._least_worth_went(before, gone, need)
 
@@ -254,7 +254,7 @@ class Room(RuleBasedStateMachine):
                 for other, (place, users, worth, size) in before.items()
                 if place is ModelState.IN
                 and not users
-                and not self.shelf[other].pinned
+                and not self.cache[other].pinned
                 and worth < before[name][2]
             )
             assert less < need
@@ -264,21 +264,21 @@ class Room(RuleBasedStateMachine):
     def a_load_ends(self, seconds: float, well: bool) -> None:
         name = self.loading.pop()
         if well:
-            self.shelf.loaded(name, seconds)
+            self.cache.loaded(name, seconds)
         else:
-            self.shelf.failed(name)
+            self.cache.failed(name)
 
     @invariant()
     def what_is_in_fits(self) -> None:
-        assert self.shelf.taken <= self.shelf.capacity
+        assert self.cache.taken <= self.cache.capacity
 
     @invariant()
     def what_is_pinned_or_in_use_is_in(self) -> None:
-        for volume in self.shelf:
+        for volume in self.cache:
             assert volume.users == self.lent.count(volume.name)
             if volume.pinned or volume.users:
-                assert volume.place in (ModelState.IN, ModelState.LEAVING)
-            assert not (volume.pinned and volume.place is ModelState.LEAVING)
+                assert volume.state in (ModelState.IN, ModelState.LEAVING)
+            assert not (volume.pinned and volume.state is ModelState.LEAVING)
 
 
 TestRoom = Room.TestCase
@@ -289,22 +289,22 @@ TestRoom.settings = settings(max_examples=150, stateful_step_count=40, deadline=
 @settings(max_examples=100, deadline=None)
 def test_no_model_starves_behind_others_that_are_never_idle(order: list[str], room: int) -> None:
     """Whatever takes calls has a new one before the last has ended."""
-    shelf = ModelCache({name: ModelSizes(memory=GIB) for name in NAMES}, room * GIB)
+    cache = ModelCache({name: ModelSizes(memory=GIB) for name in NAMES}, room * GIB)
     for name in order:
         turns = 0
-        while not shelf.borrow(name):
-            shelf.want(name)
-            _a_turn_of_company(shelf)
+        while not cache.acquire(name):
+            cache.want(name)
+            _a_turn_of_company(cache)
             turns += 1
             assert turns <= len(NAMES)
 
 
-def _a_turn_of_company(shelf: ModelCache) -> None:
-    for volume in shelf:
+def _a_turn_of_company(cache: ModelCache) -> None:
+    for volume in cache:
         before = volume.users
-        shelf.borrow(volume.name)
+        cache.acquire(volume.name)
         for _ in range(before):
-            shelf.give_back(volume.name)
-    for step in shelf.plan():
+            cache.release(volume.name)
+    for step in cache.plan():
         if isinstance(step, LoadModel):
-            shelf.loaded(step.model, 1.0)
+            cache.loaded(step.model, 1.0)

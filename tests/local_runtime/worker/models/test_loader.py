@@ -14,7 +14,7 @@ from local_runtime import Runtime
 from local_runtime.app.model_sizes import ModelSizes
 from local_runtime.worker.models.cache import LoadModel, UnloadModel
 from local_runtime.worker.models.loader import LoadFailed, ModelLoader
-from local_runtime.worker.startup import StartFailed, load_pinned, shelf_of
+from local_runtime.worker.startup import StartFailed, cache_of, load_pinned
 
 
 class Weights:
@@ -25,7 +25,7 @@ class Weights:
 
 
 class Heard:
-    """Keeps what is told of loads."""
+    """Keeps what is reported of loads."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -55,12 +55,12 @@ async def test_a_plain_loader_runs_beside_the_models_thread_and_an_async_one_in_
         threads.append(threading.current_thread())
         return context["k"]
 
-    loads = ModelLoader(app, {"k": 7}, heard, clock_of(0.0, 2.5, 3.0, 4.0))
-    loads.begin([LoadModel("plain")])
+    loader = ModelLoader(app, {"k": 7}, heard, clock_of(0.0, 2.5, 3.0, 4.0))
+    loader.begin([LoadModel("plain")])
     assert await heard.said.get() == ("plain", 2.5)
-    loads.begin([LoadModel("gentle")])
+    loader.begin([LoadModel("gentle")])
     assert await heard.said.get() == ("gentle", 1.0)
-    assert loads.models["gentle"] == 7
+    assert loader.models["gentle"] == 7
     assert threads[0] is not threading.current_thread()
     assert threads[1] is threading.current_thread()
 
@@ -85,15 +85,15 @@ async def test_what_goes_is_told_dropped_and_collected_before_the_next_comes() -
         alive.append(refs[0]() is not None)
         return "new"
 
-    loads = ModelLoader(app, {}, heard)
+    loader = ModelLoader(app, {}, heard)
     gc.disable()
     try:
-        await loads.load("old")
-        loads.begin([UnloadModel("old"), LoadModel("new")])
+        await loader.load("old")
+        loader.begin([UnloadModel("old"), LoadModel("new")])
         assert (await heard.said.get())[0] == "new"
     finally:
         gc.enable()
-    assert (told, alive, loads.models) == (["Weights"], [False], {"new": "new"})
+    assert (told, alive, loader.models) == (["Weights"], [False], {"new": "new"})
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, BaseException])
@@ -107,12 +107,12 @@ async def test_a_loader_that_raises_is_told_by_the_name_of_the_exception_alone(
     def load(context: dict[str, Any]) -> None:
         raise error("a secret of the loader")
 
-    loads = ModelLoader(app, {}, heard)
-    loads.begin([LoadModel("a")])
+    loader = ModelLoader(app, {}, heard)
+    loader.begin([LoadModel("a")])
     name = error.__name__
     assert await heard.said.get() == ("a", f"the model a could not be loaded ({name})")
     with pytest.raises(LoadFailed, match=rf"\({name}\)"):
-        await loads.load("a")
+        await loader.load("a")
     assert "a secret of the loader" in capfd.readouterr().err
 
 
@@ -128,10 +128,10 @@ async def test_pinned_models_are_loaded_by_the_start() -> None:
     """What whoever starts the worker says counts before the app's own word."""
     app = declared_app()
     said = {"a": ModelSizes(memory=3, pin=True), "b": ModelSizes(memory=2)}
-    shelf, loads = shelf_of(app, said, 5), ModelLoader(app, {}, Heard())
-    await load_pinned(shelf, loads)
-    assert loads.models == {"a": "a"}
-    assert (shelf.taken, shelf.borrow("a"), shelf.borrow("b")) == (3, True, False)
+    cache, loader = cache_of(app, said, 5), ModelLoader(app, {}, Heard())
+    await load_pinned(cache, loader)
+    assert loader.models == {"a": "a"}
+    assert (cache.taken, cache.acquire("a"), cache.acquire("b")) == (3, True, False)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_models_that_can_never_be_served_end_the_start_for_good(
     said: dict[str, ModelSizes], capacity: int | None, words: str
 ) -> None:
     with pytest.raises(StartFailed) as caught:
-        shelf_of(declared_app(), said, capacity)
+        cache_of(declared_app(), said, capacity)
     assert (caught.value.broken.message, caught.value.broken.permanent) == (words, True)
 
 
@@ -154,7 +154,7 @@ def test_a_handler_of_a_model_that_there_is_not_ends_the_start_for_good() -> Non
     app = Runtime("demo")
     app.handler("/", models="a")(lambda context, request, model: None)
     with pytest.raises(StartFailed, match="the app has no model 'a'"):
-        shelf_of(app, {}, None)
+        cache_of(app, {}, None)
 
 
 async def test_a_pinned_model_that_cannot_be_loaded_fails_the_start() -> None:
@@ -162,5 +162,5 @@ async def test_a_pinned_model_that_cannot_be_loaded_fails_the_start() -> None:
     app = Runtime("demo")
     app.model("a", memory=1, pin=True)(lambda context: context["weights"])
     with pytest.raises(StartFailed, match=r"a could not be loaded \(KeyError\)") as caught:
-        await load_pinned(shelf_of(app, {}, None), ModelLoader(app, {}, Heard()))
+        await load_pinned(cache_of(app, {}, None), ModelLoader(app, {}, Heard()))
     assert not caught.value.broken.permanent

@@ -1,0 +1,46 @@
+"""In the place of ``admission`` for an app that declares no models: none is needed, none comes."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from local_runtime.app.model_sizes import unknown_model
+from local_runtime.protocol.events import Done, Stock
+from local_runtime.worker.jobs import Job
+
+
+class NoModels:
+    """What ``ModelAdmission`` is, to an app without models; see there for what each means."""
+
+    waiting: ClassVar[int] = 0
+    has_work: ClassVar[bool] = False
+    due_at: ClassVar[float | None] = None
+
+    def admit(self, job: Job, now: float) -> Done | None:
+        """Refuses a call whose handler takes models: there are none."""
+        text = unknown_model(job.handler.route, job.run.model)
+        return Done(job.run.id, False, kind="unsupported", message=text)
+
+    def admitted(self, now: float) -> list[Job]:
+        return []
+
+    def begin_load(self, now: float) -> None: ...
+
+    def withdraw(self, job: Job) -> bool:
+        return False
+
+    def release(self, job: Job) -> None: ...
+
+    def loaded(self, name: str, seconds: float) -> None: ...
+
+    def failed(self, name: str, message: str, now: float) -> list[tuple[Job, Done]]:
+        return []
+
+    def overdue(self, now: float) -> str | None:
+        return None
+
+    def stock(self) -> Stock | None:
+        return None
+
+
+NO_MODELS = NoModels()
