@@ -1,7 +1,7 @@
 """A Ray cluster as the process that owns the actors sees it: places workers, and hears of them.
 
 Ray places an actor and says when it is gone. Whether and when another one follows is decided by
-``supervisor``, as for workers of one machine: the actors have ``max_restarts=0``.
+``supervisor.lifecycle``, as for workers of one machine: the actors have ``max_restarts=0``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from local_runtime.protocol.events import Broken, LifeSign
 from local_runtime.protocol.sockets import address_of, new_token
-from local_runtime.ray.host import THREADS, Ended, HostedWorker, WorkerHost
-from local_runtime.supervisor.worker_process import Hear, Launch
+from local_runtime.ray.host import THREADS, Ended, HostedWorker, WorkerHost, WorkerReport
+from local_runtime.supervisor.worker_process import Launch, SignListener
 
 KILLED = -9
 """The exit status of a worker whose actor can no longer say one: as of SIGKILL."""
@@ -41,29 +41,27 @@ class ClusterNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """A folder that Ray brings to the workers' machines, together with this runtime."""
 
     @property
-    def needs(self) -> str:
-        """In words: 1 GPU and 0.5 CPUs."""
+    def words(self) -> str:
+        """What it needs, in words: 1 GPU and 0.5 CPUs."""
         amounts = [(self.gpus, "GPU"), (self.cpus, "CPU")]
-        said = [f"{amount:g} {what}{'s' * (amount != 1)}" for amount, what in amounts if amount]
-        return " and ".join(said) or "nothing"
+        parts = [f"{amount:g} {what}{'s' * (amount != 1)}" for amount, what in amounts if amount]
+        return " and ".join(parts) or "nothing"
 
 
 class Cluster:
-    """Made before a connection, so that making one cannot fail."""
+    """One Ray cluster. Made before a connection, so that making one cannot fail."""
 
-    def __init__(self, place: ClusterNeeds) -> None:
-        self.place = place
+    def __init__(self, needs: ClusterNeeds) -> None:
+        self.needs = needs
         self._token = new_token()
         self._lives = 0
 
     def connect(self) -> None:
         """Blocks for seconds. Raises ConnectionError or another of Ray's errors."""
-        folder = self.place.working_dir
-        brought = {"working_dir": folder, "py_modules": [str(Path(__file__).parent)]}
         ray.init(
-            address=self.place.address,
-            namespace=self.place.namespace,
-            runtime_env=None if folder is None else brought,
+            address=self.needs.address,
+            namespace=self.needs.namespace,
+            runtime_env=runtime_env(self.needs.working_dir),
             logging_level="error",
         )
 
@@ -76,8 +74,8 @@ class Cluster:
         Raises OSError."""
         self._lives += 1
         options: dict[str, Any] = {
-            "num_cpus": self.place.cpus,
-            "num_gpus": self.place.gpus,
+            "num_cpus": self.needs.cpus,
+            "num_gpus": self.needs.gpus,
             "name": f"{launch.name}, life {self._lives}",
             "max_restarts": 0,
             "max_concurrency": THREADS,
@@ -95,18 +93,27 @@ class Cluster:
         return RayWorkerProcess(actor, hosted, address_of(hosted.host, hosted.port, self._token))
 
 
+def runtime_env(working_dir: str | None) -> dict[str, Any] | None:
+    """What Ray brings to the workers' machines: the folder, and this package beside it; None where
+    they have both
+    (https://docs.ray.io/en/latest/ray-core/handling-dependencies.html#runtime-environments)."""
+    if working_dir is None:
+        return None
+    return {"working_dir": working_dir, "py_modules": [str(Path(__file__).parents[1])]}
+
+
 class _Host(WorkerHost):
-    """Knows by Ray where it is."""
+    """Asks Ray where it is."""
 
     def __init__(self, token: str) -> None:
         super().__init__(ray.util.get_node_ip_address(), token)
 
 
 class RayWorkerProcess:
-    """A worker in an actor, to whoever tends it: a ``tender.Process``."""
+    """A worker in an actor, to its monitor: a ``supervisor.monitor.Process``."""
 
     def __init__(self, actor: Any, hosted: HostedWorker, address: str) -> None:
-        self.hear: Hear = _unheard
+        self.listener: SignListener = _ignore
         self.address = address
         self.last_line = ""
         self.pid = hosted.pid
@@ -115,18 +122,22 @@ class RayWorkerProcess:
         self._listening = asyncio.create_task(self._listen())
         self._killing: asyncio.Task[None] | None = None
 
-    def give_seat(self, launch: Launch) -> None:
+    def promote(self, launch: Launch) -> None:
+        """Raises NotImplementedError."""
         raise NotImplementedError("there are no spares in a cluster")
 
     async def ended(self) -> int:
+        """The exit status; the actor is ended too."""
         status = await asyncio.shield(self._status)
         _end(self._actor)
         return status
 
     def ask_to_end(self) -> None:
+        """Lets calls under way end, then exit."""
         self._actor.ask_to_end.remote()
 
     def kill(self) -> None:
+        """Ends the worker and all that it has started, and its actor."""
         if self._killing is None:
             self._killing = asyncio.create_task(self._kill())
 
@@ -140,28 +151,28 @@ class RayWorkerProcess:
     async def _listen(self) -> None:
         while not self._status.done():
             try:
-                self._note(await self._actor.hear.remote())
+                self._handle(await self._actor.poll.remote())
             except ActorUnavailableError:
                 await asyncio.sleep(AGAIN_S)
             except RayError as error:
                 if not self._status.done():
-                    self.hear(Broken("process", f"its Ray actor is gone: {_why(error)}"))
+                    self.listener(Broken("process", f"its Ray actor is gone: {_why(error)}"))
                 self._close(KILLED)
 
-    def _note(self, said: Sequence[LifeSign | Ended]) -> None:
-        for one in said:
+    def _handle(self, reports: Sequence[WorkerReport]) -> None:
+        for one in reports:
             if isinstance(one, Ended):
                 self.last_line = one.last_line
                 self._close(one.status)
             else:
-                self.hear(one)
+                self.listener(one)
 
     def _close(self, status: int) -> None:
         if not self._status.done():
             self._status.set_result(status)
 
 
-def _unheard(sign: LifeSign) -> None:
+def _ignore(sign: LifeSign) -> None:
     """Nobody listens yet."""
 
 

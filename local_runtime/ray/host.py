@@ -23,8 +23,8 @@ from local_runtime.protocol.sockets import TOKEN
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.worker_process import Launch, WorkerProcess
 
-LISTEN_S = 5.0
-"""The longest that ``hear`` waits for something to tell."""
+POLL_S = 5.0
+"""The longest that ``poll`` waits for something to report."""
 THREADS = 4
 """Calls of the actor's methods at once: one of them waits nearly all the time."""
 
@@ -44,31 +44,32 @@ class Ended(msgspec.Struct, frozen=True):
     last_line: str
 
 
-Said = LifeSign | Ended
+WorkerReport = LifeSign | Ended
+"""What a worker says, or that it is gone."""
 
 
-class Guest:
+class HostedProcess:
     """The worker process, on the loop of the thread that looks after it."""
 
-    def __init__(self, say: Callable[[Said], None]) -> None:
-        self._say = say
-        self.child: WorkerProcess | None = None
+    def __init__(self, report: Callable[[WorkerReport], None]) -> None:
+        self._report = report
+        self.process: WorkerProcess | None = None
 
     async def begin(self, launch: Launch, node: str) -> HostedWorker:
         """Starts it with a listening socket of the address ``node``. Raises OSError."""
         family = socket.AF_INET6 if ":" in node else socket.AF_INET
         with socket.create_server((node, 0), family=family) as listener:
             number = listener.fileno()
-            seated = msgspec.structs.replace(launch, socket=f"fd:{number}", listener=number)
-            self.child = child = await WorkerProcess.start(seated, LogWriter(sys.stderr.buffer))
+            placed = msgspec.structs.replace(launch, socket=f"fd:{number}", listener=number)
+            self.process = process = await WorkerProcess.start(placed, LogWriter(sys.stderr.buffer))
             port: int = listener.getsockname()[1]
-        child.hear = self._say
-        self._watching = asyncio.create_task(self._watch(child))
-        return HostedWorker(child.pid, node, port)
+        process.listener = self._report
+        self._watching = asyncio.create_task(self._watch(process))
+        return HostedWorker(process.pid, node, port)
 
-    async def _watch(self, child: WorkerProcess) -> None:
-        status = await child.ended()
-        self._say(Ended(status, child.last_line))
+    async def _watch(self, process: WorkerProcess) -> None:
+        status = await process.ended()
+        self._report(Ended(status, process.last_line))
 
 
 class WorkerHost:
@@ -80,35 +81,35 @@ class WorkerHost:
         os.environ[TOKEN] = token
         os.environ["PYTHONPATH"] = _import_path()
         self._node = node
-        self._said: queue.SimpleQueue[Said] = queue.SimpleQueue()
-        self._guest = Guest(self._said.put)
+        self._reports: queue.SimpleQueue[WorkerReport] = queue.SimpleQueue()
+        self._hosted = HostedProcess(self._reports.put)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="worker", daemon=True).start()
 
     def begin(self, launch: Launch) -> HostedWorker:
         """Starts the worker. Raises OSError."""
-        starting = self._guest.begin(launch, self._node)
+        starting = self._hosted.begin(launch, self._node)
         return asyncio.run_coroutine_threadsafe(starting, self._loop).result()
 
-    def hear(self) -> list[Said]:
+    def poll(self) -> list[WorkerReport]:
         """What the worker has said since the last time; waits a little for the first of it."""
         try:
-            said = [self._said.get(timeout=LISTEN_S)]
+            reports = [self._reports.get(timeout=POLL_S)]
         except queue.Empty:
             return []
-        while not self._said.empty():
-            said.append(self._said.get())
-        return said
+        while not self._reports.empty():
+            reports.append(self._reports.get())
+        return reports
 
     def ask_to_end(self) -> None:
         """Lets the worker's calls end, then the worker."""
-        if self._guest.child is not None:
-            self._loop.call_soon_threadsafe(self._guest.child.ask_to_end)
+        if self._hosted.process is not None:
+            self._loop.call_soon_threadsafe(self._hosted.process.ask_to_end)
 
     def kill(self) -> None:
         """Ends the worker and all that it has started."""
-        if self._guest.child is not None:
-            self._guest.child.kill()
+        if self._hosted.process is not None:
+            self._hosted.process.kill()
 
 
 def _import_path() -> str:
