@@ -36,7 +36,7 @@ from adapters.local.settings import LocalSettings
 from adapters.types import Call, Task
 from gateway.clock import SystemClock
 from local_runtime.client.start_times import waited_for
-from local_runtime.protocol.events import Ahead
+from local_runtime.protocol.events import Standby
 
 APP = """
 import os, time
@@ -60,7 +60,7 @@ LONGEST_S = 60.0
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Of one sort of spare."""
 
-    standby: Ahead
+    standby: Standby
     gaps_s: list[float]
     """From each kill to the next answer."""
     model_s: list[float]
@@ -74,7 +74,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def measure(
-    app: str, standby: Ahead, call: Call, times: int, handler: str | None = None
+    app: str, standby: Standby, call: Call, times: int, handler: str | None = None
 ) -> Measured:
     """Each time with a new backend: a worker that is killed again and again waits for longer."""
     gaps, models, memory = [], [], {}
@@ -93,7 +93,7 @@ async def measure(
     return Measured(standby=standby, gaps_s=gaps, model_s=models, resident_mib=memory)
 
 
-async def one_gap(backend: Local, standby: Ahead, call: Call) -> float:
+async def one_gap(backend: Local, standby: Standby, call: Call) -> float:
     await answered(backend, call)
     while standby != "none" and not backend.spares:
         await asyncio.sleep(0.02)
@@ -164,7 +164,7 @@ async def _main(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         asleep = Path(folder, "restart_app.py")
         asleep.write_text(APP.format(load=options.load, init=options.init))
-        for standby in get_args(Ahead):
+        for standby in get_args(Standby):
             _show(await measure(options.app or f"{asleep}:app", standby, call, options.times))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 from local_runtime.app.model_sizes import bytes_of
-from local_runtime.protocol.events import Ahead
+from local_runtime.protocol.events import Standby
 from local_runtime.protocol.wire import MAX_FRAME
 from local_runtime.server.serve import Options, serve
 
@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1, help="processes, each with the model")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: a,b")
-    parser.add_argument("--standby", choices=get_args(Ahead), default="none", help="a spare")
+    parser.add_argument("--standby", choices=get_args(Standby), default="none", help="a spare")
     parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
     parser.add_argument("--memory", type=bytes_of, help="that its models share, such as 20GiB")
     parser.add_argument("--start-timeout", type=float, default=300.0, help="seconds, to be ready")

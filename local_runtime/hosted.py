@@ -24,8 +24,9 @@ import msgspec
 import uvloop
 
 from local_runtime.app.request import InvalidInput
-from local_runtime.client.connection import PendingCall, WorkerConnection
+from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
+from local_runtime.client.pending_call import PendingCall
 from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.clock import SystemClock
 from local_runtime.json_values import Pieces, value_of
@@ -178,7 +179,7 @@ class Hosted:
         of them fail."""
         if not self._workers.slots:
             await self._workers.wait_ready(self._clock.monotonic() + self._start_timeout_s)
-        worker = self._workers.roomiest()
+        worker = self._workers.least_loaded()
         if worker is None:
             raise Failed("died", f"no worker is ready: {self._workers.detail or 'it starts'}")
         return worker

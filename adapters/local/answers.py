@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Usage
-from local_runtime.client.connection import Answer, PendingCall, Unanswered
+from local_runtime.client.pending_call import Answer, PendingCall, Unanswered
 from local_runtime.protocol.events import Done, Output
 
 FAILURES = {
@@ -32,7 +32,7 @@ def usage_of(entry: PendingCall, done: Done) -> Usage:
         load_s=done.cold_s,
         exec_s=done.exec_s,
         gpu_s=done.gpu_s,
-        worker=entry.link.name,
+        worker=entry.connection.name,
         reported=True,
     )
 

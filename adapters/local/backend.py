@@ -36,10 +36,11 @@ from adapters.types import (
 from local_runtime.app.model_sizes import to_json
 from local_runtime.client.attached import AttachedWorkers
 from local_runtime.client.autoscaler import Autoscaler
-from local_runtime.client.connection import CANCELLED, PendingCall, WorkerConnection
+from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
+from local_runtime.client.pending_call import CANCELLED, PendingCall
 from local_runtime.client.workers import KEEP_S, Workers
-from local_runtime.protocol.events import Done, Memory, Ping, Stock
+from local_runtime.protocol.events import CacheStatus, Done, Memory, Ping
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
 
 PING_S = 60.0
@@ -62,22 +63,22 @@ class Local:
 
     def __repr__(self) -> str:
         waited_for = sum(
-            not entry.left for link in self._workers.links for entry in link.entries.values()
+            not entry.left for link in self._workers.connections for entry in link.calls.values()
         )
         return f"<Local {self.name}: {waited_for} active>"
 
     @property
     def capabilities(self) -> Capabilities:
         """Every task, until a worker has said which routes its app has."""
-        links = self._workers.links
-        if links and links[0].routes is not self._known:
-            self._known = links[0].routes
+        links = self._workers.connections
+        if links and links[0].facts.routes is not self._known:
+            self._known = links[0].facts.routes
             self._capabilities = msgspec.structs.replace(
                 self._capabilities,
                 tasks=frozenset(
                     task for task, route in self._routes.items() if route in self._known
                 ),
-                max_request_bytes=links[0].max_frame - ENVELOPE,
+                max_request_bytes=links[0].facts.max_frame - ENVELOPE,
             )
         return self._capabilities
 
@@ -124,8 +125,8 @@ class Local:
         return Reply(body=done.data, usage=usage_of(entry, done))
 
     async def cancel(self, call_id: str) -> Usage | None:
-        for link in self._workers.links:
-            for entry in link.entries.values():
+        for link in self._workers.connections:
+            for entry in link.calls.values():
                 if entry.call_id == call_id:
                     return await self._cancel(entry)
         return None
@@ -142,22 +143,28 @@ class Local:
         return usage_of(entry, done_of(entry))
 
     async def probe(self) -> Probe:
-        links = self._workers.links
+        links = self._workers.connections
         return Probe(
             ready=self._workers.slots > 0,
             warm_workers=len(links),
             starting_workers=self._workers.starting,
-            queued=sum(max(0, len(link.entries) - link.slots) for link in links),
+            queued=sum(max(0, len(link.calls) - link.slots) for link in links),
             detail=self._workers.detail,
         )
 
     def memory(self) -> Mapping[str, WorkerMemory]:
-        links = self._workers.links
-        return {link.name: _memory_of(link.memory) for link in links if link.memory is not None}
+        links = self._workers.connections
+        return {
+            link.name: _memory_of(link.facts.memory)
+            for link in links
+            if link.facts.memory is not None
+        }
 
     def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
-        links = self._workers.links
-        return {link.name: _stock_of(link.stock) for link in links if link.stock is not None}
+        links = self._workers.connections
+        return {
+            link.name: _stock_of(link.facts.cache) for link in links if link.facts.cache is not None
+        }
 
     @property
     def loadable(self) -> Mapping[str, int]:
@@ -174,8 +181,8 @@ class Local:
     async def _ask(self, call: Call, route: str, cold_s: float) -> PendingCall:
         """Sends the call to a worker and waits for an output or the answer."""
         link = self._pick(route, call.model)
-        while link.connection.congested:
-            await link.connection.drained()
+        while link.socket.congested:
+            await link.socket.drained()
             link = self._pick(route, call.model)
         entry = self._send(link, call, route)
         entry.cold_s = cold_s
@@ -204,7 +211,7 @@ class Local:
 
     def _pick(self, route: str | None, model: str = "") -> WorkerConnection:
         """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""
-        link = self._workers.roomiest(model)
+        link = self._workers.least_loaded(model)
         if link is None:
             raise BackendError(
                 FailureClass.LOADING,
@@ -212,7 +219,7 @@ class Local:
                 retry_after=self._workers.retry_after(),
                 detail=self._workers.detail,
             )
-        if route is not None and route not in link.routes:
+        if route is not None and route not in link.facts.routes:
             text = f"the app of this backend has no handler for {route}"
             raise BackendError(FailureClass.UNSUPPORTED, text)
         return link
@@ -225,7 +232,7 @@ class Local:
             text = f"the request is larger than the {limit} bytes that this backend takes"
             raise BackendError(FailureClass.TOO_LARGE, text) from None
         if entry.model:
-            entry.course = call.course
+            entry.progress = call.course
         return entry
 
     def _stream(self, entry: PendingCall) -> Reply:
@@ -235,7 +242,7 @@ class Local:
     async def _cancel(self, entry: PendingCall) -> Usage | None:
         if not entry.left:
             entry.give_up(CANCELLED, self._clock.monotonic() + KEEP_S)
-        last = await entry.last_word()
+        last = await entry.wait_late()
         return None if last is None else usage_of(entry, last)
 
 
@@ -250,7 +257,7 @@ def _memory_of(memory: Memory) -> WorkerMemory:
     )
 
 
-def _stock_of(stock: Stock) -> dict[str, ModelMemory]:
+def _stock_of(stock: CacheStatus) -> dict[str, ModelMemory]:
     return {
         held.model: ModelMemory(
             resident=0 if held.state == "out" else held.size,

@@ -10,7 +10,7 @@ import msgspec
 from adapters.local.ray_settings import RayWorkers, refuse_what_ray_decides
 from adapters.settings import ByteSize, Duration, SettingError
 from local_runtime.app.model_sizes import ModelSizes, misfit
-from local_runtime.protocol.events import Ahead
+from local_runtime.protocol.events import Standby
 from local_runtime.protocol.wire import MAX_FRAME
 
 _OTHERWISE = {
@@ -47,7 +47,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     device: str = "auto"
     """auto, cpu, cuda:0, or several by commas, which the workers take in turn; the app reads
     it from SPILLGATE_DEVICE."""
-    standby: Ahead = "none"
+    standby: Standby = "none"
     """A spare process behind the workers that takes over when one dies: none, one that has
     imported the app, or one that has loaded the model too."""
     handler: str | None = None

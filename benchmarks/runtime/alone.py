@@ -21,9 +21,9 @@ from benchmarks.gateway.upstream import status
 from benchmarks.restart import measure
 from benchmarks.runtime.apps.payload import sample
 from benchmarks.runtime.measure import Plan
-from local_runtime.protocol.events import Ahead
+from local_runtime.protocol.events import Standby
 
-STANDBYS: tuple[Ahead, ...] = ("none", "loaded")
+STANDBYS: tuple[Standby, ...] = ("none", "loaded")
 LIMIT = 120.0
 """Seconds that one measurement may take."""
 READY = 60.0
@@ -46,7 +46,7 @@ class Alone(msgspec.Struct, frozen=True, kw_only=True):
     unloaded: tuple[Unloaded, ...]
     resident_mib: dict[str, float]
     """By the name of the process, none of which has imported torch."""
-    restarts_s: dict[Ahead, tuple[float, ...]]
+    restarts_s: dict[Standby, tuple[float, ...]]
     """By the sort of spare: from the kill of a worker to the next answer, beyond what the model
     itself needs to be loaded."""
 
@@ -78,7 +78,7 @@ def measure_alone(plan: Plan, folder: Path, say: Say) -> Alone:
     )
 
 
-def _restarts(standby: Ahead, plan: Plan, say: Say) -> tuple[float, ...]:
+def _restarts(standby: Standby, plan: Plan, say: Say) -> tuple[float, ...]:
     say(f"kills, with standby {standby}")
     call = Call(id="bench", model="mlp", task="infer", body=json.dumps(sample()).encode())
     app = "benchmarks/runtime/apps/ours.py:app"

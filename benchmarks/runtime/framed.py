@@ -89,7 +89,7 @@ async def saturated(seconds: float, core: int) -> dict[str, float]:
     workers = await _started(APPS / "heavy.py")
     try:
         device = _give_the_device_a_core(core)
-        link = workers.links[0]
+        link = workers.connections[0]
         counts = [0]
         tasks = [asyncio.create_task(_ask_on(link, counts)) for _ in range(IN_FLIGHT)]
         await asyncio.sleep(1.0)
@@ -159,7 +159,7 @@ async def unloaded(url: str, blocks: int, size: int) -> dict[str, float]:
     try:
         for _ in range(blocks):
             seen["bare"] += [_timed(lambda: infer(model, [row])) for _ in range(size)][size // 10 :]
-            framed = [await _framed(workers.links[0]) for _ in range(size)]
+            framed = [await _framed(workers.connections[0]) for _ in range(size)]
             seen["framed"] += framed[size // 10 :]
             seen["http"] += [connection.ask() for _ in range(size)][size // 10 :]
     finally:

@@ -3,29 +3,29 @@ and go. A worker that is to go gets no new calls, and goes when it has answered 
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable
 from typing import Protocol
 
+from local_runtime.background import TaskSet
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.scaling import Demand, ScalingBounds, Trend, plan
 from local_runtime.clock import Clock
 
-LOOK_S = 0.25
-"""Between two looks at the load."""
+ADJUST_S = 0.25
+"""Seconds between two looks at the demand."""
 
 
-class Workforce(Protocol):
-    """What ``workers.Workers`` is to a crew."""
+class ScaledWorkers(Protocol):
+    """What ``Workers`` is to an autoscaler."""
 
     @property
-    def links(self) -> tuple[WorkerConnection, ...]: ...
+    def connections(self) -> tuple[WorkerConnection, ...]: ...
 
     @property
     def known(self) -> frozenset[int]: ...
 
-    def entries_of(self, index: int) -> int | None: ...
+    def calls_of(self, index: int) -> int | None: ...
 
     def dismiss(self, index: int) -> None: ...
 
@@ -37,11 +37,11 @@ def _unknown() -> int:
 
 class Autoscaler:
     """``demand`` says how many calls are at the workers or wait for them somewhere else; ``keep``
-    is told, again and again, which workers there should be."""
+    is called again and again with the workers that there should be."""
 
     def __init__(
         self,
-        workers: Workforce,
+        workers: ScaledWorkers,
         keep: Callable[[tuple[int, ...]], None],
         bounds: ScalingBounds,
         clock: Clock,
@@ -52,9 +52,10 @@ class Autoscaler:
         self._bounds = bounds
         self._clock = clock
         self._trend = Trend(workers=bounds.least)
-        self._staff: list[int] = []
+        self._wanted: list[int] = []
         self._leaving: set[int] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()
+        self._started = False
 
     @property
     def size(self) -> int:
@@ -62,46 +63,47 @@ class Autoscaler:
         return self._trend.workers
 
     def start(self) -> None:
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        """Adjusts the number of workers to the demand, from now on."""
+        if not self._started:
+            self._started = True
+            self._tasks.start(self._run())
 
     async def aclose(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        """Lets the workers be as they are."""
+        await self._tasks.aclose()
 
-    def look(self) -> None:
-        """Does what the load of this instant asks for."""
-        links = self._workers.links
+    def adjust(self) -> None:
+        """Does what the demand of this instant asks for."""
+        connections = self._workers.connections
         load = Demand(
-            calls=max(self.demand(), sum(len(link.entries) for link in links)),
-            slots=max((link.slots for link in links), default=0),
+            calls=max(self.demand(), sum(len(one.calls) for one in connections)),
+            slots=max((one.slots for one in connections), default=0),
         )
         self._trend = plan(self._trend, load, self._bounds, self._clock.monotonic())
-        while len(self._staff) < self._trend.workers:
-            self._staff.append(self._free_index())
-        while len(self._staff) > self._trend.workers:
-            self._dismiss(min(reversed(self._staff), key=self._use))
+        while len(self._wanted) < self._trend.workers:
+            self._wanted.append(self._free_index())
+        while len(self._wanted) > self._trend.workers:
+            self._dismiss(min(reversed(self._wanted), key=self._load_of))
         for index in self._leaving:
             self._workers.dismiss(index)  # again: its connection may be another
-        self._leaving = {index for index in self._leaving if self._workers.entries_of(index)}
-        self._keep((*self._staff, *sorted(self._leaving)))
+        self._leaving = {index for index in self._leaving if self._workers.calls_of(index)}
+        self._keep((*self._wanted, *sorted(self._leaving)))
 
     async def _run(self) -> None:
         while True:
-            self.look()
-            await self._clock.sleep(LOOK_S)
+            self.adjust()
+            await self._clock.sleep(ADJUST_S)
 
     def _free_index(self) -> int:
         """The lowest that no worker has, one that is about to be gone included."""
-        taken = {*self._staff, *self._leaving, *self._workers.known}
+        taken = {*self._wanted, *self._leaving, *self._workers.known}
         return next(index for index in itertools.count() if index not in taken)
 
-    def _use(self, index: int) -> int:
+    def _load_of(self, index: int) -> int:
         """One that does not run yet is the first to go, then the one with the fewest calls."""
-        entries = self._workers.entries_of(index)
-        return -1 if entries is None else entries
+        calls = self._workers.calls_of(index)
+        return -1 if calls is None else calls
 
     def _dismiss(self, index: int) -> None:
-        self._staff.remove(index)
+        self._wanted.remove(index)
         self._leaving.add(index)

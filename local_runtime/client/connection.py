@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Literal, Protocol
 
 import msgspec
 
+from local_runtime.client.facts import UNKNOWN
+from local_runtime.client.pending_call import LATE, PendingCall, Unanswered
 from local_runtime.client.residency import LoadTimes, Residency
-from local_runtime.client.start_times import stages_of, waited_for
 from local_runtime.protocol.events import (
     PROTOCOL,
-    Ahead,
-    Cancel,
-    Credit,
+    CacheStatus,
     Done,
     FromWorker,
     Head,
@@ -27,138 +24,13 @@ from local_runtime.protocol.events import (
     Ready,
     Run,
     Slots,
-    Stock,
 )
 from local_runtime.protocol.wire import (
-    STREAM_WINDOW,
     BrokenProtocol,
     FramedConnection,
     FrameTooLarge,
     decode_from_worker,
 )
-
-
-class Unanswered(msgspec.Struct, frozen=True):
-    """Why a call has an end though its worker gave no answer. ``message`` is fit for the caller,
-    ``detail`` for the operator."""
-
-    kind: Literal["died", "timeout", "cancelled"]
-    message: str
-    detail: str = ""
-
-
-CANCELLED = Unanswered("cancelled", "the call was cancelled")
-LATE = Unanswered("timeout", "the call was not answered within its deadline")
-
-Answer = Done | Unanswered
-
-
-class Waits(Protocol):
-    """Where a caller wants to read until when its call was seen to wait."""
-
-    queued_until: float
-    """On the monotonic scale of the link's clock."""
-
-
-class PendingCall:
-    """A call that a worker has and has not answered."""
-
-    __slots__ = (
-        "answer",
-        "call_id",
-        "cold_s",
-        "course",
-        "deadline",
-        "head",
-        "id",
-        "left",
-        "link",
-        "model",
-        "outputs",
-        "settled",
-        "settling",
-        "unpaid",
-        "waiter",
-    )
-
-    def __init__(
-        self, link: WorkerConnection, id: int, call_id: str, deadline: float, stream: bool
-    ) -> None:
-        self.link = link
-        self.id = id
-        self.call_id = call_id
-        self.deadline = deadline
-        self.outputs: deque[Output] | None = deque() if stream else None
-        self.head: Head | None = None
-        """What comes before the bytes of a raw answer."""
-        self.unpaid = 0
-        self.waiter: asyncio.Future[None] | None = None
-        self.answer: Answer | None = None
-        self.model = ""
-        """The one of its worker's models that it uses or waits for; "" once it has ended there."""
-        self.course: Waits | None = None
-        """Told while it waits for its model."""
-        self.cold_s = 0.0
-        """Seconds that it waited for a worker before it was sent."""
-        self.left = False
-        """Its caller has gone; it is kept a little while for its usage."""
-        self.settled: Done | None = None
-        """What the worker said after that."""
-        self.settling: asyncio.Future[None] | None = None
-
-    async def wait(self) -> None:
-        """Until there is an output or the answer; leaves nothing behind when cancelled."""
-        if self.answer is None and not self.outputs:
-            self.waiter = self.link.loop.create_future()
-            try:
-                await self.waiter
-            finally:
-                self.waiter = None
-
-    @property
-    def lost(self) -> bool:
-        """Its worker died before it had said anything of it."""
-        answer = self.answer
-        return isinstance(answer, Unanswered) and answer.kind == "died" and not self.outputs
-
-    def wake(self) -> None:
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-    def leave(self, keep_until: float) -> None:
-        """Nobody waits for the answer any more: the worker is told, unless it has answered."""
-        if not self.left and self.answer is None:
-            self.link.send(Cancel(self.id))
-            self.deadline = keep_until
-        self.left = True
-
-    def take(self) -> Output:
-        """The next output, of which there must be one; the worker gets credit for it."""
-        assert self.outputs is not None
-        output = self.outputs.popleft()
-        self.unpaid += len(output.data)
-        if self.unpaid >= STREAM_WINDOW // 2:
-            self.link.send(Credit(self.id, self.unpaid))
-            self.unpaid = 0
-        return output
-
-    def give_up(self, reason: Unanswered, keep_until: float) -> None:
-        """Ends the call without waiting for the worker."""
-        self.leave(keep_until)
-        self.answer = reason
-        self.wake()
-
-    async def last_word(self) -> Done | None:
-        """What the worker says of a call that was left: what it used; None when it does not."""
-        if self.settled is None and self.id in self.link.entries:
-            self.settling = self.settling or self.link.loop.create_future()
-            await asyncio.shield(self.settling)
-        return self.settled
-
-    def settle(self, done: Done | None) -> None:
-        self.settled = done or self.settled
-        if self.settling is not None and not self.settling.done():
-            self.settling.set_result(None)
 
 
 class WorkerConnection:
@@ -173,53 +45,39 @@ class WorkerConnection:
         now: Callable[[], float] = time.monotonic,
         times: LoadTimes | None = None,
     ) -> None:
+        """``limit`` bounds a frame, in bytes, until the worker has said its own."""
         self.name = name
         self.loop = asyncio.get_running_loop()
-        self.routes: frozenset[str] = frozenset()
-        self.background: frozenset[str] = frozenset()
-        self.models: dict[str, tuple[str, ...]] = {}
-        """Of its background routes that take models: the names."""
-        self.plain: dict[bytes, str] = {}
-        """Routes whose calls are answered on their connection, as a request line spells them."""
-        self.start_stages: dict[str, float] = {}
-        """Seconds that each stage of its worker's start took: see ``starts``."""
-        self.ahead: Ahead = "none"
-        """What of that was done while the worker was a spare."""
-        self.first_s: float | None = None
-        """Seconds that its first call ran: what warm-up did not warm."""
-        self.memory: Memory | None = None
-        """What its worker occupies, as it last said."""
-        self.stock: Stock | None = None
-        """The models of its app, as its worker last said; None for an app that declares none."""
-        self.holdings: Residency | None = None
-        """The same, with what was sent there since."""
-        self._now = now
-        self._times = LoadTimes() if times is None else times
+        self.facts = UNKNOWN
+        """What its worker last said of itself."""
         self.slots = 0
+        """Calls that its worker runs at once, as it last said; 0 while it must get none."""
         self.others = 0
         """Calls of other callers that its worker has, as it last said."""
-        self.max_frame = limit
-        """Bytes of the largest frame, as its worker says."""
-        self.ready = False
-        """Its worker has said what it serves."""
-        self.gone = False
-        self.why = ""
-        """Why it is gone."""
-        self.ended: asyncio.Future[None] = self.loop.create_future()
+        self.residency: Residency | None = None
+        """Where the models of its app are; None for an app that declares none."""
+        self.first_s: float | None = None
+        """Seconds that its first call ran: what warm-up did not warm."""
         self.dismissed = False
         """Its worker is to go, and gets no new calls."""
-        self.entries: dict[int, PendingCall] = {}
+        self.gone = False
+        self.ended: asyncio.Future[str] = self.loop.create_future()
+        """Done when it is gone; its result says why."""
+        self.calls: dict[int, PendingCall] = {}
+        """Those that are not answered, by number."""
         self._next_id = 0
         self._changed = changed
-        self.connection: FramedConnection[FromWorker] = FramedConnection(
+        self._now = now
+        self._times = LoadTimes() if times is None else times
+        self.socket: FramedConnection[FromWorker] = FramedConnection(
             decode=decode_from_worker, receive=self._greet, lost=self._lost, limit=limit
         )
-        self.send = self.connection.send
+        self.send = self.socket.send
 
     @property
-    def start_s(self) -> float:
-        """Seconds of its start that a caller would have waited for."""
-        return waited_for(self.start_stages, self.ahead)
+    def ready(self) -> bool:
+        """Its worker has said what it serves."""
+        return self.facts is not UNKNOWN
 
     def run(
         self, call_id: str, route: str, body: bytes, stream: bool, deadline: float, model: str = ""
@@ -227,24 +85,24 @@ class WorkerConnection:
         """Sends one call. Raises FrameTooLarge, and then nothing was sent."""
         self._next_id = id = self._next_id + 1
         self.send(Run(id, route, body, call_id, stream, model=model))
-        entry = self.entries[id] = PendingCall(self, id, call_id, deadline, stream)
-        if self.holdings is not None and model:
-            entry.model = model
-            self.holdings.lend(model, self._now())
-        return entry
+        call = self.calls[id] = PendingCall(self, id, call_id, deadline, stream)
+        if self.residency is not None and model:
+            call.model = model
+            self.residency.call_sent(model, self._now())
+        return call
 
-    def number(self) -> int:
-        """The next call's, for whoever sends it and enters it himself."""
+    def next_id(self) -> int:
+        """The next call's number, for whoever sends it and enters it into ``calls`` himself."""
         self._next_id = id = self._next_id + 1
         return id
 
     def ask(self, event: Run | Ping, deadline: float) -> PendingCall:
         """Sends an event under the next number, ready for outputs. Raises FrameTooLarge."""
-        id = self.number()
+        id = self.next_id()
         self.send(msgspec.structs.replace(event, id=id))
         name = event.request if isinstance(event, Run) else ""
-        entry = self.entries[id] = PendingCall(self, id, name, deadline, isinstance(event, Run))
-        return entry
+        call = self.calls[id] = PendingCall(self, id, name, deadline, isinstance(event, Run))
+        return call
 
     def dismiss(self) -> None:
         """Offers no slots any more, whatever its worker says."""
@@ -253,23 +111,23 @@ class WorkerConnection:
             self._changed(self)
 
     def sweep(self, now: float, keep_s: float) -> None:
-        """Fails the calls that are past their deadline, forgets those that were left, and says of
-        those whose models are still to come that they wait."""
-        late = [entry for entry in self.entries.values() if entry.deadline <= now]
-        for entry in late:
-            if entry.left:
-                del self.entries[entry.id]
-                self._ended(entry, None)
-                entry.settle(None)
+        """Fails the calls that are past their deadline, forgets those that were left, and marks
+        those whose models are still to come as waiting."""
+        late = [call for call in self.calls.values() if call.deadline <= now]
+        for call in late:
+            if call.left:
+                del self.calls[call.id]
+                self._release_model(call, None)
+                call.answer_late(None)
             else:
-                entry.give_up(LATE, now + keep_s)
-        if self.holdings is not None:
-            self._note_waiting(self.holdings, now)
+                call.give_up(LATE, now + keep_s)
+        if self.residency is not None:
+            self._mark_waiting(self.residency, now)
 
-    def _note_waiting(self, holdings: Residency, now: float) -> None:
-        for entry in self.entries.values():
-            if entry.course is not None and holdings.is_awaited(entry.model):
-                entry.course.queued_until = now
+    def _mark_waiting(self, residency: Residency, now: float) -> None:
+        for call in self.calls.values():
+            if call.progress is not None and residency.is_awaited(call.model):
+                call.progress.queued_until = now
 
     def _greet(self, event: FromWorker) -> None:
         """The first event says who is there, and whether what follows can be understood."""
@@ -281,10 +139,8 @@ class WorkerConnection:
                 "different versions, and one must be brought to that of the other"
             )
         if event.max_frame:
-            self.max_frame = event.max_frame
-            self.connection.set_limit(event.max_frame)
-        self.ready = True
-        self.connection.receive = self._receive
+            self.socket.limit = event.max_frame
+        self.socket.receive = self._receive
         self._receive(event)
 
     def _receive(self, event: FromWorker) -> None:
@@ -292,67 +148,66 @@ class WorkerConnection:
         if kind is Done:
             self._finish(event)  # type: ignore[arg-type]
         elif isinstance(event, Output):
-            entry = self.entries.get(event.id)
-            if entry is not None and entry.outputs is not None and not entry.left:
-                entry.outputs.append(event)
-                entry.wake()
-        elif isinstance(event, Ready):
-            self.routes = frozenset(event.routes)
-            self.background = frozenset(event.background)
-            self.models = event.models
-            self.plain = {route.encode(): route for route in self.routes - self.background}
+            call = self.calls.get(event.id)
+            if call is not None and call.outputs is not None and not call.left:
+                call.outputs.append(event)
+                call.wake()
+        elif isinstance(event, Head) and (call := self.calls.get(event.id)) is not None:
+            call.head = event
+            call.wake()
+        else:
+            self._learn(event)
+
+    def _learn(self, event: FromWorker) -> None:
+        """Takes over what the worker says of itself."""
+        if isinstance(event, Ready):
+            self.facts = self.facts.served(event, self.socket.limit)
             self.slots = 0 if self.dismissed else event.slots
-            self.start_stages, self.ahead = stages_of(event), event.ahead
             self._changed(self)
         elif isinstance(event, Slots):
             self.slots, self.others = 0 if self.dismissed else event.slots, event.others
             self._changed(self)
         elif isinstance(event, Memory):
-            self.memory = event
-        elif isinstance(event, Stock):
-            self._take_stock(event)
-        elif isinstance(event, Head) and (entry := self.entries.get(event.id)) is not None:
-            entry.head = event
-            entry.wake()
+            self.facts = msgspec.structs.replace(self.facts, memory=event)
+        elif isinstance(event, CacheStatus):
+            self.facts = msgspec.structs.replace(self.facts, cache=event)
+            if self.residency is None:
+                self.residency = Residency(self._times)
+            self.residency.update(event, self._now())
 
-    def _take_stock(self, stock: Stock) -> None:
-        self.stock = stock
-        if self.holdings is None:
-            self.holdings = Residency(self._times)
-        self.holdings.take(stock, self._now())
-
-    def _ended(self, entry: PendingCall, run_s: float | None) -> None:
+    def _release_model(self, call: PendingCall, run_s: float | None) -> None:
         """The worker is done with the call, and with its model; ``run_s`` where it went well."""
-        if entry.model and self.holdings is not None:
-            self.holdings.give_back(entry.model, run_s)
-            entry.model = ""
+        if call.model and self.residency is not None:
+            self.residency.call_ended(call.model, run_s)
+            call.model = ""
 
     def _finish(self, done: Done) -> None:
-        entry = self.entries.get(done.id)
+        call = self.calls.get(done.id)
         if self.first_s is None and done.exec_s:
             self.first_s = done.exec_s
-        if entry is None:
+        if call is None:
             return
-        if entry.model:
-            self._ended(entry, done.exec_s if done.ok else None)
-        if entry.left:
-            entry.settle(done)
+        if call.model:
+            self._release_model(call, done.exec_s if done.ok else None)
+        if call.left:
+            call.answer_late(done)
         else:
-            del self.entries[done.id]
-            entry.answer = done
-            entry.wake()
+            del self.calls[done.id]
+            call.answer = done
+            call.wake()
 
     def _lost(self, error: Exception | None) -> None:
-        self.gone, self.slots, self.why = True, 0, self._words(error)
-        entries, self.entries = self.entries, {}
-        for entry in entries.values():
-            if entry.answer is None:
-                detail = f"{self.name}: {self.why}"
-                entry.answer = Unanswered("died", "the worker that ran the call has died", detail)
-            entry.wake()
-            entry.settle(None)
+        why = self._words(error)
+        self.gone, self.slots = True, 0
+        self.ended.set_result(why)
+        calls, self.calls = self.calls, {}
+        for call in calls.values():
+            if call.answer is None:
+                detail = f"{self.name}: {why}"
+                call.answer = Unanswered("died", "the worker that ran the call has died", detail)
+            call.wake()
+            call.answer_late(None)
         self._changed(self)
-        self.ended.set_result(None)
 
     def _words(self, error: Exception | None) -> str:
         if not self.ready and isinstance(error, FrameTooLarge | msgspec.DecodeError):

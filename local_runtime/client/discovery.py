@@ -12,24 +12,26 @@ from local_runtime.protocol.scale_events import Retired
 
 
 class Restarted(msgspec.Struct, frozen=True):
-    """What was told of workers until now holds no more."""
+    """What was said of workers until now holds no more."""
 
 
-Told = WorkerChanged | Retired | Restarted
+DiscoveryEvent = WorkerChanged | Retired | Restarted
+
+Listener = Callable[[DiscoveryEvent], None]
 
 
 class Discovery(Protocol):
-    """``supervised.Supervised`` starts workers, ``watched.Watched`` finds those of others."""
+    """``ManagedWorkers`` starts workers, ``AttachedWorkers`` finds those of others."""
 
     @property
     def detail(self) -> str:
         """Why it knows of no workers, in one line; empty where their states say it all."""
         ...
 
-    def start(self, hear: Callable[[Told], None]) -> None:
-        """Tells ``hear`` of every worker, and of each change, from now on until it is closed."""
+    def start(self, listener: Listener) -> None:
+        """Calls ``listener`` with every worker, and with each change, until it is closed."""
         ...
 
     async def aclose(self) -> None:
-        """Ends the workers, if it has started them, and tells of nothing any more."""
+        """Ends the workers, if it has started them, and calls the listener no more."""
         ...

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from local_runtime.client.discovery import Restarted, Told
+from local_runtime.client.discovery import DiscoveryEvent, Listener, Restarted
 from local_runtime.client.supervisor_process import END_S, Garbled, SupervisorProcess
 from local_runtime.clock import Clock
 from local_runtime.protocol.events import WorkerChanged
@@ -15,7 +15,9 @@ from local_runtime.protocol.scale_events import FromSupervisor, Keep
 RESTART_S = 1.0
 """Before a supervisor that died is started again; doubled up to a minute."""
 STABLE_S = 60.0
+"""A supervisor that lived so long has no failures behind it any more."""
 REAP_S = 2.0
+"""How long one that was killed may take to be gone."""
 
 
 def supervisor_arguments(app: str, options: Mapping[str, object]) -> list[str]:
@@ -25,12 +27,12 @@ def supervisor_arguments(app: str, options: Mapping[str, object]) -> list[str]:
     return [*flags, "--", app]
 
 
-def _unheard(told: Told) -> None:
+def _ignore(event: DiscoveryEvent) -> None:
     """Nobody listens before ``start``."""
 
 
 class ManagedWorkers:
-    """A ``roster.Roster``. ``sockets`` is the folder in which the workers listen; a new one unless
+    """A ``Discovery``. ``sockets`` is the folder in which the workers listen; a new one unless
     given."""
 
     detail = ""
@@ -43,13 +45,13 @@ class ManagedWorkers:
         sockets: str | None = None,
     ) -> None:
         self._clock = clock
-        self._hear: Callable[[Told], None] = _unheard
-        self._process = SupervisorProcess(arguments, self._tell, program, sockets)
+        self._listener: Listener = _ignore
+        self._process = SupervisorProcess(arguments, self._forward, program, sockets)
         self._closing = False
         self._main: asyncio.Task[None] | None = None
 
-    def start(self, hear: Callable[[Told], None]) -> None:
-        self._hear = hear
+    def start(self, listener: Listener) -> None:
+        self._listener = listener
         self._main = asyncio.create_task(self._keep_running())
 
     def keep(self, indices: tuple[int, ...]) -> None:
@@ -63,8 +65,8 @@ class ManagedWorkers:
         if self._main is not None:
             await self._end(self._main)
 
-    def _tell(self, event: FromSupervisor) -> None:
-        self._hear(event)
+    def _forward(self, event: FromSupervisor) -> None:
+        self._listener(event)
 
     async def _keep_running(self) -> None:
         pause = RESTART_S
@@ -80,8 +82,8 @@ class ManagedWorkers:
                 return
             stable = self._clock.monotonic() - began > STABLE_S
             pause = RESTART_S if stable else min(60.0, pause * 2)
-            self._hear(Restarted())
-            self._hear(WorkerChanged(0, "defunct", detail=problem, retry_s=pause))
+            self._listener(Restarted())
+            self._listener(WorkerChanged(0, "defunct", detail=problem, retry_s=pause))
             await self._clock.sleep(pause)
 
     async def _end(self, main: asyncio.Task[None]) -> None:

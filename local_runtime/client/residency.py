@@ -1,8 +1,8 @@
 """The models of one worker as its caller knows them: which are there, which come, and how long a
-call would wait for one. Pure: what the worker tells and ``now`` in, seconds out.
+call would wait for one. Pure: what the worker says and ``now`` in, seconds out.
 
-The worker alone decides what goes and what comes (``shelf``); this foresees it from what crosses:
-the worker's own word, and which calls were sent to it.
+The worker alone decides what goes and what comes (``worker.models.cache``); this foresees it from
+what crosses: the worker's own word, and which calls were sent to it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from local_runtime.client.start_times import still_to_come
-from local_runtime.protocol.events import Held, Stock
+from local_runtime.protocol.events import CacheStatus, ModelStatus
 
 GUESSED_PACE = 1.0 / 1024**3
 """Seconds a byte of a load, until one was seen: a GiB a second, as a local disk gives. A guess that
@@ -34,12 +34,13 @@ class LoadTimes:
         self._pinned: frozenset[str] = frozenset()
         self._seen: dict[str, float] = {}
 
-    def declared(self, models: Iterable[Held]) -> None:
+    def declared(self, models: Iterable[ModelStatus]) -> None:
         """The app has these."""
         self.sizes.update({one.model: one.size for one in models})
         self._pinned = frozenset(one.model for one in models if one.pinned)
 
-    def saw(self, model: str, seconds: float) -> None:
+    def loaded(self, model: str, seconds: float) -> None:
+        """A load of the model has taken so many seconds."""
         self._seen[model] = seconds
 
     def expected(self, model: str) -> float:
@@ -79,36 +80,37 @@ class Residency:
 
     def __init__(self, times: LoadTimes) -> None:
         self._times = times
-        self._models: dict[str, Held] = {}
+        self._models: dict[str, ModelStatus] = {}
         self._uses: dict[str, Use] = {}
-        self._loading: tuple[Held, float] | None = None
+        self._loading: tuple[ModelStatus, float] | None = None
         """Which is loaded now, and since when."""
         self._paused_until: dict[str, float] = {}
         self._room: float = 0
 
-    def take(self, stock: Stock, now: float) -> None:
-        """What the worker says."""
-        self._times.declared(stock.models)
-        for one in stock.models:
+    def update(self, status: CacheStatus, now: float) -> None:
+        """Takes over what the worker says."""
+        self._times.declared(status.models)
+        for one in status.models:
             before = self._models.get(one.model)
             if one.loads > (before.loads if before else 0):
-                self._times.saw(one.model, one.load_s)
+                self._times.loaded(one.model, one.load_s)
             if before is not None and one.failures > before.failures:
                 self._paused_until[one.model] = now + one.pause_s
-        self._models = {one.model: one for one in stock.models}
-        taken = sum(one.size for one in stock.models if one.state != "out")
-        self._room = stock.capacity - taken if stock.capacity else math.inf
-        self._note_loading(now)
+        self._models = {one.model: one for one in status.models}
+        taken = sum(one.size for one in status.models if one.state != "out")
+        self._room = status.capacity - taken if status.capacity else math.inf
+        self._track_load(now)
 
-    def lend(self, model: str, now: float) -> None:
+    def call_sent(self, model: str, now: float) -> None:
         """A call that names the model was sent."""
         if model in self._models:
             use = self._uses.setdefault(model, Use())
             use.since = use.since if use.calls else now
             use.calls += 1
 
-    def give_back(self, model: str, run_s: float | None) -> None:
-        """Such a call has ended; ``run_s``: of one that ended well."""
+    def call_ended(self, model: str, run_s: float | None) -> None:
+        """A call that names the model has ended; ``run_s``: seconds that it ran, of one that ended
+        well."""
         if (use := self._uses.get(model)) is not None:
             use.calls -= 1
             use.run_s = use.run_s if run_s is None else run_s
@@ -144,7 +146,7 @@ class Residency:
         loads = sum(self._times.expected(each.model) for each in (*before, one))
         return self._left(now) + loads + self._until_room(one, before, slots, now)
 
-    def _note_loading(self, now: float) -> None:
+    def _track_load(self, now: float) -> None:
         found = next((one for one in self._models.values() if one.state == "loading"), None)
         if found is None:
             self._loading = None
@@ -161,12 +163,12 @@ class Residency:
     def _is_paused(self, model: str, now: float) -> bool:
         return now < self._paused_until.get(model, 0.0)
 
-    def _is_wanted(self, one: Held) -> bool:
+    def _is_wanted(self, one: ModelStatus) -> bool:
         """Calls wait for it."""
         use = self._uses.get(one.model)
         return one.state == "out" and use is not None and use.calls > 0
 
-    def _wanted_before(self, one: Held) -> list[Held]:
+    def _wanted_before(self, one: ModelStatus) -> list[ModelStatus]:
         """What is loaded before it: first wanted, first loaded."""
         since = self._uses[one.model].since if self._is_wanted(one) else math.inf
         return [
@@ -175,7 +177,9 @@ class Residency:
             if self._is_wanted(each := self._models[name]) and use.since < since
         ]
 
-    def _until_room(self, one: Held, before: list[Held], slots: int, now: float) -> float:
+    def _until_room(
+        self, one: ModelStatus, before: list[ModelStatus], slots: int, now: float
+    ) -> float:
         """Seconds that the model, and those before it, wait for calls under way on what must go:
         idle ones go first, and of the others those whose calls end soonest, at the least."""
         need = sum(each.size for each in before) + one.size - self._room

@@ -51,7 +51,7 @@ def sockets_in(folder: str) -> dict[int, str]:
 
 
 @contextlib.contextmanager
-def held(path: str) -> Iterator[tuple[str, int]]:
+def locked(path: str) -> Iterator[tuple[str, int]]:
     """The folder of the user's choice, made where it is missing, rid of the sockets of workers that
     are gone; with the descriptor that locks it, for the process that is to hold it too.
 
@@ -59,7 +59,7 @@ def held(path: str) -> Iterator[tuple[str, int]]:
     enter, that holds anything but sockets of workers, or whose path leaves no room for their names.
     """
     folder = str(Path(path).absolute())
-    lock = _locked(folder)
+    lock = _lock_of(folder)
     try:
         _refuse_unless_ours(folder)
         if len(folder.encode()) + _LONGEST_SOCKET > _SUN_PATH:
@@ -71,11 +71,11 @@ def held(path: str) -> Iterator[tuple[str, int]]:
 
 
 async def wait_until_free(path: str, clock: Clock, within_s: float) -> None:
-    """Returns when the folder can be held. Raises OSError, and InUse past ``within_s``."""
+    """Returns when the folder can be locked. Raises OSError, and InUse past ``within_s``."""
     end = clock.monotonic() + within_s
     while True:
         try:
-            with held(path):
+            with locked(path):
                 return
         except InUse:
             if clock.monotonic() >= end:
@@ -83,7 +83,7 @@ async def wait_until_free(path: str, clock: Clock, within_s: float) -> None:
         await clock.sleep(_ASK_S)
 
 
-def _locked(folder: str) -> int:
+def _lock_of(folder: str) -> int:
     """A descriptor of the folder, locked. Its last holder may just take it away: then it is made
     anew."""
     while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from local_runtime.protocol.events import Ahead, Ready
+from local_runtime.protocol.events import Ready, Standby
 
 STAGES = ("process", "load", "init", "warmup")
 """The interpreter and the runtime; the import of the app; its init, where weights are loaded; its
@@ -13,7 +13,7 @@ samples, run once. In this order."""
 FIRST_GUESS_S = 10.0
 """Seconds of a start, until one was seen."""
 
-_DONE: dict[Ahead, int] = {"none": 0, "imported": 2, "loaded": 4}
+_DONE: dict[Standby, int] = {"none": 0, "imported": 2, "loaded": 4}
 
 
 def stages_of(ready: Ready) -> dict[str, float]:
@@ -23,12 +23,12 @@ def stages_of(ready: Ready) -> dict[str, float]:
     )
 
 
-def waited_for(stages: Mapping[str, float], ahead: Ahead) -> float:
-    """Seconds that a caller would have waited: the stages that no spare had done ``ahead``; a
-    guess where none was seen."""
+def waited_for(stages: Mapping[str, float], standby: Standby) -> float:
+    """Seconds that a caller would have waited: the stages that no spare had done
+    before, as ``standby`` says; a guess where none was seen."""
     if not stages:
-        return FIRST_GUESS_S if ahead == "none" else 0.0
-    return sum(stages[stage] for stage in STAGES[_DONE[ahead] :])
+        return FIRST_GUESS_S if standby == "none" else 0.0
+    return sum(stages[stage] for stage in STAGES[_DONE[standby] :])
 
 
 def still_to_come(expected_s: float, passed_s: float) -> float:

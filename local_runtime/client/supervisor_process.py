@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from local_runtime.client.socket_folder import held, new_folder
+from local_runtime.client.socket_folder import locked, new_folder
 from local_runtime.protocol.scale_events import FromSupervisor, Keep, decode_from_supervisor
 from local_runtime.protocol.wire import FrameTooLarge, frame, read_frames
 
@@ -50,10 +50,10 @@ class SupervisorProcess:
         started, and Garbled when it was ended for what it said."""
         if self._sockets is None:
             return await self._run_in(new_folder())
-        with held(self._sockets) as (folder, lock):
+        with locked(self._sockets) as (folder, lock):
             return await self._run_in(folder, lock)
 
-    async def _run_in(self, folder: str, *handed_on: int) -> int:
+    async def _run_in(self, folder: str, *inherited: int) -> int:
         self.running = True
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -61,7 +61,7 @@ class SupervisorProcess:
                 *self._arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                pass_fds=handed_on,
+                pass_fds=inherited,
                 start_new_session=True,
             )
             if self._ending:

@@ -1,9 +1,9 @@
 """Everything that crosses between processes: small frozen values, one msgpack array each.
 
     gateway    -> worker      Run Cancel Credit Ping
-    worker     -> gateway     Ready Slots Output Done Head Memory Stock
+    worker     -> gateway     Ready Slots Output Done Head Memory CacheStatus
     worker     -> supervisor  Ready Heartbeat Broken Waiting
-    supervisor -> worker      TakeSeat
+    supervisor -> worker      Promote
     supervisor -> gateway     WorkerChanged
 
 "gateway" stands for whoever calls: it, or the app's own HTTP server.
@@ -26,7 +26,7 @@ FailureKind = Literal[
 queue is full; no such route; its model could not be loaded."""
 
 WorkerState = Literal["new", "starting", "waiting", "ready", "busy", "defunct"]
-Ahead = Literal["none", "imported", "loaded"]
+Standby = Literal["none", "imported", "loaded"]
 """What a spare does before it is needed: nothing, that is, there is none; imports the app; runs
 init and warm-up too."""
 Stage = Literal["load", "init", "warmup", "handler", "process"]
@@ -105,7 +105,7 @@ class Ready(Event, tag=16, frozen=True):
     """Those of the routes that are background handlers."""
     process_s: float = 0.0
     """From the start of the process until the runtime was imported."""
-    ahead: Ahead = "none"
+    standby: Standby = "none"
     """What of this was done while the worker was a spare: nobody waited for it."""
     protocol: int = 1
     """Its ``PROTOCOL``; a worker that does not say speaks the first."""
@@ -117,7 +117,7 @@ class Ready(Event, tag=16, frozen=True):
 
 class Slots(Event, tag=17, frozen=True):
     """The number of slots changed: 0 while a handler is past its time-out, or when it drains. Or
-    that of others' calls did, of which it tells now and then."""
+    that of others' calls did, which it sends now and then."""
 
     slots: int
     others: int = 0
@@ -172,10 +172,10 @@ class Head(Event, tag=20, frozen=True):
 
 
 class Memory(Event, tag=24, frozen=True):
-    """What the worker occupies, in bytes; told now and then."""
+    """What the worker occupies, in bytes; sent now and then."""
 
     resident: int = 0
-    """Of the machine's memory; 0 where the system does not tell."""
+    """Of the machine's memory; 0 where the system does not say."""
     device: bool = False
     """The app has begun to use a GPU that torch counts; else what follows is 0."""
     allocated: int = 0
@@ -187,7 +187,7 @@ class Memory(Event, tag=24, frozen=True):
     """The most that was allocated on each device so far, added up."""
 
 
-class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class ModelStatus(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How one of an app's models stands in one worker."""
 
     model: str
@@ -206,10 +206,10 @@ class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """After a load that failed: seconds from then on for which its calls are refused."""
 
 
-class Stock(Event, tag=25, frozen=True):
-    """The models of an app that declares some; told whenever one comes or goes."""
+class CacheStatus(Event, tag=25, frozen=True):
+    """The models of an app that declares some; sent whenever one comes or goes."""
 
-    models: tuple[Held, ...]
+    models: tuple[ModelStatus, ...]
     capacity: int = 0
     """Bytes that they share; 0: no bound is known."""
 
@@ -234,13 +234,13 @@ class Broken(Event, tag=33, frozen=True):
 
 
 class Waiting(Event, tag=34, frozen=True):
-    """A spare has done what can be done ahead, and waits for a TakeSeat on its stdin."""
+    """A spare has done what can be done standby, and waits for a Promote on its stdin."""
 
 
 # --- supervisor -> worker ----------------------------------------------------------------------
 
 
-class TakeSeat(Event, tag=40, frozen=True):
+class Promote(Event, tag=40, frozen=True):
     """A spare is the worker ``index`` from now on."""
 
     index: int
@@ -265,7 +265,7 @@ class WorkerChanged(Event, tag=48, frozen=True):
     """Seconds until a defunct worker is started again; None: never."""
     spare: bool = False
     """It is a spare, numbered among the spares."""
-    ahead: Ahead = "none"
+    standby: Standby = "none"
     """What of its start was done while it was a spare."""
 
 
@@ -273,7 +273,7 @@ Piece = Output | Head
 Respond = Callable[[Piece | Done], None]
 """Sends to whoever asked; called at most once with a Done."""
 ToWorker = Run | Cancel | Credit | Ping
-FromWorker = Ready | Slots | Output | Done | Head | Memory | Stock
+FromWorker = Ready | Slots | Output | Done | Head | Memory | CacheStatus
 LifeSign = Ready | Heartbeat | Broken | Waiting
 AnyEvent = (
     Run
@@ -286,10 +286,10 @@ AnyEvent = (
     | Done
     | Head
     | Memory
-    | Stock
+    | CacheStatus
     | Heartbeat
     | Broken
     | Waiting
-    | TakeSeat
+    | Promote
     | WorkerChanged
 )

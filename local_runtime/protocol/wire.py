@@ -17,7 +17,7 @@ from local_runtime.protocol.events import (
     Event,
     FromWorker,
     LifeSign,
-    TakeSeat,
+    Promote,
     ToWorker,
     WorkerChanged,
 )
@@ -51,7 +51,7 @@ class BrokenProtocol(Exception):
 decode_to_worker: Callable[[memoryview], ToWorker] = msgspec.msgpack.Decoder(ToWorker).decode
 decode_from_worker: Callable[[memoryview], FromWorker] = msgspec.msgpack.Decoder(FromWorker).decode
 decode_life_sign: Callable[[memoryview], LifeSign] = msgspec.msgpack.Decoder(LifeSign).decode
-decode_take_seat: Callable[[memoryview], TakeSeat] = msgspec.msgpack.Decoder(TakeSeat).decode
+decode_promote: Callable[[memoryview], Promote] = msgspec.msgpack.Decoder(Promote).decode
 decode_worker_changed: Callable[[memoryview], WorkerChanged] = msgspec.msgpack.Decoder(
     WorkerChanged
 ).decode
@@ -166,8 +166,13 @@ class FramedConnection(asyncio.Protocol, Generic[E]):
             self._drained.set_result(None)
         self._drained = None
 
-    def set_limit(self, limit: int) -> None:
-        """Of what comes and of what is sent, from now on."""
+    @property
+    def limit(self) -> int:
+        """Bytes of the largest frame, of what comes and of what is sent."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
         self._limit = self._reader.limit = limit
 
     @property

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from local_runtime.background import TaskSet
 from local_runtime.clock import Clock, SystemClock
 from local_runtime.protocol.events import WorkerChanged
 from local_runtime.protocol.scale_events import FromSupervisor, Keep, Retired, decode_keep
@@ -29,7 +30,7 @@ from local_runtime.protocol.wire import MAX_FRAME, FrameReader, frame
 from local_runtime.supervisor.lifecycle import RestartPolicy
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.monitor import Outside, Process, WorkerMonitor
-from local_runtime.supervisor.placement import Seat
+from local_runtime.supervisor.placement import Placement
 from local_runtime.supervisor.worker_process import GRACE_S, REAP_S, Launch
 
 if TYPE_CHECKING:
@@ -43,44 +44,47 @@ RETRY_S = 1.0
 Report = Callable[[FromSupervisor], None]
 
 
-class Located(Process, Protocol):
+class AddressedProcess(Process, Protocol):
     """A process that is reached by an address of its own."""
 
     address: str
 
 
 class RayWorker:
-    """One worker of the crew: its tender, and what is known of its process."""
+    """One worker: its monitor, and what is known of its process. ``outside.start`` places it in the
+    cluster, ``report`` is called with each change, ``needs`` says in words what its machine must
+    have."""
 
     def __init__(self, launch: Launch, outside: Outside, report: Report, needs: str) -> None:
         self._launch = launch
         self._report = report
         self._needs = needs
-        self._process: Located | None = None
+        self._process: AddressedProcess | None = None
         self._dismissed = asyncio.Event()
-        own = msgspec.structs.replace(outside, start=self._start, report=self._tell)
-        self._place = outside.start
-        self._tender = WorkerMonitor(launch, own)
+        own = msgspec.structs.replace(outside, start=self._start, report=self._report_change)
+        self._start_actor = outside.start
+        self._monitor = WorkerMonitor(launch, own)
 
-    async def tend(self) -> None:
-        """Until the worker is dismissed and gone."""
-        await self._tender.tend()
+    async def run(self) -> None:
+        """Keeps the worker running until it is dismissed and gone."""
+        await self._monitor.run()
         await self._dismissed.wait()  # one that is not started again stays known as that
         self._report(Retired(self._launch.index))
 
     def dismiss(self) -> None:
         """Lets the worker finish what runs; no other is started."""
-        self._tender.ask_to_end()
+        self._monitor.ask_to_end()
         self._dismissed.set()
 
     def kill(self) -> None:
-        self._tender.kill()
+        """Ends its process, if there is one, at once."""
+        self._monitor.kill()
 
     async def _start(self, launch: Launch) -> Process:
-        """A place may never be found: a worker that is dismissed no longer waits for one."""
+        """Waits for a place, which may never be found, until the worker is dismissed."""
         detail = f"waits for a place in the Ray cluster: it needs {self._needs}"
         self._report(WorkerChanged(launch.index, "new", detail=detail))
-        placing = asyncio.ensure_future(self._place(launch))
+        placing = asyncio.ensure_future(self._start_actor(launch))
         leaving = asyncio.ensure_future(self._dismissed.wait())
         try:
             await asyncio.wait({placing, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -93,9 +97,9 @@ class RayWorker:
         assert self._process is not None
         return self._process
 
-    def _tell(self, changed: WorkerChanged) -> None:
+    def _report_change(self, changed: WorkerChanged) -> None:
         if self._dismissed.is_set() and changed.state == "defunct":
-            return  # as it was told; Retired says so
+            return  # as it was asked to; Retired says so
         if changed.state == "ready" and self._process is not None:
             changed = msgspec.structs.replace(changed, path=self._process.address)
         self._report(changed)
@@ -112,30 +116,26 @@ class WorkerSet:
         self._outside = outside
         self._report = report
         self._needs = needs
-        self._berths: dict[int, RayWorker] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers: dict[int, RayWorker] = {}
+        self._tasks = TaskSet()
 
     def keep(self, keep: Keep) -> None:
         """Starts those that are missing, dismisses those that are too many."""
-        for index in set(keep.workers) - set(self._berths):
-            berth = RayWorker(self._launch(index), self._outside, self._report, self._needs)
-            self._berths[index] = berth
-            task = asyncio.create_task(berth.tend())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        for index in set(self._berths) - set(keep.workers):
-            self._berths.pop(index).dismiss()
+        for index in set(keep.workers) - set(self._workers):
+            worker = RayWorker(self._launch(index), self._outside, self._report, self._needs)
+            self._workers[index] = worker
+            self._tasks.start(worker.run())
+        for index in set(self._workers) - set(keep.workers):
+            self._workers.pop(index).dismiss()
 
     async def end(self) -> None:
         """Dismisses all, and kills those that are late."""
-        berths = list(self._berths.values())
+        workers = list(self._workers.values())
         self.keep(Keep(()))
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=END_S)
-        for berth in berths:
-            berth.kill()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2 * REAP_S)
+        await self._tasks.wait(END_S)
+        for worker in workers:
+            worker.kill()
+        await self._tasks.wait(2 * REAP_S)
 
 
 class Orders:
@@ -168,8 +168,8 @@ class Orders:
                 self.follow(self._newest)
 
 
-async def joined(connect: Callable[[], Awaitable[None]], report: Report, clock: Clock) -> None:
-    """Tries until the cluster is there; says each time why it is not."""
+async def join(connect: Callable[[], Awaitable[None]], report: Report, clock: Clock) -> None:
+    """Connects to the cluster, again and again until it is there, and reports why it is not."""
     pause = RETRY_S
     while True:
         try:
@@ -211,7 +211,7 @@ def _launch(options: argparse.Namespace, index: int) -> Launch:
     return Launch(
         app=options.app if options.working_dir else absolute(options.app),
         index=index,
-        seat=Seat(device=options.device, visible=None if options.gpus else ""),
+        placement=Placement(device=options.device, visible=None if options.gpus else ""),
         threads=options.threads,
         grace_s=options.grace,
         max_frame=options.max_frame,
@@ -223,7 +223,7 @@ def _launch(options: argparse.Namespace, index: int) -> Launch:
 async def serve(options: argparse.Namespace, report: Report) -> None:
     """Keeps the workers that stdin asks for, until its end."""
     orders = Orders()
-    cluster = await _joined(options, report, orders.ended)
+    cluster = await _join(options, report, orders.ended)
     if cluster is None:
         return
     writer = LogWriter(sys.stderr.buffer)
@@ -235,15 +235,15 @@ async def serve(options: argparse.Namespace, report: Report) -> None:
         report=report,
         writer=writer,
     )
-    crew = WorkerSet(partial(_launch, options), outside, report, cluster.place.needs)
-    orders.obey(crew.keep)
+    workers = WorkerSet(partial(_launch, options), outside, report, cluster.needs.words)
+    orders.obey(workers.keep)
     await orders.ended.wait()
-    await crew.end()
+    await workers.end()
     cluster.close()
     writer.close()
 
 
-async def _joined(
+async def _join(
     options: argparse.Namespace, report: Report, ended: asyncio.Event
 ) -> Cluster | None:
     """The cluster, once it is there; None when the order to end came before."""
@@ -255,7 +255,7 @@ async def _joined(
         await ended.wait()
         return None
     connect = partial(asyncio.to_thread, cluster.connect)
-    joining = asyncio.create_task(joined(connect, report, SystemClock()))
+    joining = asyncio.create_task(join(connect, report, SystemClock()))
     ending = asyncio.create_task(ended.wait())
     await asyncio.wait({joining, ending}, return_when=asyncio.FIRST_COMPLETED)
     if not joining.done():
@@ -267,14 +267,14 @@ def _cluster(options: argparse.Namespace) -> Cluster:
     """Raises ImportError where there is no Ray."""
     from local_runtime.ray.cluster import Cluster, ClusterNeeds
 
-    place = ClusterNeeds(
+    needs = ClusterNeeds(
         address=options.address,
         namespace=f"spillgate-{secrets.token_hex(8)}",
         cpus=options.cpus,
         gpus=options.gpus,
         working_dir=options.working_dir,
     )
-    return Cluster(place)
+    return Cluster(needs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from local_runtime.client.connection import CANCELLED, Answer, PendingCall
+from local_runtime.client.pending_call import CANCELLED, Answer, PendingCall
 from local_runtime.json_bodies import json_or_text
 from local_runtime.protocol.events import Done
 

@@ -13,7 +13,8 @@ import msgspec
 from starlette.requests import Request
 
 from local_runtime.app.model_sizes import model_in, unknown_model
-from local_runtime.client.connection import Answer, PendingCall, Unanswered, WorkerConnection
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.pending_call import Answer, PendingCall, Unanswered
 from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.clock import Clock
 from local_runtime.http_errors import Refusal
@@ -98,18 +99,18 @@ class AppDispatcher:
     def worker_for(self, route: str) -> WorkerConnection:
         """The worker with the most room. Raises Refusal while there is none, and for a route
         that the app does not have."""
-        worker = self.workers.roomiest()
+        worker = self.workers.least_loaded()
         if worker is None:
             raise loading(self.workers.retry_after())
-        if route not in worker.routes:
+        if route not in worker.facts.routes:
             raise Refusal(404, "unsupported", f"the app has no handler for {route}")
         return worker
 
     async def writable_worker_for(self, route: str) -> WorkerConnection:
         """A worker that reads what it is sent. Raises Refusal."""
         worker = self.worker_for(route)
-        if worker.connection.congested:
-            await worker.connection.drained()
+        if worker.socket.congested:
+            await worker.socket.drained()
             worker = self.worker_for(route)
         return worker
 
@@ -146,8 +147,8 @@ class AppDispatcher:
         if run.request in self.jobs:
             return
         body = check_json(run.body)
-        if run.route in worker.models:
-            check_model(body, run.route, worker.models[run.route])
+        if run.route in worker.facts.models:
+            check_model(body, run.route, worker.facts.models[run.route])
         pending = self.send(worker, run)
         self.jobs.add(run.request, pending)
         task = asyncio.create_task(self._watch_job(run, pending))
@@ -175,7 +176,7 @@ class AppDispatcher:
     async def warm_up(self) -> None:
         """Runs the sample of every handler, in every worker. Raises Refusal for the first that
         fails."""
-        ready = self.workers.links
+        ready = self.workers.connections
         if not ready:
             raise loading(self.workers.retry_after())
         results = await asyncio.gather(
@@ -186,7 +187,7 @@ class AppDispatcher:
                 raise result
 
     async def _warm(self, worker: WorkerConnection) -> None:
-        for route in sorted(worker.routes):
+        for route in sorted(worker.facts.routes):
             pending = worker.ask(Ping(0, route), self._clock.monotonic() + WARMUP_S)
             try:
                 while pending.answer is None:

@@ -16,7 +16,8 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from local_runtime.app.request import BODILESS
-from local_runtime.client.connection import CANCELLED, PendingCall, WorkerConnection
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.pending_call import CANCELLED, PendingCall
 from local_runtime.protocol.events import Done, Run
 from local_runtime.server.dispatcher import AppDispatcher
 from local_runtime.server.http_head import status_line
@@ -117,10 +118,10 @@ class FastCall:
     def _send(self, body: bytes) -> None:
         headers = tuple([(n.decode("latin-1"), v.decode("latin-1")) for n, v in self.headers])
         worker, id = self.worker, request_id(self._given_ids())
-        number = worker.number()
+        number = worker.next_id()
         worker.send(Run(number, self.route, body, id, False, True, headers))
         self.begun = self._connection.dispatcher.begin()
-        pending = worker.entries[number] = FastPendingCall(worker, number, id, float("inf"), True)
+        pending = worker.calls[number] = FastPendingCall(worker, number, id, float("inf"), True)
         self.pending, pending.call = pending, self
 
     def _given_ids(self) -> list[str]:
@@ -218,10 +219,10 @@ class FastPathHttp(HttpProtocol):
         """The call, where all that can be known before its body says that it is a plain one."""
         if self.is_answering():
             return None
-        worker = self.dispatcher.workers.roomiest()
-        if worker is None or worker.connection.congested or self.flow.write_paused:
+        worker = self.dispatcher.workers.least_loaded()
+        if worker is None or worker.socket.congested or self.flow.write_paused:
             return None
-        route = worker.plain.get(self.url.partition(b"?")[0])
+        route = worker.facts.plain.get(self.url.partition(b"?")[0])
         if route is None or self.wants_continue or self.parser.get_method() != b"POST":
             return None
         by_name = dict(reversed(self.headers))

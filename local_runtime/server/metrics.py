@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from local_runtime.client.connection import Unanswered
+from local_runtime.client.pending_call import Unanswered
 from local_runtime.client.workers import Workers
 from local_runtime.counters import Count, Counters, Histograms, Observations
-from local_runtime.protocol.events import Done, Held
+from local_runtime.protocol.events import Done, ModelStatus
 
 _SECONDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
@@ -21,7 +21,7 @@ _SECONDS = (
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
 
-_MODEL_GAUGES: tuple[tuple[str, str, Callable[[Held], float]], ...] = (
+_MODEL_GAUGES: tuple[tuple[str, str, Callable[[ModelStatus], float]], ...] = (
     ("resident_bytes", "Set aside for a loaded model.", lambda m: m.size * (m.state != "out")),
     ("loads", "Loads since its worker started.", lambda m: m.loads),
     ("evictions", "Times that it went for another.", lambda m: m.evictions),
@@ -86,7 +86,7 @@ class _WorkerGauges(Collector):
         restarts = "Workers that ended unasked."
         yield CounterMetricFamily("runtime_worker_restarts", restarts, value=workers.deaths)
         ready = "Workers that are ready."
-        yield GaugeMetricFamily("runtime_workers_ready", ready, value=len(workers.links))
+        yield GaugeMetricFamily("runtime_workers_ready", ready, value=len(workers.connections))
         running = "Calls under way, queued ones included."
         yield GaugeMetricFamily("runtime_calls_running", running, value=self._running())
         spares = "Spares that wait to take a worker's place."
@@ -101,8 +101,8 @@ class _WorkerGauges(Collector):
             "What a worker's start took, by stage, and its first call after that.",
             labels=["worker", "stage"],
         )
-        for worker in self._workers.links:
-            for stage, value in worker.start_stages.items():
+        for worker in self._workers.connections:
+            for stage, value in worker.facts.start_stages.items():
                 seconds.add_metric([worker.name, stage], value)
             if worker.first_s is not None:
                 seconds.add_metric([worker.name, "first_call"], worker.first_s)
@@ -120,8 +120,8 @@ class _WorkerGauges(Collector):
             "and the peak of what was allocated.",
             labels=["worker", "kind"],
         )
-        for worker in self._workers.links:
-            memory = worker.memory
+        for worker in self._workers.connections:
+            memory = worker.facts.memory
             if memory is not None and memory.resident:
                 resident.add_metric([worker.name], memory.resident)
             if memory is not None and memory.device:
@@ -133,9 +133,9 @@ class _WorkerGauges(Collector):
     def _models(self) -> Iterable[Metric]:
         for name, text, value in _MODEL_GAUGES:
             gauge = GaugeMetricFamily(f"runtime_model_{name}", text, labels=["worker", "model"])
-            for worker in self._workers.links:
-                for held in worker.stock.models if worker.stock else ():
-                    gauge.add_metric([worker.name, held.model], value(held))
+            for worker in self._workers.connections:
+                for model in worker.facts.cache.models if worker.facts.cache else ():
+                    gauge.add_metric([worker.name, model.model], value(model))
             yield gauge
 
     def describe(self) -> Iterable[Metric]:

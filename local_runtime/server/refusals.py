@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from local_runtime.client.connection import Unanswered
+from local_runtime.client.pending_call import Unanswered
 from local_runtime.http_errors import Refusal
 from local_runtime.protocol.events import Done
 

@@ -26,7 +26,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from local_runtime.client.connection import PendingCall
+from local_runtime.client.pending_call import PendingCall
 from local_runtime.http_errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Run
@@ -77,7 +77,7 @@ class HandlerRoutes:
         dispatcher, route = self._dispatcher, request.url.path
         if not dispatcher.workers.slots:
             responder.waited = await dispatcher.wait_ready(patience_of(request.headers))
-        background = route in dispatcher.worker_for(route).background
+        background = route in dispatcher.worker_for(route).facts.background
         if request.method != "POST":
             text = f"{route} takes POST alone"
             raise Refusal(405, "method_not_allowed", text, headers={"Allow": "POST"})
@@ -207,7 +207,7 @@ class ServerPages:
         """200 once a worker takes calls, else 503 with Retry-After."""
         workers = self._dispatcher.workers
         if workers.slots:
-            return _json({"status": "ready", "workers": len(workers.links)})
+            return _json({"status": "ready", "workers": len(workers.connections)})
         body = {"status": "loading", "detail": workers.detail}
         return _json(body, 503, {"Retry-After": str(max(1, round(workers.retry_after())))})
 

@@ -17,7 +17,7 @@ from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.socket_folder import wait_until_free
 from local_runtime.client.workers import Workers
 from local_runtime.clock import SystemClock
-from local_runtime.protocol.events import Ahead
+from local_runtime.protocol.events import Standby
 from local_runtime.protocol.wire import MAX_FRAME
 from local_runtime.server.dispatcher import AppDispatcher
 from local_runtime.server.fast_path import FastPathHttp
@@ -46,7 +46,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     workers: int = 1
     device: str = "auto"
-    standby: Ahead = "none"
+    standby: Standby = "none"
     threads: int | None = None
     memory: int | None = None
     """Bytes that the app's models share in each worker; None: what is free on its GPU."""
@@ -108,8 +108,8 @@ class AppServer(HttpServer):
         self._dispatcher.changed()
         if self._workers.slots and not self._was_ready:
             self._was_ready = True
-            routes = _listed(sorted(self._workers.links[0].routes))
-            _say(f"ready after {self._workers.links[0].start_s:.1f} s: POST {routes}")
+            routes = _listed(sorted(self._workers.connections[0].facts.routes))
+            _say(f"ready after {self._workers.connections[0].facts.start_s:.1f} s: POST {routes}")
         if self._workers.hopeless and not self.should_exit:
             self.status, self.should_exit = EXIT_HOPELESS, True
 

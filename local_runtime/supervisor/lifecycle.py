@@ -63,6 +63,8 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
     def started(self, now: float, pid: int) -> WorkerRecord:
+        """Its process runs. This and the others raise InvalidState in a state in which that cannot
+        be."""
         self._assert(WorkerState.NEW, WorkerState.DEFUNCT)
         return msgspec.structs.replace(
             self, state=WorkerState.STARTING, pid=pid, since=now, retry_at=None, detail=""
@@ -73,16 +75,18 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
         self._assert(WorkerState.STARTING)
         return msgspec.structs.replace(self, state=WorkerState.WAITING, since=now)
 
-    def gave(self, now: float, policy: RestartPolicy) -> WorkerRecord:
+    def promoted(self, now: float, policy: RestartPolicy) -> WorkerRecord:
         """The spare's process is a worker's from now on."""
         self._assert(WorkerState.WAITING)
         return WorkerRecord(index=self.index, since=now, retry_at=now + policy.refill_s)
 
     def became_ready(self, now: float) -> WorkerRecord:
+        """It takes calls from now on."""
         self._assert(WorkerState.STARTING)
         return msgspec.structs.replace(self, state=WorkerState.READY, since=now, heard=now)
 
     def beat(self, now: float, running: int) -> WorkerRecord:
+        """A heartbeat has come: it runs so many calls."""
         self._assert(WorkerState.READY, WorkerState.BUSY)
         state = WorkerState.BUSY if running else WorkerState.READY
         return msgspec.structs.replace(self, state=state, heard=now)
@@ -133,6 +137,7 @@ def pause(policy: RestartPolicy, failures: int, jitter: float) -> float:
 
 
 def why_killed(record: WorkerRecord, policy: RestartPolicy) -> str:
+    """Why a worker past its ``kill_at`` is killed, in words for the operator."""
     if record.state is WorkerState.STARTING:
         return f"it was not ready within {policy.start_timeout_s:g} s"
     return f"it gave no sign of life for {policy.silence_s:g} s"

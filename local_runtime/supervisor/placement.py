@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 
-class Seat(msgspec.Struct, frozen=True, kw_only=True):
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """What one worker computes on."""
 
     device: str = "auto"
@@ -16,9 +16,9 @@ class Seat(msgspec.Struct, frozen=True, kw_only=True):
     """CUDA_VISIBLE_DEVICES; None: as in the supervisor's own environment."""
 
 
-def seats(workers: int, device: str, present: Sequence[str]) -> tuple[Seat, ...]:
-    """A seat for each of ``workers``. ``device``: auto, cpu, cuda, cuda:0, or several by commas,
-    which the workers take in turn. ``present``: the CUDA devices of this machine, as
+def placements(workers: int, device: str, present: Sequence[str]) -> tuple[Placement, ...]:
+    """Where each of ``workers`` computes. ``device``: auto, cpu, cuda, cuda:0, or several by
+    commas, which the workers take in turn. ``present``: the CUDA devices of this machine, as
     CUDA_VISIBLE_DEVICES names them.
 
     A worker that is given a device sees no other, so a library that allocates on its first one
@@ -27,7 +27,7 @@ def seats(workers: int, device: str, present: Sequence[str]) -> tuple[Seat, ...]
     """
     wanted = [one.strip() for one in device.split(",")]
     return tuple(
-        _seat(wanted[index % len(wanted)], index, workers, present) for index in range(workers)
+        _placement(wanted[index % len(wanted)], index, workers, present) for index in range(workers)
     )
 
 
@@ -46,13 +46,13 @@ def present_devices(environment: Mapping[str, str], count: int) -> tuple[str, ..
     return tuple(found)
 
 
-def _seat(wanted: str, index: int, workers: int, present: Sequence[str]) -> Seat:
+def _placement(wanted: str, index: int, workers: int, present: Sequence[str]) -> Placement:
     if wanted == "cpu":
-        return Seat(device=wanted, visible="")
+        return Placement(device=wanted, visible="")
     if wanted in {"auto", "cuda"} and present:
         own = present[index::workers] or (present[index % len(present)],)
-        return Seat(device=wanted, visible=",".join(own))
+        return Placement(device=wanted, visible=",".join(own))
     kind, _, number = wanted.partition(":")
     if kind == "cuda" and number.isdecimal() and int(number) < len(present):
-        return Seat(device="cuda:0", visible=present[int(number)])
-    return Seat(device=wanted)
+        return Placement(device="cuda:0", visible=present[int(number)])
+    return Placement(device=wanted)

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import get_args
 
 from local_runtime.clock import SystemClock
-from local_runtime.protocol.events import Ahead, WorkerChanged
+from local_runtime.protocol.events import Standby, WorkerChanged
 from local_runtime.protocol.wire import MAX_FRAME, frame
 from local_runtime.supervisor.lifecycle import RestartPolicy
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.monitor import Outside, WorkerMonitor
-from local_runtime.supervisor.placement import present_devices, seats
+from local_runtime.supervisor.placement import placements, present_devices
 from local_runtime.supervisor.spares import spare_launches
 from local_runtime.supervisor.worker_process import GRACE_S, REAP_S, Launch, WorkerProcess
 
@@ -37,28 +37,28 @@ END_S = 7.0
 
 
 async def supervise(
-    launches: Sequence[Launch], ahead: Ahead, outside: Outside, ended: asyncio.Event
+    launches: Sequence[Launch], standby: Standby, outside: Outside, ended: asyncio.Event
 ) -> None:
-    """Runs the workers, and the spares that do their part ``ahead``, until ``ended`` is set; then
+    """Runs the workers, and the spares that ``standby`` asks for, until ``ended`` is set; then
     ends them all."""
-    spares = [WorkerMonitor(launch, outside) for launch in spare_launches(launches, ahead)]
+    spares = [WorkerMonitor(launch, outside) for launch in spare_launches(launches, standby)]
     workers = [WorkerMonitor(launch, outside, spares) for launch in launches]
-    tasks = [asyncio.create_task(worker.tend()) for worker in workers]
-    tasks += [asyncio.create_task(_tend_after(spare, workers)) for spare in spares]
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
+    tasks += [asyncio.create_task(_run_after(spare, workers)) for spare in spares]
     await ended.wait()
-    for tender in (*workers, *spares):
-        tender.ask_to_end()
+    for monitor in (*workers, *spares):
+        monitor.ask_to_end()
     await asyncio.wait(tasks, timeout=END_S)
-    for tender in (*workers, *spares):
-        tender.kill()
+    for monitor in (*workers, *spares):
+        monitor.kill()
     await asyncio.wait(tasks, timeout=2 * REAP_S)
 
 
-async def _tend_after(spare: WorkerMonitor, workers: Sequence[WorkerMonitor]) -> None:
+async def _run_after(spare: WorkerMonitor, workers: Sequence[WorkerMonitor]) -> None:
     """A spare must not slow down the first start of the workers."""
     for worker in workers:
-        await worker.settled.wait()
-    await spare.tend()
+        await worker.started_once.wait()
+    await spare.run()
 
 
 def _report(changed: WorkerChanged) -> None:
@@ -88,14 +88,14 @@ def _launches(options: argparse.Namespace) -> list[Launch]:
             app=options.app,
             index=index,
             socket=os.path.join(options.dir, f"worker-{index}.sock"),
-            seat=seat,
+            placement=placement,
             threads=options.threads,
             grace_s=options.grace,
             max_frame=options.max_frame,
             memory=options.memory,
             models=options.models,
         )
-        for index, seat in enumerate(seats(options.workers, options.device, present))
+        for index, placement in enumerate(placements(options.workers, options.device, present))
     ]
 
 
@@ -105,7 +105,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--dir", required=True, help="folder for the sockets; removed at the end")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: a,b")
-    parser.add_argument("--standby", choices=get_args(Ahead), default="none", help="spares")
+    parser.add_argument("--standby", choices=get_args(Standby), default="none", help="spares")
     parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
     parser.add_argument("--start-timeout", type=float, default=RestartPolicy().start_timeout_s)
     parser.add_argument("--silence", type=float, default=RestartPolicy().silence_s)

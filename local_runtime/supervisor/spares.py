@@ -6,20 +6,22 @@ from collections.abc import Sequence
 
 import msgspec
 
-from local_runtime.protocol.events import Ahead
-from local_runtime.supervisor.placement import Seat
+from local_runtime.protocol.events import Standby
+from local_runtime.supervisor.placement import Placement
 from local_runtime.supervisor.worker_process import Launch
 
 
-def spare_launches(workers: Sequence[Launch], ahead: Ahead) -> list[Launch]:
+def spare_launches(workers: Sequence[Launch], standby: Standby) -> list[Launch]:
     """One spare that has imported the app, for all of ``workers``; or one that has loaded the
     model for each set of devices that they see, since it cannot be moved to others."""
-    if ahead == "none":
+    if standby == "none":
         return []
-    seats = list(dict.fromkeys(worker.seat for worker in workers))
-    if ahead == "imported" and len(seats) > 1:
-        seats = [Seat()]
+    placements = list(dict.fromkeys(worker.placement for worker in workers))
+    if standby == "imported" and len(placements) > 1:
+        placements = [Placement()]
     return [
-        msgspec.structs.replace(workers[0], index=index, socket="", seat=seat, ahead=ahead)
-        for index, seat in enumerate(seats)
+        msgspec.structs.replace(
+            workers[0], index=index, socket="", placement=placement, standby=standby
+        )
+        for index, placement in enumerate(placements)
     ]

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from local_runtime.protocol.events import Ahead, LifeSign, TakeSeat
+from local_runtime.protocol.events import LifeSign, Promote, Standby
 from local_runtime.protocol.wire import decode_life_sign, frame, read_frames
 from local_runtime.supervisor.logs import LineSplitter, LogWriter
-from local_runtime.supervisor.placement import Seat
+from local_runtime.supervisor.placement import Placement
 
 GRACE_S = 5.0
 """How long a handler that was told to stop may take to come back."""
@@ -25,7 +25,7 @@ _PIPE_BYTES = 256 * 1024
 _FATAL = {"SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT"}
 """Upon which the worker prints its stack (see the faulthandler of the standard library)."""
 
-Hear = Callable[[LifeSign], None]
+SignListener = Callable[[LifeSign], None]
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,9 +35,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     index: int
     socket: str = ""
     """A spare is told later."""
-    seat: Seat = Seat()
-    ahead: Ahead = "none"
-    """Anything else: it is a spare, and waits for a seat when it has done this."""
+    placement: Placement = Placement()
+    standby: Standby = "none"
+    """Anything else: it is a spare, and waits for a placement when it has done this."""
     listener: int | None = None
     """A listening socket that the worker inherits, where it has no path of its own."""
     threads: int | None = None
@@ -46,12 +46,12 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None = None
     """Bytes that the app's models share; None: what its device has."""
     models: str = ""
-    """What they are declared to be, as JSON: see ``declared``."""
+    """What they are declared to be, as JSON: see ``app.model_sizes``."""
 
     @property
     def name(self) -> str:
         """As in the log: ``worker 0``, ``spare 0``."""
-        return f"{'worker' if self.ahead == 'none' else 'spare'} {self.index}"
+        return f"{'worker' if self.standby == 'none' else 'spare'} {self.index}"
 
     def command(self, life_fd: int) -> list[str]:
         """The command line; ``life_fd`` is the descriptor it inherits."""
@@ -61,8 +61,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
             "life-fd": life_fd,
             "parent": os.getpid(),
             "born": time.monotonic(),
-            "device": self.seat.device,
-            "ahead": self.ahead,
+            "device": self.placement.device,
+            "standby": self.standby,
             "grace": self.grace_s,
             "max-frame": self.max_frame,
         }
@@ -73,9 +73,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     def environment(self) -> dict[str, str]:
         """SPILLGATE_DEVICE says what the app should use; CUDA_VISIBLE_DEVICES what it sees."""
-        added = {"SPILLGATE_DEVICE": self.seat.device, "SPILLGATE_WORKER": str(self.index)}
-        if self.seat.visible is not None:
-            added["CUDA_VISIBLE_DEVICES"] = self.seat.visible
+        added = {"SPILLGATE_DEVICE": self.placement.device, "SPILLGATE_WORKER": str(self.index)}
+        if self.placement.visible is not None:
+            added["CUDA_VISIBLE_DEVICES"] = self.placement.visible
         if self.threads is not None:
             added |= {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)}
         return {**os.environ, **added}
@@ -83,7 +83,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     def fits(self, spare: Launch) -> bool:
         """Whether such a spare can take this worker's place: one that has loaded its model has
         done so on the devices that it saw."""
-        return spare.ahead == "imported" or spare.seat == self.seat
+        return spare.standby == "imported" or spare.placement == self.placement
 
 
 class _Streams(asyncio.subprocess.SubprocessStreamProtocol):
@@ -135,6 +135,7 @@ class Pipe:
 
     @classmethod
     async def open(cls, fd: int) -> Pipe:
+        """Takes over the descriptor."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         file = os.fdopen(fd, "rb", buffering=0)
@@ -144,10 +145,10 @@ class Pipe:
 
 class WorkerProcess:
     """A process in a group of its own, so that whatever it starts ends with it. What it says goes
-    to ``hear``, what it prints to ``writer`` behind ``[name]``; both may be exchanged."""
+    to ``listener``, what it prints to ``writer`` behind ``[name]``; both may be exchanged."""
 
     def __init__(self, program: Program, life: Pipe, writer: LogWriter) -> None:
-        self.hear: Hear = _unheard
+        self.listener: SignListener = _ignore
         self.name = ""
         self._program = program
         self._process = program.process
@@ -161,7 +162,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, launch: Launch, writer: LogWriter) -> WorkerProcess:
-        """Raises OSError. Whoever starts one must await ``ended``."""
+        """Starts one. Raises OSError. Whoever starts one must await ``ended``."""
         read_fd, write_fd = os.pipe()
         try:
             program = await Program.start(
@@ -178,12 +179,13 @@ class WorkerProcess:
             raise
         finally:
             os.close(write_fd)
-        child = cls(program, await Pipe.open(read_fd), writer)
-        child.name = launch.name
-        return child
+        process = cls(program, await Pipe.open(read_fd), writer)
+        process.name = launch.name
+        return process
 
     @property
     def pid(self) -> int:
+        """Its process id, which is that of its group too."""
         return self._process.pid
 
     @property
@@ -192,12 +194,12 @@ class WorkerProcess:
         tail = self._lines.tail
         return tail[-1].decode(errors="replace").strip() if tail else ""
 
-    def give_seat(self, launch: Launch) -> None:
+    def promote(self, launch: Launch) -> None:
         """Makes a spare that waits the worker of ``launch``."""
-        seat = launch.seat
+        placement = launch.placement
         self.name = launch.name
         assert self._process.stdin is not None
-        event = TakeSeat(launch.index, launch.socket, seat.device, seat.visible)
+        event = Promote(launch.index, launch.socket, placement.device, placement.visible)
         self._process.stdin.write(frame(event))
 
     async def ended(self) -> int:
@@ -218,6 +220,7 @@ class WorkerProcess:
             self._process.stdin.close()
 
     def kill(self) -> None:
+        """Ends it and all that it has started, but for what has a session of its own."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -225,7 +228,7 @@ class WorkerProcess:
 
     async def _pass_signs(self) -> None:
         async for payload in read_frames(self._life.reader):
-            self.hear(decode_life_sign(payload))
+            self.listener(decode_life_sign(payload))
 
     async def _pass_logs(self) -> None:
         assert self._process.stdout is not None
@@ -239,7 +242,7 @@ class WorkerProcess:
             self._writer.write(mark + line)
 
 
-def _unheard(sign: LifeSign) -> None:
+def _ignore(sign: LifeSign) -> None:
     """Nobody listens yet."""
 
 

@@ -52,7 +52,7 @@ class WorkerCalls:
     ) -> None:
         """``limit`` bounds a frame, in bytes; ``grace_s`` is how many seconds a handler may take
         to come back after its time-out; ``models`` are those of an app that declares some."""
-        self.peers = Peers(ready, models.stock())
+        self.peers = Peers(ready, models.status())
         self.jobs = JobDispatcher(
             app.handlers.values(),
             runner=runner,

@@ -1,4 +1,4 @@
-"""Sequences that advance together: admitted, stepped, told apart when a step fails. Pure: the
+"""Sequences that advance together: admitted, stepped, separated when a step fails. Pure: the
 clock is passed in, and nothing waits or is sent here."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from local_runtime.app.runtime import Handler, Step, Stepper
 from local_runtime.protocol.events import Done, Output
 from local_runtime.worker.jobs import Job, Meter
-from local_runtime.worker.results import MAX_TOKENS, failed, item, noted, request_of, succeeded
+from local_runtime.worker.results import MAX_TOKENS, failed, item, logged, request_of, succeeded
 
 Outcome = Step | BaseException | None
 Raised = BaseException
@@ -21,7 +21,7 @@ Raised = BaseException
 is no Exception."""
 
 
-def made(handler: Handler, context: dict[str, Any], *model: Any) -> Stepper[Any]:
+def make_stepper(handler: Handler, context: dict[str, Any], *model: Any) -> Stepper[Any]:
     """The stepper of a handler, or of its ``model``. Raises TypeError for one that is none,
     and what its own code raises."""
     stepper: Stepper[Any] = handler.function(context, *model)
@@ -36,14 +36,14 @@ def made(handler: Handler, context: dict[str, Any], *model: Any) -> Stepper[Any]
 class Member:
     """One admitted sequence."""
 
-    __slots__ = ("admitted", "job", "meter", "said", "state", "values")
+    __slots__ = ("admitted", "job", "meter", "state", "streamed", "values")
 
     def __init__(self, job: Job, state: Any, meter: Meter, admitted: float) -> None:
         self.job = job
         self.state = state
         self.meter = meter
         self.admitted = admitted
-        self.said = False
+        self.streamed = False
         """Its caller has had an item of the stream."""
         self.values: list[Any] = []
         """Its items, for a caller who takes them whole."""
@@ -71,7 +71,7 @@ class ContinuousBatch:
             state = self._stepper.admit(request_of(job))
         except Raised as error:
             meter.took(self._clock() - begun, 1)
-            return self._ended(noted(failed(job.run.id, error)), job, meter, begun)
+            return self._ended(logged(failed(job.run.id, error)), job, meter, begun)
         meter.took(self._clock() - begun, 1)
         return Member(job, state, meter, begun)
 
@@ -93,13 +93,13 @@ class ContinuousBatch:
         try:
             self._stepper.evict(member.state)
         except Raised as error:
-            noted(failed(member.job.run.id, error))
+            logged(failed(member.job.run.id, error))
         member.meter.took(self._clock() - begun, 1)
 
     def end(self, member: Member, done: Done) -> Done:
         """Evicts the sequence: its last word, with what it used."""
         self.evict(member)
-        return self._ended(noted(done), member.job, member.meter, member.admitted)
+        return self._ended(logged(done), member.job, member.meter, member.admitted)
 
     def _ended(self, done: Done, job: Job, meter: Meter, begun: float) -> Done:
         waited, ran = max(0.0, begun - job.arrived), self._clock() - begun
@@ -127,7 +127,7 @@ class ContinuousBatch:
             return error
 
 
-def heard(member: Member, outcome: Outcome, limit: int) -> tuple[list[Output], Done | None]:
+def events_of(member: Member, outcome: Outcome, limit: int) -> tuple[list[Output], Done | None]:
     """What the caller gets of one step: items of a stream, and the end when it is one. ``limit``
     bounds an item, or a whole answer, in bytes of JSON."""
     outputs: list[Output] = []
@@ -138,13 +138,13 @@ def heard(member: Member, outcome: Outcome, limit: int) -> tuple[list[Output], D
         if not isinstance(outcome, Step):
             raise outcome if isinstance(outcome, BaseException) else _wrong_type(outcome)
         member.meter.count(_number(outcome.prompt_tokens), _number(outcome.completion_tokens))
-        _say(member, outcome, limit, outputs)
+        _stream(member, outcome, limit, outputs)
         return outputs, _whole(member, outcome, limit) if outcome.done else None
     except Raised as error:
         return outputs, failed(id, error)
 
 
-def _say(member: Member, step: Step, limit: int, outputs: list[Output]) -> None:
+def _stream(member: Member, step: Step, limit: int, outputs: list[Output]) -> None:
     """Into ``outputs``, which keeps what came before an item that cannot be sent."""
     if not member.job.run.stream:
         member.values += step.items
@@ -153,12 +153,12 @@ def _say(member: Member, step: Step, limit: int, outputs: list[Output]) -> None:
         output = item(member.job.run.id, value, limit)
         member.meter.count(output.input_tokens, output.output_tokens)
         outputs.append(output)
-        member.said = True
+        member.streamed = True
 
 
 def _whole(member: Member, step: Step, limit: int) -> Done:
     stream, id = member.job.run.stream, member.job.run.id
-    if member.said or (stream and step.result is None):
+    if member.streamed or (stream and step.result is None):
         return Done(id, True)
     done = succeeded(id, member.values if step.result is None else step.result, limit)
     member.meter.count(done.input_tokens, done.output_tokens)

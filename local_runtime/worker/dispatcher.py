@@ -11,18 +11,18 @@ import msgspec
 
 from local_runtime.app.runtime import Handler
 from local_runtime.protocol.events import (
+    CacheStatus,
     Done,
     FailureKind,
     Heartbeat,
     Piece,
     Respond,
     Run,
-    Stock,
 )
 from local_runtime.status import Status
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.peer import Peers
-from local_runtime.worker.results import noted, prepared
+from local_runtime.worker.results import logged, prepare
 from local_runtime.worker.shared_schedule import LockedSchedule
 
 
@@ -66,7 +66,7 @@ class WorkerModels(Protocol):
 
     def overdue(self, now: float) -> str | None: ...
 
-    def stock(self) -> Stock | None: ...
+    def status(self) -> CacheStatus | None: ...
 
 
 class JobDispatcher:
@@ -123,7 +123,7 @@ class JobDispatcher:
         job = Job(run, handler, now, answer)
         refusal = self._models.admit(job, now) if handler.models else None
         if refusal is None and handler.batch is not None:
-            refusal = prepared(job)
+            refusal = prepare(job)
         waits = bool(handler.models) and not job.has_model
         if refusal is None and (waits or self._schedule.submit(job, now)):
             if handler.models or not self._schedule.blocked(job):
@@ -151,7 +151,7 @@ class JobDispatcher:
         job.open = False
         if not self._models.withdraw(job):
             self._models.release(job)
-        job.answer(noted(refusal))
+        job.answer(logged(refusal))
 
     # --- what the runner reports ---------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class JobDispatcher:
         self._models.begin_load(now)
         self._queue(self._models.admitted(now), now)
         self._send_slots()
-        self._peers.send_stock(self._models.stock())
+        self._peers.send_cache_status(self._models.status())
 
     def _queue(self, jobs: list[Job], now: float) -> None:
         for job in jobs:

@@ -22,14 +22,14 @@ from local_runtime.app.request import Request, Response
 from local_runtime.app.runtime import Handler
 from local_runtime.protocol.events import Done
 from local_runtime.protocol.wire import ENVELOPE, MAX_FRAME
-from local_runtime.worker.continuous_batch import ContinuousBatch, made
+from local_runtime.worker.continuous_batch import ContinuousBatch, make_stepper
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.results import (
     cancelled,
     failed,
     head_of,
     item,
-    noted,
+    logged,
     raw_item,
     request_of,
     succeeded,
@@ -77,7 +77,7 @@ class Engine:
         self._stall_s = stall_s
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[Work, asyncio.Task[list[Done]]] = {}
-        self._steppings: dict[str, dict[Callable[..., Any], StepperLoop]] = {"": {}}
+        self._loops: dict[str, dict[Callable[..., Any], StepperLoop]] = {"": {}}
         """By model; those of no model under ""."""
 
     def begin(self, work: Work) -> None:
@@ -88,28 +88,28 @@ class Engine:
         """Cancels what can be cancelled, at its next await; may be called from any thread."""
         self._loop.call_soon_threadsafe(self._interrupt, work)
 
-    def stepping(self, handler: Handler, model: str = "") -> StepperLoop:
-        """The company of a stepper's sequences: one for all its routes, of each model. The first
-        time it makes the stepper, and raises what that raises."""
-        companies = self._steppings.get(model)
-        found = companies.get(handler.function) if companies else None
-        return self._founded(handler, model) if found is None else found
+    def stepper_loop(self, handler: Handler, model: str = "") -> StepperLoop:
+        """The loop of a stepper's sequences: one for all its routes, of each model. The first time
+        it makes the stepper, and raises what that raises."""
+        loops = self._loops.get(model)
+        found = loops.get(handler.function) if loops else None
+        return self._make_loop(handler, model) if found is None else found
 
-    def forget(self, model: str) -> None:
+    def drop_steppers(self, model: str) -> None:
         """Drops the steppers of a model that no call uses, between two calls in the model's
         thread, and waits for that; called from any other thread."""
-        if model in self._steppings:
+        if model in self._loops:
             asyncio.run_coroutine_threadsafe(self._drop(model), self._loop).result()
 
     async def _drop(self, model: str) -> None:
-        del self._steppings[model]
+        del self._loops[model]
 
-    def _founded(self, handler: Handler, model: str) -> StepperLoop:
-        lent = (self._models[model],) if model else ()
-        stepper = made(handler, self._context, *lent)
-        company = ContinuousBatch(stepper, retry=handler.retry, clock=self._clock)
-        found = StepperLoop(company, self._sink, size=handler.concurrency, limit=self._limit)
-        self._steppings.setdefault(model, {})[handler.function] = found
+    def _make_loop(self, handler: Handler, model: str) -> StepperLoop:
+        loaded = (self._models[model],) if model else ()
+        stepper = make_stepper(handler, self._context, *loaded)
+        batch = ContinuousBatch(stepper, retry=handler.retry, clock=self._clock)
+        found = StepperLoop(batch, self._sink, size=handler.concurrency, limit=self._limit)
+        self._loops.setdefault(model, {})[handler.function] = found
         return found
 
     def _spawn(self, work: Work) -> None:
@@ -128,7 +128,7 @@ class Engine:
         if task.cancelled():
             results = [cancelled(job.run.id) for job in work.jobs]
         elif (error := task.exception()) is not None:
-            results = [noted(failed(job.run.id, error)) for job in work.jobs]
+            results = [logged(failed(job.run.id, error)) for job in work.jobs]
         else:
             results = task.result()
         following = self._sink.finished(work, results)
@@ -151,10 +151,10 @@ class Engine:
 
     async def _stepped(self, job: Job) -> Done:
         try:
-            stepping = self.stepping(job.handler, job.model)
+            loop = self.stepper_loop(job.handler, job.model)
         except BaseException as error:
-            return noted(failed(job.run.id, error))
-        return await stepping.run(job)
+            return logged(failed(job.run.id, error))
+        return await loop.run(job)
 
     async def _alone(self, job: Job) -> Done:
         begun = self._clock()
@@ -168,7 +168,7 @@ class Engine:
                 done = succeeded(job.run.id, value, self._limit)
         except BaseException as error:
             ours = _is_ours(error)
-            done = cancelled(job.run.id) if ours else noted(failed(job.run.id, error))
+            done = cancelled(job.run.id) if ours else logged(failed(job.run.id, error))
         spent = self._clock() - begun
         return job.counted(msgspec.structs.replace(done, exec_s=spent, gpu_s=spent))
 
@@ -183,7 +183,7 @@ class Engine:
                 if output.input_tokens is not None:
                     job.tokens = output.input_tokens, output.output_tokens
                 self._sink.output(job, output)
-                if not job.window.spend(len(output.data)) and not await self._heard_on(job):
+                if not job.window.spend(len(output.data)) and not await self._caught_up(job):
                     return self._unread(job.run.id)
         return Done(job.run.id, True)
 
@@ -205,14 +205,14 @@ class Engine:
                     pieces.append(output.data)
                     continue
                 self._sink.output(job, output)
-                if not job.window.spend(len(output.data)) and not await self._heard_on(job):
+                if not job.window.spend(len(output.data)) and not await self._caught_up(job):
                     return self._unread(job.run.id)
         if piecewise:
             return Done(job.run.id, True)
         whole = msgspec.structs.replace(response, body=b"".join(pieces))
         return succeeded(job.run.id, whole, self._limit)
 
-    async def _heard_on(self, job: Job) -> bool:
+    async def _caught_up(self, job: Job) -> bool:
         """Waits for the reader of a stream; not for ever where other calls wait for its device."""
         patience_s = self._stall_s if job.handler.exclusive else None
         try:
@@ -261,7 +261,7 @@ class Engine:
             if _is_ours(error):
                 raise
             if len(jobs) == 1:
-                results = [noted(failed(jobs[0].run.id, error))]
+                results = [logged(failed(jobs[0].run.id, error))]
             else:
                 return await self._apart(requests, self._clock() - begun)
         spent = self._clock() - begun
@@ -292,9 +292,9 @@ class Engine:
 
     def _result(self, job: Job, value: Any) -> Done:
         try:
-            return noted(succeeded(job.run.id, value, self._limit))
+            return logged(succeeded(job.run.id, value, self._limit))
         except Exception as error:
-            return noted(failed(job.run.id, error))
+            return logged(failed(job.run.id, error))
 
 
 def _is_ours(error: BaseException) -> bool:

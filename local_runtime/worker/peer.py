@@ -9,18 +9,18 @@ from functools import partial
 import msgspec
 
 from local_runtime.protocol.events import (
+    CacheStatus,
     Done,
     FromWorker,
     Memory,
     Piece,
     Ready,
     Slots,
-    Stock,
     ToWorker,
 )
 from local_runtime.protocol.wire import FramedConnection, FrameTooLarge, decode_to_worker
 from local_runtime.worker.jobs import Job
-from local_runtime.worker.results import noted, unsendable
+from local_runtime.worker.results import logged, unsendable
 
 
 class Peer:
@@ -56,7 +56,7 @@ class Peer:
         try:
             self.connection.send(event)
         except (FrameTooLarge, ValueError, TypeError, OverflowError) as error:
-            self.connection.send(noted(unsendable(event.id, error)))
+            self.connection.send(logged(unsendable(event.id, error)))
 
     def greet(self, ready: Ready) -> None:
         """Sends what it must hear first."""
@@ -75,18 +75,18 @@ class Peer:
 class Peers:
     """All the callers of a worker. Each is sent how it stands when it comes, and every change."""
 
-    def __init__(self, ready: Ready, stock: Stock | None) -> None:
+    def __init__(self, ready: Ready, cache_status: CacheStatus | None) -> None:
         self._ready = ready
         self._slots = ready.slots
         self._memory: Memory | None = None
-        self._stock = stock
+        self._cache_status = cache_status
         self._peers: set[Peer] = set()
 
     def add(self, peer: Peer) -> None:
         """Greets a new one, and tells it all that the others know."""
         self._peers.add(peer)
         peer.greet(msgspec.structs.replace(self._ready, slots=self._slots))
-        for event in (self._memory, self._stock):
+        for event in (self._memory, self._cache_status):
             if event is not None:
                 peer.connection.send(event)
 
@@ -100,11 +100,11 @@ class Peers:
             self._memory = memory
             self._send(memory)
 
-    def send_stock(self, stock: Stock | None) -> None:
+    def send_cache_status(self, cache_status: CacheStatus | None) -> None:
         """Sends which models are there, if that has changed."""
-        if stock is not None and stock != self._stock:
-            self._stock = stock
-            self._send(stock)
+        if cache_status is not None and cache_status != self._cache_status:
+            self._cache_status = cache_status
+            self._send(cache_status)
 
     def send_slots(self, slots: int) -> None:
         """Sends how many calls run at once, if that has changed."""

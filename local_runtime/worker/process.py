@@ -2,7 +2,7 @@
 
     python -m local_runtime.worker APP --index 0 --socket PATH --life-fd FD --parent PID
 
-A spare (``--ahead``) waits for a seat, a TakeSeat on its stdin, before it goes on. The main thread
+A spare (``--standby``) waits for a Promote on its stdin before it goes on. The main thread
 belongs to the model: import, init and handlers run there. A second thread has the socket, the
 schedule and the pipe to the supervisor, so no handler can hold those up. Started by
 ``local_runtime.supervisor``; the end of stdin is the order to finish what runs and exit.
@@ -29,9 +29,9 @@ import uvloop
 from local_runtime import gc_tuning
 from local_runtime.app.model_sizes import from_json
 from local_runtime.app.runtime import Runtime
-from local_runtime.protocol.events import Ahead, Broken, Done, Piece, Ready, TakeSeat, Waiting
+from local_runtime.protocol.events import Broken, Done, Piece, Promote, Ready, Standby, Waiting
 from local_runtime.protocol.sockets import listen
-from local_runtime.protocol.wire import ENVELOPE, FrameReader, decode_take_seat
+from local_runtime.protocol.wire import ENVELOPE, FrameReader, decode_promote
 from local_runtime.webhooks import Webhooks
 from local_runtime.worker.calls import WorkerCalls
 from local_runtime.worker.dispatcher import JobDispatcher, WorkerModels
@@ -88,15 +88,15 @@ class SocketThread:
         self._server: asyncio.AbstractServer | None = None
         self._stop: Callable[[], None] = _exit_at_once
         self._frames = FrameReader()
-        self._seat: concurrent.futures.Future[TakeSeat] = concurrent.futures.Future()
+        self._promotion: concurrent.futures.Future[Promote] = concurrent.futures.Future()
         self._loop = uvloop.new_event_loop()
         self._loop.add_reader(orders, self._on_order)
         threading.Thread(target=self._loop.run_forever, name="socket", daemon=True).start()
 
-    async def seat(self) -> TakeSeat:
-        """Says that this spare waits, and waits for its seat."""
+    async def promotion(self) -> Promote:
+        """Says that this spare waits, and waits until it is to be a worker."""
         self._loop.call_soon_threadsafe(self._life.send, Waiting())
-        return await asyncio.wrap_future(self._seat)
+        return await asyncio.wrap_future(self._promotion)
 
     def open(self, opening: Opening) -> None:
         """Takes calls from now on."""
@@ -155,7 +155,7 @@ class SocketThread:
     def _on_order(self) -> None:
         if data := os.read(self._orders, 4096):
             for payload in self._frames.feed(data):
-                self._seat.set_result(decode_take_seat(payload))
+                self._promotion.set_result(decode_promote(payload))
             return
         self._loop.remove_reader(self._orders)
         if self._calls is None:
@@ -187,21 +187,21 @@ async def run_app(options: argparse.Namespace, thread: SocketThread) -> None:
     times, watch = StartTimes(process=max(0.0, time.monotonic() - options.born)), Stopwatch()
     app = load(options.app)
     times.load = watch.lap()
-    if options.ahead == "imported":
-        await _take_seat(options, thread)
+    if options.standby == "imported":
+        await _wait_for_promotion(options, thread)
         watch.lap()
     context = await initialise(app)
     loaded: dict[str, Any] = {}
     engine = Engine(context, thread, limit=options.max_frame - ENVELOPE, models=loaded)
-    loader = ModelLoader(app, context, thread, models=loaded, leaving=engine.forget)
+    loader = ModelLoader(app, context, thread, models=loaded, leaving=engine.drop_steppers)
     models = await _pinned(app, options, loader) if app.models else NO_MODELS
     times.init = watch.lap()
     await warm_up(app, engine)
     gc_tuning.freeze()
     times.warmup = watch.lap()
-    if options.ahead == "loaded":
-        await _take_seat(options, thread)
-    ready = ready_of(app, options.device, times, options.ahead, options.max_frame)
+    if options.standby == "loaded":
+        await _wait_for_promotion(options, thread)
+    ready = ready_of(app, options.device, times, options.standby, options.max_frame)
     thread.open(
         Opening(
             app=app,
@@ -228,14 +228,14 @@ def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
     loop.call_soon_threadsafe(stopped.set)
 
 
-async def _take_seat(options: argparse.Namespace, thread: SocketThread) -> None:
+async def _wait_for_promotion(options: argparse.Namespace, thread: SocketThread) -> None:
     """Waits until a worker is needed, and becomes it. Libraries read what they may see when the
     device is first used, which is in init."""
-    seat = await thread.seat()
-    options.socket, options.device = seat.socket, seat.device
-    os.environ |= {"SPILLGATE_DEVICE": seat.device, "SPILLGATE_WORKER": str(seat.index)}
-    if seat.visible is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = seat.visible
+    promote = await thread.promotion()
+    options.socket, options.device = promote.socket, promote.device
+    os.environ |= {"SPILLGATE_DEVICE": promote.device, "SPILLGATE_WORKER": str(promote.index)}
+    if promote.visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = promote.visible
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -247,7 +247,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--parent", type=int, required=True, help="process to die with")
     parser.add_argument("--born", type=float, default=math.inf, help="when it was started")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--ahead", choices=get_args(Ahead), default="none")
+    parser.add_argument("--standby", choices=get_args(Standby), default="none")
     parser.add_argument("--grace", type=float, required=True)
     parser.add_argument("--max-frame", type=int, required=True)
     parser.add_argument("--memory", type=int, help="bytes that its models share")

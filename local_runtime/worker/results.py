@@ -77,7 +77,7 @@ def headers_of(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return headers
 
 
-def decode_ahead(job: Job) -> None:
+def decode_early(job: Job) -> None:
     """Decodes a modest body before its turn comes, in the socket's thread: the device is busy then,
     and need not wait for it later. A wrong one is refused when its turn comes."""
     if len(job.run.body) > _AHEAD:
@@ -88,7 +88,7 @@ def decode_ahead(job: Job) -> None:
         pass
 
 
-def sort(job: Job, bucket: Callable[[Request], Hashable]) -> Done | None:
+def assign_bucket(job: Job, bucket: Callable[[Request], Hashable]) -> Done | None:
     """Puts the job in its bucket; the Done of its failure where that cannot be done."""
     try:
         job.request = request_of(job)
@@ -99,19 +99,19 @@ def sort(job: Job, bucket: Callable[[Request], Hashable]) -> Done | None:
     return None
 
 
-def prepared(job: Job) -> Done | None:
+def prepare(job: Job) -> Done | None:
     """Puts a call of a batch handler in its bucket; the Done of its failure."""
     batch = job.handler.batch
     assert batch is not None
-    refusal = sort(job, batch.bucket) if batch.bucket is not None else None
+    refusal = assign_bucket(job, batch.bucket) if batch.bucket is not None else None
     if job.request is None:
-        decode_ahead(job)
+        decode_early(job)
     if job.model:
         job.bucket = (job.model, job.bucket)
     return refusal
 
 
-def noted(done: Done) -> Done:
+def logged(done: Done) -> Done:
     """Leaves the traceback in the worker's log, where the app has not closed that."""
     if done.detail:
         with contextlib.suppress(Exception):

@@ -16,7 +16,7 @@ import msgspec
 from local_runtime.app.find_app import AppNotFound, load_app
 from local_runtime.app.model_sizes import ModelSizes
 from local_runtime.app.runtime import ALL, Handler, Runtime
-from local_runtime.protocol.events import PROTOCOL, Ahead, Broken, Done, Ready, Run, Stage
+from local_runtime.protocol.events import PROTOCOL, Broken, Done, Ready, Run, Stage, Standby
 from local_runtime.worker.engine import Context, Engine
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.models.cache import DoesNotFit, ModelCache
@@ -117,7 +117,7 @@ def _make_steppers(app: Runtime, engine: Engine) -> None:
     for handler in app.handlers.values():
         if handler.stepper and not handler.models:
             try:
-                engine.stepping(handler)
+                engine.stepper_loop(handler)
             except (Exception, SystemExit) as error:
                 raise _failure("init", f"the stepper of {handler.route} failed", error) from None
 
@@ -130,7 +130,9 @@ async def _run_together(handler: Handler, size: int, engine: Engine) -> list[Don
     return [done for (done,) in await asyncio.gather(*runs)]
 
 
-def ready_of(app: Runtime, device: str, times: StartTimes, ahead: Ahead, max_frame: int) -> Ready:
+def ready_of(
+    app: Runtime, device: str, times: StartTimes, standby: Standby, max_frame: int
+) -> Ready:
     return Ready(
         slots=max(_slots_of(app, handler) for handler in app.handlers.values()),
         routes=tuple(app.handlers),
@@ -140,7 +142,7 @@ def ready_of(app: Runtime, device: str, times: StartTimes, ahead: Ahead, max_fra
         warmup_s=times.warmup,
         background=tuple(route for route, handler in app.handlers.items() if handler.background),
         process_s=times.process,
-        ahead=ahead,
+        standby=standby,
         protocol=PROTOCOL,
         max_frame=max_frame,
         models={
@@ -182,10 +184,10 @@ class Stopwatch:
 def _sample(handler: Handler, size: int) -> Work:
     run = Run(0, handler.route, encode(handler.warmup), request="warmup")
     now = time.monotonic()
-    return Work(handler, [Job(run, handler, now, _unheard) for _ in range(size)], now)
+    return Work(handler, [Job(run, handler, now, _ignore) for _ in range(size)], now)
 
 
-def _unheard(event: msgspec.Struct) -> None:
+def _ignore(event: msgspec.Struct) -> None:
     """Nobody waits for a warm-up's answer."""
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from local_runtime.app.model_sizes import model_in, unknown_model
 from local_runtime.app.request import InvalidInput
-from local_runtime.protocol.events import Done, Held, Stock
+from local_runtime.protocol.events import CacheStatus, Done, ModelStatus
 from local_runtime.worker.jobs import Job
 from local_runtime.worker.models.cache import LoadModel, ModelCache, ModelState, Step
 from local_runtime.worker.results import failed, request_of
@@ -151,12 +151,12 @@ class ModelAdmission:
         if steps:
             self._load(steps)
 
-    def stock(self) -> Stock:
+    def status(self) -> CacheStatus:
         """Which models are there, for peers."""
         self._changed = False
         capacity = self._cache.capacity
         held = tuple(
-            Held(
+            ModelStatus(
                 model=model.name,
                 state=model.state.value,
                 size=model.size,
@@ -169,7 +169,7 @@ class ModelAdmission:
             )
             for model in self._cache
         )
-        return Stock(held, int(capacity) if capacity < 1 << 62 else 0)
+        return CacheStatus(held, int(capacity) if capacity < 1 << 62 else 0)
 
     def _pause_of(self, name: str) -> float:
         failure = self._failures.get(name)

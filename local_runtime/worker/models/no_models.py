@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from local_runtime.app.model_sizes import unknown_model
-from local_runtime.protocol.events import Done, Stock
+from local_runtime.protocol.events import CacheStatus, Done
 from local_runtime.worker.jobs import Job
 
 
@@ -39,7 +39,7 @@ class NoModels:
     def overdue(self, now: float) -> str | None:
         return None
 
-    def stock(self) -> Stock | None:
+    def status(self) -> CacheStatus | None:
         return None
 
 

@@ -129,4 +129,4 @@ async def running_on(
 
 def links(backend: Local) -> int:
     """Workers that take calls."""
-    return sum(link.slots > 0 for link in backend._workers.links)
+    return sum(link.slots > 0 for link in backend._workers.connections)

@@ -209,13 +209,13 @@ async def test_calls_go_to_the_worker_that_another_gateway_leaves_idle(folder: P
             await workers(one, 2)
             await workers(other, 2)
             long = asyncio.create_task(one.invoke(call(60)))
-            await until(lambda: any(link.others for link in other._workers.links))
-            (idle,) = (link.name for link in other._workers.links if not link.others)
+            await until(lambda: any(link.others for link in other._workers.connections))
+            (idle,) = (link.name for link in other._workers.connections if not link.others)
             replies = [await other.invoke(call(n)) for n in range(3)]
             assert {reply.usage.worker for reply in replies} == {idle}
             long.cancel()
             await asyncio.gather(long, return_exceptions=True)
-            await until(lambda: not any(link.others for link in other._workers.links))
+            await until(lambda: not any(link.others for link in other._workers.connections))
 
 
 async def test_a_call_of_one_gateway_is_cancelled_without_the_others(folder: Path) -> None:

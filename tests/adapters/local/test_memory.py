@@ -10,6 +10,7 @@ from gateway.clock import FakeClock
 from gateway.metrics import Metrics
 from gateway.service import weights
 from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.facts import WorkerFacts
 from local_runtime.protocol.events import Memory
 from tests.adapters.local.backends import running
 from tests.waiting import until
@@ -26,19 +27,19 @@ async def test_each_warm_worker_says_what_it_occupies() -> None:
     assert backend.memory() == {}
 
 
-class OneLink(Local):
+class OneConnection(Local):
     """A backend whose worker uses a GPU, without a process."""
 
     def __init__(self, memory: Memory) -> None:
         super().__init__("home", LocalSettings(app="none.py:app"), FakeClock())
-        link = WorkerConnection("home-0", lambda _: None, 1024)
-        link.memory = memory
-        self._workers.links = (link,)
+        connection = WorkerConnection("home-0", lambda _: None, 1024)
+        connection.facts = WorkerFacts(memory=memory)
+        self._workers.connections = (connection,)
 
 
 async def test_the_gauges_of_a_gpu_bear_backend_worker_and_kind() -> None:
     told = Memory(resident=5, device=True, allocated=1, reserved=3, peak=2)
-    memory = OneLink(told).memory()["home-0"]
+    memory = OneConnection(told).memory()["home-0"]
     metrics = Metrics()
     metrics.observe(lambda: weights({"backend": "home", "worker": "home-0"}, memory))
     text = metrics.render().decode()

@@ -20,7 +20,7 @@ from gateway.clock import FakeClock
 from gateway.metrics import Metrics
 from gateway.service import stock
 from local_runtime.client.connection import WorkerConnection
-from local_runtime.protocol.events import Held, Stock
+from local_runtime.protocol.events import CacheStatus, ModelStatus
 from tests.adapters.local.backends import call, pids, running
 from tests.waiting import until
 
@@ -119,7 +119,7 @@ async def test_a_model_that_a_call_uses_is_not_evicted(tmp_path: Path) -> None:
         await until(lambda: of(backend, "double").resident > 0)
         (tmp_path / "b").touch()
         other = asyncio.create_task(ask(backend, "late", {"until": str(tmp_path / "b")}))
-        await until(lambda: "leaving" in str(backend._workers.links[0].stock))
+        await until(lambda: "leaving" in str(backend._workers.connections[0].facts.cache))
         assert not other.done()
         (tmp_path / "a").touch()
         assert (await busy)[0] == [3.0]
@@ -290,11 +290,11 @@ async def test_a_stepper_that_cannot_be_made_of_a_model_leaves_the_worker(tmp_pa
 class TwoLinks(Local):
     """Two workers without processes."""
 
-    def __init__(self, *stocks: Stock) -> None:
+    def __init__(self, *stocks: CacheStatus) -> None:
         self.clock = FakeClock()
         super().__init__("home", LocalSettings(app="none.py:app"), self.clock)
         self.links = [self._link(f"home-{index}") for index in range(len(stocks))]
-        self._workers.links = tuple(self.links)
+        self._workers.connections = tuple(self.links)
         for index, told in enumerate(stocks):
             self.tell(index, told)
 
@@ -305,31 +305,33 @@ class TwoLinks(Local):
         link.slots = 1
         return link
 
-    def tell(self, index: int, stock: Stock) -> None:
+    def tell(self, index: int, stock: CacheStatus) -> None:
         self.links[index]._receive(stock)
 
     def send(self, index: int, model: str) -> None:
         self.links[index].run("id", "/", b"", False, 0.0, model)
 
     def picked(self, model: str) -> str:
-        link = self._workers.roomiest(model)
+        link = self._workers.least_loaded(model)
         assert link is not None
         return link.name
 
 
 async def test_a_worker_with_memory_goes_before_one_that_must_evict() -> None:
-    full = Stock((Held("a", "in", 4), Held("b", "out", 4)), 4)
-    empty = Stock((Held("a", "out", 4), Held("b", "out", 4)), 4)
+    full = CacheStatus((ModelStatus("a", "in", 4), ModelStatus("b", "out", 4)), 4)
+    empty = CacheStatus((ModelStatus("a", "out", 4), ModelStatus("b", "out", 4)), 4)
     backend = TwoLinks(full, empty)
     assert [backend.picked(name) for name in ("a", "b")] == ["home-0", "home-1"]
 
 
 async def test_a_line_before_the_worker_with_the_model_brings_it_to_another() -> None:
-    backend = TwoLinks(Stock((Held("a", "in", 4),), 4), Stock((Held("a", "out", 4),), 4))
+    backend = TwoLinks(
+        CacheStatus((ModelStatus("a", "in", 4),), 4), CacheStatus((ModelStatus("a", "out", 4),), 4)
+    )
     ways = []
     for number in range(7):
         ways.append(backend.picked("a"))
-        link = next(one for one in backend._workers.links if one.name == ways[-1])
+        link = next(one for one in backend._workers.connections if one.name == ways[-1])
         link.run(str(number), "/", b"", False, 0.0, "a")
     assert ways[:4] == ["home-0"] * 4
     assert "home-1" in ways[4:]
@@ -337,7 +339,10 @@ async def test_a_line_before_the_worker_with_the_model_brings_it_to_another() ->
 
 async def test_a_worker_that_has_the_model_goes_before_one_that_loads_it() -> None:
     """Until two calls for each of its slots wait there that do not at the other."""
-    backend = TwoLinks(Stock((Held("a", "loading", 4),), 4), Stock((Held("a", "in", 4),), 4))
+    backend = TwoLinks(
+        CacheStatus((ModelStatus("a", "loading", 4),), 4),
+        CacheStatus((ModelStatus("a", "in", 4),), 4),
+    )
     ways = []
     for _ in range(4):
         ways.append(backend.picked("a"))
@@ -346,9 +351,11 @@ async def test_a_worker_that_has_the_model_goes_before_one_that_loads_it() -> No
 
 
 async def test_a_worker_that_could_not_load_the_model_is_asked_last() -> None:
-    backend = TwoLinks(Stock((Held("a", "out", 4),), 4), Stock((Held("a", "out", 4),), 2))
+    backend = TwoLinks(
+        CacheStatus((ModelStatus("a", "out", 4),), 4), CacheStatus((ModelStatus("a", "out", 4),), 2)
+    )
     assert backend.picked("a") == "home-0"
-    backend.tell(0, Stock((Held("a", "out", 4, failures=1, pause_s=2.0),), 4))
+    backend.tell(0, CacheStatus((ModelStatus("a", "out", 4, failures=1, pause_s=2.0),), 4))
     assert backend.picked("a") == "home-1"
     assert backend.load_in("a") is not None
     backend.clock.move(2.0)
@@ -358,8 +365,12 @@ async def test_a_worker_that_could_not_load_the_model_is_asked_last() -> None:
 async def test_a_load_is_foreseen_at_the_worker_that_would_get_the_call() -> None:
     """By what it took at another."""
     backend = TwoLinks(
-        Stock((Held("a", "in", 4, loads=1, load_s=6.0), Held("b", "out", 4)), 4),
-        Stock((Held("a", "out", 4), Held("b", "in", 4, loads=1, load_s=3.0)), 4),
+        CacheStatus(
+            (ModelStatus("a", "in", 4, loads=1, load_s=6.0), ModelStatus("b", "out", 4)), 4
+        ),
+        CacheStatus(
+            (ModelStatus("a", "out", 4), ModelStatus("b", "in", 4, loads=1, load_s=3.0)), 4
+        ),
     )
     assert [backend.load_in(name) for name in ("a", "b", "other")] == [0.0, 0.0, 0.0]
     for _ in range(10):
@@ -369,15 +380,18 @@ async def test_a_load_is_foreseen_at_the_worker_that_would_get_the_call() -> Non
 
 async def test_while_no_worker_is_ready_a_load_is_foreseen_that_follows_the_start() -> None:
     """Except of a model that is loaded as part of the start."""
-    models = (Held("a", "in", 4, loads=1, load_s=6.0), Held("p", "in", 4, pinned=True))
-    backend = TwoLinks(Stock(models, 8))
-    backend._workers.links = ()
+    models = (
+        ModelStatus("a", "in", 4, loads=1, load_s=6.0),
+        ModelStatus("p", "in", 4, pinned=True),
+    )
+    backend = TwoLinks(CacheStatus(models, 8))
+    backend._workers.connections = ()
     assert [backend.load_in(name) for name in ("a", "p", "other")] == [6.0, 0.0, 0.0]
 
 
 async def test_an_app_without_models_foresees_no_load() -> None:
     backend = TwoLinks()
-    backend._workers.links = (backend._link("home-0"),)
+    backend._workers.connections = (backend._link("home-0"),)
     assert backend.load_in("a") == 0.0
 
 

@@ -65,7 +65,7 @@ async def everywhere(backend: Local, body: dict[str, Any], count: int) -> list[d
 
 def nodes(backend: Local) -> set[str]:
     """The addresses of the machines that the workers are on."""
-    found = (link.connection._transport for link in backend._workers.links)
+    found = (link.socket._transport for link in backend._workers.connections)
     return {one.get_extra_info("peername")[0] for one in found if one is not None}
 
 
@@ -92,7 +92,7 @@ async def test_workers_on_two_machines_answer_stream_batch_and_cancel(cluster: R
 async def cancelled_in_time(backend: Local) -> None:
     """A call that would sleep for a minute ends when it is cancelled, and its worker says so."""
     waiting = asyncio.create_task(backend.invoke(call({"sleep": 60}, id="too-long")))
-    entries = [link.entries for link in backend._workers.links]
+    entries = [link.calls for link in backend._workers.connections]
     await until(lambda: any(entries))
     while not await begun(backend, ["too-long"]):
         await asyncio.sleep(0.01)
@@ -158,8 +158,8 @@ async def test_whoever_does_not_know_the_token_is_cut_off_before_a_frame(
 ) -> None:
     """The worker listens at its machine's own address, and its app cannot read the token."""
     async with running_on(cluster) as backend:
-        (link,) = backend._workers.links
-        transport = link.connection._transport
+        (link,) = backend._workers.connections
+        transport = link.socket._transport
         assert transport is not None
         host, port = transport.get_extra_info("peername")
         assert host.startswith("127.0.0.")
@@ -250,7 +250,7 @@ async def test_a_killed_worker_is_started_again(cluster: RayCluster) -> None:
 
 
 def ids_of(backend: Local) -> list[str]:
-    return [entry.call_id for link in backend._workers.links for entry in link.entries.values()]
+    return [entry.call_id for link in backend._workers.connections for entry in link.calls.values()]
 
 
 async def test_an_owner_that_is_killed_takes_its_workers_along_and_is_replaced(

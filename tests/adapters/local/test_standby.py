@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from adapters.local.backend import Local
-from local_runtime.protocol.events import Ahead
+from local_runtime.protocol.events import Standby
 from tests.adapters.local.backends import alive, answer, failure, parent_of, processes, running
 from tests.waiting import until
 
 
 @pytest.mark.parametrize("standby", ["imported", "loaded"])
-async def test_the_spare_that_waits_becomes_the_worker_that_died(standby: Ahead) -> None:
+async def test_the_spare_that_waits_becomes_the_worker_that_died(standby: Standby) -> None:
     """The process that answers next is the one that was there already, and another one waits."""
     async with running("slow_start.py:app", standby=standby) as backend:
         before = await answer(backend, "live")
@@ -31,7 +31,9 @@ async def test_the_spare_that_waits_becomes_the_worker_that_died(standby: Ahead)
 
 
 @pytest.mark.parametrize("standby", ["imported", "loaded"])
-async def test_a_spare_that_took_over_computes_on_the_devices_of_its_place(standby: Ahead) -> None:
+async def test_a_spare_that_took_over_computes_on_the_devices_of_its_place(
+    standby: Standby,
+) -> None:
     """One that has loaded the model has done so where that worker was."""
     async with running(
         "slow_start.py:app", standby=standby, workers=2, device="cpu,auto"

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.clock import FakeClock, settle
 from local_runtime.client.attached import LOOK_S, AttachedWorkers
-from local_runtime.client.discovery import Told
+from local_runtime.client.discovery import DiscoveryEvent
 from local_runtime.client.workers import Workers
 from local_runtime.protocol.events import Slots, WorkerChanged
 from local_runtime.protocol.scale_events import Retired
@@ -24,27 +24,27 @@ from tests.waiting import until
 
 
 class Watch:
-    """What is told of a folder, one look after another."""
+    """What is found in a folder, one look after another."""
 
     def __init__(self, folder: Path) -> None:
         self.clock = FakeClock()
-        self.told: list[Told] = []
-        self.roster = AttachedWorkers(str(folder), self.clock)
+        self.found: list[DiscoveryEvent] = []
+        self.workers = AttachedWorkers(str(folder), self.clock)
 
-    async def look(self) -> list[Told]:
+    async def look(self) -> list[DiscoveryEvent]:
         """What another look has found."""
-        self.told.clear()
+        self.found.clear()
         await self.clock.advance(LOOK_S)
-        return self.told
+        return self.found
 
 
 @asynccontextmanager
 async def watching(folder: Path) -> AsyncIterator[Watch]:
     watch = Watch(folder)
-    watch.roster.start(watch.told.append)
+    watch.workers.start(watch.found.append)
     await settle()
     yield watch
-    await watch.roster.aclose()
+    await watch.workers.aclose()
     assert await watch.look() == []
 
 
@@ -60,11 +60,11 @@ def ready(folder: Path, index: int) -> WorkerChanged:
 
 
 async def test_sockets_that_come_and_go_are_workers_that_come_and_go(folder: Path) -> None:
-    """Each is told of once, whatever else is in the folder."""
+    """Each is reported once, whatever else is in the folder."""
     for name in ("worker-1.sock", "worker-0.sock", "worker-x.sock", "notes.txt", "worker-01.sock"):
         (folder / name).touch()
     async with watching(folder) as watch:
-        assert watch.told == [ready(folder, 0), ready(folder, 1)]
+        assert watch.found == [ready(folder, 0), ready(folder, 1)]
         assert await watch.look() == []
         (folder / "worker-0.sock").unlink()
         assert await watch.look() == [Retired(0)]
@@ -75,13 +75,13 @@ async def test_sockets_that_come_and_go_are_workers_that_come_and_go(folder: Pat
 async def test_a_folder_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     async with watching(folder) as watch:
-        assert watch.roster.detail.startswith(f"there is no folder {folder}: python -m local_run")
+        assert watch.workers.detail.startswith(f"there is no folder {folder}: python -m local_run")
         folder.mkdir(mode=0o700)
         assert await watch.look() == []
-        assert watch.roster.detail == f"no worker is ready in {folder}"
+        assert watch.workers.detail == f"no worker is ready in {folder}"
         (folder / "worker-0.sock").touch()
         assert await watch.look() == [ready(folder, 0)]
-        assert watch.roster.detail == ""
+        assert watch.workers.detail == ""
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
@@ -90,9 +90,9 @@ async def test_a_folder_that_others_may_enter_is_not_trusted(folder: Path, mode:
     (folder / "worker-0.sock").touch()
     folder.chmod(mode)
     async with watching(folder) as watch:
-        assert watch.told == []
-        assert f"must belong to this user alone: it is user {os.getuid()}'s" in watch.roster.detail
-        assert f"mode {mode:04o}" in watch.roster.detail
+        assert watch.found == []
+        assert f"must belong to this user alone: it is user {os.getuid()}'s" in watch.workers.detail
+        assert f"mode {mode:04o}" in watch.workers.detail
         folder.chmod(0o700)
         assert await watch.look() == [ready(folder, 0)]
         folder.chmod(mode)
@@ -104,16 +104,16 @@ async def test_a_folder_of_another_user_is_not_trusted(folder: Path) -> None:
     (folder / "worker-0.sock").touch()
     os.chown(folder, 12345, 12345)
     async with watching(folder) as watch:
-        assert watch.told == []
-        assert "it is user 12345's" in watch.roster.detail
+        assert watch.found == []
+        assert "it is user 12345's" in watch.workers.detail
 
 
 async def test_a_file_in_the_place_of_the_folder_is_said_to_be_none(tmp_path: Path) -> None:
     file = tmp_path / "s"
     file.touch(mode=0o600)
     async with watching(file) as watch:
-        assert watch.told == []
-        assert "Not a directory" in watch.roster.detail
+        assert watch.found == []
+        assert "Not a directory" in watch.workers.detail
 
 
 # --- connections --------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ async def test_a_worker_is_connected_to_once_and_offers_its_slots(folder: Path) 
         assert worker.came == 1
         worker.say(Slots(0))
         await until(lambda: workers.slots == 0, "it drains")
-        assert (workers.roomiest(), workers.detail) == (None, "")
+        assert (workers.least_loaded(), workers.detail) == (None, "")
     assert worker.connections == []
 
 
@@ -173,7 +173,7 @@ async def test_a_folder_that_was_open_for_a_while_costs_no_connection(folder: Pa
         for mode in (0o755, 0o700):
             folder.chmod(mode)
             await clock.advance(1.0)
-            assert (workers.slots, len(workers.links)) == (2, 1)
+            assert (workers.slots, len(workers.connections)) == (2, 1)
         assert worker.came == 1
 
 
@@ -215,7 +215,7 @@ async def test_another_version_is_asked_again_once_a_second_and_the_reason_stays
             await asyncio.sleep(0.001)
             assert "it speaks protocol 9" in workers.detail
         assert worker.came - before <= 14  # the first second's pauses are shorter
-        assert (workers.slots, workers.links) == (0, ())
+        assert (workers.slots, workers.connections) == (0, ())
 
 
 async def test_a_worker_that_others_keep_busy_has_less_room(folder: Path) -> None:
@@ -227,9 +227,9 @@ async def test_a_worker_that_others_keep_busy_has_less_room(folder: Path) -> Non
     ):
         await until(lambda: workers.slots == 4)
         busy.say(Slots(2, others=3))
-        await until(lambda: any(link.others == 3 for link in workers.links))
+        await until(lambda: any(connection.others == 3 for connection in workers.connections))
         for _ in range(3):
-            found = workers.roomiest()
+            found = workers.least_loaded()
             assert found is not None
             assert found.name == "home-1"
             found.run("c", "/", b"{}", False, math.inf)  # three of ours are as many as theirs

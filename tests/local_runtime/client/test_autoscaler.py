@@ -20,14 +20,14 @@ class Pretended:
         self.known: frozenset[int] = frozenset()
 
     @property
-    def links(self) -> tuple[WorkerConnection, ...]:
-        return tuple(self._link(index) for index in self.calls)
+    def connections(self) -> tuple[WorkerConnection, ...]:
+        return tuple(self._connection(index) for index in self.calls)
 
     def keep(self, indices: tuple[int, ...]) -> None:
         self.kept = indices
         self.known |= set(indices)
 
-    def entries_of(self, index: int) -> int | None:
+    def calls_of(self, index: int) -> int | None:
         return self.calls.get(index)
 
     def dismiss(self, index: int) -> None:
@@ -42,28 +42,28 @@ class Pretended:
             del self.calls[index]
         self.known -= set(indices)
 
-    def _link(self, index: int) -> WorkerConnection:
-        link = WorkerConnection(f"w-{index}", lambda link: None, 1000)
-        link.slots = 0 if index in self.dismissed else 2
-        return link
+    def _connection(self, index: int) -> WorkerConnection:
+        connection = WorkerConnection(f"w-{index}", lambda connection: None, 1000)
+        connection.slots = 0 if index in self.dismissed else 2
+        return connection
 
 
 class Scene:
-    """A crew whose load a test sets."""
+    """An autoscaler whose demand a test sets."""
 
     def __init__(self) -> None:
         self.workers = Pretended()
         self.clock = FakeClock()
-        self.crew = Autoscaler(self.workers, self.workers.keep, BOUNDS, self.clock)
+        self.autoscaler = Autoscaler(self.workers, self.workers.keep, BOUNDS, self.clock)
         self.demand = 0
-        self.crew.demand = lambda: self.demand
-        self.crew.look()
+        self.autoscaler.demand = lambda: self.demand
+        self.autoscaler.adjust()
         self.workers.start()
 
     def look(self, demand: int) -> tuple[int, ...]:
         """The workers that should exist once so many calls are there."""
         self.demand = demand
-        self.crew.look()
+        self.autoscaler.adjust()
         return self.workers.kept
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local_runtime.client.residency import COMING, EVICTS, FITS, HERE, PAUSED, LoadTimes, Residency
-from local_runtime.protocol.events import Held, Stock
+from local_runtime.protocol.events import CacheStatus, ModelStatus
 
 GIB = 1024**3
 
@@ -17,10 +17,10 @@ class Bench:
 
     def __init__(self, **places: Any) -> None:
         self.times = LoadTimes()
-        self.holdings = Residency(self.times)
+        self.residency = Residency(self.times)
         self.now = 100.0
         self.held = {
-            name: Held(name, "out", size * GIB)
+            name: ModelStatus(name, "out", size * GIB)
             for name, size in {"a": 2, "b": 2, "c": 2, "d": 4}.items()
         }
         self.tell(**places)
@@ -31,8 +31,8 @@ class Bench:
             fields = {"state": change} if isinstance(change, str) else change
             before = self.held[name]
             told = {field: getattr(before, field) for field in before.__struct_fields__}
-            self.held[name] = Held(**{**told, **fields})
-        self.holdings.take(Stock(tuple(self.held.values()), capacity), self.now)
+            self.held[name] = ModelStatus(**{**told, **fields})
+        self.residency.update(CacheStatus(tuple(self.held.values()), capacity), self.now)
 
     def seen(self, **seconds: float) -> None:
         """Each was loaded once, and took so long."""
@@ -42,16 +42,16 @@ class Bench:
 
     def send(self, model: str, calls: int = 1) -> None:
         for _ in range(calls):
-            self.holdings.lend(model, self.now)
+            self.residency.call_sent(model, self.now)
 
     def end(self, model: str, run_s: float | None = None) -> None:
-        self.holdings.give_back(model, run_s)
+        self.residency.call_ended(model, run_s)
 
     def wait(self, model: str, slots: int = 1) -> float | None:
-        return self.holdings.load_in(model, slots, self.now)
+        return self.residency.load_in(model, slots, self.now)
 
     def away(self, model: str) -> float:
-        return self.holdings.distance(model, self.now)
+        return self.residency.distance(model, self.now)
 
 
 def test_a_model_that_is_there_is_waited_for_by_nobody() -> None:
@@ -78,7 +78,7 @@ def test_what_was_seen_of_a_worker_that_is_gone_is_remembered() -> None:
     before = Bench()
     before.seen(a=7.0)
     after = Residency(before.times)
-    after.take(Stock((Held("a", "out", 2 * GIB),), 4 * GIB), 0.0)
+    after.update(CacheStatus((ModelStatus("a", "out", 2 * GIB),), 4 * GIB), 0.0)
     assert after.load_in("a", 1, 0.0) == 7.0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -33,14 +32,14 @@ FIRST = FirstReady(3, ("/",), "cpu", 0.0, 0.0, 0.0)
 
 
 async def heard(path: Path, *said: Event | bytes) -> WorkerConnection:
-    """What a caller makes of a worker that begins so; the link is ready, or gone."""
+    """What a caller makes of a worker that begins so; the connection is ready, or gone."""
     async with listening(path, *said) as worker:
-        link = WorkerConnection("one", lambda link: None, 10_000)
-        await dial(str(path), partial(getattr, link, "connection"))
-        await until(lambda: link.ready or link.gone, "it has spoken")
-        link.connection.close()
+        connection = WorkerConnection("one", lambda connection: None, 10_000)
+        await dial(str(path), lambda: connection.socket)
+        await until(lambda: connection.ready or connection.gone, "it has spoken")
+        connection.socket.close()
         await until(lambda: not worker.connections, "it has hung up")
-        return link
+        return connection
 
 
 async def test_a_worker_says_which_protocol_it_speaks_and_how_large_its_frames_are() -> None:
@@ -50,8 +49,8 @@ async def test_a_worker_says_which_protocol_it_speaks_and_how_large_its_frames_a
 
 async def test_a_worker_that_says_no_number_speaks_the_first(tmp_path: Path) -> None:
     """Its frames are as large as the caller takes them to be."""
-    link = await heard(tmp_path / "s", in_words_of(FIRST))
-    assert (link.ready, link.max_frame) == (True, 10_000)
+    connection = await heard(tmp_path / "s", in_words_of(FIRST))
+    assert (connection.ready, connection.facts.max_frame) == (True, 10_000)
 
 
 def test_an_older_caller_passes_over_what_a_worker_says_beside() -> None:
@@ -63,15 +62,15 @@ async def test_the_workers_own_limit_is_that_of_its_connection(tmp_path: Path) -
     """Were it told more it would hang up, and every call with it."""
     path = tmp_path / "s"
     async with listening(path, READY) as worker:
-        link = WorkerConnection("one", lambda link: None, 100)
-        await dial(str(path), partial(getattr, link, "connection"))
-        await until(lambda: link.ready, "it has spoken")
-        entry = link.run("c1", "/", b"x" * 999_000, False, float("inf"))
+        connection = WorkerConnection("one", lambda connection: None, 100)
+        await dial(str(path), lambda: connection.socket)
+        await until(lambda: connection.ready, "it has spoken")
+        entry = connection.run("c1", "/", b"x" * 999_000, False, float("inf"))
         with pytest.raises(FrameTooLarge):
-            link.run("c2", "/", b"x" * 1_000_000, False, float("inf"))
+            connection.run("c2", "/", b"x" * 1_000_000, False, float("inf"))
         worker.say(Done(1, True, b"y" * 999_000))
         await until(lambda: entry.answer is not None, "its answer, which is as large, has come")
-        link.connection.close()
+        connection.socket.close()
     assert isinstance(entry.answer, Done)
 
 
@@ -90,8 +89,8 @@ async def test_what_is_no_worker_of_this_version_is_refused_and_says_why(
     tmp_path: Path, said: Ready | Slots | bytes, words: str
 ) -> None:
     """It gets no call, and what else it says is not read."""
-    link = await heard(tmp_path / "s", said, Slots(9))
-    assert link.gone
-    assert not link.ready
-    assert (link.slots, link.routes) == (0, frozenset())
-    assert words in link.why
+    connection = await heard(tmp_path / "s", said, Slots(9))
+    assert connection.gone
+    assert not connection.ready
+    assert (connection.slots, connection.facts.routes) == (0, frozenset())
+    assert words in connection.ended.result()

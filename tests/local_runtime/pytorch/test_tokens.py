@@ -24,7 +24,7 @@ def test_half_a_character_is_held_back_until_the_other_half_comes() -> None:
 
 
 def test_the_beginning_of_a_stop_is_said_once_it_turns_out_to_be_none() -> None:
-    """Held back for as long as it could still become one."""
+    """ModelStatus back for as long as it could still become one."""
     text = IncrementalText(Letters(), ["END"])
     assert [text.add(byte) for byte in b"xENO"] == ["x", "", "", "ENO"]
     assert [text.add(byte) for byte in b"EN"] == ["", ""]

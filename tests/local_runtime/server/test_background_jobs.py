@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from local_runtime.client.connection import PendingCall, Unanswered, WorkerConnection
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.pending_call import PendingCall, Unanswered
 from local_runtime.protocol.events import Done, Run
 from local_runtime.server.background_jobs import JobRegistry
 

@@ -8,13 +8,13 @@ import math
 import os
 import signal
 import stat
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from local_runtime.__main__ import main
-from local_runtime.client.connection import Unanswered, WorkerConnection
+from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.pending_call import Unanswered
 from local_runtime.protocol.events import Done
 from local_runtime.protocol.sockets import dial
 from local_runtime.protocol.wire import MAX_FRAME
@@ -25,7 +25,7 @@ from tests.waiting import until, wait_until
 
 async def connected(path: Path) -> WorkerConnection:
     link = WorkerConnection("own", lambda link: None, MAX_FRAME)
-    await dial(str(path), partial(getattr, link, "connection"))
+    await dial(str(path), lambda: link.socket)
     await until(lambda: bool(link.slots), "the worker has said what it serves")
     return link
 
@@ -35,7 +35,7 @@ async def called(path: Path, route: str, body: bytes) -> Done:
     link = await connected(path)
     entry = link.run("c1", route, body, False, float("inf"))
     await until(lambda: entry.answer is not None, "the call is answered")
-    link.connection.close()
+    link.socket.close()
     assert isinstance(entry.answer, Done)
     return entry.answer
 

@@ -57,7 +57,7 @@ class LifeCycles(RuleBasedStateMachine):
         spare = self.records[SPARE]
         if index in WORKERS and spare.state is WorkerState.WAITING:
             pid = spare.pid
-            self.records[SPARE] = spare.gave(self.now, POLICY)
+            self.records[SPARE] = spare.promoted(self.now, POLICY)
             self.ends[SPARE].clear()
         else:
             pid = next(self.pids)

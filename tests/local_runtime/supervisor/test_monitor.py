@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import FakeClock, settle
-from local_runtime.protocol.events import Ahead, Broken, Heartbeat, Ready, Waiting, WorkerChanged
+from local_runtime.protocol.events import Broken, Heartbeat, Ready, Standby, Waiting, WorkerChanged
 from local_runtime.supervisor.lifecycle import RestartPolicy
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.monitor import Outside, WorkerMonitor
 from local_runtime.supervisor.spares import spare_launches
-from local_runtime.supervisor.worker_process import Hear, Launch
+from local_runtime.supervisor.worker_process import Launch, SignListener
 
 POLICY = RestartPolicy(start_timeout_s=30, silence_s=10, pause_s=0.25, max_pause_s=4, stable_s=60)
 
@@ -29,7 +29,7 @@ class Pretended:
     last_line = "the last"
 
     def __init__(self, pid: int, launch: Launch) -> None:
-        self.hear: Hear = lambda sign: None
+        self.listener: SignListener = lambda sign: None
         self.pid = pid
         self.launch = launch
         self.told = False
@@ -40,7 +40,7 @@ class Pretended:
     def alive(self) -> bool:
         return not self._status.done()
 
-    def give_seat(self, launch: Launch) -> None:
+    def promote(self, launch: Launch) -> None:
         self.launch, self.told = launch, False
 
     async def ended(self) -> int:
@@ -60,24 +60,24 @@ class Pretended:
         """Goes on as far as a process can without being told more."""
         if self.alive and not self.told:
             self.told = True
-            spare = self.launch.ahead != "none"
-            self.hear(Waiting() if spare else Ready(1, ("/",), "cpu", 0.0, 0.0, 0.0))
+            spare = self.launch.standby != "none"
+            self.listener(Waiting() if spare else Ready(1, ("/",), "cpu", 0.0, 0.0, 0.0))
 
     def beat(self) -> None:
-        if self.alive and self.told and self.launch.ahead == "none":
-            self.hear(Heartbeat(0, 0, 0))
+        if self.alive and self.told and self.launch.standby == "none":
+            self.listener(Heartbeat(0, 0, 0))
 
     def give_up(self) -> None:
         """It says that another start would not help."""
         if self.alive:
-            self.hear(Broken("load", "no such file", permanent=True))
+            self.listener(Broken("load", "no such file", permanent=True))
             self.end(3)
 
 
 class House:
     """Workers and spares as the supervisor has them."""
 
-    def __init__(self, workers: int, ahead: Ahead) -> None:
+    def __init__(self, workers: int, standby: Standby) -> None:
         self.clock = FakeClock()
         self.processes: list[Pretended] = []
         self.reports: list[WorkerChanged] = []
@@ -92,9 +92,9 @@ class House:
             writer=self.writer,
         )
         launches = [Launch(app="a", index=index, max_frame=1) for index in range(workers)]
-        spares = [WorkerMonitor(launch, outside) for launch in spare_launches(launches, ahead)]
+        spares = [WorkerMonitor(launch, outside) for launch in spare_launches(launches, standby)]
         self.tenders = [*spares, *(WorkerMonitor(launch, outside, spares) for launch in launches)]
-        self.tasks = [asyncio.ensure_future(tender.tend()) for tender in self.tenders]
+        self.tasks = [asyncio.ensure_future(tender.run()) for tender in self.tenders]
 
     async def _start(self, launch: Launch) -> Pretended:
         process = Pretended(next(self._pids), launch)
@@ -125,7 +125,7 @@ async def all_ready(house: House) -> None:
 
 
 async def test_the_spare_takes_the_place_at_once_and_another_starts_a_second_later() -> None:
-    house = House(workers=1, ahead="imported")
+    house = House(workers=1, standby="imported")
     await all_ready(house)
     spare = house.of("spare 0")
     house.of("worker 0").end(-11)
@@ -139,7 +139,7 @@ async def test_the_spare_takes_the_place_at_once_and_another_starts_a_second_lat
 
 async def test_a_spare_that_still_starts_is_not_waited_for() -> None:
     """Two starts at once: the worker's own is the surer one."""
-    house = House(workers=1, ahead="loaded")
+    house = House(workers=1, standby="loaded")
     await settle()
     house.of("worker 0").get_ready()
     await settle()
@@ -151,7 +151,7 @@ async def test_a_spare_that_still_starts_is_not_waited_for() -> None:
 
 
 async def test_a_worker_is_killed_for_its_silence_and_a_spare_is_not() -> None:
-    house = House(workers=1, ahead="imported")
+    house = House(workers=1, standby="imported")
     await all_ready(house)
     spare, worker = house.of("spare 0"), house.of("worker 0")
     await house.clock.advance(POLICY.silence_s + 1)
@@ -162,7 +162,7 @@ async def test_a_worker_is_killed_for_its_silence_and_a_spare_is_not() -> None:
 
 async def test_a_pause_ends_early_when_the_supervisor_does() -> None:
     """Nobody waits for a minute to exit."""
-    house = House(workers=1, ahead="none")
+    house = House(workers=1, standby="none")
     await settle()
     house.of("worker 0").end(1)
     await settle()
@@ -191,16 +191,16 @@ STEPS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=STEPS, workers=st.integers(1, 2), ahead=st.sampled_from(["none", "imported"]))
+@given(steps=STEPS, workers=st.integers(1, 2), standby=st.sampled_from(["none", "imported"]))
 def test_whatever_happens_no_place_has_two_processes_and_the_end_ends_all(
-    steps: list[Step], workers: int, ahead: Ahead
+    steps: list[Step], workers: int, standby: Standby
 ) -> None:
     """And what has said that another start would not help is not started again."""
-    asyncio.run(live_through(steps, workers, ahead))
+    asyncio.run(live_through(steps, workers, standby))
 
 
-async def live_through(steps: list[Step], workers: int, ahead: Ahead) -> None:
-    house, given_up = House(workers, ahead), Counter[str]()
+async def live_through(steps: list[Step], workers: int, standby: Standby) -> None:
+    house, given_up = House(workers, standby), Counter[str]()
     for step in steps:
         await settle()
         if step.what == "time":

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_runtime.supervisor.placement import Seat, present_devices, seats
+from local_runtime.supervisor.placement import Placement, placements, present_devices
 
 
 @pytest.mark.parametrize(
@@ -22,28 +22,28 @@ from local_runtime.supervisor.placement import Seat, present_devices, seats
 def test_auto_deals_the_devices_out_to_the_workers(
     workers: int, present: str, visible: list[str]
 ) -> None:
-    dealt = seats(workers, "auto", present.split())
-    assert [seat.visible for seat in dealt] == visible
-    assert {seat.device for seat in dealt} == {"auto"}
+    dealt = placements(workers, "auto", present.split())
+    assert [placement.visible for placement in dealt] == visible
+    assert {placement.device for placement in dealt} == {"auto"}
 
 
 def test_a_worker_with_a_device_of_its_own_sees_it_as_the_first() -> None:
     """And no other, so nothing that allocates on the first device takes a neighbour's memory."""
-    assert seats(3, "cuda:2, cuda:0", ["0", "1", "GPU-c"]) == (
-        Seat(device="cuda:0", visible="GPU-c"),
-        Seat(device="cuda:0", visible="0"),
-        Seat(device="cuda:0", visible="GPU-c"),
+    assert placements(3, "cuda:2, cuda:0", ["0", "1", "GPU-c"]) == (
+        Placement(device="cuda:0", visible="GPU-c"),
+        Placement(device="cuda:0", visible="0"),
+        Placement(device="cuda:0", visible="GPU-c"),
     )
 
 
 def test_a_worker_on_the_cpu_sees_no_device() -> None:
-    assert seats(1, "cpu", ["0"]) == (Seat(device="cpu", visible=""),)
+    assert placements(1, "cpu", ["0"]) == (Placement(device="cpu", visible=""),)
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda:0", "cuda:7", "mps"])
 def test_a_device_that_is_not_there_is_left_to_the_app(device: str) -> None:
     """It says best what is missing."""
-    assert seats(1, device, []) == (Seat(device=device),)
+    assert placements(1, device, []) == (Placement(device=device),)
 
 
 @given(
@@ -54,7 +54,9 @@ def test_every_worker_has_a_device_and_every_device_a_worker(
     workers: int, present: list[str]
 ) -> None:
     """Nobody has more than one more than a neighbour; with enough devices nobody shares."""
-    dealt = [str(seat.visible).split(",") for seat in seats(workers, "auto", present)]
+    dealt = [
+        str(placement.visible).split(",") for placement in placements(workers, "auto", present)
+    ]
     assert {device for own in dealt for device in own} == set(present)
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
     if len(present) >= workers:

@@ -14,7 +14,7 @@ from local_runtime.protocol.events import Done, Piece, Run
 from local_runtime.worker.batcher import Batcher
 from local_runtime.worker.engine import Engine
 from local_runtime.worker.jobs import Job, Work
-from local_runtime.worker.results import sort
+from local_runtime.worker.results import assign_bucket
 
 WIDTHS = (5, 17, 3, 8, 30, 12, 6, 9)
 
@@ -61,7 +61,7 @@ def waiting(max_size: int) -> tuple[Handler, Batcher[Job]]:
     for id, width in enumerate(WIDTHS):
         ids = [1 + (id * 7 + at) % 49 for at in range(width)]
         job = Job(Run(id, "/", str(ids).encode()), handler, 0.0, lambda event: None)
-        assert sort(job, padded_length) is None
+        assert assign_bucket(job, padded_length) is None
         batcher.add(job, 0.0, job.bucket)
     return handler, batcher
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.clock import FakeClock
 from local_runtime.client.connection import WorkerConnection
+from local_runtime.client.facts import WorkerFacts
 from local_runtime.client.managed import ManagedWorkers
 from local_runtime.client.workers import Workers
 from local_runtime.protocol.events import Memory
@@ -97,9 +98,9 @@ class OneWorker(Workers):
 
     def __init__(self, memory: Memory | None) -> None:
         super().__init__("worker", ManagedWorkers([], FakeClock()), 1024, FakeClock())
-        link = WorkerConnection("worker-0", lambda _: None, 1024)
-        link.memory = memory
-        self.links = (link,)
+        connection = WorkerConnection("worker-0", lambda _: None, 1024)
+        connection.facts = WorkerFacts(memory=memory)
+        self.connections = (connection,)
 
 
 @pytest.mark.parametrize("memory", [None, Memory(), Memory(resident=5)])

@@ -31,7 +31,7 @@ ENDS = {
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with LiveRuntime("odd_ends.py") as live, live.client as client:
+    with LiveRuntime("broken/odd_ends.py") as live, live.client as client:
         yield client
 
 
@@ -66,7 +66,7 @@ def test_a_result_is_answered_without_what_cannot_be_said_of_it(
 
 def test_an_app_that_has_closed_its_log_is_served_on() -> None:
     """Its tracebacks are lost, and no more."""
-    with LiveRuntime("odd_ends.py") as live, live.client as client:
+    with LiveRuntime("broken/odd_ends.py") as live, live.client as client:
         process = client.post("/", json="its process").json()
         for _ in range(2):
             assert client.post("/", json="closed log").json()["error"]["code"] == "failed"

@@ -16,7 +16,7 @@ from tests.waiting import wait_until
 
 @pytest.fixture
 def live() -> Iterator[LiveRuntime]:
-    with LiveRuntime("orphans.py") as live:
+    with LiveRuntime("broken/orphans.py") as live:
         yield live
 
 

@@ -375,7 +375,7 @@ async def test_each_model_has_a_stepper_of_its_own_which_goes_with_it() -> None:
     assert all(done.ok for (done,) in ended)
     assert [model for model, _ in made] == ["A", "B"]
     await turns()
-    await asyncio.to_thread(engine.forget, "a")
+    await asyncio.to_thread(engine.drop_steppers, "a")
     gc.collect()
     assert [ref() is None for _, ref in made] == [True, False]
     await engine.run(asked("x", 1, by, "a"))

@@ -10,7 +10,7 @@ import pytest
 from gateway.clock import FakeClock, settle
 from local_runtime import Batch, Request, Runtime
 from local_runtime.app.model_sizes import ModelSizes
-from local_runtime.protocol.events import Cancel, Done, Ready, Run, Slots, Stock
+from local_runtime.protocol.events import CacheStatus, Cancel, Done, Ready, Run, Slots
 from local_runtime.protocol.wire import FrameReader, decode_from_worker, frame
 from local_runtime.webhooks import Webhooks
 from local_runtime.worker.calls import WorkerCalls
@@ -102,10 +102,10 @@ class Bench:
         """What the peer was told of the places of the models, from first to last."""
         return [{one.model: one.state for one in stock.models} for stock in await self.stocks()]
 
-    async def stocks(self) -> list[Stock]:
+    async def stocks(self) -> list[CacheStatus]:
         await settle()
         sent = [decode_from_worker(data) for data in FrameReader().feed(self.transport.written)]
-        return [event for event in sent if isinstance(event, Stock)]
+        return [event for event in sent if isinstance(event, CacheStatus)]
 
 
 async def test_a_call_waits_for_its_model_and_is_told_how_long_apart_from_the_queue() -> None:
