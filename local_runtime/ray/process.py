@@ -26,12 +26,12 @@ from local_runtime.background import TaskSet
 from local_runtime.clock import Clock, SystemClock
 from local_runtime.protocol.events import WorkerChanged
 from local_runtime.protocol.scale_events import FromSupervisor, Keep, Retired, decode_keep
-from local_runtime.protocol.wire import MAX_FRAME, FrameReader, frame
-from local_runtime.supervisor.lifecycle import RestartPolicy
+from local_runtime.protocol.wire import FrameReader, frame
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.monitor import Outside, Process, WorkerMonitor
+from local_runtime.supervisor.options import add_options, launcher_of, policy_of
 from local_runtime.supervisor.placement import Placement
-from local_runtime.supervisor.worker_process import GRACE_S, REAP_S, Launch
+from local_runtime.supervisor.worker_process import REAP_S, Launch
 
 if TYPE_CHECKING:
     from local_runtime.ray.cluster import Cluster
@@ -183,20 +183,13 @@ async def join(connect: Callable[[], Awaitable[None]], report: Report, clock: Cl
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local_runtime.ray")
-    parser.add_argument("app", help="folder/file.py:app or package.module:app")
+    add_options(parser)
     parser.add_argument("--dir", help="folder for sockets; not used between machines")
     parser.add_argument("--address", default="auto", help="auto, or host:port of the head")
     parser.add_argument("--cpus", type=float, default=1.0, help="of each worker")
     parser.add_argument("--gpus", type=float, default=1.0, help="of each worker")
     parser.add_argument("--working-dir", help="folder that Ray brings to the machines")
     parser.add_argument("--device", default="auto", help="auto or cpu")
-    parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
-    parser.add_argument("--start-timeout", type=float, default=RestartPolicy().start_timeout_s)
-    parser.add_argument("--silence", type=float, default=RestartPolicy().silence_s)
-    parser.add_argument("--grace", type=float, default=GRACE_S)
-    parser.add_argument("--max-frame", type=int, default=MAX_FRAME)
-    parser.add_argument("--memory", type=int, help="bytes that the models of a worker share")
-    parser.add_argument("--models", default="", help="what they are declared to be, as JSON")
     return parser.parse_args(arguments)
 
 
@@ -208,15 +201,10 @@ def absolute(app: str) -> str:
 
 def _launch(options: argparse.Namespace, index: int) -> Launch:
     """Ray says which GPUs a worker sees; one without any must not see those of its machine."""
-    return Launch(
+    return launcher_of(options)(
         app=options.app if options.working_dir else absolute(options.app),
         index=index,
         placement=Placement(device=options.device, visible=None if options.gpus else ""),
-        threads=options.threads,
-        grace_s=options.grace,
-        max_frame=options.max_frame,
-        memory=options.memory,
-        models=options.models,
     )
 
 
@@ -228,7 +216,7 @@ async def serve(options: argparse.Namespace, report: Report) -> None:
         return
     writer = LogWriter(sys.stderr.buffer)
     outside = Outside(
-        policy=RestartPolicy(start_timeout_s=options.start_timeout, silence_s=options.silence),
+        policy=policy_of(options),
         clock=SystemClock(),
         jitter=random.random,
         start=cluster.start,

@@ -24,13 +24,13 @@ from typing import get_args
 
 from local_runtime.clock import SystemClock
 from local_runtime.protocol.events import Standby, WorkerChanged
-from local_runtime.protocol.wire import MAX_FRAME, frame
-from local_runtime.supervisor.lifecycle import RestartPolicy
+from local_runtime.protocol.wire import frame
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.monitor import Outside, WorkerMonitor
+from local_runtime.supervisor.options import add_options, launcher_of, policy_of
 from local_runtime.supervisor.placement import placements, present_devices
 from local_runtime.supervisor.spares import spare_launches
-from local_runtime.supervisor.worker_process import GRACE_S, REAP_S, Launch, WorkerProcess
+from local_runtime.supervisor.worker_process import REAP_S, Launch, WorkerProcess
 
 END_S = 7.0
 """How long workers may take to end: a little longer than they take to drain."""
@@ -83,17 +83,12 @@ def _order_to_end() -> asyncio.Event:
 
 def _launches(options: argparse.Namespace) -> list[Launch]:
     present = present_devices(os.environ, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+    launch = launcher_of(options)
     return [
-        Launch(
-            app=options.app,
+        launch(
             index=index,
             socket=os.path.join(options.dir, f"worker-{index}.sock"),
             placement=placement,
-            threads=options.threads,
-            grace_s=options.grace,
-            max_frame=options.max_frame,
-            memory=options.memory,
-            models=options.models,
         )
         for index, placement in enumerate(placements(options.workers, options.device, present))
     ]
@@ -101,27 +96,19 @@ def _launches(options: argparse.Namespace) -> list[Launch]:
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local_runtime.supervisor", description=__doc__)
-    parser.add_argument("app", help="folder/file.py:app or package.module:app")
+    add_options(parser)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--dir", required=True, help="folder for the sockets; removed at the end")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: a,b")
     parser.add_argument("--standby", choices=get_args(Standby), default="none", help="spares")
-    parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
-    parser.add_argument("--start-timeout", type=float, default=RestartPolicy().start_timeout_s)
-    parser.add_argument("--silence", type=float, default=RestartPolicy().silence_s)
-    parser.add_argument("--grace", type=float, default=GRACE_S)
-    parser.add_argument("--max-frame", type=int, default=MAX_FRAME)
-    parser.add_argument("--memory", type=int, help="bytes that the models of a worker share")
-    parser.add_argument("--models", default="", help="what they are declared to be, as JSON")
     return parser.parse_args(arguments)
 
 
 async def _main(options: argparse.Namespace) -> None:
-    policy = RestartPolicy(start_timeout_s=options.start_timeout, silence_s=options.silence)
     writer = LogWriter(sys.stderr.buffer)
     try:
         outside = Outside(
-            policy=policy,
+            policy=policy_of(options),
             clock=SystemClock(),
             jitter=random.random,
             start=partial(WorkerProcess.start, writer=writer),
