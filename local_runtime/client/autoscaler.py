@@ -20,14 +20,22 @@ class ScaledWorkers(Protocol):
     """What ``Workers`` is to an autoscaler."""
 
     @property
-    def connections(self) -> tuple[WorkerConnection, ...]: ...
+    def connections(self) -> tuple[WorkerConnection, ...]:
+        """Of the workers that are ready."""
+        ...
 
     @property
-    def known(self) -> frozenset[int]: ...
+    def known(self) -> frozenset[int]:
+        """The numbers of the workers that were found."""
+        ...
 
-    def calls_of(self, index: int) -> int | None: ...
+    def calls_of(self, index: int) -> int | None:
+        """Calls that a worker has not answered; None while there is no connection to it."""
+        ...
 
-    def dismiss(self, index: int) -> None: ...
+    def dismiss(self, index: int) -> None:
+        """Gives a worker no new calls; those that it has go on."""
+        ...
 
 
 def _unknown() -> int:

@@ -87,6 +87,7 @@ class SupervisorProcess:
             self._process.stdin.write(frame(keep))
 
     def kill(self) -> None:
+        """Ends it at once; its workers end with it."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGKILL)

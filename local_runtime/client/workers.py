@@ -86,6 +86,7 @@ class Workers:
 
     @property
     def starting(self) -> int:
+        """Workers whose start goes on."""
         return sum(state.state == "starting" for state in self._states.values())
 
     @property

@@ -21,6 +21,7 @@ class Cork:
         self._loop = asyncio.get_running_loop()
 
     def write(self, data: bytes) -> None:
+        """Takes a write, which leaves at the end of this turn of the loop."""
         if not self._held:
             self._loop.call_soon(self.flush)
         self._held.append(data)

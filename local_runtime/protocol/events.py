@@ -218,6 +218,8 @@ class CacheStatus(Event, tag=25, frozen=True):
 
 
 class Heartbeat(Event, tag=32, frozen=True):
+    """The worker lives; sent about once a second."""
+
     running: int
     queued: int
     sequence: int
@@ -254,6 +256,8 @@ class Promote(Event, tag=40, frozen=True):
 
 
 class WorkerChanged(Event, tag=48, frozen=True):
+    """A worker, or a spare, came into another state."""
+
     index: int
     state: WorkerState
     pid: int = 0

@@ -212,5 +212,6 @@ class FramedConnection(asyncio.Protocol, Generic[E]):
             self._transport.close()
 
     def abort(self) -> None:
+        """Closes at once; what was queued is lost."""
         if self._transport is not None:
             self._transport.abort()

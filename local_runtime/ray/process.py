@@ -266,6 +266,7 @@ def _cluster(options: argparse.Namespace) -> Cluster:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the supervisor until the order to end, and exits."""
     options = _arguments(arguments)
     frames = os.dup(1)
     os.dup2(2, 1)  # Ray prints

@@ -18,6 +18,8 @@ import msgspec
 
 
 class WorkerState(Enum):
+    """Where a worker is in its life."""
+
     NEW = "new"
     STARTING = "starting"
     """The process runs; load, init and warm-up go on."""

@@ -55,6 +55,7 @@ class LogWriter:
         self._thread.start()
 
     def write(self, line: bytes) -> None:
+        """Takes a line, without its end; counts it instead where too many wait."""
         try:
             if self._left_out:
                 self._waiting.put_nowait(b"... %d lines left out" % self._left_out)

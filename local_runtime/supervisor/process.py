@@ -122,5 +122,6 @@ async def _main(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the supervisor until the order to end; its exit status."""
     asyncio.run(_main(_arguments(arguments)))
     return 0

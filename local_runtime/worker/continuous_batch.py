@@ -62,6 +62,7 @@ class ContinuousBatch:
 
     @property
     def now(self) -> float:
+        """Seconds by its clock."""
         return self._clock()
 
     def admit(self, job: Job) -> Member | Done:

@@ -21,11 +21,17 @@ class CudaMemory(Protocol):
     """What is asked of ``torch.cuda``
     (https://docs.pytorch.org/docs/stable/generated/torch.cuda.memory.memory_stats.html)."""
 
-    def is_initialized(self) -> bool: ...
+    def is_initialized(self) -> bool:
+        """The app has begun to use CUDA."""
+        ...
 
-    def device_count(self) -> int: ...
+    def device_count(self) -> int:
+        """The devices that the process sees."""
+        ...
 
-    def memory_stats(self, device: int) -> Mapping[str, int]: ...
+    def memory_stats(self, device: int) -> Mapping[str, int]:
+        """Bytes on one device, by what they are."""
+        ...
 
 
 def footprint() -> Memory:

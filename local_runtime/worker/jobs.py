@@ -37,6 +37,7 @@ class Window:
             return self._left > 0
 
     def grant(self, size: int) -> None:
+        """The reader has taken ``size`` bytes: so many more may be sent."""
         with _WINDOWS:
             self._left += size
             waiter, self._waiter = self._waiter, None

@@ -44,6 +44,7 @@ class Lifeline:
         self._fd = fd
 
     def send(self, event: LifeSign) -> None:
+        """Writes the event, or drops it where the pipe is full or its reader gone."""
         try:
             os.write(self._fd, frame(event))
         except OSError:

@@ -172,6 +172,7 @@ def words(value: Any, limit: int = MAX_MESSAGE) -> str:
 
 
 def cancelled(id: int) -> Done:
+    """The Done of a call that was cancelled."""
     return Done(id, False, kind="cancelled", message="the call was cancelled")
 
 

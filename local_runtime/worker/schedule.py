@@ -46,14 +46,17 @@ class Schedule:
 
     @property
     def queued(self) -> int:
+        """Jobs that wait."""
         return self._queued
 
     @property
     def running(self) -> tuple[Work, ...]:
+        """Works that have been taken and not finished."""
         return tuple(self._running)
 
     @property
     def idle(self) -> bool:
+        """Nothing waits and nothing runs."""
         return not self._running and not self._queued
 
     def submit(self, job: Job, now: float) -> bool:

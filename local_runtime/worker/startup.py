@@ -133,6 +133,7 @@ async def _run_together(handler: Handler, size: int, engine: Engine) -> list[Don
 def ready_of(
     app: Runtime, device: str, times: StartTimes, standby: Standby, max_frame: int
 ) -> Ready:
+    """What a worker says first: what it serves, on which device, and how its start went."""
     return Ready(
         slots=max(_slots_of(app, handler) for handler in app.handlers.values()),
         routes=tuple(app.handlers),
@@ -176,6 +177,7 @@ class Stopwatch:
         self._last = clock()
 
     def lap(self) -> float:
+        """Seconds since the last lap, and begins another."""
         now = self._clock()
         spent, self._last = now - self._last, now
         return spent

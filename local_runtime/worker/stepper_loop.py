@@ -16,7 +16,9 @@ from local_runtime.worker.results import cancelled
 class Outlet(Protocol):
     """Where the items of streams go. Called in the model's thread."""
 
-    def output(self, job: Job, event: Piece) -> None: ...
+    def output(self, job: Job, event: Piece) -> None:
+        """Sends an item of a stream."""
+        ...
 
 
 class LoopCall:

@@ -29,6 +29,8 @@ _GIB = 1024.0**3
 
 
 class ModelState(Enum):
+    """Where a model is."""
+
     OUT = "out"
     LOADING = "loading"
     IN = "in"
@@ -37,10 +39,14 @@ class ModelState(Enum):
 
 
 class LoadModel(msgspec.Struct, frozen=True):
+    """Load this model: its room is free."""
+
     model: str
 
 
 class UnloadModel(msgspec.Struct, frozen=True):
+    """Unload this model: no call uses it."""
+
     model: str
 
 

@@ -26,9 +26,13 @@ from local_runtime.worker.models.cache import LoadModel, Step
 class Listener(Protocol):
     """Who is told how a load went. Called in any thread."""
 
-    def loaded(self, name: str, seconds: float) -> None: ...
+    def loaded(self, name: str, seconds: float) -> None:
+        """A load has ended well, after so many seconds."""
+        ...
 
-    def load_failed(self, name: str, message: str) -> None: ...
+    def load_failed(self, name: str, message: str) -> None:
+        """A load has ended without a model; ``message`` is fit for callers."""
+        ...
 
 
 class LoadFailed(Exception):
