@@ -12,7 +12,7 @@ from local_runtime.protocol.scale_events import Retired
 
 
 class Restarted(msgspec.Struct, frozen=True):
-    """What was said of workers until now holds no more."""
+    """What was found until now is true no more: all begins again."""
 
 
 DiscoveryEvent = WorkerChanged | Retired | Restarted

@@ -69,7 +69,7 @@ class Workers:
         self._spares: dict[int, WorkerChanged] = {}
         self._changed_at: dict[int, float] = {}
         self._none_since = clock.monotonic()
-        """When there was last a worker to tell of."""
+        """When there was last a worker that was known."""
         self._unreachable: dict[int, str] = {}
         """Why there is no connection to a worker that should be ready."""
         self._kept: set[WorkerChanged] = set()

@@ -13,23 +13,23 @@ from collections.abc import Callable
 class Cork:
     """Collects small writes and passes them on at the end of the loop's turn, in order."""
 
-    __slots__ = ("_held", "_loop", "_write")
+    __slots__ = ("_loop", "_waiting", "_write")
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
-        self._held: list[bytes] = []
+        self._waiting: list[bytes] = []
         self._loop = asyncio.get_running_loop()
 
     def write(self, data: bytes) -> None:
         """Takes a write, which leaves at the end of this turn of the loop."""
-        if not self._held:
+        if not self._waiting:
             self._loop.call_soon(self.flush)
-        self._held.append(data)
+        self._waiting.append(data)
 
     def flush(self) -> None:
-        """Passes on what is held now; for whoever must write or close at once."""
-        held = self._held
-        if held:
-            data = held[0] if len(held) == 1 else b"".join(held)
-            held.clear()
+        """Passes on what is waiting now; for whoever must write or close at once."""
+        waiting = self._waiting
+        if waiting:
+            data = waiting[0] if len(waiting) == 1 else b"".join(waiting)
+            waiting.clear()
             self._write(data)

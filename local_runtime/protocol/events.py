@@ -64,7 +64,7 @@ class Run(Event, tag=1, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     """The caller's HTTP headers, for the handler's eyes."""
     model: str = ""
-    """The model's name, as the caller gave it to the gateway."""
+    """The model's name, as the caller named it to the gateway."""
 
 
 class Cancel(Event, tag=2, frozen=True):

@@ -17,7 +17,7 @@ class Keep(Event, tag=41, frozen=True):
 
 
 class Retired(Event, tag=49, frozen=True):
-    """Supervisor -> gateway: this worker is no more, as it was told."""
+    """Supervisor -> gateway: this worker is gone, as Keep asked."""
 
     index: int
 

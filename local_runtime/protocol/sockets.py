@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 TOKEN = "SPILLGATE_TOKEN"  # noqa: S105 (the variable's name)
-"""The environment variable by which a worker is told its token."""
+"""The environment variable by which a worker gets its token."""
 TOKEN_BYTES = 43
 SAY_WITHIN_S = 5.0
 """How long a connection may take to say the token."""
@@ -46,8 +46,8 @@ async def dial(address: str, protocol: Callable[[], asyncio.Protocol]) -> None:
     if not address.startswith(_SCHEME):
         await loop.create_unix_connection(protocol, address)
         return
-    token, _, place = address.removeprefix(_SCHEME).partition("@")
-    host, _, port = place.rpartition(":")
+    token, _, host_port = address.removeprefix(_SCHEME).partition("@")
+    host, _, port = host_port.rpartition(":")
     transport, _ = await loop.create_connection(protocol, host, int(port))
     _keep_alive(transport)
     transport.write(token.encode())
@@ -67,7 +67,8 @@ async def listen(accept: Callable[[], asyncio.Protocol], where: str) -> asyncio.
 
 
 class TokenGate:
-    """Lets those in who know the token, as what ``accept`` makes of them."""
+    """Lets those in who know the token, as what ``accept`` makes of them. Raises ValueError for a
+    token that is not of ``TOKEN_BYTES`` characters."""
 
     def __init__(
         self, token: str, accept: Callable[[], asyncio.Protocol], within_s: float = SAY_WITHIN_S

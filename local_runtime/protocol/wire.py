@@ -201,7 +201,7 @@ class FramedConnection(asyncio.Protocol, Generic[E]):
                 self._transport.writelines((_pack(size), payload))
 
     def _write(self, data: bytes) -> None:
-        """What was held for the end of the turn: by then the peer may have hung up."""
+        """What waited for the end of the turn: by then the peer may have hung up."""
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 

@@ -1,4 +1,4 @@
-"""A Ray cluster as the process that owns the actors sees it: places workers, and hears of them.
+"""A Ray cluster as the process that owns the actors sees it: places workers, and listens to them.
 
 Ray places an actor and says when it is gone. Whether and when another one follows is decided by
 ``supervisor.lifecycle``, as for workers of one machine: the actors have ``max_restarts=0``.

@@ -56,7 +56,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     pid: int = 0
     since: float = 0.0
     """When it came into ``state`` (READY and BUSY count as one)."""
-    heard: float = 0.0
+    last_beat: float = 0.0
     """The last heartbeat."""
     failures: int = 0
     """Ends in a row, without a stable time between them."""
@@ -85,13 +85,13 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
     def became_ready(self, now: float) -> WorkerRecord:
         """It takes calls from now on."""
         self._assert(WorkerState.STARTING)
-        return msgspec.structs.replace(self, state=WorkerState.READY, since=now, heard=now)
+        return msgspec.structs.replace(self, state=WorkerState.READY, since=now, last_beat=now)
 
     def beat(self, now: float, running: int) -> WorkerRecord:
         """A heartbeat has come: it runs so many calls."""
         self._assert(WorkerState.READY, WorkerState.BUSY)
         state = WorkerState.BUSY if running else WorkerState.READY
-        return msgspec.structs.replace(self, state=state, heard=now)
+        return msgspec.structs.replace(self, state=state, last_beat=now)
 
     def ended(
         self, now: float, policy: RestartPolicy, *, detail: str, permanent: bool, jitter: float
@@ -121,7 +121,7 @@ class WorkerRecord(msgspec.Struct, frozen=True, kw_only=True):
             return math.inf
         if self.state is WorkerState.STARTING:
             return self.since + policy.start_timeout_s
-        return self.heard + policy.silence_s
+        return self.last_beat + policy.silence_s
 
     def _assert(self, *states: WorkerState) -> None:
         if self.state not in states:

@@ -1,4 +1,4 @@
-"""Which devices each worker sees. Pure: the devices that are present are told to it."""
+"""Which devices each worker sees. Pure: the devices that are present are passed in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """What one worker computes on."""
 
     device: str = "auto"
-    """What the app is told (SPILLGATE_DEVICE), counted among the devices that it sees."""
+    """What the app reads (SPILLGATE_DEVICE), counted among the devices that it sees."""
     visible: str | None = None
     """CUDA_VISIBLE_DEVICES; None: as in the supervisor's own environment."""
 

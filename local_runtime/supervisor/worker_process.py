@@ -1,4 +1,4 @@
-"""One worker process as its supervisor holds it: its pipes, its end."""
+"""One worker process as its supervisor has it: its pipes, its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from local_runtime.supervisor.logs import LineSplitter, LogWriter
 from local_runtime.supervisor.placement import Placement
 
 GRACE_S = 5.0
-"""How long a handler that was told to stop may take to come back."""
+"""How long a handler that was asked to stop may take to come back."""
 REAP_S = 1.0
 """How long the pipes of a process that is gone are still read."""
 _PIPE_BYTES = 256 * 1024
@@ -34,7 +34,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     app: str
     index: int
     socket: str = ""
-    """A spare is told later."""
+    """A spare gets it later."""
     placement: Placement = Placement()
     standby: Standby = "none"
     """Anything else: it is a spare, and waits for a placement when it has done this."""
@@ -203,8 +203,9 @@ class WorkerProcess:
         self._process.stdin.write(frame(event))
 
     async def ended(self) -> int:
-        """The exit status; negative for a signal. Ends the rest of its group, and hears it out.
-        What it has started in a session of its own may live on, and hold the pipes."""
+        """The exit status; negative for a signal. Ends the rest of its group, and reads on to the
+        end of what it said. What it has started in a session of its own may live on, and have the
+        pipes open."""
         status = await self._program.exited()
         self.kill()
         _, late = await asyncio.wait(self._pumps, timeout=REAP_S)

@@ -69,7 +69,7 @@ class WorkerCalls:
 
     @property
     def idle(self) -> bool:
-        """No call is under way, and no webhook is still to be told."""
+        """No call is under way, and no webhook is still to be called."""
         return self.jobs.idle and self._webhooks.idle
 
     def accept(self) -> FramedConnection[ToWorker]:
@@ -118,7 +118,7 @@ class WorkerCalls:
             self._submit(peer, run, handler, answer)
 
     def _run_later(self, peer: Peer, run: Run, handler: Handler) -> None:
-        """A refusal is the caller's to hear; once the job is promised, all is the webhook's."""
+        """A refusal goes to the caller; once the job is promised, all is the webhook's."""
         job = self.jobs.submit(run, handler, peer.answer)
         if job.open:
             job.answer = self._webhooks.answer(run)

@@ -48,7 +48,7 @@ class WorkerModels(Protocol):
 
     @property
     def has_work(self) -> bool:
-        """There is something to admit, to load or to tell peers."""
+        """There is something to admit, to load or to report to peers."""
         ...
 
     @property
@@ -57,8 +57,8 @@ class WorkerModels(Protocol):
         ...
 
     def admit(self, job: Job, now: float) -> Done | None:
-        """Gives a new call its model, as ``job.has_model`` says, or lets it wait; a Done where it is
-        refused."""
+        """Gives a new call its model, as ``job.has_model`` says, or lets it wait; a Done where it
+        is refused."""
         ...
 
     def admitted(self, now: float) -> list[Job]:
@@ -96,7 +96,7 @@ class WorkerModels(Protocol):
 
 
 class JobDispatcher:
-    """The jobs of one worker: waiting for a model, queued, running, answered. ``peers`` are told
+    """The jobs of one worker: waiting for a model, queued, running, answered. ``peers`` are sent
     how many may run at once, and which models are there.
 
     ``give_up`` is called with a reason when a handler or a load never came back: the process must
@@ -164,7 +164,7 @@ class JobDispatcher:
         self.drop(job)
 
     def drop(self, job: Job) -> None:
-        """Nobody waits for the job: takes it back, or tells its handler."""
+        """Nobody waits for the job: takes it back, or cancels it where it runs."""
         job.close()
         if self._models.withdraw(job):
             self._pump(self._clock())

@@ -60,7 +60,7 @@ def _total(stats: Sequence[Mapping[str, int]], name: str) -> int:
 
 
 def resident(statm: Path = _STATM) -> int:
-    """Bytes of this process in the machine's memory; 0 where the system does not tell (it is no
+    """Bytes of this process in the machine's memory; 0 where the system does not say (it is no
     Linux). Pages of a mapped file count while they are there, shared or not."""
     try:
         pages = int(statm.read_text().split()[1])

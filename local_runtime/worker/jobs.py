@@ -14,7 +14,7 @@ from local_runtime.protocol.events import Done, Respond, Run
 from local_runtime.protocol.wire import STREAM_WINDOW
 
 _WINDOWS = threading.Lock()
-"""One for all windows: each is held for an instant, and most calls never need theirs."""
+"""One for all windows: each is locked for an instant, and most calls never need theirs."""
 
 
 class Window:
@@ -105,7 +105,7 @@ class Meter:
 
 
 class Job:
-    """A call that the worker holds. Only the socket's thread touches it, apart from ``run``,
+    """A call that the worker has. Only the socket's thread touches it, apart from ``run``,
     ``request``, ``cancellation``, ``tokens``, ``window`` and ``meter``, which the model's thread
     knows."""
 
@@ -143,24 +143,25 @@ class Job:
         self.window = Window()
         self.meter = Meter() if handler.stepper else None
         self.tokens: tuple[int | None, int | None] = (None, None)
-        """Prompt and completion tokens, as far as the items of its stream have told."""
+        """Prompt and completion tokens, as far as the items of its stream have said."""
         self.work: Work | None = None
         self.model = ""
         """The model that it needs; none, unless its handler takes models."""
         self.has_model = False
-        """It holds that model in memory."""
+        """It uses that model, which stays in memory meanwhile."""
         self.cold_s = 0.0
         """Seconds that it waited for that."""
 
     def counted(self, done: Done) -> Done:
-        """Its end, with the tokens that its stream told of, however it ended: they were used."""
+        """Its end, with the tokens that its stream has said, however it ended: they were used."""
         prompt, completion = self.tokens
         if prompt is None:
             return done
         return msgspec.structs.replace(done, input_tokens=prompt, output_tokens=completion)
 
     def close(self) -> None:
-        """Nobody waits any more: tells the handler so, and never lets it wait for a reader."""
+        """Nobody waits any more: sets the handler's cancellation, and never lets it wait for a
+        reader."""
         self.open = False
         self.cancellation.set()
         self.window.open()
@@ -176,7 +177,7 @@ class Work:
         self.jobs = jobs
         self.started = started
         self.expired = False
-        """It is past its time-out, and its callers were told."""
+        """It is past its time-out, and its callers have their answers."""
 
     def share(self, now: float) -> tuple[float, float]:
         """Seconds it has run, and one job's share of them."""

@@ -17,7 +17,7 @@ MAX_MESSAGE = 2000
 
 def die_with_parent(parent: int) -> None:
     """Has the kernel kill this process when its parent dies, even while user code holds the GIL
-    (Linux only; elsewhere the end of stdin tells)."""
+    (Linux only; elsewhere the end of stdin says so)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

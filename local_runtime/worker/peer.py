@@ -1,4 +1,4 @@
-"""The callers of a worker: each a connection and the calls that came by it; and what all are told
+"""The callers of a worker: each a connection and the calls that came by it; and what all hear
 of the worker."""
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Peer:
     ) -> None:
         """``limit`` bounds a frame, in bytes."""
         self.jobs: dict[int, Job] = {}
-        """Its calls that are not answered, by the number that it gave them."""
+        """Its calls that are not answered, by the number that it chose."""
         self.connection: FramedConnection[ToWorker] = FramedConnection(
             decode=decode_to_worker,
             receive=partial(receive, self),
@@ -83,7 +83,7 @@ class Peers:
         self._peers: set[Peer] = set()
 
     def add(self, peer: Peer) -> None:
-        """Greets a new one, and tells it all that the others know."""
+        """Greets a new one, and sends it all that the others know."""
         self._peers.add(peer)
         peer.greet(msgspec.structs.replace(self._ready, slots=self._slots))
         for event in (self._memory, self._cache_status):

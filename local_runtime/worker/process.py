@@ -21,6 +21,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, get_args
 
 import msgspec
@@ -55,8 +56,9 @@ from local_runtime.worker.startup import (
 )
 
 EXIT_BROKEN = 3
-"""Load, init or warm-up failed, or a handler never came back; the supervisor was told why."""
+"""Load, init or warm-up failed, or a handler never came back; the supervisor knows why."""
 HEARTBEAT_S = 1.0
+"""Between two signs of life."""
 DRAIN_S = 5.0
 """How long calls that run may take to end once stdin has ended."""
 DRAIN_TICK_S = 0.02
@@ -69,7 +71,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     ready: Ready
     engine: Engine
     socket: str
-    stop: Callable[[], None]
+    stop: Callable[[], object]
     """Ends the model's thread."""
     models: WorkerModels = NO_MODELS
 
@@ -86,7 +88,7 @@ class SocketThread:
         self._jobs: JobDispatcher
         """Theirs; set before the model's thread runs the first."""
         self._server: asyncio.AbstractServer | None = None
-        self._stop: Callable[[], None] = _exit_at_once
+        self._stop: Callable[[], object] = _exit_at_once
         self._frames = FrameReader()
         self._promotion: concurrent.futures.Future[Promote] = concurrent.futures.Future()
         self._loop = uvloop.new_event_loop()
@@ -143,7 +145,7 @@ class SocketThread:
 
     def _beat(self, calls: WorkerCalls) -> None:
         self._life.send(calls.heartbeat())
-        with contextlib.suppress(Exception):  # a device that has failed tells nothing
+        with contextlib.suppress(Exception):  # a device that has failed says nothing
             calls.peers.send_memory(footprint())
         calls.peers.send_load()
         self._loop.call_later(HEARTBEAT_S, self._beat, calls)
@@ -208,7 +210,7 @@ async def run_app(options: argparse.Namespace, thread: SocketThread) -> None:
             ready=ready,
             engine=engine,
             socket=options.socket,
-            stop=lambda: _tell(loop, stopped),
+            stop=partial(loop.call_soon_threadsafe, stopped.set),
             models=models,
         )
     )
@@ -222,10 +224,6 @@ async def _pinned(app: Runtime, options: argparse.Namespace, loader: ModelLoader
     await load_pinned(cache, loader)
     timeouts = {model.name: model.timeout_s for model in app.models.values()}
     return ModelAdmission(cache, timeouts, loader.begin)
-
-
-def _tell(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) -> None:
-    loop.call_soon_threadsafe(stopped.set)
 
 
 async def _wait_for_promotion(options: argparse.Namespace, thread: SocketThread) -> None:

@@ -162,7 +162,7 @@ def unsendable(id: int, error: Exception) -> Done:
 
 
 def words(value: Any, limit: int = MAX_MESSAGE) -> str:
-    """What user code gave as a text, as one that can be sent: it may be of another type, whose
+    """What user code returned as a text, as one that can be sent: it may be of another type, whose
     ``str()`` may fail, and hold halves of surrogate pairs, which UTF-8 has no word for."""
     try:
         text = value if type(value) is str else str(value)

@@ -98,7 +98,7 @@ class Schedule:
         return work
 
     def finish(self, work: Work, now: float) -> None:
-        """The work has ended: its device and its place are free."""
+        """The work has ended: its device and its slot are free."""
         self._running.remove(work)
         lane = self._lane_for(work.jobs[0])
         lane.running -= 1
@@ -116,14 +116,14 @@ class Schedule:
         return min(instants, default=None)
 
     def overdue(self, now: float) -> list[Work]:
-        """Works past their time-out whose callers were not told yet."""
+        """Works past their time-out whose callers have no answer yet."""
         late = [work for work in self._running if not work.expired and _deadline(work, 0.0) <= now]
         for work in late:
             work.expired = True
         return late
 
     def stuck(self, now: float, grace_s: float) -> Work | None:
-        """A work that was told to stop and has not come back within ``grace_s``."""
+        """A work that was asked to stop and has not come back within ``grace_s``."""
         for work in self._running:
             if work.expired and _deadline(work, grace_s) <= now:
                 return work

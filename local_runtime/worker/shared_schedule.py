@@ -16,7 +16,7 @@ from local_runtime.worker.schedule import Schedule
 
 
 class LockedSchedule:
-    """A Schedule behind a lock, which is held for an instant; see there for what each means."""
+    """A Schedule behind a lock, taken for an instant; see there for what each means."""
 
     def __init__(self, handlers: Iterable[Handler]) -> None:
         self._schedule = Schedule(handlers)

@@ -35,8 +35,8 @@ class FailedLoad(msgspec.Struct, frozen=True, kw_only=True):
 
 class ModelAdmission:
     """Which call has which model, and which waits for one. ``timeouts`` bound each load, in
-    seconds; ``load`` carries out steps in another thread, and whoever hears how the load among
-    them went tells ``loaded`` or ``failed``.
+    seconds; ``load`` carries out steps in another thread, and ``loaded`` or ``failed`` must
+    be called when the load among them has ended.
 
     Calls that a method returns may be queued now, or have failed; after each change ``begin_load``
     brings the next model.
@@ -63,7 +63,7 @@ class ModelAdmission:
 
     @property
     def has_work(self) -> bool:
-        """There is something to admit, to load or to tell."""
+        """There is something to admit, to load or to report to peers."""
         return bool(self.waiting) or self._changed
 
     @property
@@ -155,7 +155,7 @@ class ModelAdmission:
         """Which models are there, for peers."""
         self._changed = False
         capacity = self._cache.capacity
-        held = tuple(
+        models = tuple(
             ModelStatus(
                 model=model.name,
                 state=model.state.value,
@@ -169,7 +169,7 @@ class ModelAdmission:
             )
             for model in self._cache
         )
-        return CacheStatus(held, int(capacity) if capacity < 1 << 62 else 0)
+        return CacheStatus(models, int(capacity) if capacity < 1 << 62 else 0)
 
     def _pause_of(self, name: str) -> float:
         failure = self._failures.get(name)

@@ -107,10 +107,10 @@ class ModelCache:
         self._wanted: list[str] = []
 
     def __repr__(self) -> str:
-        held = {
+        present = {
             model.name: model.state.value for model in self if model.state is not ModelState.OUT
         }
-        return f"<ModelCache {held}, wanted {self._wanted}>"
+        return f"<ModelCache {present}, wanted {self._wanted}>"
 
     def __iter__(self) -> Iterator[CachedModel]:
         return iter(self._models.values())
@@ -203,8 +203,8 @@ class ModelCache:
     def _victims(
         self, need: float, claimed: set[str], leaving: list[CachedModel]
     ) -> list[CachedModel] | None:
-        """What goes to make ``need`` bytes free: idle ones first, then those that were told to
-        leave before, then the least worthy. None: there is not enough that may go."""
+        """What goes to make ``need`` bytes free: idle ones first, then those that were to leave
+        before, then the least worthy. None: there is not enough that may go."""
         candidates = [
             model
             for model in self._models.values()

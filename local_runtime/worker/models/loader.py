@@ -24,7 +24,7 @@ from local_runtime.worker.models.cache import LoadModel, Step
 
 
 class Listener(Protocol):
-    """Who is told how a load went. Called in any thread."""
+    """Whom a load's end is reported to. Called in any thread."""
 
     def loaded(self, name: str, seconds: float) -> None:
         """A load has ended well, after so many seconds."""
@@ -40,7 +40,7 @@ class LoadFailed(Exception):
 
 
 class ModelLoader:
-    """Carries out what the shelf plans. ``models`` holds what is loaded, by name; ``leaving`` is
+    """Carries out what the cache plans. ``models`` holds what is loaded, by name; ``leaving`` is
     called with the name of one before it is unloaded, in another thread than the model's. Made in
     the model's thread."""
 
@@ -74,7 +74,7 @@ class ModelLoader:
 
     def begin(self, steps: Sequence[Step]) -> None:
         """Carries out the steps, one after another, in a thread beside; may be called from any
-        thread, and not again before the listener was told of the load among them."""
+        thread, and not again before the listener has heard of the load among them."""
         threading.Thread(target=self._run, args=(steps,), name="loader", daemon=True).start()
 
     def _run(self, steps: Sequence[Step]) -> None:

@@ -132,11 +132,11 @@ async def attached(folder: Path) -> AsyncIterator[tuple[Workers, FakeClock]]:
 async def passes(clock: FakeClock, workers: Workers, detail: str) -> None:
     """Time, until that is how it stands."""
 
-    async def told() -> bool:
+    async def says_so() -> bool:
         await clock.advance(0.05)
         return detail in workers.detail if detail else not workers.detail
 
-    await until(told, f"{detail!r}, and not {workers.detail!r}")
+    await until(says_so, f"{detail!r}, and not {workers.detail!r}")
 
 
 async def test_a_worker_is_connected_to_once_and_offers_its_slots(folder: Path) -> None:

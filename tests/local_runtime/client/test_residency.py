@@ -1,4 +1,4 @@
-"""How long a call would wait for its model, by what the worker told and what was sent to it."""
+"""How long a call would wait for its model, by what the worker said and what was sent to it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class Bench:
         self.times = LoadTimes()
         self.residency = Residency(self.times)
         self.now = 100.0
-        self.held = {
+        self.statuses = {
             name: ModelStatus(name, "out", size * GIB)
             for name, size in {"a": 2, "b": 2, "c": 2, "d": 4}.items()
         }
-        self.tell(**places)
+        self.report(**places)
 
-    def tell(self, capacity: int = 4 * GIB, **changes: Any) -> None:
+    def report(self, capacity: int = 4 * GIB, **changes: Any) -> None:
         """``a="in"``, or ``a={"failures": 1}`` for other fields."""
         for name, change in changes.items():
             fields = {"state": change} if isinstance(change, str) else change
-            before = self.held[name]
-            told = {field: getattr(before, field) for field in before.__struct_fields__}
-            self.held[name] = ModelStatus(**{**told, **fields})
-        self.residency.update(CacheStatus(tuple(self.held.values()), capacity), self.now)
+            before = self.statuses[name]
+            same = {field: getattr(before, field) for field in before.__struct_fields__}
+            self.statuses[name] = ModelStatus(**{**same, **fields})
+        self.residency.update(CacheStatus(tuple(self.statuses.values()), capacity), self.now)
 
     def seen(self, **seconds: float) -> None:
         """Each was loaded once, and took so long."""
         for name, took in seconds.items():
-            change: Any = {"loads": self.held[name].loads + 1, "load_s": took}
-            self.tell(**{name: change})
+            change: Any = {"loads": self.statuses[name].loads + 1, "load_s": took}
+            self.report(**{name: change})
 
     def send(self, model: str, calls: int = 1) -> None:
         for _ in range(calls):
@@ -101,9 +101,9 @@ def test_a_load_that_is_under_way_is_waited_for_as_long_as_it_has_left() -> None
     bench = Bench()
     bench.seen(a=10.0)
     bench.send("a")
-    bench.tell(a="loading")
+    bench.report(a="loading")
     bench.now += 4
-    bench.tell(b="in")
+    bench.report(b="in")
     assert (bench.wait("a"), bench.away("a")) == (6.0, COMING)
     bench.now += 9
     assert bench.wait("a") == 3.0, "it is late: as late again"
@@ -112,9 +112,9 @@ def test_a_load_that_is_under_way_is_waited_for_as_long_as_it_has_left() -> None
 def test_models_are_loaded_one_after_another_first_wanted_first_loaded() -> None:
     """The one that is loaded now has 3 of 4 seconds left; then b, then c."""
     bench = Bench()
-    bench.tell(capacity=0)
+    bench.report(capacity=0)
     bench.seen(a=4.0, b=5.0, c=6.0)
-    bench.tell(capacity=0, a="loading")
+    bench.report(capacity=0, a="loading")
     bench.now += 1
     bench.send("b")
     bench.now += 1
@@ -182,10 +182,10 @@ def test_a_model_that_is_to_leave_takes_no_new_calls() -> None:
 
 def test_a_model_that_could_not_be_loaded_is_not_waited_for_until_its_pause_is_over() -> None:
     bench = Bench()
-    bench.tell(a={"failures": 1, "pause_s": 4.0})
+    bench.report(a={"failures": 1, "pause_s": 4.0})
     assert (bench.wait("a"), bench.away("a")) == (None, PAUSED)
     bench.now += 3.9
-    bench.tell(b="in")
+    bench.report(b="in")
     assert bench.wait("a") is None
     bench.now += 0.1
     assert (bench.wait("a"), bench.away("a")) == (2.0, FITS)

@@ -31,7 +31,7 @@ class FirstReady(msgspec.Struct, frozen=True, array_like=True, tag=16):
 FIRST = FirstReady(3, ("/",), "cpu", 0.0, 0.0, 0.0)
 
 
-async def heard(path: Path, *said: Event | bytes) -> WorkerConnection:
+async def connected_to(path: Path, *said: Event | bytes) -> WorkerConnection:
     """What a caller makes of a worker that begins so; the connection is ready, or gone."""
     async with listening(path, *said) as worker:
         connection = WorkerConnection("one", lambda connection: None, 10_000)
@@ -49,7 +49,7 @@ async def test_a_worker_says_which_protocol_it_speaks_and_how_large_its_frames_a
 
 async def test_a_worker_that_says_no_number_speaks_the_first(tmp_path: Path) -> None:
     """Its frames are as large as the caller takes them to be."""
-    connection = await heard(tmp_path / "s", in_words_of(FIRST))
+    connection = await connected_to(tmp_path / "s", in_words_of(FIRST))
     assert (connection.ready, connection.facts.max_frame) == (True, 10_000)
 
 
@@ -59,7 +59,7 @@ def test_an_older_caller_passes_over_what_a_worker_says_beside() -> None:
 
 
 async def test_the_workers_own_limit_is_that_of_its_connection(tmp_path: Path) -> None:
-    """Were it told more it would hang up, and every call with it."""
+    """Were it sent more it would hang up, and every call with it."""
     path = tmp_path / "s"
     async with listening(path, READY) as worker:
         connection = WorkerConnection("one", lambda connection: None, 100)
@@ -89,7 +89,7 @@ async def test_what_is_no_worker_of_this_version_is_refused_and_says_why(
     tmp_path: Path, said: Ready | Slots | bytes, words: str
 ) -> None:
     """It gets no call, and what else it says is not read."""
-    connection = await heard(tmp_path / "s", said, Slots(9))
+    connection = await connected_to(tmp_path / "s", said, Slots(9))
     assert connection.gone
     assert not connection.ready
     assert (connection.slots, connection.facts.routes) == (0, frozenset())

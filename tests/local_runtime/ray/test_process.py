@@ -162,19 +162,19 @@ async def test_the_end_ends_all() -> None:
 
 
 async def test_a_cluster_that_is_not_there_is_tried_until_it_is() -> None:
-    clock, said, tries = FakeClock(), list[FromSupervisor](), list[float]()
+    clock, reports, tries = FakeClock(), list[FromSupervisor](), list[float]()
 
     async def connect() -> None:
         tries.append(clock.monotonic())
         if len(tries) < 4:
             raise ConnectionError("nobody answers\nand more")
 
-    joining = asyncio.create_task(join(connect, said.append, clock))
+    joining = asyncio.create_task(join(connect, reports.append, clock))
     await settle()
     await clock.advance(7.0)
     await joining
     assert [later - tries[0] for later in tries] == [0.0, 1.0, 3.0, 7.0]
-    assert said == [
+    assert reports == [
         WorkerChanged(
             0,
             "defunct",

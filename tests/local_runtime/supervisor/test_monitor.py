@@ -1,4 +1,4 @@
-"""The supervisor's loops over processes that are only pretended, by a clock that is told."""
+"""The supervisor's loops over processes that are only pretended, by a clock that a test moves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Pretended:
         self.listener: SignListener = lambda sign: None
         self.pid = pid
         self.launch = launch
-        self.told = False
+        self.reported = False
         """It has said that it is ready, or waits, for what it is now."""
         self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -41,7 +41,7 @@ class Pretended:
         return not self._status.done()
 
     def promote(self, launch: Launch) -> None:
-        self.launch, self.told = launch, False
+        self.launch, self.reported = launch, False
 
     async def ended(self) -> int:
         return await asyncio.shield(self._status)
@@ -57,14 +57,14 @@ class Pretended:
         self.end(-9)
 
     def get_ready(self) -> None:
-        """Goes on as far as a process can without being told more."""
-        if self.alive and not self.told:
-            self.told = True
+        """Goes on as far as a process can without being asked to."""
+        if self.alive and not self.reported:
+            self.reported = True
             spare = self.launch.standby != "none"
             self.listener(Waiting() if spare else Ready(1, ("/",), "cpu", 0.0, 0.0, 0.0))
 
     def beat(self) -> None:
-        if self.alive and self.told and self.launch.standby == "none":
+        if self.alive and self.reported and self.launch.standby == "none":
             self.listener(Heartbeat(0, 0, 0))
 
     def give_up(self) -> None:
@@ -74,7 +74,7 @@ class Pretended:
             self.end(3)
 
 
-class House:
+class Supervised:
     """Workers and spares as the supervisor has them."""
 
     def __init__(self, workers: int, standby: Standby) -> None:
@@ -93,8 +93,8 @@ class House:
         )
         launches = [Launch(app="a", index=index, max_frame=1) for index in range(workers)]
         spares = [WorkerMonitor(launch, outside) for launch in spare_launches(launches, standby)]
-        self.tenders = [*spares, *(WorkerMonitor(launch, outside, spares) for launch in launches)]
-        self.tasks = [asyncio.ensure_future(tender.run()) for tender in self.tenders]
+        self.monitors = [*spares, *(WorkerMonitor(launch, outside, spares) for launch in launches)]
+        self.tasks = [asyncio.ensure_future(monitor.run()) for monitor in self.monitors]
 
     async def _start(self, launch: Launch) -> Pretended:
         process = Pretended(next(self._pids), launch)
@@ -111,64 +111,64 @@ class House:
         return found
 
     async def close(self) -> None:
-        for tender in self.tenders:
-            tender.ask_to_end()
+        for monitor in self.monitors:
+            monitor.ask_to_end()
         await self.clock.advance(1)
         self.writer.close()
 
 
-async def all_ready(house: House) -> None:
+async def all_ready(scene: Supervised) -> None:
     await settle()
-    for process in house.living:
+    for process in scene.living:
         process.get_ready()
     await settle()
 
 
 async def test_the_spare_takes_the_place_at_once_and_another_starts_a_second_later() -> None:
-    house = House(workers=1, standby="imported")
-    await all_ready(house)
-    spare = house.of("spare 0")
-    house.of("worker 0").end(-11)
+    scene = Supervised(workers=1, standby="imported")
+    await all_ready(scene)
+    spare = scene.of("spare 0")
+    scene.of("worker 0").end(-11)
     await settle()
-    assert house.of("worker 0") is spare
-    assert len(house.living) == 1
-    await house.clock.advance(POLICY.refill_s)
-    assert house.of("spare 0").pid == 3
-    await house.close()
+    assert scene.of("worker 0") is spare
+    assert len(scene.living) == 1
+    await scene.clock.advance(POLICY.refill_s)
+    assert scene.of("spare 0").pid == 3
+    await scene.close()
 
 
 async def test_a_spare_that_still_starts_is_not_waited_for() -> None:
     """Two starts at once: the worker's own is the surer one."""
-    house = House(workers=1, standby="loaded")
+    scene = Supervised(workers=1, standby="loaded")
     await settle()
-    house.of("worker 0").get_ready()
+    scene.of("worker 0").get_ready()
     await settle()
-    house.of("worker 0").end(1)
+    scene.of("worker 0").end(1)
     await settle()
-    assert sorted(process.launch.name for process in house.living) == ["spare 0", "worker 0"]
-    assert house.of("worker 0").pid == 3
-    await house.close()
+    assert sorted(process.launch.name for process in scene.living) == ["spare 0", "worker 0"]
+    assert scene.of("worker 0").pid == 3
+    await scene.close()
 
 
 async def test_a_worker_is_killed_for_its_silence_and_a_spare_is_not() -> None:
-    house = House(workers=1, standby="imported")
-    await all_ready(house)
-    spare, worker = house.of("spare 0"), house.of("worker 0")
-    await house.clock.advance(POLICY.silence_s + 1)
+    scene = Supervised(workers=1, standby="imported")
+    await all_ready(scene)
+    spare, worker = scene.of("spare 0"), scene.of("worker 0")
+    await scene.clock.advance(POLICY.silence_s + 1)
     assert not worker.alive
-    assert house.of("worker 0") is spare
-    await house.close()
+    assert scene.of("worker 0") is spare
+    await scene.close()
 
 
 async def test_a_pause_ends_early_when_the_supervisor_does() -> None:
     """Nobody waits for a minute to exit."""
-    house = House(workers=1, standby="none")
+    scene = Supervised(workers=1, standby="none")
     await settle()
-    house.of("worker 0").end(1)
+    scene.of("worker 0").end(1)
     await settle()
-    assert house.living == []
-    await house.close()
-    assert all(task.done() for task in house.tasks)
+    assert scene.living == []
+    await scene.close()
+    assert all(task.done() for task in scene.tasks)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -200,13 +200,13 @@ def test_whatever_happens_no_place_has_two_processes_and_the_end_ends_all(
 
 
 async def live_through(steps: list[Step], workers: int, standby: Standby) -> None:
-    house, given_up = House(workers, standby), Counter[str]()
+    scene, given_up = Supervised(workers, standby), Counter[str]()
     for step in steps:
         await settle()
         if step.what == "time":
-            await house.clock.advance(step.seconds)
-        elif house.living:
-            process = house.living[step.which % len(house.living)]
+            await scene.clock.advance(step.seconds)
+        elif scene.living:
+            process = scene.living[step.which % len(scene.living)]
             if step.what == "give up":
                 given_up[process.launch.name] += 1
             {
@@ -216,9 +216,9 @@ async def live_through(steps: list[Step], workers: int, standby: Standby) -> Non
                 "give up": process.give_up,
             }[step.what]()
         await settle()
-        names = Counter(process.launch.name for process in house.living)
+        names = Counter(process.launch.name for process in scene.living)
         assert set(names.values()) <= {1}
         assert not names.keys() & given_up.keys()
-    await house.close()
-    assert house.living == []
-    assert all(task.done() for task in house.tasks)
+    await scene.close()
+    assert scene.living == []
+    assert all(task.done() for task in scene.tasks)

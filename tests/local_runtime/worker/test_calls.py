@@ -57,7 +57,7 @@ async def test_a_queued_call_that_is_cancelled_is_never_run() -> None:
 
 
 async def test_a_running_call_that_is_cancelled_is_answered_with_what_it_has_used() -> None:
-    """Its handler is told; what it returns later goes nowhere."""
+    """Its handler can see it; what it returns later goes nowhere."""
     bench = Bench()
     bench.say(Run(1, "/", b"1"))
     bench.clock.move(3.0)
@@ -113,7 +113,7 @@ async def test_a_handler_that_does_not_come_back_costs_the_worker() -> None:
 
 
 async def test_the_calls_of_a_peer_that_is_gone_are_dropped() -> None:
-    """Queued ones are not run, running ones are told."""
+    """Queued ones are not run, running ones are cancelled."""
     bench = Bench()
     bench.say(Run(1, "/", b"1"))
     bench.say(Run(2, "/", b"2"))

@@ -38,7 +38,7 @@ def members(batch: ContinuousBatch, *names: str, to: int = 3, stream: bool = Fal
 
 
 def ends(batch: ContinuousBatch, present: list[Member]) -> list[Done | None]:
-    """One step of these, and what each hears of it."""
+    """One step of these, and what each is answered."""
     return [
         events_of(member, outcome, LIMIT)[1]
         for member, outcome in zip(present, batch.step(present), strict=True)
@@ -220,13 +220,13 @@ def test_an_answer_that_cannot_be_sent_fails_its_sequence_and_keeps_what_came_be
 def test_tokens_are_counted_however_the_sequence_ends() -> None:
     """From the step, or from the usage of an item in OpenAI's shape."""
     batch = batch_of(Counting())
-    counted, told = members(batch, "a", "b", stream=True)
+    counted, reported = members(batch, "a", "b", stream=True)
     batch.step([counted])
     events_of(counted, Step(prompt_tokens=4, completion_tokens=2), LIMIT)
     events_of(counted, Step(completion_tokens=3), LIMIT)
     usage = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 6}}
-    events_of(told, Step(items=[usage]), LIMIT)
-    lost = [batch.end(one, Done(1, False, kind="cancelled")) for one in (counted, told)]
+    events_of(reported, Step(items=[usage]), LIMIT)
+    lost = [batch.end(one, Done(1, False, kind="cancelled")) for one in (counted, reported)]
     assert [(done.input_tokens, done.output_tokens) for done in lost] == [(4, 3), (5, 6)]
 
 

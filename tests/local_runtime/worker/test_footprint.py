@@ -1,4 +1,4 @@
-"""What a worker occupies: read without waking the device, and told to whoever is connected."""
+"""What a worker occupies: read without waking the device, and sent to whoever is connected."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_names_that_are_read_are_torchs_own() -> None:
 
 
 def test_the_resident_memory_is_this_processs_own() -> None:
-    """It grows by what is really written to, and is 0 where the system does not tell."""
+    """It grows by what is really written to, and is 0 where the system does not say."""
     before = resident()
     ballast = bytearray(b"x") * (64 * MIB)
     assert resident() > before + 48 * MIB
@@ -107,8 +107,8 @@ class OneWorker(Workers):
 async def test_without_a_gpu_there_is_no_figure_of_one(memory: Memory | None) -> None:
     text = AppMetrics(OneWorker(memory), lambda: 0).text().decode()
     assert "runtime_worker_device_memory_bytes{" not in text
-    told = 'runtime_worker_resident_memory_bytes{worker="worker-0"} 5.0' in text
-    assert told == bool(memory and memory.resident)
+    named = 'runtime_worker_resident_memory_bytes{worker="worker-0"} 5.0' in text
+    assert named == bool(memory and memory.resident)
 
 
 async def test_metrics_tell_what_torch_has_of_the_device() -> None:

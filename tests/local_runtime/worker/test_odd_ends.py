@@ -46,11 +46,11 @@ def test_whatever_a_handler_raises_fails_its_call_alone(client: httpx.Client, ro
 
 
 def test_a_refusal_is_told_in_words_whatever_it_was_made_of(client: httpx.Client) -> None:
-    told = [
+    errors = [
         client.post("/", json=way).json()["error"]
         for way in ("refused by an exception", "refused at an index", "refused with half a pair")
     ]
-    assert [(error["message"], error["param"]) for error in told] == [
+    assert [(error["message"], error["param"]) for error in errors] == [
         ("too long", None),
         ("too long", "3"),
         ("bad \\ud800", "\\udfff"),

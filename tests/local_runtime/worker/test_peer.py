@@ -16,7 +16,7 @@ class Second:
         self.connection = bench.calls.accept()
         self.connection.connection_made(self.transport)
 
-    async def heard(self) -> tuple[list[Slots], list[Slots]]:
+    async def received(self) -> tuple[list[Slots], list[Slots]]:
         """What the first was told of slots and others so far, and what this one was."""
         first = await self.bench.sent()
         mine = [decode_from_worker(data) for data in FrameReader().feed(self.transport.written)]
@@ -33,7 +33,7 @@ async def test_each_is_told_of_the_others_calls_and_not_of_its_own() -> None:
         bench.say(Run(id, "/", b"1"))
     second.connection.data_received(frame(Run(1, "/", b"1")))
     bench.calls.peers.send_load()
-    assert await second.heard() == ([Slots(4, others=1)], [Slots(4, others=3)])
+    assert await second.received() == ([Slots(4, others=1)], [Slots(4, others=3)])
 
 
 async def test_what_has_not_changed_is_not_told_again_and_a_caller_alone_is_told_nothing() -> None:
@@ -44,7 +44,7 @@ async def test_what_has_not_changed_is_not_told_again_and_a_caller_alone_is_told
     second = Second(bench)
     for _ in range(3):
         bench.calls.peers.send_load()
-    assert await second.heard() == ([], [Slots(4, others=1)])
+    assert await second.received() == ([], [Slots(4, others=1)])
 
 
 async def test_calls_that_ended_count_no_more_nor_those_of_a_caller_that_has_gone() -> None:
@@ -57,8 +57,8 @@ async def test_calls_that_ended_count_no_more_nor_those_of_a_caller_that_has_gon
     bench.calls.peers.send_load()
     bench.hang_up()
     bench.calls.peers.send_load()
-    _, told = await second.heard()
-    assert told == [Slots(4, others=2), Slots(4, others=1), Slots(4, others=0)]
+    _, slots = await second.received()
+    assert slots == [Slots(4, others=2), Slots(4, others=1), Slots(4, others=0)]
 
 
 async def test_a_worker_that_drains_still_tells_of_others() -> None:
@@ -66,4 +66,4 @@ async def test_a_worker_that_drains_still_tells_of_others() -> None:
     second = Second(bench)
     bench.say(Run(1, "/", b"1"))
     bench.calls.close()
-    assert await second.heard() == ([Slots(0)], [Slots(0, others=1)])
+    assert await second.received() == ([Slots(0)], [Slots(0, others=1)])

@@ -21,7 +21,7 @@ async def streaming(context: Any, request: Any) -> AsyncIterator[Any]:
     yield 1
 
 
-def unheard(event: Piece | Done) -> None: ...
+def ignore(event: Piece | Done) -> None: ...
 
 
 SYNC = Handler(route="/sync", function=sync, timeout_s=10)
@@ -31,7 +31,7 @@ BATCH = Handler(route="/batch", function=sync, batch=Batch(max_size=2, max_wait_
 
 
 def job(handler: Handler, now: float = 0.0) -> Job:
-    return Job(Run(1, handler.route, b"null"), handler, now, unheard)
+    return Job(Run(1, handler.route, b"null"), handler, now, ignore)
 
 
 def stepper(context: Any) -> Any: ...
@@ -47,96 +47,96 @@ def schedule(*handlers: Handler, max_queue: int = 100) -> Schedule:
 
 def test_two_synchronous_handlers_never_run_at_once() -> None:
     """They share one thread: the second starts when the first has ended."""
-    desk, first, second = schedule(SYNC, OTHER), job(SYNC), job(OTHER)
-    desk.submit(first, 0.0)
-    desk.submit(second, 0.1)
-    work = desk.take(0.1)
+    queues, first, second = schedule(SYNC, OTHER), job(SYNC), job(OTHER)
+    queues.submit(first, 0.0)
+    queues.submit(second, 0.1)
+    work = queues.take(0.1)
     assert work is not None
     assert work.jobs == [first]
-    assert desk.take(0.1) is None
-    desk.finish(work, 0.2)
-    following = desk.take(0.2)
+    assert queues.take(0.1) is None
+    queues.finish(work, 0.2)
+    following = queues.take(0.2)
     assert following is not None
     assert following.jobs == [second]
 
 
 def test_asynchronous_handlers_run_side_by_side_up_to_their_concurrency() -> None:
     """And beside a synchronous one."""
-    desk = schedule(SYNC, ASYNC)
+    queues = schedule(SYNC, ASYNC)
     for _ in range(3):
-        desk.submit(job(ASYNC), 0.0)
-    desk.submit(job(SYNC), 0.0)
-    started = [desk.take(0.0) for _ in range(4)]
+        queues.submit(job(ASYNC), 0.0)
+    queues.submit(job(SYNC), 0.0)
+    started = [queues.take(0.0) for _ in range(4)]
     routes = sorted(work.handler.route for work in started if work)
     assert routes == ["/async", "/async", "/sync"]
-    assert desk.queued == 1
+    assert queues.queued == 1
 
 
 def test_who_waited_longest_goes_first() -> None:
     """No route starves another."""
-    desk = schedule(SYNC, OTHER)
-    desk.submit(job(OTHER), 1.0)
-    desk.submit(job(SYNC), 0.5)
-    work = desk.take(2.0)
+    queues = schedule(SYNC, OTHER)
+    queues.submit(job(OTHER), 1.0)
+    queues.submit(job(SYNC), 0.5)
+    work = queues.take(2.0)
     assert work is not None
     assert work.handler is SYNC
 
 
 def test_a_batch_that_waited_for_the_device_leaves_when_it_is_free() -> None:
     """The time behind another handler's work counts as waiting."""
-    desk = schedule(SYNC, BATCH)
-    desk.submit(job(SYNC), 0.0)
-    work = desk.take(0.0)
+    queues = schedule(SYNC, BATCH)
+    queues.submit(job(SYNC), 0.0)
+    work = queues.take(0.0)
     assert work is not None
-    desk.submit(job(BATCH), 0.1)
-    assert desk.due_at(1.0) == 10.0
-    desk.finish(work, 0.2)
-    batch = desk.take(0.2)
+    queues.submit(job(BATCH), 0.1)
+    assert queues.due_at(1.0) == 10.0
+    queues.finish(work, 0.2)
+    batch = queues.take(0.2)
     assert batch is not None
     assert batch.handler is BATCH
 
 
 def test_the_next_instant_is_when_a_waiting_batch_may_leave() -> None:
     """One timer is enough."""
-    desk = schedule(BATCH)
-    desk.submit(job(BATCH), 1.0)
-    assert desk.due_at(1.0) == 1.5
+    queues = schedule(BATCH)
+    queues.submit(job(BATCH), 1.0)
+    assert queues.due_at(1.0) == 1.5
     assert schedule(BATCH).due_at(1.0) is None
 
 
 def test_a_full_queue_takes_no_more() -> None:
     """Everything is bounded."""
-    desk = schedule(SYNC, max_queue=1)
-    assert desk.submit(job(SYNC), 0.0)
-    assert not desk.submit(job(SYNC), 0.0)
-    assert desk.queued == 1
+    queues = schedule(SYNC, max_queue=1)
+    assert queues.submit(job(SYNC), 0.0)
+    assert not queues.submit(job(SYNC), 0.0)
+    assert queues.queued == 1
 
 
 def test_a_job_is_taken_back_only_before_it_starts() -> None:
     """And then the schedule is as if it had never come."""
-    desk, waiting = schedule(SYNC), job(SYNC)
-    desk.submit(waiting, 0.0)
-    assert desk.withdraw(waiting)
-    assert desk.idle
-    desk.submit(waiting, 0.0)
-    desk.take(0.0)
-    assert not desk.withdraw(waiting)
-    assert not desk.idle
+    queues, waiting = schedule(SYNC), job(SYNC)
+    queues.submit(waiting, 0.0)
+    assert queues.withdraw(waiting)
+    assert queues.idle
+    queues.submit(waiting, 0.0)
+    queues.take(0.0)
+    assert not queues.withdraw(waiting)
+    assert not queues.idle
 
 
 def test_a_work_past_its_time_out_is_told_once_and_is_stuck_after_the_grace() -> None:
     """First its callers are answered, then the worker is given up."""
-    desk = schedule(SYNC)
-    desk.submit(job(SYNC), 0.0)
-    work = desk.take(0.0)
+    queues = schedule(SYNC)
+    queues.submit(job(SYNC), 0.0)
+    work = queues.take(0.0)
     assert work is not None
-    assert desk.overdue(9.9) == []
-    assert desk.stuck(99.0, 5.0) is None
-    assert desk.overdue(10.0) == [work]
-    assert desk.overdue(10.1) == []
-    assert desk.due_at(5.0) == 15.0
-    assert desk.stuck(14.9, 5.0) is None
-    assert desk.stuck(15.0, 5.0) is work
+    assert queues.overdue(9.9) == []
+    assert queues.stuck(99.0, 5.0) is None
+    assert queues.overdue(10.0) == [work]
+    assert queues.overdue(10.1) == []
+    assert queues.due_at(5.0) == 15.0
+    assert queues.stuck(14.9, 5.0) is None
+    assert queues.stuck(15.0, 5.0) is work
 
 
 def test_a_generator_that_is_asynchronous_does_not_hold_the_device() -> None:
@@ -147,36 +147,36 @@ def test_a_generator_that_is_asynchronous_does_not_hold_the_device() -> None:
 
 def test_the_routes_of_one_stepper_share_its_places_and_its_line() -> None:
     """First come, first admitted, whichever route it came by; a synchronous handler goes beside."""
-    desk = schedule(CHAT, PLAIN, SYNC)
+    queues = schedule(CHAT, PLAIN, SYNC)
     for at, handler in enumerate((PLAIN, CHAT, PLAIN, CHAT, SYNC)):
-        desk.submit(job(handler), float(at))
-    started = [desk.take(9.0) for _ in range(4)]
+        queues.submit(job(handler), float(at))
+    started = [queues.take(9.0) for _ in range(4)]
     assert [work and work.handler for work in started] == [PLAIN, CHAT, SYNC, None]
     first = started[0]
     assert first is not None
-    desk.finish(first, 9.0)
-    following = desk.take(9.0)
+    queues.finish(first, 9.0)
+    following = queues.take(9.0)
     assert following is not None
     assert following.handler is PLAIN
-    assert desk.queued == 1
+    assert queues.queued == 1
 
 
 def test_a_handler_is_blocked_while_nothing_of_it_could_start() -> None:
     """A call that comes then only joins its queue: there is nothing to look for."""
-    desk = schedule(SYNC, OTHER, ASYNC)
-    assert not any(map(desk.blocked, map(job, (SYNC, OTHER, ASYNC))))
-    desk.submit(job(SYNC), 0.0)
-    device = desk.take(0.0)
+    queues = schedule(SYNC, OTHER, ASYNC)
+    assert not any(map(queues.blocked, map(job, (SYNC, OTHER, ASYNC))))
+    queues.submit(job(SYNC), 0.0)
+    device = queues.take(0.0)
     assert device is not None
-    assert desk.blocked(job(SYNC))
-    assert desk.blocked(job(OTHER))  # they share the device
-    assert not desk.blocked(job(ASYNC))
+    assert queues.blocked(job(SYNC))
+    assert queues.blocked(job(OTHER))  # they share the device
+    assert not queues.blocked(job(ASYNC))
     for _ in range(2):
-        desk.submit(job(ASYNC), 0.0)
-        assert desk.take(0.0) is not None
-    assert desk.blocked(job(ASYNC))  # as many as its concurrency
-    desk.finish(device, 1.0)
-    assert not desk.blocked(job(OTHER))
+        queues.submit(job(ASYNC), 0.0)
+        assert queues.take(0.0) is not None
+    assert queues.blocked(job(ASYNC))  # as many as its concurrency
+    queues.finish(device, 1.0)
+    assert not queues.blocked(job(OTHER))
 
 
 def test_a_stepper_has_its_places_for_each_model() -> None:
@@ -186,19 +186,19 @@ def test_a_stepper_has_its_places_for_each_model() -> None:
         Handler(route=route, function=stepper, stepper=True, concurrency=1, models=("*",))
         for route in ("/a", "/b")
     )
-    desk = schedule(by, other)
+    queues = schedule(by, other)
     jobs = [job(by), job(other), job(by)]
     for one, model in zip(jobs, ("a", "a", "b"), strict=True):
         one.model = model
-        desk.submit(one, 0.0)
-    works = [desk.take(0.0), desk.take(0.0), desk.take(0.0)]
+        queues.submit(one, 0.0)
+    works = [queues.take(0.0), queues.take(0.0), queues.take(0.0)]
     assert [work and work.jobs for work in works] == [[jobs[0]], [jobs[2]], None]
     assert works[1] is not None
-    desk.finish(works[1], 1.0)
-    assert desk.take(1.0) is None
+    queues.finish(works[1], 1.0)
+    assert queues.take(1.0) is None
     assert works[0] is not None
-    desk.finish(works[0], 1.0)
-    following = desk.take(1.0)
+    queues.finish(works[0], 1.0)
+    following = queues.take(1.0)
     assert following is not None
     assert following.jobs == [jobs[1]]
-    assert desk.withdraw(jobs[1]) is False
+    assert queues.withdraw(jobs[1]) is False

@@ -24,31 +24,31 @@ BATCH = Handler(route="/batch", function=batched, batch=Batch(max_size=4, max_wa
 ALONE = Handler(route="/alone", function=alone)
 
 
-def unheard(event: Piece | Done) -> None: ...
+def ignore(event: Piece | Done) -> None: ...
 
 
 def job(id: int, handler: Handler) -> Job:
-    return Job(Run(id, handler.route, b"null"), handler, 0.0, unheard)
+    return Job(Run(id, handler.route, b"null"), handler, 0.0, ignore)
 
 
 def test_what_waits_goes_on_at_once_when_a_work_ends() -> None:
-    turns, first, second = LockedSchedule([ALONE]), job(1, ALONE), job(2, ALONE)
+    schedule, first, second = LockedSchedule([ALONE]), job(1, ALONE), job(2, ALONE)
     for one in (first, second):
-        assert turns.submit(one, 0.0)
-    work = turns.take(0.0)
+        assert schedule.submit(one, 0.0)
+    work = schedule.take(0.0)
     assert work is not None
-    following = turns.after(work, 1.0)
+    following = schedule.after(work, 1.0)
     assert following is not None
     assert (work.jobs, following.jobs) == ([first], [second])
-    assert turns.after(following, 2.0) is None
-    assert turns.idle
+    assert schedule.after(following, 2.0) is None
+    assert schedule.idle
 
 
 class Device:
     """Stands for the model's thread: ends each work at once, and goes on with what comes next."""
 
-    def __init__(self, turns: LockedSchedule) -> None:
-        self.turns = turns
+    def __init__(self, schedule: LockedSchedule) -> None:
+        self.schedule = schedule
         self.ran: list[int] = []
         self.orders: queue.Queue[Work | None] = queue.Queue()
         self.thread = threading.Thread(target=self._live)
@@ -59,34 +59,34 @@ class Device:
             following: Work | None = work
             while following is not None:
                 self.ran += [job.run.id for job in following.jobs]
-                following = self.turns.after(following, 1e9)
+                following = self.schedule.after(following, 1e9)
 
 
 def test_each_job_runs_once_or_was_taken_back_whatever_the_threads_do() -> None:
     """Two threads at the same schedule, thousands of times; a seed makes a failure tell more."""
     chance = random.Random(7)
-    turns = LockedSchedule([BATCH, ALONE])
-    device = Device(turns)
+    schedule = LockedSchedule([BATCH, ALONE])
+    device = Device(schedule)
     jobs = [job(id, chance.choice((BATCH, ALONE))) for id in range(5000)]
     withdrawn: set[int] = set()
     waiting = list[Job]()
     for one in jobs:
-        while not turns.submit(one, 0.0):
-            _begin(turns, device)
+        while not schedule.submit(one, 0.0):
+            _begin(schedule, device)
         waiting.append(one)
-        if not turns.blocked(one):
-            _begin(turns, device)
+        if not schedule.blocked(one):
+            _begin(schedule, device)
         if chance.random() < 0.2:
             unwanted = waiting.pop(chance.randrange(len(waiting)))
-            if turns.withdraw(unwanted):
+            if schedule.withdraw(unwanted):
                 withdrawn.add(unwanted.run.id)
-    while not turns.idle:
-        _begin(turns, device)
+    while not schedule.idle:
+        _begin(schedule, device)
     device.orders.put(None)
     device.thread.join(WITHIN_S)
     assert sorted([*device.ran, *withdrawn]) == [one.run.id for one in jobs]
 
 
-def _begin(turns: LockedSchedule, device: Device) -> None:
-    if (work := turns.take(1e9)) is not None:
+def _begin(schedule: LockedSchedule, device: Device) -> None:
+    if (work := schedule.take(1e9)) is not None:
         device.orders.put(work)

@@ -51,8 +51,8 @@ def stepping(
     retry: bool = False,
     clock: Callable[[], float] = still,
 ) -> StepperLoop:
-    company = ContinuousBatch(stepper, retry=retry, clock=clock)
-    return StepperLoop(company, outlet or Outlet(), size=size, limit=1 << 22)
+    batch = ContinuousBatch(stepper, retry=retry, clock=clock)
+    return StepperLoop(batch, outlet or Outlet(), size=size, limit=1 << 22)
 
 
 async def turns(count: int = 5) -> None:
@@ -132,7 +132,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_is_never_admitted() -> No
 
 
 async def test_a_failure_fails_no_later_sequence() -> None:
-    """The company is as good as new."""
+    """The batch is as good as new."""
     stepper = Counting(lambda states: {"a": RuntimeError()})
     loop = stepping(stepper)
     failed, fine = await asyncio.gather(loop.run(call("a", 3)), loop.run(call("b", 2)))

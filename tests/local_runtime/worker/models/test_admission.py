@@ -98,11 +98,11 @@ class Bench:
         sent = [decode_from_worker(data) for data in FrameReader().feed(self.transport.written)]
         return {event.id: event for event in sent if isinstance(event, Done)}
 
-    async def told(self) -> list[dict[str, str]]:
-        """What the peer was told of the places of the models, from first to last."""
-        return [{one.model: one.state for one in stock.models} for stock in await self.stocks()]
+    async def states(self) -> list[dict[str, str]]:
+        """Where each model was, as the peer was sent it, from first to last."""
+        return [{one.model: one.state for one in status.models} for status in await self.statuses()]
 
-    async def stocks(self) -> list[CacheStatus]:
+    async def statuses(self) -> list[CacheStatus]:
         await settle()
         sent = [decode_from_worker(data) for data in FrameReader().feed(self.transport.written)]
         return [event for event in sent if isinstance(event, CacheStatus)]
@@ -192,7 +192,7 @@ async def test_a_queued_call_that_is_cancelled_gives_its_model_back() -> None:
 
 
 async def test_a_call_past_its_time_out_keeps_its_model_until_it_comes_back() -> None:
-    """It still uses it, whatever its caller was told."""
+    """It still uses it, whatever its caller was answered."""
     bench = Bench()
     bench.call(1, "a")
     bench.calls.jobs.loaded("a", 1.0)
@@ -222,7 +222,7 @@ async def test_a_load_that_fails_is_tried_by_the_next_call_after_a_pause_that_do
         pause = min(MAX_PAUSE_S, pause * 2)
     done = await bench.done()
     assert [done[id].kind for id in (1, 2, 3)] == ["loading"] * 3
-    pauses = [stock.models[0].pause_s for stock in await bench.stocks()]
+    pauses = [status.models[0].pause_s for status in await bench.statuses()]
     assert sorted(set(pauses)) == [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0]
     assert done[1].message == "no; it is tried again in 1.0 s at the earliest"
 
@@ -261,10 +261,10 @@ async def test_the_model_is_the_only_one_of_the_route_or_the_one_that_is_named()
     bench.call(5, "", body=b"{")
     bench.end(bench.runner.begun[0])
     assert bench.running() == ["a", "a"]
-    said = {id: (done.kind, done.message) for id, done in (await bench.done()).items()}
-    assert said[3] == ("unsupported", "the call names no model")
-    assert said[4] == ("unsupported", "/batch has no model 'c'")
-    assert said[5][0] == "invalid"
+    refusals = {id: (done.kind, done.message) for id, done in (await bench.done()).items()}
+    assert refusals[3] == ("unsupported", "the call names no model")
+    assert refusals[4] == ("unsupported", "/batch has no model 'c'")
+    assert refusals[5][0] == "invalid"
 
 
 async def test_a_batch_is_of_one_model_though_two_are_there() -> None:
@@ -304,7 +304,7 @@ async def test_peers_are_told_of_each_model_that_comes_or_goes() -> None:
     bench.calls.jobs.loaded("a", 1.0)
     bench.call(2, "b")
     bench.end(bench.runner.begun[0])
-    assert await bench.told() == [
+    assert await bench.states() == [
         {"a": "out", "b": "out"},
         {"a": "loading", "b": "out"},
         {"a": "in", "b": "out"},
@@ -352,8 +352,8 @@ async def test_a_background_job_whose_model_cannot_be_loaded_tells_its_webhook_w
     bench.say(Run(1, "/later", WEBHOOK, "job-1", model="a"))
     bench.calls.jobs.load_failed("a", "no disk")
     bench.webhooks._waiting.join()
-    (told,) = bench.posted
-    assert b'"job_id":"job-1","status":"failed","error":"no disk' in told
+    (posted,) = bench.posted
+    assert b'"job_id":"job-1","status":"failed","error":"no disk' in posted
     bench.say(Run(2, "/later", WEBHOOK, "job-2", model="a"))
     assert (await bench.done())[2].kind == "loading"
     assert (len(bench.posted), bench.calls.idle) == (1, True)

@@ -177,7 +177,7 @@ class Room(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.cache = ModelCache({})
-        self.lent: list[str] = []
+        self.used: list[str] = []
         self.loading: list[str] = []
 
     @initialize(
@@ -201,7 +201,7 @@ class Room(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES))
     def a_call_comes(self, name: str) -> None:
         if self.cache.acquire(name):
-            self.lent.append(name)
+            self.used.append(name)
         else:
             self.cache.want(name)
 
@@ -209,11 +209,11 @@ class Room(RuleBasedStateMachine):
     def nobody_waits(self, name: str) -> None:
         self.cache.unwant(name)
 
-    @precondition(lambda self: self.lent)
+    @precondition(lambda self: self.used)
     @rule(data=st.data())
     def a_call_ends(self, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(self.lent))
-        self.lent.remove(name)
+        name = data.draw(st.sampled_from(self.used))
+        self.used.remove(name)
         self.cache.release(name)
 
     @rule()
@@ -230,9 +230,9 @@ class Room(RuleBasedStateMachine):
         self.loading.append(load.model)
         gone = [step.model for step in unloads]
         for name in gone:
-            place, users, _, _ = before[name]
+            state, users, _, _ = before[name]
             assert isinstance(UnloadModel(name), UnloadModel)
-            assert place in (ModelState.IN, ModelState.LEAVING)
+            assert state in (ModelState.IN, ModelState.LEAVING)
             assert users == 0
             assert not self.cache[name].pinned
         need = before[load.model][3] - free
@@ -241,18 +241,18 @@ class Room(RuleBasedStateMachine):
     def _least_worth_went(
         self, before: dict[str, tuple[ModelState, int, float, int]], gone: list[str], need: float
     ) -> None:
-        """Nothing went in vain; and one that had not been told to leave went only where all
+        """Nothing went in vain; and one that had not been to leave went only where all
         idle ones of less worth would not have made room."""
         freed = sum(before[name][3] for name in gone)
         assert all(freed - before[name][3] < need for name in gone)
         promised = {
-            name for name, (place, _, _, _) in before.items() if place is ModelState.LEAVING
+            name for name, (state, _, _, _) in before.items() if state is ModelState.LEAVING
         }
         for name in set(gone) - promised:
             less = sum(
                 size
-                for other, (place, users, worth, size) in before.items()
-                if place is ModelState.IN
+                for other, (state, users, worth, size) in before.items()
+                if state is ModelState.IN
                 and not users
                 and not self.cache[other].pinned
                 and worth < before[name][2]
@@ -274,11 +274,11 @@ class Room(RuleBasedStateMachine):
 
     @invariant()
     def what_is_pinned_or_in_use_is_in(self) -> None:
-        for volume in self.cache:
-            assert volume.users == self.lent.count(volume.name)
-            if volume.pinned or volume.users:
-                assert volume.state in (ModelState.IN, ModelState.LEAVING)
-            assert not (volume.pinned and volume.state is ModelState.LEAVING)
+        for model in self.cache:
+            assert model.users == self.used.count(model.name)
+            if model.pinned or model.users:
+                assert model.state in (ModelState.IN, ModelState.LEAVING)
+            assert not (model.pinned and model.state is ModelState.LEAVING)
 
 
 TestRoom = Room.TestCase
@@ -300,11 +300,11 @@ def test_no_model_starves_behind_others_that_are_never_idle(order: list[str], ro
 
 
 def _a_turn_of_company(cache: ModelCache) -> None:
-    for volume in cache:
-        before = volume.users
-        cache.acquire(volume.name)
+    for model in cache:
+        before = model.users
+        cache.acquire(model.name)
         for _ in range(before):
-            cache.release(volume.name)
+            cache.release(model.name)
     for step in cache.plan():
         if isinstance(step, LoadModel):
             cache.loaded(step.model, 1.0)
