@@ -1,5 +1,5 @@
 """Looks after one worker, or one spare, in the supervisor's process: the loop around the record
-of ``lifecycle``."""
+of ``lifecycle.py``."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from local_runtime.protocol.events import (
 from local_runtime.protocol.wire import MAX_FRAME, FramedConnection
 from local_runtime.webhooks import Webhooks
 from local_runtime.worker.dispatcher import JobDispatcher, Runner, WorkerModels
-from local_runtime.worker.models.no_models import NO_MODELS
+from local_runtime.worker.no_models import NO_MODELS
 from local_runtime.worker.peer import Peer, Peers
 from local_runtime.worker.results import encode
 

@@ -40,9 +40,9 @@ from local_runtime.worker.engine import Engine
 from local_runtime.worker.footprint import footprint
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.lifeline import Lifeline, die_with_parent, take_stdin
-from local_runtime.worker.models.admission import ModelAdmission
+from local_runtime.worker.model_admission import ModelAdmission
 from local_runtime.worker.models.loader import ModelLoader, free_on_device
-from local_runtime.worker.models.no_models import NO_MODELS
+from local_runtime.worker.no_models import NO_MODELS
 from local_runtime.worker.startup import (
     StartFailed,
     StartTimes,

@@ -1,6 +1,6 @@
-"""Several models that share one worker's memory.
+"""Several models that share one worker's memory, with no word of calls.
 
-``cache`` plans which are in and which go, and is pure; ``admission`` decides which call has its
-model and which waits (``no_models`` is that for an app without any); ``loader`` loads and drops
-them, in a thread beside the model's.
+``cache`` plans which are in and which go for others, and is pure; ``loader`` loads and drops them,
+in a thread beside the model's. Which call has its model and which waits is decided one storey up,
+by ``model_admission``.
 """

@@ -1,20 +1,19 @@
-"""In the place of ``admission`` for an app that declares no models: none is needed, none comes."""
+"""In the place of ``model_admission`` for an app without models: none is needed, none comes."""
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from local_runtime.app.model_sizes import unknown_model
 from local_runtime.protocol.events import CacheStatus, Done
+from local_runtime.worker.dispatcher import WorkerModels
 from local_runtime.worker.jobs import Job
 
 
-class NoModels:
-    """What ``ModelAdmission`` is, to an app without models; see there for what each means."""
+class NoModels(WorkerModels):
+    """What ``ModelAdmission`` is, to an app without models."""
 
-    waiting: ClassVar[int] = 0
-    has_work: ClassVar[bool] = False
-    due_at: ClassVar[float | None] = None
+    waiting = 0
+    has_work = False
+    due_at = None
 
     def admit(self, job: Job, now: float) -> Done | None:
         """Refuses a call whose handler takes models: there are none."""

@@ -15,7 +15,7 @@ from local_runtime.protocol.wire import FrameReader, decode_from_worker, frame
 from local_runtime.webhooks import Webhooks
 from local_runtime.worker.calls import WorkerCalls
 from local_runtime.worker.jobs import Work
-from local_runtime.worker.models.admission import MAX_PAUSE_S, MAX_WAITING, PAUSE_S, ModelAdmission
+from local_runtime.worker.model_admission import MAX_PAUSE_S, MAX_WAITING, PAUSE_S, ModelAdmission
 from local_runtime.worker.models.cache import LoadModel, ModelCache, Step, UnloadModel
 from tests.local_runtime.worker.bench import FakeRunner, FakeTransport, end
 
