@@ -279,21 +279,3 @@ Respond = Callable[[Piece | Done], None]
 ToWorker = Run | Cancel | Credit | Ping
 FromWorker = Ready | Slots | Output | Done | Head | Memory | CacheStatus
 LifeSign = Ready | Heartbeat | Broken | Waiting
-AnyEvent = (
-    Run
-    | Cancel
-    | Credit
-    | Ping
-    | Ready
-    | Slots
-    | Output
-    | Done
-    | Head
-    | Memory
-    | CacheStatus
-    | Heartbeat
-    | Broken
-    | Waiting
-    | Promote
-    | WorkerChanged
-)

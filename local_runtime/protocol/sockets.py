@@ -68,7 +68,8 @@ async def listen(accept: Callable[[], asyncio.Protocol], where: str) -> asyncio.
 
 class TokenGate:
     """Lets those in who know the token, as what ``accept`` makes of them. Raises ValueError for a
-    token that is not of ``TOKEN_BYTES`` characters."""
+    token that is not of ``TOKEN_BYTES`` characters. Who has not said it in ``within_s`` seconds is
+    cut off."""
 
     def __init__(
         self, token: str, accept: Callable[[], asyncio.Protocol], within_s: float = SAY_WITHIN_S

@@ -19,7 +19,6 @@ from local_runtime.protocol.events import (
     LifeSign,
     Promote,
     ToWorker,
-    WorkerChanged,
 )
 
 MAX_FRAME = 256 * 1024 * 1024
@@ -52,9 +51,6 @@ decode_to_worker: Callable[[memoryview], ToWorker] = msgspec.msgpack.Decoder(ToW
 decode_from_worker: Callable[[memoryview], FromWorker] = msgspec.msgpack.Decoder(FromWorker).decode
 decode_life_sign: Callable[[memoryview], LifeSign] = msgspec.msgpack.Decoder(LifeSign).decode
 decode_promote: Callable[[memoryview], Promote] = msgspec.msgpack.Decoder(Promote).decode
-decode_worker_changed: Callable[[memoryview], WorkerChanged] = msgspec.msgpack.Decoder(
-    WorkerChanged
-).decode
 
 
 def frame(event: Event) -> bytes:
@@ -64,7 +60,7 @@ def frame(event: Event) -> bytes:
 
 
 class FrameReader:
-    """Cuts a byte stream into frames, however it arrives in pieces."""
+    """Cuts a byte stream into frames of at most ``limit`` bytes, however it arrives in pieces."""
 
     __slots__ = ("_needed", "_partial", "limit")
 
@@ -101,11 +97,9 @@ class FrameReader:
         return length
 
 
-async def read_frames(
-    reader: asyncio.StreamReader, limit: int = MAX_FRAME
-) -> AsyncIterator[memoryview]:
+async def read_frames(reader: asyncio.StreamReader) -> AsyncIterator[memoryview]:
     """The payloads that come by a pipe, until its end. Raises FrameTooLarge."""
-    frames = FrameReader(limit)
+    frames = FrameReader()
     while data := await reader.read(_COPY_BELOW):
         for payload in frames.feed(data):
             yield payload

@@ -12,6 +12,8 @@ MAX_LINE = 8192
 """Bytes; a longer line is cut into several."""
 MAX_WAITING = 2000
 """Lines that wait for a slow reader; more are left out, and counted."""
+CLOSE_S = 1.0
+"""The longest that a slow reader is waited for at the end."""
 TAIL = 20
 """Lines kept to say why a worker died."""
 
@@ -64,17 +66,13 @@ class LogWriter:
         except queue.Full:
             self._left_out += 1
 
-    def drain(self) -> None:
-        """Waits until all that was taken is written."""
-        self._waiting.join()
-
-    def close(self, timeout_s: float = 1.0) -> None:
-        """Writes what waits, within the time given."""
+    def close(self) -> None:
+        """Writes what waits, as far as the stream takes it within ``CLOSE_S``."""
         try:
-            self._waiting.put(None, timeout=timeout_s)
+            self._waiting.put(None, timeout=CLOSE_S)
         except queue.Full:
             return
-        self._thread.join(timeout_s)
+        self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
         while (line := self._waiting.get()) is not None:
@@ -84,5 +82,3 @@ class LogWriter:
                     self._stream.flush()
             except (OSError, ValueError):
                 return
-            finally:
-                self._waiting.task_done()

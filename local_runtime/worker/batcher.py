@@ -18,17 +18,13 @@ class Batcher(Generic[T]):
     buckets that may leave, the one whose first item is the oldest goes first, so none starves.
     """
 
-    __slots__ = ("_buckets", "_freed", "_max_size", "_max_wait_s", "_size")
+    __slots__ = ("_buckets", "_freed", "_max_size", "_max_wait_s")
 
     def __init__(self, max_size: int, max_wait_s: float) -> None:
         self._max_size = max_size
         self._max_wait_s = max_wait_s
         self._buckets: dict[Hashable, deque[tuple[float, T]]] = {}
-        self._size = 0
         self._freed = float("-inf")
-
-    def __len__(self) -> int:
-        return self._size
 
     def add(self, item: T, now: float, bucket: Hashable = None) -> None:
         """``bucket``: any key; a bucket lives for as long as something waits in it."""
@@ -36,10 +32,9 @@ class Batcher(Generic[T]):
         if waiting is None:
             waiting = self._buckets[bucket] = deque()
         waiting.append((now, item))
-        self._size += 1
 
     def freed(self, now: float) -> None:
-        """The device is free again: what arrived up to ``now`` need not wait for company."""
+        """The device is free again: what arrived up to ``now`` need not wait for others."""
         self._freed = now
 
     def due_at(self) -> float | None:
@@ -54,7 +49,7 @@ class Batcher(Generic[T]):
         bucket, waiting = min(due, key=lambda pair: pair[1][0][0])
         size = min(self._max_size, len(waiting))
         batch = [waiting.popleft()[1] for _ in range(size)]
-        self._shrink(bucket, size)
+        self._drop_if_empty(bucket)
         return batch
 
     def remove(self, item: T) -> bool:
@@ -63,7 +58,7 @@ class Batcher(Generic[T]):
             for position, (_, waiting) in enumerate(queue):
                 if waiting is item:
                     del queue[position]
-                    self._shrink(bucket, 1)
+                    self._drop_if_empty(bucket)
                     return True
         return False
 
@@ -76,7 +71,6 @@ class Batcher(Generic[T]):
             return min(latest, waiting[self._max_size - 1][0])
         return latest
 
-    def _shrink(self, bucket: Hashable, size: int) -> None:
-        self._size -= size
+    def _drop_if_empty(self, bucket: Hashable) -> None:
         if not self._buckets[bucket]:
             del self._buckets[bucket]

@@ -57,6 +57,7 @@ class Engine:
 
     ``limit`` bounds one result, or one item of a stream, in bytes of JSON. ``models`` has those
     that are loaded: a work comes only while its model is, and that stays until the work has ended.
+    ``stall_s`` is how many seconds a stream that has the device waits for its reader.
     """
 
     def __init__(

@@ -26,8 +26,8 @@ class Window:
 
     __slots__ = ("_left", "_waiter")
 
-    def __init__(self, size: int = STREAM_WINDOW) -> None:
-        self._left = size
+    def __init__(self) -> None:
+        self._left = STREAM_WINDOW
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
     def spend(self, size: int) -> bool:

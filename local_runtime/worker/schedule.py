@@ -12,6 +12,9 @@ from local_runtime.app.runtime import Handler
 from local_runtime.worker.batcher import Batcher
 from local_runtime.worker.jobs import Job, Work
 
+MAX_QUEUED = 1024
+"""Jobs that may wait, in all lanes together."""
+
 
 class Lane:
     """The queue of one handler; of a stepper, which may have several routes, one for them all, and
@@ -32,14 +35,13 @@ class Lane:
 
 
 class Schedule:
-    """The queues of a worker. ``max_queue`` bounds the jobs that wait, in all lanes together."""
+    """The queues of a worker."""
 
-    def __init__(self, handlers: Iterable[Handler], *, max_queue: int = 1024) -> None:
+    def __init__(self, handlers: Iterable[Handler]) -> None:
         self._lanes: dict[str, Lane] = {}
         self._each: list[Lane] = []
         for handler in handlers:
             self._lanes[handler.route] = self._lane_of(handler)
-        self._max_queue = max_queue
         self._device: Work | None = None
         self._running: list[Work] = []
         self._queued = 0
@@ -61,7 +63,7 @@ class Schedule:
 
     def submit(self, job: Job, now: float) -> bool:
         """Queues the job; False when the queue is full."""
-        if self._queued >= self._max_queue:
+        if self._queued >= MAX_QUEUED:
             return False
         self._queued += 1
         self._lane_for(job).batcher.add(job, now, job.bucket)

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
@@ -172,13 +172,12 @@ def used_device(wanted: str) -> str:
 class Stopwatch:
     """Seconds since the last lap."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last = clock()
+    def __init__(self) -> None:
+        self._last = time.monotonic()
 
     def lap(self) -> float:
         """Seconds since the last lap, and begins another."""
-        now = self._clock()
+        now = time.monotonic()
         spent, self._last = now - self._last, now
         return spent
 

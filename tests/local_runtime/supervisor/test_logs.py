@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local_runtime.supervisor.logs import MAX_LINE, MAX_WAITING, LineSplitter, LogWriter
+from tests.waiting import wait_until
 
 
 @given(
@@ -59,7 +60,7 @@ def test_a_reader_that_does_not_read_costs_lines_and_never_time() -> None:
     for number in range(2 * MAX_WAITING):
         writer.write(b"%d" % number)
     gate.open.set()
-    writer.drain()
+    wait_until(lambda: gate.getvalue().count(b"\n") >= MAX_WAITING, "there is room again")
     writer.write(b"the last")
     writer.close()
     lines = gate.getvalue().splitlines()

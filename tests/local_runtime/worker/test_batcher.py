@@ -27,7 +27,7 @@ def test_a_full_batch_leaves_at_once() -> None:
 
 
 def test_what_waited_while_the_device_was_busy_leaves_as_soon_as_it_is_free() -> None:
-    """It has waited enough; what comes after waits for company anew."""
+    """It has waited enough; what comes after waits for others anew."""
     batcher: Batcher[str] = Batcher(4, 0.5)
     batcher.add("a", 10.0)
     batcher.freed(10.1)
@@ -61,7 +61,7 @@ def test_nothing_is_due_when_nothing_waits() -> None:
 
 
 def test_only_items_of_one_bucket_leave_together() -> None:
-    """In the order of their arrival; the other bucket waits for its own company."""
+    """In the order of their arrival; the other bucket waits on."""
     batcher: Batcher[str] = Batcher(2, 0.5)
     for item, bucket, now in (("a", 8, 1.0), ("b", 16, 1.1), ("c", 8, 1.2)):
         batcher.add(item, now, bucket)
@@ -86,7 +86,8 @@ def test_an_item_is_taken_back_out_of_its_bucket() -> None:
     batcher.add(first, 1.0, "x")
     batcher.add(second, 1.1, "y")
     assert batcher.remove(first)
-    assert (len(batcher), batcher.due_at()) == (1, 1.1)
+    assert batcher.due_at() == 1.1
+    assert batcher.take(1.1) == [second]
 
 
 buckets = st.lists(
@@ -132,7 +133,7 @@ def test_whatever_the_buckets_every_item_leaves_once_and_the_oldest_that_may_goe
             overtaken = [at for at, _, _ in waiting if at < first]
             assert all(at > freed and at + wait > now for at in overtaken)
             waiting = [entry for entry in waiting if entry[2] not in batch]
-        assert len(batcher) == len(waiting)
+        assert (batcher.due_at() is None) == (not waiting)
     left = [item for _, _, item in waiting]
     out = list[int]()
     while batch := batcher.take(now + 1.0):

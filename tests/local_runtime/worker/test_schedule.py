@@ -8,7 +8,7 @@ from typing import Any
 from local_runtime.app.runtime import Batch, Handler
 from local_runtime.protocol.events import Done, Piece, Run
 from local_runtime.worker.jobs import Job
-from local_runtime.worker.schedule import Schedule
+from local_runtime.worker.schedule import MAX_QUEUED, Schedule
 
 
 def sync(context: Any, request: Any) -> Any: ...
@@ -41,8 +41,8 @@ CHAT = Handler(route="/chat", function=stepper, stepper=True, concurrency=2)
 PLAIN = Handler(route="/plain", function=stepper, stepper=True, concurrency=2)
 
 
-def schedule(*handlers: Handler, max_queue: int = 100) -> Schedule:
-    return Schedule(handlers, max_queue=max_queue)
+def schedule(*handlers: Handler) -> Schedule:
+    return Schedule(handlers)
 
 
 def test_two_synchronous_handlers_never_run_at_once() -> None:
@@ -106,10 +106,10 @@ def test_the_next_instant_is_when_a_waiting_batch_may_leave() -> None:
 
 def test_a_full_queue_takes_no_more() -> None:
     """Everything is bounded."""
-    queues = schedule(SYNC, max_queue=1)
-    assert queues.submit(job(SYNC), 0.0)
-    assert not queues.submit(job(SYNC), 0.0)
-    assert queues.queued == 1
+    queues = schedule(SYNC, OTHER)
+    assert all(queues.submit(job(SYNC), 0.0) for _ in range(MAX_QUEUED))
+    assert not queues.submit(job(OTHER), 0.0)
+    assert queues.queued == MAX_QUEUED
 
 
 def test_a_job_is_taken_back_only_before_it_starts() -> None:
