@@ -14,7 +14,6 @@ import asyncio
 import os
 import random
 import secrets
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -25,11 +24,12 @@ import msgspec
 from local_runtime.background import TaskSet
 from local_runtime.clock import Clock, SystemClock
 from local_runtime.protocol.events import WorkerChanged
-from local_runtime.protocol.scale_events import FromSupervisor, Keep, Retired, decode_keep
-from local_runtime.protocol.wire import FrameReader, frame
+from local_runtime.protocol.scale_events import FromSupervisor, Keep, Retired
+from local_runtime.protocol.wire import frame
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.monitor import Outside, Process, WorkerMonitor
 from local_runtime.supervisor.options import add_options, launcher_of, policy_of
+from local_runtime.supervisor.orders import Orders
 from local_runtime.supervisor.placement import Placement
 from local_runtime.supervisor.worker_process import REAP_S, Launch
 
@@ -136,36 +136,6 @@ class WorkerSet:
         for worker in workers:
             worker.kill()
         await self._tasks.wait(2 * REAP_S)
-
-
-class Orders:
-    """What comes by stdin: the newest Keep, and the end."""
-
-    def __init__(self) -> None:
-        self.ended = asyncio.Event()
-        self.follow: Callable[[Keep], None] | None = None
-        self._newest: Keep | None = None
-        self._frames = FrameReader()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(sys.stdin.fileno(), self._read)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.ended.set)
-
-    def obey(self, follow: Callable[[Keep], None]) -> None:
-        """Hands every order on from now on, the one before included."""
-        self.follow = follow
-        if self._newest is not None:
-            follow(self._newest)
-
-    def _read(self) -> None:
-        data = os.read(sys.stdin.fileno(), 65536)
-        if not data:
-            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-            self.ended.set()
-        for payload in self._frames.feed(data):
-            self._newest = decode_keep(payload)
-            if self.follow is not None:
-                self.follow(self._newest)
 
 
 async def join(connect: Callable[[], Awaitable[None]], report: Report, clock: Clock) -> None:

@@ -15,7 +15,6 @@ import contextlib
 import os
 import random
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -28,6 +27,7 @@ from local_runtime.protocol.wire import frame
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.monitor import Outside, WorkerMonitor
 from local_runtime.supervisor.options import add_options, launcher_of, policy_of
+from local_runtime.supervisor.orders import Orders
 from local_runtime.supervisor.placement import placements, present_devices
 from local_runtime.supervisor.spares import spare_launches
 from local_runtime.supervisor.worker_process import REAP_S, Launch, WorkerProcess
@@ -66,21 +66,6 @@ def _report(changed: WorkerChanged) -> None:
         os.write(sys.stdout.fileno(), frame(changed))
 
 
-def _order_to_end() -> asyncio.Event:
-    """Set when stdin ends or a signal asks for it."""
-    loop, ended, stdin = asyncio.get_running_loop(), asyncio.Event(), sys.stdin.fileno()
-
-    def read() -> None:
-        if not os.read(stdin, 1024):
-            loop.remove_reader(stdin)
-            ended.set()
-
-    loop.add_reader(stdin, read)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    return ended
-
-
 def _launches(options: argparse.Namespace) -> list[Launch]:
     present = present_devices(os.environ, len(list(Path("/dev").glob("nvidia[0-9]*"))))
     launch = launcher_of(options)
@@ -115,7 +100,7 @@ async def _main(options: argparse.Namespace) -> None:
             report=_report,
             writer=writer,
         )
-        await supervise(_launches(options), options.standby, outside, _order_to_end())
+        await supervise(_launches(options), options.standby, outside, Orders().ended)
     finally:
         writer.close()
         shutil.rmtree(options.dir, ignore_errors=True)
