@@ -59,26 +59,28 @@ class Local:
         self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
         self._known: frozenset[str] = frozenset()
         self._patience_s = settings.wait_for_start
-        self._workers, self._crew = _workers(name, settings, clock)
+        self._workers, self._autoscaler = _workers(name, settings, clock)
 
     def __repr__(self) -> str:
         waited_for = sum(
-            not entry.left for link in self._workers.connections for entry in link.calls.values()
+            not entry.left
+            for connection in self._workers.connections
+            for entry in connection.calls.values()
         )
         return f"<Local {self.name}: {waited_for} active>"
 
     @property
     def capabilities(self) -> Capabilities:
         """Every task, until a worker has said which routes its app has."""
-        links = self._workers.connections
-        if links and links[0].facts.routes is not self._known:
-            self._known = links[0].facts.routes
+        connections = self._workers.connections
+        if connections and connections[0].facts.routes is not self._known:
+            self._known = connections[0].facts.routes
             self._capabilities = msgspec.structs.replace(
                 self._capabilities,
                 tasks=frozenset(
                     task for task, route in self._routes.items() if route in self._known
                 ),
-                max_request_bytes=links[0].facts.max_frame - ENVELOPE,
+                max_request_bytes=connections[0].facts.max_frame - ENVELOPE,
             )
         return self._capabilities
 
@@ -102,18 +104,18 @@ class Local:
 
     async def start(self) -> None:
         self._workers.start()
-        if self._crew is not None:
-            self._crew.start()
+        if self._autoscaler is not None:
+            self._autoscaler.start()
 
     def watch(self, demand: Callable[[], int]) -> None:
-        if self._crew is not None:
-            self._crew.demand = demand
+        if self._autoscaler is not None:
+            self._autoscaler.demand = demand
 
     async def invoke(self, call: Call) -> Reply:
         route = self._routes[call.task]
         cold_s = 0.0 if self._workers.slots else await self._until_ready(call)
         entry = await self._ask(call, route, cold_s)
-        if entry.lost and self._crew is not None and self._workers.slots:
+        if entry.lost and self._autoscaler is not None and self._workers.slots:
             entry = await self._ask(call, route, cold_s)  # by a replica, once
         if entry.outputs:
             return self._stream(entry)
@@ -125,16 +127,16 @@ class Local:
         return Reply(body=done.data, usage=usage_of(entry, done))
 
     async def cancel(self, call_id: str) -> Usage | None:
-        for link in self._workers.connections:
-            for entry in link.calls.values():
+        for connection in self._workers.connections:
+            for entry in connection.calls.values():
                 if entry.call_id == call_id:
                     return await self._cancel(entry)
         return None
 
     async def ping(self) -> Usage:
         """Runs the app's warm-up sample in the worker with the most room."""
-        link = self._pick(None)
-        entry = link.ask(Ping(0), self._clock.monotonic() + PING_S)
+        connection = self._pick(None)
+        entry = connection.ask(Ping(0), self._clock.monotonic() + PING_S)
         try:
             await entry.wait()
         except asyncio.CancelledError:
@@ -143,27 +145,31 @@ class Local:
         return usage_of(entry, done_of(entry))
 
     async def probe(self) -> Probe:
-        links = self._workers.connections
+        connections = self._workers.connections
         return Probe(
             ready=self._workers.slots > 0,
-            warm_workers=len(links),
+            warm_workers=len(connections),
             starting_workers=self._workers.starting,
-            queued=sum(max(0, len(link.calls) - link.slots) for link in links),
+            queued=sum(
+                max(0, len(connection.calls) - connection.slots) for connection in connections
+            ),
             detail=self._workers.detail,
         )
 
     def memory(self) -> Mapping[str, WorkerMemory]:
-        links = self._workers.connections
+        connections = self._workers.connections
         return {
-            link.name: _memory_of(link.facts.memory)
-            for link in links
-            if link.facts.memory is not None
+            connection.name: _memory_of(connection.facts.memory)
+            for connection in connections
+            if connection.facts.memory is not None
         }
 
     def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
-        links = self._workers.connections
+        connections = self._workers.connections
         return {
-            link.name: _stock_of(link.facts.cache) for link in links if link.facts.cache is not None
+            connection.name: _stock_of(connection.facts.cache)
+            for connection in connections
+            if connection.facts.cache is not None
         }
 
     @property
@@ -174,17 +180,17 @@ class Local:
         return self._workers.load_in(model)
 
     async def aclose(self) -> None:
-        if self._crew is not None:
-            await self._crew.aclose()
+        if self._autoscaler is not None:
+            await self._autoscaler.aclose()
         await self._workers.aclose()
 
     async def _ask(self, call: Call, route: str, cold_s: float) -> PendingCall:
         """Sends the call to a worker and waits for an output or the answer."""
-        link = self._pick(route, call.model)
-        while link.socket.congested:
-            await link.socket.drained()
-            link = self._pick(route, call.model)
-        entry = self._send(link, call, route)
+        connection = self._pick(route, call.model)
+        while connection.socket.congested:
+            await connection.socket.drained()
+            connection = self._pick(route, call.model)
+        entry = self._send(connection, call, route)
         entry.cold_s = cold_s
         try:
             await entry.wait()
@@ -211,22 +217,24 @@ class Local:
 
     def _pick(self, route: str | None, model: str = "") -> WorkerConnection:
         """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""
-        link = self._workers.least_loaded(model)
-        if link is None:
+        connection = self._workers.least_loaded(model)
+        if connection is None:
             raise BackendError(
                 FailureClass.LOADING,
                 "the model is loading",
                 retry_after=self._workers.retry_after(),
                 detail=self._workers.detail,
             )
-        if route is not None and route not in link.facts.routes:
+        if route is not None and route not in connection.facts.routes:
             text = f"the app of this backend has no handler for {route}"
             raise BackendError(FailureClass.UNSUPPORTED, text)
-        return link
+        return connection
 
-    def _send(self, link: WorkerConnection, call: Call, route: str) -> PendingCall:
+    def _send(self, connection: WorkerConnection, call: Call, route: str) -> PendingCall:
         try:
-            entry = link.run(call.id, route, call.body, call.stream, call.deadline, call.model)
+            entry = connection.run(
+                call.id, route, call.body, call.stream, call.deadline, call.model
+            )
         except FrameTooLarge:
             limit = self._capabilities.max_request_bytes
             text = f"the request is larger than the {limit} bytes that this backend takes"

@@ -65,13 +65,13 @@ async def test_the_workers_own_limit_is_that_of_its_connection(tmp_path: Path) -
         connection = WorkerConnection("one", lambda connection: None, 100)
         await dial(str(path), lambda: connection.socket)
         await until(lambda: connection.ready, "it has spoken")
-        entry = connection.run("c1", "/", b"x" * 999_000, False, float("inf"))
+        call = connection.run("c1", "/", b"x" * 999_000, False, float("inf"))
         with pytest.raises(FrameTooLarge):
             connection.run("c2", "/", b"x" * 1_000_000, False, float("inf"))
         worker.say(Done(1, True, b"y" * 999_000))
-        await until(lambda: entry.answer is not None, "its answer, which is as large, has come")
+        await until(lambda: call.answer is not None, "its answer, which is as large, has come")
         connection.socket.close()
-    assert isinstance(entry.answer, Done)
+    assert isinstance(call.answer, Done)
 
 
 @pytest.mark.parametrize(
