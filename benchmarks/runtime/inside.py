@@ -92,10 +92,10 @@ async def server(turns: int = TURNS) -> float:
     """Microseconds a call in the app's own server."""
     workers = Workers("worker", ManagedWorkers((), SystemClock()), MAX_FRAME, SystemClock())
     dispatcher = AppDispatcher(workers, SystemClock(), max_message=MAX_FRAME)
-    link, wire = WorkerConnection("worker-0", lambda one: None, MAX_FRAME), Kept()
-    link.socket.connection_made(wire)
-    link.socket.data_received(frame(READY))
-    workers.connections, workers.slots = (link,), READY.slots
+    connection, wire = WorkerConnection("worker-0", lambda one: None, MAX_FRAME), Kept()
+    connection.socket.connection_made(wire)
+    connection.socket.data_received(frame(READY))
+    workers.connections, workers.slots = (connection,), READY.slots
     callers = [_caller(dispatcher) for _ in range(CONNECTIONS)]
     least = float("inf")
     for _ in range(turns):
@@ -107,7 +107,7 @@ async def server(turns: int = TURNS) -> float:
         asked = [decode_to_worker(one) for one in FrameReader().feed(wire.take())]
         answers = b"".join(frame(Done(one.id, True, ANSWER, batch=BATCH)) for one in asked)
         begun = time.perf_counter()
-        link.socket.data_received(answers)
+        connection.socket.data_received(answers)
         await asyncio.sleep(0)
         least = min(least, spent + time.perf_counter() - begun)
         assert all(kept.take().startswith(b"HTTP/1.1 200 OK") for _, kept in callers)

@@ -13,6 +13,7 @@ import msgspec
 from starlette.requests import Request
 
 from local_runtime.app.model_sizes import model_in, unknown_model
+from local_runtime.background import TaskSet
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.pending_call import Answer, PendingCall, Unanswered
 from local_runtime.client.workers import KEEP_S, Workers
@@ -42,7 +43,7 @@ class AppDispatcher:
         self.max_body = max_message - ENVELOPE
         self._status = Status()
         self._webhooks = Webhooks()
-        self._watchers: set[asyncio.Task[None]] = set()
+        self._watchers = TaskSet()
 
     def keep_until(self) -> float:
         """Until when a worker may report on a call that nobody waits for."""
@@ -151,9 +152,7 @@ class AppDispatcher:
             check_model(body, run.route, worker.facts.models[run.route])
         pending = self.send(worker, run)
         self.jobs.add(run.request, pending)
-        task = asyncio.create_task(self._watch_job(run, pending))
-        self._watchers.add(task)
-        task.add_done_callback(self._watchers.discard)
+        self._watchers.start(self._watch_job(run, pending))
 
     async def _watch_job(self, run: Run, pending: PendingCall) -> None:
         with self.counted(run.route, pending):
@@ -167,9 +166,7 @@ class AppDispatcher:
 
     async def aclose(self) -> None:
         """Forgets the background calls."""
-        for task in tuple(self._watchers):
-            task.cancel()
-        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await self._watchers.aclose()
 
     # --- warm-up -------------------------------------------------------------------------------
 
