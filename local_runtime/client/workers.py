@@ -12,7 +12,7 @@ from local_runtime.background import TaskSet
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.discovery import Discovery, DiscoveryEvent, Restarted
 from local_runtime.client.residency import LoadTimes
-from local_runtime.client.start_times import still_to_come, waited_for
+from local_runtime.client.worker_states import WorkerStates
 from local_runtime.clock import Clock
 from local_runtime.protocol.events import WorkerChanged
 from local_runtime.protocol.scale_events import Retired
@@ -65,21 +65,13 @@ class Workers:
         self._limit = limit
         self._clock = clock
         self._discovery = discovery
-        self._states: dict[int, WorkerChanged] = {}
-        self._spares: dict[int, WorkerChanged] = {}
-        self._changed_at: dict[int, float] = {}
-        self._none_since = clock.monotonic()
-        """When there was last a worker that was known."""
-        self._unreachable: dict[int, str] = {}
-        """Why there is no connection to a worker that should be ready."""
+        self._states = WorkerStates(clock.monotonic())
         self._kept: set[WorkerChanged] = set()
         """Those to which a connection is made and kept."""
         self._open: dict[WorkerConnection, WorkerChanged] = {}
         """Whose each connection is; that of a worker on its way out may be one of them."""
-        self._stages: Mapping[str, float] = {}
         self._waiting: dict[asyncio.Future[None], float] = {}
-        self._last_death = ""
-        """Why the worker that died last did: it may be started again at once."""
+        """Those who wait until a worker takes calls, and until when at the latest."""
         self._closing = False
         self._started = False
         self._tasks = TaskSet()
@@ -87,41 +79,27 @@ class Workers:
     @property
     def starting(self) -> int:
         """Workers whose start goes on."""
-        return sum(state.state == "starting" for state in self._states.values())
+        return self._states.starting
 
     @property
     def spares(self) -> int:
         """Spares that wait to take a worker's place."""
-        return sum(state.state == "waiting" for state in self._spares.values())
+        return self._states.spares
 
     @property
     def start_stages(self) -> Mapping[str, float]:
         """Seconds of each stage of the last start that was seen; empty before."""
-        return self._stages
+        return self._states.start_stages
 
     @property
     def detail(self) -> str:
         """Why there are fewer workers than there should be, in one line."""
-        for state in self._states.values():
-            if state.state == "defunct":
-                again = "" if state.retry_s is not None else "; it is not started again"
-                return f"worker {state.index}: {state.detail}{again}"
-            if state.state == "new" and state.detail:
-                return f"worker {state.index} {state.detail}"
-        for index, why in self._unreachable.items():
-            return f"worker {index}: {why}"
-        if self.starting:
-            after = f"; {self._last_death}" if self._last_death else ""
-            return f"{self.starting} starting{after}"
-        return self._discovery.detail
+        return self._states.detail or self._discovery.detail
 
     @property
     def hopeless(self) -> bool:
         """No worker runs, and none will be started again."""
-        states = self._states.values()
-        return bool(states) and all(
-            state.state == "defunct" and state.retry_s is None for state in states
-        )
+        return self._states.hopeless
 
     def start(self) -> None:
         """Looks for workers and connects to them, from now on until it is closed."""
@@ -163,22 +141,7 @@ class Workers:
         None when none will be without another policy."""
         if self.slots:
             return 0.0
-        if self._closing or self.hopeless:
-            return None
-        now = self._clock.monotonic()
-        if not self._states:
-            return still_to_come(waited_for(self._stages, "none"), now - self._none_since)
-        waits = [self._ready_in(state, now) for state in self._states.values()]
-        known = [wait for wait in waits if wait is not None]
-        return min(known, default=waited_for(self._stages, "none"))
-
-    def _ready_in(self, state: WorkerChanged, now: float) -> float | None:
-        if state.state == "ready" and state.index not in self._unreachable:
-            return 0.0
-        if state.state == "defunct" and state.retry_s is None:
-            return None
-        expected = waited_for(self._stages, state.standby) + (state.retry_s or 0.0)
-        return still_to_come(expected, now - self._changed_at[state.index])
+        return None if self._closing else self._states.ready_in(self._clock.monotonic())
 
     async def wait_ready(self, deadline: float) -> bool:
         """Waits until a worker takes calls, to ``deadline`` at the latest; whether one does."""
@@ -196,7 +159,7 @@ class Workers:
     @property
     def known(self) -> frozenset[int]:
         """The numbers of the workers that were found."""
-        return frozenset(self._states)
+        return self._states.known
 
     def calls_of(self, index: int) -> int | None:
         """Calls that a worker has not answered; None while there is no connection to it."""
@@ -242,28 +205,15 @@ class Workers:
 
     def _on_discovery(self, event: DiscoveryEvent) -> None:
         if isinstance(event, Restarted):
-            self._spares.clear()
-            for index in tuple(self._states):
-                self._forget(index)
+            self._states.forget_all(self._clock.monotonic())
         elif isinstance(event, Retired):
-            self._forget(event.index)
+            self._states.forget(event.index, self._clock.monotonic())
             self._changed()
         else:
             self._worker_changed(event)
 
-    def _forget(self, index: int) -> None:
-        self._states.pop(index, None)
-        self._changed_at.pop(index, None)
-        self._unreachable.pop(index, None)
-        self._none_since = self._clock.monotonic()
-
     def _worker_changed(self, event: WorkerChanged) -> None:
-        if event.spare:
-            self._spares[event.index] = event
-        else:
-            self._states[event.index] = event
-            self._changed_at[event.index] = self._clock.monotonic()
-            self._unreachable.pop(event.index, None)
+        self._states.change(event, self._clock.monotonic())
         if event.state == "ready":
             self._keep_connection(event)
         elif event.state == "defunct" and not self._closing:
@@ -277,8 +227,6 @@ class Workers:
             self._tasks.start(self._cut_off(connection))
         self.deaths += not event.spare
         what = "spare" if event.spare else "worker"
-        if not event.spare:
-            self._last_death = f"worker {event.index}: {event.detail}"
         log.error("backend %s, %s %d: %s", self._name, what, event.index, event.detail)
         if self.hopeless:
             self._wake()
@@ -297,7 +245,7 @@ class Workers:
         try:
             while True:
                 await self._clock.sleep(pause)
-                if self._states.get(event.index) != event:
+                if not self._states.is_current(event):
                     return
                 connection = await self._connect(event)
                 pause = CONNECT_S if connection.ready else min(1.0, max(CONNECT_S, pause * 2))
@@ -317,19 +265,15 @@ class Workers:
             del self._open[connection]
             self._mark_unreachable(event, f"it cannot be reached: {error.strerror or error}")
             return connection
-        if event.index not in self._unreachable:
+        if self._states.why_unreachable(event.index) is None:
             self._mark_unreachable(event, "it has not said yet what it serves")
         await asyncio.shield(connection.ended)
         return connection
 
     def _mark_unreachable(self, event: WorkerChanged, why: str) -> None:
-        """There is no connection to a worker that should be ready."""
-        index = event.index
-        if self._states.get(index) != event or self._connection_of(index) is not None:
-            return
-        if index not in self._unreachable:
-            self._changed_at[index] = self._clock.monotonic()
-        self._unreachable[index] = why
+        """Notes that there is no connection to a worker that should be ready."""
+        if self._states.is_current(event) and self._connection_of(event.index) is None:
+            self._states.mark_unreachable(event.index, why, self._clock.monotonic())
 
     async def _cut_off(self, connection: WorkerConnection) -> None:
         """A machine that vanished has closed nothing, and a process that the worker forked may
@@ -343,8 +287,8 @@ class Workers:
         if connection.gone:
             del self._open[connection]
         else:
-            self._stages = connection.facts.start_stages
-            self._unreachable.pop(event.index, None)
+            self._states.start_stages = connection.facts.start_stages
+            self._states.mark_reachable(event.index)
         self.connections = tuple(one for one in self._open if one.ready)
         self.slots = sum(one.slots for one in self.connections)
         if connection.gone:
@@ -354,7 +298,7 @@ class Workers:
         self._changed()
 
     def _lost(self, event: WorkerChanged, connection: WorkerConnection) -> None:
-        before, why = self._unreachable.get(event.index), connection.ended.result()
+        before, why = self._states.why_unreachable(event.index), connection.ended.result()
         self._mark_unreachable(event, why)
         if not connection.ready and why != before and not self._closing:
             log.error("backend %s, worker %d: %s", self._name, event.index, why)
