@@ -74,7 +74,7 @@ class Pretended:
             self.end(3)
 
 
-class Supervised:
+class Scene:
     """Workers and spares as the supervisor has them."""
 
     def __init__(self, workers: int, standby: Standby) -> None:
@@ -117,7 +117,7 @@ class Supervised:
         self.writer.close()
 
 
-async def all_ready(scene: Supervised) -> None:
+async def all_ready(scene: Scene) -> None:
     await settle()
     for process in scene.living:
         process.get_ready()
@@ -125,7 +125,7 @@ async def all_ready(scene: Supervised) -> None:
 
 
 async def test_the_spare_takes_the_place_at_once_and_another_starts_a_second_later() -> None:
-    scene = Supervised(workers=1, standby="imported")
+    scene = Scene(workers=1, standby="imported")
     await all_ready(scene)
     spare = scene.of("spare 0")
     scene.of("worker 0").end(-11)
@@ -139,7 +139,7 @@ async def test_the_spare_takes_the_place_at_once_and_another_starts_a_second_lat
 
 async def test_a_spare_that_still_starts_is_not_waited_for() -> None:
     """Two starts at once: the worker's own is the surer one."""
-    scene = Supervised(workers=1, standby="loaded")
+    scene = Scene(workers=1, standby="loaded")
     await settle()
     scene.of("worker 0").get_ready()
     await settle()
@@ -151,7 +151,7 @@ async def test_a_spare_that_still_starts_is_not_waited_for() -> None:
 
 
 async def test_a_worker_is_killed_for_its_silence_and_a_spare_is_not() -> None:
-    scene = Supervised(workers=1, standby="imported")
+    scene = Scene(workers=1, standby="imported")
     await all_ready(scene)
     spare, worker = scene.of("spare 0"), scene.of("worker 0")
     await scene.clock.advance(POLICY.silence_s + 1)
@@ -162,7 +162,7 @@ async def test_a_worker_is_killed_for_its_silence_and_a_spare_is_not() -> None:
 
 async def test_a_pause_ends_early_when_the_supervisor_does() -> None:
     """Nobody waits for a minute to exit."""
-    scene = Supervised(workers=1, standby="none")
+    scene = Scene(workers=1, standby="none")
     await settle()
     scene.of("worker 0").end(1)
     await settle()
@@ -200,7 +200,7 @@ def test_whatever_happens_no_place_has_two_processes_and_the_end_ends_all(
 
 
 async def live_through(steps: list[Step], workers: int, standby: Standby) -> None:
-    scene, given_up = Supervised(workers, standby), Counter[str]()
+    scene, given_up = Scene(workers, standby), Counter[str]()
     for step in steps:
         await settle()
         if step.what == "time":
