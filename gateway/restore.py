@@ -4,8 +4,10 @@ shared store that loses its memory later is filled again."""
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from gateway.money.limits import scopes_of
 from gateway.service import Gateway
 from gateway.storage.base import Spent, StorageUnavailable
 from gateway.storage.windows import bounds
@@ -75,17 +77,11 @@ async def _spent(service: Gateway) -> list[tuple[str, Unit, str, int]]:
 
 def _counters(spent: Iterable[Spent], window: str) -> Iterator[tuple[str, Unit, str, int]]:
     """The sums of every scope: (scope, unit, window, spent)."""
-    sums: dict[tuple[str, Unit], int] = {}
+    sums: defaultdict[tuple[str, Unit], int] = defaultdict(int)
     for row in spent:
-        for scope in _scopes(row):
-            for unit, amount in (("gpu_us", row.gpu_us), ("nano_usd", row.nano_usd)):
-                key: tuple[str, Unit] = (scope, "gpu_us" if unit == "gpu_us" else "nano_usd")
-                sums[key] = sums.get(key, 0) + amount
-    for (scope, unit_name), amount in sums.items():
+        for scope in scopes_of(row.key_id, row.user, row.plan).named():
+            sums[scope, "gpu_us"] += row.gpu_us
+            sums[scope, "nano_usd"] += row.nano_usd
+    for (scope, unit), amount in sums.items():
         if amount:
-            yield scope, unit_name, window, amount
-
-
-def _scopes(row: Spent) -> tuple[str, ...]:
-    own = (f"key:{row.key_id}", f"user:{row.user}", "gateway")
-    return (*own, f"plan:{row.plan}") if row.plan else own
+            yield scope, unit, window, amount

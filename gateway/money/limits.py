@@ -1,8 +1,7 @@
 """What a caller may use: a principal's limits as claims on the shared store, and how a refusal
 is told.
 
-Scopes, narrowest first: ``key:<id>``, ``user:<name>``, ``plan:<name>`` (all users of the plan
-together) and ``gateway``. A caller sees the figures of the first two only: those of the others
+A caller sees the figures of its own scopes only, those of its key and its user: those of the others
 are made by other tenants.
 """
 
@@ -11,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,6 +37,31 @@ class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True):
     """All of them; empty when nothing limits the principal."""
 
 
+# --- scopes -----------------------------------------------------------------------------------
+
+
+class Scopes(NamedTuple):
+    """Where the limits of one call may lie, narrowest first. A counter of the shared store belongs
+    to one of them; what a call claims and what a restart refills are both read off here."""
+
+    key: str
+    """``key:<id>``"""
+    user: str
+    """``user:<name>``: all keys of the user together."""
+    plan: str
+    """``plan:<name>``: all users of the plan together. Empty for a caller without a plan."""
+    gateway: str = "gateway"
+
+    def named(self) -> list[str]:
+        """Those that there are: all but an empty plan."""
+        return [scope for scope in self if scope]
+
+
+def scopes_of(key_id: str, user: str, plan: str) -> Scopes:
+    """The scopes of a call that the key ``key_id`` of ``user`` makes; ``plan`` may be empty."""
+    return Scopes(f"key:{key_id}", f"user:{user}", f"plan:{plan}" if plan else "")
+
+
 # --- claims -----------------------------------------------------------------------------------
 
 
@@ -60,17 +85,18 @@ def compile_claims(principal: Principal, policy: Policy) -> ClaimTemplate:
 
 
 def _limits(principal: Principal, policy: Policy) -> Iterator[tuple[str, Limit]]:
-    yield from _each(f"key:{principal.key_id}", principal.limits)
+    scopes = scopes_of(principal.key_id, principal.user, principal.plan)
+    yield from _each(scopes.key, principal.limits)
     if principal.plan:
         plan = policy.plans.get(principal.plan)
         if plan is None:
             raise _plan_unknown(principal.plan)
         if plan.per_key is not None:
-            yield from _each(f"key:{principal.key_id}", plan.per_key.flat())
-        yield from _each(f"user:{principal.user}", plan.flat())
+            yield from _each(scopes.key, plan.per_key.flat())
+        yield from _each(scopes.user, plan.flat())
         if plan.shared is not None:
-            yield from _each(f"plan:{principal.plan}", plan.shared.flat())
-    yield from _each("gateway", policy.limits.flat())
+            yield from _each(scopes.plan, plan.shared.flat())
+    yield from _each(scopes.gateway, policy.limits.flat())
 
 
 def _each(scope: str, limits: Iterable[Limit]) -> Iterator[tuple[str, Limit]]:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.clock import FakeClock, settle
+from gateway.money.limits import scopes_of
 from gateway.restore import Refill
 from gateway.storage.base import Claim, LedgerRow
 from gateway.types import Unit
-from tests.gateway.assembled import House, build, house
+from tests.gateway.assembled import ALICE, POLICY, House, build, house
 from tests.gateway.failing_stores import FailingShared, Trouble
 from tests.waiting import until
 
@@ -62,6 +63,26 @@ async def test_a_restart_forgives_no_scope_what_it_spent(
         assert await spent(home, scope) == 111
         assert await spent(home, scope, window="day") == 111
         assert await spent(home, scope, "gpu_us", "day") == 14
+
+
+EVERYWHERE = POLICY.replace(
+    "spend: 5 USD/month}",
+    "spend: 5 USD/month, per_key: {spend: 1 USD/week}, "
+    "shared: {spend: 50 USD/day, gpu_seconds: 900/hour}}",
+).replace("plans:", "limits: {spend: 500 USD/month, gpu_seconds: 9000/day}\nplans:")
+
+
+async def test_every_scope_in_which_a_call_claims_is_filled_again(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A scope that claims know and a restart does not would be a budget without an end."""
+    await left_by_a_dead_gateway(tmp_path, clock, row("a", clock))
+    async with house(tmp_path, clock, EVERYWHERE) as home:
+        held = home.service.current.template(ALICE).held
+        assert {claim.scope for claim in held} == {*scopes_of(ALICE.key_id, ALICE.user, ALICE.plan)}
+        for claim in held:
+            taken = await spent(home, claim.scope, claim.unit, claim.window)
+            assert taken == (100 if claim.unit == "nano_usd" else 7), claim
 
 
 async def test_a_row_that_cannot_be_settled_keeps_no_gateway_from_starting(
