@@ -8,12 +8,15 @@ import msgspec
 
 from adapters.types import Call, Task
 from gateway.active_policy import NO_WISH, Preferences
-from gateway.api.relay import Relay, decision_headers
+from gateway.api.headers import decision_headers
+from gateway.api.relay import Relay
 from gateway.api.request import Receive, RequestContext, Send, respond_error
 from gateway.calls.state import Arrival, CallState
+from gateway.calls.stream import SettledStream
 from gateway.policy.scalars import parse_nano_usd
 from gateway.service import Gateway
 from gateway.shared_timer import EVERY_S, SharedTimer
+from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError, Priority
 
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
@@ -120,9 +123,7 @@ async def serve(
     except asyncio.CancelledError:
         if exchange.stop_cause != "disconnected":
             raise
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
+        take_back_cancellation()
     finally:
         watch.end()
         if exchange.row is not None:
@@ -132,15 +133,14 @@ async def serve(
 async def _answer(
     service: Gateway, visit: RequestContext, exchange: CallState, asked: ParsedRequest, send: Send
 ) -> None:
-    relay = Relay(dispatcher=service.dispatcher, exchange=exchange, visit=visit, send=send)
     wish = wish_of(visit, asked.output_tokens)
     try:
         answer = await service.dispatcher.ask(service.current, exchange, wish)
     except ApiError as error:
         await respond_error(send, visit, error, decision_headers(exchange))
         return
-    now = service.clock.monotonic()
-    if answer.reply.chunks is None:
-        await relay.whole(answer, now)
-    else:
+    relay, now = Relay(exchange, visit, send), service.clock.monotonic()
+    if isinstance(answer, SettledStream):
         await relay.stream(answer, show_usage=asked.show_usage, now=now)
+    else:
+        await relay.whole(answer, now)

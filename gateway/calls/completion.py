@@ -13,7 +13,6 @@ import msgspec
 
 from adapters.errors import BackendError
 from adapters.types import Usage
-from gateway.calls.background import BackgroundTasks
 from gateway.calls.refusals import store_unavailable
 from gateway.calls.state import BROKEN_OFF, CallState
 from gateway.calls.top_up import TopUp
@@ -21,6 +20,7 @@ from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.settlement import Settler, settlement_of
 from gateway.storage.base import LedgerRow, Outcome, SharedStore, StorageUnavailable
+from gateway.tasks import BackgroundTasks
 from gateway.types import MICRO
 
 log = logging.getLogger("spillgate")

@@ -15,17 +15,15 @@ import logging
 import random
 from collections import deque
 
-import msgspec
-
-from adapters.errors import BackendError, FailureClass
-from adapters.types import Call, Chunk, Reply
+from adapters.errors import BackendError
+from adapters.types import Call, Reply
 from gateway.active_policy import ActivePolicy, Preferences, Queued
 from gateway.backends.slots import Reconsider
-from gateway.calls.background import BackgroundTasks
 from gateway.calls.completion import Completion
 from gateway.calls.refusals import budget_reached, no_backend, refusal_of, store_unavailable
 from gateway.calls.rerouting import Rerouted, called_away
 from gateway.calls.state import Arrival, CallState
+from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
@@ -35,6 +33,7 @@ from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import CallVolume
 from gateway.shared_timer import SharedTimer
 from gateway.storage.base import Admitted, Refused, SharedStore, StorageUnavailable
+from gateway.tasks import BackgroundTasks, take_back_cancellation
 from gateway.types import MICRO, ApiError
 
 log = logging.getLogger("spillgate")
@@ -43,11 +42,8 @@ _GRACE_S = 60.0
 """A hold outlives the longest run by this much before it expires by itself."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A reply that has begun: whole and settled, or a stream whose first chunk is here."""
-
-    reply: Reply
-    first: Chunk | None = None
+Answer = Reply | SettledStream
+"""Whole, and its call settled; or a stream that has begun, which settles its call itself."""
 
 
 class Dispatcher:
@@ -71,7 +67,7 @@ class Dispatcher:
         self._top_up = TopUp(
             shared=shared, clock=clock, rounds=self.rounds, run=self._afterwards.run
         )
-        self.ends = Completion(
+        self._ends = Completion(
             shared=shared,
             house=house,
             clock=clock,
@@ -97,7 +93,7 @@ class Dispatcher:
 
     async def ask(self, current: ActivePolicy, exchange: CallState, wish: Preferences) -> Answer:
         """Runs the call. A whole answer is settled when this returns; of a stream the first chunk
-        is here, and the relay ends it by one of ``ends``.
+        is here, and whoever takes it closes it.
 
         Raises ApiError after settling, or CancelledError after settling when the exchange was
         stopped.
@@ -167,18 +163,18 @@ class Dispatcher:
                         break
                     exchange.reason = "FAILOVER"
             assert failure is not None
-            await self.ends.failed(exchange, failure)
+            await self._ends.failed(exchange, failure)
         except asyncio.CancelledError:
-            await self.ends.abandon_shielded(exchange)
+            await self._ends.abandon_shielded(exchange)
             if exchange.stop_cause == "budget":
-                _take_back_cancel()
+                take_back_cancellation()
                 raise budget_reached() from None
             raise
         except StorageUnavailable as unavailable:
-            await self.ends.unasked(exchange)
+            await self._ends.unasked(exchange)
             raise store_unavailable(unavailable) from None
         except Exception:
-            await self.ends.abandon_broken(exchange)
+            await self._ends.abandon_broken(exchange)
             raise
         raise refusal_of(failure, exchange.tried)
 
@@ -199,10 +195,13 @@ class Dispatcher:
         reply = await standing.adapter.invoke(exchange.call)
         if reply.chunks is None:
             exchange.answered_s = self._clock.monotonic() - exchange.asked_at
-            await self.ends.finish(exchange, reply.usage)
-            return Answer(standing.veil.over(reply))
+            await self._ends.finish(exchange, reply.usage)
+            return standing.veil.over(reply)
         exchange.progress.usage = reply.usage
-        return Answer(reply, await _first(reply))
+        stream = SettledStream(self._ends, exchange, reply)
+        await stream.begin()
+        exchange.answered_s = self._clock.monotonic() - exchange.asked_at
+        return stream
 
     def _reconsider(self, current: ActivePolicy, exchange: CallState, quote: Quote) -> Reconsider:
         """For a call that waits in line: the quotes to go on with, if another backend would now
@@ -243,7 +242,7 @@ class Dispatcher:
         )
         if not another or not kind.try_next:
             return False
-        charged = self.ends.attempt(exchange, failure)
+        charged = self._ends.attempt(exchange, failure)
         return charged is None or await self._top_up.cover(exchange, charged)
 
     async def drain(self) -> None:
@@ -251,21 +250,8 @@ class Dispatcher:
         await self._afterwards.drain()
 
 
-async def _first(reply: Reply) -> Chunk:
-    assert reply.chunks is not None
-    async for chunk in reply.chunks:
-        return chunk
-    raise BackendError(FailureClass.TRUNCATED, "the backend's stream held nothing")
-
-
 def _affordable(quotes: tuple[Quote, ...], refused: Refused, nano: int) -> tuple[Quote, ...]:
     """The quotes that hold less than the one that did not fit; none when money is not why."""
     if refused.standing.claim.unit != "nano_usd":
         return ()
     return tuple(quote for quote in quotes if quote.estimate.hold < nano)
-
-
-def _take_back_cancel() -> None:
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()

@@ -47,6 +47,15 @@ def budget_reached() -> ApiError:
     )
 
 
+def shutting_down() -> ApiError:
+    return ApiError(
+        503,
+        "shutting_down",
+        "The gateway is shutting down; the answer is not complete.",
+        type="api_error",
+    )
+
+
 def store_unavailable(error: StorageUnavailable) -> ApiError:
     log.error("store unavailable: %s", error)
     return ApiError(

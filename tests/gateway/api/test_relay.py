@@ -18,6 +18,7 @@ from gateway.api.relay import Relay
 from gateway.api.request import RequestContext
 from gateway.backends.redaction import Redactor
 from gateway.calls.state import CallState
+from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
 from gateway.storage.base import Claim
 from tests.gateway.assembled import POLICY, House, house
@@ -65,14 +66,11 @@ async def carry(
     exchange = home.exchange(model, stream=stream)
     answer = await home.ask(exchange)
     visit = RequestContext(request_id=exchange.call.id, headers={}, received=0.0, received_at=0.0)
-    relay = Relay(
-        dispatcher=home.service.dispatcher, exchange=exchange, visit=visit, send=socket.send
-    )
-    now = home.clock.monotonic()
-    if answer.reply.chunks is None:
-        await relay.whole(answer, now)
-    else:
+    relay, now = Relay(exchange, visit, socket.send), home.clock.monotonic()
+    if isinstance(answer, SettledStream):
         await relay.stream(answer, show_usage=usage, now=now)
+    else:
+        await relay.whole(answer, now)
     return exchange
 
 

@@ -13,6 +13,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply, Usage
 from gateway.api.relay import Relay
 from gateway.api.request import RequestContext
+from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Claim
 from gateway.types import ApiError
@@ -66,13 +67,11 @@ async def one_call(home: House, way: str) -> None:
     model, stream, _ = WAYS[way]
     exchange = home.exchange(model, stream=stream)
     answer = await home.ask(exchange)
-    if answer.reply.chunks is not None:
+    if isinstance(answer, SettledStream):
         visit = RequestContext(
             request_id=exchange.call.id, headers={}, received=0.0, received_at=0.0
         )
-        relay = Relay(
-            dispatcher=home.service.dispatcher, exchange=exchange, visit=visit, send=nowhere
-        )
+        relay = Relay(exchange, visit, nowhere)
         await relay.stream(answer, show_usage=True, now=home.clock.monotonic())
 
 

@@ -38,7 +38,8 @@ async def test_a_call_is_answered_by_the_free_baseline_and_settled(
         exchange = home.exchange()
         answer = await home.ask(exchange)
         row = await home.row(exchange.call.id)
-        assert answer.reply.body == b"hello"
+        assert isinstance(answer, Reply)
+        assert answer.body == b"hello"
         assert (row.outcome, row.backend, row.reason) == ("success", "home", "RES_FREE")
         assert (row.cost_nano, row.gpu_us, row.input_tokens) == (500_000, 500_000, 3)
         assert exchange.cost_nano == 500_000
