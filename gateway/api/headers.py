@@ -12,12 +12,12 @@ from gateway.money.pricing import usd
 def decision_headers(state: CallState) -> list[Header]:
     """What decided the call, for successes and failures alike; its cost once it is settled."""
     headers: list[Header] = []
-    if state.standing is not None:
-        headers.append((b"x-spillgate-backend", state.standing.name.encode()))
+    if state.backend is not None:
+        headers.append((b"x-spillgate-backend", state.backend.name.encode()))
         headers.append((b"x-spillgate-reason", state.reason.encode()))
-    if state.admitted is not None:
-        headers.extend(rate_limit_headers(state.admitted))
-    if state.row is not None:
+    if state.admission.admitted is not None:
+        headers.extend(rate_limit_headers(state.admission.admitted))
+    if state.ending is not None:
         headers.append((b"x-spillgate-cost", usd(state.cost_nano).encode()))
     return headers
 
@@ -25,7 +25,7 @@ def decision_headers(state: CallState) -> list[Header]:
 def server_timing(state: CallState, usage: Usage, now: float) -> Header:
     """Server-Timing in milliseconds; ``gateway`` is all that was not the backend's. ``now``:
     monotonic seconds."""
-    gateway_s = max(0.0, now - state.arrival.received - state.answered_s)
+    gateway_s = max(0.0, now - state.received - state.answered_s)
     queue_s = (usage.queue_s or 0.0) + state.waited_s
     text = (
         f"gateway;dur={gateway_s * 1000:.3f}, queue;dur={queue_s * 1000:.3f}, "

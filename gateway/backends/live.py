@@ -64,7 +64,7 @@ class LiveBackend:
         price: Price | None,
         adapter: Backend,
         clock: Clock,
-        rounds: SharedTimer,
+        timer: SharedTimer,
     ) -> None:
         self.spec = spec
         self.name = spec.name
@@ -74,7 +74,7 @@ class LiveBackend:
         self.warmable = adapter if isinstance(adapter, Warmable) else None
         self.starts = adapter if isinstance(adapter, ReportsStarts) else None
         self._loadable = adapter.loadable if isinstance(adapter, LoadsModels) else ()
-        self.veil = Redactor(spec.settings)
+        self.redactor = Redactor(spec.settings)
         self.draining = False
         self.health: BackendHealth = HEALTHY
         self.in_flight = 0
@@ -86,8 +86,8 @@ class LiveBackend:
         self.probed_ready: bool | None = None
         self.probe_detail = ""
         self._clock = clock
-        self._rounds = rounds
-        self._places = SlotQueue(self._cap)
+        self._timer = timer
+        self._queue = SlotQueue(self._cap)
         self._leases: dict[int, float] = {}
         """From when on each call runs, as far as is foreseen; in the order of their leases."""
         self._reconsider_at = 0.0
@@ -224,7 +224,7 @@ class LiveBackend:
         if not ping:
             self._note_call()
         self.in_flight += 1
-        if not self._places.take():
+        if not self._queue.take():
             await self._wait(reconsider)
         now = self._clock.monotonic()
         expected_cold = self.cold is not None and not self.warm.take(now)
@@ -235,21 +235,21 @@ class LiveBackend:
         return lease
 
     async def _wait(self, reconsider: Reconsider | None) -> None:
-        self._rounds.join(self, self._look)
+        self._timer.watch(self, self._look)
         try:
-            await self._places.wait(reconsider)
+            await self._queue.wait(reconsider)
         except BaseException:
             self.in_flight -= 1
             raise
 
     def _look(self, now: float) -> None:
         """While calls wait in line: workers may have become ready, predictions may have failed."""
-        self._places.fill()
+        self._queue.fill()
         if now >= self._reconsider_at:
             self._reconsider_at = now + RECONSIDER_EVERY_S
-            self._places.call_away()
-        if not self._places.waiting:
-            self._rounds.leave(self)
+            self._queue.reroute()
+        if not self._queue.waiting:
+            self._timer.unwatch(self)
 
     def _cap(self) -> int | None:
         """Calls that are sent there at once. A backend that says how many it runs gets what keeps
@@ -286,7 +286,7 @@ class LiveBackend:
         if self.last_call is not None:
             self.last_call = now
         self._leases.pop(id(lease), None)
-        self._places.give_back()
+        self._queue.give_back()
         if lease.expected_cold and self._starting:
             self._starting.popleft()
         if failure is not None:

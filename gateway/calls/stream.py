@@ -20,6 +20,7 @@ from typing import Any
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply
+from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.refusals import budget_reached, refusal_of, shutting_down
 from gateway.calls.state import CallState
@@ -31,15 +32,19 @@ class SettledStream:
     """The chunks of ``reply``, without the backend's secrets. Usage and the end marker are held
     back until the call is settled: whoever saw the marker can rely on the row."""
 
-    def __init__(self, completion: Completion, state: CallState, reply: Reply) -> None:
+    def __init__(
+        self, completion: Completion, state: CallState, attempt: Attempt, reply: Reply
+    ) -> None:
         assert reply.chunks is not None
-        assert state.standing is not None
         self.usage = reply.usage
         """What the backend said of it before the first chunk."""
         self._completion = completion
         self._state = state
+        self._attempt = attempt
+        self._progress = attempt.progress
+        self._progress.usage = reply.usage
         self._chunks = reply.chunks
-        self._redact = state.standing.veil.over_stream()
+        self._redact = attempt.backend.redactor.over_stream()
         self._held: list[Chunk] = []
         self._error: ApiError | None = None
         self._pieces = self._pass_on()
@@ -70,15 +75,15 @@ class SettledStream:
 
     def _usage_events(self, cost_nano: int) -> list[bytes]:
         given = [priced(chunk.data, cost_nano) for chunk in self._held if chunk.kind == "usage"]
-        state = self._state
-        return given or [
-            usage_event(state.call, state.progress.usage, cost_nano, state.arrival.received_at)
-        ]
+        if given:
+            return given
+        call, created_at = self._state.call, self._state.received_at
+        return [usage_event(call, self._progress.usage, cost_nano, created_at)]
 
     # --- its way ------------------------------------------------------------------------------
 
     async def _pass_on(self) -> AsyncGenerator[bytes, None]:
-        state = self._state
+        state, attempt = self._state, self._attempt
         try:
             if (piece := self._take(self._first)) is not None:
                 yield piece
@@ -86,17 +91,17 @@ class SettledStream:
                 if (piece := self._take(chunk)) is not None:
                     yield piece
             self._ended = True
-            await self._completion.finish(state, state.progress.usage or self.usage)
+            await self._completion.finish(state, attempt, self._progress.usage)
         except BackendError as failure:
             self._ended = True
-            await self._completion.fail(state, failure)
+            await self._completion.stream_failed(state, attempt, failure)
             self._error = refusal_of(failure, state.tried)
         except ApiError as error:
             self._error = error
 
     def _take(self, chunk: Chunk) -> bytes | None:
         """What of a chunk may be passed on now; None where all of it is held back."""
-        progress = self._state.progress
+        progress = self._progress
         if chunk.usage is not None:
             progress.usage = chunk.usage
         if chunk.kind != "data":
@@ -115,7 +120,7 @@ class SettledStream:
         self._error = budget_reached() if self._state.stop_cause == "budget" else shutting_down()
         if not self._ended:
             self._ended = True
-            await self._completion.abandon_shielded(self._state)
+            await self._completion.abandon(self._state)
 
     async def aclose(self, why: BaseException | None = None) -> None:
         """Settles the call where that is still to be done: as broken off, or, where ``why`` is
@@ -132,7 +137,7 @@ class SettledStream:
             await self.abandon()
         else:
             self._ended = True
-            await self._completion.abandon_broken(self._state)
+            await self._completion.abandon_after_fault(self._state)
 
     async def __aenter__(self) -> SettledStream:
         return self

@@ -23,10 +23,10 @@ def priced(event: bytes, cost_nano: int) -> bytes:
     return _event(value)
 
 
-def usage_event(call: Call, usage: Usage | None, cost_nano: int, created_at: float) -> bytes:
+def usage_event(call: Call, usage: Usage, cost_nano: int, created_at: float) -> bytes:
     """The usage event that a caller asked for and the backend did not send by itself; empty where
     nobody knows the tokens. ``created_at``: seconds since the epoch."""
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+    if usage.input_tokens is None or usage.output_tokens is None:
         return b""
     return _event(
         {

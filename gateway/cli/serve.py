@@ -40,12 +40,12 @@ def main(arguments: Sequence[str]) -> int:
     for handler in logging.getLogger().handlers:
         handler.addFilter(NoEcho())
     try:
-        service = from_path(options.config)
-        material = _tls(service.current.policy)
+        gateway = from_path(options.config)
+        material = _tls(gateway.active.policy)
         context = None if material is None else server_context(material)
     except (PolicyError, TlsError, StorageUnavailable) as error:
         fail(str(error))
-    server = _Server(service, material, context)
+    server = _Server(gateway, material, context)
     server.run()
     return 130 if server.force_exit else 0 if server.started else 2
 
@@ -85,19 +85,19 @@ class _Server(HttpServer):
     """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
 
     def __init__(
-        self, service: Gateway, material: TlsMaterial | None, context: ssl.SSLContext | None
+        self, gateway: Gateway, material: TlsMaterial | None, context: ssl.SSLContext | None
     ) -> None:
-        policy = service.current.policy
+        policy = gateway.active.policy
         host, port = policy.server.listen
         super().__init__(
-            web(service),
+            web(gateway),
             host=host,
             port=port,
             drain_s=max(1, round(policy.server.drain)),
             max_head=policy.server.max_header,
             tls=context,
         )
-        self._service = service
+        self._gateway = gateway
         self._material = material
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -109,12 +109,12 @@ class _Server(HttpServer):
         gc_tuning.relax()
 
     def _reload(self) -> None:
-        self._service.run_forever(self._service.reload())
+        self._gateway.run_forever(self._gateway.reload())
 
     def _announce(self) -> None:
-        service, policy = self._service, self._service.current.policy
+        gateway, policy = self._gateway, self._gateway.active.policy
         today = datetime.datetime.now(datetime.UTC).date()
         for warning in warnings_of(policy, today=today):
             log.warning("policy: %s", warning)
-        keys = first_keys(service.keys, policy, service.clock.time())
+        keys = first_keys(gateway.keys, policy, gateway.clock.time())
         print(banner(policy, self._material, keys), flush=True, file=sys.stdout)

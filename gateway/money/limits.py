@@ -130,15 +130,15 @@ def rate_limit_headers(answer: Admitted | Refused) -> list[tuple[bytes, bytes]]:
     Source: draft-ietf-httpapi-ratelimit-headers-10. ``t`` is when the whole quota is there
     again.
     """
-    standings = answer.standings if isinstance(answer, Admitted) else (answer.standing,)
+    statuses = answer.statuses if isinstance(answer, Admitted) else (answer.status,)
     policies: list[str] = []
     states: list[str] = []
-    for standing in standings:
-        claim = standing.claim
+    for status in statuses:
+        claim = status.claim
         if claim.unit == "requests" and claim.scope.startswith(_OWN):
             name, policy = _policy_item(claim.scope.partition(":")[0], claim.window, claim.limit)
             policies.append(policy)
-            states.append(f"{name};r={standing.remaining};t={math.ceil(standing.reset_s)}")
+            states.append(f"{name};r={status.remaining};t={math.ceil(status.reset_s)}")
     if not policies:
         return []
     return [
@@ -159,7 +159,7 @@ def _policy_item(kind: str, window: str, limit: int) -> tuple[str, str]:
 def refusal(refused: Refused) -> ApiError:
     """What the caller is told: whose limit, how much where that is its own, when to come back,
     and what to do. 429 for rates and concurrency, 402 for budgets."""
-    unit = refused.standing.claim.unit
+    unit = refused.status.claim.unit
     if unit == "requests":
         return _too_many(refused, "rate_limit_exceeded", _rate_message(refused))
     if unit == "concurrent":
@@ -167,7 +167,7 @@ def refusal(refused: Refused) -> ApiError:
     return ApiError(
         402,
         "budget_exhausted",
-        _budget_message(refused.standing),
+        _budget_message(refused.status),
         type="insufficient_quota",
         headers={"x-should-retry": "false"},
     )
@@ -185,7 +185,7 @@ def _retry_after(refused: Refused) -> int:
 
 
 def _rate_message(refused: Refused) -> str:
-    claim = refused.standing.claim
+    claim = refused.status.claim
     again = f"Try again in {_duration(_retry_after(refused))}."
     if not claim.scope.startswith(_OWN):
         return f"{_whose(claim)} takes no more requests at the moment. {again}"
@@ -194,7 +194,7 @@ def _rate_message(refused: Refused) -> str:
 
 
 def _concurrency_message(refused: Refused) -> str:
-    claim = refused.standing.claim
+    claim = refused.status.claim
     if not claim.scope.startswith(_OWN):
         return f"{_whose(claim)} has no room for another call at the moment. Try again shortly."
     bound = _count(claim.limit, "call")
@@ -204,14 +204,14 @@ def _concurrency_message(refused: Refused) -> str:
     )
 
 
-def _budget_message(standing: LimitStatus) -> str:
-    claim = standing.claim
+def _budget_message(status: LimitStatus) -> str:
+    claim = status.claim
     kind = "budget" if claim.unit == "nano_usd" else "device time"
-    reset = f"It resets in {_duration(standing.reset_s)}."
+    reset = f"It resets in {_duration(status.reset_s)}."
     ask = "ask whoever runs this gateway for more"
     if not claim.scope.startswith(_OWN):
         return f"{_whose(claim)} has used up its {kind} of this {claim.window}. {reset} Or {ask}."
-    left, most, needs = (_amount(claim, n) for n in (standing.remaining, claim.limit, claim.take))
+    left, most, needs = (_amount(claim, n) for n in (status.remaining, claim.limit, claim.take))
     return (
         f"{_whose(claim)} has {left} left of its {kind} of {most} a {claim.window}, and this call "
         f"may need {needs}. {reset} Make a smaller call or use a cheaper model, or {ask}; "

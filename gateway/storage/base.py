@@ -44,14 +44,14 @@ class LimitStatus(msgspec.Struct, frozen=True):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    standings: tuple[LimitStatus, ...]
+    statuses: tuple[LimitStatus, ...]
     """Of the ``requests`` claims, in the order asked; those that a caller is shown."""
 
 
 class Refused(msgspec.Struct, frozen=True):
     """Nothing was taken in any scope."""
 
-    standing: LimitStatus
+    status: LimitStatus
     """Of the first claim that did not fit."""
     retry_after_s: float
     """When it could fit: exact for a rate, the window's end for a total, 1 for concurrent."""
@@ -103,12 +103,12 @@ class SharedStore(Protocol):
         """
         ...
 
-    async def standings(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
+    async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         """How each counter stands; takes nothing."""
         ...
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable when the store cannot be used."""
+        """Raises StorageUnavailable when the store cannot be used."""
         ...
 
     @property
@@ -218,7 +218,7 @@ class Ledger(Protocol):
     """
 
     async def open(self, row: LedgerRow) -> None:
-        """Inserts an open row. Raises StoreUnavailable when it cannot be made durable (after a
+        """Inserts an open row. Raises StorageUnavailable when it cannot be made durable (after a
         time-out it may be written all the same), and ValueError when its id is taken by another
         call, or settled. The same call (key, user and beginning) may open its row again, to ask
         another backend: the later row replaces the earlier."""
@@ -226,7 +226,7 @@ class Ledger(Protocol):
 
     async def settle(self, rows: Sequence[LedgerRow]) -> None:
         """Writes settled rows in one step: an open row with the id is ended, a missing one is
-        inserted, a row that is settled already is left as it is. Raises StoreUnavailable."""
+        inserted, a row that is settled already is left as it is. Raises StorageUnavailable."""
         ...
 
     async def open_rows(self) -> list[LedgerRow]:

@@ -31,7 +31,7 @@ class Counter(Protocol):
 
     def expire(self, mark: Any) -> None: ...
 
-    def standing(self, claim: Claim, now: int) -> LimitStatus: ...
+    def status(self, claim: Claim, now: int) -> LimitStatus: ...
 
     def retry_after_us(self, claim: Claim, now: int) -> int: ...
 
@@ -92,7 +92,7 @@ class Rate:
         debt = part - claim.take * self.length
         self.us, self.part = us + debt // claim.limit, debt % claim.limit
 
-    def standing(self, claim: Claim, now: int) -> LimitStatus:
+    def status(self, claim: Claim, now: int) -> LimitStatus:
         us, part = self._owed(claim.limit, now)
         slack = now + self.length - us
         remaining = (slack * claim.limit - part) // self.length
@@ -133,7 +133,7 @@ class Total:
     def release(self, claim: Claim, mark: int, now: int) -> None:
         self.held -= mark
 
-    def standing(self, claim: Claim, now: int) -> LimitStatus:
+    def status(self, claim: Claim, now: int) -> LimitStatus:
         remaining = claim.limit - self.spent - self.held
         return LimitStatus(claim, max(0, remaining), (self.ends - now) / MICRO)
 
@@ -168,7 +168,7 @@ class Gauge:
     def release(self, claim: Claim, mark: int, now: int) -> None:
         self.alive -= mark
 
-    def standing(self, claim: Claim, now: int) -> LimitStatus:
+    def status(self, claim: Claim, now: int) -> LimitStatus:
         return LimitStatus(claim, max(0, claim.limit - self.alive), 0.0)
 
     def retry_after_us(self, claim: Claim, now: int) -> int:

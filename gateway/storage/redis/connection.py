@@ -122,7 +122,7 @@ class RedisConnection:
         return f"Link({self._address!r}, {'open' if self._wire else 'not connected'})"
 
     def send(self, packed: bytes, undo: Callable[[], bytes] | None = None) -> asyncio.Future[Reply]:
-        """The future of the command's reply. It, or this call, raises StoreUnavailable."""
+        """The future of the command's reply. It, or this call, raises StorageUnavailable."""
         now = self._clock.monotonic()
         if self._closed or not self._breaker.allows(now):
             raise StorageUnavailable("the shared store did not answer a moment ago")

@@ -104,7 +104,7 @@ class GroupWriter:
     # --- on the event loop ---
 
     def submit(self, rows: Sequence[Encoded], *, opening: bool = False) -> asyncio.Future[None]:
-        """Done when the rows are durable. Fails with StoreUnavailable, or ValueError for rows
+        """Done when the rows are durable. Fails with StorageUnavailable, or ValueError for rows
         that can never be written. ``opening``: a row whose id is taken is such a one."""
         if self._closed:
             raise StorageUnavailable("the ledger is closed")

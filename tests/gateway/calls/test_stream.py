@@ -16,7 +16,7 @@ from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
 from gateway.storage.base import Claim, LedgerRow
-from tests.gateway.assembled import PATIENCE_S, House, house
+from tests.gateway.assembled import PATIENCE_S, AssembledGateway, assembled
 from tests.gateway.calls.test_cancellation import CancelledAt
 from tests.gateway.failing_stores import FailingLedger, FailingShared, Trouble
 
@@ -30,13 +30,13 @@ WHOLE = (WORD, WORD, Chunk(b"", "usage", USED), DONE)
 class Counted:
     """A gateway, and how often its two stores were asked to settle a call."""
 
-    def __init__(self, gateway: House, trouble: Trouble) -> None:
+    def __init__(self, gateway: AssembledGateway, trouble: Trouble) -> None:
         self.gateway = gateway
         self.trouble = trouble
 
     async def begun(self, *told: Chunk | BackendError) -> tuple[CallState, SettledStream]:
         self.gateway.fake("burst").tell(list(told))
-        state = self.gateway.exchange("far", stream=True)
+        state = self.gateway.call_state("far", stream=True)
         stream = await self.gateway.ask(state)
         assert isinstance(stream, SettledStream)
         return state, stream
@@ -49,14 +49,14 @@ class Counted:
 
     async def settled(self) -> LedgerRow:
         """The call's row, once nothing is held and both stores have the same sum."""
-        gateway = self.gateway.service
-        await gateway.dispatcher.drain()
+        gateway = self.gateway.inner
+        await gateway.dispatcher.background.drain()
         running = Claim("user:alice", "concurrent", "", 100, 1)
         money = Claim("user:alice", "nano_usd", "month", LIMIT, 0)
-        calls, spent = await gateway.shared.standings((running, money))
+        calls, spent = await gateway.shared.statuses((running, money))
         row = await self.gateway.row("req_1")
         assert (calls.remaining, LIMIT - spent.remaining) == (100, row.cost_nano)
-        assert [each.in_flight for each in gateway.current.backends.values()] == [0, 0]
+        assert [each.in_flight for each in gateway.active.backends.values()] == [0, 0]
         return row
 
 
@@ -66,7 +66,7 @@ async def counted(folder: Path, clock: FakeClock) -> AsyncIterator[Counted]:
     shared = FailingShared(clock).told(trouble)
     file = folder / "ledger.db"
     ledger = FailingLedger(file, clock=clock, write_timeout_s=PATIENCE_S).told(trouble)
-    async with house(folder, clock, shared=shared, ledger=ledger) as gateway:
+    async with assembled(folder, clock, shared=shared, ledger=ledger) as gateway:
         yield Counted(gateway, trouble)
 
 
@@ -77,7 +77,7 @@ async def test_a_stream_that_was_read_to_its_end_is_settled_before_it_says_its_l
         state, stream = await bench.begun(*WHOLE)
         async with stream:
             assert [piece async for piece in stream] == [WORD.data, WORD.data]
-            assert state.settled
+            assert state.ending is not None
             assert stream.last(show_usage=False) == DONE.data
         assert (await bench.settled_once()).outcome == "success"
 
@@ -164,7 +164,7 @@ async def test_a_stream_whose_row_cannot_be_written_ends_in_an_error(
     async with counted(tmp_path, clock) as bench:
         text = Chunk(b"data: {}\n\n")
         bench.gateway.fake("home").tell([text, DONE])
-        state = bench.gateway.exchange("chat", stream=True)
+        state = bench.gateway.call_state("chat", stream=True)
         stream = await bench.gateway.ask(state)
         assert isinstance(stream, SettledStream)
         bench.trouble.fails("before", "settle")
@@ -172,7 +172,7 @@ async def test_a_stream_whose_row_cannot_be_written_ends_in_an_error(
             assert [piece async for piece in stream] == [text.data]
             assert b"store_unavailable" in stream.last(show_usage=False)
         assert bench.trouble.asked.count("settle") == 2
-        assert bench.gateway.service.current.backends["home"].in_flight == 0
+        assert bench.gateway.inner.active.backends["home"].in_flight == 0
         bench.trouble.ends()
 
 
@@ -190,7 +190,7 @@ async def test_the_backends_stream_is_closed_however_the_reader_leaves(
 
     async with counted(tmp_path, clock) as bench:
         bench.gateway.fake("burst").tell(Reply(chunks=endless()))
-        stream = await bench.gateway.ask(bench.gateway.exchange("far", stream=True))
+        stream = await bench.gateway.ask(bench.gateway.call_state("far", stream=True))
         assert isinstance(stream, SettledStream)
         async with stream:
             async for _ in stream:
@@ -221,7 +221,7 @@ async def left_at(turn: int, folder: Path) -> bool:
         await asyncio.wait([task])
         row = await bench.settled()
         assert task.cancelled() == reading.reached
-        assert state.settled
+        assert state.ending is not None
         assert row.outcome in ("success", "cancelled")
         return reading.reached
 
@@ -256,4 +256,4 @@ async def test_a_second_cancellation_does_not_settle_a_stream_again(
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (await bench.settled_once()).outcome == "cancelled"
-        assert state.settled
+        assert state.ending is not None
