@@ -19,11 +19,10 @@ from gateway.api.request import (
     read_body,
     respond_json,
 )
-from gateway.money.pricing import usd
 from gateway.policy.model import ModelSpec
 from gateway.routing.router import Decision
 from gateway.service import Gateway
-from gateway.types import ApiError
+from gateway.types import NANO, ApiError
 
 
 class ExplainEndpoint:
@@ -86,9 +85,9 @@ def as_json(decision: Decision, policy: str) -> dict[str, Any]:
                 "cold_start": quote.delay.cold,
                 "predicted_load_seconds": round(quote.delay.load_s, 6),
                 "reserved": quote.reserved,
-                "predicted_price_usd": float(usd(quote.estimate.marginal)),
-                "predicted_charge_usd": float(usd(quote.estimate.charge)),
-                "hold_usd": float(usd(quote.estimate.hold)),
+                "predicted_price_usd": quote.estimate.marginal / NANO,
+                "predicted_charge_usd": quote.estimate.charge / NANO,
+                "hold_usd": quote.estimate.hold / NANO,
             }
             for quote in decision.quotes
         ],

@@ -6,7 +6,7 @@ from adapters.types import Usage
 from gateway.api.request import Header
 from gateway.calls.state import CallState
 from gateway.money.limits import rate_limit_headers
-from gateway.money.pricing import usd
+from gateway.money.text import usd
 
 
 def decision_headers(state: CallState) -> list[Header]:

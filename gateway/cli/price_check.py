@@ -12,7 +12,8 @@ from adapters import base
 from adapters.base import Backend
 from adapters.errors import BackendError
 from adapters.types import AskedPrice
-from gateway.money.pricing import second_rate, usd
+from gateway.money.pricing import second_rate
+from gateway.money.text import usd
 from gateway.policy.model import BackendSpec, Price
 
 TOLERANCE = 0.01

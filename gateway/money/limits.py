@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.money.pricing import usd
+from gateway.money.text import usd
 from gateway.policy.model import Policy
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.windows import RATE_US

@@ -129,10 +129,3 @@ def _tokens(price: Price, input_tokens: int, output_tokens: int) -> int:
         price.per_million_output or 0
     ) * output_tokens
     return -(-total // _MILLION)
-
-
-def usd(nano: int) -> str:
-    """Nano-dollars as a decimal number of dollars, exactly: '0.000116'."""
-    whole, rest = divmod(abs(nano), 1_000_000_000)
-    digits = f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
-    return f"-{digits}" if nano < 0 else digits

@@ -6,7 +6,6 @@ call, fees) and what is left, which a person should look at.
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import msgspec
 
 from adapters.types import Bill
-from gateway.money.pricing import second_rate, usd
+from gateway.money.pricing import second_rate
+from gateway.money.text import iso, usd
 from gateway.policy.model import Price
 from gateway.storage.base import UsageRow
 from gateway.types import MICRO
@@ -39,7 +39,7 @@ class Period(msgspec.Struct, frozen=True):
         return Period(min(starts), max([self.end, *(line.end for line in bill.lines)]))
 
     def __str__(self) -> str:
-        return f"{_iso(self.start)} to {_iso(self.end)}"
+        return f"{iso(self.start, 'minutes')} to {iso(self.end, 'minutes')}"
 
 
 def period_of(since: float | None, until: float | None, now_at: float) -> Period:
@@ -123,8 +123,8 @@ def as_json(found: Comparison) -> dict[str, Any]:
     return {
         "backend": found.backend,
         "kind": found.kind,
-        "from": _iso(found.period.start),
-        "to": _iso(found.period.end),
+        "from": iso(found.period.start, "minutes"),
+        "to": iso(found.period.end, "minutes"),
         "bill": {
             "usd": usd(bill.cost_nano),
             "seconds": bill.seconds,
@@ -201,7 +201,3 @@ def _seconds(seconds: float | None) -> str:
 def _parts(parts: Mapping[str, int]) -> str:
     listed = ", ".join(f"{name} {_dollars(nano)}" for name, nano in parts.items())
     return f" ({listed})" if listed else ""
-
-
-def _iso(instant: float) -> str:
-    return datetime.datetime.fromtimestamp(instant, datetime.UTC).strftime("%Y-%m-%dT%H:%MZ")
