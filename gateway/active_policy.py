@@ -145,7 +145,8 @@ class ActivePolicy:
 
 
 def _longest(backend: LiveBackend) -> float:
-    return backend.spec.common.max_run + (0.0 if backend.cold is None else backend.cold.p95)
+    cold = backend.learned.cold
+    return backend.spec.common.max_run + (0.0 if cold is None else cold.p95)
 
 
 def _in_order(serving: tuple[LiveBackend, ...], use: tuple[str, ...]) -> tuple[LiveBackend, ...]:

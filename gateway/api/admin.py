@@ -82,7 +82,7 @@ async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[in
             "warm": backend.is_warm,
             "slots": backend.slots,
             "in_flight": backend.in_flight,
-            "warm_idle": backend.warm.idle(now) if backend.cold is not None else None,
+            "warm_idle": backend.learned.warm_idle(now),
             "blocked": backend.blocked(now) or None,
             "failures_in_a_row": backend.health.failures,
             "detail": backend.probe_detail,

@@ -79,13 +79,14 @@ class WarmKeeper:
 
     def _view(self, backend: LiveBackend, rule: WarmRule, now: float) -> WarmView:
         pinged, called = self._pinged.get(backend.name), backend.last_call
+        idle = backend.learned.warm_idle(now)
         return WarmView(
-            warm_idle=backend.warm.idle(now) if backend.cold is not None else 1,
+            warm_idle=1 if idle is None else idle,
             in_flight=backend.in_flight,
             rested_s=now - backend.last_end,
             since_call_s=None if called is None else now - called,
             since_ping_s=None if pinged is None else now - pinged,
-            learned_s=backend.gaps.timeout(_worth(backend, rule)),
+            learned_s=backend.learned.gaps.timeout(_worth(backend, rule)),
             scalable=backend.scalable is not None,
         )
 
@@ -147,7 +148,8 @@ class WarmKeeper:
 
 def _worth(backend: LiveBackend, rule: WarmRule) -> float:
     """Idle seconds that one cold start is worth: its own, and what the operator gives for it."""
-    cold_s = 0.0 if backend.cold is None else backend.cold.p50
+    cold = backend.learned.cold
+    cold_s = 0.0 if cold is None else cold.p50
     per_second = 0 if backend.price is None else backend.price.per_second or 0
     return cold_s + (rule.cold_start_worth / per_second if per_second else 60.0)
 

@@ -35,5 +35,5 @@ class Prober:
     async def _probe(self, backend: LiveBackend) -> None:
         probe = await backend.adapter.probe()
         backend.probed(probe)
-        pause = _WARM_EVERY_S if probe.ready or backend.cold is not None else _COLD_EVERY_S
+        pause = _WARM_EVERY_S if probe.ready or backend.learned.cold is not None else _COLD_EVERY_S
         self._next[backend.name] = self._clock.monotonic() + pause

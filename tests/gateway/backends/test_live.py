@@ -207,18 +207,18 @@ async def test_run_times_are_learned_for_each_model(clock: FakeClock) -> None:
     backend = live_backend(clock, text=POLICY)
     for _ in range(50):
         end(backend, await backend.lease(), Usage(exec_s=4.0))
-    assert backend.run_time("chat").mean == pytest.approx(4.0, rel=0.1)
-    assert backend.run_time("any").mean == pytest.approx(1.0)
+    assert backend.learned.run_time("chat").mean == pytest.approx(4.0, rel=0.1)
+    assert backend.learned.run_time("any").mean == pytest.approx(1.0)
 
 
 async def test_a_call_that_was_broken_off_teaches_nothing(clock: FakeClock) -> None:
     """Its time says when its caller left, not how long the model runs."""
     backend = live_backend(clock, text=POLICY)
-    before = backend.run_time("chat")
+    before = backend.learned.run_time("chat")
     lease = await backend.lease()
     clock.move(500.0)
     end(backend, lease)
-    assert backend.run_time("chat") == before
+    assert backend.learned.run_time("chat") == before
     assert backend.blocked(clock.monotonic()) == ""
 
 
@@ -300,13 +300,16 @@ async def test_the_load_of_a_model_is_no_start_of_a_worker(clock: FakeClock) -> 
     backend, other = live_backend(clock, "burst"), live_backend(clock, "burst")
     lease = await backend.lease()
     end(backend, lease, Usage(exec_s=1.0, cold_s=80.0, load_s=80.0))
-    assert backend.cold is not None
-    assert (backend.cold.p50, backend.cold.p95) == (5.0, 9.0)
+    assert backend.learned.cold is not None
+    assert (backend.learned.cold.p50, backend.learned.cold.p95) == (5.0, 9.0)
     assert backend.is_warm
     end(backend, await backend.lease(), Usage(exec_s=1.0, cold_s=83.0, load_s=80.0))
     end(other, await other.lease(), Usage(exec_s=1.0, cold_s=3.0))
-    assert other.cold is not None
-    assert (backend.cold.p50, backend.cold.p95) == (other.cold.p50, other.cold.p95)
+    assert other.learned.cold is not None
+    assert (backend.learned.cold.p50, backend.learned.cold.p95) == (
+        other.learned.cold.p50,
+        other.learned.cold.p95,
+    )
 
 
 async def test_a_call_that_waits_for_its_model_is_no_sign_that_calls_run_long(
