@@ -25,7 +25,7 @@ log = logging.getLogger("spillgate")
 _RETRY_EVERY_S = 1.0
 
 
-Take = Callable[[], Awaitable[None]]
+Step = Callable[[], Awaitable[None]]
 """Gives one store its part of a settlement. Raises StorageUnavailable where that takes none."""
 
 
@@ -46,7 +46,7 @@ class Settler:
         self._clock = clock
         self._metrics = metrics
         self._kept = kept
-        self._late: deque[Take] = deque()
+        self._late: deque[Step] = deque()
         self._refuse_until = 0.0
         self._retrying = asyncio.Lock()
 
@@ -72,22 +72,25 @@ class Settler:
         """``rows``: the call's own first, with the call's id; then those of its attempts.
         ``claims``: of its admission; none of a caller without limits. ``opened``: the row is
         durable already. Raises StorageUnavailable only when it is not."""
+        call_id = rows[0].id
         if claims:
-            take = functools.partial(self._shared.settle, rows[0].id, claims, _charged(rows))
-            await self._give("shared store", rows[0].id, take)
-        if opened:
-            await self._give("ledger", rows[0].id, functools.partial(self._ledger.settle, rows))
-        else:
-            await self._ledger.settle(rows)
-
-    async def _give(self, store: str, call_id: str, take: Take) -> None:
-        """What the store does not take waits."""
+            charged = _charged(rows)
+            try:
+                await self._shared.settle(call_id, claims, charged)
+            except StorageUnavailable as unavailable:
+                log.error("shared store: %s; settlement of %s waits", unavailable, call_id)
+                self._keep(functools.partial(self._shared.settle, call_id, claims, charged))
         try:
-            await take()
+            await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
-            log.error("%s: %s; settlement of %s waits", store, unavailable, call_id)
-            self._metrics.unsettled.inc()
-            self._late.append(take)
+            if not opened:
+                raise
+            log.error("ledger: %s; settlement of %s waits", unavailable, call_id)
+            self._keep(functools.partial(self._ledger.settle, rows))
+
+    def _keep(self, late: Step) -> None:
+        self._metrics.unsettled.inc()
+        self._late.append(late)
 
     async def run(self) -> None:
         """Tries late settlements again, for ever. Both stores take a settlement only once."""
