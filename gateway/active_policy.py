@@ -40,6 +40,7 @@ class Queued(msgspec.Struct, frozen=True):
     waited_s: float
 
     def at(self, backend: LiveBackend) -> int | None:
+        """The calls before it, where it waits at this backend; None elsewhere."""
         return self.ahead if backend.name == self.backend else None
 
 

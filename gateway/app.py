@@ -42,6 +42,8 @@ def open_keys(policy: Policy, clock: Clock) -> KeyStore:
 
 
 def open_ledger(policy: Policy) -> Ledger:
+    """The policy's ledger, whose file is made where it is missing. Raises StorageUnavailable when
+    it cannot be used."""
     file = policy.store.ledger
     return SqliteLedger(file.path, synchronous=file.synchronous)
 
@@ -58,6 +60,8 @@ def open_shared(policy: Policy, clock: Clock, emptied: Callable[[], None]) -> Sh
 
 
 def backend_maker(clock: Clock) -> Callable[[BackendSpec], Backend]:
+    """Makes a backend of the adapter that its kind names; not started yet."""
+
     def make(spec: BackendSpec) -> Backend:
         return load_kind(spec.kind)(spec.name, spec.settings, clock)
 

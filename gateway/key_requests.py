@@ -21,6 +21,8 @@ _LIMITS: dict[str, Unit] = {"requests": "requests", "gpu_seconds": "gpu_us", "sp
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that may be made: for whom, and for how many seconds (None: until it is revoked)."""
+
     principal: Principal
     lasts_s: float | None = None
 

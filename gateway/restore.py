@@ -44,6 +44,7 @@ class Refill:
         self._under_way = False
 
     def serves(self, gateway: Gateway) -> None:
+        """From now on it is this gateway's store that is filled."""
         self._gateway = gateway
 
     def __call__(self) -> None:

@@ -32,6 +32,8 @@ MakeBackend = Callable[[BackendSpec], Backend]
 
 
 class Gateway:
+    """Holds what runs together; ``gateway.app`` puts it together."""
+
     def __init__(
         self,
         *,
@@ -79,6 +81,7 @@ class Gateway:
         self._background.run(work)
 
     async def aclose(self) -> None:
+        """Ends: late settlements are given one more try, then backends and stores are closed."""
         await self.dispatcher.background.drain()
         await self.settler.retry()
         await self._background.cancel()

@@ -20,6 +20,8 @@ Look = Callable[[float], None]
 
 
 class SharedTimer:
+    """One callback of the clock every ``EVERY_S`` while anything is watched; none otherwise."""
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._looks: dict[object, Look] = {}
@@ -33,6 +35,7 @@ class SharedTimer:
             self._clock.call_later(EVERY_S, self._go)
 
     def unwatch(self, member: object) -> None:
+        """It is looked at no more; nothing happens to one that was not watched."""
         self._looks.pop(member, None)
 
     def _go(self) -> None:

@@ -51,6 +51,7 @@ class AdminEndpoint:
 
 
 async def list_keys(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Every key, revoked ones too; of a key itself, its first characters alone."""
     return 200, {"keys": [as_json(record) for record in gateway.keys.list()]}
 
 
@@ -62,6 +63,7 @@ async def create_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, 
 
 
 async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Ends a key at once. Raises ApiError 404 for one that is not in use."""
     key_id: str = scope["path_params"]["key_id"]
     if not gateway.keys.revoke(key_id):
         raise ApiError(
@@ -74,6 +76,7 @@ async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, 
 
 
 async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """How each backend of the policy stands."""
     now = gateway.clock.monotonic()
     rows = [
         {
@@ -93,10 +96,13 @@ async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[in
 
 
 async def drain(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Sends a backend no more calls; those it has run to their ends. Raises ApiError 404 for an
+    unknown backend."""
     return _set_draining(gateway, scope, True)
 
 
 async def enable(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Sends a drained backend calls again. Raises ApiError 404 for an unknown backend."""
     return _set_draining(gateway, scope, False)
 
 
@@ -120,9 +126,11 @@ class PolicyRoutes:
         self._read_text = read
 
     async def show(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+        """The policy in force, and what it says in vain."""
         return 200, _summary(gateway.active.policy)
 
     async def validate(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+        """Reads a policy without applying it. Raises ApiError 400 with every problem found."""
         return 200, {"valid": True, **_summary(await self._read(body))}
 
     async def apply(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
@@ -132,6 +140,7 @@ class PolicyRoutes:
         return 200, {"applied": True, **_summary(policy)}
 
     async def roll_back(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+        """Returns to the policy before this one. Raises ApiError 409 when there is none."""
         return 200, {"applied": True, **_summary(await gateway.roll_back())}
 
     async def _read(self, body: bytes) -> Policy:

@@ -45,6 +45,7 @@ class Watch:
         self._state.stop("disconnected")
 
     def end(self) -> None:
+        """Stops listening."""
         self._timer.unwatch(self)
         if self._task is not None:
             self._task.cancel()

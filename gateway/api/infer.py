@@ -9,6 +9,8 @@ from gateway.types import ApiError
 
 
 class InferEndpoint:
+    """POST /v1/infer/{model}."""
+
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 

@@ -28,6 +28,8 @@ from gateway.types import ApiError
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
+    """``include_usage``: whether a stream ends with an event that says what it used."""
+
     include_usage: bool | None = None
 
 
@@ -44,14 +46,20 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class ChatBody(Envelope, frozen=True):
+    """Of POST /v1/chat/completions."""
+
     messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
 
 class CompletionBody(Envelope, frozen=True):
+    """Of POST /v1/completions."""
+
     prompt: str | list[Any] | None = None
 
 
 class EmbeddingsBody(Envelope, frozen=True):
+    """Of POST /v1/embeddings."""
+
     input: str | list[Any] = ""
 
 

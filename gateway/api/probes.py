@@ -52,6 +52,8 @@ class ReadyEndpoint:
 
 
 class MetricsEndpoint:
+    """GET /metrics: Prometheus' text format."""
+
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 

@@ -106,12 +106,15 @@ async def respond(
 async def respond_json(
     send: Send, context: RequestContext, value: object, status: int = 200
 ) -> None:
+    """A whole answer: ``value`` as JSON."""
     await respond(send, context, status, msgspec.json.encode(value))
 
 
 async def respond_error(
     send: Send, context: RequestContext, error: ApiError, headers: list[Header] | None = None
 ) -> None:
+    """A whole answer: the error in the one shape that errors have, with its own headers and
+    ``headers``."""
     own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     body = msgspec.json.encode(error.body())
     await respond(send, context, error.status, body, [JSON, *own, *(headers or ())])
@@ -139,5 +142,6 @@ def parse_json(body: bytes) -> Any:
 
 
 def malformed(error: msgspec.DecodeError | RecursionError) -> ApiError:
+    """The 400 for a body that is no JSON, or nests too deeply."""
     why = "it nests too deeply" if isinstance(error, RecursionError) else error
     return ApiError(400, "invalid_json", f"The request body is not valid JSON: {why}.")

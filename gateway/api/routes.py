@@ -48,6 +48,7 @@ class Application(Starlette):
         middleware.leads_to(self.router, exact)
 
     def build_middleware_stack(self) -> ASGIApp:
+        """Starlette asks for it once; ours is one middleware deep."""
         return self._middleware
 
 

@@ -22,6 +22,8 @@ _CSV: Header = (b"content-type", b"text/csv; charset=utf-8")
 
 
 class UsageEndpoint:
+    """GET /usage, as JSON, or as CSV where ``format`` or Accept say so."""
+
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 

@@ -123,6 +123,7 @@ class LiveBackend:
         return cold.p95
 
     def blocked(self, now: float) -> Literal["", "drained", "not_ready", "cooling_down"]:
+        """Why it may not be asked now; empty when it may."""
         if self.draining:
             return "drained"
         if self.health.open_until > now:

@@ -72,6 +72,7 @@ class Redactor:
         return first
 
     def over_stream(self) -> StreamRedactor:
+        """The same over the chunks of one stream."""
         return StreamRedactor(self)
 
     def over(self, reply: Reply) -> Reply:

@@ -18,6 +18,8 @@ Reconsider = Callable[[int], Exception | None]
 
 
 class Waiter:
+    """One call in line: done when its slot is granted, or with what sends it away."""
+
     __slots__ = ("granted", "reconsider")
 
     def __init__(self, reconsider: Reconsider | None) -> None:
@@ -35,6 +37,7 @@ class SlotQueue:
 
     @property
     def waiting(self) -> int:
+        """Calls in line."""
         return len(self._waiting)
 
     def take(self) -> bool:
@@ -59,6 +62,7 @@ class SlotQueue:
             raise
 
     def give_back(self) -> None:
+        """A call ended: its slot goes to the first in line."""
         self.running -= 1
         self.fill()
 

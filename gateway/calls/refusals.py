@@ -39,6 +39,7 @@ def refusal_of(failure: BackendError, tried: Sequence[tuple[str, str]]) -> ApiEr
 
 
 def budget_reached() -> ApiError:
+    """The 402 for a call whose hold could not grow."""
     return ApiError(
         402,
         "budget_exhausted",
@@ -50,6 +51,7 @@ def budget_reached() -> ApiError:
 
 
 def shutting_down() -> ApiError:
+    """The 503 that ends a stream when the server ends."""
     return ApiError(
         503,
         "shutting_down",
@@ -59,6 +61,7 @@ def shutting_down() -> ApiError:
 
 
 def store_unavailable(error: StorageUnavailable) -> ApiError:
+    """The 503 for a store that fails, of which the operator's log says why."""
     log.error("store unavailable: %s", error)
     return ApiError(
         503,

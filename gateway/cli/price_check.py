@@ -30,6 +30,7 @@ class PriceAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dearest(self) -> AskedPrice:
+        """The highest price a second. Raises ValueError where no price is known."""
         return max(self.prices, key=lambda asked: asked.per_second_nano)
 
     def off_by(self, price: Price | None) -> float | None:
@@ -77,6 +78,7 @@ def yaml_of(
 def as_json(
     asked: PriceAnswer, spec: BackendSpec, price: Price | None, today: datetime.date
 ) -> dict[str, Any]:
+    """What the platform asks beside the policy's price, for ``--json``."""
     off = asked.off_by(price)
     return {
         "prices": [
@@ -98,6 +100,7 @@ def as_json(
 def lines_of(
     asked: PriceAnswer, spec: BackendSpec, price: Price | None, today: datetime.date
 ) -> Iterator[tuple[str, str]]:
+    """The same as (label, text) lines for a terminal."""
     if not asked.prices:
         yield "asked", f"not known: {asked.unsaid or 'the platform names no price'}"
         return

@@ -50,6 +50,8 @@ class MeasuredCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProbeFindings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a probe of one backend has found."""
+
     spec: BackendSpec
     price: Price | None
     package: str | None

@@ -33,6 +33,7 @@ log = logging.getLogger("spillgate")
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Serves until it is told to end. Exit status 0; 2: it could not begin; 130: told twice."""
     parser = command("serve", "Starts the gateway.", "spillgate serve --config config/default.yaml")
     add_config(parser)
     options = parser.parse_args(arguments)
@@ -61,6 +62,7 @@ class NoEcho(logging.Filter):
         self._said: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """False for a record that says what the last second has said."""
         text = record.getMessage()
         if record.created - self._said.get(text, -1.0) < 1.0:
             return False

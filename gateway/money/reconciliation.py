@@ -74,6 +74,8 @@ def books_of(rows: Sequence[UsageRow]) -> LedgerTotals:
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A backend's bill beside the ledger's sums for the same time; money in nano-dollars."""
+
     backend: str
     kind: str
     period: Period
@@ -151,6 +153,7 @@ def as_json(found: Comparison) -> dict[str, Any]:
 
 
 def as_text(found: Comparison) -> str:
+    """A paragraph for a terminal, amounts below one another."""
     return "\n".join(_lines(found))
 
 

@@ -44,6 +44,8 @@ class LimitStatus(msgspec.Struct, frozen=True):
 
 
 class Admitted(msgspec.Struct, frozen=True):
+    """Every claim was taken."""
+
     statuses: tuple[LimitStatus, ...]
     """Of the ``requests`` claims, in the order asked; those that a caller is shown."""
 
@@ -116,7 +118,9 @@ class SharedStore(Protocol):
         """Why it was not reached when it was last tried; empty while it answers."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Gives back what it holds open."""
+        ...
 
 
 # --- the ledger ----------------------------------------------------------------------------------
@@ -256,13 +260,17 @@ class Ledger(Protocol):
         """Why the last write failed; empty while writes succeed."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Writes what waits, then closes the file."""
+        ...
 
 
 # --- keys ----------------------------------------------------------------------------------------
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is stored; instants are seconds since the epoch."""
+
     principal: Principal
     created_at: float
     revoked_at: float | None = None
@@ -293,6 +301,10 @@ class KeyStore(Protocol):
         Raises ValueError for a key that is unknown, revoked or expired."""
         ...
 
-    def list(self) -> list[KeyRecord]: ...
+    def list(self) -> list[KeyRecord]:
+        """All keys, revoked ones too, in the order in which they were made."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Closes the file."""
+        ...

@@ -35,6 +35,8 @@ _PING_TIMEOUT_S = 300.0
 
 
 class WarmKeeper:
+    """Holds what the policy's warm pool asks for, and pays for it."""
+
     def __init__(
         self,
         *,
@@ -54,6 +56,7 @@ class WarmKeeper:
         self._background = BackgroundTasks()
 
     async def run(self) -> None:
+        """A tick a second, for ever."""
         while True:
             self.tick()
             await self._clock.sleep(_TICK_S)

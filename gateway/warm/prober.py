@@ -15,12 +15,15 @@ _COLD_EVERY_S = 1.0
 
 
 class Prober:
+    """Calls each backend's ``probe`` when it is due."""
+
     def __init__(self, *, active: Callable[[], ActivePolicy], clock: Clock) -> None:
         self._active = active
         self._clock = clock
         self._next: dict[str, float] = {}
 
     async def run(self) -> None:
+        """Looks twice a second, for ever."""
         while True:
             await self.tick()
             await self._clock.sleep(0.5)

@@ -138,6 +138,7 @@ class RedisConnection:
         return future
 
     async def aclose(self) -> None:
+        """Closes the socket; what was asked and not answered fails."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
