@@ -29,7 +29,8 @@ Handler = Callable[[Gateway, Scope, bytes], Awaitable[tuple[int, Any]]]
 
 
 class AdminEndpoint:
-    """One route: ``handlers`` maps a method to what it does; each returns (status, JSON)."""
+    """One route: ``handlers`` maps a method to what it does; each returns (status, JSON).
+    Raises ApiError 403 for a key that is no admin's, and 405 for another method."""
 
     def __init__(self, gateway: Gateway, handlers: dict[str, Handler]) -> None:
         self._gateway = gateway

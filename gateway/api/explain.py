@@ -26,7 +26,8 @@ from gateway.types import NANO, ApiError
 
 
 class ExplainEndpoint:
-    """Takes the very body that the call would have."""
+    """Takes the very body that the call would have. Raises ApiError 400 for one that cannot be
+    read, 404 for an unknown model."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway

@@ -9,7 +9,8 @@ from gateway.types import ApiError
 
 
 class InferEndpoint:
-    """POST /v1/infer/{model}."""
+    """POST /v1/infer/{model}. Raises ApiError 400 for a body that is no JSON or a model of another
+    task, 404 for an unknown model."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway

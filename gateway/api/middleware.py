@@ -1,4 +1,4 @@
-"""The door: a request id, the size of the headers, the key. Pure ASGI middleware.
+"""Before every route: a request id, the size of the headers, the key. Pure ASGI middleware.
 
 It stands around Starlette's router, so that every error of a route, expected or not, leaves by
 it in the one shape.

@@ -72,7 +72,8 @@ _NEEDED: dict[Task, str] = {"chat": "messages", "completions": "prompt", "embedd
 
 
 class OpenAIEndpoint:
-    """POST of one task."""
+    """POST of one task. Raises ApiError 400 for a body that cannot be read or a model of another
+    task, 404 for an unknown model."""
 
     def __init__(self, gateway: Gateway, task: Task) -> None:
         self._gateway = gateway

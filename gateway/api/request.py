@@ -1,4 +1,4 @@
-"""One HTTP request at the door: who came, what was asked, and whether an answer has begun."""
+"""One HTTP request: who came, what was asked, and whether an answer has begun."""
 
 from __future__ import annotations
 

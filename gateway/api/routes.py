@@ -25,7 +25,7 @@ from gateway.types import ApiError
 
 
 class NotFound:
-    """Every other path."""
+    """Every other path. Raises ApiError 404."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raise ApiError(

@@ -51,7 +51,8 @@ def _form(asked: str | None, context: RequestContext) -> str:
 
 
 class CallUsageEndpoint:
-    """One call's rows, by its request id."""
+    """One call's rows, by its request id. Raises ApiError 404 for one that was never made, or by
+    another user."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway

@@ -76,7 +76,7 @@ class Redactor:
         return StreamRedactor(self)
 
     def over(self, reply: Reply) -> Reply:
-        """A whole answer; the chunks of a stream are veiled as they are passed on."""
+        """A whole answer; the chunks of a stream are redacted as they are passed on."""
         body = self(reply.body)
         return reply if body is reply.body else msgspec.structs.replace(reply, body=body)
 

@@ -76,6 +76,6 @@ class AnySecret(UserDict[str, str]):
 
 
 def fail(message: str) -> NoReturn:
-    """Ends the program with exit status 2 and ``message`` on standard error."""
+    """Ends the program: raises SystemExit 2, with ``message`` on standard error."""
     print(message, file=sys.stderr)
     raise SystemExit(2)

@@ -55,7 +55,7 @@ async def test_a_caller_who_leaves_the_line_takes_nobodys_place() -> None:
     assert places.running == 1
 
 
-async def test_the_end_of_the_line_is_called_away_until_one_would_rather_stay() -> None:
+async def test_the_end_of_the_line_is_rerouted_until_one_would_rather_stay() -> None:
     """Each is asked with the number of calls before it."""
     places = SlotQueue(lambda: 1)
     assert places.take()
@@ -79,7 +79,7 @@ async def test_the_end_of_the_line_is_called_away_until_one_would_rather_stay() 
     await asyncio.gather(*waiting[:2], return_exceptions=True)
 
 
-async def test_no_more_than_a_few_are_called_away_at_once() -> None:
+async def test_no_more_than_a_few_are_rerouted_at_once() -> None:
     """What they do elsewhere must be seen before more follow."""
     places = SlotQueue(lambda: 0)
     waiting = [asyncio.create_task(places.wait(lambda _: Away())) for _ in range(20)]

@@ -32,7 +32,7 @@ async def test_explain_tells_how_long_the_model_would_be_loaded(
         assert never["refused"] == [{"backend": "home", "reason": "load_failed"}]
 
 
-async def test_a_call_in_line_is_called_away_when_the_load_of_its_model_fails(
+async def test_a_call_in_line_is_rerouted_when_the_load_of_its_model_fails(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """It would have waited for that load; now it would be refused there."""

@@ -134,7 +134,7 @@ async def test_exactly_the_amount_passes_in_each_window_however_it_divides(
         assert passed == 7 + 7 * 4 - 1  # the burst, then one each 8.57 s; the last is due at 240
 
 
-async def test_the_standing_of_a_rate_says_what_is_left_and_when_it_is_whole(
+async def test_the_status_of_a_rate_says_what_is_left_and_when_it_is_whole(
     open_store: OpenStore, clock: FakeClock
 ) -> None:
     async with opened(open_store) as store:
