@@ -1,4 +1,4 @@
-"""Every way that a call can end: its place is given back, and it is settled exactly once.
+"""Every way that a call can end: its slot is given back, and it is settled exactly once.
 
 Whatever must not be broken off by a cancellation runs shielded, and ``BackgroundTasks`` knows of
 it.
@@ -64,7 +64,7 @@ class Completion:
     def close_attempt(
         self, state: CallState, attempt: Attempt, failure: BackendError
     ) -> LedgerRow | None:
-        """Gives the place back before another backend is asked. An attempt that is charged gets a
+        """Gives the slot back before another backend is asked. An attempt that is charged gets a
         row of its own, which is returned."""
         used = attempt.used_by_failure(failure, self._clock.monotonic())
         self._release(state, attempt, None, failure)
@@ -153,7 +153,7 @@ class Completion:
 
     async def _settle_not_asked(self, state: CallState) -> None:
         try:
-            if state.opened or state.attempts:
+            if state.opened or state.charged:
                 await self._close(state, "error", None, status=503, error="store_unavailable")
             elif state.admission.claims:
                 await self._give_back(state)

@@ -199,7 +199,7 @@ class Dispatcher:
         while True:
             quote = untried.popleft()
             try:
-                attempt = await self._take_place(active, state, quote)
+                attempt = await self._take_slot(active, state, quote)
             except Rerouted as rerouted:
                 state.routed(rerouted.decision)
                 untried = deque(rerouted.quotes)
@@ -211,8 +211,8 @@ class Dispatcher:
                     return failure
                 state.reason = "FAILOVER"
 
-    async def _take_place(self, active: ActivePolicy, state: CallState, quote: Quote) -> Attempt:
-        """Waits for a place at the backend, after the row is durable where the backend is paid."""
+    async def _take_slot(self, active: ActivePolicy, state: CallState, quote: Quote) -> Attempt:
+        """Waits for a slot of the backend, after the row is durable where the backend is paid."""
         backend = state.backend = active.backends[quote.backend]
         since = self._clock.monotonic()
         if quote.paid:

@@ -3,7 +3,7 @@
 It is made of parts, each of which exists when it is true:
 
     Admission   the limits have room: what is held of them
-    Attempt     a backend's place is taken: what the call does there
+    Attempt     a backend's slot is taken: what the call does there
     Ending      the call is over: its rows, which both stores get once
 """
 
@@ -108,13 +108,13 @@ class CallState:
         self.opened = False
         """A row of it is durable: a restart would settle it."""
         self.waited_s = 0.0
-        """Seconds in the gateway's own queue for a place at a backend."""
+        """Seconds in the gateway's own queue for a slot of a backend."""
         self.answered_s = 0.0
         """Seconds from asking the backend to its answer, or the first piece of it."""
         self.tried: list[tuple[str, str]] = []
         """Backends that failed, each with its failure's slug."""
-        self.attempts: list[LedgerRow] = []
-        """Those of them that are charged."""
+        self.charged: list[LedgerRow] = []
+        """The rows of those that are paid for."""
         self.stop_cause: StopCause = ""
         self._task = asyncio.current_task(loop)
 
@@ -136,21 +136,21 @@ class CallState:
         self.admission = msgspec.structs.replace(admission, hold_nano=admission.hold_nano + nano)
 
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
-        """The backend has a place for the call, after ``waited_s`` seconds in line."""
+        """The backend has a slot for the call, after ``waited_s`` seconds in line."""
         self.waited_s += waited_s
         attempt = self.attempt = Attempt(self.call, backend, quote, lease, StreamProgress())
         return attempt
 
     def charge(self, row: LedgerRow) -> LedgerRow:
         """A failed attempt is charged: returns its row, which has an id of its own."""
-        number = len(self.attempts) + 1
+        number = len(self.charged) + 1
         row = msgspec.structs.replace(row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0)
-        self.attempts.append(row)
+        self.charged.append(row)
         return row
 
     def end(self, row: LedgerRow) -> Ending:
         """The call is over."""
-        ending = self.ending = Ending(row, tuple(self.attempts))
+        ending = self.ending = Ending(row, tuple(self.charged))
         return ending
 
     def stop(self, cause: StopCause) -> None:

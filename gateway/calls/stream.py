@@ -49,6 +49,7 @@ class SettledStream:
         self._error: ApiError | None = None
         self._pieces = self._pass_on()
         self._ended = False
+        """The call has been settled, or is being settled by a task of its own."""
 
     async def begin(self) -> None:
         """Waits for the first chunk, until which another backend may still be asked. Raises
@@ -90,13 +91,14 @@ class SettledStream:
             async for chunk in self._chunks:
                 if (piece := self._take(chunk)) is not None:
                     yield piece
-            self._ended = True
             await self._completion.finish(state, attempt, self._progress.usage)
+            self._ended = True
         except BackendError as failure:
             self._ended = True
             await self._completion.stream_failed(state, attempt, failure)
             self._error = refusal_of(failure, state.tried)
         except ApiError as error:
+            self._ended = True
             self._error = error
 
     def _take(self, chunk: Chunk) -> bytes | None:
