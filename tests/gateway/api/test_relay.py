@@ -17,7 +17,7 @@ from adapters.types import Chunk, Reply, Usage
 from gateway.api.relay import Relay
 from gateway.api.request import RequestContext
 from gateway.backends.redaction import Redactor
-from gateway.calls.state import CallState
+from gateway.calls.state import CallState, StopCause
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
 from gateway.storage.base import Claim
@@ -67,8 +67,11 @@ async def carry(
     *,
     stream: bool = True,
     usage: bool = True,
+    begun: Callable[[CallState], None] = lambda _: None,
 ) -> CallState:
+    """``begun`` is told of the call before it is asked."""
     state = gateway.call_state(model, stream=stream)
+    begun(state)
     answer = await gateway.ask(state)
     context = RequestContext(request_id=state.call.id, headers={}, received=0.0, received_at=0.0)
     relay, now = Relay(state, context, socket.send), gateway.clock.monotonic()
@@ -110,9 +113,7 @@ async def test_the_end_marker_leaves_only_after_the_call_is_settled(
         settled: list[bool] = []
         states: list[CallState] = []
         socket.after = lambda _: settled.append(bool(states and states[0].ending))
-        made = gateway.call_state
-        gateway.call_state = lambda *a, **k: states.append(made(*a, **k)) or states[0]  # type: ignore[func-returns-value, method-assign]
-        await carry(gateway, socket)
+        await carry(gateway, socket, begun=states.append)
         assert settled == [False, False, True]
         assert socket.body.endswith(b"data: [DONE]\n\n")
         assert socket.complete
@@ -219,4 +220,61 @@ async def test_an_adapter_that_raises_what_it_must_not_leaves_nothing_held(
         assert (row.outcome, row.status, row.error) == ("error", 500, "internal_error")
         assert b"[DONE]" not in socket.body
         assert not socket.complete
+        await nothing_is_held(gateway)
+
+
+async def stopped_in_the_middle(
+    gateway: AssembledGateway, cause: StopCause, socket: Socket
+) -> tuple[CallState, asyncio.Task[CallState]]:
+    """A stream whose client has been sent one piece, and which is stopped then."""
+    reached = asyncio.Event()
+
+    async def slow() -> AsyncIterator[Chunk]:
+        yield WORD
+        reached.set()
+        await asyncio.Event().wait()
+
+    gateway.fake("burst").tell(Reply(chunks=slow(), content_type="text/event-stream"))
+    states: list[CallState] = []
+
+    async def run() -> CallState:
+        return await carry(gateway, socket, begun=states.append)
+
+    task = asyncio.ensure_future(run())
+    await reached.wait()
+    if cause:
+        states[0].stop(cause)
+    else:
+        task.cancel()
+    await asyncio.wait([task])
+    return states[0], task
+
+
+@pytest.mark.parametrize(
+    ("cause", "code", "cancelled"),
+    [("budget", "budget_exhausted", False), ("", "shutting_down", True)],
+)
+async def test_a_stream_that_is_stopped_ends_in_an_error_event_with_what_it_cost(
+    cause: StopCause, code: str, cancelled: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    """The request goes on where it was for the budget, and ends as cancelled with the server."""
+    async with assembled(tmp_path, clock) as gateway:
+        socket = Socket()
+        state, task = await stopped_in_the_middle(gateway, cause, socket)
+        assert task.cancelled() == cancelled
+        event = json.loads(socket.body.removeprefix(WORD.data).removeprefix(b"data: "))
+        assert event["error"]["code"] == code
+        assert event["usage"]["cost"] == state.cost_nano / 1e9
+        assert socket.complete
+        await nothing_is_held(gateway)
+
+
+async def test_a_client_who_hung_up_is_told_nothing_more(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        socket = Socket()
+        state, task = await stopped_in_the_middle(gateway, "disconnected", socket)
+        assert task.cancelled()
+        assert socket.body == WORD.data
+        assert not socket.complete
+        assert (await gateway.row(state.call.id)).outcome == "disconnected"
         await nothing_is_held(gateway)
