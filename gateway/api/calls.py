@@ -54,11 +54,11 @@ class Watch:
 def preferences_of(context: RequestContext, output_tokens: int) -> Preferences:
     """What the X-Spillgate headers ask for. Raises ApiError 400 for one that cannot be read."""
     headers = context.headers
-    asked = headers.get(b"x-spillgate-priority")
+    priority = headers.get(b"x-spillgate-priority")
     ceiling = headers.get(b"x-spillgate-max-price")
-    if asked is None and ceiling is None:
+    if priority is None and ceiling is None:
         return Preferences(None, None, output_tokens) if output_tokens else NO_OUTPUT
-    return Preferences(_priority(asked), _max_price(ceiling), output_tokens)
+    return Preferences(_priority(priority), _max_price(ceiling), output_tokens)
 
 
 NO_OUTPUT = msgspec.structs.replace(NO_PREFERENCES, output_tokens=0)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from adapters.base import Scalable, Warmable
 from adapters.errors import BackendError
 from adapters.types import Usage
 from gateway.active_policy import ActivePolicy
@@ -29,8 +30,8 @@ ACCOUNT = "system:warm-pool"
 """The user to whom pings are charged."""
 
 _TICK_S = 1.0
-_TELL_AGAIN_S = 600.0
-"""Platforms forget a minimum at the next deploy, so it is told again."""
+_SCALE_AGAIN_S = 600.0
+"""Platforms forget a minimum at the next deploy, so it is set again."""
 _PING_TIMEOUT_S = 300.0
 
 
@@ -52,7 +53,7 @@ class WarmKeeper:
         self._clock = clock
         self._metrics = metrics
         self._pinged: dict[str, float] = {}
-        self._told: dict[str, tuple[int, float]] = {}
+        self._scaled: dict[str, tuple[int, float]] = {}
         self._background = BackgroundTasks()
 
     async def run(self) -> None:
@@ -72,13 +73,14 @@ class WarmKeeper:
     def _apply(self, backend: LiveBackend, rule: WarmRule) -> None:
         now = self._clock.monotonic()
         actions = plan(rule, self._view(backend, rule, now), self._clock.time())
-        if actions.workers is not None and self._must_tell(backend.name, actions.workers, now):
-            self._told[backend.name] = actions.workers, now
-            self._background.run(self._tell(backend, actions.workers))
+        name, workers, scalable = backend.name, actions.workers, backend.scalable
+        if scalable is not None and workers is not None and self._must_scale(name, workers, now):
+            self._scaled[name] = workers, now
+            self._background.run(self._scale(name, scalable, workers))
         if actions.pings and backend.warmable is not None:
-            self._pinged[backend.name] = now
+            self._pinged[name] = now
             for _ in range(actions.pings):
-                self._background.run(self.ping(backend, actions.reason))
+                self._background.run(self.ping(backend, backend.warmable, actions.reason))
 
     def _view(self, backend: LiveBackend, rule: WarmRule, now: float) -> WarmView:
         pinged, called = self._pinged.get(backend.name), backend.last_call
@@ -93,42 +95,42 @@ class WarmKeeper:
             scalable=backend.scalable is not None,
         )
 
-    def _must_tell(self, name: str, workers: int, now: float) -> bool:
-        told = self._told.get(name)
-        if told is None:
+    def _must_scale(self, name: str, workers: int, now: float) -> bool:
+        last = self._scaled.get(name)
+        if last is None:
             return workers > 0
-        return told[0] != workers or (workers > 0 and now - told[1] >= _TELL_AGAIN_S)
+        return last[0] != workers or (workers > 0 and now - last[1] >= _SCALE_AGAIN_S)
 
-    async def _tell(self, backend: LiveBackend, workers: int) -> None:
-        assert backend.scalable is not None
+    async def _scale(self, name: str, scalable: Scalable, workers: int) -> None:
         try:
-            await backend.scalable.keep_workers(workers)
+            await scalable.keep_workers(workers)
         except BackendError as error:
-            self._told.pop(backend.name, None)
-            log.warning("telling %s to keep %d workers failed: %s", backend.name, workers, error)
+            self._scaled.pop(name, None)
+            log.warning("telling %s to keep %d workers failed: %s", name, workers, error)
 
-    async def ping(self, backend: LiveBackend, reason: str) -> None:
+    async def ping(self, backend: LiveBackend, warmable: Warmable, reason: str) -> None:
         """One ping, as a row of its own: held in the ledger before the platform is asked."""
         row = _open_row(backend, reason, self._active().policy.version, self._clock.time())
         paid = backend.price is not None and not backend.price.reserved
         try:
             if paid:
                 await self._ledger.open(row)
-            usage, failure = await self._send(backend)
+            usage, failure = await self._send(backend, warmable)
             ended = _ended(row, backend, usage, failure, self._clock.time())
             await self._settler.settle((ended,), (), opened=paid)
             self._metrics.pings.labels(backend.name, ended.outcome).inc()
         except StorageUnavailable as unavailable:
             log.error("the ledger takes no ping of %s: %s", backend.name, unavailable)
 
-    async def _send(self, backend: LiveBackend) -> tuple[Usage | None, BackendError | None]:
-        assert backend.warmable is not None
+    async def _send(
+        self, backend: LiveBackend, warmable: Warmable
+    ) -> tuple[Usage | None, BackendError | None]:
         lease = await backend.lease(ping=True)
         usage: Usage | None = None
         failure: BackendError | None = None
         try:
             async with asyncio.timeout(_PING_TIMEOUT_S):
-                usage = credible(await backend.warmable.ping())
+                usage = credible(await warmable.ping())
         except BackendError as error:
             failure = error
             log.warning("pinging %s failed: %s %s", backend.name, error, error.detail)

@@ -77,7 +77,7 @@ async def test_a_ping_that_fails_is_a_row_too_and_blames_the_backend(tmp_path: P
         backend = gateway.inner.active.backends["burst"]
         gateway.fake("burst").refuses = BackendError(FailureClass.UNREACHABLE, "refused")
         for _ in range(3):
-            await keeper.ping(backend, "cold")
+            await keeper.ping(backend, gateway.fake("burst"), "cold")
         rows = await gateway.inner.ledger.usage(UsageQuery(group_by=("outcome",)))
         assert [(row.group["outcome"], row.cost_nano) for row in rows] == [("error", 0)]
         assert backend.blocked(clock.monotonic()) == "cooling_down"
