@@ -63,7 +63,7 @@ class LedgerTotals(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def books_of(rows: Sequence[UsageRow]) -> LedgerTotals:
+def totals_of(rows: Sequence[UsageRow]) -> LedgerTotals:
     """Of rows that are grouped by ``kind``."""
     return LedgerTotals(
         calls=sum(row.calls for row in rows),
@@ -80,13 +80,13 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     period: Period
     bill: Bill
-    books: LedgerTotals
+    totals: LedgerTotals
     price: Price | None = None
 
     @property
     def difference(self) -> int:
         """Nano-dollars that are on the bill and not in the ledger."""
-        return self.bill.cost_nano - self.books.cost_nano
+        return self.bill.cost_nano - self.totals.cost_nano
 
     @property
     def percent(self) -> float | None:
@@ -97,7 +97,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def unseen_s(self) -> float | None:
         """Seconds of workers that were billed and that no call knows of; below zero where calls
         shared a worker. None where the bill states no seconds."""
-        return None if self.bill.seconds is None else self.bill.seconds - self.books.seconds
+        return None if self.bill.seconds is None else self.bill.seconds - self.totals.seconds
 
     @property
     def unseen(self) -> int | None:
@@ -121,7 +121,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 def as_json(found: Comparison) -> dict[str, Any]:
     """Amounts are exact decimals of US dollars, as text."""
-    bill, books = found.bill, found.books
+    bill, totals = found.bill, found.totals
     return {
         "backend": found.backend,
         "kind": found.kind,
@@ -134,10 +134,10 @@ def as_json(found: Comparison) -> dict[str, Any]:
             "parts": {name: usd(nano) for name, nano in bill.parts.items()},
         },
         "ledger": {
-            "usd": usd(books.cost_nano),
-            "seconds": books.seconds,
-            "calls": books.calls,
-            "by_kind": {name: usd(nano) for name, nano in books.by_kind.items()},
+            "usd": usd(totals.cost_nano),
+            "seconds": totals.seconds,
+            "calls": totals.calls,
+            "by_kind": {name: usd(nano) for name, nano in totals.by_kind.items()},
         },
         "difference": {
             "usd": usd(found.difference),
@@ -158,12 +158,12 @@ def as_text(found: Comparison) -> str:
 
 
 def _lines(found: Comparison) -> Iterator[str]:
-    bill, books = found.bill, found.books
+    bill, totals = found.bill, found.totals
     yield f"{found.backend} ({found.kind}), {found.period}"
     yield _line("bill", bill.cost_nano, f"{_seconds(bill.seconds)}{_parts(bill.parts)}")
-    kinds = {_KINDS.get(name, name): nano for name, nano in books.by_kind.items()}
-    told = f"{books.calls} calls, {_seconds(books.seconds)}{_parts(kinds)}"
-    yield _line("ledger", books.cost_nano, told)
+    kinds = {_KINDS.get(name, name): nano for name, nano in totals.by_kind.items()}
+    told = f"{totals.calls} calls, {_seconds(totals.seconds)}{_parts(kinds)}"
+    yield _line("ledger", totals.cost_nano, told)
     share = "" if found.percent is None else f"{found.percent:.1f} % of the bill"
     yield _line("difference", found.difference, share)
     yield from _unknown(found)
