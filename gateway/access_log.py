@@ -21,6 +21,9 @@ _ROWS, _BATCHES = 10_000, 8
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one line says; ``at`` is seconds since the epoch, ``ms`` the whole call, and what is
+    empty or zero is left out."""
+
     at: float
     id: str
     user: str
@@ -53,11 +56,14 @@ class AccessLog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        """Begins to write, where there is something to write to."""
         if self._target is not None and self._thread is None:
             self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
             self._thread.start()
 
     def add(self, row: LedgerRow, attempts: int) -> None:
+        """Takes the row of a call that ended, and how many backends failed it before; a row that
+        finds no room is dropped and counted."""
         if self._thread is None:
             return
         if not self._rows:

@@ -28,7 +28,7 @@ class Preferences(msgspec.Struct, frozen=True):
     """The most that the call may produce, as its body says."""
 
 
-NO_WISH = Preferences()
+NO_PREFERENCES = Preferences()
 
 
 class Queued(msgspec.Struct, frozen=True):
@@ -39,8 +39,9 @@ class Queued(msgspec.Struct, frozen=True):
     """Calls before it there."""
     waited_s: float
 
-    def at(self, standing: LiveBackend) -> int | None:
-        return self.ahead if standing.name == self.backend else None
+    def at(self, backend: LiveBackend) -> int | None:
+        """The calls before it, where it waits at this backend; None elsewhere."""
+        return self.ahead if backend.name == self.backend else None
 
 
 class ActivePolicy:
@@ -57,7 +58,7 @@ class ActivePolicy:
             for name, model in policy.models.items()
         }
         self._longest = {
-            name: max(_longest(standing) for standing in serving)
+            name: max(_longest(backend) for backend in serving)
             for name, serving in self._serving.items()
         }
 
@@ -102,18 +103,18 @@ class ActivePolicy:
             found = self._templates[principal.key_id] = compile_claims(principal, self.policy)
         return found
 
-    def priority(self, principal: Principal, wish: Preferences) -> Priority:
+    def priority(self, principal: Principal, preferences: Preferences) -> Priority:
         """The plan's priority, or the lower one that the caller asked for."""
         plan = self.policy.plans.get(principal.plan)
         own: Priority = "normal" if plan is None else plan.priority
-        asked = wish.priority or own
+        asked = preferences.priority or own
         return asked if _RANK[asked] < _RANK[own] else own
 
     def decide(
         self,
         call: Call,
         principal: Principal,
-        wish: Preferences,
+        preferences: Preferences,
         *,
         now: float,
         per_day: Callable[[], float],
@@ -127,37 +128,42 @@ class ActivePolicy:
             task=call.task,
             user=principal.user,
             plan=principal.plan,
-            priority=self.priority(principal, wish),
+            priority=self.priority(principal, preferences),
             tags=principal.tags,
             stream=call.stream,
             body_bytes=len(call.body),
             requests_per_day=per_day,
         )
         candidates = [
-            standing.candidate(call.model, now, None if queued is None else queued.at(standing))
-            for standing in self._usable(call.model, route)
+            backend.candidate(call.model, now, None if queued is None else queued.at(backend))
+            for backend in self._usable(call.model, route)
         ]
-        question = RoutingRequest(call.task, call.stream, len(call.body), wish.output_tokens)
+        question = RoutingRequest(call.task, call.stream, len(call.body), preferences.output_tokens)
         slo = spec.slo if route.slo is None else route.slo
         if queued is not None:
             slo = max(slo - queued.waited_s, 0.0)
-        return decide(question, candidates, _bounded(route, wish), slo, draw)
+        return decide(question, candidates, _bounded(route, preferences), slo, draw)
 
 
-def _longest(standing: LiveBackend) -> float:
-    return standing.spec.common.max_run + (0.0 if standing.cold is None else standing.cold.p95)
+def _longest(backend: LiveBackend) -> float:
+    cold = backend.learned.cold
+    return backend.spec.common.max_run + (0.0 if cold is None else cold.p95)
 
 
 def _in_order(serving: tuple[LiveBackend, ...], use: tuple[str, ...]) -> tuple[LiveBackend, ...]:
     """The model's backends that a route names, in the route's order; all where it names none."""
     if not use:
         return serving
-    known = {standing.name: standing for standing in serving}
+    known = {backend.name: backend for backend in serving}
     return tuple(known[name] for name in use if name in known)
 
 
-def _bounded(route: Route, wish: Preferences) -> Route:
-    if wish.max_price is None:
+def _bounded(route: Route, preferences: Preferences) -> Route:
+    if preferences.max_price is None:
         return route
-    ceiling = wish.max_price if route.max_price is None else min(wish.max_price, route.max_price)
+    ceiling = (
+        preferences.max_price
+        if route.max_price is None
+        else min(preferences.max_price, route.max_price)
+    )
     return msgspec.structs.replace(route, max_price=ceiling)

@@ -22,4 +22,5 @@ def generate_key(choose: Callable[[str], str] = secrets.choice) -> str:
 
 
 def digest_of(key: str) -> bytes:
+    """SHA-256 of the key's text, 32 bytes."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

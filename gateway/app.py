@@ -42,6 +42,8 @@ def open_keys(policy: Policy, clock: Clock) -> KeyStore:
 
 
 def open_ledger(policy: Policy) -> Ledger:
+    """The policy's ledger, whose file is made where it is missing. Raises StorageUnavailable when
+    it cannot be used."""
     file = policy.store.ledger
     return SqliteLedger(file.path, synchronous=file.synchronous)
 
@@ -58,13 +60,15 @@ def open_shared(policy: Policy, clock: Clock, emptied: Callable[[], None]) -> Sh
 
 
 def backend_maker(clock: Clock) -> Callable[[BackendSpec], Backend]:
+    """Makes a backend of the adapter that its kind names; not started yet."""
+
     def make(spec: BackendSpec) -> Backend:
         return load_kind(spec.kind)(spec.name, spec.settings, clock)
 
     return make
 
 
-def build_service(
+def build_gateway(
     policy: Policy,
     *,
     clock: Clock,
@@ -75,11 +79,16 @@ def build_service(
     load: Callable[[], Policy],
     random_source: random.Random,
 ) -> Gateway:
-    """Everything but the web: a service over the stores and backends that it is given."""
+    """Everything but the web: a gateway over the stores and backends that it is given."""
     metrics = Metrics()
-    house = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
+    settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
     dispatcher = Dispatcher(
-        shared=shared, house=house, clock=clock, metrics=metrics, random_source=random_source
+        shared=shared,
+        ledger=ledger,
+        settler=settler,
+        clock=clock,
+        metrics=metrics,
+        random_source=random_source,
     )
     log_to = sys.stderr.buffer if policy.server.access_log else None
     return Gateway(
@@ -88,7 +97,7 @@ def build_service(
         ledger=ledger,
         keys=keys,
         dispatcher=dispatcher,
-        house=house,
+        settler=settler,
         metrics=metrics,
         access_log=AccessLog(log_to, clock),
         clock=clock,
@@ -98,50 +107,51 @@ def build_service(
 
 
 @contextlib.asynccontextmanager
-async def running(service: Gateway) -> AsyncIterator[Gateway]:
+async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
     """Restores what the ledger knows, starts the backends, and closes everything at the end."""
-    clock = service.clock
+    clock = gateway.clock
     try:
-        await restore(service)
-        service.access_log.start()
-        await service.start()
+        await restore(gateway)
+        gateway.access_log.start()
+        await gateway.start()
         keeper = WarmKeeper(
-            current=lambda: service.current,
-            house=service.house,
+            active=lambda: gateway.active,
+            ledger=gateway.ledger,
+            settler=gateway.settler,
             clock=clock,
-            metrics=service.metrics,
+            metrics=gateway.metrics,
         )
-        service.run_forever(Prober(current=lambda: service.current, clock=clock).run())
-        service.run_forever(keeper.run())
-        yield service
+        gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
+        gateway.run_forever(keeper.run())
+        yield gateway
         await keeper.aclose()
     finally:
-        await service.aclose()
+        await gateway.aclose()
 
 
-def web(service: Gateway) -> Starlette:
-    """The ASGI application over a service; its lifespan starts and ends the service."""
+def web(gateway: Gateway) -> Starlette:
+    """The ASGI application over a gateway; its lifespan starts and ends the gateway."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with running(service):
+        async with running(gateway):
             yield
 
     def read(text: str) -> Policy:
         return read_policy_text(text, os.environ)
 
-    return application(service, read, lifespan)
+    return application(gateway, read, lifespan)
 
 
 def from_path(path: Path) -> Gateway:
-    """A service as the policy at ``path`` wants it. Raises PolicyError."""
+    """A gateway as the policy at ``path`` wants it. Raises PolicyError."""
 
     def load() -> Policy:
         return load_policy(path, os.environ)
 
     policy = load()
     clock, refill = SystemClock(), Refill()
-    service = build_service(
+    gateway = build_gateway(
         policy,
         clock=clock,
         keys=open_keys(policy, clock),
@@ -151,5 +161,5 @@ def from_path(path: Path) -> Gateway:
         load=load,
         random_source=random.SystemRandom(),
     )
-    refill.serves(service)
-    return service
+    refill.serves(gateway)
+    return gateway

@@ -13,6 +13,8 @@ from adapters.base import Clock as AdapterClock
 
 
 class Timer(Protocol):
+    """What ``call_later`` gives."""
+
     def cancel(self) -> None:
         """The callback will not run."""
         ...
@@ -21,18 +23,24 @@ class Timer(Protocol):
 class Clock(AdapterClock, Protocol):
     """Adds to the adapters' clock a timer that costs next to nothing when it is cancelled."""
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer: ...
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Calls back after so many seconds, unless the timer is cancelled before."""
+        ...
 
 
 class SystemClock:
+    """The machine's own clocks."""
+
     # A call asks a dozen times: the functions themselves, with no method around them.
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
 
     async def sleep(self, seconds: float) -> None:
+        """As asyncio's."""
         await asyncio.sleep(seconds)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """As the running loop's."""
         return asyncio.get_running_loop().call_later(seconds, callback)
 
 
@@ -46,12 +54,15 @@ class FakeClock:
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def monotonic(self) -> float:
+        """Seconds; begins at 1000."""
         return self._now
 
     def time(self) -> float:
+        """Seconds since the epoch; begins at ``epoch``."""
         return self._epoch + self._now - 1000.0
 
     async def sleep(self, seconds: float) -> None:
+        """Until time was moved on by ``seconds``."""
         if seconds <= 0:
             await asyncio.sleep(0)
             return
@@ -60,6 +71,7 @@ class FakeClock:
         await future
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Calls back when time was moved on by ``seconds``."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         future.add_done_callback(lambda done: None if done.cancelled() else callback())
         heapq.heappush(self._sleepers, (self._now + seconds, next(self._order), future))

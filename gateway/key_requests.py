@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import re
 from typing import Any
@@ -11,6 +10,7 @@ import msgspec
 
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
+from gateway.money.text import iso, iso_or_none
 from gateway.policy.model import Policy
 from gateway.policy.scalars import parse_limit
 from gateway.storage.base import KeyRecord, KeyStore
@@ -21,6 +21,8 @@ _LIMITS: dict[str, Unit] = {"requests": "requests", "gpu_seconds": "gpu_us", "sp
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that may be made: for whom, and for how many seconds (None: until it is revoked)."""
+
     principal: Principal
     lasts_s: float | None = None
 
@@ -122,13 +124,7 @@ def as_json(record: KeyRecord) -> dict[str, Any]:
         "role": principal.role,
         "tags": principal.tags,
         "hint": record.hint,
-        "created_at": _iso(record.created_at),
-        "expires_at": _iso(record.expires_at),
-        "revoked_at": _iso(record.revoked_at),
+        "created_at": iso(record.created_at, "seconds"),
+        "expires_at": iso_or_none(record.expires_at, "seconds"),
+        "revoked_at": iso_or_none(record.revoked_at, "seconds"),
     }
-
-
-def _iso(epoch_s: float | None) -> str | None:
-    if epoch_s is None:
-        return None
-    return datetime.datetime.fromtimestamp(epoch_s, datetime.UTC).isoformat(timespec="seconds")

@@ -48,6 +48,7 @@ class CallMetrics:
         self.cold = owner.cold.of((model, backend))
 
     def ended(self, outcome: str) -> None:
+        """Counts a call."""
         child = self._outcomes.get(outcome)
         if child is None:
             child = self._outcomes[outcome] = self._owner.calls.of((*self._pair, outcome))
@@ -108,6 +109,7 @@ class Metrics:
         self._pairs: dict[tuple[str, str], CallMetrics] = {}
 
     def pair(self, model: str, backend: str) -> CallMetrics:
+        """What is counted of the calls of one model at one backend."""
         found = self._pairs.get((model, backend))
         if found is None:
             found = self._pairs[model, backend] = CallMetrics(self, model, backend)
@@ -118,6 +120,7 @@ class Metrics:
         self.registry.register(_Gauges(readings))
 
     def render(self) -> bytes:
+        """All that is counted, and the gauges at this instant, in Prometheus' text format."""
         return generate_latest(self.registry)
 
 

@@ -4,8 +4,10 @@ shared store that loses its memory later is filled again."""
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from gateway.money.limits import scopes_of
 from gateway.service import Gateway
 from gateway.storage.base import Spent, StorageUnavailable
 from gateway.storage.windows import bounds
@@ -17,44 +19,45 @@ _DAY_S = 86_400.0
 _WINDOWS = ("second", "minute", "hour", "day", "week", "month")
 
 
-async def restore(service: Gateway) -> None:
+async def restore(gateway: Gateway) -> None:
     """Before the first call. Counters first, so that interrupted calls are added to them once.
-    Raises StoreUnavailable where the ledger cannot be read: what was spent is not known then."""
-    counters = await _spent(service)
+    Raises StorageUnavailable where the ledger cannot be read: what was spent is not known then."""
+    counters = await _spent(gateway)
     try:
-        await service.shared.restore(counters)
+        await gateway.shared.restore(counters)
     except StorageUnavailable as unavailable:
         # It is filled when it is back, should it have lost its memory; until then it refuses.
         log.error("the shared store: %s; calls with limits wait for it", unavailable)
-    interrupted = await service.house.recover()
+    interrupted = await gateway.settler.recover()
     if interrupted:
         log.warning("%d calls that were open when the gateway died are settled", interrupted)
-    since = service.clock.time() - _DAY_S
-    service.dispatcher.volume.restore(await service.ledger.calls_since(since))
+    since = gateway.clock.time() - _DAY_S
+    gateway.dispatcher.volume.restore(await gateway.ledger.calls_since(since))
 
 
 class Refill:
     """Called when the shared store has lost its memory: fills it from the ledger, in a task of
-    the service, one at a time. What fails is tried again at the next call."""
+    the gateway, one at a time. What fails is tried again at the next call."""
 
     def __init__(self) -> None:
-        self._service: Gateway | None = None
+        self._gateway: Gateway | None = None
         self._under_way = False
 
-    def serves(self, service: Gateway) -> None:
-        self._service = service
+    def serves(self, gateway: Gateway) -> None:
+        """From now on it is this gateway's store that is filled."""
+        self._gateway = gateway
 
     def __call__(self) -> None:
-        if self._service is not None and not self._under_way:
+        if self._gateway is not None and not self._under_way:
             self._under_way = True
-            self._service.run_forever(self._run(self._service))
+            self._gateway.run_forever(self._run(self._gateway))
 
-    async def _run(self, service: Gateway) -> None:
+    async def _run(self, gateway: Gateway) -> None:
         try:
             # Settlements that waited come first: they are in the ledger's sums already, and what
             # a store counts after it was filled is added to them.
-            await service.house.retry()
-            await service.shared.restore(await _spent(service))
+            await gateway.settler.retry()
+            await gateway.shared.restore(await _spent(gateway))
             log.warning("the shared store had lost its memory; it was filled from the ledger")
         except StorageUnavailable as unavailable:
             log.error("the shared store could not be filled from the ledger: %s", unavailable)
@@ -62,30 +65,24 @@ class Refill:
             self._under_way = False
 
 
-async def _spent(service: Gateway) -> list[tuple[str, Unit, str, int]]:
+async def _spent(gateway: Gateway) -> list[tuple[str, Unit, str, int]]:
     """Of all windows in one go: a store that knows only some of them would let calls pass."""
-    now_us = round(service.clock.time() * MICRO)
+    now_us = round(gateway.clock.time() * MICRO)
     counters: list[tuple[str, Unit, str, int]] = []
     for window in _WINDOWS:
         start_us, _ = bounds(window, now_us)
-        spent = await service.ledger.spent_since(start_us / MICRO)
+        spent = await gateway.ledger.spent_since(start_us / MICRO)
         counters.extend(_counters(spent, window))
     return counters
 
 
 def _counters(spent: Iterable[Spent], window: str) -> Iterator[tuple[str, Unit, str, int]]:
     """The sums of every scope: (scope, unit, window, spent)."""
-    sums: dict[tuple[str, Unit], int] = {}
+    sums: defaultdict[tuple[str, Unit], int] = defaultdict(int)
     for row in spent:
-        for scope in _scopes(row):
-            for unit, amount in (("gpu_us", row.gpu_us), ("nano_usd", row.nano_usd)):
-                key: tuple[str, Unit] = (scope, "gpu_us" if unit == "gpu_us" else "nano_usd")
-                sums[key] = sums.get(key, 0) + amount
-    for (scope, unit_name), amount in sums.items():
+        for scope in scopes_of(row.key_id, row.user, row.plan).named():
+            sums[scope, "gpu_us"] += row.gpu_us
+            sums[scope, "nano_usd"] += row.nano_usd
+    for (scope, unit), amount in sums.items():
         if amount:
-            yield scope, unit_name, window, amount
-
-
-def _scopes(row: Spent) -> tuple[str, ...]:
-    own = (f"key:{row.key_id}", f"user:{row.user}", "gateway")
-    return (*own, f"plan:{row.plan}") if row.plan else own
+            yield scope, unit, window, amount

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
 
 from adapters.base import Backend, ReportsMemory, ReportsModels
 from adapters.types import ModelMemory, WorkerMemory
@@ -17,6 +18,7 @@ from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.policy.model import BackendSpec, Policy
 from gateway.storage.base import KeyStore, Ledger, SharedStore
+from gateway.tasks import BackgroundTasks
 from gateway.types import ApiError
 
 log = logging.getLogger("spillgate")
@@ -30,6 +32,8 @@ MakeBackend = Callable[[BackendSpec], Backend]
 
 
 class Gateway:
+    """Holds what runs together; ``gateway.app`` puts it together."""
+
     def __init__(
         self,
         *,
@@ -38,7 +42,7 @@ class Gateway:
         ledger: Ledger,
         keys: KeyStore,
         dispatcher: Dispatcher,
-        house: Settler,
+        settler: Settler,
         metrics: Metrics,
         access_log: AccessLog,
         clock: Clock,
@@ -49,7 +53,7 @@ class Gateway:
         self.ledger = ledger
         self.keys = keys
         self.dispatcher = dispatcher
-        self.house = house
+        self.settler = settler
         self.metrics = metrics
         self.access_log = access_log
         self.clock = clock
@@ -57,10 +61,10 @@ class Gateway:
         self._make_backend = make_backend
         self._history: list[Policy] = []
         self._changing = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self.loop: asyncio.AbstractEventLoop | None = None
         """The one that it runs on, once it has started."""
-        self.current = ActivePolicy(policy, self._standing(policy, {}))
+        self.active = ActivePolicy(policy, self._backends(policy, {}))
         metrics.observe(self.readings)
 
     # --- start and stop -----------------------------------------------------------------------
@@ -68,29 +72,21 @@ class Gateway:
     async def start(self) -> None:
         """Opens every backend; models load while the gateway already answers."""
         self.loop = asyncio.get_running_loop()
-        for standing in self.current.backends.values():
-            await standing.adapter.start()
-        self.run_forever(self.house.run())
+        for backend in self.active.backends.values():
+            await backend.adapter.start()
+        self.run_forever(self.settler.run())
 
-    def run_forever(self, work: Awaitable[None]) -> None:
+    def run_forever(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs beside the calls until ``aclose``; a failure is logged, never silent."""
-        task: asyncio.Task[None] = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a background task failed", exc_info=task.exception())
+        self._background.run(work)
 
     async def aclose(self) -> None:
-        await self.dispatcher.drain()
-        await self.house.retry()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for standing in self.current.backends.values():
-            await standing.adapter.aclose()
+        """Ends: late settlements are given one more try, then backends and stores are closed."""
+        await self.dispatcher.background.drain()
+        await self.settler.retry()
+        await self._background.cancel()
+        for backend in self.active.backends.values():
+            await backend.adapter.aclose()
         await self.shared.aclose()
         await self.ledger.aclose()
         self.keys.close()
@@ -98,36 +94,36 @@ class Gateway:
 
     # --- the policy ---------------------------------------------------------------------------
 
-    def _standing(self, policy: Policy, kept: dict[str, LiveBackend]) -> dict[str, LiveBackend]:
+    def _backends(self, policy: Policy, kept: dict[str, LiveBackend]) -> dict[str, LiveBackend]:
         """The policy's backends; one whose settings did not change goes on as it is."""
-        standings = {}
+        backends = {}
         for name, spec in policy.backends.items():
             price = policy.prices[spec.common.price] if spec.common.price else None
             known = kept.get(name)
             if known is not None and known.spec == spec:
                 known.price = price
-                standings[name] = known
+                backends[name] = known
             else:
-                standings[name] = LiveBackend(
-                    spec, price, self._make_backend(spec), self.clock, self.dispatcher.rounds
+                backends[name] = LiveBackend(
+                    spec, price, self._make_backend(spec), self.clock, self.dispatcher.timer
                 )
-        return standings
+        return backends
 
     async def apply(self, policy: Policy) -> None:
         """Swaps the whole policy, or raises and leaves the old one in force."""
         async with self._changing:
-            before = self.current
-            prices = {name: standing.price for name, standing in before.backends.items()}
+            before = self.active
+            prices = {name: backend.price for name, backend in before.backends.items()}
             try:
                 _check_fixed(before.policy, policy)
-                after = ActivePolicy(policy, self._standing(policy, before.backends))
+                after = ActivePolicy(policy, self._backends(policy, before.backends))
                 await self._start_new(before, after)
             except BaseException:
                 for name, price in prices.items():
                     before.backends[name].price = price
                 self.metrics.reloads.labels("refused").inc()
                 raise
-            self.current = after
+            self.active = after
             self._history = [*self._history[-_HISTORY + 1 :], before.policy]
             self.metrics.reloads.labels("applied").inc()
             log.info("policy %s is in force", policy.version)
@@ -136,25 +132,25 @@ class Gateway:
     async def _start_new(self, before: ActivePolicy, after: ActivePolicy) -> None:
         started: list[LiveBackend] = []
         try:
-            for name, standing in after.backends.items():
-                if before.backends.get(name) is not standing:
-                    started.append(standing)
-                    await standing.adapter.start()
+            for name, backend in after.backends.items():
+                if before.backends.get(name) is not backend:
+                    started.append(backend)
+                    await backend.adapter.start()
         except BaseException:
-            for standing in started:
-                await standing.adapter.aclose()
+            for backend in started:
+                await backend.adapter.aclose()
             raise
 
     def _retire(self, before: ActivePolicy, after: ActivePolicy) -> None:
-        for name, standing in before.backends.items():
-            if after.backends.get(name) is not standing:
-                self.run_forever(self._close_idle(standing))
+        for name, backend in before.backends.items():
+            if after.backends.get(name) is not backend:
+                self.run_forever(self._close_idle(backend))
 
-    async def _close_idle(self, standing: LiveBackend) -> None:
+    async def _close_idle(self, backend: LiveBackend) -> None:
         end = self.clock.monotonic() + _RETIRE_S
-        while standing.in_flight and self.clock.monotonic() < end:
+        while backend.in_flight and self.clock.monotonic() < end:
             await self.clock.sleep(0.25)
-        await standing.adapter.aclose()
+        await backend.adapter.aclose()
 
     async def roll_back(self) -> Policy:
         """Returns to the policy before this one. Raises ApiError 409 when there is none."""
@@ -183,9 +179,9 @@ class Gateway:
     def not_ready(self) -> list[str]:
         """The required backends that are not warm, each with what it says of itself."""
         return [
-            f"{name}: {standing.probe_detail or 'not warm yet'}"
-            for name, standing in self.current.backends.items()
-            if standing.spec.common.required and not standing.is_warm
+            f"{name}: {backend.probe_detail or 'not warm yet'}"
+            for name, backend in self.active.backends.items()
+            if backend.spec.common.required and not backend.is_warm
         ]
 
     def readings(self) -> Iterable[Reading]:
@@ -204,28 +200,28 @@ class Gateway:
             {},
             float(bool(self.shared.failing)),
         )
-        yield "spillgate_settlements_waiting", "Not taken yet", {}, float(self.house.waiting)
+        yield "spillgate_settlements_waiting", "Not taken yet", {}, float(self.settler.waiting)
         yield "spillgate_access_log_dropped", "Lines lost", {}, float(self.access_log.dropped)
-        for name, standing in self.current.backends.items():
+        for name, backend in self.active.backends.items():
             label = {"backend": name}
-            yield "spillgate_in_flight", "Calls at the backend", label, float(standing.in_flight)
-            yield "spillgate_slots", "Calls it runs at once", label, float(standing.slots or 0)
-            yield "spillgate_backend_ready", "1: warm", label, float(standing.is_warm)
-            blocked = float(bool(standing.blocked(now)))
+            yield "spillgate_in_flight", "Calls at the backend", label, float(backend.in_flight)
+            yield "spillgate_slots", "Calls it runs at once", label, float(backend.slots or 0)
+            yield "spillgate_backend_ready", "1: warm", label, float(backend.is_warm)
+            blocked = float(bool(backend.blocked(now)))
             yield "spillgate_backend_blocked", "1: not asked now", label, blocked
-            if standing.starts is not None:
-                for stage, seconds in standing.starts.start_stages.items():
+            if backend.starts is not None:
+                for stage, seconds in backend.starts.start_stages.items():
                     text = "What a stage of the last start took"
                     yield "spillgate_start_seconds", text, {**label, "stage": stage}, seconds
-            if isinstance(standing.adapter, ReportsMemory):
-                for worker, memory in standing.adapter.memory().items():
+            if isinstance(backend.adapter, ReportsMemory):
+                for worker, memory in backend.adapter.memory().items():
                     yield from weights({**label, "worker": worker}, memory)
-            if isinstance(standing.adapter, ReportsModels):
-                for worker, models in standing.adapter.stock().items():
+            if isinstance(backend.adapter, ReportsModels):
+                for worker, models in backend.adapter.stock().items():
                     yield from stock({**label, "worker": worker}, models)
 
     def _version_label(self) -> dict[str, str]:
-        return {"version": self.current.policy.version}
+        return {"version": self.active.policy.version}
 
 
 def stock(label: dict[str, str], models: Mapping[str, ModelMemory]) -> Iterable[Reading]:

@@ -72,6 +72,7 @@ class ApiError(Exception):
         self.headers = headers or {}
 
     def body(self) -> dict[str, Any]:
+        """The JSON object that the caller gets."""
         return {
             "error": {
                 "message": self.message,

@@ -29,41 +29,44 @@ Handler = Callable[[Gateway, Scope, bytes], Awaitable[tuple[int, Any]]]
 
 
 class AdminEndpoint:
-    """One route: ``handlers`` maps a method to what it does; each returns (status, JSON)."""
+    """One route: ``handlers`` maps a method to what it does; each returns (status, JSON).
+    Raises ApiError 403 for a key that is no admin's, and 405 for another method."""
 
-    def __init__(self, service: Gateway, handlers: dict[str, Handler]) -> None:
-        self._service = service
+    def __init__(self, gateway: Gateway, handlers: dict[str, Handler]) -> None:
+        self._gateway = gateway
         self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["visit"]
-        visit.require_admin()
+        context: RequestContext = scope["context"]
+        context.require_admin()
         handler = self._handlers.get(scope["method"])
         if handler is None:
             only(next(iter(self._handlers)), scope)
             raise AssertionError("unreachable")
-        body = await read_body(visit, receive, self._service.current.policy.server.max_body)
-        status, value = await handler(self._service, scope, body)
-        await respond_json(send, visit, value, status)
+        body = await read_body(context, receive, self._gateway.active.policy.server.max_body)
+        status, value = await handler(self._gateway, scope, body)
+        await respond_json(send, context, value, status)
 
 
 # --- keys ----------------------------------------------------------------------------------------
 
 
-async def list_keys(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    return 200, {"keys": [as_json(record) for record in service.keys.list()]}
+async def list_keys(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Every key, revoked ones too; of a key itself, its first characters alone."""
+    return 200, {"keys": [as_json(record) for record in gateway.keys.list()]}
 
 
-async def create_key(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+async def create_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Shows the key this once."""
-    request = read_request(parse_json(body), service.current.policy)
-    key, record = issue(service.keys, request, service.clock.time())
+    request = read_request(parse_json(body), gateway.active.policy)
+    key, record = issue(gateway.keys, request, gateway.clock.time())
     return 201, {**as_json(record), "key": key}
 
 
-async def revoke_key(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Ends a key at once. Raises ApiError 404 for one that is not in use."""
     key_id: str = scope["path_params"]["key_id"]
-    if not service.keys.revoke(key_id):
+    if not gateway.keys.revoke(key_id):
         raise ApiError(
             404, "key_not_found", f"There is no key {key_id!r} that is in use.", param="key_id"
         )
@@ -73,40 +76,44 @@ async def revoke_key(service: Gateway, scope: Scope, body: bytes) -> tuple[int, 
 # --- backends ------------------------------------------------------------------------------------
 
 
-async def list_backends(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    now = service.clock.monotonic()
+async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """How each backend of the policy stands."""
+    now = gateway.clock.monotonic()
     rows = [
         {
             "backend": name,
-            "kind": standing.spec.kind,
-            "warm": standing.is_warm,
-            "slots": standing.slots,
-            "in_flight": standing.in_flight,
-            "warm_idle": standing.warm.idle(now) if standing.cold is not None else None,
-            "blocked": standing.blocked(now) or None,
-            "failures_in_a_row": standing.health.failures,
-            "detail": standing.probe_detail,
+            "kind": backend.spec.kind,
+            "warm": backend.is_warm,
+            "slots": backend.slots,
+            "in_flight": backend.in_flight,
+            "warm_idle": backend.learned.warm_idle(now),
+            "blocked": backend.blocked(now) or None,
+            "failures_in_a_row": backend.health.failures,
+            "detail": backend.probe_detail,
         }
-        for name, standing in service.current.backends.items()
+        for name, backend in gateway.active.backends.items()
     ]
     return 200, {"backends": rows}
 
 
-async def drain(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    return _set_draining(service, scope, True)
+async def drain(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Sends a backend no more calls; those it has run to their ends. Raises ApiError 404 for an
+    unknown backend."""
+    return _set_draining(gateway, scope, True)
 
 
-async def enable(service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    return _set_draining(service, scope, False)
+async def enable(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Sends a drained backend calls again. Raises ApiError 404 for an unknown backend."""
+    return _set_draining(gateway, scope, False)
 
 
-def _set_draining(service: Gateway, scope: Scope, draining: bool) -> tuple[int, Any]:
-    standing = service.current.backend(scope["path_params"]["backend"])
-    standing.draining = draining
+def _set_draining(gateway: Gateway, scope: Scope, draining: bool) -> tuple[int, Any]:
+    backend = gateway.active.backend(scope["path_params"]["backend"])
+    backend.draining = draining
     return 200, {
-        "backend": standing.name,
+        "backend": backend.name,
         "draining": draining,
-        "in_flight": standing.in_flight,
+        "in_flight": backend.in_flight,
     }
 
 
@@ -119,20 +126,23 @@ class PolicyRoutes:
     def __init__(self, read: ReadPolicy) -> None:
         self._read_text = read
 
-    async def show(self, service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        return 200, _summary(service.current.policy)
+    async def show(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+        """The policy in force, and what it says in vain."""
+        return 200, _summary(gateway.active.policy)
 
-    async def validate(self, service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    async def validate(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+        """Reads a policy without applying it. Raises ApiError 400 with every problem found."""
         return 200, {"valid": True, **_summary(await self._read(body))}
 
-    async def apply(self, service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    async def apply(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
         """In force until the next reload or restart, which read the files again."""
         policy = await self._read(body)
-        await service.apply(policy)
+        await gateway.apply(policy)
         return 200, {"applied": True, **_summary(policy)}
 
-    async def roll_back(self, service: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        return 200, {"applied": True, **_summary(await service.roll_back())}
+    async def roll_back(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+        """Returns to the policy before this one. Raises ApiError 409 when there is none."""
+        return 200, {"applied": True, **_summary(await gateway.roll_back())}
 
     async def _read(self, body: bytes) -> Policy:
         try:

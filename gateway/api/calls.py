@@ -7,57 +7,61 @@ import asyncio
 import msgspec
 
 from adapters.types import Call, Task
-from gateway.active_policy import NO_WISH, Preferences
-from gateway.api.relay import Relay, decision_headers
+from gateway.active_policy import NO_PREFERENCES, Preferences
+from gateway.api.headers import decision_headers
+from gateway.api.relay import Relay
 from gateway.api.request import Receive, RequestContext, Send, respond_error
-from gateway.calls.state import Arrival, CallState
+from gateway.calls.state import CallState
+from gateway.calls.stream import SettledStream
 from gateway.policy.scalars import parse_nano_usd
 from gateway.service import Gateway
 from gateway.shared_timer import EVERY_S, SharedTimer
+from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError, Priority
 
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
 
 
 class Watch:
-    """Stops the exchange when its client hangs up."""
+    """Stops a call when its client hangs up."""
 
-    def __init__(self, receive: Receive, exchange: CallState, rounds: SharedTimer) -> None:
+    def __init__(self, receive: Receive, state: CallState, timer: SharedTimer) -> None:
         self._receive = receive
-        self._exchange = exchange
-        self._rounds = rounds
-        self._since = exchange.arrival.received
+        self._state = state
+        self._timer = timer
+        self._since = state.received
         self._task: asyncio.Task[None] | None = None
-        rounds.join(self, self._look)
+        timer.watch(self, self._look)
 
     def _look(self, now: float) -> None:
         """A short call ends before anybody listens for its client: to listen costs a task."""
         if now - self._since >= EVERY_S:
-            self._rounds.leave(self)
+            self._timer.unwatch(self)
             self._task = asyncio.get_running_loop().create_task(self._listen())
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._exchange.stop("disconnected")
+        self._state.stop("disconnected")
 
     def end(self) -> None:
-        self._rounds.leave(self)
+        """Stops listening."""
+        self._timer.unwatch(self)
         if self._task is not None:
             self._task.cancel()
 
 
-def wish_of(visit: RequestContext, output_tokens: int) -> Preferences:
+def preferences_of(context: RequestContext, output_tokens: int) -> Preferences:
     """What the X-Spillgate headers ask for. Raises ApiError 400 for one that cannot be read."""
-    headers = visit.headers
-    asked = headers.get(b"x-spillgate-priority")
+    headers = context.headers
+    priority = headers.get(b"x-spillgate-priority")
     ceiling = headers.get(b"x-spillgate-max-price")
-    if asked is None and ceiling is None:
+    if priority is None and ceiling is None:
         return Preferences(None, None, output_tokens) if output_tokens else NO_OUTPUT
-    return Preferences(_priority(asked), _max_price(ceiling), output_tokens)
+    return Preferences(_priority(priority), _max_price(ceiling), output_tokens)
 
 
-NO_OUTPUT = msgspec.structs.replace(NO_WISH, output_tokens=0)
+NO_OUTPUT = msgspec.structs.replace(NO_PREFERENCES, output_tokens=0)
 
 
 def _priority(value: bytes | None) -> Priority | None:
@@ -100,47 +104,53 @@ class ParsedRequest(msgspec.Struct, frozen=True):
 
 
 async def serve(
-    service: Gateway, visit: RequestContext, asked: ParsedRequest, receive: Receive, send: Send
+    gateway: Gateway, context: RequestContext, parsed: ParsedRequest, receive: Receive, send: Send
 ) -> None:
-    """Answers one call, and leaves nothing behind however it ends."""
-    current = service.current
-    arrival = Arrival(visit.principal, visit.received, visit.received_at)
+    """Answers one call, and leaves nothing behind however it ends. Raises ApiError 400 for headers
+    that cannot be read, and CancelledError when the server ends; that of a client who hung up is
+    taken back."""
+    active = gateway.active
+    preferences = preferences_of(context, parsed.output_tokens)
     call = Call(
-        id=visit.request_id,
-        model=asked.model,
-        task=asked.task,
-        body=asked.body,
-        stream=asked.stream,
-        deadline=visit.received + current.longest(asked.model),
+        id=context.request_id,
+        model=parsed.model,
+        task=parsed.task,
+        body=parsed.body,
+        stream=parsed.stream,
+        deadline=context.received + active.longest(parsed.model),
     )
-    exchange = CallState(call, arrival, current.policy.version, service.loop)
-    watch = Watch(receive, exchange, service.dispatcher.rounds)
+    state = CallState(
+        call,
+        context.principal,
+        preferences,
+        received=context.received,
+        received_at=context.received_at,
+        policy=active.policy.version,
+        loop=gateway.loop,
+    )
+    watch = Watch(receive, state, gateway.dispatcher.timer)
     try:
-        await _answer(service, visit, exchange, asked, send)
+        await _answer(gateway, context, state, parsed, send)
     except asyncio.CancelledError:
-        if exchange.stop_cause != "disconnected":
+        if state.stop_cause != "disconnected":
             raise
-        task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
+        take_back_cancellation()
     finally:
         watch.end()
-        if exchange.row is not None:
-            service.access_log.add(exchange.row, len(exchange.attempts))
+        if state.ending is not None:
+            gateway.access_log.add(state.ending.row, len(state.ending.attempts))
 
 
 async def _answer(
-    service: Gateway, visit: RequestContext, exchange: CallState, asked: ParsedRequest, send: Send
+    gateway: Gateway, context: RequestContext, state: CallState, parsed: ParsedRequest, send: Send
 ) -> None:
-    relay = Relay(dispatcher=service.dispatcher, exchange=exchange, visit=visit, send=send)
-    wish = wish_of(visit, asked.output_tokens)
     try:
-        answer = await service.dispatcher.ask(service.current, exchange, wish)
+        answer = await gateway.dispatcher.ask(gateway.active, state)
     except ApiError as error:
-        await respond_error(send, visit, error, decision_headers(exchange))
+        await respond_error(send, context, error, decision_headers(state))
         return
-    now = service.clock.monotonic()
-    if answer.reply.chunks is None:
-        await relay.whole(answer, now)
+    relay, now = Relay(state, context, send), gateway.clock.monotonic()
+    if isinstance(answer, SettledStream):
+        await relay.stream(answer, show_usage=parsed.show_usage, now=now)
     else:
-        await relay.stream(answer, show_usage=asked.show_usage, now=now)
+        await relay.whole(answer, now)

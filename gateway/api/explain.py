@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import Call
-from gateway.api.calls import wish_of
+from gateway.api.calls import preferences_of
 from gateway.api.openai import CompletionBody, invalid_field, output_tokens
 from gateway.api.request import (
     Receive,
@@ -19,40 +19,40 @@ from gateway.api.request import (
     read_body,
     respond_json,
 )
-from gateway.calls.state import Arrival
-from gateway.money.pricing import usd
 from gateway.policy.model import ModelSpec
 from gateway.routing.router import Decision
 from gateway.service import Gateway
-from gateway.types import ApiError
+from gateway.types import NANO, ApiError
 
 
 class ExplainEndpoint:
-    """Takes the very body that the call would have."""
+    """Takes the very body that the call would have. Raises ApiError 400 for one that cannot be
+    read, 404 for an unknown model."""
 
-    def __init__(self, service: Gateway) -> None:
-        self._service = service
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["visit"]
+        context: RequestContext = scope["context"]
         only("POST", scope)
-        current = self._service.current
-        body = await read_body(visit, receive, current.policy.server.max_body)
+        active = self._gateway.active
+        body = await read_body(context, receive, active.policy.server.max_body)
         value = parse_json(body)
         if not isinstance(value, dict) or not isinstance(value.get("model"), str):
             raise ApiError(400, "missing_field", "'model' is missing.", param="model")
-        spec = current.model(value["model"])
+        spec = active.model(value["model"])
         call = Call(
-            id=visit.request_id,
+            id=context.request_id,
             model=value["model"],
             task=spec.task,
             body=body,
             stream=value.get("stream") is True,
         )
-        arrival = Arrival(visit.principal, visit.received, visit.received_at)
-        wish = wish_of(visit, _output_tokens(spec, body))
-        decision = self._service.dispatcher.decide(current, call, arrival, wish)
-        await respond_json(send, visit, as_json(decision, current.policy.version))
+        preferences = preferences_of(context, _output_tokens(spec, body))
+        decision = self._gateway.dispatcher.decide(
+            active, call, context.principal, preferences, received_at=context.received_at
+        )
+        await respond_json(send, context, as_json(decision, active.policy.version))
 
 
 _decode = msgspec.json.Decoder(CompletionBody).decode
@@ -86,9 +86,9 @@ def as_json(decision: Decision, policy: str) -> dict[str, Any]:
                 "cold_start": quote.delay.cold,
                 "predicted_load_seconds": round(quote.delay.load_s, 6),
                 "reserved": quote.reserved,
-                "predicted_price_usd": float(usd(quote.estimate.marginal)),
-                "predicted_charge_usd": float(usd(quote.estimate.charge)),
-                "hold_usd": float(usd(quote.estimate.hold)),
+                "predicted_price_usd": quote.estimate.marginal / NANO,
+                "predicted_charge_usd": quote.estimate.charge / NANO,
+                "hold_usd": quote.estimate.hold / NANO,
             }
             for quote in decision.quotes
         ],

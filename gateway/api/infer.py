@@ -9,15 +9,18 @@ from gateway.types import ApiError
 
 
 class InferEndpoint:
-    def __init__(self, service: Gateway) -> None:
-        self._service = service
+    """POST /v1/infer/{model}. Raises ApiError 400 for a body that is no JSON or a model of another
+    task, 404 for an unknown model."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["visit"]
+        context: RequestContext = scope["context"]
         only("POST", scope)
-        current = self._service.current
+        active = self._gateway.active
         name: str = scope["path_params"]["model"]
-        spec = current.model(name)
+        spec = active.model(name)
         if spec.task != "infer":
             raise ApiError(
                 400,
@@ -25,8 +28,8 @@ class InferEndpoint:
                 f"The model {name!r} serves {spec.task}; ask it by OpenAI's routes.",
                 param="model",
             )
-        body = await read_body(visit, receive, current.policy.server.max_body)
+        body = await read_body(context, receive, active.policy.server.max_body)
         parse_json(body)
-        streams = b"text/event-stream" in visit.headers.get(b"accept", b"")
-        asked = ParsedRequest(name, "infer", body, streams, False, spec.max_output_tokens)
-        await serve(self._service, visit, asked, receive, send)
+        streams = b"text/event-stream" in context.headers.get(b"accept", b"")
+        parsed = ParsedRequest(name, "infer", body, streams, False, spec.max_output_tokens)
+        await serve(self._gateway, context, parsed, receive, send)

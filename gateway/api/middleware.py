@@ -1,4 +1,4 @@
-"""The door: a request id, the size of the headers, the key. Pure ASGI middleware.
+"""Before every route: a request id, the size of the headers, the key. Pure ASGI middleware.
 
 It stands around Starlette's router, so that every error of a route, expected or not, leaves by
 it in the one shape.
@@ -52,31 +52,31 @@ class AuthMiddleware:
             return
         raw = scope["headers"]
         received_at = self._clock.time()
-        visit = RequestContext(
+        context = RequestContext(
             request_id=self._request_id(received_at),
             headers=dict(raw),
             received=self._clock.monotonic(),
             received_at=received_at,
         )
-        scope["visit"] = visit
+        scope["context"] = context
         try:
             self._check_headers(raw)
             path = scope["path"]
             if path not in PUBLIC:
-                visit.principal = self._principal(visit)
+                context.principal = self._principal(context)
             await (self._exact.get(path) or self._app)(scope, receive, send)
         except ApiError as error:
-            if visit.begun:
+            if context.begun:
                 raise
-            await respond_error(send, visit, error)
+            await respond_error(send, context, error)
         except ClientGone:
             return
         except Exception:
             # The traceback is for the operator's log; the caller learns the id to quote.
-            log.exception("request %s failed", visit.request_id)
-            if visit.begun:
+            log.exception("request %s failed", context.request_id)
+            if context.begun:
                 raise
-            await respond_error(send, visit, _internal(visit))
+            await respond_error(send, context, _internal(context))
 
     def _request_id(self, received_at: float) -> str:
         """Milliseconds, then 48 random bits: ids that ascend are stored side by side, and the
@@ -94,8 +94,8 @@ class AuthMiddleware:
                 f"The request's headers are larger than {self._max_header} bytes.",
             )
 
-    def _principal(self, visit: RequestContext) -> Principal:
-        given = visit.headers.get(b"authorization", b"")
+    def _principal(self, context: RequestContext) -> Principal:
+        given = context.headers.get(b"authorization", b"")
         scheme, _, key = given.partition(b" ")
         if not key or scheme.lower() != b"bearer":
             raise _unauthorised("missing_api_key", _NO_KEY)
@@ -111,11 +111,11 @@ def _unauthorised(code: str, message: str) -> ApiError:
     )
 
 
-def _internal(visit: RequestContext) -> ApiError:
+def _internal(context: RequestContext) -> ApiError:
     return ApiError(
         500,
         "internal_error",
-        f"Something failed inside the gateway. Its log tells more under {visit.request_id}.",
+        f"Something failed inside the gateway. Its log tells more under {context.request_id}.",
         type="api_error",
         headers={"x-should-retry": "false"},
     )

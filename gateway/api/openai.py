@@ -28,6 +28,8 @@ from gateway.types import ApiError
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
+    """``include_usage``: whether a stream ends with an event that says what it used."""
+
     include_usage: bool | None = None
 
 
@@ -44,14 +46,20 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class ChatBody(Envelope, frozen=True):
+    """Of POST /v1/chat/completions."""
+
     messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
 
 class CompletionBody(Envelope, frozen=True):
+    """Of POST /v1/completions."""
+
     prompt: str | list[Any] | None = None
 
 
 class EmbeddingsBody(Envelope, frozen=True):
+    """Of POST /v1/embeddings."""
+
     input: str | list[Any] = ""
 
 
@@ -64,20 +72,21 @@ _NEEDED: dict[Task, str] = {"chat": "messages", "completions": "prompt", "embedd
 
 
 class OpenAIEndpoint:
-    """POST of one task."""
+    """POST of one task. Raises ApiError 400 for a body that cannot be read or a model of another
+    task, 404 for an unknown model."""
 
-    def __init__(self, service: Gateway, task: Task) -> None:
-        self._service = service
+    def __init__(self, gateway: Gateway, task: Task) -> None:
+        self._gateway = gateway
         self._task = task
         self._decode = _DECODERS[task].decode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["visit"]
+        context: RequestContext = scope["context"]
         only("POST", scope)
-        current = self._service.current
-        body = await read_body(visit, receive, current.policy.server.max_body)
+        active = self._gateway.active
+        body = await read_body(context, receive, active.policy.server.max_body)
         envelope = self._read(body)
-        spec = current.model(envelope.model)
+        spec = active.model(envelope.model)
         if spec.task != self._task:
             raise ApiError(
                 400,
@@ -87,7 +96,7 @@ class OpenAIEndpoint:
             )
         streams = bool(envelope.stream) and self._task != "embeddings"
         options = envelope.stream_options
-        asked = ParsedRequest(
+        parsed = ParsedRequest(
             envelope.model,
             self._task,
             body,
@@ -95,7 +104,7 @@ class OpenAIEndpoint:
             options is not None and bool(options.include_usage),
             0 if self._task == "embeddings" else output_tokens(envelope, spec.max_output_tokens),
         )
-        await serve(self._service, visit, asked, receive, send)
+        await serve(self._gateway, context, parsed, receive, send)
 
     def _read(self, body: bytes) -> Envelope:
         try:
@@ -152,19 +161,19 @@ def invalid_field(error: msgspec.ValidationError) -> ApiError:
 class ModelsEndpoint:
     """GET /v1/models and /v1/models/{model}: what the policy serves."""
 
-    def __init__(self, service: Gateway) -> None:
-        self._service = service
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["visit"]
+        context: RequestContext = scope["context"]
         only("GET", scope)
-        current = self._service.current
+        active = self._gateway.active
         name: str | None = scope.get("path_params", {}).get("model")
         if name is None:
-            rows = [_model(name, spec.task) for name, spec in current.policy.models.items()]
-            await respond_json(send, visit, {"object": "list", "data": rows})
+            rows = [_model(name, spec.task) for name, spec in active.policy.models.items()]
+            await respond_json(send, context, {"object": "list", "data": rows})
             return
-        await respond_json(send, visit, _model(name, current.model(name).task))
+        await respond_json(send, context, _model(name, active.model(name).task))
 
 
 def _model(name: str, task: Task) -> dict[str, Any]:

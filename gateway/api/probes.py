@@ -26,38 +26,40 @@ class HealthEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         only("GET", scope)
-        await respond_json(send, scope["visit"], {"status": "ok"})
+        await respond_json(send, scope["context"], {"status": "ok"})
 
 
 class ReadyEndpoint:
     """GET /readyz: the policy is loaded, the stores work, every required backend is warm."""
 
-    def __init__(self, service: Gateway) -> None:
-        self._service = service
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["visit"]
+        context: RequestContext = scope["context"]
         only("GET", scope)
-        missing = self._service.not_ready()
-        if self._service.ledger.failing:
+        missing = self._gateway.not_ready()
+        if self._gateway.ledger.failing:
             missing.append("the ledger cannot be written")
-        if self._service.shared.failing:
+        if self._gateway.shared.failing:
             missing.append("the shared store does not answer")
-        version = self._service.current.policy.version
+        version = self._gateway.active.policy.version
         if not missing:
-            await respond_json(send, visit, {"status": "ready", "policy": version})
+            await respond_json(send, context, {"status": "ready", "policy": version})
             return
         body = msgspec.json.encode({"status": "not ready", "policy": version, "missing": missing})
-        await respond(send, visit, 503, body, [JSON, (b"retry-after", b"1")])
+        await respond(send, context, 503, body, [JSON, (b"retry-after", b"1")])
 
 
 class MetricsEndpoint:
-    def __init__(self, service: Gateway) -> None:
-        self._service = service
+    """GET /metrics: Prometheus' text format."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         only("GET", scope)
-        await respond(send, scope["visit"], 200, self._service.metrics.render(), [_TEXT])
+        await respond(send, scope["context"], 200, self._gateway.metrics.render(), [_TEXT])
 
 
 class OpenApiEndpoint:
@@ -65,7 +67,7 @@ class OpenApiEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         only("GET", scope)
-        await respond(send, scope["visit"], 200, msgspec.json.encode(document()), [JSON])
+        await respond(send, scope["context"], 200, msgspec.json.encode(document()), [JSON])
 
 
 class DocsEndpoint:
@@ -73,4 +75,4 @@ class DocsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         only("GET", scope)
-        await respond(send, scope["visit"], 200, DOCS.encode(), [_HTML])
+        await respond(send, scope["context"], 200, DOCS.encode(), [_HTML])

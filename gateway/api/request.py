@@ -1,4 +1,4 @@
-"""One HTTP request at the door: who came, what was asked, and whether an answer has begun."""
+"""One HTTP request: who came, what was asked, and whether an answer has begun."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class RequestContext:
 NOBODY = Principal(key_id="", user="")
 
 
-async def read_body(visit: RequestContext, receive: Receive, limit: int) -> bytes:
+async def read_body(context: RequestContext, receive: Receive, limit: int) -> bytes:
     """The whole body. Raises ApiError 413 past ``limit`` and ClientGone when it breaks off."""
-    declared = visit.headers.get(b"content-length")
+    declared = context.headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     message = await receive()
@@ -86,29 +86,38 @@ def _too_large(limit: int) -> ApiError:
 
 
 async def respond(
-    send: Send, visit: RequestContext, status: int, body: bytes, headers: list[Header] | None = None
+    send: Send,
+    context: RequestContext,
+    status: int,
+    body: bytes,
+    headers: list[Header] | None = None,
 ) -> None:
     """A whole answer; the request id is added to its headers."""
-    visit.begun = True
+    context.begun = True
     all_headers = [
         (b"content-length", str(len(body)).encode()),
-        (b"x-request-id", visit.request_id.encode()),
+        (b"x-request-id", context.request_id.encode()),
         *(headers or (JSON,)),
     ]
     await send({"type": "http.response.start", "status": status, "headers": all_headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def respond_json(send: Send, visit: RequestContext, value: object, status: int = 200) -> None:
-    await respond(send, visit, status, msgspec.json.encode(value))
+async def respond_json(
+    send: Send, context: RequestContext, value: object, status: int = 200
+) -> None:
+    """A whole answer: ``value`` as JSON."""
+    await respond(send, context, status, msgspec.json.encode(value))
 
 
 async def respond_error(
-    send: Send, visit: RequestContext, error: ApiError, headers: list[Header] | None = None
+    send: Send, context: RequestContext, error: ApiError, headers: list[Header] | None = None
 ) -> None:
+    """A whole answer: the error in the one shape that errors have, with its own headers and
+    ``headers``."""
     own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     body = msgspec.json.encode(error.body())
-    await respond(send, visit, error.status, body, [JSON, *own, *(headers or ())])
+    await respond(send, context, error.status, body, [JSON, *own, *(headers or ())])
 
 
 def only(method: str, scope: Scope) -> None:
@@ -133,5 +142,6 @@ def parse_json(body: bytes) -> Any:
 
 
 def malformed(error: msgspec.DecodeError | RecursionError) -> ApiError:
+    """The 400 for a body that is no JSON, or nests too deeply."""
     why = "it nests too deeply" if isinstance(error, RecursionError) else error
     return ApiError(400, "invalid_json", f"The request body is not valid JSON: {why}.")

@@ -25,7 +25,7 @@ from gateway.types import ApiError
 
 
 class NotFound:
-    """Every other path."""
+    """Every other path. Raises ApiError 404."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raise ApiError(
@@ -34,67 +34,68 @@ class NotFound:
 
 
 class Application(Starlette):
-    """Starlette's router behind our door alone: the door answers every error itself, so the two
+    """Starlette's router behind our middleware alone, which answers every error itself: the two
     error middlewares that Starlette would add, and pass every message through, are left out."""
 
     def __init__(
-        self, door: AuthMiddleware, routes: list[Route], lifespan: Lifespan[Starlette]
+        self, middleware: AuthMiddleware, routes: list[Route], lifespan: Lifespan[Starlette]
     ) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
-        self._door = door
+        self._middleware = middleware
         self.router.default = NotFound()  # what is no path at all, as in OPTIONS *
         # A path without parameters is looked up; Starlette would try one pattern after another.
         exact = {route.path: route.app for route in routes if not route.param_convertors}
-        door.leads_to(self.router, exact)
+        middleware.leads_to(self.router, exact)
 
     def build_middleware_stack(self) -> ASGIApp:
-        return self._door
+        """Starlette asks for it once; ours is one middleware deep."""
+        return self._middleware
 
 
 def application(
-    service: Gateway, read_policy: admin.ReadPolicy, lifespan: Lifespan[Starlette]
+    gateway: Gateway, read_policy: admin.ReadPolicy, lifespan: Lifespan[Starlette]
 ) -> Starlette:
-    """The ASGI application: the door, then the routes."""
-    door = AuthMiddleware(
-        keys=service.keys,
-        clock=service.clock,
-        max_header=service.current.policy.server.max_header,
+    """The ASGI application: the middleware, then the routes."""
+    middleware = AuthMiddleware(
+        keys=gateway.keys,
+        clock=gateway.clock,
+        max_header=gateway.active.policy.server.max_header,
     )
     routes = [
-        *_calls(service),
-        *_pages(service),
-        *_admin(service, read_policy),
+        *_calls(gateway),
+        *_pages(gateway),
+        *_admin(gateway, read_policy),
         Route("/{path:path}", NotFound()),
     ]
-    return Application(door, routes, lifespan)
+    return Application(middleware, routes, lifespan)
 
 
-def _calls(service: Gateway) -> list[Route]:
+def _calls(gateway: Gateway) -> list[Route]:
     return [
-        Route("/v1/chat/completions", OpenAIEndpoint(service, "chat")),
-        Route("/v1/embeddings", OpenAIEndpoint(service, "embeddings")),
-        Route("/v1/completions", OpenAIEndpoint(service, "completions")),
-        Route("/v1/infer/{model:path}", InferEndpoint(service)),
-        Route("/v1/models", ModelsEndpoint(service)),
-        Route("/v1/models/{model:path}", ModelsEndpoint(service)),
-        Route("/v1/route/explain", ExplainEndpoint(service)),
+        Route("/v1/chat/completions", OpenAIEndpoint(gateway, "chat")),
+        Route("/v1/embeddings", OpenAIEndpoint(gateway, "embeddings")),
+        Route("/v1/completions", OpenAIEndpoint(gateway, "completions")),
+        Route("/v1/infer/{model:path}", InferEndpoint(gateway)),
+        Route("/v1/models", ModelsEndpoint(gateway)),
+        Route("/v1/models/{model:path}", ModelsEndpoint(gateway)),
+        Route("/v1/route/explain", ExplainEndpoint(gateway)),
     ]
 
 
-def _pages(service: Gateway) -> list[Route]:
+def _pages(gateway: Gateway) -> list[Route]:
     return [
         Route("/healthz", HealthEndpoint()),
-        Route("/readyz", ReadyEndpoint(service)),
-        Route("/metrics", MetricsEndpoint(service)),
-        Route("/usage", UsageEndpoint(service)),
-        Route("/usage/{request_id:path}", CallUsageEndpoint(service)),
+        Route("/readyz", ReadyEndpoint(gateway)),
+        Route("/metrics", MetricsEndpoint(gateway)),
+        Route("/usage", UsageEndpoint(gateway)),
+        Route("/usage/{request_id:path}", CallUsageEndpoint(gateway)),
         Route("/openapi.json", OpenApiEndpoint()),
         Route("/docs", DocsEndpoint()),
         Route("/", DocsEndpoint()),
     ]
 
 
-def _admin(service: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
+def _admin(gateway: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
     policy = admin.PolicyRoutes(read_policy)
     table: dict[str, dict[str, admin.Handler]] = {
         "/admin/keys": {"GET": admin.list_keys, "POST": admin.create_key},
@@ -106,4 +107,4 @@ def _admin(service: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
         "/admin/policy/validate": {"POST": policy.validate},
         "/admin/policy/rollback": {"POST": policy.roll_back},
     }
-    return [Route(path, admin.AdminEndpoint(service, handlers)) for path, handlers in table.items()]
+    return [Route(path, admin.AdminEndpoint(gateway, handlers)) for path, handlers in table.items()]

@@ -22,25 +22,27 @@ _CSV: Header = (b"content-type", b"text/csv; charset=utf-8")
 
 
 class UsageEndpoint:
-    def __init__(self, service: Gateway) -> None:
-        self._service = service
+    """GET /usage, as JSON, or as CSV where ``format`` or Accept say so."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["visit"]
+        context: RequestContext = scope["context"]
         only("GET", scope)
         params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        form = _form(params.pop("format", None), visit)
-        query = parse_usage_query(params, visit.principal, now_at=self._service.clock.time())
-        rows = await self._service.ledger.usage(query)
+        form = _form(params.pop("format", None), context)
+        query = parse_usage_query(params, context.principal, now_at=self._gateway.clock.time())
+        rows = await self._gateway.ledger.usage(query)
         if form == "csv":
-            await respond(send, visit, 200, as_csv(rows, query).encode(), [_CSV])
+            await respond(send, context, 200, as_csv(rows, query).encode(), [_CSV])
             return
-        await respond_json(send, visit, as_json(rows, query))
+        await respond_json(send, context, as_json(rows, query))
 
 
-def _form(asked: str | None, visit: RequestContext) -> str:
+def _form(asked: str | None, context: RequestContext) -> str:
     if asked is None:
-        return "csv" if b"text/csv" in visit.headers.get(b"accept", b"") else "json"
+        return "csv" if b"text/csv" in context.headers.get(b"accept", b"") else "json"
     if asked not in ("json", "csv"):
         raise ApiError(
             400, "invalid_parameter", f"format={asked} is neither json nor csv.", param="format"
@@ -49,20 +51,21 @@ def _form(asked: str | None, visit: RequestContext) -> str:
 
 
 class CallUsageEndpoint:
-    """One call's rows, by its request id."""
+    """One call's rows, by its request id. Raises ApiError 404 for one that was never made, or by
+    another user."""
 
-    def __init__(self, service: Gateway) -> None:
-        self._service = service
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["visit"]
+        context: RequestContext = scope["context"]
         only("GET", scope)
         request_id: str = scope["path_params"]["request_id"]
-        rows = await self._service.ledger.rows(request_id)
-        principal = visit.principal
+        rows = await self._gateway.ledger.rows(request_id)
+        principal = context.principal
         if not rows or (principal.role != "admin" and rows[0].user != principal.user):
             # Another user's call answers as one that never was.
             raise ApiError(
                 404, "call_not_found", f"There is no call {request_id!r}.", param="request_id"
             )
-        await respond_json(send, visit, call_json(rows))
+        await respond_json(send, context, call_json(rows))

@@ -22,30 +22,21 @@ from adapters.base import (
 )
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
+from gateway.backends.learned import Learned
 from gateway.backends.redaction import Redactor
 from gateway.backends.slots import Reconsider, SlotQueue
 from gateway.policy.model import BackendSpec, Price
-from gateway.routing.forecast import BackendLoad, ColdTime, RunTime, WarmSet
-from gateway.routing.gaps import GapHistory
+from gateway.routing.forecast import BackendLoad, RunTime
 from gateway.routing.health import HEALTHY, BackendHealth, after_failure, after_success
 from gateway.routing.router import Candidate
 from gateway.shared_timer import SharedTimer
 
-COLD_FLOOR_S = 0.5
-"""A shorter reported start-up is a warm hand-over, not a cold start."""
 _QUEUE_PER_SLOT = 64
 """Calls that may wait for each slot of a backend that the gateway queues for."""
 
 
 RECONSIDER_EVERY_S = 0.25
-_PREFETCH_S = 0.05
-"""Work that an engine holds beside what it runs, so that it never waits for the next call."""
-_DEEPEST = 500
-
-
-def _depth(run_s: float) -> int:
-    """Rounds of calls that are sent ahead: many short ones, one more of long ones."""
-    return 2 + min(int(_PREFETCH_S / max(run_s, 1e-6)), _DEEPEST)
+"""Calls in line are asked so often whether they would rather go elsewhere."""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -64,7 +55,7 @@ class LiveBackend:
         price: Price | None,
         adapter: Backend,
         clock: Clock,
-        rounds: SharedTimer,
+        timer: SharedTimer,
     ) -> None:
         self.spec = spec
         self.name = spec.name
@@ -72,9 +63,11 @@ class LiveBackend:
         self.adapter = adapter
         self.cancellable = adapter if isinstance(adapter, Cancellable) else None
         self.warmable = adapter if isinstance(adapter, Warmable) else None
+        self.scalable = adapter if isinstance(adapter, Scalable) else None
         self.starts = adapter if isinstance(adapter, ReportsStarts) else None
         self._loadable = adapter.loadable if isinstance(adapter, LoadsModels) else ()
-        self.veil = Redactor(spec.settings)
+        self.redactor = Redactor(spec.settings)
+        self.learned = Learned(spec.common)
         self.draining = False
         self.health: BackendHealth = HEALTHY
         self.in_flight = 0
@@ -82,35 +75,20 @@ class LiveBackend:
         self.last_end = clock.monotonic()
         """When it last ended a call or a ping."""
         self.last_call: float | None = None
-        self.gaps = GapHistory()
         self.probed_ready: bool | None = None
         self.probe_detail = ""
         self._clock = clock
-        self._rounds = rounds
-        self._places = SlotQueue(self._cap)
+        self._timer = timer
+        self._queue = SlotQueue(self._cap)
         self._leases: dict[int, float] = {}
         """From when on each call runs, as far as is foreseen; in the order of their leases."""
         self._reconsider_at = 0.0
-        self._runs: dict[str, RunTime] = {}
         self._starting: deque[float] = deque()
-        common = spec.common
-        self.cold = (
-            ColdTime(common.cold_start.p50, common.cold_start.p95) if (common.cold_start) else None
-        )
-        self.warm = WarmSet(60.0 if common.idle_timeout is None else common.idle_timeout)
-        self._prior = RunTime.prior(common.expect)
-        self._depth = _depth(common.expect)
-        self._limit = common.max_request
+        self._limit = spec.common.max_request
         if isinstance(adapter, ScalesItself):
             adapter.watch(lambda: self.in_flight)
 
     # --- what the router sees -----------------------------------------------------------------
-
-    @property
-    def scalable(self) -> Scalable | None:
-        """No attribute of its own: CPython reads the attributes of an object with up to 29 of them
-        faster, and a call reads many of this one's."""
-        return self.adapter if isinstance(self.adapter, Scalable) else None
 
     @property
     def slots(self) -> int | None:
@@ -134,24 +112,23 @@ class LiveBackend:
             return False
         if self.probed_ready is False:
             return False
-        return self.cold is None or self.warm.idle(self._clock.monotonic()) > 0
+        return self.learned.warm_idle(self._clock.monotonic()) != 0
 
     @property
     def billed_start_s(self) -> float:
         """The seconds just before a call runs that may be a start, where a start is billed."""
-        if self.cold is None or self.price is None or "start" not in self.price.bills:
+        cold = self.learned.cold
+        if cold is None or self.price is None or "start" not in self.price.bills:
             return 0.0
-        return self.cold.p95
-
-    def run_time(self, model: str) -> RunTime:
-        return self._runs.get(model, self._prior)
+        return cold.p95
 
     def blocked(self, now: float) -> Literal["", "drained", "not_ready", "cooling_down"]:
+        """Why it may not be asked now; empty when it may."""
         if self.draining:
             return "drained"
         if self.health.open_until > now:
             return "cooling_down"
-        if self.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
+        if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
             return "not_ready"
         return ""
 
@@ -159,16 +136,17 @@ class LiveBackend:
         """The backend at this instant, frozen; for a call that waits there already, ``ahead`` are
         the calls before it."""
         capabilities = self.adapter.capabilities
-        cold = self.cold
+        learned = self.learned
+        cold = learned.cold
         slots = self.slots
         in_flight = self.in_flight if ahead is None else ahead
-        run = self._runs.get(model, self._prior)
+        run = learned.run_time(model)
         if slots is not None and in_flight >= slots:
             run = self._seen_to_run(run, now)
         load = BackendLoad(
             in_flight,
             slots,
-            0 if cold is None else self.warm.idle(now),
+            0 if cold is None else learned.warm.idle(now),
             now - self._starting[0] if self._starting else None,
             (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
         )
@@ -224,10 +202,10 @@ class LiveBackend:
         if not ping:
             self._note_call()
         self.in_flight += 1
-        if not self._places.take():
+        if not self._queue.take():
             await self._wait(reconsider)
         now = self._clock.monotonic()
-        expected_cold = self.cold is not None and not self.warm.take(now)
+        expected_cold = self.learned.start(now)
         if expected_cold:
             self._starting.append(now)
         lease = Lease(expected_cold, now)
@@ -235,21 +213,21 @@ class LiveBackend:
         return lease
 
     async def _wait(self, reconsider: Reconsider | None) -> None:
-        self._rounds.join(self, self._look)
+        self._timer.watch(self, self._look)
         try:
-            await self._places.wait(reconsider)
+            await self._queue.wait(reconsider)
         except BaseException:
             self.in_flight -= 1
             raise
 
     def _look(self, now: float) -> None:
         """While calls wait in line: workers may have become ready, predictions may have failed."""
-        self._places.fill()
+        self._queue.fill()
         if now >= self._reconsider_at:
             self._reconsider_at = now + RECONSIDER_EVERY_S
-            self._places.call_away()
-        if not self._places.waiting:
-            self._rounds.leave(self)
+            self._queue.reroute()
+        if not self._queue.waiting:
+            self._timer.unwatch(self)
 
     def _cap(self) -> int | None:
         """Calls that are sent there at once. A backend that says how many it runs gets what keeps
@@ -263,12 +241,13 @@ class LiveBackend:
             return None
         if not self.adapter.capabilities.queues:
             return max(slots, 1)
-        return max(slots, 1) * self._depth
+        return max(slots, 1) * self.learned.depth
 
     def _note_call(self) -> None:
         now = self._clock.monotonic()
-        if self.cold is not None and self.in_flight == 0 and self.last_call is not None:
-            self.gaps.observe(now - self.last_call)
+        learned = self.learned
+        if learned.cold is not None and self.in_flight == 0 and self.last_call is not None:
+            learned.gaps.observe(now - self.last_call)
         self.last_call = now
 
     def end(
@@ -286,41 +265,32 @@ class LiveBackend:
         if self.last_call is not None:
             self.last_call = now
         self._leases.pop(id(lease), None)
-        self._places.give_back()
+        self._queue.give_back()
         if lease.expected_cold and self._starting:
             self._starting.popleft()
         if failure is not None:
             self._failed(failure, now)
         elif usage is not None:
             self._succeeded(lease, model, usage)
-        if self.cold is not None and failure is None:
-            self.warm.give(now)
+        if failure is None:
+            self.learned.end(now)
 
     def probed(self, probe: Probe) -> None:
         """Takes over what the backend says of itself; its word on warm workers beats ours."""
         self.probed_ready = probe.ready
         self.probe_detail = probe.detail
-        if self.cold is None or probe.warm_workers is None:
-            return
-        now = self._clock.monotonic()
-        if probe.warm_workers == 0:
-            self.warm.clear()
-        elif self.in_flight == 0 and not self.warm.idle(now):
-            self.warm.give(now)
+        if probe.warm_workers is not None:
+            now = self._clock.monotonic()
+            self.learned.observe_warm(probe.warm_workers, now, idle=self.in_flight == 0)
 
     def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
         self.health = after_success(self.health)
         if usage.exec_s is not None:
-            learned = self._runs[model] = self._runs.get(model, self._prior).observe(usage.exec_s)
-            self._depth = _depth(learned.mean)
+            self.learned.observe_run(model, usage.exec_s)
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
-        if self.cold is not None and start_s >= COLD_FLOOR_S:
-            self.cold.observe(start_s)
-            if not lease.expected_cold:
-                # The platform took down workers that were believed warm.
-                self.warm.clear()
+        self.learned.observe_start(start_s, expected=lease.expected_cold)
 
     def _failed(self, failure: BackendError, now: float) -> None:
         self.health = after_failure(self.health, failure.failure, now, failure.retry_after)
         if failure.failure is FailureClass.UNREACHABLE:
-            self.warm.clear()
+            self.learned.warm.clear()

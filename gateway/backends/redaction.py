@@ -72,10 +72,11 @@ class Redactor:
         return first
 
     def over_stream(self) -> StreamRedactor:
+        """The same over the chunks of one stream."""
         return StreamRedactor(self)
 
     def over(self, reply: Reply) -> Reply:
-        """A whole answer; the chunks of a stream are veiled as they are passed on."""
+        """A whole answer; the chunks of a stream are redacted as they are passed on."""
         body = self(reply.body)
         return reply if body is reply.body else msgspec.structs.replace(reply, body=body)
 
@@ -85,24 +86,24 @@ class StreamRedactor:
     which a secret may have begun, and nothing else waits. An event ends with an empty line, so
     this is next to never more than nothing."""
 
-    __slots__ = ("_held", "_inner", "_veil")
+    __slots__ = ("_held", "_inner", "_redactor")
 
-    def __init__(self, veil: Redactor) -> None:
-        self._veil = veil
-        self._inner = veil.inner
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._inner = redactor.inner
         self._held = b""
 
     def __call__(self, data: bytes) -> bytes:
         """What may be passed on now; may be empty."""
         if not self._held and (not data or data[-1] not in self._inner):
-            return self._veil(data) if self._inner else data
-        ready, self._held = self._veil.split(self._held + data)
+            return self._redactor(data) if self._inner else data
+        ready, self._held = self._redactor.split(self._held + data)
         return ready
 
     def rest(self) -> bytes:
         """When nothing more comes: what was held back and has become no secret."""
         held, self._held = self._held, b""
-        return self._veil(held)
+        return self._redactor(held)
 
 
 def _revealed(settings: msgspec.Struct) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Places at one backend: so many calls at once, the others wait in line, first come, first served.
+"""Slots of one backend: so many calls at once, the others wait in line, first come, first served.
 
-A call that waits here has been sent nowhere yet, so it may still be called away to a backend that
+A call that waits here has been sent nowhere yet, so it may still be rerouted to a backend that
 would answer it sooner: a line is only as good as the prediction that put calls into it.
 """
 
@@ -11,13 +11,15 @@ from collections import deque
 from collections.abc import Callable
 
 MOVED_AT_ONCE = 8
-"""Calls that one look may call away: what they do elsewhere must be seen before more follow."""
+"""Calls that one look may reroute: what they do elsewhere must be seen before more follow."""
 
 Reconsider = Callable[[int], Exception | None]
-"""Asked with the number of calls that are before this one; an exception calls it away."""
+"""Asked with the number of calls that are before this one; an exception sends it away."""
 
 
 class Waiter:
+    """One call in line: done when its slot is granted, or with what sends it away."""
+
     __slots__ = ("granted", "reconsider")
 
     def __init__(self, reconsider: Reconsider | None) -> None:
@@ -35,10 +37,11 @@ class SlotQueue:
 
     @property
     def waiting(self) -> int:
+        """Calls in line."""
         return len(self._waiting)
 
     def take(self) -> bool:
-        """True when there is a place now, which is then taken."""
+        """True when there is a slot now, which is then taken."""
         cap = self._cap()
         if self._waiting or (cap is not None and self.running >= cap):
             return False
@@ -46,44 +49,45 @@ class SlotQueue:
         return True
 
     async def wait(self, reconsider: Reconsider | None = None) -> None:
-        """Until a place is granted. Raises what ``reconsider`` gave when called away."""
-        place = Waiter(reconsider)
-        self._waiting.append(place)
+        """Until a slot is granted. Raises what ``reconsider`` gave when rerouted."""
+        waiter = Waiter(reconsider)
+        self._waiting.append(waiter)
         try:
-            await place.granted
+            await waiter.granted
         except BaseException:
-            if place.granted.done() and not place.granted.cancelled() and _was_granted(place):
+            if waiter.granted.done() and not waiter.granted.cancelled() and _was_granted(waiter):
                 self.give_back()  # granted in the instant in which the caller was cancelled
-            elif place in self._waiting:
-                self._waiting.remove(place)
+            elif waiter in self._waiting:
+                self._waiting.remove(waiter)
             raise
 
     def give_back(self) -> None:
+        """A call ended: its slot goes to the first in line."""
         self.running -= 1
         self.fill()
 
     def fill(self) -> None:
-        """Grants what places there are."""
+        """Grants what slots there are."""
         cap = self._cap()
         while self._waiting and (cap is None or self.running < cap):
-            place = self._waiting.popleft()
-            if not place.granted.done():
+            waiter = self._waiting.popleft()
+            if not waiter.granted.done():
                 self.running += 1
-                place.granted.set_result(None)
+                waiter.granted.set_result(None)
 
-    def call_away(self) -> None:
+    def reroute(self) -> None:
         """Asks from the end of the line on, until one would rather stay: those before it wait
         less."""
         for _ in range(min(len(self._waiting), MOVED_AT_ONCE)):
-            place = self._waiting[-1]
+            waiter = self._waiting[-1]
             ahead = self.running + len(self._waiting) - 1
-            call = None if place.reconsider is None else place.reconsider(ahead)
-            if call is None:
+            why = None if waiter.reconsider is None else waiter.reconsider(ahead)
+            if why is None:
                 return
             self._waiting.pop()
-            if not place.granted.done():
-                place.granted.set_exception(call)
+            if not waiter.granted.done():
+                waiter.granted.set_exception(why)
 
 
-def _was_granted(place: Waiter) -> bool:
-    return place.granted.exception() is None
+def _was_granted(waiter: Waiter) -> bool:
+    return waiter.granted.exception() is None

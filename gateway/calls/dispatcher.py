@@ -15,17 +15,16 @@ import logging
 import random
 from collections import deque
 
-import msgspec
-
-from adapters.errors import BackendError, FailureClass
-from adapters.types import Call, Chunk, Reply
+from adapters.errors import BackendError
+from adapters.types import Call, Reply
 from gateway.active_policy import ActivePolicy, Preferences, Queued
 from gateway.backends.slots import Reconsider
-from gateway.calls.background import BackgroundTasks
+from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.refusals import budget_reached, no_backend, refusal_of, store_unavailable
-from gateway.calls.rerouting import Rerouted, called_away
-from gateway.calls.state import Arrival, CallState
+from gateway.calls.rerouting import Rerouted, reroute
+from gateway.calls.state import Admission, CallState
+from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
@@ -34,8 +33,9 @@ from gateway.money.settlement import Settler
 from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import CallVolume
 from gateway.shared_timer import SharedTimer
-from gateway.storage.base import Admitted, Refused, SharedStore, StorageUnavailable
-from gateway.types import MICRO, ApiError
+from gateway.storage.base import Admitted, Ledger, Refused, SharedStore, StorageUnavailable
+from gateway.tasks import BackgroundTasks, take_back_cancellation
+from gateway.types import MICRO, ApiError, Principal
 
 log = logging.getLogger("spillgate")
 
@@ -43,102 +43,122 @@ _GRACE_S = 60.0
 """A hold outlives the longest run by this much before it expires by itself."""
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A reply that has begun: whole and settled, or a stream whose first chunk is here."""
-
-    reply: Reply
-    first: Chunk | None = None
+Answer = Reply | SettledStream
+"""Whole, its call settled and the backend's secrets taken out; or a stream that has begun, which
+sees to both itself."""
 
 
 class Dispatcher:
+    """Takes calls from their admission to their answer."""
+
     def __init__(
         self,
         *,
         shared: SharedStore,
-        house: Settler,
+        ledger: Ledger,
+        settler: Settler,
         clock: Clock,
         metrics: Metrics,
         random_source: random.Random,
     ) -> None:
         self.volume = CallVolume()
-        self.rounds = SharedTimer(clock)
+        self.timer = SharedTimer(clock)
+        self.background = BackgroundTasks()
+        """Settlements that outlive their calls."""
         self._shared = shared
-        self._house = house
+        self._ledger = ledger
+        self._settler = settler
         self._clock = clock
         self._metrics = metrics
         self._random = random_source
-        self._afterwards = BackgroundTasks()
         self._top_up = TopUp(
-            shared=shared, clock=clock, rounds=self.rounds, run=self._afterwards.run
+            shared=shared, clock=clock, timer=self.timer, background=self.background
         )
-        self.ends = Completion(
+        self._completion = Completion(
             shared=shared,
-            house=house,
+            settler=settler,
             clock=clock,
             metrics=metrics,
             top_up=self._top_up,
-            afterwards=self._afterwards,
+            background=self.background,
         )
 
     # --- the way in ---------------------------------------------------------------------------
 
     def decide(
-        self, current: ActivePolicy, call: Call, arrival: Arrival, wish: Preferences
+        self,
+        active: ActivePolicy,
+        call: Call,
+        principal: Principal,
+        preferences: Preferences,
+        *,
+        received_at: float,
+        queued: Queued | None = None,
     ) -> Decision:
-        """The decision for a call, without making it."""
-        return current.decide(
+        """The decision for a call at this instant, without making it. ``received_at``: seconds
+        since the epoch. ``queued``: where the call waits in line already."""
+        return active.decide(
             call,
-            arrival.principal,
-            wish,
+            principal,
+            preferences,
             now=self._clock.monotonic(),
-            per_day=lambda: self.volume.per_day(call.model, arrival.received_at),
+            per_day=lambda: self.volume.per_day(call.model, received_at),
             draw=self._random.random,
+            queued=queued,
         )
 
-    async def ask(self, current: ActivePolicy, exchange: CallState, wish: Preferences) -> Answer:
-        """Runs the call. A whole answer is settled when this returns; of a stream the first chunk
-        is here, and the relay ends it by one of ``ends``.
+    def _decide(
+        self, active: ActivePolicy, state: CallState, queued: Queued | None = None
+    ) -> Decision:
+        return self.decide(
+            active,
+            state.call,
+            state.principal,
+            state.preferences,
+            received_at=state.received_at,
+            queued=queued,
+        )
 
-        Raises ApiError after settling, or CancelledError after settling when the exchange was
+    async def ask(self, active: ActivePolicy, state: CallState) -> Answer:
+        """Runs the call. A whole answer is settled when this returns; of a stream the first chunk
+        is here, and whoever takes it closes it.
+
+        Raises ApiError after settling, or CancelledError after settling when the call was
         stopped.
         """
         try:
-            self._house.check()
-            exchange.wish = wish
-            decision = exchange.decision = self.decide(
-                current, exchange.call, exchange.arrival, wish
-            )
+            self._settler.check()
+            decision = self._decide(active, state)
+            state.routed(decision)
             if not decision.quotes:
-                raise no_backend(decision, current.backends)
-            quotes = await self._admit(current, exchange, decision)
+                raise no_backend(decision, active.backends)
+            quotes = await self._admit(active, state, decision.quotes)
         except StorageUnavailable as unavailable:
             raise self._refused(store_unavailable(unavailable)) from None
         except ApiError as error:
             raise self._refused(error) from None
-        self.volume.add(exchange.call.model, exchange.arrival.received_at)
-        return await self._walk(current, exchange, quotes)
+        self.volume.add(state.call.model, state.received_at)
+        return await self._run(active, state, quotes)
 
     def _refused(self, error: ApiError) -> ApiError:
         self._metrics.refused.labels(error.code).inc()
         return error
 
     async def _admit(
-        self, current: ActivePolicy, exchange: CallState, decision: Decision
+        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
     ) -> tuple[Quote, ...]:
         """Holds the dearest quote that the limits still allow; dearer ones are struck off."""
-        template = current.template(exchange.principal)
-        exchange.reason = decision.reason
-        quotes = decision.quotes
+        template = active.template(state.principal)
         if not template.limits:
             return quotes
         while True:
             nano = max(quote.estimate.hold for quote in quotes)
             seconds = max(quote.hold_s for quote in quotes)
             claims = claims_for(template, nano, round(seconds * MICRO))
-            ttl = max(current.backends[q.backend].spec.common.max_run for q in quotes) + _GRACE_S
-            result = await self._shared.admit(exchange.call.id, claims, ttl)
+            ttl = max(active.backends[q.backend].spec.common.max_run for q in quotes) + _GRACE_S
+            result = await self._shared.admit(state.call.id, claims, ttl)
             if isinstance(result, Admitted):
-                exchange.admitted, exchange.claims, exchange.hold_nano = result, claims, nano
+                state.admission = Admission(result, claims, nano)
                 return quotes
             cheaper = _affordable(quotes, result, nano)
             if not cheaper:
@@ -147,125 +167,112 @@ class Dispatcher:
 
     # --- the walk -----------------------------------------------------------------------------
 
-    async def _walk(
-        self, current: ActivePolicy, exchange: CallState, quotes: tuple[Quote, ...]
+    async def _run(
+        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
     ) -> Answer:
-        failure: BackendError | None = None
+        """The walk, and the end of a call that it gives no answer to."""
         try:
-            untried = deque(quotes)
-            while untried:
-                quote = untried.popleft()
-                exchange.standing, exchange.quote = current.backends[quote.backend], quote
-                try:
-                    return await self._attempt(current, exchange, quote)
-                except Rerouted as called:
-                    exchange.decision, exchange.reason = called.decision, called.decision.reason
-                    untried = deque(called.quotes)
-                except BackendError as error:
-                    failure = error
-                    if not await self._goes_on(exchange, error, bool(untried)):
-                        break
-                    exchange.reason = "FAILOVER"
-            assert failure is not None
-            await self.ends.failed(exchange, failure)
+            answer = await self._walk(active, state, quotes)
+            if not isinstance(answer, BackendError):
+                return answer
+            await self._completion.call_failed(state, answer)
         except asyncio.CancelledError:
-            await self.ends.abandon_shielded(exchange)
-            if exchange.stop_cause == "budget":
-                _take_back_cancel()
+            await self._completion.abandon(state)
+            if state.stop_cause == "budget":
+                take_back_cancellation()
                 raise budget_reached() from None
             raise
         except StorageUnavailable as unavailable:
-            await self.ends.unasked(exchange)
+            await self._completion.not_asked(state)
             raise store_unavailable(unavailable) from None
         except Exception:
-            await self.ends.abandon_broken(exchange)
+            await self._completion.abandon_after_fault(state)
             raise
-        raise refusal_of(failure, exchange.tried)
+        raise refusal_of(answer, state.tried)
 
-    async def _attempt(self, current: ActivePolicy, exchange: CallState, quote: Quote) -> Answer:
-        standing = exchange.standing
-        assert standing is not None
-        before = self._clock.monotonic()
+    async def _walk(
+        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
+    ) -> Answer | BackendError:
+        """Asks one backend after another, until one answers or none may be asked after a failure,
+        which is returned then."""
+        untried = deque(quotes)
+        while True:
+            quote = untried.popleft()
+            try:
+                attempt = await self._take_slot(active, state, quote)
+            except Rerouted as rerouted:
+                state.routed(rerouted.decision)
+                untried = deque(rerouted.quotes)
+                continue
+            try:
+                return await self._ask(state, attempt)
+            except BackendError as failure:
+                if not await self._goes_on(state, attempt, failure, bool(untried)):
+                    return failure
+                state.reason = "FAILOVER"
+
+    async def _take_slot(self, active: ActivePolicy, state: CallState, quote: Quote) -> Attempt:
+        """Waits for a slot of the backend, after the row is durable where the backend is paid."""
+        backend = state.backend = active.backends[quote.backend]
+        since = self._clock.monotonic()
         if quote.paid:
-            await self._house.open(exchange.open_row())
-            exchange.opened = True
-        exchange.lease = await standing.lease(
-            self._reconsider(current, exchange, quote), load_s=quote.delay.load_s
+            await self._ledger.open(state.open_row())
+            state.opened = True
+        lease = await backend.lease(
+            self._reconsider(active, state, quote), load_s=quote.delay.load_s
         )
-        exchange.asked_at = exchange.lease.leased_at
-        exchange.waited_s += exchange.asked_at - before
-        if exchange.claims and (quote.estimate.per_second or quote.reserved):
-            self._top_up.arm(exchange, quote)
-        reply = await standing.adapter.invoke(exchange.call)
-        if reply.chunks is None:
-            exchange.answered_s = self._clock.monotonic() - exchange.asked_at
-            await self.ends.finish(exchange, reply.usage)
-            return Answer(standing.veil.over(reply))
-        exchange.progress.usage = reply.usage
-        return Answer(reply, await _first(reply))
+        return state.begin(backend, quote, lease, lease.leased_at - since)
 
-    def _reconsider(self, current: ActivePolicy, exchange: CallState, quote: Quote) -> Reconsider:
+    async def _ask(self, state: CallState, attempt: Attempt) -> Answer:
+        """Raises BackendError, or what an adapter with a fault raises."""
+        quote, backend = attempt.quote, attempt.backend
+        if state.admission.claims and (quote.estimate.per_second or quote.reserved):
+            self._top_up.arm(state, attempt)
+        reply = await backend.adapter.invoke(state.call)
+        if reply.chunks is None:
+            state.answered_s = self._clock.monotonic() - attempt.asked_at
+            await self._completion.finish(state, attempt, reply.usage)
+            return backend.redactor.over(reply)
+        stream = SettledStream(self._completion, state, attempt, reply)
+        await stream.begin()
+        state.answered_s = self._clock.monotonic() - attempt.asked_at
+        return stream
+
+    def _reconsider(self, active: ActivePolicy, state: CallState, quote: Quote) -> Reconsider:
         """For a call that waits in line: the quotes to go on with, if another backend would now
         answer it clearly sooner than its place in the line does."""
 
         def ask(ahead: int) -> Rerouted | None:
-            waited = self._clock.monotonic() - exchange.arrival.received
-            decision = current.decide(
-                exchange.call,
-                exchange.principal,
-                exchange.wish,
-                now=self._clock.monotonic(),
-                per_day=lambda: self.volume.per_day(
-                    exchange.call.model, exchange.arrival.received_at
-                ),
-                draw=self._random.random,
-                queued=Queued(quote.backend, ahead, waited),
-            )
-            return called_away(decision, exchange, quote.backend)
+            waited = self._clock.monotonic() - state.received
+            decision = self._decide(active, state, Queued(quote.backend, ahead, waited))
+            return reroute(decision, state, quote.backend)
 
         return ask
 
-    async def _goes_on(self, exchange: CallState, failure: BackendError, another: bool) -> bool:
-        """Notes a failed attempt; True when there is another backend and it may be asked, and what
-        the attempt has used up is held again."""
-        standing = exchange.standing
-        assert standing is not None
-        kind = failure.failure
-        self._metrics.failures.labels(standing.name, kind.slug).inc()
-        exchange.tried.append(f"{standing.name}: {kind.slug}")
+    async def _goes_on(
+        self, state: CallState, attempt: Attempt, failure: BackendError, another: bool
+    ) -> bool:
+        """Counts a failed attempt; True when there is another backend and it may be asked, and
+        what the attempt has used up is held again."""
+        name, kind = attempt.backend.name, failure.failure
+        self._metrics.failures.labels(name, kind.slug).inc()
+        state.tried.append((name, kind.slug))
         log.warning(
             "call %s failed at %s (%s): %s %s",
-            exchange.call.id,
-            standing.name,
+            state.call.id,
+            name,
             kind.slug,
             failure.message,
             failure.detail,
         )
         if not another or not kind.try_next:
             return False
-        charged = self.ends.attempt(exchange, failure)
-        return charged is None or await self._top_up.cover(exchange, charged)
-
-    async def drain(self) -> None:
-        """Waits for settlements that outlived their calls."""
-        await self._afterwards.drain()
-
-
-async def _first(reply: Reply) -> Chunk:
-    assert reply.chunks is not None
-    async for chunk in reply.chunks:
-        return chunk
-    raise BackendError(FailureClass.TRUNCATED, "the backend's stream held nothing")
+        charged = self._completion.close_attempt(state, attempt, failure)
+        return charged is None or await self._top_up.cover(state, charged)
 
 
 def _affordable(quotes: tuple[Quote, ...], refused: Refused, nano: int) -> tuple[Quote, ...]:
     """The quotes that hold less than the one that did not fit; none when money is not why."""
-    if refused.standing.claim.unit != "nano_usd":
+    if refused.status.claim.unit != "nano_usd":
         return ()
     return tuple(quote for quote in quotes if quote.estimate.hold < nano)
-
-
-def _take_back_cancel() -> None:
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()

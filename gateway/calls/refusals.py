@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from adapters.errors import BackendError, FailureClass
 from gateway.backends.live import LiveBackend
-from gateway.calls.state import WORK_DONE
+from gateway.calls.attempt import WORK_DONE
 from gateway.routing.router import Decision
 from gateway.storage.base import StorageUnavailable
 from gateway.types import ApiError
@@ -15,8 +15,9 @@ from gateway.types import ApiError
 log = logging.getLogger("spillgate")
 
 
-def refusal_of(failure: BackendError, tried: list[str]) -> ApiError:
-    """What the caller is told when no backend answered."""
+def refusal_of(failure: BackendError, tried: Sequence[tuple[str, str]]) -> ApiError:
+    """What the caller is told when no backend answered. ``tried``: (backend, its failure) of each
+    that was asked."""
     kind = failure.failure
     headers = {}
     if failure.retry_after is not None:
@@ -25,7 +26,8 @@ def refusal_of(failure: BackendError, tried: list[str]) -> ApiError:
         # Work was done: a client that repeats the call by itself would pay twice.
         headers["x-should-retry"] = "false"
     invalid = kind in (FailureClass.INVALID, FailureClass.TOO_LARGE, FailureClass.UNSUPPORTED)
-    detour = f" (tried: {', '.join(tried)})" if len(tried) > 1 else ""
+    each = ", ".join(f"{backend}: {slug}" for backend, slug in tried)
+    detour = f" (tried: {each})" if len(tried) > 1 else ""
     return ApiError(
         kind.status,
         f"backend_{kind.slug}" if not invalid else kind.slug,
@@ -37,6 +39,7 @@ def refusal_of(failure: BackendError, tried: list[str]) -> ApiError:
 
 
 def budget_reached() -> ApiError:
+    """The 402 for a call whose hold could not grow."""
     return ApiError(
         402,
         "budget_exhausted",
@@ -47,7 +50,18 @@ def budget_reached() -> ApiError:
     )
 
 
+def shutting_down() -> ApiError:
+    """The 503 that ends a stream when the server ends."""
+    return ApiError(
+        503,
+        "shutting_down",
+        "The gateway is shutting down; the answer is not complete.",
+        type="api_error",
+    )
+
+
 def store_unavailable(error: StorageUnavailable) -> ApiError:
+    """The 503 for a store that fails, of which the operator's log says why."""
     log.error("store unavailable: %s", error)
     return ApiError(
         503,
@@ -88,5 +102,5 @@ def no_backend(decision: Decision, backends: Mapping[str, LiveBackend]) -> ApiEr
     )
 
 
-def _limit_of(standing: LiveBackend) -> str:
-    return f"{standing.name}, {standing.spec.kind}: at most {standing.max_request} bytes"
+def _limit_of(backend: LiveBackend) -> str:
+    return f"{backend.name}, {backend.spec.kind}: at most {backend.max_request} bytes"

@@ -14,24 +14,23 @@ class Rerouted(Exception):
     """Raised to a call in line: ``quotes`` are to be tried in its place, in this order."""
 
     def __init__(self, decision: Decision, quotes: tuple[Quote, ...]) -> None:
-        super().__init__("called away")
+        super().__init__("rerouted")
         self.decision = decision
         self.quotes = quotes
 
 
-def called_away(decision: Decision, exchange: CallState, backend: str) -> Rerouted | None:
+def reroute(decision: Decision, state: CallState, backend: str) -> Rerouted | None:
     """``backend`` is where the call waits. Only what the call's hold covers comes into question,
-    and no backend that has failed it."""
-    failed = {tried.partition(":")[0] for tried in exchange.tried}
-    quotes = tuple(quote for quote in decision.quotes if _covered(quote, exchange))
-    quotes = tuple(quote for quote in quotes if quote.backend not in failed)
+    and no backend that has failed it. None: it stays."""
+    failed = {name for name, _ in state.tried}
+    quotes = tuple(
+        quote
+        for quote in decision.quotes
+        if state.admission.covers(quote) and quote.backend not in failed
+    )
     if not quotes or quotes[0].backend == backend:
         return None
     here = next((quote for quote in quotes if quote.backend == backend), None)
     if here is not None and quotes[0].delay.seconds > here.delay.seconds * CLEARLY_SOONER:
         return None
     return Rerouted(decision, quotes)
-
-
-def _covered(quote: Quote, exchange: CallState) -> bool:
-    return not exchange.claims or quote.estimate.hold <= exchange.hold_nano

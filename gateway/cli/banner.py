@@ -13,6 +13,8 @@ from gateway.tls.files import TlsMaterial
 
 
 class FirstKeys(msgspec.Struct, frozen=True):
+    """The keys themselves, shown this once."""
+
     admin: str
     user: str
 

@@ -19,6 +19,7 @@ from gateway.policy.warnings import warnings_of
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Exit status 0: the policy is valid; 1: a warning counts, by ``--strict``; 2: it is not."""
     parser = command(
         "check",
         "Validates a policy and warns of rules that can never match. Exit status 0: valid; 1: "

@@ -17,6 +17,7 @@ from gateway.policy.model import Policy, TlsFiles
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Exit status 0: a backend would take the call; 1: none would; 2: nobody could be asked."""
     parser = command(
         "explain",
         "Asks the running gateway which backend a call would get: every candidate's predicted "

@@ -19,6 +19,7 @@ from gateway.types import ApiError
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Exit status 0, or 2 where the request or the policy cannot be read."""
     options = _parser().parse_args(arguments)
     policy = policy_offline(options.config)
     keys = open_keys(policy, SystemClock())

@@ -11,5 +11,6 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Hands over to the runtime's own packaging; its exit status."""
     command = [sys.executable, "-m", "local_runtime.packaging", *arguments]
     return subprocess.run(command, check=False).returncode  # noqa: S603 # it is this project's own

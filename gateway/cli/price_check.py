@@ -12,7 +12,8 @@ from adapters import base
 from adapters.base import Backend
 from adapters.errors import BackendError
 from adapters.types import AskedPrice
-from gateway.money.pricing import second_rate, usd
+from gateway.money.pricing import second_rate
+from gateway.money.text import usd
 from gateway.policy.model import BackendSpec, Price
 
 TOLERANCE = 0.01
@@ -29,6 +30,7 @@ class PriceAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dearest(self) -> AskedPrice:
+        """The highest price a second. Raises ValueError where no price is known."""
         return max(self.prices, key=lambda asked: asked.per_second_nano)
 
     def off_by(self, price: Price | None) -> float | None:
@@ -76,6 +78,7 @@ def yaml_of(
 def as_json(
     asked: PriceAnswer, spec: BackendSpec, price: Price | None, today: datetime.date
 ) -> dict[str, Any]:
+    """What the platform asks beside the policy's price, for ``--json``."""
     off = asked.off_by(price)
     return {
         "prices": [
@@ -97,6 +100,7 @@ def as_json(
 def lines_of(
     asked: PriceAnswer, spec: BackendSpec, price: Price | None, today: datetime.date
 ) -> Iterator[tuple[str, str]]:
+    """The same as (label, text) lines for a terminal."""
     if not asked.prices:
         yield "asked", f"not known: {asked.unsaid or 'the platform names no price'}"
         return

@@ -29,6 +29,7 @@ _BODIES: dict[str, dict[str, Any]] = {
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Exit status 0: all is well, 1: something is not, 2: the backend could not be asked."""
     parser = command(
         "probe",
         "Does the key work, what is warm, what does a call cost, and does the platform do what "

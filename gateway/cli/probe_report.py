@@ -15,7 +15,8 @@ from adapters.types import Assumption, Call, Probe, Usage
 from gateway.cli import price_check as asking
 from gateway.cli.price_check import PriceAnswer
 from gateway.clock import Clock
-from gateway.money.pricing import Estimate, Expectation, charge, estimate, usd
+from gateway.money.pricing import Estimate, Expectation, charge, estimate
+from gateway.money.text import usd
 from gateway.policy.model import BackendSpec, Price
 
 _START_WITHIN_S = 60.0
@@ -49,6 +50,8 @@ class MeasuredCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProbeFindings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a probe of one backend has found."""
+
     spec: BackendSpec
     price: Price | None
     package: str | None

@@ -9,7 +9,7 @@ from adapters.errors import BackendError
 from gateway.app import backend_maker, open_ledger
 from gateway.cli.shared import fail, unset_secret
 from gateway.clock import Clock
-from gateway.money.reconciliation import Comparison, Period, books_of
+from gateway.money.reconciliation import Comparison, Period, totals_of
 from gateway.policy.model import BackendSpec, Policy
 from gateway.storage.base import Ledger, UsageQuery
 
@@ -78,6 +78,6 @@ async def _one(
         kind=spec.kind,
         period=covered,
         bill=bill,
-        books=books_of(await ledger.usage(query)),
+        totals=totals_of(await ledger.usage(query)),
         price=policy.prices[spec.common.price] if spec.common.price else None,
     )

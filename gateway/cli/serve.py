@@ -33,6 +33,7 @@ log = logging.getLogger("spillgate")
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Serves until it is told to end. Exit status 0; 2: it could not begin; 130: told twice."""
     parser = command("serve", "Starts the gateway.", "spillgate serve --config config/default.yaml")
     add_config(parser)
     options = parser.parse_args(arguments)
@@ -40,12 +41,12 @@ def main(arguments: Sequence[str]) -> int:
     for handler in logging.getLogger().handlers:
         handler.addFilter(NoEcho())
     try:
-        service = from_path(options.config)
-        material = _tls(service.current.policy)
+        gateway = from_path(options.config)
+        material = _tls(gateway.active.policy)
         context = None if material is None else server_context(material)
     except (PolicyError, TlsError, StorageUnavailable) as error:
         fail(str(error))
-    server = _Server(service, material, context)
+    server = _Server(gateway, material, context)
     server.run()
     return 130 if server.force_exit else 0 if server.started else 2
 
@@ -61,6 +62,7 @@ class NoEcho(logging.Filter):
         self._said: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """False for a record that says what the last second has said."""
         text = record.getMessage()
         if record.created - self._said.get(text, -1.0) < 1.0:
             return False
@@ -85,19 +87,19 @@ class _Server(HttpServer):
     """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
 
     def __init__(
-        self, service: Gateway, material: TlsMaterial | None, context: ssl.SSLContext | None
+        self, gateway: Gateway, material: TlsMaterial | None, context: ssl.SSLContext | None
     ) -> None:
-        policy = service.current.policy
+        policy = gateway.active.policy
         host, port = policy.server.listen
         super().__init__(
-            web(service),
+            web(gateway),
             host=host,
             port=port,
             drain_s=max(1, round(policy.server.drain)),
             max_head=policy.server.max_header,
             tls=context,
         )
-        self._service = service
+        self._gateway = gateway
         self._material = material
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -109,12 +111,12 @@ class _Server(HttpServer):
         gc_tuning.relax()
 
     def _reload(self) -> None:
-        self._service.run_forever(self._service.reload())
+        self._gateway.run_forever(self._gateway.reload())
 
     def _announce(self) -> None:
-        service, policy = self._service, self._service.current.policy
+        gateway, policy = self._gateway, self._gateway.active.policy
         today = datetime.datetime.now(datetime.UTC).date()
         for warning in warnings_of(policy, today=today):
             log.warning("policy: %s", warning)
-        keys = first_keys(service.keys, policy, service.clock.time())
+        keys = first_keys(gateway.keys, policy, gateway.clock.time())
         print(banner(policy, self._material, keys), flush=True, file=sys.stdout)

@@ -26,6 +26,7 @@ def command(name: str, description: str, example: str) -> argparse.ArgumentParse
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
+    """The option ``--config``."""
     parser.add_argument(
         "--config",
         type=Path,
@@ -75,5 +76,6 @@ class AnySecret(UserDict[str, str]):
 
 
 def fail(message: str) -> NoReturn:
+    """Ends the program: raises SystemExit 2, with ``message`` on standard error."""
     print(message, file=sys.stderr)
     raise SystemExit(2)

@@ -23,6 +23,7 @@ _OPERATOR = Principal(key_id="operator", user="operator", role="admin")
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Exit status 0; 1: a bill could not be had; 2: the request or the policy cannot be read."""
     parser = command(
         "usage",
         "Cost, device seconds and calls, summed as you like; with --reconcile, what platforms bill "

@@ -1,8 +1,7 @@
 """What a caller may use: a principal's limits as claims on the shared store, and how a refusal
 is told.
 
-Scopes, narrowest first: ``key:<id>``, ``user:<name>``, ``plan:<name>`` (all users of the plan
-together) and ``gateway``. A caller sees the figures of the first two only: those of the others
+A caller sees the figures of its own scopes only, those of its key and its user: those of the others
 are made by other tenants.
 """
 
@@ -11,10 +10,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import msgspec
 
-from gateway.money.pricing import usd
+from gateway.money.text import usd
 from gateway.policy.model import Policy
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.windows import RATE_US
@@ -35,6 +35,31 @@ class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True):
     """Device time and money, with nothing taken."""
     limits: tuple[Claim, ...]
     """All of them; empty when nothing limits the principal."""
+
+
+# --- scopes -----------------------------------------------------------------------------------
+
+
+class Scopes(NamedTuple):
+    """Where the limits of one call may lie, narrowest first. A counter of the shared store belongs
+    to one of them; what a call claims and what a restart refills are both read off here."""
+
+    key: str
+    """``key:<id>``"""
+    user: str
+    """``user:<name>``: all keys of the user together."""
+    plan: str
+    """``plan:<name>``: all users of the plan together. Empty for a caller without a plan."""
+    gateway: str = "gateway"
+
+    def named(self) -> list[str]:
+        """Those that there are: all but an empty plan."""
+        return [scope for scope in self if scope]
+
+
+def scopes_of(key_id: str, user: str, plan: str) -> Scopes:
+    """The scopes of a call that the key ``key_id`` of ``user`` makes; ``plan`` may be empty."""
+    return Scopes(f"key:{key_id}", f"user:{user}", f"plan:{plan}" if plan else "")
 
 
 # --- claims -----------------------------------------------------------------------------------
@@ -60,17 +85,18 @@ def compile_claims(principal: Principal, policy: Policy) -> ClaimTemplate:
 
 
 def _limits(principal: Principal, policy: Policy) -> Iterator[tuple[str, Limit]]:
-    yield from _each(f"key:{principal.key_id}", principal.limits)
+    scopes = scopes_of(principal.key_id, principal.user, principal.plan)
+    yield from _each(scopes.key, principal.limits)
     if principal.plan:
         plan = policy.plans.get(principal.plan)
         if plan is None:
             raise _plan_unknown(principal.plan)
         if plan.per_key is not None:
-            yield from _each(f"key:{principal.key_id}", plan.per_key.flat())
-        yield from _each(f"user:{principal.user}", plan.flat())
+            yield from _each(scopes.key, plan.per_key.flat())
+        yield from _each(scopes.user, plan.flat())
         if plan.shared is not None:
-            yield from _each(f"plan:{principal.plan}", plan.shared.flat())
-    yield from _each("gateway", policy.limits.flat())
+            yield from _each(scopes.plan, plan.shared.flat())
+    yield from _each(scopes.gateway, policy.limits.flat())
 
 
 def _each(scope: str, limits: Iterable[Limit]) -> Iterator[tuple[str, Limit]]:
@@ -104,15 +130,15 @@ def rate_limit_headers(answer: Admitted | Refused) -> list[tuple[bytes, bytes]]:
     Source: draft-ietf-httpapi-ratelimit-headers-10. ``t`` is when the whole quota is there
     again.
     """
-    standings = answer.standings if isinstance(answer, Admitted) else (answer.standing,)
+    statuses = answer.statuses if isinstance(answer, Admitted) else (answer.status,)
     policies: list[str] = []
     states: list[str] = []
-    for standing in standings:
-        claim = standing.claim
+    for status in statuses:
+        claim = status.claim
         if claim.unit == "requests" and claim.scope.startswith(_OWN):
             name, policy = _policy_item(claim.scope.partition(":")[0], claim.window, claim.limit)
             policies.append(policy)
-            states.append(f"{name};r={standing.remaining};t={math.ceil(standing.reset_s)}")
+            states.append(f"{name};r={status.remaining};t={math.ceil(status.reset_s)}")
     if not policies:
         return []
     return [
@@ -133,7 +159,7 @@ def _policy_item(kind: str, window: str, limit: int) -> tuple[str, str]:
 def refusal(refused: Refused) -> ApiError:
     """What the caller is told: whose limit, how much where that is its own, when to come back,
     and what to do. 429 for rates and concurrency, 402 for budgets."""
-    unit = refused.standing.claim.unit
+    unit = refused.status.claim.unit
     if unit == "requests":
         return _too_many(refused, "rate_limit_exceeded", _rate_message(refused))
     if unit == "concurrent":
@@ -141,7 +167,7 @@ def refusal(refused: Refused) -> ApiError:
     return ApiError(
         402,
         "budget_exhausted",
-        _budget_message(refused.standing),
+        _budget_message(refused.status),
         type="insufficient_quota",
         headers={"x-should-retry": "false"},
     )
@@ -159,7 +185,7 @@ def _retry_after(refused: Refused) -> int:
 
 
 def _rate_message(refused: Refused) -> str:
-    claim = refused.standing.claim
+    claim = refused.status.claim
     again = f"Try again in {_duration(_retry_after(refused))}."
     if not claim.scope.startswith(_OWN):
         return f"{_whose(claim)} takes no more requests at the moment. {again}"
@@ -168,7 +194,7 @@ def _rate_message(refused: Refused) -> str:
 
 
 def _concurrency_message(refused: Refused) -> str:
-    claim = refused.standing.claim
+    claim = refused.status.claim
     if not claim.scope.startswith(_OWN):
         return f"{_whose(claim)} has no room for another call at the moment. Try again shortly."
     bound = _count(claim.limit, "call")
@@ -178,14 +204,14 @@ def _concurrency_message(refused: Refused) -> str:
     )
 
 
-def _budget_message(standing: LimitStatus) -> str:
-    claim = standing.claim
+def _budget_message(status: LimitStatus) -> str:
+    claim = status.claim
     kind = "budget" if claim.unit == "nano_usd" else "device time"
-    reset = f"It resets in {_duration(standing.reset_s)}."
+    reset = f"It resets in {_duration(status.reset_s)}."
     ask = "ask whoever runs this gateway for more"
     if not claim.scope.startswith(_OWN):
         return f"{_whose(claim)} has used up its {kind} of this {claim.window}. {reset} Or {ask}."
-    left, most, needs = (_amount(claim, n) for n in (standing.remaining, claim.limit, claim.take))
+    left, most, needs = (_amount(claim, n) for n in (status.remaining, claim.limit, claim.take))
     return (
         f"{_whose(claim)} has {left} left of its {kind} of {most} a {claim.window}, and this call "
         f"may need {needs}. {reset} Make a smaller call or use a cheaper model, or {ask}; "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterator
+
 import msgspec
 
 from adapters.types import Usage
@@ -64,35 +67,30 @@ def credible(usage: Usage) -> Usage:
     """What a backend says of itself, as far as it can be: a figure below zero, past every bound,
     or no number at all counts as not said. One fault there must neither pay a caller nor make a
     row that cannot be written."""
-    if (
-        _can_be(usage.exec_s, _MOST_S)
-        and _can_be(usage.gpu_s, _MOST_S)
-        and _can_be(usage.cold_s, _MOST_S)
-        and _can_be(usage.load_s, _MOST_S)
-        and _can_be(usage.queue_s, _MOST_S)
-        and _can_be(usage.input_tokens, MOST_TOKENS)
-        and _can_be(usage.output_tokens, MOST_TOKENS)
-        and _can_be(usage.cost_nano, _MOST_NANO)
-    ):
-        return usage
-    unsaid = [name for name, most in _BOUNDS if not _can_be(getattr(usage, name), most)]
-    return msgspec.structs.replace(usage, **dict.fromkeys(unsaid))
+    for value, most in zip(_figures_of(usage), _BOUNDS.values(), strict=True):
+        if value is not None and not 0 <= value <= most:
+            return msgspec.structs.replace(usage, **dict.fromkeys(_unbelievable(usage)))
+    return usage
 
 
-_BOUNDS = (
-    ("exec_s", _MOST_S),
-    ("gpu_s", _MOST_S),
-    ("cold_s", _MOST_S),
-    ("load_s", _MOST_S),
-    ("queue_s", _MOST_S),
-    ("input_tokens", MOST_TOKENS),
-    ("output_tokens", MOST_TOKENS),
-    ("cost_nano", _MOST_NANO),
-)
+def _unbelievable(usage: Usage) -> Iterator[str]:
+    for name, most in _BOUNDS.items():
+        value = getattr(usage, name)
+        if value is not None and not 0 <= value <= most:
+            yield name
 
 
-def _can_be(value: float | None, most: float) -> bool:
-    return value is None or 0 <= value <= most
+_BOUNDS = {
+    "exec_s": _MOST_S,
+    "gpu_s": _MOST_S,
+    "cold_s": _MOST_S,
+    "load_s": _MOST_S,
+    "queue_s": _MOST_S,
+    "input_tokens": MOST_TOKENS,
+    "output_tokens": MOST_TOKENS,
+    "cost_nano": _MOST_NANO,
+}
+_figures_of = operator.attrgetter(*_BOUNDS)
 
 
 def estimate(price: Price | None, expected: Expectation) -> Estimate:
@@ -131,10 +129,3 @@ def _tokens(price: Price, input_tokens: int, output_tokens: int) -> int:
         price.per_million_output or 0
     ) * output_tokens
     return -(-total // _MILLION)
-
-
-def usd(nano: int) -> str:
-    """Nano-dollars as a decimal number of dollars, exactly: '0.000116'."""
-    whole, rest = divmod(abs(nano), 1_000_000_000)
-    digits = f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
-    return f"-{digits}" if nano < 0 else digits

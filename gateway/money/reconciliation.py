@@ -6,7 +6,6 @@ call, fees) and what is left, which a person should look at.
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import msgspec
 
 from adapters.types import Bill
-from gateway.money.pricing import second_rate, usd
+from gateway.money.pricing import second_rate
+from gateway.money.text import iso, usd
 from gateway.policy.model import Price
 from gateway.storage.base import UsageRow
 from gateway.types import MICRO
@@ -39,7 +39,7 @@ class Period(msgspec.Struct, frozen=True):
         return Period(min(starts), max([self.end, *(line.end for line in bill.lines)]))
 
     def __str__(self) -> str:
-        return f"{_iso(self.start)} to {_iso(self.end)}"
+        return f"{iso(self.start, 'minutes')} to {iso(self.end, 'minutes')}"
 
 
 def period_of(since: float | None, until: float | None, now_at: float) -> Period:
@@ -63,7 +63,7 @@ class LedgerTotals(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-def books_of(rows: Sequence[UsageRow]) -> LedgerTotals:
+def totals_of(rows: Sequence[UsageRow]) -> LedgerTotals:
     """Of rows that are grouped by ``kind``."""
     return LedgerTotals(
         calls=sum(row.calls for row in rows),
@@ -74,17 +74,19 @@ def books_of(rows: Sequence[UsageRow]) -> LedgerTotals:
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A backend's bill beside the ledger's sums for the same time; money in nano-dollars."""
+
     backend: str
     kind: str
     period: Period
     bill: Bill
-    books: LedgerTotals
+    totals: LedgerTotals
     price: Price | None = None
 
     @property
     def difference(self) -> int:
         """Nano-dollars that are on the bill and not in the ledger."""
-        return self.bill.cost_nano - self.books.cost_nano
+        return self.bill.cost_nano - self.totals.cost_nano
 
     @property
     def percent(self) -> float | None:
@@ -95,7 +97,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def unseen_s(self) -> float | None:
         """Seconds of workers that were billed and that no call knows of; below zero where calls
         shared a worker. None where the bill states no seconds."""
-        return None if self.bill.seconds is None else self.bill.seconds - self.books.seconds
+        return None if self.bill.seconds is None else self.bill.seconds - self.totals.seconds
 
     @property
     def unseen(self) -> int | None:
@@ -119,12 +121,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 def as_json(found: Comparison) -> dict[str, Any]:
     """Amounts are exact decimals of US dollars, as text."""
-    bill, books = found.bill, found.books
+    bill, totals = found.bill, found.totals
     return {
         "backend": found.backend,
         "kind": found.kind,
-        "from": _iso(found.period.start),
-        "to": _iso(found.period.end),
+        "from": iso(found.period.start, "minutes"),
+        "to": iso(found.period.end, "minutes"),
         "bill": {
             "usd": usd(bill.cost_nano),
             "seconds": bill.seconds,
@@ -132,10 +134,10 @@ def as_json(found: Comparison) -> dict[str, Any]:
             "parts": {name: usd(nano) for name, nano in bill.parts.items()},
         },
         "ledger": {
-            "usd": usd(books.cost_nano),
-            "seconds": books.seconds,
-            "calls": books.calls,
-            "by_kind": {name: usd(nano) for name, nano in books.by_kind.items()},
+            "usd": usd(totals.cost_nano),
+            "seconds": totals.seconds,
+            "calls": totals.calls,
+            "by_kind": {name: usd(nano) for name, nano in totals.by_kind.items()},
         },
         "difference": {
             "usd": usd(found.difference),
@@ -151,16 +153,17 @@ def as_json(found: Comparison) -> dict[str, Any]:
 
 
 def as_text(found: Comparison) -> str:
+    """A paragraph for a terminal, amounts below one another."""
     return "\n".join(_lines(found))
 
 
 def _lines(found: Comparison) -> Iterator[str]:
-    bill, books = found.bill, found.books
+    bill, totals = found.bill, found.totals
     yield f"{found.backend} ({found.kind}), {found.period}"
     yield _line("bill", bill.cost_nano, f"{_seconds(bill.seconds)}{_parts(bill.parts)}")
-    kinds = {_KINDS.get(name, name): nano for name, nano in books.by_kind.items()}
-    told = f"{books.calls} calls, {_seconds(books.seconds)}{_parts(kinds)}"
-    yield _line("ledger", books.cost_nano, told)
+    kinds = {_KINDS.get(name, name): nano for name, nano in totals.by_kind.items()}
+    told = f"{totals.calls} calls, {_seconds(totals.seconds)}{_parts(kinds)}"
+    yield _line("ledger", totals.cost_nano, told)
     share = "" if found.percent is None else f"{found.percent:.1f} % of the bill"
     yield _line("difference", found.difference, share)
     yield from _unknown(found)
@@ -201,7 +204,3 @@ def _seconds(seconds: float | None) -> str:
 def _parts(parts: Mapping[str, int]) -> str:
     listed = ", ".join(f"{name} {_dollars(nano)}" for name, nano in parts.items())
     return f" ({listed})" if listed else ""
-
-
-def _iso(instant: float) -> str:
-    return datetime.datetime.fromtimestamp(instant, datetime.UTC).strftime("%Y-%m-%dT%H:%MZ")

@@ -1,4 +1,4 @@
-"""The counting house: every call is settled once, in the shared store and in the ledger.
+"""Every call is settled once, in the shared store and in the ledger.
 
 A settlement that a store does not take is kept and tried again, where the call's row is durable
 already; where it is not, the caller is told, because an answer without a row must not be given.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
@@ -23,26 +25,8 @@ log = logging.getLogger("spillgate")
 _RETRY_EVERY_S = 1.0
 
 
-class Settlement(msgspec.Struct, frozen=True):
-    """A call's end: ``rows`` for the ledger (the call's own first), ``actual`` for the limits.
-
-    Either part may be empty: a caller without limits claims nothing.
-    """
-
-    hold_id: str
-    claims: tuple[Claim, ...]
-    actual: dict[Unit, int]
-    rows: tuple[LedgerRow, ...]
-
-
-def settlement_of(
-    hold_id: str, claims: tuple[Claim, ...], rows: tuple[LedgerRow, ...]
-) -> Settlement:
-    nano_usd = gpu_us = 0
-    for row in rows:
-        nano_usd += row.cost_nano
-        gpu_us += row.gpu_us
-    return Settlement(hold_id, claims, {"nano_usd": nano_usd, "gpu_us": gpu_us}, rows)
+Step = Callable[[], Awaitable[None]]
+"""Gives one store its part of a settlement. Raises StorageUnavailable where that takes none."""
 
 
 class Settler:
@@ -62,7 +46,7 @@ class Settler:
         self._clock = clock
         self._metrics = metrics
         self._kept = kept
-        self._late: deque[Settlement] = deque()
+        self._late: deque[Step] = deque()
         self._refuse_until = 0.0
         self._retrying = asyncio.Lock()
 
@@ -72,7 +56,7 @@ class Settler:
         return len(self._late)
 
     def check(self) -> None:
-        """Raises StoreUnavailable while the ledger is known not to write; one call a second
+        """Raises StorageUnavailable while the ledger is known not to write; one call a second
         passes, to find out whether it writes again."""
         if len(self._late) >= self._kept:
             raise StorageUnavailable("too many settlements wait for the ledger")
@@ -82,31 +66,31 @@ class Settler:
                 raise StorageUnavailable(self._ledger.failing)
             self._refuse_until = now + _RETRY_EVERY_S
 
-    async def open(self, row: LedgerRow) -> None:
-        await self._ledger.open(row)
-
-    async def settle(self, settlement: Settlement, *, opened: bool) -> None:
-        """``opened``: the row is durable already. Raises StoreUnavailable only when it is not."""
-        if settlement.claims:
-            await self._settle_shared(settlement)
+    async def settle(
+        self, rows: tuple[LedgerRow, ...], claims: tuple[Claim, ...], *, opened: bool
+    ) -> None:
+        """``rows``: the call's own first, with the call's id; then those of its attempts.
+        ``claims``: of its admission; none of a caller without limits. ``opened``: the row is
+        durable already. Raises StorageUnavailable only when it is not."""
+        call_id = rows[0].id
+        if claims:
+            charged = _charged(rows)
+            try:
+                await self._shared.settle(call_id, claims, charged)
+            except StorageUnavailable as unavailable:
+                log.error("shared store: %s; settlement of %s waits", unavailable, call_id)
+                self._keep(functools.partial(self._shared.settle, call_id, claims, charged))
         try:
-            await self._ledger.settle(settlement.rows)
+            await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
             if not opened:
                 raise
-            log.error("ledger: %s; settlement of %s waits", unavailable, settlement.hold_id)
-            self._keep(settlement)
+            log.error("ledger: %s; settlement of %s waits", unavailable, call_id)
+            self._keep(functools.partial(self._ledger.settle, rows))
 
-    async def _settle_shared(self, settlement: Settlement) -> None:
-        try:
-            await self._shared.settle(settlement.hold_id, settlement.claims, settlement.actual)
-        except StorageUnavailable as unavailable:
-            log.error("shared store: %s; settlement of %s waits", unavailable, settlement.hold_id)
-            self._keep(msgspec.structs.replace(settlement, rows=()))
-
-    def _keep(self, settlement: Settlement) -> None:
+    def _keep(self, late: Step) -> None:
         self._metrics.unsettled.inc()
-        self._late.append(settlement)
+        self._late.append(late)
 
     async def run(self) -> None:
         """Tries late settlements again, for ever. Both stores take a settlement only once."""
@@ -127,16 +111,10 @@ class Settler:
         async with self._retrying:
             for _ in range(len(self._late)):
                 try:
-                    await self._again(self._late[0])
+                    await self._late[0]()
                 except StorageUnavailable:
                     return
                 self._late.popleft()
-
-    async def _again(self, late: Settlement) -> None:
-        if late.rows:
-            await self._ledger.settle(late.rows)
-        else:
-            await self._shared.settle(late.hold_id, late.claims, late.actual)
 
     async def recover(self) -> int:
         """Settles what a dead process left open, as ``interrupted``, at the amount held: nobody
@@ -144,15 +122,16 @@ class Settler:
         settled = 0
         for row in await self._ledger.open_rows():
             try:
-                await self.settle(_interrupted(row, self._clock.time()), opened=True)
+                ended = _interrupted(row, self._clock.time())
+                await self.settle((ended,), row.claims, opened=True)
                 settled += 1
             except ValueError as error:  # one bad row must not keep the gateway from starting
                 log.error("ledger: the open row %s stays open: %s", row.id, error)
         return settled
 
 
-def _interrupted(row: LedgerRow, now: float) -> Settlement:
-    ended = msgspec.structs.replace(
+def _interrupted(row: LedgerRow, now: float) -> LedgerRow:
+    return msgspec.structs.replace(
         row,
         outcome="interrupted",
         ended_at=now,
@@ -162,4 +141,11 @@ def _interrupted(row: LedgerRow, now: float) -> Settlement:
         gpu_us=max((claim.take for claim in row.claims if claim.unit == "gpu_us"), default=0),
         claims=(),
     )
-    return settlement_of(row.id, row.claims, (ended,))
+
+
+def _charged(rows: Iterable[LedgerRow]) -> dict[Unit, int]:
+    nano_usd = gpu_us = 0
+    for row in rows:
+        nano_usd += row.cost_nano
+        gpu_us += row.gpu_us
+    return {"nano_usd": nano_usd, "gpu_us": gpu_us}

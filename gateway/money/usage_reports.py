@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
+from gateway.money.text import iso, iso_or_none, usd
 from gateway.storage.base import Dimension, LedgerRow, Outcome, UsageQuery, UsageRow
 from gateway.types import MICRO, NANO, ApiError, Principal
 
@@ -148,12 +149,6 @@ def _short(text: str) -> str:
 # --- how it is shown -------------------------------------------------------------------------
 
 
-def usd(nano: int) -> str:
-    """Nano-dollars as dollars with nine decimals, exactly."""
-    sign, nano = ("-", -nano) if nano < 0 else ("", nano)
-    return f"{sign}{nano // NANO}.{nano % NANO:09d}"
-
-
 def total_of(rows: Iterable[UsageRow]) -> UsageRow:
     """One row that is the sum of all."""
     sums = dict.fromkeys((*_COUNTS, *(f"{each}_us" for each in _TIMES), "cost_nano"), 0)
@@ -167,8 +162,8 @@ def as_json(rows: Sequence[UsageRow], query: UsageQuery) -> dict[str, Any]:
     """The body of ``/usage``. ``cost_nano`` is exact; ``cost_usd`` is the nearest float to it."""
     return {
         "object": "usage",
-        "from": _iso(query.since),
-        "to": _iso(query.until),
+        "from": iso_or_none(query.since, "milliseconds"),
+        "to": iso_or_none(query.until, "milliseconds"),
         "group_by": list(query.group_by),
         "filters": query.where,
         "currency": "USD",
@@ -183,7 +178,7 @@ def as_csv(rows: Sequence[UsageRow], query: UsageQuery) -> str:
     writer = csv.writer(sheet)
     writer.writerow([*(_as_text(name) for name in query.group_by), *_figures(total_of(()))])
     for row in rows:
-        figures = _figures(row) | {"cost_usd": usd(row.cost_nano)}
+        figures = _figures(row) | {"cost_usd": usd(row.cost_nano, padded=True)}
         groups = (_as_text(row.group[name]) for name in query.group_by)
         writer.writerow([*groups, *figures.values()])
     return sheet.getvalue()
@@ -211,7 +206,7 @@ def _table_line(line: list[str], widths: list[int], left: int) -> str:
 
 def _cells(row: UsageRow) -> list[str]:
     counts = [str(each) for each in (row.calls, row.errors, row.cold_starts)]
-    return [*counts, f"{row.gpu_us / MICRO:.3f}", usd(row.cost_nano)]
+    return [*counts, f"{row.gpu_us / MICRO:.3f}", usd(row.cost_nano, padded=True)]
 
 
 def _figures(row: UsageRow) -> dict[str, int | float]:
@@ -228,13 +223,6 @@ def _as_text(value: str) -> str:
 def _printable(value: str) -> str:
     """A terminal obeys control characters: a group's name must not."""
     return "".join(char if char.isprintable() else "?" for char in value) or "-"
-
-
-def _iso(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- one call --------------------------------------------------------------------------------
@@ -265,8 +253,8 @@ _ENTRY_TEXTS = (
 def _entry(row: LedgerRow) -> dict[str, Any]:
     entry: dict[str, Any] = {name: getattr(row, name) for name in _ENTRY_TEXTS}
     entry["key"] = row.key_id
-    entry["started_at"] = _iso(row.started_at)
-    entry["ended_at"] = _iso(row.ended_at)
+    entry["started_at"] = iso(row.started_at, "milliseconds")
+    entry["ended_at"] = iso_or_none(row.ended_at, "milliseconds")
     for name in _TIMES:
         entry[f"{name}_seconds"] = getattr(row, f"{name}_us") / MICRO
     entry["cost_usd"] = row.cost_nano / NANO

@@ -34,7 +34,8 @@ def read_path(path: Path) -> tuple[MapNode, list[Problem]]:
 
 
 def read_text(text: str, name: str) -> tuple[MapNode, list[Problem]]:
-    """As ``read_path``, for a text that came by another way; ``name`` stands for the file."""
+    """As ``read_path``, for a text that came by another way; ``name`` stands for the file. Raises
+    PolicyError for a text that is too large, or no YAML at all."""
     if len(text) > MAX_BYTES:
         raise _refused(name, _TOO_LARGE)
     return parse(text.removeprefix("\ufeff"), name)

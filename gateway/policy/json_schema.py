@@ -180,6 +180,7 @@ def rendered() -> str:
 
 
 def main(arguments: list[str]) -> int:
+    """Prints the schema, or writes it to the file that is named."""
     if arguments:
         Path(arguments[0]).write_text(rendered(), encoding="utf-8")
     else:

@@ -29,6 +29,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 
 def compile_routes(policy: Policy) -> Matcher:
+    """The policy's routes, ready to be asked."""
     return Matcher(policy.routes)
 
 

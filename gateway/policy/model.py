@@ -36,6 +36,8 @@ BackendNames = Annotated[tuple[BackendName, ...], msgspec.Meta(min_length=1)]
 
 
 class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A certificate of your own."""
+
     cert: str
     """A PEM file: the certificate, then its chain."""
     key: str
@@ -43,6 +45,8 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``server``; a change of it takes a restart."""
+
     listen: ListenAddress = ("127.0.0.1", 8443)
     """host:port that the gateway binds."""
     tls: Literal["auto", "off"] | TlsFiles = "auto"
@@ -60,6 +64,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``store``; a change of it takes a restart."""
+
     ledger: LedgerUrl = LedgerFile(path=".spillgate/ledger.db")
     """sqlite:///PATH, with ?synchronous=full to keep every row through the machine's own death."""
     shared: SharedUrl = None
@@ -114,6 +120,8 @@ class BackendSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model that callers may name."""
+
     task: Task
     """What it does: the routes of the API on which it answers."""
     backends: BackendNames
@@ -155,6 +163,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def reserved(self) -> bool:
+        """Whether it is paid for by the hour, calls or none."""
         return self.per_hour is not None
 
 
@@ -216,6 +225,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class WarmRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one backend is kept warm."""
+
     keep: Literal["always", "learned", "none"] = "always"
     """always: pinged all through the hours; learned: only while, by the backend's own gaps, a
     next call is likely soon enough to be worth it; none: only woken ahead of the hours."""
@@ -233,6 +244,8 @@ class WarmRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of one scope; each may be left out."""
+
     requests: RequestLimits = ()
     """Such as 60/minute; a list gives several windows."""
     concurrent: Positive | None = None

@@ -41,17 +41,23 @@ class ScalarNode(msgspec.Struct, frozen=True):
 
 
 class ListNode(msgspec.Struct, frozen=True):
+    """A sequence."""
+
     mark: Mark
     items: tuple[Node, ...]
 
 
 class MapEntry(msgspec.Struct, frozen=True):
+    """One pair of a mapping."""
+
     mark: Mark
     """Of the key."""
     value: Node
 
 
 class MapNode(msgspec.Struct, frozen=True):
+    """A mapping, its keys in the order of the file."""
+
     mark: Mark
     entries: dict[str, MapEntry]
 

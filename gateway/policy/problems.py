@@ -66,6 +66,7 @@ class PolicyError(Exception):
 
 
 def problem_at(mark: Mark, path: str, message: str, allowed: Collection[str] = ()) -> Problem:
+    """A problem at a place; ``allowed`` are the words that would have done."""
     return Problem(
         file=mark.file,
         line=mark.line,
@@ -109,6 +110,7 @@ def join(path: str, key: str) -> str:
 
 
 def shortened(text: str, limit: int = 80) -> str:
+    """The text, cut to ``limit`` characters, three of them dots."""
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 

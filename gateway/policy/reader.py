@@ -111,6 +111,7 @@ def load_policy(path: Path, environ: Mapping[str, str], *, kinds: Kinds = INSTAL
 def load_with_places(
     path: Path, environ: Mapping[str, str], *, kinds: Kinds = INSTALLED
 ) -> tuple[Policy, Places]:
+    """As ``load_policy``, with the place in the files of every key path. Raises PolicyError."""
     document, problems = read_path(path)
     return _Reader(environ, kinds).policy(document, problems)
 

@@ -50,5 +50,6 @@ class Reading:
         return other
 
     def keep(self, other: Reading) -> None:
+        """Takes over what an attempt has found."""
         self.problems.extend(other.problems[: MAX_PROBLEMS - len(self.problems)])
         self.places.update(other.places)

@@ -54,7 +54,7 @@ class WeeklyHours(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_nano_usd(value: Any) -> int:
-    """A number of dollars -> nano-dollars, exactly."""
+    """A number of dollars -> nano-dollars, exactly. Raises ValueError."""
     if isinstance(value, bool):
         raise ValueError("a boolean is not an amount of money")
     try:
@@ -92,7 +92,7 @@ def parse_limit(value: Any, unit: Unit) -> Limit:
 
 
 def parse_condition(value: Any) -> tuple[str, float]:
-    """'< 1000' -> ('<', 1000.0)."""
+    """'< 1000' -> ('<', 1000.0). Raises ValueError."""
     match = _CONDITION.match(str(value).strip())
     if match is None:
         raise ValueError(f"{value!r} is not a comparison")
@@ -100,7 +100,7 @@ def parse_condition(value: Any) -> tuple[str, float]:
 
 
 def parse_hours(value: Any) -> WeeklyHours:
-    """'Mon-Fri 08:00-20:00 Europe/Berlin' -> WeeklyHours."""
+    """'Mon-Fri 08:00-20:00 Europe/Berlin' -> WeeklyHours. Raises ValueError."""
     match = _HOURS.match(str(value).strip())
     if match is None:
         raise ValueError(f"{value!r} is not a span of hours")
@@ -143,7 +143,7 @@ def _minute(text: str) -> int:
 
 
 def parse_listen(value: Any) -> tuple[str, int]:
-    """'127.0.0.1:8443' or '[::1]:8443' -> (host, port)."""
+    """'127.0.0.1:8443' or '[::1]:8443' -> (host, port). Raises ValueError."""
     host, _, port = str(value).strip().rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
         raise ValueError(f"{value!r} is not host:port")
@@ -151,7 +151,7 @@ def parse_listen(value: Any) -> tuple[str, int]:
 
 
 def parse_date(value: Any) -> str:
-    """'2026-11-09' -> the same, checked against the calendar."""
+    """'2026-11-09' -> the same, checked against the calendar. Raises ValueError."""
     text = str(value).strip()
     if _DATE.match(text) is None:
         raise ValueError(f"{text!r} is not a date")
@@ -162,7 +162,7 @@ def parse_date(value: Any) -> str:
 
 
 def parse_name(value: Any) -> str:
-    """What a backend, model, price, plan or route is called."""
+    """What a backend, model, price, plan or route is called. Raises ValueError."""
     text = str(value)
     if _NAME.match(text) is None:
         raise ValueError(f"{text[:80]!r} is not a name")

@@ -26,25 +26,29 @@ from gateway.policy.scalars import OneOrMany, Refers
 
 
 class TextShape(msgspec.Struct, frozen=True):
+    """Any text."""
+
     refers: str = ""
     """The section of which the text must be a key."""
 
 
 class NumberShape(msgspec.Struct, frozen=True):
+    """A number within bounds; ``whole``: an integer."""
+
     whole: bool
     bounds: msgspec.Meta | None = None
 
 
 class FlagShape(msgspec.Struct, frozen=True):
-    pass
+    """true or false."""
 
 
 class NothingShape(msgspec.Struct, frozen=True):
-    pass
+    """null."""
 
 
 class AnyShape(msgspec.Struct, frozen=True):
-    pass
+    """Whatever YAML can say."""
 
 
 class UnreadShape(msgspec.Struct, frozen=True):
@@ -52,15 +56,21 @@ class UnreadShape(msgspec.Struct, frozen=True):
 
 
 class ChoiceShape(msgspec.Struct, frozen=True):
+    """One of these values."""
+
     values: tuple[str | int, ...]
 
 
 class ParsedShape(msgspec.Struct, frozen=True):
+    """A text that the scalar's own parser reads."""
+
     scalar: Scalar
     bounds: msgspec.Meta | None = None
 
 
 class ItemsShape(msgspec.Struct, frozen=True):
+    """A list, of which ``build`` makes the value."""
+
     item: Shape
     build: Callable[[list[Any]], Any]
     least: int = 0
@@ -69,15 +79,21 @@ class ItemsShape(msgspec.Struct, frozen=True):
 
 
 class TableShape(msgspec.Struct, frozen=True):
+    """A mapping with keys of the writer's choice."""
+
     key: Shape
     value: Shape
 
 
 class RecordShape(msgspec.Struct, frozen=True):
+    """A mapping with the keys of a struct."""
+
     cls: type[msgspec.Struct]
 
 
 class EitherShape(msgspec.Struct, frozen=True):
+    """One of several shapes; the first that fits."""
+
     options: tuple[Shape, ...]
 
 

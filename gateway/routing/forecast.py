@@ -24,9 +24,11 @@ class RunTime(msgspec.Struct, frozen=True):
 
     @classmethod
     def prior(cls, seconds: float) -> RunTime:
+        """What is taken for granted before the first call."""
         return cls(seconds, seconds / 2)
 
     def observe(self, seconds: float) -> RunTime:
+        """With one call more, which ran ``seconds``; the first replaces the prior."""
         if not self.seen:
             return RunTime(seconds, seconds / 2, 1)
         error = seconds - self.mean
@@ -52,6 +54,7 @@ class ColdTime:
         self.p50, self.p95 = p50, p95
 
     def observe(self, seconds: float) -> None:
+        """One start more, which took ``seconds``."""
         self._seen = [*self._seen[-_KEPT + 1 :], seconds]
         ranked = sorted(self._seen + self._prior)
         self.p50, self.p95 = _quantile(ranked, 0.5), _quantile(ranked, 0.95)
@@ -97,6 +100,8 @@ class BackendLoad(msgspec.Struct, frozen=True):
 
 
 class Delay(msgspec.Struct, frozen=True):
+    """What a call waits for at one backend, in seconds."""
+
     seconds: float
     """From the decision until the call runs."""
     cold_s: float = 0.0
@@ -180,4 +185,5 @@ class WarmSet:
         bisect.insort(self._cold_at, now + self.idle_timeout)
 
     def clear(self) -> None:
+        """None is warm any more."""
         self._cold_at.clear()

@@ -16,10 +16,13 @@ _KEPT = 400
 
 
 class GapHistory:
+    """Seconds between one call's end and the next one's arrival, the youngest last."""
+
     def __init__(self) -> None:
         self._gaps: list[float] = []
 
     def observe(self, seconds: float) -> None:
+        """One gap more."""
         self._gaps.append(seconds)
         if len(self._gaps) > 2 * _KEPT:
             del self._gaps[:-_KEPT]

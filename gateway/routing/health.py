@@ -14,6 +14,8 @@ _LASTING = frozenset((FailureClass.CREDENTIAL, FailureClass.GONE))
 
 
 class BackendHealth(msgspec.Struct, frozen=True):
+    """How far a backend is blamed."""
+
     failures: int = 0
     """Blamed failures in a row."""
     open_until: float = 0.0
@@ -40,6 +42,7 @@ def after_failure(
 
 
 def after_success(health: BackendHealth) -> BackendHealth:
+    """One success forgives everything."""
     return HEALTHY if health.failures or health.open_until else health
 
 

@@ -13,6 +13,7 @@ class CallVolume:
         self._hours: dict[str, dict[int, int]] = {}
 
     def add(self, model: str, epoch_s: float) -> None:
+        """Counts one call of the model at ``epoch_s``, seconds since the epoch."""
         hours = self._hours.get(model)
         if hours is None:
             hours = self._hours[model] = {}

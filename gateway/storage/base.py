@@ -44,14 +44,16 @@ class LimitStatus(msgspec.Struct, frozen=True):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    standings: tuple[LimitStatus, ...]
+    """Every claim was taken."""
+
+    statuses: tuple[LimitStatus, ...]
     """Of the ``requests`` claims, in the order asked; those that a caller is shown."""
 
 
 class Refused(msgspec.Struct, frozen=True):
     """Nothing was taken in any scope."""
 
-    standing: LimitStatus
+    status: LimitStatus
     """Of the first claim that did not fit."""
     retry_after_s: float
     """When it could fit: exact for a rate, the window's end for a total, 1 for concurrent."""
@@ -103,12 +105,12 @@ class SharedStore(Protocol):
         """
         ...
 
-    async def standings(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
+    async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         """How each counter stands; takes nothing."""
         ...
 
     async def ping(self) -> None:
-        """Raises StoreUnavailable when the store cannot be used."""
+        """Raises StorageUnavailable when the store cannot be used."""
         ...
 
     @property
@@ -116,7 +118,9 @@ class SharedStore(Protocol):
         """Why it was not reached when it was last tried; empty while it answers."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Gives back what it holds open."""
+        ...
 
 
 # --- the ledger ----------------------------------------------------------------------------------
@@ -218,7 +222,7 @@ class Ledger(Protocol):
     """
 
     async def open(self, row: LedgerRow) -> None:
-        """Inserts an open row. Raises StoreUnavailable when it cannot be made durable (after a
+        """Inserts an open row. Raises StorageUnavailable when it cannot be made durable (after a
         time-out it may be written all the same), and ValueError when its id is taken by another
         call, or settled. The same call (key, user and beginning) may open its row again, to ask
         another backend: the later row replaces the earlier."""
@@ -226,7 +230,7 @@ class Ledger(Protocol):
 
     async def settle(self, rows: Sequence[LedgerRow]) -> None:
         """Writes settled rows in one step: an open row with the id is ended, a missing one is
-        inserted, a row that is settled already is left as it is. Raises StoreUnavailable."""
+        inserted, a row that is settled already is left as it is. Raises StorageUnavailable."""
         ...
 
     async def open_rows(self) -> list[LedgerRow]:
@@ -256,13 +260,17 @@ class Ledger(Protocol):
         """Why the last write failed; empty while writes succeed."""
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Writes what waits, then closes the file."""
+        ...
 
 
 # --- keys ----------------------------------------------------------------------------------------
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is stored; instants are seconds since the epoch."""
+
     principal: Principal
     created_at: float
     revoked_at: float | None = None
@@ -293,6 +301,10 @@ class KeyStore(Protocol):
         Raises ValueError for a key that is unknown, revoked or expired."""
         ...
 
-    def list(self) -> list[KeyRecord]: ...
+    def list(self) -> list[KeyRecord]:
+        """All keys, revoked ones too, in the order in which they were made."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Closes the file."""
+        ...

@@ -18,6 +18,9 @@ _GRACE_US = 60 * MICRO
 
 
 class Counter(Protocol):
+    """One counter of one scope. Instants are integer microseconds of the store's clock; a mark is
+    what a claim left, by which it is ended."""
+
     ends: int
     """When the counter's window is over and a new counter takes its place."""
 
@@ -25,15 +28,25 @@ class Counter(Protocol):
         """The claim's mark, or None: it does not fit, and nothing has changed."""
         ...
 
-    def settle(self, mark: Any, actual: int) -> None: ...
+    def settle(self, mark: Any, actual: int) -> None:
+        """The claim's call ended, and used ``actual``."""
+        ...
 
-    def release(self, claim: Claim, mark: Any, now: int) -> None: ...
+    def release(self, claim: Claim, mark: Any, now: int) -> None:
+        """The claim's call has not been."""
+        ...
 
-    def expire(self, mark: Any) -> None: ...
+    def expire(self, mark: Any) -> None:
+        """Nobody ended the claim's call in time."""
+        ...
 
-    def standing(self, claim: Claim, now: int) -> LimitStatus: ...
+    def status(self, claim: Claim, now: int) -> LimitStatus:
+        """How much is left, and when all of it is back."""
+        ...
 
-    def retry_after_us(self, claim: Claim, now: int) -> int: ...
+    def retry_after_us(self, claim: Claim, now: int) -> int:
+        """Microseconds until the claim could fit."""
+        ...
 
     def idle_at(self, now: int) -> int:
         """When it may be forgotten, as far as is known now; ``now`` or earlier: at once."""
@@ -92,7 +105,7 @@ class Rate:
         debt = part - claim.take * self.length
         self.us, self.part = us + debt // claim.limit, debt % claim.limit
 
-    def standing(self, claim: Claim, now: int) -> LimitStatus:
+    def status(self, claim: Claim, now: int) -> LimitStatus:
         us, part = self._owed(claim.limit, now)
         slack = now + self.length - us
         remaining = (slack * claim.limit - part) // self.length
@@ -133,7 +146,7 @@ class Total:
     def release(self, claim: Claim, mark: int, now: int) -> None:
         self.held -= mark
 
-    def standing(self, claim: Claim, now: int) -> LimitStatus:
+    def status(self, claim: Claim, now: int) -> LimitStatus:
         remaining = claim.limit - self.spent - self.held
         return LimitStatus(claim, max(0, remaining), (self.ends - now) / MICRO)
 
@@ -168,7 +181,7 @@ class Gauge:
     def release(self, claim: Claim, mark: int, now: int) -> None:
         self.alive -= mark
 
-    def standing(self, claim: Claim, now: int) -> LimitStatus:
+    def status(self, claim: Claim, now: int) -> LimitStatus:
         return LimitStatus(claim, max(0, claim.limit - self.alive), 0.0)
 
     def retry_after_us(self, claim: Claim, now: int) -> int:

@@ -86,11 +86,11 @@ class MemorySharedStore:
             if mark is None:
                 _give_back(claims, counters, marks, now)
                 wait = counter.retry_after_us(claim, now)
-                return Refused(counter.standing(claim, now), wait / MICRO)
+                return Refused(counter.status(claim, now), wait / MICRO)
             counters.append(counter)
             marks.append(mark)
             if claim.unit == "requests":
-                shown.append(counter.standing(claim, now))
+                shown.append(counter.status(claim, now))
         self._hold(hold_id, (claims, counters, marks, now + round(ttl_s * MICRO)))
         return Admitted(tuple(shown))
 
@@ -138,10 +138,10 @@ class MemorySharedStore:
             if isinstance(counter, Total) and not counter.spent:
                 counter.spent = amount
 
-    async def standings(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
+    async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         now = self._now()
         self._sweep(now)
-        return tuple(self._current(claim, now).standing(claim, now) for claim in claims)
+        return tuple(self._current(claim, now).status(claim, now) for claim in claims)
 
     @property
     def failing(self) -> str:

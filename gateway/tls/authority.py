@@ -55,6 +55,8 @@ _DNS = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-
 
 
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate authority's own certificate and its private key."""
+
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 

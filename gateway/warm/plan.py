@@ -29,6 +29,8 @@ class WarmView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WarmActions(msgspec.Struct, frozen=True):
+    """What is to be done now."""
+
     pings: int = 0
     """Pings to send at once; each reaches one worker."""
     workers: int | None = None

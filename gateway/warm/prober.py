@@ -15,12 +15,15 @@ _COLD_EVERY_S = 1.0
 
 
 class Prober:
-    def __init__(self, *, current: Callable[[], ActivePolicy], clock: Clock) -> None:
-        self._current = current
+    """Calls each backend's ``probe`` when it is due."""
+
+    def __init__(self, *, active: Callable[[], ActivePolicy], clock: Clock) -> None:
+        self._active = active
         self._clock = clock
         self._next: dict[str, float] = {}
 
     async def run(self) -> None:
+        """Looks twice a second, for ever."""
         while True:
             await self.tick()
             await self._clock.sleep(0.5)
@@ -28,12 +31,12 @@ class Prober:
     async def tick(self) -> None:
         """Probes all that are due, at once."""
         now = self._clock.monotonic()
-        standings = self._current().backends.values()
-        due = [standing for standing in standings if self._next.get(standing.name, 0.0) <= now]
-        await asyncio.gather(*(self._probe(standing) for standing in due))
+        backends = self._active().backends.values()
+        due = [backend for backend in backends if self._next.get(backend.name, 0.0) <= now]
+        await asyncio.gather(*(self._probe(backend) for backend in due))
 
-    async def _probe(self, standing: LiveBackend) -> None:
-        probe = await standing.adapter.probe()
-        standing.probed(probe)
-        pause = _WARM_EVERY_S if probe.ready or standing.cold is not None else _COLD_EVERY_S
-        self._next[standing.name] = self._clock.monotonic() + pause
+    async def _probe(self, backend: LiveBackend) -> None:
+        probe = await backend.adapter.probe()
+        backend.probed(probe)
+        pause = _WARM_EVERY_S if probe.ready or backend.learned.cold is not None else _COLD_EVERY_S
+        self._next[backend.name] = self._clock.monotonic() + pause

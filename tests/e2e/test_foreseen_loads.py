@@ -64,8 +64,8 @@ class Caller:
     async def load_s(self, model: str) -> float:
         """The seconds of load that are foreseen at home."""
         told = await self.explain(model)
-        (home,) = (row for row in told["candidates"] if row["backend"] == "home")
-        return float(home["predicted_load_seconds"])
+        (gateway,) = (row for row in told["candidates"] if row["backend"] == "home")
+        return float(gateway["predicted_load_seconds"])
 
     async def usage(self, model: str, headers: dict[str, str]) -> dict[str, Any]:
         answer = await self._client.post(f"/v1/infer/{model}", json=BODY, headers=headers)

@@ -233,8 +233,8 @@ async def check_the_counters(redis: RedisServer, rows: list[Row]) -> None:
 
 async def used(store: RedisSharedStore, scope: str, unit: Unit, window: str) -> int:
     limit = 10**15
-    [standing] = await store.standings([Claim(scope, unit, window, limit, 0)])
-    return limit - standing.remaining
+    [status] = await store.statuses([Claim(scope, unit, window, limit, 0)])
+    return limit - status.remaining
 
 
 def check_that_all_happened(books: Books, rows: list[Row]) -> None:

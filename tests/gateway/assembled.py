@@ -15,9 +15,9 @@ from adapters.base import AdapterClass, Backend
 from adapters.fake import Fake
 from adapters.types import Call, Task
 from gateway.active_policy import Preferences
-from gateway.app import build_service, running, web
+from gateway.app import build_gateway, running, web
 from gateway.calls.dispatcher import Answer
-from gateway.calls.state import Arrival, CallState
+from gateway.calls.state import CallState
 from gateway.clock import FakeClock
 from gateway.key_requests import issue, read_request
 from gateway.policy.model import BackendSpec, Policy
@@ -55,6 +55,9 @@ plans:
   default: {requests: 1000/minute, concurrent: 100, gpu_seconds: 100000/day, spend: 5 USD/month}
 """
 
+NO_OUTPUT = Preferences(None, None, 0)
+"""Of a call whose answer holds no tokens."""
+
 PATIENCE_S = 1e9
 """The ledger's thread works in real time while a test's clock leaps: it is never called late."""
 
@@ -65,27 +68,28 @@ def read(text: str = POLICY) -> Policy:
     return read_policy_text(text, {}, kinds=FAKES)
 
 
-class House:
-    """The assembled gateway, with handles on what it is made of."""
+class AssembledGateway:
+    """A running gateway (``inner``), and what a test does with it."""
 
-    def __init__(self, service: Gateway, clock: FakeClock) -> None:
-        self.service = service
+    def __init__(self, inner: Gateway, clock: FakeClock) -> None:
+        self.inner = inner
         self.clock = clock
         self._calls = 0
 
     def fake(self, name: str) -> Fake:
-        return cast(Fake, self.service.current.backends[name].adapter)
+        return cast(Fake, self.inner.active.backends[name].adapter)
 
-    def exchange(
+    def call_state(
         self,
         model: str = "chat",
         *,
         stream: bool = False,
         body: bytes = b"{}",
         principal: Principal = ALICE,
+        preferences: Preferences = NO_OUTPUT,
     ) -> CallState:
         self._calls += 1
-        task: Task = self.service.current.policy.models[model].task
+        task: Task = self.inner.active.policy.models[model].task
         call = Call(
             id=f"req_{self._calls}",
             model=model,
@@ -94,29 +98,34 @@ class House:
             stream=stream,
             deadline=self.clock.monotonic() + 600,
         )
-        arrival = Arrival(principal, self.clock.monotonic(), self.clock.time())
-        return CallState(call, arrival, self.service.current.policy.version)
+        return CallState(
+            call,
+            principal,
+            preferences,
+            received=self.clock.monotonic(),
+            received_at=self.clock.time(),
+            policy=self.inner.active.policy.version,
+        )
 
-    async def ask(self, exchange: CallState, wish: Preferences | None = None) -> Answer:
-        wish = wish or Preferences(None, None, 0)
-        return await self.service.dispatcher.ask(self.service.current, exchange, wish)
+    async def ask(self, state: CallState) -> Answer:
+        return await self.inner.dispatcher.ask(self.inner.active, state)
 
     def start(self, model: str = "chat", **options: Any) -> tuple[CallState, asyncio.Task[Answer]]:
         """A call in a task of its own, as a request has it."""
         box: list[CallState] = []
 
         async def run() -> Answer:
-            box.append(self.exchange(model, **options))
+            box.append(self.call_state(model, **options))
             return await self.ask(box[0])
 
         task = asyncio.get_running_loop().create_task(run())
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return _Late(box), task  # type: ignore[return-value]
 
-    async def ask_after(self, exchange: CallState, seconds: float) -> Answer:
+    async def ask_after(self, state: CallState, seconds: float) -> Answer:
         """Asks, and lets as much time pass as the answer takes."""
         before = self._asked()
-        task = asyncio.ensure_future(self.ask(exchange))
+        task = asyncio.ensure_future(self.ask(state))
         await until(lambda: task.done() or self._asked() > before, "a backend is asked")
         await self.clock.advance(seconds)
         return await task
@@ -137,29 +146,29 @@ class House:
         await until(ended, "every call has ended", every_s=0.001)
 
     def _asked(self) -> int:
-        fakes = (standing.adapter for standing in self.service.current.backends.values())
+        fakes = (backend.adapter for backend in self.inner.active.backends.values())
         return sum(len(cast(Fake, fake).calls) for fake in fakes)
 
     async def rows(self, call_id: str) -> list[LedgerRow]:
-        return await self.service.ledger.rows(call_id)
+        return await self.inner.ledger.rows(call_id)
 
     async def row(self, call_id: str) -> LedgerRow:
         [row] = await self.rows(call_id)
         return row
 
     async def spent(self, user: str = "alice") -> int:
-        rows = await self.service.ledger.usage(UsageQuery(where={"user": user}))
+        rows = await self.inner.ledger.usage(UsageQuery(where={"user": user}))
         return sum(row.cost_nano for row in rows)
 
     def key(self, user: str = "alice", **asked: Any) -> str:
-        request = read_request({"user": user, **asked}, self.service.current.policy)
-        return issue(self.service.keys, request, self.clock.time())[0]
+        request = read_request({"user": user, **asked}, self.inner.active.policy)
+        return issue(self.inner.keys, request, self.clock.time())[0]
 
     @contextlib.asynccontextmanager
     async def client(self, key: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
         """A client of the ASGI application itself."""
         headers = {"Authorization": f"Bearer {key or self.key()}"}
-        transport = httpx.ASGITransport(app=web(self.service))
+        transport = httpx.ASGITransport(app=web(self.inner))
         async with httpx.AsyncClient(
             transport=transport, base_url="http://gateway", headers=headers
         ) as client:
@@ -167,7 +176,7 @@ class House:
 
 
 class _Late:
-    """The exchange that a task makes when it starts."""
+    """The state that a task makes when it starts."""
 
     def __init__(self, box: list[CallState]) -> None:
         self._box = box
@@ -190,7 +199,7 @@ def build(
     def make(spec: BackendSpec) -> Backend:
         return Fake(spec.name, spec.settings, clock)
 
-    return build_service(
+    return build_gateway(
         policy,
         clock=clock,
         keys=SqliteKeys(folder / "keys.db", clock=clock),
@@ -204,17 +213,17 @@ def build(
 
 
 @contextlib.asynccontextmanager
-async def house(
+async def assembled(
     folder: Path,
     clock: FakeClock,
     text: str = POLICY,
     *,
     shared: SharedStore | None = None,
     ledger: Ledger | None = None,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[AssembledGateway]:
     """Started as the real one is, and closed at the end."""
-    async with running(build(folder, clock, text, shared=shared, ledger=ledger)) as service:
-        yield House(service, clock)
+    async with running(build(folder, clock, text, shared=shared, ledger=ledger)) as inner:
+        yield AssembledGateway(inner, clock)
 
 
-__all__ = ["ALICE", "FAKES", "POLICY", "House", "build", "house", "read"]
+__all__ = ["ALICE", "FAKES", "POLICY", "AssembledGateway", "assembled", "build", "read"]

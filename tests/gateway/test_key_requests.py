@@ -110,8 +110,8 @@ def test_the_key_is_shown_once_and_never_again(tmp_path: Path, clock: FakeClock)
     shown = as_json(record)
     assert key not in str(shown)
     assert key.startswith(shown["hint"])
-    assert shown["created_at"] == "2026-01-01T00:00:00+00:00"
-    assert shown["expires_at"] == "2026-01-01T01:00:00+00:00"
+    assert shown["created_at"] == "2026-01-01T00:00:00Z"
+    assert shown["expires_at"] == "2026-01-01T01:00:00Z"
     assert shown["revoked_at"] is None
     assert keys.find(key) == request.principal
     keys.close()

@@ -25,32 +25,32 @@ class CountingClock(FakeClock):
 
 async def test_a_member_is_looked_at_on_every_round_until_it_leaves(clock: FakeClock) -> None:
     """And is told the time of the round."""
-    rounds, seen = SharedTimer(clock), list[float]()
+    timer, seen = SharedTimer(clock), list[float]()
     start = clock.monotonic()
-    rounds.join("a", seen.append)
+    timer.watch("a", seen.append)
     await clock.advance(3.5 * EVERY_S)
-    rounds.leave("a")
+    timer.unwatch("a")
     await clock.advance(3 * EVERY_S)
     assert seen == pytest.approx([start + EVERY_S * turn for turn in (1, 2, 3)])
 
 
 async def test_a_thousand_members_share_one_timer_and_none_is_left_when_they_are_gone() -> None:
     clock = CountingClock()
-    rounds = SharedTimer(clock)
+    timer = SharedTimer(clock)
     for member in range(1000):
-        rounds.join(member, lambda _: None)
+        timer.watch(member, lambda _: None)
     assert clock.timers == 1
     for member in range(1000):
-        rounds.leave(member)
+        timer.unwatch(member)
     await clock.advance(100 * EVERY_S)
     assert clock.timers == 1
 
 
 async def test_the_rounds_begin_again_with_the_next_member(clock: FakeClock) -> None:
-    rounds, seen = SharedTimer(clock), list[float]()
-    rounds.join("a", lambda _: rounds.leave("a"))
+    timer, seen = SharedTimer(clock), list[float]()
+    timer.watch("a", lambda _: timer.unwatch("a"))
     await clock.advance(5 * EVERY_S)
-    rounds.join("b", seen.append)
+    timer.watch("b", seen.append)
     await clock.advance(2 * EVERY_S)
     assert len(seen) == 2
 
@@ -59,13 +59,13 @@ async def test_a_member_may_leave_and_another_join_while_the_round_is_made(
     clock: FakeClock,
 ) -> None:
     """The new one is looked at from the next round on."""
-    rounds, seen = SharedTimer(clock), list[float]()
+    timer, seen = SharedTimer(clock), list[float]()
 
     def hand_over(_: float) -> None:
-        rounds.leave("a")
-        rounds.join("b", seen.append)
+        timer.unwatch("a")
+        timer.watch("b", seen.append)
 
-    rounds.join("a", hand_over)
+    timer.watch("a", hand_over)
     await clock.advance(EVERY_S)
     assert seen == []
     await clock.advance(EVERY_S)
@@ -74,9 +74,9 @@ async def test_a_member_may_leave_and_another_join_while_the_round_is_made(
 
 async def test_a_member_joins_once(clock: FakeClock) -> None:
     """Its later look takes the place of the earlier one."""
-    rounds, first, second = SharedTimer(clock), list[float](), list[float]()
-    rounds.join("a", first.append)
-    rounds.join("a", second.append)
+    timer, first, second = SharedTimer(clock), list[float](), list[float]()
+    timer.watch("a", first.append)
+    timer.watch("a", second.append)
     await clock.advance(EVERY_S)
     assert (len(first), len(second)) == (0, 1)
 
@@ -85,13 +85,13 @@ async def test_a_look_that_fails_is_logged_and_ends_nobody_elses(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Otherwise one fault would end the budgets' watch over every call."""
-    rounds, seen = SharedTimer(clock), list[float]()
+    timer, seen = SharedTimer(clock), list[float]()
 
     def fails(_: float) -> None:
         raise ValueError("a fault")
 
-    rounds.join("a", fails)
-    rounds.join("b", seen.append)
+    timer.watch("a", fails)
+    timer.watch("b", seen.append)
     with caplog.at_level(logging.ERROR, "spillgate"):
         await clock.advance(3 * EVERY_S)
     assert len(seen) == 3

@@ -19,6 +19,7 @@ class Breaker:
 
     @property
     def closed(self) -> bool:
+        """Whether calls go out as usual."""
         return self._until is None
 
     def allows(self, now: float) -> bool:
@@ -32,6 +33,7 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
+        """The server answered: the breaker closes."""
         self._until = None
         self._probing = False
         self._pause = self._shortest

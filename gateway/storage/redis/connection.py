@@ -122,7 +122,7 @@ class RedisConnection:
         return f"Link({self._address!r}, {'open' if self._wire else 'not connected'})"
 
     def send(self, packed: bytes, undo: Callable[[], bytes] | None = None) -> asyncio.Future[Reply]:
-        """The future of the command's reply. It, or this call, raises StoreUnavailable."""
+        """The future of the command's reply. It, or this call, raises StorageUnavailable."""
         now = self._clock.monotonic()
         if self._closed or not self._breaker.allows(now):
             raise StorageUnavailable("the shared store did not answer a moment ago")
@@ -138,6 +138,7 @@ class RedisConnection:
         return future
 
     async def aclose(self) -> None:
+        """Closes the socket; what was asked and not answered fails."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -150,7 +150,7 @@ function rate.release(entry)
   write_rate(entry)
 end
 
-function rate.standing(entry)
+function rate.status(entry)
   local slack, limit = now + entry.length - entry.us, entry.limit
   local whole, rest = split(entry.length, limit)
   -- The estimate may be one off; the loop compares without a rounding.
@@ -212,7 +212,7 @@ function total.settle(entry, amount)
   total.spend(entry, amount)
 end
 
-function total.standing(entry)
+function total.status(entry)
   return math.max(0, entry.limit - entry.used), entry.ends - now
 end
 
@@ -255,7 +255,7 @@ end
 
 gauge.expire = gauge.release
 
-function gauge.standing(entry)
+function gauge.status(entry)
   return math.max(0, entry.limit - entry.used), 0
 end
 

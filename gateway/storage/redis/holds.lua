@@ -54,7 +54,7 @@ function operations.admit()
   for index, claim in ipairs(claims) do
     local entry, kind = open(claim)
     if not kind.fits(entry) then
-      local remaining, reset = kind.standing(entry)
+      local remaining, reset = kind.status(entry)
       return cmsgpack.pack({0, restored, index - 1, remaining, reset, kind.retry(entry)})
     end
     entries[index] = entry
@@ -63,7 +63,7 @@ function operations.admit()
   for index, entry in ipairs(entries) do
     KINDS[entry.unit].take(entry, ttl)
     if entry.unit == 'requests' then
-      local remaining, reset = rate.standing(entry)
+      local remaining, reset = rate.status(entry)
       reply[#reply + 1] = index - 1
       reply[#reply + 1] = remaining
       reply[#reply + 1] = reset
@@ -144,12 +144,12 @@ function operations.restore()
 end
 
 -- {claim...} -> {(remaining, reset)...}
-function operations.standings()
+function operations.statuses()
   sweep()
   local reply = {}
   for _, claim in ipairs(input) do
     local entry, kind = open(claim)
-    local remaining, reset = kind.standing(entry)
+    local remaining, reset = kind.status(entry)
     reply[#reply + 1] = remaining
     reply[#reply + 1] = reset
   end

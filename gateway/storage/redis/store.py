@@ -10,7 +10,7 @@ evicted counter is a forgotten bill). Every key is ``spillgate:{limits}:...``: o
 a cluster keeps them on one node; give the URL of that node's primary, since redirections are
 not followed. Every key has a time to live.
 
-A call that is not answered within ``timeout_s`` raises StoreUnavailable, and so do, at once and
+A call that is not answered within ``timeout_s`` raises StorageUnavailable, and so do, at once and
 for a moment, those that come after it: a slow server slows the gateway down once, not always.
 """
 
@@ -60,7 +60,7 @@ class RedisSharedStore:
     ``emptied``  called when an admission finds that the server has lost its memory since the
                  last ``restore``: time to call ``restore`` again. Called on each admission
                  until then, so it should only start the work; the admission raises
-                 StoreUnavailable, for what was spent is not known. Left out: it is admitted.
+                 StorageUnavailable, for what was spent is not known. Left out: it is admitted.
     """
 
     def __init__(
@@ -129,10 +129,10 @@ class RedisSharedStore:
             last = start + _AT_ONCE >= len(totals)
             await self._run(b"restore", "", _encode((part, last)))
 
-    async def standings(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
+    async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         if not claims:
             return ()
-        found = _numbers(await self._run(b"standings", "", _encode(claims)))
+        found = _numbers(await self._run(b"statuses", "", _encode(claims)))
         return tuple(
             LimitStatus(claim, found[2 * index], found[2 * index + 1] / MICRO)
             for index, claim in enumerate(claims)

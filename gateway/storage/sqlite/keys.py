@@ -61,7 +61,7 @@ class SqliteKeys:
     ``find`` answers from memory. Whether another process has changed the file is asked by one
     read of four bytes: a microsecond or two, where SQLite's own ``PRAGMA data_version`` takes
     four to ten. It is asked before every answer, or, with ``trust_s``, once in that many seconds.
-    Raises StoreUnavailable when the file cannot be used; a change that cannot be read is never
+    Raises StorageUnavailable when the file cannot be used; a change that cannot be read is never
     passed over.
     """
 

@@ -43,11 +43,11 @@ _PROGRESS_STEPS = 100_000
 class SqliteLedger:
     """A Ledger in the file ``path``. Belongs to one event loop; several processes may share it.
 
-    ``max_waiting``     writes that may wait; one more raises StoreUnavailable.
+    ``max_waiting``     writes that may wait; one more raises StorageUnavailable.
     ``write_timeout_s`` the longest that ``open`` and ``settle`` wait for a disk that hangs.
     ``read_timeout_s``  the longest that a report may take.
 
-    Raises StoreUnavailable when the file cannot be used at all, is no database, or was written by
+    Raises StorageUnavailable when the file cannot be used at all, is no database, or was written by
     a newer version.
     """
 
@@ -161,7 +161,7 @@ class SqliteLedger:
 
     async def usage(self, query: UsageQuery) -> list[UsageRow]:
         """Calls count at the moment they began; ``until`` is excluded. Ordered by cost, dearest
-        first. Raises ValueError for a bad dimension or too many groups, and StoreUnavailable."""
+        first. Raises ValueError for a bad dimension or too many groups, and StorageUnavailable."""
         return await self._read(lambda connection: run_usage(connection, query))
 
     async def rows(self, request_id: str) -> list[LedgerRow]:
@@ -188,7 +188,7 @@ class SqliteLedger:
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Runs ``read`` on a thread and a connection of its own, until it is done, its time is up
-        or nobody waits for it. Raises StoreUnavailable."""
+        or nobody waits for it. Raises StorageUnavailable."""
         unwanted = threading.Event()
         deadline = self._clock.monotonic() + self._read_timeout_s
 

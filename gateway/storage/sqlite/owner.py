@@ -40,6 +40,7 @@ class LedgerOwner:
         }
 
     def close(self) -> None:
+        """Gives the token up; a second time changes nothing."""
         if self._descriptor < 0:
             return
         self._path.unlink(missing_ok=True)

@@ -162,7 +162,7 @@ def connect(path: Path, *, synchronous: Literal["normal", "full"] = "normal") ->
     """A connection in autocommit mode to a ledger that has its schema.
 
     ``normal`` survives the death of the process, ``full`` also that of the machine: one fsync a
-    batch. Raises StoreUnavailable, or sqlite3.Error, when the file cannot be used.
+    batch. Raises StorageUnavailable, or sqlite3.Error, when the file cannot be used.
     """
     _make_private(path)
     connection = sqlite3.connect(

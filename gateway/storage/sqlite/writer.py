@@ -104,8 +104,9 @@ class GroupWriter:
     # --- on the event loop ---
 
     def submit(self, rows: Sequence[Encoded], *, opening: bool = False) -> asyncio.Future[None]:
-        """Done when the rows are durable. Fails with StoreUnavailable, or ValueError for rows
-        that can never be written. ``opening``: a row whose id is taken is such a one."""
+        """Done when the rows are durable. Fails with StorageUnavailable, or ValueError for rows
+        that can never be written; raises StorageUnavailable where no more may wait. ``opening``: a
+        row whose id is taken can never be written."""
         if self._closed:
             raise StorageUnavailable("the ledger is closed")
         if self._stuck:

@@ -13,7 +13,7 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply, Usage
 from gateway.clock import FakeClock
-from tests.gateway.assembled import POLICY, house
+from tests.gateway.assembled import POLICY, assembled
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
 DELTA = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
@@ -28,8 +28,8 @@ async def test_an_answer_says_who_gave_it_why_and_for_how_much(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """The headers, the ledger and /usage/{id} agree."""
-    async with house(tmp_path, clock) as home, home.client() as client:
-        home.fake("home").tell(Reply(body=b'{"ok":1}', usage=TOKENS))
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        gateway.fake("home").tell(Reply(body=b'{"ok":1}', usage=TOKENS))
         answer = await client.post("/v1/chat/completions", json=CHAT)
         assert answer.status_code == 200
         assert answer.json() == {"ok": 1}
@@ -47,8 +47,8 @@ async def test_a_stream_is_passed_on_and_its_cost_stands_in_the_last_usage(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """The end marker comes after the settlement."""
-    async with house(tmp_path, clock) as home, home.client() as client:
-        home.fake("home").tell([Chunk(DELTA), Chunk(DELTA), USAGE, DONE])
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        gateway.fake("home").tell([Chunk(DELTA), Chunk(DELTA), USAGE, DONE])
         body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
         answer = await client.post("/v1/chat/completions", json=body)
         events = answer.text.split("\n\n")
@@ -62,8 +62,8 @@ async def test_usage_that_was_not_asked_for_is_hidden_but_charged(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """The upstream is always asked; the caller sees what it asked for."""
-    async with house(tmp_path, clock) as home, home.client() as client:
-        home.fake("home").tell([Chunk(DELTA), USAGE, DONE])
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        gateway.fake("home").tell([Chunk(DELTA), USAGE, DONE])
         answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})
         assert "usage" not in answer.text
         row = (await client.get(f"/usage/{answer.headers['x-request-id']}")).json()
@@ -74,14 +74,14 @@ async def test_a_stream_that_breaks_after_it_began_ends_in_an_error_and_no_end_m
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """A cut answer is never sold as whole, and no other backend is asked."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         cut = BackendError(FailureClass.TRUNCATED, "the stream was cut")
-        home.fake("home").tell([Chunk(DELTA), cut])
+        gateway.fake("home").tell([Chunk(DELTA), cut])
         answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})
         assert answer.text.startswith(DELTA.decode())
         assert "[DONE]" not in answer.text
         assert json.loads(answer.text.split("\n\n")[1][6:])["error"]["code"] == "backend_truncated"
-        assert home.fake("burst").calls == []
+        assert gateway.fake("burst").calls == []
         row = (await client.get(f"/usage/{answer.headers['x-request-id']}")).json()
         assert row["outcome"] == "error"
 
@@ -90,9 +90,9 @@ async def test_a_stream_that_fails_before_its_first_byte_moves_on(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """Nothing was sent, so another backend may answer."""
-    async with house(tmp_path, clock) as home, home.client() as client:
-        home.fake("home").tell([BackendError(FailureClass.OVERLOADED, "full")])
-        home.fake("burst").tell([Chunk(DELTA), DONE])
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        gateway.fake("home").tell([BackendError(FailureClass.OVERLOADED, "full")])
+        gateway.fake("burst").tell([Chunk(DELTA), DONE])
         answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})
         assert answer.headers["x-spillgate-backend"] == "burst"
         assert answer.text.endswith("[DONE]\n\n")
@@ -100,28 +100,28 @@ async def test_a_stream_that_fails_before_its_first_byte_moves_on(
 
 async def test_a_failure_says_what_it_cost(tmp_path: Path, clock: FakeClock) -> None:
     """A model's code that ran and failed is charged, and the caller is told."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         used = Usage(exec_s=2.0, gpu_s=2.0, reported=True)
-        home.fake("home").tell(BackendError(FailureClass.FAILED, "it failed", usage=used))
+        gateway.fake("home").tell(BackendError(FailureClass.FAILED, "it failed", usage=used))
         answer = await client.post("/v1/chat/completions", json=CHAT)
         assert (answer.status_code, answer.headers["x-spillgate-cost"]) == (502, "0.002")
-        assert await home.spent() == 2_000_000
+        assert await gateway.spent() == 2_000_000
 
 
 async def test_a_stream_that_breaks_says_in_its_last_event_what_it_cost(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """To whoever asked for the usage."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         used = Usage(exec_s=3.0, gpu_s=3.0)
         cut = BackendError(FailureClass.TRUNCATED, "the stream was cut", usage=used)
-        home.fake("home").tell([Chunk(DELTA), cut])
+        gateway.fake("home").tell([Chunk(DELTA), cut])
         body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
         answer = await client.post("/v1/chat/completions", json=body)
         last = json.loads(answer.text.split("\n\n")[-2][6:])
         assert last["error"]["code"] == "backend_truncated"
         assert last["usage"] == {"cost": 0.003}
-        assert await home.spent() == 3_000_000
+        assert await gateway.spent() == 3_000_000
 
 
 BAD: list[tuple[str, dict[str, Any], int, str, str | None]] = [
@@ -194,7 +194,7 @@ async def test_a_bad_request_gets_one_clear_error_and_costs_nothing(
 ) -> None:
     """The same shape for all, and no backend hears of it."""
     text = POLICY.replace('tls: "off",', 'tls: "off", max_body: 1 MiB,')
-    async with house(tmp_path, clock, text) as home, home.client() as client:
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
         answer = await client.post("/v1/chat/completions", **request_)
         error = answer.json()["error"]
         assert (answer.status_code, error["code"]) == (status, code)
@@ -202,16 +202,16 @@ async def test_a_bad_request_gets_one_clear_error_and_costs_nothing(
         assert set(error) == {"message", "type", "code", "param"}
         assert len(error["message"].split()) >= 4
         assert answer.headers["x-request-id"].startswith("req_")
-        assert not home.fake("home").calls
-        assert await home.spent() == 0
+        assert not gateway.fake("home").calls
+        assert await gateway.spent() == 0
 
 
 async def test_a_key_is_refused_from_the_moment_it_is_revoked(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """The very next request."""
-    async with house(tmp_path, clock) as home, home.client() as client:
-        admin = {"Authorization": f"Bearer {home.key('root', admin=True)}"}
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        admin = {"Authorization": f"Bearer {gateway.key('root', admin=True)}"}
         made = await client.post("/admin/keys", json={"user": "bob"}, headers=admin)
         bob = {"Authorization": f"Bearer {made.json()['key']}"}
         assert (await client.get("/v1/models", headers=bob)).status_code == 200
@@ -225,7 +225,7 @@ async def test_a_users_key_has_no_right_to_administer(
     path: str, tmp_path: Path, clock: FakeClock
 ) -> None:
     """403, and how to get the right."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         answer = await client.get(path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (403, "admin_required")
 
@@ -234,9 +234,9 @@ async def test_a_user_sees_their_own_spending_and_no_other(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """Not by the report, not by asking for another, not by another's request id."""
-    async with house(tmp_path, clock) as home, home.client() as client:
-        bob = {"Authorization": f"Bearer {home.key('bob')}"}
-        admin = {"Authorization": f"Bearer {home.key('root', admin=True)}"}
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        bob = {"Authorization": f"Bearer {gateway.key('bob')}"}
+        admin = {"Authorization": f"Bearer {gateway.key('root', admin=True)}"}
         answer = await client.post("/v1/chat/completions", json=CHAT)
         report = (await client.get("/usage", headers=bob)).json()
         assert report["totals"]["calls"] == 0
@@ -249,7 +249,7 @@ async def test_a_user_sees_their_own_spending_and_no_other(
 
 async def test_usage_comes_as_csv_where_that_is_asked(tmp_path: Path, clock: FakeClock) -> None:
     """By Accept or by ?format=."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         await client.post("/v1/chat/completions", json=CHAT)
         by_header = await client.get("/usage", headers={"Accept": "text/csv"})
         by_query = await client.get("/usage?format=csv")
@@ -260,7 +260,7 @@ async def test_usage_comes_as_csv_where_that_is_asked(tmp_path: Path, clock: Fak
 
 async def test_the_models_of_the_policy_are_listed(tmp_path: Path, clock: FakeClock) -> None:
     """In OpenAI's shape."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         listed = (await client.get("/v1/models")).json()
         assert [row["id"] for row in listed["data"]] == ["chat", "far", "any"]
         assert (await client.get("/v1/models/chat")).json()["object"] == "model"
@@ -269,18 +269,18 @@ async def test_the_models_of_the_policy_are_listed(tmp_path: Path, clock: FakeCl
 
 async def test_the_native_surface_takes_any_json(tmp_path: Path, clock: FakeClock) -> None:
     """And refuses what is none."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         for body in (b"5", b'"text"', b"[1, 2]", b'{"a": null}'):
             assert (await client.post("/v1/infer/any", content=body)).status_code == 200
         assert (await client.post("/v1/infer/any", content=b"nope")).status_code == 400
-        assert [call.body for call in home.fake("home").calls][:1] == [b"5"]
+        assert [call.body for call in gateway.fake("home").calls][:1] == [b"5"]
 
 
 async def test_explain_tells_every_candidates_delay_and_price_without_a_call(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """The decision as it would be made at this instant."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         told = (await client.post("/v1/route/explain", json=CHAT)).json()
         assert (told["backend"], told["reason"], told["slo_seconds"]) == ("home", "RES_FREE", 2.0)
         home_row, burst_row = told["candidates"]
@@ -295,15 +295,15 @@ async def test_explain_tells_every_candidates_delay_and_price_without_a_call(
             "predicted_charge_usd": 0.01,
             "hold_usd": 0.012,
         }
-        assert not home.fake("home").calls
+        assert not gateway.fake("home").calls
 
 
 async def test_a_drained_backend_gets_no_more_calls_until_it_is_enabled(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """The next in line takes them."""
-    async with house(tmp_path, clock) as home, home.client() as client:
-        admin = {"Authorization": f"Bearer {home.key('root', admin=True)}"}
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        admin = {"Authorization": f"Bearer {gateway.key('root', admin=True)}"}
         await client.post("/admin/backends/home/drain", headers=admin)
         answer = await client.post("/v1/chat/completions", json=CHAT)
         assert answer.headers["x-spillgate-backend"] == "burst"
@@ -315,12 +315,12 @@ async def test_a_drained_backend_gets_no_more_calls_until_it_is_enabled(
 async def test_readiness_waits_for_every_required_backend(tmp_path: Path, clock: FakeClock) -> None:
     """Alive is not ready."""
     text = POLICY.replace("slots: 2,", "slots: 0, required: true,")
-    async with house(tmp_path, clock, text) as home, home.client() as client:
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
         assert (await client.get("/healthz")).status_code == 200
         waiting = await client.get("/readyz")
         assert waiting.status_code == 503
         assert waiting.json()["missing"][0].startswith("home")
-        home.fake("home").slots = 1
+        gateway.fake("home").slots = 1
         assert (await client.get("/readyz")).json()["status"] == "ready"
 
 
@@ -329,8 +329,8 @@ async def test_a_call_waits_for_a_start_that_is_sooner_than_any_other_backend(
 ) -> None:
     """And is told how long it was; a start that takes longer is left to others."""
     text = POLICY.replace("slots: 2,", "slots: 0,")
-    async with house(tmp_path, clock, text) as home, home.client() as client:
-        starting = home.fake("home")
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
+        starting = gateway.fake("home")
         starting.starts_in, starting.start_stages = 1.5, {"init": 1.25}
         starting.tell(Reply(body=b"{}", usage=msgspec.structs.replace(TOKENS, cold_s=1.5)))
         answer = await client.post("/v1/chat/completions", json=CHAT)
@@ -347,7 +347,7 @@ async def test_metrics_name_models_and_backends_but_no_user(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """In Prometheus' format, for anyone who may reach the port."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         await client.post("/v1/chat/completions", json=CHAT)
         text = (await client.get("/metrics")).text
         expected = 'spillgate_calls_total{backend="home",model="chat",outcome="success"} 1.0'
@@ -357,22 +357,22 @@ async def test_metrics_name_models_and_backends_but_no_user(
 
 async def test_a_new_policy_is_taken_whole_or_not_at_all(tmp_path: Path, clock: FakeClock) -> None:
     """An invalid one changes nothing; a valid one is in force for the next call."""
-    async with house(tmp_path, clock) as home, home.client() as client:
-        before = home.service.current
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        before = gateway.inner.active
         broken = msgspec.structs.replace(
             before.policy, server=msgspec.structs.replace(before.policy.server, drain=1.0)
         )
         with pytest.raises(Exception, match="restart"):
-            await home.service.apply(broken)
-        assert home.service.current is before
+            await gateway.inner.apply(broken)
+        assert gateway.inner.active is before
         from tests.gateway.assembled import read
 
         after = read(POLICY.replace("[home, burst], slo: 2s}\n  far", "[burst], slo: 2s}\n  far"))
-        await home.service.apply(after)
+        await gateway.inner.apply(after)
         answer = await client.post("/v1/chat/completions", json=CHAT)
         assert answer.headers["x-spillgate-backend"] == "burst"
-        assert home.service.current.backends["home"] is before.backends["home"]
-        await home.service.roll_back()
+        assert gateway.inner.active.backends["home"] is before.backends["home"]
+        await gateway.inner.roll_back()
         answer = await client.post("/v1/chat/completions", json=CHAT)
         assert answer.headers["x-spillgate-backend"] == "home"
 
@@ -382,8 +382,8 @@ async def test_no_backend_at_all_is_an_error_that_says_why(
 ) -> None:
     """Drained and asleep are different things."""
     text = POLICY.replace("slots: 2,", "slots: 0,")
-    async with house(tmp_path, clock, text) as home, home.client() as client:
-        home.service.current.backends["burst"].draining = True
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
+        gateway.inner.active.backends["burst"].draining = True
         answer: httpx.Response = await client.post("/v1/chat/completions", json=CHAT)
         assert answer.status_code == 503
         assert "home: not_ready, burst: drained" in answer.json()["error"]["message"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
-from tests.gateway.assembled import house
+from tests.gateway.assembled import assembled
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 
@@ -23,13 +23,13 @@ DEEP = b"[" * 100_000 + b"]" * 100_000
 async def test_a_body_that_nests_without_end_is_the_callers_fault(
     path: str, body: bytes, tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         answer = await client.post(path, content=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
 
 
 async def test_what_is_no_path_is_not_found(tmp_path: Path, clock: FakeClock) -> None:
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         answer = await client.request("OPTIONS", "*")
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
 
@@ -39,5 +39,5 @@ async def test_what_can_be_read_can_be_asked_for_its_head(
     path: str, tmp_path: Path, clock: FakeClock
 ) -> None:
     """Load balancers look at health so."""
-    async with house(tmp_path, clock) as home, home.client() as client:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         assert (await client.head(path)).status_code == (await client.get(path)).status_code

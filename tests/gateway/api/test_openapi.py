@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from gateway.api.openapi import document
 from gateway.app import web
 from gateway.clock import FakeClock
-from tests.gateway.assembled import POLICY, house
+from tests.gateway.assembled import POLICY, assembled
 
 PATHS: dict[str, dict[str, Any]] = document()["paths"]
 OPERATIONS = [(path, method) for path, methods in PATHS.items() for method in methods]
@@ -42,11 +42,11 @@ async def test_every_operation_answers_as_it_is_described(
     """To a good request, to none at all, to one without a key, and to a key without the right."""
     known = PATHS[path][method]["responses"]
     model = "any" if "infer" in path else "chat"
-    async with house(tmp_path, clock, POLICY.replace("models:\n", MORE)) as home:
+    async with assembled(tmp_path, clock, POLICY.replace("models:\n", MORE)) as gateway:
         target = path.format(model=model, **KNOWN)
-        for key in (home.key("root", admin=True), home.key(), ""):
+        for key in (gateway.key("root", admin=True), gateway.key(), ""):
             headers = {"Authorization": f"Bearer {key}"} if key else {}
-            transport = httpx.ASGITransport(app=web(home.service))
+            transport = httpx.ASGITransport(app=web(gateway.inner))
             async with httpx.AsyncClient(transport=transport, base_url="http://g") as client:
                 good = await client.request(
                     method, target, headers=headers, json=GOOD.get(path), content=body(path)
@@ -63,6 +63,6 @@ ERROR = document()["components"]["schemas"]["Error"]
 
 async def test_every_route_is_described(tmp_path: Path, clock: FakeClock) -> None:
     """Pages for people aside."""
-    async with house(tmp_path, clock) as home:
-        routes = {route.path.replace(":path}", "}") for route in web(home.service).routes}  # type: ignore[attr-defined]
+    async with assembled(tmp_path, clock) as gateway:
+        routes = {route.path.replace(":path}", "}") for route in web(gateway.inner).routes}  # type: ignore[attr-defined]
     assert routes - {"/", "/docs", "/openapi.json", "/{path}"} == PATHS.keys()

@@ -17,10 +17,11 @@ from adapters.types import Chunk, Reply, Usage
 from gateway.api.relay import Relay
 from gateway.api.request import RequestContext
 from gateway.backends.redaction import Redactor
-from gateway.calls.state import CallState
+from gateway.calls.state import CallState, StopCause
+from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
 from gateway.storage.base import Claim
-from tests.gateway.assembled import POLICY, House, house
+from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
 DONE = Chunk(b"data: [DONE]\n\n", "done")
 WORD = Chunk(b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n')
@@ -60,56 +61,59 @@ class Socket:
 
 
 async def carry(
-    home: House, socket: Socket, model: str = "far", *, stream: bool = True, usage: bool = True
+    gateway: AssembledGateway,
+    socket: Socket,
+    model: str = "far",
+    *,
+    stream: bool = True,
+    usage: bool = True,
+    begun: Callable[[CallState], None] = lambda _: None,
 ) -> CallState:
-    exchange = home.exchange(model, stream=stream)
-    answer = await home.ask(exchange)
-    visit = RequestContext(request_id=exchange.call.id, headers={}, received=0.0, received_at=0.0)
-    relay = Relay(
-        dispatcher=home.service.dispatcher, exchange=exchange, visit=visit, send=socket.send
-    )
-    now = home.clock.monotonic()
-    if answer.reply.chunks is None:
-        await relay.whole(answer, now)
-    else:
+    """``begun`` is told of the call before it is asked."""
+    state = gateway.call_state(model, stream=stream)
+    begun(state)
+    answer = await gateway.ask(state)
+    context = RequestContext(request_id=state.call.id, headers={}, received=0.0, received_at=0.0)
+    relay, now = Relay(state, context, socket.send), gateway.clock.monotonic()
+    if isinstance(answer, SettledStream):
         await relay.stream(answer, show_usage=usage, now=now)
-    return exchange
+    else:
+        await relay.whole(answer, now)
+    return state
 
 
-async def nothing_is_held(home: House) -> None:
+async def nothing_is_held(gateway: AssembledGateway) -> None:
     claim = Claim("user:alice", "concurrent", "", 100, 1)
-    [standing] = await home.service.shared.standings([claim])
-    assert standing.remaining == 100
-    assert all(each.in_flight == 0 for each in home.service.current.backends.values())
+    [status] = await gateway.inner.shared.statuses([claim])
+    assert status.remaining == 100
+    assert all(each.in_flight == 0 for each in gateway.inner.active.backends.values())
 
 
 async def test_a_whole_answer_is_passed_on_byte_for_byte_with_its_price(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with house(tmp_path, clock) as home:
+    async with assembled(tmp_path, clock) as gateway:
         body = b'{"any": \xc3\xa9,  "order":1}'
-        home.fake("burst").tell(Reply(body=body, content_type="text/plain", usage=USED))
+        gateway.fake("burst").tell(Reply(body=body, content_type="text/plain", usage=USED))
         socket = Socket()
-        exchange = await carry(home, socket, stream=False)
+        state = await carry(gateway, socket, stream=False)
         assert socket.body == body
         assert socket.headers["content-type"] == "text/plain"
         assert socket.headers["content-length"] == str(len(body))
-        assert float(socket.headers["x-spillgate-cost"]) == exchange.cost_nano / 1e9 == 0.002
+        assert float(socket.headers["x-spillgate-cost"]) == state.cost_nano / 1e9 == 0.002
 
 
 async def test_the_end_marker_leaves_only_after_the_call_is_settled(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """Whoever saw it can rely on the row."""
-    async with house(tmp_path, clock) as home:
-        home.fake("burst").tell([WORD, Chunk(b"", "usage", USED), DONE])
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("burst").tell([WORD, Chunk(b"", "usage", USED), DONE])
         socket = Socket()
         settled: list[bool] = []
-        exchanges: list[CallState] = []
-        socket.after = lambda _: settled.append(bool(exchanges and exchanges[0].settled))
-        made = home.exchange
-        home.exchange = lambda *a, **k: exchanges.append(made(*a, **k)) or exchanges[0]  # type: ignore[func-returns-value, method-assign]
-        await carry(home, socket)
+        states: list[CallState] = []
+        socket.after = lambda _: settled.append(bool(states and states[0].ending))
+        await carry(gateway, socket, begun=states.append)
         assert settled == [False, False, True]
         assert socket.body.endswith(b"data: [DONE]\n\n")
         assert socket.complete
@@ -122,11 +126,11 @@ async def test_usage_that_was_asked_for_and_not_sent_is_made_from_what_is_known(
     model: str, kind: str, tmp_path: Path, clock: FakeClock
 ) -> None:
     """In the shape that the task has at OpenAI, with the price."""
-    async with house(tmp_path, clock, COMPLETIONS) as home:
+    async with assembled(tmp_path, clock, COMPLETIONS) as gateway:
         last = Chunk(WORD.data, "data", USED)
-        home.fake("burst").tell([WORD, last, DONE])
+        gateway.fake("burst").tell([WORD, last, DONE])
         socket = Socket()
-        await carry(home, socket, model)
+        await carry(gateway, socket, model)
         event = json.loads(socket.body.split(b"\n\n")[-3].removeprefix(b"data: "))
         assert (event["object"], event["choices"]) == (kind, [])
         assert event["usage"] == {
@@ -135,10 +139,10 @@ async def test_usage_that_was_asked_for_and_not_sent_is_made_from_what_is_known(
 
 
 async def test_usage_that_nobody_knows_is_not_invented(tmp_path: Path, clock: FakeClock) -> None:
-    async with house(tmp_path, clock) as home:
-        home.fake("burst").tell([WORD, DONE])
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("burst").tell([WORD, DONE])
         socket = Socket()
-        await carry(home, socket)
+        await carry(gateway, socket)
         assert socket.body == WORD.data + DONE.data
 
 
@@ -146,10 +150,10 @@ async def test_usage_that_nobody_knows_is_not_invented(tmp_path: Path, clock: Fa
 async def test_a_usage_event_that_cannot_be_read_is_passed_on_as_it_is(
     event: bytes, tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with house(tmp_path, clock) as home:
-        home.fake("burst").tell([WORD, Chunk(event, "usage", USED), DONE])
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("burst").tell([WORD, Chunk(event, "usage", USED), DONE])
         socket = Socket()
-        await carry(home, socket)
+        await carry(gateway, socket)
         assert socket.body == WORD.data + event + DONE.data
 
 
@@ -158,13 +162,13 @@ async def test_a_key_that_a_backend_repeats_in_pieces_becomes_stars_however_the_
 ) -> None:
     """The place at which a piece is held back is no place for an end to lose it."""
     settings = OpenAISettings(base_url="http://h", api_key=Secret("fake-key"))
-    async with house(tmp_path, clock) as home:
-        home.service.current.backends["burst"].veil = Redactor(settings)
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.inner.active.backends["burst"].redactor = Redactor(settings)
         for last in (DONE, BackendError(FailureClass.TRUNCATED, "it broke off")):
             pieces = [Chunk(b"data: a fake-k"), Chunk(b"ey\n\n"), Chunk(b"data: fake"), last]
-            home.fake("burst").tell(pieces)
+            gateway.fake("burst").tell(pieces)
             socket = Socket()
-            await carry(home, socket, usage=False)
+            await carry(gateway, socket, usage=False)
             assert socket.body.startswith(b"data: a ***\n\ndata: fakedata: ")
             assert socket.complete
 
@@ -172,16 +176,16 @@ async def test_a_key_that_a_backend_repeats_in_pieces_becomes_stars_however_the_
 async def test_a_break_ends_in_an_error_event_and_no_end_marker(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with house(tmp_path, clock) as home:
-        home.fake("burst").tell([WORD, BackendError(FailureClass.TRUNCATED, "it broke off")])
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("burst").tell([WORD, BackendError(FailureClass.TRUNCATED, "it broke off")])
         socket = Socket()
-        exchange = await carry(home, socket)
+        state = await carry(gateway, socket)
         event = socket.body.removeprefix(WORD.data)
         error = json.loads(event.removeprefix(b"data: "))["error"]
         assert (error["code"], error["message"]) == ("backend_truncated", "it broke off")
         assert b"[DONE]" not in socket.body
-        assert (await home.row(exchange.call.id)).outcome == "error"
-        await nothing_is_held(home)
+        assert (await gateway.row(state.call.id)).outcome == "error"
+        await nothing_is_held(gateway)
 
 
 @pytest.mark.parametrize("message", [0, 1, 2, 3])
@@ -189,13 +193,13 @@ async def test_a_socket_that_breaks_leaves_nothing_held_and_the_call_settled(
     message: int, tmp_path: Path, clock: FakeClock
 ) -> None:
     """At the head, at a chunk, at the last one: the server says so by an exception."""
-    async with house(tmp_path, clock) as home:
-        home.fake("burst").tell([WORD, WORD, Chunk(b"", "usage", USED), DONE])
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("burst").tell([WORD, WORD, Chunk(b"", "usage", USED), DONE])
         with pytest.raises(ConnectionResetError):
-            await carry(home, Socket(breaks_at=message))
-        row = await home.row("req_1")
+            await carry(gateway, Socket(breaks_at=message))
+        row = await gateway.row("req_1")
         assert row.outcome == ("success" if message == 3 else "error")
-        await nothing_is_held(home)
+        await nothing_is_held(gateway)
 
 
 async def test_an_adapter_that_raises_what_it_must_not_leaves_nothing_held(
@@ -207,13 +211,70 @@ async def test_an_adapter_that_raises_what_it_must_not_leaves_nothing_held(
         yield WORD
         raise KeyError("choices")
 
-    async with house(tmp_path, clock) as home:
-        home.fake("burst").tell(Reply(chunks=broken(), content_type="text/event-stream"))
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("burst").tell(Reply(chunks=broken(), content_type="text/event-stream"))
         socket = Socket()
         with pytest.raises(KeyError):
-            await carry(home, socket)
-        row = await home.row("req_1")
+            await carry(gateway, socket)
+        row = await gateway.row("req_1")
         assert (row.outcome, row.status, row.error) == ("error", 500, "internal_error")
         assert b"[DONE]" not in socket.body
         assert not socket.complete
-        await nothing_is_held(home)
+        await nothing_is_held(gateway)
+
+
+async def stopped_in_the_middle(
+    gateway: AssembledGateway, cause: StopCause, socket: Socket
+) -> tuple[CallState, asyncio.Task[CallState]]:
+    """A stream whose client has been sent one piece, and which is stopped then."""
+    reached = asyncio.Event()
+
+    async def slow() -> AsyncIterator[Chunk]:
+        yield WORD
+        reached.set()
+        await asyncio.Event().wait()
+
+    gateway.fake("burst").tell(Reply(chunks=slow(), content_type="text/event-stream"))
+    states: list[CallState] = []
+
+    async def run() -> CallState:
+        return await carry(gateway, socket, begun=states.append)
+
+    task = asyncio.ensure_future(run())
+    await reached.wait()
+    if cause:
+        states[0].stop(cause)
+    else:
+        task.cancel()
+    await asyncio.wait([task])
+    return states[0], task
+
+
+@pytest.mark.parametrize(
+    ("cause", "code", "cancelled"),
+    [("budget", "budget_exhausted", False), ("", "shutting_down", True)],
+)
+async def test_a_stream_that_is_stopped_ends_in_an_error_event_with_what_it_cost(
+    cause: StopCause, code: str, cancelled: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    """The request goes on where it was for the budget, and ends as cancelled with the server."""
+    async with assembled(tmp_path, clock) as gateway:
+        socket = Socket()
+        state, task = await stopped_in_the_middle(gateway, cause, socket)
+        assert task.cancelled() == cancelled
+        event = json.loads(socket.body.removeprefix(WORD.data).removeprefix(b"data: "))
+        assert event["error"]["code"] == code
+        assert event["usage"]["cost"] == state.cost_nano / 1e9
+        assert socket.complete
+        await nothing_is_held(gateway)
+
+
+async def test_a_client_who_hung_up_is_told_nothing_more(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        socket = Socket()
+        state, task = await stopped_in_the_middle(gateway, "disconnected", socket)
+        assert task.cancelled()
+        assert socket.body == WORD.data
+        assert not socket.complete
+        assert (await gateway.row(state.call.id)).outcome == "disconnected"
+        await nothing_is_held(gateway)

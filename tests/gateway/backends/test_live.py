@@ -22,7 +22,7 @@ BOUNDED = POLICY.replace("slots: 2", "concurrency: 1")
 REFUSED = BackendError(FailureClass.UNREACHABLE, "no")
 
 
-def standing(clock: FakeClock, name: str = "home", text: str = BOUNDED) -> LiveBackend:
+def live_backend(clock: FakeClock, name: str = "home", text: str = BOUNDED) -> LiveBackend:
     policy: Policy = read(text)
     spec = policy.backends[name]
     fake = Fake(name, cast(FakeSettings, spec.settings), clock)
@@ -44,7 +44,7 @@ def end(
 
 
 async def test_places_are_given_in_the_order_of_asking(clock: FakeClock) -> None:
-    backend = standing(clock)
+    backend = live_backend(clock)
     first = await backend.lease()
     order: list[int] = []
 
@@ -64,7 +64,7 @@ async def test_places_are_given_in_the_order_of_asking(clock: FakeClock) -> None
 
 async def test_whoever_leaves_the_queue_takes_no_place(clock: FakeClock) -> None:
     """The next one moves up."""
-    backend = standing(clock)
+    backend = live_backend(clock)
     first = await backend.lease()
     leaving, staying = (asyncio.ensure_future(backend.lease()) for _ in range(2))
     await settle()
@@ -80,7 +80,7 @@ async def test_a_place_that_was_given_to_someone_who_just_left_goes_to_the_next(
     clock: FakeClock,
 ) -> None:
     """Given and cancelled in the same turn of the loop, so that both are seen at once."""
-    backend = standing(clock)
+    backend = live_backend(clock)
     first = await backend.lease()
     leaving, staying = (asyncio.ensure_future(backend.lease()) for _ in range(2))
     await settle()
@@ -99,7 +99,7 @@ def test_never_more_run_than_the_policy_allows_and_no_place_is_lost(
     """Whatever the order of asking, ending and leaving."""
 
     async def run() -> None:
-        backend = standing(FakeClock())
+        backend = live_backend(FakeClock())
         tasks: list[asyncio.Task[Lease]] = []
         ended: set[int] = set()
         for what, which in steps:
@@ -148,7 +148,7 @@ def running(task: asyncio.Task[Lease]) -> bool:
 
 async def test_a_call_after_the_idle_time_out_is_expected_to_be_cold(clock: FakeClock) -> None:
     """Warm after its first call, for as long as the platform keeps a worker."""
-    backend = standing(clock, "burst")
+    backend = live_backend(clock, "burst")
     first = await backend.lease()
     assert first.expected_cold
     end(backend, first, Usage(exec_s=1.0, cold_s=6.0))
@@ -161,7 +161,7 @@ async def test_a_call_after_the_idle_time_out_is_expected_to_be_cold(clock: Fake
 
 
 async def test_cold_starts_are_learned_from_those_that_happened(clock: FakeClock) -> None:
-    backend = standing(clock, "burst")
+    backend = live_backend(clock, "burst")
     before = backend.candidate("chat", clock.monotonic()).cold_p95
     assert before == pytest.approx(9.0)
     for _ in range(50):
@@ -176,7 +176,7 @@ async def test_a_warm_call_that_had_to_start_a_worker_empties_the_warm_set(
     clock: FakeClock,
 ) -> None:
     """The platform took its workers down without a word."""
-    backend = standing(clock, "burst")
+    backend = live_backend(clock, "burst")
     one, two = await backend.lease(), await backend.lease()
     end(backend, one, Usage(exec_s=1.0))
     end(backend, two, Usage(exec_s=1.0))
@@ -187,14 +187,14 @@ async def test_a_warm_call_that_had_to_start_a_worker_empties_the_warm_set(
 
 
 async def test_a_backend_that_cannot_be_reached_has_no_warm_workers(clock: FakeClock) -> None:
-    backend = standing(clock, "burst")
+    backend = live_backend(clock, "burst")
     end(backend, await backend.lease(), Usage(exec_s=1.0))
     end(backend, await backend.lease(), failure=REFUSED)
     assert not backend.is_warm
 
 
 async def test_the_platforms_word_on_its_workers_beats_ours(clock: FakeClock) -> None:
-    backend = standing(clock, "burst")
+    backend = live_backend(clock, "burst")
     end(backend, await backend.lease(), Usage(exec_s=1.0))
     backend.probed(Probe(ready=False, warm_workers=0, detail="scaled to zero"))
     assert not backend.is_warm
@@ -204,26 +204,26 @@ async def test_the_platforms_word_on_its_workers_beats_ours(clock: FakeClock) ->
 
 
 async def test_run_times_are_learned_for_each_model(clock: FakeClock) -> None:
-    backend = standing(clock, text=POLICY)
+    backend = live_backend(clock, text=POLICY)
     for _ in range(50):
         end(backend, await backend.lease(), Usage(exec_s=4.0))
-    assert backend.run_time("chat").mean == pytest.approx(4.0, rel=0.1)
-    assert backend.run_time("any").mean == pytest.approx(1.0)
+    assert backend.learned.run_time("chat").mean == pytest.approx(4.0, rel=0.1)
+    assert backend.learned.run_time("any").mean == pytest.approx(1.0)
 
 
 async def test_a_call_that_was_broken_off_teaches_nothing(clock: FakeClock) -> None:
     """Its time says when its caller left, not how long the model runs."""
-    backend = standing(clock, text=POLICY)
-    before = backend.run_time("chat")
+    backend = live_backend(clock, text=POLICY)
+    before = backend.learned.run_time("chat")
     lease = await backend.lease()
     clock.move(500.0)
     end(backend, lease)
-    assert backend.run_time("chat") == before
+    assert backend.learned.run_time("chat") == before
     assert backend.blocked(clock.monotonic()) == ""
 
 
 async def test_failures_cool_it_down_and_a_success_ends_that(clock: FakeClock) -> None:
-    backend = standing(clock, text=POLICY)
+    backend = live_backend(clock, text=POLICY)
     for _ in range(5):
         end(backend, await backend.lease(), failure=REFUSED)
     assert backend.blocked(clock.monotonic()) == "cooling_down"
@@ -235,7 +235,7 @@ async def test_failures_cool_it_down_and_a_success_ends_that(clock: FakeClock) -
 
 
 async def test_pings_keep_it_warm_and_say_nothing_of_when_callers_come(clock: FakeClock) -> None:
-    backend = standing(clock, "burst")
+    backend = live_backend(clock, "burst")
     for _ in range(5):
         end(backend, await backend.lease(ping=True), Usage(exec_s=0.1))
         clock.move(30.0)
@@ -248,7 +248,7 @@ async def test_a_backend_that_refuses_what_it_cannot_run_is_sent_no_more_than_it
     clock: FakeClock, queues: bool, sent: int
 ) -> None:
     """One that queues is sent what keeps it busy; long calls here, so two rounds of them."""
-    backend = standing(clock, text=POLICY)
+    backend = live_backend(clock, text=POLICY)
     cast(Fake, backend.adapter).capabilities = Capabilities(queues=queues)
     calls = [asyncio.ensure_future(backend.lease()) for _ in range(6)]
     await settle()
@@ -264,7 +264,7 @@ def test_a_backend_whose_worker_starts_is_quoted_with_what_is_left_of_the_start(
     clock: FakeClock,
 ) -> None:
     """It need not be refused: the router weighs the start against the others' delays."""
-    backend = standing(clock, text=POLICY.replace("slots: 2", "slots: 0"))
+    backend = live_backend(clock, text=POLICY.replace("slots: 2", "slots: 0"))
     assert backend.candidate("chat", 0.0).blocked == "not_ready"
     cast(Fake, backend.adapter).starts_in = 3.0
     candidate = backend.candidate("chat", 0.0)
@@ -278,7 +278,7 @@ def test_a_backend_whose_worker_starts_is_quoted_with_what_is_left_of_the_start(
 
 def test_a_backend_that_must_load_the_model_is_quoted_with_the_load(clock: FakeClock) -> None:
     """Others of its models are there; so it is for a call that waits in line there already."""
-    backend = standing(clock)
+    backend = live_backend(clock)
     cast(Fake, backend.adapter).loads_in["chat"] = 3.0
     assert backend.candidate("chat", 0.0).load.load_s == 3.0
     assert backend.candidate("chat", 0.0, 5).load.load_s == 3.0
@@ -287,7 +287,7 @@ def test_a_backend_that_must_load_the_model_is_quoted_with_the_load(clock: FakeC
 
 def test_a_backend_that_could_not_load_the_model_is_left_out_for_it_alone(clock: FakeClock) -> None:
     """What concerns the whole backend is said before it."""
-    backend = standing(clock)
+    backend = live_backend(clock)
     cast(Fake, backend.adapter).loads_in["chat"] = None
     assert backend.candidate("chat", 0.0).blocked == "load_failed"
     assert backend.candidate("other", 0.0).blocked == ""
@@ -297,23 +297,26 @@ def test_a_backend_that_could_not_load_the_model_is_left_out_for_it_alone(clock:
 
 async def test_the_load_of_a_model_is_no_start_of_a_worker(clock: FakeClock) -> None:
     """What is learned of starts is what remains of the cold seconds without it."""
-    backend, other = standing(clock, "burst"), standing(clock, "burst")
+    backend, other = live_backend(clock, "burst"), live_backend(clock, "burst")
     lease = await backend.lease()
     end(backend, lease, Usage(exec_s=1.0, cold_s=80.0, load_s=80.0))
-    assert backend.cold is not None
-    assert (backend.cold.p50, backend.cold.p95) == (5.0, 9.0)
+    assert backend.learned.cold is not None
+    assert (backend.learned.cold.p50, backend.learned.cold.p95) == (5.0, 9.0)
     assert backend.is_warm
     end(backend, await backend.lease(), Usage(exec_s=1.0, cold_s=83.0, load_s=80.0))
     end(other, await other.lease(), Usage(exec_s=1.0, cold_s=3.0))
-    assert other.cold is not None
-    assert (backend.cold.p50, backend.cold.p95) == (other.cold.p50, other.cold.p95)
+    assert other.learned.cold is not None
+    assert (backend.learned.cold.p50, backend.learned.cold.p95) == (
+        other.learned.cold.p50,
+        other.learned.cold.p95,
+    )
 
 
 async def test_a_call_that_waits_for_its_model_is_no_sign_that_calls_run_long(
     clock: FakeClock,
 ) -> None:
     """It counts from the instant at which it should begin to run."""
-    backend = standing(clock)
+    backend = live_backend(clock)
     lease = await backend.lease(load_s=30.0)
     clock.move(29.0)
     assert backend.candidate("chat", clock.monotonic()).run.mean == 1.0
@@ -325,7 +328,7 @@ async def test_a_call_that_waits_for_its_model_is_no_sign_that_calls_run_long(
 async def test_a_call_that_runs_behind_one_that_waits_for_its_model_is_still_a_sign(
     clock: FakeClock,
 ) -> None:
-    backend = standing(clock, text=POLICY)
+    backend = live_backend(clock, text=POLICY)
     waits = await backend.lease(load_s=30.0)
     runs = await backend.lease()
     clock.move(20.0)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.backends.slots import MOVED_AT_ONCE, SlotQueue
 from gateway.clock import FakeClock, settle
-from tests.gateway.assembled import POLICY, house
+from tests.gateway.assembled import POLICY, assembled
 
 
 class Away(Exception):
@@ -55,7 +55,7 @@ async def test_a_caller_who_leaves_the_line_takes_nobodys_place() -> None:
     assert places.running == 1
 
 
-async def test_the_end_of_the_line_is_called_away_until_one_would_rather_stay() -> None:
+async def test_the_end_of_the_line_is_rerouted_until_one_would_rather_stay() -> None:
     """Each is asked with the number of calls before it."""
     places = SlotQueue(lambda: 1)
     assert places.take()
@@ -67,7 +67,7 @@ async def test_the_end_of_the_line_is_called_away_until_one_would_rather_stay() 
 
     waiting = [asyncio.create_task(places.wait(reconsider)) for _ in range(4)]
     await settle()
-    places.call_away()
+    places.reroute()
     await settle()
     assert asked == [4, 3, 2]
     assert [task.done() for task in waiting] == [False, False, True, True]
@@ -79,12 +79,12 @@ async def test_the_end_of_the_line_is_called_away_until_one_would_rather_stay() 
     await asyncio.gather(*waiting[:2], return_exceptions=True)
 
 
-async def test_no_more_than_a_few_are_called_away_at_once() -> None:
+async def test_no_more_than_a_few_are_rerouted_at_once() -> None:
     """What they do elsewhere must be seen before more follow."""
     places = SlotQueue(lambda: 0)
     waiting = [asyncio.create_task(places.wait(lambda _: Away())) for _ in range(20)]
     await settle()
-    places.call_away()
+    places.reroute()
     await settle()
     assert sum(task.done() for task in waiting) == MOVED_AT_ONCE
     for task in waiting:
@@ -98,33 +98,33 @@ async def test_a_flood_that_was_guessed_short_spills_from_the_line(
     """The guess says ten milliseconds; the first calls run on and on, so those behind them go
     to the overflow, and each is settled where it was answered."""
     text = POLICY.replace("price: reserved, expect: 1s", "price: reserved, expect: 10ms")
-    async with house(tmp_path, clock, text) as home:
-        home.fake("home").runs_for = 30.0
-        home.fake("burst").runs_for = 1.0
-        started = [home.start("chat") for _ in range(60)]
+    async with assembled(tmp_path, clock, text) as gateway:
+        gateway.fake("home").runs_for = 30.0
+        gateway.fake("burst").runs_for = 1.0
+        started = [gateway.start("chat") for _ in range(60)]
         await settle()
-        assert not home.fake("burst").calls
-        await home.until_done((task for _, task in started), step=0.25)
+        assert not gateway.fake("burst").calls
+        await gateway.until_done((task for _, task in started), step=0.25)
         for _, task in started:
             await task
-        rows = [await home.row(exchange.call.id) for exchange, _ in started]
+        rows = [await gateway.row(state.call.id) for state, _ in started]
         backends = [row.backend for row in rows]
         assert 20 < backends.count("burst") < 60
         reasons = {row.reason for row in rows if row.backend == "burst"}
         assert reasons <= {"SPILL_WARM", "SPILL_COLD", "LEAST_DELAY"}
         assert {row.outcome for row in rows} == {"success"}
-        assert all(b.in_flight == 0 for b in home.service.current.backends.values())
+        assert all(b.in_flight == 0 for b in gateway.inner.active.backends.values())
 
 
 async def test_a_line_that_moves_as_predicted_is_left_alone(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """Waiting within the SLO is what the reserved machine is for."""
-    async with house(tmp_path, clock) as home:
-        home.fake("home").runs_for = 0.3
-        await home.ask_after(home.exchange(), 0.3)
-        started = [home.start("chat") for _ in range(8)]
-        await home.until_done((task for _, task in started), step=0.05)
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("home").runs_for = 0.3
+        await gateway.ask_after(gateway.call_state(), 0.3)
+        started = [gateway.start("chat") for _ in range(8)]
+        await gateway.until_done((task for _, task in started), step=0.05)
         for _, task in started:
             await task
-        assert not home.fake("burst").calls
+        assert not gateway.fake("burst").calls

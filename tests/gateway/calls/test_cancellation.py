@@ -13,10 +13,11 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply, Usage
 from gateway.api.relay import Relay
 from gateway.api.request import RequestContext
+from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Claim
 from gateway.types import ApiError
-from tests.gateway.assembled import PATIENCE_S, POLICY, House, house
+from tests.gateway.assembled import PATIENCE_S, POLICY, AssembledGateway, assembled
 from tests.gateway.failing_stores import FailingLedger, FailingShared, Trouble
 
 USED = Usage(exec_s=0.5, reported=True, input_tokens=1, output_tokens=1)
@@ -61,19 +62,17 @@ class CancelledAt:
             return
 
 
-async def one_call(home: House, way: str) -> None:
+async def one_call(gateway: AssembledGateway, way: str) -> None:
     """As ``gateway.api.calls`` runs it."""
     model, stream, _ = WAYS[way]
-    exchange = home.exchange(model, stream=stream)
-    answer = await home.ask(exchange)
-    if answer.reply.chunks is not None:
-        visit = RequestContext(
-            request_id=exchange.call.id, headers={}, received=0.0, received_at=0.0
+    state = gateway.call_state(model, stream=stream)
+    answer = await gateway.ask(state)
+    if isinstance(answer, SettledStream):
+        context = RequestContext(
+            request_id=state.call.id, headers={}, received=0.0, received_at=0.0
         )
-        relay = Relay(
-            dispatcher=home.service.dispatcher, exchange=exchange, visit=visit, send=nowhere
-        )
-        await relay.stream(answer, show_usage=True, now=home.clock.monotonic())
+        relay = Relay(state, context, nowhere)
+        await relay.stream(answer, show_usage=True, now=gateway.clock.monotonic())
 
 
 async def nowhere(_: Any) -> None:
@@ -89,9 +88,9 @@ async def try_at(turn: int, way: str, folder: Path) -> bool:
         trouble
     )
     shared = FailingShared(clock).told(trouble)
-    async with house(folder, clock, TEXT, shared=shared, ledger=ledger) as home:
-        tell(home, way)
-        attempt = CancelledAt(one_call(home, way), turn)
+    async with assembled(folder, clock, TEXT, shared=shared, ledger=ledger) as gateway:
+        tell(gateway, way)
+        attempt = CancelledAt(one_call(gateway, way), turn)
 
         async def run() -> None:
             await attempt
@@ -102,37 +101,37 @@ async def try_at(turn: int, way: str, folder: Path) -> bool:
             await asyncio.sleep(0.001)
         ended = None if task.cancelled() else task.exception()
         assert ended is None or isinstance(ended, ApiError), repr(ended)
-        await home.service.dispatcher.drain()
+        await gateway.inner.dispatcher.background.drain()
         await settle()
-        await nothing_is_left(home)
+        await nothing_is_left(gateway)
         return attempt.reached
 
 
-def tell(home: House, way: str) -> None:
+def tell(gateway: AssembledGateway, way: str) -> None:
     _, stream, first = WAYS[way]
-    home.fake("home").tell(*first)
+    gateway.fake("home").tell(*first)
     for name in ("home", "burst"):
-        home.fake(name).runs_for = 0.5
+        gateway.fake(name).runs_for = 0.5
     if stream:
         events = [Chunk(b"data: {}\n\n"), Chunk(b"data: {}\n\n", "usage", USED)]
-        home.fake("burst").tell([*events, Chunk(b"data: [DONE]\n\n", "done")])
+        gateway.fake("burst").tell([*events, Chunk(b"data: [DONE]\n\n", "done")])
     else:
-        home.fake("burst").tell(Reply(usage=USED))
+        gateway.fake("burst").tell(Reply(usage=USED))
 
 
-async def nothing_is_left(home: House) -> None:
+async def nothing_is_left(gateway: AssembledGateway) -> None:
     money = Claim("user:alice", "nano_usd", "month", 5_000_000_000, 0)
     calls = Claim("user:alice", "concurrent", "", 100, 1)
-    running, spent = await home.service.shared.standings((calls, money))
-    rows = await home.rows("req_1")
-    assert [standing.in_flight for standing in home.service.current.backends.values()] == [0, 0]
+    running, spent = await gateway.inner.shared.statuses((calls, money))
+    rows = await gateway.rows("req_1")
+    assert [backend.in_flight for backend in gateway.inner.active.backends.values()] == [0, 0]
     assert running.remaining == 100, "the call is still held"
     assert len([row for row in rows if row.kind == "call"]) <= 1
     assert all(row.outcome != "open" for row in rows), "a row was left open"
     assert 5_000_000_000 - spent.remaining == sum(row.cost_nano for row in rows)
-    assert home.service.house.waiting == 0
+    assert gateway.inner.settler.waiting == 0
     for name in ("home", "burst"):
-        assert home.fake(name).running == 0
+        assert gateway.fake(name).running == 0
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -60,7 +60,7 @@ class Jealous:
         writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(REST), REST))
 
 
-def standing(clock: FakeClock, url: str) -> tuple[LiveBackend, OpenAICompatible]:
+def live_backend(clock: FakeClock, url: str) -> tuple[LiveBackend, OpenAICompatible]:
     spec = read_policy_text(POLICY.replace("URL", url), {}).backends["llama"]
     adapter = OpenAICompatible("llama", cast(OpenAISettings, spec.settings), clock)
     return LiveBackend(spec, None, adapter, clock, SharedTimer(clock)), adapter
@@ -80,7 +80,7 @@ async def one_stream(backend: LiveBackend, adapter: OpenAICompatible, number: in
 async def test_streams_to_it_run_one_after_another_and_each_is_whole(clock: FakeClock) -> None:
     engine = Jealous()
     async with RawServer(engine.talk).running() as server:
-        backend, adapter = standing(clock, server.url)
+        backend, adapter = live_backend(clock, server.url)
         await adapter.start()
         backend.probed(await adapter.probe())
         streams = [asyncio.ensure_future(one_stream(backend, adapter, n)) for n in range(5)]
@@ -96,7 +96,7 @@ async def test_without_its_word_for_it_one_of_two_would_break_off(clock: FakeClo
     """What the probe saves: the same engine, not asked."""
     engine = Jealous()
     async with RawServer(engine.talk).running() as server:
-        backend, adapter = standing(clock, server.url)
+        backend, adapter = live_backend(clock, server.url)
         await adapter.start()
         first = asyncio.ensure_future(one_stream(backend, adapter, 1))
         while not engine.most:

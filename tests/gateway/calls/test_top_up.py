@@ -13,14 +13,14 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Reply, Usage
 from gateway.clock import FakeClock
 from gateway.types import ApiError
-from tests.gateway.assembled import POLICY, House, house
+from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 from tests.gateway.failing_stores import FailingShared, Trouble
 
 
-async def until_it_ends(home: House, task: asyncio.Task[Any], seconds: float) -> None:
+async def until_it_ends(gateway: AssembledGateway, task: asyncio.Task[Any], seconds: float) -> None:
     """Time goes by in small steps, so that the ledger's thread, whose time is real, keeps up."""
     for _ in range(int(seconds / 0.25)):
-        await home.clock.advance(0.25)
+        await gateway.clock.advance(0.25)
         await asyncio.sleep(0.001)
         if task.done():
             return
@@ -30,10 +30,10 @@ async def until_it_ends(home: House, task: asyncio.Task[Any], seconds: float) ->
 async def test_a_short_call_never_asks_for_more(tmp_path: Path, clock: FakeClock) -> None:
     """Nearly all calls end before anybody must look after them."""
     trouble = Trouble()
-    async with house(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as home:
-        home.fake("burst").runs_for = 0.3
-        _, task = home.start("far")
-        await home.until_asked("burst")
+    async with assembled(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as gateway:
+        gateway.fake("burst").runs_for = 0.3
+        _, task = gateway.start("far")
+        await gateway.until_asked("burst")
         await clock.advance(0.3)
         await task
         await clock.advance(60.0)
@@ -44,18 +44,18 @@ async def test_more_is_held_before_what_is_held_is_used_up(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """At every instant of a minute the hold covers what the call has cost."""
-    async with house(tmp_path, clock) as home:
-        home.fake("burst").runs_for = 60.0
-        exchange, task = home.start("far")
-        await home.until_asked("burst")
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("burst").runs_for = 60.0
+        state, task = gateway.start("far")
+        await gateway.until_asked("burst")
         began = clock.monotonic()
         for _ in range(118):
             await clock.advance(0.5)
             cost = (clock.monotonic() - began) * 1_000_000
-            assert exchange.hold_nano >= cost
+            assert state.admission.hold_nano >= cost
         await clock.advance(1.0)
         await task
-        assert await home.spent() == 60_000_000
+        assert await gateway.spent() == 60_000_000
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -64,17 +64,17 @@ async def test_a_call_whose_hold_cannot_grow_is_stopped_before_it_costs_more_tha
 ) -> None:
     """The store does not answer: nobody knows whether there is room, so none is assumed."""
     trouble = Trouble()
-    async with house(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as home:
-        home.fake("burst").runs_for = 90.0
-        exchange, task = home.start("far")
-        await home.until_asked("burst")
-        held = exchange.hold_nano
+    async with assembled(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as gateway:
+        gateway.fake("burst").runs_for = 90.0
+        state, task = gateway.start("far")
+        await gateway.until_asked("burst")
+        held = state.admission.hold_nano
         trouble.fails("before" if when == "before" else "after", "extend")
-        await until_it_ends(home, task, 60.0)
+        await until_it_ends(gateway, task, 60.0)
         with pytest.raises(ApiError) as caught:
             await task
         assert caught.value.code == "budget_exhausted"
-        row = await home.row(exchange.call.id)
+        row = await gateway.row(state.call.id)
         assert (row.outcome, row.status, row.error) == ("error", 402, "budget_exhausted")
         assert 0 < row.cost_nano <= held
 
@@ -82,31 +82,31 @@ async def test_a_call_whose_hold_cannot_grow_is_stopped_before_it_costs_more_tha
 async def test_a_reserved_machine_is_held_by_its_seconds(tmp_path: Path, clock: FakeClock) -> None:
     """Device seconds are limited where no dollar is."""
     text = POLICY.replace("gpu_seconds: 100000/day", "gpu_seconds: 8/day")
-    async with house(tmp_path, clock, text) as home:
-        home.fake("home").runs_for = 90.0
-        exchange, task = home.start("chat")
-        await home.until_asked("home")
-        await until_it_ends(home, task, 60.0)
+    async with assembled(tmp_path, clock, text) as gateway:
+        gateway.fake("home").runs_for = 90.0
+        state, task = gateway.start("chat")
+        await gateway.until_asked("home")
+        await until_it_ends(gateway, task, 60.0)
         with pytest.raises(ApiError) as caught:
             await task
         assert caught.value.code == "budget_exhausted"
-        assert (await home.row(exchange.call.id)).gpu_us <= 8_000_000
+        assert (await gateway.row(state.call.id)).gpu_us <= 8_000_000
 
 
 async def test_after_another_backend_took_over_its_own_hold_is_what_grows(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """The first attempt is watched no more."""
-    async with house(tmp_path, clock) as home:
-        home.fake("home").tell(BackendError(FailureClass.UNREACHABLE, "no"))
-        home.fake("burst").runs_for = 20.0
-        exchange, task = home.start("chat")
-        await home.until_asked("burst")
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("home").tell(BackendError(FailureClass.UNREACHABLE, "no"))
+        gateway.fake("burst").runs_for = 20.0
+        state, task = gateway.start("chat")
+        await gateway.until_asked("burst")
         await clock.advance(19.0)
-        assert exchange.hold_nano >= 19_000_000
+        assert state.admission.hold_nano >= 19_000_000
         await clock.advance(1.0)
         await task
-        assert await home.spent() == 20_000_000
+        assert await gateway.spent() == 20_000_000
 
 
 RUN_ALONE = POLICY.replace("bills: [start, run]", "bills: [run]")
@@ -118,16 +118,16 @@ async def test_a_call_in_the_platforms_own_queue_is_not_stopped_before_it_has_ru
     """The limits have no room for more than the hold, and a wait in line uses up nothing of it."""
     trouble = Trouble()
     shared = FailingShared(clock).told(trouble)
-    async with house(tmp_path, clock, RUN_ALONE, shared=shared) as home:
-        home.fake("burst").queues_for = 60.0
-        home.fake("burst").runs_for = 1.0
-        exchange, task = home.start("far")
-        await home.until_asked("burst")
+    async with assembled(tmp_path, clock, RUN_ALONE, shared=shared) as gateway:
+        gateway.fake("burst").queues_for = 60.0
+        gateway.fake("burst").runs_for = 1.0
+        state, task = gateway.start("far")
+        await gateway.until_asked("burst")
         trouble.fails("before", "extend")
-        await until_it_ends(home, task, 70.0)
+        await until_it_ends(gateway, task, 70.0)
         await task
         assert "extend" not in trouble.asked
-        assert (await home.row(exchange.call.id)).cost_nano == 1_000_000
+        assert (await gateway.row(state.call.id)).cost_nano == 1_000_000
 
 
 async def test_a_call_that_ran_after_its_wait_is_stopped_by_what_it_ran(
@@ -135,17 +135,17 @@ async def test_a_call_that_ran_after_its_wait_is_stopped_by_what_it_ran(
 ) -> None:
     trouble = Trouble()
     shared = FailingShared(clock).told(trouble)
-    async with house(tmp_path, clock, RUN_ALONE, shared=shared) as home:
-        home.fake("burst").queues_for = 20.0
-        home.fake("burst").runs_for = 90.0
-        exchange, task = home.start("far")
-        await home.until_asked("burst")
-        held = exchange.hold_nano
+    async with assembled(tmp_path, clock, RUN_ALONE, shared=shared) as gateway:
+        gateway.fake("burst").queues_for = 20.0
+        gateway.fake("burst").runs_for = 90.0
+        state, task = gateway.start("far")
+        await gateway.until_asked("burst")
+        held = state.admission.hold_nano
         trouble.fails("before", "extend")
-        await until_it_ends(home, task, 60.0)
+        await until_it_ends(gateway, task, 60.0)
         with pytest.raises(ApiError):
             await task
-        row = await home.row(exchange.call.id)
+        row = await gateway.row(state.call.id)
         assert 0 < row.cost_nano <= held
         assert row.queue_us + row.exec_us == pytest.approx(23_000_000, abs=500_000)
         assert row.queue_us == pytest.approx(20_000_000, abs=300_000)
@@ -156,20 +156,20 @@ async def test_where_a_start_is_billed_as_much_of_the_wait_counts_as_a_start_may
 ) -> None:
     """Nobody can tell a start from a wait in line, so the last nine seconds before the run may
     have been one: they are held for, and charged when the call is broken off."""
-    async with house(tmp_path, clock) as home:
-        home.fake("burst").queues_for = 30.0
-        home.fake("burst").runs_for = 90.0
-        exchange, task = home.start("far")
-        await home.until_asked("burst")
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("burst").queues_for = 30.0
+        gateway.fake("burst").runs_for = 90.0
+        state, task = gateway.start("far")
+        await gateway.until_asked("burst")
         began = clock.monotonic() + 30.0
         for _ in range(100):
             await clock.advance(0.5)
             charged = max(0.0, clock.monotonic() - began)
             charged += min(9.0, clock.monotonic() - began + 30.0)
-            assert exchange.hold_nano >= round(charged * 1_000_000)
+            assert state.admission.hold_nano >= round(charged * 1_000_000)
         task.cancel()
         await asyncio.wait([task], timeout=20)
-        row = await home.row(exchange.call.id)
+        row = await gateway.row(state.call.id)
         assert row.cold_us == 9_000_000
         assert row.exec_us == pytest.approx(20_000_000, abs=300_000)
         assert row.cost_nano == pytest.approx(29_000_000, abs=300_000)
@@ -188,12 +188,12 @@ async def test_what_a_failed_attempt_has_used_up_is_held_again_before_the_next_o
     text = POLICY.replace("spend: 5 USD/month", limit).replace(
         "bills: [start, run]", "bills: [run]"
     )
-    async with house(tmp_path, clock, text) as home:
-        home.fake("home").tell(BackendError(FailureClass.WORKER_DIED, "gone", usage=USED))
-        home.fake("burst").tell(Reply(usage=Usage(exec_s=2.0, reported=True)))
-        exchange = home.exchange()
+    async with assembled(tmp_path, clock, text) as gateway:
+        gateway.fake("home").tell(BackendError(FailureClass.WORKER_DIED, "gone", usage=USED))
+        gateway.fake("burst").tell(Reply(usage=Usage(exec_s=2.0, reported=True)))
+        state = gateway.call_state()
         with contextlib.suppress(ApiError):
-            await home.ask(exchange)
-        assert len(home.fake("burst").calls) == asked
-        assert await home.spent() == 1_500_000 + asked * 2_000_000
-        assert exchange.hold_nano >= await home.spent()
+            await gateway.ask(state)
+        assert len(gateway.fake("burst").calls) == asked
+        assert await gateway.spent() == 1_500_000 + asked * 2_000_000
+        assert state.admission.hold_nano >= await gateway.spent()

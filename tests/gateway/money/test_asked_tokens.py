@@ -10,7 +10,7 @@ import pytest
 from adapters.types import Chunk, Reply, Usage
 from gateway.clock import FakeClock
 from gateway.money.pricing import MOST_TOKENS
-from tests.gateway.assembled import POLICY, House, house
+from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
 BY_TOKENS = (
     POLICY.replace("per_second: 0.001, bills: [start, run]", "per_million_output: 1")
@@ -25,11 +25,11 @@ CHAT = {"model": "far", "messages": [{"role": "user", "content": "hi"}]}
 TEXT = {"model": "text", "prompt": "hi"}
 
 
-async def held(home: House, path: str, body: dict[str, Any]) -> int:
+async def held(gateway: AssembledGateway, path: str, body: dict[str, Any]) -> int:
     """Tokens that were held for when the call was made."""
-    async with home.client() as client:
+    async with gateway.client() as client:
         answer = await client.post(path, json=body)
-    return (await home.row(answer.headers["x-request-id"])).hold_nano // 1000
+    return (await gateway.row(answer.headers["x-request-id"])).hold_nano // 1000
 
 
 @pytest.mark.parametrize(
@@ -51,17 +51,17 @@ async def held(home: House, path: str, body: dict[str, Any]) -> int:
 async def test_no_spelling_of_a_bound_makes_the_hold_too_small(
     asked: dict[str, int], tokens: int, tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with house(tmp_path, clock, BY_TOKENS) as home:
-        assert await held(home, "/v1/chat/completions", {**CHAT, **asked}) == tokens
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        assert await held(gateway, "/v1/chat/completions", {**CHAT, **asked}) == tokens
 
 
 async def test_a_native_call_is_held_for_what_its_model_may_produce(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """Its body says nothing that the gateway could read."""
-    async with house(tmp_path, clock, BY_TOKENS) as home:
-        assert await held(home, "/v1/infer/any", {"max_tokens": 7}) == 4096
-        async with home.client() as client:
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        assert await held(gateway, "/v1/infer/any", {"max_tokens": 7}) == 4096
+        async with gateway.client() as client:
             body = {"model": "any", "n": "is the model's own"}
             told = (await client.post("/v1/route/explain", json=body)).json()
         assert told["candidates"][0]["hold_usd"] == pytest.approx(4096e-6)
@@ -75,23 +75,23 @@ async def test_a_native_call_is_held_for_what_its_model_may_produce(
 async def test_each_prompt_of_a_body_has_an_answer(
     prompt: Any, prompts: int, tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with house(tmp_path, clock, BY_TOKENS) as home:
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
         body = {**TEXT, "prompt": prompt, "max_tokens": 50}
-        assert await held(home, "/v1/completions", body) == 50 * prompts
+        assert await held(gateway, "/v1/completions", body) == 50 * prompts
 
 
 async def test_a_stream_whose_tokens_nobody_counted_is_charged_by_its_events(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """As one that is cut is: a token an event. The caller is shown no count that is a guess."""
-    async with house(tmp_path, clock, BY_TOKENS) as home, home.client() as client:
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway, gateway.client() as client:
         word = Chunk(b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n')
-        home.fake("burst").tell(
+        gateway.fake("burst").tell(
             [word] * 5 + [Chunk(b"data: [DONE]\n\n", "done", Usage(exec_s=1.0))]
         )
         body = {**CHAT, "stream": True, "stream_options": {"include_usage": True}}
         answer = await client.post("/v1/chat/completions", json=body)
-        row = await home.row(answer.headers["x-request-id"])
+        row = await gateway.row(answer.headers["x-request-id"])
         assert (row.outcome, row.output_tokens, row.cost_nano) == ("success", 5, 5000)
         assert b"usage" not in answer.content
 
@@ -101,10 +101,10 @@ async def test_a_call_whose_backend_tells_nonsense_has_its_row_all_the_same(
     said: int, tmp_path: Path, clock: FakeClock
 ) -> None:
     """It neither fails for it nor is paid for it, and nothing stays open."""
-    async with house(tmp_path, clock, BY_TOKENS) as home, home.client() as client:
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway, gateway.client() as client:
         usage = Usage(exec_s=1.0, input_tokens=3, output_tokens=said, reported=True)
-        home.fake("burst").tell(Reply(body=b"{}", usage=usage))
+        gateway.fake("burst").tell(Reply(body=b"{}", usage=usage))
         answer = await client.post("/v1/chat/completions", json=CHAT)
         assert (answer.status_code, answer.headers["x-spillgate-cost"]) == (200, "0")
-        [row] = await home.rows(answer.headers["x-request-id"])
+        [row] = await gateway.rows(answer.headers["x-request-id"])
         assert (row.outcome, row.input_tokens, row.output_tokens) == ("success", 3, 0)

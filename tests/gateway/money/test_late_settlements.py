@@ -8,11 +8,12 @@ from pathlib import Path
 
 from gateway.clock import FakeClock, settle
 from gateway.metrics import Metrics
-from gateway.money.settlement import Settlement, Settler
+from gateway.money.settlement import Settler
 from gateway.storage.base import Claim, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Unit
+from tests.gateway.storage.sqlite.ledger_rows import settled_row
 
 MONEY = Claim("user:a", "nano_usd", "month", 1000, 10)
 
@@ -43,22 +44,23 @@ class StumblingStore(MemorySharedStore):
             raise StorageUnavailable(self.trouble)
 
 
-def house_over(store: StumblingStore, ledger: SqliteLedger, clock: FakeClock) -> Settler:
+def settler_over(store: StumblingStore, ledger: SqliteLedger, clock: FakeClock) -> Settler:
     return Settler(shared=store, ledger=ledger, clock=clock, metrics=Metrics())
 
 
-async def late(house: Settler, store: StumblingStore, count: int) -> None:
+async def late(settler: Settler, store: StumblingStore, count: int) -> None:
     """``count`` settlements of 10 that the store was too late for."""
     store.down = True
     for number in range(count):
-        await house.settle(Settlement(f"h{number}", (MONEY,), {"nano_usd": 10}, ()), opened=True)
-    assert house.waiting == count
+        ended = settled_row(f"h{number}", cost_nano=10)
+        await settler.settle((ended,), (MONEY,), opened=True)
+    assert settler.waiting == count
     store.down = False
 
 
 async def spent(store: StumblingStore) -> int:
-    (standing,) = await store.standings([MONEY])
-    return MONEY.limit - standing.remaining
+    (status,) = await store.statuses([MONEY])
+    return MONEY.limit - status.remaining
 
 
 async def test_passes_that_run_at_once_lose_no_settlement_and_double_none(
@@ -66,24 +68,24 @@ async def test_passes_that_run_at_once_lose_no_settlement_and_double_none(
 ) -> None:
     """One a second, one when an emptied store is filled, one at the end: they may meet."""
     store, ledger = StumblingStore(clock), SqliteLedger(tmp_path / "ledger.db")
-    house = house_over(store, ledger, clock)
-    await late(house, store, 5)
-    await asyncio.gather(house.retry(), house.retry(), house.retry())
-    assert house.waiting == 0
+    settler = settler_over(store, ledger, clock)
+    await late(settler, store, 5)
+    await asyncio.gather(settler.retry(), settler.retry(), settler.retry())
+    assert settler.waiting == 0
     assert await spent(store) == 50
     await ledger.aclose()
 
 
 async def test_a_pass_that_is_refused_keeps_what_is_left(tmp_path: Path, clock: FakeClock) -> None:
     store, ledger = StumblingStore(clock), SqliteLedger(tmp_path / "ledger.db")
-    house = house_over(store, ledger, clock)
-    await late(house, store, 2)
+    settler = settler_over(store, ledger, clock)
+    await late(settler, store, 2)
     store.down = True
-    await house.retry()
-    assert house.waiting == 2
+    await settler.retry()
+    assert settler.waiting == 2
     store.down = False
-    await house.retry()
-    assert (house.waiting, await spent(store)) == (0, 20)
+    await settler.retry()
+    assert (settler.waiting, await spent(store)) == (0, 20)
     await ledger.aclose()
 
 
@@ -92,10 +94,10 @@ async def test_a_store_that_is_back_is_noticed_though_no_call_comes(
 ) -> None:
     """Readiness keeps calls away from a gateway whose store fails; it must not do so for ever."""
     store, ledger = StumblingStore(clock), SqliteLedger(tmp_path / "ledger.db")
-    house = house_over(store, ledger, clock)
+    settler = settler_over(store, ledger, clock)
     store.down = True
     store.trouble = "it is down"
-    running = asyncio.create_task(house.run())
+    running = asyncio.create_task(settler.run())
     await clock.advance(3.0)
     assert store.failing
     store.down = False

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.money.limits import claims_for, compile_claims, rate_limit_headers, refusal
+from gateway.money.limits import (
+    claims_for,
+    compile_claims,
+    rate_limit_headers,
+    refusal,
+    scopes_of,
+)
 from gateway.policy.model import Limits, Plan, Policy
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Unit
@@ -44,6 +50,16 @@ def refused(
 ) -> Refused:
     claim = Claim(scope, unit, window, limit, take)
     return Refused(LimitStatus(claim, remaining, reset_s), retry_after_s)
+
+
+# --- scopes -----------------------------------------------------------------------------------
+
+
+def test_a_caller_on_a_plan_has_four_scopes_and_one_without_has_three() -> None:
+    assert scopes_of("k1", "alice", "free").named() == [
+        "key:k1", "user:alice", "plan:free", "gateway",
+    ]  # fmt: skip
+    assert scopes_of("k1", "alice", "").named() == ["key:k1", "user:alice", "gateway"]
 
 
 # --- claims -----------------------------------------------------------------------------------
@@ -93,13 +109,13 @@ def test_a_plan_that_the_policy_lost_refuses_rather_than_lifts_every_limit() -> 
 
 
 def test_the_callers_own_rates_are_shown_as_the_draft_has_them() -> None:
-    standings = (
+    statuses = (
         LimitStatus(Claim("key:k1", "requests", "minute", 20, 1), 12, 29.2),
         LimitStatus(Claim("user:alice", "requests", "day", 1000, 1), 999, 86.4),
         LimitStatus(Claim("plan:free", "requests", "minute", 9000, 1), 77, 1.0),
         LimitStatus(Claim("gateway", "requests", "minute", 9000, 1), 77, 1.0),
     )
-    assert rate_limit_headers(Admitted(standings)) == [
+    assert rate_limit_headers(Admitted(statuses)) == [
         (b"ratelimit-policy", b'"key-minute";q=20;w=60, "user-day";q=1000;w=86400'),
         (b"ratelimit", b'"key-minute";r=12;t=30, "user-day";r=999;t=87'),
     ]

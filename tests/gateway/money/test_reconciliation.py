@@ -15,8 +15,8 @@ from gateway.money.reconciliation import (
     Period,
     as_json,
     as_text,
-    books_of,
     period_of,
+    totals_of,
 )
 from gateway.policy.model import Price
 from gateway.storage.base import UsageRow
@@ -32,7 +32,7 @@ def compared(
     seconds: float | None = 1000.0,
     parts: dict[str, int] | None = None,
     price: Price | None = FLEX,
-    books: int = 900_000_000,
+    totals: int = 900_000_000,
     ran: float = 800.0,
 ) -> Comparison:
     line = BillLine(start=NOON - HOUR, end=NOON, cost_nano=cost, seconds=seconds, parts=parts or {})
@@ -41,7 +41,7 @@ def compared(
         kind="runpod",
         period=Period(NOON - HOUR, NOON),
         bill=Bill(start=NOON - HOUR, end=NOON, lines=(line,)),
-        books=LedgerTotals(calls=3, cost_nano=books, by_kind={"call": books}, seconds=ran),
+        totals=LedgerTotals(calls=3, cost_nano=totals, by_kind={"call": totals}, seconds=ran),
         price=price,
     )
 
@@ -114,15 +114,15 @@ def test_a_bill_without_seconds_is_not_taken_apart() -> None:
     cost=st.integers(0, 10**15),
     fee=st.integers(0, 10**12),
     seconds=st.none() | st.floats(0, 1e7),
-    books=st.integers(0, 10**15),
+    totals=st.integers(0, 10**15),
     ran=st.floats(0, 1e7),
 )
 def test_the_parts_of_a_difference_add_up_to_it(
-    cost: int, fee: int, seconds: float | None, books: int, ran: float
+    cost: int, fee: int, seconds: float | None, totals: int, ran: float
 ) -> None:
-    found = compared(cost=cost, seconds=seconds, parts={"fee": fee}, books=books, ran=ran)
+    found = compared(cost=cost, seconds=seconds, parts={"fee": fee}, totals=totals, ran=ran)
     explained = (found.unseen or 0) + sum(found.untimed.values())
-    assert explained + found.rest == found.bill.cost_nano - found.books.cost_nano
+    assert explained + found.rest == found.bill.cost_nano - found.totals.cost_nano
 
 
 # --- shown --------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def test_both_sides_and_each_part_have_a_line() -> None:
 
 
 def test_where_nothing_was_billed_and_nothing_charged_there_is_nothing_to_explain() -> None:
-    text = as_text(compared(cost=0, seconds=None, books=0, ran=0.0))
+    text = as_text(compared(cost=0, seconds=None, totals=0, ran=0.0))
     assert "difference" in text
     assert "of it" not in text
 
@@ -165,7 +165,7 @@ def test_books_are_what_calls_attempts_and_pings_sum_to() -> None:
             cost_nano=cost_nano,
         )  # fmt: skip
 
-    books = books_of([row("call", 4, 10), row("attempt", 0, 2), row("ping", 0, 1)])
-    assert books == LedgerTotals(
+    totals = totals_of([row("call", 4, 10), row("attempt", 0, 2), row("ping", 0, 1)])
+    assert totals == LedgerTotals(
         calls=4, cost_nano=13, by_kind={"call": 10, "attempt": 2, "ping": 1}, seconds=4.5
     )

@@ -1,4 +1,4 @@
-"""The counting house: every call is settled once in both stores, whenever one of them fails."""
+"""Every call is settled once in both stores, whenever one of them fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from gateway.clock import FakeClock, settle
 from gateway.metrics import Metrics
-from gateway.money.settlement import Settlement, Settler, settlement_of
+from gateway.money.settlement import Settler
 from gateway.storage.base import Claim, LedgerRow, StorageUnavailable, UsageQuery
 from tests.gateway.assembled import PATIENCE_S
 from tests.gateway.failing_stores import FailingLedger, FailingShared, Moment, Trouble
@@ -23,8 +23,12 @@ CLAIMS = (
 )
 
 
+Settlement = tuple[tuple[LedgerRow, ...], tuple[Claim, ...]]
+"""A call's rows, and its claims."""
+
+
 class Bench:
-    """A counting house over two stores that fail when they are told to."""
+    """A settler over two stores that fail when they are told to."""
 
     def __init__(self, folder: Path, clock: FakeClock, kept: int = 100) -> None:
         self.clock = clock
@@ -33,7 +37,7 @@ class Bench:
         self.ledger = FailingLedger(
             folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S
         ).told(self.ledger_trouble)
-        self.house = Settler(
+        self.settler = Settler(
             shared=self.shared, ledger=self.ledger, clock=clock, metrics=Metrics(), kept=kept
         )
 
@@ -43,11 +47,11 @@ class Bench:
         if opened:
             await self.ledger.open(row(id, claims=CLAIMS, hold_nano=700))
         ended = row(id, outcome="success", ended_at=self.clock.time(), cost_nano=cost)
-        return settlement_of(id, CLAIMS, (ended,))
+        return (ended,), CLAIMS
 
     async def books(self) -> tuple[int, int, int]:
         """(calls that are held, spent or held by the counters, spent by the ledger)."""
-        money, calls = await self.shared.standings(CLAIMS)
+        money, calls = await self.shared.statuses(CLAIMS)
         usage = await self.ledger.usage(UsageQuery(group_by=()))
         return 10 - calls.remaining, LIMIT - money.remaining, sum(each.cost_nano for each in usage)
 
@@ -84,13 +88,13 @@ async def test_what_a_store_did_not_take_is_tried_again_and_counted_once(
         trouble = bench.shared_trouble if store == "shared" else bench.ledger_trouble
         settlement = await bench.call("r1")
         trouble.fails(when, "settle")
-        await bench.house.settle(settlement, opened=True)
-        assert bench.house.waiting == 1
-        await bench.house.retry()
-        assert bench.house.waiting == 1
+        await bench.settler.settle(*settlement, opened=True)
+        assert bench.settler.waiting == 1
+        await bench.settler.retry()
+        assert bench.settler.waiting == 1
         trouble.ends()
-        await bench.house.retry()
-        assert bench.house.waiting == 0
+        await bench.settler.retry()
+        assert bench.settler.waiting == 0
         assert await bench.books() == (0, 500, 500)
 
 
@@ -100,11 +104,11 @@ async def test_both_stores_may_fail_at_once(tmp_path: Path, clock: FakeClock) ->
         settlement = await bench.call("r1")
         bench.shared_trouble.fails("before", "settle")
         bench.ledger_trouble.fails("before", "settle")
-        await bench.house.settle(settlement, opened=True)
-        assert bench.house.waiting == 2
+        await bench.settler.settle(*settlement, opened=True)
+        assert bench.settler.waiting == 2
         bench.shared_trouble.ends()
         bench.ledger_trouble.ends()
-        await bench.house.retry()
+        await bench.settler.retry()
         assert await bench.books() == (0, 500, 500)
 
 
@@ -116,8 +120,8 @@ async def test_a_call_without_a_durable_row_is_told_that_it_cannot_be_written(
         settlement = await bench.call("r1", opened=False)
         bench.ledger_trouble.fails("before", "settle")
         with pytest.raises(StorageUnavailable):
-            await bench.house.settle(settlement, opened=False)
-        assert bench.house.waiting == 0
+            await bench.settler.settle(*settlement, opened=False)
+        assert bench.settler.waiting == 0
         assert (await bench.books())[0] == 0
 
 
@@ -128,15 +132,15 @@ async def test_late_settlements_are_tried_every_second_until_they_are_taken(
         settlements = [await bench.call(f"r{number}", 100) for number in range(3)]
         bench.shared_trouble.fails("before", "settle")
         for settlement in settlements:
-            await bench.house.settle(settlement, opened=True)
-        running = asyncio.ensure_future(bench.house.run())
+            await bench.settler.settle(*settlement, opened=True)
+        running = asyncio.ensure_future(bench.settler.run())
         await settle()
         asked = len(bench.shared_trouble.asked)
         await clock.advance(3.0)
         assert len(bench.shared_trouble.asked) == asked + 3, "one try a pass, the rest would fail"
         bench.shared_trouble.ends()
         await clock.advance(1.0)
-        assert bench.house.waiting == 0
+        assert bench.settler.waiting == 0
         assert await bench.books() == (0, 300, 300)
         running.cancel()
         await asyncio.wait([running])
@@ -148,14 +152,14 @@ async def test_past_the_bound_of_what_waits_calls_are_refused_until_there_is_roo
     async with bench_in(tmp_path, clock, kept=2) as bench:
         settlements = [await bench.call(f"r{number}") for number in range(2)]
         bench.shared_trouble.fails("before", "settle")
-        await bench.house.settle(settlements[0], opened=True)
-        bench.house.check()
-        await bench.house.settle(settlements[1], opened=True)
+        await bench.settler.settle(*settlements[0], opened=True)
+        bench.settler.check()
+        await bench.settler.settle(*settlements[1], opened=True)
         with pytest.raises(StorageUnavailable, match="wait"):
-            bench.house.check()
+            bench.settler.check()
         bench.shared_trouble.ends()
-        await bench.house.retry()
-        bench.house.check()
+        await bench.settler.retry()
+        bench.settler.check()
 
 
 async def test_what_a_dead_process_left_is_settled_once_at_the_amount_held(
@@ -166,10 +170,10 @@ async def test_what_a_dead_process_left_is_settled_once_at_the_amount_held(
         await bench.shared.admit("r1", CLAIMS, 600.0)
         await bench.ledger.open(row("r1", claims=CLAIMS, hold_nano=700))
         bench.shared_trouble.fails("before", "settle")
-        assert await bench.house.recover() == 1
-        assert await bench.house.recover() == 0
+        assert await bench.settler.recover() == 1
+        assert await bench.settler.recover() == 0
         bench.shared_trouble.ends()
-        await bench.house.retry()
+        await bench.settler.retry()
         assert await bench.books() == (0, 700, 700)
         [ended] = await bench.ledger.rows("r1")
         assert (ended.outcome, ended.cost_basis) == ("interrupted", "estimated")
@@ -180,13 +184,13 @@ async def test_a_pass_that_is_cancelled_loses_nothing(tmp_path: Path, clock: Fak
     async with bench_in(tmp_path, clock) as bench:
         settlement = await bench.call("r1")
         bench.ledger_trouble.fails("before", "settle")
-        await bench.house.settle(settlement, opened=True)
+        await bench.settler.settle(*settlement, opened=True)
         bench.ledger_trouble.ends()
         for turns in range(4):
-            task = asyncio.ensure_future(bench.house.retry())
+            task = asyncio.ensure_future(bench.settler.retry())
             await settle(turns)
             task.cancel()
             await asyncio.wait([task])
-        await bench.house.retry()
-        assert bench.house.waiting == 0
+        await bench.settler.retry()
+        assert bench.settler.waiting == 0
         assert await bench.books() == (0, 500, 500)

@@ -48,7 +48,7 @@ def read(text: str) -> Policy:
     return read_policy_text(text, ENVIRON, kinds=KINDS)
 
 
-def test_a_full_document_becomes_values_in_the_units_of_the_house() -> None:
+def test_a_full_document_becomes_values_in_the_units_of_the_gateway() -> None:
     """Seconds, bytes, nano-dollars and GPU microseconds."""
     policy = read(FULL)
     assert policy.server.listen == ("0.0.0.0", 9443)

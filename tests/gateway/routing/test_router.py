@@ -46,28 +46,28 @@ def test_a_free_slot_of_the_baseline_wins() -> None:
 
 def test_the_baseline_keeps_a_call_that_waits_within_the_slo() -> None:
     """One second of waiting is within 80 % of two."""
-    home = candidate("home", load=BackendLoad(2, 2, 0, None))
-    assert ask(home, candidate("burst")) == ("RES_WAIT_OK", ["home", "burst"])
+    gateway = candidate("home", load=BackendLoad(2, 2, 0, None))
+    assert ask(gateway, candidate("burst")) == ("RES_WAIT_OK", ["home", "burst"])
 
 
 def test_a_call_spills_when_the_baseline_would_break_the_slo() -> None:
     """Three rounds of one second are too long; a warm worker elsewhere is not."""
-    home = candidate("home", load=BackendLoad(6, 2, 0, None))
-    assert ask(home, candidate("burst")) == ("SPILL_WARM", ["burst", "home"])
+    gateway = candidate("home", load=BackendLoad(6, 2, 0, None))
+    assert ask(gateway, candidate("burst")) == ("SPILL_WARM", ["burst", "home"])
 
 
 def test_a_call_spills_to_a_cold_worker_when_even_its_start_is_within_the_slo() -> None:
     """Nine seconds of start are within twelve; a minute in the queue is not."""
-    home = candidate("home", load=BackendLoad(120, 2, 0, None))
+    gateway = candidate("home", load=BackendLoad(120, 2, 0, None))
     burst = candidate("burst", load=BackendLoad(0, None, 0, None))
-    assert ask(home, burst, slo=12.0) == ("SPILL_COLD", ["burst", "home"])
+    assert ask(gateway, burst, slo=12.0) == ("SPILL_COLD", ["burst", "home"])
 
 
 def test_when_nothing_meets_the_slo_the_shortest_delay_is_taken() -> None:
     """A cold start of nine seconds against three seconds in the queue."""
-    home = candidate("home", load=BackendLoad(6, 2, 0, None))
+    gateway = candidate("home", load=BackendLoad(6, 2, 0, None))
     burst = candidate("burst", load=BackendLoad(0, None, 0, None))
-    assert ask(home, burst) == ("LEAST_DELAY", ["home", "burst"])
+    assert ask(gateway, burst) == ("LEAST_DELAY", ["home", "burst"])
 
 
 def loading(seconds: float, **changes: Any) -> Candidate:
@@ -173,12 +173,12 @@ def test_a_price_ceiling_leaves_the_reserved_and_strikes_the_dear() -> None:
 
 def test_orders_are_as_the_route_says() -> None:
     """Fastest by delay, listed as written."""
-    home = candidate("home", load=BackendLoad(2, 2, 0, None))
+    gateway = candidate("home", load=BackendLoad(2, 2, 0, None))
     burst = candidate("burst")
     fastest = Route(name="gold", use=(), order="fastest")
     listed = Route(name="plain", use=(), order="listed")
-    assert ask(home, burst, route=fastest) == ("FASTEST", ["burst", "home"])
-    assert ask(home, burst, route=listed) == ("LISTED", ["home", "burst"])
+    assert ask(gateway, burst, route=fastest) == ("FASTEST", ["burst", "home"])
+    assert ask(gateway, burst, route=listed) == ("LISTED", ["home", "burst"])
 
 
 def test_weights_share_the_calls_out() -> None:
@@ -205,12 +205,12 @@ loads = st.builds(
 )
 
 
-@given(home=loads, burst=loads, slo=st.floats(0.1, 60))
+@given(gateway=loads, burst=loads, slo=st.floats(0.1, 60))
 def test_a_decision_never_takes_a_late_backend_while_another_is_in_time(
-    home: BackendLoad, burst: BackendLoad, slo: float
+    gateway: BackendLoad, burst: BackendLoad, slo: float
 ) -> None:
     """Whatever the loads, the first choice meets the SLO if any candidate does; none is lost."""
-    candidates = [candidate("home", load=home), candidate("burst", load=burst)]
+    candidates = [candidate("home", load=gateway), candidate("burst", load=burst)]
     decision = decide(QUESTION, candidates, ROUTE, slo, lambda: 0.0)
     in_time = [q for q in decision.quotes if q.delay.seconds <= slo * 0.8]
     assert len(decision.quotes) == 2

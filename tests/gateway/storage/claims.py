@@ -52,8 +52,8 @@ async def refuse(store: SharedStore, name: str, *claims: Claim, ttl: float = 600
 
 
 async def left(store: SharedStore, claim: Claim) -> int:
-    (standing,) = await store.standings([claim])
-    return standing.remaining
+    (status,) = await store.statuses([claim])
+    return status.remaining
 
 
 def at(clock: FakeClock, text: str) -> None:

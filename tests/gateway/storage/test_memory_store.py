@@ -59,7 +59,7 @@ async def test_a_storm_of_expired_holds_is_cleared_a_bounded_number_at_a_time(
     for number in range(1000):
         await store.admit(f"lost-{number}", [claim], 30.0)
     clock.move(31.0)
-    remaining = [(await store.standings([claim]))[0].remaining for _ in range(17)]
+    remaining = [(await store.statuses([claim]))[0].remaining for _ in range(17)]
     assert remaining[0] == 64
     assert remaining[-1] == 1000
     assert repr(store).startswith("MemoryStore(0 holds")
@@ -72,4 +72,4 @@ async def test_at_least_so_many_settled_ids_are_remembered_as_was_asked(clock: F
         await store.settle(f"call-{number}", [claim], {"nano_usd": 1})
     for number in range(100):
         await store.settle(f"call-{number}", [claim], {"nano_usd": 1})
-    assert (await store.standings([claim]))[0].remaining == 10**9 - 100
+    assert (await store.statuses([claim]))[0].remaining == 10**9 - 100

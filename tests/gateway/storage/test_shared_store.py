@@ -36,8 +36,8 @@ async def test_a_call_that_one_scope_refuses_takes_nothing_in_any(open_store: Op
             money("user:a", 100 * CENT, 6 * CENT),
         ]
         refused = await refuse(store, "one", *wide, narrow)
-        assert refused.standing.claim == narrow
-        assert refused.standing.remaining == 5 * CENT
+        assert refused.status.claim == narrow
+        assert refused.status.remaining == 5 * CENT
         remaining = [await left(store, claim) for claim in wide]
         assert remaining == [10, 10, 10, 1000, 100 * CENT]
 
@@ -46,7 +46,7 @@ async def test_a_refusal_names_the_first_claim_that_does_not_fit(open_store: Ope
     async with opened(open_store) as store:
         await admit(store, "one", concurrent("user:a", 1), money("user:a", CENT, CENT))
         refused = await refuse(store, "two", concurrent("user:a", 1), money("user:a", CENT, CENT))
-        assert refused.standing.claim.unit == "concurrent"
+        assert refused.status.claim.unit == "concurrent"
 
 
 async def test_scopes_units_and_windows_are_counted_apart(open_store: OpenStore) -> None:
@@ -62,7 +62,7 @@ async def test_a_call_without_limits_is_admitted_and_settled(open_store: OpenSto
     async with opened(open_store) as store:
         assert await admit(store, "free") == Admitted(())
         await store.settle("free", (), {"nano_usd": 5})
-        assert await store.standings(()) == ()
+        assert await store.statuses(()) == ()
 
 
 async def test_an_id_that_is_held_cannot_be_held_again(open_store: OpenStore) -> None:
@@ -109,7 +109,7 @@ async def test_retry_after_is_exact_for_an_amount_that_does_not_divide_its_windo
     claim = Claim("user:a", "requests", window, amount, 1)
     async with opened(open_store) as store:
         first = await admit(store, "first", claim)
-        assert first.standings[0].remaining == amount - 1
+        assert first.statuses[0].remaining == amount - 1
         for number in range(min(amount, 12) - 1):
             await admit(store, f"burst-{number}", claim)
         if amount > 12:
@@ -134,19 +134,19 @@ async def test_exactly_the_amount_passes_in_each_window_however_it_divides(
         assert passed == 7 + 7 * 4 - 1  # the burst, then one each 8.57 s; the last is due at 240
 
 
-async def test_the_standing_of_a_rate_says_what_is_left_and_when_it_is_whole(
+async def test_the_status_of_a_rate_says_what_is_left_and_when_it_is_whole(
     open_store: OpenStore, clock: FakeClock
 ) -> None:
     async with opened(open_store) as store:
         claims = [rate("key:k", 30), concurrent("user:a", 9), rate("user:a", 60, "hour")]
         admitted = await admit(store, "one", *claims)
-        assert [(s.claim, s.remaining, s.reset_s) for s in admitted.standings] == [
+        assert [(s.claim, s.remaining, s.reset_s) for s in admitted.statuses] == [
             (claims[0], 29, 2.0),
             (claims[2], 59, 60.0),
         ]
         clock.move(1.5)
-        (standing,) = await store.standings([claims[0]])
-        assert (standing.remaining, standing.reset_s) == (29, 0.5)
+        (status,) = await store.statuses([claims[0]])
+        assert (status.remaining, status.reset_s) == (29, 0.5)
         clock.move(0.5)
         assert await left(store, claims[0]) == 30
 
@@ -167,7 +167,7 @@ async def test_a_clock_that_is_set_back_does_not_block_a_rate(
         for number in range(60):
             await admit(store, f"call-{number}", rate("user:a", 60))
         clock.move(-86_400.0)
-        assert (await admit(store, "then", rate("user:a", 60))).standings[0].remaining == 59
+        assert (await admit(store, "then", rate("user:a", 60))).statuses[0].remaining == 59
 
 
 # --- calendar windows -------------------------------------------------------------------------
@@ -214,6 +214,6 @@ async def test_every_day_of_eight_years_has_the_month_that_the_calendar_gives_it
             after = (today.replace(day=1) + datetime.timedelta(days=32)).replace(
                 day=1, hour=0, minute=0, second=0
             )
-            (standing,) = await store.standings([claim])
-            assert standing.reset_s == (after - today).total_seconds()
+            (status,) = await store.statuses([claim])
+            assert status.reset_s == (after - today).total_seconds()
             clock.move(5 * 86_400)

@@ -31,7 +31,7 @@ async def test_what_is_held_counts_against_the_cap(open_store: OpenStore) -> Non
     async with opened(open_store) as store:
         await admit(store, "one", money("user:a", 10 * CENT, 6 * CENT))
         refused = await refuse(store, "two", money("user:a", 10 * CENT, 5 * CENT))
-        assert refused.standing.remaining == 4 * CENT
+        assert refused.status.remaining == 4 * CENT
         await admit(store, "three", money("user:a", 10 * CENT, 4 * CENT))
 
 
@@ -49,7 +49,7 @@ async def test_a_call_that_cost_more_than_was_held_is_spent_in_full(open_store: 
         await admit(store, "one", claim)
         await store.settle("one", [claim], {"nano_usd": 15})
         refused = await refuse(store, "two", money("user:a", 10, 1))
-        assert refused.standing.remaining == 0
+        assert refused.status.remaining == 0
         assert await left(store, money("user:a", 20, 0)) == 5
 
 
@@ -171,8 +171,8 @@ async def test_concurrency_is_freed_by_settling_releasing_and_expiring(
         await admit(store, "released", claim)
         await admit(store, "expired", claim, ttl=5.0)
         refused = await refuse(store, "fourth", claim)
-        assert (refused.standing.remaining, refused.retry_after_s) == (0, 1.0)
-        assert refused.standing.reset_s == 0.0
+        assert (refused.status.remaining, refused.retry_after_s) == (0, 1.0)
+        assert refused.status.reset_s == 0.0
         await store.settle("settled", [claim], {})
         assert await left(store, claim) == 1
         await store.release("released")

@@ -163,9 +163,9 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_leaks(self) -> None:
         claims = [Claim(*key, limit, 0) for key, limit in LIMITS.items()]
-        standings = self.run(self.store.standings(claims))
+        statuses = self.run(self.store.statuses(claims))
         expected = [max(0, limit - self.used(key)) for key, limit in LIMITS.items()]
-        assert [standing.remaining for standing in standings] == expected
+        assert [status.remaining for status in statuses] == expected
 
 
 _SETTINGS = settings(

@@ -10,7 +10,7 @@ from gateway.clock import FakeClock
 from gateway.storage.base import UsageQuery
 from gateway.warm.keeper import ACCOUNT, WarmKeeper
 from gateway.warm.prober import Prober
-from tests.gateway.assembled import POLICY, House, house
+from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
 MONDAY_0630 = 1_767_594_600.0  # 2026-01-05 06:30 UTC
 HOURS = """
@@ -19,10 +19,10 @@ warm_pool:
 """
 
 
-async def pass_time(home: House, seconds: float, step: float = 10.0) -> None:
+async def pass_time(gateway: AssembledGateway, seconds: float, step: float = 10.0) -> None:
     """Time goes by in steps, and whatever it set off ends before the next."""
     for _ in range(int(seconds / step)):
-        await home.clock.advance(step)
+        await gateway.clock.advance(step)
         for _ in range(5):
             await asyncio.sleep(0.002)
 
@@ -33,31 +33,31 @@ async def test_a_cold_backend_is_pinged_awake_before_its_hours_and_its_first_cal
     """At 07:50 it is woken, paid by the warm pool; at 08:00 the first caller waits for nothing."""
     clock = FakeClock(epoch=MONDAY_0630 + 4200)
     text = POLICY + HOURS.replace("30m", "10m")
-    async with house(tmp_path, clock, text) as home:
-        burst = home.fake("burst")
+    async with assembled(tmp_path, clock, text) as gateway:
+        burst = gateway.fake("burst")
         burst.cold_s = 7.0
-        await pass_time(home, 500)
+        await pass_time(gateway, 500)
         assert burst.pings == 0
-        await pass_time(home, 200)
+        await pass_time(gateway, 200)
         assert burst.pings >= 2
         burst.cold_s = 0.0
-        await pass_time(home, 500)
-        standing = home.service.current.backends["burst"]
-        assert standing.candidate("far", clock.monotonic()).load.warm_idle == 1
-        exchange = home.exchange("far")
-        await home.ask(exchange)
-        row = await home.row(exchange.call.id)
+        await pass_time(gateway, 500)
+        backend = gateway.inner.active.backends["burst"]
+        assert backend.candidate("far", clock.monotonic()).load.warm_idle == 1
+        state = gateway.call_state("far")
+        await gateway.ask(state)
+        row = await gateway.row(state.call.id)
         assert (row.reason, row.cold_us) == ("WARM", 0)
 
 
 async def test_every_ping_is_a_row_of_the_warm_pools_account(tmp_path: Path) -> None:
     """Idle keeping is on the bill, and no user pays for it."""
     clock = FakeClock(epoch=MONDAY_0630 + 3600)
-    async with house(tmp_path, clock, POLICY + HOURS) as home:
-        burst = home.fake("burst")
+    async with assembled(tmp_path, clock, POLICY + HOURS) as gateway:
+        burst = gateway.fake("burst")
         burst.runs_for = 0.25
-        await pass_time(home, 300)
-        [row] = await home.service.ledger.usage(UsageQuery(group_by=("user", "kind")))
+        await pass_time(gateway, 300)
+        [row] = await gateway.inner.ledger.usage(UsageQuery(group_by=("user", "kind")))
         assert row.group == {"user": ACCOUNT, "kind": "ping"}
         assert row.calls == 0
         assert row.cost_nano == burst.pings * 250_000 > 0
@@ -66,20 +66,21 @@ async def test_every_ping_is_a_row_of_the_warm_pools_account(tmp_path: Path) -> 
 async def test_a_ping_that_fails_is_a_row_too_and_blames_the_backend(tmp_path: Path) -> None:
     """The pool goes on; the router knows."""
     clock = FakeClock(epoch=MONDAY_0630 + 3600)
-    async with house(tmp_path, clock, POLICY) as home:
+    async with assembled(tmp_path, clock, POLICY) as gateway:
         keeper = WarmKeeper(
-            current=lambda: home.service.current,
-            house=home.service.house,
+            active=lambda: gateway.inner.active,
+            ledger=gateway.inner.ledger,
+            settler=gateway.inner.settler,
             clock=clock,
-            metrics=home.service.metrics,
+            metrics=gateway.inner.metrics,
         )
-        standing = home.service.current.backends["burst"]
-        home.fake("burst").refuses = BackendError(FailureClass.UNREACHABLE, "refused")
+        backend = gateway.inner.active.backends["burst"]
+        gateway.fake("burst").refuses = BackendError(FailureClass.UNREACHABLE, "refused")
         for _ in range(3):
-            await keeper.ping(standing, "cold")
-        rows = await home.service.ledger.usage(UsageQuery(group_by=("outcome",)))
+            await keeper.ping(backend, gateway.fake("burst"), "cold")
+        rows = await gateway.inner.ledger.usage(UsageQuery(group_by=("outcome",)))
         assert [(row.group["outcome"], row.cost_nano) for row in rows] == [("error", 0)]
-        assert standing.blocked(clock.monotonic()) == "cooling_down"
+        assert backend.blocked(clock.monotonic()) == "cooling_down"
 
 
 async def test_a_platform_is_told_its_minimum_in_the_hours_and_zero_after_them(
@@ -88,13 +89,13 @@ async def test_a_platform_is_told_its_minimum_in_the_hours_and_zero_after_them(
     """Where it can be told so, no ping is needed to hold a spare."""
     clock = FakeClock(epoch=MONDAY_0630 + 5000)
     text = POLICY + HOURS.replace("ahead: 30m", "ahead: 0s, spare: 2").replace("20:00", "08:10")
-    async with house(tmp_path, clock, text) as home:
-        burst = home.fake("burst")
-        await pass_time(home, 300)
+    async with assembled(tmp_path, clock, text) as gateway:
+        burst = gateway.fake("burst")
+        await pass_time(gateway, 300)
         assert burst.minimum is None
-        await pass_time(home, 300)
+        await pass_time(gateway, 300)
         assert burst.minimum == 2
-        await pass_time(home, 600)
+        await pass_time(gateway, 600)
         assert burst.minimum == 0
 
 
@@ -102,10 +103,10 @@ async def test_what_a_platform_says_of_its_workers_beats_what_was_believed(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """It took the worker down early: the next call is known to be cold."""
-    async with house(tmp_path, clock) as home:
-        await home.ask(home.exchange("far"))
-        standing = home.service.current.backends["burst"]
-        assert standing.is_warm
-        home.fake("burst").warm_workers = 0
-        await Prober(current=lambda: home.service.current, clock=clock).tick()
-        assert not standing.is_warm
+    async with assembled(tmp_path, clock) as gateway:
+        await gateway.ask(gateway.call_state("far"))
+        backend = gateway.inner.active.backends["burst"]
+        assert backend.is_warm
+        gateway.fake("burst").warm_workers = 0
+        await Prober(active=lambda: gateway.inner.active, clock=clock).tick()
+        assert not backend.is_warm

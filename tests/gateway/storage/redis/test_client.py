@@ -127,11 +127,11 @@ async def test_what_another_client_takes_away_is_taken_away_for_us(doors: Doors)
     try:
         await store.admit("r1", CLAIMS, 60.0)
         await store.settle("r1", CLAIMS, {"nano_usd": 500})
-        standings: tuple[LimitStatus, ...] = await store.standings(CLAIMS[:1])
-        assert standings[0].remaining == 1_000_000 - 500
+        statuses: tuple[LimitStatus, ...] = await store.statuses(CLAIMS[:1])
+        assert statuses[0].remaining == 1_000_000 - 500
         client.execute_command("FLUSHDB")
-        standings = await store.standings(CLAIMS[:1])
-        assert standings[0].remaining == 1_000_000
+        statuses = await store.statuses(CLAIMS[:1])
+        assert statuses[0].remaining == 1_000_000
     finally:
         client.close()
         await store.aclose()

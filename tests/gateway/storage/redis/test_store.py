@@ -38,8 +38,8 @@ def own_server() -> Iterator[RedisServer]:
 
 
 async def alive(store: RedisSharedStore) -> int:
-    (standing,) = await store.standings([ALIVE])
-    return ALIVE.limit - standing.remaining
+    (status,) = await store.statuses([ALIVE])
+    return ALIVE.limit - status.remaining
 
 
 # --- time -------------------------------------------------------------------------------------
@@ -47,8 +47,8 @@ async def alive(store: RedisSharedStore) -> int:
 
 async def test_the_time_is_the_servers_own_unless_one_is_given(redis_server: RedisServer) -> None:
     async with opened(RedisSharedStore(redis_server.url, 5.0)) as store:
-        (standing,) = await store.standings([Claim("user:a", "nano_usd", "day", 1, 0)])
-        assert standing.reset_s == pytest.approx(86_400 - time.time() % 86_400, abs=30)
+        (status,) = await store.statuses([Claim("user:a", "nano_usd", "day", 1, 0)])
+        assert status.reset_s == pytest.approx(86_400 - time.time() % 86_400, abs=30)
 
 
 async def test_several_gateways_share_their_counters(redis_server: RedisServer) -> None:
@@ -66,7 +66,7 @@ def test_it_works_on_the_loop_that_the_gateway_runs_on(redis_server: RedisServer
             claim = Claim("user:a", "concurrent", "", 40, 1)
             answers = await asyncio.gather(*(store.admit(n, [claim], 60.0) for n in names))
             await asyncio.gather(*(store.settle(name, [claim], {}) for name in names[:40]))
-            assert (await store.standings([claim]))[0].remaining == 40
+            assert (await store.statuses([claim]))[0].remaining == 40
             return sum(isinstance(answer, Admitted) for answer in answers)
 
     assert uvloop.run(calls()) == 40
@@ -183,7 +183,7 @@ async def test_an_emptied_server_admits_nothing_until_it_is_restored(
         assert await alive(store) == 0
         await store.settle("two", [MONEY], {"nano_usd": 7})
         await store.restore([("user:a", "nano_usd", "month", 30)])
-        assert (await store.standings([MONEY]))[0].remaining == 70
+        assert (await store.statuses([MONEY]))[0].remaining == 70
         assert await alive(store) == 0
         await store.admit("three", [MONEY], 60.0)
         assert len(reports) == 2

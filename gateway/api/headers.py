@@ -1,0 +1,34 @@
+"""Headers of an answer: how its call was decided, what it cost and where its time went."""
+
+from __future__ import annotations
+
+from adapters.types import Usage
+from gateway.api.request import Header
+from gateway.calls.state import CallState
+from gateway.money.limits import rate_limit_headers
+from gateway.money.text import usd
+
+
+def decision_headers(state: CallState) -> list[Header]:
+    """What decided the call, for successes and failures alike; its cost once it is settled."""
+    headers: list[Header] = []
+    if state.backend is not None:
+        headers.append((b"x-spillgate-backend", state.backend.name.encode()))
+        headers.append((b"x-spillgate-reason", state.reason.encode()))
+    if state.admission.admitted is not None:
+        headers.extend(rate_limit_headers(state.admission.admitted))
+    if state.ending is not None:
+        headers.append((b"x-spillgate-cost", usd(state.cost_nano).encode()))
+    return headers
+
+
+def server_timing(state: CallState, usage: Usage, now: float) -> Header:
+    """Server-Timing in milliseconds; ``gateway`` is all that was not the backend's. ``now``:
+    monotonic seconds."""
+    gateway_s = max(0.0, now - state.received - state.answered_s)
+    queue_s = (usage.queue_s or 0.0) + state.waited_s
+    text = (
+        f"gateway;dur={gateway_s * 1000:.3f}, queue;dur={queue_s * 1000:.3f}, "
+        f"cold;dur={(usage.cold_s or 0.0) * 1000:.3f}, exec;dur={(usage.exec_s or 0.0) * 1000:.3f}"
+    )
+    return b"server-timing", text.encode()

@@ -1,0 +1,78 @@
+"""What the calls of one backend have taught: how long they run, how long a start takes, which of
+its workers are warm, and how long it rests between calls."""
+
+from __future__ import annotations
+
+from gateway.policy.model import BackendCommon
+from gateway.routing.forecast import ColdTime, RunTime, WarmSet
+from gateway.routing.gaps import GapHistory
+
+COLD_FLOOR_S = 0.5
+"""A shorter reported start-up is a warm hand-over, not a cold start."""
+_IDLE_TIMEOUT_S = 60.0
+_PREFETCH_S = 0.05
+"""Work that an engine holds beside what it runs, so that it never waits for the next call."""
+_DEEPEST = 500
+
+
+class Learned:
+    """Begins with what the policy foresees. Instants are monotonic seconds."""
+
+    __slots__ = ("_prior", "_runs", "cold", "depth", "gaps", "warm")
+
+    def __init__(self, common: BackendCommon) -> None:
+        start, idle = common.cold_start, common.idle_timeout
+        self.cold = ColdTime(start.p50, start.p95) if start else None
+        """None of a backend that is always warm."""
+        self.warm = WarmSet(_IDLE_TIMEOUT_S if idle is None else idle)
+        self.gaps = GapHistory()
+        self.depth = _depth(common.expect)
+        """Rounds of calls that are sent ahead."""
+        self._prior = RunTime.prior(common.expect)
+        self._runs: dict[str, RunTime] = {}
+
+    def run_time(self, model: str) -> RunTime:
+        """How long calls of the model run."""
+        return self._runs.get(model, self._prior)
+
+    def warm_idle(self, now: float) -> int | None:
+        """Workers that are warm and idle; None of a backend that is always warm."""
+        return None if self.cold is None else self.warm.idle(now)
+
+    def start(self, now: float) -> bool:
+        """A call goes to a worker; True where it will probably wait for a cold start."""
+        return self.cold is not None and not self.warm.take(now)
+
+    def end(self, now: float) -> None:
+        """A worker ended its call and is warm."""
+        if self.cold is not None:
+            self.warm.give(now)
+
+    def observe_run(self, model: str, seconds: float) -> None:
+        """A call of the model ran for so long."""
+        run = self._runs[model] = self.run_time(model).observe(seconds)
+        self.depth = _depth(run.mean)
+
+    def observe_start(self, seconds: float, *, expected: bool) -> None:
+        """A call waited so long for a worker's start."""
+        if self.cold is None or seconds < COLD_FLOOR_S:
+            return
+        self.cold.observe(seconds)
+        if not expected:
+            # The platform took down workers that were believed warm.
+            self.warm.clear()
+
+    def observe_warm(self, workers: int, now: float, *, idle: bool) -> None:
+        """The backend says how many of its workers are warm; ``idle``: no call is there. Its word
+        beats what was believed."""
+        if self.cold is None:
+            return
+        if workers == 0:
+            self.warm.clear()
+        elif idle and not self.warm.idle(now):
+            self.warm.give(now)
+
+
+def _depth(run_s: float) -> int:
+    """Rounds of calls that are sent ahead: many short ones, one more of long ones."""
+    return 2 + min(int(_PREFETCH_S / max(run_s, 1e-6)), _DEEPEST)

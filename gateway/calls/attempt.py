@@ -1,0 +1,125 @@
+"""A call at one backend: what it uses there, seen or reported, and from when on it costs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.errors import BackendError, FailureClass
+from adapters.types import Call, Usage
+from gateway.backends.live import Lease, LiveBackend
+from gateway.money.pricing import credible
+from gateway.policy.model import Price
+from gateway.routing.router import Quote
+
+WORK_DONE = frozenset(
+    (
+        FailureClass.FAILED,
+        FailureClass.TIMEOUT,
+        FailureClass.AMBIGUOUS,
+        FailureClass.TRUNCATED,
+        FailureClass.CANCELLED,
+    )
+)
+"""Failures after which the backend has run, or may have: what it used is charged."""
+
+NOTHING = Usage()
+
+
+class StreamProgress(msgspec.Struct):
+    """How far a stream has come; written by whoever passes it on."""
+
+    usage: Usage = NOTHING
+    """What the backend said last."""
+    events: int = 0
+    """Events passed to the caller; each is about one token where no usage is reported."""
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """It exists while the call holds a lease of the backend: it was asked, or is about to be."""
+
+    call: Call
+    backend: LiveBackend
+    quote: Quote
+    lease: Lease
+    progress: StreamProgress
+
+    @property
+    def asked_at(self) -> float:
+        """Monotonic seconds."""
+        return self.lease.leased_at
+
+    def charged_from(self) -> float:
+        """The earliest instant, in monotonic seconds, from which the call may be charged for time:
+        a wait in the platform's own queue costs nothing, except for what may have been a billed
+        start."""
+        return max(self.asked_at, self.call.course.queued_until - self.backend.billed_start_s)
+
+    # --- what was used ------------------------------------------------------------------------
+
+    def used(self, reported: Usage) -> Usage:
+        """A success's usage, with the device's share filled in where the backend stated none, and
+        the tokens of a stream, where they are paid and nobody counted them: a whole stream must not
+        be cheaper than one that was cut."""
+        reported = credible(reported)
+        price = self.backend.price
+        if reported.output_tokens is None and self.progress.events and by_tokens(price):
+            reported = self._counted(reported)
+        if reported.gpu_s is not None or reported.exec_s is None:
+            return reported
+        share = device_share(price, reported.exec_s, self.backend.in_flight)
+        return msgspec.structs.replace(reported, gpu_s=share)
+
+    def used_until(self, now: float, reported: Usage | None) -> Usage:
+        """What a call that was broken off at ``now`` used: what was reported, else what was
+        seen."""
+        queue_s, cold_s = self._waited_there()
+        elapsed = max(0.0, now - self.asked_at - queue_s - cold_s)
+        seen = self._counted(credible(reported or self.progress.usage))
+        exec_s = elapsed if seen.exec_s is None else seen.exec_s
+        share = device_share(self.backend.price, exec_s, self.backend.in_flight)
+        return msgspec.structs.replace(
+            seen,
+            queue_s=queue_s if seen.queue_s is None else seen.queue_s,
+            cold_s=cold_s if seen.cold_s is None else seen.cold_s,
+            exec_s=exec_s,
+            gpu_s=share if seen.gpu_s is None else seen.gpu_s,
+            reported=reported is not None and reported.reported,
+        )
+
+    def used_by_failure(self, failure: BackendError, now: float) -> Usage | None:
+        """What is charged where it failed: what the platform reported, else the time it had where
+        it ran or may have run, else nothing."""
+        if failure.usage is not None:
+            return self.used(failure.usage)
+        if failure.failure in WORK_DONE:
+            return self.used_until(now, None)
+        return None
+
+    def _waited_there(self) -> tuple[float, float]:
+        """Seconds that the call was seen to wait at the platform: in line, and for a start that
+        was expected and is billed."""
+        waited = max(0.0, self.call.course.queued_until - self.asked_at)
+        cold = min(waited, self.backend.billed_start_s) if self.lease.expected_cold else 0.0
+        return waited - cold, cold
+
+    def _counted(self, seen: Usage) -> Usage:
+        """With tokens as the gateway can count them, where nobody said how many there were."""
+        given, made = seen.input_tokens, seen.output_tokens
+        return msgspec.structs.replace(
+            seen,
+            input_tokens=len(self.call.body) // 4 if given is None else given,
+            output_tokens=self.progress.events if made is None else made,
+        )
+
+
+def device_share(price: Price | None, exec_s: float, in_flight: int) -> float:
+    """Device seconds of a call on a backend that states none: its time, divided by the calls
+    that share a reserved machine; nothing where tokens are bought."""
+    if price is None or price.reserved:
+        return exec_s / max(in_flight, 1)
+    return exec_s if price.per_second is not None else 0.0
+
+
+def by_tokens(price: Price | None) -> bool:
+    """Whether tokens cost anything."""
+    return price is not None and bool(price.per_million_input or price.per_million_output)

@@ -1,0 +1,159 @@
+"""An answer that comes piece by piece and ends its own call.
+
+Whoever is given one passes its pieces on, then what it says last, and closes it:
+
+    async with stream:
+        async for piece in stream:
+            ...
+        stream.last(show_usage=True)
+
+The call is settled when the last piece has been taken, and not a moment later than the stream is
+closed: whole, broken off by its backend, or left by its reader at whatever point.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from types import TracebackType
+from typing import Any
+
+from adapters.errors import BackendError, FailureClass
+from adapters.types import Chunk, Reply
+from gateway.calls.attempt import Attempt
+from gateway.calls.completion import Completion
+from gateway.calls.refusals import budget_reached, refusal_of, shutting_down
+from gateway.calls.state import CallState
+from gateway.calls.stream_events import error_event, priced, usage_event
+from gateway.types import ApiError
+
+
+class SettledStream:
+    """The chunks of ``reply``, without the backend's secrets. Usage and the end marker are held
+    back until the call is settled: whoever saw the marker can rely on the row."""
+
+    def __init__(
+        self, completion: Completion, state: CallState, attempt: Attempt, reply: Reply
+    ) -> None:
+        assert reply.chunks is not None
+        self.usage = reply.usage
+        """What the backend said of it before the first chunk."""
+        self._completion = completion
+        self._state = state
+        self._attempt = attempt
+        self._progress = attempt.progress
+        self._progress.usage = reply.usage
+        self._chunks = reply.chunks
+        self._redact = attempt.backend.redactor.over_stream()
+        self._held: list[Chunk] = []
+        self._error: ApiError | None = None
+        self._pieces = self._pass_on()
+        self._ended = False
+        """The call has been settled, or is being settled by a task of its own."""
+
+    async def begin(self) -> None:
+        """Waits for the first chunk, until which another backend may still be asked. Raises
+        BackendError as the backend's stream does, and where it holds nothing."""
+        async for chunk in self._chunks:
+            self._first = chunk
+            return
+        raise BackendError(FailureClass.TRUNCATED, "the backend's stream held nothing")
+
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        """The pieces, once; a piece may be empty. Ends where the backend breaks off as well, and
+        ``last`` says so then."""
+        return self._pieces
+
+    def last(self, *, show_usage: bool) -> bytes:
+        """What follows the pieces once the call has ended. Of a settled one: its usage, where that
+        is wanted, and the end marker. Else an error, and no end marker."""
+        cost_nano = self._state.cost_nano
+        if self._error is not None:
+            return self._redact.rest() + error_event(self._error, cost_nano if show_usage else None)
+        usage = self._usage_events(cost_nano) if show_usage else []
+        done = [chunk.data for chunk in self._held if chunk.kind == "done"]
+        return self._redact(b"".join(usage + done)) + self._redact.rest()
+
+    def _usage_events(self, cost_nano: int) -> list[bytes]:
+        given = [priced(chunk.data, cost_nano) for chunk in self._held if chunk.kind == "usage"]
+        if given:
+            return given
+        call, created_at = self._state.call, self._state.received_at
+        return [usage_event(call, self._progress.usage, cost_nano, created_at)]
+
+    # --- its way ------------------------------------------------------------------------------
+
+    async def _pass_on(self) -> AsyncGenerator[bytes, None]:
+        state, attempt = self._state, self._attempt
+        try:
+            if (piece := self._take(self._first)) is not None:
+                yield piece
+            async for chunk in self._chunks:
+                if (piece := self._take(chunk)) is not None:
+                    yield piece
+            await self._completion.finish(state, attempt, self._progress.usage)
+            self._ended = True
+        except BackendError as failure:
+            self._ended = True
+            await self._completion.stream_failed(state, attempt, failure)
+            self._error = refusal_of(failure, state.tried)
+        except ApiError as error:
+            self._ended = True
+            self._error = error
+
+    def _take(self, chunk: Chunk) -> bytes | None:
+        """What of a chunk may be passed on now; None where all of it is held back."""
+        progress = self._progress
+        if chunk.usage is not None:
+            progress.usage = chunk.usage
+        if chunk.kind != "data":
+            self._held.append(chunk)
+            return None
+        data = chunk.data
+        progress.events += data.count(b"\n\n")
+        return self._redact(data)
+
+    # --- its end ------------------------------------------------------------------------------
+
+    async def abandon(self) -> None:
+        """Nobody takes the rest: the remote work is stopped and what it used is settled, even
+        when the caller is cancelled once more. A call that has ended stays as it is; in both cases
+        an error is what ``last`` gives."""
+        self._error = budget_reached() if self._state.stop_cause == "budget" else shutting_down()
+        if not self._ended:
+            self._ended = True
+            await self._completion.abandon(self._state)
+
+    async def aclose(self, why: BaseException | None = None) -> None:
+        """Settles the call where that is still to be done: as broken off, or, where ``why`` is
+        what its reader failed of, as a fault; then closes the backend's stream."""
+        try:
+            if not self._ended:
+                await self._leave(why)
+        finally:
+            await self._pieces.aclose()
+            await _close(self._chunks)
+
+    async def _leave(self, why: BaseException | None) -> None:
+        if why is None or isinstance(why, asyncio.CancelledError):
+            await self.abandon()
+        else:
+            self._ended = True
+            await self._completion.abandon_after_fault(self._state)
+
+    async def __aenter__(self) -> SettledStream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        why: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose(why)
+
+
+async def _close(chunks: object) -> None:
+    aclose: Any = getattr(chunks, "aclose", None)
+    if aclose is not None:
+        await aclose()

@@ -1,0 +1,57 @@
+"""The events of a stream that the gateway writes itself, in the shapes that OpenAI's have. Pure.
+
+Shapes: https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.types import Call, Usage
+from gateway.types import NANO, ApiError
+
+
+def priced(event: bytes, cost_nano: int) -> bytes:
+    """Adds the cost, in dollars, to an event's ``usage``; an event that cannot be read is passed
+    as it is."""
+    payload = event.strip().removeprefix(b"data:").strip()
+    try:
+        value = msgspec.json.decode(payload)
+        value["usage"]["cost"] = cost_nano / NANO
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return event
+    return _event(value)
+
+
+def usage_event(call: Call, usage: Usage, cost_nano: int, created_at: float) -> bytes:
+    """The usage event that a caller asked for and the backend did not send by itself; empty where
+    nobody knows the tokens. ``created_at``: seconds since the epoch."""
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return b""
+    return _event(
+        {
+            "id": call.id,
+            "object": "chat.completion.chunk" if call.task == "chat" else "text_completion",
+            "created": int(created_at),
+            "model": call.model,
+            "choices": [],
+            "usage": {
+                "prompt_tokens": usage.input_tokens,
+                "completion_tokens": usage.output_tokens,
+                "total_tokens": usage.input_tokens + usage.output_tokens,
+                "cost": cost_nano / NANO,
+            },
+        }
+    )
+
+
+def error_event(error: ApiError, cost_nano: int | None) -> bytes:
+    """The error that ends a stream which broke off, with what it cost where that is wanted."""
+    body = error.body()
+    if cost_nano is not None:
+        body["usage"] = {"cost": cost_nano / NANO}
+    return _event(body)
+
+
+def _event(value: object) -> bytes:
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
