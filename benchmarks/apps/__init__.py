@@ -1,1 +1,1 @@
-"""Runtime apps that the benchmarks serve."""
+"""Apps of the runtime that the benchmarks serve: ``trivial`` costs nothing, ``encoder`` is a model."""
