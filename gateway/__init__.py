@@ -1,9 +1,17 @@
 """The HTTPS service: keys, limits, budgets, routing, the ledger.
 
-A call comes in through ``api``, is carried by ``calls`` from its admission to its settlement, is
-sent where ``routing`` decides, to one of the ``backends``; ``money`` says what it costs and who
-may spend it, ``storage`` keeps it. ``warm`` pays for warmth between the calls. ``policy`` reads
-the YAML that says all this, ``tls`` makes certificates, ``cli`` is the command line. ``app`` puts
-everything together; ``service`` is what is running then, ``restore`` what a start does about the
-past.
+In the order of a call: it comes in through ``api``; ``calls`` carries it from its admission to its
+settlement; ``routing`` decides which of the ``backends`` gets it, and so whether it spills;
+``money`` says what it costs and whether its caller may spend that; ``storage`` keeps the counters,
+the ledger and the keys. Between the calls ``warm`` wakes backends before they are needed.
+``policy`` reads the YAML that says all this.
+
+How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
+``service`` is what runs then, with the ``active_policy`` that a reload swaps whole; ``restore`` is
+what a start does about the past. ``cli`` is the command line, ``tls`` makes certificates.
+
+Small things that several share: ``key_requests`` (what a request for a key may say), ``api_keys``
+(a key's text and its hash), ``store_urls``, ``access_log`` (a line for each call that ended),
+``metrics`` (what ``/metrics`` shows), ``shared_timer`` (one timer for all calls), ``clock``,
+``types``.
 """

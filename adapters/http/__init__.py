@@ -1,5 +1,4 @@
-"""What platforms behind HTTP share: the toolkit of an adapter, and all that a package with a kind
-of its own needs of it.
+"""The toolkit of adapters for platforms behind HTTP, and its face for packages of third parties.
 
 From the socket up, and in this order to be read: ``connection`` is one HTTP/1.1 connection,
 ``client`` a pool of them to one host, ``failures`` what a refusal means, ``backend`` what the

@@ -1,7 +1,7 @@
 """Any server that speaks OpenAI's protocol: vLLM, SGLang, TGI, llama.cpp, or another gateway.
 
 What is sent and read is in ``openai_calls.py``, what an engine says of its load in
-``openai_engine.py``. Assumed, since servers differ: ``503`` is loading
+``engine_probe.py``. Assumed, since servers differ: ``503`` is loading
 where the message says so and overload elsewhere.
 
 Source: https://platform.openai.com/docs/api-reference, https://docs.vllm.ai/en/latest/serving/

@@ -1,7 +1,7 @@
 """RunPod: queue endpoints, vLLM workers' own OpenAI route, and load-balancing endpoints.
 
-``mode`` says which: ``runpod_queue.py`` has the jobs, ``runpod_direct.py`` the calls that go
-straight to a worker, ``runpod_management.py`` what both share: workers, their bounds, the bill.
+``mode`` says which: ``queue.py`` has the jobs, ``direct.py`` the calls that go
+straight to a worker, ``management_api.py`` what both share: workers, their bounds, the bill.
 
 Assumed, for nothing here was run against the live platform: ``/health`` may leave out any count.
 

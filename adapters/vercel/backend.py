@@ -4,7 +4,7 @@ It is always warm, and there is nothing to scale. What a call cost is in its ans
 looked up shortly afterwards by the generation's name; where neither comes within ``cost_wait``,
 the price of the policy is the estimate.
 
-Assumed, for nothing here was run against the live platform: what ``vercel_cost.py`` says; that a
+Assumed, for nothing here was run against the live platform: what ``cost.py`` says; that a
 generation that is not known yet is answered with 404; that ``/credits`` needs the key.
 
 Source: https://vercel.com/docs/ai-gateway, as of 2026-09.

@@ -1,1 +1,1 @@
-"""Apps of the runtime that the benchmarks serve: ``trivial`` costs nothing, ``encoder`` is a model."""
+"""Apps of the runtime that are measured: ``trivial`` costs nothing, ``encoder`` is a model."""

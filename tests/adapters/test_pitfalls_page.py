@@ -42,5 +42,5 @@ def test_every_line_of_the_table_is_read_and_none_stands_twice() -> None:
 
 
 def test_the_page_speaks_of_every_kind_that_there_is_and_of_no_other() -> None:
-    """All but local, which is no platform: what goes wrong there stands in test_local_deaths.py."""
+    """All but local, which is no platform: what goes wrong there: tests/adapters/local."""
     assert {kind for _, kind, _ in ROWS} == {*KINDS, "every kind"} - {"local"}

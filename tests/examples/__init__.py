@@ -1,1 +1,1 @@
-"""The examples of ``examples/``, through real workers, and the stand-in for a serverless platform."""
+"""The examples through real workers, and the stand-in for a serverless platform."""

@@ -1,1 +1,1 @@
-"""``kind: potassium``: Potassium 0.5 itself and this project's runtime, side by side (``servers``)."""
+"""``kind: potassium``: Potassium 0.5 itself, and this project's runtime (``servers``)."""

@@ -1,1 +1,1 @@
-"""The HTTP surface over the assembled gateway: shapes, rights, odd requests, the relay to a socket."""
+"""The HTTP surface over the assembled gateway: shapes, rights, odd requests, the relay."""

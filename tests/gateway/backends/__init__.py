@@ -1,1 +1,1 @@
-"""Backends as they run: slots and their line, what is learned of each, keys that are not passed on."""
+"""Backends as they run: slots and their line, what is learned, keys that are not passed on."""

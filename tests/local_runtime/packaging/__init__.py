@@ -1,1 +1,1 @@
-"""An app packed for another platform, and run by that platform's own software. ``packed`` is one."""
+"""An app packed for another platform (``packed``), and run by that platform's own software."""
