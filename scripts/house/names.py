@@ -1,8 +1,8 @@
 """Public names: which have a docstring, and which are used twice. Pure.
 
 Public are the classes and functions at the top of a module and the methods (properties too) of such
-classes, where neither they nor a part of their module's name begins with an underscore. Constants,
-``__init__`` and its like, overloads and setters are not counted.
+classes, where neither they nor a part of their module's name begins with an underscore. Not counted
+are constants, ``__init__`` and its like, overloads, setters, and tests, whose names are sentences.
 
 A method that implements a port says what the port says. It has its port's docstring where its
 class, or one that it inherits from, names the port among its bases, or is one by Python's own rule
@@ -76,13 +76,13 @@ def _is_public(module: Module) -> bool:
 def _of_node(
     module: Module, node: ast.ClassDef | Function, classes: _Classes
 ) -> Iterator[PublicName]:
-    if node.name.startswith("_"):
+    if node.name.startswith(("_", "test_")):
         return
     yield PublicName(f"{module.name}:{node.name}", ast.get_docstring(node) is not None)
     if isinstance(node, ast.ClassDef):
         full = f"{module.name}:{node.name}"
         for name, method in _methods(node).items():
-            if not name.startswith("_"):
+            if not name.startswith(("_", "test_")):
                 has_docstring = ast.get_docstring(method) is not None
                 explained_by_port = not has_docstring and classes.has_port_docstring(full, name)
                 yield PublicName(f"{full}.{name}", has_docstring, explained_by_port)

@@ -38,6 +38,11 @@ def test_what_is_private_or_nested_and_constants_are_not() -> None:
     assert silent(text + "class B:\n    '''B.'''\n    def _c(self): ...\n") == []
 
 
+def test_a_test_says_it_by_its_name() -> None:
+    text = "class A:\n    '''A.'''\n    def test_b(self): ...\ndef test_c(): ...\n"
+    assert silent(text) == []
+
+
 def test_overloads_and_setters_are_the_same_name_once() -> None:
     text = "class A:\n    '''A.'''\n    @property\n    def b(self): ...\n"
     text += "    @b.setter\n    def b(self, value): ...\n"
