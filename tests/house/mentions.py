@@ -1,8 +1,8 @@
 """What documents, docstrings and comments refer to by name, and whether it is there. Pure.
 
 Looked at is what stands between backticks: a path (``a/b.py``, or its end, ``b.py``), a folder
-(``a/b/``), a module or a name in one (``pkg.mod``, ``pkg.mod:Name``), a class (``Name``). Blocks of
-code in documents are left alone; their own tests run them.
+(``a/b/``), a test (``a/b.py::test_c``), a module or a name in one (``pkg.mod``, ``pkg.mod:Name``),
+a class (``Name``). Blocks of code in documents are left alone; their own tests run them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _TICKS = re.compile(r"`{1,2}([^`\n]+?)`{1,2}")
 _BARE = re.compile(r"(?<![\w./`*-])[\w/]+\.py\b(?!`)")
 _FENCED = re.compile(r"```.*?```", re.DOTALL)
 _FILE = re.compile(r"[\w.-]+(/[\w.-]+)*\.(py|lua|md|ya?ml|sh|html|toml|json|txt)")
+_TEST = re.compile(r"[\w./-]+\.py::test_\w+")
 _FOLDER = re.compile(r"[\w.-]+(/[\w.-]+)*/")
 _DOTTED = re.compile(r"[a-z]\w*(\.\w+)+(:\w+)?")
 _CLASS = re.compile(r"([A-Z][a-z0-9]+(?:[A-Z][a-z0-9]*)*)(\.\w+)?")
@@ -34,6 +35,7 @@ class Names:
         self.folders = {end for folder in folders for end in _ends(folder)}
         self.tops = {folder.name for folder in folders if len(folder.parts) == 1}
         self.modules = {_module(file): _identifiers(tree) for file, tree in trees.items()}
+        self.tests = {f"{end}::{name}" for file in trees for end, name in self._tests_of(file)}
         self.packages = {".".join(folder.parts) for folder in folders}
         self.words = set(dir(builtins)).union(*self.modules.values())
         for tree in trees.values():
@@ -43,12 +45,18 @@ class Names:
         """Whether it reads as a path, a module or a class, and there is none."""
         if _FILE.fullmatch(mention):
             return mention not in self.files
+        if _TEST.fullmatch(mention):
+            return mention not in self.tests
         if _FOLDER.fullmatch(mention):
             return mention.rstrip("/") not in self.folders
         if _DOTTED.fullmatch(mention) and mention.partition(".")[0] in self.tops:
             return not self._is_dotted(mention)
         found = _CLASS.fullmatch(mention)
         return found is not None and found[1] not in self.words
+
+    def _tests_of(self, file: str) -> Iterator[tuple[str, str]]:
+        names = [name for name in self.modules[_module(file)] if name.startswith("test_")]
+        return ((end, name) for end in _ends(PurePosixPath(file)) for name in names)
 
     def _is_dotted(self, mention: str) -> bool:
         """A module, a folder, or something at the top of a module; what follows it is not asked."""

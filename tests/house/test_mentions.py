@@ -58,11 +58,18 @@ def test_what_is_excused_is_still_named(names: Names) -> None:
 # --- how they are found -------------------------------------------------------------------------
 
 TOWN = Names(
-    ["town/hall.py", "town/mill/__init__.py", "town/mill/wheel.py", "docs/town.md"],
+    [
+        "town/hall.py",
+        "town/mill/__init__.py",
+        "town/mill/wheel.py",
+        "docs/town.md",
+        "town/test_hall.py",
+    ],
     {
         "town/hall.py": ast.parse("class Key: ...\nHEADER = 'Town-Hall'"),
         "town/mill/__init__.py": ast.parse(""),
         "town/mill/wheel.py": ast.parse("def turn(speed): ..."),
+        "town/test_hall.py": ast.parse("def test_it_stands(): ..."),
     },
 )
 
@@ -71,7 +78,8 @@ TOWN = Names(
     "mention",
     ["town/hall.py", "hall.py", "mill/wheel.py", "town/mill/", "mill/", "town.hall", "town.mill",
      "town.hall:Key", "town.hall.Key", "town.hall.Key.lock", "Key", "Key.lock", "Hall", "KeyError",
-     "docs/town.md", "other.module", "--option", "a word", "/v1/models/"],
+     "docs/town.md", "town/test_hall.py::test_it_stands", "test_hall.py::test_it_stands",
+     "other.module", "--option", "a word", "/v1/models/"],
 )  # fmt: skip
 def test_what_is_there_or_is_no_reference_is_not_lacking(mention: str) -> None:
     assert not TOWN.lack(mention)
@@ -80,7 +88,8 @@ def test_what_is_there_or_is_no_reference_is_not_lacking(mention: str) -> None:
 @pytest.mark.parametrize(
     "mention",
     ["town/gate.py", "wheel.md", "ill/wheel.py", "gate/", "town.gate", "town.hall:Lock",
-     "town.mill.stones", "Lock", "Lock.turn"],
+     "town.mill.stones", "Lock", "Lock.turn", "town/test_hall.py::test_it_falls",
+     "mill/test_hall.py::test_it_stands"],
 )  # fmt: skip
 def test_what_is_not_there_is(mention: str) -> None:
     assert TOWN.lack(mention)
