@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,19 @@ def test_every_folder_stands_on_the_page_of_the_house() -> None:
         for path in (ROOT / package).rglob("__init__.py")
     }
     assert {folder for folder in folders if f"`{folder}`" not in page} == set()
+
+
+def test_every_storey_of_the_import_contracts_stands_on_the_page_too() -> None:
+    """In parentheses stands what a package may have or not; a command's ``__main__`` is a line."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    rooms = {
+        room
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+        for package in contract["containers"]
+        for layer in contract["layers"]
+        for room in re.findall(r"\w+", layer)
+        if (ROOT / package / room).is_dir() or (ROOT / package / f"{room}.py").is_file()
+    } - {"__main__"}
+    assert {room for room in rooms if f"`{room}`" not in page} == set()
