@@ -76,7 +76,7 @@ HEAVY = {
     "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jsonschema", "modal",
     "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "py", "pytest", "ray",
     "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",
-    "transformers", "xllamacpp",
+    "transformers", "xdist", "xllamacpp",
 }  # fmt: skip
 EVERY_KIND = "import adapters; [adapters.load_kind(kind) for kind in adapters.KINDS]"
 
