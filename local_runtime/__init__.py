@@ -10,9 +10,10 @@ Other faces: ``hosted`` runs an app inside another platform's worker, and ``pack
 files that take it there; ``potassium`` is Potassium's names on this runtime. ``pytorch`` is for
 apps that like it; the runtime imports none of it.
 
-Small things that several processes share: ``clock``, ``status`` (how a worker is doing),
-``webhooks`` (results of background calls), ``counters`` (metrics without locks), ``gc_tuning``,
-``json_bodies`` and ``json_values``, ``http_errors`` (the one shape of a refusal).
+Small things that several processes share: ``clock``, ``background`` (tasks beside whoever started
+them), ``status`` (how a worker is doing), ``webhooks`` (results of background calls), ``counters``
+(metrics without locks), ``gc_tuning``, ``json_bodies`` and ``json_values``, ``http_errors`` (the
+one shape of a refusal).
 
 Stands alone: knows nothing of the gateway or its adapters.
 """
