@@ -12,6 +12,6 @@ what a start does about the past. ``cli`` is the command line, ``tls`` makes cer
 
 Small things that several share: ``key_requests`` (what a request for a key may say), ``api_keys``
 (a key's text and its hash), ``store_urls``, ``access_log`` (a line for each call that ended),
-``metrics`` (what ``/metrics`` shows), ``shared_timer`` (one timer for all calls), ``clock``,
-``types``.
+``metrics`` (what ``/metrics`` shows), ``shared_timer`` (one timer for all calls), ``tasks`` (work
+that may outlive whoever began it), ``clock``, ``types``.
 """

@@ -4,4 +4,5 @@
 principal's limits into claims on the shared store, and says what a refusal is told. ``settlement``
 settles an ended call in both stores, once, and tries again what a store did not take.
 ``usage_reports`` is who spent what; ``reconciliation`` holds a platform's bill against the ledger.
+``text`` is how amounts and instants are written.
 """
