@@ -14,7 +14,7 @@ Source: https://github.com/replicate/cog/blob/main/docs/http.md
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
@@ -25,7 +25,7 @@ from adapters.http.backend import HttpBackend
 from adapters.http.chunks import ChunkStream, once
 from adapters.http.client import Origin, render_head
 from adapters.http.connection import Body, Response
-from adapters.http.failures import clean, words_in
+from adapters.http.failures import clean, read, read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.openai_calls import bearer
 from adapters.http.outputs import check_size, event_of, input_of
@@ -41,7 +41,6 @@ _TELLS_NOTHING = "/health-check answers"
 _NOBODYS = "spillgate-no-such-call"
 _CANCEL_TRIES = 5
 _END_GRACE = 1.0
-_MAX_REFUSAL = 64 * 1024
 _INFER: frozenset[Task] = frozenset(("infer",))
 _WARM = ("READY", "BUSY")
 
@@ -166,8 +165,7 @@ class Cog(HttpBackend):
             answer.close()
             return await self._unstreamed(call, body, deadline)
         if answer.status != 200:
-            data = await answer.read_all(_MAX_REFUSAL)
-            raise self._refusal(Response(answer.status, answer.headers, data))
+            raise self._refusal(await answer.to_response())
         chunks = CogStream(answer, call.task, self._clock, self._secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
@@ -241,16 +239,8 @@ class _Output(msgspec.Struct):
     chunk: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_OUTPUT = msgspec.json.Decoder(_Output)
-
-
 def _piece_of(data: bytes) -> bytes:
-    try:
-        return bytes(_OUTPUT.decode(data).chunk)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(
-            FailureClass.FAILED, "The backend's stream could not be read.", detail=str(error)
-        ) from None
+    return bytes(read(data, _Output, "The backend's stream could not be read.").chunk)
 
 
 def usage_of(prediction: Prediction) -> Usage:
@@ -268,12 +258,16 @@ def _headers(settings: CogSettings) -> dict[str, str]:
     return {**settings.headers, "Content-Type": "application/json", **bearer(settings.api_key)}
 
 
+class _Health(msgspec.Struct):
+    status: str
+
+
 def _health_of(response: Response) -> Probe:
     """BUSY means that every slot is in use: it is warm. A setup's logs are never shown."""
-    try:
-        status = str(msgspec.json.decode(response.body)["status"])
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+    health = read_if(response.body, _Health)
+    if health is None:
         return Probe(ready=False, detail=f"{_TELLS_NOTHING} {response.status}")
+    status = health.status
     ready = status in _WARM
     return Probe(
         ready=ready,
@@ -283,32 +277,29 @@ def _health_of(response: Response) -> Probe:
     )
 
 
+class _Fault(msgspec.Struct):
+    loc: list[str | int]
+    msg: str
+
+
+class _Refused(msgspec.Struct):
+    detail: Annotated[list[_Fault], msgspec.Meta(min_length=1)]
+
+
 def _naming_the_field(
     error: BackendError, body: bytes, secrets: tuple[Secret, ...]
 ) -> BackendError:
     """A refused input, told in the caller's terms: what Cog calls body.input is his body."""
-    fault = _first_fault(body) if error.failure is FailureClass.INVALID else None
-    if fault is None:
+    refused = read_if(body, _Refused) if error.failure is FailureClass.INVALID else None
+    if refused is None:
         return error
-    place = [str(part) for part in fault["loc"] if part not in ("body", "input", "__root__")]
+    fault = refused.detail[0]
+    place = [str(part) for part in fault.loc if part not in ("body", "input", "__root__")]
     param = ".".join(place) or None
-    said = clean(str(fault["msg"]), secrets)
+    said = clean(fault.msg, secrets)
     message = f"{param}: {said}" if param else said
     return BackendError(error.failure, message, param=param, detail=error.detail)
 
 
-def _first_fault(body: bytes) -> dict[str, Any] | None:
-    try:
-        fault = msgspec.json.decode(body)["detail"][0]
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError):
-        return None
-    known = isinstance(fault, dict) and isinstance(fault.get("loc"), list) and "msg" in fault
-    return fault if known else None
-
-
 def _said(data: bytes) -> str:
-    try:
-        said = words_in(msgspec.json.decode(data))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        said = ""
-    return said or "The backend's stream ended in an error."
+    return words_in(read_if(data, object)) or "The backend's stream ended in an error."

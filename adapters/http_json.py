@@ -19,7 +19,7 @@ from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin, render_head
 from adapters.http.connection import Response
-from adapters.http.failures import clean, words_in
+from adapters.http.failures import UNREADABLE, clean, read, read_if, read_input, words_in
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import Passthrough
 from adapters.settings import HttpSettings, SecretStr
@@ -34,8 +34,6 @@ _CLASSES = {one.slug: one for one in FailureClass}
 _INFER: frozenset[Task] = frozenset(("infer",))
 _PLACES = re.compile(rb'"\$(body|id|model)"')
 _PROBE_TIMEOUT = 4.0
-_MAX_REFUSAL = 64 * 1024
-_ANY = msgspec.json.Decoder(msgspec.Raw)
 
 
 class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,7 +135,8 @@ class HttpJson(HttpBackend):
         mapped = self._settings
         if not (mapped.response or mapped.error or mapped.seconds) and "json" not in kind:
             return Reply(body=response.body, content_type=kind, usage=Usage(exec_s=wall))
-        body = _readable(response.body)
+        body = response.body.strip() or b"null"
+        read(body, msgspec.Raw, "The backend's answer is no JSON.")
         usage = _usage_in(body, mapped.seconds, wall)
         if mapped.error and (error := at_path(body, mapped.error)) not in (None, b"null"):
             said = clean(words_in(msgspec.json.decode(error or b"null")), self._secrets)
@@ -156,8 +155,7 @@ class HttpJson(HttpBackend):
         kind = answer.header(b"content-type") or ""
         good = 200 <= answer.status < 300 and answer.status not in self._meanings
         if not good:
-            data = await answer.read_all(_MAX_REFUSAL)
-            self._check(Response(answer.status, answer.headers, data))
+            self._check(await answer.to_response())
         if not kind.startswith("text/event-stream"):
             answer.close()
             raise BackendError(FailureClass.FAILED, "The backend answered a stream with no stream.")
@@ -193,17 +191,14 @@ class Template:
         if self._parts[1::2].count(b"body") != 1:
             raise ValueError('a request holds "$body" once, as a value')
         try:
-            _ANY.decode(self._filled(b"0", b"0", b"0"))
-        except msgspec.DecodeError:
+            msgspec.json.decode(self._filled(b"0", b"0", b"0"))
+        except UNREADABLE:
             raise ValueError('"$body", "$id" and "$model" are values, not keys') from None
 
     def render(self, call: Call) -> bytes:
         """The bytes to send. Raises INVALID for a body that is no JSON: what is spliced in must
         not be able to close what is around it."""
-        try:
-            _ANY.decode(call.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BackendError(FailureClass.INVALID, f"The body is no JSON: {error}") from None
+        read_input(call.body, msgspec.Raw, "The body is no JSON")
         if self._parts is None:
             return call.body
         return self._filled(
@@ -229,22 +224,11 @@ def at_path(body: bytes, path: str) -> bytes | None:
 
 def _stepped(body: bytes, step: str) -> bytes | None:
     shape: Any = list[msgspec.Raw] if body.lstrip().startswith(b"[") else dict[str, msgspec.Raw]
+    value = read_if(body, shape) or {}
     try:
-        value = msgspec.json.decode(body, type=shape)
-        return bytes(value[int(step)] if isinstance(value, list) else value[step])
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, LookupError):
+        return bytes(value[int(step) if isinstance(value, list) else step])
+    except (ValueError, LookupError):
         return None
-
-
-def _readable(body: bytes) -> bytes:
-    body = body.strip() or b"null"
-    try:
-        _ANY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(
-            FailureClass.FAILED, "The backend's answer is no JSON.", detail=str(error)
-        ) from None
-    return body
 
 
 def _usage_in(body: bytes, path: str, wall: float) -> Usage:

@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
-from adapters.http.failures import clean, words_in
+from adapters.http.failures import clean, read, read_if, words_in
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
 from adapters.types import JobState, Probe, Reply, Usage
 
@@ -146,12 +146,7 @@ class AsyncRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def async_request(body: bytes) -> AsyncRequest:
     """Raises FAILED for anything that is none."""
-    try:
-        return msgspec.json.decode(body, type=AsyncRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(
-            FailureClass.FAILED, "The backend's answer could not be read.", detail=str(error)
-        ) from None
+    return read(body, AsyncRequest)
 
 
 def state_of(found: AsyncRequest, usage: Usage, secrets: tuple[Secret, ...]) -> JobState:
@@ -178,9 +173,8 @@ class _Managed(_Deployment):
 
 def probe_of(body: bytes) -> Probe:
     """A deployment's state; of an environment, that of the deployment that serves it."""
-    try:
-        managed = msgspec.json.decode(body, type=_Managed)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    managed = read_if(body, _Managed)
+    if managed is None:
         return Probe(ready=False, detail="the deployment's state is unknown")
     deployment = managed.current_deployment or managed
     active = deployment.status == "ACTIVE"

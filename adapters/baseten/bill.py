@@ -16,17 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from adapters.baseten.api import BasetenSettings
 from adapters.errors import BackendError, FailureClass
+from adapters.http.failures import read
 from adapters.types import Bill, BillLine
 
-T = TypeVar("T")
-
+_UNREADABLE = "The platform's bill could not be read."
 _DAY = 86_400.0
 _LONGEST = 31 * _DAY
 
@@ -74,13 +73,13 @@ def query_for(start: float, end: float) -> str:
 
 def deployments_of(body: bytes) -> frozenset[str]:
     """The ids of a model's deployments."""
-    return frozenset(one.id for one in _read(body, _Deployments).deployments)
+    return frozenset(one.id for one in read(body, _Deployments, _UNREADABLE).deployments)
 
 
 def bill_of(
     body: bytes, settings: BasetenSettings, mine: frozenset[str], start: float, end: float
 ) -> Bill:
-    usage = _read(body, _Summary).dedicated_usage or _Dedicated()
+    usage = read(body, _Summary, _UNREADABLE).dedicated_usage or _Dedicated()
     lines = [
         line
         for item in usage.breakdown
@@ -113,20 +112,9 @@ def _nano(dollars: Decimal) -> int:
     try:
         return int((dollars * 1_000_000_000).to_integral_value())
     except (InvalidOperation, ValueError, OverflowError):
-        raise _unreadable("an amount is no number") from None
-
-
-def _read(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from None
-
-
-def _unreadable(detail: str) -> BackendError:
-    return BackendError(
-        FailureClass.FAILED, "The platform's bill could not be read.", detail=detail
-    )
+        raise BackendError(
+            FailureClass.FAILED, _UNREADABLE, detail="an amount is no number"
+        ) from None
 
 
 def _rfc3339(instant: float) -> str:

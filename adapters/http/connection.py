@@ -9,6 +9,7 @@ delimits, RFC 9112 section 6.3) and calls everything else a cut.
     bytes came, and then a cut                        TRUNCATED
     bytes came that are no HTTP, or too many          FAILED
     the deadline passed                               TIMEOUT
+    any of these after the head of a refusal          what that refusal means
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ HIGH_WATER = 256 * 1024
 MAX_QUIET = 128 * 1024
 """Bytes that may arrive without any body among them: heads, trailers, chunk extensions."""
 
+MAX_REFUSAL = 64 * 1024
+"""Bytes of a refusal's body that are read."""
+
 _FIRST_FINAL_STATUS = 200
+_FIRST_REFUSAL = 300
 
 
 class Response:
@@ -141,6 +146,15 @@ class Body:
             self.close()
         return b"".join(parts)
 
+    async def to_response(self) -> Response:
+        """A refusal whose body has yet to be read. Its head says what it is: a cut leaves the body
+        empty and changes nothing else."""
+        try:
+            data = await self.read_all(MAX_REFUSAL)
+        except BackendError:
+            data = b""
+        return Response(self.status, self.headers, data)
+
     def close(self) -> None:
         """Lets go of it. A connection whose answer is not complete is closed with it."""
         if not self._ended:
@@ -231,10 +245,13 @@ class HttpConnection(asyncio.Protocol):
         return self._answer
 
     def fail(self, error: BackendError) -> None:
-        """Ends the exchange, where there is one, with an error, and closes."""
+        """Ends the exchange, where there is one, with an error, and closes. A refusal whose head is
+        whole stays that refusal, without the rest of its body."""
         if self._busy:
             if self._body is not None:
                 self._body.end(error)
+            elif self._status >= _FIRST_REFUSAL:
+                self._resolve(Response(self._status, self._headers, b""))
             elif self._answer is not None and not self._answer.done():
                 self._answer.set_exception(error)
         self.abort()

@@ -19,7 +19,7 @@ from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.chunks import ReadyChunks, once
 from adapters.http.client import Client, Origin, render_head
 from adapters.http.connection import Body, Response
-from adapters.http.failures import MAX_ERROR_BODY, classify_error, clean, refused, words_in
+from adapters.http.failures import classify_error, clean, read, read_input, refused, words_in
 from adapters.http.sse import DONE, EventReader, TokenCounts, frame
 from adapters.settings import HttpSettings, Secret
 from adapters.types import Call, Chunk, Reply, Task, Usage
@@ -77,7 +77,7 @@ class OpenAICalls:
         """A streamed answer whose status is good."""
         answer = await self._client.stream(head, body, deadline=deadline)
         if answer.status != 200:
-            raise await self._refuse(await whole_of(answer))
+            raise await self._refuse(await answer.to_response())
         return answer
 
     # --- inside ----------------------------------------------------------------------------
@@ -222,19 +222,9 @@ class _Whole(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_WHOLE = msgspec.json.Decoder(_Whole)
-
-
 def _read_whole(body: bytes, secrets: tuple[Secret, ...]) -> _Whole:
     """Checks that a 200 holds an answer. Raises FAILED, or what an error object in it means."""
-    try:
-        whole = _WHOLE.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(
-            FailureClass.FAILED,
-            "The backend's answer is not what was asked for.",
-            detail=str(error),
-        ) from None
+    whole = read(body, _Whole, "The backend's answer is not what was asked for.")
     if bytes(whole.error) != b"null":
         error_object = msgspec.json.decode(whole.error)
         raise BackendError(
@@ -242,15 +232,6 @@ def _read_whole(body: bytes, secrets: tuple[Secret, ...]) -> _Whole:
             clean(words_in(error_object), secrets) or "The backend answered with an error.",
         )
     return whole
-
-
-async def whole_of(answer: Body) -> Response:
-    """A refusal whose body has yet to be read; a cut changes nothing."""
-    try:
-        data = await answer.read_all(MAX_ERROR_BODY)
-    except BackendError:
-        data = b""
-    return Response(answer.status, answer.headers, data)
 
 
 def heads_of(
@@ -286,7 +267,6 @@ def _rewrite(body: bytes, model: bytes | None, *, ask_usage: bool) -> bytes:
 
 
 def _fields(body: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
-    try:
-        return msgspec.json.decode(body, type=dict[str, msgspec.Raw] | None) or {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(FailureClass.INVALID, f"The body is no JSON object: {error}") from None
+    if bytes(body).strip() == b"null":
+        return {}
+    return read_input(body, dict[str, msgspec.Raw], "The body is no JSON object")

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import FailureClass
 from adapters.http.chunks import ChunkStream
 from adapters.http.connection import Body
+from adapters.http.failures import read
 from adapters.http.sse import frame
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage
@@ -94,10 +95,5 @@ def stream_of(
 
 async def one_event(data: bytes, usage: Usage) -> AsyncIterator[Chunk]:
     """A whole JSON answer as the only event of a stream."""
-    try:
-        line = msgspec.json.format(data, indent=-1)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BackendError(
-            FailureClass.FAILED, "The backend's answer is no JSON.", usage=usage
-        ) from None
-    yield Chunk(frame(line), "data", usage)
+    read(data, msgspec.Raw, "The backend's answer is no JSON.", usage)
+    yield Chunk(frame(msgspec.json.format(data, indent=-1)), "data", usage)

@@ -15,7 +15,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin, client_of, render_head
 from adapters.http.connection import Response
-from adapters.http.failures import refused
+from adapters.http.failures import read, refused
 from adapters.settings import HttpSettings, Secret
 from adapters.types import Probe
 
@@ -91,12 +91,7 @@ class EndpointApi:
 
     async def _fresh(self) -> EndpointStatus:
         response = await self._ask("GET", "")
-        try:
-            status = msgspec.json.decode(response.body, type=_Endpoint).status
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BackendError(
-                FailureClass.FAILED, "The endpoint's state could not be read.", detail=str(error)
-            ) from None
+        status = read(response.body, _Endpoint, "The endpoint's state could not be read.").status
         self._known, self._known_at = status, self._clock.monotonic()
         return status
 

@@ -25,6 +25,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin, render_head
 from adapters.http.connection import Response
+from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls, bearer, heads_of
 from adapters.huggingface.api import EndpointApi, probe_of, refusal_by
 from adapters.huggingface.stream import TokenStream, usage_of
@@ -228,18 +229,17 @@ class _Generated(msgspec.Struct):
     details: dict[str, object] | None = None
 
 
-_GENERATED = msgspec.json.Decoder(_Generated | list[_Generated])
-
-
 def _with_details(call: Call, reply: Reply) -> Reply:
     """The tokens that TGI counts, where the caller asked for ``details``."""
     if call.task != "infer" or b'"details"' not in reply.body:
         return reply
-    try:
-        found = _GENERATED.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return reply
-    one = found if isinstance(found, _Generated) else (found[0] if len(found) == 1 else None)
+    one = read_if(reply.body, _Generated) or _only_one(reply.body)
     if one is None:
         return reply
     return msgspec.structs.replace(reply, usage=usage_of(one.details, reply.usage.exec_s or 0.0))
+
+
+def _only_one(body: bytes) -> _Generated | None:
+    """The one generation of a list of one."""
+    several = read_if(body, list[_Generated])
+    return several[0] if several and len(several) == 1 else None

@@ -14,7 +14,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ChunkStream
 from adapters.http.connection import Body
-from adapters.http.failures import classify_error, words_in
+from adapters.http.failures import classify_error, read_if, words_in
 from adapters.http.outputs import count_of
 from adapters.http.sse import frame, last_boundary, split_events
 from adapters.settings import Secret
@@ -30,7 +30,7 @@ class _Event(msgspec.Struct):
     error_type: str | None = None
 
 
-_EVENT = msgspec.json.Decoder(_Event)
+_NO_TOKEN = _Event(error="The backend's stream holds an event that is no token.")
 _BY_TYPE = {
     "overloaded": FailureClass.OVERLOADED,
     "validation": FailureClass.INVALID,
@@ -68,10 +68,7 @@ class TokenStream(ChunkStream):
         payload = event.strip().removeprefix(b"data:").strip()
         if not payload or payload.startswith(b":"):
             return
-        try:
-            told = _EVENT.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            told = _Event(error="The backend's stream holds an event that is no token.")
+        told = read_if(payload, _Event) or _NO_TOKEN
         if told.error is not None:
             self._fail(told)
             return

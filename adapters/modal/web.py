@@ -56,10 +56,10 @@ class ModalEndpoint:
         body = await self._answer(call, deadline)
         if call.stream and 200 <= body.status < 300:
             return await self._stream(call, body, started)
+        if not 200 <= body.status < 300:
+            raise self._refused(await body.to_response())
         data = await body.read_all(self._settings.max_response)
         response = Response(body.status, body.headers, data)
-        if not 200 <= response.status < 300:
-            raise self._refused(response)
         return self._whole(call, response, self._clock.monotonic() - started)
 
     async def ping(self) -> Usage:

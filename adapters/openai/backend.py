@@ -15,6 +15,7 @@ from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
+from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls, bearer, heads_of
 from adapters.openai.engine_probe import EngineProbe, Named
 from adapters.settings import HttpSettings, SecretStr
@@ -107,8 +108,5 @@ class _Listing(msgspec.Struct):
 
 
 def _names_in(body: bytes) -> list[str]:
-    try:
-        listing = msgspec.json.decode(body, type=_Listing)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return []
+    listing = read_if(body, _Listing) or _Listing()
     return [one.id for one in listing.data if one.id]

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
-T = TypeVar("T")
+from adapters.http.failures import read_if
 
 Engine = Literal["vllm", "sglang", "llamacpp", "tgi"]
 
@@ -146,7 +146,7 @@ class _ServerLoad(msgspec.Struct):
 
 def vllm_load(body: bytes) -> EngineLoad | None:
     """``/load`` counts what runs and waits together, and 0 where it was not told to count."""
-    found = _decoded(body, _ServerLoad)
+    found = read_if(body, _ServerLoad)
     return None if found is None else EngineLoad(running=found.server_load or None)
 
 
@@ -165,7 +165,7 @@ class _Loads(msgspec.Struct):
 
 
 def sglang_loads(body: bytes) -> EngineLoad | None:
-    found = _decoded(body, _Loads)
+    found = read_if(body, _Loads)
     if found is None or not any(rank.num_running_reqs is not None for rank in found.loads):
         return None
     return EngineLoad(
@@ -177,7 +177,7 @@ def sglang_loads(body: bytes) -> EngineLoad | None:
 
 def sglang_get_load(body: bytes) -> EngineLoad | None:
     """The older form: ``num_reqs`` has those that wait in it."""
-    ranks = _decoded(body, list[_Rank])
+    ranks = read_if(body, list[_Rank])
     if not ranks or ranks[0].num_reqs is None:
         return None
     queued = _sum(rank.num_waiting_reqs for rank in ranks) or 0
@@ -213,7 +213,7 @@ class _TgiInfo(msgspec.Struct):
 
 def tgi_info(body: bytes) -> EngineLoad | None:
     """It answers 429 to more than ``max_concurrent_requests``, those that wait included."""
-    found = _decoded(body, _TgiInfo)
+    found = read_if(body, _TgiInfo)
     if found is None:
         return None
     bounds = [one for one in (found.max_concurrent_requests, found.max_batch_size) if one]
@@ -229,7 +229,7 @@ class _Props(msgspec.Struct):
 
 
 def llamacpp_props(body: bytes) -> EngineLoad | None:
-    found = _decoded(body, _Props)
+    found = read_if(body, _Props)
     if found is None:
         return None
     return EngineLoad(slots=found.total_slots or None, asleep=found.is_sleeping)
@@ -247,7 +247,7 @@ class _Slot(msgspec.Struct):
 
 
 def llamacpp_slots(body: bytes) -> EngineLoad | None:
-    slots = _decoded(body, list[_Slot])
+    slots = read_if(body, list[_Slot])
     if not slots:
         return None
     return EngineLoad(running=sum(slot.is_processing for slot in slots), slots=len(slots))
@@ -263,17 +263,10 @@ class _Described(msgspec.Struct):
 def llamacpp_python(body: bytes) -> EngineLoad | None:
     """llama.cpp's bindings for Python: one call at a time, which by default the next breaks off;
     known by the title in ``/openapi.json``, as they state neither."""
-    found = _decoded(body, _Described)
+    found = read_if(body, _Described)
     if found is None or "llama.cpp Python API" not in found.info.title:
         return None
     return EngineLoad(slots=1, queues=False)
-
-
-def _decoded(body: bytes, kind: type[T]) -> T | None:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
 
 
 def _sum(values: Iterator[int | None]) -> int | None:

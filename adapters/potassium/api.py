@@ -11,7 +11,7 @@ import msgspec
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
 from adapters.http.connection import Response
-from adapters.http.failures import clean, words_in
+from adapters.http.failures import clean, read, read_if, words_in
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
 from adapters.types import Probe, Task, Usage
 
@@ -80,9 +80,8 @@ class _Status(msgspec.Struct):
 def status_of(response: Response, settings: PotassiumSettings) -> Probe:
     """Busy is warm: the next call waits for a worker, not for a start. No worker and nothing that
     runs is a model that loads; a call that never ends is a worker that is lost."""
-    try:
-        status = msgspec.json.decode(response.body, type=_Status)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    status = read_if(response.body, _Status)
+    if status is None:
         return Probe(ready=False, detail=f"/_k/status answers {response.status}")
     if status.gpu_available:
         return Probe(ready=True, warm_workers=settings.slots)
@@ -108,22 +107,20 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, body: bytes) -> Answered | None:
         """None while it runs. Raises FAILED for what is no such thing."""
-        try:
-            found = msgspec.json.decode(body, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BackendError(
-                FailureClass.FAILED, "The job's state could not be read.", detail=str(error)
-            ) from None
+        found = read(body, cls, "The job's state could not be read.")
         return None if found.status == "running" else found
+
+
+class _Begun(msgspec.Struct):
+    job_id: str
 
 
 def job_of(body: bytes) -> str | None:
     """The id that a server gave a background call."""
-    try:
-        job = msgspec.json.decode(body)["job_id"]
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+    begun = read_if(body, _Begun)
+    if begun is None or not (begun.job_id.isascii() and begun.job_id.isprintable()):
         return None
-    return job if isinstance(job, str) and job.isascii() and job.isprintable() else None
+    return begun.job_id
 
 
 def output_of(answered: Answered, usage: Usage, secrets: Sequence[Secret] = ()) -> bytes:

@@ -21,7 +21,7 @@ from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin, render_head
 from adapters.http.connection import Body, Response
-from adapters.http.openai_calls import OpenAICalls, heads_of, whole_of
+from adapters.http.openai_calls import OpenAICalls, heads_of
 from adapters.http.passthrough import one_event
 from adapters.polling import poll_until
 from adapters.potassium.api import (
@@ -193,7 +193,7 @@ class PotassiumBackend(HttpBackend):
         began = self._clock.monotonic()
         answer = await self._client.stream(head + _ACCEPT_EVENTS, call.body, deadline=deadline)
         if not 200 <= answer.status < 300:
-            raise self._refusal(await whole_of(answer))
+            raise self._refusal(await answer.to_response())
         usage = Usage(exec_s=self._clock.monotonic() - began, cold_s=waited or None)
         if (answer.header(b"content-type") or "").startswith("application/json"):
             return await self._as_one_event(answer, usage)

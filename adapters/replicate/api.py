@@ -13,7 +13,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Client, Origin, client_of, render_head
 from adapters.http.connection import Body, Response
-from adapters.http.failures import message_of, refused, refused_stream
+from adapters.http.failures import message_of, read_if, refused, refused_stream
 from adapters.http.predictions import Prediction, decode_prediction
 from adapters.replicate.sigv4 import LONGEST_S
 from adapters.replicate.uploads import Bucket, Uploads
@@ -98,6 +98,18 @@ class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
             clock,
             good_for=min(self.timeout + 3600.0, LONGEST_S),
         )
+
+
+class _Configuration(msgspec.Struct):
+    min_instances: int
+
+
+class _Release(msgspec.Struct):
+    configuration: _Configuration
+
+
+class _Deployment(msgspec.Struct):
+    current_release: _Release
 
 
 class ReplicateApi:
@@ -203,11 +215,8 @@ class ReplicateApi:
         )
         if response.status != 200:
             raise self._refused(response)
-        try:
-            about = msgspec.json.decode(response.body)
-            return int(about["current_release"]["configuration"]["min_instances"])
-        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-            return None
+        found = read_if(response.body, _Deployment)
+        return None if found is None else found.current_release.configuration.min_instances
 
     async def keep_instances(self, minimum: int) -> None:
         if self._settings.deployment is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -10,7 +10,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ChunkStream
 from adapters.http.connection import Body
-from adapters.http.failures import words_in
+from adapters.http.failures import read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.predictions import Prediction, failure_of
 from adapters.settings import Secret
@@ -193,8 +193,4 @@ class PredictionStream(ChunkStream):
 
 
 def _field(data: bytes, field: str) -> str:
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    return words_in(value.get(field)) if isinstance(value, dict) else ""
+    return words_in((read_if(data, dict[str, Any]) or {}).get(field))

@@ -20,6 +20,7 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Client, Origin, render_head
+from adapters.http.failures import UNREADABLE
 from adapters.replicate.sigv4 import Credentials, presigned
 from adapters.settings import Secret
 
@@ -98,7 +99,7 @@ class Uploads:
         # Megabytes of base64 and of hashing would hold up every other call.
         try:
             value, files = await asyncio.to_thread(taken_apart, body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise BackendError(
                 FailureClass.INVALID, "The input is no JSON that its files can be taken out of."
             ) from None

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import classify_error, clean, words_in
+from adapters.http.failures import classify_error, clean, read, read_if, words_in
 from adapters.http.outputs import answer_of
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
@@ -22,6 +22,7 @@ from adapters.types import Reply, Task, Usage
 EXPIRED = "EXPIRED"
 """Ours: the platform answers 404 for a job that it once took."""
 QUEUED = "IN_QUEUE"
+UNREADABLE = "The platform's answer could not be read."
 _FINAL = frozenset(("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT", EXPIRED))
 _CLASS_NAME = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
 _CALLERS_FAULT = frozenset((FailureClass.INVALID, FailureClass.TOO_LARGE, FailureClass.UNSUPPORTED))
@@ -42,7 +43,7 @@ class RunPodJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """
 
     id: str = ""
-    status: str = ""
+    status: Annotated[str, msgspec.Meta(min_length=1)]
     output: msgspec.Raw = _NOTHING
     error: Any = None
     delay_time: float | None = None
@@ -103,26 +104,14 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-_JOB = msgspec.json.Decoder(RunPodJob)
-_HEALTH = msgspec.json.Decoder(QueueHealth)
-
-
 def decode_job(body: bytes) -> RunPodJob:
     """Raises FAILED for anything that is no job."""
-    try:
-        job = _JOB.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from None
-    if not job.status:
-        raise _unreadable("no status")
-    return job
+    return read(body, RunPodJob, UNREADABLE)
 
 
 def decode_health(body: bytes) -> QueueHealth:
-    try:
-        return _HEALTH.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from None
+    """Raises FAILED for anything that is no ``/health``."""
+    return read(body, QueueHealth, UNREADABLE)
 
 
 class Warmth:
@@ -212,10 +201,8 @@ def _opened(error: Any) -> Any:
     """An error that is JSON in a string, as the value it holds."""
     if not isinstance(error, str) or not error.startswith("{"):
         return error
-    try:
-        return msgspec.json.decode(error)
-    except msgspec.DecodeError:
-        return error
+    value = read_if(error, dict[str, Any])
+    return error if value is None else value
 
 
 def _class_of(error: Any) -> FailureClass:
@@ -245,9 +232,3 @@ def _milliseconds(seconds: float, shortest: float) -> int:
 
 def _seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else max(0.0, milliseconds / 1000)
-
-
-def _unreadable(detail: str) -> BackendError:
-    return BackendError(
-        FailureClass.FAILED, "The platform's answer could not be read.", detail=detail
-    )

@@ -21,7 +21,8 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin, client_of, render_head
 from adapters.http.connection import Response
-from adapters.http.failures import refused
+from adapters.http.failures import read, refused
+from adapters.runpod.jobs import UNREADABLE
 from adapters.runpod.prices import (
     Catalogue,
     EndpointGpus,
@@ -238,19 +239,12 @@ def _records(response: Response) -> list[_Record]:
         return _read(response, list[_Record])
     for held in _read(response, dict[str, msgspec.Raw]).values():
         if bytes(held).lstrip().startswith(b"["):
-            return _decoded(bytes(held), list[_Record])
+            return read(held, list[_Record], UNREADABLE)
     raise _unreadable("no list of records")
 
 
 def _read(response: Response, kind: type[T]) -> T:
-    return _decoded(response.body, kind)
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from None
+    return read(response.body, kind, UNREADABLE)
 
 
 def _rfc3339(instant: float) -> str:
@@ -258,9 +252,7 @@ def _rfc3339(instant: float) -> str:
 
 
 def _unreadable(detail: str) -> BackendError:
-    return BackendError(
-        FailureClass.FAILED, "The platform's answer could not be read.", detail=detail
-    )
+    return BackendError(FailureClass.FAILED, UNREADABLE, detail=detail)
 
 
 def _untold(message: str) -> BackendError:

@@ -22,6 +22,7 @@ from adapters.errors import BackendError
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin, render_head
 from adapters.http.connection import Response
+from adapters.http.failures import read_if
 from adapters.http.openai_calls import EventStream, OpenAICalls, append_field, bearer, heads_of
 from adapters.settings import Duration, HttpSettings, SecretStr
 from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
@@ -191,11 +192,16 @@ class PricedStream:
         await self._events.aclose()
 
 
+class _Credits(msgspec.Struct):
+    balance: str | float
+
+
 def _balance_in(body: bytes) -> float | None:
     """US dollars; the platform writes them as text."""
+    credits = read_if(body, _Credits)
     try:
-        return float(msgspec.json.decode(body)["balance"])
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        return None if credits is None else float(credits.balance)
+    except ValueError:
         return None
 
 

@@ -18,9 +18,11 @@ from urllib.parse import urlencode
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
+from adapters.http.failures import read
 from adapters.types import Bill, BillLine
 
 _DAY = 86_400.0
+_UNREADABLE = "The platform's bill could not be read."
 _LABEL = "the whole account"
 
 
@@ -41,19 +43,11 @@ def query_for(start: float, end: float) -> str:
 
 def bill_of(body: bytes, start: float, end: float) -> Bill:
     """A result that does not name its day is laid over the whole period. Raises FAILED."""
+    results = read(body, _Report, _UNREADABLE).results
     try:
-        results = msgspec.json.decode(body, type=_Report).results
         lines = tuple(_line(result, start, end) for result in results)
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        InvalidOperation,
-        ValueError,
-        OverflowError,
-    ) as error:
-        raise BackendError(
-            FailureClass.FAILED, "The platform's bill could not be read.", detail=str(error)
-        ) from None
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        raise BackendError(FailureClass.FAILED, _UNREADABLE, detail=str(error)) from None
     return Bill(start=start, end=end, lines=lines)
 
 
