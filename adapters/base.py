@@ -23,6 +23,9 @@ from adapters.types import (
     WorkerMemory,
 )
 
+PROBE_S = 4.0
+"""Seconds that a question about a platform may take: less than the five that a probe has."""
+
 
 class Clock(Protocol):
     """Time, passed in so that a test can advance it."""

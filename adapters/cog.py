@@ -19,29 +19,38 @@ from typing import Annotated
 import msgspec
 
 from adapters.assumptions import tried
-from adapters.base import Clock
+from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.backend import HttpBackend
 from adapters.http.chunks import ChunkStream, once
-from adapters.http.client import Origin, render_head
+from adapters.http.client import Origin
 from adapters.http.connection import Body, Response
 from adapters.http.failures import clean, read, read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
-from adapters.http.openai_calls import bearer
 from adapters.http.outputs import check_size, event_of, input_of
 from adapters.http.predictions import Prediction, decode_prediction, failure_of, reply_of
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
-from adapters.types import Assumption, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
+from adapters.types import (
+    ALL_TASKS,
+    INFER_ONLY,
+    Assumption,
+    Call,
+    Capabilities,
+    Chunk,
+    Probe,
+    Reply,
+    Task,
+    Usage,
+)
 
 BODY_LIMIT = 100 * 1024 * 1024
 """Bytes of a request that Cog's server takes."""
 _ENVELOPE = 64
-_PROBE_TIMEOUT = 4.0
 _TELLS_NOTHING = "/health-check answers"
 _NOBODYS = "spillgate-no-such-call"
 _CANCEL_TRIES = 5
 _END_GRACE = 1.0
-_INFER: frozenset[Task] = frozenset(("infer",))
 _WARM = ("READY", "BUSY")
 
 
@@ -66,24 +75,40 @@ class CogSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields
         Origin(self.base_url)
 
 
+class CogApi(Api):
+    """The API of one container."""
+
+    def __init__(self, settings: CogSettings, clock: Clock) -> None:
+        super().__init__(
+            settings.base_url,
+            clock,
+            settings,
+            headers={**settings.headers, **bearer(settings.api_key)},
+            secrets=(settings.api_key,),
+        )
+
+    def refusal(self, response: Response) -> BackendError:
+        """202 and 503 are Cog's own, and a refused input names its field in the caller's terms."""
+        if response.status == 202:
+            return _running_already()
+        if response.status == 503:
+            return BackendError(FailureClass.LOADING, "The model's setup has not finished.")
+        return _naming_the_field(super().refusal(response), response.body, self.secrets)
+
+
 class Cog(HttpBackend):
+    """A container's model."""
+
     Settings = CogSettings
 
     def __init__(self, name: str, settings: CogSettings, clock: Clock) -> None:
-        super().__init__(
-            name,
-            Origin(settings.base_url),
-            clock,
-            settings,
-            capabilities=Capabilities(
-                tasks=Capabilities().tasks if settings.openai else _INFER,
-                max_request_bytes=BODY_LIMIT - _ENVELOPE,
-                queues=False,
-            ),
-            secrets=() if settings.api_key is None else (settings.api_key,),
+        capabilities = Capabilities(
+            tasks=ALL_TASKS if settings.openai else INFER_ONLY,
+            max_request_bytes=BODY_LIMIT - _ENVELOPE,
+            queues=False,
         )
+        super().__init__(name, CogApi(settings, clock), capabilities)
         self._settings = settings
-        self._headers = _headers(settings)
 
     @property
     def slots(self) -> int | None:
@@ -98,18 +123,18 @@ class Cog(HttpBackend):
         if call.stream:
             return await self._stream(call, body, deadline)
         prediction = await self._whole(call, body, deadline)
-        return reply_of(prediction, call.task, usage_of(prediction), self._secrets)
+        return reply_of(prediction, call.task, usage_of(prediction), self._api.secrets)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a call. A cancel may overtake the call, and Cog 0.23.1 may lose one, or a closed
         connection, that meets a call at its very start: it is told until it has twice not known
         the id. A few such calls run on all the same, and hold their slot until their end."""
-        head = self._head("POST", f"/predictions/{call_id}/cancel")
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        deadline = self._clock.monotonic() + PROBE_S
         unknown = 0
         for attempt in range(_CANCEL_TRIES):
             try:
-                response = await self._client.request(head, b"", deadline=deadline)
+                path = f"/predictions/{call_id}/cancel"
+                response = await self._api.send("POST", path, b"", deadline=deadline)
             except BackendError:
                 return None
             unknown = 0 if response.status == 200 else unknown + 1
@@ -121,7 +146,7 @@ class Cog(HttpBackend):
     async def probe(self) -> Probe:
         """``/health-check`` answers 200 always; its ``status`` says how the container is."""
         try:
-            response = await self._asked("GET", "/health-check", None)
+            response = await self._api.send("GET", "/health-check")
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
         return _health_of(response)
@@ -135,38 +160,34 @@ class Cog(HttpBackend):
     # --- inside ----------------------------------------------------------------------------
 
     async def _health(self) -> tuple[bool, str]:
-        probe = _health_of(await self._asked("GET", "/health-check", None))
+        probe = _health_of(await self._api.send("GET", "/health-check"))
         return _TELLS_NOTHING not in probe.detail, probe.detail or "the container is READY"
 
     async def _unknown(self) -> tuple[bool, str]:
         """Cog is told to stop until it no longer knows a call: another answer would end that
         late, and a call that it does not know is none that it could stop."""
-        status = (await self._asked("POST", f"/predictions/{_NOBODYS}/cancel", b"")).status
+        status = (await self._api.send("POST", f"/predictions/{_NOBODYS}/cancel", b"")).status
         return status == 404, f"HTTP {status}"
 
-    async def _asked(self, method: str, path: str, body: bytes | None) -> Response:
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
-        return await self._client.request(self._head(method, path), body, deadline=deadline)
-
     async def _whole(self, call: Call, body: bytes, deadline: float) -> Prediction:
-        head = self._head("PUT", f"/predictions/{call.id}")
-        response = await self._client.request(head, body, deadline=deadline)
+        head = self._api.head("PUT", f"/predictions/{call.id}")
+        response = await self._api.client.request(head, body, deadline=deadline)
         if response.status != 200:
-            raise self._refusal(response)
+            raise self._api.refusal(response)
         prediction = decode_prediction(response.body)
         if not prediction.final:
             raise _running_already()
         return prediction
 
     async def _stream(self, call: Call, body: bytes, deadline: float) -> Reply:
-        head = self._head("PUT", f"/predictions/{call.id}", Accept="text/event-stream")
-        answer = await self._client.stream(head, body, deadline=deadline)
+        head = self._api.head("PUT", f"/predictions/{call.id}", EVENTS)
+        answer = await self._api.client.stream(head, body, deadline=deadline)
         if answer.status == 406:
             answer.close()
             return await self._unstreamed(call, body, deadline)
         if answer.status != 200:
-            raise self._refusal(await answer.to_response())
-        chunks = CogStream(answer, call.task, self._clock, self._secrets)
+            raise self._api.refusal(await answer.to_response())
+        chunks = CogStream(answer, call.task, self._clock, self._api.secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -176,19 +197,9 @@ class Cog(HttpBackend):
             raise BackendError(FailureClass.UNSUPPORTED, "This backend's model has no stream.")
         prediction = await self._whole(call, body, deadline)
         usage = usage_of(prediction)
-        reply = reply_of(prediction, call.task, usage, self._secrets)
+        reply = reply_of(prediction, call.task, usage, self._api.secrets)
         chunks = once(Chunk(event_of(reply.body), "data", usage))
         return Reply(content_type="text/event-stream", chunks=chunks)
-
-    def _refusal(self, response: Response) -> BackendError:
-        if response.status == 202:
-            return _running_already()
-        if response.status == 503:
-            return BackendError(FailureClass.LOADING, "The model's setup has not finished.")
-        return _naming_the_field(super()._refusal(response), response.body, self._secrets)
-
-    def _head(self, method: str, path: str, **more: str) -> bytes:
-        return render_head(method, self._origin, path, {**self._headers, **more})
 
 
 class CogStream(ChunkStream):
@@ -252,10 +263,6 @@ def usage_of(prediction: Prediction) -> Usage:
 def _running_already() -> BackendError:
     """202 for a PUT: the id is known there, so what is told is of an earlier run."""
     return BackendError(FailureClass.AMBIGUOUS, "The backend is running this call already.")
-
-
-def _headers(settings: CogSettings) -> dict[str, str]:
-    return {**settings.headers, "Content-Type": "application/json", **bearer(settings.api_key)}
 
 
 class _Health(msgspec.Struct):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, is_closed
 from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Usage
 
 
@@ -87,7 +87,7 @@ class Fake:
 
     async def invoke(self, call: Call) -> Reply:
         if self.closed:
-            raise _closed()
+            raise is_closed()
         self.calls.append(call)
         told: Told = self._told.popleft() if self._told else self.answers(call)
         self.running += 1
@@ -119,7 +119,7 @@ class Fake:
             if caller in self._callers:
                 raise
             caller.uncancel()
-            raise _closed() from None
+            raise is_closed() from None
         finally:
             self._callers.discard(caller)
         if left < seconds:
@@ -168,7 +168,3 @@ class Fake:
         callers, self._callers = self._callers, set()
         for caller in callers:
             caller.cancel()
-
-
-def _closed() -> BackendError:
-    return BackendError(FailureClass.UNREACHABLE, "the backend is closed")

@@ -6,11 +6,14 @@ Times are seconds as float, money is integer nano-dollars, sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 Task = Literal["chat", "completions", "embeddings", "infer"]
+
+ALL_TASKS: frozenset[Task] = frozenset(get_args(Task))
+INFER_ONLY: frozenset[Task] = frozenset(("infer",))
 
 OPENAI_ROUTES: dict[Task, str] = {
     "chat": "/v1/chat/completions",
@@ -109,7 +112,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend can take. The router filters on these before it asks."""
 
-    tasks: frozenset[Task] = frozenset(("chat", "completions", "embeddings", "infer"))
+    tasks: frozenset[Task] = ALL_TASKS
     streaming: bool = True
     max_request_bytes: int | None = None
     """The platform's limit for one request body; ``None`` when it states none."""

@@ -10,19 +10,19 @@ Source: https://platform.openai.com/docs/api-reference
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.api import Api
 from adapters.http.chunks import ReadyChunks, once
-from adapters.http.client import Client, Origin, render_head
 from adapters.http.connection import Body, Response
-from adapters.http.failures import classify_error, clean, read, read_input, refused, words_in
+from adapters.http.failures import classify_error, clean, read, read_input, words_in
 from adapters.http.sse import DONE, EventReader, TokenCounts, frame
 from adapters.settings import HttpSettings, Secret
-from adapters.types import Call, Chunk, Reply, Task, Usage
+from adapters.types import Call, Chunk, Reply, Usage
 
 _END_GRACE = 1.0
 """Seconds that a stream's last bytes may take after [DONE] for its connection to be kept."""
@@ -40,22 +40,21 @@ class OpenAICalls:
 
     def __init__(
         self,
-        client: Client,
-        clock: Clock,
+        api: Api,
         settings: HttpSettings,
         *,
         model: str | None = None,
         stream_usage: bool = True,
-        secrets: tuple[Secret, ...] = (),
         refuse: Refuse | None = None,
         worker: bytes | None = None,
     ) -> None:
-        self._client = client
-        self._clock = clock
+        self._api = api
+        self._client = api.client
+        self._clock = api.clock
+        self._secrets = api.secrets
         self._settings = settings
         self._rename = None if model is None else msgspec.json.encode(model)
         self._stream_usage = stream_usage
-        self._secrets = secrets
         self._refuse = refuse or self._refused
         self._worker = worker
 
@@ -83,7 +82,7 @@ class OpenAICalls:
     # --- inside ----------------------------------------------------------------------------
 
     async def _refused(self, response: Response) -> BackendError:
-        return refused(response, now=self._clock.time(), secrets=self._secrets)
+        return self._api.refusal(response)
 
     def _body(self, call: Call) -> bytes:
         ask_usage = call.stream and self._stream_usage and call.task in ("chat", "completions")
@@ -232,18 +231,6 @@ def _read_whole(body: bytes, secrets: tuple[Secret, ...]) -> _Whole:
             clean(words_in(error_object), secrets) or "The backend answered with an error.",
         )
     return whole
-
-
-def heads_of(
-    origin: Origin, routes: Mapping[Task, str], headers: Mapping[str, str]
-) -> dict[Task, bytes]:
-    """The head of a POST to each route."""
-    given = {"Content-Type": "application/json", **headers}
-    return {task: render_head("POST", origin, path, given) for task, path in routes.items()}
-
-
-def bearer(api_key: Secret | None) -> dict[str, str]:
-    return {} if api_key is None else {"Authorization": f"Bearer {api_key.reveal()}"}
 
 
 def append_field(body: bytes, field: bytes) -> bytes | None:

@@ -16,6 +16,8 @@ from adapters.modal.functions import ModalFunctions
 from adapters.modal.settings import ModalSettings
 from adapters.modal.web import ModalEndpoint
 from adapters.types import (
+    ALL_TASKS,
+    INFER_ONLY,
     Assumption,
     Bill,
     Call,
@@ -24,15 +26,15 @@ from adapters.types import (
     JobState,
     Probe,
     Reply,
-    Task,
     Usage,
 )
 
-_INFER: frozenset[Task] = frozenset(("infer",))
 _NO_JOBS = "A web endpoint has no jobs."
 
 
 class Modal:
+    """A function, a class's method, or a web endpoint."""
+
     Settings = ModalSettings
 
     def __init__(self, name: str, settings: ModalSettings, clock: Clock) -> None:
@@ -43,7 +45,7 @@ class Modal:
         self._starts = ColdStarts(clock, settings.warm_for)
         self._way = self._functions or ModalEndpoint(settings, clock)
         self._capabilities = Capabilities(
-            tasks=Capabilities().tasks if settings.openai else _INFER,
+            tasks=ALL_TASKS if settings.openai else INFER_ONLY,
             streaming=settings.url is not None or settings.stream is not None,
         )
 

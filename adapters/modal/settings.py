@@ -87,6 +87,13 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return tuple(one for one in every if one is not None)
 
     @property
+    def proxy_headers(self) -> dict[str, str]:
+        """What a web endpoint behind proxy auth wants with every request."""
+        if self.proxy_key is None or self.proxy_secret is None:
+            return {}
+        return {"Modal-Key": self.proxy_key.reveal(), "Modal-Secret": self.proxy_secret.reveal()}
+
+    @property
     def autoscaler(self) -> dict[str, int]:
         """What the autoscaler is told, and nothing that was left out."""
         window = self.scaledown_window

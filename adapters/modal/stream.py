@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ChunkStream
-from adapters.modal.connection import before
 from adapters.modal.failures import after_submit
 from adapters.modal.values import piece_of
 from adapters.settings import Secret
 from adapters.types import Call, Usage
+from adapters.waiting import before
 
 
 class Source(Protocol):

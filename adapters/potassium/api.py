@@ -58,11 +58,13 @@ class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError("a background handler takes infer calls alone")
 
     def routes_by_task(self) -> dict[Task, str]:
+        """The routes, whose keys are known to be tasks."""
         return cast("dict[Task, str]", self.routes)
 
     def all_headers(self) -> dict[str, str]:
+        """What every request carries."""
         key = {} if self.api_key is None else {"X-Banana-API-Key": self.api_key.reveal()}
-        return {"Content-Type": "application/json", **self.headers, **key}
+        return {**self.headers, **key}
 
 
 def port_is_closed(error: BackendError) -> bool:

@@ -29,7 +29,7 @@ class PredictionSource(Protocol):
     async def look(self, prediction_id: str, course: Progress) -> None: ...
     async def final(self, prediction_id: str, deadline: float, course: Progress) -> Prediction: ...
     def settle(self, call_id: str, prediction: Prediction) -> Usage: ...
-    async def abandon(self, call_id: str, prediction_id: str) -> Usage | None: ...
+    async def abandon(self, call_id: str) -> Usage | None: ...
 
 
 class PredictionOnlooker:
@@ -42,7 +42,7 @@ class PredictionOnlooker:
         self.final = source.final
         self.settle = source.settle
 
-    async def abandon(self, call_id: str, prediction_id: str) -> Usage | None:
+    async def abandon(self, call_id: str) -> Usage | None:
         return None
 
 
@@ -184,7 +184,7 @@ class PredictionStream(ChunkStream):
 
     async def _give_up(self) -> Usage | None:
         """Nobody can use the rest: the prediction is stopped."""
-        return await self._source.abandon(self._call.id, self._id)
+        return await self._source.abandon(self._call.id)
 
     def _let_go(self) -> None:
         body, self._body = self._body, None

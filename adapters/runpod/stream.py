@@ -27,7 +27,7 @@ class JobSource(Protocol):
     def settle(
         self, call_id: str, job: RunPodJob, submitted: float
     ) -> tuple[Usage, BackendError | None]: ...
-    async def abandon(self, call_id: str, job_id: str) -> Usage | None: ...
+    async def abandon(self, call_id: str) -> Usage | None: ...
 
 
 class JobOnlooker:
@@ -39,7 +39,7 @@ class JobOnlooker:
         self.final = source.final
         self.settle = source.settle
 
-    async def abandon(self, call_id: str, job_id: str) -> Usage | None:
+    async def abandon(self, call_id: str) -> Usage | None:
         return None
 
 
@@ -157,7 +157,7 @@ class JobStream(ReadyChunks):
 
     async def _break_off(self, error: BackendError) -> None:
         self._ended = True
-        usage = await self._source.abandon(self._call.id, self._job_id)
+        usage = await self._source.abandon(self._call.id)
         raise BackendError(error.failure, error.message, usage=usage, detail=error.detail)
 
 
