@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.connection import Body, Response, find_header
+from adapters.http.connection import Response, find_header
 from adapters.settings import Secret
 from adapters.types import Usage
 
@@ -160,11 +160,6 @@ def refusal(
 
 def refused(response: Response, *, now: float, secrets: Sequence[Secret] = ()) -> BackendError:
     return refusal(response.status, response.headers, response.body, now=now, secrets=secrets)
-
-
-async def refused_stream(body: Body, *, now: float, secrets: Sequence[Secret] = ()) -> BackendError:
-    """The same for an answer whose body has yet to be read; a cut changes nothing."""
-    return refused(await body.to_response(), now=now, secrets=secrets)
 
 
 def retry_after(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
