@@ -50,7 +50,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The caller wants server-sent events."""
     deadline: float = float("inf")
     """The instant, on the Clock's monotonic scale, after which nobody waits for the answer."""
-    course: Progress = msgspec.field(default_factory=Progress)
+    progress: Progress = msgspec.field(default_factory=Progress)
     """The one thing in a call that changes."""
 
 

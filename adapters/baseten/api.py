@@ -140,8 +140,8 @@ class AsyncRequest(msgspec.Struct, frozen=True, kw_only=True):
             kind, message = failure
             said = clean(words_in(self.errors), secrets)
             raise BackendError(kind, f"{message} {said}".strip(), usage=usage)
-        told = {"request_id": self.request_id, "status": self.status}
-        return msgspec.json.encode({**told, "webhook_status": self.webhook_status})
+        known = {"request_id": self.request_id, "status": self.status}
+        return msgspec.json.encode({**known, "webhook_status": self.webhook_status})
 
 
 def async_request(body: bytes) -> AsyncRequest:

@@ -106,7 +106,7 @@ class Baseten(HttpBackend):
             reply = await self._stream(call, head, deadline, began)
         else:
             reply = await self._whole(call, head, deadline, began)
-        return self._starts.told(reply, began, cold=cold)
+        return self._starts.with_start(reply, began, cold=cold)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Of calls with a webhook, those that still wait; the platform stops none that runs. Any
@@ -149,7 +149,7 @@ class Baseten(HttpBackend):
             probe = await self._managed()
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
-        self._starts.saw(warm=probe.ready)
+        self._starts.observe(warm=probe.ready)
         return probe
 
     async def assumptions(self) -> list[Assumption]:
@@ -232,7 +232,7 @@ class Baseten(HttpBackend):
     async def _ended(self, call: Call, request_id: str) -> AsyncRequest | None:
         found = async_request((await self._api.ask("GET", _path_of(request_id))).body)
         if found.status == "QUEUED":
-            call.course.queued_until = self._clock.monotonic()
+            call.progress.queued_until = self._clock.monotonic()
         return found if found.ended else None
 
     def _named(self, response: Response) -> str:
@@ -255,8 +255,8 @@ class Baseten(HttpBackend):
 
     async def _state(self) -> tuple[bool, str]:
         probe = await self._managed()
-        told = probe.ready or "unknown" not in probe.detail
-        return told, probe.detail or f"it is active, with {probe.warm_workers} replicas"
+        known = probe.ready or "unknown" not in probe.detail
+        return known, probe.detail or f"it is active, with {probe.warm_workers} replicas"
 
 
 def _api(url: str, settings: BasetenSettings, clock: Clock) -> Api:

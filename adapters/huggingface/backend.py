@@ -133,7 +133,7 @@ class HuggingFace(HttpBackend):
             head = self._heads.get(call.task)
             reply = await self._calls.ask(call, head and head + self._hold(deadline - began))
             reply = _with_details(call, reply)
-        return self._starts.told(reply, began, cold=cold)
+        return self._starts.with_start(reply, began, cold=cold)
 
     async def ping(self) -> Usage:
         """Wakes a replica by asking ``/health``; resumes an endpoint that is paused."""
@@ -146,7 +146,7 @@ class HuggingFace(HttpBackend):
         if response.status != 200:
             raise await self._explained(response)
         cold, taken = self._starts.expected(), self._clock.monotonic() - began
-        self._starts.saw(warm=True)
+        self._starts.observe(warm=True)
         return Usage(cold_s=taken if cold else 0.0, exec_s=0.0 if cold else taken)
 
     async def keep_workers(self, minimum: int) -> None:
@@ -168,7 +168,7 @@ class HuggingFace(HttpBackend):
             probe = probe_of(await self._endpoint.status())
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
-        self._starts.saw(warm=probe.ready)
+        self._starts.observe(warm=probe.ready)
         return probe
 
     async def assumptions(self) -> list[Assumption]:
@@ -213,7 +213,7 @@ class HuggingFace(HttpBackend):
         except BackendError:
             return error
         if meant.failure is FailureClass.LOADING:
-            self._starts.saw(warm=False)
+            self._starts.observe(warm=False)
         return meant
 
 

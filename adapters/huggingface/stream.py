@@ -68,19 +68,19 @@ class TokenStream(ChunkStream):
         payload = event.strip().removeprefix(b"data:").strip()
         if not payload or payload.startswith(b":"):
             return
-        told = read_if(payload, _Event) or _NO_TOKEN
-        if told.error is not None:
-            self._fail(told)
+        found = read_if(payload, _Event) or _NO_TOKEN
+        if found.error is not None:
+            self._fail(found)
             return
-        if told.generated_text is not None:
-            self._whole = told
+        if found.generated_text is not None:
+            self._whole = found
         self._reader.frames = True
         self._ready.append(Chunk(frame(payload)))
 
-    def _fail(self, told: _Event) -> None:
+    def _fail(self, found: _Event) -> None:
         """Behind the chunks that came before it."""
-        failure = _BY_TYPE.get(told.error_type or "", classify_error({"type": told.error_type}))
-        self._reader.error = BackendError(failure, words_in(told.error) or "The stream failed.")
+        failure = _BY_TYPE.get(found.error_type or "", classify_error({"type": found.error_type}))
+        self._reader.error = BackendError(failure, words_in(found.error) or "The stream failed.")
 
     def _end(self) -> None:
         now = self._clock.monotonic()

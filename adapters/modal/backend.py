@@ -72,7 +72,7 @@ class Modal:
         began = self._clock.monotonic()
         cold = self._starts.expected()
         reply = await self._way.invoke(call, min(call.deadline, began + self._settings.timeout))
-        return self._starts.told(reply, began, cold=cold)
+        return self._starts.with_start(reply, began, cold=cold)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a function's call. An endpoint's ends with its connection, if the app heeds it."""
@@ -81,7 +81,7 @@ class Modal:
     async def ping(self) -> Usage:
         cold = self._starts.expected()
         taken = (await self._way.ping()).exec_s or 0.0
-        self._starts.saw(warm=True)
+        self._starts.observe(warm=True)
         return Usage(cold_s=taken if cold else 0.0, exec_s=0.0 if cold else taken)
 
     async def keep_workers(self, minimum: int) -> None:
@@ -102,7 +102,7 @@ class Modal:
             return Probe(ready=ready, detail="not asked, which would wake a container")
         probe = await self._functions.probe()
         if probe.warm_workers is not None:
-            self._starts.saw(warm=probe.ready)
+            self._starts.observe(warm=probe.ready)
         return probe
 
     async def assumptions(self) -> list[Assumption]:

@@ -35,7 +35,7 @@ WAIT_S = 50.0
 """Seconds that one wait for a result lasts: only at its end is it told that a result expired."""
 _CONTROL_S = 10.0
 _BILL_S = 60.0
-_TELL_AGAIN_S = 600.0
+_SET_AGAIN_S = 600.0
 """After so long the autoscaler is told anew: a deploy resets it."""
 
 
@@ -61,7 +61,7 @@ class ModalFunctions:
         self._active = 0
         self._name = settings.function or settings.method or ""
         self._autoscaler = settings.autoscaler
-        self._tell_at = float("-inf")
+        self._set_again_at = float("-inf")
 
     def __repr__(self) -> str:
         return f"{self._active} active, {len(self._known)} known"
@@ -118,7 +118,7 @@ class ModalFunctions:
     async def keep_workers(self, minimum: int) -> None:
         """Sets ``min_containers``. The gateway tells it again every ten minutes."""
         self._autoscaler = {**self._autoscaler, "min_containers": minimum}
-        await self._session.ask(self._tell, _CONTROL_S)
+        await self._session.ask(self._set_autoscaler, _CONTROL_S)
 
     async def bill(self, start: float, end: float) -> Bill:
         return await self._session.ask(lambda one: bill_of(one, start, end), _BILL_S)
@@ -127,8 +127,8 @@ class ModalFunctions:
         """By the function's current stats. The platform does not say how many of its containers
         are still starting."""
         try:
-            if self._autoscaler and self._clock.monotonic() >= self._tell_at:
-                await self._session.ask(self._tell, PROBE_S)
+            if self._autoscaler and self._clock.monotonic() >= self._set_again_at:
+                await self._session.ask(self._set_autoscaler, PROBE_S)
             stats = await self._session.ask(self._stats, PROBE_S)
         except BackendError as error:
             return Probe(ready=False, detail=f"{error.message} {error.detail}".strip())
@@ -137,11 +137,11 @@ class ModalFunctions:
 
     async def assumptions(self) -> list[Assumption]:
         """By lookups and stats alone, which cost nothing and start nothing."""
-        found = [await tried(f"{ACCEPTED}, and {self._name} is deployed", self._told)]
+        found = [await tried(f"{ACCEPTED}, and {self._name} is deployed", self._deployed)]
         streamer = self._settings.stream
         if streamer is not None:
             claim = f"{streamer}, which streams, is deployed"
-            found.append(await tried(claim, lambda: self._told(streamer)))
+            found.append(await tried(claim, lambda: self._deployed(streamer)))
         return found
 
     # --- for a stream ----------------------------------------------------------------------
@@ -154,7 +154,7 @@ class ModalFunctions:
         self._active -= 1
         self._session.keep(closing)
 
-    def settle(self, call_id: str, started: float) -> Usage:
+    def conclude(self, call_id: str, started: float) -> Usage:
         """A call has ended: what it used."""
         self._known.forget(call_id)
         return self._used(started)
@@ -258,14 +258,14 @@ class ModalFunctions:
         function = await session.function(name or self._name)
         return await function.get_current_stats.aio()
 
-    async def _told(self, name: str = "") -> tuple[bool, str]:
+    async def _deployed(self, name: str = "") -> tuple[bool, str]:
         stats = await self._session.ask(lambda one: self._stats(one, name), PROBE_S)
         return True, f"{int(stats.num_total_runners)} containers, {int(stats.backlog)} calls wait"
 
-    async def _tell(self, session: Session) -> None:
+    async def _set_autoscaler(self, session: Session) -> None:
         function = await session.function(self._name)
         await function.autoscaler.update.aio(**self._autoscaler)
-        self._tell_at = self._clock.monotonic() + _TELL_AGAIN_S
+        self._set_again_at = self._clock.monotonic() + _SET_AGAIN_S
 
     def _used(self, started: float) -> Usage:
         return Usage(exec_s=max(0.0, self._clock.monotonic() - started))

@@ -97,13 +97,13 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def autoscaler(self) -> dict[str, int]:
         """What the autoscaler is told, and nothing that was left out."""
         window = self.scaledown_window
-        told = {
+        given = {
             "min_containers": self.min_containers,
             "max_containers": self.max_containers,
             "buffer_containers": self.buffer_containers,
             "scaledown_window": None if window is None else round(window),
         }
-        return {key: value for key, value in told.items() if value is not None}
+        return {key: value for key, value in given.items() if value is not None}
 
     def _check_endpoint(self) -> None:
         if (self.proxy_key is None) != (self.proxy_secret is None):

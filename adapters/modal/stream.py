@@ -20,7 +20,7 @@ class Source(Protocol):
 
     def entered(self) -> None: ...
     def left(self, closing: Coroutine[Any, Any, None]) -> None: ...
-    def settle(self, call_id: str, started: float) -> Usage: ...
+    def conclude(self, call_id: str, started: float) -> Usage: ...
 
 
 class GeneratorStream(ChunkStream):
@@ -57,7 +57,7 @@ class GeneratorStream(ChunkStream):
         try:
             item = await before(self._clock, self._next_deadline(), anext(self._items))
         except StopAsyncIteration:
-            self._finish(b"", self._source.settle(self._call.id, self._started))
+            self._finish(b"", self._source.conclude(self._call.id, self._started))
             self._let_go()
         except TimeoutError:
             self._broken(FailureClass.TIMEOUT, "The backend did not finish in time.")
@@ -74,7 +74,7 @@ class GeneratorStream(ChunkStream):
     def _fail(self, failure: BackendError) -> None:
         usage = None
         if not failure.failure.maybe_running:
-            usage = self._source.settle(self._call.id, self._started)
+            usage = self._source.conclude(self._call.id, self._started)
         self._broken(failure.failure, failure.message, usage)
 
     def _let_go(self) -> None:

@@ -231,7 +231,7 @@ class PotassiumBackend(HttpBackend):
         until = min(deadline, began + self._settings.start_wait)
         if starting.failure is FailureClass.UNREACHABLE or now >= until:
             raise starting
-        call.course.queued_until = now
+        call.progress.queued_until = now
         await self._clock.sleep(min(self._settings.start_every, until - now))
 
     def _starting(self, error: BackendError) -> BackendError:

@@ -100,8 +100,8 @@ class Replicate:
             self._jobs.remember(call.id, Prediction(id=prediction.id, status=_STARTING))
             if call.stream and (url := (prediction.urls or {}).get("stream")):
                 return await self._stream(call, prediction, url, deadline)
-            self._note(prediction, call.course)
-            prediction = await self.final(prediction.id, deadline, call.course)
+            self._note(prediction, call.progress)
+            prediction = await self.final(prediction.id, deadline, call.progress)
         return self._answer(call, prediction)
 
     async def cancel(self, call_id: str) -> Usage | None:
@@ -143,7 +143,7 @@ class Replicate:
         prediction = await self._asked(handle)
         if not prediction.final:
             return JobState(status="queued" if prediction.status == _STARTING else "running")
-        usage = self.settle(handle.call, prediction)
+        usage = self.conclude(handle.call, prediction)
         reply = reply_of(prediction, handle.task, usage, self._api.secrets)
         return JobState(status="done", reply=reply)
 
@@ -167,23 +167,23 @@ class Replicate:
     async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body:
         return await self._api.open_stream(url, last_id, deadline)
 
-    async def look(self, prediction_id: str, course: Progress) -> None:
+    async def look(self, prediction_id: str, progress: Progress) -> None:
         """Notes how a prediction stands; nothing where that is not to be learned now."""
         with contextlib.suppress(BackendError):
             soon = self._clock.monotonic() + PROBE_S
-            self._note(await self._api.get(prediction_id, soon), course)
+            self._note(await self._api.get(prediction_id, soon), progress)
 
-    async def final(self, prediction_id: str, deadline: float, course: Progress) -> Prediction:
-        """A prediction once it has ended; meanwhile the call's course. Raises TIMEOUT, or
+    async def final(self, prediction_id: str, deadline: float, progress: Progress) -> Prediction:
+        """A prediction once it has ended; meanwhile the call's progress. Raises TIMEOUT, or
         AMBIGUOUS when it cannot be asked."""
         return await poll_until(
-            lambda: self._ended(prediction_id, deadline, course),
+            lambda: self._ended(prediction_id, deadline, progress),
             self._clock,
             deadline=deadline,
             every=self._settings.poll_every,
         )
 
-    def settle(self, call_id: str, prediction: Prediction) -> Usage:
+    def conclude(self, call_id: str, prediction: Prediction) -> Usage:
         """A prediction has ended: what it used."""
         self._jobs.forget(call_id)
         usage = usage_of(prediction, warm=self._was_used())
@@ -198,7 +198,7 @@ class Replicate:
     # --- inside ----------------------------------------------------------------------------
 
     def _answer(self, call: Call, prediction: Prediction) -> Reply:
-        usage = self.settle(call.id, prediction)
+        usage = self.conclude(call.id, prediction)
         reply = reply_of(prediction, call.task, usage, self._api.secrets)
         if not call.stream:
             return reply
@@ -255,15 +255,15 @@ class Replicate:
             raise unanswered(error) from None
 
     async def _ended(
-        self, prediction_id: str, deadline: float, course: Progress
+        self, prediction_id: str, deadline: float, progress: Progress
     ) -> Prediction | None:
         prediction = await self._api.get(prediction_id, deadline)
-        self._note(prediction, course)
+        self._note(prediction, progress)
         return prediction if prediction.final else None
 
-    def _note(self, prediction: Prediction, course: Progress) -> None:
+    def _note(self, prediction: Prediction, progress: Progress) -> None:
         if prediction.status == _STARTING:
-            course.queued_until = self._clock.monotonic()
+            progress.queued_until = self._clock.monotonic()
 
     async def _stop(self, prediction: Prediction) -> Usage | None:
         """Cancels at the platform; what it used, where the platform says so."""

@@ -26,9 +26,11 @@ class PredictionSource(Protocol):
     """What a stream asks of the adapter."""
 
     async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body: ...
-    async def look(self, prediction_id: str, course: Progress) -> None: ...
-    async def final(self, prediction_id: str, deadline: float, course: Progress) -> Prediction: ...
-    def settle(self, call_id: str, prediction: Prediction) -> Usage: ...
+    async def look(self, prediction_id: str, progress: Progress) -> None: ...
+    async def final(
+        self, prediction_id: str, deadline: float, progress: Progress
+    ) -> Prediction: ...
+    def conclude(self, call_id: str, prediction: Prediction) -> Usage: ...
     async def abandon(self, call_id: str) -> Usage | None: ...
 
 
@@ -40,7 +42,7 @@ class PredictionOnlooker:
         self.open_stream = source.open_stream
         self.look = source.look
         self.final = source.final
-        self.settle = source.settle
+        self.conclude = source.conclude
 
     async def abandon(self, call_id: str) -> Usage | None:
         return None
@@ -127,7 +129,7 @@ class PredictionStream(ChunkStream):
         self._silent = False
         self._events = NamedEvents()
         if not self._begun:
-            await self._source.look(self._id, self._call.course)
+            await self._source.look(self._id, self._call.progress)
         await self._clock.sleep(self._every)
 
     async def _lost(self, error: BackendError) -> None:
@@ -135,8 +137,8 @@ class PredictionStream(ChunkStream):
         if self._clock.monotonic() >= self._deadline:
             raise error
         if not self._begun:
-            course = self._call.course
-            self._complete(await self._source.final(self._id, self._deadline, course))
+            progress = self._call.progress
+            self._complete(await self._source.final(self._id, self._deadline, progress))
             return
         usage = await self._give_up()
         raise BackendError(
@@ -162,7 +164,7 @@ class PredictionStream(ChunkStream):
         if record is None:
             usage = await self._give_up()
         else:
-            usage = self._source.settle(self._call.id, record)
+            usage = self._source.conclude(self._call.id, record)
         if record is not None and (error := failure_of(record, usage or Usage(), self._secrets)):
             raise error
         self._broken(FailureClass.FAILED, said or "The prediction failed.", usage)
@@ -171,12 +173,12 @@ class PredictionStream(ChunkStream):
         """The prediction as it ended, where the platform says so in time."""
         soon = min(self._deadline, self._clock.monotonic() + _RECORD_WAIT)
         try:
-            return await self._source.final(self._id, soon, self._call.course)
+            return await self._source.final(self._id, soon, self._call.progress)
         except BackendError:
             return None
 
     def _complete(self, record: Prediction) -> None:
-        usage = self._source.settle(self._call.id, record)
+        usage = self._source.conclude(self._call.id, record)
         error = failure_of(record, usage, self._secrets)
         if error is not None:
             raise error

@@ -135,7 +135,7 @@ class Warmth:
         ran = _seconds(job.execution_time)
         warm = self._was_warm(job.worker_id, submitted)
         if ran is not None:
-            self._saw(job.worker_id, now)
+            self._note_worker(job.worker_id, now)
         return Usage(
             queue_s=delay if warm or delay is None else 0.0,
             cold_s=None if delay is None else (0.0 if warm else delay),
@@ -149,7 +149,7 @@ class Warmth:
         seen = self._last if worker is None else self._workers.get(worker, float("-inf"))
         return submitted - seen <= self._window
 
-    def _saw(self, worker: str | None, now: float) -> None:
+    def _note_worker(self, worker: str | None, now: float) -> None:
         self._last = now
         if worker is None:
             return

@@ -78,14 +78,14 @@ class QueueCalls:
             return await self._stream(call, body, deadline)
         if len(body) > RUNSYNC_LIMIT:
             raise _too_large(RUNSYNC_LIMIT)
-        job = await self._run(call.id, body, deadline, call.course)
-        usage, error = self.settle(call.id, job, started)
+        job = await self._run(call.id, body, deadline, call.progress)
+        usage, error = self.conclude(call.id, job, started)
         for _ in range(self._settings.retries):
             if error is None or not await self._runs_again(call, job, error, deadline):
                 break
-            job = await self.final(job.id, deadline, call.course)
+            job = await self.final(job.id, deadline, call.progress)
             spent = usage
-            usage, error = self.settle(call.id, job, started)
+            usage, error = self.conclude(call.id, job, started)
             usage = added(spent, usage)
         if error is not None:
             raise BackendError(error.failure, error.message, usage=usage, detail=error.detail)
@@ -103,7 +103,7 @@ class QueueCalls:
         tiny = msgspec.json.encode(self._settings.ping_input)
         body = self._envelope.around(tiny, deadline - started)
         job = await self._run("", body, deadline, Progress())
-        usage, error = self.settle("", job, started)
+        usage, error = self.conclude("", job, started)
         if error is not None and error.failure is not FailureClass.FAILED:
             raise error
         return usage
@@ -129,7 +129,7 @@ class QueueCalls:
             raise unanswered(error) from None
         if not job.final:
             return JobState(status="queued" if job.status == QUEUED else "running")
-        usage, failed = self.settle(handle.call, job, self._submitted(handle))
+        usage, failed = self.conclude(handle.call, job, self._submitted(handle))
         if failed is not None:
             raise failed
         reply = reply_of(job, handle.task, usage, self._api.secrets)
@@ -156,17 +156,17 @@ class QueueCalls:
     async def drain(self, job_id: str, deadline: float) -> RunPodJob:
         return await self._api.drain(job_id, deadline)
 
-    async def final(self, job_id: str, deadline: float, course: Progress) -> RunPodJob:
-        """The job once it has ended; meanwhile the call's course. Raises TIMEOUT, or AMBIGUOUS
+    async def final(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob:
+        """The job once it has ended; meanwhile the call's progress. Raises TIMEOUT, or AMBIGUOUS
         when it cannot be asked."""
         return await poll_until(
-            lambda: self._ended(job_id, deadline, course),
+            lambda: self._ended(job_id, deadline, progress),
             self._clock,
             deadline=deadline,
             every=self._settings.poll_every,
         )
 
-    def settle(
+    def conclude(
         self, call_id: str, job: RunPodJob, submitted: float
     ) -> tuple[Usage, BackendError | None]:
         """A job has ended: what it used, and why it failed if it did."""
@@ -180,15 +180,17 @@ class QueueCalls:
 
     # --- the life of a job -----------------------------------------------------------------
 
-    async def _run(self, call_id: str, body: bytes, deadline: float, course: Progress) -> RunPodJob:
+    async def _run(
+        self, call_id: str, body: bytes, deadline: float, progress: Progress
+    ) -> RunPodJob:
         """Submits, holds, polls: the job once it has ended."""
         submit = await self._api.run_sync(body, deadline)
         job = await self._jobs.submitted(call_id, submit)
         if job.final:
             return job
         self._remember(call_id, job.id)
-        self._note(job, course)
-        return await self.final(job.id, deadline, course)
+        self._note(job, progress)
+        return await self.final(job.id, deadline, progress)
 
     async def _runs_again(
         self, call: Call, job: RunPodJob, error: BackendError, deadline: float
@@ -233,14 +235,14 @@ class QueueCalls:
             every=self._settings.stream_every,
         )
 
-    async def _ended(self, job_id: str, deadline: float, course: Progress) -> RunPodJob | None:
+    async def _ended(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob | None:
         job = await self._api.status(job_id, deadline)
-        self._note(job, course)
+        self._note(job, progress)
         return job if job.final else None
 
-    def _note(self, job: RunPodJob, course: Progress) -> None:
+    def _note(self, job: RunPodJob, progress: Progress) -> None:
         if job.status == QUEUED:
-            course.queued_until = self._clock.monotonic()
+            progress.queued_until = self._clock.monotonic()
 
     async def _stop(self, job: RunPodJob) -> Usage | None:
         """Cancels at the platform; what the job used, where the platform says so."""

@@ -27,7 +27,7 @@ from adapters.http.openai_calls import EventStream, OpenAICalls, append_field
 from adapters.settings import Duration, HttpSettings, SecretStr
 from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 from adapters.vercel.bill import bill_of, query_for
-from adapters.vercel.cost import ReportedCost, told_by
+from adapters.vercel.cost import ReportedCost, cost_in
 
 _ROUTES: dict[Task, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 _BILL_S = 30.0
@@ -84,7 +84,7 @@ class Vercel(HttpBackend):
         if isinstance(reply.chunks, EventStream):
             chunks = PricedStream(reply.chunks, self, call.deadline)
             return msgspec.structs.replace(reply, chunks=chunks)
-        usage = await self.priced(reply.usage, told_by(reply.body), call.deadline)
+        usage = await self.priced(reply.usage, cost_in(reply.body), call.deadline)
         return msgspec.structs.replace(reply, usage=usage)
 
     async def bill(self, start: float, end: float) -> Bill:
@@ -109,11 +109,11 @@ class Vercel(HttpBackend):
             await tried("a generation that is not known is answered with 404", self._no_generation),
         ]
 
-    async def priced(self, usage: Usage, told: ReportedCost, deadline: float) -> Usage:
+    async def priced(self, usage: Usage, reported: ReportedCost, deadline: float) -> Usage:
         """The usage with what the call cost, as far as that is to be learned in time."""
-        cost = told.cost_nano
-        if cost is None and told.generation is not None:
-            cost = await self._look_up(told.generation, deadline)
+        cost = reported.cost_nano
+        if cost is None and reported.generation is not None:
+            cost = await self._look_up(reported.generation, deadline)
         return usage if cost is None else msgspec.structs.replace(usage, cost_nano=cost)
 
     # --- inside ----------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Vercel(HttpBackend):
             except BackendError:
                 return None
             if response.status == 200:
-                return told_by(response.body).cost_nano
+                return cost_in(response.body).cost_nano
             if response.status not in (404, 429, 503):
                 return None
             await self._clock.sleep(min(_LOOK_EVERY_S, max(0.0, until - self._clock.monotonic())))
@@ -165,10 +165,10 @@ class PricedStream:
         chunk = await anext(self._events)
         if chunk.usage is None:
             return chunk
-        told = told_by(self._events.telling)
+        reported = cost_in(self._events.telling)
         if chunk.kind != "done":
-            told = ReportedCost(told.cost_nano)  # only the end may wait for a look-up
-        usage = await self._vercel.priced(chunk.usage, told, self._deadline)
+            reported = ReportedCost(reported.cost_nano)  # only the end may wait for a look-up
+        usage = await self._vercel.priced(chunk.usage, reported, self._deadline)
         return Chunk(chunk.data, chunk.kind, usage)
 
     async def aclose(self) -> None:

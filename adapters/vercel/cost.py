@@ -53,7 +53,7 @@ class ReportedCost(msgspec.Struct, frozen=True):
     generation: str | None = None
 
 
-def told_by(answer: bytes) -> ReportedCost:
+def cost_in(answer: bytes) -> ReportedCost:
     """Of a whole answer, of the event of a stream, or of a look-up."""
     found = read_if(answer, _Answer) or _UNKNOWN
     names = (name for name in (found.generation, found.id) if isinstance(name, str))

@@ -52,9 +52,8 @@ class Shout(HttpBackend):
         started = self._clock.monotonic()
         deadline = min(call.deadline, started + self._timeout)
         if call.stream:
-            chunks = Words(
-                await self._api.open(self._stream_head, body, deadline), call, self._clock
-            )
+            events = await self._api.open(self._stream_head, body, deadline)
+            chunks = Words(events, call, self._clock)
             await chunks.first()
             return Reply(content_type="text/event-stream", chunks=chunks)
         answer = await self._api.client.request(self._head, body, deadline=deadline)

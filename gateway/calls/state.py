@@ -197,12 +197,12 @@ class CallState:
         """The earliest instant from which the call may be charged for time: a wait in the
         platform's own queue costs nothing, except for what may have been a billed start."""
         start_s = 0.0 if self.standing is None else self.standing.billed_start_s
-        return max(self.asked_at, self.call.course.queued_until - start_s)
+        return max(self.asked_at, self.call.progress.queued_until - start_s)
 
     def _waited_there(self) -> tuple[float, float]:
         """Seconds that the call was seen to wait at the platform: in line, and for a start that
         was expected and is billed."""
-        waited = max(0.0, self.call.course.queued_until - self.asked_at)
+        waited = max(0.0, self.call.progress.queued_until - self.asked_at)
         cold = 0.0
         if self.standing is not None and self.lease is not None and self.lease.expected_cold:
             cold = min(waited, self.standing.billed_start_s)
