@@ -55,6 +55,8 @@ _WARM = ("READY", "BUSY")
 
 
 class CogSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One container with Cog's HTTP server."""
+
     base_url: str
     """Where the container is, such as http://127.0.0.1:5000."""
     slots: int = 1

@@ -26,6 +26,8 @@ Outcome = Reply | BackendError | Sequence[Chunk | BackendError] | After
 
 
 class FakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a policy may say of a fake."""
+
     runs_for: float = 0.0
     """Seconds of the clock that a call takes."""
     slots: int | None = 4
@@ -70,6 +72,7 @@ class Fake:
         return f"<Fake {self.name}: {self.running} active>"
 
     def tell(self, *outcomes: Outcome) -> None:
+        """What the next calls come to, one a call."""
         self._outcomes.extend(outcomes)
 
     def ready_in(self) -> float | None:

@@ -36,6 +36,8 @@ _PLACES = re.compile(rb'"\$(body|id|model)"')
 
 
 class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a JSON endpoint is, and how calls are mapped to it."""
+
     path: str = "/"
     """Where calls go."""
     method: Literal["POST", "PUT"] = "POST"

@@ -208,6 +208,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cost_nano(self) -> int:
+        """Nano-dollars of all lines together."""
         return sum(line.cost_nano for line in self.lines)
 
     @property
@@ -218,6 +219,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parts(self) -> dict[str, int]:
+        """The parts of all lines together, by name, in nano-dollars."""
         sums: dict[str, int] = {}
         for line in self.lines:
             for name, cost_nano in line.parts.items():

@@ -38,6 +38,8 @@ _STARTING = ("BUILDING", "DEPLOYING", "LOADING_MODEL", "WAKING_UP", "UPDATING")
 
 
 class BasetenSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model of an organization at Baseten (https://docs.baseten.co)."""
+
     model: str
     """The model's id."""
     api_key: SecretStr
@@ -83,6 +85,7 @@ class BasetenSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("a deployment has no regional host")
 
     def url(self) -> str:
+        """Where the model's calls go."""
         place = f"-{self.environment}" if self.regional else ""
         return self.base_url or f"https://model-{self.model}{place}.api.baseten.co"
 
@@ -123,6 +126,9 @@ def submission(settings: BasetenSettings, body: bytes, left: float) -> bytes:
 
 
 class AsyncRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A call with a webhook, as the platform tells of it
+    (https://docs.baseten.co/reference/inference-api/status-endpoints)."""
+
     request_id: str = ""
     status: str = ""
     webhook_status: str | None = None

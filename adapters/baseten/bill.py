@@ -79,6 +79,8 @@ def deployments_of(body: bytes) -> frozenset[str]:
 def bill_of(
     body: bytes, settings: BasetenSettings, mine: frozenset[str], start: float, end: float
 ) -> Bill:
+    """What the summary says of the deployments ``mine``, which are the model's. Raises FAILED for
+    anything that is no summary."""
     usage = read(body, _Summary, _UNREADABLE).dedicated_usage or _Dedicated()
     lines = [
         line

@@ -176,6 +176,7 @@ class Client:
     # --- told by connections ---------------------------------------------------------------
 
     def released(self, connection: HttpConnection) -> None:
+        """An exchange is complete: whoever waits for a connection gets this one."""
         waiter = self._next_waiter()
         if waiter is not None:
             waiter.set_result(connection)
@@ -185,6 +186,7 @@ class Client:
         self._idle[connection] = None
 
     def lost(self, connection: HttpConnection) -> None:
+        """A connection is gone: whoever waits may make another in its place."""
         self._open.discard(connection)
         self._idle.pop(connection, None)
         self._offer_place()

@@ -96,6 +96,7 @@ class Body:
         self._waiter: asyncio.Future[None] | None = None
 
     def header(self, name: bytes) -> str | None:
+        """The first value of a header; ``name`` in lower case."""
         return find_header(self.headers, name)
 
     def feed(self, data: bytes) -> bool:
@@ -108,6 +109,7 @@ class Body:
         return self._size > HIGH_WATER
 
     def end(self, error: BackendError | None = None) -> None:
+        """No more bytes will come; ``error`` where they broke off."""
         self._ended = True
         self._error = error
         self._wake()
@@ -258,6 +260,7 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
+        """An exchange is on its way."""
         return self._busy
 
     def abort(self) -> None:
@@ -279,6 +282,7 @@ class HttpConnection(asyncio.Protocol):
         return self.quiet_since
 
     def resume(self) -> None:
+        """Reads the socket again, where that was paused."""
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
@@ -286,12 +290,14 @@ class HttpConnection(asyncio.Protocol):
     # --- asyncio.Protocol ------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: the socket is open, or it was given up meanwhile."""
         self._transport = cast("asyncio.Transport", transport)
         self._made = True
         if not self.usable:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        """asyncio: bytes of the answer; of no answer, and the connection is closed."""
         if not self._busy:
             self.abort()
             return
@@ -306,6 +312,7 @@ class HttpConnection(asyncio.Protocol):
             self.fail(_malformed("its head or trailer is too large"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the socket is closed, which ends some bodies and cuts the others."""
         if self._busy:
             if exc is None and self._close_delimited():
                 self._complete(reusable=False)
@@ -316,15 +323,18 @@ class HttpConnection(asyncio.Protocol):
     # --- httptools -------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        """httptools: the first byte of an answer."""
         self._headers = []
         self._parts = []
         if not self._busy:
             self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools: one header."""
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        """httptools: the head is whole; of a stream, the body is handed over."""
         self._status = self._parser.get_status_code()
         if self._status < _FIRST_FINAL_STATUS or self._whole or not self._busy:
             return
@@ -332,6 +342,7 @@ class HttpConnection(asyncio.Protocol):
         self._resolve(self._body)
 
     def on_body(self, data: bytes) -> None:
+        """httptools: a piece of the body."""
         self._quiet = 0
         if not self._busy:
             return
@@ -346,6 +357,7 @@ class HttpConnection(asyncio.Protocol):
             self.fail(_malformed(f"its answer is larger than {self._max_response} bytes"))
 
     def on_message_complete(self) -> None:
+        """httptools: the last byte of an answer."""
         if self._busy and self._status >= _FIRST_FINAL_STATUS:
             self._complete(reusable=self._parser.should_keep_alive())
 

@@ -114,6 +114,7 @@ def message_of(body: bytes) -> str:
 
 
 def words_in(value: Any) -> str:
+    """The first words for people in a decoded error of any of the known shapes; may be empty."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -159,6 +160,7 @@ def refusal(
 
 
 def refused(response: Response, *, now: float, secrets: Sequence[Secret] = ()) -> BackendError:
+    """The same for a whole answer."""
     return refusal(response.status, response.headers, response.body, now=now, secrets=secrets)
 
 

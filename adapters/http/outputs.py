@@ -69,6 +69,7 @@ def as_text(output: bytes) -> bytes | None:
 
 
 def count_of(value: Any) -> int | None:
+    """A value that is a number of tokens; None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

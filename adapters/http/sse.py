@@ -38,6 +38,7 @@ class TokenCounts(msgspec.Struct):
     completion_tokens: int | None = None
 
     def usage(self) -> Usage:
+        """The counts in the words of this project."""
         return Usage(input_tokens=self.prompt_tokens, output_tokens=self.completion_tokens)
 
 

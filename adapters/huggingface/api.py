@@ -24,6 +24,8 @@ _FRESH = 2.0
 
 
 class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """``status`` of an endpoint, as far as it is read."""
+
     state: str = ""
     ready: int | None = msgspec.field(default=None, name="readyReplica")
     target: int | None = msgspec.field(default=None, name="targetReplica")

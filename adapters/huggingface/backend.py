@@ -44,6 +44,8 @@ _ROUTES: dict[Engine, dict[Task, str]] = {
 
 
 class HuggingFaceSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One Inference Endpoint, and the engine inside it."""
+
     base_url: str
     """The endpoint's own address."""
     api_key: SecretStr
@@ -82,6 +84,8 @@ class HuggingFaceSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknow
 
 
 class HuggingFace(HttpBackend):
+    """One Inference Endpoint."""
+
     Settings = HuggingFaceSettings
 
     def __init__(self, name: str, settings: HuggingFaceSettings, clock: Clock) -> None:

@@ -35,6 +35,7 @@ class Replicas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def bounds(self) -> ScalingBounds:
+        """The same in the words of the autoscaler."""
         return ScalingBounds(
             least=self.min,
             most=self.min if self.max is None else self.max,

@@ -94,6 +94,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def declared(self) -> dict[str, ModelSizes]:
+        """What the policy says that each model occupies, by the app's name of it."""
         return {
             name: ModelSizes(memory=model.memory, pin=model.pin)
             for name, model in self.models.items()

@@ -147,6 +147,7 @@ class ModalFunctions:
     # --- for a stream ----------------------------------------------------------------------
 
     def entered(self) -> None:
+        """A stream has begun."""
         self._active += 1
 
     def left(self, closing: Coroutine[Any, Any, None]) -> None:

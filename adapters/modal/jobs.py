@@ -27,6 +27,8 @@ _UNKNOWN = "NotFoundError"
 
 
 class Returned(msgspec.Struct, frozen=True):
+    """What a function returned, which may be None."""
+
     value: Any
 
 

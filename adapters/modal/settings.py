@@ -11,6 +11,8 @@ from adapters.settings import ByteSize, Duration, Secret, SecretStr
 
 
 class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One function, one class's method, or one web endpoint (https://modal.com/docs)."""
+
     url: str | None = None
     """A web endpoint's address. Give one of url, function and cls."""
     function: str | None = None

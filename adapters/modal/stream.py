@@ -18,9 +18,17 @@ from adapters.waiting import before
 class Source(Protocol):
     """What a stream tells the adapter."""
 
-    def entered(self) -> None: ...
-    def left(self, closing: Coroutine[Any, Any, None]) -> None: ...
-    def conclude(self, call_id: str, started: float) -> Usage: ...
+    def entered(self) -> None:
+        """The stream has begun."""
+        ...
+
+    def left(self, closing: Coroutine[Any, Any, None]) -> None:
+        """The stream has ended; ``closing`` ends its generator."""
+        ...
+
+    def conclude(self, call_id: str, started: float) -> Usage:
+        """The call has ended: what it used since ``started``."""
+        ...
 
 
 class GeneratorStream(ChunkStream):

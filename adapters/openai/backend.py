@@ -23,6 +23,8 @@ from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe,
 
 
 class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One server of OpenAI's protocol."""
+
     base_url: str
     """Where the server is, with or without /v1."""
     api_key: SecretStr | None = None

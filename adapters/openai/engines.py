@@ -56,6 +56,8 @@ Read = Callable[[bytes], EngineLoad | None]
 
 
 class EngineQuestion(msgspec.Struct, frozen=True):
+    """A path of an engine, and how its answer is read."""
+
     path: str
     read: Read
     wakes: bool = False
@@ -66,6 +68,8 @@ class EngineQuestion(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
+    """One line of the text format."""
+
     labels: dict[str, str]
     value: int
 
@@ -123,6 +127,7 @@ def _over_ranks(body: bytes, name: str) -> int | None:
 
 
 def vllm_metrics(body: bytes) -> EngineLoad | None:
+    """The gauges of every engine and model together; None where there are none."""
     running = total(body, "vllm:num_requests_running")
     if running is None:
         return None
@@ -165,6 +170,7 @@ class _Loads(msgspec.Struct):
 
 
 def sglang_loads(body: bytes) -> EngineLoad | None:
+    """``/v1/loads``, all ranks together; None for anything else."""
     found = read_if(body, _Loads)
     if found is None or not any(rank.num_running_reqs is not None for rank in found.loads):
         return None
@@ -186,6 +192,7 @@ def sglang_get_load(body: bytes) -> EngineLoad | None:
 
 
 def sglang_metrics(body: bytes) -> EngineLoad | None:
+    """The gauges of all replicas together; None where there are none."""
     running = _over_ranks(body, "sglang:num_running_reqs")
     queued = _over_ranks(body, "sglang:num_queue_reqs")
     if running is None and queued is None:
@@ -197,6 +204,7 @@ def sglang_metrics(body: bytes) -> EngineLoad | None:
 
 
 def tgi_metrics(body: bytes) -> EngineLoad | None:
+    """The gauges of TGI, and of its sibling for embeddings; None where there are none."""
     running = total(body, "tgi_batch_current_size")
     queued = total(body, "tgi_queue_size")
     if queued is None:
@@ -229,6 +237,7 @@ class _Props(msgspec.Struct):
 
 
 def llamacpp_props(body: bytes) -> EngineLoad | None:
+    """``/props``: how many slots there are, and whether the model is unloaded."""
     found = read_if(body, _Props)
     if found is None:
         return None
@@ -236,6 +245,7 @@ def llamacpp_props(body: bytes) -> EngineLoad | None:
 
 
 def llamacpp_metrics(body: bytes) -> EngineLoad | None:
+    """The gauges of what runs and waits; None where they are not switched on."""
     running = total(body, "llamacpp:requests_processing")
     if running is None:
         return None
@@ -247,6 +257,7 @@ class _Slot(msgspec.Struct):
 
 
 def llamacpp_slots(body: bytes) -> EngineLoad | None:
+    """``/slots``, each with whether it runs a call."""
     slots = read_if(body, list[_Slot])
     if not slots:
         return None

@@ -20,6 +20,8 @@ _FAILED = {"failed": FailureClass.FAILED, "cancelled": FailureClass.CANCELLED}
 
 
 class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One app with Potassium's face."""
+
     base_url: str
     """Where the app is, such as http://127.0.0.1:8000."""
     routes: dict[str, str] = msgspec.field(default_factory=lambda: {"infer": "/"})

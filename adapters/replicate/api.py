@@ -33,6 +33,8 @@ _FIELD = re.compile(r"\binput\.(?P<field>[A-Za-z_]\w*)")
 
 
 class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is run at Replicate, and how (https://replicate.com/docs/reference/http)."""
+
     api_key: SecretStr
     model: str | None = None
     """An official model, as owner/name. Give one of model, deployment and version."""

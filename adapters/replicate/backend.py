@@ -165,6 +165,7 @@ class Replicate:
     # --- for a stream ----------------------------------------------------------------------
 
     async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body:
+        """The events of a prediction, from after ``last_id`` on. Raises BackendError."""
         return await self._api.open_stream(url, last_id, deadline)
 
     async def look(self, prediction_id: str, progress: Progress) -> None:

@@ -25,13 +25,25 @@ _RECORD_WAIT = 10.0
 class PredictionSource(Protocol):
     """What a stream asks of the adapter."""
 
-    async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body: ...
-    async def look(self, prediction_id: str, progress: Progress) -> None: ...
-    async def final(
-        self, prediction_id: str, deadline: float, progress: Progress
-    ) -> Prediction: ...
-    def conclude(self, call_id: str, prediction: Prediction) -> Usage: ...
-    async def abandon(self, call_id: str) -> Usage | None: ...
+    async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body:
+        """The events from after ``last_id`` on, or from the first. Raises BackendError."""
+        ...
+
+    async def look(self, prediction_id: str, progress: Progress) -> None:
+        """Notes in ``progress`` whether the prediction still waits."""
+        ...
+
+    async def final(self, prediction_id: str, deadline: float, progress: Progress) -> Prediction:
+        """The prediction once it has ended. Raises TIMEOUT, or AMBIGUOUS."""
+        ...
+
+    def conclude(self, call_id: str, prediction: Prediction) -> Usage:
+        """The prediction has ended: what it used."""
+        ...
+
+    async def abandon(self, call_id: str) -> Usage | None:
+        """Nobody can use the rest: what it used, where it was stopped."""
+        ...
 
 
 class PredictionOnlooker:
@@ -45,6 +57,7 @@ class PredictionOnlooker:
         self.conclude = source.conclude
 
     async def abandon(self, call_id: str) -> Usage | None:
+        """Stops nothing."""
         return None
 
 

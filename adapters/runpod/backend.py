@@ -41,6 +41,8 @@ _NO_WORKERS_ALLOWED = "workers.max is 0: no worker can start"
 
 
 class RunPod:
+    """One endpoint."""
+
     Settings = RunPodSettings
 
     def __init__(self, name: str, settings: RunPodSettings, clock: Clock) -> None:

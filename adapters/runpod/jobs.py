@@ -33,6 +33,8 @@ _NOTHING = msgspec.Raw(b"")
 
 
 class StreamPart(msgspec.Struct, frozen=True):
+    """One piece of output in an answer of ``/stream``."""
+
     output: msgspec.Raw = _NOTHING
 
 
@@ -65,10 +67,12 @@ class QueueHealth(msgspec.Struct, frozen=True):
 
     @property
     def warm(self) -> int:
+        """Workers that are up."""
         return self.workers.get("idle", 0) + self.workers.get("running", 0)
 
     @property
     def starting(self) -> int:
+        """Workers that are on their way up."""
         return self.workers.get("initializing", 0)
 
     @property
@@ -78,6 +82,7 @@ class QueueHealth(msgspec.Struct, frozen=True):
 
     @property
     def queued(self) -> int:
+        """Jobs that wait for a worker."""
         return self.jobs.get("inQueue", 0)
 
 

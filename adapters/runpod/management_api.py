@@ -53,6 +53,7 @@ class WorkerCounts(msgspec.Struct, frozen=True):
 
     @property
     def warm(self) -> int:
+        """Workers that are up."""
         return self.running + self.idle
 
 

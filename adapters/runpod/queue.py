@@ -109,6 +109,7 @@ class QueueCalls:
         return usage
 
     async def health(self, deadline: float) -> QueueHealth:
+        """The endpoint's workers and jobs in numbers."""
         return await self._api.health(deadline)
 
     # --- jobs that outlive their caller ----------------------------------------------------
@@ -154,6 +155,7 @@ class QueueCalls:
     # --- for a stream ----------------------------------------------------------------------
 
     async def drain(self, job_id: str, deadline: float) -> RunPodJob:
+        """What a job has put out since it was last asked."""
         return await self._api.drain(job_id, deadline)
 
     async def final(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob:

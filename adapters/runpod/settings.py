@@ -16,6 +16,8 @@ _WEB = ("http://", "https://")
 
 
 class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One endpoint, and how its workers are reached (https://docs.runpod.io/serverless)."""
+
     endpoint: str
     """The endpoint's id."""
     api_key: SecretStr

@@ -22,12 +22,23 @@ _NOT_ASKED = frozenset((FailureClass.UNREACHABLE, FailureClass.OVERLOADED, Failu
 class JobSource(Protocol):
     """What a stream asks of the adapter."""
 
-    async def drain(self, job_id: str, deadline: float) -> RunPodJob: ...
-    async def final(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob: ...
+    async def drain(self, job_id: str, deadline: float) -> RunPodJob:
+        """What the job has put out since it was last asked. Raises BackendError."""
+        ...
+
+    async def final(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob:
+        """The job once it has ended. Raises TIMEOUT, or AMBIGUOUS."""
+        ...
+
     def conclude(
         self, call_id: str, job: RunPodJob, submitted: float
-    ) -> tuple[Usage, BackendError | None]: ...
-    async def abandon(self, call_id: str) -> Usage | None: ...
+    ) -> tuple[Usage, BackendError | None]:
+        """The job has ended: what it used, and why it failed if it did."""
+        ...
+
+    async def abandon(self, call_id: str) -> Usage | None:
+        """Nobody can use the rest: what it used, where it was stopped."""
+        ...
 
 
 class JobOnlooker:
@@ -40,6 +51,7 @@ class JobOnlooker:
         self.conclude = source.conclude
 
     async def abandon(self, call_id: str) -> Usage | None:
+        """Stops nothing."""
         return None
 
 

@@ -36,6 +36,8 @@ _NOBODYS = "gen_" + "0" * 26
 
 
 class VercelSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One account's use of the AI Gateway."""
+
     api_key: SecretStr
     """A key of the AI Gateway, or an OIDC token, which lasts 12 hours."""
     model: str | None = None
@@ -57,6 +59,8 @@ class VercelSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Vercel(HttpBackend):
+    """The AI Gateway, for one model or for whichever the caller names."""
+
     Settings = VercelSettings
 
     def __init__(self, name: str, settings: VercelSettings, clock: Clock) -> None:
