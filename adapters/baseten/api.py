@@ -156,8 +156,8 @@ def async_request(body: bytes) -> AsyncRequest:
 
 
 def state_of(found: AsyncRequest, usage: Usage, secrets: tuple[Secret, ...]) -> JobState:
-    """How a job stands. One that found no replica in its time is at an end: TIMEOUT, since
-    OVERLOADED would be said of the question."""
+    """How a job stands. Raises why it failed; one that found no replica in its time is at an end,
+    and so TIMEOUT, since OVERLOADED would be said of the question."""
     if found.status == "EXPIRED":
         raise BackendError(FailureClass.TIMEOUT, _FAILURES["EXPIRED"][1], usage=usage)
     if not found.ended:

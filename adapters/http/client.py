@@ -37,7 +37,10 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 
 class Origin:
-    """Where a base URL points: host, port, TLS, and the path that every target begins with."""
+    """Where a base URL points: host, port, TLS, and the path that every target begins with.
+
+    Raises ValueError for what is no URL of http or https, or holds more than these.
+    """
 
     __slots__ = ("authority", "host", "port", "prefix", "secure")
 

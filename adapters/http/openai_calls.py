@@ -59,7 +59,8 @@ class OpenAICalls:
         self._worker = worker
 
     async def ask(self, call: Call, head: bytes | None) -> Reply:
-        """Runs a call whose route is ``head``; None where the server has no such route."""
+        """Runs a call whose route is ``head``; None where the server has no such route. Raises
+        UNSUPPORTED then, and whatever else becomes of the call."""
         if head is None:
             raise takes_no(f"{call.task} calls")
         started = self._clock.monotonic()
@@ -73,7 +74,7 @@ class OpenAICalls:
         return self._whole(call, response, self._clock.monotonic() - started)
 
     async def open(self, head: bytes, body: bytes, deadline: float) -> Body:
-        """A streamed answer whose status is good."""
+        """A streamed answer whose status is good. Raises what any other means."""
         answer = await self._client.stream(head, body, deadline=deadline)
         if answer.status != 200:
             raise await self._refuse(await answer.to_response())

@@ -38,7 +38,8 @@ def answer_of(output: bytes, task: Task, usage: Usage, secrets: Sequence[Secret]
     """The answer that an output is; a model that returned nothing answers null.
 
     For the tasks of OpenAI's protocol the output is that protocol's answer, or a list of one
-    (a generator's). An error object in it is a failure that was run and is charged.
+    (a generator's). Raises what an error object in it means: a failure that was run and is
+    charged. Raises FAILED for an output that is no such answer.
     """
     output = output or b"null"
     if task == "infer":
