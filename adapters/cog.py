@@ -23,7 +23,7 @@ from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.backend import HttpBackend
-from adapters.http.chunks import ChunkStream, once
+from adapters.http.chunks import END_GRACE_S, ChunkStream, once
 from adapters.http.client import Origin
 from adapters.http.connection import Body, Response
 from adapters.http.failures import clean, read, read_if, words_in
@@ -50,7 +50,6 @@ _ENVELOPE = 64
 _TELLS_NOTHING = "/health-check answers"
 _NOBODYS = "spillgate-no-such-call"
 _CANCEL_TRIES = 5
-_END_GRACE = 1.0
 _WARM = ("READY", "BUSY")
 
 
@@ -242,7 +241,7 @@ class CogStream(ChunkStream):
         if error is not None:
             raise error
         self._finish(bytes(prediction.output), usage)
-        self._body.leave(self._clock.monotonic() + _END_GRACE)
+        self._body.leave(self._clock.monotonic() + END_GRACE_S)
 
     def _let_go(self) -> None:
         self._body.close()

@@ -2,7 +2,7 @@
 
 The request is a template in which ``$body`` stands for the caller's bytes, ``$id`` for the
 call's id and ``$model`` for the model's name; the answer is found by a dotted path. What is not
-declared is what HTTP says (``adapters/http/failures.py``): nothing is known of the server
+declared is what HTTP says (``adapters.http.failures``): nothing is known of the server
 otherwise.
 A stream is passed on as it comes. A call is stopped by closing its connection.
 """

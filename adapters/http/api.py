@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError
-from adapters.http.client import NEVER, Origin, client_of, render_head
+from adapters.http.client import NEVER, Client, Origin, render_head
 from adapters.http.connection import Body, Response
 from adapters.http.failures import refused
 from adapters.settings import ConnectionSettings, Secret
@@ -33,7 +33,16 @@ class Api:
     ) -> None:
         """Raises ValueError for a base URL that is none."""
         self.origin = Origin(base_url)
-        self.client = client_of(self.origin, clock, settings)
+        self.client = Client(
+            self.origin,
+            clock,
+            max_connections=settings.max_connections,
+            connect_timeout=settings.connect_timeout,
+            keep_alive=settings.keep_alive,
+            stall_timeout=settings.stall_timeout,
+            max_response=settings.max_response,
+            ca_file=settings.ca_file,
+        )
         self.clock = clock
         self.headers = {"Content-Type": "application/json", **(headers or {})}
         self.secrets = tuple(secret for secret in secrets if secret is not None)

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
 from adapters.http.connection import Body, HttpConnection, Response
-from adapters.settings import ConnectionSettings
 from adapters.waiting import before, mark_seen
 
 TICK = 0.05
@@ -315,20 +314,6 @@ class Client:
                 waiter.set_exception(_no_turn())
             else:
                 self._waiters.append((deadline, waiter))
-
-
-def client_of(origin: Origin, clock: Clock, settings: ConnectionSettings) -> Client:
-    """A client as a backend's settings want it."""
-    return Client(
-        origin,
-        clock,
-        max_connections=settings.max_connections,
-        connect_timeout=settings.connect_timeout,
-        keep_alive=settings.keep_alive,
-        stall_timeout=settings.stall_timeout,
-        max_response=settings.max_response,
-        ca_file=settings.ca_file,
-    )
 
 
 def _join(head: bytes, body: bytes | None) -> bytes:

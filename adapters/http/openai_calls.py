@@ -17,15 +17,12 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.api import Api
-from adapters.http.chunks import ReadyChunks, once
+from adapters.http.chunks import END_GRACE_S, ReadyChunks, once
 from adapters.http.connection import Body, Response
 from adapters.http.failures import classify_error, clean, read, read_input, words_in
 from adapters.http.sse import DONE, EventReader, TokenCounts, frame
 from adapters.settings import HttpSettings, Secret
 from adapters.types import Call, Chunk, Reply, Usage
-
-_END_GRACE = 1.0
-"""Seconds that a stream's last bytes may take after [DONE] for its connection to be kept."""
 
 Refuse = Callable[[Response], Awaitable[BackendError]]
 
@@ -200,7 +197,7 @@ class EventStream(ReadyChunks):
         """[DONE] has come: the last chunk tells all that was used."""
         self._ended = True
         self._ready.append(Chunk(self._ready.pop().data, "done", self._usage()))
-        self._body.leave(self._clock.monotonic() + _END_GRACE)
+        self._body.leave(self._clock.monotonic() + END_GRACE_S)
 
     def _usage(self) -> Usage:
         said = self._reader.usage

@@ -12,15 +12,13 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http.chunks import ChunkStream
+from adapters.http.chunks import END_GRACE_S, ChunkStream
 from adapters.http.connection import Body
 from adapters.http.failures import classify_error, read_if, words_in
 from adapters.http.outputs import count_of
 from adapters.http.sse import frame, last_boundary, split_events
 from adapters.settings import Secret
 from adapters.types import Chunk, Usage
-
-_END_GRACE = 1.0
 
 
 class _Event(msgspec.Struct):
@@ -88,7 +86,7 @@ class TokenStream(ChunkStream):
             failure = FailureClass.TRUNCATED if self._begun else FailureClass.FAILED
             raise BackendError(failure, "The backend's stream ended before its text did.")
         self._finish(b"", usage_of(self._whole.details, now - self._started))
-        self._body.leave(now + _END_GRACE)
+        self._body.leave(now + END_GRACE_S)
 
     def _let_go(self) -> None:
         self._body.close()

@@ -19,7 +19,7 @@ from adapters.waiting import before, mark_seen
 
 T = TypeVar("T")
 
-_CLOSE_TIMEOUT = 3.0
+_CLOSE_S = 3.0
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ class ModalSession:
     async def briefly(self, work: Awaitable[Any]) -> None:
         """Work on the way out, which may fail and may not take long."""
         with contextlib.suppress(Exception):
-            await before(self._clock, self._clock.monotonic() + _CLOSE_TIMEOUT, work)
+            await before(self._clock, self._clock.monotonic() + _CLOSE_S, work)
 
     # --- inside ----------------------------------------------------------------------------
 

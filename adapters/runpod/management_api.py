@@ -11,13 +11,14 @@ https://docs.runpod.io/api-reference-v2/migrate-from-v1, as of 2026-11.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from adapters.base import Clock
+from adapters.bills import DAY_S, nano_of, rfc3339
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
 from adapters.http.client import NEVER
@@ -38,7 +39,7 @@ T = TypeVar("T")
 _ASK_S = 10.0
 _BILL_S = 30.0
 _CATALOGUE = "/catalog/gpus"
-_BUCKETS = {"hour": 3600.0, "day": 86_400.0}
+_BUCKETS = {"hour": 3600.0, "day": DAY_S}
 
 
 class WorkerCounts(msgspec.Struct, frozen=True):
@@ -93,7 +94,7 @@ class _Record(msgspec.Struct, frozen=True, rename="camel"):
             "disk": self.disk_amount,
             "fee": self.fee_amount,
         }
-        return {name: _nano(amount) for name, amount in stated.items() if amount}
+        return {name: nano_of(amount, UNREADABLE) for name, amount in stated.items() if amount}
 
     @property
     def began(self) -> float | None:
@@ -142,13 +143,13 @@ class ManagementApi(Api):
     async def bill(self, start: float, end: float) -> Bill:
         """The endpoint's billing records, by the hour up to four days and by the day beyond.
         ``start`` and ``end`` in seconds since 1970-01-01 UTC."""
-        size = "hour" if end - start <= 4 * _BUCKETS["day"] else "day"
+        size = "hour" if end - start <= 4 * DAY_S else "day"
         query = urlencode(
             {
                 "serverlessId": self._settings.endpoint,
                 "bucketSize": size,
-                "startTime": _rfc3339(start),
-                "endTime": _rfc3339(end),
+                "startTime": rfc3339(start),
+                "endTime": rfc3339(end),
             }
         )
         response = await self.ask("GET", f"/billing/serverless?{query}", within=_BILL_S)
@@ -189,18 +190,11 @@ def _line(record: _Record, start: float, end: float, bucket: float) -> BillLine:
     return BillLine(
         start=start if began is None else began,
         end=end if began is None else began + bucket,
-        cost_nano=_nano(record.total_amount),
+        cost_nano=nano_of(record.total_amount, UNREADABLE),
         seconds=None if milliseconds is None else milliseconds / 1000,
         label=record.serverless_id or "",
         parts=record.parts,
     )
-
-
-def _nano(dollars: Decimal) -> int:
-    try:
-        return int((dollars * 1_000_000_000).to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
-        raise _unreadable("an amount is no number") from None
 
 
 def _records(body: bytes) -> list[_Record]:
@@ -210,12 +204,4 @@ def _records(body: bytes) -> list[_Record]:
     for found in read(body, dict[str, msgspec.Raw], UNREADABLE).values():
         if bytes(found).lstrip().startswith(b"["):
             return read(found, list[_Record], UNREADABLE)
-    raise _unreadable("no list of records")
-
-
-def _rfc3339(instant: float) -> str:
-    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _unreadable(detail: str) -> BackendError:
-    return BackendError(FailureClass.FAILED, UNREADABLE, detail=detail)
+    raise BackendError(FailureClass.FAILED, UNREADABLE, detail="no list of records")
