@@ -34,7 +34,6 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any] | None = None
     created_at: str | None = None
     started_at: str | None = None
-    completed_at: str | None = None
     data_removed: bool | None = None
     urls: dict[str, str] | None = None
 

@@ -254,6 +254,10 @@ def test_what_follows_a_whole_answer_undoes_nothing_and_ends_the_connection(
         assert exchanges.wire.aborted
 
 
+PROTOCOLS = (b"HTTP/1.1 ", b"RTSP/", b"ICE/")
+"""What llhttp takes for the beginning of an answer."""
+
+
 @settings(max_examples=200, deadline=None)
 @given(junk=st.binary(max_size=300), cuts=CUTS, whole=st.booleans())
 def test_bytes_that_are_no_http_are_a_failure_and_no_answer(
@@ -265,7 +269,7 @@ def test_bytes_that_are_no_http_are_a_failure_and_no_answer(
     answer = exchanges.begin(whole=whole)
     exchanges.receive(split(junk, cuts))
     exchanges.close()
-    begun = b"HTTP/1.1 ".startswith(said)
+    begun = any(protocol.startswith(said) for protocol in PROTOCOLS)
     assert exchanges.outcome(answer) == ("AMBIGUOUS" if begun else "FAILED")
     assert exchanges.pool.heard == ["lost"]
     assert exchanges.wire.aborted
