@@ -13,7 +13,7 @@ from spillgate_contract.stage import Stage, call_for
 
 
 class Answers(OnStage):
-    """The part of the contract that is about answers: whole, in pieces, and what they used."""
+    """Calls that are answered, whole or as a stream."""
 
     async def test_a_call_is_answered_with_json_and_what_it_used(self, stage: Stage) -> None:
         async with started(stage) as backend:

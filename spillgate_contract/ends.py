@@ -21,7 +21,7 @@ from spillgate_contract.stage import Stage, call_for, until
 
 
 class Ends(OnStage):
-    """See the module: each test is one way in which a call or a backend may end."""
+    """Calls that are broken off, and backends that are closed."""
 
     async def test_a_cancelled_call_stops_at_the_other_end(self, stage: Stage) -> None:
         async with started(stage) as backend:

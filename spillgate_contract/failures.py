@@ -18,7 +18,7 @@ ENVELOPES = 1024 * 1024
 
 
 class Failures(OnStage):
-    """See the module: each test is one thing that a failure must keep."""
+    """Calls that fail, each in its class."""
 
     async def test_each_failure_has_its_class_and_says_nothing_that_it_should_not(
         self, failing: str, stage: Stage
