@@ -25,11 +25,11 @@ from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.backend import HttpBackend
 from adapters.http.chunks import END_GRACE_S, ChunkStream, once
 from adapters.http.client import Origin
-from adapters.http.connection import Body, Response
 from adapters.http.failures import clean, read, read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.outputs import check_size, event_of, input_of
 from adapters.http.predictions import Prediction, decode_prediction, failure_of, reply_of
+from adapters.http.response import Body, Response
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
 from adapters.types import (
     ALL_TASKS,

@@ -19,10 +19,10 @@ from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.api import EVENTS, Api
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
-from adapters.http.connection import Response
 from adapters.http.failures import UNREADABLE, clean, read, read_if, read_input, words_in
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import Passthrough
+from adapters.http.response import Response
 from adapters.settings import HttpSettings, SecretStr
 from adapters.types import ALL_TASKS, INFER_ONLY, Call, Capabilities, Probe, Reply, Usage
 

@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
-from adapters.http.connection import Body, HttpConnection, Response
+from adapters.http.connection import HttpConnection
+from adapters.http.response import Body, Response
 from adapters.waiting import before, mark_seen
 
 TICK = 0.05

@@ -25,9 +25,9 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api, bearer
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
-from adapters.http.connection import Response
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
+from adapters.http.response import Response
 from adapters.huggingface.api import EndpointApi, probe_of, refusal_by
 from adapters.huggingface.stream import TokenStream, usage_of
 from adapters.settings import Duration, HttpSettings, SecretStr

@@ -10,8 +10,8 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
-from adapters.http.connection import Response
 from adapters.http.failures import clean, read, read_if, words_in
+from adapters.http.response import Response
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
 from adapters.types import Probe, Task, Usage
 

@@ -13,9 +13,9 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.client import Origin
-from adapters.http.connection import Body, Response
 from adapters.http.failures import message_of, read_if
 from adapters.http.predictions import Prediction, decode_prediction
+from adapters.http.response import Body, Response
 from adapters.replicate.sigv4 import LONGEST_S
 from adapters.replicate.uploads import Bucket, Uploads
 from adapters.settings import ByteSize, Duration, HttpSettings, Secret, SecretStr
