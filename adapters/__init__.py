@@ -2,8 +2,8 @@
 
 The port: ``base`` is what the gateway may ask of a backend (start, invoke, probe, close, and the
 small abilities beside them), ``types`` a call and its answer as values, ``errors`` the classes of
-failure that decide whether another backend is tried, ``settings`` the scalars that a backend's YAML
-may hold. ``fake`` is a backend that does as it is told, for tests.
+failure that decide whether another backend is tried, ``settings`` the scalars that a backend's
+YAML may hold. ``fake`` is a backend that does as it is told, for tests.
 
 Platforms: ``local`` (warm workers of our own), ``openai`` (vLLM, SGLang, llama.cpp, a provider),
 ``runpod``, ``modal``, ``replicate``, ``huggingface``, ``baseten``, ``vercel``, ``potassium``,
@@ -12,8 +12,8 @@ a folder, ``backend`` is the adapter: begin there.
 
 What several share: ``http/`` is the toolkit of platforms behind HTTP; ``polling`` asks a platform
 until a job is done; ``remote_jobs`` remembers submits that were left before their answer, so that
-the job is cancelled; ``cold_starts`` says how much of a call was a start; ``assumptions`` puts what
-is taken for granted of a platform to the test.
+the job is cancelled; ``cold_starts`` says how much of a call was a start; ``assumptions`` puts
+what is taken for granted of a platform to the test.
 
 ``KINDS`` maps the ``kind`` of a backend in YAML to its class. Classes are loaded when a policy
 names them, so a platform that nobody uses costs nothing. A package of a third party offers more by

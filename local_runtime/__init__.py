@@ -1,10 +1,10 @@
 """The warm GPU runtime: write ``init`` and ``handler``, and it keeps the model loaded.
 
 The folder says in which process you are. ``app`` is imported by whoever writes a model. A call
-begins in ``client``, the caller's side: in the gateway, or in ``server``, which serves one app over
-HTTP by itself. It crosses to a ``worker``, a process of its own around one app, as the messages of
-``protocol``, which belongs to no side. The ``supervisor`` is the process that starts workers and
-restarts those that die; ``ray`` is the same where a Ray cluster places them.
+begins in ``client``, the caller's side: in the gateway, or in ``server``, which serves one app
+over HTTP by itself. It crosses to a ``worker``, a process of its own around one app, as the
+messages of ``protocol``, which belongs to no side. The ``supervisor`` is the process that starts
+workers and restarts those that die; ``ray`` is the same where a Ray cluster places them.
 
 Other faces: ``hosted`` runs an app inside another platform's worker, and ``packaging`` writes the
 files that take it there; ``potassium`` is Potassium's names on this runtime. ``pytorch`` is for

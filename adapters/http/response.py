@@ -36,7 +36,7 @@ def find_header(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
     return None
 
 
-class Source(Protocol):
+class ResponseSource(Protocol):
     """The connection that a body arrives by."""
 
     deadline: float
@@ -71,7 +71,9 @@ class Body:
         "status",
     )
 
-    def __init__(self, connection: Source, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self, connection: ResponseSource, status: int, headers: list[tuple[bytes, bytes]]
+    ) -> None:
         self.status = status
         self.headers = headers
         self._connection = connection

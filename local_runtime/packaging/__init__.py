@@ -1,5 +1,5 @@
 """The few files that run an app on another platform: ``spillgate package``.
 
-``contents`` finds what an app consists of: its source, what that imports, what its handler is like.
-``runpod``, ``modal`` and ``cog`` write the files of one platform each.
+``contents`` finds what an app consists of: its source, what that imports, what its handler is
+like. ``runpod``, ``modal`` and ``cog`` write the files of one platform each.
 """
