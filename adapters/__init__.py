@@ -11,9 +11,10 @@ Platforms: ``local`` (warm workers of our own), ``openai`` (vLLM, SGLang, llama.
 a folder, ``backend`` is the adapter: begin there.
 
 What several share: ``http/`` is the toolkit of platforms behind HTTP; ``polling`` asks a platform
-until a job is done; ``remote_jobs`` remembers submits that were left before their answer, so that
-the job is cancelled; ``cold_starts`` says how much of a call was a start; ``assumptions`` puts
-what is taken for granted of a platform to the test.
+until a job is done; ``remote_jobs`` remembers jobs by their call, so that what nobody waits for is
+cancelled; ``waiting`` bounds what may take too long; ``cold_starts`` says how much of a call was a
+start; ``bills`` reads amounts and instants of platforms' bills; ``assumptions`` puts what is taken
+for granted of a platform to the test.
 
 ``KINDS`` maps the ``kind`` of a backend in YAML to its class. Classes are loaded when a policy
 names them, so a platform that nobody uses costs nothing. A package of a third party offers more by
