@@ -8,7 +8,8 @@ YAML may hold. ``fake`` is a backend that does as it is told, for tests.
 Platforms: ``local`` (warm workers of our own), ``openai`` (vLLM, SGLang, llama.cpp, a provider),
 ``runpod``, ``modal``, ``replicate``, ``huggingface``, ``baseten``, ``vercel``, ``potassium``,
 ``cog`` (a container's own API), ``http_json`` (``kind: http``, any JSON endpoint by a mapping). In
-a folder, ``backend`` is the adapter: begin there.
+a folder, ``backend`` is the adapter: begin there. A new platform is best begun as a copy of
+``vercel``, the smallest; it imports the port and ``http``, never the gateway nor another platform.
 
 What several share: ``http/`` is the toolkit of platforms behind HTTP; ``polling`` asks a platform
 until a job is done; ``remote_jobs`` remembers jobs by their call, so that what nobody waits for is

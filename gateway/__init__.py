@@ -7,11 +7,13 @@ the ledger and the keys. Between the calls ``warm`` wakes backends before they a
 ``policy`` reads the YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
-``service`` is what runs then, with the ``active_policy`` that a reload swaps whole; ``restore`` is
-what a start does about the past. ``cli`` is the command line, ``tls`` makes certificates.
+``service`` is what runs then, with the ``active_policy`` that a reload swaps whole; ``restore``
+settles after a crash what was left open, and fills the counters of limits again from the ledger.
+``cli`` is the command line, ``tls`` makes certificates.
 
-Small things that several share: ``key_requests`` (what a request for a key may say), ``api_keys``
-(a key's text and its hash), ``store_urls``, ``access_log`` (a line for each call that ended),
-``metrics`` (what ``/metrics`` shows), ``shared_timer`` (one timer for all calls), ``tasks`` (work
-that may outlive whoever began it), ``clock``, ``types``.
+A key's life: ``key_requests`` is what a request for one may say, ``api_keys`` makes its secret and
+its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that is unknown, revoked
+or expired. Small things that several share: ``store_urls``, ``access_log`` (a line for each call
+that ended), ``metrics`` (what ``/metrics`` shows), ``shared_timer`` (one timer for all calls),
+``tasks`` (work that may outlive whoever began it), ``clock``, ``types``.
 """

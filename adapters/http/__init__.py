@@ -3,8 +3,9 @@
 From the socket up, and in this order to be read: ``response`` is what comes back, ``connection``
 one HTTP/1.1 connection, ``client`` a pool of them to one host, ``failures`` what a refusal means
 and whether JSON is any, ``api`` the requests to one origin, ``backend`` what the adapters of one
-address have in common. Streams: ``sse`` and ``named_events`` cut bytes into events, ``chunks``
-makes a stream of chunks of them, ``passthrough`` passes a server's own bytes on. Shapes of calls:
+address have in common. Streams: ``sse`` cuts the bytes of OpenAI's event streams into events and
+reads their usage, ``named_events`` those of platforms whose events have names; ``chunks`` makes a
+stream of chunks of them, ``passthrough`` passes a server's own bytes on. Shapes of calls:
 ``openai_calls`` for servers that speak OpenAI's protocol, ``predictions`` for Cog's and
 Replicate's, ``outputs`` for envelopes around a model's JSON.
 """

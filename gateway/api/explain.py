@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import Call
-from gateway.api.calls import preferences_of
+from gateway.api.call_requests import preferences_of
 from gateway.api.openai import CompletionBody, invalid_field, output_tokens
 from gateway.api.request import (
     Receive,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.api.calls import ParsedRequest, serve
+from gateway.api.call_requests import ParsedRequest, serve
 from gateway.api.request import Receive, RequestContext, Scope, Send, only, parse_json, read_body
 from gateway.service import Gateway
 from gateway.types import ApiError

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import Task
-from gateway.api.calls import ParsedRequest, serve
+from gateway.api.call_requests import ParsedRequest, serve
 from gateway.api.request import (
     Receive,
     RequestContext,

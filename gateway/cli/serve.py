@@ -27,7 +27,7 @@ from gateway.storage.base import StorageUnavailable
 from gateway.tls.context import ensure_certificates, server_context
 from gateway.tls.files import TlsError, TlsMaterial
 from local_runtime import gc_tuning
-from local_runtime.server.http_server import HttpServer
+from local_runtime.http.server import HttpServer
 
 log = logging.getLogger("spillgate")
 

@@ -2,7 +2,8 @@
 
 ``model`` is what a policy says, ``reader`` reads one. Below the reader, in the order of the work:
 ``documents`` merges files, ``nodes`` is a tree that knows its lines, ``schema`` walks it by the
-``shapes`` of the settings, with ``scalars`` for limits, money and hours; ``reading`` is what was
-found so far, ``problems`` and ``warnings`` are what is said of it. ``matching`` says which route a
-call takes; ``json_schema`` makes the schema for editors.
+``shapes`` of the settings, with ``scalars`` for limits, money and hours; ``findings`` collects
+what one reading has found so far, ``problems`` is one mistake with its line and column,
+``warnings`` what is said in vain. ``matching`` says which route a call takes; ``json_schema``
+makes the schema for editors.
 """

@@ -18,7 +18,7 @@ from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.pending_call import Answer, PendingCall, Unanswered
 from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.clock import Clock
-from local_runtime.http_errors import Refusal
+from local_runtime.http.errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Ping, Run
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge

@@ -18,12 +18,12 @@ from starlette.types import Receive, Scope, Send
 from local_runtime.app.request import BODILESS
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.pending_call import CANCELLED, PendingCall
+from local_runtime.http.head import status_line
+from local_runtime.http.protocol import HttpProtocol
+from local_runtime.http.request_cycle import RequestCycle, ServerState
 from local_runtime.protocol.events import Done, Run
 from local_runtime.server.dispatcher import AppDispatcher
-from local_runtime.server.http_head import status_line
-from local_runtime.server.http_protocol import HttpProtocol
 from local_runtime.server.refusals import refusal_of
-from local_runtime.server.request_cycle import RequestCycle, ServerState
 from local_runtime.server.responses import Responder, allowed, cancelled_on_disconnect
 from local_runtime.server.routes import DISPATCHER, ID_HEADERS, id_headers, request_id
 

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from local_runtime.client.pending_call import PendingCall
-from local_runtime.http_errors import Refusal
+from local_runtime.http.errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Run
 from local_runtime.server.dispatcher import AppDispatcher, succeeded

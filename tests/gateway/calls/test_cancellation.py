@@ -63,7 +63,7 @@ class CancelledAt:
 
 
 async def one_call(gateway: AssembledGateway, way: str) -> None:
-    """As ``gateway.api.calls`` runs it."""
+    """As ``gateway.api.call_requests`` runs it."""
     model, stream, _ = WAYS[way]
     state = gateway.call_state(model, stream=stream)
     answer = await gateway.ask(state)

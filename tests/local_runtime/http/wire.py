@@ -10,7 +10,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from gateway.clock import settle
-from local_runtime.server.http_protocol import HttpProtocol
+from local_runtime.http.protocol import HttpProtocol
 
 BLOCK = b"x" * 64 * 1024
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from local_runtime.http_errors import Refusal
+from local_runtime.http.errors import Refusal
 
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 """The headers that say where a body ends."""

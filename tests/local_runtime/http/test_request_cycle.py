@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from gateway.clock import settle
-from tests.local_runtime.server.wire import (
+from tests.local_runtime.http.wire import (
     ASK,
     BLOCK,
     BLOCKS,

@@ -10,7 +10,7 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
-from local_runtime.server.http_protocol import HttpProtocol
+from local_runtime.http.protocol import HttpProtocol
 
 KEEP_ALIVE_S = 75
 """How long an unused connection stays open: longer than the clients that keep one for a minute."""

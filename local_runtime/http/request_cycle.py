@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Scope
 
 from local_runtime.app.request import BODILESS
-from local_runtime.http_errors import Refusal
-from local_runtime.server.flow_control import HIGH_WATER, FlowControl
-from local_runtime.server.http_head import FRAMING, head_of, refusal_headers, status_line
+from local_runtime.http.errors import Refusal
+from local_runtime.http.flow_control import HIGH_WATER, FlowControl
+from local_runtime.http.head import FRAMING, head_of, refusal_headers, status_line
 
 Headers = Iterable[tuple[bytes, bytes]]
 

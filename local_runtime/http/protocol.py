@@ -22,10 +22,10 @@ import httptools
 import uvicorn
 from starlette.types import Scope
 
-from local_runtime.http_errors import Refusal
-from local_runtime.server.flow_control import FlowControl
-from local_runtime.server.http_head import FRAMING, refusal_answer, target_of
-from local_runtime.server.request_cycle import Cycle, RequestCycle, ServerState
+from local_runtime.http.errors import Refusal
+from local_runtime.http.flow_control import FlowControl
+from local_runtime.http.head import FRAMING, refusal_answer, target_of
+from local_runtime.http.request_cycle import Cycle, RequestCycle, ServerState
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head, where the server's settings name no other bound."""

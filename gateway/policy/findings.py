@@ -15,7 +15,7 @@ MAX_SUGGESTIONS = 100
 """Each is a search through what is allowed."""
 
 
-class Reading:
+class Findings:
     """What one reading knows and has found.
 
     ``names``    section -> the names that it defines, for what refers to them.
@@ -43,13 +43,13 @@ class Reading:
             self.problems.append(problem_at(mark, path, message, allowed))
         return BAD
 
-    def attempt(self) -> Reading:
+    def attempt(self) -> Findings:
         """A reading whose problems and places are its own until they are ``keep``-ed."""
-        other = Reading(self.environ, self.names)
+        other = Findings(self.environ, self.names)
         other.secrets = self.secrets
         return other
 
-    def keep(self, other: Reading) -> None:
+    def keep(self, other: Findings) -> None:
         """Takes over what an attempt has found."""
         self.problems.extend(other.problems[: MAX_PROBLEMS - len(self.problems)])
         self.places.update(other.places)

@@ -8,7 +8,7 @@ import json
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from tests.local_runtime.server.wire import (
+from tests.local_runtime.http.wire import (
     BLOCK,
     HEAD,
     Answers,
