@@ -6,14 +6,13 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -29,16 +28,19 @@ SPILLGATE = Path(sys.executable).with_name("spillgate")
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    """A port of 127.0.0.1 that a server may take.
+
+    A connection of its own has just ended there, so for a minute the kernel gives it to nobody who
+    asks for any port, such as a test that runs beside this one.
+    """
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        accepted, _ = listener.accept()
+        accepted.close()  # first, so that this end is the one to linger
         port: int = listener.getsockname()[1]
-    return port
-
-
-def dies_with_us(command: Sequence[str]) -> list[str]:
-    """The command, ended by the kernel too when the test run is killed, where it can do that."""
-    setpriv = shutil.which("setpriv")
-    return [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), *command]
+        return port
 
 
 class LiveGateway:
@@ -106,7 +108,7 @@ class LiveGateway:
         command = [str(SPILLGATE), "serve", "--config", str(self.config)]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                dies_with_us(command),
+                command,
                 cwd=ROOT,
                 env=self._env,
                 stdin=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from gateway.policy.reader import read_policy_text
-from tests.live import ROOT, LiveGateway, dies_with_us, free_port
+from tests.live import ROOT, LiveGateway, free_port
 from tests.snippets import Snippet, run_snippet, snippets_of
 
 README = ROOT / "README.md"
@@ -88,7 +88,7 @@ def overflow_url() -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "examples.overflow", "--port", str(port)]
     process = subprocess.Popen(
-        dies_with_us(command),
+        command,
         cwd=ROOT,
         env=clean_environ(RUNPOD_API_KEY="docs"),
         stdout=subprocess.DEVNULL,

@@ -22,7 +22,7 @@ from adapters.errors import FailureClass
 from gateway.clock import SystemClock
 from tests.adapters.local.backends import alive
 from tests.adapters.scenarios import Scenario, Stage
-from tests.live import dies_with_us, free_port
+from tests.live import free_port
 from tests.waiting import wait_until
 
 MODEL = Path(__file__).with_name("model.py")
@@ -68,7 +68,7 @@ class CogServer:
         schema = {**SCHEMA, "paths": {"/predictions": route}}
         (folder / ".cog" / "openapi_schema.json").write_text(json.dumps(schema))
         self.process = subprocess.Popen(
-            dies_with_us([sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]),
+            [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"],
             cwd=folder,
             env=_environ(port, runner, slots, path),
             stdout=subprocess.DEVNULL,

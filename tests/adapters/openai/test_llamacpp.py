@@ -17,7 +17,7 @@ from adapters.openai.backend import OpenAICompatible, OpenAISettings
 from adapters.types import Call, Probe
 from gateway.clock import SystemClock
 from tests.adapters.openai.tiny_llama import write_tiny_llama
-from tests.live import ROOT, dies_with_us, free_port
+from tests.live import ROOT, free_port
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def llamacpp(model: Path, *options: str) -> Iterator[str]:
         *options,
     ]
     process = subprocess.Popen(
-        dies_with_us(command),
+        command,
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.live import dies_with_us, free_port
+from tests.live import free_port
 from tests.local_runtime.packaging.packed import packed, written
 from tests.waiting import wait_until
 
@@ -34,7 +34,7 @@ class PlatformServer:
     def __init__(self, folder: Path, command: list[str], port: int, **own: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            dies_with_us([sys.executable, *command]),
+            [sys.executable, *command],
             cwd=folder,
             env={**_bare_environ(), **own},
             stdout=subprocess.DEVNULL,
