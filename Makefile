@@ -3,9 +3,13 @@ VENV := .venv
 CONFIG ?= config/default.yaml
 OVERFLOW_PORT ?= 8700
 ARGS ?=
+WORKERS ?= logical
 # Chosen by hand: a release of torch of which a build without CUDA is to be had as well.
 TORCH := 2.13.0
 
+# A process of tests a core, of which each has its servers and models: a few do, however many cores.
+# A file's tests stay together, and so do the files that share what is dear to start.
+PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadgroup
 BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt scripts/install
 RUNTIME := $(VENV)/.installed-runtime
@@ -32,7 +36,7 @@ $(TESTING): $(PINS)
 
 test: $(TESTING) ## every test, after installing the system's packages that they need
 	@scripts/system-packages redis-server=redis-server curl=curl git=git
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 check: $(TESTING) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

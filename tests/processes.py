@@ -6,12 +6,15 @@ import contextlib
 import os
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.run_guard import VARIABLE, marked
 from tests.waiting import wait_until
 
+_TRACKER = "multiprocessing.resource_tracker"
+"""Started once a process, and ends with it."""
+_LASTING = "SPILLGATE_TEST_LASTS"
 _GUARD = Path(__file__).with_name("run_guard.py")
 
 
@@ -30,21 +33,34 @@ def begin_run() -> str:
     return word
 
 
+@contextlib.contextmanager
+def lasting() -> Iterator[None]:
+    """What a test starts in here is for the tests of other files too."""
+    os.environ[_LASTING] = "yes"
+    try:
+        yield
+    finally:
+        del os.environ[_LASTING]
+
+
 def assert_nothing_is_left(word: str, file: str = "", *, within_s: float) -> None:
     """Raises AssertionError for what the tests of a file have started and not ended.
 
-    What is ending has ``within_s`` to end. Without a file, for whatever was started. A process
-    that a fixture started may serve the tests of other files too: it is looked at in the end alone.
+    What is ending has ``within_s`` to end. Without a file, for whatever was started. What a
+    fixture started may serve the tests of other files too: that is looked at in the end alone.
     """
 
-    def left() -> dict[int, str]:
-        by = {pid: _test_of(environ) for pid, environ in marked(word).items()}
-        return {pid: test for pid, test in by.items() if not file or _is_body(test, file)}
+    def left() -> list[str]:
+        return [
+            f"{command} ({pid}), of {_test_of(environ)}"
+            for pid, environ in marked(word).items()
+            if not (file and _outlives(file, environ))
+            if _TRACKER not in (command := _command_of(pid))
+        ]
 
     with contextlib.suppress(AssertionError):  # the words below say more
         wait_until(lambda: not left(), within_s=within_s)
-    said = [f"{_command_of(pid)} ({pid}), of {test}" for pid, test in left().items()]
-    assert not said, "still running:\n  " + "\n  ".join(said)
+    assert not (said := left()), "still running:\n  " + "\n  ".join(said)
 
 
 def _test_of(environ: Mapping[str, str]) -> str:
@@ -52,8 +68,10 @@ def _test_of(environ: Mapping[str, str]) -> str:
     return environ.get("PYTEST_CURRENT_TEST", "")
 
 
-def _is_body(test: str, file: str) -> bool:
-    return test.startswith(f"{file}::") and not test.endswith(" (setup)")
+def _outlives(file: str, environ: Mapping[str, str]) -> bool:
+    test = _test_of(environ)
+    of_the_file = test.startswith(f"{file}::") and not test.endswith(" (setup)")
+    return _LASTING in environ or not of_the_file
 
 
 def _command_of(pid: int) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,7 @@ class CogServer:
             env=_environ(port, runner, slots, path),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def wait_until_ready(self, seconds: float = 30.0) -> None:
@@ -115,6 +117,8 @@ class CogServer:
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(15)
+        with contextlib.suppress(ProcessLookupError):  # a runner that was still in its setup
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def _environ(port: int, runner: str, slots: int, path: str) -> dict[str, str]:

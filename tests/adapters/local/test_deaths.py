@@ -183,9 +183,15 @@ def socket_of(pid: int) -> str:
 @pytest.mark.parametrize(
     ("app", "words"),
     [
-        ("broken/exit_in_init.py:app", "exited with status 7 before it was ready; its last line: about"),
+        (
+            "broken/exit_in_init.py:app",
+            "exited with status 7 before it was ready; its last line: about",
+        ),
         ("broken/raise_in_init.py:app", "init failed: RuntimeError: no weights here"),
-        ("broken/fail_in_warmup.py:app", "the warm-up of / failed: the model's handler failed (KeyError)"),
+        (
+            "broken/fail_in_warmup.py:app",
+            "the warm-up of / failed: the model's handler failed (KeyError)",
+        ),
     ],
 )
 async def test_an_app_that_cannot_start_says_why_and_is_tried_again(app: str, words: str) -> None:
