@@ -38,10 +38,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 class Stage(Protocol):
     """A backend of the kind, and something real behind it.
 
-    ``scenarios`` are named. ``echo`` is asked with the word hello, or another in its place, and
-    answers a JSON that repeats it and reports what it used; ``slow`` runs for a minute and can be stopped. Where a kind can play them: any
-    number that stream, any number that fail, and ``cold``, which a fresh backend serves after a
-    start of a worker and serves warm the second time.
+    ``scenarios`` are named. ``echo`` is asked with the word hello, or another in its place,
+    answers a JSON that repeats it, and reports what it used; ``slow`` runs for a minute and can
+    be stopped. Where a kind can play them: any number that stream, any number that fail, and
+    ``cold``, which a fresh backend serves after a start of a worker and serves warm the second
+    time.
     """
 
     scenarios: ClassVar[dict[str, Scenario]]

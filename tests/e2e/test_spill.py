@@ -37,7 +37,7 @@ async def test_a_flood_spills_and_traffic_returns_when_it_ends(
             flood = await asyncio.gather(*(ask(client, number) for number in range(60)))
             after = await ask(client, 60)
             assert [answer.status_code for answer in flood] == [200] * 60
-            assert [answer.json()["echo"] for answer in flood] == list(range(60))
+            assert [answer.json() for answer in flood] == list(range(60))
             backends = [answer.headers["x-spillgate-backend"] for answer in flood]
             assert set(backends) == {"home", "burst"}
             assert before.headers["x-spillgate-backend"] == "home"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.local.backend import Local
+from adapters.types import Reply
 from tests.adapters.local.backends import (
     PROGRAMS,
     alive,
@@ -33,12 +35,16 @@ async def test_a_killed_worker_fails_its_calls_at_once_and_comes_back() -> None:
     """The other worker's calls are not touched."""
     async with running("echo.py:app", workers=2, handler="/sleep") as backend:
         await workers(backend, 2)
-        calls = [asyncio.create_task(backend.invoke(call(0.6))) for _ in range(6)]
-        await asyncio.sleep(0.1)
+        naps = [0.6 + number / 100 for number in range(6)]
+        calls = [asyncio.create_task(backend.invoke(call(nap))) for nap in naps]
+        await until(lambda: "6 active" in repr(backend))
         os.kill(pids()[0], signal.SIGKILL)
         got = await asyncio.gather(*calls, return_exceptions=True)
         dead = [error for error in got if isinstance(error, BackendError)]
         assert [error.failure for error in dead] == [FailureClass.WORKER_DIED] * 3
+        kept = [(nap, one) for nap, one in zip(naps, got, strict=True) if isinstance(one, Reply)]
+        assert [json.loads(reply.body)["slept"] for _, reply in kept] == [nap for nap, _ in kept]
+        assert len(kept) == 3
         await workers(backend, 2)
         assert await answer(backend, 0) == {"slept": 0}
 

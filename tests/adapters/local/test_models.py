@@ -33,6 +33,9 @@ async def many(tmp_path: Path, room: int = 2, **settings: Any) -> AsyncIterator[
             yield backend
 
 
+FACTORS = {"double": 2.0, "triple": 3.0}
+
+
 def asked(model: str, body: Any) -> Call:
     plain = call(body)
     return Call(id=plain.id, model=model, task="infer", body=plain.body)
@@ -80,13 +83,13 @@ async def test_calls_go_on_while_a_model_is_loaded_and_it_is_loaded_once(tmp_pat
     """Its loader waits for the test; ten callers wait for it."""
     async with many(tmp_path) as backend:
         await ask(backend, "double")
-        waiting = [asyncio.create_task(ask(backend, "slow")) for _ in range(10)]
+        waiting = [asyncio.create_task(ask(backend, "slow", {"x": n})) for n in range(10)]
         await until((tmp_path / "gate.begun").exists)
         assert (await ask(backend, "double"))[0]["y"] == 9.0
         assert not any(task.done() for task in waiting)
         (tmp_path / "gate").touch()
         answers = await asyncio.gather(*waiting)
-        assert [body["y"] for body, _ in answers] == [29.0] * 10
+        assert [body["y"] for body, _ in answers] == [7.0 * n + 1 for n in range(10)]
         assert of(backend, "slow").loads == 1
         assert all((reply.usage.cold_s or 0) > 0 for _, reply in answers)
 
@@ -161,8 +164,11 @@ async def test_a_batch_is_of_one_model(tmp_path: Path) -> None:
     async with many(tmp_path, handler="/batch") as backend:
         names = ["double", "triple"] * 4
         await asyncio.gather(*(ask(backend, name) for name in names))
-        answers = await asyncio.gather(*(ask(backend, name) for name in names))
-        assert [body["y"] for body, _ in answers] == [9.0, 13.0] * 4
+        calls = [ask(backend, name, {"x": n}) for n, name in enumerate(names)]
+        answers = await asyncio.gather(*calls)
+        assert [body["y"] for body, _ in answers] == [
+            FACTORS[name] * n + 1 for n, name in enumerate(names)
+        ]
         assert max(body["batch"] for body, _ in answers) <= 4
 
 
@@ -265,9 +271,9 @@ async def test_two_steppers_models_take_turns_in_a_memory_for_one(tmp_path: Path
     took its stepper along."""
     async with many(tmp_path, room=1, handler="/steps") as backend:
         names = ["double", "triple"] * 8
-        bodies = [asyncio.create_task(ask(backend, name, {"x": 4, "steps": 3})) for name in names]
-        answers = [body for body, _ in await asyncio.gather(*bodies)]
-        assert answers == [[9.0] * 3, [13.0] * 3] * 8
+        calls = [ask(backend, name, {"x": n, "steps": 3}) for n, name in enumerate(names)]
+        answers = [body for body, _ in await asyncio.gather(*calls)]
+        assert answers == [[FACTORS[name] * n + 1] * 3 for n, name in enumerate(names)]
         assert of(backend, "double").evictions + of(backend, "triple").evictions >= 1
         seen = json.loads((await backend.invoke(call({}, "embeddings"))).body)
         assert seen["steppers"] == 1

@@ -195,12 +195,17 @@ async def one_after_another(backend: Local, ended: asyncio.Event) -> int:
     """Calls that were answered; one that is not fails the caller."""
     count = 0
     while not ended.is_set():
-        await answer(backend, {"sleep": 0.1})
+        asked = f"{id(ended)}-{count}"
+        assert (await answer(backend, {"sleep": 0.1, "say": asked}))["said"] == asked
         count += 1
     return count
 
 
 # --- deaths -------------------------------------------------------------------------------------
+
+
+def load(id: str) -> Call:
+    return call({"sleep": 0.5, "say": id}, id=id)
 
 
 async def test_a_machine_that_dies_under_load_loses_no_call(cluster: RayCluster) -> None:
@@ -211,12 +216,12 @@ async def test_a_machine_that_dies_under_load_loses_no_call(cluster: RayCluster)
         address = f"127.0.0.{doomed}"
         assert address in nodes(backend)
         ids = [f"load-{number}" for number in range(30)]
-        calls = [asyncio.create_task(backend.invoke(call({"sleep": 0.5}, id=id))) for id in ids]
+        calls = [asyncio.create_task(backend.invoke(load(id))) for id in ids]
         while len(await begun(backend, ids)) < 3:
             await asyncio.sleep(0.01)
         cluster.kill(doomed)
         replies = await asyncio.gather(*calls)
-        assert len([json.loads(reply.body)["pid"] for reply in replies]) == 30
+        assert [json.loads(reply.body)["said"] for reply in replies] == ids
         assert backend._workers.deaths <= 1
         await until(lambda: links(backend) == 3)
         assert address not in nodes(backend)
