@@ -65,7 +65,7 @@ class LiveGateway:
         server: Mapping[str, object] | None = None,
         store: Mapping[str, object] | None = None,
         env: Mapping[str, str] | None = None,
-        ready_within_s: float = 40.0,
+        ready_within_s: float = 120.0,
     ) -> None:
         self.folder = folder
         self.data = folder / "data"
