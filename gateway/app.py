@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from gateway.access_log import AccessLog
 from gateway.api.routes import application
 from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock, SystemClock
-from gateway.metrics import Metrics
+from gateway.log_lines import LineWriter
+from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_policy, read_policy_text
@@ -78,8 +78,12 @@ def build_gateway(
     make_backend: Callable[[BackendSpec], Backend],
     load: Callable[[], Policy],
     random_source: random.Random,
+    lines: LineWriter | None = None,
 ) -> Gateway:
-    """Everything but the web: a gateway over the stores and backends that it is given."""
+    """Everything but the web: a gateway over the stores and backends that it is given.
+
+    ``lines`` is where calls that ended are logged, if the policy wants that.
+    """
     metrics = Metrics()
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
     dispatcher = Dispatcher(
@@ -90,7 +94,7 @@ def build_gateway(
         metrics=metrics,
         random_source=random_source,
     )
-    log_to = sys.stderr.buffer if policy.server.access_log else None
+    log_to = lines if policy.server.access_log else None
     return Gateway(
         policy=policy,
         shared=shared,
@@ -112,7 +116,6 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
     clock = gateway.clock
     try:
         await restore(gateway)
-        gateway.access_log.start()
         await gateway.start()
         keeper = WarmKeeper(
             active=lambda: gateway.active,
@@ -143,8 +146,8 @@ def web(gateway: Gateway) -> Starlette:
     return application(gateway, read, lifespan)
 
 
-def from_path(path: Path) -> Gateway:
-    """A gateway as the policy at ``path`` wants it. Raises PolicyError."""
+def from_path(path: Path, lines: LineWriter) -> Gateway:
+    """A gateway as the policy at ``path`` wants it, which logs to ``lines``. Raises PolicyError."""
 
     def load() -> Policy:
         return load_policy(path, os.environ)
@@ -160,6 +163,13 @@ def from_path(path: Path) -> Gateway:
         make_backend=backend_maker(clock),
         load=load,
         random_source=random.SystemRandom(),
+        lines=lines,
     )
+    gateway.metrics.observe(lambda: [_lines_dropped(lines)])
     refill.serves(gateway)
     return gateway
+
+
+def _lines_dropped(lines: LineWriter) -> Reading:
+    text = "Lines of every kind that nobody read in time"
+    return "spillgate_log_lines_dropped", text, {}, float(lines.dropped)

@@ -17,6 +17,7 @@ from gateway.clock import Clock
 from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.policy.model import BackendSpec, Policy
+from gateway.policy.problems import PolicyError
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.tasks import BackgroundTasks
 from gateway.types import ApiError
@@ -90,7 +91,7 @@ class Gateway:
         await self.shared.aclose()
         await self.ledger.aclose()
         self.keys.close()
-        self.access_log.close()
+        self.access_log.hand_over()
 
     # --- the policy ---------------------------------------------------------------------------
 
@@ -167,7 +168,8 @@ class Gateway:
             policy = await asyncio.to_thread(self.load_policy)
         except Exception as error:
             self.metrics.reloads.labels("refused").inc()
-            log.error("the policy was not changed: %s", error)
+            for problem in error.problems if isinstance(error, PolicyError) else (error,):
+                log.error("the policy was not changed: %s", problem)
             return
         try:
             await self.apply(policy)

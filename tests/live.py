@@ -46,7 +46,7 @@ class LiveGateway:
 
     ``config`` is the policy's YAML without ``version``, ``server`` and ``store``, which are
     written here; ``server`` and ``store`` add settings to those two. ``env`` is added to the
-    environment. Used as a context manager, or by ``start`` and ``stop``; a stopped gateway may be
+    environment. ``stderr``: a descriptor to log to, beside the log file. Used as a context manager, or by ``start`` and ``stop``; a stopped gateway may be
     started again, on the same port and data.
 
         with LiveGateway(tmp_path, "backends: ...") as gateway:
@@ -64,8 +64,10 @@ class LiveGateway:
         store: Mapping[str, object] | None = None,
         env: Mapping[str, str] | None = None,
         ready_within_s: float = 40.0,
+        stderr: int = subprocess.STDOUT,
     ) -> None:
         self.folder = folder
+        self.stderr = stderr
         self.data = folder / "data"
         self.port = free_port()
         self.tls = tls
@@ -111,7 +113,7 @@ class LiveGateway:
                 env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=self.stderr,
                 start_new_session=True,
             )
         if wait_for:

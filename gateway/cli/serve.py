@@ -19,6 +19,7 @@ from pathlib import Path
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
 from gateway.cli.shared import add_config, command, fail
+from gateway.log_lines import LineWriter, all_through, writer_to
 from gateway.policy.model import Policy, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
@@ -37,39 +38,30 @@ def main(arguments: Sequence[str]) -> int:
     parser = command("serve", "Starts the gateway.", "spillgate serve --config config/default.yaml")
     add_config(parser)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(NoEcho())
+    lines = writer_to(sys.stderr.fileno())
+    why = ""
+    with all_through(lines):
+        try:
+            status = _serve(options.config, lines)
+        except (PolicyError, TlsError, StorageUnavailable) as error:
+            why = str(error)
+    if why:
+        fail(why)
+    return status
+
+
+def _serve(config: Path, lines: LineWriter) -> int:
+    """The exit status, once it has ended."""
+    gateway = from_path(config, lines)
+    material = _tls(gateway.active.policy)
+    context = None if material is None else server_context(material)
+    out = writer_to(sys.stdout.fileno())
     try:
-        gateway = from_path(options.config)
-        material = _tls(gateway.active.policy)
-        context = None if material is None else server_context(material)
-    except (PolicyError, TlsError, StorageUnavailable) as error:
-        fail(str(error))
-    server = _Server(gateway, material, context)
-    server.run()
+        server = _Server(gateway, material, context, out)
+        server.run()
+    finally:
+        out.close()
     return 130 if server.force_exit else 0 if server.started else 2
-
-
-class NoEcho(logging.Filter):
-    """What was said in the last second is not said again: a store that is away is the same news
-    for each of the thousands of calls that are refused meanwhile."""
-
-    _MOST = 100
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """False for a record that says what the last second has said."""
-        text = record.getMessage()
-        if record.created - self._said.get(text, -1.0) < 1.0:
-            return False
-        if len(self._said) >= self._MOST:
-            self._said.clear()
-        self._said[text] = record.created
-        return True
 
 
 def _tls(policy: Policy) -> TlsMaterial | None:
@@ -87,7 +79,11 @@ class _Server(HttpServer):
     """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
 
     def __init__(
-        self, gateway: Gateway, material: TlsMaterial | None, context: ssl.SSLContext | None
+        self,
+        gateway: Gateway,
+        material: TlsMaterial | None,
+        context: ssl.SSLContext | None,
+        out: LineWriter,
     ) -> None:
         policy = gateway.active.policy
         host, port = policy.server.listen
@@ -101,6 +97,7 @@ class _Server(HttpServer):
         )
         self._gateway = gateway
         self._material = material
+        self._out = out
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -119,4 +116,5 @@ class _Server(HttpServer):
         for warning in warnings_of(policy, today=today):
             log.warning("policy: %s", warning)
         keys = first_keys(gateway.keys, policy, gateway.clock.time())
-        print(banner(policy, self._material, keys), flush=True, file=sys.stdout)
+        text = banner(policy, self._material, keys) + "\n"
+        self._out.put(text.count("\n"), text.encode)

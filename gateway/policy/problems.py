@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from gateway.log_lines import one_line
+
 _SHORTEST_REDACTED = 6
 """A shorter secret would blank out ordinary words."""
 _ALLOWED_TOLD = 50
@@ -112,8 +114,3 @@ def join(path: str, key: str) -> str:
 def shortened(text: str, limit: int = 80) -> str:
     """The text, cut to ``limit`` characters, three of them dots."""
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def one_line(text: str) -> str:
-    """Control characters as escapes, so that one problem is one line of a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
