@@ -20,7 +20,8 @@ from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.policy.model import BackendSpec, Policy
-from gateway.policy.reader import load_policy, read_policy_text
+from gateway.policy.reader import load_with_places, read_with_places
+from gateway.preflight import check_startable
 from gateway.restore import Refill, restore
 from gateway.service import Gateway
 from gateway.storage.base import KeyStore, Ledger, SharedStore
@@ -141,27 +142,33 @@ def web(gateway: Gateway) -> Starlette:
             yield
 
     def read(text: str) -> Policy:
-        return read_policy_text(text, os.environ)
+        policy, places = read_with_places(text, os.environ)
+        in_force = gateway.active.policy
+        check_startable(policy, places, backend_maker(gateway.clock), known=in_force)
+        return policy
 
     return application(gateway, read, lifespan)
 
 
 def from_path(path: Path, lines: LineWriter) -> Gateway:
     """A gateway as the policy at ``path`` wants it, which logs to ``lines``. Raises PolicyError."""
-
-    def load() -> Policy:
-        return load_policy(path, os.environ)
-
-    policy = load()
     clock, refill = SystemClock(), Refill()
+    make = backend_maker(clock)
+
+    def load(known: Policy | None) -> Policy:
+        policy, places = load_with_places(path, os.environ)
+        check_startable(policy, places, make, known=known)
+        return policy
+
+    policy = load(None)
     gateway = build_gateway(
         policy,
         clock=clock,
         keys=open_keys(policy, clock),
         ledger=open_ledger(policy),
         shared=open_shared(policy, clock, refill),
-        make_backend=backend_maker(clock),
-        load=load,
+        make_backend=make,
+        load=lambda: load(gateway.active.policy),
         random_source=random.SystemRandom(),
         lines=lines,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -25,6 +25,9 @@ class Mark(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+_WHOLE = Mark("policy")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +81,15 @@ def problem_at(mark: Mark, path: str, message: str, allowed: Collection[str] = (
         allowed=tuple(itertools.islice(allowed, _ALLOWED_TOLD)),
         more=max(0, len(allowed) - _ALLOWED_TOLD),
     )
+
+
+def place_of(path: str, places: Mapping[str, Mark]) -> Mark:
+    """Where a key stands, or the nearest one around it that the document has."""
+    while path:
+        if (mark := places.get(path)) is not None:
+            return mark
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return _WHOLE
 
 
 def redacted(problem: Problem, secrets: Iterable[str]) -> Problem:

@@ -70,7 +70,7 @@ def issue(folder: Path, hosts: Sequence[str], now: datetime.datetime) -> TlsMate
     """
     names = leaf_names(hosts)
     for name in names:
-        _check_name(name)
+        check_name(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(folder / ".lock"):
         found = current(folder, hosts, now)
@@ -82,7 +82,8 @@ def issue(folder: Path, hosts: Sequence[str], now: datetime.datetime) -> TlsMate
     return material_in(folder)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises TlsError for a name that no certificate can carry."""
     if _address(name) is None and not _is_dns(name):
         raise TlsError(
             f"{name!r} is no host name that a certificate can carry; set server.listen to an "
