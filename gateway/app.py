@@ -16,9 +16,11 @@ from gateway.access_log import AccessLog
 from gateway.api.routes import application
 from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock, SystemClock
+from gateway.environment import Environment
 from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
+from gateway.named_files import FileRead, read_ca_files
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places, read_with_places
 from gateway.preflight import check_startable
@@ -142,7 +144,7 @@ def web(gateway: Gateway) -> Starlette:
             yield
 
     def read(text: str) -> Policy:
-        policy, places = read_with_places(text, os.environ)
+        policy, places = read_with_places(text, Environment(os.environ))
         in_force = gateway.active.policy
         check_startable(policy, places, backend_maker(gateway.clock), known=in_force)
         return policy
@@ -155,9 +157,14 @@ def from_path(path: Path, lines: LineWriter) -> Gateway:
     clock, refill = SystemClock(), Refill()
     make = backend_maker(clock)
 
+    secrets: dict[str, str] = {}
+
     def load(known: Policy | None) -> Policy:
-        policy, places = load_with_places(path, os.environ)
+        environ = Environment(os.environ)
+        policy, places = load_with_places(path, environ)
         check_startable(policy, places, make, known=known)
+        secrets.clear()
+        secrets.update(environ.files)
         return policy
 
     policy = load(None)
@@ -172,6 +179,10 @@ def from_path(path: Path, lines: LineWriter) -> Gateway:
         random_source=random.SystemRandom(),
         lines=lines,
     )
+    gateway.file_readers += [
+        lambda: [FileRead(f"the secret {name}", file) for name, file in secrets.items()],
+        lambda: read_ca_files(gateway.active.policy),
+    ]
     gateway.metrics.observe(lambda: [_lines_dropped(lines)])
     refill.serves(gateway)
     return gateway

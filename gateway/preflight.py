@@ -210,7 +210,10 @@ def certificate_warnings(policy: Policy, places: Mapping[str, Mark]) -> tuple[Pr
     tls, (host, _) = policy.server.tls, policy.server.listen
     if not isinstance(tls, TlsFiles) or _is_loopback(host):
         return ()
-    names = _names_in(Path(tls.cert))
+    # Imported here because only a listener with files of its own pays for ``cryptography``.
+    from gateway.tls.authority import names_in
+
+    names = names_in(Path(tls.cert))
     if not names or not all(_is_loopback(name) for name in names):
         return ()
     message = (
@@ -218,19 +221,6 @@ def certificate_warnings(policy: Policy, places: Mapping[str, Mark]) -> tuple[Pr
         "clients will not trust it"
     )
     return (problem_at(place_of("server.listen", places), "server.listen", message),)
-
-
-def _names_in(path: Path) -> list[str]:
-    # Imported here because only a listener with files of its own pays for ``cryptography``.
-    from cryptography import x509
-
-    try:
-        leaf = x509.load_pem_x509_certificate(path.read_bytes())
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (OSError, ValueError, x509.ExtensionNotFound):
-        return []
-    addresses = [str(one) for one in names.get_values_for_type(x509.IPAddress)]
-    return [*names.get_values_for_type(x509.DNSName), *addresses]
 
 
 def _is_loopback(host: str) -> bool:

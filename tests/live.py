@@ -46,8 +46,8 @@ class LiveGateway:
 
     ``config`` is the policy's YAML without ``version``, ``server`` and ``store``, which are
     written here; ``server`` and ``store`` add settings to those two. ``env`` is added to the
-    environment. ``stderr``: a descriptor to log to, beside the log file. Used as a context manager, or by ``start`` and ``stop``; a stopped gateway may be
-    started again, on the same port and data.
+    environment. ``stderr``: a descriptor to log to, beside the log file. Used as a context manager,
+    or by ``start`` and ``stop``; a stopped gateway may be started again, on the same port and data.
 
         with LiveGateway(tmp_path, "backends: ...") as gateway:
             with gateway.client() as client:

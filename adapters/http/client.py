@@ -10,8 +10,6 @@ connections are open, which costs a call nothing.
 from __future__ import annotations
 
 import asyncio
-import functools
-import ssl
 from collections import deque
 from collections.abc import Mapping
 from typing import cast
@@ -21,19 +19,12 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
 from adapters.http.connection import HttpConnection
 from adapters.http.response import Body, Response
+from adapters.trust import trust_context
 from adapters.waiting import before, mark_seen
 
 TICK = 0.05
 """How late a deadline may be noticed, in seconds."""
 NEVER = float("inf")
-
-
-@functools.cache
-def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """The process's one TLS context (a second one for each private CA): making it is slow."""
-    context = ssl.create_default_context(cafile=ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Origin:
@@ -281,7 +272,7 @@ class Client:
             lambda: connection,
             origin.host,
             origin.port,
-            ssl=tls_context(self._ca_file) if origin.secure else None,
+            ssl=trust_context(self._ca_file) if origin.secure else None,
         )
 
     async def _sweep(self) -> None:

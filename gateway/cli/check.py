@@ -6,7 +6,7 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from adapters import package_of
 from gateway.app import backend_maker
 from gateway.cli.shared import AnySecret, command
 from gateway.clock import SystemClock
+from gateway.environment import Environment
 from gateway.policy.model import Policy
 from gateway.policy.problems import PolicyError, Problem
 from gateway.policy.reader import load_with_places
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
         "files that the policy names are not looked for",
     )
     options = parser.parse_args(arguments)
-    environ = AnySecret(os.environ) if options.without_secrets else os.environ
+    environ: Mapping[str, str] = (
+        AnySecret(os.environ) if options.without_secrets else Environment(os.environ)
+    )
     try:
         policy, places = load_with_places(options.path, environ)
         make = backend_maker(SystemClock())

@@ -1,7 +1,7 @@
 """``spillgate serve``: the gateway in the foreground, until SIGTERM or Ctrl-C.
 
-SIGHUP reads the policy again. On SIGTERM no new connection is taken, calls under way may end
-within ``server.drain``, and what is left then is settled as cancelled.
+SIGHUP reads the policy again, and the files that it names. On SIGTERM no new connection is taken,
+calls under way may end within ``server.drain``, and what is left then is settled as cancelled.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ import datetime
 import logging
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
 from gateway.cli.shared import add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
-from gateway.policy.model import Policy, TlsFiles
+from gateway.named_files import FileRead
+from gateway.policy.model import ServerSettings, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Gateway
 from gateway.storage.base import StorageUnavailable
-from gateway.tls.context import ensure_certificates, server_context
+from gateway.tls.context import ensure_certificates
 from gateway.tls.files import TlsError, TlsMaterial
+from gateway.tls.renewal import ServerCertificate
 from local_runtime import gc_tuning
 from local_runtime.http.server import HttpServer
 
@@ -53,26 +55,42 @@ def main(arguments: Sequence[str]) -> int:
 def _serve(config: Path, lines: LineWriter) -> int:
     """The exit status, once it has ended."""
     gateway = from_path(config, lines)
-    material = _tls(gateway.active.policy)
-    context = None if material is None else server_context(material)
+    certificate = _certificate(gateway)
     out = writer_to(sys.stdout.fileno())
     try:
-        server = _Server(gateway, material, context, out)
+        server = _Server(gateway, certificate, out)
         server.run()
     finally:
         out.close()
     return 130 if server.force_exit else 0 if server.started else 2
 
 
-def _tls(policy: Policy) -> TlsMaterial | None:
-    tls = policy.server.tls
-    if tls == "off":
+def _certificate(gateway: Gateway) -> ServerCertificate | None:
+    """The listener's, which a reload reads again. Raises TlsError."""
+    server = gateway.active.policy.server
+    if server.tls == "off":
         return None
+    certificate = ServerCertificate(partial(_material, server))
+    gateway.file_readers.append(partial(_renew, certificate))
+    return certificate
+
+
+def _material(server: ServerSettings) -> TlsMaterial:
+    tls = server.tls
     if isinstance(tls, TlsFiles):
         return TlsMaterial(ca=Path(tls.cert), cert=Path(tls.cert), key=Path(tls.key))
-    host, _ = policy.server.listen
-    folder = Path(policy.server.data) / "tls"
-    return ensure_certificates(folder, [host], datetime.datetime.now(datetime.UTC))
+    host, _ = server.listen
+    now = datetime.datetime.now(datetime.UTC)
+    return ensure_certificates(Path(server.data) / "tls", [host], now)
+
+
+def _renew(certificate: ServerCertificate) -> list[FileRead]:
+    try:
+        material = certificate.renew()
+    except (TlsError, OSError) as error:
+        return [FileRead("server.tls", str(certificate.material.cert), str(error))]
+    files = dict.fromkeys((material.cert, material.key))
+    return [FileRead("server.tls", str(file)) for file in files]
 
 
 class _Server(HttpServer):
@@ -81,8 +99,7 @@ class _Server(HttpServer):
     def __init__(
         self,
         gateway: Gateway,
-        material: TlsMaterial | None,
-        context: ssl.SSLContext | None,
+        certificate: ServerCertificate | None,
         out: LineWriter,
     ) -> None:
         policy = gateway.active.policy
@@ -93,10 +110,10 @@ class _Server(HttpServer):
             port=port,
             drain_s=max(1, round(policy.server.drain)),
             max_head=policy.server.max_header,
-            tls=context,
+            tls=None if certificate is None else certificate.context,
         )
         self._gateway = gateway
-        self._material = material
+        self._material = None if certificate is None else certificate.material
         self._out = out
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -252,7 +252,11 @@ def _secret(node: ScalarNode, shape: ParsedShape, path: str, reading: Findings) 
 
 def _from_environment(name: str, node: ScalarNode, path: str, reading: Findings) -> Any:
     """The value, without the white space around it."""
-    given = reading.environ.get(name)
+    try:
+        given = reading.environ.get(name)
+    except OSError as error:
+        message = f"{error.filename}, which {name}_FILE names, cannot be read: {error.strerror}"
+        return reading.note(node.mark, path, message)
     value = (given or "").strip()
     if not value:
         lack = "is empty" if given is not None else "is not set"

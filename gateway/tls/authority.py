@@ -210,6 +210,18 @@ def _issue_leaf(
     _write(note_in(folder), msgspec.json.encode(issued), mode=0o644)
 
 
+def names_in(path: Path) -> list[str]:
+    """The host names and addresses that a PEM file's first certificate is for; none where it
+    cannot be read or says none."""
+    try:
+        leaf = x509.load_pem_x509_certificate(path.read_bytes())
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return []
+    addresses = [str(one) for one in names.get_values_for_type(x509.IPAddress)]
+    return [*names.get_values_for_type(x509.DNSName), *addresses]
+
+
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
