@@ -46,8 +46,9 @@ class LiveGateway:
 
     ``config`` is the policy's YAML without ``version``, ``server`` and ``store``, which are
     written here; ``server`` and ``store`` add settings to those two. ``env`` is added to the
-    environment. ``stderr``: a descriptor to log to, beside the log file. Used as a context manager,
-    or by ``start`` and ``stop``; a stopped gateway may be started again, on the same port and data.
+    environment. ``stderr``: a descriptor to log to, beside the log file. ``under``: a command that
+    runs the gateway's, which follows it. Used as a context manager, or by ``start`` and ``stop``; a
+    stopped gateway may be started again, on the same port and data.
 
         with LiveGateway(tmp_path, "backends: ...") as gateway:
             with gateway.client() as client:
@@ -65,9 +66,11 @@ class LiveGateway:
         env: Mapping[str, str] | None = None,
         ready_within_s: float = 40.0,
         stderr: int = subprocess.STDOUT,
+        under: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.stderr = stderr
+        self.under = under
         self.data = folder / "data"
         self.port = free_port()
         self.tls = tls
@@ -108,7 +111,7 @@ class LiveGateway:
         command = [str(SPILLGATE), "serve", "--config", str(self.config)]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                dies_with_us(command),
+                dies_with_us([*self.under, *command]),
                 cwd=ROOT,
                 env=self._env,
                 stdin=subprocess.DEVNULL,

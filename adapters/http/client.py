@@ -19,6 +19,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
 from adapters.http.connection import HttpConnection
 from adapters.http.response import Body, Response
+from adapters.shortage import is_ours, last_for_calls, shortage
 from adapters.trust import trust_context
 from adapters.waiting import before, mark_seen
 
@@ -97,6 +98,7 @@ class Client:
         self._stirred = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
+        self._last_for_calls = last_for_calls()
 
     def __repr__(self) -> str:
         return (
@@ -258,12 +260,17 @@ class Client:
             raise _unreachable("no connection in time") from None
         except (OSError, ValueError) as error:
             connection.abort()
-            raise _unreachable(f"{type(error).__name__}: {error}") from None
+            why = f"{type(error).__name__}: {error}"
+            ours = isinstance(error, OSError) and is_ours(error)
+            raise shortage(why) if ours else _unreachable(why) from None
         except BaseException:
             connection.abort()
             raise
         if not connection.usable:
             raise _unreachable("the connection was closed as soon as it was made")
+        if connection.descriptor >= self._last_for_calls:
+            connection.abort()
+            raise shortage("no descriptors but the reserve are left")
         return connection
 
     async def _reach(self, connection: HttpConnection) -> None:

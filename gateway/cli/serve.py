@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
+from gateway.cli.listener import Crowd, protocol_of
 from gateway.cli.shared import add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
+from gateway.metrics import Reading
 from gateway.named_files import FileRead
 from gateway.policy.model import ServerSettings, TlsFiles
 from gateway.policy.problems import PolicyError
@@ -29,7 +32,7 @@ from gateway.storage.base import StorageUnavailable
 from gateway.tls.context import ensure_certificates
 from gateway.tls.files import TlsError, TlsMaterial
 from gateway.tls.renewal import ServerCertificate
-from local_runtime import gc_tuning
+from local_runtime import descriptors, gc_tuning
 from local_runtime.http.server import HttpServer
 
 log = logging.getLogger("spillgate")
@@ -54,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _serve(config: Path, lines: LineWriter) -> int:
     """The exit status, once it has ended."""
+    descriptors.raise_limit()
     gateway = from_path(config, lines)
     certificate = _certificate(gateway)
     out = writer_to(sys.stdout.fileno())
@@ -93,6 +97,14 @@ def _renew(certificate: ServerCertificate) -> list[FileRead]:
     return [FileRead("server.tls", str(file)) for file in files]
 
 
+def _descriptors(crowd: Crowd) -> Iterator[Reading]:
+    used = float(len(os.listdir("/proc/self/fd")))
+    yield "spillgate_descriptors", "Files and sockets that are open", {}, used
+    yield "spillgate_descriptor_limit", "How many there may be", {}, float(crowd.limit)
+    text = "Connections told 503 for want of descriptors"
+    yield "spillgate_connections_refused", text, {}, float(crowd.refused)
+
+
 class _Server(HttpServer):
     """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
 
@@ -104,12 +116,15 @@ class _Server(HttpServer):
     ) -> None:
         policy = gateway.active.policy
         host, port = policy.server.listen
+        crowd = Crowd()
+        gateway.metrics.observe(partial(_descriptors, crowd))
         super().__init__(
             web(gateway),
             host=host,
             port=port,
             drain_s=max(1, round(policy.server.drain)),
             max_head=policy.server.max_header,
+            protocol=protocol_of(crowd),
             tls=None if certificate is None else certificate.context,
         )
         self._gateway = gateway
