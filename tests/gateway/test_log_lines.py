@@ -193,7 +193,7 @@ def test_warnings_and_what_cannot_be_raised_go_the_same_way(pipe: Pipe) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("old", stacklevel=1)
-        logging.getLogger("uvicorn.error").info("started")
+        logging.getLogger("some.library").info("started")
         sys.unraisablehook, hook = sys.__unraisablehook__, sys.unraisablehook
         try:
             Broken()
@@ -201,7 +201,7 @@ def test_warnings_and_what_cannot_be_raised_go_the_same_way(pipe: Pipe) -> None:
             sys.unraisablehook = hook
     text = "\n".join(pipe.lines)
     assert "UserWarning: old" in text
-    assert "INFO uvicorn.error: started" in text
+    assert "INFO some.library: started" in text
     assert "stderr: ValueError: in a destructor" in text
     assert sys.stderr is before
 
