@@ -17,6 +17,7 @@
       AMBIGUOUS           no            yes                 yes                    502
       TRUNCATED           no            yes                 no                     502
       CANCELLED           no            no                  no                     499
+      SHORTAGE            yes           no                  no                     503
 
 A status code alone decides nothing: an adapter reads its platform's answer and names the class.
 """
@@ -56,6 +57,8 @@ class FailureClass(Enum):
     TRUNCATED = ("truncated", False, True, False, 502)
     """The answer began and broke off."""
     CANCELLED = ("cancelled", False, False, False, 499)
+    SHORTAGE = ("shortage", True, False, False, 503)
+    """Nothing was sent: the gateway itself lacks descriptors, memory or space."""
 
     def __init__(
         self, slug: str, try_next: bool, blames: bool, maybe_running: bool, status: int

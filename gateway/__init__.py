@@ -9,11 +9,14 @@ the ledger and the keys. Between the calls ``warm`` wakes backends before they a
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
 ``service`` is what runs then, with the ``active_policy`` that a reload swaps whole; ``restore``
 settles after a crash what was left open, and fills the counters of limits again from the ledger.
-``cli`` is the command line, ``tls`` makes certificates.
+``preflight`` finds what would keep a policy from being served; ``named_files`` are read again on
+SIGHUP; ``environment`` is where secrets come from. ``cli`` is the command line, ``tls`` makes
+certificates.
 
 A key's life: ``key_requests`` is what a request for one may say, ``api_keys`` makes its secret and
 its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that is unknown, revoked
 or expired. Small things that several share: ``store_urls``, ``access_log`` (a line for each call
-that ended), ``metrics`` (what ``/metrics`` shows), ``shared_timer`` (one timer for all calls),
-``tasks`` (work that may outlive whoever began it), ``clock``, ``types``.
+that ended), ``log_lines`` (all lines, by one thread), ``metrics`` (what ``/metrics`` shows),
+``shared_timer`` (one timer for all calls), ``tasks`` (work that may outlive whoever began it),
+``clock``, ``types``.
 """

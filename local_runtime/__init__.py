@@ -13,7 +13,8 @@ apps that like it; the runtime imports none of it.
 
 Small things that several processes share: ``clock``, ``background`` (tasks beside whoever started
 them), ``status`` (how a worker is doing), ``webhooks`` (results of background calls), ``counters``
-(metrics without locks), ``gc_tuning``, ``json_bodies`` and ``json_values``.
+(metrics without locks), ``gc_tuning``, ``descriptors`` (the limit of open files), ``json_bodies``
+and ``json_values``.
 
 Stands alone: knows nothing of the gateway or its adapters.
 """

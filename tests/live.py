@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -48,8 +48,9 @@ class LiveGateway:
 
     ``config`` is the policy's YAML without ``version``, ``server`` and ``store``, which are
     written here; ``server`` and ``store`` add settings to those two. ``env`` is added to the
-    environment. Used as a context manager, or by ``start`` and ``stop``; a stopped gateway may be
-    started again, on the same port and data.
+    environment. ``stderr``: a descriptor to log to, beside the log file. ``under``: a command that
+    runs the gateway's, which follows it. Used as a context manager, or by ``start`` and ``stop``; a
+    stopped gateway may be started again, on the same port and data.
 
         with LiveGateway(tmp_path, "backends: ...") as gateway:
             with gateway.client() as client:
@@ -66,8 +67,12 @@ class LiveGateway:
         store: Mapping[str, object] | None = None,
         env: Mapping[str, str] | None = None,
         ready_within_s: float = 120.0,
+        stderr: int = subprocess.STDOUT,
+        under: Sequence[str] = (),
     ) -> None:
         self.folder = folder
+        self.stderr = stderr
+        self.under = under
         self.data = folder / "data"
         self.port = free_port()
         self.tls = tls
@@ -108,12 +113,12 @@ class LiveGateway:
         command = [str(SPILLGATE), "serve", "--config", str(self.config)]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                command,
+                [*self.under, *command],
                 cwd=ROOT,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=self.stderr,
                 start_new_session=True,
             )
         if wait_for:

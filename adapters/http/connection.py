@@ -120,6 +120,12 @@ class HttpConnection(asyncio.Protocol):
         """An exchange is on its way."""
         return self._busy
 
+    @property
+    def descriptor(self) -> int:
+        """Of its socket; -1 where the transport has none."""
+        socket = self._transport.get_extra_info("socket")
+        return -1 if socket is None else int(socket.fileno())
+
     def abort(self) -> None:
         """Closes at once; nobody waits for the answer any more."""
         self._busy = False

@@ -127,8 +127,8 @@ class PolicyRoutes:
         self._read_text = read
 
     async def show(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """The policy in force, and what it says in vain."""
-        return 200, _summary(gateway.active.policy)
+        """With what the last SIGHUP read of the files that the policy names."""
+        return 200, {**_summary(gateway.active.policy), "files": gateway.files}
 
     async def validate(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
         """Reads a policy without applying it. Raises ApiError 400 with every problem found."""

@@ -15,7 +15,7 @@ import logging
 import random
 from collections import deque
 
-from adapters.errors import BackendError
+from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Reply
 from gateway.active_policy import ActivePolicy, Preferences, Queued
 from gateway.backends.slots import Reconsider
@@ -255,7 +255,8 @@ class Dispatcher:
         """Counts a failed attempt; True when there is another backend and it may be asked, and
         what the attempt has used up is held again."""
         name, kind = attempt.backend.name, failure.failure
-        self._metrics.failures.labels(name, kind.slug).inc()
+        if kind is not FailureClass.SHORTAGE:
+            self._metrics.failures.labels(name, kind.slug).inc()
         state.tried.append((name, kind.slug))
         log.warning(
             "call %s failed at %s (%s): %s %s",

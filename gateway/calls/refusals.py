@@ -19,6 +19,8 @@ def refusal_of(failure: BackendError, tried: Sequence[tuple[str, str]]) -> ApiEr
     """What the caller is told when no backend answered. ``tried``: (backend, its failure) of each
     that was asked."""
     kind = failure.failure
+    if kind is FailureClass.SHORTAGE:
+        return overloaded(failure.message)
     headers = {}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(failure.retry_after)))
@@ -36,6 +38,11 @@ def refusal_of(failure: BackendError, tried: Sequence[tuple[str, str]]) -> ApiEr
         param=failure.param,
         headers=headers,
     )
+
+
+def overloaded(message: str) -> ApiError:
+    """The gateway's own lack, which says nothing of a backend."""
+    return ApiError(503, "overloaded", message, type="server_error", headers={"Retry-After": "1"})
 
 
 def budget_reached() -> ApiError:

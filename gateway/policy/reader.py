@@ -55,6 +55,7 @@ __all__ = [
     "load_policy",
     "load_with_places",
     "read_policy_text",
+    "read_with_places",
 ]
 
 Places = Mapping[str, Mark]
@@ -124,8 +125,18 @@ def read_policy_text(
     kinds: Kinds = INSTALLED,
 ) -> Policy:
     """As ``load_policy``, of a text; ``name`` stands for the file in problems."""
+    return read_with_places(text, environ, name, kinds=kinds)[0]
+
+
+def read_with_places(
+    text: str,
+    environ: Mapping[str, str],
+    name: str = "policy.yaml",
+    *,
+    kinds: Kinds = INSTALLED,
+) -> tuple[Policy, Places]:
     document, problems = read_text(text, name)
-    return _Reader(environ, kinds).policy(document, problems)[0]
+    return _Reader(environ, kinds).policy(document, problems)
 
 
 class _Reader:

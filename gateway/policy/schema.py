@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from adapters.settings import HasExclusiveKeys, SettingError
+from adapters.settings import HasExclusiveKeys, SettingError, UnfitSecret
 from gateway.policy.findings import BAD, Findings
 from gateway.policy.nodes import ListNode, MapEntry, MapNode, Node, ScalarNode
 from gateway.policy.problems import Mark, join, shortened
@@ -243,15 +243,23 @@ def _secret(node: ScalarNode, shape: ParsedShape, path: str, reading: Findings) 
         return BAD
     try:
         return shape.scalar.parse(value)
+    except UnfitSecret as error:
+        return reading.note(node.mark, path, f"the value of {match[1]}: {error}")
     except (ValueError, ArithmeticError):  # its words may quote the value
         message = f"the value of {match[1]} is not {shape.scalar.expects}"
         return reading.note(node.mark, path, message)
 
 
 def _from_environment(name: str, node: ScalarNode, path: str, reading: Findings) -> Any:
-    value = reading.environ.get(name)
+    """The value, without the white space around it."""
+    try:
+        given = reading.environ.get(name)
+    except OSError as error:
+        message = f"{error.filename}, which {name}_FILE names, cannot be read: {error.strerror}"
+        return reading.note(node.mark, path, message)
+    value = (given or "").strip()
     if not value:
-        lack = "is empty" if value is not None else "is not set"
+        lack = "is empty" if given is not None else "is not set"
         return reading.note(node.mark, path, f"the environment variable {name} {lack}")
     reading.secrets.add(value)
     return value
