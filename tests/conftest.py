@@ -49,6 +49,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What a module starts when it is imported is no test's matter."""
+    session.config.stash[_WATCH].take()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """A test fails that starts a process, in its fixtures or itself, and should be quick."""
