@@ -2,9 +2,9 @@
 
 A call that is one body in and one answer out needs no task, no ASGI message and no routing, which
 together cost more than all else that this server does for it. Whatever is not plain takes the long
-way, through ``routes``: streams, background calls, large bodies, pages, pipelined requests, and
-every refusal that is known before a worker is asked. A raw answer in pieces changes over when its
-first piece comes.
+way, through ``routes``: streams, background calls, large or compressed bodies, pages, pipelined
+requests, and every refusal that is known before a worker is asked. A raw answer in pieces changes
+over when its first piece comes.
 """
 
 from __future__ import annotations
@@ -255,6 +255,7 @@ def _is_plain(headers: Headers, max_body: int) -> bool:
         length.isdigit()
         and int(length) <= max_body
         and b"upgrade" not in headers
+        and b"content-encoding" not in headers
         and b"transfer-encoding" not in headers
         and b"text/event-stream" not in headers.get(b"accept", b"")
     )
