@@ -79,7 +79,7 @@ class ListenerProtocol(HttpProtocol):
 
     def idle_since(self) -> float:
         """In seconds of the loop's clock."""
-        return self._quiet_since
+        return self._patience.quiet_since
 
 
 def protocol_of(crowd: Crowd) -> type[ListenerProtocol]:

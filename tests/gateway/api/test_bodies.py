@@ -40,6 +40,13 @@ def bare_deflate(body: bytes) -> bytes:
     return stream.compress(body) + stream.flush()
 
 
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "bare": bare_deflate,
+}
+
+
 # --- UTF-8 ---------------------------------------------------------------------------------------
 
 
@@ -253,12 +260,7 @@ async def test_a_small_body_that_is_a_large_one_is_too_large(
 
 
 @settings(max_examples=100, deadline=None)
-@given(body=st.binary(max_size=2000), coding=st.sampled_from(["gzip", "deflate", "bare"]))
+@given(body=st.binary(max_size=2000), coding=st.sampled_from(list(ENCODERS)))
 def test_whatever_was_coded_is_decoded(body: bytes, coding: str) -> None:
-    encode: Callable[[bytes], bytes] = {
-        "gzip": gzip.compress,
-        "deflate": zlib.compress,
-        "bare": bare_deflate,
-    }[coding]
     named = named_codings(b"gzip" if coding == "gzip" else b"deflate")
-    assert asyncio.run(decode_body(encode(body), named, len(body))) == body
+    assert asyncio.run(decode_body(ENCODERS[coding](body), named, len(body))) == body
