@@ -42,7 +42,7 @@ class AdminEndpoint:
         if handler is None:
             only(next(iter(self._handlers)), scope)
             raise AssertionError("unreachable")
-        body = await read_body(context, receive, self._gateway.active.policy.server.max_body)
+        body = await read_body(self._gateway, context, receive)
         status, value = await handler(self._gateway, scope, body)
         await respond_json(send, context, value, status)
 

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from gateway.api.request import Receive, RequestContext
+from gateway.calls.slow_clients import Upload
+from gateway.service import Gateway
 from gateway.types import ApiError
 from local_runtime.http.content_codings import (
     BadCoding,
@@ -24,13 +26,14 @@ class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
 
 
-async def read_body(context: RequestContext, receive: Receive, limit: int) -> bytes:
+async def read_body(gateway: Gateway, context: RequestContext, receive: Receive) -> bytes:
     """The whole body, without its content codings.
 
-    Raises ApiError 413 past ``limit``, 415 for a coding that is not read here, 400 for a body that
-    is not what its coding says, and ClientGone when it breaks off.
+    Raises ApiError 413 for one that is larger than the policy allows, 415 for a coding that is not
+    read here, 400 for a body that is not what its coding says, 429 and 503 where there is no room
+    for it beside what else waits, and ClientGone when it breaks off.
     """
-    headers = context.headers
+    headers, limit = context.headers, gateway.active.policy.server.max_body
     declared = headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
@@ -40,25 +43,31 @@ async def read_body(context: RequestContext, receive: Receive, limit: int) -> by
     if message["type"] == "http.disconnect":
         raise ClientGone
     body: bytes = message.get("body", b"")
-    if message.get("more_body", False):
-        body = await _rest(body, receive, limit)
-    if len(body) > limit:
-        raise _too_large(limit)
-    return await _decoded(body, codings, limit) if codings else body
+    more = message.get("more_body", False)
+    if not more and not codings:
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    template = gateway.active.template(context.principal)
+    with gateway.dispatcher.slow_clients.upload(template) as upload:
+        body = await _whole(body, more, receive, limit, upload)
+        return await _decoded(body, codings, limit, upload) if codings else body
 
 
-async def _rest(begin: bytes, receive: Receive, limit: int) -> bytes:
-    parts, size, more = [begin], len(begin), True
-    while more:
+async def _whole(begin: bytes, more: bool, receive: Receive, limit: int, upload: Upload) -> bytes:
+    parts, size = [begin], len(begin)
+    while True:
         if size > limit:
             raise _too_large(limit)
+        await upload.grow(len(parts[-1]))
+        if not more:
+            return b"".join(parts)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         more = message.get("more_body", False)
-    return b"".join(parts)
 
 
 def _too_large(limit: int) -> ApiError:
@@ -87,9 +96,9 @@ def _codings(header: bytes) -> tuple[bytes, ...]:
         ) from None
 
 
-async def _decoded(body: bytes, codings: tuple[bytes, ...], limit: int) -> bytes:
+async def _decoded(body: bytes, codings: tuple[bytes, ...], limit: int, upload: Upload) -> bytes:
     try:
-        return await decode_body(body, codings, limit)
+        return await decode_body(body, codings, limit, upload.grow)
     except TooMuch:
         raise _too_large(limit) from None
     except BadCoding as error:

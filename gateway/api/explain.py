@@ -35,7 +35,7 @@ class ExplainEndpoint:
         context: RequestContext = scope["context"]
         only("POST", scope)
         active = self._gateway.active
-        body = await read_body(context, receive, active.policy.server.max_body)
+        body = await read_body(self._gateway, context, receive)
         value = parse_json(body)
         if not isinstance(value, dict) or not isinstance(value.get("model"), str):
             raise ApiError(400, "missing_field", "'model' is missing.", param="model")

@@ -29,7 +29,7 @@ class InferEndpoint:
                 f"The model {name!r} serves {spec.task}; ask it by OpenAI's routes.",
                 param="model",
             )
-        body = await read_body(context, receive, active.policy.server.max_body)
+        body = await read_body(self._gateway, context, receive)
         parse_json(body)
         streams = b"text/event-stream" in context.headers.get(b"accept", b"")
         parsed = ParsedRequest(name, "infer", body, streams, False, spec.max_output_tokens)

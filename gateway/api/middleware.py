@@ -18,6 +18,7 @@ from gateway.api.request import Receive, RequestContext, Scope, Send, respond_er
 from gateway.clock import Clock
 from gateway.storage.base import KeyStore
 from gateway.types import ApiError, Principal
+from local_runtime.http.strangers import IDENTIFY
 
 log = logging.getLogger("spillgate")
 
@@ -73,6 +74,9 @@ class AuthMiddleware:
             path = scope["path"]
             if path not in PUBLIC:
                 context.principal = self._principal(context)
+                identify = scope.get(IDENTIFY)
+                if identify is not None:
+                    identify()
             await (self._exact.get(path) or self._app)(scope, receive, send)
         except ApiError as error:
             if context.begun:

@@ -89,7 +89,7 @@ class OpenAIEndpoint:
         context: RequestContext = scope["context"]
         only("POST", scope)
         active = self._gateway.active
-        body = await read_body(context, receive, active.policy.server.max_body)
+        body = await read_body(self._gateway, context, receive)
         envelope = self._read(body)
         spec = active.model(envelope.model)
         if spec.task != self._task:

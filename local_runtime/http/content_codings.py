@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import Awaitable, Callable
+
+Grow = Callable[[int], Awaitable[None]]
 
 _PIECE = 256 * 1024
 """Bytes that are made at once: about a millisecond's work."""
@@ -43,10 +46,13 @@ def named_codings(header: bytes) -> tuple[bytes, ...]:
     return codings
 
 
-async def decode_body(body: bytes, codings: tuple[bytes, ...], limit: int) -> bytes:
-    """The body without its codings. Raises BadCoding, and TooMuch past ``limit`` bytes."""
+async def decode_body(
+    body: bytes, codings: tuple[bytes, ...], limit: int, grow: Grow | None = None
+) -> bytes:
+    """The body without its codings. ``grow`` is told of each piece that is made. Raises
+    BadCoding, TooMuch past ``limit`` bytes, and what ``grow`` raises."""
     for name in codings:
-        body = await _inflated(body, _window(name, body), limit)
+        body = await _inflated(body, _window(name, body), limit, grow)
     return body
 
 
@@ -56,7 +62,7 @@ def _window(name: bytes, body: bytes) -> int:
     return -zlib.MAX_WBITS if bare else _WINDOWS[name]
 
 
-async def _inflated(body: bytes, window: int, limit: int) -> bytes:
+async def _inflated(body: bytes, window: int, limit: int, grow: Grow | None) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -67,6 +73,8 @@ async def _inflated(body: bytes, window: int, limit: int) -> bytes:
             size += len(part)
             if size > limit:
                 raise TooMuch
+            if grow is not None:
+                await grow(len(part))
             parts.append(part)
             if not part and not body and not stream.eof:
                 raise BadCoding("it breaks off")

@@ -59,10 +59,10 @@ class Patience:
         "_not_read_before_s",
         "_part_since",
         "_probe_s",
-        "_quiet_since",
         "_timer",
         "_untaken",
         "_untaken_since",
+        "quiet_since",
     )
 
     def __init__(
@@ -71,7 +71,8 @@ class Patience:
         self._connection = connection
         self._limits = limits
         self._loop = loop
-        self._quiet_since = loop.time()
+        self.quiet_since = loop.time()
+        """When the last answer was given, or a head or body was whole."""
         self._part_since: float | None = None
         """Since when a head or a body is there in part."""
         self._bytes = 0
@@ -87,7 +88,7 @@ class Patience:
 
     def start(self) -> None:
         """The client is there."""
-        self._watch(self._quiet_since)
+        self._watch(self.quiet_since)
 
     def end(self) -> None:
         """The client is gone."""
@@ -96,7 +97,7 @@ class Patience:
 
     def quiet(self) -> None:
         """An answer is given: the next request may begin."""
-        self._quiet_since = self._loop.time()
+        self.quiet_since = self._loop.time()
 
     def received_part(self, size: int) -> None:
         """So many bytes came, and a head or a body is not whole."""
@@ -110,7 +111,7 @@ class Patience:
         """A head, or a body, is whole."""
         if self._part_since is not None:
             self._part_since = None
-            self._quiet_since = self._loop.time()
+            self.quiet_since = self._loop.time()
 
     def sent_last(self) -> None:
         """The client sends no more, and waits for an answer, or is gone."""
@@ -150,7 +151,7 @@ class Patience:
     def _look_at_idle(self, now: float) -> None:
         limits = self._limits
         idle_s = limits.idle_s if self._connection.is_known else limits.first_head_s
-        due = self._quiet_since + idle_s
+        due = self.quiet_since + idle_s
         if due <= now:
             self._connection.close_idle()
         self._watch(now, due if due > now else float("inf"))

@@ -28,7 +28,7 @@ from local_runtime.http.flow_control import FlowControl
 from local_runtime.http.head import FRAMING, refusal_answer, target_of
 from local_runtime.http.patience import Patience
 from local_runtime.http.request_cycle import Cycle, RequestCycle, ServerState
-from local_runtime.http.strangers import Strangers
+from local_runtime.http.strangers import IDENTIFY, Strangers
 
 DEFAULT_LIMITS = ClientLimits()
 MAX_HEAD = 64 * 1024
@@ -37,11 +37,6 @@ _NO_HTTP = Refusal(400, "invalid_http", "What was sent is not a valid HTTP/1.1 r
 _TOO_SLOW = Refusal(408, "request_timeout", "The request did not come whole in time.")
 _PROBE = b"HTTP/1.1 102 Processing\r\n\r\n"
 _TOO_LARGE = Refusal(431, "headers_too_large", "The request's headers are too large.")
-
-
-IDENTIFY = "identify"
-"""A key of the scope of a request from a client that has not shown who it is: to be called with
-nothing once it has, by an app whose clients do."""
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -319,10 +314,14 @@ class HttpProtocol(asyncio.Protocol):
         reading = self.reading
         return reading is not None and reading.more_body and not reading.wants_continue
 
-    def is_idle(self) -> bool:
+    def owes_nothing(self) -> bool:
         """No answer to a whole request is under way."""
         cycle = self.answering
         return cycle is None or cycle.response_complete or cycle.more_body
+
+    def idle_since(self) -> float:
+        """By the loop's clock."""
+        return self._patience.quiet_since
 
     def close_idle(self) -> None:
         """Ends the connection, whose client has sent nothing, or not enough."""

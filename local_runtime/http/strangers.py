@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
+IDENTIFY = "identify"
+"""A key of the scope of a request from a client that has not shown who it is: to be called with
+nothing once it has, by an app whose clients do."""
+
 
 class Stranger(Protocol):
     """What is asked of such a connection."""
 
-    def is_idle(self) -> bool:
+    def owes_nothing(self) -> bool:
         """No answer is under way on it."""
         ...
 
@@ -40,7 +44,7 @@ class Strangers:
     def close_oldest(self) -> bool:
         """Ends the idle one that came first; False where none is idle. For whoever runs short of
         descriptors, too."""
-        oldest = next((each for each in self._waiting if each.is_idle()), None)
+        oldest = next((each for each in self._waiting if each.owes_nothing()), None)
         if oldest is None:
             return False
         self.discard(oldest)

@@ -15,8 +15,7 @@ from uvicorn.server import ServerState
 
 from gateway.clock import settle
 from local_runtime.http.client_limits import ClientLimits
-from local_runtime.http.protocol import IDENTIFY
-from local_runtime.http.strangers import Strangers
+from local_runtime.http.strangers import IDENTIFY, Strangers
 from tests.local_runtime.http.wire import (
     ASK,
     BLOCK,
