@@ -23,10 +23,10 @@ import uvicorn
 from starlette.types import Scope
 
 from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.client_timer import ClientTimer
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import FlowControl
 from local_runtime.http.head import FRAMING, refusal_answer, target_of
-from local_runtime.http.patience import Patience
 from local_runtime.http.request_cycle import Cycle, RequestCycle, ServerState
 from local_runtime.http.strangers import IDENTIFY, Strangers
 
@@ -84,7 +84,7 @@ class HttpProtocol(asyncio.Protocol):
         self._max_head = config.h11_max_incomplete_event_size or MAX_HEAD
         self._unread = 0
         """Bytes since the last end of a head or part of a body: they wait in the parser."""
-        self._patience = Patience(self, limits, self.loop)
+        self._client_timer = ClientTimer(self, limits, self.loop)
 
     # --- from the transport ----------------------------------------------------------------------
 
@@ -98,14 +98,14 @@ class HttpProtocol(asyncio.Protocol):
         self.state.connections.add(self)
         if self._strangers is not None:
             self._strangers.add(self)
-        self._patience.start()
+        self._client_timer.start()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller is gone: whatever is under way for it is told so."""
         self.state.connections.discard(self)
         if self._strangers is not None:
             self._strangers.discard(self)
-        self._patience.end()
+        self._client_timer.end()
         if self.answering is not None:
             self.answering.disconnect()
         self.flow.resume_writing()
@@ -117,12 +117,12 @@ class HttpProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The caller reads too slowly."""
         self.flow.pause_writing()
-        self._patience.cannot_write()
+        self._client_timer.cannot_write()
 
     def resume_writing(self) -> None:
         """The caller has caught up."""
         self.flow.resume_writing()
-        self._patience.can_write()
+        self._client_timer.can_write()
 
     def eof_received(self) -> bool:
         """The caller sends no more: it is gone, or waits for the answer to what it sent. TLS
@@ -135,7 +135,7 @@ class HttpProtocol(asyncio.Protocol):
         last.keep_alive = False
         self.is_half_closed = True
         self.probe()
-        self._patience.sent_last()
+        self._client_timer.sent_last()
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -150,7 +150,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._unread > self._max_head:
             self._refuse(_TOO_LARGE)
         if self._in_head or (self.reading is not None and self.reading.more_body):
-            self._patience.received_part(len(data))
+            self._client_timer.received_part(len(data))
 
     # --- from the server -------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class HttpProtocol(asyncio.Protocol):
     def _end_head(self) -> None:
         self._unread = 0
         self._in_head = False
-        self._patience.received_whole()
+        self._client_timer.received_whole()
         if self._strangers is None:
             self.is_known = True
 
@@ -212,7 +212,7 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole, unless it wants another protocol: see ``_decline_upgrade``."""
         assert self.reading is not None
-        self._patience.received_whole()
+        self._client_timer.received_whole()
         if not self.parser.should_upgrade():
             self.reading.end_body()
 
@@ -232,7 +232,7 @@ class HttpProtocol(asyncio.Protocol):
         self.state.total_requests += 1
         if self.transport.is_closing():
             return
-        self._patience.quiet()
+        self._client_timer.quiet()
         if self._waiting:
             cycle = self.answering = self._waiting.popleft()
             cycle.start()
@@ -321,7 +321,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def idle_since(self) -> float:
         """By the loop's clock."""
-        return self._patience.quiet_since
+        return self._client_timer.quiet_since
 
     def close_idle(self) -> None:
         """Ends the connection, whose client has sent nothing, or not enough."""

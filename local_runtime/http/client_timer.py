@@ -48,7 +48,7 @@ class Awaited(Protocol):
         ...
 
 
-class Patience:
+class ClientTimer:
     """The clock of one connection."""
 
     __slots__ = (
