@@ -15,6 +15,7 @@ from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.api.routes import application
 from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.slow_clients import SlowClients
 from gateway.clock import Clock, SystemClock
 from gateway.environment import Environment
 from gateway.log_lines import LineWriter
@@ -89,6 +90,7 @@ def build_gateway(
     """
     metrics = Metrics()
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
+    clients = policy.server.clients
     dispatcher = Dispatcher(
         shared=shared,
         ledger=ledger,
@@ -96,6 +98,7 @@ def build_gateway(
         clock=clock,
         metrics=metrics,
         random_source=random_source,
+        slow_clients=SlowClients(shared, per_key=clients.per_key, in_all=clients.in_all),
     )
     log_to = lines if policy.server.access_log else None
     return Gateway(

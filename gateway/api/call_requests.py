@@ -13,6 +13,7 @@ from gateway.api.relay import Relay
 from gateway.api.request import Receive, RequestContext, Send, respond_error
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
+from gateway.clock import Clock, Timer
 from gateway.policy.scalars import parse_nano_usd
 from gateway.service import Gateway
 from gateway.shared_timer import EVERY_S, SharedTimer
@@ -22,13 +23,23 @@ from gateway.types import ApiError, Priority
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
 
 
-class Watch:
-    """Stops a call when its client hangs up."""
+_GRACE_S = 1.0
+"""Whoever waits for a backend sees first that its time is up, and says so better."""
 
-    def __init__(self, receive: Receive, state: CallState, timer: SharedTimer) -> None:
+
+class Watch:
+    """Stops a call when its client hangs up, or when it has had its time: whoever reads from a
+    backend looks at the time as well, but nobody does while a client does not take what is there.
+    """
+
+    def __init__(
+        self, receive: Receive, state: CallState, timer: SharedTimer, clock: Clock
+    ) -> None:
         self._receive = receive
         self._state = state
         self._timer = timer
+        self._clock = clock
+        self._late: Timer | None = None
         self._since = state.received
         self._task: asyncio.Task[None] | None = None
         timer.watch(self, self._look)
@@ -38,15 +49,25 @@ class Watch:
         if now - self._since >= EVERY_S:
             self._timer.unwatch(self)
             self._task = asyncio.get_running_loop().create_task(self._listen())
+            self._look_at_time()
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._state.stop("disconnected")
 
+    def _look_at_time(self) -> None:
+        left_s = self._state.must_end_at + _GRACE_S - self._clock.monotonic()
+        if left_s <= 0:
+            self._state.stop("timeout")
+        else:
+            self._late = self._clock.call_later(left_s, self._look_at_time)
+
     def end(self) -> None:
         """Stops listening."""
         self._timer.unwatch(self)
+        if self._late is not None:
+            self._late.cancel()
         if self._task is not None:
             self._task.cancel()
 
@@ -128,7 +149,7 @@ async def serve(
         policy=active.policy.version,
         loop=gateway.loop,
     )
-    watch = Watch(receive, state, gateway.dispatcher.timer)
+    watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock)
     try:
         await _answer(gateway, context, state, parsed, send)
     except asyncio.CancelledError:
@@ -149,7 +170,10 @@ async def _answer(
     except ApiError as error:
         await respond_error(send, context, error, decision_headers(state))
         return
-    relay, now = Relay(state, context, send), gateway.clock.monotonic()
+    relay, now = (
+        Relay(state, context, send, gateway.dispatcher.slow_clients),
+        gateway.clock.monotonic(),
+    )
     if isinstance(answer, SettledStream):
         await relay.stream(answer, show_usage=parsed.show_usage, now=now)
     else:

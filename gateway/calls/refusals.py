@@ -57,6 +57,23 @@ def budget_reached() -> ApiError:
     )
 
 
+def out_of_time() -> ApiError:
+    """The 504 for a call that had its time."""
+    return ApiError(
+        504,
+        "backend_timeout",
+        "The call was stopped: it ran longer than its backend's max_run allows.",
+        type="backend_error",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def stopped(cause: str) -> ApiError | None:
+    """What the caller of a call that was stopped is told; None where nobody is left to tell, or
+    the server ends."""
+    return {"budget": budget_reached, "timeout": out_of_time}.get(cause, lambda: None)()
+
+
 def shutting_down() -> ApiError:
     """The 503 that ends a stream when the server ends."""
     return ApiError(

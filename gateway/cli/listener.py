@@ -77,10 +77,6 @@ class ListenerProtocol(HttpProtocol):
         """No call is under way on it, nor has one begun to arrive."""
         return not self._in_head and not self.is_answering() and not self._unread
 
-    def idle_since(self) -> float:
-        """In seconds of the loop's clock."""
-        return self._quiet_since
-
 
 def protocol_of(crowd: Crowd) -> type[ListenerProtocol]:
     """The class of a listener's connections."""

@@ -24,7 +24,7 @@ from gateway.cli.shared import add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
 from gateway.metrics import Reading
 from gateway.named_files import FileRead
-from gateway.policy.model import ServerSettings, TlsFiles
+from gateway.policy.model import ClientSettings, ServerSettings, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Gateway
@@ -33,6 +33,7 @@ from gateway.tls.context import ensure_certificates
 from gateway.tls.files import TlsError, TlsMaterial
 from gateway.tls.renewal import ServerCertificate
 from local_runtime import descriptors, gc_tuning
+from local_runtime.http.client_limits import ClientLimits
 from local_runtime.http.server import HttpServer
 
 log = logging.getLogger("spillgate")
@@ -105,6 +106,18 @@ def _descriptors(crowd: Crowd) -> Iterator[Reading]:
     yield "spillgate_connections_refused", text, {}, float(crowd.refused)
 
 
+def _limits(clients: ClientSettings) -> ClientLimits:
+    return ClientLimits(
+        first_head_s=clients.first_head,
+        head_s=clients.head,
+        body_s=clients.body,
+        write_s=clients.write,
+        rate=clients.rate,
+        idle_s=clients.idle,
+        strangers=clients.without_key,
+    )
+
+
 class _Server(HttpServer):
     """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
 
@@ -126,6 +139,8 @@ class _Server(HttpServer):
             max_head=policy.server.max_header,
             protocol=protocol_of(crowd),
             tls=None if certificate is None else certificate.context,
+            limits=_limits(policy.server.clients),
+            identifies=True,
         )
         self._gateway = gateway
         self._material = None if certificate is None else certificate.material

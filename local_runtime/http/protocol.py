@@ -3,13 +3,13 @@ answer in one write.
 
 Head and body leave together, one timer watches over a connection for as long as it lives, and what
 is the same from request to request is not worked out again. The gateway and the app's own server
-both speak it.
+both speak it. Nothing waits for a client without a bound: see ``ClientLimits``.
 
 Uvicorn keeps the sockets, the signals, the lifespan and the settings. The seam between the two is
 what its ``http=`` documents: it makes one protocol a connection, by ``config=, server_state=,
-app_state=, _loop=``, and calls its ``shutdown()``. Of the settings these are heeded:
-``timeout_keep_alive`` and ``h11_max_incomplete_event_size``, which bounds a head. There is no root
-path, no limit of concurrency, no WebSocket and no access log.
+app_state=, _loop=``, and calls its ``shutdown()``. Of the settings one is heeded,
+``h11_max_incomplete_event_size``, which bounds a head. There is no root path, no limit of
+concurrency, no WebSocket and no access log.
 """
 
 from __future__ import annotations
@@ -22,23 +22,29 @@ import httptools
 import uvicorn
 from starlette.types import Scope
 
+from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.client_timer import ClientTimer
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import FlowControl
 from local_runtime.http.head import FRAMING, refusal_answer, target_of
 from local_runtime.http.request_cycle import Cycle, RequestCycle, ServerState
+from local_runtime.http.strangers import IDENTIFY, Strangers
 
+DEFAULT_LIMITS = ClientLimits()
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head, where the server's settings name no other bound."""
 _NO_HTTP = Refusal(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
+_TOO_SLOW = Refusal(408, "request_timeout", "The request did not come whole in time.")
+_PROBE = b"HTTP/1.1 102 Processing\r\n\r\n"
 _TOO_LARGE = Refusal(431, "headers_too_large", "The request's headers are too large.")
 
 
 class HttpProtocol(asyncio.Protocol):
-    """One connection. It is closed when ``timeout_keep_alive`` seconds bring neither the head of a
-    request nor more of its body; while an answer is under way it is not.
+    """One connection, bounded by ``limits``; ``strangers`` are those of its server whose clients
+    have yet to show who they are. Left out: whoever sends a head is known.
 
     A request that comes before the last is answered waits for its turn, and nothing is read
-    behind it meanwhile.
+    behind it meanwhile. A client that says it will send no more is answered all the same.
     """
 
     transport: asyncio.Transport
@@ -50,6 +56,9 @@ class HttpProtocol(asyncio.Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ClientLimits = DEFAULT_LIMITS,
+        strangers: Strangers | None = None,
     ) -> None:
         self.loop = _loop or asyncio.get_running_loop()
         self.state = server_state
@@ -65,16 +74,17 @@ class HttpProtocol(asyncio.Protocol):
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.wants_continue = False
+        self.is_known = False
+        self.is_half_closed = False
         self._in_head = False
         self._app = config.loaded_app
         self._waiting: deque[RequestCycle] = deque()
         """Requests behind the one that is being answered."""
-        self._keep_alive_s = config.timeout_keep_alive
+        self._strangers = strangers
         self._max_head = config.h11_max_incomplete_event_size or MAX_HEAD
         self._unread = 0
         """Bytes since the last end of a head or part of a body: they wait in the parser."""
-        self._quiet_since = self.loop.time()
-        self._timer: asyncio.TimerHandle | None = None
+        self._client_timer = ClientTimer(self, limits, self.loop)
 
     # --- from the transport ----------------------------------------------------------------------
 
@@ -86,14 +96,16 @@ class HttpProtocol(asyncio.Protocol):
         self._client = _address(transport.get_extra_info("peername"))
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         self.state.connections.add(self)
-        self._quiet_since = self.loop.time()
-        self._watch(self._keep_alive_s)
+        if self._strangers is not None:
+            self._strangers.add(self)
+        self._client_timer.start()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller is gone: whatever is under way for it is told so."""
         self.state.connections.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._strangers is not None:
+            self._strangers.discard(self)
+        self._client_timer.end()
         if self.answering is not None:
             self.answering.disconnect()
         self.flow.resume_writing()
@@ -105,15 +117,29 @@ class HttpProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The caller reads too slowly."""
         self.flow.pause_writing()
+        self._client_timer.cannot_write()
 
     def resume_writing(self) -> None:
         """The caller has caught up."""
         self.flow.resume_writing()
+        self._client_timer.can_write()
+
+    def eof_received(self) -> bool:
+        """The caller sends no more: it is gone, or waits for the answer to what it sent. TLS
+        knows no such half."""
+        last = self.reading
+        if last is None or last.more_body or self._in_head or not self.is_answering():
+            return False
+        if self._scheme == "https":
+            return False
+        last.keep_alive = False
+        self.is_half_closed = True
+        self.probe()
+        self._client_timer.sent_last()
+        return True
 
     def data_received(self, data: bytes) -> None:
         """Reads on; what cannot be read, or never ends, is refused."""
-        if self.reading is not None and self.reading.more_body:
-            self._quiet_since = self.loop.time()
         self._unread += len(data)
         try:
             self.parser.feed_data(data)
@@ -123,6 +149,8 @@ class HttpProtocol(asyncio.Protocol):
             self._refuse(_NO_HTTP)
         if self._unread > self._max_head:
             self._refuse(_TOO_LARGE)
+        if self._in_head or (self.reading is not None and self.reading.more_body):
+            self._client_timer.received_part(len(data))
 
     # --- from the server -------------------------------------------------------------------------
 
@@ -171,6 +199,9 @@ class HttpProtocol(asyncio.Protocol):
     def _end_head(self) -> None:
         self._unread = 0
         self._in_head = False
+        self._client_timer.received_whole()
+        if self._strangers is None:
+            self.is_known = True
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -181,6 +212,7 @@ class HttpProtocol(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole, unless it wants another protocol: see ``_decline_upgrade``."""
         assert self.reading is not None
+        self._client_timer.received_whole()
         if not self.parser.should_upgrade():
             self.reading.end_body()
 
@@ -200,7 +232,7 @@ class HttpProtocol(asyncio.Protocol):
         self.state.total_requests += 1
         if self.transport.is_closing():
             return
-        self._quiet_since = self.loop.time()
+        self._client_timer.quiet()
         if self._waiting:
             cycle = self.answering = self._waiting.popleft()
             cycle.start()
@@ -227,6 +259,8 @@ class HttpProtocol(asyncio.Protocol):
             "headers": self.headers,
             "state": self.app_state.copy(),
         }
+        if not self.is_known:
+            scope[IDENTIFY] = self.identify
         return RequestCycle(
             self,
             self._app,
@@ -263,22 +297,52 @@ class HttpProtocol(asyncio.Protocol):
     def _is_half_sent(cycle: Cycle) -> bool:
         return cycle.more_body and not cycle.response_started
 
-    # --- the timer -------------------------------------------------------------------------------
+    # --- what the client lets wait ---------------------------------------------------------------
 
-    def _watch(self, seconds: float) -> None:
-        """A timer that was cancelled with each request would be made anew for the next: this one
-        only looks, when it is due, whether it is due again."""
-        self._timer = self.loop.call_later(seconds, self._on_timer)
+    def identify(self) -> None:
+        """The client has shown who it is."""
+        self.is_known = True
+        if self._strangers is not None:
+            self._strangers.discard(self)
 
-    def _on_timer(self) -> None:
-        left_s = self._quiet_since + self._keep_alive_s - self.loop.time()
+    def is_in_head(self) -> bool:
+        """The head of a request has begun, and is not whole."""
+        return self._in_head
+
+    def is_owed_body(self) -> bool:
+        """The client may send the rest of a body, and has not."""
+        reading = self.reading
+        return reading is not None and reading.more_body and not reading.wants_continue
+
+    def owes_nothing(self) -> bool:
+        """No answer to a whole request is under way."""
         cycle = self.answering
-        if cycle is not None and not cycle.response_complete and not cycle.more_body:
-            self._watch(self._keep_alive_s)
-        elif left_s > 0:
-            self._watch(left_s)
-        elif not self.transport.is_closing():
+        return cycle is None or cycle.response_complete or cycle.more_body
+
+    def idle_since(self) -> float:
+        """By the loop's clock."""
+        return self._client_timer.quiet_since
+
+    def close_idle(self) -> None:
+        """Ends the connection, whose client has sent nothing, or not enough."""
+        if not self.transport.is_closing():
             self.transport.close()
+
+    def give_up_reading(self) -> None:
+        """A head or a body does not end: said to a client that has had no answer to it."""
+        if self._in_head or (self.reading is not None and self._is_half_sent(self.reading)):
+            self._refuse(_TOO_SLOW)
+        else:
+            self.close_idle()
+
+    def probe(self) -> None:
+        """Says that the answer is under way: a client that is gone resets the connection for it,
+        one that reads on skips it (RFC 9110, 15.2). HTTP/1.0 knows no such word."""
+        cycle = self.answering
+        if cycle is None or cycle.response_started or self.transport.is_closing():
+            return
+        if self.parser.get_http_version() != "1.0":
+            self.transport.write(_PROBE)
 
 
 class _BodyReader:

@@ -31,6 +31,8 @@ class Cycle(Protocol):
     """The connection stays open behind the answer; set to False when the server is to end."""
     more_body: bool
     """The body of the request is not whole."""
+    wants_continue: bool
+    """The caller keeps it back until it is told to send it."""
     response_started: bool
     """The answer has begun: nothing else may be written in its place."""
     response_complete: bool
@@ -96,12 +98,12 @@ class RequestCycle:
         "_left",
         "_news",
         "_task",
-        "_wants_continue",
         "keep_alive",
         "more_body",
         "response_complete",
         "response_started",
         "scope",
+        "wants_continue",
     )
     _task: asyncio.Task[None]
 
@@ -122,7 +124,7 @@ class RequestCycle:
         self._connection = connection
         self._app = app
         self._disconnected = False
-        self._wants_continue = wants_continue
+        self.wants_continue = wants_continue
         """The caller keeps the body back until it is told to send it."""
         self._body: list[bytes] = []
         """What has come of the body since the app last asked."""
@@ -136,8 +138,9 @@ class RequestCycle:
         """Of the answer, until the first part of its body is there."""
         self._chunked: bool | None = None
         """The body is framed by its chunks, else by its length; None: not known yet."""
-        self._left = 0
-        """Bytes that the answer still owes of its Content-Length."""
+        self._left: int | None = 0
+        """Bytes that the answer still owes of its Content-Length; None where it has none, and
+        ends with the connection."""
 
     # --- from the connection ---------------------------------------------------------------------
 
@@ -188,8 +191,8 @@ class RequestCycle:
     async def receive(self) -> Message:
         """Waits for the next part of the request, or for the caller to go: ``http.request`` or
         ``http.disconnect``."""
-        if self._wants_continue and not self._connection.transport.is_closing():
-            self._wants_continue = False
+        if self.wants_continue and not self._connection.transport.is_closing():
+            self.wants_continue = False
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self._disconnected and not self.response_complete:
             self._connection.resume_reading()
@@ -202,8 +205,9 @@ class RequestCycle:
         return {"type": "http.request", "body": b"".join(parts), "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
-        """Writes a part of the answer, when the caller reads on; for one who is gone it does
-        nothing. Raises RuntimeError for what ASGI does not allow."""
+        """Writes a part of the answer, when the caller reads on; returns from the last when the
+        caller has taken it, but for what the transport always may hold. For one who is gone it
+        does nothing. Raises RuntimeError for what ASGI does not allow."""
         connection = self._connection
         if connection.flow.write_paused and not self._disconnected:
             await connection.flow.drained()
@@ -214,6 +218,8 @@ class RequestCycle:
             raise RuntimeError(f"{message['type']} was sent where it has no place")
         if self.response_started:
             self._continue(message.get("body", b""), more=message.get("more_body", False))
+            if self.response_complete and connection.flow.write_paused:
+                await connection.flow.drained()
         else:
             self._begin(message["status"], message.get("headers", ()))
 
@@ -246,25 +252,36 @@ class RequestCycle:
             if name == b"connection":
                 self.keep_alive = self.keep_alive and b"close" not in value.lower()
                 continue
+            if name in FRAMING and not self._frame(name, value):
+                continue
             lines.append(name + b": " + value)
-            if name in FRAMING:
-                self._frame(name, value)
         if not self.keep_alive:
             lines.append(b"connection: close")
-        if self._chunked is None and status not in BODILESS:
-            self._chunked = self.scope["method"] != "HEAD"
-            if self._chunked:
-                lines.append(b"transfer-encoding: chunked")
+        if self._chunked is None and status not in BODILESS and self.scope["method"] != "HEAD":
+            self._frame_unknown(lines)
         self._head = head_of(lines)
         self.response_started = True
-        self._wants_continue = False
+        self.wants_continue = False
 
-    def _frame(self, name: bytes, value: bytes) -> None:
+    def _frame_unknown(self, lines: list[bytes]) -> None:
+        """A body of unknown length: in chunks, which HTTP/1.0 does not know; there it ends with
+        the connection."""
+        self._chunked = self.scope["http_version"] != "1.0"
+        if self._chunked:
+            lines.append(b"transfer-encoding: chunked")
+        else:
+            self._left = None
+
+    def _frame(self, name: bytes, value: bytes) -> bool:
+        """Takes over what the app says of its body's end; False where that cannot be said."""
         if name == b"transfer-encoding":
+            if self.scope["http_version"] == "1.0":
+                return False
             self._chunked = b"chunked" in value.lower()
         elif self._chunked is None:
             self._left = int(value)
             self._chunked = False
+        return True
 
     def _continue(self, body: bytes, *, more: bool) -> None:
         head, self._head = self._head, b""
@@ -274,6 +291,7 @@ class RequestCycle:
         if self._left:
             raise RuntimeError("the answer is shorter than its Content-Length")
         self.response_complete = True
+        self._body = []  # of a request that was answered before it was whole
         self._wake()
         if not self.keep_alive:
             self._connection.transport.close()
@@ -286,9 +304,10 @@ class RequestCycle:
         if self._chunked:
             chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             return chunk if more else chunk + b"0\r\n\r\n"
-        if len(body) > self._left:
-            raise RuntimeError("the answer is longer than its Content-Length")
-        self._left -= len(body)
+        if self._left is not None:
+            if len(body) > self._left:
+                raise RuntimeError("the answer is longer than its Content-Length")
+            self._left -= len(body)
         return body
 
     def _write(self, head: bytes, body: bytes) -> None:

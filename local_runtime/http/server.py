@@ -3,17 +3,19 @@ our own and an end that is no failure."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import signal
 import ssl
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from local_runtime.http.protocol import HttpProtocol
-
-KEEP_ALIVE_S = 75
-"""How long an unused connection stays open: longer than the clients that keep one for a minute."""
+from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.protocol import DEFAULT_LIMITS, HttpProtocol
+from local_runtime.http.strangers import Strangers
 
 
 class HttpServer(uvicorn.Server):
@@ -21,7 +23,8 @@ class HttpServer(uvicorn.Server):
 
     ``drain_s`` is how long calls under way may take to end once the server is told to; whole
     seconds. ``max_head`` bounds the head of a request, in bytes. ``protocol`` is made for each
-    connection; ``tls``: with it the server speaks HTTPS alone.
+    connection; ``tls``: with it the server speaks HTTPS alone. ``limits`` bound what it waits for
+    its clients; ``identifies``: the app says which have shown who they are, by ``IDENTIFY``.
     """
 
     def __init__(
@@ -34,21 +37,25 @@ class HttpServer(uvicorn.Server):
         protocol: type[HttpProtocol] = HttpProtocol,
         max_head: int | None = None,
         tls: ssl.SSLContext | None = None,
+        limits: ClientLimits = DEFAULT_LIMITS,
+        identifies: bool = False,
     ) -> None:
+        self.strangers = Strangers(limits.strangers) if identifies else None
+        """Connections of clients that have yet to show who they are."""
+        connection = functools.partial(protocol, limits=limits, strangers=self.strangers)
         super().__init__(
             uvicorn.Config(
                 app,
                 host=host,
                 port=port,
                 loop="uvloop",
-                http=protocol,
+                http=cast("type[asyncio.Protocol]", connection),
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=drain_s,
                 h11_max_incomplete_event_size=max_head,
                 ssl_context_factory=None if tls is None else (lambda *_: tls),

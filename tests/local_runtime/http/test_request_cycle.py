@@ -18,6 +18,7 @@ from tests.local_runtime.http.wire import (
     BLOCK,
     BLOCKS,
     HEAD,
+    NO_PATIENCE,
     Answers,
     Streams,
     Waits,
@@ -59,7 +60,7 @@ async def test_an_answer_that_is_not_as_long_as_it_says_is_cut_off(body: bytes) 
 )
 async def test_a_connection_that_says_no_more_is_closed(sent: bytes) -> None:
     """With no patience at all, so that the test need not wait."""
-    wire, connection = Wire(), protocol(Waits(), patience_s=0)
+    wire, connection = Wire(), protocol(Waits(), limits=NO_PATIENCE)
     connection.connection_made(wire)
     if sent:
         connection.data_received(sent)
@@ -71,7 +72,7 @@ async def test_a_connection_that_says_no_more_is_closed(sent: bytes) -> None:
 
 async def test_a_connection_whose_answer_is_under_way_stays_open_until_that_is_given() -> None:
     waits, wire = Waits(), Wire()
-    connection = protocol(waits, patience_s=0)
+    connection = protocol(waits, limits=NO_PATIENCE)
     connection.connection_made(wire)
     connection.data_received(b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n")
     await settle()

@@ -10,7 +10,9 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from gateway.clock import settle
-from local_runtime.http.protocol import HttpProtocol
+from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.protocol import DEFAULT_LIMITS, HttpProtocol
+from local_runtime.http.strangers import Strangers
 
 BLOCK = b"x" * 64 * 1024
 
@@ -19,6 +21,9 @@ BLOCKS = 1024
 HEAD = b"POST /a HTTP/1.1\r\nhost: g\r\n"
 
 ASK = b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n"
+
+
+NO_PATIENCE = ClientLimits(first_head_s=0, head_s=0, body_s=0, idle_s=0, rate=10**9)
 
 
 class Wire(asyncio.Transport):
@@ -39,6 +44,12 @@ class Wire(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def pause_reading(self) -> None:
         self.reads = False
@@ -103,17 +114,22 @@ async def tells_its_body(scope: Scope, receive: Receive, send: Send) -> None:
     await Answers([(b"content-length", str(len(body)).encode())], body)(scope, receive, send)
 
 
-def protocol(app: Any, state: ServerState | None = None, *, patience_s: int = 75) -> HttpProtocol:
+def protocol(
+    app: Any,
+    state: ServerState | None = None,
+    *,
+    limits: ClientLimits = DEFAULT_LIMITS,
+    strangers: Strangers | None = None,
+) -> HttpProtocol:
     config = Config(
         app,
         http=HttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
-        timeout_keep_alive=patience_s,
     )
     config.load()
-    return HttpProtocol(config, state or ServerState(), {})
+    return HttpProtocol(config, state or ServerState(), {}, limits=limits, strangers=strangers)
 
 
 async def said_by(app: Any, *requests: bytes) -> Wire:
