@@ -140,7 +140,10 @@ def parse_strict_json(body: bytes) -> Any:
     """As ``parse_json``, and no object may say a thing twice. For the few requests that change
     something: it is ten times slower."""
     value = parse_json(body)
-    json.loads(body, object_pairs_hook=_once)
+    try:
+        json.loads(body, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:  # such as a number of 5,000 digits
+        raise malformed(error) from None
     return value
 
 

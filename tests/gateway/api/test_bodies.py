@@ -93,6 +93,31 @@ async def test_a_header_in_another_alphabet_is_the_callers_fault(
         assert (answer.status_code, answer.json()["error"]["param"].lower()) == (400, name)
 
 
+@pytest.mark.parametrize(("method", "path"), JSON_ROUTES[:-2])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"user":"a","model":"\\ud800","messages":[{"role":"user","content":"\\ud800"}]}',
+        b'{"user":"a","model":"chat","messages":[{}],"n":%b}' % (b"9" * 5000),
+        b'{"user":"a","model":"chat","messages":[{}],"max_tokens":1e999}',
+        b'{"user":"a","tags":' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}",
+        b'{"user":"a","model":"chat","messages":' + b"[" * 990 + b"]" * 990 + b"}",
+        b'"\xed\xa0\x80"',
+        b"null",
+        b"[]",
+        b"",
+    ],
+    ids=["surrogate", "long", "huge", "deep", "deeper", "cesu", "null", "list", "nothing"],
+)
+async def test_odd_json_is_never_a_failure_of_the_gateway(
+    method: str, path: str, body: bytes, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        headers = {"authorization": f"Bearer {gateway.key('root', admin=True)}"}
+        answer = await client.request(method, path, content=body, headers=headers)
+        assert answer.status_code < 500, answer.text
+
+
 async def test_a_key_in_another_alphabet_is_no_key(tmp_path: Path, clock: FakeClock) -> None:
     async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         headers = {b"authorization": b"Bearer sg-caf\xe9"}
