@@ -18,11 +18,11 @@
 The names and their arguments are Potassium's (https://github.com/bananaml/potassium, 0.5.0). What
 is not here: its Flask test client (call the handlers as functions), and S3 as a store.
 
-Potassium calls an app's functions in threads without an event loop, so they may use clients that
-call ``asyncio.run``. The runtime's own thread has a loop. So ``init`` and all handlers run in one
-other thread, that of ``app.handler_thread``, and the runtime's waits meanwhile: one and the same
-for all of them, since what ``init`` makes may belong to the thread that made it (a captured CUDA
-graph, the device that torch has chosen, a connection of sqlite3).
+Potassium calls an app's functions where no event loop runs, so they may use clients that call
+``asyncio.run``. The thread of a worker that imports an app has a loop, and what the import and
+``init`` make may belong to that thread (a captured CUDA graph, the gradient mode of torch, a
+connection of sqlite3, a signal's handler). So plain functions run there too, while its loop is
+stopped: ``app.main_loop``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import json as jsonlib
 import os
 import sys
 import urllib.parse
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from local_runtime.app import runtime as api
-from local_runtime.app.handler_thread import HandlerThread
+from local_runtime.app.main_loop import call_without_loop
 from local_runtime.app.request import Request as RuntimeRequest
 from local_runtime.app.request import Response as RuntimeResponse
 from local_runtime.app.store import DEFAULT_TTL_S, JSON, PICKLE, MemoryStore, RedisStore
@@ -56,8 +56,8 @@ CONTENT_TYPE = "text/html; charset=utf-8"
 """Of a body whose handler names none."""
 _END = object()
 Body = bytes | Generator[bytes, None, None] | None
-Run = Callable[..., Any]
-"""(function, *arguments) -> what it returns where the app's functions run."""
+Run = Callable[..., Awaitable[Any]]
+"""(function, *arguments) -> what it returns where the app's plain functions run."""
 Converter = Callable[[Any, Run], Any]
 """(what a handler returned, how to run its generator) -> what the runtime is given."""
 
@@ -140,7 +140,6 @@ class Potassium(api.Runtime):
     def __init__(self, name: str, experimental_num_workers: int = 1) -> None:
         super().__init__(name)
         self.num_workers = experimental_num_workers
-        self._thread = HandlerThread()
 
     def init(self, function: F) -> F:
         """Records the function that makes the context. One that takes an argument is given the
@@ -150,9 +149,7 @@ class Potassium(api.Runtime):
 
         @functools.wraps(function)
         def call() -> Any:
-            if inspect.iscoroutinefunction(function):
-                return self._thread.acall(own())
-            return self._thread.call(own)
+            return own() if inspect.iscoroutinefunction(function) else call_without_loop(own)
 
         super().init(call)
         return function
@@ -184,7 +181,7 @@ class Potassium(api.Runtime):
 
     def _recorded(self, record: Callable[[Any], Any], convert: Converter) -> Callable[[F], F]:
         def decorate(function: F) -> F:
-            record(_adapted(function, convert, self._thread))
+            record(_adapted(function, convert))
             return function
 
         return decorate
@@ -204,40 +201,40 @@ def _numbered(function: Callable[[int], Any]) -> Any:
     return function(int(os.environ.get("SPILLGATE_WORKER", "0")))
 
 
-def _pieces(source: Generator[bytes, None, None], run: Run) -> Generator[bytes, None, None]:
+async def _pieces(source: Generator[bytes, None, None], run: Run) -> AsyncGenerator[bytes, None]:
     """What the generator yields, which runs as its handler did."""
     try:
-        while (piece := run(next, source, _END)) is not _END:
+        while (piece := await run(next, source, _END)) is not _END:
             yield piece
     finally:
-        run(source.close)
+        await run(source.close)
 
 
-def _adapted(
-    function: Callable[..., Any], convert: Converter, thread: HandlerThread
-) -> Callable[..., Any]:
-    """The function as the runtime calls it: plain or a coroutine function, as it was."""
+def _adapted(function: Callable[..., Any], convert: Converter) -> Callable[..., Any]:
+    """The function as the runtime calls it: plain or a coroutine function, as it was, since a plain
+    one has the device for itself. What it returns is awaited in both cases."""
+
+    async def result(context: Any, request: RuntimeRequest) -> Any:
+        if inspect.iscoroutinefunction(function):
+            value = await function(context, _request(request))
+            return convert(value, _runner())
+        run = _runner()
+        return convert(await run(function, context, _request(request)), run)
+
     if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def later(context: Any, request: RuntimeRequest) -> Any:
-            value = await thread.acall(function(context, _request(request)))
-            return convert(value, _runner(thread))
-
-        return later
+        return functools.wraps(function)(result)
 
     @functools.wraps(function)
-    def at_once(context: Any, request: RuntimeRequest) -> Any:
-        run = _runner(thread)
-        return convert(run(function, context, _request(request)), run)
+    def plain(context: Any, request: RuntimeRequest) -> Any:
+        return result(context, request)
 
-    return at_once
+    return plain
 
 
-def _runner(thread: HandlerThread) -> Run:
-    """Calls functions in the thread, all in one context: what a handler sets in a ContextVar its
-    generator finds there."""
-    return functools.partial(thread.call, contextvars.copy_context().run)
+def _runner() -> Run:
+    """Calls functions where no loop runs, all in one context: what a handler sets in a ContextVar
+    its generator finds there."""
+    return functools.partial(call_without_loop, contextvars.copy_context().run)
 
 
 def _request(request: RuntimeRequest) -> Request:
@@ -254,8 +251,8 @@ def _converted(value: Any, run: Run) -> RuntimeResponse:
     headers = dict(value.headers)
     if RequestHeaders(headers).get("Content-Type") is None:
         headers["Content-Type"] = CONTENT_TYPE
-    body = body if isinstance(body, bytes) else _pieces(body, run)
-    return RuntimeResponse(status=value.status, headers=headers, body=body)
+    pieces = body if isinstance(body, bytes) else _pieces(body, run)
+    return RuntimeResponse(status=value.status, headers=headers, body=pieces)
 
 
 def _as_it_is(value: Any, run: Run) -> Any:

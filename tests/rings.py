@@ -71,6 +71,7 @@ OUTER = (
     "local_runtime/test_hosted.py",
     "local_runtime/test_potassium.py",
     "local_runtime/test_potassium_names.py",
+    "local_runtime/test_potassium_thread.py",
     "local_runtime/worker/test_footprint.py",
     "local_runtime/worker/test_odd_ends.py",
     "local_runtime/worker/test_orphans.py",

@@ -35,7 +35,8 @@ MAX_HEAD = 64 * 1024
 """Bytes of a request's head, where the server's settings name no other bound."""
 _NO_HTTP = Refusal(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
 _TOO_SLOW = Refusal(408, "request_timeout", "The request did not come whole in time.")
-_PROBE = b"HTTP/1.1 102 Processing\r\n\r\n"
+_PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""Not 102, which says the same: clients that skip 100 alone take it for the answer."""
 _TOO_LARGE = Refusal(431, "headers_too_large", "The request's headers are too large.")
 
 
@@ -125,12 +126,13 @@ class HttpProtocol(asyncio.Protocol):
         self._client_timer.can_write()
 
     def eof_received(self) -> bool:
-        """The caller sends no more: it is gone, or waits for the answer to what it sent. TLS
-        knows no such half."""
-        last = self.reading
-        if last is None or last.more_body or self._in_head or not self.is_answering():
+        """The caller sends no more: it is gone, or waits for the answer to what it sent. Once an
+        answer has begun it is taken for gone: nothing can be said then to find out. TLS knows no
+        such half."""
+        last, current = self.reading, self.answering
+        if last is None or last.more_body or self._in_head or self._scheme == "https":
             return False
-        if self._scheme == "https":
+        if current is None or current.response_started:
             return False
         last.keep_alive = False
         self.is_half_closed = True

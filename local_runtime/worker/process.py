@@ -28,6 +28,7 @@ import msgspec
 import uvloop
 
 from local_runtime import gc_tuning
+from local_runtime.app import main_loop
 from local_runtime.app.model_sizes import from_json
 from local_runtime.app.runtime import Runtime
 from local_runtime.protocol.events import Broken, Done, Piece, Promote, Ready, Standby, Waiting
@@ -263,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     orders = take_stdin()
     thread = SocketThread(life=life, orders=orders, limit=options.max_frame, grace_s=options.grace)
     try:
-        uvloop.run(run_app(options, thread))
+        main_loop.run(run_app(options, thread), uvloop.new_event_loop)
     except StartFailed as failure:
         life.broken(failure.broken)
         return EXIT_BROKEN

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from local_runtime import Batch
 from local_runtime import Request as RuntimeRequest
+from local_runtime.app import main_loop
 from local_runtime.potassium import (
     Potassium,
     RedisConfig,
@@ -33,8 +35,13 @@ APP = PROGRAMS / "potassium_app.py"
 
 
 def answer_of(app: Potassium, route: str, json: Any = None, **headers: str) -> Any:
+    """What a worker's engine would be given."""
+    return main_loop.run(asked(app, route, json, **headers), uvloop.new_event_loop)
+
+
+async def asked(app: Potassium, route: str, json: Any = None, **headers: str) -> Any:
     function = app.handlers[route].function
-    return function({}, RuntimeRequest(json=json, id="r1", headers=headers))
+    return await function({}, RuntimeRequest(json=json, id="r1", headers=headers))
 
 
 def test_a_handler_is_recorded_and_stays_a_plain_function() -> None:
@@ -51,20 +58,19 @@ def test_a_handler_is_recorded_and_stays_a_plain_function() -> None:
     assert answer.headers == {"Content-Type": "application/json"}
 
 
-async def test_an_async_handler_is_converted_too() -> None:
+def test_an_async_handler_is_converted_too() -> None:
     app = Potassium("app")
 
     @app.handler()
     async def handler(context: Any, request: Request) -> Response:
         return Response(json=request.json)
 
-    answer = answer_of(app, "/", [1])
-    assert inspect.isawaitable(answer)
-    assert (await answer).body == b"[1]"
+    assert inspect.iscoroutinefunction(app.handlers["/"].function)
+    assert answer_of(app, "/", [1]).body == b"[1]"
 
 
-def test_an_app_runs_in_one_thread_which_is_not_the_callers() -> None:
-    """What ``init`` makes may belong to the thread that made it."""
+def test_an_app_runs_in_the_thread_that_imported_it() -> None:
+    """What its import and ``init`` make may belong to that thread."""
     app, here = Potassium("app"), threading.get_ident()
 
     @app.init
@@ -73,31 +79,27 @@ def test_an_app_runs_in_one_thread_which_is_not_the_callers() -> None:
 
     @app.handler("/plain")
     def plain(context: Any, request: Request) -> Response:
-        def pieces() -> Generator[bytes, None, None]:
-            yield b"%d" % threading.get_ident()
-
-        return Response(body=pieces())
+        return Response(json=threading.get_ident())
 
     @app.handler("/async")
     async def later(context: Any, request: Request) -> Response:
         return Response(json=threading.get_ident())
 
-    assert app.init_function is not None
-    made = app.init_function()["thread"]
-    assert made != here
-    assert [int(piece) for piece in answer_of(app, "/plain").body] == [made]
-    assert int(asyncio.run(answer_of(app, "/async")).body) == made
+    async def made() -> Any:
+        assert app.init_function is not None
+        return await app.init_function()
+
+    assert main_loop.run(made(), uvloop.new_event_loop) == {"thread": here}
+    assert int(answer_of(app, "/plain").body) == int(answer_of(app, "/async").body) == here
 
 
 def test_a_plain_handler_runs_between_the_steps_of_those_that_are_async() -> None:
     """It may run a loop of its own, and then theirs goes on."""
-    app, order = Potassium("app"), list[str]()
-    begun, free = threading.Event(), asyncio.Event()
+    app, order, free = Potassium("app"), list[str](), asyncio.Event()
 
     @app.handler("/async")
     async def later(context: Any, request: Request) -> Response:
         order.append("async")
-        begun.set()
         await free.wait()
         order.append("async again")
         return Response()
@@ -110,12 +112,12 @@ def test_a_plain_handler_runs_between_the_steps_of_those_that_are_async() -> Non
         return Response()
 
     async def both() -> None:
-        first = asyncio.ensure_future(answer_of(app, "/async"))
-        await asyncio.to_thread(begun.wait)
-        answer_of(app, "/plain")
+        first = asyncio.ensure_future(asked(app, "/async"))
+        await asyncio.sleep(0)
+        await asked(app, "/plain")
         await first
 
-    asyncio.run(both())
+    main_loop.run(both(), uvloop.new_event_loop)
     assert order == ["async", "plain", "async again"]
 
 
@@ -131,30 +133,32 @@ def test_what_a_handler_sets_in_its_context_its_generator_finds_and_no_other_cal
         name.set("caller")
         return Response(body=pieces(), headers={"Before": before})
 
-    answers = [answer_of(app, "/") for _ in range(2)]
-    assert [answer.headers["Before"] for answer in answers] == ["nobody", "nobody"]
-    assert [b"".join(answer.body) for answer in answers] == [b"caller", b"caller"]
+    async def said() -> tuple[str, list[bytes]]:
+        answer = await asked(app, "/")
+        return answer.headers["Before"], [piece async for piece in answer.body]
+
+    answers = [main_loop.run(said(), uvloop.new_event_loop) for _ in range(2)]
+    assert answers == [("nobody", [b"caller"])] * 2
 
 
-async def test_an_async_handler_that_is_cancelled_hears_of_it() -> None:
-    app, heard = Potassium("app"), threading.Event()
-    begun = threading.Event()
+async def test_an_async_handler_that_is_cancelled_hears_of_it_before_its_call_ends() -> None:
+    app, heard = Potassium("app"), list[str]()
 
     @app.handler()
     async def handler(context: Any, request: Request) -> Response:
-        begun.set()
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            heard.set()
+            await asyncio.sleep(0)
+            heard.append("cleaned up")
         return Response()
 
-    call = asyncio.ensure_future(answer_of(app, "/"))
-    await asyncio.to_thread(begun.wait)
+    call = asyncio.ensure_future(asked(app, "/"))
+    await asyncio.sleep(0)
     call.cancel()
-    assert await asyncio.to_thread(heard.wait, 20)
     with pytest.raises(asyncio.CancelledError):
         await call
+    assert heard == ["cleaned up"]
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, BaseException])
@@ -173,16 +177,15 @@ def test_what_a_handler_raises_reaches_the_runtime_and_its_thread_goes_on(
     async def later(context: Any, request: Request) -> Response:
         return plain(context, request)
 
-    async def caught() -> BaseException | None:
+    async def caught(route: str) -> BaseException | None:
         try:
-            await answer_of(app, "/async")
+            await asked(app, route)
         except BaseException as found:
             return found
         return None
 
-    with pytest.raises(error):
-        answer_of(app, "/plain")
-    assert isinstance(asyncio.run(caught()), error)
+    for route in ("/plain", "/async"):
+        assert isinstance(main_loop.run(caught(route), uvloop.new_event_loop), error)
     assert answer_of(app, "/plain").body == b"1"
 
 
@@ -193,8 +196,11 @@ def test_an_init_that_takes_an_argument_is_given_the_number_of_its_worker() -> N
     def init(number: int) -> dict[str, int]:
         return {"number": number}
 
-    assert app.init_function is not None
-    assert app.init_function() == {"number": 0}
+    async def made() -> Any:
+        assert app.init_function is not None
+        return await app.init_function()
+
+    assert asyncio.run(made()) == {"number": 0}
 
 
 def test_a_body_that_is_text_is_refused_as_in_potassium() -> None:
