@@ -177,11 +177,11 @@ class Gateway:
     # --- how it stands ------------------------------------------------------------------------
 
     def not_ready(self) -> list[str]:
-        """The required backends that are not warm, each with what it says of itself."""
+        """The required backends that are drained or not warm, each with what it says of itself."""
         return [
-            f"{name}: {backend.probe_detail or 'not warm yet'}"
+            f"{name}: {'drained' if backend.draining else backend.probe_detail or 'not warm yet'}"
             for name, backend in self.active.backends.items()
-            if backend.spec.common.required and not backend.is_warm
+            if backend.spec.common.required and (backend.draining or not backend.is_warm)
         ]
 
     def readings(self) -> Iterable[Reading]:

@@ -53,14 +53,16 @@ class AdminEndpoint:
 
 async def list_keys(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Every key, revoked ones too; of a key itself, its first characters alone."""
-    return 200, {"keys": [as_json(record) for record in gateway.keys.list()]}
+    now_at = gateway.clock.time()
+    return 200, {"keys": [as_json(record, now_at) for record in gateway.keys.list()]}
 
 
 async def create_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Shows the key this once."""
     request = read_request(parse_json(body), gateway.active.policy)
-    key, record = issue(gateway.keys, request, gateway.clock.time())
-    return 201, {**as_json(record), "key": key}
+    now_at = gateway.clock.time()
+    key, record = issue(gateway.keys, request, now_at)
+    return 201, {**as_json(record, now_at), "key": key}
 
 
 async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
@@ -86,7 +88,7 @@ async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[in
             "warm": backend.is_warm,
             "slots": backend.slots,
             "in_flight": backend.in_flight,
-            "warm_idle": backend.learned.warm_idle(now),
+            "warm_idle": backend.warm_idle,
             "blocked": backend.blocked(now) or None,
             "failures_in_a_row": backend.health.failures,
             "detail": backend.probe_detail,

@@ -9,6 +9,7 @@ import msgspec
 from adapters.types import Call, Task
 from gateway.active_policy import NO_PREFERENCES, Preferences
 from gateway.api.headers import decision_headers
+from gateway.api.refused import log_refused
 from gateway.api.relay import Relay
 from gateway.api.request import Receive, RequestContext, Send, respond_error
 from gateway.calls.state import CallState
@@ -147,6 +148,8 @@ async def _answer(
     try:
         answer = await gateway.dispatcher.ask(gateway.active, state)
     except ApiError as error:
+        if state.ending is None:
+            log_refused(gateway, context, error, parsed.model)
         await respond_error(send, context, error, decision_headers(state))
         return
     relay, now = Relay(state, context, send), gateway.clock.monotonic()

@@ -115,6 +115,13 @@ class LiveBackend:
         return self.learned.warm_idle(self._clock.monotonic()) != 0
 
     @property
+    def warm_idle(self) -> int | None:
+        """Workers that are warm and idle, as far as ``is_warm`` has it; None of a backend that is
+        always warm."""
+        idle = self.learned.warm_idle(self._clock.monotonic())
+        return idle if idle is None or self.is_warm else 0
+
+    @property
     def billed_start_s(self) -> float:
         """The seconds just before a call runs that may be a start, where a start is billed."""
         cold = self.learned.cold
@@ -285,6 +292,7 @@ class LiveBackend:
 
     def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
         self.health = after_success(self.health)
+        self.probed_ready = self.probed_ready or None  # a worker has answered since
         if usage.exec_s is not None:
             self.learned.observe_run(model, usage.exec_s)
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)

@@ -83,9 +83,8 @@ class Completion:
         self, state: CallState, attempt: Attempt, failure: BackendError
     ) -> None:
         """A stream broke off after it began."""
-        name, slug = attempt.backend.name, failure.failure.slug
-        state.tried.append((name, slug))
-        self._metrics.failures.labels(name, slug).inc()
+        state.failed(attempt, failure, self._clock.monotonic())
+        self._metrics.failures.labels(attempt.backend.name, failure.failure.slug).inc()
         await self.call_failed(state, failure)
 
     async def call_failed(self, state: CallState, failure: BackendError) -> None:
@@ -212,4 +211,5 @@ class Completion:
         if row.cold_us:
             pair.cold.value += 1
         if state.answered_s and not row.stream:
-            self._metrics.overhead.observe(max(0.0, elapsed - state.answered_s))
+            waited_s = state.answered_s + state.waited_s
+            self._metrics.overhead.observe(max(0.0, elapsed - waited_s))

@@ -214,13 +214,17 @@ class Dispatcher:
     async def _take_slot(self, active: ActivePolicy, state: CallState, quote: Quote) -> Attempt:
         """Waits for a slot of the backend, after the row is durable where the backend is paid."""
         backend = state.backend = active.backends[quote.backend]
-        since = self._clock.monotonic()
         if quote.paid:
             await self._ledger.open(state.open_row())
             state.opened = True
-        lease = await backend.lease(
-            self._reconsider(active, state, quote), load_s=quote.delay.load_s
-        )
+        since = self._clock.monotonic()
+        try:
+            lease = await backend.lease(
+                self._reconsider(active, state, quote), load_s=quote.delay.load_s
+            )
+        except Rerouted:
+            state.waited_s += self._clock.monotonic() - since
+            raise
         return state.begin(backend, quote, lease, lease.leased_at - since)
 
     async def _ask(self, state: CallState, attempt: Attempt) -> Answer:
@@ -230,12 +234,12 @@ class Dispatcher:
             self._top_up.arm(state, attempt)
         reply = await backend.adapter.invoke(state.call)
         if reply.chunks is None:
-            state.answered_s = self._clock.monotonic() - attempt.asked_at
+            state.answered(attempt, self._clock.monotonic())
             await self._completion.finish(state, attempt, reply.usage)
             return backend.redactor.over(reply)
         stream = SettledStream(self._completion, state, attempt, reply)
         await stream.begin()
-        state.answered_s = self._clock.monotonic() - attempt.asked_at
+        state.answered(attempt, self._clock.monotonic())
         return stream
 
     def _reconsider(self, active: ActivePolicy, state: CallState, quote: Quote) -> Reconsider:
@@ -256,7 +260,9 @@ class Dispatcher:
         what the attempt has used up is held again."""
         name, kind = attempt.backend.name, failure.failure
         self._metrics.failures.labels(name, kind.slug).inc()
-        state.tried.append((name, kind.slug))
+        now = self._clock.monotonic()
+        state.failed(attempt, failure, now)
+        state.answered(attempt, now)
         log.warning(
             "call %s failed at %s (%s): %s %s",
             state.call.id,

@@ -10,14 +10,14 @@ from gateway.backends.live import LiveBackend
 from gateway.calls.attempt import WORK_DONE
 from gateway.routing.router import Decision
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.history import AttemptRecord
 from gateway.types import ApiError
 
 log = logging.getLogger("spillgate")
 
 
-def refusal_of(failure: BackendError, tried: Sequence[tuple[str, str]]) -> ApiError:
-    """What the caller is told when no backend answered. ``tried``: (backend, its failure) of each
-    that was asked."""
+def refusal_of(failure: BackendError, tried: Sequence[AttemptRecord]) -> ApiError:
+    """What the caller is told when no backend answered. ``tried``: each that was asked."""
     kind = failure.failure
     headers = {}
     if failure.retry_after is not None:
@@ -26,7 +26,7 @@ def refusal_of(failure: BackendError, tried: Sequence[tuple[str, str]]) -> ApiEr
         # Work was done: a client that repeats the call by itself would pay twice.
         headers["x-should-retry"] = "false"
     invalid = kind in (FailureClass.INVALID, FailureClass.TOO_LARGE, FailureClass.UNSUPPORTED)
-    each = ", ".join(f"{backend}: {slug}" for backend, slug in tried)
+    each = ", ".join(f"{attempt.backend}: {attempt.failure}" for attempt in tried)
     detour = f" (tried: {each})" if len(tried) > 1 else ""
     return ApiError(
         kind.status,

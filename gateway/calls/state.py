@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from adapters.errors import BackendError
 from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
 from gateway.backends.live import Lease, LiveBackend
@@ -21,6 +22,7 @@ from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
 from gateway.money.pricing import charge
 from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
+from gateway.storage.history import MOST_KEPT, AttemptRecord, CallHistory, QuoteRecord, words
 from gateway.types import MICRO, Principal
 
 StopCause = Literal["", "disconnected", "budget", "fault"]
@@ -110,9 +112,12 @@ class CallState:
         self.waited_s = 0.0
         """Seconds in the gateway's own queue for a slot of a backend."""
         self.answered_s = 0.0
-        """Seconds from asking the backend to its answer, or the first piece of it."""
-        self.tried: list[tuple[str, str]] = []
-        """Backends that failed, each with its failure's slug."""
+        """Seconds from asking the backend to its answer, or the first piece of it; those of the
+        backends that failed before it count as well."""
+        self.decision: Decision | None = None
+        """The last one."""
+        self.tried: list[AttemptRecord] = []
+        """Backends that failed."""
         self.charged: list[LedgerRow] = []
         """The rows of those that are paid for."""
         self.stop_cause: StopCause = ""
@@ -127,6 +132,7 @@ class CallState:
 
     def routed(self, decision: Decision) -> None:
         """Takes over why the call goes where it goes."""
+        self.decision = decision
         self.route = decision.route
         self.reason = decision.reason
 
@@ -141,11 +147,30 @@ class CallState:
         attempt = self.attempt = Attempt(self.call, backend, quote, lease, StreamProgress())
         return attempt
 
+    def answered(self, attempt: Attempt, now: float) -> None:
+        """The backend gave its answer, or the first piece of it. ``now``: monotonic seconds."""
+        self.answered_s += now - attempt.asked_at
+
+    def failed(self, attempt: Attempt, failure: BackendError, now: float) -> None:
+        """The backend failed, before an answer or within it. ``now``: monotonic seconds."""
+        asked_at = attempt.asked_at
+        record = AttemptRecord(
+            attempt.backend.name,
+            failure.failure.slug,
+            words(failure.message),
+            asked_at - self.received,
+            now - asked_at,
+        )
+        self.tried.append(record)
+
     def charge(self, row: LedgerRow) -> LedgerRow:
         """A failed attempt is charged: returns its row, which has an id of its own."""
         number = len(self.charged) + 1
-        row = msgspec.structs.replace(row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0)
+        row = msgspec.structs.replace(
+            row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0, history=None
+        )
         self.charged.append(row)
+        self.tried[-1] = msgspec.structs.replace(self.tried[-1], entry=number)
         return row
 
     def end(self, row: LedgerRow) -> Ending:
@@ -189,6 +214,7 @@ class CallState:
             cost_nano=cost,
             cost_basis="none" if not cost else "reported" if used.reported else "estimated",
             worker=used.worker or "",
+            history=history_of(self.decision, self.tried),
         )
 
     def _row(self, claims: tuple[Claim, ...] = ()) -> LedgerRow:
@@ -212,6 +238,32 @@ class CallState:
             price="" if backend is None else backend.spec.common.price or "",
             claims=claims,
         )
+
+
+def history_of(decision: Decision | None, tried: list[AttemptRecord]) -> CallHistory | None:
+    """What is kept of a call's way; None of a call that was never decided."""
+    if decision is None:
+        return None
+    return CallHistory(
+        decision.slo,
+        tuple(map(_recorded, decision.quotes[:MOST_KEPT])),
+        decision.refused[:MOST_KEPT],
+        tuple(tried[-MOST_KEPT:]),
+    )
+
+
+def _recorded(quote: Quote) -> QuoteRecord:
+    delay, estimate = quote.delay, quote.estimate
+    return QuoteRecord(
+        quote.backend,
+        round(delay.seconds, 6),
+        delay.cold,
+        round(delay.load_s, 6),
+        quote.reserved,
+        estimate.marginal,
+        estimate.charge,
+        estimate.hold,
+    )
 
 
 def _microseconds(seconds: float | None) -> int:

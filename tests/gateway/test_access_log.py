@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.access_log import AccessLog
+from gateway.access_log import AccessLog, refused_line
 from gateway.clock import FakeClock
 from gateway.storage.base import LedgerRow
+from gateway.types import Principal
 from tests.waiting import wait_until
 
 EVERY_S = 0.25
@@ -141,3 +142,32 @@ async def test_without_a_target_nothing_is_kept(clock: FakeClock) -> None:
     log.add(row(), 0)
     log.close()
     assert log.dropped == 0
+
+
+async def test_a_request_that_was_refused_has_a_line_without_what_only_a_call_has(
+    clock: FakeClock, pipe: Pipe
+) -> None:
+    log = AccessLog(pipe, clock)
+    log.start()
+    log.add_refused(
+        refused_line(
+            at=clock.time(),
+            id="req_1",
+            principal=Principal(key_id="key_1", user="alice"),
+            model="minilm",
+            policy="v1",
+            status=429,
+            code="rate_limit_exceeded",
+            ms=0.25,
+            path="/v1/embeddings" + "/x" * 500,
+        )
+    )
+    log.close()
+    [line] = pipe.lines
+    assert (line["outcome"], line["status"], line["error"]) == (
+        "refused",
+        429,
+        "rate_limit_exceeded",
+    )
+    assert (line["user"], line["key"], line["model"]) == ("alice", "key_1", "minilm")
+    assert len(str(line["path"])) == 200
