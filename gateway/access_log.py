@@ -96,6 +96,11 @@ class AccessLog:
         self._batches: queue.Queue[list[_Entry]] = queue.Queue(_BATCHES)
         self._thread: threading.Thread | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Lines that the thread has not been given yet."""
+        return len(self._rows)
+
     def start(self) -> None:
         """Begins to write, where there is something to write to."""
         if self._target is not None and self._thread is None:

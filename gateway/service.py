@@ -82,7 +82,7 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Ends: late settlements are given one more try, then backends and stores are closed."""
-        await self.dispatcher.background.drain()
+        await self.dispatcher.aclose()
         await self.settler.retry()
         await self._background.cancel()
         for backend in self.active.backends.values():

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.local.answers import Chunks, done_of, usage_of
+from adapters.local.answers import Chunks, done_of, end_of, usage_of
 from adapters.local.ray_settings import PROGRAM
 from adapters.local.settings import LocalSettings
 from adapters.types import (
@@ -40,6 +41,7 @@ from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.pending_call import CANCELLED, PendingCall
 from local_runtime.client.workers import KEEP_S, Workers
+from local_runtime.promises import promise_of
 from local_runtime.protocol.events import CacheStatus, Done, Memory, Ping
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
 
@@ -59,6 +61,7 @@ class Local:
         self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
         self._known: frozenset[str] = frozenset()
         self._patience_s = settings.wait_for_start
+        self._attached = settings.sockets is not None
         self._workers, self._autoscaler = _workers(name, settings, clock)
 
     def __repr__(self) -> str:
@@ -119,6 +122,8 @@ class Local:
             entry = await self._ask(call, route, cold_s)  # by a replica, once
         if entry.outputs:
             return self._stream(entry)
+        if entry.head is not None:
+            return self._promise(entry, entry.head.status)
         done = done_of(entry)
         if entry.outputs is not None:
             return self._stream(entry)
@@ -246,6 +251,15 @@ class Local:
     def _stream(self, entry: PendingCall) -> Reply:
         chunks = Chunks(entry, self._clock.monotonic, KEEP_S)
         return Reply(content_type="text/event-stream", chunks=chunks)
+
+    def _promise(self, entry: PendingCall, status: int) -> Reply:
+        """Of a background call, which goes on."""
+        return Reply(
+            body=promise_of(entry.call_id, entry.connection.facts.says_started),
+            status=status,
+            rest=partial(end_of, entry),
+            outlives=self._attached,
+        )
 
     async def _cancel(self, entry: PendingCall) -> Usage | None:
         if not entry.left:

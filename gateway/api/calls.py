@@ -138,8 +138,16 @@ async def serve(
         take_back_cancellation()
     finally:
         watch.end()
-        if state.ending is not None:
-            gateway.access_log.add(state.ending.row, len(state.ending.attempts))
+        if state.job is None:
+            log_ending(gateway, state)
+        else:
+            state.job.add_done_callback(lambda _: log_ending(gateway, state))
+
+
+def log_ending(gateway: Gateway, state: CallState) -> None:
+    """A call that has ended leaves a line in the access log."""
+    if state.ending is not None:
+        gateway.access_log.add(state.ending.row, len(state.ending.attempts))
 
 
 async def _answer(
@@ -148,7 +156,7 @@ async def _answer(
     try:
         answer = await gateway.dispatcher.ask(gateway.active, state)
     except ApiError as error:
-        if state.ending is None:
+        if state.ending is None and state.job is None:
             log_refused(gateway, context, error, parsed.model)
         await respond_error(send, context, error, decision_headers(state))
         return

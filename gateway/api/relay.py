@@ -31,7 +31,7 @@ class Relay:
         headers = decision_headers(self._state)
         headers.append((b"content-type", reply.content_type.encode()))
         headers.append(server_timing(self._state, reply.usage, now))
-        await respond(self._send, self._context, 200, reply.body, headers)
+        await respond(self._send, self._context, reply.status, reply.body, headers)
 
     async def stream(self, stream: SettledStream, *, show_usage: bool, now: float) -> None:
         """Passes pieces on as they come. The end marker follows only a settled call; a break

@@ -80,6 +80,8 @@ class LiveBackend:
         self._clock = clock
         self._timer = timer
         self._queue = SlotQueue(self._cap)
+        self._handed_over: set[int] = set()
+        """Leases whose place in line others have, though their work goes on."""
         self._leases: dict[int, float] = {}
         """From when on each call runs, as far as is foreseen; in the order of their leases."""
         self._reconsider_at = 0.0
@@ -257,6 +259,12 @@ class LiveBackend:
             learned.gaps.observe(now - self.last_call)
         self.last_call = now
 
+    def hand_over(self, lease: Lease) -> None:
+        """The backend has promised to do the work later: whoever is next in line may be sent there.
+        The lease is ended all the same, with the work."""
+        self._handed_over.add(id(lease))
+        self._queue.give_back()
+
     def end(
         self,
         lease: Lease,
@@ -272,7 +280,10 @@ class LiveBackend:
         if self.last_call is not None:
             self.last_call = now
         self._leases.pop(id(lease), None)
-        self._queue.give_back()
+        if id(lease) in self._handed_over:
+            self._handed_over.remove(id(lease))
+        else:
+            self._queue.give_back()
         if lease.expected_cold and self._starting:
             self._starting.popleft()
         if failure is not None:

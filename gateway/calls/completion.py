@@ -50,12 +50,15 @@ class Completion:
 
     # --- an answer ----------------------------------------------------------------------------
 
-    async def finish(self, state: CallState, attempt: Attempt, reported: Usage) -> None:
-        """The call succeeded. Raises ApiError 503 when its row cannot be made durable."""
+    async def finish(
+        self, state: CallState, attempt: Attempt, reported: Usage, *, status: int = 200
+    ) -> None:
+        """The call succeeded, and its caller sees ``status``. Raises ApiError 503 when its row
+        cannot be made durable."""
         used = attempt.used(reported)
         self._release(state, attempt, used, None)
         try:
-            await self._close(state, "success", used, status=200, error="")
+            await self._close(state, "success", used, status=status, error="")
         except StorageUnavailable as unavailable:
             raise store_unavailable(unavailable) from None
 
@@ -79,10 +82,10 @@ class Completion:
         )
         return state.charge(row) if row.cost_nano or row.gpu_us else None
 
-    async def stream_failed(
+    async def failed_after_answer(
         self, state: CallState, attempt: Attempt, failure: BackendError
     ) -> None:
-        """A stream broke off after it began."""
+        """A stream broke off after it began, or work failed that was promised."""
         state.failed(attempt, failure, self._clock.monotonic())
         self._metrics.failures.labels(attempt.backend.name, failure.failure.slug).inc()
         await self.call_failed(state, failure)

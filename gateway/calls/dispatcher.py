@@ -21,6 +21,7 @@ from gateway.active_policy import ActivePolicy, Preferences, Queued
 from gateway.backends.slots import Reconsider
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
+from gateway.calls.promised import PromisedJobs
 from gateway.calls.refusals import budget_reached, no_backend, refusal_of, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.state import Admission, CallState
@@ -82,6 +83,12 @@ class Dispatcher:
             top_up=self._top_up,
             background=self.background,
         )
+        self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)
+
+    async def aclose(self) -> None:
+        """Ends the work that goes on without a caller, and waits for every settlement."""
+        await self._jobs.aclose()
+        await self.background.drain()
 
     # --- the way in ---------------------------------------------------------------------------
 
@@ -233,6 +240,10 @@ class Dispatcher:
         if state.admission.claims and (quote.estimate.per_second or quote.reserved):
             self._top_up.arm(state, attempt)
         reply = await backend.adapter.invoke(state.call)
+        if reply.rest is not None:
+            state.answered(attempt, self._clock.monotonic())
+            await self._jobs.follow(state, attempt, reply)
+            return backend.redactor.over(reply)
         if reply.chunks is None:
             state.answered(attempt, self._clock.monotonic())
             await self._completion.finish(state, attempt, reply.usage)

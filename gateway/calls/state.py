@@ -121,6 +121,8 @@ class CallState:
         self.charged: list[LedgerRow] = []
         """The rows of those that are paid for."""
         self.stop_cause: StopCause = ""
+        self.job: asyncio.Task[None] | None = None
+        """Settles the call when the work that was promised to its caller has ended."""
         self._task = asyncio.current_task(loop)
 
     @property
@@ -183,6 +185,10 @@ class CallState:
         if self.ending is None and not self.stop_cause and self._task is not None:
             self.stop_cause = cause
             self._task.cancel()
+
+    def goes_on_in(self, job: asyncio.Task[None]) -> None:
+        """The caller has its answer; what is left belongs to ``job``, which ``stop`` cancels."""
+        self.job = self._task = job
 
     # --- rows ---------------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ class SettledStream:
             self._ended = True
         except BackendError as failure:
             self._ended = True
-            await self._completion.stream_failed(state, attempt, failure)
+            await self._completion.failed_after_answer(state, attempt, failure)
             self._error = refusal_of(failure, state.tried)
         except ApiError as error:
             self._ended = True
