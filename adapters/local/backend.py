@@ -40,8 +40,8 @@ from local_runtime.client.autoscaler import Autoscaler
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.pending_call import CANCELLED, PendingCall
+from local_runtime.client.promises import promise_of
 from local_runtime.client.workers import KEEP_S, Workers
-from local_runtime.promises import promise_of
 from local_runtime.protocol.events import CacheStatus, Done, Memory, Ping
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
 

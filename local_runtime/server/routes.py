@@ -28,9 +28,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from local_runtime.client.pending_call import PendingCall
+from local_runtime.client.promises import promise_of
 from local_runtime.http_errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
-from local_runtime.promises import promise_of
 from local_runtime.protocol.events import Done, Run
 from local_runtime.server.dispatcher import AppDispatcher, succeeded
 from local_runtime.server.refusals import refusal_of

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from local_runtime import Runtime
+from local_runtime.client.promises import promise_of
 from local_runtime.potassium import Potassium
-from local_runtime.promises import promise_of
 from tests.adapters.local.backends import call, running
 from tests.local_runtime.server.live_runtime import PROGRAMS, LiveRuntime
 from tests.waiting import wait_until
