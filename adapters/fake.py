@@ -58,6 +58,8 @@ class Fake:
         self.warm_workers: int | None = None
         self.refuses: BackendError | None = None
         """What every ping gets."""
+        self.cannot_scale: BackendError | None = None
+        """What whoever tells it how many workers to keep gets."""
         self.closed = False
         self.running = 0
         self.most_running = 0
@@ -160,6 +162,8 @@ class Fake:
         return Usage(exec_s=self.runs_for, cold_s=self.cold_s or None, reported=True)
 
     async def keep_workers(self, minimum: int) -> None:
+        if self.cannot_scale is not None:
+            raise self.cannot_scale
         self.minimum = minimum
 
     async def aclose(self) -> None:

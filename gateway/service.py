@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from adapters.base import Backend, ReportsMemory, ReportsModels
@@ -20,6 +20,7 @@ from gateway.policy.model import BackendSpec, Policy
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.tasks import BackgroundTasks
 from gateway.types import ApiError
+from gateway.warm.kept import KeptWorkers
 
 log = logging.getLogger("spillgate")
 
@@ -29,6 +30,7 @@ _RETIRE_S = 600.0
 """A backend that left the policy is closed when its last call ends, or after this."""
 
 MakeBackend = Callable[[BackendSpec], Backend]
+Replaced = Callable[[LiveBackend, LiveBackend | None], Awaitable[None]]
 
 
 class Gateway:
@@ -48,6 +50,7 @@ class Gateway:
         clock: Clock,
         make_backend: MakeBackend,
         load_policy: Callable[[], Policy],
+        kept_workers: KeptWorkers,
     ) -> None:
         self.shared = shared
         self.ledger = ledger
@@ -58,6 +61,9 @@ class Gateway:
         self.access_log = access_log
         self.clock = clock
         self.load_policy = load_policy
+        self.kept_workers = kept_workers
+        self.replaced: Replaced | None = None
+        """Is told of each backend that a reload has replaced, or dropped, before that is closed."""
         self._make_backend = make_backend
         self._history: list[Policy] = []
         self._changing = asyncio.Lock()
@@ -144,9 +150,11 @@ class Gateway:
     def _retire(self, before: ActivePolicy, after: ActivePolicy) -> None:
         for name, backend in before.backends.items():
             if after.backends.get(name) is not backend:
-                self.run_forever(self._close_idle(backend))
+                self.run_forever(self._close_idle(backend, after.backends.get(name)))
 
-    async def _close_idle(self, backend: LiveBackend) -> None:
+    async def _close_idle(self, backend: LiveBackend, new: LiveBackend | None) -> None:
+        if self.replaced is not None:
+            await self.replaced(backend, new)
         end = self.clock.monotonic() + _RETIRE_S
         while backend.in_flight and self.clock.monotonic() < end:
             await self.clock.sleep(0.25)

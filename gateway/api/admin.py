@@ -79,8 +79,10 @@ async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, 
 
 
 async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    """How each backend of the policy stands."""
+    """How each backend of the policy stands, and how many workers its platform was told to keep;
+    ``left_behind``: the same of platforms that the policy does not know any more."""
     now = gateway.clock.monotonic()
+    kept = gateway.kept_workers.read()
     rows = [
         {
             "backend": name,
@@ -89,13 +91,14 @@ async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[in
             "slots": backend.slots,
             "in_flight": backend.in_flight,
             "warm_idle": backend.warm_idle,
+            "kept_workers": kept.pop(name, 0),
             "blocked": backend.blocked(now) or None,
             "failures_in_a_row": backend.health.failures,
             "detail": backend.probe_detail,
         }
         for name, backend in gateway.active.backends.items()
     ]
-    return 200, {"backends": rows}
+    return 200, {"backends": rows, "left_behind": kept}
 
 
 async def drain(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
