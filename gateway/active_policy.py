@@ -50,6 +50,8 @@ class ActivePolicy:
     def __init__(self, policy: Policy, backends: dict[str, LiveBackend]) -> None:
         self.policy = policy
         self.backends = backends
+        self.calls = 0
+        """Calls on their way to an answer by this policy: its backends must stay open for them."""
         self._routes = compile_routes(policy)
         self._templates: dict[Principal | str, ClaimTemplate] = {}
         self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}

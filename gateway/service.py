@@ -66,6 +66,8 @@ class Gateway:
         """Is told of each backend that a reload has replaced, or dropped, before that is closed."""
         self._make_backend = make_backend
         self._history: list[Policy] = []
+        self._superseded: list[ActivePolicy] = []
+        """Policies that are in force no more, while calls are on their way by them."""
         self._changing = asyncio.Lock()
         self._background = BackgroundTasks()
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -130,6 +132,8 @@ class Gateway:
                 self.metrics.reloads.labels("refused").inc()
                 raise
             self.active = after
+            self._superseded = [one for one in self._superseded if one.calls]
+            self._superseded.append(before)
             self._history = [*self._history[-_HISTORY + 1 :], before.policy]
             self.metrics.reloads.labels("applied").inc()
             log.info("policy %s is in force", policy.version)
@@ -150,15 +154,22 @@ class Gateway:
     def _retire(self, before: ActivePolicy, after: ActivePolicy) -> None:
         for name, backend in before.backends.items():
             if after.backends.get(name) is not backend:
+                backend.replace_by(after.backends.get(name))
                 self.run_forever(self._close_idle(backend, after.backends.get(name)))
 
     async def _close_idle(self, backend: LiveBackend, new: LiveBackend | None) -> None:
         if self.replaced is not None:
             await self.replaced(backend, new)
         end = self.clock.monotonic() + _RETIRE_S
-        while backend.in_flight and self.clock.monotonic() < end:
+        while self._is_needed(backend) and self.clock.monotonic() < end:
             await self.clock.sleep(0.25)
         await backend.adapter.aclose()
+
+    def _is_needed(self, backend: LiveBackend) -> bool:
+        """Calls are there, or may still be sent there by an earlier policy."""
+        return backend.in_flight > 0 or any(
+            one.calls and one.backends.get(backend.name) is backend for one in self._superseded
+        )
 
     async def roll_back(self) -> Policy:
         """Returns to the policy before this one. Raises ApiError 409 when there is none."""

@@ -12,6 +12,7 @@ from gateway.api.headers import decision_headers
 from gateway.api.refused import log_refused
 from gateway.api.relay import Relay
 from gateway.api.request import Receive, RequestContext, Send, respond_error
+from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.policy.scalars import parse_nano_usd
@@ -134,6 +135,8 @@ async def serve(
         await _answer(gateway, context, state, parsed, send)
     except asyncio.CancelledError:
         if state.stop_cause != "disconnected":
+            if not context.begun:
+                await respond_error(send, context, shutting_down(), decision_headers(state))
             raise
         take_back_cancellation()
     finally:

@@ -24,7 +24,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
 from gateway.backends.learned import Learned
 from gateway.backends.redaction import Redactor
-from gateway.backends.slots import Reconsider, SlotQueue
+from gateway.backends.slots import Reconsider, Replaced, SlotQueue
 from gateway.policy.model import BackendSpec, Price
 from gateway.routing.forecast import BackendLoad, RunTime
 from gateway.routing.health import HEALTHY, BackendHealth, after_failure, after_success
@@ -69,6 +69,8 @@ class LiveBackend:
         self.redactor = Redactor(spec.settings)
         self.learned = Learned(spec.common)
         self.draining = False
+        self.successor: LiveBackend | None = None
+        """The one that a reload has put in its place: what was sent here ends here."""
         self.health: BackendHealth = HEALTHY
         self.in_flight = 0
         """Calls that hold a lease or wait for one."""
@@ -196,6 +198,26 @@ class LiveBackend:
         oldest = now - begun
         seen = oldest if not run.seen else min(oldest, run.high)
         return run if seen <= run.mean else RunTime(seen, run.deviation, run.seen)
+
+    # --- reloads ---
+
+    def replace_by(self, successor: LiveBackend | None) -> None:
+        """A reload put another in its place, or nothing: calls in line here go to wait there, where
+        it takes calls already."""
+        self.successor = successor
+        if self.newest() is not self:
+            self._queue.dismiss(Replaced())
+
+    def newest(self) -> LiveBackend:
+        """The one to which a call goes that was routed here and is not sent yet: the last that was
+        put in this one's place, if that takes calls and charges the same; else this one."""
+        newest = self.successor
+        if newest is None:
+            return self
+        while newest.successor is not None:
+            newest = newest.successor
+        usable = newest.price == self.price and newest.adapter.slots != 0
+        return newest if usable and not newest.blocked(self._clock.monotonic()) else self
 
     # --- leases -------------------------------------------------------------------------------
 

@@ -17,6 +17,11 @@ Reconsider = Callable[[int], Exception | None]
 """Asked with the number of calls that are before this one; an exception sends it away."""
 
 
+class Replaced(Exception):
+    """Raised to a call in line: another backend stands in the place of the one that it waits for,
+    and it is to wait there."""
+
+
 class Waiter:
     """One call in line: done when its slot is granted, or with what sends it away."""
 
@@ -74,6 +79,13 @@ class SlotQueue:
             if not waiter.granted.done():
                 self.running += 1
                 waiter.granted.set_result(None)
+
+    def dismiss(self, why: Exception) -> None:
+        """Sends all away who wait."""
+        waiting, self._waiting = self._waiting, deque()
+        for waiter in waiting:
+            if not waiter.granted.done():
+                waiter.granted.set_exception(why)
 
     def reroute(self) -> None:
         """Asks from the end of the line on, until one would rather stay: those before it wait

@@ -18,7 +18,8 @@ from collections import deque
 from adapters.errors import BackendError
 from adapters.types import Call, Reply
 from gateway.active_policy import ActivePolicy, Preferences, Queued
-from gateway.backends.slots import Reconsider
+from gateway.backends.live import Lease
+from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.promised import PromisedJobs
@@ -133,19 +134,27 @@ class Dispatcher:
         Raises ApiError after settling, or CancelledError after settling when the call was
         stopped.
         """
+        active.calls += 1
         try:
-            self._settler.check()
-            decision = self._decide(active, state)
-            state.routed(decision)
-            if not decision.quotes:
-                raise no_backend(decision, active.backends)
-            quotes = await self._admit(active, state, decision.quotes)
-        except StorageUnavailable as unavailable:
-            raise self._refused(store_unavailable(unavailable)) from None
-        except ApiError as error:
-            raise self._refused(error) from None
-        self.volume.add(state.call.model, state.received_at)
-        return await self._run(active, state, quotes)
+            try:
+                quotes = await self._admit(active, state, self._quotes(active, state))
+            except StorageUnavailable as unavailable:
+                raise self._refused(store_unavailable(unavailable)) from None
+            except ApiError as error:
+                raise self._refused(error) from None
+            self.volume.add(state.call.model, state.received_at)
+            return await self._run(active, state, quotes)
+        finally:
+            active.calls -= 1
+
+    def _quotes(self, active: ActivePolicy, state: CallState) -> tuple[Quote, ...]:
+        """Of the backends that the call may be sent to. Raises ApiError where there are none."""
+        self._settler.check()
+        decision = self._decide(active, state)
+        state.routed(decision)
+        if not decision.quotes:
+            raise no_backend(decision, active.backends)
+        return decision.quotes
 
     def _refused(self, error: ApiError) -> ApiError:
         self._metrics.refused.labels(error.code).inc()
@@ -220,19 +229,30 @@ class Dispatcher:
 
     async def _take_slot(self, active: ActivePolicy, state: CallState, quote: Quote) -> Attempt:
         """Waits for a slot of the backend, after the row is durable where the backend is paid."""
-        backend = state.backend = active.backends[quote.backend]
+        state.backend = active.backends[quote.backend]
         if quote.paid:
             await self._ledger.open(state.open_row())
             state.opened = True
         since = self._clock.monotonic()
         try:
-            lease = await backend.lease(
-                self._reconsider(active, state, quote), load_s=quote.delay.load_s
-            )
+            lease = await self._lease(active, state, quote)
         except Rerouted:
             state.waited_s += self._clock.monotonic() - since
             raise
-        return state.begin(backend, quote, lease, lease.leased_at - since)
+        assert state.backend is not None
+        return state.begin(state.backend, quote, lease, lease.leased_at - since)
+
+    async def _lease(self, active: ActivePolicy, state: CallState, quote: Quote) -> Lease:
+        """Of ``state.backend``, or of the one that a reload puts in its place meanwhile."""
+        while True:
+            assert state.backend is not None
+            backend = state.backend = state.backend.newest()
+            try:
+                return await backend.lease(
+                    self._reconsider(active, state, quote), load_s=quote.delay.load_s
+                )
+            except Replaced:
+                continue
 
     async def _ask(self, state: CallState, attempt: Attempt) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""

@@ -51,12 +51,13 @@ def budget_reached() -> ApiError:
 
 
 def shutting_down() -> ApiError:
-    """The 503 that ends a stream when the server ends."""
+    """The 503 that ends a call when the server ends: what it has used is charged."""
     return ApiError(
         503,
         "shutting_down",
         "The gateway is shutting down; the answer is not complete.",
         type="api_error",
+        headers={"x-should-retry": "false"},
     )
 
 
