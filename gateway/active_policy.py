@@ -15,7 +15,8 @@ from gateway.routing.router import Decision, RoutingRequest, decide
 from gateway.types import ApiError, Principal, Priority
 
 _TEMPLATES_KEPT = 10_000
-_RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
+RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
+"""A call of higher rank goes first in a backend's line."""
 
 
 class Preferences(msgspec.Struct, frozen=True):
@@ -110,7 +111,7 @@ class ActivePolicy:
         plan = self.policy.plans.get(principal.plan)
         own: Priority = "normal" if plan is None else plan.priority
         asked = preferences.priority or own
-        return asked if _RANK[asked] < _RANK[own] else own
+        return asked if RANK[asked] < RANK[own] else own
 
     def decide(
         self,
@@ -125,19 +126,22 @@ class ActivePolicy:
     ) -> Decision:
         """Routes one call by the state of this instant; ``queued`` where it waits already."""
         spec = self.policy.models[call.model]
+        priority = self.priority(principal, preferences)
         route = self._routes.match(
             model=call.model,
             task=call.task,
             user=principal.user,
             plan=principal.plan,
-            priority=self.priority(principal, preferences),
+            priority=priority,
             tags=principal.tags,
             stream=call.stream,
             body_bytes=len(call.body),
             requests_per_day=per_day,
         )
         candidates = [
-            backend.candidate(call.model, now, None if queued is None else queued.at(backend))
+            backend.candidate(
+                call.model, now, None if queued is None else queued.at(backend), RANK[priority]
+            )
             for backend in self._usable(call.model, route)
         ]
         question = RoutingRequest(call.task, call.stream, len(call.body), preferences.output_tokens)

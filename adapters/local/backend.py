@@ -46,6 +46,8 @@ from local_runtime.protocol.events import CacheStatus, Done, Memory, Ping
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
 
 PING_S = 60.0
+_LATE_S = 5.0
+"""A start that is later than that, and takes twice as long as it should, is waited for no more."""
 
 
 class Local:
@@ -102,8 +104,9 @@ class Local:
 
     def ready_in(self) -> float | None:
         expected = self._workers.ready_in()
-        patient = expected is not None and expected <= self._patience_s
-        return expected if patient and self._patience_s else None
+        if expected is None or self._patience_s is None:
+            return expected or None
+        return expected if self._patience_s and expected <= self._patience_s else None
 
     async def start(self) -> None:
         self._workers.start()
@@ -207,10 +210,11 @@ class Local:
     async def _until_ready(self, call: Call) -> float:
         """Waits as long as the settings allow for a worker; the seconds that it took. Raises
         TIMEOUT at the call's own deadline."""
-        if not self._patience_s:
+        patience_s = self._patience()
+        if not patience_s:
             return 0.0
         begun = self._clock.monotonic()
-        until = min(call.deadline, begun + self._patience_s)
+        until = min(call.deadline, begun + patience_s)
         call.course.queued_until = until  # nothing of it runs meanwhile
         try:
             await self._workers.wait_ready(until)
@@ -219,6 +223,13 @@ class Local:
         if now >= call.deadline:
             raise BackendError(FailureClass.TIMEOUT, "the model did not load within the deadline")
         return now - begun
+
+    def _patience(self) -> float:
+        """Seconds that a call waits now for a worker."""
+        if self._patience_s is not None:
+            return self._patience_s
+        expected = self._workers.ready_in()
+        return 2 * expected + _LATE_S if expected else 0.0
 
     def _pick(self, route: str | None, model: str = "") -> WorkerConnection:
         """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""

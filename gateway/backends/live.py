@@ -24,7 +24,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
 from gateway.backends.learned import Learned
 from gateway.backends.redaction import Redactor
-from gateway.backends.slots import Reconsider, Replaced, SlotQueue
+from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
 from gateway.policy.model import BackendSpec, Price
 from gateway.routing.forecast import BackendLoad, RunTime
 from gateway.routing.health import HEALTHY, BackendHealth, after_failure, after_success
@@ -143,14 +143,16 @@ class LiveBackend:
             return "not_ready"
         return ""
 
-    def candidate(self, model: str, now: float, ahead: int | None = None) -> Candidate:
+    def candidate(
+        self, model: str, now: float, ahead: int | None = None, rank: int = NORMAL
+    ) -> Candidate:
         """The backend at this instant, frozen; for a call that waits there already, ``ahead`` are
-        the calls before it."""
+        the calls before it; for another, ``rank`` tells whom it would go before."""
         capabilities = self.adapter.capabilities
         learned = self.learned
         cold = learned.cold
         slots = self.slots
-        in_flight = self.in_flight if ahead is None else ahead
+        in_flight = self._ahead_of(rank) if ahead is None else ahead
         run = learned.run_time(model)
         if slots is not None and in_flight >= slots:
             run = self._seen_to_run(run, now)
@@ -174,6 +176,12 @@ class LiveBackend:
             None if load.slots is None else max(load.slots, 1) * _QUEUE_PER_SLOT,
         )
         return self._foreseen(candidate, model) if model in self._loadable else candidate
+
+    def _ahead_of(self, rank: int) -> int:
+        """Calls that are there, and in line before one of this rank."""
+        if self.in_flight <= self._queue.running:
+            return self.in_flight
+        return self.in_flight - self._queue.waiting_below(rank)
 
     def _ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""
@@ -222,7 +230,12 @@ class LiveBackend:
     # --- leases -------------------------------------------------------------------------------
 
     async def lease(
-        self, reconsider: Reconsider | None = None, *, ping: bool = False, load_s: float = 0.0
+        self,
+        reconsider: Reconsider | None = None,
+        *,
+        ping: bool = False,
+        load_s: float = 0.0,
+        rank: int = NORMAL,
     ) -> Lease:
         """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
         away, and what it gave is raised then.
@@ -234,7 +247,7 @@ class LiveBackend:
             self._note_call()
         self.in_flight += 1
         if not self._queue.take():
-            await self._wait(reconsider)
+            await self._wait(reconsider, rank)
         now = self._clock.monotonic()
         expected_cold = self.learned.start(now)
         if expected_cold:
@@ -243,10 +256,10 @@ class LiveBackend:
         self._leases[id(lease)] = now + load_s
         return lease
 
-    async def _wait(self, reconsider: Reconsider | None) -> None:
+    async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)
         try:
-            await self._queue.wait(reconsider)
+            await self._queue.wait(reconsider, rank)
         except BaseException:
             self.in_flight -= 1
             raise

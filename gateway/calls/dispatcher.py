@@ -17,7 +17,7 @@ from collections import deque
 
 from adapters.errors import BackendError
 from adapters.types import Call, Reply
-from gateway.active_policy import ActivePolicy, Preferences, Queued
+from gateway.active_policy import RANK, ActivePolicy, Preferences, Queued
 from gateway.backends.live import Lease
 from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.attempt import Attempt
@@ -244,12 +244,13 @@ class Dispatcher:
 
     async def _lease(self, active: ActivePolicy, state: CallState, quote: Quote) -> Lease:
         """Of ``state.backend``, or of the one that a reload puts in its place meanwhile."""
+        rank = RANK[active.priority(state.principal, state.preferences)]
         while True:
             assert state.backend is not None
             backend = state.backend = state.backend.newest()
             try:
                 return await backend.lease(
-                    self._reconsider(active, state, quote), load_s=quote.delay.load_s
+                    self._reconsider(active, state, quote), load_s=quote.delay.load_s, rank=rank
                 )
             except Replaced:
                 continue
