@@ -17,6 +17,7 @@
       AMBIGUOUS           no            yes                 yes                    502
       TRUNCATED           no            yes                 no                     502
       CANCELLED           no            no                  no                     499
+      SHORTAGE            yes           no                  no                     503
 
 A status code alone decides nothing: an adapter reads its platform's answer and names the class.
 """
@@ -56,6 +57,8 @@ class FailureClass(Enum):
     TRUNCATED = ("truncated", False, True, False, 502)
     """The answer began and broke off."""
     CANCELLED = ("cancelled", False, False, False, 499)
+    SHORTAGE = ("shortage", True, False, False, 503)
+    """Nothing was sent: the gateway itself lacks descriptors, memory or space."""
 
     def __init__(
         self, slug: str, try_next: bool, blames: bool, maybe_running: bool, status: int
@@ -94,8 +97,26 @@ class BackendError(Exception):
         self.param = param
         self.detail = detail
 
+    def reclassed(self, failure: FailureClass, message: str | None = None) -> BackendError:
+        """The same refusal, understood otherwise; with a message of ours where one is given."""
+        return BackendError(
+            failure, message or self.message, retry_after=self.retry_after, detail=self.detail
+        )
+
     def __repr__(self) -> str:
         return f"BackendError({self.failure.name}, {self.message!r})"
+
+
+def is_closed() -> BackendError:
+    """What a backend says of a call that comes after its end."""
+    return BackendError(FailureClass.UNREACHABLE, "The backend is closed.")
+
+
+def was_closed() -> BackendError:
+    """What a backend says of a call that was in flight when it was closed."""
+    return BackendError(
+        FailureClass.AMBIGUOUS, "The backend was closed before it answered; the call may have run."
+    )
 
 
 def takes_no(what: str) -> BackendError:

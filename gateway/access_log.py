@@ -1,5 +1,5 @@
-"""One JSON line for each call that ended and for each request that was refused, written by a
-thread so that a slow pipe delays nobody.
+"""One JSON line for each call that ended and for each request that was refused, written where all
+log lines are.
 
 A call's line holds what the ledger's row holds; what cannot be written in time is dropped and
 counted.
@@ -7,20 +7,19 @@ counted.
 
 from __future__ import annotations
 
-import queue
-import threading
-from typing import BinaryIO
+from functools import partial
 
 import msgspec
 
 from gateway.clock import Clock
+from gateway.log_lines import LineWriter
 from gateway.storage.base import LedgerRow
 from gateway.types import Principal
 
 _EVERY_S = 0.25
 """Lines are written together this often: a thread that woke for each would cost more than they."""
-_ROWS, _BATCHES = 10_000, 8
-"""What may wait for the pipe; past it lines are dropped."""
+_ROWS = 10_000
+"""Of one such batch; past it lines are dropped."""
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,26 +85,18 @@ def refused_line(
 
 
 class AccessLog:
-    """Takes rows on the event loop, hands them to a thread in batches. ``None``: no log."""
+    """Takes rows on the event loop, hands them to the writer in batches. ``None``: no log."""
 
-    def __init__(self, target: BinaryIO | None, clock: Clock) -> None:
+    def __init__(self, writer: LineWriter | None, clock: Clock) -> None:
         self.dropped = 0
-        self._target = target
+        self._writer = writer
         self._clock = clock
         self._rows: list[_Entry] = []
-        self._batches: queue.Queue[list[_Entry]] = queue.Queue(_BATCHES)
-        self._thread: threading.Thread | None = None
 
     @property
     def waiting(self) -> int:
-        """Lines that the thread has not been given yet."""
+        """Lines that the writer has not been given yet."""
         return len(self._rows)
-
-    def start(self) -> None:
-        """Begins to write, where there is something to write to."""
-        if self._target is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
-            self._thread.start()
 
     def add(self, row: LedgerRow, attempts: int) -> None:
         """Takes the row of a call that ended, and how many backends failed it before; a row that
@@ -117,43 +108,26 @@ class AccessLog:
         self._take(line)
 
     def _take(self, entry: _Entry) -> None:
-        if self._thread is None:
+        if self._writer is None:
             return
         if not self._rows:
-            self._clock.call_later(_EVERY_S, self._hand_over)
+            self._clock.call_later(_EVERY_S, self.hand_over)
         if len(self._rows) < _ROWS:
             self._rows.append(entry)
         else:
             self.dropped += 1
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Gives the writer what has come since the last time."""
         rows, self._rows = self._rows, []
-        if not rows:
+        if not rows or self._writer is None:
             return
-        try:
-            self._batches.put_nowait(rows)
-        except queue.Full:
+        if not self._writer.put(len(rows), partial(_lines, rows)):
             self.dropped += len(rows)
 
-    def close(self) -> None:
-        """Writes what waits, within a second."""
-        if self._thread is not None:
-            self._hand_over()
-            try:
-                self._batches.put([], timeout=1.0)
-            except queue.Full:
-                return
-            self._thread.join(1.0)
 
-    def _write(self) -> None:
-        assert self._target is not None
-        encode = msgspec.json.Encoder().encode_lines
-        while batch := self._batches.get():
-            try:
-                self._target.write(encode([_line(entry) for entry in batch]))
-                self._target.flush()
-            except (OSError, ValueError):
-                self.dropped += len(batch)
+def _lines(entries: list[_Entry]) -> bytes:
+    return msgspec.json.Encoder().encode_lines([_line(entry) for entry in entries])
 
 
 def _line(entry: _Entry) -> LogLine:

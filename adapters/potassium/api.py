@@ -10,9 +10,18 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
-from adapters.http.connection import Response
-from adapters.http.failures import clean, words_in
-from adapters.settings import Duration, HttpSettings, Secret, SecretStr
+from adapters.http.failures import clean, read, read_if, words_in
+from adapters.http.response import Response
+from adapters.settings import (
+    Count,
+    Duration,
+    HttpSettings,
+    HttpUrl,
+    PositiveDuration,
+    Secret,
+    SecretStr,
+    UrlPath,
+)
 from adapters.types import Probe, Task, Usage
 
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"
@@ -20,14 +29,16 @@ _FAILED = {"failed": FailureClass.FAILED, "cancelled": FailureClass.CANCELLED}
 
 
 class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    base_url: str
+    """One app with Potassium's face."""
+
+    base_url: HttpUrl
     """Where the app is, such as http://127.0.0.1:8000."""
-    routes: dict[str, str] = msgspec.field(default_factory=lambda: {"infer": "/"})
+    routes: dict[str, UrlPath] = msgspec.field(default_factory=lambda: {"infer": "/"})
     """The app's handler for each task: infer, chat, completions or embeddings."""
     background: bool = False
     """The infer handler is a background one: where the server names the job, its result is waited
     for; where it does not (Potassium itself), the answer is that it has begun."""
-    slots: int = 1
+    slots: Count = 1
     """Calls that it runs at once: Potassium's experimental_num_workers. More wait there in
     order, where they cannot be called away."""
     api_key: SecretStr | None = None
@@ -35,15 +46,15 @@ class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
     start_wait: Duration = 0.0
     """How long a call waits while init runs, which is while the port is closed or the server says
     that it loads; left out: another backend is asked at once."""
-    start_every: Duration = 0.25
+    start_every: PositiveDuration = 0.25
     """Between two tries of a server that starts."""
-    start_timeout: Duration = 300.0
+    start_timeout: PositiveDuration = 300.0
     """A port that is closed for longer is no start but a fault."""
     stuck_after: Duration = 600.0
     """A call that the server says has run for longer has lost its worker."""
-    poll_every: Duration = 0.25
+    poll_every: PositiveDuration = 0.25
     """Between two questions about a background call."""
-    stall_timeout: Duration = 30.0
+    stall_timeout: PositiveDuration = 30.0
     """The longest silence inside a stream that has begun; a generator that raised is silent for
     ever."""
 
@@ -58,11 +69,13 @@ class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError("a background handler takes infer calls alone")
 
     def routes_by_task(self) -> dict[Task, str]:
+        """The routes, whose keys are known to be tasks."""
         return cast("dict[Task, str]", self.routes)
 
     def all_headers(self) -> dict[str, str]:
+        """What every request carries."""
         key = {} if self.api_key is None else {"X-Banana-API-Key": self.api_key.reveal()}
-        return {"Content-Type": "application/json", **self.headers, **key}
+        return {**self.headers, **key}
 
 
 def port_is_closed(error: BackendError) -> bool:
@@ -80,9 +93,8 @@ class _Status(msgspec.Struct):
 def status_of(response: Response, settings: PotassiumSettings) -> Probe:
     """Busy is warm: the next call waits for a worker, not for a start. No worker and nothing that
     runs is a model that loads; a call that never ends is a worker that is lost."""
-    try:
-        status = msgspec.json.decode(response.body, type=_Status)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    status = read_if(response.body, _Status)
+    if status is None:
         return Probe(ready=False, detail=f"/_k/status answers {response.status}")
     if status.gpu_available:
         return Probe(ready=True, warm_workers=settings.slots)
@@ -108,22 +120,20 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, body: bytes) -> Answered | None:
         """None while it runs. Raises FAILED for what is no such thing."""
-        try:
-            found = msgspec.json.decode(body, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BackendError(
-                FailureClass.FAILED, "The job's state could not be read.", detail=str(error)
-            ) from None
+        found = read(body, cls, "The job's state could not be read.")
         return None if found.status == "running" else found
+
+
+class _Begun(msgspec.Struct):
+    job_id: str
 
 
 def job_of(body: bytes) -> str | None:
     """The id that a server gave a background call."""
-    try:
-        job = msgspec.json.decode(body)["job_id"]
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+    begun = read_if(body, _Begun)
+    if begun is None or not (begun.job_id.isascii() and begun.job_id.isprintable()):
         return None
-    return job if isinstance(job, str) and job.isascii() and job.isprintable() else None
+    return begun.job_id
 
 
 def output_of(answered: Answered, usage: Usage, secrets: Sequence[Secret] = ()) -> bytes:

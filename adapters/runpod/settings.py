@@ -6,47 +6,56 @@ from typing import Any, Literal
 
 import msgspec
 
+from adapters.http.api import bearer
 from adapters.http.client import Origin
-from adapters.settings import Duration, HttpSettings, Secret, SecretStr
+from adapters.settings import (
+    Count,
+    Duration,
+    HttpSettings,
+    HttpUrl,
+    PositiveDuration,
+    Secret,
+    SecretStr,
+    UrlPath,
+)
 
 BALANCER_HOLD = 330.0
 """Seconds after which a load-balancing endpoint ends a request."""
 _WEB = ("http://", "https://")
-_MANAGEMENT = {"v2": "https://api.runpod.io/v2", "v1": "https://rest.runpod.io/v1"}
 
 
 class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One endpoint, and how its workers are reached (https://docs.runpod.io/serverless)."""
+
     endpoint: str
-    """The endpoint's id; empty for a server that has no such path segment."""
+    """The endpoint's id."""
     api_key: SecretStr
     mode: Literal["queue", "openai", "load_balancer"] = "queue"
     """queue: every call is a job. openai: OpenAI's calls go to a vLLM worker's own route,
     /openai/v1, and the others are jobs. load_balancer: an endpoint of that type, which has no
     queue."""
-    base_url: str = "https://api.runpod.ai/v2"
+    base_url: HttpUrl = "https://api.runpod.ai/v2"
     """The job plane."""
-    balancer_url: str | None = None
+    balancer_url: HttpUrl | None = None
     """Where a load-balancing endpoint is; left out: https://ENDPOINT.api.runpod.ai."""
-    infer_path: str | None = None
+    infer_path: UrlPath | None = None
     """Where a load-balancing endpoint takes /v1/infer calls, such as /generate; left out: it
     takes none."""
-    ping_path: str = "/ping"
+    ping_path: UrlPath = "/ping"
     """A load-balancing endpoint's health path: 200 ready, 204 still starting."""
-    management: Literal["v2", "v1"] = "v2"
-    """Which management plane; v1 was announced to end on 2026-11-15."""
-    management_url: str | None = None
-    """Left out: the management plane's own address; note the other domain."""
+    management_url: HttpUrl = "https://api.runpod.io/v2"
+    """The management plane; note the other domain."""
     wait: Duration = 5.0
     """How long the platform holds one submit, 1s to 300s; afterwards it is polled. A call can be
     cancelled only once this has passed."""
-    poll_every: Duration = 0.25
+    poll_every: PositiveDuration = 0.25
     """Between two polls of a young job; old ones are asked less often."""
-    stream_every: Duration = 0.15
+    stream_every: PositiveDuration = 0.15
     """Between two polls of a stream that flows."""
-    timeout: Duration = 600.0
+    timeout: PositiveDuration = 600.0
     """The longest that one call may take; with the caller's deadline it becomes the job's own
     executionTimeout and ttl."""
-    execution_timeout: Duration | None = None
+    execution_timeout: PositiveDuration | None = None
     """The longest that a job may run, its wait in the queue not counted; left out: as long as
     anybody waits for it."""
     retries: int = 0
@@ -56,47 +65,46 @@ class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     nobody can guess, for a receiver that knows a job's id again."""
     warm_for: Duration = 5.0
     """The endpoint's idle time-out: tells a cold start from a wait in the queue."""
-    max_workers: int | None = None
+    max_workers: Count | None = None
     """The most calls that the endpoint runs at once."""
-    scale_max: int | None = None
+    scale_max: Count | None = None
     """workers.max, told together with every workers.min: the platform sets it to 0 after idle
     days and never raises it by itself."""
     low_priority: bool = False
     """Do not let these jobs start workers."""
     ping_input: dict[str, Any] = msgspec.field(default_factory=lambda: {"spillgate_ping": True})
     """The input of the job that wakes a worker."""
-    status_method: Literal["GET", "POST"] = "GET"
-    """POST for the development server of RunPod's SDK."""
     keep_alive: Duration = 30.0
     """How long an unused connection is kept."""
-    max_connections: int = 400
+    max_connections: Count = 400
     """Calls in flight, as the platform bounds /runsync, /status and /stream."""
 
     def __post_init__(self) -> None:
+        if not self.endpoint:
+            raise ValueError("endpoint is the endpoint's id")
         if not 0 <= self.retries <= 10:
             raise ValueError("retries is 0 to 10")
-        for url in (self.base_url, self.balancer, self.plane):
+        for url in (self.base_url, self.balancer, self.management_url):
             Origin(url)
         if self.webhook is not None and not self.webhook.reveal().startswith(_WEB):
             raise ValueError("webhook is an http:// or https:// URL")
 
     @property
-    def plane(self) -> str:
-        """The management plane's address."""
-        return self.management_url or _MANAGEMENT[self.management]
+    def endpoint_url(self) -> str:
+        """Where the endpoint's jobs are."""
+        return f"{self.base_url.rstrip('/')}/{self.endpoint}"
 
     @property
     def balancer(self) -> str:
-        return self.balancer_url or f"https://{self.endpoint or 'endpoint'}.api.runpod.ai"
+        """Where a load-balancing endpoint is."""
+        return self.balancer_url or f"https://{self.endpoint}.api.runpod.ai"
 
     @property
-    def secrets(self) -> tuple[Secret, ...]:
-        return (self.api_key,) if self.webhook is None else (self.api_key, self.webhook)
+    def secrets(self) -> tuple[Secret | None, ...]:
+        """All that no message may hold."""
+        return self.api_key, self.webhook
 
     @property
     def auth(self) -> dict[str, str]:
-        return {
-            **self.headers,
-            "Authorization": f"Bearer {self.api_key.reveal()}",
-            "Content-Type": "application/json",
-        }
+        """What every request to the platform carries."""
+        return {**self.headers, **bearer(self.api_key)}

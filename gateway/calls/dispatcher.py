@@ -15,7 +15,7 @@ import logging
 import random
 from collections import deque
 
-from adapters.errors import BackendError
+from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Reply
 from gateway.active_policy import RANK, ActivePolicy, Preferences, Queued
 from gateway.backends.live import Lease
@@ -23,8 +23,9 @@ from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.promised import PromisedJobs
-from gateway.calls.refusals import budget_reached, no_backend, refusal_of, store_unavailable
+from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
+from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import Admission, CallState
 from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
@@ -62,6 +63,7 @@ class Dispatcher:
         clock: Clock,
         metrics: Metrics,
         random_source: random.Random,
+        slow_clients: SlowClients,
     ) -> None:
         self.volume = CallVolume()
         self.timer = SharedTimer(clock)
@@ -73,6 +75,7 @@ class Dispatcher:
         self._clock = clock
         self._metrics = metrics
         self._random = random_source
+        self.slow_clients = slow_clients
         self._top_up = TopUp(
             shared=shared, clock=clock, timer=self.timer, background=self.background
         )
@@ -165,6 +168,8 @@ class Dispatcher:
     ) -> tuple[Quote, ...]:
         """Holds the dearest quote that the limits still allow; dearer ones are struck off."""
         template = active.template(state.principal)
+        if self.slow_clients.any:
+            await self.slow_clients.check(template)
         if not template.limits:
             return quotes
         while True:
@@ -194,10 +199,10 @@ class Dispatcher:
             await self._completion.call_failed(state, answer)
         except asyncio.CancelledError:
             await self._completion.abandon(state)
-            if state.stop_cause == "budget":
-                take_back_cancellation()
-                raise budget_reached() from None
-            raise
+            if (error := stopped(state.stop_cause)) is None:
+                raise
+            take_back_cancellation()
+            raise error from None
         except StorageUnavailable as unavailable:
             await self._completion.not_asked(state)
             raise store_unavailable(unavailable) from None
@@ -291,7 +296,8 @@ class Dispatcher:
         """Counts a failed attempt; True when there is another backend and it may be asked, and
         what the attempt has used up is held again."""
         name, kind = attempt.backend.name, failure.failure
-        self._metrics.failures.labels(name, kind.slug).inc()
+        if kind is not FailureClass.SHORTAGE:
+            self._metrics.failures.labels(name, kind.slug).inc()
         now = self._clock.monotonic()
         state.failed(attempt, failure, now)
         state.answered(attempt, now)

@@ -19,6 +19,8 @@ log = logging.getLogger("spillgate")
 def refusal_of(failure: BackendError, tried: Sequence[AttemptRecord]) -> ApiError:
     """What the caller is told when no backend answered. ``tried``: each that was asked."""
     kind = failure.failure
+    if kind is FailureClass.SHORTAGE:
+        return overloaded(failure.message)
     headers = {}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(failure.retry_after)))
@@ -38,6 +40,11 @@ def refusal_of(failure: BackendError, tried: Sequence[AttemptRecord]) -> ApiErro
     )
 
 
+def overloaded(message: str) -> ApiError:
+    """The gateway's own lack, which says nothing of a backend."""
+    return ApiError(503, "overloaded", message, type="server_error", headers={"Retry-After": "1"})
+
+
 def budget_reached() -> ApiError:
     """The 402 for a call whose hold could not grow."""
     return ApiError(
@@ -48,6 +55,23 @@ def budget_reached() -> ApiError:
         type="insufficient_quota",
         headers={"x-should-retry": "false"},
     )
+
+
+def out_of_time() -> ApiError:
+    """The 504 for a call that had its time."""
+    return ApiError(
+        504,
+        "backend_timeout",
+        "The call was stopped: it ran longer than its backend's max_run allows.",
+        type="backend_error",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def stopped(cause: str) -> ApiError | None:
+    """What the caller of a call that was stopped is told; None where nobody is left to tell, or
+    the server ends."""
+    return {"budget": budget_reached, "timeout": out_of_time}.get(cause, lambda: None)()
 
 
 def shutting_down() -> ApiError:

@@ -12,12 +12,15 @@ from types import MappingProxyType
 from typing import Any
 
 from adapters import package_of
-from gateway.app import open_kept
+from gateway.app import backend_maker, open_kept
 from gateway.cli.shared import AnySecret, command
+from gateway.clock import SystemClock
+from gateway.environment import Environment
 from gateway.policy.model import Policy
 from gateway.policy.problems import Mark, PolicyError, Problem, problem_at
 from gateway.policy.reader import load_with_places
 from gateway.policy.warnings import warnings_of
+from gateway.preflight import certificate_warnings, check_startable
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,19 +37,27 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--without-secrets",
         action="store_true",
-        help="a secret that is not set here is no problem: for machines that only check",
+        help="for machines that only check: a secret that is not set here is no problem, and "
+        "files that the policy names are not looked for",
     )
     options = parser.parse_args(arguments)
-    environ = AnySecret(os.environ) if options.without_secrets else os.environ
+    environ: Mapping[str, str] = (
+        AnySecret(os.environ) if options.without_secrets else Environment(os.environ)
+    )
     try:
         policy, places = load_with_places(options.path, environ)
+        make = backend_maker(SystemClock())
+        check_startable(policy, places, make, files=not options.without_secrets)
     except PolicyError as error:
         _print(options.json, None, error.problems, ())
         return 2
     today = datetime.datetime.now(datetime.UTC).date()
-    warnings = warnings_of(policy, today=today, places=places)
     kept = open_kept(policy).read()
-    warnings = (*warnings, *_left_behind(policy, kept))
+    warnings = [
+        *warnings_of(policy, today=today, places=places),
+        *certificate_warnings(policy, places),
+        *_left_behind(policy, kept),
+    ]
     _print(options.json, policy, (), warnings, kept)
     return 1 if warnings and options.strict else 0
 

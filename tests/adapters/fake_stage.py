@@ -10,7 +10,7 @@ import msgspec
 
 from adapters.base import Backend
 from adapters.errors import BackendError, FailureClass
-from adapters.fake import After, Fake, FakeSettings, Told
+from adapters.fake import After, Fake, FakeSettings, Outcome
 from adapters.types import Call, Chunk, Reply, Usage
 from gateway.clock import SystemClock
 from tests.adapters.scenarios import Scenario, Stage
@@ -18,8 +18,7 @@ from tests.adapters.scenarios import Scenario, Stage
 USED = Usage(exec_s=0.1, reported=True)
 COLD = Usage(exec_s=0.1, cold_s=5.0, reported=True)
 EVENTS = [Chunk(b'data: {"n":%d}\n\n' % number) for number in range(3)]
-ANSWERS: dict[str, Told] = {
-    "echo": Reply(body=b'{"echo":"hello"}', usage=USED),
+ANSWERS: dict[str, Outcome] = {
     "stream": [*EVENTS, Chunk(b"data: [DONE]\n\n", "done", USED)],
     "slow": After(60.0, Reply()),
     "cut": [*EVENTS, BackendError(FailureClass.TRUNCATED, "it broke off")],
@@ -29,10 +28,10 @@ ANSWERS: dict[str, Told] = {
 
 class FakeStage:
     scenarios: ClassVar[dict[str, Scenario]] = {
-        "echo": Scenario(body={"say": "echo"}),
+        "echo": Scenario(body={"say": "hello"}),
         "stream": Scenario(body={"say": "stream"}, stream=True),
         "slow": Scenario(body={"say": "slow"}),
-        "cold": Scenario(body={"say": "echo"}, endpoint="cold"),
+        "cold": Scenario(body={"say": "hello"}, endpoint="cold"),
         "cut": Scenario(body={"say": "cut"}, stream=True, fails=FailureClass.TRUNCATED),
         **{kind.slug: Scenario(body={"say": kind.slug}, fails=kind) for kind in FailureClass},
     }
@@ -52,8 +51,9 @@ class FakeStage:
         return sum(backend.running for backend in self._backends)
 
 
-def answer_to(call: Call) -> Told:
-    return ANSWERS[msgspec.json.decode(call.body)["say"]]
+def answer_to(call: Call) -> Outcome:
+    said = msgspec.json.decode(call.body)["say"]
+    return ANSWERS.get(said) or Reply(body=msgspec.json.encode({"echo": said}), usage=USED)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.fake import Fake
 from adapters.types import Chunk, Reply
-from gateway.api.calls import ParsedRequest, serve
+from gateway.api.call_requests import ParsedRequest, serve
 from gateway.api.request import RequestContext
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock, settle

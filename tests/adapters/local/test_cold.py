@@ -37,9 +37,9 @@ async def test_nothing_of_a_call_is_taken_to_run_while_it_waits_for_a_start() ->
     async with running("slow_start.py:app", wait=False, wait_for_start=20) as backend:
         waiting = call("live")
         reply = asyncio.create_task(backend.invoke(waiting))
-        await until(lambda: waiting.course.queued_until > time.monotonic())
+        await until(lambda: waiting.progress.queued_until > time.monotonic())
         await reply
-        assert 0 < waiting.course.queued_until <= time.monotonic()
+        assert 0 < waiting.progress.queued_until <= time.monotonic()
 
 
 @pytest.mark.usefixtures("slow")
@@ -102,25 +102,25 @@ async def test_where_nothing_is_said_no_call_waits_for_an_app_that_does_not_exis
 
 
 async def test_a_call_past_its_patience_is_told_that_the_model_loads() -> None:
-    async with running("hang_in_init.py:app", wait=False, wait_for_start=0.2) as backend:
+    async with running("broken/hang_in_init.py:app", wait=False, wait_for_start=0.2) as backend:
         error = await failure(backend, {})
         assert error.failure is FailureClass.LOADING
 
 
 async def test_a_call_past_its_own_deadline_has_timed_out() -> None:
-    async with running("hang_in_init.py:app", wait=False, wait_for_start=60) as backend:
+    async with running("broken/hang_in_init.py:app", wait=False, wait_for_start=60) as backend:
         error = await failure(backend, {}, deadline=time.monotonic() + 0.2)
         assert error.failure is FailureClass.TIMEOUT
 
 
 async def test_a_call_does_not_wait_for_an_app_that_does_not_exist() -> None:
     """Nobody will ever start."""
-    async with running("no_handlers.py:app", wait=False, wait_for_start=60) as backend:
+    async with running("broken/no_handlers.py:app", wait=False, wait_for_start=60) as backend:
         assert (await failure(backend, {})).failure is FailureClass.LOADING
 
 
 async def test_closing_lets_go_of_the_calls_that_wait() -> None:
-    async with running("hang_in_init.py:app", wait=False, wait_for_start=60) as backend:
+    async with running("broken/hang_in_init.py:app", wait=False, wait_for_start=60) as backend:
         waiting = asyncio.create_task(backend.invoke(call({})))
         await asyncio.sleep(0)
         await backend.aclose()

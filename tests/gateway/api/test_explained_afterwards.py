@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Usage
 from gateway.access_log import AccessLog
 from gateway.clock import FakeClock
+from gateway.log_lines import LineWriter
 from gateway.storage.history import MOST_KEPT
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
+from tests.gateway.pipes import Pipe
 from tests.waiting import until
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
@@ -100,18 +101,20 @@ async def test_what_is_kept_of_a_call_is_bounded(tmp_path: Path, clock: FakeCloc
 # --- refusals ------------------------------------------------------------------------------------
 
 
-async def log_lines(gateway: AssembledGateway, pipe: io.BytesIO) -> list[dict[str, Any]]:
-    await gateway.clock.advance(0.25)
-    gateway.inner.access_log.close()
-    return [json.loads(line) for line in pipe.getvalue().splitlines()]
-
-
-def logged(gateway: AssembledGateway) -> io.BytesIO:
+class LoggedCalls:
     """The gateway's access log, from now on."""
-    pipe = io.BytesIO()
-    gateway.inner.access_log = AccessLog(pipe, gateway.clock)
-    gateway.inner.access_log.start()
-    return pipe
+
+    def __init__(self, gateway: AssembledGateway) -> None:
+        self.pipe = Pipe()
+        self._gateway = gateway.inner
+        self._writer = LineWriter(self.pipe)
+        gateway.inner.access_log = AccessLog(self._writer, gateway.clock)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All of them; none follows."""
+        self._gateway.access_log.hand_over()
+        self._writer.close(20)
+        return [json.loads(line) for line in self.pipe.lines]
 
 
 @pytest.mark.parametrize(
@@ -135,40 +138,40 @@ async def test_a_refused_call_is_in_the_access_log_with_its_code_and_its_key_id(
 ) -> None:
     text = POLICY.replace('server: {tls: "off"', 'server: {max_body: 1MiB, tls: "off"')
     async with assembled(tmp_path, clock, text) as gateway:
-        pipe, key = logged(gateway), gateway.key(limits=plan or {})
+        log, key = LoggedCalls(gateway), gateway.key(limits=plan or {})
         async with gateway.client(key) as client:
             for _ in range(2):
                 answer = await client.post("/v1/chat/completions", content=body)
             assert answer.status_code == status
-        line = (await log_lines(gateway, pipe))[-1]
+        line = log.lines()[-1]
         assert (line["outcome"], line["status"], line["error"]) == ("refused", status, code)
         assert line["id"] == answer.headers["x-request-id"]
         assert (line["user"], line["path"]) == ("alice", "/v1/chat/completions")
         assert line["key"].startswith("key_")
-        assert key not in pipe.getvalue().decode()
+        assert key not in log.pipe.getvalue().decode()
 
 
 async def test_a_key_that_is_not_known_is_in_no_line(tmp_path: Path, clock: FakeClock) -> None:
     """The refusal is."""
     async with assembled(tmp_path, clock) as gateway:
-        pipe = logged(gateway)
+        log = LoggedCalls(gateway)
         async with gateway.client("sg-guessed-0123456789") as client:
             assert (await client.post("/v1/chat/completions", json=CHAT)).status_code == 401
-        [line] = await log_lines(gateway, pipe)
+        [line] = log.lines()
         assert (line["error"], line["user"], line["key"]) == ("invalid_api_key", "", "")
-        assert b"guessed" not in pipe.getvalue()
+        assert b"guessed" not in log.pipe.getvalue()
 
 
 async def test_a_call_that_no_backend_can_take_is_logged_with_its_model(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     async with assembled(tmp_path, clock) as gateway:
-        pipe = logged(gateway)
+        log = LoggedCalls(gateway)
         for backend in gateway.inner.active.backends.values():
             backend.draining = True
         async with gateway.client() as client:
             assert (await client.post("/v1/chat/completions", json=CHAT)).status_code == 503
-        [line] = await log_lines(gateway, pipe)
+        [line] = log.lines()
         assert (line["error"], line["model"]) == ("no_backend", "chat")
 
 

@@ -12,7 +12,7 @@ from adapters.types import Reply, Usage
 from gateway.clock import FakeClock
 from gateway.storage.base import LedgerRow
 from gateway.types import ApiError
-from tests.gateway.api.test_explained_afterwards import log_lines, logged
+from tests.gateway.api.test_explained_afterwards import LoggedCalls
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 from tests.gateway.calls.test_dispatcher import held
 from tests.waiting import until
@@ -151,7 +151,7 @@ async def test_a_promise_keeps_its_status_and_its_line_in_the_log_comes_at_its_e
     tmp_path: Path, clock: FakeClock
 ) -> None:
     async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
-        pipe = logged(gateway)
+        log = LoggedCalls(gateway)
         work = Work()
         gateway.fake("home").tell(work.reply)
         answer = await client.post("/v1/infer/any", json={})
@@ -161,5 +161,5 @@ async def test_a_promise_keeps_its_status_and_its_line_in_the_log_comes_at_its_e
         work.end.set_result(USED)
         await settled(gateway, answer.headers["x-request-id"])
         await until(lambda: gateway.inner.access_log.waiting == 1, "the line is there")
-        [line] = await log_lines(gateway, pipe)
+        [line] = log.lines()
         assert (line["status"], line["cost_nano"]) == (202, 4_000_000)

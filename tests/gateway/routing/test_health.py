@@ -45,7 +45,18 @@ def test_one_success_forgives_everything() -> None:
     assert after_success(BackendHealth(9, 500.0)) is HEALTHY
 
 
-@pytest.mark.parametrize("failure", [f for f in FailureClass if not f.blames])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        FailureClass.LOADING,
+        FailureClass.TOO_LARGE,
+        FailureClass.UNSUPPORTED,
+        FailureClass.INVALID,
+        FailureClass.FAILED,
+        FailureClass.TIMEOUT,
+        FailureClass.CANCELLED,
+    ],
+)
 def test_the_callers_faults_are_not_the_backends(failure: FailureClass) -> None:
     """A bad request never takes a backend out of service."""
     assert after_failure(HEALTHY, failure, now=5.0) is HEALTHY
