@@ -8,4 +8,5 @@ and has it settled. ``refusals`` is what a caller is told when a call is not ser
 limit, a store or a ledger that fails. ``slow_clients`` counts what waits for clients before a call
 begins and after it has ended. ``rerouting`` calls a waiting call away to a backend that would now
 be sooner; ``top_up`` holds more money before a long run has used up what is held for it.
+``promised`` settles the background calls whose caller has been answered, when their work has ended.
 """
