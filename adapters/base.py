@@ -23,6 +23,9 @@ from adapters.types import (
     WorkerMemory,
 )
 
+PROBE_S = 4.0
+"""Seconds that a question about a platform may take: less than the five that a probe has."""
+
 
 class Clock(Protocol):
     """Time, passed in so that a test can advance it."""
@@ -35,7 +38,9 @@ class Clock(Protocol):
         """Seconds since 1970-01-01 UTC."""
         ...
 
-    async def sleep(self, seconds: float) -> None: ...
+    async def sleep(self, seconds: float) -> None:
+        """Returns once so many seconds of this clock have passed; at once for none."""
+        ...
 
 
 class Backend(Protocol):
@@ -78,6 +83,8 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Cancellable(Protocol):
+    """A backend whose remote work can be stopped."""
+
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops the remote work of a call that is not answered yet; a no-op for an unknown id.
 
@@ -88,6 +95,8 @@ class Cancellable(Protocol):
 
 @runtime_checkable
 class Warmable(Protocol):
+    """A backend that can be woken, and kept awake, by a call."""
+
     async def ping(self) -> Usage:
         """Wakes one worker, or keeps it awake, by the cheapest real call. Raises BackendError."""
         ...
@@ -95,6 +104,8 @@ class Warmable(Protocol):
 
 @runtime_checkable
 class Scalable(Protocol):
+    """A backend whose platform keeps as many workers warm as it is told."""
+
     async def keep_workers(self, minimum: int) -> None:
         """Tells the platform how many workers to keep warm. Raises BackendError."""
         ...
@@ -112,6 +123,8 @@ class ScalesItself(Protocol):
 
 @runtime_checkable
 class ReportsMemory(Protocol):
+    """A backend that knows what its workers occupy."""
+
     def memory(self) -> Mapping[str, WorkerMemory]:
         """What each warm worker occupies, by the worker's name. Asks nobody, so it may be read
         at every scrape of the metrics."""
@@ -120,6 +133,8 @@ class ReportsMemory(Protocol):
 
 @runtime_checkable
 class ReportsModels(Protocol):
+    """A backend that knows which models its workers hold."""
+
     def stock(self) -> Mapping[str, Mapping[str, ModelMemory]]:
         """Of workers that hold several models: each one's models, by the worker's name and the
         model's. Asks nobody, so it may be read at every scrape of the metrics."""
@@ -146,6 +161,8 @@ class LoadsModels(Protocol):
 
 @runtime_checkable
 class Billed(Protocol):
+    """A backend whose platform can be asked for its bill."""
+
     async def bill(self, start: float, end: float) -> Bill:
         """What the platform's own bill says for ``start`` to ``end``, in seconds since
         1970-01-01 UTC. Raises BackendError.
@@ -159,6 +176,8 @@ class Billed(Protocol):
 
 @runtime_checkable
 class Priced(Protocol):
+    """A backend whose platform says what it asks today."""
+
     async def asked_prices(self) -> Sequence[AskedPrice]:
         """What the platform asks today for a second of one of this backend's workers: one price
         for each device that such a worker may have, at least one. Raises BackendError."""
@@ -226,6 +245,8 @@ class ReportsStarts(Protocol):
 
 @runtime_checkable
 class ChecksAssumptions(Protocol):
+    """A backend that can put to the test what its kind takes for granted."""
+
     async def assumptions(self) -> Sequence[Assumption]:
         """Checks what the kind takes for granted of its platform, its key first, without running
         a call or spending money. Never raises."""

@@ -14,39 +14,48 @@ Source: https://github.com/replicate/cog/blob/main/docs/http.md
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated
 
 import msgspec
 
 from adapters.assumptions import tried
-from adapters.base import Clock
+from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.backend import HttpBackend
-from adapters.http.chunks import ChunkStream, once
-from adapters.http.client import Origin, render_head
+from adapters.http.chunks import END_GRACE_S, ChunkStream, once
+from adapters.http.client import Origin
 from adapters.http.connection import Body, Response
-from adapters.http.failures import clean, words_in
+from adapters.http.failures import clean, read, read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
-from adapters.http.openai_calls import bearer
 from adapters.http.outputs import check_size, event_of, input_of
 from adapters.http.predictions import Prediction, decode_prediction, failure_of, reply_of
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
-from adapters.types import Assumption, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
+from adapters.types import (
+    ALL_TASKS,
+    INFER_ONLY,
+    Assumption,
+    Call,
+    Capabilities,
+    Chunk,
+    Probe,
+    Reply,
+    Task,
+    Usage,
+)
 
 BODY_LIMIT = 100 * 1024 * 1024
 """Bytes of a request that Cog's server takes."""
 _ENVELOPE = 64
-_PROBE_TIMEOUT = 4.0
 _TELLS_NOTHING = "/health-check answers"
 _NOBODYS = "spillgate-no-such-call"
 _CANCEL_TRIES = 5
-_END_GRACE = 1.0
-_MAX_REFUSAL = 64 * 1024
-_INFER: frozenset[Task] = frozenset(("infer",))
 _WARM = ("READY", "BUSY")
 
 
 class CogSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One container with Cog's HTTP server."""
+
     base_url: str
     """Where the container is, such as http://127.0.0.1:5000."""
     slots: int = 1
@@ -67,24 +76,40 @@ class CogSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields
         Origin(self.base_url)
 
 
+class CogApi(Api):
+    """The API of one container."""
+
+    def __init__(self, settings: CogSettings, clock: Clock) -> None:
+        super().__init__(
+            settings.base_url,
+            clock,
+            settings,
+            headers={**settings.headers, **bearer(settings.api_key)},
+            secrets=(settings.api_key,),
+        )
+
+    def refusal(self, response: Response) -> BackendError:
+        """202 and 503 are Cog's own, and a refused input names its field in the caller's terms."""
+        if response.status == 202:
+            return _running_already()
+        if response.status == 503:
+            return BackendError(FailureClass.LOADING, "The model's setup has not finished.")
+        return _naming_the_field(super().refusal(response), response.body, self.secrets)
+
+
 class Cog(HttpBackend):
+    """A container's model."""
+
     Settings = CogSettings
 
     def __init__(self, name: str, settings: CogSettings, clock: Clock) -> None:
-        super().__init__(
-            name,
-            Origin(settings.base_url),
-            clock,
-            settings,
-            capabilities=Capabilities(
-                tasks=Capabilities().tasks if settings.openai else _INFER,
-                max_request_bytes=BODY_LIMIT - _ENVELOPE,
-                queues=False,
-            ),
-            secrets=() if settings.api_key is None else (settings.api_key,),
+        capabilities = Capabilities(
+            tasks=ALL_TASKS if settings.openai else INFER_ONLY,
+            max_request_bytes=BODY_LIMIT - _ENVELOPE,
+            queues=False,
         )
+        super().__init__(name, CogApi(settings, clock), capabilities)
         self._settings = settings
-        self._headers = _headers(settings)
 
     @property
     def slots(self) -> int | None:
@@ -99,18 +124,18 @@ class Cog(HttpBackend):
         if call.stream:
             return await self._stream(call, body, deadline)
         prediction = await self._whole(call, body, deadline)
-        return reply_of(prediction, call.task, usage_of(prediction), self._secrets)
+        return reply_of(prediction, call.task, usage_of(prediction), self._api.secrets)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a call. A cancel may overtake the call, and Cog 0.23.1 may lose one, or a closed
         connection, that meets a call at its very start: it is told until it has twice not known
         the id. A few such calls run on all the same, and hold their slot until their end."""
-        head = self._head("POST", f"/predictions/{call_id}/cancel")
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        deadline = self._clock.monotonic() + PROBE_S
         unknown = 0
         for attempt in range(_CANCEL_TRIES):
             try:
-                response = await self._client.request(head, b"", deadline=deadline)
+                path = f"/predictions/{call_id}/cancel"
+                response = await self._api.send("POST", path, b"", deadline=deadline)
             except BackendError:
                 return None
             unknown = 0 if response.status == 200 else unknown + 1
@@ -122,7 +147,7 @@ class Cog(HttpBackend):
     async def probe(self) -> Probe:
         """``/health-check`` answers 200 always; its ``status`` says how the container is."""
         try:
-            response = await self._asked("GET", "/health-check", None)
+            response = await self._api.send("GET", "/health-check")
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
         return _health_of(response)
@@ -136,39 +161,34 @@ class Cog(HttpBackend):
     # --- inside ----------------------------------------------------------------------------
 
     async def _health(self) -> tuple[bool, str]:
-        probe = _health_of(await self._asked("GET", "/health-check", None))
+        probe = _health_of(await self._api.send("GET", "/health-check"))
         return _TELLS_NOTHING not in probe.detail, probe.detail or "the container is READY"
 
     async def _unknown(self) -> tuple[bool, str]:
         """Cog is told to stop until it no longer knows a call: another answer would end that
         late, and a call that it does not know is none that it could stop."""
-        status = (await self._asked("POST", f"/predictions/{_NOBODYS}/cancel", b"")).status
+        status = (await self._api.send("POST", f"/predictions/{_NOBODYS}/cancel", b"")).status
         return status == 404, f"HTTP {status}"
 
-    async def _asked(self, method: str, path: str, body: bytes | None) -> Response:
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
-        return await self._client.request(self._head(method, path), body, deadline=deadline)
-
     async def _whole(self, call: Call, body: bytes, deadline: float) -> Prediction:
-        head = self._head("PUT", f"/predictions/{call.id}")
-        response = await self._client.request(head, body, deadline=deadline)
+        head = self._api.head("PUT", f"/predictions/{call.id}")
+        response = await self._api.client.request(head, body, deadline=deadline)
         if response.status != 200:
-            raise self._refusal(response)
+            raise self._api.refusal(response)
         prediction = decode_prediction(response.body)
         if not prediction.final:
             raise _running_already()
         return prediction
 
     async def _stream(self, call: Call, body: bytes, deadline: float) -> Reply:
-        head = self._head("PUT", f"/predictions/{call.id}", Accept="text/event-stream")
-        answer = await self._client.stream(head, body, deadline=deadline)
+        head = self._api.head("PUT", f"/predictions/{call.id}", EVENTS)
+        answer = await self._api.client.stream(head, body, deadline=deadline)
         if answer.status == 406:
             answer.close()
             return await self._unstreamed(call, body, deadline)
         if answer.status != 200:
-            data = await answer.read_all(_MAX_REFUSAL)
-            raise self._refusal(Response(answer.status, answer.headers, data))
-        chunks = CogStream(answer, call.task, self._clock, self._secrets)
+            raise self._api.refusal(await answer.to_response())
+        chunks = CogStream(answer, call.task, self._clock, self._api.secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -178,19 +198,9 @@ class Cog(HttpBackend):
             raise BackendError(FailureClass.UNSUPPORTED, "This backend's model has no stream.")
         prediction = await self._whole(call, body, deadline)
         usage = usage_of(prediction)
-        reply = reply_of(prediction, call.task, usage, self._secrets)
+        reply = reply_of(prediction, call.task, usage, self._api.secrets)
         chunks = once(Chunk(event_of(reply.body), "data", usage))
         return Reply(content_type="text/event-stream", chunks=chunks)
-
-    def _refusal(self, response: Response) -> BackendError:
-        if response.status == 202:
-            return _running_already()
-        if response.status == 503:
-            return BackendError(FailureClass.LOADING, "The model's setup has not finished.")
-        return _naming_the_field(super()._refusal(response), response.body, self._secrets)
-
-    def _head(self, method: str, path: str, **more: str) -> bytes:
-        return render_head(method, self._origin, path, {**self._headers, **more})
 
 
 class CogStream(ChunkStream):
@@ -231,7 +241,7 @@ class CogStream(ChunkStream):
         if error is not None:
             raise error
         self._finish(bytes(prediction.output), usage)
-        self._body.leave(self._clock.monotonic() + _END_GRACE)
+        self._body.leave(self._clock.monotonic() + END_GRACE_S)
 
     def _let_go(self) -> None:
         self._body.close()
@@ -241,16 +251,8 @@ class _Output(msgspec.Struct):
     chunk: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_OUTPUT = msgspec.json.Decoder(_Output)
-
-
 def _piece_of(data: bytes) -> bytes:
-    try:
-        return bytes(_OUTPUT.decode(data).chunk)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(
-            FailureClass.FAILED, "The backend's stream could not be read.", detail=str(error)
-        ) from None
+    return bytes(read(data, _Output, "The backend's stream could not be read.").chunk)
 
 
 def usage_of(prediction: Prediction) -> Usage:
@@ -264,16 +266,16 @@ def _running_already() -> BackendError:
     return BackendError(FailureClass.AMBIGUOUS, "The backend is running this call already.")
 
 
-def _headers(settings: CogSettings) -> dict[str, str]:
-    return {**settings.headers, "Content-Type": "application/json", **bearer(settings.api_key)}
+class _Health(msgspec.Struct):
+    status: str
 
 
 def _health_of(response: Response) -> Probe:
     """BUSY means that every slot is in use: it is warm. A setup's logs are never shown."""
-    try:
-        status = str(msgspec.json.decode(response.body)["status"])
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+    health = read_if(response.body, _Health)
+    if health is None:
         return Probe(ready=False, detail=f"{_TELLS_NOTHING} {response.status}")
+    status = health.status
     ready = status in _WARM
     return Probe(
         ready=ready,
@@ -283,32 +285,29 @@ def _health_of(response: Response) -> Probe:
     )
 
 
+class _Fault(msgspec.Struct):
+    loc: list[str | int]
+    msg: str
+
+
+class _Refused(msgspec.Struct):
+    detail: Annotated[list[_Fault], msgspec.Meta(min_length=1)]
+
+
 def _naming_the_field(
     error: BackendError, body: bytes, secrets: tuple[Secret, ...]
 ) -> BackendError:
     """A refused input, told in the caller's terms: what Cog calls body.input is his body."""
-    fault = _first_fault(body) if error.failure is FailureClass.INVALID else None
-    if fault is None:
+    refused = read_if(body, _Refused) if error.failure is FailureClass.INVALID else None
+    if refused is None:
         return error
-    place = [str(part) for part in fault["loc"] if part not in ("body", "input", "__root__")]
+    fault = refused.detail[0]
+    place = [str(part) for part in fault.loc if part not in ("body", "input", "__root__")]
     param = ".".join(place) or None
-    said = clean(str(fault["msg"]), secrets)
+    said = clean(fault.msg, secrets)
     message = f"{param}: {said}" if param else said
     return BackendError(error.failure, message, param=param, detail=error.detail)
 
 
-def _first_fault(body: bytes) -> dict[str, Any] | None:
-    try:
-        fault = msgspec.json.decode(body)["detail"][0]
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError):
-        return None
-    known = isinstance(fault, dict) and isinstance(fault.get("loc"), list) and "msg" in fault
-    return fault if known else None
-
-
 def _said(data: bytes) -> str:
-    try:
-        said = words_in(msgspec.json.decode(data))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        said = ""
-    return said or "The backend's stream ended in an error."
+    return words_in(read_if(data, object)) or "The backend's stream ended in an error."

@@ -26,7 +26,7 @@ class ColdStarts:
         self._run: float | None = None
         self._first: float | None = None
 
-    def saw(self, *, warm: bool) -> None:
+    def observe(self, *, warm: bool) -> None:
         """The platform has said how it stands, or a call has ended."""
         self._warm = warm
         self._since = self._clock.monotonic()
@@ -40,11 +40,12 @@ class ColdStarts:
         """A call sent now would wait for a start; False where nothing is known."""
         return self._warm is not None and not self.lately_warm
 
-    def told(self, reply: Reply, began: float, *, cold: bool) -> Reply:
-        """The answer, or the begun stream, of a call that was sent at ``began``."""
+    def with_start(self, reply: Reply, began: float, *, cold: bool) -> Reply:
+        """The answer, or the begun stream, of a call that was sent at ``began``, an instant of the
+        monotonic clock, with its start told apart. ``cold``: one was expected then."""
         taken = self._clock.monotonic() - began
         usual = self._run if reply.chunks is None else self._first
-        self.saw(warm=True)
+        self.observe(warm=True)
         if not cold:
             if reply.chunks is None:
                 self._run = taken

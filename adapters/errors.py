@@ -94,8 +94,26 @@ class BackendError(Exception):
         self.param = param
         self.detail = detail
 
+    def reclassed(self, failure: FailureClass, message: str | None = None) -> BackendError:
+        """The same refusal, understood otherwise; with a message of ours where one is given."""
+        return BackendError(
+            failure, message or self.message, retry_after=self.retry_after, detail=self.detail
+        )
+
     def __repr__(self) -> str:
         return f"BackendError({self.failure.name}, {self.message!r})"
+
+
+def is_closed() -> BackendError:
+    """What a backend says of a call that comes after its end."""
+    return BackendError(FailureClass.UNREACHABLE, "The backend is closed.")
+
+
+def was_closed() -> BackendError:
+    """What a backend says of a call that was in flight when it was closed."""
+    return BackendError(
+        FailureClass.AMBIGUOUS, "The backend was closed before it answered; the call may have run."
+    )
 
 
 def takes_no(what: str) -> BackendError:

@@ -10,22 +10,24 @@ from typing import Any
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, is_closed
 from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Usage
 
 
 class After(msgspec.Struct, frozen=True):
-    """Something to be told only after so many more seconds of the clock."""
+    """An outcome that comes only after so many more seconds of the clock."""
 
     seconds: float
-    told: Reply | BackendError
+    outcome: Reply | BackendError
 
 
-Told = Reply | BackendError | Sequence[Chunk | BackendError] | After
+Outcome = Reply | BackendError | Sequence[Chunk | BackendError] | After
 """What the next call gets: an answer, a failure, or a stream that may fail on its way."""
 
 
 class FakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a policy may say of a fake."""
+
     runs_for: float = 0.0
     """Seconds of the clock that a call takes."""
     slots: int | None = 4
@@ -62,15 +64,16 @@ class Fake:
         self.running = 0
         self.most_running = 0
         self._clock = clock
-        self._told: deque[Told] = deque()
+        self._outcomes: deque[Outcome] = deque()
         self._callers: set[asyncio.Task[Any]] = set()
-        self.answers: Callable[[Call], Told] = lambda _: self._answer()
+        self.answers: Callable[[Call], Outcome] = lambda _: self._answer()
 
     def __repr__(self) -> str:
         return f"<Fake {self.name}: {self.running} active>"
 
-    def tell(self, *told: Told) -> None:
-        self._told.extend(told)
+    def tell(self, *outcomes: Outcome) -> None:
+        """What the next calls come to, one a call."""
+        self._outcomes.extend(outcomes)
 
     def ready_in(self) -> float | None:
         return self.starts_in
@@ -87,23 +90,23 @@ class Fake:
 
     async def invoke(self, call: Call) -> Reply:
         if self.closed:
-            raise _closed()
+            raise is_closed()
         self.calls.append(call)
-        told: Told = self._told.popleft() if self._told else self.answers(call)
+        outcome: Outcome = self._outcomes.popleft() if self._outcomes else self.answers(call)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
-            more = told.seconds if isinstance(told, After) else 0.0
+            more = outcome.seconds if isinstance(outcome, After) else 0.0
             await self._queue(call)
             await self._run(self.runs_for + self.cold_s + more, call.deadline)
         finally:
             self.running -= 1
-        return self._reply(told.told if isinstance(told, After) else told)
+        return self._reply(outcome.outcome if isinstance(outcome, After) else outcome)
 
     async def _queue(self, call: Call) -> None:
         until = self._clock.monotonic() + self.queues_for
         while (now := self._clock.monotonic()) < until:
-            call.course.queued_until = now
+            call.progress.queued_until = now
             await self._run(min(0.25, until - now), call.deadline)
 
     async def _run(self, seconds: float, deadline: float = float("inf")) -> None:
@@ -119,18 +122,18 @@ class Fake:
             if caller in self._callers:
                 raise
             caller.uncancel()
-            raise _closed() from None
+            raise is_closed() from None
         finally:
             self._callers.discard(caller)
         if left < seconds:
             raise BackendError(FailureClass.TIMEOUT, "there was no answer in time")
 
-    def _reply(self, told: Reply | BackendError | Sequence[Chunk | BackendError]) -> Reply:
-        if isinstance(told, BackendError):
-            raise told
-        if isinstance(told, Reply):
-            return told
-        return Reply(chunks=self._stream(told), content_type="text/event-stream")
+    def _reply(self, outcome: Reply | BackendError | Sequence[Chunk | BackendError]) -> Reply:
+        if isinstance(outcome, BackendError):
+            raise outcome
+        if isinstance(outcome, Reply):
+            return outcome
+        return Reply(chunks=self._stream(outcome), content_type="text/event-stream")
 
     def _answer(self) -> Reply:
         usage = Usage(
@@ -138,8 +141,8 @@ class Fake:
         )
         return Reply(body=b'{"ok":true}', usage=usage)
 
-    async def _stream(self, told: Sequence[Chunk | BackendError]) -> AsyncIterator[Chunk]:
-        for piece in told:
+    async def _stream(self, pieces: Sequence[Chunk | BackendError]) -> AsyncIterator[Chunk]:
+        for piece in pieces:
             await asyncio.sleep(0)
             if isinstance(piece, BackendError):
                 raise piece
@@ -168,7 +171,3 @@ class Fake:
         callers, self._callers = self._callers, set()
         for caller in callers:
             caller.cancel()
-
-
-def _closed() -> BackendError:
-    return BackendError(FailureClass.UNREACHABLE, "the backend is closed")

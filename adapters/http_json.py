@@ -2,7 +2,7 @@
 
 The request is a template in which ``$body`` stands for the caller's bytes, ``$id`` for the
 call's id and ``$model`` for the model's name; the answer is found by a dotted path. What is not
-declared is what HTTP says (``adapters/http/failures.py``): nothing is known of the server
+declared is what HTTP says (``adapters.http.failures``): nothing is known of the server
 otherwise.
 A stream is passed on as it comes. A call is stopped by closing its connection.
 """
@@ -16,14 +16,15 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.api import EVENTS, Api
 from adapters.http.backend import HttpBackend
-from adapters.http.client import Origin, render_head
+from adapters.http.client import Origin
 from adapters.http.connection import Response
-from adapters.http.failures import clean, words_in
+from adapters.http.failures import UNREADABLE, clean, read, read_if, read_input, words_in
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import Passthrough
 from adapters.settings import HttpSettings, SecretStr
-from adapters.types import Call, Capabilities, Probe, Reply, Task, Usage
+from adapters.types import ALL_TASKS, INFER_ONLY, Call, Capabilities, Probe, Reply, Usage
 
 FailureName = Literal[
     "overloaded", "loading", "credential", "gone", "too_large", "unsupported", "invalid",
@@ -31,14 +32,12 @@ FailureName = Literal[
 ]  # fmt: skip
 """The classes of ``adapters.errors`` that a status may mean."""
 _CLASSES = {one.slug: one for one in FailureClass}
-_INFER: frozenset[Task] = frozenset(("infer",))
 _PLACES = re.compile(rb'"\$(body|id|model)"')
-_PROBE_TIMEOUT = 4.0
-_MAX_REFUSAL = 64 * 1024
-_ANY = msgspec.json.Decoder(msgspec.Raw)
 
 
 class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a JSON endpoint is, and how calls are mapped to it."""
+
     path: str = "/"
     """Where calls go."""
     method: Literal["POST", "PUT"] = "POST"
@@ -74,39 +73,38 @@ class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class HttpJson(HttpBackend):
+    """A JSON endpoint, as the policy maps it."""
+
     Settings = HttpJsonSettings
 
     def __init__(self, name: str, settings: HttpJsonSettings, clock: Clock) -> None:
-        origin = Origin(settings.base_url)
-        super().__init__(
-            name,
-            origin,
+        secret = {name: value.reveal() for name, value in settings.secret_headers.items()}
+        api = Api(
+            settings.base_url,
             clock,
             settings,
-            capabilities=Capabilities(
-                tasks=Capabilities().tasks if settings.openai else _INFER,
-                streaming=settings.stream_path is not None,
-            ),
+            headers={**settings.headers, **secret},
             secrets=tuple(settings.secret_headers.values()),
         )
+        capabilities = Capabilities(
+            tasks=ALL_TASKS if settings.openai else INFER_ONLY,
+            streaming=settings.stream_path is not None,
+        )
+        super().__init__(name, api, capabilities)
         self._settings = settings
         self._template = Template(settings.request)
         self._meanings = {int(status): _CLASSES[s] for status, s in settings.statuses.items()}
-        headers = _headers(settings)
-        self._head = render_head(settings.method, origin, settings.path, headers)
-        self._stream_head = self._health_head = b""
-        if settings.stream_path is not None:
-            streamed = {**headers, "Accept": "text/event-stream"}
-            self._stream_head = render_head(settings.method, origin, settings.stream_path, streamed)
-        if settings.health_path is not None:
-            self._health_head = render_head("GET", origin, settings.health_path, headers)
+        self._head = api.head(settings.method, settings.path)
+        self._stream_head = api.head(settings.method, settings.stream_path or "", EVENTS)
 
     @property
     def slots(self) -> int | None:
         return self._settings.slots
 
     async def invoke(self, call: Call) -> Reply:
-        if call.task not in self._capabilities.tasks or (call.stream and not self._stream_head):
+        if call.task not in self._capabilities.tasks or (
+            call.stream and not self._capabilities.streaming
+        ):
             what = f"{call.task} streams" if call.stream else f"{call.task} calls"
             raise takes_no(what)
         started = self._clock.monotonic()
@@ -114,20 +112,19 @@ class HttpJson(HttpBackend):
         body = self._template.render(call)
         if call.stream:
             return await self._stream(call, body, deadline, started)
-        response = await self._client.request(self._head, body, deadline=deadline)
+        response = await self._api.client.request(self._head, body, deadline=deadline)
         self._check(response)
         return self._whole(call, response, self._clock.monotonic() - started)
 
     async def probe(self) -> Probe:
-        if not self._health_head:
+        path = self._settings.health_path
+        if path is None:
             return Probe(ready=True, detail="not asked: there is no health_path")
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
         try:
-            response = await self._client.request(self._health_head, deadline=deadline)
+            response = await self._api.send("GET", path)
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
         ready = response.status == 200
-        path = self._settings.health_path
         return Probe(ready=ready, detail="" if ready else f"{path} answers {response.status}")
 
     # --- inside ----------------------------------------------------------------------------
@@ -137,10 +134,11 @@ class HttpJson(HttpBackend):
         mapped = self._settings
         if not (mapped.response or mapped.error or mapped.seconds) and "json" not in kind:
             return Reply(body=response.body, content_type=kind, usage=Usage(exec_s=wall))
-        body = _readable(response.body)
+        body = response.body.strip() or b"null"
+        read(body, msgspec.Raw, "The backend's answer is no JSON.")
         usage = _usage_in(body, mapped.seconds, wall)
         if mapped.error and (error := at_path(body, mapped.error)) not in (None, b"null"):
-            said = clean(words_in(msgspec.json.decode(error or b"null")), self._secrets)
+            said = clean(words_in(msgspec.json.decode(error or b"null")), self._api.secrets)
             raise BackendError(FailureClass.FAILED, said or "The backend failed.", usage=usage)
         output = at_path(body, mapped.response)
         if output is None:
@@ -149,20 +147,19 @@ class HttpJson(HttpBackend):
                 f"The backend's answer has no {mapped.response}.",
                 usage=usage,
             )
-        return answer_of(output, call.task, usage, self._secrets)
+        return answer_of(output, call.task, usage, self._api.secrets)
 
     async def _stream(self, call: Call, body: bytes, deadline: float, started: float) -> Reply:
-        answer = await self._client.stream(self._stream_head, body, deadline=deadline)
+        answer = await self._api.client.stream(self._stream_head, body, deadline=deadline)
         kind = answer.header(b"content-type") or ""
         good = 200 <= answer.status < 300 and answer.status not in self._meanings
         if not good:
-            data = await answer.read_all(_MAX_REFUSAL)
-            self._check(Response(answer.status, answer.headers, data))
+            self._check(await answer.to_response())
         if not kind.startswith("text/event-stream"):
             answer.close()
             raise BackendError(FailureClass.FAILED, "The backend answered a stream with no stream.")
         usage = Usage(exec_s=self._clock.monotonic() - started)
-        chunks = Passthrough(answer, call.task, self._clock, usage, self._secrets)
+        chunks = Passthrough(answer, call.task, self._clock, usage, self._api.secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -171,13 +168,13 @@ class HttpJson(HttpBackend):
         meaning = self._meanings.get(response.status)
         if meaning is None and 200 <= response.status < 300:
             return
-        error = self._refusal(response)
+        error = self._api.refusal(response)
         if meaning is None or meaning is error.failure:
             raise error
         message = f"The backend answered with status {response.status}."
         if not meaning.blames:
             message = error.message
-        raise BackendError(meaning, message, retry_after=error.retry_after, detail=error.detail)
+        raise error.reclassed(meaning, message)
 
 
 class Template:
@@ -193,17 +190,14 @@ class Template:
         if self._parts[1::2].count(b"body") != 1:
             raise ValueError('a request holds "$body" once, as a value')
         try:
-            _ANY.decode(self._filled(b"0", b"0", b"0"))
-        except msgspec.DecodeError:
+            msgspec.json.decode(self._filled(b"0", b"0", b"0"))
+        except UNREADABLE:
             raise ValueError('"$body", "$id" and "$model" are values, not keys') from None
 
     def render(self, call: Call) -> bytes:
         """The bytes to send. Raises INVALID for a body that is no JSON: what is spliced in must
         not be able to close what is around it."""
-        try:
-            _ANY.decode(call.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BackendError(FailureClass.INVALID, f"The body is no JSON: {error}") from None
+        read_input(call.body, msgspec.Raw, "The body is no JSON")
         if self._parts is None:
             return call.body
         return self._filled(
@@ -229,22 +223,11 @@ def at_path(body: bytes, path: str) -> bytes | None:
 
 def _stepped(body: bytes, step: str) -> bytes | None:
     shape: Any = list[msgspec.Raw] if body.lstrip().startswith(b"[") else dict[str, msgspec.Raw]
+    value = read_if(body, shape) or {}
     try:
-        value = msgspec.json.decode(body, type=shape)
-        return bytes(value[int(step)] if isinstance(value, list) else value[step])
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, LookupError):
+        return bytes(value[int(step) if isinstance(value, list) else step])
+    except (ValueError, LookupError):
         return None
-
-
-def _readable(body: bytes) -> bytes:
-    body = body.strip() or b"null"
-    try:
-        _ANY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(
-            FailureClass.FAILED, "The backend's answer is no JSON.", detail=str(error)
-        ) from None
-    return body
 
 
 def _usage_in(body: bytes, path: str, wall: float) -> Usage:
@@ -254,8 +237,3 @@ def _usage_in(body: bytes, path: str, wall: float) -> Usage:
     except ValueError:
         return Usage(exec_s=wall)
     return Usage(exec_s=ran, gpu_s=ran, reported=True)
-
-
-def _headers(settings: HttpJsonSettings) -> dict[str, str]:
-    secret = {name: value.reveal() for name, value in settings.secret_headers.items()}
-    return {"Content-Type": "application/json", **settings.headers, **secret}

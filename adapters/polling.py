@@ -45,6 +45,7 @@ class Patience:
         self._failures = 0
 
     def went_well(self) -> None:
+        """A poll was answered: the failures before it no longer count."""
         self._failures = 0
 
     def bear(self, error: BackendError) -> float:

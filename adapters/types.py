@@ -6,11 +6,14 @@ Times are seconds as float, money is integer nano-dollars, sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 Task = Literal["chat", "completions", "embeddings", "infer"]
+
+ALL_TASKS: frozenset[Task] = frozenset(get_args(Task))
+INFER_ONLY: frozenset[Task] = frozenset(("infer",))
 
 OPENAI_ROUTES: dict[Task, str] = {
     "chat": "/v1/chat/completions",
@@ -47,7 +50,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The caller wants server-sent events."""
     deadline: float = float("inf")
     """The instant, on the Clock's monotonic scale, after which nobody waits for the answer."""
-    course: Progress = msgspec.field(default_factory=Progress)
+    progress: Progress = msgspec.field(default_factory=Progress)
     """The one thing in a call that changes."""
 
 
@@ -109,7 +112,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend can take. The router filters on these before it asks."""
 
-    tasks: frozenset[Task] = frozenset(("chat", "completions", "embeddings", "infer"))
+    tasks: frozenset[Task] = ALL_TASKS
     streaming: bool = True
     max_request_bytes: int | None = None
     """The platform's limit for one request body; ``None`` when it states none."""
@@ -205,6 +208,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cost_nano(self) -> int:
+        """Nano-dollars of all lines together."""
         return sum(line.cost_nano for line in self.lines)
 
     @property
@@ -215,6 +219,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parts(self) -> dict[str, int]:
+        """The parts of all lines together, by name, in nano-dollars."""
         sums: dict[str, int] = {}
         for line in self.lines:
             for name, cost_nano in line.parts.items():

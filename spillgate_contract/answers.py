@@ -13,6 +13,8 @@ from spillgate_contract.stage import Stage, call_for
 
 
 class Answers(OnStage):
+    """Calls that are answered, whole or as a stream."""
+
     async def test_a_call_is_answered_with_json_and_what_it_used(self, stage: Stage) -> None:
         async with started(stage) as backend:
             reply = await backend.invoke(call_for(stage.scenarios["echo"]))

@@ -21,6 +21,8 @@ from spillgate_contract.stage import Stage, call_for, until
 
 
 class Ends(OnStage):
+    """Calls that are broken off, and backends that are closed."""
+
     async def test_a_cancelled_call_stops_at_the_other_end(self, stage: Stage) -> None:
         async with started(stage) as backend:
             call = call_for(stage.scenarios["slow"])

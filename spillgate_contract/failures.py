@@ -18,6 +18,8 @@ ENVELOPES = 1024 * 1024
 
 
 class Failures(OnStage):
+    """Calls that fail, each in its class."""
+
     async def test_each_failure_has_its_class_and_says_nothing_that_it_should_not(
         self, failing: str, stage: Stage
     ) -> None:

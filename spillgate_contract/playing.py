@@ -29,6 +29,7 @@ class OnStage:
     scenarios: ClassVar[Mapping[str, Scenario]]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Plays a test once for each scenario of the stage that fits it."""
         named = self.scenarios.items()
         if "streamed" in metafunc.fixturenames:
             fit = [name for name, one in named if one.stream and one.fails is None]

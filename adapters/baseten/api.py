@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
-from adapters.http.failures import clean, words_in
+from adapters.http.failures import clean, read, read_if, words_in
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
 from adapters.types import JobState, Probe, Reply, Usage
 
@@ -38,6 +38,8 @@ _STARTING = ("BUILDING", "DEPLOYING", "LOADING_MODEL", "WAKING_UP", "UPDATING")
 
 
 class BasetenSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model of an organization at Baseten (https://docs.baseten.co)."""
+
     model: str
     """The model's id."""
     api_key: SecretStr
@@ -83,6 +85,7 @@ class BasetenSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("a deployment has no regional host")
 
     def url(self) -> str:
+        """Where the model's calls go."""
         place = f"-{self.environment}" if self.regional else ""
         return self.base_url or f"https://model-{self.model}{place}.api.baseten.co"
 
@@ -123,6 +126,9 @@ def submission(settings: BasetenSettings, body: bytes, left: float) -> bytes:
 
 
 class AsyncRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A call with a webhook, as the platform tells of it
+    (https://docs.baseten.co/reference/inference-api/status-endpoints)."""
+
     request_id: str = ""
     status: str = ""
     webhook_status: str | None = None
@@ -140,23 +146,18 @@ class AsyncRequest(msgspec.Struct, frozen=True, kw_only=True):
             kind, message = failure
             said = clean(words_in(self.errors), secrets)
             raise BackendError(kind, f"{message} {said}".strip(), usage=usage)
-        told = {"request_id": self.request_id, "status": self.status}
-        return msgspec.json.encode({**told, "webhook_status": self.webhook_status})
+        known = {"request_id": self.request_id, "status": self.status}
+        return msgspec.json.encode({**known, "webhook_status": self.webhook_status})
 
 
 def async_request(body: bytes) -> AsyncRequest:
     """Raises FAILED for anything that is none."""
-    try:
-        return msgspec.json.decode(body, type=AsyncRequest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(
-            FailureClass.FAILED, "The backend's answer could not be read.", detail=str(error)
-        ) from None
+    return read(body, AsyncRequest)
 
 
 def state_of(found: AsyncRequest, usage: Usage, secrets: tuple[Secret, ...]) -> JobState:
-    """How a job stands. One that found no replica in its time is at an end: TIMEOUT, since
-    OVERLOADED would be said of the question."""
+    """How a job stands. Raises why it failed; one that found no replica in its time is at an end,
+    and so TIMEOUT, since OVERLOADED would be said of the question."""
     if found.status == "EXPIRED":
         raise BackendError(FailureClass.TIMEOUT, _FAILURES["EXPIRED"][1], usage=usage)
     if not found.ended:
@@ -178,9 +179,8 @@ class _Managed(_Deployment):
 
 def probe_of(body: bytes) -> Probe:
     """A deployment's state; of an environment, that of the deployment that serves it."""
-    try:
-        managed = msgspec.json.decode(body, type=_Managed)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    managed = read_if(body, _Managed)
+    if managed is None:
         return Probe(ready=False, detail="the deployment's state is unknown")
     deployment = managed.current_deployment or managed
     active = deployment.status == "ACTIVE"

@@ -32,15 +32,17 @@ from adapters.baseten.api import (
 from adapters.baseten.bill import bill_of, deployments_of, query_for
 from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.api import Api
 from adapters.http.backend import HttpBackend
-from adapters.http.client import Client, Origin, client_of, render_head
 from adapters.http.connection import Response
-from adapters.http.openai_calls import OpenAICalls, heads_of
+from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import input_of
 from adapters.http.passthrough import one_event, stream_of
 from adapters.polling import poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
 from adapters.types import (
+    ALL_TASKS,
+    INFER_ONLY,
     Assumption,
     Bill,
     Call,
@@ -49,58 +51,42 @@ from adapters.types import (
     JobState,
     Probe,
     Reply,
-    Task,
     Usage,
 )
 
 _ENVELOPE = 1024
-_ASK_TIMEOUT = 4.0
-_BILL_TIMEOUT = 30.0
-_SUBMIT_TIMEOUT = 10.0
-_WAKE_EVERY = 1.0
-_REMEMBERED = 10_000
-"""Calls with a webhook that nobody saw the end of; kept so that they can be cancelled."""
-_INFER: frozenset[Task] = frozenset(("infer",))
+_BILL_S = 30.0
+_SUBMIT_S = 10.0
+_WAKE_EVERY_S = 1.0
 
 
 class Baseten(HttpBackend):
+    """A deployment of one model."""
+
     Settings = BasetenSettings
 
     def __init__(self, name: str, settings: BasetenSettings, clock: Clock) -> None:
-        tasks = Capabilities().tasks if settings.openai and not settings.webhook else _INFER
-        super().__init__(
-            name,
-            Origin(settings.url()),
-            clock,
-            settings,
-            capabilities=Capabilities(
-                tasks=tasks,
-                streaming=settings.webhook is None,
-                max_request_bytes=None if settings.webhook is None else ASYNC_LIMIT - _ENVELOPE,
-            ),
-            secrets=(settings.api_key,),
+        asynchronous = settings.webhook is not None
+        tasks = ALL_TASKS if settings.openai and not asynchronous else INFER_ONLY
+        capabilities = Capabilities(
+            tasks=tasks,
+            streaming=not asynchronous,
+            max_request_bytes=ASYNC_LIMIT - _ENVELOPE if asynchronous else None,
         )
+        super().__init__(name, _api(settings.url(), settings, clock), capabilities)
         self._settings = settings
-        self._headers = {
-            **settings.headers,
-            "Authorization": f"Api-Key {settings.api_key.reveal()}",
-            "Content-Type": "application/json",
-        }
-        self._management_origin = Origin(settings.management_url)
-        self._management = client_of(self._management_origin, clock, settings)
-        self._calls = OpenAICalls(self._client, clock, settings, secrets=self._secrets)
-        path = settings.prefix() + "/predict"
-        self._heads = heads_of(self._origin, dict.fromkeys(tasks, path), self._headers)
+        self._management = _api(settings.management_url, settings, clock)
+        self._calls = OpenAICalls(self._api, settings)
+        self._heads = self._api.heads(dict.fromkeys(tasks, settings.prefix() + "/predict"))
         self._starts = ColdStarts(clock, settings.warm_for)
-        self._held = RemoteJobs(self._stop_named)
-        self._running: dict[str, str] = {}
+        self._jobs = RemoteJobs(self._stop, clock, named=self._named)
 
     async def start(self) -> None:
         await super().start()
         self._management.start()
 
     async def aclose(self) -> None:
-        await self._held.aclose()
+        await self._jobs.aclose()
         await super().aclose()
         await self._management.aclose()
 
@@ -120,26 +106,22 @@ class Baseten(HttpBackend):
             reply = await self._stream(call, head, deadline, began)
         else:
             reply = await self._whole(call, head, deadline, began)
-        return self._starts.told(reply, began, cold=cold)
+        return self._starts.with_start(reply, began, cold=cold)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Of calls with a webhook, those that still wait; the platform stops none that runs. Any
         other call ends with its connection, as far as its model notices."""
-        request_id = self._running.pop(call_id, None)
-        if request_id is None:
-            return await self._held.stop(call_id)
-        return await self._stop(request_id)
+        return await self._jobs.cancel(call_id)
 
     async def ping(self) -> Usage:
         """``wake``, and until the replica is up: it runs nothing, and keeps none awake."""
         began = self._clock.monotonic()
-        path = self._settings.prefix() + "/wake"
-        await self._ask(self._client, self._origin, "POST", path, b"")
+        await self._api.ask("POST", self._settings.prefix() + "/wake", b"")
         until = began + self._settings.wake_wait
         while not (await self.probe()).ready:
             if self._clock.monotonic() >= until:
                 raise BackendError(FailureClass.LOADING, "The replica did not come up in time.")
-            await self._clock.sleep(_WAKE_EVERY)
+            await self._clock.sleep(_WAKE_EVERY_S)
         return Usage(exec_s=0.0, cold_s=self._clock.monotonic() - began)
 
     async def keep_workers(self, minimum: int) -> None:
@@ -150,15 +132,14 @@ class Baseten(HttpBackend):
             wanted = {"autoscaling_settings": wanted}
         else:
             path += "/autoscaling_settings"
-        body = msgspec.json.encode(wanted)
-        await self._ask(self._management, self._management_origin, "PATCH", path, body)
+        await self._management.ask("PATCH", path, msgspec.json.encode(wanted))
 
     async def bill(self, start: float, end: float) -> Bill:
         """What the model's deployments cost, by the day: starts and idle minutes included."""
         query = query_for(start, end)
         path = f"/models/{self._settings.model}/deployments"
-        listed = await self._ask_management(path, _BILL_TIMEOUT)
-        summary = await self._ask_management(query, _BILL_TIMEOUT)
+        listed = await self._management.ask("GET", path, within=_BILL_S)
+        summary = await self._management.ask("GET", query, within=_BILL_S)
         return bill_of(summary.body, self._settings, deployments_of(listed.body), start, end)
 
     async def probe(self) -> Probe:
@@ -168,7 +149,7 @@ class Baseten(HttpBackend):
             probe = await self._managed()
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
-        self._starts.saw(warm=probe.ready)
+        self._starts.observe(warm=probe.ready)
         return probe
 
     async def assumptions(self) -> list[Assumption]:
@@ -177,9 +158,8 @@ class Baseten(HttpBackend):
     # --- answers -----------------------------------------------------------------------------
 
     async def _whole(self, call: Call, head: bytes, deadline: float, began: float) -> Reply:
-        response = await self._client.request(head, call.body, deadline=deadline)
-        if response.status != 200:
-            raise self._refusal(response)
+        answer = await self._api.client.request(head, call.body, deadline=deadline)
+        response = self._api.checked(answer)
         return Reply(
             body=response.body,
             content_type=response.header(b"content-type") or "application/json",
@@ -192,7 +172,7 @@ class Baseten(HttpBackend):
         if (answer.header(b"content-type") or "").startswith("application/json"):
             data = await answer.read_all(self._settings.max_response)
             return Reply(content_type="text/event-stream", chunks=one_event(data, usage))
-        chunks = stream_of(answer, "infer", self._clock, usage, self._secrets)
+        chunks = stream_of(answer, "infer", self._clock, usage, self._api.secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -210,113 +190,80 @@ class Baseten(HttpBackend):
         return Handle(job=request_id, call=call.id, task=call.task, submitted=self._clock.time())
 
     async def poll(self, handle: Handle) -> JobState:
-        path = f"/async_request/{quote(handle.job, safe='')}"
         try:
-            response = await self._send(self._client, self._origin, "GET", path)
-            if response.status not in (200, 404):
-                raise self._refusal(response)
+            response = await self._api.ask("GET", _path_of(handle.job), also=(404,))
             found = None if response.status == 404 else async_request(response.body)
         except BackendError as error:
             raise unanswered(error) from None
         if found is None:
             raise BackendError(FailureClass.TIMEOUT, "The platform no longer knows the job.")
         usage = Usage(exec_s=max(0.0, self._clock.time() - handle.submitted))
-        return state_of(found, usage, self._secrets)
+        return state_of(found, usage, self._api.secrets)
 
     async def stop(self, handle: Handle) -> Usage | None:
         """One that still waits; the platform stops none that runs."""
-        path = f"/async_request/{quote(handle.job, safe='')}"
-        response = await self._send(self._client, self._origin, "DELETE", path)
+        response = await self._api.send("DELETE", _path_of(handle.job))
         if response.status not in (200, 404):
-            raise unanswered(self._refusal(response))
+            raise unanswered(self._api.refusal(response))
         return None
 
     async def _submitted(self, call: Call, deadline: float, began: float) -> str:
         """The platform's name for the call."""
         body = submission(self._settings, input_of(call.body), deadline - began)
-        head = self._head("POST", self._settings.prefix() + "/async_predict")
-        give_up = min(deadline, began + _SUBMIT_TIMEOUT)
-        submit = await self._client.submit(head, body, deadline=give_up)
-        return self._named(await self._held.answer(call.id, submit))
+        head = self._api.head("POST", self._settings.prefix() + "/async_predict")
+        give_up = min(deadline, began + _SUBMIT_S)
+        submit = await self._api.client.submit(head, body, deadline=give_up)
+        return await self._jobs.submitted(call.id, submit)
 
     async def _see_through(self, call: Call, deadline: float, began: float) -> Reply:
         """Until the call has run; its output is the webhook's."""
         request_id = await self._submitted(call, deadline, began)
-        self._running[call.id] = request_id
-        if len(self._running) > _REMEMBERED:
-            del self._running[next(iter(self._running))]
+        self._jobs.remember(call.id, request_id)
         ended = await poll_until(
             lambda: self._ended(call, request_id),
             self._clock,
             deadline=deadline,
             every=self._settings.poll_every,
         )
-        self._running.pop(call.id, None)
+        self._jobs.forget(call.id)
         usage = Usage(exec_s=self._clock.monotonic() - began)
-        return Reply(body=ended.receipt(usage, self._secrets), usage=usage)
+        return Reply(body=ended.receipt(usage, self._api.secrets), usage=usage)
 
     async def _ended(self, call: Call, request_id: str) -> AsyncRequest | None:
-        path = f"/async_request/{request_id}"
-        response = await self._ask(self._client, self._origin, "GET", path)
-        found = async_request(response.body)
+        found = async_request((await self._api.ask("GET", _path_of(request_id))).body)
         if found.status == "QUEUED":
-            call.course.queued_until = self._clock.monotonic()
+            call.progress.queued_until = self._clock.monotonic()
         return found if found.ended else None
 
     def _named(self, response: Response) -> str:
-        if response.status not in (200, 201, 202):
-            raise self._refusal(response)
-        request_id = async_request(response.body).request_id
+        request_id = async_request(self._api.checked(response).body).request_id
         if not request_id.replace("-", "").isalnum():
             raise BackendError(
                 FailureClass.AMBIGUOUS, "The platform took the call and did not name it."
             )
         return request_id
 
-    async def _stop_named(self, response: Response) -> Usage | None:
-        return await self._stop(self._named(response))
-
     async def _stop(self, request_id: str) -> Usage | None:
-        path = f"/async_request/{request_id}"
-        try:
-            await self._ask(self._client, self._origin, "DELETE", path)
-        except BackendError:
-            return None
+        await self._api.ask("DELETE", _path_of(request_id), also=(404,))
         return None
 
     # --- inside ----------------------------------------------------------------------------
 
     async def _managed(self) -> Probe:
         path, _ = self._settings.managed()
-        return probe_of((await self._ask_management(path)).body)
+        return probe_of((await self._management.ask("GET", path)).body)
 
     async def _state(self) -> tuple[bool, str]:
         probe = await self._managed()
-        told = probe.ready or "unknown" not in probe.detail
-        return told, probe.detail or f"it is active, with {probe.warm_workers} replicas"
+        known = probe.ready or "unknown" not in probe.detail
+        return known, probe.detail or f"it is active, with {probe.warm_workers} replicas"
 
-    async def _ask(
-        self, client: Client, origin: Origin, method: str, path: str, body: bytes | None = None
-    ) -> Response:
-        response = await self._send(client, origin, method, path, body)
-        if not 200 <= response.status < 300:
-            raise self._refusal(response)
-        return response
 
-    async def _send(
-        self, client: Client, origin: Origin, method: str, path: str, body: bytes | None = None
-    ) -> Response:
-        head = render_head(method, origin, path, self._headers)
-        deadline = self._clock.monotonic() + _ASK_TIMEOUT
-        return await client.request(head, body, deadline=deadline)
+def _api(url: str, settings: BasetenSettings, clock: Clock) -> Api:
+    key = {"Authorization": f"Api-Key {settings.api_key.reveal()}"}
+    headers = {**settings.headers, **key}
+    return Api(url, clock, settings, headers=headers, secrets=(settings.api_key,))
 
-    async def _ask_management(self, path: str, within: float = _ASK_TIMEOUT) -> Response:
-        head = render_head("GET", self._management_origin, path, self._headers)
-        deadline = self._clock.monotonic() + within
-        response = await self._management.request(head, deadline=deadline)
-        if response.status != 200:
-            raise self._refusal(response)
-        return response
 
-    def _head(self, method: str, path: str) -> bytes:
-        return render_head(method, self._origin, path, self._headers)
+def _path_of(request_id: str) -> str:
+    return f"/async_request/{quote(request_id, safe='')}"

@@ -15,20 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
-from typing import TypeVar
+from decimal import Decimal
 from urllib.parse import urlencode
 
 import msgspec
 
 from adapters.baseten.api import BasetenSettings
+from adapters.bills import DAY_S, UNREADABLE_BILL, nano_of, rfc3339
 from adapters.errors import BackendError, FailureClass
+from adapters.http.failures import read
 from adapters.types import Bill, BillLine
 
-T = TypeVar("T")
-
-_DAY = 86_400.0
-_LONGEST = 31 * _DAY
+_LONGEST_S = 31 * DAY_S
 
 
 class _Daily(msgspec.Struct, frozen=True):
@@ -66,21 +64,23 @@ class _Deployments(msgspec.Struct, frozen=True):
 
 def query_for(start: float, end: float) -> str:
     """The summary's path. Raises UNSUPPORTED for more days than the platform tells of."""
-    if end - start > _LONGEST:
+    if end - start > _LONGEST_S:
         raise BackendError(FailureClass.UNSUPPORTED, "The platform bills 31 days at most at once.")
-    asked = {"start_date": _rfc3339(start), "end_date": _rfc3339(end)}
+    asked = {"start_date": rfc3339(start), "end_date": rfc3339(end)}
     return f"/billing/usage_summary?{urlencode(asked)}"
 
 
 def deployments_of(body: bytes) -> frozenset[str]:
     """The ids of a model's deployments."""
-    return frozenset(one.id for one in _read(body, _Deployments).deployments)
+    return frozenset(one.id for one in read(body, _Deployments, UNREADABLE_BILL).deployments)
 
 
 def bill_of(
     body: bytes, settings: BasetenSettings, mine: frozenset[str], start: float, end: float
 ) -> Bill:
-    usage = _read(body, _Summary).dedicated_usage or _Dedicated()
+    """What the summary says of the deployments ``mine``, which are the model's. Raises FAILED for
+    anything that is no summary."""
+    usage = read(body, _Summary, UNREADABLE_BILL).dedicated_usage or _Dedicated()
     lines = [
         line
         for item in usage.breakdown
@@ -102,32 +102,8 @@ def _lines(item: _Item) -> Iterator[BillLine]:
         began = datetime(day.date.year, day.date.month, day.date.day, tzinfo=UTC).timestamp()
         yield BillLine(
             start=began,
-            end=began + _DAY,
-            cost_nano=_nano(day.subtotal),
+            end=began + DAY_S,
+            cost_nano=nano_of(day.subtotal),
             seconds=None if day.minutes is None else day.minutes * 60,
             label=resource.name or resource.id,
         )
-
-
-def _nano(dollars: Decimal) -> int:
-    try:
-        return int((dollars * 1_000_000_000).to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
-        raise _unreadable("an amount is no number") from None
-
-
-def _read(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from None
-
-
-def _unreadable(detail: str) -> BackendError:
-    return BackendError(
-        FailureClass.FAILED, "The platform's bill could not be read.", detail=detail
-    )
-
-
-def _rfc3339(instant: float) -> str:
-    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

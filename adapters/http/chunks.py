@@ -16,6 +16,10 @@ from adapters.http.sse import DONE, EventReader
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage
 
+END_GRACE_S = 1.0
+"""How long the last bytes of a stream that has ended well may take for its connection to be
+kept."""
+
 
 class ReadyChunks(ABC):
     """The chunks of one streamed call, given one by one; a subclass brings them by ``_fill``.

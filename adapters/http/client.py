@@ -13,14 +13,14 @@ import asyncio
 import functools
 import ssl
 from collections import deque
-from collections.abc import Coroutine, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import cast
 from urllib.parse import urlsplit
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, is_closed, was_closed
 from adapters.http.connection import Body, HttpConnection, Response
-from adapters.settings import ConnectionSettings
+from adapters.waiting import before, mark_seen
 
 TICK = 0.05
 """How late a deadline may be noticed, in seconds."""
@@ -36,7 +36,10 @@ def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
 
 
 class Origin:
-    """Where a base URL points: host, port, TLS, and the path that every target begins with."""
+    """Where a base URL points: host, port, TLS, and the path that every target begins with.
+
+    Raises ValueError for what is no URL of http or https, or holds more than these.
+    """
 
     __slots__ = ("authority", "host", "port", "prefix", "secure")
 
@@ -125,9 +128,9 @@ class Client:
         self._closed = True
         for _, waiter in self._waiters:
             if not waiter.done():
-                waiter.set_exception(_closed_error())
+                waiter.set_exception(is_closed())
         for connection in list(self._open):
-            connection.fail(_closing())
+            connection.fail(was_closed())
         sweeper, self._sweeper = self._sweeper, None
         if sweeper is not None:
             sweeper.cancel()
@@ -169,12 +172,13 @@ class Client:
         """
         connection = self._take() or await self._lease(deadline)
         answer = connection.begin(_join(head, body), deadline=deadline, whole=True)
-        answer.add_done_callback(_heed)
+        answer.add_done_callback(mark_seen)
         return cast("asyncio.Future[Response]", answer)
 
     # --- told by connections ---------------------------------------------------------------
 
     def released(self, connection: HttpConnection) -> None:
+        """An exchange is complete: whoever waits for a connection gets this one."""
         waiter = self._next_waiter()
         if waiter is not None:
             waiter.set_result(connection)
@@ -184,6 +188,7 @@ class Client:
         self._idle[connection] = None
 
     def lost(self, connection: HttpConnection) -> None:
+        """A connection is gone: whoever waits may make another in its place."""
         self._open.discard(connection)
         self._idle.pop(connection, None)
         self._offer_place()
@@ -201,7 +206,7 @@ class Client:
     async def _lease(self, deadline: float) -> HttpConnection:
         while True:
             if self._closed or self._sweeper is None:
-                raise _closed_error()
+                raise is_closed()
             if len(self._open) + self._connecting < self._max_connections:
                 self._connecting += 1
                 return await self._connect(deadline)
@@ -248,14 +253,14 @@ class Client:
         """Opens a connection in a place that is already counted."""
         if self._closed:
             self._connecting -= 1
-            raise _closed_error()
+            raise is_closed()
         self._stirred.set()
         connection = HttpConnection(self, self._loop, max_response=self._max_response)
-        wait = min(self._connect_timeout, deadline - self._clock.monotonic())
+        until = min(deadline, self._clock.monotonic() + self._connect_timeout)
         self._open.add(connection)
         self._connecting -= 1
         try:
-            await within(self._clock, wait, self._reach(connection))
+            await before(self._clock, until, self._reach(connection))
         except TimeoutError:
             connection.abort()
             raise _unreachable("no connection in time") from None
@@ -311,41 +316,6 @@ class Client:
                 self._waiters.append((deadline, waiter))
 
 
-async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, None]) -> None:
-    """Awaits ``work`` for at most ``seconds`` of the clock. Raises TimeoutError."""
-    task = asyncio.ensure_future(work)
-    timer = asyncio.ensure_future(clock.sleep(max(seconds, 0.0)))
-    try:
-        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise TimeoutError
-        task.result()
-    finally:
-        task.cancel()
-        timer.cancel()
-        await asyncio.wait({task, timer})
-
-
-def client_of(origin: Origin, clock: Clock, settings: ConnectionSettings) -> Client:
-    """A client as a backend's settings want it."""
-    return Client(
-        origin,
-        clock,
-        max_connections=settings.max_connections,
-        connect_timeout=settings.connect_timeout,
-        keep_alive=settings.keep_alive,
-        stall_timeout=settings.stall_timeout,
-        max_response=settings.max_response,
-        ca_file=settings.ca_file,
-    )
-
-
-def _heed(answer: asyncio.Future[Any]) -> None:
-    """Marks an error as seen, since nobody may be left to see it."""
-    if not answer.cancelled():
-        answer.exception()
-
-
 def _join(head: bytes, body: bytes | None) -> bytes:
     if body is None:
         return head + b"\r\n"
@@ -371,13 +341,3 @@ def _no_turn() -> BackendError:
         FailureClass.OVERLOADED,
         "Every connection to the backend stayed in use until the call's deadline.",
     )
-
-
-def _closing() -> BackendError:
-    return BackendError(
-        FailureClass.AMBIGUOUS, "The backend was closed before it answered; the call may have run."
-    )
-
-
-def _closed_error() -> BackendError:
-    return BackendError(FailureClass.UNREACHABLE, "The backend is closed.")

@@ -9,6 +9,7 @@ delimits, RFC 9112 section 6.3) and calls everything else a cut.
     bytes came, and then a cut                        TRUNCATED
     bytes came that are no HTTP, or too many          FAILED
     the deadline passed                               TIMEOUT
+    any of these after the head of a refusal          what that refusal means
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ HIGH_WATER = 256 * 1024
 MAX_QUIET = 128 * 1024
 """Bytes that may arrive without any body among them: heads, trailers, chunk extensions."""
 
+MAX_REFUSAL = 64 * 1024
+"""Bytes of a refusal's body that are read."""
+
 _FIRST_FINAL_STATUS = 200
+_FIRST_REFUSAL = 300
 
 
 class Response:
@@ -91,6 +96,7 @@ class Body:
         self._waiter: asyncio.Future[None] | None = None
 
     def header(self, name: bytes) -> str | None:
+        """The first value of a header; ``name`` in lower case."""
         return find_header(self.headers, name)
 
     def feed(self, data: bytes) -> bool:
@@ -103,6 +109,7 @@ class Body:
         return self._size > HIGH_WATER
 
     def end(self, error: BackendError | None = None) -> None:
+        """No more bytes will come; ``error`` where they broke off."""
         self._ended = True
         self._error = error
         self._wake()
@@ -140,6 +147,15 @@ class Body:
         finally:
             self.close()
         return b"".join(parts)
+
+    async def to_response(self) -> Response:
+        """A refusal whose body has yet to be read. Its head says what it is: a cut leaves the body
+        empty and changes nothing else."""
+        try:
+            data = await self.read_all(MAX_REFUSAL)
+        except BackendError:
+            data = b""
+        return Response(self.status, self.headers, data)
 
     def close(self) -> None:
         """Lets go of it. A connection whose answer is not complete is closed with it."""
@@ -231,16 +247,20 @@ class HttpConnection(asyncio.Protocol):
         return self._answer
 
     def fail(self, error: BackendError) -> None:
-        """Ends the exchange, where there is one, with an error, and closes."""
+        """Ends the exchange, where there is one, with an error, and closes. A refusal whose head is
+        whole stays that refusal, without the rest of its body."""
         if self._busy:
             if self._body is not None:
                 self._body.end(error)
+            elif self._status >= _FIRST_REFUSAL:
+                self._resolve(Response(self._status, self._headers, b""))
             elif self._answer is not None and not self._answer.done():
                 self._answer.set_exception(error)
         self.abort()
 
     @property
     def busy(self) -> bool:
+        """An exchange is on its way."""
         return self._busy
 
     def abort(self) -> None:
@@ -262,6 +282,7 @@ class HttpConnection(asyncio.Protocol):
         return self.quiet_since
 
     def resume(self) -> None:
+        """Reads the socket again, where that was paused."""
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
@@ -269,12 +290,14 @@ class HttpConnection(asyncio.Protocol):
     # --- asyncio.Protocol ------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: the socket is open, or it was given up meanwhile."""
         self._transport = cast("asyncio.Transport", transport)
         self._made = True
         if not self.usable:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
+        """asyncio: bytes of the answer; of no answer, and the connection is closed."""
         if not self._busy:
             self.abort()
             return
@@ -289,6 +312,7 @@ class HttpConnection(asyncio.Protocol):
             self.fail(_malformed("its head or trailer is too large"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the socket is closed, which ends some bodies and cuts the others."""
         if self._busy:
             if exc is None and self._close_delimited():
                 self._complete(reusable=False)
@@ -299,15 +323,18 @@ class HttpConnection(asyncio.Protocol):
     # --- httptools -------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        """httptools: the first byte of an answer."""
         self._headers = []
         self._parts = []
         if not self._busy:
             self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools: one header."""
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        """httptools: the head is whole; of a stream, the body is handed over."""
         self._status = self._parser.get_status_code()
         if self._status < _FIRST_FINAL_STATUS or self._whole or not self._busy:
             return
@@ -315,6 +342,7 @@ class HttpConnection(asyncio.Protocol):
         self._resolve(self._body)
 
     def on_body(self, data: bytes) -> None:
+        """httptools: a piece of the body."""
         self._quiet = 0
         if not self._busy:
             return
@@ -329,6 +357,7 @@ class HttpConnection(asyncio.Protocol):
             self.fail(_malformed(f"its answer is larger than {self._max_response} bytes"))
 
     def on_message_complete(self) -> None:
+        """httptools: the last byte of an answer."""
         if self._busy and self._status >= _FIRST_FINAL_STATUS:
             self._complete(reusable=self._parser.should_keep_alive())
 

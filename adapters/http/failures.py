@@ -11,17 +11,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.connection import Body, Response, find_header
+from adapters.http.connection import Response, find_header
 from adapters.settings import Secret
+from adapters.types import Usage
+
+T = TypeVar("T")
 
 MAX_MESSAGE = 500
 """Characters of a backend's own words that a caller is shown."""
-MAX_ERROR_BODY = 64 * 1024
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no JSON of a type: they may also be no UTF-8, or nest too
+deeply."""
 
 _BY_STATUS = {
     400: FailureClass.INVALID,
@@ -102,13 +107,14 @@ def message_of(body: bytes) -> str:
     """A backend's own words for what went wrong, from any of the known shapes; may be empty."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         text = body[:4096].decode("utf-8", "replace").strip()
         return "" if text.startswith("<") else text
     return words_in(value)
 
 
 def words_in(value: Any) -> str:
+    """The first words for people in a decoded error of any of the known shapes; may be empty."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -154,16 +160,8 @@ def refusal(
 
 
 def refused(response: Response, *, now: float, secrets: Sequence[Secret] = ()) -> BackendError:
+    """The same for a whole answer."""
     return refusal(response.status, response.headers, response.body, now=now, secrets=secrets)
-
-
-async def refused_stream(body: Body, *, now: float, secrets: Sequence[Secret] = ()) -> BackendError:
-    """The same for an answer whose body has yet to be read; a cut changes nothing."""
-    try:
-        data = await body.read_all(MAX_ERROR_BODY)
-    except BackendError:
-        data = b""
-    return refusal(body.status, body.headers, data, now=now, secrets=secrets)
 
 
 def retry_after(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
@@ -178,4 +176,38 @@ def retry_after(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
             return float(value)
         return max(0.0, parsedate_to_datetime(value).timestamp() - now)
     except (ValueError, OverflowError):
+        return None
+
+
+# --- JSON that may be none ------------------------------------------------------------------------
+
+
+def read(
+    body: bytes | msgspec.Raw,
+    kind: type[T],
+    message: str = "The backend's answer could not be read.",
+    usage: Usage | None = None,
+) -> T:
+    """A platform's JSON as a value of a type. Raises FAILED with ``message`` for anything else:
+    ``usage`` is what the call used all the same, and the decoder's own words are the detail."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except UNREADABLE as error:
+        raise BackendError(FailureClass.FAILED, message, usage=usage, detail=str(error)) from None
+
+
+def read_input(body: bytes | msgspec.Raw, kind: type[T], message: str) -> T:
+    """A caller's JSON as a value of a type. Raises INVALID with ``message`` and the decoder's own
+    words for anything else."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except UNREADABLE as error:
+        raise BackendError(FailureClass.INVALID, f"{message}: {error}") from None
+
+
+def read_if(body: bytes | str | msgspec.Raw, kind: type[T]) -> T | None:
+    """The same for what may be of that type or not: None where it is not."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except UNREADABLE:
         return None

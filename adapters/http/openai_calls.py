@@ -10,22 +10,19 @@ Source: https://platform.openai.com/docs/api-reference
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, takes_no
-from adapters.http.chunks import ReadyChunks, once
-from adapters.http.client import Client, Origin, render_head
+from adapters.http.api import Api
+from adapters.http.chunks import END_GRACE_S, ReadyChunks, once
 from adapters.http.connection import Body, Response
-from adapters.http.failures import MAX_ERROR_BODY, classify_error, clean, refused, words_in
+from adapters.http.failures import classify_error, clean, read, read_input, words_in
 from adapters.http.sse import DONE, EventReader, TokenCounts, frame
 from adapters.settings import HttpSettings, Secret
-from adapters.types import Call, Chunk, Reply, Task, Usage
-
-_END_GRACE = 1.0
-"""Seconds that a stream's last bytes may take after [DONE] for its connection to be kept."""
+from adapters.types import Call, Chunk, Reply, Usage
 
 Refuse = Callable[[Response], Awaitable[BackendError]]
 
@@ -40,27 +37,27 @@ class OpenAICalls:
 
     def __init__(
         self,
-        client: Client,
-        clock: Clock,
+        api: Api,
         settings: HttpSettings,
         *,
         model: str | None = None,
         stream_usage: bool = True,
-        secrets: tuple[Secret, ...] = (),
         refuse: Refuse | None = None,
         worker: bytes | None = None,
     ) -> None:
-        self._client = client
-        self._clock = clock
+        self._api = api
+        self._client = api.client
+        self._clock = api.clock
+        self._secrets = api.secrets
         self._settings = settings
         self._rename = None if model is None else msgspec.json.encode(model)
         self._stream_usage = stream_usage
-        self._secrets = secrets
         self._refuse = refuse or self._refused
         self._worker = worker
 
     async def ask(self, call: Call, head: bytes | None) -> Reply:
-        """Runs a call whose route is ``head``; None where the server has no such route."""
+        """Runs a call whose route is ``head``; None where the server has no such route. Raises
+        UNSUPPORTED then, and whatever else becomes of the call."""
         if head is None:
             raise takes_no(f"{call.task} calls")
         started = self._clock.monotonic()
@@ -74,16 +71,16 @@ class OpenAICalls:
         return self._whole(call, response, self._clock.monotonic() - started)
 
     async def open(self, head: bytes, body: bytes, deadline: float) -> Body:
-        """A streamed answer whose status is good."""
+        """A streamed answer whose status is good. Raises what any other means."""
         answer = await self._client.stream(head, body, deadline=deadline)
         if answer.status != 200:
-            raise await self._refuse(await whole_of(answer))
+            raise await self._refuse(await answer.to_response())
         return answer
 
     # --- inside ----------------------------------------------------------------------------
 
     async def _refused(self, response: Response) -> BackendError:
-        return refused(response, now=self._clock.time(), secrets=self._secrets)
+        return self._api.refusal(response)
 
     def _body(self, call: Call) -> bytes:
         ask_usage = call.stream and self._stream_usage and call.task in ("chat", "completions")
@@ -200,7 +197,7 @@ class EventStream(ReadyChunks):
         """[DONE] has come: the last chunk tells all that was used."""
         self._ended = True
         self._ready.append(Chunk(self._ready.pop().data, "done", self._usage()))
-        self._body.leave(self._clock.monotonic() + _END_GRACE)
+        self._body.leave(self._clock.monotonic() + END_GRACE_S)
 
     def _usage(self) -> Usage:
         said = self._reader.usage
@@ -222,19 +219,9 @@ class _Whole(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_WHOLE = msgspec.json.Decoder(_Whole)
-
-
 def _read_whole(body: bytes, secrets: tuple[Secret, ...]) -> _Whole:
     """Checks that a 200 holds an answer. Raises FAILED, or what an error object in it means."""
-    try:
-        whole = _WHOLE.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(
-            FailureClass.FAILED,
-            "The backend's answer is not what was asked for.",
-            detail=str(error),
-        ) from None
+    whole = read(body, _Whole, "The backend's answer is not what was asked for.")
     if bytes(whole.error) != b"null":
         error_object = msgspec.json.decode(whole.error)
         raise BackendError(
@@ -242,27 +229,6 @@ def _read_whole(body: bytes, secrets: tuple[Secret, ...]) -> _Whole:
             clean(words_in(error_object), secrets) or "The backend answered with an error.",
         )
     return whole
-
-
-async def whole_of(answer: Body) -> Response:
-    """A refusal whose body has yet to be read; a cut changes nothing."""
-    try:
-        data = await answer.read_all(MAX_ERROR_BODY)
-    except BackendError:
-        data = b""
-    return Response(answer.status, answer.headers, data)
-
-
-def heads_of(
-    origin: Origin, routes: Mapping[Task, str], headers: Mapping[str, str]
-) -> dict[Task, bytes]:
-    """The head of a POST to each route."""
-    given = {"Content-Type": "application/json", **headers}
-    return {task: render_head("POST", origin, path, given) for task, path in routes.items()}
-
-
-def bearer(api_key: Secret | None) -> dict[str, str]:
-    return {} if api_key is None else {"Authorization": f"Bearer {api_key.reveal()}"}
 
 
 def append_field(body: bytes, field: bytes) -> bytes | None:
@@ -286,7 +252,6 @@ def _rewrite(body: bytes, model: bytes | None, *, ask_usage: bool) -> bytes:
 
 
 def _fields(body: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
-    try:
-        return msgspec.json.decode(body, type=dict[str, msgspec.Raw] | None) or {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BackendError(FailureClass.INVALID, f"The body is no JSON object: {error}") from None
+    if bytes(body).strip() == b"null":
+        return {}
+    return read_input(body, dict[str, msgspec.Raw], "The body is no JSON object")

@@ -8,10 +8,13 @@ from typing import Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import classify_error, clean, words_in
+from adapters.http.failures import classify_error, clean, read, read_input, words_in
 from adapters.http.sse import frame
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
+
+NO_OBJECT = "The input of a model is a JSON object"
+_NO_ANSWER = "The model's output is no answer of OpenAI's protocol."
 
 
 def input_of(body: bytes) -> bytes:
@@ -19,12 +22,7 @@ def input_of(body: bytes) -> bytes:
 
     They are checked whole: what is spliced into an envelope must not be able to close it.
     """
-    try:
-        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BackendError(
-            FailureClass.INVALID, f"The input of a model is a JSON object: {error}"
-        ) from None
+    read_input(body, dict[str, msgspec.Raw], NO_OBJECT)
     return body
 
 
@@ -40,13 +38,14 @@ def answer_of(output: bytes, task: Task, usage: Usage, secrets: Sequence[Secret]
     """The answer that an output is; a model that returned nothing answers null.
 
     For the tasks of OpenAI's protocol the output is that protocol's answer, or a list of one
-    (a generator's). An error object in it is a failure that was run and is charged.
+    (a generator's). Raises what an error object in it means: a failure that was run and is
+    charged. Raises FAILED for an output that is no such answer.
     """
     output = output or b"null"
     if task == "infer":
         return Reply(body=output, usage=usage)
     output = _only_item(output)
-    answer = _open(output, usage)
+    answer = read(output, dict[str, Any], _NO_ANSWER, usage)
     error = answer.get("error") or (answer if answer.get("object") == "error" else None)
     if error is not None:
         message = clean(words_in(error), secrets) or "The model answered with an error."
@@ -71,6 +70,7 @@ def as_text(output: bytes) -> bytes | None:
 
 
 def count_of(value: Any) -> int | None:
+    """A value that is a number of tokens; None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -79,17 +79,6 @@ def _only_item(output: bytes) -> bytes:
         return output
     items = msgspec.json.decode(output, type=list[msgspec.Raw])
     return bytes(items[0]) if len(items) == 1 else output
-
-
-def _open(output: bytes, usage: Usage) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(output, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BackendError(
-            FailureClass.FAILED,
-            "The model's output is no answer of OpenAI's protocol.",
-            usage=usage,
-        ) from None
 
 
 def _with_tokens(usage: Usage, counts: Any) -> Usage:

@@ -8,15 +8,13 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass
-from adapters.http.chunks import ChunkStream
+from adapters.errors import FailureClass
+from adapters.http.chunks import END_GRACE_S, ChunkStream
 from adapters.http.connection import Body
+from adapters.http.failures import read
 from adapters.http.sse import frame
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage
-
-_END_GRACE = 1.0
-"""Seconds that a body's last bytes may take for its connection to be kept."""
 
 
 class Passthrough(ChunkStream):
@@ -51,7 +49,7 @@ class Passthrough(ChunkStream):
         now = self._clock.monotonic()
         ran = (self._usage.exec_s or 0.0) + now - self._began
         self._finish(b"", msgspec.structs.replace(self._usage, exec_s=ran))
-        self._body.leave(now + _END_GRACE)
+        self._body.leave(now + END_GRACE_S)
 
     def _let_go(self) -> None:
         self._body.close()
@@ -94,10 +92,5 @@ def stream_of(
 
 async def one_event(data: bytes, usage: Usage) -> AsyncIterator[Chunk]:
     """A whole JSON answer as the only event of a stream."""
-    try:
-        line = msgspec.json.format(data, indent=-1)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BackendError(
-            FailureClass.FAILED, "The backend's answer is no JSON.", usage=usage
-        ) from None
-    yield Chunk(frame(line), "data", usage)
+    read(data, msgspec.Raw, "The backend's answer is no JSON.", usage)
+    yield Chunk(frame(msgspec.json.format(data, indent=-1)), "data", usage)

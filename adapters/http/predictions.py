@@ -10,12 +10,12 @@ https://github.com/replicate/cog/blob/main/docs/http.md
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import clean, words_in
+from adapters.http.failures import clean, read, words_in
 from adapters.http.outputs import answer_of
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
@@ -28,13 +28,12 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """``output`` under any status but succeeded is progress, not a result."""
 
     id: str = ""
-    status: str = ""
+    status: Annotated[str, msgspec.Meta(min_length=1)]
     output: msgspec.Raw = _NOTHING
     error: Any = None
     metrics: dict[str, Any] | None = None
     created_at: str | None = None
     started_at: str | None = None
-    completed_at: str | None = None
     data_removed: bool | None = None
     urls: dict[str, str] | None = None
 
@@ -52,18 +51,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         return float(seconds) if isinstance(seconds, int | float) else None
 
 
-_PREDICTION = msgspec.json.Decoder(Prediction)
-
-
 def decode_prediction(body: bytes) -> Prediction:
     """Raises FAILED for anything that is no prediction."""
-    try:
-        prediction = _PREDICTION.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from None
-    if not prediction.status:
-        raise _unreadable("no status")
-    return prediction
+    return read(body, Prediction)
 
 
 def failure_of(
@@ -97,10 +87,4 @@ def reply_of(
 def _removed(usage: Usage) -> BackendError:
     return BackendError(
         FailureClass.FAILED, "The backend no longer has the prediction's output.", usage=usage
-    )
-
-
-def _unreadable(detail: str) -> BackendError:
-    return BackendError(
-        FailureClass.FAILED, "The backend's answer could not be read.", detail=detail
     )

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import classify_error, clean, words_in
+from adapters.http.failures import classify_error, clean, read_if, words_in
 from adapters.types import Chunk, Usage
 
 MAX_EVENT = 4 * 1024 * 1024
@@ -38,6 +38,7 @@ class TokenCounts(msgspec.Struct):
     completion_tokens: int | None = None
 
     def usage(self) -> Usage:
+        """The counts in the words of this project."""
         return Usage(input_tokens=self.prompt_tokens, output_tokens=self.completion_tokens)
 
 
@@ -60,9 +61,6 @@ class _Event(msgspec.Struct):
         if self.object == "error":
             return {"message": self.message, "code": self.code}
         return None
-
-
-_EVENT = msgspec.json.Decoder(_Event)
 
 
 class EventReader:
@@ -249,16 +247,10 @@ def _data_of(event: bytes) -> bytes:
 
 
 def _is_json(payload: bytes) -> bool:
-    try:
-        msgspec.json.decode(payload, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return True
+    return read_if(payload, msgspec.Raw) is not None
 
 
 def _decode(payload: bytes) -> _Event | None:
     """What an event says; nothing of note where its shape is unknown; None for no JSON."""
-    try:
-        return _EVENT.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _Event() if _is_json(payload) else None
+    event = read_if(payload, _Event)
+    return _Event() if event is None and _is_json(payload) else event

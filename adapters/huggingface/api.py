@@ -13,18 +13,19 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http.client import Origin, client_of, render_head
-from adapters.http.connection import Response
-from adapters.http.failures import refused
+from adapters.http.api import Api, bearer
+from adapters.http.failures import read
 from adapters.settings import HttpSettings, Secret
 from adapters.types import Probe
+from adapters.waiting import mark_seen
 
-_ASK_TIMEOUT = 4.0
 _FRESH = 2.0
 """Seconds that a state is believed: an endpoint that refuses many calls is asked about once."""
 
 
 class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """``status`` of an endpoint, as far as it is read."""
+
     state: str = ""
     ready: int | None = msgspec.field(default=None, name="readyReplica")
     target: int | None = msgspec.field(default=None, name="targetReplica")
@@ -37,41 +38,32 @@ class _Endpoint(msgspec.Struct):
 _STARTING = ("pending", "initializing", "updating")
 
 
-class EndpointApi:
+class EndpointApi(Api):
     """One endpoint, by its ``namespace/name``. Raises BackendError and nothing else."""
 
     def __init__(
         self, url: str, endpoint: str, key: Secret, settings: HttpSettings, clock: Clock
     ) -> None:
-        self._clock = clock
-        self._secrets = (key,)
-        self._origin = Origin(url)
-        self._client = client_of(self._origin, clock, settings)
-        self._path = f"/endpoint/{endpoint}"
-        self._headers = {
-            "Authorization": f"Bearer {key.reveal()}",
-            "Content-Type": "application/json",
-        }
+        url = f"{url.rstrip('/')}/endpoint/{endpoint}"
+        super().__init__(url, clock, settings, headers=bearer(key), secrets=(key,))
         self._asking: asyncio.Task[EndpointStatus] | None = None
         self._known: EndpointStatus | None = None
         self._known_at = float("-inf")
 
-    def start(self) -> None:
-        self._client.start()
-
     async def aclose(self) -> None:
+        """Ends a question that is on its way as well."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait([self._asking])
-        await self._client.aclose()
+        await super().aclose()
 
     async def status(self) -> EndpointStatus:
         """How the endpoint stands now, or stood a moment ago; callers at once share a request."""
-        if self._known is not None and self._clock.monotonic() - self._known_at <= _FRESH:
+        if self._known is not None and self.clock.monotonic() - self._known_at <= _FRESH:
             return self._known
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._fresh())
-            self._asking.add_done_callback(_heed)
+            self._asking.add_done_callback(mark_seen)
         return await asyncio.shield(self._asking)
 
     async def keep(self, minimum: int) -> None:
@@ -79,41 +71,28 @@ class EndpointApi:
         if minimum and (await self._fresh()).state == "paused":
             await self.resume()
         body = msgspec.json.encode({"compute": {"scaling": {"minReplica": minimum}}})
-        await self._ask("PUT", "", body)
+        await self._change("PUT", "", body)
 
     async def pause(self) -> None:
-        await self._ask("POST", "/pause", b"")
+        """Ends every replica; calls wake none until ``resume``."""
+        await self._change("POST", "/pause", b"")
 
     async def resume(self) -> None:
-        await self._ask("POST", "/resume", b"")
+        """Lets a paused endpoint start its replicas again."""
+        await self._change("POST", "/resume", b"")
 
     # --- inside ----------------------------------------------------------------------------
 
     async def _fresh(self) -> EndpointStatus:
-        response = await self._ask("GET", "")
-        try:
-            status = msgspec.json.decode(response.body, type=_Endpoint).status
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BackendError(
-                FailureClass.FAILED, "The endpoint's state could not be read.", detail=str(error)
-            ) from None
-        self._known, self._known_at = status, self._clock.monotonic()
+        response = await self.ask("GET", "")
+        status = read(response.body, _Endpoint, "The endpoint's state could not be read.").status
+        self._known, self._known_at = status, self.clock.monotonic()
         return status
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None) -> Response:
-        head = render_head(method, self._origin, self._path + path, self._headers)
-        deadline = self._clock.monotonic() + _ASK_TIMEOUT
-        self._known = None if method != "GET" else self._known
-        response = await self._client.request(head, body, deadline=deadline)
-        if not 200 <= response.status < 300:
-            raise refused(response, now=self._clock.time(), secrets=self._secrets)
-        return response
-
-
-def _heed(asking: asyncio.Task[EndpointStatus]) -> None:
-    """Marks an error as seen, since nobody may be left to see it."""
-    if not asking.cancelled():
-        asking.exception()
+    async def _change(self, method: str, path: str, body: bytes) -> None:
+        """What was known of the endpoint is so no longer."""
+        self._known = None
+        await self.ask(method, path, body)
 
 
 def probe_of(status: EndpointStatus) -> Probe:
@@ -143,7 +122,7 @@ def refusal_by(status: EndpointStatus, error: BackendError) -> BackendError:
         failure, message = FailureClass.OVERLOADED, "The endpoint's queue is full."
     else:
         return error
-    return BackendError(failure, message, retry_after=error.retry_after, detail=error.detail)
+    return error.reclassed(failure, message)
 
 
 def _is_empty(status: EndpointStatus) -> bool:

@@ -22,10 +22,12 @@ from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass
+from adapters.http.api import Api, bearer
 from adapters.http.backend import HttpBackend
-from adapters.http.client import Origin, render_head
+from adapters.http.client import Origin
 from adapters.http.connection import Response
-from adapters.http.openai_calls import OpenAICalls, bearer, heads_of
+from adapters.http.failures import read_if
+from adapters.http.openai_calls import OpenAICalls
 from adapters.huggingface.api import EndpointApi, probe_of, refusal_by
 from adapters.huggingface.stream import TokenStream, usage_of
 from adapters.settings import Duration, HttpSettings, SecretStr
@@ -42,6 +44,8 @@ _ROUTES: dict[Engine, dict[Task, str]] = {
 
 
 class HuggingFaceSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One Inference Endpoint, and the engine inside it."""
+
     base_url: str
     """The endpoint's own address."""
     api_key: SecretStr
@@ -74,61 +78,54 @@ class HuggingFaceSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknow
             raise ValueError("an endpoint is namespace/name")
 
     def routes(self) -> dict[Task, str]:
+        """The path of each task that the engine takes."""
         own: dict[Task, str] = {} if self.infer_path is None else {"infer": self.infer_path}
         return {**_ROUTES[self.engine], **own}
 
 
 class HuggingFace(HttpBackend):
+    """One Inference Endpoint."""
+
     Settings = HuggingFaceSettings
 
     def __init__(self, name: str, settings: HuggingFaceSettings, clock: Clock) -> None:
-        super().__init__(
-            name,
-            Origin(settings.base_url.rstrip("/").removesuffix("/v1")),
+        key = settings.api_key
+        api = Api(
+            settings.base_url.rstrip("/").removesuffix("/v1"),
             clock,
             settings,
-            capabilities=Capabilities(tasks=frozenset(settings.routes())),
-            secrets=(settings.api_key,),
+            headers={**settings.headers, **bearer(key)},
+            secrets=(key,),
         )
+        super().__init__(name, api, Capabilities(tasks=frozenset(settings.routes())))
         self._settings = settings
-        self._headers = {**settings.headers, **bearer(settings.api_key)}
-        self._heads = heads_of(self._origin, settings.routes(), self._headers)
+        self._heads = api.heads(settings.routes())
         self._tokens = b""
         if settings.engine == "tgi" and settings.infer_path is None:
-            self._tokens = heads_of(self._origin, {"infer": "/generate_stream"}, self._headers)[
-                "infer"
-            ]
+            self._tokens = api.head("POST", "/generate_stream")
         self._starts = ColdStarts(clock, settings.warm_for)
-        self._api = None
+        self._endpoint = None
         if settings.endpoint is not None:
-            self._api = EndpointApi(
-                settings.management_url, settings.endpoint, settings.api_key, settings, clock
+            self._endpoint = EndpointApi(
+                settings.management_url, settings.endpoint, key, settings, clock
             )
         self._calls = OpenAICalls(
-            self._client,
-            clock,
+            api,
             settings,
             model=settings.model,
             stream_usage=settings.stream_usage,
-            secrets=self._secrets,
             refuse=self._explained,
         )
 
-    @property
-    def slots(self) -> int | None:
-        """The endpoint's replicas take what its engine takes; the policy's ``concurrency`` may
-        bound it."""
-        return None
-
     async def start(self) -> None:
         await super().start()
-        if self._api is not None:
-            self._api.start()
+        if self._endpoint is not None:
+            self._endpoint.start()
 
     async def aclose(self) -> None:
         await super().aclose()
-        if self._api is not None:
-            await self._api.aclose()
+        if self._endpoint is not None:
+            await self._endpoint.aclose()
 
     async def invoke(self, call: Call) -> Reply:
         began = self._clock.monotonic()
@@ -140,47 +137,47 @@ class HuggingFace(HttpBackend):
             head = self._heads.get(call.task)
             reply = await self._calls.ask(call, head and head + self._hold(deadline - began))
             reply = _with_details(call, reply)
-        return self._starts.told(reply, began, cold=cold)
+        return self._starts.with_start(reply, began, cold=cold)
 
     async def ping(self) -> Usage:
         """Wakes a replica by asking ``/health``; resumes an endpoint that is paused."""
         began = self._clock.monotonic()
-        if self._api is not None and (await self._api.status()).state == "paused":
-            await self._api.resume()
+        if self._endpoint is not None and (await self._endpoint.status()).state == "paused":
+            await self._endpoint.resume()
         within = self._settings.scale_up_wait + self._settings.connect_timeout
-        head = render_head("GET", self._origin, "/health", self._headers) + self._hold(within)
-        response = await self._client.request(head, deadline=began + within)
+        head = self._api.head("GET", "/health") + self._hold(within)
+        response = await self._api.client.request(head, deadline=began + within)
         if response.status != 200:
             raise await self._explained(response)
         cold, taken = self._starts.expected(), self._clock.monotonic() - began
-        self._starts.saw(warm=True)
+        self._starts.observe(warm=True)
         return Usage(cold_s=taken if cold else 0.0, exec_s=0.0 if cold else taken)
 
     async def keep_workers(self, minimum: int) -> None:
         """Sets ``minReplica``; with ``at_zero: pause``, keeping none pauses the endpoint."""
-        if self._api is None:
+        if self._endpoint is None:
             raise BackendError(
                 FailureClass.UNSUPPORTED, "Set the backend's endpoint to keep workers there."
             )
         if minimum == 0 and self._settings.at_zero == "pause":
-            await self._api.pause()
+            await self._endpoint.pause()
         else:
-            await self._api.keep(minimum)
+            await self._endpoint.keep(minimum)
 
     async def probe(self) -> Probe:
-        if self._api is None:
+        if self._endpoint is None:
             ready = not self._starts.expected()
             return Probe(ready=ready, detail="not asked, which would wake it: no endpoint is set")
         try:
-            probe = probe_of(await self._api.status())
+            probe = probe_of(await self._endpoint.status())
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
-        self._starts.saw(warm=probe.ready)
+        self._starts.observe(warm=probe.ready)
         return probe
 
     async def assumptions(self) -> list[Assumption]:
         claims = (f"{ACCEPTED}, and the endpoint is found", "its replicas are counted")
-        if self._api is None:
+        if self._endpoint is None:
             return [Assumption(claim=one, holds=None, found="no endpoint is set") for one in claims]
         found = await tried(claims[0], self._found)
         counted = await tried(claims[1], self._counted)
@@ -189,19 +186,19 @@ class HuggingFace(HttpBackend):
     # --- inside ----------------------------------------------------------------------------
 
     async def _found(self) -> tuple[bool, str]:
-        assert self._api is not None
-        state = (await self._api.status()).state
+        assert self._endpoint is not None
+        state = (await self._endpoint.status()).state
         return bool(state), f"it is {state}" if state else "its state is not told"
 
     async def _counted(self) -> tuple[bool, str]:
-        assert self._api is not None
-        status = await self._api.status()
+        assert self._endpoint is not None
+        status = await self._endpoint.status()
         return status.ready is not None, f"{status.ready} ready of {status.target}"
 
     async def _token_stream(self, call: Call, deadline: float, began: float) -> Reply:
         head = self._tokens + self._hold(deadline - began)
         answer = await self._calls.open(head, call.body, deadline)
-        chunks = TokenStream(answer, self._clock, began, self._secrets)
+        chunks = TokenStream(answer, self._clock, began, self._api.secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -212,15 +209,15 @@ class HuggingFace(HttpBackend):
         return b"X-Scale-Up-Timeout: %d\r\n" % seconds if seconds >= 1 else b""
 
     async def _explained(self, response: Response) -> BackendError:
-        error = self._refusal(response)
-        if response.status != 503 or self._api is None:
+        error = self._api.refusal(response)
+        if response.status != 503 or self._endpoint is None:
             return error
         try:
-            meant = refusal_by(await self._api.status(), error)
+            meant = refusal_by(await self._endpoint.status(), error)
         except BackendError:
             return error
         if meant.failure is FailureClass.LOADING:
-            self._starts.saw(warm=False)
+            self._starts.observe(warm=False)
         return meant
 
 
@@ -228,18 +225,17 @@ class _Generated(msgspec.Struct):
     details: dict[str, object] | None = None
 
 
-_GENERATED = msgspec.json.Decoder(_Generated | list[_Generated])
-
-
 def _with_details(call: Call, reply: Reply) -> Reply:
     """The tokens that TGI counts, where the caller asked for ``details``."""
     if call.task != "infer" or b'"details"' not in reply.body:
         return reply
-    try:
-        found = _GENERATED.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return reply
-    one = found if isinstance(found, _Generated) else (found[0] if len(found) == 1 else None)
+    one = read_if(reply.body, _Generated) or _only_one(reply.body)
     if one is None:
         return reply
     return msgspec.structs.replace(reply, usage=usage_of(one.details, reply.usage.exec_s or 0.0))
+
+
+def _only_one(body: bytes) -> _Generated | None:
+    """The one generation of a list of one."""
+    several = read_if(body, list[_Generated])
+    return several[0] if several and len(several) == 1 else None

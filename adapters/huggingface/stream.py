@@ -12,15 +12,13 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http.chunks import ChunkStream
+from adapters.http.chunks import END_GRACE_S, ChunkStream
 from adapters.http.connection import Body
-from adapters.http.failures import classify_error, words_in
+from adapters.http.failures import classify_error, read_if, words_in
 from adapters.http.outputs import count_of
 from adapters.http.sse import frame, last_boundary, split_events
 from adapters.settings import Secret
 from adapters.types import Chunk, Usage
-
-_END_GRACE = 1.0
 
 
 class _Event(msgspec.Struct):
@@ -30,7 +28,7 @@ class _Event(msgspec.Struct):
     error_type: str | None = None
 
 
-_EVENT = msgspec.json.Decoder(_Event)
+_NO_TOKEN = _Event(error="The backend's stream holds an event that is no token.")
 _BY_TYPE = {
     "overloaded": FailureClass.OVERLOADED,
     "validation": FailureClass.INVALID,
@@ -68,22 +66,19 @@ class TokenStream(ChunkStream):
         payload = event.strip().removeprefix(b"data:").strip()
         if not payload or payload.startswith(b":"):
             return
-        try:
-            told = _EVENT.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            told = _Event(error="The backend's stream holds an event that is no token.")
-        if told.error is not None:
-            self._fail(told)
+        found = read_if(payload, _Event) or _NO_TOKEN
+        if found.error is not None:
+            self._fail(found)
             return
-        if told.generated_text is not None:
-            self._whole = told
+        if found.generated_text is not None:
+            self._whole = found
         self._reader.frames = True
         self._ready.append(Chunk(frame(payload)))
 
-    def _fail(self, told: _Event) -> None:
+    def _fail(self, found: _Event) -> None:
         """Behind the chunks that came before it."""
-        failure = _BY_TYPE.get(told.error_type or "", classify_error({"type": told.error_type}))
-        self._reader.error = BackendError(failure, words_in(told.error) or "The stream failed.")
+        failure = _BY_TYPE.get(found.error_type or "", classify_error({"type": found.error_type}))
+        self._reader.error = BackendError(failure, words_in(found.error) or "The stream failed.")
 
     def _end(self) -> None:
         now = self._clock.monotonic()
@@ -91,7 +86,7 @@ class TokenStream(ChunkStream):
             failure = FailureClass.TRUNCATED if self._begun else FailureClass.FAILED
             raise BackendError(failure, "The backend's stream ended before its text did.")
         self._finish(b"", usage_of(self._whole.details, now - self._started))
-        self._body.leave(now + _END_GRACE)
+        self._body.leave(now + END_GRACE_S)
 
     def _let_go(self) -> None:
         self._body.close()

@@ -22,22 +22,22 @@ FAILURES = {
 }
 
 
-def usage_of(entry: PendingCall, done: Done) -> Usage:
+def usage_of(pending: PendingCall, done: Done) -> Usage:
     """What the call used, as its worker measured it."""
     return Usage(
         input_tokens=done.input_tokens,
         output_tokens=done.output_tokens,
         queue_s=done.queue_s,
-        cold_s=entry.cold_s + done.cold_s,
+        cold_s=pending.cold_s + done.cold_s,
         load_s=done.cold_s,
         exec_s=done.exec_s,
         gpu_s=done.gpu_s,
-        worker=entry.connection.name,
+        worker=pending.connection.name,
         reported=True,
     )
 
 
-def error_of(entry: PendingCall, answer: Answer) -> BackendError:
+def error_of(pending: PendingCall, answer: Answer) -> BackendError:
     """The failure that a call ended with."""
     failure = FAILURES.get(answer.kind, FailureClass.FAILED)
     if isinstance(answer, Unanswered):
@@ -45,26 +45,26 @@ def error_of(entry: PendingCall, answer: Answer) -> BackendError:
     return BackendError(
         failure,
         answer.message,
-        usage=usage_of(entry, answer),
+        usage=usage_of(pending, answer),
         param=answer.param,
         detail=answer.detail,
     )
 
 
-def done_of(entry: PendingCall) -> Done:
+def done_of(pending: PendingCall) -> Done:
     """What the worker answered. Raises BackendError when that is a failure."""
-    answer = entry.answer
+    answer = pending.answer
     assert answer is not None
     if isinstance(answer, Unanswered) or not answer.ok:
-        raise error_of(entry, answer)
+        raise error_of(pending, answer)
     return answer
 
 
 class Chunks:
     """A worker's stream as server-sent events; gives the worker credit as they are taken."""
 
-    def __init__(self, entry: PendingCall, now: Callable[[], float], keep_s: float) -> None:
-        self._entry = entry
+    def __init__(self, pending: PendingCall, now: Callable[[], float], keep_s: float) -> None:
+        self._pending = pending
         self._now = now
         self._keep_s = keep_s
         self._begun = False
@@ -75,42 +75,42 @@ class Chunks:
         return self
 
     async def __anext__(self) -> Chunk:
-        entry = self._entry
-        outputs = entry.outputs
-        while not outputs and not self._over and entry.answer is None:
+        pending = self._pending
+        outputs = pending.outputs
+        while not outputs and not self._over and pending.answer is None:
             try:
-                await entry.wait()
+                await pending.wait()
             except asyncio.CancelledError:
                 await self.aclose()
                 raise
         if outputs:
             self._begun = True
-            return _chunk(entry.take())
+            return _chunk(pending.take())
         return self._last()
 
     async def aclose(self) -> None:
         """Tells the worker that nobody reads on, unless the stream has ended."""
         if not self._over:
             self._over = True
-            self._entry.leave(self._now() + self._keep_s)
-            self._entry.wake()
-        if self._entry.outputs:
-            self._entry.outputs.clear()
+            self._pending.leave(self._now() + self._keep_s)
+            self._pending.wake()
+        if self._pending.outputs:
+            self._pending.outputs.clear()
 
     def _last(self) -> Chunk:
         """What follows the outputs: a whole answer as one event, the end, or the error."""
         if self._end is not None:
             end, self._end = self._end, None
             return end
-        answer = self._entry.answer
+        answer = self._pending.answer
         if self._over or answer is None:
             raise StopAsyncIteration
         self._over = True
         if isinstance(answer, Unanswered):
             raise self._broken(answer)
         if not answer.ok:
-            raise error_of(self._entry, answer)
-        done = Chunk(b"data: [DONE]\n\n", "done", usage_of(self._entry, answer))
+            raise error_of(self._pending, answer)
+        done = Chunk(b"data: [DONE]\n\n", "done", usage_of(self._pending, answer))
         if not answer.data:
             return done
         self._end = done
@@ -124,7 +124,7 @@ class Chunks:
                 "the worker died in the middle of the answer",
                 detail=answer.detail,
             )
-        return error_of(self._entry, answer)
+        return error_of(self._pending, answer)
 
 
 def _chunk(output: Output) -> Chunk:

@@ -47,8 +47,8 @@ PING_S = 60.0
 
 
 class Local:
-    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable, Starting,
-    Elastic, Weighed, Stocked and Loading."""
+    """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable,
+    ScalesItself, ReportsStarts, ReportsMemory, ReportsModels and LoadsModels."""
 
     Settings: type[msgspec.Struct] = LocalSettings
 
@@ -63,9 +63,9 @@ class Local:
 
     def __repr__(self) -> str:
         waited_for = sum(
-            not entry.left
+            not pending.left
             for connection in self._workers.connections
-            for entry in connection.calls.values()
+            for pending in connection.calls.values()
         )
         return f"<Local {self.name}: {waited_for} active>"
 
@@ -114,35 +114,35 @@ class Local:
     async def invoke(self, call: Call) -> Reply:
         route = self._routes[call.task]
         cold_s = 0.0 if self._workers.slots else await self._until_ready(call)
-        entry = await self._ask(call, route, cold_s)
-        if entry.lost and self._autoscaler is not None and self._workers.slots:
-            entry = await self._ask(call, route, cold_s)  # by a replica, once
-        if entry.outputs:
-            return self._stream(entry)
-        done = done_of(entry)
-        if entry.outputs is not None:
-            return self._stream(entry)
+        pending = await self._ask(call, route, cold_s)
+        if pending.lost and self._autoscaler is not None and self._workers.slots:
+            pending = await self._ask(call, route, cold_s)  # by a replica, once
+        if pending.outputs:
+            return self._stream(pending)
+        done = done_of(pending)
+        if pending.outputs is not None:
+            return self._stream(pending)
         if done.headers:
-            return _own_type(entry, done)
-        return Reply(body=done.data, usage=usage_of(entry, done))
+            return _own_type(pending, done)
+        return Reply(body=done.data, usage=usage_of(pending, done))
 
     async def cancel(self, call_id: str) -> Usage | None:
         for connection in self._workers.connections:
-            for entry in connection.calls.values():
-                if entry.call_id == call_id:
-                    return await self._cancel(entry)
+            for pending in connection.calls.values():
+                if pending.call_id == call_id:
+                    return await self._cancel(pending)
         return None
 
     async def ping(self) -> Usage:
         """Runs the app's warm-up sample in the worker with the most room."""
         connection = self._pick(None)
-        entry = connection.ask(Ping(0), self._clock.monotonic() + PING_S)
+        pending = connection.ask(Ping(0), self._clock.monotonic() + PING_S)
         try:
-            await entry.wait()
+            await pending.wait()
         except asyncio.CancelledError:
-            entry.leave(self._clock.monotonic() + KEEP_S)
+            pending.leave(self._clock.monotonic() + KEEP_S)
             raise
-        return usage_of(entry, done_of(entry))
+        return usage_of(pending, done_of(pending))
 
     async def probe(self) -> Probe:
         connections = self._workers.connections
@@ -190,14 +190,14 @@ class Local:
         while connection.socket.congested:
             await connection.socket.drained()
             connection = self._pick(route, call.model)
-        entry = self._send(connection, call, route)
-        entry.cold_s = cold_s
+        pending = self._send(connection, call, route)
+        pending.cold_s = cold_s
         try:
-            await entry.wait()
+            await pending.wait()
         except asyncio.CancelledError:
-            entry.leave(self._clock.monotonic() + KEEP_S)
+            pending.leave(self._clock.monotonic() + KEEP_S)
             raise
-        return entry
+        return pending
 
     async def _until_ready(self, call: Call) -> float:
         """Waits as long as the settings allow for a worker; the seconds that it took. Raises
@@ -206,11 +206,11 @@ class Local:
             return 0.0
         begun = self._clock.monotonic()
         until = min(call.deadline, begun + self._patience_s)
-        call.course.queued_until = until  # nothing of it runs meanwhile
+        call.progress.queued_until = until  # nothing of it runs meanwhile
         try:
             await self._workers.wait_ready(until)
         finally:
-            now = call.course.queued_until = self._clock.monotonic()
+            now = call.progress.queued_until = self._clock.monotonic()
         if now >= call.deadline:
             raise BackendError(FailureClass.TIMEOUT, "the model did not load within the deadline")
         return now - begun
@@ -232,26 +232,26 @@ class Local:
 
     def _send(self, connection: WorkerConnection, call: Call, route: str) -> PendingCall:
         try:
-            entry = connection.run(
+            pending = connection.run(
                 call.id, route, call.body, call.stream, call.deadline, call.model
             )
         except FrameTooLarge:
             limit = self._capabilities.max_request_bytes
             text = f"the request is larger than the {limit} bytes that this backend takes"
             raise BackendError(FailureClass.TOO_LARGE, text) from None
-        if entry.model:
-            entry.progress = call.course
-        return entry
+        if pending.model:
+            pending.progress = call.progress
+        return pending
 
-    def _stream(self, entry: PendingCall) -> Reply:
-        chunks = Chunks(entry, self._clock.monotonic, KEEP_S)
+    def _stream(self, pending: PendingCall) -> Reply:
+        chunks = Chunks(pending, self._clock.monotonic, KEEP_S)
         return Reply(content_type="text/event-stream", chunks=chunks)
 
-    async def _cancel(self, entry: PendingCall) -> Usage | None:
-        if not entry.left:
-            entry.give_up(CANCELLED, self._clock.monotonic() + KEEP_S)
-        last = await entry.wait_late()
-        return None if last is None else usage_of(entry, last)
+    async def _cancel(self, pending: PendingCall) -> Usage | None:
+        if not pending.left:
+            pending.give_up(CANCELLED, self._clock.monotonic() + KEEP_S)
+        last = await pending.wait_late()
+        return None if last is None else usage_of(pending, last)
 
 
 def _memory_of(memory: Memory) -> WorkerMemory:
@@ -278,13 +278,13 @@ def _stock_of(stock: CacheStatus) -> dict[str, ModelMemory]:
     }
 
 
-def _own_type(entry: PendingCall, done: Done) -> Reply:
+def _own_type(pending: PendingCall, done: Done) -> Reply:
     """An answer whose handler chose its Content-Type."""
     types = (value for name, value in done.headers if name.lower() == "content-type")
     return Reply(
         body=done.data,
         content_type=next(types, "application/json"),
-        usage=usage_of(entry, done),
+        usage=usage_of(pending, done),
     )
 
 

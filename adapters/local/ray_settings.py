@@ -27,7 +27,7 @@ class Replicas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Workers that were not needed for so long are ended."""
 
     def __post_init__(self) -> None:
-        """Raises Unfit for a range that is empty."""
+        """Raises SettingError for a range that is empty."""
         if self.max is not None and self.max < self.min:
             raise SettingError(
                 ("max",), f"must be at least min, which is {self.min}; found {self.max}"
@@ -35,6 +35,7 @@ class Replicas(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def bounds(self) -> ScalingBounds:
+        """The same in the words of the autoscaler."""
         return ScalingBounds(
             least=self.min,
             most=self.min if self.max is None else self.max,
@@ -60,7 +61,7 @@ class RayWorkers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     machine has the app's file at the same path."""
 
     def __post_init__(self) -> None:
-        """Raises Unfit for what Ray could not take."""
+        """Raises SettingError for what Ray could not take."""
         if not _ADDRESS.match(self.address):
             raise SettingError(("address",), "expected auto, or the cluster's head as host:port")
         if self.gpus > 1 and self.gpus != int(self.gpus):
@@ -78,7 +79,7 @@ class RayWorkers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def refuse_what_ray_decides(device: str, standby: str) -> None:
-    """Raises Unfit for settings of one machine's workers that mean nothing in a cluster."""
+    """Raises SettingError for settings of one machine's workers that mean nothing in a cluster."""
     if device not in {"auto", "cpu"}:
         message = "Ray says which GPUs a worker sees: expected auto or cpu"
         raise SettingError(("device",), message)

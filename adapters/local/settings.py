@@ -73,8 +73,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The app's name of a model -> what it occupies; counts before what the app says itself."""
 
     def __post_init__(self) -> None:
-        """Raises Unfit for a model that could never be loaded, for what Ray decides, and unless it
-        is clear whose the workers are."""
+        """Raises SettingError for a model that could never be loaded, for what Ray decides, and
+        unless it is clear whose the workers are."""
         if self.app is None and self.sockets is None:
             text = "is required; or sockets, the folder of workers that run already"
             raise SettingError(("app",), text)
@@ -94,6 +94,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def declared(self) -> dict[str, ModelSizes]:
+        """What the policy says that each model occupies, by the app's name of it."""
         return {
             name: ModelSizes(memory=model.memory, pin=model.pin)
             for name, model in self.models.items()

@@ -16,6 +16,8 @@ from adapters.modal.functions import ModalFunctions
 from adapters.modal.settings import ModalSettings
 from adapters.modal.web import ModalEndpoint
 from adapters.types import (
+    ALL_TASKS,
+    INFER_ONLY,
     Assumption,
     Bill,
     Call,
@@ -24,15 +26,15 @@ from adapters.types import (
     JobState,
     Probe,
     Reply,
-    Task,
     Usage,
 )
 
-_INFER: frozenset[Task] = frozenset(("infer",))
 _NO_JOBS = "A web endpoint has no jobs."
 
 
 class Modal:
+    """A function, a class's method, or a web endpoint."""
+
     Settings = ModalSettings
 
     def __init__(self, name: str, settings: ModalSettings, clock: Clock) -> None:
@@ -43,7 +45,7 @@ class Modal:
         self._starts = ColdStarts(clock, settings.warm_for)
         self._way = self._functions or ModalEndpoint(settings, clock)
         self._capabilities = Capabilities(
-            tasks=Capabilities().tasks if settings.openai else _INFER,
+            tasks=ALL_TASKS if settings.openai else INFER_ONLY,
             streaming=settings.url is not None or settings.stream is not None,
         )
 
@@ -70,7 +72,7 @@ class Modal:
         began = self._clock.monotonic()
         cold = self._starts.expected()
         reply = await self._way.invoke(call, min(call.deadline, began + self._settings.timeout))
-        return self._starts.told(reply, began, cold=cold)
+        return self._starts.with_start(reply, began, cold=cold)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a function's call. An endpoint's ends with its connection, if the app heeds it."""
@@ -79,7 +81,7 @@ class Modal:
     async def ping(self) -> Usage:
         cold = self._starts.expected()
         taken = (await self._way.ping()).exec_s or 0.0
-        self._starts.saw(warm=True)
+        self._starts.observe(warm=True)
         return Usage(cold_s=taken if cold else 0.0, exec_s=0.0 if cold else taken)
 
     async def keep_workers(self, minimum: int) -> None:
@@ -100,7 +102,7 @@ class Modal:
             return Probe(ready=ready, detail="not asked, which would wake a container")
         probe = await self._functions.probe()
         if probe.warm_workers is not None:
-            self._starts.saw(warm=probe.ready)
+            self._starts.observe(warm=probe.ready)
         return probe
 
     async def assumptions(self) -> list[Assumption]:

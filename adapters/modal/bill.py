@@ -14,15 +14,16 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from adapters.bills import DAY_S, nano_of
 from adapters.modal.sdk import Session
 from adapters.types import Bill, BillLine
 
-_STEPS = {"h": 3600.0, "d": 86_400.0}
+_STEPS = {"h": 3600.0, "d": DAY_S}
 
 
 async def bill_of(session: Session, start: float, end: float) -> Bill:
     """By the hour up to four days. Raises what the SDK raises."""
-    resolution = "h" if end - start <= 4 * _STEPS["d"] else "d"
+    resolution = "h" if end - start <= 4 * DAY_S else "d"
     app = await session.app_id()
     report = await session.billed(_at(start), _at(end), resolution)
     lines = [_line(item, _STEPS[resolution]) for item in report if item.object_id == app]
@@ -34,18 +35,14 @@ def _line(item: Any, step: float) -> BillLine:
     return BillLine(
         start=began,
         end=began + step,
-        cost_nano=_nano(item.cost),
+        cost_nano=nano_of(item.cost),
         label=str(item.description),
         parts=_parts(item.cost_by_resource),
     )
 
 
 def _parts(costs: Mapping[str, Decimal]) -> dict[str, int]:
-    return {str(name): _nano(cost) for name, cost in costs.items() if cost}
-
-
-def _nano(dollars: Decimal) -> int:
-    return int((dollars * 1_000_000_000).to_integral_value())
+    return {str(name): nano_of(cost) for name, cost in costs.items() if cost}
 
 
 def _at(instant: float) -> datetime:

@@ -10,15 +10,16 @@ from typing import Any, TypeVar
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, is_closed
 from adapters.modal.failures import before_submit, unreachable
 from adapters.modal.sdk import Session
 from adapters.modal.settings import ModalSettings
 from adapters.modal.values import Arguments
+from adapters.waiting import before, mark_seen
 
 T = TypeVar("T")
 
-_CLOSE_TIMEOUT = 3.0
+_CLOSE_S = 3.0
 
 
 class Submitted(msgspec.Struct, frozen=True):
@@ -29,6 +30,8 @@ class Submitted(msgspec.Struct, frozen=True):
 
 
 class ModalSession:
+    """A backend's one session, and the work on its way over it. Raises BackendError."""
+
     def __init__(self, settings: ModalSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
@@ -49,18 +52,18 @@ class ModalSession:
         except asyncio.CancelledError:
             if not self._closed or _is_cancelled():
                 raise
-            raise _closed() from None
+            raise is_closed() from None
         except Exception as error:
             raise unreachable(error, self._secrets) from None
 
     def submit(self, name: str, args: Arguments, *, streamed: bool) -> asyncio.Task[Submitted]:
         """Submits a call, in a task that outlives the one that awaits it."""
         task = self.keep(self._submit(name, args, streamed=streamed))
-        task.add_done_callback(_heed)
+        task.add_done_callback(mark_seen)
         return task
 
     def keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Work that ends with the link at the latest."""
+        """Work that ends with the session at the latest."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -80,7 +83,7 @@ class ModalSession:
     async def briefly(self, work: Awaitable[Any]) -> None:
         """Work on the way out, which may fail and may not take long."""
         with contextlib.suppress(Exception):
-            await before(self._clock, self._clock.monotonic() + _CLOSE_TIMEOUT, work)
+            await before(self._clock, self._clock.monotonic() + _CLOSE_S, work)
 
     # --- inside ----------------------------------------------------------------------------
 
@@ -106,11 +109,11 @@ class ModalSession:
     async def _session(self) -> Session:
         """The one session, which several may wait for at once. One that failed is tried anew."""
         if self._closed:
-            raise _closed()
+            raise is_closed()
         opening = self._opening
         if opening is None or (opening.done() and (opening.cancelled() or opening.exception())):
             opening = self._opening = self.keep(self._open())
-            opening.add_done_callback(_heed)
+            opening.add_done_callback(mark_seen)
         try:
             return await asyncio.shield(opening)
         except TimeoutError:
@@ -129,32 +132,7 @@ async def _sent(session: Session, name: str, args: Arguments, *, streamed: bool)
     return Submitted(await session.spawn(name, *args))
 
 
-async def before(clock: Clock, deadline: float, work: Awaitable[T]) -> T:
-    """What ``work`` gives before an instant of the clock. Raises TimeoutError after it."""
-    task = asyncio.ensure_future(work)
-    timer = asyncio.ensure_future(clock.sleep(max(deadline - clock.monotonic(), 0.0)))
-    try:
-        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise TimeoutError
-        return task.result()
-    finally:
-        task.cancel()
-        timer.cancel()
-        await asyncio.wait({task, timer})
-
-
 def _is_cancelled() -> bool:
     """Whether the task that runs was cancelled itself, and not what it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _closed() -> BackendError:
-    return BackendError(FailureClass.UNREACHABLE, "The backend is closed.")
-
-
-def _heed(task: asyncio.Future[Any]) -> None:
-    """Marks an error as seen, since nobody may be left to see it."""
-    if not task.cancelled():
-        task.exception()

@@ -15,12 +15,12 @@ from collections.abc import Coroutine
 from typing import Any
 
 from adapters.assumptions import ACCEPTED, tried
-from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass
+from adapters.base import PROBE_S, Clock
+from adapters.errors import BackendError, FailureClass, was_closed
 from adapters.http.outputs import answer_of
 from adapters.modal.bill import bill_of
-from adapters.modal.connection import ModalSession, Submitted, before
-from adapters.modal.failures import after_submit
+from adapters.modal.connection import ModalSession, Submitted
+from adapters.modal.failures import after_submit, unreachable
 from adapters.modal.jobs import ModalJobs
 from adapters.modal.sdk import Session
 from adapters.modal.settings import ModalSettings
@@ -29,17 +29,14 @@ from adapters.modal.values import Arguments, arguments_of, json_of
 from adapters.polling import Patience
 from adapters.remote_jobs import RemoteJobs
 from adapters.types import Assumption, Bill, Call, Probe, Reply, Usage
+from adapters.waiting import before
 
 WAIT_S = 50.0
 """Seconds that one wait for a result lasts: only at its end is it told that a result expired."""
-_REMEMBERED = 10_000
-"""Calls that had not ended when they were last seen; kept so that they can be cancelled."""
-_CANCEL_TRIES = 3
-_PROBE_TIMEOUT = 4.0
-_CONTROL_TIMEOUT = 10.0
-_BILL_TIMEOUT = 60.0
-_TELL_AGAIN = 600.0
-"""Seconds after which the autoscaler is told anew: a deploy resets it."""
+_CONTROL_S = 10.0
+_BILL_S = 60.0
+_SET_AGAIN_S = 600.0
+"""After so long the autoscaler is told anew: a deploy resets it."""
 
 
 class ModalFunctions:
@@ -51,24 +48,23 @@ class ModalFunctions:
         clock: Clock,
         *,
         wait_s: float = WAIT_S,
-        link: ModalSession | None = None,
+        session: ModalSession | None = None,
     ) -> None:
         self._settings = settings
         self._wait_s = wait_s
         self._clock = clock
         self._secrets = settings.secrets
-        self._link = link or ModalSession(settings, clock)
-        self.jobs = ModalJobs(self._link, settings, clock, self._hand_over)
-        self._held: RemoteJobs[Submitted] = RemoteJobs(self._stop)
+        self._session = session or ModalSession(settings, clock)
+        self.jobs = ModalJobs(self._session, settings, clock, self._hand_over)
+        self._known: RemoteJobs[Submitted] = RemoteJobs(self._stop, clock)
         self._submits: set[asyncio.Task[Submitted]] = set()
-        self._running: dict[str, Submitted] = {}
         self._active = 0
         self._name = settings.function or settings.method or ""
         self._autoscaler = settings.autoscaler
-        self._tell_at = float("-inf")
+        self._set_again_at = float("-inf")
 
     def __repr__(self) -> str:
-        return f"{self._active} active, {len(self._running)} known"
+        return f"{self._active} active, {len(self._known)} known"
 
     def start(self) -> None:
         """Nothing: the first probe connects, so that a start waits for no platform."""
@@ -77,16 +73,16 @@ class ModalFunctions:
         """Cancels what still runs, for nobody will fetch it, and closes the connection. A submit
         on its way is waited for, briefly: its answer alone names the call, which Modal would run
         to the function's own time-out."""
-        submits = [*self._submits, *self._held.kept]
-        await self._held.aclose()
+        submits = [*self._submits, *self._known.submits]
+        known = self._known.jobs
+        await self._known.aclose()
         if submits:
-            await self._link.briefly(asyncio.wait(submits))
+            await self._session.briefly(asyncio.wait(submits))
         taken = (submit.result() for submit in submits if _went_well(submit))
-        running = {id(one.remote): one for one in (*self._running.values(), *taken)}
-        self._running = {}
+        running = {id(one.remote): one for one in (*known, *taken)}
         if running:
-            await self._link.briefly(asyncio.gather(*map(_cancel, running.values())))
-        await self._link.aclose()
+            await self._session.briefly(asyncio.gather(*map(_cancel, running.values())))
+        await self._session.aclose()
 
     async def invoke(self, call: Call, deadline: float) -> Reply:
         if call.stream and self._settings.stream is None:
@@ -102,10 +98,7 @@ class ModalFunctions:
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a call at the platform, which does not say what it used."""
-        submitted = self._running.pop(call_id, None)
-        if submitted is None:
-            return await self._held.stop(call_id)
-        return await self._stop(submitted)
+        return await self._known.cancel(call_id)
 
     async def ping(self) -> Usage:
         """One tiny call. A function that does not know it fails it, and its container is awake
@@ -125,18 +118,18 @@ class ModalFunctions:
     async def keep_workers(self, minimum: int) -> None:
         """Sets ``min_containers``. The gateway tells it again every ten minutes."""
         self._autoscaler = {**self._autoscaler, "min_containers": minimum}
-        await self._link.ask(self._tell, _CONTROL_TIMEOUT)
+        await self._session.ask(self._set_autoscaler, _CONTROL_S)
 
     async def bill(self, start: float, end: float) -> Bill:
-        return await self._link.ask(lambda one: bill_of(one, start, end), _BILL_TIMEOUT)
+        return await self._session.ask(lambda one: bill_of(one, start, end), _BILL_S)
 
     async def probe(self) -> Probe:
         """By the function's current stats. The platform does not say how many of its containers
         are still starting."""
         try:
-            if self._autoscaler and self._clock.monotonic() >= self._tell_at:
-                await self._link.ask(self._tell, _PROBE_TIMEOUT)
-            stats = await self._link.ask(self._stats, _PROBE_TIMEOUT)
+            if self._autoscaler and self._clock.monotonic() >= self._set_again_at:
+                await self._session.ask(self._set_autoscaler, PROBE_S)
+            stats = await self._session.ask(self._stats, PROBE_S)
         except BackendError as error:
             return Probe(ready=False, detail=f"{error.message} {error.detail}".strip())
         up = int(stats.num_total_runners)
@@ -144,26 +137,27 @@ class ModalFunctions:
 
     async def assumptions(self) -> list[Assumption]:
         """By lookups and stats alone, which cost nothing and start nothing."""
-        found = [await tried(f"{ACCEPTED}, and {self._name} is deployed", self._told)]
+        found = [await tried(f"{ACCEPTED}, and {self._name} is deployed", self._deployed)]
         streamer = self._settings.stream
         if streamer is not None:
             claim = f"{streamer}, which streams, is deployed"
-            found.append(await tried(claim, lambda: self._told(streamer)))
+            found.append(await tried(claim, lambda: self._deployed(streamer)))
         return found
 
     # --- for a stream ----------------------------------------------------------------------
 
     def entered(self) -> None:
+        """A stream has begun."""
         self._active += 1
 
     def left(self, closing: Coroutine[Any, Any, None]) -> None:
         """A stream has ended, well or not; its generator is closed behind it."""
         self._active -= 1
-        self._link.keep(closing)
+        self._session.keep(closing)
 
-    def settle(self, call_id: str, started: float) -> Usage:
+    def conclude(self, call_id: str, started: float) -> Usage:
         """A call has ended: what it used."""
-        self._running.pop(call_id, None)
+        self._known.forget(call_id)
         return self._used(started)
 
     # --- the life of a call ----------------------------------------------------------------
@@ -180,7 +174,7 @@ class ModalFunctions:
         args = arguments_of(call.body, self._settings.arguments)
         deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
         submitted = await self._submitted(call.id, args, deadline)
-        self._running.pop(call.id, None)
+        self._known.forget(call.id)
         return submitted
 
     async def _stream(self, call: Call, args: Arguments, deadline: float) -> Reply:
@@ -203,24 +197,23 @@ class ModalFunctions:
         self, call_id: str, args: Arguments, deadline: float, *, streamed: bool = False
     ) -> Submitted:
         name = self._settings.stream if streamed else self._name
-        submit = self._link.submit(name or "", args, streamed=streamed)
+        submit = self._session.submit(name or "", args, streamed=streamed)
         self._submits.add(submit)
         submit.add_done_callback(self._submits.discard)
         try:
             submitted = await before(self._clock, deadline, asyncio.shield(submit))
         except TimeoutError:
-            self._held.hold(call_id, submit)
+            self._known.keep(call_id, submit)
             raise BackendError(
                 FailureClass.TIMEOUT, "The backend did not take the call in time."
             ) from None
         except asyncio.CancelledError:
             # Its answer may have come in this very turn of the loop, and names the call.
-            self._held.hold(call_id, submit)
+            self._known.keep(call_id, submit)
             if submit.cancelled():
-                raise _closing() from None
+                raise was_closed() from None
             raise
-        if call_id:
-            self._remember(call_id, submitted)
+        self._known.remember(call_id, submitted)
         return submitted
 
     async def _result(
@@ -235,10 +228,10 @@ class ModalFunctions:
             ) from None
         except BackendError as error:
             if not error.failure.maybe_running:
-                self._running.pop(call_id, None)
+                self._known.forget(call_id)
                 error.usage = self._used(started)
             raise
-        self._running.pop(call_id, None)
+        self._known.forget(call_id)
         return value
 
     async def _awaited(self, submitted: Submitted) -> Any:
@@ -255,36 +248,28 @@ class ModalFunctions:
                 await self._clock.sleep(max(patience.bear(failure), 0.1))
 
     async def _stop(self, submitted: Submitted) -> Usage | None:
-        for attempt in range(_CANCEL_TRIES):
-            try:
-                await before(
-                    self._clock, self._clock.monotonic() + _CONTROL_TIMEOUT, _cancel(submitted)
-                )
-                return None
-            except Exception:
-                await self._clock.sleep(0.2 * 2**attempt)
+        deadline = self._clock.monotonic() + _CONTROL_S
+        try:
+            await before(self._clock, deadline, _cancel(submitted))
+        except Exception as error:
+            raise unreachable(error, self._secrets) from None
         return None
 
     async def _stats(self, session: Session, name: str = "") -> Any:
         function = await session.function(name or self._name)
         return await function.get_current_stats.aio()
 
-    async def _told(self, name: str = "") -> tuple[bool, str]:
-        stats = await self._link.ask(lambda one: self._stats(one, name), _PROBE_TIMEOUT)
+    async def _deployed(self, name: str = "") -> tuple[bool, str]:
+        stats = await self._session.ask(lambda one: self._stats(one, name), PROBE_S)
         return True, f"{int(stats.num_total_runners)} containers, {int(stats.backlog)} calls wait"
 
-    async def _tell(self, session: Session) -> None:
+    async def _set_autoscaler(self, session: Session) -> None:
         function = await session.function(self._name)
         await function.autoscaler.update.aio(**self._autoscaler)
-        self._tell_at = self._clock.monotonic() + _TELL_AGAIN
+        self._set_again_at = self._clock.monotonic() + _SET_AGAIN_S
 
     def _used(self, started: float) -> Usage:
         return Usage(exec_s=max(0.0, self._clock.monotonic() - started))
-
-    def _remember(self, call_id: str, submitted: Submitted) -> None:
-        self._running[call_id] = submitted
-        if len(self._running) > _REMEMBERED:
-            del self._running[next(iter(self._running))]
 
 
 def _went_well(submit: asyncio.Future[Submitted]) -> bool:
@@ -293,9 +278,3 @@ def _went_well(submit: asyncio.Future[Submitted]) -> bool:
 
 async def _cancel(submitted: Submitted) -> None:
     await submitted.remote.cancel.aio()
-
-
-def _closing() -> BackendError:
-    return BackendError(
-        FailureClass.AMBIGUOUS, "The backend was closed before it answered; the call may have run."
-    )

@@ -22,23 +22,27 @@ from adapters.modal.settings import ModalSettings
 from adapters.modal.values import json_of
 from adapters.types import Call, Handle, JobState, Usage
 
-_ASK_TIMEOUT = 10.0
+_ASK_S = 10.0
 _UNKNOWN = "NotFoundError"
 
 
 class Returned(msgspec.Struct, frozen=True):
+    """What a function returned, which may be None."""
+
     value: Any
 
 
 class ModalJobs:
+    """The calls of one function that were handed over. Raises BackendError."""
+
     def __init__(
         self,
-        link: ModalSession,
+        session: ModalSession,
         settings: ModalSettings,
         clock: Clock,
         hand_over: Callable[[Call], Awaitable[Submitted]],
     ) -> None:
-        self._link = link
+        self._session = session
         self._secrets = settings.secrets
         self._clock = clock
         self._hand_over = hand_over
@@ -51,14 +55,14 @@ class ModalJobs:
 
     async def poll(self, handle: Handle) -> JobState:
         usage = Usage(exec_s=max(0.0, self._clock.time() - handle.submitted))
-        returned = await self._link.ask(lambda one: self._asked(one, handle, usage), _ASK_TIMEOUT)
+        returned = await self._session.ask(lambda one: self._asked(one, handle, usage), _ASK_S)
         if returned is None:
             return JobState(status="running")
         output = json_of(returned.value, usage)
         return JobState(status="done", reply=answer_of(output, handle.task, usage, self._secrets))
 
     async def stop(self, handle: Handle) -> Usage | None:
-        await self._link.ask(lambda one: _stopped(one, handle), _ASK_TIMEOUT)
+        await self._session.ask(lambda one: _stopped(one, handle), _ASK_S)
         return None
 
     async def _asked(self, session: Session, handle: Handle, usage: Usage) -> Returned | None:

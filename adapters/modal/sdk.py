@@ -56,6 +56,7 @@ class RemoteFailure(Exception):
 
 
 def stand_in(name: str) -> type[RemoteFailure]:
+    """A class of ours in the place of one that a pickle names."""
     return type(name.rpartition(".")[2] or "RemoteFailure", (RemoteFailure,), {"__new__": _new})
 
 
@@ -76,9 +77,11 @@ class Harmless(pickle.Unpickler):
         super().__init__(buffer)
 
     def find_class(self, module: str, name: str) -> Any:
+        """The stand-in, whatever is named."""
         return stand_in(name)
 
     def persistent_load(self, pid: Any) -> Any:
+        """Raises UnpicklingError: what it stands for would be asked of the platform."""
         raise pickle.UnpicklingError("a result holds a handle of the platform's")
 
 
@@ -136,6 +139,7 @@ class Session:
         return cls(modal, client, settings)
 
     async def close(self) -> None:
+        """Closes the connection."""
         await self._client.close.aio()
 
     # --- functions -------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from adapters.settings import ByteSize, Duration, Secret, SecretStr
 
 
 class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One function, one class's method, or one web endpoint (https://modal.com/docs)."""
+
     url: str | None = None
     """A web endpoint's address. Give one of url, function and cls."""
     function: str | None = None
@@ -87,16 +89,23 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return tuple(one for one in every if one is not None)
 
     @property
+    def proxy_headers(self) -> dict[str, str]:
+        """What a web endpoint behind proxy auth wants with every request."""
+        if self.proxy_key is None or self.proxy_secret is None:
+            return {}
+        return {"Modal-Key": self.proxy_key.reveal(), "Modal-Secret": self.proxy_secret.reveal()}
+
+    @property
     def autoscaler(self) -> dict[str, int]:
         """What the autoscaler is told, and nothing that was left out."""
         window = self.scaledown_window
-        told = {
+        given = {
             "min_containers": self.min_containers,
             "max_containers": self.max_containers,
             "buffer_containers": self.buffer_containers,
             "scaledown_window": None if window is None else round(window),
         }
-        return {key: value for key, value in told.items() if value is not None}
+        return {key: value for key, value in given.items() if value is not None}
 
     def _check_endpoint(self) -> None:
         if (self.proxy_key is None) != (self.proxy_secret is None):

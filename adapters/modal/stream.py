@@ -8,19 +8,27 @@ from typing import Any, Protocol
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ChunkStream
-from adapters.modal.connection import before
 from adapters.modal.failures import after_submit
 from adapters.modal.values import piece_of
 from adapters.settings import Secret
 from adapters.types import Call, Usage
+from adapters.waiting import before
 
 
 class Source(Protocol):
     """What a stream tells the adapter."""
 
-    def entered(self) -> None: ...
-    def left(self, closing: Coroutine[Any, Any, None]) -> None: ...
-    def settle(self, call_id: str, started: float) -> Usage: ...
+    def entered(self) -> None:
+        """The stream has begun."""
+        ...
+
+    def left(self, closing: Coroutine[Any, Any, None]) -> None:
+        """The stream has ended; ``closing`` ends its generator."""
+        ...
+
+    def conclude(self, call_id: str, started: float) -> Usage:
+        """The call has ended: what it used since ``started``."""
+        ...
 
 
 class GeneratorStream(ChunkStream):
@@ -57,7 +65,7 @@ class GeneratorStream(ChunkStream):
         try:
             item = await before(self._clock, self._next_deadline(), anext(self._items))
         except StopAsyncIteration:
-            self._finish(b"", self._source.settle(self._call.id, self._started))
+            self._finish(b"", self._source.conclude(self._call.id, self._started))
             self._let_go()
         except TimeoutError:
             self._broken(FailureClass.TIMEOUT, "The backend did not finish in time.")
@@ -74,7 +82,7 @@ class GeneratorStream(ChunkStream):
     def _fail(self, failure: BackendError) -> None:
         usage = None
         if not failure.failure.maybe_running:
-            usage = self._source.settle(self._call.id, self._started)
+            usage = self._source.conclude(self._call.id, self._started)
         self._broken(failure.failure, failure.message, usage)
 
     def _let_go(self) -> None:

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.outputs import input_of
+from adapters.http.failures import read, read_input
+from adapters.http.outputs import NO_OBJECT, input_of
 from adapters.types import Usage
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -25,12 +26,7 @@ def arguments_of(body: bytes, way: Literal["body", "keywords", "bytes"]) -> Argu
     """What a function is called with. Raises INVALID for a body that is no JSON object."""
     if way == "bytes":
         return (input_of(body),), {}
-    try:
-        decoded = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BackendError(
-            FailureClass.INVALID, f"The input of a model is a JSON object: {error}"
-        ) from None
+    decoded = read_input(body, dict[str, Any], NO_OBJECT)
     return ((decoded,), {}) if way == "body" else ((), decoded)
 
 
@@ -52,12 +48,7 @@ def json_of(value: Any, usage: Usage) -> bytes:
 
 def json_checked(body: bytes, usage: Usage) -> bytes:
     """An endpoint's body, once it is known to be JSON. Raises FAILED."""
-    try:
-        _ANY.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BackendError(
-            FailureClass.FAILED, "The endpoint's answer is no JSON.", usage=usage, detail=str(error)
-        ) from None
+    read(body, msgspec.Raw, "The endpoint's answer is no JSON.", usage)
     return body
 
 

@@ -15,14 +15,13 @@ from urllib.parse import urljoin, urlsplit
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http.client import Origin, client_of, render_head
+from adapters.http.api import EVENTS, Api
 from adapters.http.connection import Body, Response
-from adapters.http.failures import refused
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import Passthrough
 from adapters.modal.settings import ModalSettings
 from adapters.modal.values import json_checked
-from adapters.types import OPENAI_ROUTES, Call, Reply, Task, Usage
+from adapters.types import OPENAI_ROUTES, Call, Reply, Usage
 
 MAX_HOPS = 20
 """Redirects that are followed: of 150 s each they make 50 minutes, as in a browser."""
@@ -30,73 +29,68 @@ _AGAIN = frozenset((FailureClass.UNREACHABLE, FailureClass.AMBIGUOUS))
 _EDGE = b"modal-http:"
 
 
-class ModalEndpoint:
+class ModalEndpoint(Api):
     """The way of a backend with ``url``. Raises BackendError and nothing else."""
 
     def __init__(self, settings: ModalSettings, clock: Clock) -> None:
         assert settings.url is not None
+        super().__init__(
+            settings.url,
+            clock,
+            settings,
+            headers=settings.proxy_headers,
+            secrets=settings.secrets,
+        )
         self._settings = settings
-        self._clock = clock
-        self._secrets = settings.secrets
-        self._origin = Origin(settings.url)
-        self._headers = _headers(settings)
-        self._client = client_of(self._origin, clock, settings)
-
-    def __repr__(self) -> str:
-        return repr(self._client)
-
-    def start(self) -> None:
-        self._client.start()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
 
     async def invoke(self, call: Call, deadline: float) -> Reply:
-        started = self._clock.monotonic()
+        """Runs a call until an instant of the monotonic clock."""
+        started = self.clock.monotonic()
         body = await self._answer(call, deadline)
         if call.stream and 200 <= body.status < 300:
             return await self._stream(call, body, started)
+        if not 200 <= body.status < 300:
+            raise self.refusal(await body.to_response())
         data = await body.read_all(self._settings.max_response)
         response = Response(body.status, body.headers, data)
-        if not 200 <= response.status < 300:
-            raise self._refused(response)
-        return self._whole(call, response, self._clock.monotonic() - started)
+        return self._whole(call, response, self.clock.monotonic() - started)
 
     async def ping(self) -> Usage:
         """One request to ``health_path``, which wakes a container as any request does."""
         path = self._settings.health_path
         if path is None:
             raise BackendError(FailureClass.UNSUPPORTED, "This endpoint has no health_path.")
-        started = self._clock.monotonic()
-        deadline = started + self._settings.timeout
-        response = await self._client.request(self._head("GET", path), deadline=deadline)
+        started = self.clock.monotonic()
+        response = await self.send("GET", path, within=self._settings.timeout)
         if response.status >= 400:
-            raise self._refused(response)
-        return Usage(exec_s=self._clock.monotonic() - started)
+            raise self.refusal(response)
+        return Usage(exec_s=self.clock.monotonic() - started)
 
     # --- inside ----------------------------------------------------------------------------
 
     async def _answer(self, call: Call, deadline: float) -> Body:
         """The answer's head, past every redirect. The POST is sent once."""
-        head = self._head("POST", self._path_of(call.task), stream=call.stream)
-        body = await self._client.stream(head, call.body, deadline=deadline)
+        path = OPENAI_ROUTES.get(call.task) or self._settings.path
+        more = EVENTS if call.stream else None
+        head = self.head("POST", path, more)
+        body = await self.client.stream(head, call.body, deadline=deadline)
         for _ in range(MAX_HOPS):
             if body.status != 303:
                 return body
             there = self._target(body.header(b"location") or "")
             body.close()
-            body = await self._waited(self._head("GET", there, stream=call.stream), deadline)
+            body = await self._waited(self.head("GET", there, more), deadline)
         body.close()
         raise BackendError(FailureClass.TIMEOUT, "The endpoint did not finish in time.")
 
     async def _waited(self, head: bytes, deadline: float) -> Body:
         try:
-            return await self._client.stream(head, deadline=deadline)
+            return await self.client.stream(head, deadline=deadline)
         except BackendError as error:
             if error.failure not in _AGAIN:
                 raise
         try:
-            return await self._client.stream(head, deadline=deadline)
+            return await self.client.stream(head, deadline=deadline)
         except BackendError as error:
             if error.failure is not FailureClass.UNREACHABLE:
                 raise
@@ -114,7 +108,7 @@ class ModalEndpoint:
             raise BackendError(
                 FailureClass.AMBIGUOUS, "The endpoint's answer is at an address of another host."
             )
-        path = there.path.removeprefix(self._origin.prefix)
+        path = there.path.removeprefix(self.origin.prefix)
         return f"{path}?{there.query}" if there.query else path
 
     async def _stream(self, call: Call, body: Body, started: float) -> Reply:
@@ -124,8 +118,8 @@ class ModalEndpoint:
             raise BackendError(
                 FailureClass.FAILED, "The endpoint answered a stream with no stream."
             )
-        usage = Usage(exec_s=self._clock.monotonic() - started)
-        chunks = Passthrough(body, call.task, self._clock, usage, self._secrets)
+        usage = Usage(exec_s=self.clock.monotonic() - started)
+        chunks = Passthrough(body, call.task, self.clock, usage, self.secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -134,28 +128,11 @@ class ModalEndpoint:
         kind = response.header(b"content-type") or "application/json"
         if call.task == "infer" and "json" not in kind:
             return Reply(body=response.body, content_type=kind, usage=usage)
-        return answer_of(json_checked(response.body, usage), call.task, usage, self._secrets)
+        return answer_of(json_checked(response.body, usage), call.task, usage, self.secrets)
 
     def _refused(self, response: Response) -> BackendError:
         """A refusal of the edge is text, and a matter between the gateway and Modal."""
-        error = refused(response, now=self._clock.time(), secrets=self._secrets)
+        error = super().refusal(response)
         if not response.body.startswith(_EDGE) or error.failure is not FailureClass.INVALID:
             return error
-        return BackendError(
-            FailureClass.GONE, "The backend does not have this endpoint.", detail=error.detail
-        )
-
-    def _path_of(self, task: Task) -> str:
-        return OPENAI_ROUTES.get(task) or self._settings.path
-
-    def _head(self, method: str, path: str, *, stream: bool = False) -> bytes:
-        accept = {"Accept": "text/event-stream"} if stream else {}
-        return render_head(method, self._origin, path, {**self._headers, **accept})
-
-
-def _headers(settings: ModalSettings) -> dict[str, str]:
-    headers = {"Content-Type": "application/json"}
-    if settings.proxy_key is not None and settings.proxy_secret is not None:
-        headers["Modal-Key"] = settings.proxy_key.reveal()
-        headers["Modal-Secret"] = settings.proxy_secret.reveal()
-    return headers
+        return error.reclassed(FailureClass.GONE, "The backend does not have this endpoint.")

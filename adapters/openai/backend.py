@@ -1,8 +1,8 @@
 """Any server that speaks OpenAI's protocol: vLLM, SGLang, TGI, llama.cpp, or another gateway.
 
-What is sent and read is in ``openai_calls.py``, what an engine says of its load in
-``openai_engine.py``. Assumed, since servers differ: ``503`` is loading
-where the message says so and overload elsewhere.
+What is sent and read is in ``adapters.http.openai_calls``, what an engine says of its load in
+``engine_probe``. Assumed, since servers differ: ``503`` is loading where the message says so and
+overload elsewhere.
 
 Source: https://platform.openai.com/docs/api-reference, https://docs.vllm.ai/en/latest/serving/
 """
@@ -13,15 +13,18 @@ import msgspec
 
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
+from adapters.http.api import Api, bearer
 from adapters.http.backend import HttpBackend
-from adapters.http.client import Origin
-from adapters.http.openai_calls import OpenAICalls, bearer, heads_of
+from adapters.http.failures import read_if
+from adapters.http.openai_calls import OpenAICalls
 from adapters.openai.engine_probe import EngineProbe, Named
 from adapters.settings import HttpSettings, SecretStr
-from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply
+from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply, Task
 
 
 class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One server of OpenAI's protocol."""
+
     base_url: str
     """Where the server is, with or without /v1."""
     api_key: SecretStr | None = None
@@ -38,34 +41,26 @@ class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class OpenAICompatible(HttpBackend):
+    """A server of OpenAI's protocol, and the engine behind it."""
+
     Settings = OpenAISettings
 
     def __init__(self, name: str, settings: OpenAISettings, clock: Clock) -> None:
-        origin = Origin(settings.base_url.rstrip("/").removesuffix("/v1"))
-        headers = {**settings.headers, **bearer(settings.api_key)}
-        routes = dict(OPENAI_ROUTES)
-        if settings.infer_path is not None:
-            routes["infer"] = settings.infer_path
-        self._heads = heads_of(origin, routes, headers)
-        super().__init__(
-            name,
-            origin,
+        api = Api(
+            settings.base_url.rstrip("/").removesuffix("/v1"),
             clock,
             settings,
-            capabilities=Capabilities(tasks=frozenset(self._heads)),
-            secrets=() if settings.api_key is None else (settings.api_key,),
+            headers={**settings.headers, **bearer(settings.api_key)},
+            secrets=(settings.api_key,),
         )
+        infer = settings.infer_path
+        own: dict[Task, str] = {} if infer is None else {"infer": infer}
+        self._heads = api.heads({**OPENAI_ROUTES, **own})
+        super().__init__(name, api, Capabilities(tasks=frozenset(self._heads)))
         self._model = settings.model
-        self._engine = EngineProbe(
-            self._client, clock, origin, headers, named=settings.engine, secrets=self._secrets
-        )
+        self._engine = EngineProbe(api, settings.engine)
         self._calls = OpenAICalls(
-            self._client,
-            clock,
-            settings,
-            model=settings.model,
-            stream_usage=settings.stream_usage,
-            secrets=self._secrets,
+            api, settings, model=settings.model, stream_usage=settings.stream_usage
         )
 
     @property
@@ -88,10 +83,7 @@ class OpenAICompatible(HttpBackend):
         return probe
 
     async def _models(self) -> tuple[bool, str]:
-        response = await self._engine.models()
-        if response.status != 200:
-            raise self._refusal(response)
-        names = _names_in(response.body)
+        names = _names_in((await self._api.ask("GET", "/v1/models")).body)
         wanted = self._model
         if wanted is not None and wanted not in names:
             return False, f"{wanted} is not among {len(names)} models"
@@ -107,8 +99,5 @@ class _Listing(msgspec.Struct):
 
 
 def _names_in(body: bytes) -> list[str]:
-    try:
-        listing = msgspec.json.decode(body, type=_Listing)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return []
+    listing = read_if(body, _Listing) or _Listing()
     return [one.id for one in listing.data if one.id]

@@ -7,44 +7,30 @@ place. A server that answers none of them costs nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
-from adapters.base import Clock
+from adapters.base import PROBE_S
 from adapters.errors import BackendError
-from adapters.http.client import Client, Origin, render_head
+from adapters.http.api import Api
 from adapters.http.connection import Response
 from adapters.http.failures import clean, message_of
 from adapters.openai.engines import QUESTIONS, SIGNS, Engine, EngineLoad, EngineQuestion
-from adapters.settings import Secret
 from adapters.types import Probe
 
-PROBE_TIMEOUT = 5.0
-SEARCH_TIMEOUT = 2.0
-"""Seconds; a server that holds the question for a path that it does not know is left alone."""
+SEARCH_S = 2.0
+"""A server that holds the question for a path that it does not know is left alone."""
 
 Named = Literal["auto", "vllm", "sglang", "llamacpp", "tgi", "none"]
 _UNKNOWN = EngineLoad()
 
 
 class EngineProbe:
-    """The engine behind one client, as it was last seen."""
+    """The engine behind one address, as it was last seen. ``named``: which one it is, ``auto``
+    where that is to be found out, ``none`` where it is not to be asked."""
 
-    def __init__(
-        self,
-        client: Client,
-        clock: Clock,
-        origin: Origin,
-        headers: Mapping[str, str],
-        *,
-        named: Named = "auto",
-        secrets: tuple[Secret, ...] = (),
-    ) -> None:
-        self._client = client
-        self._clock = clock
-        self._origin = origin
-        self._headers = headers
-        self._secrets = secrets
+    def __init__(self, api: Api, named: Named = "auto") -> None:
+        self._api = api
+        self._clock = api.clock
         self._named = named
         self._engine: Engine | None = None
         self._searched = False
@@ -53,7 +39,7 @@ class EngineProbe:
 
     async def probe(self) -> Probe:
         """``/health`` (503: dead, or loading), else ``/v1/models``; then the engine's own words."""
-        deadline = self._clock.monotonic() + PROBE_TIMEOUT
+        deadline = self._clock.monotonic() + PROBE_S
         try:
             health = await self._get("/health", deadline)
             if health.status != 200:
@@ -62,20 +48,15 @@ class EngineProbe:
             return self._away(error.message)
         return await self._ready(health, deadline)
 
-    async def models(self) -> Response:
-        """Raises BackendError where the server cannot be asked."""
-        return await self._get("/v1/models", self._clock.monotonic() + PROBE_TIMEOUT)
-
     # --- inside ----------------------------------------------------------------------------
 
     async def _get(self, path: str, deadline: float) -> Response:
-        head = render_head("GET", self._origin, path, self._headers)
-        return await self._client.request(head, deadline=deadline)
+        return await self._api.send("GET", path, deadline=deadline)
 
     async def _not_healthy(self, health: Response, deadline: float) -> Probe:
         """503 is an answer; any other is that of a server without this path."""
         if health.status == 503:
-            said = clean(message_of(health.body), self._secrets)
+            said = clean(message_of(health.body), self._api.secrets)
             detail = f"/health answers 503{f': {said}' if said else ''}"
             return self._away(detail)
         models = await self._get("/v1/models", deadline)
@@ -111,7 +92,7 @@ class EngineProbe:
         if (answer.header(b"server") or "").startswith("llama.cpp"):
             self._engine = "llamacpp"
             return
-        deadline = self._clock.monotonic() + SEARCH_TIMEOUT
+        deadline = self._clock.monotonic() + SEARCH_S
         answers: dict[str, bytes | None] = {}
         for engine, question in SIGNS:
             if question.path not in answers:
@@ -132,7 +113,7 @@ class EngineProbe:
 
     async def _first(self, group: tuple[EngineQuestion, ...], deadline: float) -> EngineLoad | None:
         for question in group:
-            if question.wakes and not self._client.in_use:
+            if question.wakes and not self._api.client.in_use:
                 continue
             body = await self._body(question.path, deadline)
             load = None if body is None else question.read(body)

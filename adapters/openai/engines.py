@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
-T = TypeVar("T")
+from adapters.http.failures import read_if
 
 Engine = Literal["vllm", "sglang", "llamacpp", "tgi"]
 
@@ -56,6 +56,8 @@ Read = Callable[[bytes], EngineLoad | None]
 
 
 class EngineQuestion(msgspec.Struct, frozen=True):
+    """A path of an engine, and how its answer is read."""
+
     path: str
     read: Read
     wakes: bool = False
@@ -66,6 +68,8 @@ class EngineQuestion(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
+    """One line of the text format."""
+
     labels: dict[str, str]
     value: int
 
@@ -123,6 +127,7 @@ def _over_ranks(body: bytes, name: str) -> int | None:
 
 
 def vllm_metrics(body: bytes) -> EngineLoad | None:
+    """The gauges of every engine and model together; None where there are none."""
     running = total(body, "vllm:num_requests_running")
     if running is None:
         return None
@@ -146,7 +151,7 @@ class _ServerLoad(msgspec.Struct):
 
 def vllm_load(body: bytes) -> EngineLoad | None:
     """``/load`` counts what runs and waits together, and 0 where it was not told to count."""
-    found = _decoded(body, _ServerLoad)
+    found = read_if(body, _ServerLoad)
     return None if found is None else EngineLoad(running=found.server_load or None)
 
 
@@ -165,7 +170,8 @@ class _Loads(msgspec.Struct):
 
 
 def sglang_loads(body: bytes) -> EngineLoad | None:
-    found = _decoded(body, _Loads)
+    """``/v1/loads``, all ranks together; None for anything else."""
+    found = read_if(body, _Loads)
     if found is None or not any(rank.num_running_reqs is not None for rank in found.loads):
         return None
     return EngineLoad(
@@ -177,7 +183,7 @@ def sglang_loads(body: bytes) -> EngineLoad | None:
 
 def sglang_get_load(body: bytes) -> EngineLoad | None:
     """The older form: ``num_reqs`` has those that wait in it."""
-    ranks = _decoded(body, list[_Rank])
+    ranks = read_if(body, list[_Rank])
     if not ranks or ranks[0].num_reqs is None:
         return None
     queued = _sum(rank.num_waiting_reqs for rank in ranks) or 0
@@ -186,6 +192,7 @@ def sglang_get_load(body: bytes) -> EngineLoad | None:
 
 
 def sglang_metrics(body: bytes) -> EngineLoad | None:
+    """The gauges of all replicas together; None where there are none."""
     running = _over_ranks(body, "sglang:num_running_reqs")
     queued = _over_ranks(body, "sglang:num_queue_reqs")
     if running is None and queued is None:
@@ -197,6 +204,7 @@ def sglang_metrics(body: bytes) -> EngineLoad | None:
 
 
 def tgi_metrics(body: bytes) -> EngineLoad | None:
+    """The gauges of TGI, and of its sibling for embeddings; None where there are none."""
     running = total(body, "tgi_batch_current_size")
     queued = total(body, "tgi_queue_size")
     if queued is None:
@@ -213,7 +221,7 @@ class _TgiInfo(msgspec.Struct):
 
 def tgi_info(body: bytes) -> EngineLoad | None:
     """It answers 429 to more than ``max_concurrent_requests``, those that wait included."""
-    found = _decoded(body, _TgiInfo)
+    found = read_if(body, _TgiInfo)
     if found is None:
         return None
     bounds = [one for one in (found.max_concurrent_requests, found.max_batch_size) if one]
@@ -229,13 +237,15 @@ class _Props(msgspec.Struct):
 
 
 def llamacpp_props(body: bytes) -> EngineLoad | None:
-    found = _decoded(body, _Props)
+    """``/props``: how many slots there are, and whether the model is unloaded."""
+    found = read_if(body, _Props)
     if found is None:
         return None
     return EngineLoad(slots=found.total_slots or None, asleep=found.is_sleeping)
 
 
 def llamacpp_metrics(body: bytes) -> EngineLoad | None:
+    """The gauges of what runs and waits; None where they are not switched on."""
     running = total(body, "llamacpp:requests_processing")
     if running is None:
         return None
@@ -247,7 +257,8 @@ class _Slot(msgspec.Struct):
 
 
 def llamacpp_slots(body: bytes) -> EngineLoad | None:
-    slots = _decoded(body, list[_Slot])
+    """``/slots``, each with whether it runs a call."""
+    slots = read_if(body, list[_Slot])
     if not slots:
         return None
     return EngineLoad(running=sum(slot.is_processing for slot in slots), slots=len(slots))
@@ -263,17 +274,10 @@ class _Described(msgspec.Struct):
 def llamacpp_python(body: bytes) -> EngineLoad | None:
     """llama.cpp's bindings for Python: one call at a time, which by default the next breaks off;
     known by the title in ``/openapi.json``, as they state neither."""
-    found = _decoded(body, _Described)
+    found = read_if(body, _Described)
     if found is None or "llama.cpp Python API" not in found.info.title:
         return None
     return EngineLoad(slots=1, queues=False)
-
-
-def _decoded(body: bytes, kind: type[T]) -> T | None:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
 
 
 def _sum(values: Iterator[int | None]) -> int | None:

@@ -11,7 +11,7 @@ import msgspec
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
 from adapters.http.connection import Response
-from adapters.http.failures import clean, words_in
+from adapters.http.failures import clean, read, read_if, words_in
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
 from adapters.types import Probe, Task, Usage
 
@@ -20,6 +20,8 @@ _FAILED = {"failed": FailureClass.FAILED, "cancelled": FailureClass.CANCELLED}
 
 
 class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One app with Potassium's face."""
+
     base_url: str
     """Where the app is, such as http://127.0.0.1:8000."""
     routes: dict[str, str] = msgspec.field(default_factory=lambda: {"infer": "/"})
@@ -58,11 +60,13 @@ class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError("a background handler takes infer calls alone")
 
     def routes_by_task(self) -> dict[Task, str]:
+        """The routes, whose keys are known to be tasks."""
         return cast("dict[Task, str]", self.routes)
 
     def all_headers(self) -> dict[str, str]:
+        """What every request carries."""
         key = {} if self.api_key is None else {"X-Banana-API-Key": self.api_key.reveal()}
-        return {"Content-Type": "application/json", **self.headers, **key}
+        return {**self.headers, **key}
 
 
 def port_is_closed(error: BackendError) -> bool:
@@ -80,9 +84,8 @@ class _Status(msgspec.Struct):
 def status_of(response: Response, settings: PotassiumSettings) -> Probe:
     """Busy is warm: the next call waits for a worker, not for a start. No worker and nothing that
     runs is a model that loads; a call that never ends is a worker that is lost."""
-    try:
-        status = msgspec.json.decode(response.body, type=_Status)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    status = read_if(response.body, _Status)
+    if status is None:
         return Probe(ready=False, detail=f"/_k/status answers {response.status}")
     if status.gpu_available:
         return Probe(ready=True, warm_workers=settings.slots)
@@ -108,22 +111,20 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, body: bytes) -> Answered | None:
         """None while it runs. Raises FAILED for what is no such thing."""
-        try:
-            found = msgspec.json.decode(body, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BackendError(
-                FailureClass.FAILED, "The job's state could not be read.", detail=str(error)
-            ) from None
+        found = read(body, cls, "The job's state could not be read.")
         return None if found.status == "running" else found
+
+
+class _Begun(msgspec.Struct):
+    job_id: str
 
 
 def job_of(body: bytes) -> str | None:
     """The id that a server gave a background call."""
-    try:
-        job = msgspec.json.decode(body)["job_id"]
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+    begun = read_if(body, _Begun)
+    if begun is None or not (begun.job_id.isascii() and begun.job_id.isprintable()):
         return None
-    return job if isinstance(job, str) and job.isascii() and job.isprintable() else None
+    return begun.job_id
 
 
 def output_of(answered: Answered, usage: Usage, secrets: Sequence[Secret] = ()) -> bytes:

@@ -15,13 +15,13 @@ from __future__ import annotations
 import msgspec
 
 from adapters.assumptions import tried
-from adapters.base import Clock
+from adapters.base import PROBE_S, Clock
 from adapters.cold_starts import StartCounted, split
 from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.api import Api
 from adapters.http.backend import HttpBackend
-from adapters.http.client import Origin, render_head
 from adapters.http.connection import Body, Response
-from adapters.http.openai_calls import OpenAICalls, heads_of, whole_of
+from adapters.http.openai_calls import OpenAICalls
 from adapters.http.passthrough import one_event
 from adapters.polling import poll_until
 from adapters.potassium.api import (
@@ -34,6 +34,7 @@ from adapters.potassium.api import (
 )
 from adapters.potassium.jobs import BackgroundJobs
 from adapters.potassium.stream import stream_of
+from adapters.remote_jobs import RemoteJobs
 from adapters.types import (
     Assumption,
     Call,
@@ -45,35 +46,35 @@ from adapters.types import (
     Usage,
 )
 
-_PROBE_TIMEOUT = 4.0
-_SUBMIT_TIMEOUT = 10.0
-_REMEMBERED = 10_000
-"""Background calls that nobody saw the end of; kept so that they can be cancelled."""
+_SUBMIT_S = 10.0
 _ACCEPT_EVENTS = b"Accept: text/event-stream\r\n"
 
 
 class PotassiumBackend(HttpBackend):
+    """An app behind one address."""
+
     Settings = PotassiumSettings
 
     def __init__(self, name: str, settings: PotassiumSettings, clock: Clock) -> None:
-        origin = Origin(settings.base_url)
-        self._headers = settings.all_headers()
-        self._heads = heads_of(origin, settings.routes_by_task(), self._headers)
-        super().__init__(
-            name,
-            origin,
+        api = Api(
+            settings.base_url,
             clock,
             settings,
-            capabilities=Capabilities(
-                tasks=frozenset(self._heads), streaming=not settings.background
-            ),
-            secrets=() if settings.api_key is None else (settings.api_key,),
+            headers=settings.all_headers(),
+            secrets=(settings.api_key,),
         )
+        self._heads = api.heads(settings.routes_by_task())
+        capabilities = Capabilities(tasks=frozenset(self._heads), streaming=not settings.background)
+        super().__init__(name, api, capabilities)
         self._settings = settings
-        self._calls = OpenAICalls(self._client, clock, settings, secrets=self._secrets)
+        self._calls = OpenAICalls(api, settings)
         self._closed_since: float | None = None
-        self._jobs: dict[str, str] = {}
-        self._handed = BackgroundJobs(self._ask, self._refusal, clock, self._secrets)
+        self._jobs: RemoteJobs[str] = RemoteJobs(self._stop, clock)
+        self._background = BackgroundJobs(self._ask, api)
+
+    async def aclose(self) -> None:
+        await self._jobs.aclose()
+        await super().aclose()
 
     @property
     def slots(self) -> int | None:
@@ -104,13 +105,7 @@ class PotassiumBackend(HttpBackend):
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a background call at a server that named it; other calls end with their
         connection, and at Potassium itself not even so."""
-        job = self._jobs.pop(call_id, None)
-        if job is not None:
-            try:
-                await self._ask("POST", f"/_k/jobs/{job}/cancel")
-            except BackendError:
-                return None
-        return None
+        return await self._jobs.cancel(call_id)
 
     # --- jobs that outlive their caller ----------------------------------------------------
 
@@ -121,22 +116,22 @@ class PotassiumBackend(HttpBackend):
                 FailureClass.UNSUPPORTED, "Only the calls of a background handler are jobs."
             )
         head = self._heads["infer"] + b"X-Banana-Request-Id: %b\r\n" % call.id.encode()
-        deadline = min(call.deadline, self._clock.monotonic() + _SUBMIT_TIMEOUT)
+        deadline = min(call.deadline, self._clock.monotonic() + _SUBMIT_S)
         # One that is left here is known by the call's own id, and can be cancelled by it.
-        self._remember(call.id, call.id)
+        self._jobs.remember(call.id, call.id)
         try:
-            response = await self._client.request(head, call.body, deadline=deadline)
+            response = await self._api.client.request(head, call.body, deadline=deadline)
         except BackendError as error:
-            self._jobs.pop(call.id, None)
+            self._jobs.forget(call.id)
             raise self._starting(error) if port_is_closed(error) else error from None
-        self._jobs.pop(call.id, None)
-        return self._handed.taken(call, response)
+        self._jobs.forget(call.id)
+        return self._background.taken(call, response)
 
     async def poll(self, handle: Handle) -> JobState:
-        return await self._handed.poll(handle)
+        return await self._background.poll(handle)
 
     async def stop(self, handle: Handle) -> Usage | None:
-        return await self._handed.stop(handle)
+        return await self._background.stop(handle)
 
     # --- how it is -------------------------------------------------------------------------
 
@@ -147,8 +142,7 @@ class PotassiumBackend(HttpBackend):
             response = await self._ask("POST", "/_k/warmup", self._settings.timeout)
         except BackendError as error:
             raise self._starting(error) if port_is_closed(error) else error from None
-        if response.status != 200:
-            raise self._refusal(response)
+        self._api.checked(response)
         return Usage(exec_s=self._clock.monotonic() - began)
 
     async def probe(self) -> Probe:
@@ -166,9 +160,7 @@ class PotassiumBackend(HttpBackend):
     # --- inside ----------------------------------------------------------------------------
 
     async def _status(self) -> tuple[bool, str]:
-        response = await self._ask("GET", "/_k/status")
-        if response.status != 200:
-            raise self._refusal(response)
+        response = self._api.checked(await self._ask("GET", "/_k/status"))
         probe = status_of(response, self._settings)
         return "/_k/status" not in probe.detail, probe.detail or "a worker is free"
 
@@ -178,11 +170,10 @@ class PotassiumBackend(HttpBackend):
         if call.stream:
             return await self._stream(call, head, deadline, waited)
         began = self._clock.monotonic()
-        response = await self._client.request(head, call.body, deadline=deadline)
+        response = await self._api.client.request(head, call.body, deadline=deadline)
         if self._settings.background and response.status in (200, 202):
             return await self._see_through(call, response, deadline, began)
-        if not 200 <= response.status < 300:
-            raise self._refusal(response)
+        self._api.checked(response)
         return Reply(
             body=response.body,
             content_type=response.header(b"content-type") or "application/json",
@@ -191,13 +182,11 @@ class PotassiumBackend(HttpBackend):
 
     async def _stream(self, call: Call, head: bytes, deadline: float, waited: float) -> Reply:
         began = self._clock.monotonic()
-        answer = await self._client.stream(head + _ACCEPT_EVENTS, call.body, deadline=deadline)
-        if not 200 <= answer.status < 300:
-            raise self._refusal(await whole_of(answer))
+        answer = await self._api.open(head + _ACCEPT_EVENTS, call.body, deadline)
         usage = Usage(exec_s=self._clock.monotonic() - began, cold_s=waited or None)
         if (answer.header(b"content-type") or "").startswith("application/json"):
             return await self._as_one_event(answer, usage)
-        chunks = stream_of(answer, self._clock, usage, self._secrets)
+        chunks = stream_of(answer, self._clock, usage, self._api.secrets)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -213,28 +202,25 @@ class PotassiumBackend(HttpBackend):
         job = job_of(response.body)
         if job is None:
             return Reply(body=response.body, usage=Usage())
-        self._remember(call.id, job)
+        self._jobs.remember(call.id, job)
         answered = await poll_until(
             lambda: self._job(job, deadline),
             self._clock,
             deadline=deadline,
             every=self._settings.poll_every,
         )
-        self._jobs.pop(call.id, None)
+        self._jobs.forget(call.id)
         usage = Usage(exec_s=self._clock.monotonic() - began)
-        return Reply(body=output_of(answered, usage, self._secrets), usage=usage)
+        return Reply(body=output_of(answered, usage, self._api.secrets), usage=usage)
 
-    def _remember(self, call_id: str, job: str) -> None:
-        self._jobs[call_id] = job
-        if len(self._jobs) > _REMEMBERED:
-            del self._jobs[next(iter(self._jobs))]
+    async def _stop(self, job: str) -> Usage | None:
+        await self._ask("POST", f"/_k/jobs/{job}/cancel")
+        return None
 
     async def _job(self, job: str, deadline: float) -> Answered | None:
-        left = min(deadline - self._clock.monotonic(), _PROBE_TIMEOUT)
+        left = min(deadline - self._clock.monotonic(), PROBE_S)
         response = await self._ask("GET", f"/_k/jobs/{job}", left)
-        if response.status != 200:
-            raise self._refusal(response)
-        return Answered.read(response.body)
+        return Answered.read(self._api.checked(response).body)
 
     async def _wait_for_start(
         self, call: Call, error: BackendError, began: float, deadline: float
@@ -245,7 +231,7 @@ class PotassiumBackend(HttpBackend):
         until = min(deadline, began + self._settings.start_wait)
         if starting.failure is FailureClass.UNREACHABLE or now >= until:
             raise starting
-        call.course.queued_until = now
+        call.progress.queued_until = now
         await self._clock.sleep(min(self._settings.start_every, until - now))
 
     def _starting(self, error: BackendError) -> BackendError:
@@ -259,11 +245,9 @@ class PotassiumBackend(HttpBackend):
             return error
         return BackendError(FailureClass.LOADING, "The server is not up yet.", detail=error.detail)
 
-    async def _ask(self, method: str, path: str, within: float = _PROBE_TIMEOUT) -> Response:
-        head = render_head(method, self._origin, path, self._headers)
+    async def _ask(self, method: str, path: str, within: float = PROBE_S) -> Response:
         body = None if method == "GET" else b"{}"
-        deadline = self._clock.monotonic() + within
-        response = await self._client.request(head, body, deadline=deadline)
+        response = await self._api.send(method, path, body, within=within)
         self._closed_since = None
         return response
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
-from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
+from adapters.http.api import Api
 from adapters.http.connection import Response
 from adapters.polling import unanswered
 from adapters.potassium.api import Answered, job_of, output_of
-from adapters.settings import Secret
 from adapters.types import Call, Handle, JobState, Reply, Usage
 
 Ask = Callable[[str, str], Awaitable[Response]]
@@ -25,24 +24,18 @@ _UNKNOWN = "The server no longer knows the job."
 
 
 class BackgroundJobs:
-    """``refusal`` makes an error of an answer that is no success."""
+    """The background calls of a server that names them. ``ask`` makes a request of it; any status
+    is an answer. Raises BackendError."""
 
-    def __init__(
-        self,
-        ask: Ask,
-        refusal: Callable[[Response], BackendError],
-        clock: Clock,
-        secrets: tuple[Secret, ...],
-    ) -> None:
+    def __init__(self, ask: Ask, api: Api) -> None:
         self._ask = ask
-        self._refusal = refusal
-        self._clock = clock
-        self._secrets = secrets
+        self._api = api
+        self._clock = api.clock
 
     def taken(self, call: Call, response: Response) -> Handle:
         """What the answer of a submit says. Raises AMBIGUOUS where it names no job."""
         if response.status not in (200, 202):
-            raise self._refusal(response)
+            raise self._api.refusal(response)
         job = job_of(response.body)
         if job is None:
             raise BackendError(
@@ -55,13 +48,13 @@ class BackgroundJobs:
         if answered is None:
             return JobState(status="running")
         usage = Usage(exec_s=max(0.0, self._clock.time() - handle.submitted))
-        output = output_of(answered, usage, self._secrets)
+        output = output_of(answered, usage, self._api.secrets)
         return JobState(status="done", reply=Reply(body=output, usage=usage))
 
     async def stop(self, handle: Handle) -> Usage | None:
         response = await self._ask("POST", _path(handle) + "/cancel")
         if response.status not in (200, 404):
-            raise unanswered(self._refusal(response))
+            raise unanswered(self._api.refusal(response))
         return None
 
     async def _answered(self, handle: Handle) -> Answered | None:
@@ -75,7 +68,7 @@ class BackgroundJobs:
             raise unanswered(error) from None
         if response.status == 404:
             raise BackendError(FailureClass.TIMEOUT, _UNKNOWN)
-        raise unanswered(self._refusal(response))
+        raise unanswered(self._api.refusal(response))
 
 
 def _path(handle: Handle) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError
 from adapters.http.connection import Body
-from adapters.http.failures import classify_error, words_in
+from adapters.http.failures import classify_error, read_if, words_in
 from adapters.http.passthrough import Passthrough, TextPassthrough
 from adapters.http.sse import split_events
 from adapters.settings import Secret
@@ -60,10 +60,8 @@ class _OnlyError(msgspec.Struct, forbid_unknown_fields=True):
 
 def _error_in(payload: bytes) -> dict[str, Any] | None:
     """Of an event that is an error object and nothing else."""
-    try:
-        return msgspec.json.decode(payload, type=_OnlyError).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    found = read_if(payload, _OnlyError)
+    return None if found is None else found.error
 
 
 def stream_of(

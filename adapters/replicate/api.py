@@ -11,20 +11,20 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http.client import Client, Origin, client_of, render_head
+from adapters.http.api import EVENTS, Api, bearer
+from adapters.http.client import Origin
 from adapters.http.connection import Body, Response
-from adapters.http.failures import message_of, refused, refused_stream
+from adapters.http.failures import message_of, read_if
 from adapters.http.predictions import Prediction, decode_prediction
 from adapters.replicate.sigv4 import LONGEST_S
 from adapters.replicate.uploads import Bucket, Uploads
 from adapters.settings import ByteSize, Duration, HttpSettings, Secret, SecretStr
 
-_POLL_TIMEOUT = 10.0
-_ANSWER_GRACE = 10.0
-"""Seconds past its wait after which a held create is given up."""
+_ASK_S = 10.0
+_ANSWER_GRACE_S = 10.0
+"""Past its wait, after which a held create is given up."""
 _SHORTEST_LIFE = 5
 _MAX_STREAM_HOSTS = 8
-_TAKEN = (200, 201, 202)
 _PLATFORM = ".replicate.com"
 """The domain of api. and stream.: the key is sent to no other, whatever an answer names."""
 _RESETS_IN = re.compile(r"resets? in ~?\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m)", re.I)
@@ -33,6 +33,8 @@ _FIELD = re.compile(r"\binput\.(?P<field>[A-Za-z_]\w*)")
 
 
 class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is run at Replicate, and how (https://replicate.com/docs/reference/http)."""
+
     api_key: SecretStr
     model: str | None = None
     """An official model, as owner/name. Give one of model, deployment and version."""
@@ -83,9 +85,9 @@ class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
                 raise ValueError("payloads needs payloads_key_id and payloads_secret")
 
     @property
-    def secrets(self) -> tuple[Secret, ...]:
-        given = (self.api_key, self.webhook, self.payloads_key_id, self.payloads_secret)
-        return tuple(secret for secret in given if secret is not None)
+    def secrets(self) -> tuple[Secret | None, ...]:
+        """All that no message may hold."""
+        return self.api_key, self.webhook, self.payloads_key_id, self.payloads_secret
 
     def new_payloads(self, clock: Clock) -> Uploads | None:
         """The object store; its URLs are good for as long as a call may take, and an hour."""
@@ -100,21 +102,31 @@ class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
         )
 
 
-class ReplicateApi:
-    """Raises BackendError and nothing else."""
+class _Configuration(msgspec.Struct):
+    min_instances: int
+
+
+class _Release(msgspec.Struct):
+    configuration: _Configuration
+
+
+class _Deployment(msgspec.Struct):
+    current_release: _Release
+
+
+class ReplicateApi(Api):
+    """What is asked of the platform. Raises BackendError and nothing else."""
 
     def __init__(self, settings: ReplicateSettings, clock: Clock) -> None:
-        self.secrets = settings.secrets
+        super().__init__(
+            settings.base_url,
+            clock,
+            settings,
+            headers={**settings.headers, **bearer(settings.api_key)},
+            secrets=settings.secrets,
+        )
         self._settings = settings
-        self._clock = clock
-        self._headers = {
-            **settings.headers,
-            "Authorization": f"Bearer {settings.api_key.reveal()}",
-            "Content-Type": "application/json",
-        }
-        self._origin = Origin(settings.base_url)
-        self._client = client_of(self._origin, clock, settings)
-        self._streams: dict[str, Client] = {}
+        self._streams: dict[str, Api] = {}
         self._create_path, self._about_path = _paths(settings)
         self._version = b""
         if settings.version is not None:
@@ -122,15 +134,13 @@ class ReplicateApi:
         self._hook = b"" if settings.webhook is None else _hook(settings.webhook)
 
     def __repr__(self) -> str:
-        streaming = "".join(f", {client!r}" for client in self._streams.values())
-        return f"{self._client!r}{streaming}"
-
-    def start(self) -> None:
-        self._client.start()
+        return ", ".join(map(repr, (self.client, *self._streams.values())))
 
     async def aclose(self) -> None:
-        for client in (self._client, *self._streams.values()):
-            await client.aclose()
+        """Closes the streams' connections too."""
+        await super().aclose()
+        for streams in self._streams.values():
+            await streams.aclose()
 
     # --- predictions -----------------------------------------------------------------------
 
@@ -142,21 +152,21 @@ class ReplicateApi:
         ``hold`` asks the platform to keep the request until the prediction has ended; it is held
         a little less than the caller waits, so that the id comes before he leaves.
         """
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         wait = int(min(self._settings.wait, 60.0, deadline - now - 1.0)) if hold else 0
         headers = {"Cancel-After": f"{max(_SHORTEST_LIFE, math.ceil(deadline - now))}s"}
         if wait >= 1:
             headers["Prefer"] = f"wait={wait}"
-        head = self._head("POST", self._create_path, headers)
-        give_up = min(deadline, now + max(wait, 0) + _ANSWER_GRACE)
-        return await self._client.submit(head, self._envelope(model_input), deadline=give_up)
+        head = self.head("POST", self._create_path, headers)
+        body = b'{%b"input":%b%b}' % (self._version, model_input, self._hook)
+        give_up = min(deadline, now + max(wait, 0) + _ANSWER_GRACE_S)
+        return await self.client.submit(head, body, deadline=give_up)
 
     def created(self, response: Response) -> Prediction:
         """The prediction that a create's answer names; its status says how it stands, not the
-        code, which is 201 or 202 as it likes."""
-        if response.status not in _TAKEN:
-            raise self._refused(response)
-        prediction = decode_prediction(response.body)
+        code, which is 201 or 202 as it likes. Raises what a refusal means, and AMBIGUOUS where
+        the prediction runs and has no name."""
+        prediction = decode_prediction(self.checked(response).body)
         if not prediction.final and not prediction.id:
             raise BackendError(
                 FailureClass.AMBIGUOUS, "The platform took the call and did not name it."
@@ -164,94 +174,75 @@ class ReplicateApi:
         return prediction
 
     async def get(self, prediction_id: str, deadline: float) -> Prediction:
-        head = self._head("GET", f"/predictions/{prediction_id}")
-        response = await self._client.request(head, deadline=min(deadline, self._soon()))
-        if response.status != 200:
-            raise self._refused(response)
+        """A prediction as it stands now."""
+        path = f"/predictions/{prediction_id}"
+        response = await self.ask("GET", path, within=_ASK_S, deadline=deadline)
         return decode_prediction(response.body)
 
     async def cancel(self, prediction_id: str) -> Prediction | None:
         """The prediction as it was stopped; None where the platform no longer knows it."""
-        head = self._head("POST", f"/predictions/{prediction_id}/cancel")
-        response = await self._client.request(head, b"", deadline=self._soon())
-        if response.status == 404:
-            return None
-        if response.status not in _TAKEN:
-            raise self._refused(response)
-        return decode_prediction(response.body)
+        path = f"/predictions/{prediction_id}/cancel"
+        response = await self.ask("POST", path, b"", within=_ASK_S, also=(404,))
+        return None if response.status == 404 else decode_prediction(response.body)
 
     async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body:
-        """The events of a prediction, from after ``last_id`` on."""
+        """The events of a prediction, from after ``last_id`` on. Raises FAILED for an address that
+        is not the platform's."""
         if not same_site(url, self._settings.base_url):
             raise BackendError(FailureClass.FAILED, "The stream is not at the platform's hosts.")
-        headers = {**self._headers, "Accept": "text/event-stream", "Cache-Control": "no-store"}
+        more = {**EVENTS, "Cache-Control": "no-store"}
         if last_id is not None:
-            headers["Last-Event-ID"] = last_id
-        origin, head = _stream_head(url, headers)
-        body = await self._client_of(origin).stream(head, deadline=deadline)
-        if body.status != 200:
-            raise await refused_stream(body, now=self._clock.time(), secrets=self.secrets)
-        return body
+            more["Last-Event-ID"] = last_id
+        parts = urlsplit(url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            streams = self._streams_at(f"{parts.scheme}://{parts.netloc}")
+            head = streams.head("GET", path, more)
+        except (ValueError, UnicodeEncodeError):
+            raise BackendError(
+                FailureClass.FAILED, "The stream's address cannot be used."
+            ) from None
+        return await streams.open(head, None, deadline)
 
     # --- what the calls run on -------------------------------------------------------------
 
-    async def min_instances(self, deadline: float) -> int | None:
+    async def min_instances(self) -> int | None:
         """Instances that a deployment keeps, None of what is no deployment. Raises where the
         model, the deployment or the key is not known there."""
-        response = await self._client.request(
-            self._head("GET", self._about_path), deadline=deadline
-        )
-        if response.status != 200:
-            raise self._refused(response)
-        try:
-            about = msgspec.json.decode(response.body)
-            return int(about["current_release"]["configuration"]["min_instances"])
-        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
-            return None
+        found = read_if((await self.ask("GET", self._about_path)).body, _Deployment)
+        return None if found is None else found.current_release.configuration.min_instances
 
     async def keep_instances(self, minimum: int) -> None:
+        """Sets a deployment's ``min_instances``. Raises UNSUPPORTED for what is none."""
         if self._settings.deployment is None:
             raise BackendError(
                 FailureClass.UNSUPPORTED, "Only a deployment's instances can be kept warm."
             )
         body = msgspec.json.encode({"min_instances": minimum})
-        head = self._head("PATCH", self._about_path)
-        response = await self._client.request(head, body, deadline=self._soon())
-        if response.status != 200:
-            raise self._refused(response)
+        await self.ask("PATCH", self._about_path, body, within=_ASK_S)
 
-    # --- inside ----------------------------------------------------------------------------
-
-    def _envelope(self, model_input: bytes) -> bytes:
-        return b'{%b"input":%b%b}' % (self._version, model_input, self._hook)
-
-    def _client_of(self, origin: Origin) -> Client:
-        client = self._streams.get(origin.authority)
-        if client is None:
-            if len(self._streams) >= _MAX_STREAM_HOSTS:
-                raise BackendError(FailureClass.FAILED, "The platform streams from many hosts.")
-            client = client_of(origin, self._clock, self._settings)
-            self._streams[origin.authority] = client
-            client.start()
-        return client
-
-    def _head(self, method: str, path: str, more: dict[str, str] | None = None) -> bytes:
-        return render_head(method, self._origin, path, {**self._headers, **(more or {})})
-
-    def _soon(self) -> float:
-        return self._clock.monotonic() + _POLL_TIMEOUT
-
-    def _refused(self, response: Response) -> BackendError:
-        error = refused(response, now=self._clock.time(), secrets=self.secrets)
+    def refusal(self, response: Response) -> BackendError:
+        """The platform may say in prose alone when to come again, and which field is at fault."""
+        error = super().refusal(response)
         said = message_of(response.body)
         field = _FIELD.search(said) if error.failure is FailureClass.INVALID else None
-        return BackendError(
-            error.failure,
-            error.message,
-            retry_after=error.retry_after if error.retry_after is not None else delay_in(said),
-            param=field["field"] if field else None,
-            detail=error.detail,
-        )
+        error.param = field["field"] if field else None
+        if error.retry_after is None:
+            error.retry_after = delay_in(said)
+        return error
+
+    def _streams_at(self, address: str) -> Api:
+        """Raises FAILED where there are too many, ValueError for an address that is none."""
+        streams = self._streams.get(address)
+        if streams is None:
+            if len(self._streams) >= _MAX_STREAM_HOSTS:
+                raise BackendError(FailureClass.FAILED, "The platform streams from many hosts.")
+            streams = Api(
+                address, self.clock, self._settings, headers=self.headers, secrets=self.secrets
+            )
+            self._streams[address] = streams
+            streams.start()
+        return streams
 
 
 def delay_in(said: str) -> float | None:
@@ -267,16 +258,6 @@ def same_site(url: str, base_url: str) -> bool:
         return False
     hosts = (there.hostname or "", here.hostname or "")
     return hosts[0] == hosts[1] or all(host.endswith(_PLATFORM) for host in hosts)
-
-
-def _stream_head(url: str, headers: dict[str, str]) -> tuple[Origin, bytes]:
-    parts = urlsplit(url)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    try:
-        origin = Origin(f"{parts.scheme}://{parts.netloc}")
-        return origin, render_head("GET", origin, path, headers)
-    except (ValueError, UnicodeEncodeError):
-        raise BackendError(FailureClass.FAILED, "The stream's address cannot be used.") from None
 
 
 def _hook(url: Secret) -> bytes:

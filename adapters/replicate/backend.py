@@ -23,10 +23,10 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 from adapters.assumptions import ACCEPTED, tried
-from adapters.base import Clock
+from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.chunks import once
-from adapters.http.connection import Body, Response
+from adapters.http.connection import Body
 from adapters.http.outputs import count_of, event_of, input_of
 from adapters.http.predictions import Prediction, reply_of
 from adapters.polling import poll_until, unanswered
@@ -34,6 +34,8 @@ from adapters.remote_jobs import RemoteJobs
 from adapters.replicate.api import ReplicateApi, ReplicateSettings
 from adapters.replicate.stream import PredictionOnlooker, PredictionSource, PredictionStream
 from adapters.types import (
+    ALL_TASKS,
+    INFER_ONLY,
     Assumption,
     Call,
     Capabilities,
@@ -43,20 +45,16 @@ from adapters.types import (
     Probe,
     Progress,
     Reply,
-    Task,
     Usage,
 )
 
-_INFER: frozenset[Task] = frozenset(("infer",))
 _STARTING = "starting"
 """It waits for an instance: in line, or for one that starts."""
-_REMEMBERED = 10_000
-"""Predictions that had not ended when they were last seen; kept so that they can be cancelled."""
-_CANCEL_TRIES = 3
-_PROBE_TIMEOUT = 4.0
 
 
 class Replicate:
+    """A model, a deployment or a version of Replicate's cloud."""
+
     Settings = ReplicateSettings
 
     def __init__(self, name: str, settings: ReplicateSettings, clock: Clock) -> None:
@@ -65,13 +63,12 @@ class Replicate:
         self._clock = clock
         self._api = ReplicateApi(settings, clock)
         self._payloads = settings.new_payloads(clock)
-        self._held = RemoteJobs(self._stop_named)
-        self._running: dict[str, str] = {}
+        self._jobs = RemoteJobs(self._stop, clock, named=self._api.created)
         self._last_end = float("-inf")
-        self._capabilities = Capabilities(tasks=Capabilities().tasks if settings.openai else _INFER)
+        self._capabilities = Capabilities(tasks=ALL_TASKS if settings.openai else INFER_ONLY)
 
     def __repr__(self) -> str:
-        return f"<Replicate {self.name}: {len(self._running)} predictions, {self._api!r}>"
+        return f"<Replicate {self.name}: {len(self._jobs)} predictions, {self._api!r}>"
 
     @property
     def capabilities(self) -> Capabilities:
@@ -87,7 +84,7 @@ class Replicate:
             self._payloads.start()
 
     async def aclose(self) -> None:
-        await self._held.aclose()
+        await self._jobs.aclose()
         await self._api.aclose()
         if self._payloads is not None:
             await self._payloads.aclose()
@@ -98,21 +95,18 @@ class Replicate:
         submit = await self._api.create(
             await self._input(call, deadline), deadline, hold=not call.stream
         )
-        prediction = self._api.created(await self._held.answer(call.id, submit))
+        prediction = await self._jobs.submitted(call.id, submit)
         if not prediction.final:
-            self._remember(call.id, prediction.id)
+            self._jobs.remember(call.id, Prediction(id=prediction.id, status=_STARTING))
             if call.stream and (url := (prediction.urls or {}).get("stream")):
                 return await self._stream(call, prediction, url, deadline)
-            self._note(prediction, call.course)
-            prediction = await self.final(prediction.id, deadline, call.course)
+            self._note(prediction, call.progress)
+            prediction = await self.final(prediction.id, deadline, call.progress)
         return self._answer(call, prediction)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a call's prediction. Waits for its id where the create is still held."""
-        prediction_id = self._running.pop(call_id, None)
-        if prediction_id is None:
-            return await self._held.stop(call_id)
-        return await self._stop(prediction_id)
+        return await self._jobs.cancel(call_id)
 
     async def keep_workers(self, minimum: int) -> None:
         """Sets a deployment's ``min_instances``."""
@@ -121,9 +115,8 @@ class Replicate:
     async def probe(self) -> Probe:
         """The platform does not say what is warm: an official model always is, a deployment while
         it keeps instances, and anything else for a while after its last call."""
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
         try:
-            kept = await self._api.min_instances(deadline)
+            kept = await self._api.min_instances()
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
         ready = bool(kept) or self._settings.model is not None or self._was_used()
@@ -143,14 +136,14 @@ class Replicate:
         submit = await self._api.create(
             await self._input(call, now + allowed), now + allowed, hold=False
         )
-        prediction = self._api.created(await self._held.answer(call.id, submit))
+        prediction = await self._jobs.submitted(call.id, submit)
         return Handle(job=prediction.id, call=call.id, task=call.task, submitted=self._clock.time())
 
     async def poll(self, handle: Handle) -> JobState:
         prediction = await self._asked(handle)
         if not prediction.final:
             return JobState(status="queued" if prediction.status == _STARTING else "running")
-        usage = self.settle(handle.call, prediction)
+        usage = self.conclude(handle.call, prediction)
         reply = reply_of(prediction, handle.task, usage, self._api.secrets)
         return JobState(status="done", reply=reply)
 
@@ -172,41 +165,41 @@ class Replicate:
     # --- for a stream ----------------------------------------------------------------------
 
     async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body:
+        """The events of a prediction, from after ``last_id`` on. Raises BackendError."""
         return await self._api.open_stream(url, last_id, deadline)
 
-    async def look(self, prediction_id: str, course: Progress) -> None:
+    async def look(self, prediction_id: str, progress: Progress) -> None:
         """Notes how a prediction stands; nothing where that is not to be learned now."""
         with contextlib.suppress(BackendError):
-            soon = self._clock.monotonic() + _PROBE_TIMEOUT
-            self._note(await self._api.get(prediction_id, soon), course)
+            soon = self._clock.monotonic() + PROBE_S
+            self._note(await self._api.get(prediction_id, soon), progress)
 
-    async def final(self, prediction_id: str, deadline: float, course: Progress) -> Prediction:
-        """A prediction once it has ended; meanwhile the call's course. Raises TIMEOUT, or
+    async def final(self, prediction_id: str, deadline: float, progress: Progress) -> Prediction:
+        """A prediction once it has ended; meanwhile the call's progress. Raises TIMEOUT, or
         AMBIGUOUS when it cannot be asked."""
         return await poll_until(
-            lambda: self._ended(prediction_id, deadline, course),
+            lambda: self._ended(prediction_id, deadline, progress),
             self._clock,
             deadline=deadline,
             every=self._settings.poll_every,
         )
 
-    def settle(self, call_id: str, prediction: Prediction) -> Usage:
+    def conclude(self, call_id: str, prediction: Prediction) -> Usage:
         """A prediction has ended: what it used."""
-        self._running.pop(call_id, None)
+        self._jobs.forget(call_id)
         usage = usage_of(prediction, warm=self._was_used())
         if prediction.status != "aborted":
             self._last_end = self._clock.monotonic()
         return usage
 
-    async def abandon(self, call_id: str, prediction_id: str) -> Usage | None:
+    async def abandon(self, call_id: str) -> Usage | None:
         """Stops a prediction whose output was lost: nobody can use the rest."""
-        self._running.pop(call_id, None)
-        return await self._stop(prediction_id)
+        return await self._jobs.cancel(call_id)
 
     # --- inside ----------------------------------------------------------------------------
 
     def _answer(self, call: Call, prediction: Prediction) -> Reply:
-        usage = self.settle(call.id, prediction)
+        usage = self.conclude(call.id, prediction)
         reply = reply_of(prediction, call.task, usage, self._api.secrets)
         if not call.stream:
             return reply
@@ -218,7 +211,7 @@ class Replicate:
         return Reply(content_type="text/event-stream", chunks=chunks)
 
     async def _known(self) -> tuple[bool, str]:
-        kept = await self._api.min_instances(self._clock.monotonic() + _PROBE_TIMEOUT)
+        kept = await self._api.min_instances()
         return True, "found" if kept is None else f"min_instances is {kept}"
 
     async def _input(self, call: Call, deadline: float) -> bytes:
@@ -263,45 +256,31 @@ class Replicate:
             raise unanswered(error) from None
 
     async def _ended(
-        self, prediction_id: str, deadline: float, course: Progress
+        self, prediction_id: str, deadline: float, progress: Progress
     ) -> Prediction | None:
         prediction = await self._api.get(prediction_id, deadline)
-        self._note(prediction, course)
+        self._note(prediction, progress)
         return prediction if prediction.final else None
 
-    def _note(self, prediction: Prediction, course: Progress) -> None:
+    def _note(self, prediction: Prediction, progress: Progress) -> None:
         if prediction.status == _STARTING:
-            course.queued_until = self._clock.monotonic()
+            progress.queued_until = self._clock.monotonic()
 
-    async def _stop_named(self, response: Response) -> Usage | None:
-        prediction = self._api.created(response)
+    async def _stop(self, prediction: Prediction) -> Usage | None:
+        """Cancels at the platform; what it used, where the platform says so."""
         if prediction.final:
             return usage_of(prediction, warm=self._was_used())
-        return await self._stop(prediction.id)
-
-    async def _stop(self, prediction_id: str) -> Usage | None:
-        """Cancels at the platform; what it used, where the platform says so."""
-        for attempt in range(_CANCEL_TRIES):
-            try:
-                stopped = await self._api.cancel(prediction_id)
-                return None if stopped is None else await self._used(stopped)
-            except BackendError:
-                await self._clock.sleep(0.2 * 2**attempt)
-        return None
+        stopped = await self._api.cancel(prediction.id)
+        return None if stopped is None else await self._used(stopped)
 
     async def _used(self, stopped: Prediction) -> Usage | None:
         """The answer to a cancel may come before the run's time is written down."""
         if stopped.predict_time is None:
-            soon = self._clock.monotonic() + _PROBE_TIMEOUT
+            soon = self._clock.monotonic() + PROBE_S
             stopped = await self._api.get(stopped.id, soon)
         if stopped.predict_time is None:
             return None
         return usage_of(stopped, warm=self._was_used())
-
-    def _remember(self, call_id: str, prediction_id: str) -> None:
-        self._running[call_id] = prediction_id
-        if len(self._running) > _REMEMBERED:
-            del self._running[next(iter(self._running))]
 
     def _was_used(self) -> bool:
         return self._clock.monotonic() - self._last_end <= self._settings.warm_for

@@ -20,6 +20,8 @@ LONGEST_S = 7 * 24 * 3600
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of an object store, and the region that its signatures are for."""
+
     key_id: Secret
     secret: Secret
     region: str = "us-east-1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -10,7 +10,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ChunkStream
 from adapters.http.connection import Body
-from adapters.http.failures import words_in
+from adapters.http.failures import read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.predictions import Prediction, failure_of
 from adapters.settings import Secret
@@ -25,11 +25,25 @@ _RECORD_WAIT = 10.0
 class PredictionSource(Protocol):
     """What a stream asks of the adapter."""
 
-    async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body: ...
-    async def look(self, prediction_id: str, course: Progress) -> None: ...
-    async def final(self, prediction_id: str, deadline: float, course: Progress) -> Prediction: ...
-    def settle(self, call_id: str, prediction: Prediction) -> Usage: ...
-    async def abandon(self, call_id: str, prediction_id: str) -> Usage | None: ...
+    async def open_stream(self, url: str, last_id: str | None, deadline: float) -> Body:
+        """The events from after ``last_id`` on, or from the first. Raises BackendError."""
+        ...
+
+    async def look(self, prediction_id: str, progress: Progress) -> None:
+        """Notes in ``progress`` whether the prediction still waits."""
+        ...
+
+    async def final(self, prediction_id: str, deadline: float, progress: Progress) -> Prediction:
+        """The prediction once it has ended. Raises TIMEOUT, or AMBIGUOUS."""
+        ...
+
+    def conclude(self, call_id: str, prediction: Prediction) -> Usage:
+        """The prediction has ended: what it used."""
+        ...
+
+    async def abandon(self, call_id: str) -> Usage | None:
+        """Nobody can use the rest: what it used, where it was stopped."""
+        ...
 
 
 class PredictionOnlooker:
@@ -40,9 +54,10 @@ class PredictionOnlooker:
         self.open_stream = source.open_stream
         self.look = source.look
         self.final = source.final
-        self.settle = source.settle
+        self.conclude = source.conclude
 
-    async def abandon(self, call_id: str, prediction_id: str) -> Usage | None:
+    async def abandon(self, call_id: str) -> Usage | None:
+        """Stops nothing."""
         return None
 
 
@@ -127,7 +142,7 @@ class PredictionStream(ChunkStream):
         self._silent = False
         self._events = NamedEvents()
         if not self._begun:
-            await self._source.look(self._id, self._call.course)
+            await self._source.look(self._id, self._call.progress)
         await self._clock.sleep(self._every)
 
     async def _lost(self, error: BackendError) -> None:
@@ -135,8 +150,8 @@ class PredictionStream(ChunkStream):
         if self._clock.monotonic() >= self._deadline:
             raise error
         if not self._begun:
-            course = self._call.course
-            self._complete(await self._source.final(self._id, self._deadline, course))
+            progress = self._call.progress
+            self._complete(await self._source.final(self._id, self._deadline, progress))
             return
         usage = await self._give_up()
         raise BackendError(
@@ -162,7 +177,7 @@ class PredictionStream(ChunkStream):
         if record is None:
             usage = await self._give_up()
         else:
-            usage = self._source.settle(self._call.id, record)
+            usage = self._source.conclude(self._call.id, record)
         if record is not None and (error := failure_of(record, usage or Usage(), self._secrets)):
             raise error
         self._broken(FailureClass.FAILED, said or "The prediction failed.", usage)
@@ -171,12 +186,12 @@ class PredictionStream(ChunkStream):
         """The prediction as it ended, where the platform says so in time."""
         soon = min(self._deadline, self._clock.monotonic() + _RECORD_WAIT)
         try:
-            return await self._source.final(self._id, soon, self._call.course)
+            return await self._source.final(self._id, soon, self._call.progress)
         except BackendError:
             return None
 
     def _complete(self, record: Prediction) -> None:
-        usage = self._source.settle(self._call.id, record)
+        usage = self._source.conclude(self._call.id, record)
         error = failure_of(record, usage, self._secrets)
         if error is not None:
             raise error
@@ -184,7 +199,7 @@ class PredictionStream(ChunkStream):
 
     async def _give_up(self) -> Usage | None:
         """Nobody can use the rest: the prediction is stopped."""
-        return await self._source.abandon(self._call.id, self._id)
+        return await self._source.abandon(self._call.id)
 
     def _let_go(self) -> None:
         body, self._body = self._body, None
@@ -193,8 +208,4 @@ class PredictionStream(ChunkStream):
 
 
 def _field(data: bytes, field: str) -> str:
-    try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    return words_in(value.get(field)) if isinstance(value, dict) else ""
+    return words_in((read_if(data, dict[str, Any]) or {}).get(field))

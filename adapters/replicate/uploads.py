@@ -19,9 +19,11 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http.client import Client, Origin, render_head
+from adapters.http.api import Api
+from adapters.http.client import Origin
+from adapters.http.failures import UNREADABLE
 from adapters.replicate.sigv4 import Credentials, presigned
-from adapters.settings import Secret
+from adapters.settings import HttpSettings, Secret
 
 _PUT_WITHIN_S = 300
 _SMALLEST_FILE = 1024
@@ -65,28 +67,18 @@ class File(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Uploads:
+class Uploads(Api):
     """Puts the files of large bodies into a bucket. ``good_for`` is how long a URL may be used,
     in seconds. Raises BackendError."""
 
     def __init__(
         self, place: Bucket, key_id: Secret, secret: Secret, clock: Clock, *, good_for: float
     ) -> None:
+        settings = HttpSettings(base_url=place.endpoint, max_connections=32)
+        super().__init__(place.endpoint, clock, settings)
         self._place = place
-        self._clock = clock
         self._good_for = int(good_for)
         self._credentials = Credentials(key_id=key_id, secret=secret, region=place.region)
-        self._origin = Origin(place.endpoint)
-        self._client = Client(self._origin, clock, max_connections=32)
-
-    def __repr__(self) -> str:
-        return repr(self._client)
-
-    def start(self) -> None:
-        self._client.start()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
 
     async def slim(self, body: bytes, limit: int, deadline: float) -> bytes:
         """A body of at most ``limit`` bytes, its files by URL; one that fits is returned as it is.
@@ -98,7 +90,7 @@ class Uploads:
         # Megabytes of base64 and of hashing would hold up every other call.
         try:
             value, files = await asyncio.to_thread(taken_apart, body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise BackendError(
                 FailureClass.INVALID, "The input is no JSON that its files can be taken out of."
             ) from None
@@ -115,11 +107,9 @@ class Uploads:
     async def _put(self, file: File, deadline: float) -> str:
         """Its URL. Until every file is there nothing was asked of the platform, so whatever goes
         wrong here but the deadline leaves the call free to go elsewhere."""
-        head = render_head(
-            "PUT", self._origin, self._target("PUT", file.name), {"Content-Type": file.kind}
-        )
+        head = self.head("PUT", self._target("PUT", file.name), {"Content-Type": file.kind})
         try:
-            response = await self._client.request(head, file.data, deadline=deadline)
+            response = await self.client.request(head, file.data, deadline=deadline)
         except BackendError as error:
             if error.failure is FailureClass.TIMEOUT:
                 raise
@@ -137,7 +127,7 @@ class Uploads:
             place.endpoint,
             f"/{place.bucket}/{place.prefix}{name}",
             self._credentials,
-            at=self._clock.time(),
+            at=self.clock.time(),
             seconds=_PUT_WITHIN_S if put else self._good_for,
         )
         return url.removeprefix(place.endpoint)

@@ -1,7 +1,7 @@
 """RunPod: queue endpoints, vLLM workers' own OpenAI route, and load-balancing endpoints.
 
-``mode`` says which: ``runpod_queue.py`` has the jobs, ``runpod_direct.py`` the calls that go
-straight to a worker, ``runpod_management.py`` what both share: workers, their bounds, the bill.
+``mode`` says which: ``queue.py`` has the jobs, ``direct.py`` the calls that go straight to a
+worker, ``management_api.py`` what both share: workers, their bounds, the bill.
 
 Assumed, for nothing here was run against the live platform: ``/health`` may leave out any count.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from adapters.base import Clock
+from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.outputs import check_size
 from adapters.runpod.assumptions import assumptions_of
@@ -37,11 +37,12 @@ from adapters.types import (
 
 _ENVELOPE = 512
 """Bytes that the envelope may add to a body."""
-_PROBE_TIMEOUT = 4.0
 _NO_WORKERS_ALLOWED = "workers.max is 0: no worker can start"
 
 
 class RunPod:
+    """One endpoint."""
+
     Settings = RunPodSettings
 
     def __init__(self, name: str, settings: RunPodSettings, clock: Clock) -> None:
@@ -105,7 +106,7 @@ class RunPod:
 
     async def probe(self) -> Probe:
         """Asks the platform and no worker, for a request to a worker would wake it."""
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        deadline = self._clock.monotonic() + PROBE_S
         try:
             if self._queue is None:
                 workers = await self._management.workers(deadline)
@@ -122,7 +123,7 @@ class RunPod:
         )
 
     async def assumptions(self) -> list[Assumption]:
-        deadline = self._clock.monotonic() + _PROBE_TIMEOUT
+        deadline = self._clock.monotonic() + PROBE_S
         return await assumptions_of(self._queue, self._management, deadline)
 
     # --- jobs that outlive their caller ----------------------------------------------------

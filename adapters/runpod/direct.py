@@ -19,9 +19,9 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http.client import Origin, client_of, render_head
+from adapters.http.api import Api
 from adapters.http.connection import Response
-from adapters.http.failures import message_of, refused
+from adapters.http.failures import message_of
 from adapters.http.openai_calls import OpenAICalls
 from adapters.runpod.settings import BALANCER_HOLD, RunPodSettings
 from adapters.types import OPENAI_ROUTES, Call, Reply, Task, Usage
@@ -31,86 +31,63 @@ BALANCER_LIMIT = 30_000_000
 _WORKER = b"x-runpod-worker-id"
 _NO_WORKER = re.compile(r"no (available )?workers?\b", re.I)
 _BEFORE_ANY_WORKER = (502, 503)
-_POLL_EVERY = 1.0
+_POLL_EVERY_S = 1.0
 
 
-class DirectCalls:
+class DirectCalls(Api):
+    """The calls of an endpoint whose workers are reached by their own routes."""
+
     def __init__(self, settings: RunPodSettings, clock: Clock) -> None:
-        self._settings = settings
-        self._clock = clock
         balanced = settings.mode == "load_balancer"
-        self._origin = Origin(settings.balancer if balanced else settings.base_url)
-        self._client = client_of(self._origin, clock, settings)
-        limit = min(settings.timeout, BALANCER_HOLD) if balanced else settings.timeout
-        self._calls = OpenAICalls(
-            self._client,
+        super().__init__(
+            settings.balancer if balanced else settings.endpoint_url + "/openai",
             clock,
-            msgspec.structs.replace(settings, timeout=limit),
+            settings,
+            headers=settings.auth,
             secrets=settings.secrets,
-            refuse=self._refused,
-            worker=_WORKER,
         )
-        self._heads = self._routes(balanced=balanced)
-
-    def __repr__(self) -> str:
-        return repr(self._client)
+        self._balanced = balanced
+        self._ping_path = settings.ping_path
+        limit = min(settings.timeout, BALANCER_HOLD) if balanced else settings.timeout
+        limited = msgspec.structs.replace(settings, timeout=limit)
+        self._calls = OpenAICalls(self, limited, worker=_WORKER)
+        infer = settings.infer_path if balanced else None
+        own: dict[Task, str] = {} if infer is None else {"infer": infer}
+        self._heads = self.heads({**OPENAI_ROUTES, **own})
 
     @property
     def tasks(self) -> frozenset[Task]:
+        """Of the calls that have a route."""
         return frozenset(self._heads)
 
-    def start(self) -> None:
-        self._client.start()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
-
     async def invoke(self, call: Call) -> Reply:
+        """Runs a call. Raises BackendError."""
         return await self._calls.ask(call, self._heads.get(call.task))
 
     async def ping(self, deadline: float) -> Usage:
         """Asks for the health path until a worker is ready; a request wakes one. What the
-        platform calls a cold start is the time from the first 204 to the first 200."""
-        head = render_head("GET", self._origin, self._settings.ping_path, self._settings.auth)
-        started = self._clock.monotonic()
+        platform calls a cold start is the time from the first 204 to the first 200. Raises
+        TIMEOUT at ``deadline``, an instant of the monotonic clock."""
+        head = self.head("GET", self._ping_path)
+        started = self.clock.monotonic()
         while True:
-            response = await self._client.request(head, deadline=deadline)
-            waited = self._clock.monotonic() - started
+            response = await self.client.request(head, deadline=deadline)
+            waited = self.clock.monotonic() - started
             if response.status == 200:
-                return Usage(cold_s=waited, exec_s=0.0, worker=_worker_of(response))
+                return Usage(cold_s=waited, exec_s=0.0, worker=response.header(_WORKER))
             if response.status != 204:
-                raise await self._refused(response)
-            await self._clock.sleep(min(_POLL_EVERY, max(0.0, deadline - started - waited)))
-            if self._clock.monotonic() >= deadline:
+                raise self.refusal(response)
+            await self.clock.sleep(min(_POLL_EVERY_S, max(0.0, deadline - started - waited)))
+            if self.clock.monotonic() >= deadline:
                 raise BackendError(FailureClass.TIMEOUT, "No worker was ready in time.")
 
-    # --- inside ----------------------------------------------------------------------------
-
-    def _routes(self, *, balanced: bool) -> dict[Task, bytes]:
-        settings = self._settings
-        prefix = "" if balanced else f"/{settings.endpoint}/openai"
-        paths: dict[Task, str] = {task: prefix + path for task, path in OPENAI_ROUTES.items()}
-        if balanced and settings.infer_path is not None:
-            paths["infer"] = settings.infer_path
-        return {
-            task: render_head("POST", self._origin, path, settings.auth)
-            for task, path in paths.items()
-        }
-
-    async def _refused(self, response: Response) -> BackendError:
-        error = refused(response, now=self._clock.time(), secrets=self._settings.secrets)
-        said = message_of(response.body)
-        if _worker_of(response) is None and self._settings.mode == "load_balancer":
-            if _NO_WORKER.search(said):
-                return _replaced(error, FailureClass.OVERLOADED)
-            if response.status in _BEFORE_ANY_WORKER:
-                return _replaced(error, FailureClass.UNREACHABLE)
+    def refusal(self, response: Response) -> BackendError:
+        """Behind a load balancer, what no worker has answered was not run."""
+        error = super().refusal(response)
+        if not self._balanced or response.header(_WORKER) is not None:
+            return error
+        if _NO_WORKER.search(message_of(response.body)):
+            return error.reclassed(FailureClass.OVERLOADED)
+        if response.status in _BEFORE_ANY_WORKER:
+            return error.reclassed(FailureClass.UNREACHABLE)
         return error
-
-
-def _worker_of(response: Response) -> str | None:
-    return response.header(_WORKER)
-
-
-def _replaced(error: BackendError, failure: FailureClass) -> BackendError:
-    return BackendError(failure, error.message, retry_after=error.retry_after, detail=error.detail)

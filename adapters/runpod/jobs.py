@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import classify_error, clean, words_in
+from adapters.http.failures import classify_error, clean, read, read_if, words_in
 from adapters.http.outputs import answer_of
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
@@ -22,6 +22,7 @@ from adapters.types import Reply, Task, Usage
 EXPIRED = "EXPIRED"
 """Ours: the platform answers 404 for a job that it once took."""
 QUEUED = "IN_QUEUE"
+UNREADABLE = "The platform's answer could not be read."
 _FINAL = frozenset(("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT", EXPIRED))
 _CLASS_NAME = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
 _CALLERS_FAULT = frozenset((FailureClass.INVALID, FailureClass.TOO_LARGE, FailureClass.UNSUPPORTED))
@@ -32,6 +33,8 @@ _NOTHING = msgspec.Raw(b"")
 
 
 class StreamPart(msgspec.Struct, frozen=True):
+    """One piece of output in an answer of ``/stream``."""
+
     output: msgspec.Raw = _NOTHING
 
 
@@ -42,7 +45,7 @@ class RunPodJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """
 
     id: str = ""
-    status: str = ""
+    status: Annotated[str, msgspec.Meta(min_length=1)]
     output: msgspec.Raw = _NOTHING
     error: Any = None
     delay_time: float | None = None
@@ -64,10 +67,12 @@ class QueueHealth(msgspec.Struct, frozen=True):
 
     @property
     def warm(self) -> int:
+        """Workers that are up."""
         return self.workers.get("idle", 0) + self.workers.get("running", 0)
 
     @property
     def starting(self) -> int:
+        """Workers that are on their way up."""
         return self.workers.get("initializing", 0)
 
     @property
@@ -77,6 +82,7 @@ class QueueHealth(msgspec.Struct, frozen=True):
 
     @property
     def queued(self) -> int:
+        """Jobs that wait for a worker."""
         return self.jobs.get("inQueue", 0)
 
 
@@ -103,26 +109,14 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-_JOB = msgspec.json.Decoder(RunPodJob)
-_HEALTH = msgspec.json.Decoder(QueueHealth)
-
-
 def decode_job(body: bytes) -> RunPodJob:
     """Raises FAILED for anything that is no job."""
-    try:
-        job = _JOB.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from None
-    if not job.status:
-        raise _unreadable("no status")
-    return job
+    return read(body, RunPodJob, UNREADABLE)
 
 
 def decode_health(body: bytes) -> QueueHealth:
-    try:
-        return _HEALTH.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from None
+    """Raises FAILED for anything that is no ``/health``."""
+    return read(body, QueueHealth, UNREADABLE)
 
 
 class Warmth:
@@ -146,7 +140,7 @@ class Warmth:
         ran = _seconds(job.execution_time)
         warm = self._was_warm(job.worker_id, submitted)
         if ran is not None:
-            self._saw(job.worker_id, now)
+            self._note_worker(job.worker_id, now)
         return Usage(
             queue_s=delay if warm or delay is None else 0.0,
             cold_s=None if delay is None else (0.0 if warm else delay),
@@ -160,7 +154,7 @@ class Warmth:
         seen = self._last if worker is None else self._workers.get(worker, float("-inf"))
         return submitted - seen <= self._window
 
-    def _saw(self, worker: str | None, now: float) -> None:
+    def _note_worker(self, worker: str | None, now: float) -> None:
         self._last = now
         if worker is None:
             return
@@ -212,10 +206,8 @@ def _opened(error: Any) -> Any:
     """An error that is JSON in a string, as the value it holds."""
     if not isinstance(error, str) or not error.startswith("{"):
         return error
-    try:
-        return msgspec.json.decode(error)
-    except msgspec.DecodeError:
-        return error
+    value = read_if(error, dict[str, Any])
+    return error if value is None else value
 
 
 def _class_of(error: Any) -> FailureClass:
@@ -245,9 +237,3 @@ def _milliseconds(seconds: float, shortest: float) -> int:
 
 def _seconds(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else max(0.0, milliseconds / 1000)
-
-
-def _unreadable(detail: str) -> BackendError:
-    return BackendError(
-        FailureClass.FAILED, "The platform's answer could not be read.", detail=detail
-    )

@@ -1,27 +1,29 @@
 """RunPod's management plane (api.runpod.io, v2): workers, their bounds, the bill, the catalogue.
 
-Version 1 (rest.runpod.io), announced to end on 2026-11-15, is spoken as far as the bounds of
-workers go. Assumed, for nothing here was run against the live platform: a billing record names
-its bucket's start as ``time``, ``startTime`` or ``timestamp`` in RFC 3339 and its device time as
-``timeBilledMs``, each of which may be missing; amounts are dollars.
+Version 1 (rest.runpod.io) has ended. Assumed, for nothing here was run against the live platform: a
+billing record names its bucket's start as ``time``, ``startTime`` or ``timestamp`` in RFC 3339 and
+its device time as ``timeBilledMs``, each of which may be missing; amounts are dollars.
 
-Source: https://docs.runpod.io/api-reference, as of 2026-08.
+Sources: https://docs.runpod.io/api-reference-v2,
+https://docs.runpod.io/api-reference-v2/migrate-from-v1, as of 2026-11.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
+from decimal import Decimal
+from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
 from adapters.base import Clock
+from adapters.bills import DAY_S, nano_of, rfc3339
 from adapters.errors import BackendError, FailureClass
-from adapters.http.client import Origin, client_of, render_head
-from adapters.http.connection import Response
-from adapters.http.failures import refused
+from adapters.http.api import Api
+from adapters.http.client import NEVER
+from adapters.http.failures import read
+from adapters.runpod.jobs import UNREADABLE
 from adapters.runpod.prices import (
     Catalogue,
     EndpointGpus,
@@ -34,11 +36,10 @@ from adapters.types import AskedPrice, Bill, BillLine
 
 T = TypeVar("T")
 
-_TIMEOUT = 10.0
-_BILL_TIMEOUT = 30.0
-_DONE = (200, 202, 204)
+_ASK_S = 10.0
+_BILL_S = 30.0
 _CATALOGUE = "/catalog/gpus"
-_BUCKETS = {"hour": 3600.0, "day": 86_400.0}
+_BUCKETS = {"hour": 3600.0, "day": DAY_S}
 
 
 class WorkerCounts(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ class WorkerCounts(msgspec.Struct, frozen=True):
 
     @property
     def warm(self) -> int:
+        """Workers that are up."""
         return self.running + self.idle
 
 
@@ -67,13 +69,8 @@ class _Listed(msgspec.Struct, frozen=True):
     summary: WorkerCounts = WorkerCounts()
 
 
-class _EndpointV2(msgspec.Struct, frozen=True):
+class _Endpoint(msgspec.Struct, frozen=True):
     workers: WorkerBounds = WorkerBounds()
-
-
-class _EndpointV1(msgspec.Struct, frozen=True, rename="camel"):
-    workers_min: int | None = None
-    workers_max: int | None = None
 
 
 class _Record(msgspec.Struct, frozen=True, rename="camel"):
@@ -97,7 +94,7 @@ class _Record(msgspec.Struct, frozen=True, rename="camel"):
             "disk": self.disk_amount,
             "fee": self.fee_amount,
         }
-        return {name: _nano(amount) for name, amount in stated.items() if amount}
+        return {name: nano_of(amount, UNREADABLE) for name, amount in stated.items() if amount}
 
     @property
     def began(self) -> float | None:
@@ -113,102 +110,77 @@ class _Record(msgspec.Struct, frozen=True, rename="camel"):
         return None
 
 
-class ManagementApi:
-    """The requests, each answered by a value. Raises BackendError and nothing else."""
+class ManagementApi(Api):
+    """The requests about one endpoint, each answered by a value. Raises BackendError and nothing
+    else."""
 
     def __init__(self, settings: RunPodSettings, clock: Clock) -> None:
+        super().__init__(
+            settings.management_url,
+            clock,
+            settings,
+            headers=settings.auth,
+            secrets=settings.secrets,
+        )
         self._settings = settings
-        self._clock = clock
-        self._origin = Origin(settings.plane)
-        self._client = client_of(self._origin, clock, settings)
-        self._legacy = settings.management == "v1"
-        kind = "endpoints" if self._legacy else "serverless"
-        self._path = f"/{kind}/{settings.endpoint}"
-
-    def __repr__(self) -> str:
-        return repr(self._client)
-
-    def start(self) -> None:
-        self._client.start()
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
+        self._path = f"/serverless/{settings.endpoint}"
 
     async def workers(self, deadline: float) -> WorkerCounts:
-        """How many workers there are of each kind. Version 1 does not tell."""
-        if self._legacy:
-            raise _untold("Version 1 of the management plane lists no workers.")
-        response = await self._ask("GET", self._path + "/workers", deadline=deadline)
-        return _read(response, _Listed).summary
+        """How many workers there are of each kind."""
+        return (await self._read(f"{self._path}/workers", _Listed, deadline)).summary
 
     async def bounds(self, deadline: float) -> WorkerBounds:
         """``workers.min`` and ``workers.max`` as they are set."""
-        response = await self._ask("GET", self._path, deadline=deadline)
-        if not self._legacy:
-            return _read(response, _EndpointV2).workers
-        endpoint = _read(response, _EndpointV1)
-        return WorkerBounds(endpoint.workers_min, endpoint.workers_max)
+        return (await self._read(self._path, _Endpoint, deadline)).workers
 
     async def keep_workers(self, minimum: int) -> None:
         """Sets ``workers.min``, and ``workers.max`` where the settings name one."""
         maximum = self._settings.scale_max
         bounds = {"min": minimum} if maximum is None else {"min": minimum, "max": maximum}
-        changed: dict[str, Any] = {"workers": bounds}
-        if self._legacy:
-            changed = {f"workers{bound.capitalize()}": count for bound, count in bounds.items()}
-        body = msgspec.json.encode(changed)
-        await self._ask("PATCH", self._path, body, deadline=self._in(_TIMEOUT))
+        body = msgspec.json.encode({"workers": bounds})
+        await self.ask("PATCH", self._path, body, within=_ASK_S)
 
     async def bill(self, start: float, end: float) -> Bill:
-        """The endpoint's billing records, by the hour up to four days and by the day beyond."""
-        if self._legacy:
-            raise _untold("Version 1 of the management plane is not asked for bills.")
-        size = "hour" if end - start <= 4 * _BUCKETS["day"] else "day"
+        """The endpoint's billing records, by the hour up to four days and by the day beyond.
+        ``start`` and ``end`` in seconds since 1970-01-01 UTC."""
+        size = "hour" if end - start <= 4 * DAY_S else "day"
         query = urlencode(
             {
                 "serverlessId": self._settings.endpoint,
                 "bucketSize": size,
-                "startTime": _rfc3339(start),
-                "endTime": _rfc3339(end),
+                "startTime": rfc3339(start),
+                "endTime": rfc3339(end),
             }
         )
-        path = f"/billing/serverless?{query}"
-        response = await self._ask("GET", path, deadline=self._in(_BILL_TIMEOUT))
+        response = await self.ask("GET", f"/billing/serverless?{query}", within=_BILL_S)
         lines = [
             _line(record, start, end, _BUCKETS[size])
-            for record in _records(response)
+            for record in _records(response.body)
             if record.serverless_id in (None, self._settings.endpoint)
         ]
         return Bill(start=start, end=end, lines=tuple(lines))
 
     async def asked_prices(self) -> list[AskedPrice]:
         """What the catalogue asks today for the GPUs that the endpoint may use; where its own
-        words lead to none of them, for those of its workers."""
-        if self._legacy:
-            raise _untold("Version 1 of the management plane states no prices.")
-        source, deadline = self._settings.plane + _CATALOGUE, self._in(_TIMEOUT)
-        endpoint = _read(await self._ask("GET", self._path, deadline=deadline), EndpointGpus)
-        catalogue = _read(await self._ask("GET", _CATALOGUE, deadline=deadline), Catalogue)
+        words lead to none of them, for those of its workers. Raises UNSUPPORTED where neither has
+        a price."""
+        source = self._settings.management_url + _CATALOGUE
+        deadline = self.before(NEVER, _ASK_S)
+        endpoint = await self._read(self._path, EndpointGpus, deadline)
+        catalogue = await self._read(_CATALOGUE, Catalogue, deadline)
         if endpoint.gpu is not None and (asked := asked_of(endpoint.gpu, catalogue, source)):
             return asked
-        listed = await self._ask("GET", self._path + "/workers", deadline=deadline)
-        if asked := asked_by(_read(listed, EndpointWorkers).workers, catalogue, source):
+        listed = await self._read(f"{self._path}/workers", EndpointWorkers, deadline)
+        if asked := asked_by(listed.workers, catalogue, source):
             return asked
-        raise _untold("The catalogue has no serverless price for what this endpoint runs on.")
+        raise BackendError(
+            FailureClass.UNSUPPORTED,
+            "The catalogue has no serverless price for what this endpoint runs on.",
+        )
 
-    # --- inside ----------------------------------------------------------------------------
-
-    async def _ask(
-        self, method: str, path: str, body: bytes | None = None, *, deadline: float
-    ) -> Response:
-        head = render_head(method, self._origin, path, self._settings.auth)
-        response = await self._client.request(head, body, deadline=deadline)
-        if response.status not in _DONE:
-            raise refused(response, now=self._clock.time(), secrets=self._settings.secrets)
-        return response
-
-    def _in(self, seconds: float) -> float:
-        return self._clock.monotonic() + seconds
+    async def _read(self, path: str, kind: type[T], deadline: float) -> T:
+        response = await self.ask("GET", path, within=_ASK_S, deadline=deadline)
+        return read(response.body, kind, UNREADABLE)
 
 
 def _line(record: _Record, start: float, end: float, bucket: float) -> BillLine:
@@ -218,50 +190,18 @@ def _line(record: _Record, start: float, end: float, bucket: float) -> BillLine:
     return BillLine(
         start=start if began is None else began,
         end=end if began is None else began + bucket,
-        cost_nano=_nano(record.total_amount),
+        cost_nano=nano_of(record.total_amount, UNREADABLE),
         seconds=None if milliseconds is None else milliseconds / 1000,
         label=record.serverless_id or "",
         parts=record.parts,
     )
 
 
-def _nano(dollars: Decimal) -> int:
-    try:
-        return int((dollars * 1_000_000_000).to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
-        raise _unreadable("an amount is no number") from None
-
-
-def _records(response: Response) -> list[_Record]:
+def _records(body: bytes) -> list[_Record]:
     """The records of a bill: a list, by itself or under the one key that holds a list."""
-    if response.body.lstrip().startswith(b"["):
-        return _read(response, list[_Record])
-    for held in _read(response, dict[str, msgspec.Raw]).values():
-        if bytes(held).lstrip().startswith(b"["):
-            return _decoded(bytes(held), list[_Record])
-    raise _unreadable("no list of records")
-
-
-def _read(response: Response, kind: type[T]) -> T:
-    return _decoded(response.body, kind)
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(str(error)) from None
-
-
-def _rfc3339(instant: float) -> str:
-    return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _unreadable(detail: str) -> BackendError:
-    return BackendError(
-        FailureClass.FAILED, "The platform's answer could not be read.", detail=detail
-    )
-
-
-def _untold(message: str) -> BackendError:
-    return BackendError(FailureClass.UNSUPPORTED, message)
+    if body.lstrip().startswith(b"["):
+        return read(body, list[_Record], UNREADABLE)
+    for found in read(body, dict[str, msgspec.Raw], UNREADABLE).values():
+        if bytes(found).lstrip().startswith(b"["):
+            return read(found, list[_Record], UNREADABLE)
+    raise BackendError(FailureClass.FAILED, UNREADABLE, detail="no list of records")

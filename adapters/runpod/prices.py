@@ -39,6 +39,7 @@ class Selection(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def named(self) -> tuple[str, ...]:
+        """The types of GPU that it names, under whichever key."""
         return self.types or self.gpu_type_ids or self.ids or ()
 
 
@@ -49,11 +50,15 @@ class EndpointGpus(msgspec.Struct, frozen=True):
 
 
 class WorkerGpus(msgspec.Struct, frozen=True, rename="camel"):
+    """What one worker runs on."""
+
     gpu_type_id: str | None = None
     gpu_count: int | None = None
 
 
 class EndpointWorkers(msgspec.Struct, frozen=True):
+    """The workers of an endpoint that are there."""
+
     workers: tuple[WorkerGpus, ...] = ()
 
 
@@ -62,6 +67,8 @@ class _Rates(msgspec.Struct, frozen=True):
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True):
+    """One type of GPU."""
+
     id: str
     pool: str | None = None
     price: _Rates | None = None
@@ -78,6 +85,8 @@ class CatalogueEntry(msgspec.Struct, frozen=True):
 
 
 class Catalogue(msgspec.Struct, frozen=True):
+    """``/catalog/gpus``."""
+
     gpus: tuple[CatalogueEntry, ...]
 
 

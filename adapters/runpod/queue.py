@@ -20,9 +20,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from adapters.base import Clock
+from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.http.connection import Response
 from adapters.http.outputs import input_of
 from adapters.polling import poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
@@ -44,35 +43,32 @@ from adapters.types import OPENAI_ROUTES, Call, Chunk, Handle, JobState, Progres
 RUN_LIMIT = 10_000_000
 """Bytes of a body that /run takes."""
 RUNSYNC_LIMIT = 20_000_000
-_REMEMBERED = 10_000
-"""Jobs that had not ended when they were last seen; kept so that they can be cancelled."""
-_CANCEL_TRIES = 3
-_PROBE_TIMEOUT = 4.0
 
 
 class QueueCalls:
+    """The calls of an endpoint with a queue. Raises BackendError."""
+
     def __init__(self, settings: RunPodSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._plane = JobApi(settings, clock)
+        self._api = JobApi(settings, clock)
         self._warmth = Warmth(settings.warm_for)
         self._envelope = Submission(
             longest=settings.execution_timeout or math.inf,
             low_priority=settings.low_priority,
             webhook=settings.webhook,
         )
-        self._jobs: dict[str, str] = {}
-        self._held = RemoteJobs(self._stop_named)
+        self._jobs = RemoteJobs(self._stop, clock, named=self._api.accepted)
 
     def __repr__(self) -> str:
-        return f"{len(self._jobs)} jobs, {self._plane!r}"
+        return f"{len(self._jobs)} jobs, {self._api!r}"
 
     def start(self) -> None:
-        self._plane.start()
+        self._api.start()
 
     async def aclose(self) -> None:
-        await self._held.aclose()
-        await self._plane.aclose()
+        await self._jobs.aclose()
+        await self._api.aclose()
 
     async def invoke(self, call: Call) -> Reply:
         started = self._clock.monotonic()
@@ -82,25 +78,22 @@ class QueueCalls:
             return await self._stream(call, body, deadline)
         if len(body) > RUNSYNC_LIMIT:
             raise _too_large(RUNSYNC_LIMIT)
-        job = await self._run(call.id, body, deadline, call.course)
-        usage, error = self.settle(call.id, job, started)
+        job = await self._run(call.id, body, deadline, call.progress)
+        usage, error = self.conclude(call.id, job, started)
         for _ in range(self._settings.retries):
             if error is None or not await self._runs_again(call, job, error, deadline):
                 break
-            job = await self.final(job.id, deadline, call.course)
+            job = await self.final(job.id, deadline, call.progress)
             spent = usage
-            usage, error = self.settle(call.id, job, started)
+            usage, error = self.conclude(call.id, job, started)
             usage = added(spent, usage)
         if error is not None:
             raise BackendError(error.failure, error.message, usage=usage, detail=error.detail)
-        return reply_of(job, call.task, usage, self._plane.secrets)
+        return reply_of(job, call.task, usage, self._api.secrets)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a call's job. Waits for the job's id where the submit is still held."""
-        job_id = self._jobs.pop(call_id, None)
-        if job_id is None:
-            return await self._held.stop(call_id)
-        return await self._stop(job_id)
+        return await self._jobs.cancel(call_id)
 
     async def ping(self) -> Usage:
         """One tiny job. A handler that does not know it fails it, and its worker is awake all
@@ -110,13 +103,14 @@ class QueueCalls:
         tiny = msgspec.json.encode(self._settings.ping_input)
         body = self._envelope.around(tiny, deadline - started)
         job = await self._run("", body, deadline, Progress())
-        usage, error = self.settle("", job, started)
+        usage, error = self.conclude("", job, started)
         if error is not None and error.failure is not FailureClass.FAILED:
             raise error
         return usage
 
     async def health(self, deadline: float) -> QueueHealth:
-        return await self._plane.health(deadline)
+        """The endpoint's workers and jobs in numbers."""
+        return await self._api.health(deadline)
 
     # --- jobs that outlive their caller ----------------------------------------------------
 
@@ -131,22 +125,22 @@ class QueueCalls:
 
     async def poll(self, handle: Handle) -> JobState:
         try:
-            job = await self._plane.status(handle.job, math.inf)
+            job = await self._api.status(handle.job, math.inf)
         except BackendError as error:
             raise unanswered(error) from None
         if not job.final:
             return JobState(status="queued" if job.status == QUEUED else "running")
-        usage, failed = self.settle(handle.call, job, self._submitted(handle))
+        usage, failed = self.conclude(handle.call, job, self._submitted(handle))
         if failed is not None:
             raise failed
-        reply = reply_of(job, handle.task, usage, self._plane.secrets)
+        reply = reply_of(job, handle.task, usage, self._api.secrets)
         return JobState(status="done", reply=reply)
 
     async def stop(self, handle: Handle) -> Usage | None:
-        if not await self._plane.cancel(handle.job):
-            job = await self._plane.status(handle.job, math.inf)
+        if not await self._api.cancel(handle.job):
+            job = await self._api.status(handle.job, math.inf)
             if not job.final:
-                raise BackendError(FailureClass.UNREACHABLE, "The platform did not stop the job.")
+                raise _not_stopped()
         return await self._used(handle.job)
 
     async def follow(self, handle: Handle, deadline: float) -> AsyncIterator[Chunk]:
@@ -161,42 +155,44 @@ class QueueCalls:
     # --- for a stream ----------------------------------------------------------------------
 
     async def drain(self, job_id: str, deadline: float) -> RunPodJob:
-        return await self._plane.drain(job_id, deadline)
+        """What a job has put out since it was last asked."""
+        return await self._api.drain(job_id, deadline)
 
-    async def final(self, job_id: str, deadline: float, course: Progress) -> RunPodJob:
-        """The job once it has ended; meanwhile the call's course. Raises TIMEOUT, or AMBIGUOUS
+    async def final(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob:
+        """The job once it has ended; meanwhile the call's progress. Raises TIMEOUT, or AMBIGUOUS
         when it cannot be asked."""
         return await poll_until(
-            lambda: self._ended(job_id, deadline, course),
+            lambda: self._ended(job_id, deadline, progress),
             self._clock,
             deadline=deadline,
             every=self._settings.poll_every,
         )
 
-    def settle(
+    def conclude(
         self, call_id: str, job: RunPodJob, submitted: float
     ) -> tuple[Usage, BackendError | None]:
         """A job has ended: what it used, and why it failed if it did."""
-        self._jobs.pop(call_id, None)
+        self._jobs.forget(call_id)
         usage = self._warmth.usage(job, submitted=submitted, now=self._clock.monotonic())
-        return usage, failure_of(job, usage, self._plane.secrets)
+        return usage, failure_of(job, usage, self._api.secrets)
 
-    async def abandon(self, call_id: str, job_id: str) -> Usage | None:
+    async def abandon(self, call_id: str) -> Usage | None:
         """Stops a job whose output was lost: nobody can use the rest."""
-        self._jobs.pop(call_id, None)
-        return await self._stop(job_id)
+        return await self._jobs.cancel(call_id)
 
     # --- the life of a job -----------------------------------------------------------------
 
-    async def _run(self, call_id: str, body: bytes, deadline: float, course: Progress) -> RunPodJob:
+    async def _run(
+        self, call_id: str, body: bytes, deadline: float, progress: Progress
+    ) -> RunPodJob:
         """Submits, holds, polls: the job once it has ended."""
-        submit = await self._plane.run_sync(body, deadline)
-        job = self._plane.accepted(await self._held.answer(call_id, submit))
+        submit = await self._api.run_sync(body, deadline)
+        job = await self._jobs.submitted(call_id, submit)
         if job.final:
             return job
         self._remember(call_id, job.id)
-        self._note(job, course)
-        return await self.final(job.id, deadline, course)
+        self._note(job, progress)
+        return await self.final(job.id, deadline, progress)
 
     async def _runs_again(
         self, call: Call, job: RunPodJob, error: BackendError, deadline: float
@@ -208,10 +204,10 @@ class QueueCalls:
             return False
         self._remember(call.id, job.id)
         try:
-            return await self._plane.retry(job.id)
+            return await self._api.retry(job.id)
         except BackendError as lost:
             if lost.failure.maybe_running:
-                await self._stop(job.id)
+                await self._jobs.cancel(call.id)
             return False
 
     async def _stream(self, call: Call, body: bytes, deadline: float) -> Reply:
@@ -225,8 +221,8 @@ class QueueCalls:
     async def _hand_over(self, call_id: str, body: bytes, deadline: float) -> RunPodJob:
         if len(body) > RUN_LIMIT:
             raise _too_large(RUN_LIMIT)
-        submit = await self._plane.run(body, deadline)
-        return self._plane.accepted(await self._held.answer(call_id, submit))
+        submit = await self._api.run(body, deadline)
+        return await self._jobs.submitted(call_id, submit)
 
     def _chunks(
         self, source: JobSource, job_id: str, call: Call, deadline: float, submitted: float
@@ -241,38 +237,28 @@ class QueueCalls:
             every=self._settings.stream_every,
         )
 
-    async def _ended(self, job_id: str, deadline: float, course: Progress) -> RunPodJob | None:
-        job = await self._plane.status(job_id, deadline)
-        self._note(job, course)
+    async def _ended(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob | None:
+        job = await self._api.status(job_id, deadline)
+        self._note(job, progress)
         return job if job.final else None
 
-    def _note(self, job: RunPodJob, course: Progress) -> None:
+    def _note(self, job: RunPodJob, progress: Progress) -> None:
         if job.status == QUEUED:
-            course.queued_until = self._clock.monotonic()
+            progress.queued_until = self._clock.monotonic()
 
-    async def _stop_named(self, response: Response) -> Usage | None:
-        """The job of a submit that was left, as its answer names it."""
-        job = self._plane.accepted(response)
+    async def _stop(self, job: RunPodJob) -> Usage | None:
+        """Cancels at the platform; what the job used, where the platform says so."""
         if job.final:
             now = self._clock.monotonic()
             return self._warmth.usage(job, submitted=now, now=now)
-        return await self._stop(job.id)
-
-    async def _stop(self, job_id: str) -> Usage | None:
-        """Cancels at the platform; what the job used, where the platform says so."""
-        for attempt in range(_CANCEL_TRIES):
-            try:
-                if await self._plane.cancel(job_id):
-                    return await self._used(job_id)
-            except BackendError:
-                pass
-            await self._clock.sleep(0.2 * 2**attempt)
-        return None
+        if not await self._api.cancel(job.id):
+            raise _not_stopped()
+        return await self._used(job.id)
 
     async def _used(self, job_id: str) -> Usage | None:
         now = self._clock.monotonic()
         try:
-            job = await self._plane.status(job_id, now + _PROBE_TIMEOUT)
+            job = await self._api.status(job_id, now + PROBE_S)
         except BackendError:
             return None
         if job.execution_time is None:
@@ -280,10 +266,7 @@ class QueueCalls:
         return self._warmth.usage(job, submitted=now, now=now)
 
     def _remember(self, call_id: str, job_id: str) -> None:
-        if call_id:
-            self._jobs[call_id] = job_id
-            if len(self._jobs) > _REMEMBERED:
-                del self._jobs[next(iter(self._jobs))]
+        self._jobs.remember(call_id, RunPodJob(id=job_id, status=QUEUED))
 
     # --- inside ----------------------------------------------------------------------------
 
@@ -299,6 +282,10 @@ def _input_of(call: Call) -> bytes:
         return body
     route = OPENAI_ROUTES[call.task].encode()
     return b'{"openai_route":"%b","openai_input":%b}' % (route, body)
+
+
+def _not_stopped() -> BackendError:
+    return BackendError(FailureClass.UNREACHABLE, "The platform did not stop the job.")
 
 
 def _too_large(limit: int) -> BackendError:

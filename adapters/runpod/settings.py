@@ -6,18 +6,20 @@ from typing import Any, Literal
 
 import msgspec
 
+from adapters.http.api import bearer
 from adapters.http.client import Origin
 from adapters.settings import Duration, HttpSettings, Secret, SecretStr
 
 BALANCER_HOLD = 330.0
 """Seconds after which a load-balancing endpoint ends a request."""
 _WEB = ("http://", "https://")
-_MANAGEMENT = {"v2": "https://api.runpod.io/v2", "v1": "https://rest.runpod.io/v1"}
 
 
 class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One endpoint, and how its workers are reached (https://docs.runpod.io/serverless)."""
+
     endpoint: str
-    """The endpoint's id; empty for a server that has no such path segment."""
+    """The endpoint's id."""
     api_key: SecretStr
     mode: Literal["queue", "openai", "load_balancer"] = "queue"
     """queue: every call is a job. openai: OpenAI's calls go to a vLLM worker's own route,
@@ -32,10 +34,8 @@ class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     takes none."""
     ping_path: str = "/ping"
     """A load-balancing endpoint's health path: 200 ready, 204 still starting."""
-    management: Literal["v2", "v1"] = "v2"
-    """Which management plane; v1 was announced to end on 2026-11-15."""
-    management_url: str | None = None
-    """Left out: the management plane's own address; note the other domain."""
+    management_url: str = "https://api.runpod.io/v2"
+    """The management plane; note the other domain."""
     wait: Duration = 5.0
     """How long the platform holds one submit, 1s to 300s; afterwards it is polled. A call can be
     cancelled only once this has passed."""
@@ -65,38 +65,37 @@ class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     """Do not let these jobs start workers."""
     ping_input: dict[str, Any] = msgspec.field(default_factory=lambda: {"spillgate_ping": True})
     """The input of the job that wakes a worker."""
-    status_method: Literal["GET", "POST"] = "GET"
-    """POST for the development server of RunPod's SDK."""
     keep_alive: Duration = 30.0
     """How long an unused connection is kept."""
     max_connections: int = 400
     """Calls in flight, as the platform bounds /runsync, /status and /stream."""
 
     def __post_init__(self) -> None:
+        if not self.endpoint:
+            raise ValueError("endpoint is the endpoint's id")
         if not 0 <= self.retries <= 10:
             raise ValueError("retries is 0 to 10")
-        for url in (self.base_url, self.balancer, self.plane):
+        for url in (self.base_url, self.balancer, self.management_url):
             Origin(url)
         if self.webhook is not None and not self.webhook.reveal().startswith(_WEB):
             raise ValueError("webhook is an http:// or https:// URL")
 
     @property
-    def plane(self) -> str:
-        """The management plane's address."""
-        return self.management_url or _MANAGEMENT[self.management]
+    def endpoint_url(self) -> str:
+        """Where the endpoint's jobs are."""
+        return f"{self.base_url.rstrip('/')}/{self.endpoint}"
 
     @property
     def balancer(self) -> str:
-        return self.balancer_url or f"https://{self.endpoint or 'endpoint'}.api.runpod.ai"
+        """Where a load-balancing endpoint is."""
+        return self.balancer_url or f"https://{self.endpoint}.api.runpod.ai"
 
     @property
-    def secrets(self) -> tuple[Secret, ...]:
-        return (self.api_key,) if self.webhook is None else (self.api_key, self.webhook)
+    def secrets(self) -> tuple[Secret | None, ...]:
+        """All that no message may hold."""
+        return self.api_key, self.webhook
 
     @property
     def auth(self) -> dict[str, str]:
-        return {
-            **self.headers,
-            "Authorization": f"Bearer {self.api_key.reveal()}",
-            "Content-Type": "application/json",
-        }
+        """What every request to the platform carries."""
+        return {**self.headers, **bearer(self.api_key)}

@@ -22,12 +22,23 @@ _NOT_ASKED = frozenset((FailureClass.UNREACHABLE, FailureClass.OVERLOADED, Failu
 class JobSource(Protocol):
     """What a stream asks of the adapter."""
 
-    async def drain(self, job_id: str, deadline: float) -> RunPodJob: ...
-    async def final(self, job_id: str, deadline: float, course: Progress) -> RunPodJob: ...
-    def settle(
+    async def drain(self, job_id: str, deadline: float) -> RunPodJob:
+        """What the job has put out since it was last asked. Raises BackendError."""
+        ...
+
+    async def final(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob:
+        """The job once it has ended. Raises TIMEOUT, or AMBIGUOUS."""
+        ...
+
+    def conclude(
         self, call_id: str, job: RunPodJob, submitted: float
-    ) -> tuple[Usage, BackendError | None]: ...
-    async def abandon(self, call_id: str, job_id: str) -> Usage | None: ...
+    ) -> tuple[Usage, BackendError | None]:
+        """The job has ended: what it used, and why it failed if it did."""
+        ...
+
+    async def abandon(self, call_id: str) -> Usage | None:
+        """Nobody can use the rest: what it used, where it was stopped."""
+        ...
 
 
 class JobOnlooker:
@@ -37,9 +48,10 @@ class JobOnlooker:
     def __init__(self, source: JobSource) -> None:
         self.drain = source.drain
         self.final = source.final
-        self.settle = source.settle
+        self.conclude = source.conclude
 
-    async def abandon(self, call_id: str, job_id: str) -> Usage | None:
+    async def abandon(self, call_id: str) -> Usage | None:
+        """Stops nothing."""
         return None
 
 
@@ -95,7 +107,7 @@ class JobStream(ReadyChunks):
             return RunPodJob(id=self._job_id, status=QUEUED)
         self._patience.went_well()
         if job.status == QUEUED:
-            self._call.course.queued_until = self._clock.monotonic()
+            self._call.progress.queued_until = self._clock.monotonic()
         return job
 
     async def _bear(self, error: BackendError) -> None:
@@ -127,8 +139,8 @@ class JobStream(ReadyChunks):
     async def _finish(self) -> None:
         """The job has ended: its record says how, and what it used."""
         self._ended = True
-        job = await self._source.final(self._job_id, self._deadline, self._call.course)
-        usage, error = self._source.settle(self._call.id, job, self._submitted)
+        job = await self._source.final(self._job_id, self._deadline, self._call.progress)
+        usage, error = self._source.conclude(self._call.id, job, self._submitted)
         if error is None and self._reader.error is None and not self._reader.frames:
             error = self._answer_unstreamed(job, usage)
         error = error or _charged(self._reader.error, usage)
@@ -157,7 +169,7 @@ class JobStream(ReadyChunks):
 
     async def _break_off(self, error: BackendError) -> None:
         self._ended = True
-        usage = await self._source.abandon(self._call.id, self._job_id)
+        usage = await self._source.abandon(self._call.id)
         raise BackendError(error.failure, error.message, usage=usage, detail=error.detail)
 
 

@@ -4,7 +4,7 @@ It is always warm, and there is nothing to scale. What a call cost is in its ans
 looked up shortly afterwards by the generation's name; where neither comes within ``cost_wait``,
 the price of the policy is the estimate.
 
-Assumed, for nothing here was run against the live platform: what ``vercel_cost.py`` says; that a
+Assumed, for nothing here was run against the live platform: what ``cost.py`` says; that a
 generation that is not known yet is answered with 404; that ``/credits`` needs the key.
 
 Source: https://vercel.com/docs/ai-gateway, as of 2026-09.
@@ -19,23 +19,25 @@ import msgspec
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.errors import BackendError
+from adapters.http.api import Api, bearer
 from adapters.http.backend import HttpBackend
-from adapters.http.client import Origin, render_head
-from adapters.http.connection import Response
-from adapters.http.openai_calls import EventStream, OpenAICalls, append_field, bearer, heads_of
+from adapters.http.client import Origin
+from adapters.http.failures import read_if
+from adapters.http.openai_calls import EventStream, OpenAICalls, append_field
 from adapters.settings import Duration, HttpSettings, SecretStr
 from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 from adapters.vercel.bill import bill_of, query_for
-from adapters.vercel.cost import ReportedCost, told_by
+from adapters.vercel.cost import ReportedCost, cost_in
 
 _ROUTES: dict[Task, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
-_PROBE_TIMEOUT = 4.0
-_BILL_TIMEOUT = 30.0
-_LOOK_EVERY = 0.1
+_BILL_S = 30.0
+_LOOK_EVERY_S = 0.1
 _NOBODYS = "gen_" + "0" * 26
 
 
 class VercelSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One account's use of the AI Gateway."""
+
     api_key: SecretStr
     """A key of the AI Gateway, or an OIDC token, which lasts 12 hours."""
     model: str | None = None
@@ -57,32 +59,28 @@ class VercelSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Vercel(HttpBackend):
+    """The AI Gateway, for one model or for whichever the caller names."""
+
     Settings = VercelSettings
 
     def __init__(self, name: str, settings: VercelSettings, clock: Clock) -> None:
-        super().__init__(
-            name,
-            Origin(settings.base_url),
+        team = {} if settings.team is None else {"x-vercel-ai-gateway-team": settings.team}
+        api = Api(
+            settings.base_url,
             clock,
             settings,
-            capabilities=Capabilities(tasks=frozenset(_ROUTES)),
+            headers={**settings.headers, **bearer(settings.api_key), **team},
             secrets=(settings.api_key,),
         )
+        super().__init__(name, api, Capabilities(tasks=frozenset(_ROUTES)))
         self._settings = settings
-        team = {} if settings.team is None else {"x-vercel-ai-gateway-team": settings.team}
-        self._headers = {**settings.headers, **bearer(settings.api_key), **team}
-        self._heads = heads_of(self._origin, _ROUTES, self._headers)
+        self._heads = api.heads(_ROUTES)
         self._options: bytes | None = None
         if settings.options is not None:
             options = msgspec.json.encode({"gateway": settings.options})
             self._options = b'"providerOptions":' + options
         self._calls = OpenAICalls(
-            self._client,
-            clock,
-            settings,
-            model=settings.model,
-            stream_usage=settings.stream_usage,
-            secrets=self._secrets,
+            api, settings, model=settings.model, stream_usage=settings.stream_usage
         )
 
     async def invoke(self, call: Call) -> Reply:
@@ -90,21 +88,19 @@ class Vercel(HttpBackend):
         if isinstance(reply.chunks, EventStream):
             chunks = PricedStream(reply.chunks, self, call.deadline)
             return msgspec.structs.replace(reply, chunks=chunks)
-        usage = await self.priced(reply.usage, told_by(reply.body), call.deadline)
+        usage = await self.priced(reply.usage, cost_in(reply.body), call.deadline)
         return msgspec.structs.replace(reply, usage=usage)
 
     async def bill(self, start: float, end: float) -> Bill:
         """What the whole account cost, by the day, whoever called. The platform charges half a
         cent for the question."""
-        response = await self._get(query_for(start, end))
-        if response.status != 200:
-            raise self._refusal(response)
+        response = await self._api.ask("GET", query_for(start, end), within=_BILL_S)
         return bill_of(response.body, start, end)
 
     async def probe(self) -> Probe:
         """``/credits``, which costs nothing: whether the key is taken, and what is left."""
         try:
-            response = await self._get("/credits")
+            response = await self._api.send("GET", "/credits")
         except BackendError as error:
             return Probe(ready=False, detail=error.message)
         if response.status != 200:
@@ -117,29 +113,21 @@ class Vercel(HttpBackend):
             await tried("a generation that is not known is answered with 404", self._no_generation),
         ]
 
-    async def priced(self, usage: Usage, told: ReportedCost, deadline: float) -> Usage:
+    async def priced(self, usage: Usage, reported: ReportedCost, deadline: float) -> Usage:
         """The usage with what the call cost, as far as that is to be learned in time."""
-        cost = told.cost_nano
-        if cost is None and told.generation is not None:
-            cost = await self._look_up(told.generation, deadline)
+        cost = reported.cost_nano
+        if cost is None and reported.generation is not None:
+            cost = await self._look_up(reported.generation, deadline)
         return usage if cost is None else msgspec.structs.replace(usage, cost_nano=cost)
 
     # --- inside ----------------------------------------------------------------------------
 
-    async def _get(self, path: str, within: float = _PROBE_TIMEOUT) -> Response:
-        head = render_head("GET", self._origin, path, self._headers)
-        deadline = self._clock.monotonic() + within
-        return await self._client.request(head, deadline=deadline)
-
     async def _balance(self) -> tuple[bool, str]:
-        response = await self._get("/credits")
-        if response.status != 200:
-            raise self._refusal(response)
-        balance = _balance_in(response.body)
+        balance = _balance_in((await self._api.ask("GET", "/credits")).body)
         return balance is not None, "it is not" if balance is None else f"{balance:.2f} USD"
 
     async def _no_generation(self) -> tuple[bool, str]:
-        status = (await self._get(f"/generation?id={_NOBODYS}")).status
+        status = (await self._api.send("GET", f"/generation?id={_NOBODYS}")).status
         return status == 404, f"HTTP {status}"
 
     def _with_options(self, call: Call) -> Call:
@@ -152,17 +140,17 @@ class Vercel(HttpBackend):
         """Asked until it is known, for ``cost_wait`` at most."""
         until = min(deadline, self._clock.monotonic() + self._settings.cost_wait)
         path = f"/generation?id={generation}"
-        head = render_head("GET", self._origin, path, self._headers)
+        head = self._api.head("GET", path)
         while self._clock.monotonic() < until:
             try:
-                response = await self._client.request(head, deadline=until)
+                response = await self._api.client.request(head, deadline=until)
             except BackendError:
                 return None
             if response.status == 200:
-                return told_by(response.body).cost_nano
+                return cost_in(response.body).cost_nano
             if response.status not in (404, 429, 503):
                 return None
-            await self._clock.sleep(min(_LOOK_EVERY, max(0.0, until - self._clock.monotonic())))
+            await self._clock.sleep(min(_LOOK_EVERY_S, max(0.0, until - self._clock.monotonic())))
         return None
 
 
@@ -181,21 +169,26 @@ class PricedStream:
         chunk = await anext(self._events)
         if chunk.usage is None:
             return chunk
-        told = told_by(self._events.telling)
+        reported = cost_in(self._events.telling)
         if chunk.kind != "done":
-            told = ReportedCost(told.cost_nano)  # only the end may wait for a look-up
-        usage = await self._vercel.priced(chunk.usage, told, self._deadline)
+            reported = ReportedCost(reported.cost_nano)  # only the end may wait for a look-up
+        usage = await self._vercel.priced(chunk.usage, reported, self._deadline)
         return Chunk(chunk.data, chunk.kind, usage)
 
     async def aclose(self) -> None:
         await self._events.aclose()
 
 
+class _Credits(msgspec.Struct):
+    balance: str | float
+
+
 def _balance_in(body: bytes) -> float | None:
     """US dollars; the platform writes them as text."""
+    credits = read_if(body, _Credits)
     try:
-        return float(msgspec.json.decode(body)["balance"])
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        return None if credits is None else float(credits.balance)
+    except ValueError:
         return None
 
 

@@ -12,15 +12,15 @@ Source: https://vercel.com/docs/ai-gateway/capabilities/custom-reporting, as of 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from urllib.parse import urlencode
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
+from adapters.bills import DAY_S, UNREADABLE_BILL, nano_of
+from adapters.http.failures import read
 from adapters.types import Bill, BillLine
 
-_DAY = 86_400.0
 _LABEL = "the whole account"
 
 
@@ -41,19 +41,8 @@ def query_for(start: float, end: float) -> str:
 
 def bill_of(body: bytes, start: float, end: float) -> Bill:
     """A result that does not name its day is laid over the whole period. Raises FAILED."""
-    try:
-        results = msgspec.json.decode(body, type=_Report).results
-        lines = tuple(_line(result, start, end) for result in results)
-    except (
-        msgspec.DecodeError,
-        UnicodeDecodeError,
-        InvalidOperation,
-        ValueError,
-        OverflowError,
-    ) as error:
-        raise BackendError(
-            FailureClass.FAILED, "The platform's bill could not be read.", detail=str(error)
-        ) from None
+    results = read(body, _Report, UNREADABLE_BILL).results
+    lines = tuple(_line(result, start, end) for result in results)
     return Bill(start=start, end=end, lines=lines)
 
 
@@ -61,8 +50,8 @@ def _line(result: _Result, start: float, end: float) -> BillLine:
     day = result.day
     if day is not None:
         start = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
-        end = start + _DAY
-    cost_nano = int((result.total_cost * 1_000_000_000).to_integral_value())
+        end = start + DAY_S
+    cost_nano = nano_of(result.total_cost)
     return BillLine(start=start, end=end, cost_nano=cost_nano, label=_LABEL)
 
 

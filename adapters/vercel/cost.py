@@ -15,6 +15,8 @@ from typing import Any
 
 import msgspec
 
+from adapters.http.failures import read_if
+
 _GENERATION = re.compile(r"gen_[0-9A-Za-z]{1,64}\Z")
 _LARGEST = 10_000.0
 """US dollars; a figure above it is not believed of one call."""
@@ -41,7 +43,6 @@ class _Answer(msgspec.Struct):
     data: _Money | None = None
 
 
-_ANSWER = msgspec.json.Decoder(_Answer)
 _UNKNOWN = _Answer()
 
 
@@ -52,12 +53,9 @@ class ReportedCost(msgspec.Struct, frozen=True):
     generation: str | None = None
 
 
-def told_by(answer: bytes) -> ReportedCost:
+def cost_in(answer: bytes) -> ReportedCost:
     """Of a whole answer, of the event of a stream, or of a look-up."""
-    try:
-        found = _ANSWER.decode(answer)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        found = _UNKNOWN
+    found = read_if(answer, _Answer) or _UNKNOWN
     names = (name for name in (found.generation, found.id) if isinstance(name, str))
     generation = next((name for name in names if _GENERATION.match(name)), None)
     money = found.data or found.usage

@@ -52,7 +52,7 @@ class Attempt(msgspec.Struct, frozen=True):
         """The earliest instant, in monotonic seconds, from which the call may be charged for time:
         a wait in the platform's own queue costs nothing, except for what may have been a billed
         start."""
-        return max(self.asked_at, self.call.course.queued_until - self.backend.billed_start_s)
+        return max(self.asked_at, self.call.progress.queued_until - self.backend.billed_start_s)
 
     # --- what was used ------------------------------------------------------------------------
 
@@ -98,7 +98,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def _waited_there(self) -> tuple[float, float]:
         """Seconds that the call was seen to wait at the platform: in line, and for a start that
         was expected and is billed."""
-        waited = max(0.0, self.call.course.queued_until - self.asked_at)
+        waited = max(0.0, self.call.progress.queued_until - self.asked_at)
         cold = min(waited, self.backend.billed_start_s) if self.lease.expected_cold else 0.0
         return waited - cold, cold
 

@@ -10,7 +10,7 @@ import msgspec
 
 from adapters.base import Backend
 from adapters.errors import BackendError, FailureClass
-from adapters.fake import After, Fake, FakeSettings, Told
+from adapters.fake import After, Fake, FakeSettings, Outcome
 from adapters.types import Call, Chunk, Reply, Usage
 from gateway.clock import SystemClock
 from tests.adapters.scenarios import Scenario, Stage
@@ -18,7 +18,7 @@ from tests.adapters.scenarios import Scenario, Stage
 USED = Usage(exec_s=0.1, reported=True)
 COLD = Usage(exec_s=0.1, cold_s=5.0, reported=True)
 EVENTS = [Chunk(b'data: {"n":%d}\n\n' % number) for number in range(3)]
-ANSWERS: dict[str, Told] = {
+ANSWERS: dict[str, Outcome] = {
     "echo": Reply(body=b'{"echo":"hello"}', usage=USED),
     "stream": [*EVENTS, Chunk(b"data: [DONE]\n\n", "done", USED)],
     "slow": After(60.0, Reply()),
@@ -52,7 +52,7 @@ class FakeStage:
         return sum(backend.running for backend in self._backends)
 
 
-def answer_to(call: Call) -> Told:
+def answer_to(call: Call) -> Outcome:
     return ANSWERS[msgspec.json.decode(call.body)["say"]]
 
 

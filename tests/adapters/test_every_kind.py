@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.base import Backend
 from adapters.errors import BackendError, FailureClass
 from benchmarks.platforms import PLATFORMS, answering, backend_of, call_of
 from gateway.clock import settle
-from tests.adapters.servers import RawServer, Request, read_request
+from tests.adapters.servers import CUT, RawServer, Request, answer, read_request, scripted
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -28,8 +30,8 @@ class Deaf:
 
 
 @contextlib.asynccontextmanager
-async def started(name: str, address: str) -> AsyncIterator[Backend]:
-    backend = backend_of(name, address)
+async def started(name: str, address: str, **settings: Any) -> AsyncIterator[Backend]:
+    backend = backend_of(name, address, **settings)
     await backend.start()
     try:
         yield backend
@@ -65,6 +67,37 @@ async def test_a_submit_whose_answer_is_lost_is_ambiguous_and_sent_once(name: st
         assert caught.value.failure.maybe_running
         await settle()
         assert len([one for one in platform.requests if one.body]) == 1
+
+
+SERVICE_UNAVAILABLE = {
+    **dict.fromkeys(PLATFORMS, FailureClass.OVERLOADED),
+    "cog": FailureClass.LOADING,  # its setup has not ended
+    "runpod_direct": FailureClass.UNREACHABLE,  # no worker has answered
+}
+"""What the status 503 means at each."""
+REFUSED = {
+    "whole": answer(b'{"error": "no room"}', 503),
+    "cut": answer(b'{"error": "no room"}', 503)[:-1] + CUT,
+    "malformed": b"HTTP/1.1 503 No\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["answer", "stream"])
+@pytest.mark.parametrize("body", REFUSED)
+@pytest.mark.parametrize("name", PLATFORMS)
+async def test_a_refusal_means_what_its_head_says_whatever_becomes_of_its_body(
+    name: str, body: str, stream: bool
+) -> None:
+    """So that another backend is asked: it was refused, however badly it was told."""
+    settings = {"stream_path": "/"} if name == "http" else {}
+    async with (
+        scripted(REFUSED[body]) as (script, url),
+        started(name, url, **settings) as backend,
+    ):
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(msgspec.structs.replace(call_of(name, "call-1"), stream=stream))
+        assert caught.value.failure is SERVICE_UNAVAILABLE[name]
+        assert len(script.requests) == 1
 
 
 @pytest.mark.parametrize("name", PLATFORMS)

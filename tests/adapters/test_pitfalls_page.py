@@ -25,7 +25,7 @@ def names_in(path: Path) -> set[str]:
 
 def place_of(test: str) -> tuple[Path, str]:
     path, _, name = test.partition("::")
-    return ROOT / (path if "/" in path else f"tests/adapters/{path}"), name
+    return ROOT / (path if path.startswith("tests/") else f"tests/adapters/{path}"), name
 
 
 @pytest.mark.parametrize("test", [test for _, _, test in ROWS])
@@ -42,5 +42,5 @@ def test_every_line_of_the_table_is_read_and_none_stands_twice() -> None:
 
 
 def test_the_page_speaks_of_every_kind_that_there_is_and_of_no_other() -> None:
-    """All but local, which is no platform: what goes wrong there stands in test_local_deaths.py."""
+    """All but local, which is no platform: what goes wrong there stands in local/test_deaths.py."""
     assert {kind for _, kind, _ in ROWS} == {*KINDS, "every kind"} - {"local"}

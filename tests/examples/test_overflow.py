@@ -105,14 +105,14 @@ async def test_a_call_tells_that_it_waits_while_no_worker_may_start() -> None:
         call = Call(id="1", model="m", task="infer", body=b'{"echo": 1}')
         asked = time.monotonic()
         running_call = asyncio.create_task(backend.invoke(call))
-        await until(lambda: call.course.queued_until > asked)
+        await until(lambda: call.progress.queued_until > asked)
         assert "workers.max is 0" in (await backend.probe()).detail
         await backend.keep_workers(0)
         usage = (await running_call).usage
         await closing.aclose()
         await backend.aclose()
     assert usage.cold_s is not None
-    assert 1.0 <= call.course.queued_until - asked <= usage.cold_s + 0.5
+    assert 1.0 <= call.progress.queued_until - asked <= usage.cold_s + 0.5
 
 
 async def test_a_ping_wakes_a_worker_and_the_least_number_is_kept() -> None:

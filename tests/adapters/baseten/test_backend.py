@@ -165,7 +165,7 @@ async def test_with_a_webhook_the_caller_gets_a_receipt_and_no_output(
         "max_time_in_queue_seconds": 60,
         "inference_retry_config": {"max_attempts": 1},
     }
-    assert call.course.queued_until > 0
+    assert call.progress.queued_until > 0
 
 
 async def test_an_asynchronous_body_has_a_limit_and_no_stream(clock: FakeClock) -> None:

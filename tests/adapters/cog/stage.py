@@ -25,7 +25,7 @@ from tests.adapters.scenarios import Scenario, Stage
 from tests.live import dies_with_us, free_port
 from tests.waiting import wait_until
 
-MODEL = Path(__file__).with_name("cog_model.py")
+MODEL = Path(__file__).with_name("model.py")
 PYTHON = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 SLOTS = 160
 AT_ONCE = 24

@@ -37,9 +37,9 @@ async def test_nothing_of_a_call_is_taken_to_run_while_it_waits_for_a_start() ->
     async with running("slow_start.py:app", wait=False, wait_for_start=20) as backend:
         waiting = call("live")
         reply = asyncio.create_task(backend.invoke(waiting))
-        await until(lambda: waiting.course.queued_until > time.monotonic())
+        await until(lambda: waiting.progress.queued_until > time.monotonic())
         await reply
-        assert 0 < waiting.course.queued_until <= time.monotonic()
+        assert 0 < waiting.progress.queued_until <= time.monotonic()
 
 
 @pytest.mark.usefixtures("slow")

@@ -102,14 +102,14 @@ async def test_a_call_is_seen_to_wait_until_its_model_is_there(tmp_path: Path) -
         waiting, running = asked("slow", {"x": 4}), asked("double", {"x": 4})
         reply = asyncio.create_task(backend.invoke(waiting))
         await until((tmp_path / "gate.begun").exists)
-        await until(lambda: waiting.course.queued_until > 0)
-        seen = waiting.course.queued_until
-        await until(lambda: waiting.course.queued_until > seen)
+        await until(lambda: waiting.progress.queued_until > 0)
+        seen = waiting.progress.queued_until
+        await until(lambda: waiting.progress.queued_until > seen)
         (tmp_path / "gate").touch()
         assert ((await reply).usage.cold_s or 0) > 0
         await backend.invoke(asked("double", {"x": 4}))
         await backend.invoke(running)
-        assert running.course.queued_until < 0
+        assert running.progress.queued_until < 0
 
 
 async def test_a_model_that_a_call_uses_is_not_evicted(tmp_path: Path) -> None:

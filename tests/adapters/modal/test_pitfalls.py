@@ -142,7 +142,7 @@ async def test_a_call_that_is_left_as_its_submits_answer_comes_is_cancelled(
 ) -> None:
     settings, clock = settings_for(platform), SystemClock()
     link = AnsweredByHand(settings)
-    functions = ModalFunctions(settings, clock, link=link)
+    functions = ModalFunctions(settings, clock, session=link)
     task = asyncio.ensure_future(functions.invoke(call("{}"), clock.monotonic() + 20))
     await settle()
     link.answered.set()

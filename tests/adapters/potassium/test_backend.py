@@ -149,7 +149,7 @@ async def test_a_call_waits_for_a_start_as_long_as_it_may_and_says_so(clock: Fak
             await drive(clock, backend.invoke(call))
         assert caught.value.failure is FailureClass.LOADING
         assert 5.0 <= clock.monotonic() - began < 6.0
-        assert call.course.queued_until >= began + 4.0
+        assert call.progress.queued_until >= began + 4.0
 
 
 async def test_a_call_that_waited_for_a_start_is_sent_once_and_says_how_long(

@@ -144,7 +144,7 @@ async def test_a_stream_closed_for_its_silence_is_taken_up_after_the_last_event(
     assert data == b'data: "a"\n\ndata: "b"\n\ndata: "c"\n\n'
     asked = [r.headers.get("last-event-id") for r in script.requests if "/stream" in r.target]
     assert asked == [None, None, "1:1"]
-    assert call.course.queued_until >= began
+    assert call.progress.queued_until >= began
 
 
 async def test_frames_without_an_id_and_unknown_names_lose_nothing(
@@ -237,4 +237,4 @@ async def test_a_prediction_that_starts_tells_its_call_that_it_waits(clock: Fake
     async with platform(clock, *answers, prediction(**DONE)) as (backend, _):
         began = clock.monotonic()
         await drive(clock, backend.invoke(call))
-    assert began + 1.0 <= call.course.queued_until <= began + 2.0
+    assert began + 1.0 <= call.progress.queued_until <= began + 2.0

@@ -309,12 +309,3 @@ async def test_slots_are_what_the_settings_say(clock: FakeClock) -> None:
         assert backend.slots == 3
     async with platform(clock) as (backend, _):
         assert backend.slots is None
-
-
-async def test_the_sdks_development_server_has_no_endpoint_segment_and_wants_post(
-    clock: FakeClock,
-) -> None:
-    answers = [job("IN_PROGRESS"), job(**DONE)]
-    async with platform(clock, *answers, endpoint="", status_method="POST") as (backend, script):
-        await drive(clock, backend.invoke(a_call()))
-    assert script.targets() == ["POST /v2/runsync?wait=5000", "POST /v2/status/j1"]

@@ -86,21 +86,6 @@ async def test_a_throttled_question_says_when_to_ask_again(clock: FakeClock) -> 
     assert caught.value.retry_after == 7.0
 
 
-async def test_the_legacy_plane_sends_no_bill(clock: FakeClock) -> None:
-    async with platform(clock, management="v1") as (backend, script):
-        with pytest.raises(BackendError) as caught:
-            await backend.bill(MIDNIGHT, MIDNIGHT + DAY)
-    assert caught.value.failure is FailureClass.UNSUPPORTED
-    assert not script.requests
-
-
-async def test_the_legacy_plane_tells_that_no_worker_may_start(clock: FakeClock) -> None:
-    answers = [answer({"jobs": {"inQueue": 1}, "workers": {}}), answer({"workersMax": 0})]
-    async with platform(clock, *answers, management="v1") as (backend, script):
-        assert "workers.max is 0" in (await backend.probe()).detail
-    assert script.targets()[1] == "GET /v2/endpoints/ep"
-
-
 @pytest.mark.parametrize(
     ("health", "bounds", "detail"),
     [

@@ -6,27 +6,18 @@ import contextlib
 import json
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from adapters.errors import BackendError, FailureClass
-from adapters.runpod.backend import RunPod
 from adapters.runpod.settings import RunPodSettings
 from adapters.settings import Secret
 from adapters.types import Call, Reply
-from gateway.clock import FakeClock, SystemClock
+from gateway.clock import FakeClock
 from gateway.money.pricing import charge
 from gateway.policy.model import Price
 from tests.adapters.runpod.platform import DONE, a_call, job, platform, polled, settings_for
 from tests.adapters.servers import answer, drive
-from tests.live import dies_with_us, free_port
-from tests.waiting import wait_until
-
-DEV_WORKER = Path(__file__).with_name("runpod_dev_worker.py")
 
 
 async def failing(clock: FakeClock, *answers: bytes, call: Call | None = None) -> BackendError:
@@ -45,22 +36,14 @@ async def exhaust(reply: Reply) -> None:
 def test_jobs_and_management_live_on_two_hosts() -> None:
     settings = RunPodSettings(endpoint="e", api_key=Secret("k"))
     assert settings.base_url == "https://api.runpod.ai/v2"
-    assert settings.plane == "https://api.runpod.io/v2"
+    assert settings.management_url == "https://api.runpod.io/v2"
 
 
-async def test_workers_are_kept_over_v2_nested_and_over_v1_only_where_asked(
-    clock: FakeClock,
-) -> None:
+async def test_workers_are_kept_over_the_second_plane_nested(clock: FakeClock) -> None:
     async with platform(clock, answer({})) as (backend, script):
         await backend.keep_workers(2)
     assert script.targets() == ["PATCH /v2/serverless/ep"]
     assert json.loads(script.requests[0].body) == {"workers": {"min": 2}}
-    async with platform(clock, answer({}), management="v1") as (backend, script):
-        await backend.keep_workers(2)
-    assert script.targets() == ["PATCH /v2/endpoints/ep"]
-    assert json.loads(script.requests[0].body) == {"workersMin": 2}
-    legacy = RunPodSettings(endpoint="e", api_key=Secret("k"), management="v1")
-    assert legacy.plane == "https://rest.runpod.io/v1"
 
 
 @pytest.mark.parametrize("status", ["IN_QUEUE", "IN_PROGRESS", "RUNNING", "SOMETHING_NEW"])
@@ -188,63 +171,6 @@ async def test_an_endpoint_without_workers_is_found_and_can_be_raised_again(
     assert not probe.ready
     assert "workers.max is 0" in probe.detail
     assert json.loads(script.requests[-1].body) == {"workers": {"min": 1, "max": 3}}
-
-
-@pytest.fixture(scope="module")
-def development_server() -> Iterator[str]:
-    """The server that RunPod's SDK starts for ``--rp_serve_api``."""
-    port = free_port()
-    options = ["--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port", str(port)]
-    process = subprocess.Popen(
-        dies_with_us([sys.executable, str(DEV_WORKER), *options]),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _until_it_answers(process, url := f"http://127.0.0.1:{port}")
-        yield url
-    finally:
-        process.kill()
-        process.wait(15)
-
-
-def _until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
-    def answers() -> bool:
-        assert process.poll() is None, "the development server has ended"
-        try:
-            with urllib.request.urlopen(url + "/openapi.json", timeout=5):
-                return True
-        except (urllib.error.URLError, ConnectionError):
-            return False
-
-    wait_until(answers, "the development server answers", within_s=60)
-
-
-async def test_the_development_server_answers_though_it_is_another_platform(
-    development_server: str,
-) -> None:
-    """No endpoint in its paths, POST for a status, no output for None, 422 where 400 is meant."""
-    settings = RunPodSettings(
-        endpoint="",
-        api_key=Secret("k"),
-        base_url=development_server,
-        management_url=development_server,
-        status_method="POST",
-    )
-    backend = RunPod("dev", settings, SystemClock())
-    await backend.start()
-    try:
-        assert (await backend.invoke(a_call(b'{"echo":[1]}'))).body == b"[1]"
-        assert (await backend.invoke(a_call(b'{"echo":null}'))).body == b"null"
-        with pytest.raises(BackendError) as caught:
-            await backend.invoke(a_call(b'{"fail":"boo"}'))
-        assert caught.value.message == "ValueError: boo"
-        handle = await backend.submit(a_call(b'{"echo":7}', deadline=1e9))
-        state = await backend.poll(handle)
-        assert state.reply is not None
-        assert state.reply.body == b"7"
-    finally:
-        await backend.aclose()
 
 
 def test_the_sdk_is_not_imported_and_logging_stays_as_it_was() -> None:

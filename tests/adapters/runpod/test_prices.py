@@ -89,11 +89,3 @@ async def test_a_catalogue_that_cannot_be_read_is_an_error(clock: FakeClock, bod
         with pytest.raises(BackendError) as caught:
             await backend.asked_prices()
     assert caught.value.failure is FailureClass.FAILED
-
-
-async def test_the_legacy_plane_states_no_prices(clock: FakeClock) -> None:
-    async with platform(clock, management="v1") as (backend, script):
-        with pytest.raises(BackendError) as caught:
-            await backend.asked_prices()
-    assert caught.value.failure is FailureClass.UNSUPPORTED
-    assert not script.requests

@@ -19,7 +19,7 @@ async def test_a_call_tells_until_when_its_job_waited(clock: FakeClock) -> None:
     async with platform(clock, *answers, job(**DONE), poll_every=1.0) as (backend, _):
         began = clock.monotonic()
         await drive(clock, backend.invoke(call))
-    assert call.course.queued_until == pytest.approx(began, abs=0.2)
+    assert call.progress.queued_until == pytest.approx(began, abs=0.2)
     assert clock.monotonic() - began > 2.5
 
 
@@ -29,7 +29,7 @@ async def test_a_streamed_call_tells_it_too(clock: FakeClock) -> None:
     async with platform(clock, job("IN_QUEUE"), *polls, job(**DONE)) as (backend, _):
         began = clock.monotonic()
         await drive(clock, backend.invoke(call))
-    assert call.course.queued_until > began + 19 * 0.1
+    assert call.progress.queued_until > began + 19 * 0.1
 
 
 async def test_a_poll_that_failed_says_nothing_of_the_queue(clock: FakeClock) -> None:
@@ -37,7 +37,7 @@ async def test_a_poll_that_failed_says_nothing_of_the_queue(clock: FakeClock) ->
     answers = [job("IN_QUEUE"), answer({}, 429, Retry_After="3"), polled("COMPLETED", 1)]
     async with platform(clock, *answers, job(**DONE)) as (backend, _):
         await drive(clock, backend.invoke(call))
-    assert call.course.queued_until == float("-inf")
+    assert call.progress.queued_until == float("-inf")
 
 
 # --- running a failed job again -----------------------------------------------------------------

@@ -14,7 +14,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.settings import Secret
 from adapters.types import Call, Task, Usage
 from adapters.vercel.backend import Vercel, VercelSettings
-from adapters.vercel.cost import told_by
+from adapters.vercel.cost import cost_in
 from gateway.clock import FakeClock, SystemClock
 from tests.adapters.scenarios import KEY
 from tests.adapters.servers import STALL, Scripted, answer, chunked, drive, scripted
@@ -140,12 +140,12 @@ async def test_nothing_is_looked_up_that_is_not_to_be_or_has_no_name(
     ],
 )
 def test_only_a_figure_that_can_be_a_cost_is_one(said: Any, nano: int | None) -> None:
-    assert told_by(json.dumps(said).encode()).cost_nano == nano
+    assert cost_in(json.dumps(said).encode()).cost_nano == nano
 
 
 @pytest.mark.parametrize("name", ["gen_../credits", "gen_a b", "gen_", "chatcmpl-1", 7])
 def test_a_name_that_is_no_generations_is_never_put_in_a_path(name: Any) -> None:
-    assert told_by(json.dumps({"id": name}).encode()).generation is None
+    assert cost_in(json.dumps({"id": name}).encode()).generation is None
 
 
 # --- streams ------------------------------------------------------------------------------------

@@ -237,9 +237,11 @@ def test_a_backend_without_a_price_is_shown_what_it_costs(probe: Prober) -> None
     assert "burst-price: {per_second: 0.00016, bills: [start, run, idle]" in text
 
 
-def test_a_platform_that_names_no_price_today_is_well_all_the_same(probe: Prober) -> None:
-    probe.change("    price: flex", "    price: flex\n    management: v1")
-    assert "asked      not known: Version 1" in probe("burst", status=1)
+def test_a_platform_that_names_no_price_today_is_probed_all_the_same(
+    probe: Prober, front: Front, engine: tuple[Engine, str]
+) -> None:
+    probe.change(f"management_url: {front.url}", f"management_url: {engine[1]}")
+    assert "asked      not known: The backend does not have" in probe("burst", status=1)
 
 
 def test_a_kind_whose_platform_states_no_prices_says_nothing_of_them(probe: Prober) -> None:

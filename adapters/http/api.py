@@ -1,0 +1,123 @@
+"""The requests to one origin: its connections, what each request carries, what a refusal means."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from adapters.base import PROBE_S, Clock
+from adapters.errors import BackendError
+from adapters.http.client import NEVER, Client, Origin, render_head
+from adapters.http.connection import Body, Response
+from adapters.http.failures import refused
+from adapters.settings import ConnectionSettings, Secret
+from adapters.types import Task
+
+EVENTS = {"Accept": "text/event-stream"}
+
+
+class Api:
+    """An HTTP API below one base URL. Raises BackendError and nothing else once it is built.
+
+    ``headers`` go with every request. ``secrets`` are taken out of every message; those that the
+    settings left out (None) are none. A platform with refusals of its own overrides ``refusal``.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        clock: Clock,
+        settings: ConnectionSettings,
+        *,
+        headers: Mapping[str, str] | None = None,
+        secrets: Sequence[Secret | None] = (),
+    ) -> None:
+        """Raises ValueError for a base URL that is none."""
+        self.origin = Origin(base_url)
+        self.client = Client(
+            self.origin,
+            clock,
+            max_connections=settings.max_connections,
+            connect_timeout=settings.connect_timeout,
+            keep_alive=settings.keep_alive,
+            stall_timeout=settings.stall_timeout,
+            max_response=settings.max_response,
+            ca_file=settings.ca_file,
+        )
+        self.clock = clock
+        self.headers = {"Content-Type": "application/json", **(headers or {})}
+        self.secrets = tuple(secret for secret in secrets if secret is not None)
+
+    def __repr__(self) -> str:
+        return repr(self.client)
+
+    def start(self) -> None:
+        """Must run on the loop that the calls will run on."""
+        self.client.start()
+
+    async def aclose(self) -> None:
+        """Closes every connection; requests in flight fail. May be called twice."""
+        await self.client.aclose()
+
+    def head(self, method: str, path: str, more: Mapping[str, str] | None = None) -> bytes:
+        """The head of a request, all but Content-Length, with ``more`` headers than every request
+        has. Raises ValueError for a path or a header that would break out of its line."""
+        return render_head(method, self.origin, path, {**self.headers, **(more or {})})
+
+    def heads(self, routes: Mapping[Task, str]) -> dict[Task, bytes]:
+        """The head of a POST for each task, made once for all its calls."""
+        return {task: self.head("POST", path) for task, path in routes.items()}
+
+    def before(self, deadline: float, seconds: float) -> float:
+        """``deadline``, but in ``seconds`` at the latest: an instant of the monotonic clock."""
+        return min(deadline, self.clock.monotonic() + seconds)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        within: float = PROBE_S,
+        deadline: float = NEVER,
+    ) -> Response:
+        """One request, answered whole within so many seconds and before an instant of the
+        monotonic clock. Any status is an answer."""
+        head = self.head(method, path)
+        return await self.client.request(head, body, deadline=self.before(deadline, within))
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        within: float = PROBE_S,
+        deadline: float = NEVER,
+        also: Collection[int] = (),
+    ) -> Response:
+        """The same for a request that must succeed: raises what any status means that is neither
+        2xx nor one of ``also``."""
+        response = await self.send(method, path, body, within=within, deadline=deadline)
+        return self.checked(response, also)
+
+    def checked(self, response: Response, also: Collection[int] = ()) -> Response:
+        """An answer of status 2xx, or of one of ``also``. Raises what any other means."""
+        if 200 <= response.status < 300 or response.status in also:
+            return response
+        raise self.refusal(response)
+
+    async def open(self, head: bytes, body: bytes | None, deadline: float) -> Body:
+        """A streamed answer of status 2xx. Raises what any other means."""
+        answer = await self.client.stream(head, body, deadline=deadline)
+        if 200 <= answer.status < 300:
+            return answer
+        raise self.refusal(await answer.to_response())
+
+    def refusal(self, response: Response) -> BackendError:
+        """What an answer that is no success means."""
+        return refused(response, now=self.clock.time(), secrets=self.secrets)
+
+
+def bearer(api_key: Secret | None) -> dict[str, str]:
+    """The header that carries a key as a bearer token (RFC 6750); none where there is no key."""
+    return {} if api_key is None else {"Authorization": f"Bearer {api_key.reveal()}"}
