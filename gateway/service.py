@@ -105,7 +105,12 @@ class Gateway:
                 backends[name] = known
             else:
                 backends[name] = LiveBackend(
-                    spec, price, self._make_backend(spec), self.clock, self.dispatcher.timer
+                    spec,
+                    price,
+                    self._make_backend(spec),
+                    self.clock,
+                    self.dispatcher.timer,
+                    self.dispatcher.draw,
                 )
         return backends
 

@@ -14,11 +14,13 @@ from typing import Literal
 
 import msgspec
 
+from adapters.errors import BackendError, Ran
 from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
 from gateway.backends.live import Lease, LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
 from gateway.money.pricing import charge
+from gateway.routing.repeating import Asked
 from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.types import MICRO, Principal
@@ -72,6 +74,33 @@ class Ending(msgspec.Struct, frozen=True):
         return self.row.cost_nano + sum(row.cost_nano for row in self.attempts)
 
 
+class FailedAttempt(msgspec.Struct, frozen=True):
+    """A backend that was asked and did not answer, charged or not."""
+
+    asked: Asked
+    message: str
+    """Fit for the caller's eyes."""
+    status: int | None
+    """HTTP status that it answered with, where it did."""
+    started_at: float
+    """When it was asked, in seconds since the epoch."""
+    seconds: float
+    """From then to its failure."""
+    cost_nano: int = 0
+    """Nano-dollars in a row of its own. Those of the call's last attempt are in the call's row."""
+    ran: Ran = Ran.NO
+
+    @property
+    def backend(self) -> str:
+        """Its name."""
+        return self.asked.backend
+
+    @property
+    def slug(self) -> str:
+        """The failure's name."""
+        return self.asked.failure.slug
+
+
 class CallState:
     """Belongs to the task that makes it. Many read it, three write to it: the dispatcher moves it
     on, up to an attempt and its answer; ``Completion`` ends attempts, and the call; ``TopUp`` lets
@@ -111,8 +140,8 @@ class CallState:
         """Seconds in the gateway's own queue for a slot of a backend."""
         self.answered_s = 0.0
         """Seconds from asking the backend to its answer, or the first piece of it."""
-        self.tried: list[tuple[str, str]] = []
-        """Backends that failed, each with its failure's slug."""
+        self.tried: list[FailedAttempt] = []
+        """Those that failed, in turn; a backend may be among them twice."""
         self.charged: list[LedgerRow] = []
         """The rows of those that are paid for."""
         self.stop_cause: StopCause = ""
@@ -141,11 +170,25 @@ class CallState:
         attempt = self.attempt = Attempt(self.call, backend, quote, lease, StreamProgress())
         return attempt
 
+    def failed(self, attempt: Attempt, failure: BackendError, now: float, now_at: float) -> None:
+        """An attempt has failed, at ``now`` in monotonic seconds and ``now_at`` since the epoch."""
+        seconds = max(0.0, now - attempt.asked_at)
+        record = FailedAttempt(
+            asked=attempt.asked(failure),
+            message=failure.message,
+            status=failure.status,
+            started_at=now_at - seconds,
+            seconds=seconds,
+            ran=failure.ran,
+        )
+        self.tried.append(record)
+
     def charge(self, row: LedgerRow) -> LedgerRow:
         """A failed attempt is charged: returns its row, which has an id of its own."""
         number = len(self.charged) + 1
         row = msgspec.structs.replace(row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0)
         self.charged.append(row)
+        self.tried[-1] = msgspec.structs.replace(self.tried[-1], cost_nano=row.cost_nano)
         return row
 
     def end(self, row: LedgerRow) -> Ending:

@@ -57,7 +57,11 @@ class SettledStream:
         async for chunk in self._chunks:
             self._first = chunk
             return
-        raise BackendError(FailureClass.TRUNCATED, "the backend's stream held nothing")
+        raise BackendError(FailureClass.MALFORMED, "The backend's stream held nothing.")
+
+    async def drop(self) -> None:
+        """Closes the backend's stream, which did not begin: the call goes on without it."""
+        await _close(self._chunks)
 
     def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """The pieces, once; a piece may be empty. Ends where the backend breaks off as well, and

@@ -11,7 +11,7 @@ from gateway.clock import Clock
 
 _WARM_EVERY_S = 15.0
 _COLD_EVERY_S = 1.0
-"""A backend that was never ready is asked often: somebody waits for it at the start."""
+"""One that is not ready is asked often, and one that has failed: its good word ends its rest."""
 
 
 class Prober:
@@ -38,5 +38,7 @@ class Prober:
     async def _probe(self, backend: LiveBackend) -> None:
         probe = await backend.adapter.probe()
         backend.probed(probe)
-        pause = _WARM_EVERY_S if probe.ready or backend.learned.cold is not None else _COLD_EVERY_S
+        waited_for = not probe.ready and backend.learned.cold is None
+        often = waited_for or backend.ill or backend.health
+        pause = _COLD_EVERY_S if often else _WARM_EVERY_S
         self._next[backend.name] = self._clock.monotonic() + pause
