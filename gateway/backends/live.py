@@ -356,7 +356,7 @@ class LiveBackend:
         if lease.expected_cold and self._starting:
             self._starting.popleft()
         if failure is not None:
-            self._failed(failure, Failed(failure, model, key, hash(body), lease.trial), now)
+            self._failed(Failed(failure, model, key, hash(body), lease.trial), lease, now)
         elif usage is not None:
             self._succeeded(lease, model, usage)
         elif lease.trial:
@@ -383,7 +383,9 @@ class LiveBackend:
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
         self.learned.observe_start(start_s, expected=lease.expected_cold)
 
-    def _failed(self, failure: BackendError, failed: Failed, now: float) -> None:
+    def _failed(self, failed: Failed, lease: Lease, now: float) -> None:
         self.health = after_failure(self.health, failed, now, self._draw())
-        if failure.failure is FailureClass.UNREACHABLE:
+        if failed.error.failure is FailureClass.UNREACHABLE:
             self.learned.warm.clear()
+        elif failed.error.failure is FailureClass.NOT_STARTED:
+            self.learned.observe_no_start(now - lease.leased_at)

@@ -163,6 +163,7 @@ def _blame(
         return msgspec.structs.replace(before, floor=floor) if before.until else before
     failures = before.failures + 1
     own = scope[1] != ""
+    loading = error.failure is FailureClass.LOADING  # it costs little to ask, and ends by itself
     lasting = error.failure in _LASTING and not suspect
     rest = (
         LONGEST_S if lasting else _growing(failures - (own and PATIENCE - 1)) * (1 - JITTER * draw)
@@ -172,7 +173,7 @@ def _blame(
         since=now,
         until=0.0 if own and failures < PATIENCE else max(now + rest, floor),
         floor=floor,
-        hard=not own and (failures >= PATIENCE or lasting or _asks_for_it(error)),
+        hard=not own and (failures >= PATIENCE or lasting or _asks_for_it(error)) and not loading,
         digest=failed.digest if suspect else 0,
     )
 
