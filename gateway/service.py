@@ -231,7 +231,7 @@ class Gateway:
 def _what_is_missing(backend: LiveBackend, now: float) -> str:
     if not backend.is_warm:
         return backend.probe_detail or "not warm yet"
-    blocked = backend.blocked(now)
+    blocked = backend.serves_nobody(now)
     if blocked == "cooling_down":
         return "left alone after failures"
     return backend.probe_detail or "not ready" if blocked == "not_ready" else blocked

@@ -32,6 +32,7 @@ from gateway.routing.health import (
     HEALTHY,
     BackendHealth,
     Failed,
+    Resting,
     after_failure,
     after_good_word,
     after_nothing,
@@ -170,8 +171,14 @@ class LiveBackend:
         return self.adapter.slots == 0 and self._ready_in() is not None
 
     def blocked(self, now: float, model: str = "", key: str = "") -> Blocked:
-        """Why it should not be asked now; empty when it may."""
+        """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
+        of any model go elsewhere."""
         return self._standing(model, key, now)[0]
+
+    def serves_nobody(self, now: float) -> Blocked:
+        """The same as far as calls of everybody are refused, even where no other backend is."""
+        blocked, last_resort = self._standing("", "", now)
+        return "" if last_resort and blocked == "cooling_down" else blocked
 
     def asked_again_in(self, model: str, key: str, now: float) -> float | None:
         """Seconds until a call may be sent there, as far as is known; None where nobody can say."""
@@ -182,11 +189,16 @@ class LiveBackend:
             return resting.until - now
         return self._ready_in() if self.adapter.slots == 0 else None
 
+    def _resting(self, model: str, key: str, now: float) -> Resting | None:
+        if not model:
+            return self.health.resting_for_all(now)
+        return self.health.resting(model, key, now)
+
     def _standing(self, model: str, key: str, now: float) -> tuple[Blocked, bool]:
         """(Why it should not be asked, whether it may be where no other can take the call)."""
         if self.draining:
             return "drained", False
-        if self.health and (resting := self.health.resting(model, key, now)):
+        if self.health.scopes and (resting := self._resting(model, key, now)):
             return "cooling_down", not resting.hard
         if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
             return "not_ready", False
@@ -283,7 +295,7 @@ class LiveBackend:
         expected_cold = self.learned.start(now)
         if expected_cold:
             self._starting.append(now)
-        trial = bool(self.health) and self._tries(caller, now)
+        trial = bool(self.health.scopes) and self._tries(caller, now)
         lease = Lease(expected_cold, now, trial)
         self._leases[id(lease)] = now + load_s
         return lease
@@ -369,14 +381,14 @@ class LiveBackend:
         self.probed_ready = probe.ready
         self.probe_detail = probe.detail
         self.stuck = probe.stuck
-        if self.health and probe.ready:
+        if self.health.scopes and probe.ready:
             self.health = after_good_word(self.health)
         if probe.warm_workers is not None:
             now = self._clock.monotonic()
             self.learned.observe_warm(probe.warm_workers, now, idle=self.in_flight == 0)
 
     def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
-        if self.health:
+        if self.health.scopes:
             self.health = after_success(self.health, model)
         if usage.exec_s is not None:
             self.learned.observe_run(model, usage.exec_s)

@@ -53,11 +53,11 @@ Answer = Reply | SettledStream
 sees to both itself."""
 
 
-class Resting(Exception):
+class LeftAlone(Exception):
     """Raised to a call whose backend is left alone after failures of others."""
 
     def __init__(self, again_in: float | None) -> None:
-        super().__init__("resting")
+        super().__init__("left alone")
         self.failure = BackendError(
             FailureClass.OVERLOADED,
             "The backend is left alone after failures.",
@@ -228,7 +228,7 @@ class Dispatcher:
             quote = untried.popleft()
             try:
                 attempt = await self._take_slot(active, state, quote)
-            except Resting as resting:
+            except LeftAlone as resting:
                 if untried:
                     continue
                 return resting.failure
@@ -255,24 +255,24 @@ class Dispatcher:
         if quote.paid:
             await self._ledger.open(state.open_row())
             state.opened = True
-        if backend.health:
+        if backend.health.scopes:
             self._check_rest(state, backend)
         lease = await backend.lease(
             self._reconsider(active, state, quote),
             load_s=quote.delay.load_s,
             caller=Caller(state.call.model, state.principal.key_id)
-            if backend.health
+            if backend.health.scopes
             else OURSELVES,
         )
         return state.begin(backend, quote, lease, lease.leased_at - since)
 
     def _check_rest(self, state: CallState, backend: LiveBackend) -> None:
-        """Raises Resting where the backend has begun to rest since the decision, or another call
+        """Raises LeftAlone where the backend has begun to rest since the decision, or another call
         is the one that tries it."""
         model, key = state.call.model, state.principal.key_id
         now = self._clock.monotonic()
         if not backend.may_enter(Caller(model, key), now):
-            raise Resting(backend.asked_again_in(model, key, now))
+            raise LeftAlone(backend.asked_again_in(model, key, now))
 
     async def _ask(self, active: ActivePolicy, state: CallState, attempt: Attempt) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""

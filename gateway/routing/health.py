@@ -96,12 +96,9 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class BackendHealth(msgspec.Struct, frozen=True):
-    """How far a backend is blamed, by scope. One that is healthy has none, and is false."""
+    """How far a backend is blamed, by scope. One that is healthy has none."""
 
     scopes: dict[Scope, ScopeHealth] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self.scopes)
 
     @property
     def failures(self) -> int:
@@ -116,6 +113,13 @@ class BackendHealth(msgspec.Struct, frozen=True):
         if not resting:
             return None
         return Resting(max(until for until, _ in resting), any(hard for _, hard in resting))
+
+    def resting_for_all(self, now: float) -> Resting | None:
+        """The same of any model's calls, whoever sends them: for those who watch it."""
+        wide = [one for scope, one in self.scopes.items() if not scope[1] and one.rests_until(now)]
+        if not wide:
+            return None
+        return Resting(max(one.rests_until(now) for one in wide), any(one.hard for one in wide))
 
     def is_due(self, model: str, key: str, now: float) -> bool:
         """A call sent now would be the one that is let through."""

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from adapters.errors import FailureClass, Ran
 from gateway.app import backend_maker, build_gateway, running
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
@@ -29,7 +30,7 @@ version: 1
 server: {{tls: "off", access_log: false}}
 backends:
   faulty:
-    {{kind: openai, base_url: "{faulty}", engine: none, price: tokens, timeout: 2s,
+    {{kind: openai, base_url: "{faulty}", engine: none, price: {price}, timeout: 2s,
       stall_timeout: 1s}}
   well: {{kind: openai, base_url: "{well}", engine: none, price: tokens}}
 models:
@@ -37,6 +38,7 @@ models:
   both: {{task: chat, backends: [faulty, well]}}
 prices:
   tokens: {{per_million_input: 1000, per_million_output: 1000, as_of: 2026-11-01, source: test}}
+  seconds: {{per_second: 0.001, as_of: 2026-11-01, source: test}}
 routes:
   - {{name: all, use: [faulty, well], order: listed}}
 plans:
@@ -124,10 +126,13 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def scene(folder: Path, clock: FakeClock, fault: str) -> AsyncIterator[Scene]:
+async def scene(
+    folder: Path, clock: FakeClock, fault: str, price: str = "tokens"
+) -> AsyncIterator[Scene]:
     play = None if fault == "refused" else program(fault)
     async with FaultyServer(play) as faulty, FaultyServer() as well:
-        policy = read_policy_text(POLICY.format(faulty=faulty.url, well=well.url), {})
+        text = POLICY.format(faulty=faulty.url, well=well.url, price=price)
+        policy = read_policy_text(text, {})
         inner = build_gateway(
             policy,
             clock=clock,
@@ -176,6 +181,24 @@ async def test_a_call_that_another_backend_could_answer_is_answered_where_the_pa
         assert first.charged == (WELL_COSTS if answered else 0)
         assert first.backend == ("well" if answered else "faulty")
         assert stage.rests() == row.rests
+
+
+@shapes
+@by_program
+async def test_at_a_price_by_the_second_nothing_that_may_have_run_is_run_again(
+    row: Row, stream: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    """What did not run goes on as everywhere, and costs nothing; what may have run is charged for
+    no more than the time that it had."""
+    failure = next(one for one in FailureClass if one.slug == row.ledger)
+    async with scene(tmp_path, clock, row.program, "seconds") as stage:
+        told = await stage.call("both", stream=stream)
+        assert told.answered is (row.another == "answered" and failure.ran is Ran.NO)
+        if told.answered:
+            assert told.charged == WELL_COSTS
+        else:
+            assert told.charged <= (0 if failure.ran is Ran.NO else 3_000_000)
+            assert told.again == "false"
 
 
 RETURNING = [

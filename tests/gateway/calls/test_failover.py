@@ -9,6 +9,7 @@ import pytest
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.types import Chunk, Reply, Usage
 from gateway.calls.stream import SettledStream
+from gateway.calls.stream_events import announces
 from gateway.clock import FakeClock
 from gateway.routing.health import HEALTHY
 from gateway.types import ApiError, Principal
@@ -146,6 +147,46 @@ async def test_a_first_token_that_does_not_come_in_time_is_a_failure_of_the_back
             assert [piece async for piece in stream] == [b"data: {}\n\n"]
         assert [(one.backend, one.slug) for one in state.tried] == [("first", "timeout")]
         assert gateway.fake("first").running == 0
+
+
+ROLE = (
+    b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},'
+    b'"finish_reason":null}]}'
+)
+
+
+async def test_a_stream_that_says_who_speaks_and_then_nothing_has_not_begun(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The caller sees one stream, from its first event on."""
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        role, token = Chunk(ROLE + b"\n\n"), Chunk(b"data: {}\n\n")
+        gateway.fake("first").tell([role, BackendError(F.TRUNCATED, "it broke off")])
+        gateway.fake("second").tell([role, token])
+        state = gateway.call_state(stream=True)
+        stream = await gateway.ask(state)
+        assert isinstance(stream, SettledStream)
+        async with stream:
+            assert [piece async for piece in stream] == [role.data, token.data]
+        assert [one.slug for one in state.tried] == ["truncated"]
+
+
+@pytest.mark.parametrize(
+    ("event", "announced"),
+    [
+        (ROLE, True),
+        (b'data: {"choices": [{"delta": {"role": "assistant", "content": null}}]}', True),
+        (b'data: {"choices":[{"delta":{"content":"","role":"assistant"}}],"usage":null}', True),
+        (b'data: {"choices":[{"delta":{"role":"assistant","content":"Hi"}}]}', False),
+        (b'data: {"choices":[{"delta":{"role":"assistant","tool_calls":[{}]}}]}', False),
+        (b'data: {"choices":[{"delta":{"role":"assistant"},"finish_reason":"stop"}]}', False),
+        (b'data: {"choices":[{"delta":{"content":"Hi"}}]}', False),
+        (b"data: [DONE]", False),
+        (ROLE + b"\n\n" + ROLE, False),
+    ],
+)
+def test_an_event_that_only_says_who_speaks_is_known(event: bytes, announced: bool) -> None:
+    assert announces(event + b"\n\n") is announced
 
 
 async def test_a_caller_who_hangs_up_before_the_first_token_is_not_sent_on(
