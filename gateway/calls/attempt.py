@@ -51,7 +51,8 @@ class Attempt(msgspec.Struct, frozen=True):
         """A call that was given up while it waited in the platform's own queue was not begun."""
         since = self.call.progress.queued_until
         waited = since >= self.asked_at and now - since <= QUEUED_WITHIN_S
-        if failure.failure is not FailureClass.TIMEOUT or failure.usage is not None or not waited:
+        ran = failure.usage is not None and bool(failure.usage.exec_s or failure.usage.gpu_s)
+        if failure.failure is not FailureClass.TIMEOUT or ran or not waited:
             return failure
         return BackendError(
             FailureClass.NOT_STARTED,
@@ -107,6 +108,8 @@ class Attempt(msgspec.Struct, frozen=True):
         """What is charged where it failed: what the platform reported, else what was seen, where it
         ran or may have run. A price by tokens or by the call is none of a call that brought
         nothing: no platform bills that."""
+        if failure.failure is FailureClass.NOT_STARTED:
+            return None
         if failure.usage is not None:
             return self.used(failure.usage)
         if failure.ran is Ran.NO:

@@ -123,7 +123,8 @@ async def test_a_call_that_was_given_up_in_the_platforms_queue_was_not_begun(
 ) -> None:
     """Nothing is owed, whatever the price, and another backend is asked."""
     async with assembled(tmp_path, clock, policy("seconds")) as gateway:
-        gateway.fake("first").tell(BackendError(F.TIMEOUT, "still IN_QUEUE"))
+        waited = Usage(queue_s=6.0, reported=True)
+        gateway.fake("first").tell(BackendError(F.TIMEOUT, "still IN_QUEUE", usage=waited))
         state = gateway.call_state()
         state.call.progress.queued_until = clock.monotonic()
         await gateway.ask(state)
