@@ -51,6 +51,8 @@ RECONSIDER_EVERY_S = 0.25
 
 
 Blocked = Literal["", "drained", "not_ready", "cooling_down"]
+_WELL: tuple[Blocked, bool] = ("", False)
+_ILL: tuple[Blocked, bool] = ("not_ready", True)
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -107,6 +109,8 @@ class LiveBackend:
         self.probed_ready: bool | None = None
         self.stuck = False
         """Calls wait at the platform and no worker can come, as it said last."""
+        self._unwell = False
+        """Its last word was not a good one: only then is it asked what that means."""
         self.probe_detail = ""
         self._clock = clock
         self._timer = timer
@@ -202,7 +206,7 @@ class LiveBackend:
             return "cooling_down", not resting.hard
         if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
             return "not_ready", False
-        return ("not_ready", True) if self.ill else ("", False)
+        return _ILL if self._unwell and self.ill else _WELL
 
     def candidate(
         self, model: str, now: float, ahead: int | None = None, key: str = ""
@@ -381,6 +385,7 @@ class LiveBackend:
         self.probed_ready = probe.ready
         self.probe_detail = probe.detail
         self.stuck = probe.stuck
+        self._unwell = probe.stuck or not probe.ready
         if self.health.scopes and probe.ready:
             self.health = after_good_word(self.health)
         if probe.warm_workers is not None:

@@ -116,8 +116,10 @@ def decide(
     last: list[Quote] = []
     refused: list[tuple[str, RefusalCode]] = []
     for candidate in candidates:
-        refusal = _refusal(question, candidate)
-        if refusal is None or (candidate.last_resort and _unfit(question, candidate) is None):
+        refusal: RefusalCode | None = candidate.blocked or None
+        if refusal is None or candidate.last_resort:
+            refusal = _unfit(question, candidate) or refusal
+        if refusal is None or (candidate.last_resort and refusal == candidate.blocked):
             quote = _quote(question, candidate)
             if route.max_price is not None and quote.estimate.marginal > route.max_price:
                 refusal = "over_max_price"
@@ -133,10 +135,6 @@ def decide(
 
 def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
     return any(c.price is None or c.price.reserved for c in candidates)
-
-
-def _refusal(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None:
-    return candidate.blocked or _unfit(question, candidate)
 
 
 def _unfit(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None:
