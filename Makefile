@@ -3,16 +3,20 @@ VENV := .venv
 CONFIG ?= config/default.yaml
 OVERFLOW_PORT ?= 8700
 ARGS ?=
+WORKERS ?= logical
 # Chosen by hand: a release of torch of which a build without CUDA is to be had as well.
 TORCH := 2.13.0
 
+# As many processes of tests as cores, up to four, for each has servers and models of its own. The
+# tests of a file stay together, and with them what is dear to start.
+PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt scripts/install
 RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test check format bench bench-quick bench-runtime bench-adapters bench-gpu soak constraints clean
+.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-gpu soak constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -30,9 +34,12 @@ $(TESTING): $(PINS)
 	@scripts/install local,runpod,test
 	@touch $@ $(RUNTIME)
 
-test: $(TESTING) ## every test, after installing the system's packages that they need
+test: $(TESTING) ## every test, on all cores, with the system's packages that they need; WORKERS=0: on one
 	@scripts/system-packages redis-server=redis-server curl=curl git=git
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(PARALLEL) $(ARGS)
+
+test-quick: $(TESTING) ## the tests that start no process: a minute
+	@$(BIN)/pytest --quick $(PARALLEL) $(ARGS)
 
 check: $(TESTING) ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -1,8 +1,26 @@
-"""One folder or file a platform; every one speaks the port of ``adapters.base``.
+"""The port to any backend, and one folder or file for each platform that speaks it.
+
+The port: ``base`` is what the gateway may ask of a backend (start, invoke, probe, close, and the
+small abilities beside them), ``types`` a call and its answer as values, ``errors`` the classes of
+failure that decide whether another backend is tried, ``settings`` the scalars that a backend's
+YAML may hold; ``trust`` is whom a backend's certificate is believed by, ``shortage`` what the
+gateway lacks itself. ``fake`` is a backend that does as it is told, for tests.
+
+Platforms: ``local`` (warm workers of our own), ``openai`` (vLLM, SGLang, llama.cpp, a provider),
+``runpod``, ``modal``, ``replicate``, ``huggingface``, ``baseten``, ``vercel``, ``potassium``,
+``cog`` (a container's own API), ``http_json`` (``kind: http``, any JSON endpoint by a mapping). In
+a folder, ``backend`` is the adapter: begin there. A new platform is best begun as a copy of
+``vercel``, the smallest; it imports the port and ``http``, never the gateway nor another platform.
+
+What several share: ``http/`` is the toolkit of platforms behind HTTP; ``polling`` asks a platform
+until a job is done; ``remote_jobs`` remembers jobs by their call, so that what nobody waits for is
+cancelled; ``waiting`` bounds what may take too long; ``cold_starts`` says how much of a call was a
+start; ``bills`` reads amounts and instants of platforms' bills; ``assumptions`` puts what is taken
+for granted of a platform to the test.
 
 ``KINDS`` maps the ``kind`` of a backend in YAML to its class. Classes are loaded when a policy
-names them, so a platform that nobody uses costs nothing. A package of a third party offers more
-by the entry-point group ``spillgate.adapters``; see ``docs/adapters/writing.md``.
+names them, so a platform that nobody uses costs nothing. A package of a third party offers more by
+the entry-point group ``spillgate.adapters``; see ``docs/adapters/writing.md``.
 """
 
 from __future__ import annotations

@@ -25,12 +25,20 @@ from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.backend import HttpBackend
 from adapters.http.chunks import END_GRACE_S, ChunkStream, once
 from adapters.http.client import Origin
-from adapters.http.connection import Body, Response
 from adapters.http.failures import clean, read, read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.outputs import check_size, event_of, input_of
 from adapters.http.predictions import Prediction, decode_prediction, failure_of, reply_of
-from adapters.settings import Duration, HttpSettings, Secret, SecretStr
+from adapters.http.response import Body, Response
+from adapters.settings import (
+    Count,
+    Duration,
+    HttpSettings,
+    HttpUrl,
+    PositiveDuration,
+    Secret,
+    SecretStr,
+)
 from adapters.types import (
     ALL_TASKS,
     INFER_ONLY,
@@ -56,20 +64,20 @@ _WARM = ("READY", "BUSY")
 class CogSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One container with Cog's HTTP server."""
 
-    base_url: str
+    base_url: HttpUrl
     """Where the container is, such as http://127.0.0.1:5000."""
-    slots: int = 1
+    slots: Count = 1
     """Calls that it runs at once: its COG_MAX_CONCURRENCY."""
     openai: bool = False
     """The model's input is the body of an OpenAI call and its output the answer; otherwise it
     takes /v1/infer calls alone."""
     api_key: SecretStr | None = None
     """Sent as a bearer token, for a proxy in front: Cog itself asks for none."""
-    stall_timeout: Duration = 120.0
+    stall_timeout: PositiveDuration = 120.0
     """The longest silence inside a stream that has begun; Cog itself sends a sign every 15s."""
     keep_alive: Duration = 30.0
     """How long an unused connection is kept."""
-    max_connections: int = 64
+    max_connections: Count = 64
     """Calls in flight."""
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@
       AMBIGUOUS           BACKEND       MAYBE        yes                    502
       TRUNCATED           BACKEND       YES          no                     502
       CANCELLED           REQUEST       YES          no                     499
+      SHORTAGE            HERE          NO           no                     503
 
 A status code alone decides nothing: an adapter reads its platform's answer and names the class,
 and says of the one failure what it knows better than its class: whose fault it was, whether it
@@ -94,6 +95,8 @@ class FailureClass(Enum):
     TRUNCATED = ("truncated", Fault.BACKEND, Ran.YES, False, 502)
     """The answer began and broke off."""
     CANCELLED = ("cancelled", Fault.REQUEST, Ran.YES, False, 499)
+    SHORTAGE = ("shortage", Fault.HERE, Ran.NO, False, 503)
+    """Nothing was sent: the gateway itself lacks descriptors, memory or space."""
 
     def __init__(self, slug: str, fault: Fault, ran: Ran, maybe_running: bool, status: int) -> None:
         self.slug = slug

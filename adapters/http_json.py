@@ -19,7 +19,6 @@ from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.api import EVENTS, Api
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
-from adapters.http.connection import Response
 from adapters.http.failures import (
     OUR_MATTER,
     UNREADABLE,
@@ -31,7 +30,8 @@ from adapters.http.failures import (
 )
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import Passthrough
-from adapters.settings import HttpSettings, SecretStr
+from adapters.http.response import Response
+from adapters.settings import Count, HeaderName, HttpSettings, SecretStr, UrlPath
 from adapters.types import ALL_TASKS, INFER_ONLY, Call, Capabilities, Probe, Reply, Usage
 
 FailureName = Literal[
@@ -46,10 +46,10 @@ _PLACES = re.compile(rb'"\$(body|id|model)"')
 class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a JSON endpoint is, and how calls are mapped to it."""
 
-    path: str = "/"
+    path: UrlPath = "/"
     """Where calls go."""
     method: Literal["POST", "PUT"] = "POST"
-    secret_headers: dict[str, SecretStr] = msgspec.field(default_factory=dict)
+    secret_headers: dict[HeaderName, SecretStr] = msgspec.field(default_factory=dict)
     """Sent with every call, from the environment: "X-Api-Key: ${NAME}"."""
     request: dict[str, Any] | None = None
     """What is sent, with "$body" once where the caller's body goes, and "$id" and "$model" where
@@ -62,14 +62,14 @@ class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_f
     """Where the answer states the seconds that the model ran; left out: the call is timed."""
     statuses: dict[str, FailureName] = msgspec.field(default_factory=dict)
     """What a status of this server means where it is not what HTTP says."""
-    stream_path: str | None = None
+    stream_path: UrlPath | None = None
     """Where streamed calls go, answered with server-sent events; left out: it streams nothing."""
-    health_path: str | None = None
+    health_path: UrlPath | None = None
     """Answers 200 while the server is ready; left out: it is taken to be."""
     openai: bool = False
     """The body is that of an OpenAI call and the output its answer; otherwise it takes /v1/infer
     calls alone."""
-    slots: int | None = None
+    slots: Count | None = None
     """The most calls that it runs at once."""
 
     def __post_init__(self) -> None:

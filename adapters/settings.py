@@ -9,13 +9,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 _DURATION = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>ms|s|m|h|d)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SIZE = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>B|KB|KiB|MB|MiB|GB|GiB)?\Z")
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?\Z|(?=.*:)[0-9A-Fa-f:.]+\Z")
+_PATH = re.compile(r"/[!-\"$-~]*\Z")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_VALUE = re.compile(r"[\t -~\x80-\xff]*\Z")
+_OURS = frozenset(("connection", "content-length", "host", "transfer-encoding", "upgrade"))
+"""Headers that frame a request; a second one of them would break it."""
+_PEM = b"-----BEGIN CERTIFICATE-----"
 _BYTES = {
     None: 1,
     "B": 1,
@@ -60,6 +69,19 @@ class HasExclusiveKeys(Protocol):
     def misfits(cls, given: Collection[str]) -> Sequence[SettingError]:
         """What is wrong with the keys that a policy gives, whatever their values."""
         ...
+
+
+@runtime_checkable
+class NeedsFiles(Protocol):
+    """Settings that name what must be on this machine before their backend can start."""
+
+    def missing(self) -> Sequence[SettingError]:
+        """What is not there, or is of no use. Reads files; runs no code of theirs."""
+        ...
+
+
+class UnfitSecret(ValueError):
+    """Says what is wrong with a secret, and nothing of what it holds."""
 
 
 class Secret:
@@ -112,9 +134,76 @@ def parse_size(value: Any) -> int:
 
 
 def parse_secret(value: Any) -> Secret:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a secret is a string that is not empty")
-    return Secret(value)
+    """White space around it, such as the line break at a file's end, is no part of a secret.
+
+    Raises UnfitSecret for one that is empty, or that no header can carry.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    if not text:
+        raise UnfitSecret("a secret is a string that is not empty")
+    if _VALUE.match(text) is None:
+        raise UnfitSecret("a secret holds no line break, no control character and no symbol")
+    return Secret(text)
+
+
+def parse_url(value: Any) -> str:
+    """'http://127.0.0.1:8000/v1' -> the same. Raises ValueError, which repeats none of it: it may
+    hold a password."""
+    text = str(value)
+    parts = _split(text)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("a URL begins with http:// or https://")
+    if _HOST.match(parts.hostname or "") is None:
+        raise ValueError("it names no host")
+    if parts.username is not None or "?" in text or "#" in text:
+        raise ValueError("it may hold only scheme, host, port and path")
+    if _PATH.match(parts.path or "/") is None:
+        raise ValueError("a URL holds no blanks, control characters or letters with accents")
+    return text
+
+
+def _split(text: str) -> SplitResult:
+    if not text.isprintable():  # urlsplit would take line breaks out
+        raise ValueError("a URL holds no control character")
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError("it names no host") from None
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0 or parts.netloc.endswith(":"):
+        raise ValueError("its port is no number from 1 to 65535")
+    return parts
+
+
+def parse_path(value: Any) -> str:
+    """'/generate' -> the same, as it stands in a request's first line."""
+    text = str(value)
+    if not text.startswith("/"):
+        raise ValueError("a path begins with /")
+    if _PATH.match(text) is None:
+        raise ValueError("a path holds no blanks, control characters, # or letters with accents")
+    return text
+
+
+def parse_header_name(value: Any) -> str:
+    """RFC 9110, 5.6.2: a token."""
+    text = str(value)
+    if _TOKEN.match(text) is None:
+        raise ValueError("a header's name is of letters, digits and - alone")
+    if text.lower() in _OURS:
+        raise ValueError(f"{text} is the gateway's own to say")
+    return text
+
+
+def parse_header_value(value: Any) -> str:
+    """White space around it is no part of it (RFC 9110, 5.5)."""
+    text = str(value).strip(" \t")
+    if _VALUE.match(text) is None:
+        raise ValueError("a header's value holds a line break or a character that it cannot carry")
+    return text
 
 
 Duration = Annotated[
@@ -149,6 +238,62 @@ SecretStr = Annotated[
 """A ``Secret``; in YAML it may only be written as ``${NAME}``."""
 
 
+HttpUrl = Annotated[
+    str,
+    Scalar(
+        parse=parse_url,
+        expects="a URL such as http://127.0.0.1:8000/v1",
+        pattern=r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@]+(/[^\s?#]*)?$",
+    ),
+]
+"""Where a server is: scheme, host, port and path."""
+
+UrlPath = Annotated[
+    str, Scalar(parse=parse_path, expects="a path such as /generate", pattern=r"^/[^\s#]*$")
+]
+"""Of a request; may hold a query."""
+
+HeaderName = Annotated[
+    str,
+    Scalar(
+        parse=parse_header_name,
+        expects="the name of a header such as X-Api-Version",
+        pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+    ),
+]
+HeaderValue = Annotated[
+    str,
+    Scalar(
+        parse=parse_header_value,
+        expects="the value of a header, on one line",
+        pattern=r"^[^\r\n]*$",
+    ),
+]
+Headers = dict[HeaderName, HeaderValue]
+"""Name -> value, of a request."""
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+"""A number of things, of which there is at least one."""
+
+PositiveDuration = Annotated[Duration, msgspec.Meta(gt=0)]
+"""Seconds, more than none."""
+
+PositiveSize = Annotated[ByteSize, msgspec.Meta(gt=0)]
+"""Bytes, at least one."""
+
+
+def unfit_ca_file(path: str | None) -> list[SettingError]:
+    """What is wrong with the ``ca_file`` of a backend's settings."""
+    if path is None:
+        return []
+    try:
+        text = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        return [SettingError(("ca_file",), f"{path} cannot be read: {why}")]
+    return [] if _PEM in text else [SettingError(("ca_file",), f"{path} holds no PEM certificate")]
+
+
 class ConnectionSettings(Protocol):
     """The settings that say how connections are made and kept; see ``HttpSettings``."""
 
@@ -169,21 +314,24 @@ class ConnectionSettings(Protocol):
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every backend behind one HTTP address may be told of its connections."""
 
-    base_url: str
+    base_url: HttpUrl
     """Where the server is."""
-    headers: dict[str, str] = {}
+    headers: Headers = {}
     """Sent with every call."""
-    connect_timeout: Duration = 5.0
+    connect_timeout: PositiveDuration = 5.0
     """The longest that a connection may take to be made."""
-    timeout: Duration = 600.0
+    timeout: PositiveDuration = 600.0
     """The longest that one call may take, whatever the caller would wait."""
-    stall_timeout: Duration = 120.0
+    stall_timeout: PositiveDuration = 120.0
     """The longest silence inside a stream that has begun."""
     keep_alive: Duration = 4.0
     """How long an unused connection is kept; shorter than the server's own time (uvicorn: 5s)."""
-    max_connections: int = 256
+    max_connections: Count = 256
     """Calls in flight."""
-    max_response: ByteSize = 64 * 1024 * 1024
+    max_response: PositiveSize = 64 * 1024 * 1024
     """A larger answer is an error."""
     ca_file: str | None = None
     """PEM file of the authority that signed the server's certificate; left out: the system's."""
+
+    def missing(self) -> list[SettingError]:
+        return unfit_ca_file(self.ca_file)

@@ -1,1 +1,10 @@
-"""What Spillgate costs, measured beside what else one could put there."""
+"""What Spillgate costs, measured beside what else one could put there. Each is a command.
+
+``gateway/`` (``make bench``) stands beside nginx, sglang-router and LiteLLM; ``runtime/``
+(``make bench-runtime``) beside LitServe, BentoML and Ray Serve; ``gpu/`` (``make bench-gpu``) is
+torch under the runtime; ``adapters`` (``make bench-adapters``) what each kind adds to the bare
+exchange with the ``platforms``. Smaller: ``ledger`` (a row), ``shared_store`` (an admission),
+``restart`` (a killed worker), ``profile_gateway`` (where CPU goes). Their options and results are
+``command``; a contender while it runs is an ``entry``. ``apps/`` are served by several. What they
+found: docs/performance.md.
+"""

@@ -1,9 +1,22 @@
 """The HTTPS service: keys, limits, budgets, routing, the ledger.
 
-A call comes in through ``api``, is carried by ``calls`` from its admission to its settlement, is
-sent where ``routing`` decides, to one of the ``backends``; ``money`` says what it costs and who
-may spend it, ``storage`` keeps it. ``warm`` pays for warmth between the calls. ``policy`` reads
-the YAML that says all this, ``tls`` makes certificates, ``cli`` is the command line. ``app`` puts
-everything together; ``service`` is what is running then, ``restore`` what a start does about the
-past.
+In the order of a call: it comes in through ``api``; ``calls`` carries it from its admission to its
+settlement; ``routing`` decides which of the ``backends`` gets it, and so whether it spills;
+``money`` says what it costs and whether its caller may spend that; ``storage`` keeps the counters,
+the ledger and the keys. Between the calls ``warm`` wakes backends before they are needed.
+``policy`` reads the YAML that says all this.
+
+How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
+``service`` is what runs then, with the ``active_policy`` that a reload swaps whole; ``restore``
+settles after a crash what was left open, and fills the counters of limits again from the ledger.
+``preflight`` finds what would keep a policy from being served; ``named_files`` are read again on
+SIGHUP; ``environment`` is where secrets come from. ``cli`` is the command line, ``tls`` makes
+certificates.
+
+A key's life: ``key_requests`` is what a request for one may say, ``api_keys`` makes its secret and
+its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that is unknown, revoked
+or expired. Small things that several share: ``store_urls``, ``access_log`` (a line for each call
+that ended), ``log_lines`` (all lines, by one thread), ``metrics`` (what ``/metrics`` shows),
+``shared_timer`` (one timer for all calls), ``tasks`` (work that may outlive whoever began it),
+``clock``, ``types``.
 """

@@ -1,23 +1,22 @@
-"""One JSON line for each call that ended, written by a thread so that a slow pipe delays nobody.
+"""One JSON line for each call that ended, written where all log lines are.
 
 The lines hold what the ledger's row holds; what cannot be written in time is dropped and counted.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
-from typing import BinaryIO
+from functools import partial
 
 import msgspec
 
 from gateway.clock import Clock
+from gateway.log_lines import LineWriter
 from gateway.storage.base import LedgerRow
 
 _EVERY_S = 0.25
 """Lines are written together this often: a thread that woke for each would cost more than they."""
-_ROWS, _BATCHES = 10_000, 8
-"""What may wait for the pipe; past it lines are dropped."""
+_ROWS = 10_000
+"""Of one such batch; past it lines are dropped."""
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,62 +44,37 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AccessLog:
-    """Takes rows on the event loop, hands them to a thread in batches. ``None``: no log."""
+    """Takes rows on the event loop, hands them to the writer in batches. ``None``: no log."""
 
-    def __init__(self, target: BinaryIO | None, clock: Clock) -> None:
+    def __init__(self, writer: LineWriter | None, clock: Clock) -> None:
         self.dropped = 0
-        self._target = target
+        self._writer = writer
         self._clock = clock
         self._rows: list[tuple[LedgerRow, int]] = []
-        self._batches: queue.Queue[list[tuple[LedgerRow, int]]] = queue.Queue(_BATCHES)
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begins to write, where there is something to write to."""
-        if self._target is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._write, name="access-log", daemon=True)
-            self._thread.start()
 
     def add(self, row: LedgerRow, attempts: int) -> None:
         """Takes the row of a call that ended, and how many backends failed it before; a row that
         finds no room is dropped and counted."""
-        if self._thread is None:
+        if self._writer is None:
             return
         if not self._rows:
-            self._clock.call_later(_EVERY_S, self._hand_over)
+            self._clock.call_later(_EVERY_S, self.hand_over)
         if len(self._rows) < _ROWS:
             self._rows.append((row, attempts))
         else:
             self.dropped += 1
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Gives the writer what has come since the last time."""
         rows, self._rows = self._rows, []
-        if not rows:
+        if not rows or self._writer is None:
             return
-        try:
-            self._batches.put_nowait(rows)
-        except queue.Full:
+        if not self._writer.put(len(rows), partial(_lines, rows)):
             self.dropped += len(rows)
 
-    def close(self) -> None:
-        """Writes what waits, within a second."""
-        if self._thread is not None:
-            self._hand_over()
-            try:
-                self._batches.put([], timeout=1.0)
-            except queue.Full:
-                return
-            self._thread.join(1.0)
 
-    def _write(self) -> None:
-        assert self._target is not None
-        encode = msgspec.json.Encoder().encode_lines
-        while batch := self._batches.get():
-            try:
-                self._target.write(encode([_line(row, attempts) for row, attempts in batch]))
-                self._target.flush()
-            except (OSError, ValueError):
-                self.dropped += len(batch)
+def _lines(rows: list[tuple[LedgerRow, int]]) -> bytes:
+    return msgspec.json.Encoder().encode_lines([_line(row, attempts) for row, attempts in rows])
 
 
 def _line(row: LedgerRow, attempts: int) -> LogLine:

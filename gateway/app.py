@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -16,11 +15,16 @@ from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.api.routes import application
 from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.slow_clients import SlowClients
 from gateway.clock import Clock, SystemClock
-from gateway.metrics import Metrics
+from gateway.environment import Environment
+from gateway.log_lines import LineWriter
+from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
+from gateway.named_files import FileRead, read_ca_files
 from gateway.policy.model import BackendSpec, Policy
-from gateway.policy.reader import load_policy, read_policy_text
+from gateway.policy.reader import load_with_places, read_with_places
+from gateway.preflight import check_startable
 from gateway.restore import Refill, restore
 from gateway.service import Gateway
 from gateway.storage.base import KeyStore, Ledger, SharedStore
@@ -78,10 +82,15 @@ def build_gateway(
     make_backend: Callable[[BackendSpec], Backend],
     load: Callable[[], Policy],
     random_source: random.Random,
+    lines: LineWriter | None = None,
 ) -> Gateway:
-    """Everything but the web: a gateway over the stores and backends that it is given."""
+    """Everything but the web: a gateway over the stores and backends that it is given.
+
+    ``lines`` is where calls that ended are logged, if the policy wants that.
+    """
     metrics = Metrics()
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
+    clients = policy.server.clients
     dispatcher = Dispatcher(
         shared=shared,
         ledger=ledger,
@@ -89,8 +98,9 @@ def build_gateway(
         clock=clock,
         metrics=metrics,
         random_source=random_source,
+        slow_clients=SlowClients(shared, per_key=clients.per_key, in_all=clients.in_all),
     )
-    log_to = sys.stderr.buffer if policy.server.access_log else None
+    log_to = lines if policy.server.access_log else None
     return Gateway(
         policy=policy,
         shared=shared,
@@ -112,7 +122,6 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
     clock = gateway.clock
     try:
         await restore(gateway)
-        gateway.access_log.start()
         await gateway.start()
         keeper = WarmKeeper(
             active=lambda: gateway.active,
@@ -138,28 +147,50 @@ def web(gateway: Gateway) -> Starlette:
             yield
 
     def read(text: str) -> Policy:
-        return read_policy_text(text, os.environ)
+        policy, places = read_with_places(text, Environment(os.environ))
+        in_force = gateway.active.policy
+        check_startable(policy, places, backend_maker(gateway.clock), known=in_force)
+        return policy
 
     return application(gateway, read, lifespan)
 
 
-def from_path(path: Path) -> Gateway:
-    """A gateway as the policy at ``path`` wants it. Raises PolicyError."""
-
-    def load() -> Policy:
-        return load_policy(path, os.environ)
-
-    policy = load()
+def from_path(path: Path, lines: LineWriter) -> Gateway:
+    """A gateway as the policy at ``path`` wants it, which logs to ``lines``. Raises PolicyError."""
     clock, refill = SystemClock(), Refill()
+    make = backend_maker(clock)
+
+    secrets: dict[str, str] = {}
+
+    def load(known: Policy | None) -> Policy:
+        environ = Environment(os.environ)
+        policy, places = load_with_places(path, environ)
+        check_startable(policy, places, make, known=known)
+        secrets.clear()
+        secrets.update(environ.files)
+        return policy
+
+    policy = load(None)
     gateway = build_gateway(
         policy,
         clock=clock,
         keys=open_keys(policy, clock),
         ledger=open_ledger(policy),
         shared=open_shared(policy, clock, refill),
-        make_backend=backend_maker(clock),
-        load=load,
+        make_backend=make,
+        load=lambda: load(gateway.active.policy),
         random_source=random.SystemRandom(),
+        lines=lines,
     )
+    gateway.file_readers += [
+        lambda: [FileRead(f"the secret {name}", file) for name, file in secrets.items()],
+        lambda: read_ca_files(gateway.active.policy),
+    ]
+    gateway.metrics.observe(lambda: [_lines_dropped(lines)])
     refill.serves(gateway)
     return gateway
+
+
+def _lines_dropped(lines: LineWriter) -> Reading:
+    text = "Lines of every kind that nobody read in time"
+    return "spillgate_log_lines_dropped", text, {}, float(lines.dropped)

@@ -16,7 +16,9 @@ from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock
 from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
+from gateway.named_files import FileRead, ReadFiles, read_again
 from gateway.policy.model import BackendSpec, Policy
+from gateway.policy.problems import PolicyError
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.tasks import BackgroundTasks
 from gateway.types import ApiError
@@ -60,6 +62,10 @@ class Gateway:
         self.load_policy = load_policy
         self._make_backend = make_backend
         self._history: list[Policy] = []
+        self.file_readers: list[ReadFiles] = []
+        """What a reload reads beside the policy's own files."""
+        self.files: tuple[FileRead, ...] = ()
+        """What the last reload read of them."""
         self._changing = asyncio.Lock()
         self._background = BackgroundTasks()
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -90,7 +96,7 @@ class Gateway:
         await self.shared.aclose()
         await self.ledger.aclose()
         self.keys.close()
-        self.access_log.close()
+        self.access_log.hand_over()
 
     # --- the policy ---------------------------------------------------------------------------
 
@@ -167,12 +173,18 @@ class Gateway:
         return earlier
 
     async def reload(self) -> None:
-        """Reads the policy's files again; on any error the old policy stays."""
+        """Reads the policy's files again, then those that it names; on any error the old policy
+        stays, and of each file what was read before."""
+        await self._reload_policy()
+        self.files = await asyncio.to_thread(read_again, self.file_readers)
+
+    async def _reload_policy(self) -> None:
         try:
             policy = await asyncio.to_thread(self.load_policy)
         except Exception as error:
             self.metrics.reloads.labels("refused").inc()
-            log.error("the policy was not changed: %s", error)
+            for problem in error.problems if isinstance(error, PolicyError) else (error,):
+                log.error("the policy was not changed: %s", problem)
             return
         try:
             await self.apply(policy)

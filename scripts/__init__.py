@@ -1,1 +1,7 @@
-"""What the Makefile calls."""
+"""What is run by hand or by the Makefile, and is no part of the product.
+
+``serve`` is ``make serve``: the gateway and its spare backend, started and ended together.
+``house`` measures the tree. The shell scripts make the environment: ``install`` fills ``.venv``
+with the Python that ``find-python`` finds, ``constraints`` pins versions anew, ``system-packages``
+installs the programs that tests and benchmarks need.
+"""

@@ -14,6 +14,9 @@ and in a test module, with a ``Stage`` that says how each scenario is asked of t
         scenarios = MyStage.scenarios
 
 The tests are coroutines; the plugin runs each on a loop of its own, within a minute.
+
+``stage`` is what a kind must give. The suite is in three parts: ``answers``, ``failures`` and
+``ends``; ``playing`` is how a scenario is played from start to close, and what it may leave.
 """
 
 from __future__ import annotations

@@ -25,10 +25,15 @@ class Answers(OnStage):
         check_usage(reply.usage)
 
     async def test_many_calls_at_once_are_each_answered(self, stage: Stage) -> None:
+        """Each with its own answer and with nobody else's."""
+        words = [f"hello-{number:02}" for number in range(16)]
         async with started(stage) as backend:
-            calls = [call_for(stage.scenarios["echo"]) for _ in range(16)]
+            calls = [call_for(stage.scenarios["echo"], word=word) for word in words]
             replies = await asyncio.gather(*(backend.invoke(call) for call in calls))
-        assert len({reply.body for reply in replies}) == 1
+        repeated = [
+            [word for word in words if word.encode() in reply.body.lower()] for reply in replies
+        ]
+        assert repeated == [[word] for word in words]
 
     async def test_a_stream_comes_in_events_and_tells_at_its_end_what_it_used(
         self, streamed: str, stage: Stage

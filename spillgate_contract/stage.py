@@ -38,10 +38,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 class Stage(Protocol):
     """A backend of the kind, and something real behind it.
 
-    ``scenarios`` are named. ``echo`` answers a JSON that holds the word hello and reports what
-    it used; ``slow`` runs for a minute and can be stopped. Where a kind can play them: any
-    number that stream, any number that fail, and ``cold``, which a fresh backend serves after a
-    start of a worker and serves warm the second time.
+    ``scenarios`` are named. ``echo`` is asked with the word hello, or another in its place,
+    answers a JSON that repeats it, and reports what it used; ``slow`` runs for a minute and can
+    be stopped. Where a kind can play them: any number that stream, any number that fail, and
+    ``cold``, which a fresh backend serves after a start of a worker and serves warm the second
+    time.
     """
 
     scenarios: ClassVar[dict[str, Scenario]]
@@ -56,19 +57,21 @@ class Stage(Protocol):
 
 
 _NUMBERS = itertools.count(1)
+WORD = "hello"
+"""What ``echo`` repeats."""
 
 
-def call_for(scenario: Scenario, deadline: float = float("inf")) -> Call:
+def call_for(scenario: Scenario, deadline: float = float("inf"), *, word: str = WORD) -> Call:
     """The call that a scenario stands for, under an id that no other call has: where a server
     knows calls by their ids, a second one would be taken for the first that has not quite ended.
 
-    ``deadline`` is on the scale of ``time.monotonic``.
+    ``deadline`` is on the scale of ``time.monotonic``; ``word`` stands in the place of hello.
     """
     return Call(
         id=f"{os.getpid()}-{next(_NUMBERS)}",
         model="m",
         task=scenario.task,
-        body=json.dumps(scenario.body).encode(),
+        body=json.dumps(scenario.body).replace(WORD, word).encode(),
         stream=scenario.stream,
         deadline=deadline,
     )

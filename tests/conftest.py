@@ -1,16 +1,40 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and what is asked of every test."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.clock import FakeClock
+from tests import processes, rings
 
 pytest_plugins = ["spillgate_contract"]
+
+_HANGS_AFTER_S = 120.0
+"""Far more than any test takes, on a machine that has much else to do."""
+_RUN = pytest.StashKey[str]()
+_WATCH = pytest.StashKey[rings.Watch]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    quick = "only the tests that start no process (tests/rings.py)"
+    parser.addoption("--quick", action="store_true", help=quick)
+    within = "seconds that a process has to end after its test"
+    parser.addini("processes_end_within", within, default="10")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_RUN] = processes.begin_run()
+    config.stash[_WATCH] = rings.Watch()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if config.getoption("--quick") and rings.is_outer(collection_path) else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -21,8 +45,31 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments: dict[str, Any] = {
         name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters
     }
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), timeout=60))
+    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), timeout=_HANGS_AFTER_S))
     return True
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What a module starts when it is imported is no test's matter."""
+    session.config.stash[_WATCH].take()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """A test fails that starts a process, in its fixtures or itself, and should be quick."""
+    yield
+    rings.assert_it_was_quick(item.path, item.config.stash[_WATCH].take())
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """A file's last test fails for what any test of the file has left running."""
+    yield
+    item.config.stash[_WATCH].take()
+    if nextitem is None or nextitem.path != item.path:
+        file = item.nodeid.partition("::")[0] if nextitem else ""
+        within_s = float(item.config.getini("processes_end_within"))
+        processes.assert_nothing_is_left(item.config.stash[_RUN], file, within_s=within_s)
 
 
 @pytest.fixture

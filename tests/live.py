@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -29,16 +28,19 @@ SPILLGATE = Path(sys.executable).with_name("spillgate")
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    """A port of 127.0.0.1 that a server may take.
+
+    A connection of its own has just ended there, so for a minute the kernel gives it to nobody who
+    asks for any port, such as a test that runs beside this one.
+    """
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        accepted, _ = listener.accept()
+        accepted.close()  # first, so that this end is the one to linger
         port: int = listener.getsockname()[1]
-    return port
-
-
-def dies_with_us(command: Sequence[str]) -> list[str]:
-    """The command, ended by the kernel too when the test run is killed, where it can do that."""
-    setpriv = shutil.which("setpriv")
-    return [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), *command]
+        return port
 
 
 class LiveGateway:
@@ -46,8 +48,9 @@ class LiveGateway:
 
     ``config`` is the policy's YAML without ``version``, ``server`` and ``store``, which are
     written here; ``server`` and ``store`` add settings to those two. ``env`` is added to the
-    environment. Used as a context manager, or by ``start`` and ``stop``; a stopped gateway may be
-    started again, on the same port and data.
+    environment. ``stderr``: a descriptor to log to, beside the log file. ``under``: a command that
+    runs the gateway's, which follows it. Used as a context manager, or by ``start`` and ``stop``; a
+    stopped gateway may be started again, on the same port and data.
 
         with LiveGateway(tmp_path, "backends: ...") as gateway:
             with gateway.client() as client:
@@ -63,9 +66,13 @@ class LiveGateway:
         server: Mapping[str, object] | None = None,
         store: Mapping[str, object] | None = None,
         env: Mapping[str, str] | None = None,
-        ready_within_s: float = 40.0,
+        ready_within_s: float = 120.0,
+        stderr: int = subprocess.STDOUT,
+        under: Sequence[str] = (),
     ) -> None:
         self.folder = folder
+        self.stderr = stderr
+        self.under = under
         self.data = folder / "data"
         self.port = free_port()
         self.tls = tls
@@ -106,12 +113,12 @@ class LiveGateway:
         command = [str(SPILLGATE), "serve", "--config", str(self.config)]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                dies_with_us(command),
+                [*self.under, *command],
                 cwd=ROOT,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=self.stderr,
                 start_new_session=True,
             )
         if wait_for:

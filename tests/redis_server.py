@@ -12,6 +12,8 @@ from types import TracebackType
 
 import pytest
 
+from tests.live import free_port
+
 _READY_S = 10.0
 
 
@@ -22,7 +24,7 @@ class RedisServer:
     """
 
     def __init__(self, *options: str) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -100,10 +102,3 @@ def require_redis() -> None:
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail("redis-server is not installed; apt-get install redis-server")
     pytest.skip("redis-server is not installed")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import pytest
 import yaml
 
 from gateway.policy.reader import read_policy_text
-from tests.live import ROOT, LiveGateway, dies_with_us, free_port
+from tests.live import ROOT, LiveGateway, free_port
 from tests.snippets import Snippet, run_snippet, snippets_of
 
 README = ROOT / "README.md"
 DEFAULT = ROOT / "config" / "default.yaml"
-DOCUMENTS = [README, *sorted((ROOT / "docs").rglob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+DOCUMENTS = [README, CONTRIBUTING, *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPETS = [snippet for file in DOCUMENTS for snippet in snippets_of(file)]
 BIN = Path(sys.executable).parent
 ADDRESS = "127.0.0.1:8443"
@@ -86,7 +88,7 @@ def overflow_url() -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "examples.overflow", "--port", str(port)]
     process = subprocess.Popen(
-        dies_with_us(command),
+        command,
         cwd=ROOT,
         env=clean_environ(RUNPOD_API_KEY="docs"),
         stdout=subprocess.DEVNULL,
@@ -184,22 +186,38 @@ def test_a_link_to_a_file_leads_to_one(file: Path) -> None:
 
 
 @needs_readme
-def test_every_make_target_in_the_readme_is_one_of_the_makefile() -> None:
+@pytest.mark.parametrize("file", [README, CONTRIBUTING], ids=lambda file: file.name)
+def test_every_make_target_in_a_document_is_one_of_the_makefile(file: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"`?make ([a-z-]+)`", README.read_text()))
+    named = set(re.findall(r"`?make ([a-z-]+)`", file.read_text()))
     assert named <= targets
 
 
-PACKAGES = ("gateway", "adapters", "local_runtime")
+PACKAGES = ("gateway", "adapters", "local_runtime", "spillgate_contract")
 
 
-def test_every_room_stands_on_the_page_of_the_house() -> None:
-    """docs/architecture.md names each file of the packages, so that a newcomer finds it."""
+def test_every_folder_stands_on_the_page_of_the_house() -> None:
+    """Its files stand in the folder's own docstring; tests/house sees to that."""
     page = (ROOT / "docs" / "architecture.md").read_text()
-    rooms = {
-        path.name
+    folders = {
+        f"{path.parent.relative_to(ROOT)}/"
         for package in PACKAGES
-        for path in (ROOT / package).rglob("*.py")
-        if not path.name.startswith("__")
+        for path in (ROOT / package).rglob("__init__.py")
     }
-    assert {name for name in rooms if f"`{name}`" not in page} == set()
+    assert {folder for folder in folders if f"`{folder}`" not in page} == set()
+
+
+def test_every_storey_of_the_import_contracts_stands_on_the_page_too() -> None:
+    """In parentheses stands what a package may have or not; a command's ``__main__`` is a line."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    rooms = {
+        room
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+        for package in contract["containers"]
+        for layer in contract["layers"]
+        for room in re.findall(r"\w+", layer)
+        if (ROOT / package / room).is_dir() or (ROOT / package / f"{room}.py").is_file()
+    } - {"__main__"}
+    assert {room for room in rooms if f"`{room}`" not in page} == set()

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 async def until(

@@ -1,7 +1,7 @@
-"""Baseten: a dedicated model deployment.
+"""Baseten: a dedicated model deployment, called and waited for, or answered by a webhook.
 
-``backend`` runs the calls, ``api`` has the settings and what the model's host and the management
-API are asked, ``bill`` what the organization is billed for the model.
+``backend`` runs the calls; ``api`` has the settings, and each request to the model's host and to
+the management API as a value; ``bill`` reads what the organization is billed for the model.
 """
 
 from adapters.baseten.backend import Baseten

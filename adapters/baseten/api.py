@@ -16,7 +16,7 @@ import msgspec
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
 from adapters.http.failures import clean, read, read_if, words_in
-from adapters.settings import Duration, HttpSettings, Secret, SecretStr
+from adapters.settings import Duration, HttpSettings, HttpUrl, PositiveDuration, Secret, SecretStr
 from adapters.types import JobState, Probe, Reply, Usage
 
 ASYNC_LIMIT = 256 * 1024
@@ -57,17 +57,17 @@ class BasetenSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fi
     is told that it has run. Left out: calls are answered."""
     priority: Literal[0, 1, 2] = 1
     """Of calls with a webhook; 0 goes first."""
-    base_url: str = ""
+    base_url: HttpUrl = ""
     """Left out: the model's own host below api.baseten.co."""
-    management_url: str = "https://api.baseten.co/v1"
+    management_url: HttpUrl = "https://api.baseten.co/v1"
     """Where the management API is."""
     warm_for: Duration = 900.0
     """How long a replica stays up unused: the deployment's scale_down_delay."""
     wake_wait: Duration = 600.0
     """The longest that a replica may take to come up for a ping."""
-    poll_every: Duration = 1.0
+    poll_every: PositiveDuration = 1.0
     """Between two questions about a call with a webhook; the platform takes 20 a second."""
-    timeout: Duration = LONGEST_SYNC
+    timeout: PositiveDuration = LONGEST_SYNC
     """The longest that one call may take; the platform ends one without a webhook after 20m."""
     keep_alive: Duration = 30.0
     """How long an unused connection is kept."""

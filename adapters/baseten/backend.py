@@ -34,10 +34,10 @@ from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.api import Api
 from adapters.http.backend import HttpBackend
-from adapters.http.connection import Response
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import input_of
 from adapters.http.passthrough import one_event, stream_of
+from adapters.http.response import Response
 from adapters.polling import poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
 from adapters.types import (

@@ -1,24 +1,24 @@
-"""What platforms behind HTTP share: the toolkit of an adapter, and all that a package with a kind
-of its own needs of it.
+"""The toolkit of adapters for platforms behind HTTP, and its face for packages of third parties.
 
-From the socket up, and in this order to be read: ``connection`` is one HTTP/1.1 connection,
-``client`` a pool of them to one host, ``failures`` what a refusal means and whether JSON is any,
-``api`` the requests to one origin, ``backend`` what the adapters of one address have in common.
-Streams: ``sse`` and ``named_events`` cut bytes into events, ``chunks`` makes a stream of chunks of
-them, ``passthrough`` passes a server's own bytes on. Shapes of calls: ``openai_calls`` for servers
-that speak OpenAI's protocol, ``predictions`` for Cog's and Replicate's, ``outputs`` for envelopes
-around a model's JSON.
+From the socket up, and in this order to be read: ``response`` is what comes back, ``connection``
+one HTTP/1.1 connection, ``client`` a pool of them to one host, ``failures`` what a refusal means
+and whether JSON is any, ``api`` the requests to one origin, ``backend`` what the adapters of one
+address have in common. Streams: ``sse`` cuts the bytes of OpenAI's event streams into events and
+reads their usage, ``named_events`` those of platforms whose events have names; ``chunks`` makes a
+stream of chunks of them, ``passthrough`` passes a server's own bytes on. Shapes of calls:
+``openai_calls`` for servers that speak OpenAI's protocol, ``predictions`` for Cog's and
+Replicate's, ``outputs`` for envelopes around a model's JSON.
 """
 
 from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.backend import HttpBackend
 from adapters.http.chunks import ChunkStream, once
 from adapters.http.client import Client, Origin, render_head
-from adapters.http.connection import Body, Response
 from adapters.http.failures import clean, read, read_if, read_input, refused
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import answer_of, check_size, event_of, input_of
 from adapters.http.passthrough import Passthrough, one_event, stream_of
+from adapters.http.response import Body, Response
 from adapters.http.sse import last_boundary, split_events
 
 __all__ = [

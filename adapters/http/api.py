@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError
 from adapters.http.client import NEVER, Client, Origin, render_head
-from adapters.http.connection import Body, Response
 from adapters.http.failures import refused
+from adapters.http.response import Body, Response
 from adapters.settings import ConnectionSettings, Secret
 from adapters.types import Task
 

@@ -10,8 +10,6 @@ connections are open, which costs a call nothing.
 from __future__ import annotations
 
 import asyncio
-import functools
-import ssl
 from collections import deque
 from collections.abc import Mapping
 from typing import cast
@@ -19,20 +17,15 @@ from urllib.parse import urlsplit
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
-from adapters.http.connection import Body, HttpConnection, Response
+from adapters.http.connection import HttpConnection
+from adapters.http.response import Body, Response
+from adapters.shortage import is_ours, last_for_calls, shortage
+from adapters.trust import trust_context
 from adapters.waiting import before, mark_seen
 
 TICK = 0.05
 """How late a deadline may be noticed, in seconds."""
 NEVER = float("inf")
-
-
-@functools.cache
-def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """The process's one TLS context (a second one for each private CA): making it is slow."""
-    context = ssl.create_default_context(cafile=ca_file)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class Origin:
@@ -105,6 +98,7 @@ class Client:
         self._stirred = asyncio.Event()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
+        self._last_for_calls = last_for_calls()
 
     def __repr__(self) -> str:
         return (
@@ -266,12 +260,17 @@ class Client:
             raise _unreachable("no connection in time") from None
         except (OSError, ValueError) as error:
             connection.abort()
-            raise _unreachable(f"{type(error).__name__}: {error}") from None
+            why = f"{type(error).__name__}: {error}"
+            ours = isinstance(error, OSError) and is_ours(error)
+            raise shortage(why) if ours else _unreachable(why) from None
         except BaseException:
             connection.abort()
             raise
         if not connection.usable:
             raise _unreachable("the connection was closed as soon as it was made")
+        if connection.descriptor >= self._last_for_calls:
+            connection.abort()
+            raise shortage("no descriptors but the reserve are left")
         return connection
 
     async def _reach(self, connection: HttpConnection) -> None:
@@ -280,7 +279,7 @@ class Client:
             lambda: connection,
             origin.host,
             origin.port,
-            ssl=tls_context(self._ca_file) if origin.secure else None,
+            ssl=trust_context(self._ca_file) if origin.secure else None,
         )
 
     async def _sweep(self) -> None:

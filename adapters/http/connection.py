@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to a backend, and what comes back over it.
+"""One HTTP/1.1 connection to a backend.
 
 Written for calls that are passed on: one write for a request, one wake-up for a whole answer, the
 parser in C (httptools, which is llhttp). A connection carries one exchange at a time. It knows
@@ -20,40 +20,13 @@ from typing import Protocol, cast
 import httptools
 
 from adapters.errors import BackendError, FailureClass
+from adapters.http.response import Body, Response
 
-HIGH_WATER = 256 * 1024
-"""Bytes of a stream that may wait for its reader before the socket is no longer read."""
 MAX_QUIET = 128 * 1024
 """Bytes that may arrive without any body among them: heads, trailers, chunk extensions."""
 
-MAX_REFUSAL = 64 * 1024
-"""Bytes of a refusal's body that are read."""
-
 _FIRST_FINAL_STATUS = 200
 _FIRST_REFUSAL = 300
-
-
-class Response:
-    """A whole answer. Header names are as the server wrote them."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    def header(self, name: bytes) -> str | None:
-        """The first value of a header; ``name`` in lower case."""
-        return find_header(self.headers, name)
-
-
-def find_header(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
-    """The first value of a header; ``name`` in lower case."""
-    for key, value in headers:
-        if key.lower() == name:
-            return value.decode("latin-1")
-    return None
 
 
 class ConnectionOwner(Protocol):
@@ -66,122 +39,6 @@ class ConnectionOwner(Protocol):
     def lost(self, connection: HttpConnection) -> None:
         """The connection is of no more use; told exactly once."""
         ...
-
-
-class Body:
-    """The body of an answer while it arrives, for one reader, who reads to the end or closes."""
-
-    __slots__ = (
-        "_chunks",
-        "_connection",
-        "_ended",
-        "_error",
-        "_left",
-        "_size",
-        "_waiter",
-        "headers",
-        "status",
-    )
-
-    def __init__(
-        self, connection: HttpConnection, status: int, headers: list[tuple[bytes, bytes]]
-    ) -> None:
-        self.status = status
-        self.headers = headers
-        self._connection = connection
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._ended = self._left = False
-        self._error: BackendError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    def header(self, name: bytes) -> str | None:
-        """The first value of a header; ``name`` in lower case."""
-        return find_header(self.headers, name)
-
-    def feed(self, data: bytes) -> bool:
-        """Takes bytes from the connection; True once it should pause."""
-        if self._left:
-            return False
-        self._chunks.append(data)
-        self._size += len(data)
-        self._wake()
-        return self._size > HIGH_WATER
-
-    def end(self, error: BackendError | None = None) -> None:
-        """No more bytes will come; ``error`` where they broke off."""
-        self._ended = True
-        self._error = error
-        self._wake()
-
-    async def read(self) -> bytes:
-        """All that has arrived, at least one byte; b"" at the end of a complete body.
-
-        Raises BackendError (TRUNCATED, TIMEOUT, FAILED) where it broke off, after the bytes that
-        came before.
-        """
-        while not self._chunks:
-            if self._ended:
-                if self._error is not None:
-                    raise self._error
-                return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._size = 0
-        if not self._ended:
-            self._connection.resume()
-        return data
-
-    async def read_all(self, limit: int) -> bytes:
-        """The rest of the body, of which at most about ``limit`` bytes are taken."""
-        parts: list[bytes] = []
-        size = 0
-        try:
-            while data := await self.read():
-                parts.append(data)
-                size += len(data)
-                if size > limit:
-                    break
-        finally:
-            self.close()
-        return b"".join(parts)
-
-    async def to_response(self) -> Response:
-        """A refusal whose body has yet to be read. Its head says what it is: a cut leaves the body
-        empty and changes nothing else."""
-        try:
-            data = await self.read_all(MAX_REFUSAL)
-        except BackendError:
-            data = b""
-        return Response(self.status, self.headers, data)
-
-    def close(self) -> None:
-        """Lets go of it. A connection whose answer is not complete is closed with it."""
-        if not self._ended:
-            self._ended = True
-            self._connection.abort()
-
-    def distrust(self) -> None:
-        """Lets go of a complete body that was no answer: its connection, unless it is in use
-        again, is closed rather than kept."""
-        if not self._ended:
-            self.close()
-        elif not self._connection.busy:
-            self._connection.abort()
-
-    def leave(self, deadline: float) -> None:
-        """Nothing more is wanted; the connection may be used again if the answer ends in time."""
-        if not self._ended:
-            self._left = True
-            self._chunks.clear()
-            self._connection.deadline = min(self._connection.deadline, deadline)
-            self._connection.resume()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class HttpConnection(asyncio.Protocol):
@@ -262,6 +119,12 @@ class HttpConnection(asyncio.Protocol):
     def busy(self) -> bool:
         """An exchange is on its way."""
         return self._busy
+
+    @property
+    def descriptor(self) -> int:
+        """Of its socket; -1 where the transport has none."""
+        socket = self._transport.get_extra_info("socket")
+        return -1 if socket is None else int(socket.fileno())
 
     def abort(self) -> None:
         """Closes at once; nobody waits for the answer any more."""

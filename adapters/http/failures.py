@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault
-from adapters.http.connection import Response, find_header
+from adapters.http.response import Response, find_header
 from adapters.settings import Secret
 from adapters.types import Usage
 

@@ -18,8 +18,8 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ReadyChunks, once
-from adapters.http.connection import Body, Response
 from adapters.http.failures import classify_error, clean, read, read_input, words_in
+from adapters.http.response import Body, Response
 from adapters.http.sse import DONE, EventReader, TokenCounts, frame
 from adapters.settings import HttpSettings, Secret
 from adapters.types import Call, Chunk, Reply, Usage

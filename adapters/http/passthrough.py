@@ -10,8 +10,8 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import FailureClass
 from adapters.http.chunks import END_GRACE_S, ChunkStream
-from adapters.http.connection import Body
 from adapters.http.failures import read
+from adapters.http.response import Body
 from adapters.http.sse import frame
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage

@@ -25,12 +25,12 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api, bearer
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
-from adapters.http.connection import Response
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
+from adapters.http.response import Response
 from adapters.huggingface.api import EndpointApi, probe_of, refusal_by
 from adapters.huggingface.stream import TokenStream, usage_of
-from adapters.settings import Duration, HttpSettings, SecretStr
+from adapters.settings import Duration, HttpSettings, HttpUrl, SecretStr, UrlPath
 from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply, Task, Usage
 
 Engine = Literal["openai", "tgi", "tei", "custom"]
@@ -46,7 +46,7 @@ _ROUTES: dict[Engine, dict[Task, str]] = {
 class HuggingFaceSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One Inference Endpoint, and the engine inside it."""
 
-    base_url: str
+    base_url: HttpUrl
     """The endpoint's own address."""
     api_key: SecretStr
     """A token of Hugging Face, which may use the endpoint; to scale it, one that may write."""
@@ -57,14 +57,14 @@ class HuggingFaceSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknow
     """What runs there: openai (vLLM, SGLang, llama.cpp), tgi, tei, or custom."""
     model: str | None = None
     """The engine's own name for the model; left out: the caller's name is passed on."""
-    infer_path: str | None = None
+    infer_path: UrlPath | None = None
     """Where /v1/infer calls go; left out: /generate of tgi, /embed of tei, / of custom."""
     scale_up_wait: Duration = 300.0
     """How long the platform holds a call while a replica boots; afterwards it is LOADING."""
     at_zero: Literal["scale", "pause"] = "scale"
     """What keeping no workers means: let it scale to zero, or pause it. A paused endpoint does
     not wake by a call, only when workers are to be kept again."""
-    management_url: str = "https://api.endpoints.huggingface.cloud/v2"
+    management_url: HttpUrl = "https://api.endpoints.huggingface.cloud/v2"
     """Where the management API is."""
     warm_for: Duration = 3600.0
     """How long a replica stays up unused: the endpoint's scale-to-zero time."""

@@ -7,8 +7,17 @@ from typing import Annotated
 
 import msgspec
 
+from adapters.local.app_files import lack_of_app
 from adapters.local.ray_settings import RayWorkers, refuse_what_ray_decides
-from adapters.settings import ByteSize, Duration, SettingError
+from adapters.settings import (
+    ByteSize,
+    Count,
+    Duration,
+    PositiveDuration,
+    PositiveSize,
+    SettingError,
+    UrlPath,
+)
 from local_runtime.app.model_sizes import ModelSizes, misfit
 from local_runtime.protocol.events import Standby
 from local_runtime.protocol.wire import MAX_FRAME
@@ -50,21 +59,21 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     standby: Standby = "none"
     """A spare process behind the workers that takes over when one dies: none, one that has
     imported the app, or one that has loaded the model too."""
-    handler: str | None = None
+    handler: UrlPath | None = None
     """The route that serves /v1/infer; left out: "/"."""
-    start_timeout: Duration = 300.0
+    start_timeout: PositiveDuration = 300.0
     """The longest that load, init and warm-up may take together."""
     wait_for_start: Duration = 0.0
     """The longest that a call waits for a worker that is starting; 0: it is refused at once, so
     that another backend is tried."""
-    silence: Duration = 60.0
+    silence: PositiveDuration = 60.0
     """A worker that gives no sign of life so long is replaced."""
     grace: Duration = 5.0
     """How long a handler past its time-out may take to come back before its worker is
     replaced."""
-    threads: int | None = None
+    threads: Count | None = None
     """CPU threads of each worker's model (OMP_NUM_THREADS)."""
-    max_message: ByteSize = MAX_FRAME
+    max_message: PositiveSize = MAX_FRAME
     """The largest request or result."""
     memory: Annotated[ByteSize, msgspec.Meta(gt=0)] | None = None
     """What the app's models may occupy together in each worker; left out: what is free on its GPU
@@ -85,6 +94,13 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             refuse_what_ray_decides(self.device, self.standby)
         if self.memory is not None and (wrong := misfit(self.declared, self.memory)) is not None:
             raise SettingError(("models", wrong.model, wrong.field), wrong.message)
+
+    def missing(self) -> list[SettingError]:
+        """The app, where this machine's own workers are to run it; its code is not run."""
+        if self.app is None or isinstance(self.workers, RayWorkers):
+            return []
+        lack = lack_of_app(self.app)
+        return [] if lack is None else [SettingError(("app",), lack)]
 
     @classmethod
     def misfits(cls, given: Collection[str]) -> list[SettingError]:

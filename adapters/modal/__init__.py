@@ -1,10 +1,10 @@
-"""Modal: deployed functions and web endpoints.
+"""Modal: deployed functions by its own SDK, and web endpoints by HTTPS.
 
-``backend`` chooses the way that the ``settings`` name. Functions: ``functions`` calls them,
-``stream`` and ``jobs`` read what they yield and what outlives its caller, ``connection`` keeps one
-session, ``values`` has the calling convention, ``sdk`` is the only file that touches Modal's own
-package, ``failures`` says what its exceptions mean, ``bill`` what the app costs. Web endpoints:
-``web``.
+``backend`` chooses the way that the ``settings`` name. Functions: ``functions`` calls them over
+the one ``connection`` to Modal; ``values`` is the calling convention, ``stream`` reads what a
+generator yields, ``jobs`` are calls that outlive their caller, ``failures`` says what Modal's
+exceptions mean. ``sdk`` alone touches Modal's package, which it imports when a call first needs
+it. Web endpoints: ``web``. What an app costs: ``bill``.
 """
 
 from adapters.modal.backend import Modal

@@ -7,13 +7,24 @@ from typing import Any, Literal
 import msgspec
 
 from adapters.http.client import Origin
-from adapters.settings import ByteSize, Duration, Secret, SecretStr
+from adapters.settings import (
+    Count,
+    Duration,
+    HttpUrl,
+    PositiveDuration,
+    PositiveSize,
+    Secret,
+    SecretStr,
+    SettingError,
+    UrlPath,
+    unfit_ca_file,
+)
 
 
 class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One function, one class's method, or one web endpoint (https://modal.com/docs)."""
 
-    url: str | None = None
+    url: HttpUrl | None = None
     """A web endpoint's address. Give one of url, function and cls."""
     function: str | None = None
     """A deployed function's name."""
@@ -33,16 +44,16 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     token_id: SecretStr | None = None
     token_secret: SecretStr | None = None
     """Of a token for the workspace: function and cls need both."""
-    server_url: str | None = None
+    server_url: HttpUrl | None = None
     """Where Modal's API is, where it is not Modal's own."""
     arguments: Literal["body", "keywords", "bytes"] = "body"
     """How a function gets the caller's JSON: as one dict, as keywords, or as it came."""
     openai: bool = False
     """It takes the body of an OpenAI call and answers as that protocol does; an endpoint is asked
     at the protocol's paths. Otherwise it takes /v1/infer calls alone."""
-    path: str = "/"
+    path: UrlPath = "/"
     """Where /v1/infer calls of a web endpoint go."""
-    health_path: str | None = None
+    health_path: UrlPath | None = None
     """Answers 200 while the endpoint is up; asking it wakes a container. Left out: not asked."""
     proxy_key: SecretStr | None = None
     proxy_secret: SecretStr | None = None
@@ -50,26 +61,26 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ping_input: dict[str, Any] = msgspec.field(default_factory=lambda: {"spillgate_ping": True})
     """What the keep-warm ping of a function sends."""
     min_containers: int | None = None
-    max_containers: int | None = None
+    max_containers: Count | None = None
     buffer_containers: int | None = None
     scaledown_window: Duration | None = None
     """The autoscaler's settings of a function, where they are not to stay as deployed. A deploy
     resets them, so they are told again every ten minutes."""
     warm_for: Duration = 60.0
     """How long a container stays up unused, its scaledown_window: tells a cold start from a run."""
-    slots: int | None = None
+    slots: Count | None = None
     """The most calls that it runs at once."""
-    timeout: Duration = 600.0
+    timeout: PositiveDuration = 600.0
     """The longest that one call may take, whatever the caller would wait. Modal's own limit is
     that of the function."""
-    stall_timeout: Duration = 120.0
+    stall_timeout: PositiveDuration = 120.0
     """The longest silence inside a stream that has begun."""
-    connect_timeout: Duration = 5.0
+    connect_timeout: PositiveDuration = 5.0
     """The longest that a connection may take to be made."""
     keep_alive: Duration = 30.0
     """How long an unused connection to a web endpoint is kept; the keys below are of one too."""
-    max_connections: int = 256
-    max_response: ByteSize = 64 * 1024 * 1024
+    max_connections: Count = 256
+    max_response: PositiveSize = 64 * 1024 * 1024
     ca_file: str | None = None
     """PEM file of the authority that signed the endpoint's certificate; left out: the system's."""
 
@@ -81,6 +92,9 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             self._check_endpoint()
         else:
             self._check_function()
+
+    def missing(self) -> list[SettingError]:
+        return unfit_ca_file(self.ca_file)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

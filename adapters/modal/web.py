@@ -16,9 +16,9 @@ from urllib.parse import urljoin, urlsplit
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import EVENTS, Api
-from adapters.http.connection import Body, Response
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import Passthrough
+from adapters.http.response import Body, Response
 from adapters.modal.settings import ModalSettings
 from adapters.modal.values import json_checked
 from adapters.types import OPENAI_ROUTES, Call, Reply, Usage

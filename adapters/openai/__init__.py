@@ -1,6 +1,6 @@
-"""Any server that speaks OpenAI's protocol: vLLM, SGLang, llama.cpp, a provider.
+"""Any server that speaks OpenAI's protocol: vLLM, SGLang, TGI, llama.cpp, a provider.
 
-``backend`` runs the calls, ``engine_probe`` asks which inference engine stands behind one and how
+``backend`` runs the calls; ``engine_probe`` asks which inference engine stands behind one and how
 busy it is, ``engines`` reads the answers that each engine gives to that.
 """
 

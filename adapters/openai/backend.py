@@ -18,20 +18,20 @@ from adapters.http.backend import HttpBackend
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
 from adapters.openai.engine_probe import EngineProbe, Named
-from adapters.settings import HttpSettings, SecretStr
+from adapters.settings import HttpSettings, HttpUrl, SecretStr, UrlPath
 from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply, Task
 
 
 class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One server of OpenAI's protocol."""
 
-    base_url: str
+    base_url: HttpUrl
     """Where the server is, with or without /v1."""
     api_key: SecretStr | None = None
     """Sent as a bearer token."""
     model: str | None = None
     """The upstream's own name for the model; left out: the caller's name is passed on."""
-    infer_path: str | None = None
+    infer_path: UrlPath | None = None
     """Where /v1/infer calls go, such as /infer; left out: this backend does not take them."""
     stream_usage: bool = True
     """Ask every stream for its usage. Off for a server that refuses stream_options."""

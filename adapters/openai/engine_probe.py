@@ -12,8 +12,8 @@ from typing import Literal
 from adapters.base import PROBE_S
 from adapters.errors import BackendError
 from adapters.http.api import Api
-from adapters.http.connection import Response
 from adapters.http.failures import clean, message_of
+from adapters.http.response import Response
 from adapters.openai.engines import QUESTIONS, SIGNS, Engine, EngineLoad, EngineQuestion
 from adapters.types import Probe
 

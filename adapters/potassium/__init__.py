@@ -1,7 +1,7 @@
-"""Servers with Potassium's face.
+"""Servers with Potassium's face: Potassium 0.5, this project's own runtime by itself, Banana's.
 
-``backend`` runs the calls, ``api`` has the settings and what a server says of itself, ``jobs``
-follows background calls, ``stream`` reads streamed bodies.
+``backend`` runs the calls; ``api`` has the settings and what a server says of itself, ``jobs``
+follows background calls by a handle, ``stream`` reads streamed bodies.
 """
 
 from adapters.potassium.backend import PotassiumBackend

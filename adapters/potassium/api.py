@@ -10,9 +10,18 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
-from adapters.http.connection import Response
 from adapters.http.failures import clean, read, read_if, words_in
-from adapters.settings import Duration, HttpSettings, Secret, SecretStr
+from adapters.http.response import Response
+from adapters.settings import (
+    Count,
+    Duration,
+    HttpSettings,
+    HttpUrl,
+    PositiveDuration,
+    Secret,
+    SecretStr,
+    UrlPath,
+)
 from adapters.types import Probe, Task, Usage
 
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"
@@ -22,14 +31,14 @@ _FAILED = {"failed": FailureClass.FAILED, "cancelled": FailureClass.CANCELLED}
 class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One app with Potassium's face."""
 
-    base_url: str
+    base_url: HttpUrl
     """Where the app is, such as http://127.0.0.1:8000."""
-    routes: dict[str, str] = msgspec.field(default_factory=lambda: {"infer": "/"})
+    routes: dict[str, UrlPath] = msgspec.field(default_factory=lambda: {"infer": "/"})
     """The app's handler for each task: infer, chat, completions or embeddings."""
     background: bool = False
     """The infer handler is a background one: where the server names the job, its result is waited
     for; where it does not (Potassium itself), the answer is that it has begun."""
-    slots: int = 1
+    slots: Count = 1
     """Calls that it runs at once: Potassium's experimental_num_workers. More wait there in
     order, where they cannot be called away."""
     api_key: SecretStr | None = None
@@ -37,15 +46,15 @@ class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
     start_wait: Duration = 0.0
     """How long a call waits while init runs, which is while the port is closed or the server says
     that it loads; left out: another backend is asked at once."""
-    start_every: Duration = 0.25
+    start_every: PositiveDuration = 0.25
     """Between two tries of a server that starts."""
-    start_timeout: Duration = 300.0
+    start_timeout: PositiveDuration = 300.0
     """A port that is closed for longer is no start but a fault."""
     stuck_after: Duration = 600.0
     """A call that the server says has run for longer has lost its worker."""
-    poll_every: Duration = 0.25
+    poll_every: PositiveDuration = 0.25
     """Between two questions about a background call."""
-    stall_timeout: Duration = 30.0
+    stall_timeout: PositiveDuration = 30.0
     """The longest silence inside a stream that has begun; a generator that raised is silent for
     ever."""
 

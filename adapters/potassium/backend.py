@@ -20,9 +20,9 @@ from adapters.cold_starts import StartCounted, split
 from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.api import Api
 from adapters.http.backend import HttpBackend
-from adapters.http.connection import Body, Response
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.passthrough import one_event
+from adapters.http.response import Body, Response
 from adapters.polling import poll_until
 from adapters.potassium.api import (
     Answered,

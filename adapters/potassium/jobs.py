@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
-from adapters.http.connection import Response
+from adapters.http.response import Response
 from adapters.polling import unanswered
 from adapters.potassium.api import Answered, job_of, output_of
 from adapters.types import Call, Handle, JobState, Reply, Usage

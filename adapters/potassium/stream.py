@@ -8,9 +8,9 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError
-from adapters.http.connection import Body
 from adapters.http.failures import classify_error, read_if, words_in
 from adapters.http.passthrough import Passthrough, TextPassthrough
+from adapters.http.response import Body
 from adapters.http.sse import split_events
 from adapters.settings import Secret
 from adapters.types import Chunk, Usage

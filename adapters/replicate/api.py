@@ -13,12 +13,21 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.client import Origin
-from adapters.http.connection import Body, Response
 from adapters.http.failures import message_of, read_if
 from adapters.http.predictions import Prediction, decode_prediction
+from adapters.http.response import Body, Response
 from adapters.replicate.sigv4 import LONGEST_S
 from adapters.replicate.uploads import Bucket, Uploads
-from adapters.settings import ByteSize, Duration, HttpSettings, Secret, SecretStr
+from adapters.settings import (
+    ByteSize,
+    Count,
+    Duration,
+    HttpSettings,
+    HttpUrl,
+    PositiveDuration,
+    Secret,
+    SecretStr,
+)
 
 _ASK_S = 10.0
 _ANSWER_GRACE_S = 10.0
@@ -45,22 +54,22 @@ class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
     openai: bool = False
     """The model's input is the body of an OpenAI call and its output the answer; otherwise it
     takes /v1/infer calls alone."""
-    base_url: str = "https://api.replicate.com/v1"
+    base_url: HttpUrl = "https://api.replicate.com/v1"
     """Where the platform is."""
     webhook: SecretStr | None = None
     """Where the platform posts the end of every prediction, signed."""
     wait: Duration = 5.0
     """How long the platform holds one create, at most 60s; afterwards it is polled. A call can
     be cancelled only once this has passed."""
-    poll_every: Duration = 0.5
+    poll_every: PositiveDuration = 0.5
     """Between two polls of a young prediction; old ones are asked less often."""
-    timeout: Duration = 600.0
+    timeout: PositiveDuration = 600.0
     """The longest that one call may take; with the caller's deadline it becomes Cancel-After."""
     warm_for: Duration = 60.0
     """How long an instance stays up unused: tells a cold start from a wait in the queue."""
-    max_workers: int | None = None
+    max_workers: Count | None = None
     """The most calls that it runs at once: a deployment's max_instances."""
-    stall_timeout: Duration = 120.0
+    stall_timeout: PositiveDuration = 120.0
     """The longest silence inside a stream; the platform itself closes one after 30s."""
     keep_alive: Duration = 30.0
     """How long an unused connection is kept."""

@@ -9,10 +9,10 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ChunkStream
-from adapters.http.connection import Body
 from adapters.http.failures import read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.predictions import Prediction, failure_of
+from adapters.http.response import Body
 from adapters.settings import Secret
 from adapters.types import Call, Progress, Usage
 

@@ -20,9 +20,9 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
-from adapters.http.connection import Response
 from adapters.http.failures import message_of
 from adapters.http.openai_calls import OpenAICalls
+from adapters.http.response import Response
 from adapters.runpod.settings import BALANCER_HOLD, RunPodSettings
 from adapters.types import OPENAI_ROUTES, Call, Reply, Task, Usage
 

@@ -10,7 +10,7 @@ import asyncio
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
-from adapters.http.connection import Response
+from adapters.http.response import Response
 from adapters.runpod.jobs import EXPIRED, QueueHealth, RunPodJob, decode_health, decode_job
 from adapters.runpod.settings import RunPodSettings
 

@@ -8,7 +8,16 @@ import msgspec
 
 from adapters.http.api import bearer
 from adapters.http.client import Origin
-from adapters.settings import Duration, HttpSettings, Secret, SecretStr
+from adapters.settings import (
+    Count,
+    Duration,
+    HttpSettings,
+    HttpUrl,
+    PositiveDuration,
+    Secret,
+    SecretStr,
+    UrlPath,
+)
 
 BALANCER_HOLD = 330.0
 """Seconds after which a load-balancing endpoint ends a request."""
@@ -25,28 +34,28 @@ class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     """queue: every call is a job. openai: OpenAI's calls go to a vLLM worker's own route,
     /openai/v1, and the others are jobs. load_balancer: an endpoint of that type, which has no
     queue."""
-    base_url: str = "https://api.runpod.ai/v2"
+    base_url: HttpUrl = "https://api.runpod.ai/v2"
     """The job plane."""
-    balancer_url: str | None = None
+    balancer_url: HttpUrl | None = None
     """Where a load-balancing endpoint is; left out: https://ENDPOINT.api.runpod.ai."""
-    infer_path: str | None = None
+    infer_path: UrlPath | None = None
     """Where a load-balancing endpoint takes /v1/infer calls, such as /generate; left out: it
     takes none."""
-    ping_path: str = "/ping"
+    ping_path: UrlPath = "/ping"
     """A load-balancing endpoint's health path: 200 ready, 204 still starting."""
-    management_url: str = "https://api.runpod.io/v2"
+    management_url: HttpUrl = "https://api.runpod.io/v2"
     """The management plane; note the other domain."""
     wait: Duration = 5.0
     """How long the platform holds one submit, 1s to 300s; afterwards it is polled. A call can be
     cancelled only once this has passed."""
-    poll_every: Duration = 0.25
+    poll_every: PositiveDuration = 0.25
     """Between two polls of a young job; old ones are asked less often."""
-    stream_every: Duration = 0.15
+    stream_every: PositiveDuration = 0.15
     """Between two polls of a stream that flows."""
-    timeout: Duration = 600.0
+    timeout: PositiveDuration = 600.0
     """The longest that one call may take; with the caller's deadline it becomes the job's own
     executionTimeout and ttl."""
-    execution_timeout: Duration | None = None
+    execution_timeout: PositiveDuration | None = None
     """The longest that a job may run, its wait in the queue not counted; left out: as long as
     anybody waits for it."""
     retries: int = 0
@@ -56,9 +65,9 @@ class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     nobody can guess, for a receiver that knows a job's id again."""
     warm_for: Duration = 5.0
     """The endpoint's idle time-out: tells a cold start from a wait in the queue."""
-    max_workers: int | None = None
+    max_workers: Count | None = None
     """The most calls that the endpoint runs at once."""
-    scale_max: int | None = None
+    scale_max: Count | None = None
     """workers.max, told together with every workers.min: the platform sets it to 0 after idle
     days and never raises it by itself."""
     low_priority: bool = False
@@ -67,7 +76,7 @@ class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     """The input of the job that wakes a worker."""
     keep_alive: Duration = 30.0
     """How long an unused connection is kept."""
-    max_connections: int = 400
+    max_connections: Count = 400
     """Calls in flight, as the platform bounds /runsync, /status and /stream."""
 
     def __post_init__(self) -> None:

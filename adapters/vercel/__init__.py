@@ -1,4 +1,4 @@
-"""Vercel's AI Gateway.
+"""Vercel's AI Gateway: many providers' models behind OpenAI's protocol.
 
 ``backend`` runs the calls, ``cost`` finds what a call cost, ``bill`` what the account is billed.
 """

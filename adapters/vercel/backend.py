@@ -24,7 +24,7 @@ from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import EventStream, OpenAICalls, append_field
-from adapters.settings import Duration, HttpSettings, SecretStr
+from adapters.settings import Duration, HttpSettings, HttpUrl, SecretStr
 from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 from adapters.vercel.bill import bill_of, query_for
 from adapters.vercel.cost import ReportedCost, cost_in
@@ -49,7 +49,7 @@ class VercelSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     cost_wait: Duration = 0.5
     """How long an answer, or the end of a stream, may wait for its cost to be looked up where it
     does not say it; 0: it is never looked up."""
-    base_url: str = "https://ai-gateway.vercel.sh/v1"
+    base_url: HttpUrl = "https://ai-gateway.vercel.sh/v1"
     """Where the platform is."""
     stream_usage: bool = True
     """Ask every stream for its usage."""

@@ -1,1 +1,1 @@
-"""Runtime apps that the benchmarks serve."""
+"""Apps of the runtime that are measured: ``trivial`` costs nothing, ``encoder`` is a model."""

@@ -1,7 +1,12 @@
-"""The HTTP surface: the only rooms where HTTP becomes the domain, and the domain HTTP.
+"""The HTTP surface: the only folder where HTTP becomes a call, and an answer HTTP.
 
-``middleware`` stands around all routes (request id, headers, key) and makes the ``request``
-context; ``routes`` lists every path. ``calls`` turns a request into a call for ``openai`` and
-``infer``, ``relay`` sends the answer to the client's socket. ``explain``, ``usage``, ``admin``,
-``probes`` and ``openapi`` are the other pages.
+``middleware`` stands around all routes (request id, size of headers, a key that is unknown,
+revoked or expired is refused) and makes the ``request`` context; ``routes`` lists every path: a
+new page begins there. ``openai`` and ``infer`` are the surfaces for calls: ``call_requests`` turns
+a request into a call and notices a client that hangs up at whatever point, upon which
+``gateway.calls`` ends and settles the call; ``bodies`` reads what they were sent; ``relay`` sends
+the answer to the client's socket, whole or as it comes, with the ``headers`` that say how it was
+decided and what it cost. The other pages: ``explain`` (the decision without the call), ``usage``
+(who spent what), ``admin`` (keys, backends, policy), ``probes`` (health, readiness, metrics),
+``openapi`` (the description of it all).
 """

@@ -7,14 +7,13 @@ import datetime
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from gateway.api.bodies import parse_strict_json, read_body
 from gateway.api.request import (
     Receive,
     RequestContext,
     Scope,
     Send,
     only,
-    parse_json,
-    read_body,
     respond_json,
 )
 from gateway.key_requests import as_json, issue, read_request
@@ -43,7 +42,7 @@ class AdminEndpoint:
         if handler is None:
             only(next(iter(self._handlers)), scope)
             raise AssertionError("unreachable")
-        body = await read_body(context, receive, self._gateway.active.policy.server.max_body)
+        body = await read_body(self._gateway, context, receive)
         status, value = await handler(self._gateway, scope, body)
         await respond_json(send, context, value, status)
 
@@ -58,7 +57,7 @@ async def list_keys(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, A
 
 async def create_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Shows the key this once."""
-    request = read_request(parse_json(body), gateway.active.policy)
+    request = read_request(parse_strict_json(body), gateway.active.policy)
     key, record = issue(gateway.keys, request, gateway.clock.time())
     return 201, {**as_json(record), "key": key}
 
@@ -127,8 +126,8 @@ class PolicyRoutes:
         self._read_text = read
 
     async def show(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """The policy in force, and what it says in vain."""
-        return 200, _summary(gateway.active.policy)
+        """With what the last SIGHUP read of the files that the policy names."""
+        return 200, {**_summary(gateway.active.policy), "files": gateway.files}
 
     async def validate(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
         """Reads a policy without applying it. Raises ApiError 400 with every problem found."""

@@ -7,16 +7,15 @@ from typing import Any
 import msgspec
 
 from adapters.types import Call
-from gateway.api.calls import preferences_of
-from gateway.api.openai import CompletionBody, invalid_field, output_tokens
+from gateway.api.bodies import parse_json, read_body
+from gateway.api.call_requests import preferences_of
+from gateway.api.openai import DECIDING, CompletionBody, invalid_field, output_tokens
 from gateway.api.request import (
     Receive,
     RequestContext,
     Scope,
     Send,
     only,
-    parse_json,
-    read_body,
     respond_json,
 )
 from gateway.policy.model import ModelSpec
@@ -36,10 +35,11 @@ class ExplainEndpoint:
         context: RequestContext = scope["context"]
         only("POST", scope)
         active = self._gateway.active
-        body = await read_body(context, receive, active.policy.server.max_body)
+        body = await read_body(self._gateway, context, receive)
         value = parse_json(body)
         if not isinstance(value, dict) or not isinstance(value.get("model"), str):
             raise ApiError(400, "missing_field", "'model' is missing.", param="model")
+        DECIDING.check(body)
         spec = active.model(value["model"])
         call = Call(
             id=context.request_id,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.api.calls import ParsedRequest, serve
-from gateway.api.request import Receive, RequestContext, Scope, Send, only, parse_json, read_body
+from gateway.api.bodies import parse_json, read_body
+from gateway.api.call_requests import ParsedRequest, serve
+from gateway.api.request import Receive, RequestContext, Scope, Send, only
 from gateway.service import Gateway
 from gateway.types import ApiError
 
@@ -28,7 +29,7 @@ class InferEndpoint:
                 f"The model {name!r} serves {spec.task}; ask it by OpenAI's routes.",
                 param="model",
             )
-        body = await read_body(context, receive, active.policy.server.max_body)
+        body = await read_body(self._gateway, context, receive)
         parse_json(body)
         streams = b"text/event-stream" in context.headers.get(b"accept", b"")
         parsed = ParsedRequest(name, "infer", body, streams, False, spec.max_output_tokens)

@@ -13,15 +13,25 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp
 
-from gateway.api.request import ClientGone, Receive, RequestContext, Scope, Send, respond_error
+from gateway.api.bodies import ClientGone
+from gateway.api.request import Receive, RequestContext, Scope, Send, respond_error
 from gateway.clock import Clock
 from gateway.storage.base import KeyStore
 from gateway.types import ApiError, Principal
+from local_runtime.http.strangers import IDENTIFY
 
 log = logging.getLogger("spillgate")
 
 PUBLIC = frozenset(("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"))
 """Paths that need no key: they tell nothing of any caller."""
+
+_ONCE = (
+    b"authorization",
+    b"content-encoding",
+    b"x-spillgate-priority",
+    b"x-spillgate-max-price",
+)
+"""Headers by which the gateway decides."""
 
 _UNKNOWN_KEY = (
     "The API key is not known here, or was revoked. Send `Authorization: Bearer sg-...`; "
@@ -60,10 +70,13 @@ class AuthMiddleware:
         )
         scope["context"] = context
         try:
-            self._check_headers(raw)
+            self._check_headers(raw, context.headers)
             path = scope["path"]
             if path not in PUBLIC:
                 context.principal = self._principal(context)
+                identify = scope.get(IDENTIFY)
+                if identify is not None:
+                    identify()
             await (self._exact.get(path) or self._app)(scope, receive, send)
         except ApiError as error:
             if context.begun:
@@ -83,7 +96,9 @@ class AuthMiddleware:
         ledger's index takes a batch of them in one page instead of one page each."""
         return f"req_{int(received_at * 1000):012x}{self._ids.getrandbits(48):012x}"
 
-    def _check_headers(self, raw: list[tuple[bytes, bytes]]) -> None:
+    def _check_headers(
+        self, raw: list[tuple[bytes, bytes]], by_name: Mapping[bytes, bytes]
+    ) -> None:
         size = 0
         for name, value in raw:
             size += len(name) + len(value)
@@ -93,6 +108,8 @@ class AuthMiddleware:
                 "headers_too_large",
                 f"The request's headers are larger than {self._max_header} bytes.",
             )
+        if len(by_name) != len(raw):
+            _check_once(raw)
 
     def _principal(self, context: RequestContext) -> Principal:
         given = context.headers.get(b"authorization", b"")
@@ -103,6 +120,19 @@ class AuthMiddleware:
         if principal is None:
             raise _unauthorised("invalid_api_key", _UNKNOWN_KEY)
         return principal
+
+
+def _check_once(raw: list[tuple[bytes, bytes]]) -> None:
+    """Of two keys, or two ceilings, nobody can say which was meant."""
+    names = [name for name, _ in raw]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise ApiError(
+                400,
+                "ambiguous_header",
+                f"The request has the header {name.decode()} more than once; send it once.",
+                param=name.decode(),
+            )
 
 
 def _unauthorised(code: str, message: str) -> ApiError:

@@ -6,20 +6,19 @@ Shapes: https://platform.openai.com/docs/api-reference
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from adapters.types import Task
-from gateway.api.calls import ParsedRequest, serve
+from gateway.api.bodies import DecidingKeys, check_utf8, malformed, read_body
+from gateway.api.call_requests import ParsedRequest, serve
 from gateway.api.request import (
     Receive,
     RequestContext,
     Scope,
     Send,
-    malformed,
     only,
-    read_body,
     respond_json,
 )
 from gateway.money.pricing import MOST_TOKENS
@@ -63,11 +62,17 @@ class EmbeddingsBody(Envelope, frozen=True):
     input: str | list[Any] = ""
 
 
+Body = ChatBody | CompletionBody | EmbeddingsBody
+
 _DECODERS: dict[Task, msgspec.json.Decoder[Any]] = {
     "chat": msgspec.json.Decoder(ChatBody),
     "completions": msgspec.json.Decoder(CompletionBody),
     "embeddings": msgspec.json.Decoder(EmbeddingsBody),
 }
+DECIDING = DecidingKeys(
+    frozenset(name for body in get_args(Body) for name in body.__struct_fields__)
+)
+"""Of a call in OpenAI's shape: all that is read of it."""
 _NEEDED: dict[Task, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
 
 
@@ -84,7 +89,7 @@ class OpenAIEndpoint:
         context: RequestContext = scope["context"]
         only("POST", scope)
         active = self._gateway.active
-        body = await read_body(context, receive, active.policy.server.max_body)
+        body = await read_body(self._gateway, context, receive)
         envelope = self._read(body)
         spec = active.model(envelope.model)
         if spec.task != self._task:
@@ -107,12 +112,14 @@ class OpenAIEndpoint:
         await serve(self._gateway, context, parsed, receive, send)
 
     def _read(self, body: bytes) -> Envelope:
+        check_utf8(body)
         try:
             envelope: Envelope = self._decode(body)
         except msgspec.ValidationError as error:
             raise invalid_field(error) from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise malformed(error) from None
+        DECIDING.check(body)
         needed = _NEEDED[self._task]
         if not getattr(envelope, needed):
             raise ApiError(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 
 from adapters.types import Reply
 from gateway.api.headers import decision_headers, server_timing
 from gateway.api.request import Header, RequestContext, Send, respond
+from gateway.calls.slow_clients import SMALL, SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.tasks import take_back_cancellation
@@ -21,17 +23,25 @@ _STREAM_HEADERS: list[Header] = [
 class Relay:
     """Carries one call's answer to one client."""
 
-    def __init__(self, state: CallState, context: RequestContext, send: Send) -> None:
+    def __init__(
+        self, state: CallState, context: RequestContext, send: Send, slow_clients: SlowClients
+    ) -> None:
         self._state = state
         self._context = context
         self._send = send
+        self._slow_clients = slow_clients
 
     async def whole(self, reply: Reply, now: float) -> None:
         """A settled answer; its cost is known. ``now``: monotonic seconds."""
         headers = decision_headers(self._state)
         headers.append((b"content-type", reply.content_type.encode()))
         headers.append(server_timing(self._state, reply.usage, now))
-        await respond(self._send, self._context, 200, reply.body, headers)
+        sending = respond(self._send, self._context, 200, reply.body, headers)
+        if len(reply.body) <= SMALL:
+            await sending
+            return
+        with self._in_progress(len(reply.body)):
+            await sending
 
     async def stream(self, stream: SettledStream, *, show_usage: bool, now: float) -> None:
         """Passes pieces on as they come. The end marker follows only a settled call; a break
@@ -65,7 +75,15 @@ class Relay:
 
     async def _end(self, stream: SettledStream, show_usage: bool) -> None:
         body = stream.last(show_usage=show_usage)
-        await self._send({"type": "http.response.body", "body": body})
+        with self._in_progress(len(body)):
+            await self._send({"type": "http.response.body", "body": body})
+
+    def _in_progress(self, size: int) -> AbstractContextManager[None]:
+        """A call has ended for its backend, and has not for its client before it took the
+        answer."""
+        state = self._state
+        claims = state.admission.claims
+        return self._slow_clients.answer(state.principal.key_id, claims, size)
 
     async def _tell_why(self, stream: SettledStream, show_usage: bool) -> None:
         """The call was stopped, or the server ends: said where somebody still listens."""

@@ -17,10 +17,6 @@ Header = tuple[bytes, bytes]
 JSON: Header = (b"content-type", b"application/json")
 
 
-class ClientGone(Exception):
-    """The client closed the connection before its request was complete."""
-
-
 class RequestContext:
     """Mutable: ``begun`` turns True with the first byte of the answer."""
 
@@ -49,40 +45,6 @@ class RequestContext:
 
 
 NOBODY = Principal(key_id="", user="")
-
-
-async def read_body(context: RequestContext, receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises ApiError 413 past ``limit`` and ClientGone when it breaks off."""
-    declared = context.headers.get(b"content-length")
-    if declared is not None and declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGone
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body", False):
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body", False):
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise _too_large(limit)
-    return b"".join(parts)
-
-
-def _too_large(limit: int) -> ApiError:
-    return ApiError(
-        413,
-        "body_too_large",
-        f"The request body is larger than the {limit} bytes that this gateway takes.",
-        headers={"connection": "close"},
-    )
 
 
 async def respond(
@@ -131,17 +93,3 @@ def only(method: str, scope: Scope) -> None:
             f"{scope['path']} takes {method}, not {asked}.",
             headers={"Allow": method},
         )
-
-
-def parse_json(body: bytes) -> Any:
-    """Raises ApiError 400 with the place of the fault."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise malformed(error) from None
-
-
-def malformed(error: msgspec.DecodeError | RecursionError) -> ApiError:
-    """The 400 for a body that is no JSON, or nests too deeply."""
-    why = "it nests too deeply" if isinstance(error, RecursionError) else error
-    return ApiError(400, "invalid_json", f"The request body is not valid JSON: {why}.")

@@ -1,5 +1,6 @@
 """The backends of the active policy while they run.
 
-``live`` is one backend with what was learned of it, ``slots`` the line of calls that wait for a
-place at one, ``redaction`` keeps its secrets out of answers.
+``live`` is one backend, its leases and its health; ``learned`` is what its calls have taught: run
+times, starts, warm workers. ``slots`` is how many calls run at one at once, and the line of those
+that wait. ``redaction`` keeps a backend's secrets out of answers that repeat them.
 """

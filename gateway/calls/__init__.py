@@ -1,9 +1,12 @@
-"""One call from its admission to its settlement.
+"""One call from its admission to its settlement, with no HTTP.
 
-``dispatcher`` admits it, walks from backend to backend, and returns an answer; ``stream`` is one
-that comes in pieces and ends its call itself. ``state`` is what is known of a call on its way;
-``completion`` ends it, each way once. ``refusals`` says why no backend takes it, ``rerouting``
-calls a waiting call away to a better backend, ``top_up`` keeps its hold ahead of its run,
-``first_token`` bounds how long a stream may bring nothing, ``stream_events`` are the events that
-the gateway adds to a stream.
+``dispatcher`` is the story: admit the call, walk from backend to backend, return an answer;
+``stream`` is one that comes in pieces and ends its call itself, also when its reader leaves in the
+middle, with the events of ``stream_events`` that the gateway adds. ``state`` is what is known of
+the call on the way, ``attempt`` of its try at one backend; ``completion`` ends it, each way once,
+and has it settled. ``refusals`` is what a caller is told when a call is not served: no backend, a
+limit, a store or a ledger that fails. ``slow_clients`` counts what waits for clients before a call
+begins and after it has ended. ``first_token`` bounds how long a stream may bring nothing.
+``rerouting`` calls a waiting call away to a backend that would now be sooner; ``top_up`` holds more
+money before a long run has used up what is held for it.
 """

@@ -41,6 +41,15 @@ class Attempt(msgspec.Struct, frozen=True):
         """Monotonic seconds."""
         return self.lease.leased_at
 
+    @property
+    def must_end_at(self) -> float:
+        """Monotonic seconds: the longest run that the policy allows, after the platform's own
+        queue and what a cold start may take."""
+        cold = self.backend.learned.cold
+        start_s = cold.p95 if self.lease.expected_cold and cold is not None else 0.0
+        begins = max(self.asked_at, self.call.progress.queued_until)
+        return begins + start_s + self.backend.spec.common.max_run
+
     def charged_from(self) -> float:
         """The earliest instant, in monotonic seconds, from which the call may be charged for time:
         a wait in the platform's own queue costs nothing, except for what may have been a billed

@@ -25,8 +25,9 @@ from gateway.backends.slots import Reconsider
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.first_token import FirstTokenLimit
-from gateway.calls.refusals import budget_reached, no_backend, refusal_of, store_unavailable
+from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
+from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import Admission, CallState
 from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
@@ -77,6 +78,7 @@ class Dispatcher:
         clock: Clock,
         metrics: Metrics,
         random_source: random.Random,
+        slow_clients: SlowClients,
     ) -> None:
         self.volume = CallVolume()
         self.timer = SharedTimer(clock)
@@ -89,6 +91,7 @@ class Dispatcher:
         self._metrics = metrics
         self._random = random_source
         self._budgets: dict[str, RepeatBudget] = {}
+        self.slow_clients = slow_clients
         self._top_up = TopUp(
             shared=shared, clock=clock, timer=self.timer, background=self.background
         )
@@ -177,6 +180,8 @@ class Dispatcher:
     ) -> tuple[Quote, ...]:
         """Holds the dearest quote that the limits still allow; dearer ones are struck off."""
         template = active.template(state.principal)
+        if self.slow_clients.any:
+            await self.slow_clients.check(template)
         if not template.limits:
             return quotes
         while True:
@@ -206,10 +211,10 @@ class Dispatcher:
             await self._completion.call_failed(state, answer)
         except asyncio.CancelledError:
             await self._completion.abandon(state)
-            if state.stop_cause == "budget":
-                take_back_cancellation()
-                raise budget_reached() from None
-            raise
+            if (error := stopped(state.stop_cause)) is None:
+                raise
+            take_back_cancellation()
+            raise error from None
         except StorageUnavailable as unavailable:
             await self._completion.not_asked(state)
             raise store_unavailable(unavailable) from None
@@ -334,7 +339,8 @@ class Dispatcher:
         now = self._clock.monotonic()
         failure = attempt.understood(raised, now)
         name, kind = attempt.backend.name, failure.failure
-        self._metrics.failures.labels(name, kind.slug).inc()
+        if kind is not FailureClass.SHORTAGE:
+            self._metrics.failures.labels(name, kind.slug).inc()
         state.failed(attempt, failure, now, self._clock.time())
         log.warning(
             "call %s failed at %s (%s): %s %s",

@@ -19,6 +19,8 @@ log = logging.getLogger("spillgate")
 def refusal_of(failure: BackendError, tried: Sequence[FailedAttempt]) -> ApiError:
     """What the caller is told when no backend answered: what the provider said of a request that
     may be at fault, and what this gateway makes of it otherwise. ``tried``: each that was asked."""
+    if failure.failure is FailureClass.SHORTAGE:
+        return overloaded(failure.message)
     headers = {"x-should-retry": "true" if _helps(failure, tried) else "false"}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
@@ -72,7 +74,8 @@ def _code(failure: BackendError, status: int) -> str:
 
 
 _REQUESTS = frozenset(kind for kind in FailureClass if kind.fault is not Fault.BACKEND) - {
-    FailureClass.CANCELLED
+    FailureClass.CANCELLED,
+    FailureClass.SHORTAGE,
 }
 
 
@@ -82,6 +85,11 @@ def _type(failure: BackendError, status: int) -> str:
     if failure.failure is FailureClass.QUOTA:
         return "insufficient_quota"
     return "invalid_request_error" if 400 <= status < 499 else "backend_error"
+
+
+def overloaded(message: str) -> ApiError:
+    """The gateway's own lack, which says nothing of a backend."""
+    return ApiError(503, "overloaded", message, type="server_error", headers={"Retry-After": "1"})
 
 
 def budget_reached() -> ApiError:
@@ -94,6 +102,23 @@ def budget_reached() -> ApiError:
         type="insufficient_quota",
         headers={"x-should-retry": "false"},
     )
+
+
+def out_of_time() -> ApiError:
+    """The 504 for a call that had its time."""
+    return ApiError(
+        504,
+        "backend_timeout",
+        "The call was stopped: it ran longer than its backend's max_run allows.",
+        type="backend_error",
+        headers={"x-should-retry": "false"},
+    )
+
+
+def stopped(cause: str) -> ApiError | None:
+    """What the caller of a call that was stopped is told; None where nobody is left to tell, or
+    the server ends."""
+    return {"budget": budget_reached, "timeout": out_of_time}.get(cause, lambda: None)()
 
 
 def shutting_down() -> ApiError:

@@ -25,12 +25,13 @@ from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.types import MICRO, Principal
 
-StopCause = Literal["", "disconnected", "budget", "fault"]
+StopCause = Literal["", "disconnected", "budget", "timeout", "fault"]
 
 BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
     "": ("cancelled", 499, "cancelled"),
     "disconnected": ("disconnected", 499, "disconnected"),
     "budget": ("error", 402, "budget_exhausted"),
+    "timeout": ("error", 504, "timeout"),
     "fault": ("error", 500, "internal_error"),
 }
 """Why a call was broken off -> what its row says: outcome, status, error."""
@@ -151,6 +152,12 @@ class CallState:
     def cost_nano(self) -> int:
         """Nano-dollars that the caller is charged; 0 until the call has ended."""
         return 0 if self.ending is None else self.ending.cost_nano
+
+    @property
+    def must_end_at(self) -> float:
+        """By when it has had its time, in monotonic seconds."""
+        deadline = self.call.deadline
+        return deadline if self.attempt is None else min(deadline, self.attempt.must_end_at)
 
     # --- its way ------------------------------------------------------------------------------
 

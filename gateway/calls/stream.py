@@ -22,7 +22,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
-from gateway.calls.refusals import budget_reached, refusal_of, shutting_down
+from gateway.calls.refusals import refusal_of, shutting_down, stopped
 from gateway.calls.state import CallState
 from gateway.calls.stream_events import announces, error_event, priced, usage_event
 from gateway.types import ApiError
@@ -129,7 +129,7 @@ class SettledStream:
         """Nobody takes the rest: the remote work is stopped and what it used is settled, even
         when the caller is cancelled once more. A call that has ended stays as it is; in both cases
         an error is what ``last`` gives."""
-        self._error = budget_reached() if self._state.stop_cause == "budget" else shutting_down()
+        self._error = stopped(self._state.stop_cause) or shutting_down()
         if not self._ended:
             self._ended = True
             await self._completion.abandon(self._state)

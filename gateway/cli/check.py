@@ -6,16 +6,20 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from adapters import package_of
+from gateway.app import backend_maker
 from gateway.cli.shared import AnySecret, command
+from gateway.clock import SystemClock
+from gateway.environment import Environment
 from gateway.policy.model import Policy
 from gateway.policy.problems import PolicyError, Problem
 from gateway.policy.reader import load_with_places
 from gateway.policy.warnings import warnings_of
+from gateway.preflight import certificate_warnings, check_startable
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,17 +36,25 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--without-secrets",
         action="store_true",
-        help="a secret that is not set here is no problem: for machines that only check",
+        help="for machines that only check: a secret that is not set here is no problem, and "
+        "files that the policy names are not looked for",
     )
     options = parser.parse_args(arguments)
-    environ = AnySecret(os.environ) if options.without_secrets else os.environ
+    environ: Mapping[str, str] = (
+        AnySecret(os.environ) if options.without_secrets else Environment(os.environ)
+    )
     try:
         policy, places = load_with_places(options.path, environ)
+        make = backend_maker(SystemClock())
+        check_startable(policy, places, make, files=not options.without_secrets)
     except PolicyError as error:
         _print(options.json, None, error.problems, ())
         return 2
     today = datetime.datetime.now(datetime.UTC).date()
-    warnings = warnings_of(policy, today=today, places=places)
+    warnings = [
+        *warnings_of(policy, today=today, places=places),
+        *certificate_warnings(policy, places),
+    ]
     _print(options.json, policy, (), warnings)
     return 1 if warnings and options.strict else 0
 

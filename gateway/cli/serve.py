@@ -1,7 +1,7 @@
 """``spillgate serve``: the gateway in the foreground, until SIGTERM or Ctrl-C.
 
-SIGHUP reads the policy again. On SIGTERM no new connection is taken, calls under way may end
-within ``server.drain``, and what is left then is settled as cancelled.
+SIGHUP reads the policy again, and the files that it names. On SIGTERM no new connection is taken,
+calls under way may end within ``server.drain``, and what is left then is settled as cancelled.
 """
 
 from __future__ import annotations
@@ -9,25 +9,32 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import os
 import signal
 import socket
-import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
+from gateway.cli.listener import Crowd, protocol_of
 from gateway.cli.shared import add_config, command, fail
-from gateway.policy.model import Policy, TlsFiles
+from gateway.log_lines import LineWriter, all_through, writer_to
+from gateway.metrics import Reading
+from gateway.named_files import FileRead
+from gateway.policy.model import ClientSettings, ServerSettings, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Gateway
 from gateway.storage.base import StorageUnavailable
-from gateway.tls.context import ensure_certificates, server_context
+from gateway.tls.context import ensure_certificates
 from gateway.tls.files import TlsError, TlsMaterial
-from local_runtime import gc_tuning
-from local_runtime.server.http_server import HttpServer
+from gateway.tls.renewal import ServerCertificate
+from local_runtime import descriptors, gc_tuning
+from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.server import HttpServer
 
 log = logging.getLogger("spillgate")
 
@@ -37,70 +44,107 @@ def main(arguments: Sequence[str]) -> int:
     parser = command("serve", "Starts the gateway.", "spillgate serve --config config/default.yaml")
     add_config(parser)
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(NoEcho())
+    lines = writer_to(sys.stderr.fileno())
+    why = ""
+    with all_through(lines):
+        try:
+            status = _serve(options.config, lines)
+        except (PolicyError, TlsError, StorageUnavailable) as error:
+            why = str(error)
+    if why:
+        fail(why)
+    return status
+
+
+def _serve(config: Path, lines: LineWriter) -> int:
+    """The exit status, once it has ended."""
+    descriptors.raise_limit()
+    gateway = from_path(config, lines)
+    certificate = _certificate(gateway)
+    out = writer_to(sys.stdout.fileno())
     try:
-        gateway = from_path(options.config)
-        material = _tls(gateway.active.policy)
-        context = None if material is None else server_context(material)
-    except (PolicyError, TlsError, StorageUnavailable) as error:
-        fail(str(error))
-    server = _Server(gateway, material, context)
-    server.run()
+        server = _Server(gateway, certificate, out)
+        server.run()
+    finally:
+        out.close()
     return 130 if server.force_exit else 0 if server.started else 2
 
 
-class NoEcho(logging.Filter):
-    """What was said in the last second is not said again: a store that is away is the same news
-    for each of the thousands of calls that are refused meanwhile."""
-
-    _MOST = 100
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._said: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """False for a record that says what the last second has said."""
-        text = record.getMessage()
-        if record.created - self._said.get(text, -1.0) < 1.0:
-            return False
-        if len(self._said) >= self._MOST:
-            self._said.clear()
-        self._said[text] = record.created
-        return True
-
-
-def _tls(policy: Policy) -> TlsMaterial | None:
-    tls = policy.server.tls
-    if tls == "off":
+def _certificate(gateway: Gateway) -> ServerCertificate | None:
+    """The listener's, which a reload reads again. Raises TlsError."""
+    server = gateway.active.policy.server
+    if server.tls == "off":
         return None
+    certificate = ServerCertificate(partial(_material, server))
+    gateway.file_readers.append(partial(_renew, certificate))
+    return certificate
+
+
+def _material(server: ServerSettings) -> TlsMaterial:
+    tls = server.tls
     if isinstance(tls, TlsFiles):
         return TlsMaterial(ca=Path(tls.cert), cert=Path(tls.cert), key=Path(tls.key))
-    host, _ = policy.server.listen
-    folder = Path(policy.server.data) / "tls"
-    return ensure_certificates(folder, [host], datetime.datetime.now(datetime.UTC))
+    host, _ = server.listen
+    now = datetime.datetime.now(datetime.UTC)
+    return ensure_certificates(Path(server.data) / "tls", [host], now)
+
+
+def _renew(certificate: ServerCertificate) -> list[FileRead]:
+    try:
+        material = certificate.renew()
+    except (TlsError, OSError) as error:
+        return [FileRead("server.tls", str(certificate.material.cert), str(error))]
+    files = dict.fromkeys((material.cert, material.key))
+    return [FileRead("server.tls", str(file)) for file in files]
+
+
+def _descriptors(crowd: Crowd) -> Iterator[Reading]:
+    used = float(len(os.listdir("/proc/self/fd")))
+    yield "spillgate_descriptors", "Files and sockets that are open", {}, used
+    yield "spillgate_descriptor_limit", "How many there may be", {}, float(crowd.limit)
+    text = "Connections told 503 for want of descriptors"
+    yield "spillgate_connections_refused", text, {}, float(crowd.refused)
+
+
+def _limits(clients: ClientSettings) -> ClientLimits:
+    return ClientLimits(
+        first_head_s=clients.first_head,
+        head_s=clients.head,
+        body_s=clients.body,
+        write_s=clients.write,
+        rate=clients.rate,
+        idle_s=clients.idle,
+        strangers=clients.without_key,
+    )
 
 
 class _Server(HttpServer):
     """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
 
     def __init__(
-        self, gateway: Gateway, material: TlsMaterial | None, context: ssl.SSLContext | None
+        self,
+        gateway: Gateway,
+        certificate: ServerCertificate | None,
+        out: LineWriter,
     ) -> None:
         policy = gateway.active.policy
         host, port = policy.server.listen
+        crowd = Crowd()
+        gateway.metrics.observe(partial(_descriptors, crowd))
         super().__init__(
             web(gateway),
             host=host,
             port=port,
             drain_s=max(1, round(policy.server.drain)),
             max_head=policy.server.max_header,
-            tls=context,
+            protocol=protocol_of(crowd),
+            tls=None if certificate is None else certificate.context,
+            limits=_limits(policy.server.clients),
+            identifies=True,
         )
         self._gateway = gateway
-        self._material = material
+        self._material = None if certificate is None else certificate.material
+        self._out = out
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -119,4 +163,5 @@ class _Server(HttpServer):
         for warning in warnings_of(policy, today=today):
             log.warning("policy: %s", warning)
         keys = first_keys(gateway.keys, policy, gateway.clock.time())
-        print(banner(policy, self._material, keys), flush=True, file=sys.stdout)
+        text = banner(policy, self._material, keys) + "\n"
+        self._out.put(text.count("\n"), text.encode)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from adapters.settings import Secret
+from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy
@@ -39,7 +40,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 def policy_at(path: Path) -> Policy:
     """The policy, or the end of the program with every problem on standard error."""
     try:
-        return load_policy(path, os.environ)
+        return load_policy(path, Environment(os.environ))
     except PolicyError as error:
         fail(str(error))
 

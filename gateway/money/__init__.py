@@ -1,6 +1,8 @@
 """What calls cost, who may spend it, and what was spent.
 
-``pricing`` turns usage into money, ``limits`` a principal's limits into claims on the stores.
-``settlement`` settles an ended call in both stores, once. ``usage_reports`` is who spent what,
-``reconciliation`` holds a platform's bill against the ledger.
+``pricing`` computes a call's price: usage in, integer nano-dollars out. ``limits`` makes a
+principal's limits into claims on the shared store, and says what a refusal is told. ``settlement``
+settles an ended call in both stores, once, and tries again what a store did not take.
+``usage_reports`` is who spent what; ``reconciliation`` holds a platform's bill against the ledger.
+``text`` is how amounts and instants are written.
 """

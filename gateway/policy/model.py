@@ -52,6 +52,34 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A PEM file: the private key."""
 
 
+PositiveDuration = Annotated[Duration, msgspec.Meta(gt=0)]
+
+
+class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``server.clients``: what is waited for a client, and kept for it meanwhile."""
+
+    first_head: PositiveDuration = 20.0
+    """An unused connection on which no key was shown is closed after so long."""
+    head: PositiveDuration = 20.0
+    """A request's head, from its first byte to its last, takes no longer; else 408."""
+    body: PositiveDuration = 30.0
+    """A request's body takes no longer than this and one second for each rate bytes of it; else
+    408."""
+    write: PositiveDuration = 30.0
+    """A client that takes less than rate bytes a second of what waits for it, for so long, is
+    given up: its call is stopped, and what was used is charged."""
+    rate: Annotated[ByteSize, msgspec.Meta(ge=1)] = 1024
+    """Bytes a second that a client must send of a body and take of an answer."""
+    idle: PositiveDuration = 75.0
+    """An unused connection of a client that has shown a key is closed after so long."""
+    without_key: Positive = 256
+    """Connections on which no key was shown; past it the oldest is closed."""
+    per_key: ByteSize = 128 * 1024 * 1024
+    """Unfinished uploads and unread answers of one key together; one alone may be larger."""
+    in_all: ByteSize = 512 * 1024 * 1024
+    """The same of all keys together."""
+
+
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section ``server``; a change of it takes a restart."""
 
@@ -67,6 +95,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Larger request headers are refused with 431."""
     drain: Duration = 30.0
     """On SIGTERM, how long calls under way may take to end."""
+    clients: ClientSettings = ClientSettings()
+    """What is waited for a client, and kept for it meanwhile."""
     access_log: bool = True
     """One JSON line on standard error for each call that ended."""
 

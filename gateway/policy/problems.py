@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
+
+from gateway.log_lines import one_line
 
 _SHORTEST_REDACTED = 6
 """A shorter secret would blank out ordinary words."""
@@ -23,6 +25,9 @@ class Mark(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+_WHOLE = Mark("policy")
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +83,15 @@ def problem_at(mark: Mark, path: str, message: str, allowed: Collection[str] = (
     )
 
 
+def place_of(path: str, places: Mapping[str, Mark]) -> Mark:
+    """Where a key stands, or the nearest one around it that the document has."""
+    while path:
+        if (mark := places.get(path)) is not None:
+            return mark
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return _WHOLE
+
+
 def redacted(problem: Problem, secrets: Iterable[str]) -> Problem:
     """The problem with every secret of six characters or more blanked out."""
     for secret in secrets:
@@ -112,8 +126,3 @@ def join(path: str, key: str) -> str:
 def shortened(text: str, limit: int = 80) -> str:
     """The text, cut to ``limit`` characters, three of them dots."""
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def one_line(text: str) -> str:
-    """Control characters as escapes, so that one problem is one line of a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

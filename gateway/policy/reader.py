@@ -19,6 +19,7 @@ from adapters.base import AdapterClass
 from adapters.settings import Secret
 from adapters.types import Capabilities
 from gateway.policy.documents import read_path, read_text
+from gateway.policy.findings import BAD, Findings
 from gateway.policy.model import (
     BackendCommon,
     BackendSpec,
@@ -41,7 +42,6 @@ from gateway.policy.problems import (
     redacted,
     shortened,
 )
-from gateway.policy.reading import BAD, Reading
 from gateway.policy.scalars import BackendName, Name
 from gateway.policy.schema import check_keys, make, read, read_fields
 from gateway.policy.shapes import UnreadShape, fields_of, shape_of
@@ -55,6 +55,7 @@ __all__ = [
     "load_policy",
     "load_with_places",
     "read_policy_text",
+    "read_with_places",
 ]
 
 Places = Mapping[str, Mark]
@@ -124,8 +125,18 @@ def read_policy_text(
     kinds: Kinds = INSTALLED,
 ) -> Policy:
     """As ``load_policy``, of a text; ``name`` stands for the file in problems."""
+    return read_with_places(text, environ, name, kinds=kinds)[0]
+
+
+def read_with_places(
+    text: str,
+    environ: Mapping[str, str],
+    name: str = "policy.yaml",
+    *,
+    kinds: Kinds = INSTALLED,
+) -> tuple[Policy, Places]:
     document, problems = read_text(text, name)
-    return _Reader(environ, kinds).policy(document, problems)[0]
+    return _Reader(environ, kinds).policy(document, problems)
 
 
 class _Reader:
@@ -137,7 +148,7 @@ class _Reader:
         self._adapters: dict[str, AdapterClass] = {}
 
     def policy(self, document: MapNode, problems: Iterable[Problem]) -> tuple[Policy, Places]:
-        reading = Reading(self._environ, _names(document))
+        reading = Findings(self._environ, _names(document))
         reading.problems.extend(problems)
         fields = fields_of(Document)
         check_keys(document, fields, "", reading)
@@ -152,7 +163,7 @@ class _Reader:
         policy = Policy(**{**values, "version": ""})
         return msgspec.structs.replace(policy, version=version_of(policy)), reading.places
 
-    def _backends(self, document: MapNode, reading: Reading) -> dict[str, BackendSpec]:
+    def _backends(self, document: MapNode, reading: Findings) -> dict[str, BackendSpec]:
         section = document.entries.get("backends")
         if section is None or not isinstance(section.value, MapNode):
             return {}
@@ -162,7 +173,7 @@ class _Reader:
         }
         return {name: spec for name, spec in specs.items() if spec is not BAD}
 
-    def _backend(self, name: str, entry: MapEntry, reading: Reading) -> Any:
+    def _backend(self, name: str, entry: MapEntry, reading: Findings) -> Any:
         path, node = join("backends", name), entry.value
         if not isinstance(node, MapNode):
             return read(node, shape_of(dict[str, Any]), path, reading)
@@ -179,7 +190,7 @@ class _Reader:
         self._adapters[name] = adapter
         return BackendSpec(name=name, kind=kind, common=common, settings=settings)
 
-    def _kind(self, node: MapNode, path: str, reading: Reading) -> str | None:
+    def _kind(self, node: MapNode, path: str, reading: Findings) -> str | None:
         where = join(path, "kind")
         entry = node.entries.get("kind")
         if entry is None:
@@ -189,7 +200,7 @@ class _Reader:
         return None if kind is BAD else cast(str, kind)
 
     def _adapter(
-        self, kind: str, node: MapNode, path: str, reading: Reading
+        self, kind: str, node: MapNode, path: str, reading: Findings
     ) -> AdapterClass | None:
         mark, where = node.entries["kind"].value.mark, join(path, "kind")
         try:
@@ -206,7 +217,7 @@ class _Reader:
         return None
 
     def _check_task(
-        self, name: str, model: ModelSpec, backends: Mapping[str, BackendSpec], reading: Reading
+        self, name: str, model: ModelSpec, backends: Mapping[str, BackendSpec], reading: Findings
     ) -> None:
         """Where a kind says of the class what its backends can do, it must fit the model."""
         for index, backend in enumerate(model.backends):
@@ -226,12 +237,12 @@ def _names(document: MapNode) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _part(cls: type[msgspec.Struct], node: MapNode, path: str, reading: Reading) -> Any:
+def _part(cls: type[msgspec.Struct], node: MapNode, path: str, reading: Findings) -> Any:
     return make(cls, read_fields(node, fields_of(cls), path, reading), node.mark, path, reading)
 
 
 def _routes(
-    document: MapNode, routes: tuple[Route, ...], backends: tuple[str, ...], reading: Reading
+    document: MapNode, routes: tuple[Route, ...], backends: tuple[str, ...], reading: Findings
 ) -> tuple[Route, ...]:
     """With the last one that always matches."""
     _check_route_names(document, reading)
@@ -253,7 +264,7 @@ def matches_all(route: Route) -> bool:
     )
 
 
-def _check_route_names(document: MapNode, reading: Reading) -> None:
+def _check_route_names(document: MapNode, reading: Findings) -> None:
     section = document.entries.get("routes")
     first: dict[str, Mark] = {}
     items = section.value.items if section and isinstance(section.value, ListNode) else ()

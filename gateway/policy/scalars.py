@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import re
 import zoneinfo
 from collections.abc import Callable
@@ -26,6 +27,7 @@ _HOURS = re.compile(
     r"(?:(?P<first>[A-Za-z]{3})(?:-(?P<last>[A-Za-z]{3}))?\s+)?"
     r"(?P<start>\d{1,2}:\d{2})-(?P<end>\d{1,2}:\d{2})(?:\s+(?P<zone>[A-Za-z][A-Za-z0-9_+/-]*))?\Z"
 )
+_HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})\Z")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}\Z")
 _MOST = 2**63 - 1
@@ -147,7 +149,18 @@ def parse_listen(value: Any) -> tuple[str, int]:
     host, _, port = str(value).strip().rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
         raise ValueError(f"{value!r} is not host:port")
-    return host.strip("[]"), int(port)
+    name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not _is_address(name) and (_HOST.match(name) is None or name.split(".")[-1].isdigit()):
+        raise ValueError(f"{host!r} is no address and no name of a host")
+    return name, int(port)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_date(value: Any) -> str:

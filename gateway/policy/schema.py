@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from adapters.settings import HasExclusiveKeys, SettingError
+from adapters.settings import HasExclusiveKeys, SettingError, UnfitSecret
+from gateway.policy.findings import BAD, Findings
 from gateway.policy.nodes import ListNode, MapEntry, MapNode, Node, ScalarNode
 from gateway.policy.problems import Mark, join, shortened
-from gateway.policy.reading import BAD, Reading
 from gateway.policy.shapes import (
     AnyShape,
     ChoiceShape,
@@ -48,7 +48,7 @@ _TYPES = {
 }
 
 
-def read(node: Node, shape: Shape, path: str, reading: Reading) -> Any:
+def read(node: Node, shape: Shape, path: str, reading: Findings) -> Any:
     """The value, or BAD when at least one problem was noted."""
     if isinstance(shape, EitherShape):
         return _either(node, shape, path, reading)
@@ -70,7 +70,7 @@ def read(node: Node, shape: Shape, path: str, reading: Reading) -> Any:
 
 
 def read_fields(
-    node: MapNode, fields: Mapping[str, Field], path: str, reading: Reading
+    node: MapNode, fields: Mapping[str, Field], path: str, reading: Findings
 ) -> dict[str, Any]:
     """Field -> value, or BAD, for those keys of ``node`` that ``fields`` names.
 
@@ -87,7 +87,7 @@ def read_fields(
     return values
 
 
-def check_keys(node: MapNode, allowed: Collection[str], path: str, reading: Reading) -> None:
+def check_keys(node: MapNode, allowed: Collection[str], path: str, reading: Findings) -> None:
     """Notes every key that is not allowed."""
     for key, entry in node.entries.items():
         if key not in allowed:
@@ -99,7 +99,7 @@ def make(
     values: Mapping[str, Any],
     mark: Mark,
     path: str,
-    reading: Reading,
+    reading: Findings,
 ) -> Any:
     """The struct, or BAD; it may refuse the keys that are given, by its ``misfits``, and its own
     ``__post_init__`` may refuse with a ValueError."""
@@ -115,23 +115,23 @@ def make(
         return reading.note(mark, path, str(error))
 
 
-def _note_unfit(error: SettingError, mark: Mark, path: str, reading: Reading) -> Any:
+def _note_unfit(error: SettingError, mark: Mark, path: str, reading: Findings) -> Any:
     where = functools.reduce(join, error.keys, path)
     return reading.note(reading.places.get(where, mark), where, str(error))
 
 
-def _entry(entry: MapEntry, shape: Shape, path: str, reading: Reading) -> Any:
+def _entry(entry: MapEntry, shape: Shape, path: str, reading: Findings) -> Any:
     reading.places[path] = entry.mark
     return read(entry.value, shape, path, reading)
 
 
-def _record(node: MapNode, cls: type[msgspec.Struct], path: str, reading: Reading) -> Any:
+def _record(node: MapNode, cls: type[msgspec.Struct], path: str, reading: Findings) -> Any:
     fields = fields_of(cls)
     check_keys(node, fields, path, reading)
     return make(cls, read_fields(node, fields, path, reading), node.mark, path, reading)
 
 
-def _table(node: MapNode, shape: TableShape, path: str, reading: Reading) -> Any:
+def _table(node: MapNode, shape: TableShape, path: str, reading: Findings) -> Any:
     table: dict[str, Any] = {}
     for key, entry in node.entries.items():
         where = join(path, key)
@@ -141,7 +141,7 @@ def _table(node: MapNode, shape: TableShape, path: str, reading: Reading) -> Any
     return BAD if any(value is BAD for value in table.values()) else table
 
 
-def _items(node: Node, shape: ItemsShape, path: str, reading: Reading) -> Any:
+def _items(node: Node, shape: ItemsShape, path: str, reading: Findings) -> Any:
     if shape.alone and isinstance(node, ScalarNode):
         one = read(node, shape.item, path, reading)
         return BAD if one is BAD else shape.build([one])
@@ -159,7 +159,7 @@ def _items(node: Node, shape: ItemsShape, path: str, reading: Reading) -> Any:
     return shape.build(values)
 
 
-def _repeats(node: ListNode, shape: ItemsShape, path: str, reading: Reading) -> bool:
+def _repeats(node: ListNode, shape: ItemsShape, path: str, reading: Findings) -> bool:
     """A name that a list of names holds twice is a slip of the pen."""
     if not (isinstance(shape.item, TextShape) and shape.item.refers):
         return False
@@ -172,7 +172,7 @@ def _repeats(node: ListNode, shape: ItemsShape, path: str, reading: Reading) -> 
     return False
 
 
-def _either(node: Node, shape: EitherShape, path: str, reading: Reading) -> Any:
+def _either(node: Node, shape: EitherShape, path: str, reading: Findings) -> Any:
     """The first option that fits; where one alone could, its problems are the ones to tell."""
     options = [option for option in shape.options if _could_be(node, option)]
     if len(options) == 1:
@@ -200,14 +200,14 @@ def _could_be(node: Node, shape: Shape) -> bool:
     )
 
 
-def _unexpected(node: Node, shape: Shape, path: str, reading: Reading) -> Any:
+def _unexpected(node: Node, shape: Shape, path: str, reading: Findings) -> Any:
     message = f"expected {described(shape)}; found {found(node)}"
     if isinstance(shape, TextShape) and isinstance(node, ScalarNode) and node.type != "null":
         message += "; put it in quotes"
     return reading.note(node.mark, path, message)
 
 
-def _scalar(node: ScalarNode, shape: Shape, path: str, reading: Reading) -> Any:
+def _scalar(node: ScalarNode, shape: Shape, path: str, reading: Findings) -> Any:
     if isinstance(shape, ParsedShape) and shape.scalar.secret:
         return _secret(node, shape, path, reading)
     if isinstance(shape, ParsedShape) and shape.scalar.hidden:
@@ -229,7 +229,7 @@ def _scalar(node: ScalarNode, shape: Shape, path: str, reading: Reading) -> Any:
     return value if _within(value, shape, node, path, reading) else BAD
 
 
-def _secret(node: ScalarNode, shape: ParsedShape, path: str, reading: Reading) -> Any:
+def _secret(node: ScalarNode, shape: ParsedShape, path: str, reading: Findings) -> Any:
     match = _VARIABLE.fullmatch(node.text)
     if match is None:
         reading.secrets.add(node.text)
@@ -243,21 +243,29 @@ def _secret(node: ScalarNode, shape: ParsedShape, path: str, reading: Reading) -
         return BAD
     try:
         return shape.scalar.parse(value)
+    except UnfitSecret as error:
+        return reading.note(node.mark, path, f"the value of {match[1]}: {error}")
     except (ValueError, ArithmeticError):  # its words may quote the value
         message = f"the value of {match[1]} is not {shape.scalar.expects}"
         return reading.note(node.mark, path, message)
 
 
-def _from_environment(name: str, node: ScalarNode, path: str, reading: Reading) -> Any:
-    value = reading.environ.get(name)
+def _from_environment(name: str, node: ScalarNode, path: str, reading: Findings) -> Any:
+    """The value, without the white space around it."""
+    try:
+        given = reading.environ.get(name)
+    except OSError as error:
+        message = f"{error.filename}, which {name}_FILE names, cannot be read: {error.strerror}"
+        return reading.note(node.mark, path, message)
+    value = (given or "").strip()
     if not value:
-        lack = "is empty" if value is not None else "is not set"
+        lack = "is empty" if given is not None else "is not set"
         return reading.note(node.mark, path, f"the environment variable {name} {lack}")
     reading.secrets.add(value)
     return value
 
 
-def _entered(node: ScalarNode, pattern: str, path: str, reading: Reading) -> Any:
+def _entered(node: ScalarNode, pattern: str, path: str, reading: Findings) -> Any:
     """The node of a URL, with its password from the environment; ``pattern`` finds it."""
     match = re.search(pattern, node.text)
     start, end = match.span("hidden") if match else (0, 0)
@@ -280,7 +288,7 @@ def _entered(node: ScalarNode, pattern: str, path: str, reading: Reading) -> Any
     return ScalarNode(node.mark, text, plain=node.plain)
 
 
-def _parsed(node: ScalarNode, shape: ParsedShape, path: str, reading: Reading) -> Any:
+def _parsed(node: ScalarNode, shape: ParsedShape, path: str, reading: Findings) -> Any:
     if node.type == "null":
         return _unexpected(node, shape, path, reading)
     try:
@@ -291,7 +299,7 @@ def _parsed(node: ScalarNode, shape: ParsedShape, path: str, reading: Reading) -
     return value if _within(value, shape, node, path, reading) else BAD
 
 
-def _choice(node: ScalarNode, shape: ChoiceShape, path: str, reading: Reading) -> Any:
+def _choice(node: ScalarNode, shape: ChoiceShape, path: str, reading: Findings) -> Any:
     """YAML reads a bare ``off`` as false: where ``off`` is a choice, false says it too."""
     texts = {str(value): value for value in shape.values}
     if node.text in texts and (node.plain or isinstance(texts[node.text], str)):
@@ -304,7 +312,7 @@ def _choice(node: ScalarNode, shape: ChoiceShape, path: str, reading: Reading) -
     return reading.note(node.mark, path, message, texts, node.text)
 
 
-def _reference(node: ScalarNode, section: str, path: str, reading: Reading) -> Any:
+def _reference(node: ScalarNode, section: str, path: str, reading: Findings) -> Any:
     names = reading.names.get(section, ())
     if node.text in names:
         return node.text
@@ -327,7 +335,7 @@ def _plain(node: ScalarNode, shape: Shape) -> Any:
     return number if math.isfinite(number) else BAD
 
 
-def _within(value: Any, shape: Shape, node: ScalarNode, path: str, reading: Reading) -> bool:
+def _within(value: Any, shape: Shape, node: ScalarNode, path: str, reading: Findings) -> bool:
     bounds = shape.bounds if isinstance(shape, NumberShape | ParsedShape) else None
     if bounds is None:
         return True
@@ -343,7 +351,7 @@ def _within(value: Any, shape: Shape, node: ScalarNode, path: str, reading: Read
     return True
 
 
-def _anything(node: Node, path: str, reading: Reading) -> Any:
+def _anything(node: Node, path: str, reading: Findings) -> Any:
     """Plain data, as YAML 1.2 (and so JSON) would read it."""
     if isinstance(node, MapNode):
         return _table(node, TableShape(TextShape(), AnyShape()), path, reading)

@@ -10,13 +10,12 @@ import msgspec
 
 from gateway.policy.matching import choices
 from gateway.policy.model import ModelSpec, Policy, Price, When
-from gateway.policy.problems import Mark, Problem, problem_at
+from gateway.policy.problems import Mark, Problem, place_of, problem_at
 
 PRICE_DAYS = 180
 """A price that was looked up longer ago is worth another look."""
 
 _SETS = ("model", "task", "user", "plan", "priority", "stream")
-_NOWHERE = Mark("policy")
 
 
 def warnings_of(
@@ -40,9 +39,12 @@ def warnings_of(
         *_unused(policy, plans_in_use),
         *_old_prices(policy.prices, today),
         *_warm_pool(policy),
+        *_pinged_too_late(policy),
+        *_plans(policy),
+        *_listener(policy),
     ]
     at = places or {}
-    problems = [problem_at(at.get(path, _NOWHERE), path, message) for path, message in found]
+    problems = [problem_at(place_of(path, at), path, message) for path, message in found]
     return tuple(sorted(problems, key=lambda p: (p.file, p.line, p.column)))
 
 
@@ -208,3 +210,34 @@ def _warm_pool(policy: Policy) -> _Found:
                 f"warm_pool.{name}",
                 f"without effect: {name} has no cold_start, so it is always warm",
             )
+
+
+def _pinged_too_late(policy: Policy) -> _Found:
+    """Where a worker has gone to sleep before its next ping."""
+    for name, rule in policy.warm_pool.items():
+        spec = policy.backends[name]
+        idle = spec.common.idle_timeout
+        if idle is None:
+            idle = getattr(spec.settings, "warm_for", None)
+        pinged = rule.keep != "none" and not rule.spare  # a spare stays by the platform's own word
+        if idle is not None and pinged and rule.ping_every > idle:
+            yield (
+                f"warm_pool.{name}.ping_every",
+                f"{rule.ping_every:g} s is longer than the {idle:g} s that {name} stays warm "
+                "unused: it is cold again before each ping",
+            )
+
+
+def _plans(policy: Policy) -> _Found:
+    if policy.plans and "default" not in policy.plans:
+        yield "plans", "none is called default: a key that is made without a plan has no limits"
+
+
+def _listener(policy: Policy) -> _Found:
+    host, _ = policy.server.listen
+    if policy.server.tls == "auto" and host in ("0.0.0.0", "::"):
+        yield (
+            "server.listen",
+            f"{host} is reached from elsewhere, but the certificate that is made is for localhost "
+            "alone: listen on the name or address that clients use, or give files of your own",
+        )

@@ -23,6 +23,8 @@ from gateway.routing.router import Quote
 
 SHORT_WAIT_S = 2.0
 """The longest Retry-After for which a call waits rather than going elsewhere."""
+_NOBODYS = frozenset((FailureClass.OVERLOADED, FailureClass.SHORTAGE))
+"""Failures that say nothing of the request, however many backends have met them."""
 _PASSING = frozenset((FailureClass.OVERLOADED, FailureClass.LOADING))
 """Failures that end by themselves, so that the same backend may be asked again."""
 
@@ -77,7 +79,7 @@ def is_the_requests(failure: BackendError, before: Sequence[Asked], backend: str
     request can be at fault. That two have no room says nothing of it."""
     if failure.fault not in (Fault.SUSPECT, Fault.HERE):
         return False
-    return failure.failure is not FailureClass.OVERLOADED and any(
+    return failure.failure not in _NOBODYS and any(
         one.failure is failure.failure and one.backend != backend for one in before
     )
 

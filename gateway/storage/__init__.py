@@ -1,5 +1,7 @@
 """What is kept: the counters that admit calls, the ledger, the keys.
 
-``base`` has the ports. ``memory`` is the shared store of one process, ``redis/`` that of several;
-``counters`` and ``windows`` are the arithmetic of limits. ``sqlite/`` has the ledger and the keys.
+``base`` has the ports: the shared store, the ledger, the keys. The shared store admits a call in
+all its limits and budgets at once or not at all, so that gateways together never pass one:
+``memory`` is that of one process, ``redis/`` that of several; ``counters`` and ``windows`` are the
+arithmetic of limits. ``sqlite/`` has the ledger and the keys.
 """

@@ -70,7 +70,7 @@ def issue(folder: Path, hosts: Sequence[str], now: datetime.datetime) -> TlsMate
     """
     names = leaf_names(hosts)
     for name in names:
-        _check_name(name)
+        check_name(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(folder / ".lock"):
         found = current(folder, hosts, now)
@@ -82,7 +82,8 @@ def issue(folder: Path, hosts: Sequence[str], now: datetime.datetime) -> TlsMate
     return material_in(folder)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises TlsError for a name that no certificate can carry."""
     if _address(name) is None and not _is_dns(name):
         raise TlsError(
             f"{name!r} is no host name that a certificate can carry; set server.listen to an "
@@ -207,6 +208,18 @@ def _issue_leaf(
         renew_after=(until - RENEW_BEFORE).timestamp(),
     )
     _write(note_in(folder), msgspec.json.encode(issued), mode=0o644)
+
+
+def names_in(path: Path) -> list[str]:
+    """The host names and addresses that a PEM file's first certificate is for; none where it
+    cannot be read or says none."""
+    try:
+        leaf = x509.load_pem_x509_certificate(path.read_bytes())
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return []
+    addresses = [str(one) for one in names.get_values_for_type(x509.IPAddress)]
+    return [*names.get_values_for_type(x509.DNSName), *addresses]
 
 
 def _builder(

@@ -47,7 +47,7 @@ def server_context(material: TlsMaterial) -> ssl.SSLContext:
     the other's pair.
     """
     for kind, path in (("certificate", material.cert), ("private key", material.key)):
-        _check_readable(kind, path)
+        check_readable(kind, path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
@@ -56,7 +56,8 @@ def server_context(material: TlsMaterial) -> ssl.SSLContext:
     return context
 
 
-def _check_readable(kind: str, path: Path) -> None:
+def check_readable(kind: str, path: Path) -> None:
+    """Raises TlsError where the file is not there or cannot be read."""
     try:
         with path.open("rb") as file:
             file.read(1)

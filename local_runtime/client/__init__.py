@@ -6,5 +6,6 @@ the worker last said of itself, ``pending_call`` a call that it has not answered
 the port to who knows which workers there are: ``managed`` (a supervisor below us, run by
 ``supervisor_process``) or ``attached`` (the sockets in a folder that others fill, by the rules of
 ``socket_folder``). ``autoscaler`` asks for more or fewer workers, as ``scaling`` decides.
-``residency`` says how long a call would wait for its model, ``start_times`` how long a start takes.
+``residency`` says how long a call would wait for its model, ``start_times`` how long a start
+takes.
 """

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from local_runtime.protocol.events import Cancel, Credit, Done, Head, Output
 from local_runtime.protocol.wire import STREAM_WINDOW
-
-if TYPE_CHECKING:
-    from local_runtime.client.connection import WorkerConnection
 
 
 class Unanswered(msgspec.Struct, frozen=True):
@@ -37,6 +34,18 @@ class WaitProgress(Protocol):
     """On the monotonic scale of the connection's clock."""
 
 
+class CallConnection(Protocol):
+    """What a call asks of the connection by which it went: ``connection.WorkerConnection``."""
+
+    name: str
+    loop: asyncio.AbstractEventLoop
+    calls: dict[int, PendingCall]
+
+    def send(self, event: Cancel | Credit, /) -> None:
+        """Sends the message to the worker; nothing where it is dead."""
+        ...
+
+
 class PendingCall:
     """A call that a worker has and has not answered."""
 
@@ -59,7 +68,7 @@ class PendingCall:
     )
 
     def __init__(
-        self, connection: WorkerConnection, id: int, call_id: str, deadline: float, stream: bool
+        self, connection: CallConnection, id: int, call_id: str, deadline: float, stream: bool
     ) -> None:
         """``id`` numbers it within the connection, ``call_id`` is its caller's own; ``deadline``
         is an instant of the connection's clock; ``stream``: it is ready for outputs."""

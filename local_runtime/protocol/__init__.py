@@ -1,6 +1,6 @@
 """What crosses between processes; nothing here belongs to one side.
 
-``events`` is every message between caller and worker, ``scale_events`` those between autoscaler
-and supervisor; ``wire`` frames them, ``corked`` sends writes together, ``sockets`` listens and
-dials, behind a token between machines.
+``events`` is every message between caller, worker and supervisor, ``scale_events`` those for
+workers that come and go; ``wire`` frames them, ``corked`` sends writes together, ``sockets``
+listens and dials, behind a token between machines.
 """

@@ -1,6 +1,8 @@
-"""torch done right for an app that likes it: device, weights, fixed shapes, CUDA graphs.
+"""torch done right for an app that likes it, in the worker's process; no other module needs torch.
 
-An app may use it or leave it; the runtime itself never imports it, nor torch.
+``served`` makes a model ready to answer: on a device of ``devices``, with ``weights`` straight
+from files, in the fixed shapes of ``buckets`` and CUDA graphs. Text: ``decoding`` steps many
+sequences together, ``tokens`` turns logits into tokens and tokens into text.
 """
 
 from local_runtime.pytorch.buckets import Buckets, doubling

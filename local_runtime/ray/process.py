@@ -23,6 +23,7 @@ import msgspec
 
 from local_runtime.background import TaskSet
 from local_runtime.clock import Clock, SystemClock
+from local_runtime.descriptors import restore_limit
 from local_runtime.protocol.events import WorkerChanged
 from local_runtime.protocol.scale_events import FromSupervisor, Keep, Retired
 from local_runtime.protocol.wire import frame
@@ -237,6 +238,7 @@ def _cluster(options: argparse.Namespace) -> Cluster:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the supervisor until the order to end, and exits."""
+    restore_limit()
     options = _arguments(arguments)
     frames = os.dup(1)
     os.dup2(2, 1)  # Ray prints

@@ -18,7 +18,14 @@ from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.pending_call import Answer, PendingCall, Unanswered
 from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.clock import Clock
-from local_runtime.http_errors import Refusal
+from local_runtime.http.content_codings import (
+    BadCoding,
+    TooMuch,
+    UnknownCoding,
+    decode_body,
+    named_codings,
+)
+from local_runtime.http.errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Ping, Run
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
@@ -28,6 +35,7 @@ from local_runtime.server.refusals import loading, refusal_of
 from local_runtime.status import Status
 from local_runtime.webhooks import Webhooks
 
+CODING = "content-encoding"
 WARMUP_S = 600.0
 """The longest that one warm-up call may take."""
 
@@ -128,7 +136,8 @@ class AppDispatcher:
         return Refusal(413, "too_large", text)
 
     async def body_of(self, request: Request) -> bytes:
-        """The whole body, of bounded size. Raises Refusal."""
+        """The whole body, of bounded size, without its content codings. Raises Refusal."""
+        codings = _codings(request)
         length = request.headers.get("content-length", "0")
         if length.isdigit() and int(length) > self.max_body:
             raise self.too_large()
@@ -138,7 +147,17 @@ class AppDispatcher:
             if size > self.max_body:
                 raise self.too_large()
             parts.append(part)
-        return b"".join(parts)
+        body = b"".join(parts)
+        return await self._decoded(body, codings) if codings else body
+
+    async def _decoded(self, body: bytes, codings: tuple[bytes, ...]) -> bytes:
+        try:
+            return await decode_body(body, codings, self.max_body)
+        except TooMuch:
+            raise self.too_large() from None
+        except BadCoding as error:
+            text = f"the request is not what its Content-Encoding says: {error}"
+            raise Refusal(400, "invalid", text) from None
 
     # --- background calls ----------------------------------------------------------------------
 
@@ -215,3 +234,12 @@ def check_model(body: Any, route: str, models: tuple[str, ...]) -> None:
     name = model_in(body)
     if len(models) != 1 and name not in models:
         raise Refusal(404, "unsupported", unknown_model(route, name))
+
+
+def _codings(request: Request) -> tuple[bytes, ...]:
+    try:
+        return named_codings(", ".join(request.headers.getlist(CODING)).encode("latin-1"))
+    except UnknownCoding as unknown:
+        text = f"a request in the content encoding {str(unknown)[:40]!r} is not read here"
+        headers = {"Accept-Encoding": "gzip, deflate"}
+        raise Refusal(415, "unsupported_content_encoding", text, headers=headers) from None

@@ -2,9 +2,9 @@
 
 A call that is one body in and one answer out needs no task, no ASGI message and no routing, which
 together cost more than all else that this server does for it. Whatever is not plain takes the long
-way, through ``routes``: streams, background calls, large bodies, pages, pipelined requests, and
-every refusal that is known before a worker is asked. A raw answer in pieces changes over when its
-first piece comes.
+way, through ``routes``: streams, background calls, large or compressed bodies, pages, pipelined
+requests, and every refusal that is known before a worker is asked. A raw answer in pieces changes
+over when its first piece comes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from starlette.types import Receive, Scope, Send
 from local_runtime.app.request import BODILESS
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.pending_call import CANCELLED, PendingCall
+from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.head import status_line
+from local_runtime.http.protocol import DEFAULT_LIMITS, HttpProtocol
+from local_runtime.http.request_cycle import RequestCycle, ServerState
+from local_runtime.http.strangers import Strangers
 from local_runtime.protocol.events import Done, Run
 from local_runtime.server.dispatcher import AppDispatcher
-from local_runtime.server.http_head import status_line
-from local_runtime.server.http_protocol import HttpProtocol
 from local_runtime.server.refusals import refusal_of
-from local_runtime.server.request_cycle import RequestCycle, ServerState
 from local_runtime.server.responses import Responder, allowed, cancelled_on_disconnect
 from local_runtime.server.routes import DISPATCHER, ID_HEADERS, id_headers, request_id
 
@@ -52,6 +54,8 @@ class FastPendingCall(PendingCall):
 
 class FastCall:
     """One plain call of one connection: its cycle, without an app."""
+
+    wants_continue = False
 
     __slots__ = (
         "_body",
@@ -182,8 +186,11 @@ class FastPathHttp(HttpProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ClientLimits = DEFAULT_LIMITS,
+        strangers: Strangers | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state, _loop, limits=limits, strangers=strangers)
         self.dispatcher: AppDispatcher = app_state[DISPATCHER]
 
     def on_headers_complete(self) -> None:
@@ -205,7 +212,8 @@ class FastPathHttp(HttpProtocol):
     def answer_in_pieces(self, call: FastCall, pending: FastPendingCall) -> None:
         """The answer comes in pieces: from here on a task writes them."""
         pending.call = None
-        scope: Scope = {"type": "http", "http_version": "1.1", "method": "POST"}
+        version = self.parser.get_http_version()
+        scope: Scope = {"type": "http", "http_version": version, "method": "POST"}
         app = _AnswerInPieces(self.dispatcher, call, pending)
         cycle = RequestCycle(self, app, scope, keep_alive=call.keep_alive)
         cycle.end_body()
@@ -226,6 +234,8 @@ class FastPathHttp(HttpProtocol):
         if route is None or self.wants_continue or self.parser.get_method() != b"POST":
             return None
         by_name = dict(reversed(self.headers))
+        if b"connection" in by_name and self.parser.get_http_version() == "1.0":
+            return None  # it asks for a connection that stays, and is told so nowhere else
         if not _is_plain(by_name, min(MAX_BODY, self.dispatcher.max_body)):
             return None
         return FastCall(self, route, worker, by_name)
@@ -255,6 +265,7 @@ def _is_plain(headers: Headers, max_body: int) -> bool:
         length.isdigit()
         and int(length) <= max_body
         and b"upgrade" not in headers
+        and b"content-encoding" not in headers
         and b"transfer-encoding" not in headers
         and b"text/event-stream" not in headers.get(b"accept", b"")
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from local_runtime.client.pending_call import Unanswered
-from local_runtime.http_errors import Refusal
+from local_runtime.http.errors import Refusal
 from local_runtime.protocol.events import Done
 
 # kind -> HTTP status. A worker that died is 502 and not 503: clients repeat a 503 by themselves,

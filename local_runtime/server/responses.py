@@ -11,7 +11,7 @@ from starlette.types import Receive, Send
 
 from local_runtime.app.request import BODILESS
 from local_runtime.client.pending_call import CANCELLED, PendingCall
-from local_runtime.http_errors import Refusal
+from local_runtime.http.errors import Refusal
 from local_runtime.protocol.events import Done
 from local_runtime.server.refusals import refusal_of
 

@@ -27,10 +27,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from local_runtime.client.pending_call import PendingCall
-from local_runtime.http_errors import Refusal
+from local_runtime.http.errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Run
-from local_runtime.server.dispatcher import AppDispatcher, succeeded
+from local_runtime.server.dispatcher import CODING, AppDispatcher, succeeded
 from local_runtime.server.refusals import refusal_of
 from local_runtime.server.responses import Responder, cancelled_on_disconnect
 
@@ -83,7 +83,7 @@ class HandlerRoutes:
             raise Refusal(405, "method_not_allowed", text, headers={"Allow": "POST"})
         body = await dispatcher.body_of(request)
         preference = stream_preference(request.headers, route, body)
-        headers = tuple(request.headers.items())
+        headers = tuple(pair for pair in request.headers.items() if pair[0] != CODING)
         run = Run(0, route, body, id, bool(preference.stream) and not background, True, headers)
         worker = await dispatcher.writable_worker_for(route)
         if background:

@@ -17,11 +17,11 @@ from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.socket_folder import wait_until_free
 from local_runtime.client.workers import Workers
 from local_runtime.clock import SystemClock
+from local_runtime.http.server import HttpServer
 from local_runtime.protocol.events import Standby
 from local_runtime.protocol.wire import MAX_FRAME
 from local_runtime.server.dispatcher import AppDispatcher
 from local_runtime.server.fast_path import FastPathHttp
-from local_runtime.server.http_server import HttpServer
 from local_runtime.server.routes import application, lifespan_of
 
 DRAIN_S = 5

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import get_args
 
 from local_runtime.clock import SystemClock
+from local_runtime.descriptors import restore_limit
 from local_runtime.protocol.events import Standby, WorkerChanged
 from local_runtime.protocol.wire import frame
 from local_runtime.supervisor.logs import LogWriter
@@ -108,5 +109,6 @@ async def _main(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the supervisor until the order to end; its exit status."""
+    restore_limit()
     asyncio.run(_main(_arguments(arguments)))
     return 0

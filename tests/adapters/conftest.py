@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests import processes
 from tests.adapters.scenarios import Stage
 from tests.adapters.stages import STAGES
 
@@ -18,7 +19,8 @@ def stages() -> Iterator[Callable[[str], Stage]]:
 
         def stage_of(kind: str) -> Stage:
             if kind not in started:
-                started[kind] = stack.enter_context(STAGES[kind]())
+                with processes.lasting():
+                    started[kind] = stack.enter_context(STAGES[kind]())
             return started[kind]
 
         yield stage_of

@@ -19,7 +19,6 @@ USED = Usage(exec_s=0.1, reported=True)
 COLD = Usage(exec_s=0.1, cold_s=5.0, reported=True)
 EVENTS = [Chunk(b'data: {"n":%d}\n\n' % number) for number in range(3)]
 ANSWERS: dict[str, Outcome] = {
-    "echo": Reply(body=b'{"echo":"hello"}', usage=USED),
     "stream": [*EVENTS, Chunk(b"data: [DONE]\n\n", "done", USED)],
     "slow": After(60.0, Reply()),
     "cut": [*EVENTS, BackendError(FailureClass.TRUNCATED, "it broke off")],
@@ -29,10 +28,10 @@ ANSWERS: dict[str, Outcome] = {
 
 class FakeStage:
     scenarios: ClassVar[dict[str, Scenario]] = {
-        "echo": Scenario(body={"say": "echo"}),
+        "echo": Scenario(body={"say": "hello"}),
         "stream": Scenario(body={"say": "stream"}, stream=True),
         "slow": Scenario(body={"say": "slow"}),
-        "cold": Scenario(body={"say": "echo"}, endpoint="cold"),
+        "cold": Scenario(body={"say": "hello"}, endpoint="cold"),
         "cut": Scenario(body={"say": "cut"}, stream=True, fails=FailureClass.TRUNCATED),
         **{kind.slug: Scenario(body={"say": kind.slug}, fails=kind) for kind in FailureClass},
     }
@@ -53,7 +52,8 @@ class FakeStage:
 
 
 def answer_to(call: Call) -> Outcome:
-    return ANSWERS[msgspec.json.decode(call.body)["say"]]
+    said = msgspec.json.decode(call.body)["say"]
+    return ANSWERS.get(said) or Reply(body=msgspec.json.encode({"echo": said}), usage=USED)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""The benchmarks' own arithmetic, accounting and stand-ins. No test asserts a time."""

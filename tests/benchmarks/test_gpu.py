@@ -25,7 +25,7 @@ from benchmarks.gpu.sweep import (
 )
 from local_runtime.pytorch import Buckets, Served
 from local_runtime.pytorch.served import Forward
-from tests.live import ROOT, dies_with_us
+from tests.live import ROOT
 
 CPU = torch.device("cpu")
 FLOAT = torch.float32
@@ -33,7 +33,7 @@ FLOAT = torch.float32
 
 def bench(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        dies_with_us([sys.executable, "-m", "benchmarks.gpu", "--threads", "1", *options]),
+        [sys.executable, "-m", "benchmarks.gpu", "--threads", "1", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,

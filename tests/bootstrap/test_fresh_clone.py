@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import free_port
+from tests.run_guard import VARIABLE
 
 ROOT = Path(__file__).parents[2]
 INSTALL_S = 1200.0
@@ -64,8 +65,9 @@ class Newcomer:
             )
 
     def environ(self) -> dict[str, str]:
-        """A bare one; where packages come from, and what was downloaded before, are kept."""
-        kept = re.compile(r"(PIP_|SSL_|REQUESTS_|LANG|LC_|https?_proxy|HTTPS?_PROXY|no_proxy)")
+        """A bare one that keeps where packages come from, what was downloaded, whose run it is."""
+        proxies = "https?_proxy|HTTPS?_PROXY|no_proxy"
+        kept = re.compile(rf"PIP_|SSL_|REQUESTS_|LANG|LC_|{proxies}|{VARIABLE}")
         python = Path(sys.base_prefix) / "bin"
         return {
             **{name: value for name, value in os.environ.items() if kept.match(name)},

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.live import ROOT, dies_with_us, free_port
+from tests.live import ROOT, free_port
 from tests.waiting import wait_until
 
 KEY = "e2e-demo-key"
@@ -49,7 +49,7 @@ def running_front(worker: str) -> Iterator[str]:
         worker,
     ]
     process = subprocess.Popen(
-        dies_with_us(command),
+        command,
         cwd=ROOT,
         env={**os.environ, "RUNPOD_API_KEY": KEY},
         stdout=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -32,7 +33,11 @@ prices:
 plans:
   default: {{spend: 0.01 USD/month}}
 """
-HELLO = {"model": "chat", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 2}
+
+
+def saying(number: int) -> dict[str, Any]:
+    message = {"role": "user", "content": f"number {number}"}
+    return {"model": "chat", "messages": [message], "max_tokens": 2}
 
 
 async def test_a_cent_pays_for_half_of_a_flood_and_then_to_the_last_whole_call(
@@ -42,9 +47,11 @@ async def test_a_cent_pays_for_half_of_a_flood_and_then_to_the_last_whole_call(
     config = CONFIG.format(overflow=overflow)
     with LiveGateway(tmp_path, config, env={"RUNPOD_API_KEY": KEY}) as gateway:
         async with gateway.async_client() as client:
-            flood = [client.post("/v1/chat/completions", json=HELLO) for _ in range(CALLS)]
+            flood = [client.post("/v1/chat/completions", json=saying(n)) for n in range(CALLS)]
             answers = await asyncio.gather(*flood)
-            served = [answer for answer in answers if answer.status_code == 200]
+            served = [n for n, answer in enumerate(answers) if answer.status_code == 200]
+            said = [answers[n].json()["choices"][0]["message"]["content"] for n in served]
+            assert said == [f"number {n}" for n in served]
             refused = [answer for answer in answers if answer.status_code != 200]
             assert CAP_NANO // (2 * DEAR_NANO) <= len(served) <= CAP_NANO // DEAR_NANO
             assert {error_of(answer) for answer in refused} == {(402, "budget_exhausted")}

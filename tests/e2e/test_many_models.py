@@ -76,8 +76,8 @@ async def test_a_crowd_that_waits_for_one_model_holds_up_no_call_of_another(
         limits = httpx.Limits(max_connections=None)
         async with gateway.async_client(limits=limits) as client:
             crowd = [
-                asyncio.create_task(client.post("/v1/infer/slow", json={"x": 4}))
-                for _ in range(CROWD)
+                asyncio.create_task(client.post("/v1/infer/slow", json={"x": number}))
+                for number in range(CROWD)
             ]
             await until(gate.with_suffix(".begun").exists, "the load has begun")
             in_flight = "spillgate_in_flight"
@@ -87,5 +87,5 @@ async def test_a_crowd_that_waits_for_one_model_holds_up_no_call_of_another(
             assert not any(task.done() for task in crowd)
             gate.touch()
             answers = await asyncio.gather(*crowd)
-        assert [answer.json()["y"] for answer in answers] == [29.0] * CROWD
+        assert [answer.json()["y"] for answer in answers] == [7.0 * n + 1 for n in range(CROWD)]
         assert metric(gateway, "spillgate_model_loads", model="slow") == 1

@@ -58,8 +58,8 @@ async def answers_while(
 ) -> list[httpx.Response]:
     async with gateway.async_client() as client:
         calls = [
-            asyncio.create_task(client.post("/v1/infer/near", json={"sleep": 0.5}))
-            for _ in range(CALLS)
+            asyncio.create_task(client.post("/v1/infer/near", json={"sleep": 0.5, "say": n}))
+            for n in range(CALLS)
         ]
         await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.to_thread(cluster.kill, doomed)
@@ -68,6 +68,7 @@ async def answers_while(
 
 def check_the_books(ledger: Path, answers: list[httpx.Response]) -> None:
     assert [answer.status_code for answer in answers] == [200] * CALLS
+    assert [answer.json()["said"] for answer in answers] == list(range(CALLS))
     assert len({answer.json()["pid"] for answer in answers}) >= 2
     ids = {answer.headers["x-request-id"] for answer in answers}
     with sqlite3.connect(ledger) as connection:

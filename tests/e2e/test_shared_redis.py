@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ models:
 prices:
   calls: {{per_call: 0.001, as_of: 2026-11-01, source: test}}
 """
-HELLO = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
+NUMBERS = itertools.count(1)
 
 
 @pytest.fixture
@@ -148,15 +149,26 @@ async def keep_asking(
 ) -> None:
     """Each call within three seconds, whatever has died."""
     while not ended.is_set():
-        seen.append(await client.post("/v1/chat/completions", json=HELLO, timeout=3.0))
+        seen.append(await chat(client, timeout_s=3.0))
 
 
-async def chat(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.post("/v1/chat/completions", json=HELLO)
+async def chat(client: httpx.AsyncClient, timeout_s: float = 30.0) -> httpx.Response:
+    """Says what nobody else says; an answer repeats it."""
+    said = f"hello {next(NUMBERS)}"
+    body = {"model": "chat", "messages": [{"role": "user", "content": said}]}
+    answer = await client.post("/v1/chat/completions", json=body, timeout=timeout_s)
+    if answer.status_code == 200:
+        assert answer.json()["choices"][0]["message"]["content"] == said
+    return answer
 
 
 async def nap(client: httpx.AsyncClient, seconds: float) -> httpx.Response:
-    return await client.post("/v1/infer/sleep", json=seconds)
+    """Of a length of its own, a little longer than is said."""
+    length = seconds + next(NUMBERS) / 100_000
+    answer = await client.post("/v1/infer/sleep", json=length)
+    if answer.status_code == 200:
+        assert answer.json()["slept"] == length
+    return answer
 
 
 async def refused(client: httpx.AsyncClient) -> bool:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.conftest import KEY
 from tests.live import LiveGateway
+from tests.waiting import until
 
 ROUNDS = 20 if os.environ.get("SPILLGATE_SOAK") == "long" or os.environ.get("CI") else 6
 CALLERS = 16
@@ -51,7 +52,7 @@ async def test_every_answer_that_a_client_saw_has_exactly_one_settled_row(
     for _ in range(ROUNDS):
         gateway.start()
         try:
-            seen += await load_until_killed(gateway, random_source.uniform(0.15, 0.6))
+            seen += await load_until_killed(gateway, random_source.randrange(25, 90))
         finally:
             if gateway.process is not None:
                 gateway.kill()
@@ -60,7 +61,7 @@ async def test_every_answer_that_a_client_saw_has_exactly_one_settled_row(
     check_the_books(gateway.data / "ledger.db", seen)
 
 
-async def load_until_killed(gateway: LiveGateway, seconds: float) -> list[str]:
+async def load_until_killed(gateway: LiveGateway, answers: int) -> list[str]:
     """The ids of all calls that were answered with 200 before the gateway was killed."""
     answered: list[str] = []
     async with gateway.async_client() as client:
@@ -68,7 +69,7 @@ async def load_until_killed(gateway: LiveGateway, seconds: float) -> list[str]:
             asyncio.create_task(call_on(client, "far" if n % 4 == 0 else "near", answered))
             for n in range(CALLERS)
         ]
-        await asyncio.sleep(seconds)
+        await until(lambda: len(answered) >= answers, "so many are answered", every_s=0.001)
         await asyncio.to_thread(gateway.kill)
         await asyncio.gather(*callers)
     return answered

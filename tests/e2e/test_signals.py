@@ -32,10 +32,8 @@ async def test_on_sigterm_calls_under_way_are_answered_and_nothing_is_left_runni
     gateway = LiveGateway(tmp_path, CONFIG)
     with gateway:
         async with gateway.async_client() as client:
-            calls = [
-                asyncio.create_task(client.post("/v1/infer/sleep", content="2"))
-                for _ in range(TOGETHER)
-            ]
+            naps = [2 + number / 100 for number in range(TOGETHER)]
+            calls = [asyncio.create_task(client.post("/v1/infer/sleep", json=nap)) for nap in naps]
             await until(
                 lambda: metric(gateway, "spillgate_in_flight", backend="home") == TOGETHER,
                 "all calls are under way",
@@ -47,6 +45,7 @@ async def test_on_sigterm_calls_under_way_are_answered_and_nothing_is_left_runni
             assert not any(call.done() for call in calls)
             answers = await asyncio.gather(*calls)
             assert [answer.status_code for answer in answers] == [200] * TOGETHER
+            assert [answer.json()["slept"] for answer in answers] == naps
             assert gateway.process is not None
             assert await asyncio.to_thread(gateway.process.wait, 30) == 0
             assert not [pid for pid in family if Path(f"/proc/{pid}").exists()]

@@ -33,10 +33,11 @@ async def test_a_flood_spills_and_traffic_returns_when_it_ends(
     gateway.start()
     try:
         async with gateway.async_client() as client:
-            before = await ask(client)
-            flood = await asyncio.gather(*(ask(client) for _ in range(60)))
-            after = await ask(client)
+            before = await ask(client, -1)
+            flood = await asyncio.gather(*(ask(client, number) for number in range(60)))
+            after = await ask(client, 60)
             assert [answer.status_code for answer in flood] == [200] * 60
+            assert [answer.json() for answer in flood] == list(range(60))
             backends = [answer.headers["x-spillgate-backend"] for answer in flood]
             assert set(backends) == {"home", "burst"}
             assert before.headers["x-spillgate-backend"] == "home"
@@ -47,8 +48,8 @@ async def test_a_flood_spills_and_traffic_returns_when_it_ends(
         gateway.stop()
 
 
-async def ask(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.post("/v1/infer/steady", json={"echo": 1})
+async def ask(client: httpx.AsyncClient, number: int) -> httpx.Response:
+    return await client.post("/v1/infer/steady", json={"echo": number})
 
 
 async def agrees(client: httpx.AsyncClient, answer: httpx.Response) -> None:

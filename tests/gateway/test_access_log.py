@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
-import threading
-from collections.abc import Iterator
-
-import pytest
 
 from gateway.access_log import AccessLog
 from gateway.clock import FakeClock
+from gateway.log_lines import MOST_WAITING, LineWriter
 from gateway.storage.base import LedgerRow
-from tests.waiting import wait_until
+from tests.gateway.pipes import Pipe
 
 EVERY_S = 0.25
-
-
-class Pipe(io.BytesIO):
-    """Keeps what is written; while the gate is shut, whoever writes waits, as for a full pipe."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-        self.gate.set()
-        self.entered = threading.Event()
-        self.refuses = False
-
-    def write(self, data: object) -> int:
-        self.entered.set()
-        assert self.gate.wait(20)
-        if self.refuses:
-            raise BrokenPipeError
-        return super().write(data)  # type: ignore[arg-type]
-
-    @property
-    def lines(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in self.getvalue().splitlines()]
 
 
 def row(id: str = "req_1", **fields: object) -> LedgerRow:
@@ -55,24 +29,18 @@ def row(id: str = "req_1", **fields: object) -> LedgerRow:
     return LedgerRow(id=id, **(values | fields))  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def pipe() -> Iterator[Pipe]:
-    pipe = Pipe()
-    yield pipe
-    pipe.gate.set()
-
-
 async def test_a_call_is_one_line_that_holds_no_more_than_its_row(
     pipe: Pipe, clock: FakeClock
 ) -> None:
     """No error and no cost: their fields are left out."""
-    log = AccessLog(pipe, clock)
-    log.start()
+    writer = LineWriter(pipe)
+    log = AccessLog(writer, clock)
     log.add(row(), 0)
     log.add(row("req_2", error="timeout", cost_nano=12), 1)
     await clock.advance(EVERY_S)
-    log.close()
-    first, second = pipe.lines
+    log.hand_over()
+    writer.close()
+    first, second = map(json.loads, pipe.lines)
     assert first == {
         "at": 1_767_225_600.25, "id": "req_1", "user": "alice", "key": "key_1", "model": "minilm",
         "backend": "home", "reason": "", "route": "", "policy": "", "outcome": "success",
@@ -83,61 +51,47 @@ async def test_a_call_is_one_line_that_holds_no_more_than_its_row(
 
 async def test_what_a_name_holds_cannot_begin_a_second_line(pipe: Pipe, clock: FakeClock) -> None:
     """A model's name comes from a policy, an error from anywhere."""
-    log = AccessLog(pipe, clock)
-    log.start()
+    writer = LineWriter(pipe)
+    log = AccessLog(writer, clock)
     log.add(row(error='x"}\n{"id":"forged'), 0)
-    log.close()
-    assert [line["id"] for line in pipe.lines] == ["req_1"]
-
-
-async def test_behind_a_pipe_that_nobody_reads_lines_are_dropped_and_counted(
-    pipe: Pipe, clock: FakeClock
-) -> None:
-    """One batch is being written and eight wait; the tenth is dropped, and the rest is kept."""
-    log = AccessLog(pipe, clock)
-    log.start()
-    pipe.gate.clear()
-    for number in range(12):
-        log.add(row(f"req_{number}"), 0)
-        await clock.advance(EVERY_S)
-        if number == 0:
-            wait_until(pipe.entered.is_set)
-    assert log.dropped == 3
-    pipe.gate.set()
-    log.close()
-    assert [line["id"] for line in pipe.lines] == [f"req_{number}" for number in range(9)]
+    log.hand_over()
+    writer.close()
+    assert [json.loads(line)["id"] for line in pipe.lines] == ["req_1"]
 
 
 async def test_more_lines_than_fit_into_one_period_are_dropped_and_counted(
     pipe: Pipe, clock: FakeClock
 ) -> None:
-    log = AccessLog(pipe, clock)
-    log.start()
+    writer = LineWriter(pipe)
+    log = AccessLog(writer, clock)
     one = row()
     for _ in range(10_005):
         log.add(one, 0)
-    log.close()
+    log.hand_over()
+    writer.close(20)
     assert log.dropped == 5
     assert len(pipe.lines) == 10_000
 
 
-async def test_a_pipe_that_breaks_costs_lines_and_not_the_log(pipe: Pipe, clock: FakeClock) -> None:
-    """The reader may come back."""
-    log = AccessLog(pipe, clock)
-    log.start()
-    pipe.refuses = True
-    log.add(row(), 0)
-    await clock.advance(EVERY_S)
-    wait_until(lambda: log.dropped == 1)
-    pipe.refuses = False
-    log.add(row("req_2"), 0)
-    log.close()
-    assert [line["id"] for line in pipe.lines] == ["req_2"]
+async def test_behind_a_pipe_that_nobody_reads_whole_batches_are_dropped_and_counted(
+    pipe: Pipe, clock: FakeClock
+) -> None:
+    """Calls go on; what was taken before is written once somebody reads again."""
+    writer = LineWriter(pipe)
+    log = AccessLog(writer, clock)
+    pipe.gate.clear()
+    for _ in range(3):
+        for _ in range(MOST_WAITING // 2):
+            log.add(row(), 0)
+        await clock.advance(EVERY_S)
+    assert log.dropped == MOST_WAITING // 2
+    pipe.gate.set()
+    writer.close(20)
+    assert len(pipe.lines) == MOST_WAITING + 1
 
 
-async def test_without_a_target_nothing_is_kept(clock: FakeClock) -> None:
+async def test_without_a_writer_nothing_is_kept(clock: FakeClock) -> None:
     log = AccessLog(None, clock)
-    log.start()
     log.add(row(), 0)
-    log.close()
+    log.hand_over()
     assert log.dropped == 0

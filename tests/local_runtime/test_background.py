@@ -47,5 +47,6 @@ async def test_a_task_that_outlasts_the_time_given_goes_on() -> None:
 
     tasks.start(work())
     await tasks.wait(0)
+    assert not ended.is_set()
     go.set()
-    await ended.wait()
+    await asyncio.wait_for(ended.wait(), 30)

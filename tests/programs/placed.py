@@ -1,4 +1,4 @@
-"""Says which process it is and what it was given; sleeps when asked to."""
+"""Says which process it is, what it was given and what it is told to say; sleeps when asked to."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ async def here(context: dict[str, Any], request: Request) -> Any:
     await asyncio.sleep(request.json.get("sleep", 0))
     names = ("CUDA_VISIBLE_DEVICES", "SPILLGATE_DEVICE", "SPILLGATE_WORKER", "SPILLGATE_TOKEN")
     return {
+        "said": request.json.get("say"),
         "pid": os.getpid(),
         "folder": os.getcwd(),
         "env": {name: os.environ.get(name) for name in names},

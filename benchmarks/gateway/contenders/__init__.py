@@ -1,4 +1,8 @@
-"""What the benchmark can put in front of the upstream, in the order of the table."""
+"""What the benchmark can put in front of the upstream, in the order of the table.
+
+``base`` says what a contender is; ``direct`` (none at all), ``nginx``, ``sglang``, ``litellm`` and
+``spillgate`` are one each.
+"""
 
 from __future__ import annotations
 

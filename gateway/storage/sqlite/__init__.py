@@ -1,6 +1,6 @@
 """The ledger and the keys, in SQLite files.
 
-``ledger`` is the ledger; ``writer`` commits its rows in groups, on a thread; ``rows`` are its two
-tables, ``usage`` is its reports as SQL, ``owner`` says whose open rows are whose. ``keys`` finds
-keys by their hash.
+``ledger`` is the ledger; ``writer`` commits its rows in groups, on a thread, and is where a full
+disk or a locked file is met; ``rows`` are its two tables, ``usage`` is its reports as SQL,
+``owner`` says which process's open rows are whose. ``keys`` finds keys by their hash.
 """

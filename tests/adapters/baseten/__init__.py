@@ -1,0 +1,1 @@
+"""``kind: baseten``, before a small Baseten of the tests (``platform``)."""

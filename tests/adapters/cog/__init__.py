@@ -1,0 +1,1 @@
+"""``kind: cog``, before Cog's own server around a ``model`` of the tests."""

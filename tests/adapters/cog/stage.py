@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from adapters.errors import FailureClass
 from gateway.clock import SystemClock
 from tests.adapters.local.backends import alive
 from tests.adapters.scenarios import Scenario, Stage
-from tests.live import dies_with_us, free_port
+from tests.live import free_port
 from tests.waiting import wait_until
 
 MODEL = Path(__file__).with_name("model.py")
@@ -68,11 +69,12 @@ class CogServer:
         schema = {**SCHEMA, "paths": {"/predictions": route}}
         (folder / ".cog" / "openapi_schema.json").write_text(json.dumps(schema))
         self.process = subprocess.Popen(
-            dies_with_us([sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"]),
+            [sys.executable, "-m", "cog.server.http", "--host", "127.0.0.1"],
             cwd=folder,
             env=_environ(port, runner, slots, path),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def wait_until_ready(self, seconds: float = 30.0) -> None:
@@ -115,6 +117,8 @@ class CogServer:
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(15)
+        with contextlib.suppress(ProcessLookupError):  # a runner that was still in its setup
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def _environ(port: int, runner: str, slots: int, path: str) -> dict[str, str]:

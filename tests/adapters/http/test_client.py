@@ -196,7 +196,7 @@ async def test_calls_past_the_bound_wait_their_turn_in_order(clock: FakeClock) -
             request = await read_request(reader)
             await gate.wait()
             seen.append(request.body)
-            writer.write(answer(b"ok"))
+            writer.write(answer(request.body))
 
     async with (
         RawServer(talk).running() as server,
@@ -208,7 +208,8 @@ async def test_calls_past_the_bound_wait_their_turn_in_order(clock: FakeClock) -
             await settle()
         assert "2 active, 0 idle, 4 waiting" in repr(client)
         gate.set()
-        await asyncio.gather(*tasks)
+        answers = await asyncio.gather(*tasks)
+        assert [answer.body for answer in answers] == [b"%d" % number for number in range(6)]
         assert server.connections == 2
         assert [body for body in seen if body in (b"2", b"3", b"4", b"5")] == [
             b"2",

@@ -13,7 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import BackendError
-from adapters.http.connection import Body, HttpConnection, Response
+from adapters.http.connection import HttpConnection
+from adapters.http.response import Body, Response
 from adapters.http.sse import EventReader
 from adapters.types import Chunk
 from tests.adapters.servers import answer

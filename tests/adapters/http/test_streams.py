@@ -11,7 +11,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Client, Origin, render_head
-from adapters.http.connection import HIGH_WATER
+from adapters.http.response import HIGH_WATER
 from gateway.clock import FakeClock, settle
 from gateway.tls.context import ensure_certificates, server_context
 from gateway.tls.files import TlsMaterial

@@ -1,0 +1,1 @@
+"""``kind: http``: any JSON endpoint by a mapping that the policy declares."""

@@ -18,7 +18,7 @@ from adapters.local.ray_settings import RayWorkers, Replicas
 from adapters.local.settings import LocalSettings
 from gateway.clock import SystemClock
 from tests.adapters.local.backends import PROGRAMS, alive, command_of
-from tests.live import ROOT, dies_with_us
+from tests.live import ROOT
 from tests.waiting import until
 
 
@@ -29,7 +29,7 @@ class RayCluster:
         self.folder = folder
         self._log = (folder / "cluster.log").open("wb")
         self._process = subprocess.Popen(
-            dies_with_us([sys.executable, "-m", "tests.programs.cluster", str(folder)]),
+            [sys.executable, "-m", "tests.programs.cluster", str(folder)],
             cwd=ROOT,
             # Where Ray notes its newest cluster, which must not be a folder that others share.
             env={**os.environ, "RAY_TMPDIR": str(folder)},

@@ -84,25 +84,25 @@ async def test_what_a_start_took_predicts_the_next_one() -> None:
 
 
 async def test_a_call_past_its_patience_is_told_that_the_model_loads() -> None:
-    async with running("hang_in_init.py:app", wait=False, wait_for_start=0.2) as backend:
+    async with running("broken/hang_in_init.py:app", wait=False, wait_for_start=0.2) as backend:
         error = await failure(backend, {})
         assert error.failure is FailureClass.LOADING
 
 
 async def test_a_call_past_its_own_deadline_has_timed_out() -> None:
-    async with running("hang_in_init.py:app", wait=False, wait_for_start=60) as backend:
+    async with running("broken/hang_in_init.py:app", wait=False, wait_for_start=60) as backend:
         error = await failure(backend, {}, deadline=time.monotonic() + 0.2)
         assert error.failure is FailureClass.TIMEOUT
 
 
 async def test_a_call_does_not_wait_for_an_app_that_does_not_exist() -> None:
     """Nobody will ever start."""
-    async with running("no_handlers.py:app", wait=False, wait_for_start=60) as backend:
+    async with running("broken/no_handlers.py:app", wait=False, wait_for_start=60) as backend:
         assert (await failure(backend, {})).failure is FailureClass.LOADING
 
 
 async def test_closing_lets_go_of_the_calls_that_wait() -> None:
-    async with running("hang_in_init.py:app", wait=False, wait_for_start=60) as backend:
+    async with running("broken/hang_in_init.py:app", wait=False, wait_for_start=60) as backend:
         waiting = asyncio.create_task(backend.invoke(call({})))
         await asyncio.sleep(0)
         await backend.aclose()

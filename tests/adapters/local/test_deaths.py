@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.local.backend import Local
+from adapters.types import Reply
 from tests.adapters.local.backends import (
     PROGRAMS,
     alive,
@@ -33,12 +35,16 @@ async def test_a_killed_worker_fails_its_calls_at_once_and_comes_back() -> None:
     """The other worker's calls are not touched."""
     async with running("echo.py:app", workers=2, handler="/sleep") as backend:
         await workers(backend, 2)
-        calls = [asyncio.create_task(backend.invoke(call(0.6))) for _ in range(6)]
-        await asyncio.sleep(0.1)
+        naps = [0.6 + number / 100 for number in range(6)]
+        calls = [asyncio.create_task(backend.invoke(call(nap))) for nap in naps]
+        await until(lambda: "6 active" in repr(backend))
         os.kill(pids()[0], signal.SIGKILL)
         got = await asyncio.gather(*calls, return_exceptions=True)
         dead = [error for error in got if isinstance(error, BackendError)]
         assert [error.failure for error in dead] == [FailureClass.WORKER_DIED] * 3
+        kept = [(nap, one) for nap, one in zip(naps, got, strict=True) if isinstance(one, Reply)]
+        assert [json.loads(reply.body)["slept"] for _, reply in kept] == [nap for nap, _ in kept]
+        assert len(kept) == 3
         await workers(backend, 2)
         assert await answer(backend, 0) == {"slept": 0}
 
@@ -46,7 +52,7 @@ async def test_a_killed_worker_fails_its_calls_at_once_and_comes_back() -> None:
 @pytest.mark.parametrize("way", ["kill", "exit"])
 async def test_a_handler_that_takes_its_process_down_fails_its_call_cleanly(way: str) -> None:
     """And the next call finds a new worker."""
-    async with running("die_in_handler.py:app") as backend:
+    async with running("broken/die_in_handler.py:app") as backend:
         before = await answer(backend, "live")
         assert (await failure(backend, way)).failure is FailureClass.WORKER_DIED
         assert (await failure(backend, "live")).failure is FailureClass.LOADING
@@ -56,14 +62,14 @@ async def test_a_handler_that_takes_its_process_down_fails_its_call_cleanly(way:
 
 async def test_a_handler_that_calls_sys_exit_has_failed_and_nothing_more() -> None:
     """It ends its call, not its worker."""
-    async with running("die_in_handler.py:app") as backend:
+    async with running("broken/die_in_handler.py:app") as backend:
         assert "SystemExit" in (await failure(backend, "sys.exit")).message
         assert (await answer(backend, "live"))["pid"]
 
 
 async def test_a_handler_that_never_returns_times_out_and_its_worker_is_replaced() -> None:
     """The call fails at its time-out; nothing can stop the handler but a new process."""
-    async with running("die_in_handler.py:app") as backend:
+    async with running("broken/die_in_handler.py:app") as backend:
         before = await answer(backend, "live")
         error = await failure(backend, "hang")
         assert error.failure is FailureClass.TIMEOUT
@@ -75,7 +81,7 @@ async def test_a_handler_that_never_returns_times_out_and_its_worker_is_replaced
 
 async def test_a_worker_whose_interpreter_is_held_is_replaced_by_its_silence() -> None:
     """No thread of it can run, so only the missing heartbeat tells."""
-    async with running("die_in_handler.py:app", silence=2.5) as backend:
+    async with running("broken/die_in_handler.py:app", silence=2.5) as backend:
         error = await failure(backend, "hold the interpreter")
         assert error.failure is FailureClass.WORKER_DIED
         await until(lambda: backend.slots > 0)
@@ -84,7 +90,7 @@ async def test_a_worker_whose_interpreter_is_held_is_replaced_by_its_silence() -
 
 async def test_a_worker_that_dies_in_the_middle_of_a_stream_has_cut_it(tmp_path: Path) -> None:
     """A truncated answer never looks whole."""
-    async with running("die_in_handler.py:app") as backend:
+    async with running("broken/die_in_handler.py:app") as backend:
         flag = tmp_path / "die"
         reply = await backend.invoke(call({"until": str(flag)}, "chat", stream=True))
         assert reply.chunks is not None
@@ -121,7 +127,7 @@ async def test_closing_ends_every_process_and_may_be_done_twice() -> None:
 
 async def test_closing_while_a_worker_still_loads_ends_it_too() -> None:
     """It has nothing to finish."""
-    async with running("hang_in_init.py:app", wait=False) as backend:
+    async with running("broken/hang_in_init.py:app", wait=False) as backend:
         await until(lambda: len(pids()) == 1)
         mine = pids()
         await backend.aclose()
@@ -183,9 +189,15 @@ def socket_of(pid: int) -> str:
 @pytest.mark.parametrize(
     ("app", "words"),
     [
-        ("exit_in_init.py:app", "exited with status 7 before it was ready; its last line: about"),
-        ("raise_in_init.py:app", "init failed: RuntimeError: no weights here"),
-        ("fail_in_warmup.py:app", "the warm-up of / failed: the model's handler failed (KeyError)"),
+        (
+            "broken/exit_in_init.py:app",
+            "exited with status 7 before it was ready; its last line: about",
+        ),
+        ("broken/raise_in_init.py:app", "init failed: RuntimeError: no weights here"),
+        (
+            "broken/fail_in_warmup.py:app",
+            "the warm-up of / failed: the model's handler failed (KeyError)",
+        ),
     ],
 )
 async def test_an_app_that_cannot_start_says_why_and_is_tried_again(app: str, words: str) -> None:
@@ -204,9 +216,9 @@ async def test_an_app_that_cannot_start_says_why_and_is_tried_again(app: str, wo
     ("app", "words"),
     [
         ("no_such_file.py:app", "no such file"),
-        ("no_handlers.py:app", "has no handlers"),
-        ("no_handlers.py:other", "is a dict, not a local_runtime.Runtime"),
-        ("no_handlers.py:missing", "has nothing named 'missing'"),
+        ("broken/no_handlers.py:app", "has no handlers"),
+        ("broken/no_handlers.py:other", "is a dict, not a local_runtime.Runtime"),
+        ("broken/no_handlers.py:missing", "has nothing named 'missing'"),
     ],
 )
 async def test_an_app_that_does_not_exist_is_named_and_not_tried_again(
@@ -221,7 +233,7 @@ async def test_an_app_that_does_not_exist_is_named_and_not_tried_again(
 
 async def test_an_init_that_never_returns_is_ended_at_the_start_timeout() -> None:
     """And said so."""
-    async with running("hang_in_init.py:app", wait=False, start_timeout=1.0) as backend:
+    async with running("broken/hang_in_init.py:app", wait=False, start_timeout=1.0) as backend:
         assert "it was not ready within 1 s" in await defunct(backend)
 
 

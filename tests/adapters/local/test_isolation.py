@@ -32,7 +32,7 @@ async def test_a_death_fails_its_own_call_and_no_other_and_the_worker_is_replace
     way: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The call may be tried elsewhere: it is WORKER_DIED."""
-    async with running("misbehave.py:app", workers=2) as backend:
+    async with running("broken/misbehave.py:app", workers=2) as backend:
         await workers(backend, 2)
         ended = await beside_a_neighbour(backend, {"do": way})
         assert isinstance(ended, BackendError)
@@ -48,7 +48,7 @@ async def test_a_handler_that_holds_its_thread_times_out_and_its_worker_is_repla
     body: object, task: Task
 ) -> None:
     """Whether it says async or not. The call is not repeated: it may have had effects."""
-    async with running("misbehave.py:app", workers=2) as backend:
+    async with running("broken/misbehave.py:app", workers=2) as backend:
         await workers(backend, 2)
         before = pids()
         ended = await beside_a_neighbour(backend, body, task)
@@ -60,7 +60,7 @@ async def test_a_handler_that_holds_its_thread_times_out_and_its_worker_is_repla
 
 async def test_an_allocation_that_fails_fails_its_call_and_leaves_the_worker_alive() -> None:
     """The handler has run and failed: it is not repeated."""
-    async with running("misbehave.py:app") as backend:
+    async with running("broken/misbehave.py:app") as backend:
         before = await answer(backend, "live")
         error = await failure(backend, {"do": "raise_memory_error"})
         assert error.failure is FailureClass.FAILED
@@ -70,7 +70,7 @@ async def test_an_allocation_that_fails_fails_its_call_and_leaves_the_worker_ali
 
 async def test_a_flood_of_output_holds_up_neither_its_worker_nor_its_supervisor() -> None:
     """Hundreds of MiB go by; what nobody reads in time is left out and counted."""
-    async with running("misbehave.py:app", workers=2) as backend:
+    async with running("broken/misbehave.py:app", workers=2) as backend:
         await workers(backend, 2)
         ended = await beside_a_neighbour(backend, {"do": "flood"}, "completions")
         assert isinstance(ended, Reply)
@@ -80,7 +80,7 @@ async def test_a_flood_of_output_holds_up_neither_its_worker_nor_its_supervisor(
 
 async def test_a_result_of_100_mib_is_delivered() -> None:
     """It is below the largest message unless a policy says less; it never passes the supervisor."""
-    async with running("misbehave.py:app", workers=2) as backend:
+    async with running("broken/misbehave.py:app", workers=2) as backend:
         await workers(backend, 2)
         ended = await beside_a_neighbour(backend, {"do": "big_result"}, "completions")
         assert isinstance(ended, Reply)
@@ -90,7 +90,7 @@ async def test_a_result_of_100_mib_is_delivered() -> None:
 
 async def test_a_result_past_the_largest_message_is_an_error_that_says_so() -> None:
     """And the worker serves on."""
-    async with running("misbehave.py:app", max_message=16 * MIB) as backend:
+    async with running("broken/misbehave.py:app", max_message=16 * MIB) as backend:
         before = await answer(backend, "live")
         error = await failure(backend, {"do": "big_result"}, "completions")
         assert error.failure is FailureClass.FAILED
@@ -102,7 +102,7 @@ async def test_a_cancelled_handler_that_looks_ends_and_its_worker_serves_on(
     tmp_path: Path,
 ) -> None:
     """The token reaches it."""
-    async with running("misbehave.py:app") as backend:
+    async with running("broken/misbehave.py:app") as backend:
         before = await answer(backend, "live")
         await cancelled_once_it_runs(backend, "listening", tmp_path / "flag")
         assert await answer(backend, "live") == before
@@ -112,7 +112,7 @@ async def test_a_cancelled_handler_that_does_not_look_ends_with_its_worker_at_it
     tmp_path: Path,
 ) -> None:
     """Not before: a caller that hangs up must not be able to cost a restart at once."""
-    async with running("misbehave.py:app") as backend:
+    async with running("broken/misbehave.py:app") as backend:
         before = await answer(backend, "live")
         await cancelled_once_it_runs(backend, "deaf", tmp_path / "flag")
         await until(lambda: pids() not in ([before], []))

@@ -14,13 +14,8 @@ import pytest
 from adapters.base import LoadsModels, ReportsModels
 from adapters.errors import BackendError, FailureClass
 from adapters.local.backend import Local
-from adapters.local.settings import LocalSettings, SharedModel
+from adapters.local.settings import SharedModel
 from adapters.types import Call, ModelMemory, Reply
-from gateway.clock import FakeClock
-from gateway.metrics import Metrics
-from gateway.service import stock
-from local_runtime.client.connection import WorkerConnection
-from local_runtime.protocol.events import CacheStatus, ModelStatus
 from tests.adapters.local.backends import call, pids, running
 from tests.waiting import until
 
@@ -36,6 +31,9 @@ async def many(tmp_path: Path, room: int = 2, **settings: Any) -> AsyncIterator[
         async with running("many.py", wait=False, **options) as backend:
             await until(lambda: bool(backend.stock()), within_s=60)
             yield backend
+
+
+FACTORS = {"double": 2.0, "triple": 3.0}
 
 
 def asked(model: str, body: Any) -> Call:
@@ -85,13 +83,13 @@ async def test_calls_go_on_while_a_model_is_loaded_and_it_is_loaded_once(tmp_pat
     """Its loader waits for the test; ten callers wait for it."""
     async with many(tmp_path) as backend:
         await ask(backend, "double")
-        waiting = [asyncio.create_task(ask(backend, "slow")) for _ in range(10)]
+        waiting = [asyncio.create_task(ask(backend, "slow", {"x": n})) for n in range(10)]
         await until((tmp_path / "gate.begun").exists)
         assert (await ask(backend, "double"))[0]["y"] == 9.0
         assert not any(task.done() for task in waiting)
         (tmp_path / "gate").touch()
         answers = await asyncio.gather(*waiting)
-        assert [body["y"] for body, _ in answers] == [29.0] * 10
+        assert [body["y"] for body, _ in answers] == [7.0 * n + 1 for n in range(10)]
         assert of(backend, "slow").loads == 1
         assert all((reply.usage.cold_s or 0) > 0 for _, reply in answers)
 
@@ -166,8 +164,11 @@ async def test_a_batch_is_of_one_model(tmp_path: Path) -> None:
     async with many(tmp_path, handler="/batch") as backend:
         names = ["double", "triple"] * 4
         await asyncio.gather(*(ask(backend, name) for name in names))
-        answers = await asyncio.gather(*(ask(backend, name) for name in names))
-        assert [body["y"] for body, _ in answers] == [9.0, 13.0] * 4
+        calls = [ask(backend, name, {"x": n}) for n, name in enumerate(names)]
+        answers = await asyncio.gather(*calls)
+        assert [body["y"] for body, _ in answers] == [
+            FACTORS[name] * n + 1 for n, name in enumerate(names)
+        ]
         assert max(body["batch"] for body, _ in answers) <= 4
 
 
@@ -270,9 +271,9 @@ async def test_two_steppers_models_take_turns_in_a_memory_for_one(tmp_path: Path
     took its stepper along."""
     async with many(tmp_path, room=1, handler="/steps") as backend:
         names = ["double", "triple"] * 8
-        bodies = [asyncio.create_task(ask(backend, name, {"x": 4, "steps": 3})) for name in names]
-        answers = [body for body, _ in await asyncio.gather(*bodies)]
-        assert answers == [[9.0] * 3, [13.0] * 3] * 8
+        calls = [ask(backend, name, {"x": n, "steps": 3}) for n, name in enumerate(names)]
+        answers = [body for body, _ in await asyncio.gather(*calls)]
+        assert answers == [[FACTORS[name] * n + 1] * 3 for n, name in enumerate(names)]
         assert of(backend, "double").evictions + of(backend, "triple").evictions >= 1
         seen = json.loads((await backend.invoke(call({}, "embeddings"))).body)
         assert seen["steppers"] == 1
@@ -285,126 +286,3 @@ async def test_a_stepper_that_cannot_be_made_of_a_model_leaves_the_worker(tmp_pa
         for _ in range(2):
             assert "(KeyError)" in (await refusal(backend, "double")).message
         assert pids() == before
-
-
-class TwoLinks(Local):
-    """Two workers without processes."""
-
-    def __init__(self, *stocks: CacheStatus) -> None:
-        self.clock = FakeClock()
-        super().__init__("home", LocalSettings(app="none.py:app"), self.clock)
-        self.links = [self._link(f"home-{index}") for index in range(len(stocks))]
-        self._workers.connections = tuple(self.links)
-        for index, told in enumerate(stocks):
-            self.tell(index, told)
-
-    def _link(self, name: str) -> WorkerConnection:
-        link = WorkerConnection(
-            name, lambda _: None, 1024, self.clock.monotonic, self._workers.times
-        )
-        link.slots = 1
-        return link
-
-    def tell(self, index: int, stock: CacheStatus) -> None:
-        self.links[index]._receive(stock)
-
-    def send(self, index: int, model: str) -> None:
-        self.links[index].run("id", "/", b"", False, 0.0, model)
-
-    def picked(self, model: str) -> str:
-        link = self._workers.least_loaded(model)
-        assert link is not None
-        return link.name
-
-
-async def test_a_worker_with_memory_goes_before_one_that_must_evict() -> None:
-    full = CacheStatus((ModelStatus("a", "in", 4), ModelStatus("b", "out", 4)), 4)
-    empty = CacheStatus((ModelStatus("a", "out", 4), ModelStatus("b", "out", 4)), 4)
-    backend = TwoLinks(full, empty)
-    assert [backend.picked(name) for name in ("a", "b")] == ["home-0", "home-1"]
-
-
-async def test_a_line_before_the_worker_with_the_model_brings_it_to_another() -> None:
-    backend = TwoLinks(
-        CacheStatus((ModelStatus("a", "in", 4),), 4), CacheStatus((ModelStatus("a", "out", 4),), 4)
-    )
-    ways = []
-    for number in range(7):
-        ways.append(backend.picked("a"))
-        link = next(one for one in backend._workers.connections if one.name == ways[-1])
-        link.run(str(number), "/", b"", False, 0.0, "a")
-    assert ways[:4] == ["home-0"] * 4
-    assert "home-1" in ways[4:]
-
-
-async def test_a_worker_that_has_the_model_goes_before_one_that_loads_it() -> None:
-    """Until two calls for each of its slots wait there that do not at the other."""
-    backend = TwoLinks(
-        CacheStatus((ModelStatus("a", "loading", 4),), 4),
-        CacheStatus((ModelStatus("a", "in", 4),), 4),
-    )
-    ways = []
-    for _ in range(4):
-        ways.append(backend.picked("a"))
-        backend.send(1, "a")
-    assert ways == ["home-1", "home-1", "home-0", "home-0"]
-
-
-async def test_a_worker_that_could_not_load_the_model_is_asked_last() -> None:
-    backend = TwoLinks(
-        CacheStatus((ModelStatus("a", "out", 4),), 4), CacheStatus((ModelStatus("a", "out", 4),), 2)
-    )
-    assert backend.picked("a") == "home-0"
-    backend.tell(0, CacheStatus((ModelStatus("a", "out", 4, failures=1, pause_s=2.0),), 4))
-    assert backend.picked("a") == "home-1"
-    assert backend.load_in("a") is not None
-    backend.clock.move(2.0)
-    assert backend.picked("a") == "home-0"
-
-
-async def test_a_load_is_foreseen_at_the_worker_that_would_get_the_call() -> None:
-    """By what it took at another."""
-    backend = TwoLinks(
-        CacheStatus(
-            (ModelStatus("a", "in", 4, loads=1, load_s=6.0), ModelStatus("b", "out", 4)), 4
-        ),
-        CacheStatus(
-            (ModelStatus("a", "out", 4), ModelStatus("b", "in", 4, loads=1, load_s=3.0)), 4
-        ),
-    )
-    assert [backend.load_in(name) for name in ("a", "b", "other")] == [0.0, 0.0, 0.0]
-    for _ in range(10):
-        backend.send(0, "a")
-    assert backend.load_in("a") == 6.0
-
-
-async def test_while_no_worker_is_ready_a_load_is_foreseen_that_follows_the_start() -> None:
-    """Except of a model that is loaded as part of the start."""
-    models = (
-        ModelStatus("a", "in", 4, loads=1, load_s=6.0),
-        ModelStatus("p", "in", 4, pinned=True),
-    )
-    backend = TwoLinks(CacheStatus(models, 8))
-    backend._workers.connections = ()
-    assert [backend.load_in(name) for name in ("a", "p", "other")] == [6.0, 0.0, 0.0]
-
-
-async def test_an_app_without_models_foresees_no_load() -> None:
-    backend = TwoLinks()
-    backend._workers.connections = (backend._link("home-0"),)
-    assert backend.load_in("a") == 0.0
-
-
-def test_the_gauges_of_a_model_bear_backend_worker_and_model() -> None:
-    metrics = Metrics()
-    models = {"a": ModelMemory(resident=5, loads=2, evictions=1, load_s=0.5)}
-    metrics.observe(lambda: stock({"backend": "home", "worker": "home-0"}, models))
-    text = metrics.render().decode()
-    labels = '{backend="home",model="a",worker="home-0"}'
-    for what, value in (
-        ("resident_bytes", 5),
-        ("loads", 2),
-        ("evictions", 1),
-        ("load_seconds", 0.5),
-    ):
-        assert f"spillgate_model_{what}{labels} {float(value)}" in text

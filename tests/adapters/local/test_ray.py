@@ -94,8 +94,7 @@ async def cancelled_in_time(backend: Local) -> None:
     waiting = asyncio.create_task(backend.invoke(call({"sleep": 60}, id="too-long")))
     entries = [link.calls for link in backend._workers.connections]
     await until(lambda: any(entries))
-    while not await begun(backend, ["too-long"]):
-        await asyncio.sleep(0.01)
+    await until(lambda: have_begun(backend, ["too-long"]), "the call runs")
     usage = await backend.cancel("too-long")
     assert usage is not None
     assert usage.exec_s is not None
@@ -103,6 +102,10 @@ async def cancelled_in_time(backend: Local) -> None:
     with pytest.raises(Exception, match="cancelled"):
         await waiting
     await until(lambda: not any(entries))
+
+
+async def have_begun(backend: Local, ids: list[str], count: int = 1) -> bool:
+    return len(await begun(backend, ids)) >= count
 
 
 async def begun(backend: Local, ids: list[str]) -> list[str]:
@@ -195,12 +198,17 @@ async def one_after_another(backend: Local, ended: asyncio.Event) -> int:
     """Calls that were answered; one that is not fails the caller."""
     count = 0
     while not ended.is_set():
-        await answer(backend, {"sleep": 0.1})
+        asked = f"{id(ended)}-{count}"
+        assert (await answer(backend, {"sleep": 0.1, "say": asked}))["said"] == asked
         count += 1
     return count
 
 
 # --- deaths -------------------------------------------------------------------------------------
+
+
+def load(id: str) -> Call:
+    return call({"sleep": 0.5, "say": id}, id=id)
 
 
 async def test_a_machine_that_dies_under_load_loses_no_call(cluster: RayCluster) -> None:
@@ -211,12 +219,11 @@ async def test_a_machine_that_dies_under_load_loses_no_call(cluster: RayCluster)
         address = f"127.0.0.{doomed}"
         assert address in nodes(backend)
         ids = [f"load-{number}" for number in range(30)]
-        calls = [asyncio.create_task(backend.invoke(call({"sleep": 0.5}, id=id))) for id in ids]
-        while len(await begun(backend, ids)) < 3:
-            await asyncio.sleep(0.01)
+        calls = [asyncio.create_task(backend.invoke(load(id))) for id in ids]
+        await until(lambda: have_begun(backend, ids, count=3), "three calls run")
         cluster.kill(doomed)
         replies = await asyncio.gather(*calls)
-        assert len([json.loads(reply.body)["pid"] for reply in replies]) == 30
+        assert [json.loads(reply.body)["said"] for reply in replies] == ids
         assert backend._workers.deaths <= 1
         await until(lambda: links(backend) == 3)
         assert address not in nodes(backend)
@@ -241,8 +248,7 @@ async def test_a_killed_worker_is_started_again(cluster: RayCluster) -> None:
     async with running_on(cluster) as backend:
         before = (await answer(backend, {}))["pid"]
         waiting = asyncio.create_task(failure(backend, {"sleep": 60}))
-        while not await begun(backend, ids_of(backend)):
-            await asyncio.sleep(0.01)
+        await until(lambda: have_begun(backend, ids_of(backend)), "the call runs")
         os.kill(before, signal.SIGKILL)
         assert (await waiting).failure is FailureClass.WORKER_DIED
         await until(lambda: links(backend) == 1)

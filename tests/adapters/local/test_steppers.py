@@ -11,6 +11,7 @@ from adapters.local.answers import Chunks
 from adapters.local.backend import Local
 from adapters.types import Reply
 from tests.adapters.local.backends import answer, call, chunks, failure, running
+from tests.waiting import until
 
 
 async def test_the_warm_up_runs_the_sample_alone_and_as_many_times_as_there_are_places() -> None:
@@ -41,14 +42,24 @@ async def test_a_whole_answer_and_a_stream_come_from_the_same_stepper() -> None:
 async def test_a_short_sequence_that_comes_later_ends_before_a_long_one() -> None:
     """They are stepped together, and pay half a step each while they are."""
     async with running("spell.py:app") as speller:
+        before = await steps(speller)
         long = asyncio.create_task(whole(speller, {"text": "x" * 12, "pause": 0.05}))
-        await asyncio.sleep(0.12)
+        await until(lambda: steps_past(speller, before + 1), "the long one is under way")
         short = await whole(speller, {"text": "yy", "pause": 0.05})
         assert not long.done()
         both = (await long, short)
         for reply in both:
             assert reply.usage is not None
             assert reply.usage.gpu_s < reply.usage.exec_s  # type: ignore[operator]
+
+
+async def steps(speller: Local) -> int:
+    count: int = (await answer(speller, {}, "embeddings"))["steps"]
+    return count
+
+
+async def steps_past(speller: Local, count: int) -> bool:
+    return await steps(speller) > count
 
 
 async def whole(backend: Local, body: Any) -> Reply:

@@ -17,7 +17,7 @@ from adapters.openai.backend import OpenAICompatible, OpenAISettings
 from adapters.types import Call, Probe
 from gateway.clock import SystemClock
 from tests.adapters.openai.tiny_llama import write_tiny_llama
-from tests.live import ROOT, dies_with_us, free_port
+from tests.live import ROOT, free_port
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def llamacpp(model: Path, *options: str) -> Iterator[str]:
         *options,
     ]
     process = subprocess.Popen(
-        dies_with_us(command),
+        command,
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -111,17 +111,18 @@ async def test_a_whole_answer_and_a_stream_state_their_tokens(model: Path) -> No
 async def kept_busy(backend: OpenAICompatible, callers: int) -> AsyncIterator[None]:
     """Callers who ask again as soon as they are answered."""
 
-    async def ask() -> None:
+    async def ask(tokens: int) -> None:
         while True:
-            assert (await backend.invoke(a_call(tokens=400))).usage.output_tokens == 400
+            assert (await backend.invoke(a_call(tokens=tokens))).usage.output_tokens == tokens
 
-    asking = [asyncio.ensure_future(ask()) for _ in range(callers)]
+    asking = [asyncio.ensure_future(ask(400 + number)) for number in range(callers)]
     try:
         yield
     finally:
         for task in asking:
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        ends = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(end) for end in ends} == {asyncio.CancelledError}
 
 
 async def test_of_three_callers_of_one_slot_one_is_served_and_the_others_wait(model: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from benchmarks.gateway.environments import Environment
 from benchmarks.gateway.processes import StartFailed
 from tests.adapters.local.backends import alive
-from tests.live import ROOT, dies_with_us, free_port
+from tests.live import ROOT, free_port
 from tests.waiting import wait_until
 
 PROGRAM = ROOT / "tests" / "programs" / "potassium_stage.py"
@@ -39,7 +39,7 @@ class PotassiumServer:
         if held:
             env["STAGE_INIT"] = str(self._init)
         self.process = subprocess.Popen(
-            dies_with_us(["sh", "-c", _MANY_FILES, "sh", *(self._filled(command))]),
+            ["sh", "-c", _MANY_FILES, "sh", *(self._filled(command))],
             cwd=ROOT,
             env={**env, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from adapters.potassium.api import PotassiumSettings
 from adapters.potassium.backend import PotassiumBackend
 from adapters.settings import Secret
 from gateway.clock import SystemClock
+from tests import processes
 from tests.adapters.potassium.servers import PotassiumServer, runtime_server
 from tests.adapters.scenarios import KEY, Scenario, Stage
 
@@ -55,7 +56,8 @@ class PotassiumStage:
 
     def _starting(self) -> Backend:
         """Before a server of its own whose init takes a moment more."""
-        server = self._closing.enter_context(runtime_server(held=True))
+        with processes.lasting():
+            server = self._closing.enter_context(runtime_server(held=True))
         release = threading.Timer(1.0, server.release_init)
         self._closing.callback(release.join, 10)
         release.start()

@@ -85,7 +85,8 @@ async def test_calls_past_the_worker_wait_in_order_and_none_is_refused(
     before = status(genuine)["sequence_number"]
 
     async def ask(backend: PotassiumBackend, number: int) -> None:
-        await backend.invoke(a_call(f"fifo-{number}", sleep=0.2))
+        reply = await backend.invoke(a_call(f"fifo-{number}", sleep=0.2, echo=number))
+        assert json.loads(reply.body)["echo"] == number
         order.append(number)
 
     async with opened(genuine) as backend:

@@ -1,5 +1,5 @@
 """Replicate's cloud as its documents describe it, small: a Starlette app that does what a
-prediction's input says. ``test_replicate_client.py`` drives it with Replicate's own client.
+prediction's input says. ``test_client.py`` drives it with Replicate's own client.
 
 Source: https://replicate.com/docs/reference/http
 """

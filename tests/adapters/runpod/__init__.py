@@ -1,0 +1,1 @@
+"""``kind: runpod``: a scripted ``platform``; jobs, streams, retries, prices, the management API."""

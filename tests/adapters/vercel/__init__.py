@@ -1,0 +1,1 @@
+"""``kind: vercel``, before a small AI Gateway of the tests (``platform``)."""

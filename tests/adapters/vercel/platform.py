@@ -76,7 +76,7 @@ class AIGateway:
         if asked.get("stream"):
             events = self._events(model, asked)
             return StreamingResponse(events, media_type="text/event-stream")
-        message = {"role": "assistant", "content": "hello"}
+        message = {"role": "assistant", "content": model}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return JSONResponse({**self._begun("chat.completion"), "choices": [choice], **self._paid()})
 

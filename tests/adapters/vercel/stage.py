@@ -25,7 +25,7 @@ def chat(
 
 class VercelStage:
     scenarios: ClassVar[dict[str, Scenario]] = {
-        "echo": chat("m"),
+        "echo": chat("hello"),
         "stream": chat("m", stream=True),
         "slow": chat("slow"),
         "cut": chat("cut", stream=True, fails=FailureClass.TRUNCATED),

@@ -1,0 +1,3 @@
+"""Backends of the end-to-end tests, each a program: ``paid`` counts its calls, ``moody`` does to
+each call what the call asks for, ``parrot`` repeats whatever it was sent.
+"""

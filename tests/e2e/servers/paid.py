@@ -1,4 +1,5 @@
-"""An OpenAI-compatible server on a port of its own choosing or ours, which counts its calls."""
+"""An OpenAI-compatible server on a port of its own choosing or ours, which repeats
+what it is told and counts its calls."""
 
 from __future__ import annotations
 
@@ -7,19 +8,16 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-ANSWER = json.dumps(
-    {
+
+def repeated(body: bytes) -> bytes:
+    """The answer to a call: what its last message says."""
+    message = {"role": "assistant", "content": json.loads(body)["messages"][-1]["content"]}
+    answer = {
         "object": "chat.completion",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "hello"},
-                "finish_reason": "stop",
-            }
-        ],
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
     }
-).encode()
+    return json.dumps(answer).encode()
 
 
 class PaidServer:
@@ -55,9 +53,9 @@ def _handler(owner: PaidServer) -> type[BaseHTTPRequestHandler]:
             self._answer(200, b"{}")
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(int(self.headers["content-length"]))
             owner.calls += 1
-            self._answer(owner.status, ANSWER)
+            self._answer(owner.status, repeated(body))
 
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)

@@ -1,0 +1,1 @@
+"""The HTTP surface over the assembled gateway: shapes, rights, odd requests, the relay."""

@@ -74,7 +74,10 @@ async def carry(
     begun(state)
     answer = await gateway.ask(state)
     context = RequestContext(request_id=state.call.id, headers={}, received=0.0, received_at=0.0)
-    relay, now = Relay(state, context, socket.send), gateway.clock.monotonic()
+    relay, now = (
+        Relay(state, context, socket.send, gateway.inner.dispatcher.slow_clients),
+        gateway.clock.monotonic(),
+    )
     if isinstance(answer, SettledStream):
         await relay.stream(answer, show_usage=usage, now=now)
     else:

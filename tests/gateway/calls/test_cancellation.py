@@ -63,7 +63,7 @@ class CancelledAt:
 
 
 async def one_call(gateway: AssembledGateway, way: str) -> None:
-    """As ``gateway.api.calls`` runs it."""
+    """As ``gateway.api.call_requests`` runs it."""
     model, stream, _ = WAYS[way]
     state = gateway.call_state(model, stream=stream)
     answer = await gateway.ask(state)
@@ -71,7 +71,7 @@ async def one_call(gateway: AssembledGateway, way: str) -> None:
         context = RequestContext(
             request_id=state.call.id, headers={}, received=0.0, received_at=0.0
         )
-        relay = Relay(state, context, nowhere)
+        relay = Relay(state, context, nowhere, gateway.inner.dispatcher.slow_clients)
         await relay.stream(answer, show_usage=True, now=gateway.clock.monotonic())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import cast
 
 import pytest
@@ -24,13 +25,13 @@ backends:
 models:
   chat: {task: chat, backends: [llama]}
 """
-DELTA = b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
+DELTA = b'data: {"choices":[{"delta":{"content":%b},"finish_reason":null}]}\n\n'
 REST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 
 
 class Jealous:
-    """llama.cpp's bindings for Python with their defaults: the newcomer interrupts. A stream goes
-    on once ``proceed`` is set."""
+    """llama.cpp's bindings for Python with their defaults: the newcomer interrupts. A stream says
+    the seed of its call, and goes on once ``proceed`` is set."""
 
     def __init__(self) -> None:
         self.proceed = asyncio.Event()
@@ -41,7 +42,7 @@ class Jealous:
         while True:
             request = await read_request(reader)
             if request.method == "POST":
-                await self._stream(writer)
+                await self._stream(writer, b"%d" % json.loads(request.body)["seed"])
             elif request.target == "/v1/models":
                 writer.write(answer({"data": []}))
             elif request.target == "/openapi.json":
@@ -49,12 +50,12 @@ class Jealous:
             else:
                 writer.write(answer({"detail": "Not Found"}, 404))
 
-    async def _stream(self, writer: asyncio.StreamWriter) -> None:
+    async def _stream(self, writer: asyncio.StreamWriter, said: bytes) -> None:
         for other in self._running:
             other.transport.abort()
         self._running.append(writer)
         self.most = max(self.most, len(self._running))
-        writer.write(chunked(DELTA, end=False))
+        writer.write(chunked(DELTA % said, end=False))
         await self.proceed.wait()
         self._running.remove(writer)
         writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(REST), REST))
@@ -69,7 +70,9 @@ def live_backend(clock: FakeClock, url: str) -> tuple[LiveBackend, OpenAICompati
 async def one_stream(backend: LiveBackend, adapter: OpenAICompatible, number: int) -> bytes:
     lease = await backend.lease()
     try:
-        call = Call(id=f"c{number}", model="m", task="chat", body=b"{}", stream=True)
+        call = Call(
+            id=f"c{number}", model="m", task="chat", body=b'{"seed": %d}' % number, stream=True
+        )
         reply = await adapter.invoke(call)
         assert reply.chunks is not None
         return b"".join([chunk.data async for chunk in reply.chunks])
@@ -87,7 +90,7 @@ async def test_streams_to_it_run_one_after_another_and_each_is_whole(clock: Fake
         while not engine.most:
             await settle()
         engine.proceed.set()
-        assert await asyncio.gather(*streams) == [DELTA + REST] * 5
+        assert await asyncio.gather(*streams) == [DELTA % (b"%d" % n) + REST for n in range(5)]
         assert engine.most == 1
         await adapter.aclose()
 

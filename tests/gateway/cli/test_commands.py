@@ -22,7 +22,7 @@ version: 1
 server: {{listen: "127.0.0.1:1", tls: "off", data: {folder}}}
 store: {{ledger: "sqlite:///{folder}/ledger.db"}}
 backends:
-  home: {{kind: local, app: "app.py:app"}}
+  home: {{kind: local, app: "examples/embeddings.py:app"}}
   burst: {{kind: openai, base_url: "http://127.0.0.1:1", api_key: "${{NOT_SET_ANYWHERE}}"}}
 models:
   m: {{task: chat, backends: [home, burst]}}
@@ -158,7 +158,7 @@ def test_a_warning_counts_where_one_asks_for_it(shell: Shell, tmp_path: Path) ->
     path = tmp_path / "old.yaml"
     path.write_text(
         "version: 1\n"
-        "backends: {home: {kind: local, app: 'a.py:app', price: old}}\n"
+        "backends: {home: {kind: local, app: 'examples/embeddings.py:app', price: old}}\n"
         "models: {m: {task: chat, backends: [home]}}\n"
         "prices: {old: {per_hour: 1, as_of: 2001-01-01, source: x}}\n"
     )

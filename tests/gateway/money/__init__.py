@@ -1,0 +1,1 @@
+"""Limits, settlement, reports, reconciliation: exact sums, whatever fails in between."""

@@ -1,0 +1,3 @@
+"""Policies: what is read, and what is said of what cannot be, word for word. ``kinds`` need no
+platform.
+"""

@@ -11,6 +11,7 @@ import pytest
 from gateway.policy.json_schema import settings_of_kinds
 from gateway.policy.model import (
     BackendCommon,
+    ClientSettings,
     ColdStart,
     Limits,
     ModelSpec,
@@ -34,6 +35,7 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## The top level", Document, ""),
     ("## server", ServerSettings, ""),
     ("## server", TlsFiles, "tls."),
+    ("## server", ClientSettings, "clients."),
     ("## store", StoreSettings, ""),
     ("## backends", BackendCommon, ""),
     ("## backends", ColdStart, "cold_start."),

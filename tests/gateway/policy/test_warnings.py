@@ -24,7 +24,7 @@ models:
 prices:
   own: {per_hour: 2.69, as_of: 2026-11-09}
   flex: {per_second: 0.001}
-plans: {free: {}}
+plans: {default: {}, free: {}}
 """
 
 
@@ -151,9 +151,9 @@ def test_what_nobody_uses_is_told() -> None:
 def test_a_plan_is_unused_only_by_what_the_keys_say() -> None:
     """A policy cannot know its keys."""
     policy = read_policy_text(HEAD, ENVIRON, kinds=KINDS)
-    said = warnings_of(policy, today=TODAY, plans_in_use=["gold"])
+    said = warnings_of(policy, today=TODAY, plans_in_use=["default"])
     assert [str(p) for p in said] == ["policy: plans.free: no key is on this plan"]
-    assert warnings_of(policy, today=TODAY, plans_in_use=["free"]) == ()
+    assert warnings_of(policy, today=TODAY, plans_in_use=["default", "free"]) == ()
 
 
 @pytest.mark.parametrize(

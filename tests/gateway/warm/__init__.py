@@ -1,0 +1,1 @@
+"""The warm pool: hours against the calendar, the plan as values, the keeper by a fake clock."""

@@ -1,0 +1,1 @@
+"""An app packed for another platform (``packed``), and run by that platform's own software."""

@@ -34,7 +34,7 @@ def lists(context, request):
 
 @app.handler("/together", batch=Batch(max_size=4, max_wait_s=0.5), warmup={"text": "hello"})
 def together(context, requests):
-    return [len(requests) for _ in requests]
+    return [f"{request.json['text']} of {len(requests)}" for request in requests]
 """
 
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.live import dies_with_us, free_port
+from tests.live import free_port
 from tests.local_runtime.packaging.packed import packed, written
 from tests.waiting import wait_until
 
@@ -34,7 +34,7 @@ class PlatformServer:
     def __init__(self, folder: Path, command: list[str], port: int, **own: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            dies_with_us([sys.executable, *command]),
+            [sys.executable, *command],
             cwd=folder,
             env={**_bare_environ(), **own},
             stdout=subprocess.DEVNULL,
@@ -162,7 +162,7 @@ def test_calls_that_cog_hands_over_at_once_share_a_batch(app: str) -> None:
     try:
         with ThreadPoolExecutor(4) as callers:
             answers = list(callers.map(lambda text: server.predict(text=text), "abcd"))
-        assert [answer["output"] for answer in answers] == [4, 4, 4, 4]
+        assert [answer["output"] for answer in answers] == ["a of 4", "b of 4", "c of 4", "d of 4"]
     finally:
         server.close()
 

@@ -1,0 +1,1 @@
+"""torch models in fixed shapes, on a CPU; ``capture`` finds what a CUDA graph could not record."""

@@ -15,7 +15,7 @@ from typing import Self
 import httpx
 
 from tests.adapters.local.backends import alive, grandparent_of
-from tests.live import ROOT, dies_with_us, free_port
+from tests.live import ROOT, free_port
 from tests.waiting import wait_until
 
 PROGRAMS = ROOT / "tests" / "programs"
@@ -35,7 +35,7 @@ class LiveRuntime:
 
     def start(self) -> Self:
         self.process = subprocess.Popen(
-            dies_with_us(self._command),
+            self._command,
             cwd=ROOT,
             env={**os.environ, "PORT": str(self.port), "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import socket
@@ -181,3 +182,16 @@ def test_each_call_without_an_id_gets_one_of_its_own(caller: socket.socket) -> N
         caller.sendall(post(b"/", b"1"))
         given.add(answer(caller)[0].getheader("X-Request-Id"))
     assert len(given) == 300
+
+
+def test_a_body_in_a_coding_reaches_the_handler_plain(live: LiveRuntime) -> None:
+    with live.client as client:
+        headers = {"content-encoding": "gzip"}
+        assert client.post("/", content=gzip.compress(b"[1]"), headers=headers).json()["json"] == [
+            1
+        ]
+        cut = client.post("/", content=gzip.compress(b"[1]")[:-9], headers=headers)
+        assert (cut.status_code, cut.json()["error"]["code"]) == (400, "invalid")
+        unknown = client.post("/", content=b"[1]", headers={"content-encoding": "br"})
+        assert (unknown.status_code, unknown.headers["accept-encoding"]) == (415, "gzip, deflate")
+        assert "'br'" in unknown.json()["error"]["message"]

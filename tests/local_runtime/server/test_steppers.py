@@ -37,13 +37,16 @@ def test_a_whole_answer_and_a_stream_are_served(client: httpx.Client) -> None:
 
 def test_more_calls_than_places_are_all_answered(client: httpx.Client) -> None:
     """Twelve for four places; the refused and the broken among them alone are not."""
-    texts = ["word"] * 9 + ["", "b@d", "b#d"]
+    good = [f"word{number}" for number in range(9)]
+    texts = [*good, "", "b@d", "b#d"]
 
-    def status(text: str) -> int:
-        return client.post("/", json={"text": text, "pause": 0.002}).status_code
+    def answer(text: str) -> httpx.Response:
+        return client.post("/", json={"text": text, "pause": 0.002})
 
     with ThreadPoolExecutor(len(texts)) as pool:
-        assert list(pool.map(status, texts)) == [200] * 9 + [400, 500, 500]
+        answers = list(pool.map(answer, texts))
+    assert [answer.status_code for answer in answers] == [200] * 9 + [400, 500, 500]
+    assert [answer.json()["text"] for answer in answers[:9]] == [f"{text}!" for text in good]
 
 
 def test_a_failure_in_the_middle_of_a_stream_is_its_last_event(client: httpx.Client) -> None:

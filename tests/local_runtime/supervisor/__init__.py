@@ -1,0 +1,3 @@
+"""Starts, deaths, restarts, spares: records as values, loops over processes that are only
+pretended.
+"""

@@ -1,0 +1,1 @@
+"""Apps that fail in the one way that their name says."""

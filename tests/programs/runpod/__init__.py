@@ -1,0 +1,1 @@
+"""Workers on RunPod's own SDK, without a model."""

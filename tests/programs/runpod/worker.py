@@ -6,7 +6,7 @@
 {"refuse": x}       answers {"error": x}
 {"exit": code}      the process ends
 {"progress": x}     reports progress x, waits half a second, answers {"echo": x}
-openai_route        answers in OpenAI's shapes, or {"error": ...} for a model named "broken"
+openai_route        repeats the last message in OpenAI's shape
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ async def report_and_wait(job: dict[str, Any]) -> Any:
 
 
 def openai_answer(asked: dict[str, Any]) -> dict[str, Any]:
+    messages = asked.get("messages") or [{"content": "hello"}]
     return {
         "object": "chat.completion",
         "model": asked["model"],
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": "hello"},
+                "message": {"role": "assistant", "content": messages[-1]["content"]},
                 "finish_reason": "stop",
             }
         ],

@@ -1,0 +1,180 @@
+"""From an HTTP request to a call and back: what the OpenAI and the native surface share."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from adapters.types import Call, Task
+from gateway.active_policy import NO_PREFERENCES, Preferences
+from gateway.api.headers import decision_headers
+from gateway.api.relay import Relay
+from gateway.api.request import Receive, RequestContext, Send, respond_error
+from gateway.calls.state import CallState
+from gateway.calls.stream import SettledStream
+from gateway.clock import Clock, Timer
+from gateway.policy.scalars import parse_nano_usd
+from gateway.service import Gateway
+from gateway.shared_timer import EVERY_S, SharedTimer
+from gateway.tasks import take_back_cancellation
+from gateway.types import ApiError, Priority
+
+_PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
+
+
+_GRACE_S = 1.0
+"""Whoever waits for a backend sees first that its time is up, and says so better."""
+
+
+class Watch:
+    """Stops a call when its client hangs up, or when it has had its time: whoever reads from a
+    backend looks at the time as well, but nobody does while a client does not take what is there.
+    """
+
+    def __init__(
+        self, receive: Receive, state: CallState, timer: SharedTimer, clock: Clock
+    ) -> None:
+        self._receive = receive
+        self._state = state
+        self._timer = timer
+        self._clock = clock
+        self._late: Timer | None = None
+        self._since = state.received
+        self._task: asyncio.Task[None] | None = None
+        timer.watch(self, self._look)
+
+    def _look(self, now: float) -> None:
+        """A short call ends before anybody listens for its client: to listen costs a task."""
+        if now - self._since >= EVERY_S:
+            self._timer.unwatch(self)
+            self._task = asyncio.get_running_loop().create_task(self._listen())
+            self._look_at_time()
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._state.stop("disconnected")
+
+    def _look_at_time(self) -> None:
+        left_s = self._state.must_end_at + _GRACE_S - self._clock.monotonic()
+        if left_s <= 0:
+            self._state.stop("timeout")
+        else:
+            self._late = self._clock.call_later(left_s, self._look_at_time)
+
+    def end(self) -> None:
+        """Stops listening."""
+        self._timer.unwatch(self)
+        if self._late is not None:
+            self._late.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+
+def preferences_of(context: RequestContext, output_tokens: int) -> Preferences:
+    """What the X-Spillgate headers ask for. Raises ApiError 400 for one that cannot be read."""
+    headers = context.headers
+    priority = headers.get(b"x-spillgate-priority")
+    ceiling = headers.get(b"x-spillgate-max-price")
+    if priority is None and ceiling is None:
+        return Preferences(None, None, output_tokens) if output_tokens else NO_OUTPUT
+    return Preferences(_priority(priority), _max_price(ceiling), output_tokens)
+
+
+NO_OUTPUT = msgspec.structs.replace(NO_PREFERENCES, output_tokens=0)
+
+
+def _priority(value: bytes | None) -> Priority | None:
+    if value is None:
+        return None
+    found = _PRIORITIES.get(value.strip().lower())
+    if found is None:
+        raise ApiError(
+            400,
+            "invalid_header",
+            "X-Spillgate-Priority must be high, normal or low.",
+            param="X-Spillgate-Priority",
+        )
+    return found
+
+
+def _max_price(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        return parse_nano_usd(value.decode("latin-1").strip())
+    except ValueError:
+        raise ApiError(
+            400,
+            "invalid_header",
+            "X-Spillgate-Max-Price must be an amount in US dollars, such as 0.002.",
+            param="X-Spillgate-Max-Price",
+        ) from None
+
+
+class ParsedRequest(msgspec.Struct, frozen=True):
+    """A request that was read and understood."""
+
+    model: str
+    task: Task
+    body: bytes
+    stream: bool
+    show_usage: bool
+    output_tokens: int
+
+
+async def serve(
+    gateway: Gateway, context: RequestContext, parsed: ParsedRequest, receive: Receive, send: Send
+) -> None:
+    """Answers one call, and leaves nothing behind however it ends. Raises ApiError 400 for headers
+    that cannot be read, and CancelledError when the server ends; that of a client who hung up is
+    taken back."""
+    active = gateway.active
+    preferences = preferences_of(context, parsed.output_tokens)
+    call = Call(
+        id=context.request_id,
+        model=parsed.model,
+        task=parsed.task,
+        body=parsed.body,
+        stream=parsed.stream,
+        deadline=context.received + active.longest(parsed.model),
+    )
+    state = CallState(
+        call,
+        context.principal,
+        preferences,
+        received=context.received,
+        received_at=context.received_at,
+        policy=active.policy.version,
+        loop=gateway.loop,
+    )
+    watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock)
+    try:
+        await _answer(gateway, context, state, parsed, send)
+    except asyncio.CancelledError:
+        if state.stop_cause != "disconnected":
+            raise
+        take_back_cancellation()
+    finally:
+        watch.end()
+        if state.ending is not None:
+            gateway.access_log.add(state.ending.row, len(state.ending.attempts))
+
+
+async def _answer(
+    gateway: Gateway, context: RequestContext, state: CallState, parsed: ParsedRequest, send: Send
+) -> None:
+    try:
+        answer = await gateway.dispatcher.ask(gateway.active, state)
+    except ApiError as error:
+        await respond_error(send, context, error, decision_headers(state))
+        return
+    relay, now = (
+        Relay(state, context, send, gateway.dispatcher.slow_clients),
+        gateway.clock.monotonic(),
+    )
+    if isinstance(answer, SettledStream):
+        await relay.stream(answer, show_usage=parsed.show_usage, now=now)
+    else:
+        await relay.whole(answer, now)

@@ -1,0 +1,235 @@
+"""What would keep a valid policy from being served: looked for before it is, and said in its place.
+
+Every backend is built, which does no I/O, and thrown away; the files that the policy names are
+looked at. A port that somebody else holds is not seen here.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from adapters.base import Backend
+from adapters.settings import NeedsFiles, Secret, SettingError
+from gateway.policy.model import BackendSpec, Policy, TlsFiles
+from gateway.policy.problems import (
+    Mark,
+    PolicyError,
+    Problem,
+    join,
+    place_of,
+    problem_at,
+    redacted,
+)
+from gateway.tls.context import check_readable, server_context
+from gateway.tls.files import TlsError, TlsMaterial, current
+
+Found = Iterator[tuple[str, str]]
+"""(key path, message)."""
+MakeBackend = Callable[[BackendSpec], Backend]
+
+_UNPRIVILEGED = 1024
+"""The first port that everybody may listen on."""
+_SQLITE = b"SQLite format 3\0"
+
+
+def check_startable(
+    policy: Policy,
+    places: Mapping[str, Mark],
+    make: MakeBackend,
+    *,
+    known: Policy | None = None,
+    files: bool = True,
+) -> None:
+    """Raises PolicyError with all that would keep ``policy`` from being served.
+
+    ``known`` is the policy in force: what it has too is not looked at again. ``files`` False
+    leaves this machine's files out, for a machine that only checks.
+    """
+    found = [*_backends(policy, make, known, files=files)]
+    if known is None and files:
+        found += [*_data(policy), *_listener(policy), *_tls(policy)]
+    if found:
+        hidden = [*_secrets(policy.backends.values())]
+        problems = [problem_at(place_of(path, places), path, message) for path, message in found]
+        raise PolicyError(redacted(problem, hidden) for problem in problems)
+
+
+# --- backends ------------------------------------------------------------------------------------
+
+
+def _backends(policy: Policy, make: MakeBackend, known: Policy | None, *, files: bool) -> Found:
+    for name, spec in policy.backends.items():
+        if known is None or known.backends.get(name) != spec:
+            path = join("backends", name)
+            errors = [*_missing(spec)] if files else []
+            for error in errors or _unbuildable(spec, make):
+                yield _path_of(error, path), str(error)
+
+
+def _missing(spec: BackendSpec) -> Iterable[SettingError]:
+    return spec.settings.missing() if isinstance(spec.settings, NeedsFiles) else ()
+
+
+def _unbuildable(spec: BackendSpec, make: MakeBackend) -> Iterable[SettingError]:
+    try:
+        make(spec)
+    except SettingError as error:
+        return [error]
+    except Exception as error:  # whatever a kind's own code raises, a stranger's too
+        return [SettingError((), f"cannot be made: {type(error).__name__}: {error}")]
+    return []
+
+
+def _path_of(error: SettingError, path: str) -> str:
+    for key in error.keys:
+        path = join(path, key)
+    return path
+
+
+def _secrets(specs: Iterable[BackendSpec]) -> Iterator[str]:
+    """What no message may repeat."""
+    for spec in specs:
+        for field in spec.settings.__struct_fields__:
+            value = getattr(spec.settings, field)
+            for one in value.values() if isinstance(value, dict) else (value,):
+                if isinstance(one, Secret):
+                    yield one.reveal()
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def _data(policy: Policy) -> Found:
+    folder, ledger = Path(policy.server.data), Path(policy.store.ledger.path)
+    for path, where, file in (
+        ("server.data", folder, folder / "keys.db"),
+        ("store.ledger", ledger.parent, ledger),
+    ):
+        fault = _fault_of(_folder_fault, where) or _fault_of(_database_fault, file)
+        if fault is not None:
+            yield path, fault
+
+
+def _fault_of(look: Callable[[Path], str | None], path: Path) -> str | None:
+    try:
+        return look(path)
+    except (OSError, ValueError) as error:
+        return f"{str(path)!r} cannot be used: {getattr(error, 'strerror', None) or error}"
+
+
+def _folder_fault(folder: Path) -> str | None:
+    """What keeps files from being made there, the folder first where that is missing."""
+    absolute = folder.absolute()
+    found = next(path for path in (absolute, *absolute.parents) if path.exists())
+    if not found.is_dir():
+        return f"{found} is a file, not a folder"
+    return None if os.access(found, os.W_OK | os.X_OK) else f"{found} cannot be written"
+
+
+def _database_fault(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    if not path.is_file():
+        return f"{path} is no file"
+    with path.open("rb") as file:
+        head = file.read(len(_SQLITE))
+    if head and head != _SQLITE:
+        return f"{path} is no SQLite database"
+    return None if os.access(path, os.W_OK) else f"{path} cannot be written"
+
+
+# --- the listener --------------------------------------------------------------------------------
+
+
+def _listener(policy: Policy) -> Found:
+    host, port = policy.server.listen
+    try:
+        _bind(host, port if port < _UNPRIVILEGED else 0)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            yield "server.listen", f"{host}:{port} cannot be listened on: {error.strerror}"
+
+
+def _bind(host: str, port: int) -> None:
+    """Takes the address for an instant; nobody can connect meanwhile."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+
+
+# --- certificates --------------------------------------------------------------------------------
+
+
+def _tls(policy: Policy) -> Found:
+    tls, (host, _) = policy.server.tls, policy.server.listen
+    folder = Path(policy.server.data) / "tls"
+    if isinstance(tls, TlsFiles):
+        yield from _files(tls)
+    elif tls == "auto" and (made := current(folder, [host], datetime.datetime.now(datetime.UTC))):
+        try:
+            server_context(made)
+        except TlsError as error:
+            yield "server.tls", f"{error}; remove {folder / 'issued.json'} to have it made anew"
+    elif tls == "auto" and _address(host) is None:
+        # Imported here because a check of an address must not pay for ``cryptography``.
+        from gateway.tls.authority import check_name
+
+        try:
+            check_name(host.lower())
+        except TlsError as error:
+            yield "server.listen", str(error)
+
+
+def _files(tls: TlsFiles) -> Found:
+    cert, key = Path(tls.cert), Path(tls.key)
+    material = TlsMaterial(ca=cert, cert=cert, key=key)
+    for path, look in (
+        ("server.tls.cert", lambda: check_readable("certificate", cert)),
+        ("server.tls.key", lambda: check_readable("private key", key)),
+        ("server.tls", lambda: server_context(material)),
+    ):
+        try:
+            look()
+        except (TlsError, ValueError) as error:
+            yield path, str(error)
+            return
+
+
+def certificate_warnings(policy: Policy, places: Mapping[str, Mark]) -> tuple[Problem, ...]:
+    """Where the listener is reached from elsewhere and its own files are for loopback names alone.
+    Reads the certificate."""
+    tls, (host, _) = policy.server.tls, policy.server.listen
+    if not isinstance(tls, TlsFiles) or _is_loopback(host):
+        return ()
+    # Imported here because only a listener with files of its own pays for ``cryptography``.
+    from gateway.tls.authority import names_in
+
+    names = names_in(Path(tls.cert))
+    if not names or not all(_is_loopback(name) for name in names):
+        return ()
+    message = (
+        f"reached from elsewhere, but the certificate is for {', '.join(names)} alone: other "
+        "clients will not trust it"
+    )
+    return (problem_at(place_of("server.listen", places), "server.listen", message),)
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None

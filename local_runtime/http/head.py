@@ -1,0 +1,60 @@
+"""The heads of HTTP/1.1 answers as bytes, and what is the same from one request to the next."""
+
+from __future__ import annotations
+
+import functools
+from http import HTTPStatus
+from urllib.parse import unquote
+
+import httptools
+
+from local_runtime.http.errors import Refusal
+
+FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+"""The headers that say where a body ends."""
+_STATUSES = frozenset(HTTPStatus)
+_PRINTED = bytes(code for code in range(256) if code == 9 or (code >= 32 and code != 127))
+
+
+@functools.cache
+def status_line(status: int) -> bytes:
+    """The first line of an answer, without its end: ``HTTP/1.1 200 OK``."""
+    phrase = HTTPStatus(status).phrase if status in _STATUSES else ""
+    return f"HTTP/1.1 {status} {phrase}".encode()
+
+
+def head_of(lines: list[bytes]) -> bytes:
+    """The lines as a whole head, with the empty line that ends it.
+
+    Raises RuntimeError where one holds a control character: it could end the head early.
+    """
+    head = b"\r\n".join(lines)
+    if head.translate(None, _PRINTED) != b"\r\n" * (len(lines) - 1):
+        raise RuntimeError("a header of the answer holds a control character")
+    return head + b"\r\n\r\n"
+
+
+def refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+    """The headers of a refusal's answer, after which its connection is closed."""
+    return [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(refusal.body())),
+        (b"connection", b"close"),
+    ]
+
+
+def refusal_answer(refusal: Refusal) -> bytes:
+    """A refusal as a whole answer, for what was sent in the place of a request."""
+    headers = [name + b": " + value for name, value in refusal_headers(refusal)]
+    return head_of([status_line(refusal.status), *headers]) + refusal.body()
+
+
+@functools.lru_cache(maxsize=256)
+def target_of(url: bytes) -> tuple[str, bytes, bytes]:
+    """The path, unquoted and as it came, and the query of a request's target.
+
+    Raises httptools.HttpParserError for a target that is none.
+    """
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""

@@ -1,0 +1,360 @@
+"""HTTP/1.1 for a server on uvicorn, over httptools' parser: little work for each request, and an
+answer in one write.
+
+Head and body leave together, one timer watches over a connection for as long as it lives, and what
+is the same from request to request is not worked out again. The gateway and the app's own server
+both speak it. Nothing waits for a client without a bound: see ``ClientLimits``.
+
+Uvicorn keeps the sockets, the signals, the lifespan and the settings. The seam between the two is
+what its ``http=`` documents: it makes one protocol a connection, by ``config=, server_state=,
+app_state=, _loop=``, and calls its ``shutdown()``. Of the settings one is heeded,
+``h11_max_incomplete_event_size``, which bounds a head. There is no root path, no limit of
+concurrency, no WebSocket and no access log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, cast
+
+import httptools
+import uvicorn
+from starlette.types import Scope
+
+from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.client_timer import ClientTimer
+from local_runtime.http.errors import Refusal
+from local_runtime.http.flow_control import FlowControl
+from local_runtime.http.head import FRAMING, refusal_answer, target_of
+from local_runtime.http.request_cycle import Cycle, RequestCycle, ServerState
+from local_runtime.http.strangers import IDENTIFY, Strangers
+
+DEFAULT_LIMITS = ClientLimits()
+MAX_HEAD = 64 * 1024
+"""Bytes of a request's head, where the server's settings name no other bound."""
+_NO_HTTP = Refusal(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
+_TOO_SLOW = Refusal(408, "request_timeout", "The request did not come whole in time.")
+_PROBE = b"HTTP/1.1 102 Processing\r\n\r\n"
+_TOO_LARGE = Refusal(431, "headers_too_large", "The request's headers are too large.")
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One connection, bounded by ``limits``; ``strangers`` are those of its server whose clients
+    have yet to show who they are. Left out: whoever sends a head is known.
+
+    A request that comes before the last is answered waits for its turn, and nothing is read
+    behind it meanwhile. A client that says it will send no more is answered all the same.
+    """
+
+    transport: asyncio.Transport
+    flow: FlowControl
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ClientLimits = DEFAULT_LIMITS,
+        strangers: Strangers | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_running_loop()
+        self.state = server_state
+        self.app_state = app_state
+        """What the app's lifespan left for its requests."""
+        self.parser = httptools.HttpRequestParser(self)
+        # A caller that ends the connection with a request, and sends more, still gets its answer.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.reading: Cycle | None = None
+        """The newest request."""
+        self.answering: Cycle | None = None
+        """The one whose answer is under way, or was last."""
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.wants_continue = False
+        self.is_known = False
+        self.is_half_closed = False
+        self._in_head = False
+        self._app = config.loaded_app
+        self._waiting: deque[RequestCycle] = deque()
+        """Requests behind the one that is being answered."""
+        self._strangers = strangers
+        self._max_head = config.h11_max_incomplete_event_size or MAX_HEAD
+        self._unread = 0
+        """Bytes since the last end of a head or part of a body: they wait in the parser."""
+        self._client_timer = ClientTimer(self, limits, self.loop)
+
+    # --- from the transport ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The caller is there."""
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+        self.flow = FlowControl(self.transport)
+        self._server = _address(transport.get_extra_info("sockname"))
+        self._client = _address(transport.get_extra_info("peername"))
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self.state.connections.add(self)
+        if self._strangers is not None:
+            self._strangers.add(self)
+        self._client_timer.start()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The caller is gone: whatever is under way for it is told so."""
+        self.state.connections.discard(self)
+        if self._strangers is not None:
+            self._strangers.discard(self)
+        self._client_timer.end()
+        if self.answering is not None:
+            self.answering.disconnect()
+        self.flow.resume_writing()
+        self._waiting.clear()
+        # Parser and cycles hold this connection: without a word it would wait for the collector.
+        self.reading = self.answering = None
+        del self.parser
+
+    def pause_writing(self) -> None:
+        """The caller reads too slowly."""
+        self.flow.pause_writing()
+        self._client_timer.cannot_write()
+
+    def resume_writing(self) -> None:
+        """The caller has caught up."""
+        self.flow.resume_writing()
+        self._client_timer.can_write()
+
+    def eof_received(self) -> bool:
+        """The caller sends no more: it is gone, or waits for the answer to what it sent. TLS
+        knows no such half."""
+        last = self.reading
+        if last is None or last.more_body or self._in_head or not self.is_answering():
+            return False
+        if self._scheme == "https":
+            return False
+        last.keep_alive = False
+        self.is_half_closed = True
+        self.probe()
+        self._client_timer.sent_last()
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on; what cannot be read, or never ends, is refused."""
+        self._unread += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(_NO_HTTP)
+        if self._unread > self._max_head:
+            self._refuse(_TOO_LARGE)
+        if self._in_head or (self.reading is not None and self.reading.more_body):
+            self._client_timer.received_part(len(data))
+
+    # --- from the server -------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Takes no further request: the connection ends with the answer that is under way."""
+        if self.reading is None or self.reading.response_complete:
+            self.transport.close()
+        else:
+            self.reading.keep_alive = False
+
+    # --- from the parser -------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.url = b""
+        self.headers = []
+        self.wants_continue = False
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        """A part of its target."""
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, whole. What stands behind a body in chunks is no header (RFC 9110, 6.5.1):
+        whoever checked the head has not seen it."""
+        if not self._in_head:
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.wants_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the app is asked, or the request waits for its turn."""
+        self._end_head()
+        cycle = self._cycle()
+        if self.is_answering():
+            self.flow.pause_reading()
+            self._waiting.append(cycle)
+        else:
+            self.answering = cycle
+            cycle.start()
+        self.reading = cycle
+
+    def _end_head(self) -> None:
+        self._unread = 0
+        self._in_head = False
+        self._client_timer.received_whole()
+        if self._strangers is None:
+            self.is_known = True
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._unread = 0
+        assert self.reading is not None
+        self.reading.feed(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole, unless it wants another protocol: see ``_decline_upgrade``."""
+        assert self.reading is not None
+        self._client_timer.received_whole()
+        if not self.parser.should_upgrade():
+            self.reading.end_body()
+
+    # --- from a cycle ----------------------------------------------------------------------------
+
+    def is_answering(self) -> bool:
+        """There is a request that has not had its whole answer."""
+        return self.answering is not None and not self.answering.response_complete
+
+    def resume_reading(self) -> None:
+        """Reads on, unless requests are there already that wait."""
+        if not self._waiting:
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """The next request has its turn."""
+        self.state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._client_timer.quiet()
+        if self._waiting:
+            cycle = self.answering = self._waiting.popleft()
+            cycle.start()
+        self.resume_reading()
+
+    # --- the request -----------------------------------------------------------------------------
+
+    def _cycle(self) -> RequestCycle:
+        """Of the request whose head was read last."""
+        path, raw_path, query = target_of(self.url)
+        version = self.parser.get_http_version()
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": self._scheme,
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+        if not self.is_known:
+            scope[IDENTIFY] = self.identify
+        return RequestCycle(
+            self,
+            self._app,
+            scope,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            wants_continue=self.wants_continue,
+        )
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """A wish for another protocol is not granted, and the request is one like any other
+        (RFC 9110, 7.8). The parser takes it for ended with its head, so its body is read by a
+        second one; what follows is not read: the connection ends with the answer."""
+        assert self.reading is not None
+        self.reading.keep_alive = False
+        framing = [name + b": " + value for name, value in self.headers if name in FRAMING]
+        if not framing:
+            self.reading.end_body()
+            return
+        self.parser = httptools.HttpRequestParser(_BodyReader(self))
+        head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
+        self.data_received(head + b"\r\n\r\n" + rest)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """What was sent cannot be read on. An answer that has begun, or that a whole request is
+        owed, is only cut, never mixed with this."""
+        if self.transport.is_closing():
+            return
+        cycle = self.answering
+        if cycle is None or cycle.response_complete or self._is_half_sent(cycle):
+            self.transport.write(refusal_answer(refusal))
+        self.transport.close()
+
+    @staticmethod
+    def _is_half_sent(cycle: Cycle) -> bool:
+        return cycle.more_body and not cycle.response_started
+
+    # --- what the client lets wait ---------------------------------------------------------------
+
+    def identify(self) -> None:
+        """The client has shown who it is."""
+        self.is_known = True
+        if self._strangers is not None:
+            self._strangers.discard(self)
+
+    def is_in_head(self) -> bool:
+        """The head of a request has begun, and is not whole."""
+        return self._in_head
+
+    def is_owed_body(self) -> bool:
+        """The client may send the rest of a body, and has not."""
+        reading = self.reading
+        return reading is not None and reading.more_body and not reading.wants_continue
+
+    def owes_nothing(self) -> bool:
+        """No answer to a whole request is under way."""
+        cycle = self.answering
+        return cycle is None or cycle.response_complete or cycle.more_body
+
+    def idle_since(self) -> float:
+        """By the loop's clock."""
+        return self._client_timer.quiet_since
+
+    def close_idle(self) -> None:
+        """Ends the connection, whose client has sent nothing, or not enough."""
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def give_up_reading(self) -> None:
+        """A head or a body does not end: said to a client that has had no answer to it."""
+        if self._in_head or (self.reading is not None and self._is_half_sent(self.reading)):
+            self._refuse(_TOO_SLOW)
+        else:
+            self.close_idle()
+
+    def probe(self) -> None:
+        """Says that the answer is under way: a client that is gone resets the connection for it,
+        one that reads on skips it (RFC 9110, 15.2). HTTP/1.0 knows no such word."""
+        cycle = self.answering
+        if cycle is None or cycle.response_started or self.transport.is_closing():
+            return
+        if self.parser.get_http_version() != "1.0":
+            self.transport.write(_PROBE)
+
+
+class _BodyReader:
+    """Hears the body of the request whose head another parser has read."""
+
+    def __init__(self, protocol: HttpProtocol) -> None:
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+
+
+def _address(info: Any) -> tuple[str, int | None] | None:
+    """A socket's address as ASGI has it: host and port, or the path of a Unix socket."""
+    if isinstance(info, tuple):
+        return str(info[0]), int(info[1])
+    return (info, None) if isinstance(info, str) and info else None

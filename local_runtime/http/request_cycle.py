@@ -1,0 +1,318 @@
+"""One request of a connection and its answer: what the connection asks of it, and how an ASGI app
+gives it (https://asgi.readthedocs.io/en/latest/specs/www.html)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp, Message, Scope
+
+from local_runtime.app.request import BODILESS
+from local_runtime.http.errors import Refusal
+from local_runtime.http.flow_control import HIGH_WATER, FlowControl
+from local_runtime.http.head import FRAMING, head_of, refusal_headers, status_line
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_FAILED = Refusal(500, "internal", "the server has failed")
+_JOINED = 64 * 1024
+"""Up to this many bytes it is cheaper to copy a body than to write twice."""
+_log = logging.getLogger("uvicorn.error")
+
+
+class Cycle(Protocol):
+    """One request and its answer, as their connection knows them. Whoever answers requests in
+    another way than by an ASGI app gives the connection cycles of his own."""
+
+    keep_alive: bool
+    """The connection stays open behind the answer; set to False when the server is to end."""
+    more_body: bool
+    """The body of the request is not whole."""
+    wants_continue: bool
+    """The caller keeps it back until it is told to send it."""
+    response_started: bool
+    """The answer has begun: nothing else may be written in its place."""
+    response_complete: bool
+    """The answer is written, and the next may be."""
+
+    def feed(self, data: bytes) -> None:
+        """Takes the next part of the request's body."""
+        ...
+
+    def end_body(self) -> None:
+        """The request is whole."""
+        ...
+
+    def disconnect(self) -> None:
+        """The caller is gone: the answer has no reader."""
+        ...
+
+
+class ServerState(Protocol):
+    """What all connections of a server share: uvicorn's class of this name has it."""
+
+    total_requests: int
+    connections: set[Any]
+    tasks: set[asyncio.Task[None]]
+    """In which requests are answered; whoever ends the server waits for them."""
+    default_headers: list[tuple[bytes, bytes]]
+    """Of every answer; made anew each second, for the date."""
+
+
+class Connection(Protocol):
+    """What a cycle asks of its connection."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    flow: FlowControl
+    state: ServerState
+
+    def resume_reading(self) -> None:
+        """The cycle has room for more of its request."""
+        ...
+
+    def on_response_complete(self) -> None:
+        """The cycle's answer is written."""
+        ...
+
+
+class RequestCycle:
+    """A request that an ASGI app answers, in a task of its own.
+
+    The head of the answer waits for the first part of its body, as ASGI asks of a server, and both
+    leave in one write.
+    """
+
+    __slots__ = (
+        "_app",
+        "_body",
+        "_buffered",
+        "_chunked",
+        "_connection",
+        "_disconnected",
+        "_event",
+        "_head",
+        "_left",
+        "_news",
+        "_task",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+        "response_started",
+        "scope",
+        "wants_continue",
+    )
+    _task: asyncio.Task[None]
+
+    def __init__(
+        self,
+        connection: Connection,
+        app: ASGIApp,
+        scope: Scope,
+        *,
+        keep_alive: bool,
+        wants_continue: bool = False,
+    ) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.more_body = True
+        self.response_started = False
+        self.response_complete = False
+        self._connection = connection
+        self._app = app
+        self._disconnected = False
+        self.wants_continue = wants_continue
+        """The caller keeps the body back until it is told to send it."""
+        self._body: list[bytes] = []
+        """What has come of the body since the app last asked."""
+        self._buffered = 0
+        """The bytes of these."""
+        self._news = False
+        """There is something that the app was not told."""
+        self._event: asyncio.Event | None = None
+        """Of an app that waits for news."""
+        self._head = b""
+        """Of the answer, until the first part of its body is there."""
+        self._chunked: bool | None = None
+        """The body is framed by its chunks, else by its length; None: not known yet."""
+        self._left: int | None = 0
+        """Bytes that the answer still owes of its Content-Length; None where it has none, and
+        ends with the connection."""
+
+    # --- from the connection ---------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Keeps a part of the body for the app. Of an app that has answered already nobody will
+        read it."""
+        if self.response_complete:
+            return
+        self._body.append(data)
+        self._buffered += len(data)
+        if self._buffered > HIGH_WATER:
+            self._connection.flow.pause_reading()
+        self._wake()
+
+    def end_body(self) -> None:
+        """The app may be told that the request is whole."""
+        self.more_body = False
+        self._wake()
+
+    def disconnect(self) -> None:
+        """The app is told so, if it has not answered."""
+        if not self.response_complete:
+            self._disconnected = True
+        self._wake()
+
+    def start(self) -> None:
+        """Has the app answer, in a task that the server knows."""
+        self._task = self._connection.loop.create_task(self._run())
+        self._connection.state.tasks.add(self._task)
+
+    async def _run(self) -> None:
+        """Where the app fails before it has begun to answer, the caller is told so; afterwards
+        the connection is cut, so that nobody takes a part for the whole."""
+        try:
+            await self._app(self.scope, self.receive, self.send)
+        except BaseException as error:
+            _log.error("Exception in ASGI application\n", exc_info=error)
+            self._fail()
+        else:
+            if not self.response_complete and not self._disconnected:
+                _log.error("ASGI callable returned without completing response.")
+                self._fail()
+        finally:
+            self._connection.state.tasks.discard(self._task)
+
+    # --- from the app ----------------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """Waits for the next part of the request, or for the caller to go: ``http.request`` or
+        ``http.disconnect``."""
+        if self.wants_continue and not self._connection.transport.is_closing():
+            self.wants_continue = False
+            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not self._disconnected and not self.response_complete:
+            self._connection.resume_reading()
+            if not self._news:
+                await self._next()
+            self._news = False
+        if self._disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        parts, self._body, self._buffered = self._body, [], 0
+        return {"type": "http.request", "body": b"".join(parts), "more_body": self.more_body}
+
+    async def send(self, message: Message) -> None:
+        """Writes a part of the answer, when the caller reads on; returns from the last when the
+        caller has taken it, but for what the transport always may hold. For one who is gone it
+        does nothing. Raises RuntimeError for what ASGI does not allow."""
+        connection = self._connection
+        if connection.flow.write_paused and not self._disconnected:
+            await connection.flow.drained()
+        if self._disconnected:
+            return
+        kind = "http.response.body" if self.response_started else "http.response.start"
+        if message["type"] != kind or self.response_complete:
+            raise RuntimeError(f"{message['type']} was sent where it has no place")
+        if self.response_started:
+            self._continue(message.get("body", b""), more=message.get("more_body", False))
+            if self.response_complete and connection.flow.write_paused:
+                await connection.flow.drained()
+        else:
+            self._begin(message["status"], message.get("headers", ()))
+
+    # --- the request -----------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        self._news = True
+        if self._event is not None:
+            self._event.set()
+
+    async def _next(self) -> None:
+        if self._event is None:
+            self._event = asyncio.Event()
+        self._event.clear()
+        await self._event.wait()
+
+    # --- the answer ------------------------------------------------------------------------------
+
+    def _fail(self) -> None:
+        if self.response_started:
+            self._connection.transport.close()
+        elif not self._disconnected:
+            self._begin(_FAILED.status, refusal_headers(_FAILED))
+            self._continue(_FAILED.body(), more=False)
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        lines = [status_line(status)]
+        self._chunked, self._left = None, 0
+        for name, value in (*self._connection.state.default_headers, *headers):
+            if name == b"connection":
+                self.keep_alive = self.keep_alive and b"close" not in value.lower()
+                continue
+            if name in FRAMING and not self._frame(name, value):
+                continue
+            lines.append(name + b": " + value)
+        if not self.keep_alive:
+            lines.append(b"connection: close")
+        if self._chunked is None and status not in BODILESS and self.scope["method"] != "HEAD":
+            self._frame_unknown(lines)
+        self._head = head_of(lines)
+        self.response_started = True
+        self.wants_continue = False
+
+    def _frame_unknown(self, lines: list[bytes]) -> None:
+        """A body of unknown length: in chunks, which HTTP/1.0 does not know; there it ends with
+        the connection."""
+        self._chunked = self.scope["http_version"] != "1.0"
+        if self._chunked:
+            lines.append(b"transfer-encoding: chunked")
+        else:
+            self._left = None
+
+    def _frame(self, name: bytes, value: bytes) -> bool:
+        """Takes over what the app says of its body's end; False where that cannot be said."""
+        if name == b"transfer-encoding":
+            if self.scope["http_version"] == "1.0":
+                return False
+            self._chunked = b"chunked" in value.lower()
+        elif self._chunked is None:
+            self._left = int(value)
+            self._chunked = False
+        return True
+
+    def _continue(self, body: bytes, *, more: bool) -> None:
+        head, self._head = self._head, b""
+        self._write(head, self._framed(body, more=more))
+        if more:
+            return
+        if self._left:
+            raise RuntimeError("the answer is shorter than its Content-Length")
+        self.response_complete = True
+        self._body = []  # of a request that was answered before it was whole
+        self._wake()
+        if not self.keep_alive:
+            self._connection.transport.close()
+        self._connection.on_response_complete()
+
+    def _framed(self, body: bytes, *, more: bool) -> bytes:
+        if self.scope["method"] == "HEAD":
+            self._left = 0
+            return b""
+        if self._chunked:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            return chunk if more else chunk + b"0\r\n\r\n"
+        if self._left is not None:
+            if len(body) > self._left:
+                raise RuntimeError("the answer is longer than its Content-Length")
+            self._left -= len(body)
+        return body
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        if head and len(body) > _JOINED:
+            self._connection.transport.write(head)
+            self._connection.transport.write(body)
+        elif head or body:
+            self._connection.transport.write(head + body if head else body)

@@ -1,0 +1,52 @@
+"""Connections whose clients have not shown who they are: so many idle ones lock nobody out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+IDENTIFY = "identify"
+"""A key of the scope of a request from a client that has not shown who it is: to be called with
+nothing once it has, by an app whose clients do."""
+
+
+class Stranger(Protocol):
+    """What is asked of such a connection."""
+
+    def owes_nothing(self) -> bool:
+        """No answer is under way on it."""
+        ...
+
+    def close_idle(self) -> None:
+        """Ends it at once."""
+        ...
+
+
+class Strangers:
+    """Those of one server, in the order in which they came; at most ``most``."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: dict[Stranger, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, connection: Stranger) -> None:
+        """A new one; past the bound the oldest idle one has to go."""
+        self._waiting[connection] = None
+        if len(self._waiting) > self._most:
+            self.close_oldest()
+
+    def discard(self, connection: Stranger) -> None:
+        """It is gone, or known."""
+        self._waiting.pop(connection, None)
+
+    def close_oldest(self) -> bool:
+        """Ends the idle one that came first; False where none is idle. For whoever runs short of
+        descriptors, too."""
+        oldest = next((each for each in self._waiting if each.owes_nothing()), None)
+        if oldest is None:
+            return False
+        self.discard(oldest)
+        oldest.close_idle()
+        return True

@@ -1,0 +1,55 @@
+"""A secret comes from a variable, or from a file that a variable names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.environment import Environment
+from gateway.policy.problems import PolicyError
+from gateway.policy.reader import read_policy_text
+
+POLICY = """
+version: 1
+backends: {b: {kind: openai, base_url: "http://127.0.0.1:1", api_key: "${KEY}"}}
+models: {m: {task: chat, backends: [b]}}
+"""
+
+
+def key_of(variables: dict[str, str]) -> str:
+    settings = read_policy_text(POLICY, Environment(variables)).backends["b"].settings
+    found: str = settings.api_key.reveal()
+    return found
+
+
+def test_a_file_that_a_variable_names_holds_the_secret(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("sk-one\n")
+    environ = Environment({"KEY_FILE": str(file)})
+    assert key_of({"KEY_FILE": str(file)}) == "sk-one"
+    assert environ["KEY"] == "sk-one\n"
+    assert environ.files == {"KEY": str(file)}
+    file.write_text("sk-two\n")
+    assert environ["KEY"] == "sk-two\n"
+
+
+def test_the_variable_itself_comes_first(tmp_path: Path) -> None:
+    assert key_of({"KEY": "sk-one", "KEY_FILE": str(tmp_path / "nowhere")}) == "sk-one"
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_that_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere"
+    with pytest.raises(PolicyError) as caught:
+        key_of({"KEY_FILE": str(file)})
+    [problem] = caught.value.problems
+    assert problem.path == "backends.b.api_key"
+    assert (
+        problem.message
+        == f"{file}, which KEY_FILE names, cannot be read: No such file or directory"
+    )
+
+
+def test_neither_of_them_is_a_secret_that_is_not_set() -> None:
+    with pytest.raises(PolicyError, match="KEY is not set"):
+        key_of({"OTHER": "x"})

@@ -1,0 +1,377 @@
+"""What cannot be served is not called valid, and what is wrong has a place in the file."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from adapters.base import Backend
+from gateway.app import backend_maker
+from gateway.clock import FakeClock
+from gateway.policy.model import BackendSpec
+from gateway.policy.problems import PolicyError
+from gateway.policy.reader import read_with_places
+from gateway.preflight import certificate_warnings, check_startable
+from gateway.tls.context import ensure_certificates
+from gateway.tls.files import TlsMaterial
+
+PORT = 'kind: openai, base_url: "http://127.0.0.1:1"'
+
+
+def policy_of(folder: Path, backend: str = PORT, server: str = "", store: str = "") -> str:
+    """Backend on the fifth line, server on the second, store on the third."""
+    return (
+        "version: 1\n"
+        f'server: {{data: "{folder}/data", tls: "off"{server}}}\n'
+        f'store: {{ledger: "sqlite:///{folder}/data/ledger.db"{store}}}\n'
+        "models: {m: {task: chat, backends: [b]}}\n"
+        f"backends: {{b: {{{backend}}}}}\n"
+    )
+
+
+def faults(
+    text: str, environ: Mapping[str, str] | None = None, *, files: bool = True
+) -> list[tuple[int, str, str]]:
+    """(line, key path, message) of each problem."""
+    try:
+        policy, places = read_with_places(text, environ or {})
+        check_startable(policy, places, backend_maker(FakeClock()), files=files)
+    except PolicyError as error:
+        return [(p.line if p.column else 0, p.path, p.message) for p in error.problems]
+    return []
+
+
+def test_what_can_be_served_is_valid(tmp_path: Path) -> None:
+    """Each of the following differs from it in one thing; nothing is made by the look at it."""
+    assert faults(policy_of(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("localhost:8000/v1", "begins with http://"),
+        ("127.0.0.1:8000", "begins with http://"),
+        ("//127.0.0.1:8000", "begins with http://"),
+        ("ftp://127.0.0.1", "begins with http://"),
+        ("http://127.0.0.1:241010/v1", "port"),
+        ("http://127.0.0.1:0/v1", "port"),
+        ("http://127.0.0.1:/v1", "port"),
+        ("http://127.0.0.1:-1/v1", "port"),
+        ("http://127.0.0.1:80a/v1", "port"),
+        ("http:///v1", "no host"),
+        ("http://", "no host"),
+        ("http://[::1/v1", "no host"),
+        ("http://my host/v1", "no host"),
+        ("http://b\u00fccher.example/v1", "no host"),
+        ("http://a..b/v1", "no host"),
+        ("http://127.0.0.1/a b", "blanks"),
+        ("http://127.0.0.1/\u00e9", "accents"),
+        ("http://127.0.0.1/v1\\n", "control character"),
+        ("http://127.0.0.1/v1\\t", "control character"),
+        ("http://127.0.0.1/v1?key=1", "only scheme, host, port and path"),
+        ("http://127.0.0.1/v1#top", "only scheme, host, port and path"),
+        ("http://me:hunter2@127.0.0.1/v1", "only scheme, host, port and path"),
+    ],
+)
+def test_a_url_that_nobody_can_ask_is_refused_where_it_stands(
+    url: str, says: str, tmp_path: Path
+) -> None:
+    """The message repeats none of it: it may hold a password."""
+    [(line, path, message)] = faults(policy_of(tmp_path, f'kind: openai, base_url: "{url}"'))
+    assert (line, path) == (5, "backends.b.base_url")
+    assert says in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h", "https://h.example:8443/v1/", "http://[::1]:8000/v1", "HTTP://a_b.c/v1/x%20y"],
+)
+def test_a_url_of_scheme_host_port_and_path_is_taken(url: str, tmp_path: Path) -> None:
+    assert faults(policy_of(tmp_path, f'kind: openai, base_url: "{url}"')) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "path"),
+    [
+        ("max_connections: 0", "max_connections"),
+        ("max_connections: -1", "max_connections"),
+        ("timeout: 0s", "timeout"),
+        ("connect_timeout: 0", "connect_timeout"),
+        ("stall_timeout: 0s", "stall_timeout"),
+        ("max_response: 0", "max_response"),
+        ("infer_path: generate", "infer_path"),
+        ('infer_path: ""', "infer_path"),
+        ('infer_path: "/a b"', "infer_path"),
+        ('infer_path: "/a\\r\\nX-Evil: 1"', "infer_path"),
+        ('infer_path: "/\u00e9"', "infer_path"),
+        ('infer_path: "/a#b"', "infer_path"),
+        ('headers: {"X A": "1"}', "headers.X A"),
+        ('headers: {"X-A:": "1"}', "headers.X-A:"),
+        ('headers: {"": "1"}', "headers."),
+        ('headers: {"X-A\\n": "1"}', "headers.X-A\n"),
+        ('headers: {"X-\u00c4": "1"}', "headers.X-\u00c4"),
+        ('headers: {"Content-Length": "1"}', "headers.Content-Length"),
+        ('headers: {"host": "elsewhere"}', "headers.host"),
+        ('headers: {X-A: "1\\r\\nX-B: 2"}', "headers.X-A"),
+        ('headers: {X-A: "1\\0"}', "headers.X-A"),
+        ('headers: {X-A: "\u20ac"}', "headers.X-A"),
+        ("ca_file: nowhere.pem", "ca_file"),
+        ('ca_file: "."', "ca_file"),
+        ('ca_file: "a\\0b"', "ca_file"),
+        ("ca_file: pyproject.toml", "ca_file"),
+    ],
+)
+def test_a_setting_that_no_request_can_be_made_with_is_refused_where_it_stands(
+    setting: str, path: str, tmp_path: Path
+) -> None:
+    [(line, key, _)] = faults(policy_of(tmp_path, f"{PORT}, {setting}"))
+    assert (line, key) == (5, f"backends.b.{path}")
+
+
+def test_headers_may_say_what_headers_can_carry(tmp_path: Path) -> None:
+    text = policy_of(tmp_path, f'{PORT}, headers: {{X-A: " 1\u00e9 ", x_b!: 2, X-C: ""}}')
+    policy, _ = read_with_places(text, {})
+    assert policy.backends["b"].settings.headers == {"X-A": "1\u00e9", "x_b!": "2", "X-C": ""}
+    assert faults(text) == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "path"),
+    [
+        ("kind: potassium, base_url: 'http://h', routes: {infer: predict}", "routes.infer"),
+        ("kind: potassium, base_url: 'http://h', slots: 0", "slots"),
+        ("kind: potassium, base_url: 'http://h', poll_every: 0s", "poll_every"),
+        ("kind: cog, base_url: 'h:5000'", "base_url"),
+        ("kind: http, base_url: 'http://h', path: predict", "path"),
+        ("kind: http, base_url: 'http://h', slots: 0", "slots"),
+        (
+            "kind: http, base_url: 'http://h', secret_headers: {'X Y': '${KEY}'}",
+            "secret_headers.X Y",
+        ),
+        ("kind: modal, url: 'my--app.modal.run'", "url"),
+        ("kind: modal, url: 'http://h', health_path: up", "health_path"),
+        ("kind: runpod, endpoint: e, api_key: '${KEY}', balancer_url: 'h'", "balancer_url"),
+        ("kind: runpod, endpoint: e, api_key: '${KEY}', ping_path: ping", "ping_path"),
+        ("kind: runpod, endpoint: e, api_key: '${KEY}', max_workers: 0", "max_workers"),
+        ("kind: baseten, model: abc, api_key: '${KEY}', management_url: 'api'", "management_url"),
+        ("kind: replicate, model: a/b, api_key: '${KEY}', max_workers: 0", "max_workers"),
+        ("kind: vercel, api_key: '${KEY}', base_url: 'ai-gateway.vercel.sh'", "base_url"),
+        ("kind: local, app: 'examples/embeddings.py:app', threads: 0", "threads"),
+        ("kind: local, app: 'nofile.py:app'", "app"),
+        ("kind: local, app: 'examples:app.py'", "app"),
+        ("kind: local, app: 'no_such_module:app'", "app"),
+        ("kind: local, app: 'tests.programs.nothing:app'", "app"),
+        ("kind: local, app: 'os.path.nothing:app'", "app"),
+        ("kind: local, app: ''", "app"),
+        ("kind: local, app: 'tests/programs:app'", "app"),
+        ('kind: local, app: "a\\0b.py:app"', "app"),
+    ],
+)
+def test_what_each_kind_cannot_start_with_is_refused_where_it_stands(
+    backend: str, path: str, tmp_path: Path
+) -> None:
+    [(line, key, _)] = faults(policy_of(tmp_path, backend), {"KEY": "k-123456"})
+    assert (line, key) == (5, f"backends.b.{path}")
+
+
+@pytest.mark.parametrize(
+    "app", ["examples/embeddings.py:app", "tests.programs.echo:app", "examples.embeddings"]
+)
+def test_an_app_is_looked_for_without_running_it(app: str, tmp_path: Path) -> None:
+    source, broken = f"kind: local, app: '{app}'", tmp_path / "broken.py"
+    assert faults(policy_of(tmp_path, source)) == []
+    broken.write_text("raise SystemExit('it was run')\n")
+    assert faults(policy_of(tmp_path, f"kind: local, app: '{broken}:app'")) == []
+
+
+def test_what_a_kinds_own_code_refuses_has_the_backends_place_and_shows_no_secret(
+    tmp_path: Path,
+) -> None:
+    """The net below all settings: a kind of somebody else may raise anything."""
+    secret = "sk-very-secret"
+
+    def raises(spec: BackendSpec) -> Backend:
+        raise RuntimeError(f"no: {spec.settings.api_key.reveal()}")
+
+    text = policy_of(tmp_path, f"{PORT}, api_key: '${{KEY}}'")
+    policy, places = read_with_places(text, {"KEY": secret})
+    with pytest.raises(PolicyError) as caught:
+        check_startable(policy, places, raises)
+    [problem] = caught.value.problems
+    assert (problem.line, problem.path) == (5, "backends.b")
+    assert problem.message == "cannot be made: RuntimeError: no: ***"
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+KEYED = f"{PORT}, api_key: '${{KEY}}'"
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-abc\n", " sk-abc", "sk-abc\r\n\r\n", "\tsk-abc ", "sk-abc\u00a0"]
+)
+def test_white_space_around_a_secret_is_no_part_of_it(key: str, tmp_path: Path) -> None:
+    policy, _ = read_with_places(policy_of(tmp_path, KEYED), {"KEY": key})
+    assert policy.backends["b"].settings.api_key.reveal() == "sk-abc"
+    assert faults(policy_of(tmp_path, KEYED), {"KEY": key}) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["", "\n", " \t ", "sk-a\nsk-b", "sk-a\r\nX-Evil: 1", "a\0b", "\u20acuro-1"]
+)
+def test_a_secret_that_no_header_can_carry_is_told_without_it(key: str, tmp_path: Path) -> None:
+    [(line, path, message)] = faults(policy_of(tmp_path, KEYED), {"KEY": key})
+    assert (line, path) == (5, "backends.b.api_key")
+    assert "KEY" in message
+    assert not key.strip() or key.strip() not in message
+
+
+def test_a_stores_password_is_taken_without_the_white_space_around_it(tmp_path: Path) -> None:
+    text = policy_of(tmp_path, store=', shared: "redis://:${KEY}@127.0.0.1:6379/0"')
+    policy, _ = read_with_places(text, {"KEY": "pass word\n"})
+    assert policy.store.shared is not None
+    assert policy.store.shared.password.reveal() == "pass word"
+
+
+# --- this machine --------------------------------------------------------------------------------
+
+
+def test_a_data_folder_that_is_a_file_or_below_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    said = faults(policy_of(tmp_path))
+    assert [(line, path) for line, path, _ in said] == [(2, "server.data"), (3, "store.ledger")]
+    assert all("is a file, not a folder" in message for _, _, message in said)
+    text = policy_of(tmp_path, server="").replace(f"{tmp_path}/data", "/dev/null/data")
+    assert [path for _, path, _ in faults(text)] == ["server.data", "store.ledger"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_data_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert [path for _, path, _ in faults(policy_of(tmp_path))] == ["server.data", "store.ledger"]
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("file", "path"), [("keys.db", "server.data"), ("ledger.db", "store.ledger")]
+)
+def test_a_store_that_is_no_database_is_refused(file: str, path: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / file).write_text("this is a text, which is no database")
+    [(_, where, message)] = faults(policy_of(tmp_path))
+    assert where == path
+    assert "no SQLite database" in message
+    (tmp_path / "data" / file).unlink()
+    (tmp_path / "data" / file).mkdir()
+    [(_, where, message)] = faults(policy_of(tmp_path))
+    assert (where, message) == (path, f"{tmp_path / 'data' / file} is no file")
+
+
+@pytest.mark.parametrize(
+    ("listen", "says"),
+    [
+        ("203.0.113.7:8443", "cannot be listened on"),
+        ("no-such-host.invalid:8443", "cannot be listened on"),
+        ("256.1.1.1:8443", "no address"),
+        ("my host:8443", "no address"),
+        ("[::1:8443", "no address"),
+    ],
+)
+def test_an_address_that_is_not_this_machines_is_refused(
+    listen: str, says: str, tmp_path: Path
+) -> None:
+    [(line, path, message)] = faults(policy_of(tmp_path, server=f', listen: "{listen}"'))
+    assert (line, path) == (2, "server.listen")
+    assert says in message
+
+
+def test_what_is_this_machines_is_not_looked_at_for_another(tmp_path: Path) -> None:
+    """``spillgate check --without-secrets``."""
+    text = policy_of(
+        tmp_path, "kind: local, app: 'nofile.py:app'", server=', listen: "203.0.113.7:1"'
+    )
+    assert len(faults(text)) == 2
+    assert faults(text, files=False) == []
+
+
+def test_what_is_in_force_already_is_not_looked_at_again(tmp_path: Path) -> None:
+    """A reload that adds a plan does not fail for a file that is missing since."""
+    text = policy_of(tmp_path, "kind: local, app: 'nofile.py:app'")
+    policy, places = read_with_places(text, {})
+    make = backend_maker(FakeClock())
+    check_startable(policy, places, make, known=policy)
+    changed, places = read_with_places(text.replace("nofile", "nowhere"), {})
+    with pytest.raises(PolicyError):
+        check_startable(changed, places, make, known=policy)
+
+
+# --- certificates --------------------------------------------------------------------------------
+
+TODAY = datetime.datetime.now(datetime.UTC)
+
+
+def own_files(cert: Path, key: Path, listen: str = "127.0.0.1:0") -> str:
+    files = f'tls: {{cert: "{cert}", key: "{key}"}}'
+    return f'server: {{{files}, listen: "{listen}", data: "{cert.parent}"}}'
+
+
+def with_server(folder: Path, server: str) -> str:
+    lines = policy_of(folder).splitlines()
+    return "\n".join([lines[0], server, *lines[2:]]) + "\n"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> TlsMaterial:
+    """A certificate for localhost alone."""
+    return ensure_certificates(tmp_path / "made", ["127.0.0.1"], TODAY)
+
+
+def test_tls_files_that_are_missing_or_of_no_use_are_refused_by_name(
+    tmp_path: Path, made: TlsMaterial
+) -> None:
+    none, text = tmp_path / "none.pem", tmp_path / "text.pem"
+    text.write_text("no PEM")
+    assert faults(with_server(tmp_path, own_files(made.cert, made.key))) == []
+    for cert, key, path in (
+        (none, made.key, "server.tls.cert"),
+        (made.cert, none, "server.tls.key"),
+        (text, made.key, "server.tls"),
+        (made.cert, text, "server.tls"),
+        (made.ca, made.key, "server.tls"),
+    ):
+        [(line, where, _)] = faults(with_server(tmp_path, own_files(cert, key)))
+        assert (line, where) == (2, path)
+
+
+def test_a_certificate_that_was_made_and_is_broken_since_is_told(tmp_path: Path) -> None:
+    made = ensure_certificates(tmp_path / "data" / "tls", ["127.0.0.1"], TODAY)
+    text = policy_of(tmp_path).replace('tls: "off"', "tls: auto")
+    assert faults(text) == []
+    made.cert.write_text("broken")
+    [(_, path, message)] = faults(text)
+    assert path == "server.tls"
+    assert "made anew" in message
+
+
+def test_a_certificate_for_localhost_alone_on_a_public_address_is_warned_of(
+    tmp_path: Path, made: TlsMaterial
+) -> None:
+    for listen, warned in (("127.0.0.1:1", False), ("0.0.0.0:1", True), ("203.0.113.7:1", True)):
+        text = with_server(tmp_path, own_files(made.cert, made.key, listen))
+        policy, places = read_with_places(text, {})
+        said = certificate_warnings(policy, places)
+        assert [(one.line, one.path) for one in said] == [(2, "server.listen")] * warned
+    wide = ensure_certificates(tmp_path / "wide", ["gateway.example"], TODAY)
+    policy, places = read_with_places(
+        with_server(tmp_path, own_files(wide.cert, wide.key, "0.0.0.0:1")), {}
+    )
+    assert certificate_warnings(policy, places) == ()

