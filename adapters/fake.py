@@ -57,6 +57,8 @@ class Fake:
         self.cancelled: list[str] = []
         self.pings = 0
         self.minimum: int | None = None
+        self.unwell = ""
+        """What it says of itself when it is not well."""
         self.warm_workers: int | None = None
         self.refuses: BackendError | None = None
         """What every ping gets."""
@@ -151,7 +153,8 @@ class Fake:
             yield piece
 
     async def probe(self) -> Probe:
-        return Probe(ready=self.slots != 0, warm_workers=self.warm_workers)
+        ready = self.slots != 0 and not self.unwell
+        return Probe(ready=ready, warm_workers=self.warm_workers, detail=self.unwell)
 
     async def cancel(self, call_id: str) -> Usage | None:
         self.cancelled.append(call_id)

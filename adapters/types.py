@@ -139,6 +139,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     running: int | None = None
     """Calls that run there now, whoever sent them."""
     queued: int | None = None
+    stuck: bool = False
+    """Calls wait there and no worker can come: what is sent now would wait as long."""
     detail: str = ""
     """One line for a person; never a secret."""
 

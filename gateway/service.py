@@ -119,7 +119,12 @@ class Gateway:
                 backends[name] = known
             else:
                 backends[name] = LiveBackend(
-                    spec, price, self._make_backend(spec), self.clock, self.dispatcher.timer
+                    spec,
+                    price,
+                    self._make_backend(spec),
+                    self.clock,
+                    self.dispatcher.timer,
+                    self.dispatcher.draw,
                 )
         return backends
 
@@ -208,12 +213,11 @@ class Gateway:
     # --- how it stands ------------------------------------------------------------------------
 
     def not_ready(self) -> list[str]:
-        """The required backends that are drained or not warm, each with what it says of itself."""
-        return [
-            f"{name}: {'drained' if backend.draining else backend.probe_detail or 'not warm yet'}"
-            for name, backend in self.active.backends.items()
-            if backend.spec.common.required and (backend.draining or not backend.is_warm)
-        ]
+        """The required backends that are not warm, or are not asked now, each with why."""
+        now = self.clock.monotonic()
+        required = [b for b in self.active.backends.values() if b.spec.common.required]
+        missing = [(backend.name, _what_is_missing(backend, now)) for backend in required]
+        return [f"{name}: {what}" for name, what in missing if what]
 
     def readings(self) -> Iterable[Reading]:
         """Gauges, at the instant of a scrape."""
@@ -253,6 +257,17 @@ class Gateway:
 
     def _version_label(self) -> dict[str, str]:
         return {"version": self.active.policy.version}
+
+
+def _what_is_missing(backend: LiveBackend, now: float) -> str:
+    if backend.draining:
+        return "drained"
+    if not backend.is_warm:
+        return backend.probe_detail or "not warm yet"
+    blocked = backend.serves_nobody(now)
+    if blocked == "cooling_down":
+        return "left alone after failures"
+    return backend.probe_detail or "not ready" if blocked == "not_ready" else blocked
 
 
 def stock(label: dict[str, str], models: Mapping[str, ModelMemory]) -> Iterable[Reading]:

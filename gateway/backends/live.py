@@ -6,6 +6,7 @@ One event loop owns them; nothing here awaits except a lease that must queue.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Literal, cast
 
 import msgspec
@@ -27,7 +28,17 @@ from gateway.backends.redaction import Redactor
 from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
 from gateway.policy.model import BackendSpec, Price
 from gateway.routing.forecast import BackendLoad, RunTime
-from gateway.routing.health import HEALTHY, BackendHealth, after_failure, after_success
+from gateway.routing.health import (
+    HEALTHY,
+    BackendHealth,
+    Failed,
+    Resting,
+    after_failure,
+    after_good_word,
+    after_nothing,
+    after_success,
+    after_trial_began,
+)
 from gateway.routing.router import Candidate
 from gateway.shared_timer import SharedTimer
 
@@ -39,11 +50,29 @@ RECONSIDER_EVERY_S = 0.25
 """Calls in line are asked so often whether they would rather go elsewhere."""
 
 
+Blocked = Literal["", "drained", "not_ready", "cooling_down"]
+_WELL: tuple[Blocked, bool] = ("", False)
+_ILL: tuple[Blocked, bool] = ("not_ready", True)
+
+
 class Lease(msgspec.Struct, frozen=True):
     """A place at a backend, from ``LiveBackend.lease`` to ``end``."""
 
     expected_cold: bool
     leased_at: float
+    trial: bool = False
+    """It is the one call that is let through after a rest."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whose call it is, as far as a backend's health depends on it."""
+
+    model: str = ""
+    key: str = ""
+    """The id of the caller's key; empty for the gateway's own calls."""
+
+
+OURSELVES = Caller()
 
 
 class LiveBackend:
@@ -56,7 +85,9 @@ class LiveBackend:
         adapter: Backend,
         clock: Clock,
         timer: SharedTimer,
+        draw: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """``draw`` gives a number in [0, 1), by which rests are made uneven."""
         self.spec = spec
         self.name = spec.name
         self.price = price
@@ -78,9 +109,14 @@ class LiveBackend:
         """When it last ended a call or a ping."""
         self.last_call: float | None = None
         self.probed_ready: bool | None = None
+        self.stuck = False
+        """Calls wait at the platform and no worker can come, as it said last."""
+        self._unwell = False
+        """Its last word was not a good one: only then is it asked what that means."""
         self.probe_detail = ""
         self._clock = clock
         self._timer = timer
+        self._draw = draw
         self._queue = SlotQueue(self._cap)
         self._handed_over: set[int] = set()
         """Leases whose place in line others have, though their work goes on."""
@@ -110,6 +146,11 @@ class LiveBackend:
         return self.adapter.capabilities.max_request_bytes
 
     @property
+    def context(self) -> int | None:
+        """Tokens that the model takes here, where the policy says so."""
+        return self.spec.common.context
+
+    @property
     def is_warm(self) -> bool:
         """A call sent now would find a warm worker, as far as is known."""
         if self.adapter.slots == 0:
@@ -133,21 +174,62 @@ class LiveBackend:
             return 0.0
         return cold.p95
 
-    def blocked(self, now: float) -> Literal["", "drained", "not_ready", "cooling_down"]:
-        """Why it may not be asked now; empty when it may."""
+    @property
+    def ill(self) -> bool:
+        """It says of itself that a call sent now would not be served. One that scales from zero
+        and has no worker is not ill, and neither is one whose start is waited for."""
+        if self.learned.cold is not None:
+            return self.stuck
+        return self.probed_ready is False and not self._is_starting()
+
+    def _is_starting(self) -> bool:
+        return self.adapter.slots == 0 and self._ready_in() is not None
+
+    def blocked(self, now: float, model: str = "", key: str = "") -> Blocked:
+        """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
+        of any model go elsewhere."""
+        return self._standing(model, key, now)[0]
+
+    def serves_nobody(self, now: float) -> Blocked:
+        """The same as far as calls of everybody are refused, even where no other backend is."""
+        blocked, last_resort = self._standing("", "", now)
+        return "" if last_resort and blocked == "cooling_down" else blocked
+
+    def asked_again_in(self, model: str, key: str, now: float) -> float | None:
+        """Seconds until a call may be sent there, as far as is known; None where nobody can say."""
         if self.draining:
-            return "drained"
-        if self.health.open_until > now:
-            return "cooling_down"
+            return None
+        resting = self.health.resting(model, key, now)
+        if resting is not None:
+            return resting.until - now
+        return self._ready_in() if self.adapter.slots == 0 else None
+
+    def _resting(self, model: str, key: str, now: float) -> Resting | None:
+        if not model:
+            return self.health.resting_for_all(now)
+        return self.health.resting(model, key, now)
+
+    def _standing(self, model: str, key: str, now: float) -> tuple[Blocked, bool]:
+        """(Why it should not be asked, whether it may be where no other can take the call)."""
+        if self.draining:
+            return "drained", False
+        if self.health.scopes and (resting := self._resting(model, key, now)):
+            return "cooling_down", not resting.hard
         if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
-            return "not_ready"
-        return ""
+            return "not_ready", False
+        return _ILL if self._unwell and self.ill else _WELL
 
     def candidate(
-        self, model: str, now: float, ahead: int | None = None, rank: int = NORMAL
+        self,
+        model: str,
+        now: float,
+        ahead: int | None = None,
+        key: str = "",
+        rank: int = NORMAL,
     ) -> Candidate:
-        """The backend at this instant, frozen; for a call that waits there already, ``ahead`` are
-        the calls before it; for another, ``rank`` tells whom it would go before."""
+        """The backend at this instant, frozen, for a call of whoever has ``key``; for one that
+        waits there already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it
+        would go before."""
         capabilities = self.adapter.capabilities
         learned = self.learned
         cold = learned.cold
@@ -163,6 +245,7 @@ class LiveBackend:
             now - self._starting[0] if self._starting else None,
             (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
         )
+        blocked, last_resort = self._standing(model, key, now)
         candidate = Candidate(
             self.name,
             self.price,
@@ -172,8 +255,9 @@ class LiveBackend:
             run,
             None if cold is None else cold.p95,
             self.spec.common.max_run,
-            self.blocked(now),
+            blocked,
             None if load.slots is None else max(load.slots, 1) * _QUEUE_PER_SLOT,
+            last_resort,
         )
         return self._foreseen(candidate, model) if model in self._loadable else candidate
 
@@ -191,7 +275,8 @@ class LiveBackend:
         """With the load that a call of a loadable model waits for."""
         load_s = cast(LoadsModels, self.adapter).load_in(model)
         if load_s is None:
-            return msgspec.structs.replace(candidate, blocked=candidate.blocked or "load_failed")
+            blocked = candidate.blocked or "load_failed"
+            return msgspec.structs.replace(candidate, blocked=blocked, last_resort=False)
         if not load_s:
             return candidate
         load = msgspec.structs.replace(candidate.load, load_s=load_s)
@@ -229,6 +314,11 @@ class LiveBackend:
 
     # --- leases -------------------------------------------------------------------------------
 
+    def may_enter(self, caller: Caller, now: float) -> bool:
+        """False where the one call that is let through after a rest has come before."""
+        resting = self.health.resting(caller.model, caller.key, now)
+        return resting is None or not resting.hard
+
     async def lease(
         self,
         reconsider: Reconsider | None = None,
@@ -236,6 +326,7 @@ class LiveBackend:
         ping: bool = False,
         load_s: float = 0.0,
         rank: int = NORMAL,
+        caller: Caller = OURSELVES,
     ) -> Lease:
         """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
         away, and what it gave is raised then.
@@ -252,9 +343,17 @@ class LiveBackend:
         expected_cold = self.learned.start(now)
         if expected_cold:
             self._starting.append(now)
-        lease = Lease(expected_cold, now)
+        trial = bool(self.health.scopes) and self._tries(caller, now)
+        lease = Lease(expected_cold, now, trial)
         self._leases[id(lease)] = now + load_s
         return lease
+
+    def _tries(self, caller: Caller, now: float) -> bool:
+        model, key = caller.model, caller.key
+        if not self.health.is_due(model, key, now):
+            return False
+        self.health = after_trial_began(self.health, model, key, now)
+        return True
 
     async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)
@@ -306,9 +405,13 @@ class LiveBackend:
         model: str,
         usage: Usage | None,
         failure: BackendError | None,
+        *,
+        key: str = "",
+        body: bytes = b"",
     ) -> None:
         """Gives the place back and learns from what happened. ``usage`` of a success or ``None``;
-        ``failure`` of a failed attempt; neither when the call was broken off."""
+        ``failure`` of a failed attempt; neither when the call was broken off. ``key`` and ``body``
+        are the caller's."""
         now = self._clock.monotonic()
         self.in_flight -= 1
         self.last_end = now
@@ -322,9 +425,11 @@ class LiveBackend:
         if lease.expected_cold and self._starting:
             self._starting.popleft()
         if failure is not None:
-            self._failed(failure, now)
+            self._failed(Failed(failure, model, key, hash(body), lease.trial), lease, now)
         elif usage is not None:
             self._succeeded(lease, model, usage)
+        elif lease.trial:
+            self.health = after_nothing(self.health, model, key)
         if failure is None:
             self.learned.end(now)
 
@@ -332,19 +437,26 @@ class LiveBackend:
         """Takes over what the backend says of itself; its word on warm workers beats ours."""
         self.probed_ready = probe.ready
         self.probe_detail = probe.detail
+        self.stuck = probe.stuck
+        self._unwell = probe.stuck or not probe.ready
+        if self.health.scopes and probe.ready:
+            self.health = after_good_word(self.health)
         if probe.warm_workers is not None:
             now = self._clock.monotonic()
             self.learned.observe_warm(probe.warm_workers, now, idle=self.in_flight == 0)
 
     def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
-        self.health = after_success(self.health)
+        if self.health.scopes:
+            self.health = after_success(self.health, model)
         self.probed_ready = self.probed_ready or None  # a worker has answered since
         if usage.exec_s is not None:
             self.learned.observe_run(model, usage.exec_s)
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
         self.learned.observe_start(start_s, expected=lease.expected_cold)
 
-    def _failed(self, failure: BackendError, now: float) -> None:
-        self.health = after_failure(self.health, failure.failure, now, failure.retry_after)
-        if failure.failure is FailureClass.UNREACHABLE:
+    def _failed(self, failed: Failed, lease: Lease, now: float) -> None:
+        self.health = after_failure(self.health, failed, now, self._draw())
+        if failed.error.failure is FailureClass.UNREACHABLE:
             self.learned.warm.clear()
+        elif failed.error.failure is FailureClass.NOT_STARTED:
+            self.learned.observe_no_start(now - lease.leased_at)

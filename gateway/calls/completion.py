@@ -71,6 +71,8 @@ class Completion:
         row of its own, which is returned."""
         used = attempt.used_by_failure(failure, self._clock.monotonic())
         self._release(state, attempt, None, failure)
+        if failure.failure.maybe_running and attempt.backend.cancellable is not None:
+            self._background.run(self._forget_remote(attempt))
         if used is None:
             return None
         row = state.end_row(
@@ -86,8 +88,9 @@ class Completion:
         self, state: CallState, attempt: Attempt, failure: BackendError
     ) -> None:
         """A stream broke off after it began, or work failed that was promised."""
-        state.failed(attempt, failure, self._clock.monotonic())
-        self._metrics.failures.labels(attempt.backend.name, failure.failure.slug).inc()
+        name, slug = attempt.backend.name, failure.failure.slug
+        state.failed(attempt, failure, self._clock.monotonic(), self._clock.time())
+        self._metrics.failures.labels(name, slug).inc()
         await self.call_failed(state, failure)
 
     async def call_failed(self, state: CallState, failure: BackendError) -> None:
@@ -135,6 +138,10 @@ class Completion:
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; the row of call %s is lost", unavailable, state.call.id)
 
+    async def _forget_remote(self, attempt: Attempt) -> None:
+        """Another backend is asked meanwhile: what this one says it used comes too late."""
+        await self._stop_remote(attempt)
+
     async def _stop_remote(self, attempt: Attempt) -> Usage | None:
         backend, call_id = attempt.backend, attempt.call.id
         if backend.cancellable is None:
@@ -181,7 +188,14 @@ class Completion:
         if state.attempt is attempt:  # else somebody was faster while the remote work was stopped
             state.attempt = None
             self._top_up.disarm(state)
-            attempt.backend.end(attempt.lease, state.call.model, usage, failure)
+            attempt.backend.end(
+                attempt.lease,
+                state.call.model,
+                usage,
+                failure,
+                key=state.principal.key_id,
+                body=state.call.body,
+            )
 
     async def _close(
         self, state: CallState, outcome: Outcome, used: Usage | None, *, status: int, error: str

@@ -14,12 +14,13 @@ from typing import Literal
 
 import msgspec
 
-from adapters.errors import BackendError
+from adapters.errors import BackendError, Ran
 from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
 from gateway.backends.live import Lease, LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
 from gateway.money.pricing import charge
+from gateway.routing.repeating import Asked
 from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.storage.history import MOST_KEPT, AttemptRecord, CallHistory, QuoteRecord, words
@@ -75,6 +76,35 @@ class Ending(msgspec.Struct, frozen=True):
         return self.row.cost_nano + sum(row.cost_nano for row in self.attempts)
 
 
+class FailedAttempt(msgspec.Struct, frozen=True):
+    """A backend that was asked and did not answer, charged or not."""
+
+    asked: Asked
+    message: str
+    """Fit for the caller's eyes."""
+    status: int | None
+    """HTTP status that it answered with, where it did."""
+    started_at: float
+    """When it was asked, in seconds since the epoch."""
+    seconds: float
+    """From then to its failure."""
+    cost_nano: int = 0
+    """Nano-dollars in a row of its own. Those of the call's last attempt are in the call's row."""
+    ran: Ran = Ran.NO
+    entry: int = 0
+    """The number of that row; 0: it has none."""
+
+    @property
+    def backend(self) -> str:
+        """Its name."""
+        return self.asked.backend
+
+    @property
+    def slug(self) -> str:
+        """The failure's name."""
+        return self.asked.failure.slug
+
+
 class CallState:
     """Belongs to the task that makes it. Many read it, three write to it: the dispatcher moves it
     on, up to an attempt and its answer; ``Completion`` ends attempts, and the call; ``TopUp`` lets
@@ -117,8 +147,8 @@ class CallState:
         backends that failed before it count as well."""
         self.decision: Decision | None = None
         """The last one."""
-        self.tried: list[AttemptRecord] = []
-        """Backends that failed."""
+        self.tried: list[FailedAttempt] = []
+        """Those that failed, in turn; a backend may be among them twice."""
         self.charged: list[LedgerRow] = []
         """The rows of those that are paid for."""
         self.stop_cause: StopCause = ""
@@ -160,15 +190,16 @@ class CallState:
         """The backend gave its answer, or the first piece of it. ``now``: monotonic seconds."""
         self.answered_s += now - attempt.asked_at
 
-    def failed(self, attempt: Attempt, failure: BackendError, now: float) -> None:
-        """The backend failed, before an answer or within it. ``now``: monotonic seconds."""
-        asked_at = attempt.asked_at
-        record = AttemptRecord(
-            attempt.backend.name,
-            failure.failure.slug,
-            words(failure.message),
-            asked_at - self.received,
-            now - asked_at,
+    def failed(self, attempt: Attempt, failure: BackendError, now: float, now_at: float) -> None:
+        """An attempt has failed, at ``now`` in monotonic seconds and ``now_at`` since the epoch."""
+        seconds = max(0.0, now - attempt.asked_at)
+        record = FailedAttempt(
+            asked=attempt.asked(failure),
+            message=failure.message,
+            status=failure.status,
+            started_at=now_at - seconds,
+            seconds=seconds,
+            ran=failure.ran,
         )
         self.tried.append(record)
 
@@ -179,7 +210,9 @@ class CallState:
             row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0, history=None
         )
         self.charged.append(row)
-        self.tried[-1] = msgspec.structs.replace(self.tried[-1], entry=number)
+        self.tried[-1] = msgspec.structs.replace(
+            self.tried[-1], cost_nano=row.cost_nano, entry=number
+        )
         return row
 
     def end(self, row: LedgerRow) -> Ending:
@@ -227,7 +260,7 @@ class CallState:
             cost_nano=cost,
             cost_basis="none" if not cost else "reported" if used.reported else "estimated",
             worker=used.worker or "",
-            history=history_of(self.decision, self.tried),
+            history=history_of(self.decision, self.tried, self.received_at),
         )
 
     def _row(self, claims: tuple[Claim, ...] = ()) -> LedgerRow:
@@ -253,7 +286,9 @@ class CallState:
         )
 
 
-def history_of(decision: Decision | None, tried: list[AttemptRecord]) -> CallHistory | None:
+def history_of(
+    decision: Decision | None, tried: list[FailedAttempt], received_at: float
+) -> CallHistory | None:
     """What is kept of a call's way; None of a call that was never decided."""
     if decision is None:
         return None
@@ -261,8 +296,13 @@ def history_of(decision: Decision | None, tried: list[AttemptRecord]) -> CallHis
         decision.slo,
         tuple(map(_recorded, decision.quotes[:MOST_KEPT])),
         decision.refused[:MOST_KEPT],
-        tuple(tried[-MOST_KEPT:]),
+        tuple(_remembered(one, received_at) for one in tried[-MOST_KEPT:]),
     )
+
+
+def _remembered(one: FailedAttempt, received_at: float) -> AttemptRecord:
+    after_s = one.started_at - received_at
+    return AttemptRecord(one.backend, one.slug, words(one.message), after_s, one.seconds, one.entry)
 
 
 def _recorded(quote: Quote) -> QuoteRecord:
