@@ -202,8 +202,8 @@ class LongRunning(Protocol):
         """Asks once how the job stands; a job that is done may be asked about again for as long
         as the platform keeps results.
 
-        Raises BackendError. FAILED, CANCELLED and WORKER_DIED are the job's own end; TIMEOUT is
-        also said of a job that the platform no longer knows. UNREACHABLE, OVERLOADED and
+        Raises BackendError. FAILED, CANCELLED, NOT_STARTED and WORKER_DIED are its own end; TIMEOUT
+        is also said of a job that the platform no longer knows. UNREACHABLE, OVERLOADED and
         AMBIGUOUS are said of the question: ask again later.
         """
         ...

@@ -2,24 +2,32 @@
 
     BackendError          carries a FailureClass; the only exception that leaves an adapter
 
-    FailureClass          try another?  blame the backend?  may be running there?  status
-      UNREACHABLE         yes           yes                 no                     502
-      OVERLOADED          yes           briefly             no                     503
-      LOADING             yes           no                  no                     503
-      CREDENTIAL          yes           yes                 no                     502
-      GONE                yes           yes                 no                     502
-      TOO_LARGE           yes           no                  no                     413
-      UNSUPPORTED         yes           no                  no                     400
-      INVALID             no            no                  no                     400
-      FAILED              no            no                  no                     502
-      WORKER_DIED         yes           yes                 no                     502
-      TIMEOUT             no            no                  yes                    504
-      AMBIGUOUS           no            yes                 yes                    502
-      TRUNCATED           no            yes                 no                     502
-      CANCELLED           no            no                  no                     499
-      SHORTAGE            yes           no                  no                     503
+    FailureClass          whose fault?  has it run?  may be running there?  status
+      UNREACHABLE         BACKEND       NO           no                     502
+      OVERLOADED          BACKEND       NO           no                     503
+      LOADING             BACKEND       NO           no                     503
+      NOT_STARTED         BACKEND       NO           yes                    503
+      CREDENTIAL          BACKEND       NO           no                     502
+      QUOTA               SUSPECT       NO           no                     402
+      GONE                BACKEND       NO           no                     502
+      TOO_LARGE           HERE          NO           no                     413
+      CONTEXT_TOO_LONG    HERE          NO           no                     400
+      UNSUPPORTED         HERE          NO           no                     400
+      INVALID             REQUEST       NO           no                     400
+      FLAGGED             REQUEST       NO           no                     400
+      FAILED              BACKEND       MAYBE        no                     502
+      MALFORMED           BACKEND       MAYBE        no                     502
+      WORKER_DIED         BACKEND       NO           no                     502
+      TIMEOUT             BACKEND       MAYBE        yes                    504
+      AMBIGUOUS           BACKEND       MAYBE        yes                    502
+      TRUNCATED           BACKEND       YES          no                     502
+      CANCELLED           REQUEST       YES          no                     499
+      SHORTAGE            HERE          NO           no                     503
 
-A status code alone decides nothing: an adapter reads its platform's answer and names the class.
+A status code alone decides nothing: an adapter reads its platform's answer and names the class,
+and says of the one failure what it knows better than its class: whose fault it was, whether it
+ran. Whether another backend is asked, who rests and what is charged follows from these in
+``gateway/routing``; no class has an answer of its own to any of that.
 """
 
 from __future__ import annotations
@@ -29,43 +37,71 @@ from enum import Enum
 from adapters.types import Usage
 
 
-class FailureClass(Enum):
-    """(slug, try another backend, blame this one, may be running there, HTTP status)."""
+class Fault(Enum):
+    """Whose a failure is."""
 
-    UNREACHABLE = ("unreachable", True, True, False, 502)
+    REQUEST = "request"
+    """This request's: any backend would refuse it."""
+    HERE = "here"
+    """This request's at this backend: another one may take it."""
+    SUSPECT = "suspect"
+    """This request's or the backend's, and nobody knows which: a single one blames neither."""
+    BACKEND = "backend"
+
+
+class Ran(Enum):
+    """Whether a call that failed has run at the backend, and so may have been billed."""
+
+    NO = "no"
+    MAYBE = "maybe"
+    YES = "yes"
+
+
+class FailureClass(Enum):
+    """(slug, whose fault, has it run, may be running there, HTTP status)."""
+
+    UNREACHABLE = ("unreachable", Fault.BACKEND, Ran.NO, False, 502)
     """Nothing was sent: refused, no route, TLS or DNS failed."""
-    OVERLOADED = ("overloaded", True, True, False, 503)
-    """It answered that it has no room now (429, 409 at capacity, queue full)."""
-    LOADING = ("loading", True, False, False, 503)
+    OVERLOADED = ("overloaded", Fault.BACKEND, Ran.NO, False, 503)
+    """It answered that it has no room now (429, 409 at capacity, 529, queue full)."""
+    LOADING = ("loading", Fault.BACKEND, Ran.NO, False, 503)
     """It is up and not yet ready (503 while a model loads)."""
-    CREDENTIAL = ("credential", True, True, False, 502)
+    NOT_STARTED = ("not_started", Fault.BACKEND, Ran.NO, True, 503)
+    """The platform took the call, and it ended or was given up before it began."""
+    CREDENTIAL = ("credential", Fault.BACKEND, Ran.NO, False, 502)
     """Our key for it was refused: the operator's fault, not the caller's."""
-    GONE = ("gone", True, True, False, 502)
+    QUOTA = ("quota", Fault.SUSPECT, Ran.NO, False, 402)
+    """It wants money: the account has none left, or not enough for this request."""
+    GONE = ("gone", Fault.BACKEND, Ran.NO, False, 502)
     """The endpoint or its model does not exist there."""
-    TOO_LARGE = ("too_large", True, False, False, 413)
-    UNSUPPORTED = ("unsupported", True, False, False, 400)
+    TOO_LARGE = ("too_large", Fault.HERE, Ran.NO, False, 413)
+    CONTEXT_TOO_LONG = ("context_length_exceeded", Fault.HERE, Ran.NO, False, 400)
+    """More tokens than the model takes there."""
+    UNSUPPORTED = ("unsupported", Fault.HERE, Ran.NO, False, 400)
     """This backend cannot do this kind of call."""
-    INVALID = ("invalid", False, False, False, 400)
+    INVALID = ("invalid", Fault.REQUEST, Ran.NO, False, 400)
     """The backend refused the caller's input: another one would too."""
-    FAILED = ("failed", False, False, False, 502)
-    """The model's code ran and failed; running it again would be charged again."""
-    WORKER_DIED = ("worker_died", True, True, False, 502)
+    FLAGGED = ("content_policy_violation", Fault.REQUEST, Ran.NO, False, 400)
+    """What the caller wrote is against the provider's rules."""
+    FAILED = ("failed", Fault.BACKEND, Ran.MAYBE, False, 502)
+    """The model's code ran and failed, or the server did: nobody knows how far it came."""
+    MALFORMED = ("malformed", Fault.BACKEND, Ran.MAYBE, False, 502)
+    """It answered, and the answer is none: a web page, nothing at all, another shape."""
+    WORKER_DIED = ("worker_died", Fault.BACKEND, Ran.NO, False, 502)
     """The worker is gone and with it the call; only where the platform bills no lost call."""
-    TIMEOUT = ("timeout", False, False, True, 504)
-    AMBIGUOUS = ("ambiguous", False, True, True, 502)
-    """The submit may have been taken and its answer was lost: never repeated blindly."""
-    TRUNCATED = ("truncated", False, True, False, 502)
+    TIMEOUT = ("timeout", Fault.BACKEND, Ran.MAYBE, True, 504)
+    AMBIGUOUS = ("ambiguous", Fault.BACKEND, Ran.MAYBE, True, 502)
+    """The submit may have been taken and its answer was lost."""
+    TRUNCATED = ("truncated", Fault.BACKEND, Ran.YES, False, 502)
     """The answer began and broke off."""
-    CANCELLED = ("cancelled", False, False, False, 499)
-    SHORTAGE = ("shortage", True, False, False, 503)
+    CANCELLED = ("cancelled", Fault.REQUEST, Ran.YES, False, 499)
+    SHORTAGE = ("shortage", Fault.HERE, Ran.NO, False, 503)
     """Nothing was sent: the gateway itself lacks descriptors, memory or space."""
 
-    def __init__(
-        self, slug: str, try_next: bool, blames: bool, maybe_running: bool, status: int
-    ) -> None:
+    def __init__(self, slug: str, fault: Fault, ran: Ran, maybe_running: bool, status: int) -> None:
         self.slug = slug
-        self.try_next = try_next
-        self.blames = blames
+        self.fault = fault
+        self.ran = ran
         self.maybe_running = maybe_running
         self.status = status
 
@@ -75,8 +111,11 @@ class BackendError(Exception):
 
     ``message`` is fit for the caller's eyes: no traceback, no key, no other tenant's data.
     ``retry_after`` is in seconds, where the platform gave one. ``usage`` is what the failed
-    attempt used, where the platform said so: it is charged. ``param`` names the field of the
-    caller's input at fault, where that is known. ``detail`` is for the operator's log alone.
+    attempt used, where the platform said so: it is charged. ``detail`` is for the operator's log
+    alone. ``fault`` and ``ran`` are the class's, unless the platform said better. What the provider
+    said is kept beside it, where it said it: ``status`` of HTTP, ``code``, ``type`` and ``param``
+    (the field of the caller's input at fault) of its error object. ``reused``: the connection had
+    been kept since an earlier call and died before a byte of an answer came.
     """
 
     def __init__(
@@ -88,6 +127,12 @@ class BackendError(Exception):
         usage: Usage | None = None,
         param: str | None = None,
         detail: str = "",
+        fault: Fault | None = None,
+        ran: Ran | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        type: str | None = None,
+        reused: bool = False,
     ) -> None:
         super().__init__(message)
         self.failure = failure
@@ -96,11 +141,24 @@ class BackendError(Exception):
         self.usage = usage
         self.param = param
         self.detail = detail
+        self.fault = fault or failure.fault
+        self.ran = ran or failure.ran
+        self.status = status
+        self.code = code
+        self.type = type
+        self.reused = reused
 
     def reclassed(self, failure: FailureClass, message: str | None = None) -> BackendError:
         """The same refusal, understood otherwise; with a message of ours where one is given."""
         return BackendError(
-            failure, message or self.message, retry_after=self.retry_after, detail=self.detail
+            failure,
+            message or self.message,
+            retry_after=self.retry_after,
+            param=self.param,
+            detail=self.detail,
+            status=self.status,
+            code=self.code,
+            type=self.type,
         )
 
     def __repr__(self) -> str:

@@ -57,9 +57,13 @@ class Fake:
         self.cancelled: list[str] = []
         self.pings = 0
         self.minimum: int | None = None
+        self.unwell = ""
+        """What it says of itself when it is not well."""
         self.warm_workers: int | None = None
         self.refuses: BackendError | None = None
         """What every ping gets."""
+        self.cannot_scale: BackendError | None = None
+        """What whoever tells it how many workers to keep gets."""
         self.closed = False
         self.running = 0
         self.most_running = 0
@@ -149,7 +153,8 @@ class Fake:
             yield piece
 
     async def probe(self) -> Probe:
-        return Probe(ready=self.slots != 0, warm_workers=self.warm_workers)
+        ready = self.slots != 0 and not self.unwell
+        return Probe(ready=ready, warm_workers=self.warm_workers, detail=self.unwell)
 
     async def cancel(self, call_id: str) -> Usage | None:
         self.cancelled.append(call_id)
@@ -163,6 +168,8 @@ class Fake:
         return Usage(exec_s=self.runs_for, cold_s=self.cold_s or None, reported=True)
 
     async def keep_workers(self, minimum: int) -> None:
+        if self.cannot_scale is not None:
+            raise self.cannot_scale
         self.minimum = minimum
 
     async def aclose(self) -> None:

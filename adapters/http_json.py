@@ -19,7 +19,15 @@ from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.api import EVENTS, Api
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
-from adapters.http.failures import UNREADABLE, clean, read, read_if, read_input, words_in
+from adapters.http.failures import (
+    OUR_MATTER,
+    UNREADABLE,
+    clean,
+    read,
+    read_if,
+    read_input,
+    words_in,
+)
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import Passthrough
 from adapters.http.response import Response
@@ -172,7 +180,7 @@ class HttpJson(HttpBackend):
         if meaning is None or meaning is error.failure:
             raise error
         message = f"The backend answered with status {response.status}."
-        if not meaning.blames:
+        if meaning not in OUR_MATTER:
             message = error.message
         raise error.reclassed(meaning, message)
 

@@ -5,7 +5,7 @@ Times are seconds as float, money is integer nano-dollars, sizes are bytes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Literal, get_args
 
 import msgspec
@@ -107,6 +107,14 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     chunks: AsyncIterator[Chunk] | None = None
     usage: Usage = Usage()
     """Of a whole answer; of a stream, what is known before its end."""
+    status: int = 200
+    """HTTP status of a whole answer."""
+    rest: Callable[[], Awaitable[Usage]] | None = None
+    """Of an answer that only promises work: waits, once, until that has ended, for what it used.
+    Raises BackendError where it failed, also of the call's deadline. Cancelled, it leaves the work
+    alone; ``Cancellable.cancel`` stops it."""
+    outlives: bool = False
+    """The promised work goes on when the gateway ends."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +139,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     running: int | None = None
     """Calls that run there now, whoever sent them."""
     queued: int | None = None
+    stuck: bool = False
+    """Calls wait there and no worker can come: what is sent now would wait as long."""
     detail: str = ""
     """One line for a person; never a secret."""
 

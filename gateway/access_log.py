@@ -1,6 +1,8 @@
-"""One JSON line for each call that ended, written where all log lines are.
+"""One JSON line for each call that ended and for each request that was refused, written where all
+log lines are.
 
-The lines hold what the ledger's row holds; what cannot be written in time is dropped and counted.
+A call's line holds what the ledger's row holds; what cannot be written in time is dropped and
+counted.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import msgspec
 from gateway.clock import Clock
 from gateway.log_lines import LineWriter
 from gateway.storage.base import LedgerRow
+from gateway.types import Principal
 
 _EVERY_S = 0.25
 """Lines are written together this often: a thread that woke for each would cost more than they."""
@@ -41,6 +44,44 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     cost_nano: int = 0
     error: str = ""
     attempts: int = 0
+    path: str = ""
+    """Of a request that was refused: what it asked for, without its query."""
+
+
+_Entry = tuple[LedgerRow, int] | LogLine
+_LONGEST_PATH = 200
+
+
+def refused_line(
+    *,
+    at: float,
+    id: str,
+    principal: Principal,
+    model: str,
+    policy: str,
+    status: int,
+    code: str,
+    ms: float,
+    path: str,
+) -> LogLine:
+    """The line of a request that was refused before a backend was asked: ``code`` says why. Of a
+    request whose key is not known, user and key are empty; the key itself is in no line."""
+    return LogLine(
+        at=round(at, 6),
+        id=id,
+        user=principal.user,
+        key=principal.key_id,
+        model=model,
+        backend="",
+        reason="",
+        route="",
+        policy=policy,
+        outcome="refused",
+        status=status,
+        ms=round(ms, 3),
+        error=code,
+        path=path[:_LONGEST_PATH],
+    )
 
 
 class AccessLog:
@@ -50,17 +91,29 @@ class AccessLog:
         self.dropped = 0
         self._writer = writer
         self._clock = clock
-        self._rows: list[tuple[LedgerRow, int]] = []
+        self._rows: list[_Entry] = []
+
+    @property
+    def waiting(self) -> int:
+        """Lines that the writer has not been given yet."""
+        return len(self._rows)
 
     def add(self, row: LedgerRow, attempts: int) -> None:
         """Takes the row of a call that ended, and how many backends failed it before; a row that
         finds no room is dropped and counted."""
+        self._take((row, attempts))
+
+    def add_refused(self, line: LogLine) -> None:
+        """The same for a request that was refused."""
+        self._take(line)
+
+    def _take(self, entry: _Entry) -> None:
         if self._writer is None:
             return
         if not self._rows:
             self._clock.call_later(_EVERY_S, self.hand_over)
         if len(self._rows) < _ROWS:
-            self._rows.append((row, attempts))
+            self._rows.append(entry)
         else:
             self.dropped += 1
 
@@ -73,11 +126,14 @@ class AccessLog:
             self.dropped += len(rows)
 
 
-def _lines(rows: list[tuple[LedgerRow, int]]) -> bytes:
-    return msgspec.json.Encoder().encode_lines([_line(row, attempts) for row, attempts in rows])
+def _lines(entries: list[_Entry]) -> bytes:
+    return msgspec.json.Encoder().encode_lines([_line(entry) for entry in entries])
 
 
-def _line(row: LedgerRow, attempts: int) -> LogLine:
+def _line(entry: _Entry) -> LogLine:
+    if isinstance(entry, LogLine):
+        return entry
+    row, attempts = entry
     ended = row.ended_at or row.started_at
     return LogLine(
         round(ended, 6),

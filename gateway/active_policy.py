@@ -11,11 +11,13 @@ from gateway.backends.live import LiveBackend
 from gateway.money.limits import ClaimTemplate, compile_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
+from gateway.routing.repeating import RepeatRules
 from gateway.routing.router import Decision, RoutingRequest, decide
 from gateway.types import ApiError, Principal, Priority
 
 _TEMPLATES_KEPT = 10_000
-_RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
+RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
+"""A call of higher rank goes first in a backend's line."""
 
 
 class Preferences(msgspec.Struct, frozen=True):
@@ -50,9 +52,19 @@ class ActivePolicy:
     def __init__(self, policy: Policy, backends: dict[str, LiveBackend]) -> None:
         self.policy = policy
         self.backends = backends
+        self.calls = 0
+        """Calls on their way to an answer by this policy: its backends must stay open for them."""
         self._routes = compile_routes(policy)
         self._templates: dict[Principal | str, ClaimTemplate] = {}
         self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}
+        self._named = {route.name: route for route in policy.routes}
+        self.bounds_repetitions = any(route.retries for route in policy.routes)
+        """Whether any route counts how often calls are repeated."""
+        self.bounds_first_token = any(
+            [route.first_token for route in policy.routes]
+            + [backend.spec.common.first_token for backend in backends.values()]
+        )
+        """Whether any stream must have begun by some time."""
         self._serving = {
             name: tuple(backends[backend] for backend in model.backends)
             for name, model in policy.models.items()
@@ -78,6 +90,25 @@ class ActivePolicy:
         """Seconds after which nobody waits for an answer of the model any more: the longest run
         that any of its backends allows, after the cold start that it was configured with."""
         return self._longest[model]
+
+    def rules(self, model: str, route: str) -> RepeatRules:
+        """What the policy says of repeating a call of the model that took this route."""
+        spec, taken = self.policy.models[model], self._named[route]
+        own = spec.task != "infer" if spec.idempotent is None else spec.idempotent
+        return RepeatRules(
+            idempotent=own if taken.idempotent is None else taken.idempotent,
+            repeat=taken.repeat,
+            retries=taken.retries,
+            first_token=taken.first_token,
+            slo=spec.slo if taken.slo is None else taken.slo,
+        )
+
+    def asked_again_in(self, model: str, route: str, key: str, now: float) -> float | None:
+        """Seconds until the first of the model's backends may be asked; None where nobody can
+        say."""
+        backends = self._usable(model, self._named[route])
+        waits = [backend.asked_again_in(model, key, now) for backend in backends]
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _usable(self, model: str, route: Route) -> tuple[LiveBackend, ...]:
         found = self._usables.get((model, route.name))
@@ -108,7 +139,7 @@ class ActivePolicy:
         plan = self.policy.plans.get(principal.plan)
         own: Priority = "normal" if plan is None else plan.priority
         asked = preferences.priority or own
-        return asked if _RANK[asked] < _RANK[own] else own
+        return asked if RANK[asked] < RANK[own] else own
 
     def decide(
         self,
@@ -123,19 +154,26 @@ class ActivePolicy:
     ) -> Decision:
         """Routes one call by the state of this instant; ``queued`` where it waits already."""
         spec = self.policy.models[call.model]
+        priority = self.priority(principal, preferences)
         route = self._routes.match(
             model=call.model,
             task=call.task,
             user=principal.user,
             plan=principal.plan,
-            priority=self.priority(principal, preferences),
+            priority=priority,
             tags=principal.tags,
             stream=call.stream,
             body_bytes=len(call.body),
             requests_per_day=per_day,
         )
         candidates = [
-            backend.candidate(call.model, now, None if queued is None else queued.at(backend))
+            backend.candidate(
+                call.model,
+                now,
+                None if queued is None else queued.at(backend),
+                principal.key_id,
+                RANK[priority],
+            )
             for backend in self._usable(call.model, route)
         ]
         question = RoutingRequest(call.task, call.stream, len(call.body), preferences.output_tokens)

@@ -31,7 +31,10 @@ from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.warm.account import WarmAccount
 from gateway.warm.keeper import WarmKeeper
+from gateway.warm.kept import FILE, FileKept, KeptWorkers
+from gateway.warm.minimums import WorkerMinimums
 from gateway.warm.prober import Prober
 
 _KEYS_TRUSTED_S = 0.001
@@ -63,6 +66,11 @@ def open_shared(policy: Policy, clock: Clock, emptied: Callable[[], None]) -> Sh
     return RedisSharedStore(address, timeout_s=policy.store.timeout, clock=clock, emptied=emptied)
 
 
+def open_kept(policy: Policy) -> KeptWorkers:
+    """What platforms were told to keep, in the policy's data folder."""
+    return FileKept(Path(policy.server.data) / FILE)
+
+
 def backend_maker(clock: Clock) -> Callable[[BackendSpec], Backend]:
     """Makes a backend of the adapter that its kind names; not started yet."""
 
@@ -82,6 +90,7 @@ def build_gateway(
     make_backend: Callable[[BackendSpec], Backend],
     load: Callable[[], Policy],
     random_source: random.Random,
+    kept_workers: KeptWorkers,
     lines: LineWriter | None = None,
 ) -> Gateway:
     """Everything but the web: a gateway over the stores and backends that it is given.
@@ -113,6 +122,7 @@ def build_gateway(
         clock=clock,
         make_backend=make_backend,
         load_policy=load,
+        kept_workers=kept_workers,
     )
 
 
@@ -125,15 +135,23 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         await gateway.start()
         keeper = WarmKeeper(
             active=lambda: gateway.active,
-            ledger=gateway.ledger,
-            settler=gateway.settler,
+            account=WarmAccount(
+                shared=gateway.shared,
+                ledger=gateway.ledger,
+                settler=gateway.settler,
+                clock=clock,
+            ),
+            minimums=WorkerMinimums(kept=gateway.kept_workers, clock=clock),
             clock=clock,
             metrics=gateway.metrics,
         )
+        gateway.replaced = keeper.replaced
         gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
         gateway.run_forever(keeper.run())
-        yield gateway
-        await keeper.aclose()
+        try:
+            yield gateway
+        finally:
+            await keeper.aclose()
     finally:
         await gateway.aclose()
 
@@ -180,6 +198,7 @@ def from_path(path: Path, lines: LineWriter) -> Gateway:
         make_backend=make,
         load=lambda: load(gateway.active.policy),
         random_source=random.SystemRandom(),
+        kept_workers=open_kept(policy),
         lines=lines,
     )
     gateway.file_readers += [

@@ -17,6 +17,8 @@ from gateway.storage.base import KeyRecord, KeyStore
 from gateway.types import ApiError, Limit, Principal, Role, Unit
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/:-]{0,127}\Z")
+_OURS = "system:"
+"""Accounts to which the gateway charges what it does by itself, such as its pings."""
 _LIMITS: dict[str, Unit] = {"requests": "requests", "gpu_seconds": "gpu_us", "spend": "nano_usd"}
 
 
@@ -47,6 +49,8 @@ def read_request(value: Any, policy: Policy) -> KeyRequest:
     except msgspec.ValidationError as error:
         raise _invalid(str(error), None) from None
     _check_name("user", asked.user)
+    if asked.user.lower().startswith(_OURS):
+        raise _invalid(f"users that begin with {_OURS} are the gateway's own", "user")
     for name, tag in asked.tags.items():
         _check_name("tags", name)
         _check_name("tags", tag)
@@ -114,8 +118,16 @@ def issue(keys: KeyStore, request: KeyRequest, now_at: float) -> tuple[str, KeyR
     return key, keys.create(request.principal, key, expires_at=ends)
 
 
-def as_json(record: KeyRecord) -> dict[str, Any]:
-    """A key as others may see it: never the key."""
+def state_of(record: KeyRecord, now_at: float) -> str:
+    """``active``, ``revoked`` or ``expired``. ``now_at``: seconds since the epoch."""
+    if record.revoked_at is not None:
+        return "revoked"
+    expired = record.expires_at is not None and record.expires_at <= now_at
+    return "expired" if expired else "active"
+
+
+def as_json(record: KeyRecord, now_at: float) -> dict[str, Any]:
+    """A key as others may see it at ``now_at``: never the key."""
     principal = record.principal
     return {
         "id": principal.key_id,
@@ -124,6 +136,7 @@ def as_json(record: KeyRecord) -> dict[str, Any]:
         "role": principal.role,
         "tags": principal.tags,
         "hint": record.hint,
+        "state": state_of(record, now_at),
         "created_at": iso(record.created_at, "seconds"),
         "expires_at": iso_or_none(record.expires_at, "seconds"),
         "revoked_at": iso_or_none(record.revoked_at, "seconds"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from adapters.base import Backend, ReportsMemory, ReportsModels
@@ -22,6 +22,7 @@ from gateway.policy.problems import PolicyError
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.tasks import BackgroundTasks
 from gateway.types import ApiError
+from gateway.warm.kept import KeptWorkers
 
 log = logging.getLogger("spillgate")
 
@@ -31,6 +32,7 @@ _RETIRE_S = 600.0
 """A backend that left the policy is closed when its last call ends, or after this."""
 
 MakeBackend = Callable[[BackendSpec], Backend]
+Replaced = Callable[[LiveBackend, LiveBackend | None], Awaitable[None]]
 
 
 class Gateway:
@@ -50,6 +52,7 @@ class Gateway:
         clock: Clock,
         make_backend: MakeBackend,
         load_policy: Callable[[], Policy],
+        kept_workers: KeptWorkers,
     ) -> None:
         self.shared = shared
         self.ledger = ledger
@@ -60,8 +63,13 @@ class Gateway:
         self.access_log = access_log
         self.clock = clock
         self.load_policy = load_policy
+        self.kept_workers = kept_workers
+        self.replaced: Replaced | None = None
+        """Is told of each backend that a reload has replaced, or dropped, before that is closed."""
         self._make_backend = make_backend
         self._history: list[Policy] = []
+        self._superseded: list[ActivePolicy] = []
+        """Policies that are in force no more, while calls are on their way by them."""
         self.file_readers: list[ReadFiles] = []
         """What a reload reads beside the policy's own files."""
         self.files: tuple[FileRead, ...] = ()
@@ -88,7 +96,7 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Ends: late settlements are given one more try, then backends and stores are closed."""
-        await self.dispatcher.background.drain()
+        await self.dispatcher.aclose()
         await self.settler.retry()
         await self._background.cancel()
         for backend in self.active.backends.values():
@@ -111,7 +119,12 @@ class Gateway:
                 backends[name] = known
             else:
                 backends[name] = LiveBackend(
-                    spec, price, self._make_backend(spec), self.clock, self.dispatcher.timer
+                    spec,
+                    price,
+                    self._make_backend(spec),
+                    self.clock,
+                    self.dispatcher.timer,
+                    self.dispatcher.draw,
                 )
         return backends
 
@@ -130,6 +143,8 @@ class Gateway:
                 self.metrics.reloads.labels("refused").inc()
                 raise
             self.active = after
+            self._superseded = [one for one in self._superseded if one.calls]
+            self._superseded.append(before)
             self._history = [*self._history[-_HISTORY + 1 :], before.policy]
             self.metrics.reloads.labels("applied").inc()
             log.info("policy %s is in force", policy.version)
@@ -150,13 +165,22 @@ class Gateway:
     def _retire(self, before: ActivePolicy, after: ActivePolicy) -> None:
         for name, backend in before.backends.items():
             if after.backends.get(name) is not backend:
-                self.run_forever(self._close_idle(backend))
+                backend.replace_by(after.backends.get(name))
+                self.run_forever(self._close_idle(backend, after.backends.get(name)))
 
-    async def _close_idle(self, backend: LiveBackend) -> None:
+    async def _close_idle(self, backend: LiveBackend, new: LiveBackend | None) -> None:
+        if self.replaced is not None:
+            await self.replaced(backend, new)
         end = self.clock.monotonic() + _RETIRE_S
-        while backend.in_flight and self.clock.monotonic() < end:
+        while self._is_needed(backend) and self.clock.monotonic() < end:
             await self.clock.sleep(0.25)
         await backend.adapter.aclose()
+
+    def _is_needed(self, backend: LiveBackend) -> bool:
+        """Calls are there, or may still be sent there by an earlier policy."""
+        return backend.in_flight > 0 or any(
+            one.calls and one.backends.get(backend.name) is backend for one in self._superseded
+        )
 
     async def roll_back(self) -> Policy:
         """Returns to the policy before this one. Raises ApiError 409 when there is none."""
@@ -189,12 +213,11 @@ class Gateway:
     # --- how it stands ------------------------------------------------------------------------
 
     def not_ready(self) -> list[str]:
-        """The required backends that are not warm, each with what it says of itself."""
-        return [
-            f"{name}: {backend.probe_detail or 'not warm yet'}"
-            for name, backend in self.active.backends.items()
-            if backend.spec.common.required and not backend.is_warm
-        ]
+        """The required backends that are not warm, or are not asked now, each with why."""
+        now = self.clock.monotonic()
+        required = [b for b in self.active.backends.values() if b.spec.common.required]
+        missing = [(backend.name, _what_is_missing(backend, now)) for backend in required]
+        return [f"{name}: {what}" for name, what in missing if what]
 
     def readings(self) -> Iterable[Reading]:
         """Gauges, at the instant of a scrape."""
@@ -234,6 +257,17 @@ class Gateway:
 
     def _version_label(self) -> dict[str, str]:
         return {"version": self.active.policy.version}
+
+
+def _what_is_missing(backend: LiveBackend, now: float) -> str:
+    if backend.draining:
+        return "drained"
+    if not backend.is_warm:
+        return backend.probe_detail or "not warm yet"
+    blocked = backend.serves_nobody(now)
+    if blocked == "cooling_down":
+        return "left alone after failures"
+    return backend.probe_detail or "not ready" if blocked == "not_ready" else blocked
 
 
 def stock(label: dict[str, str], models: Mapping[str, ModelMemory]) -> Iterable[Reading]:

@@ -137,6 +137,8 @@ class Response:
 class Potassium(api.Runtime):
     """An app. ``experimental_num_workers`` is the number of worker processes of ``serve``."""
 
+    says_started = True
+
     def __init__(self, name: str, experimental_num_workers: int = 1) -> None:
         super().__init__(name)
         self.num_workers = experimental_num_workers

@@ -70,6 +70,7 @@ OUTER = (
     "local_runtime/server/test_steppers.py",
     "local_runtime/test_hosted.py",
     "local_runtime/test_potassium.py",
+    "local_runtime/test_potassium_background.py",
     "local_runtime/test_potassium_names.py",
     "local_runtime/test_potassium_thread.py",
     "local_runtime/worker/test_footprint.py",

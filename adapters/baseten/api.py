@@ -27,7 +27,7 @@ _QUEUE_TIMES = (10, 259_200)
 _ENDED = ("SUCCEEDED", "FAILED", "EXPIRED", "CANCELED", "WEBHOOK_FAILED")
 _FAILURES = {
     "FAILED": (FailureClass.FAILED, "The model failed."),
-    "EXPIRED": (FailureClass.OVERLOADED, "The call found no free replica in time."),
+    "EXPIRED": (FailureClass.NOT_STARTED, "The call found no free replica in time."),
     "CANCELED": (FailureClass.CANCELLED, "The call was cancelled at the backend."),
     "WEBHOOK_FAILED": (
         FailureClass.FAILED,
@@ -156,10 +156,9 @@ def async_request(body: bytes) -> AsyncRequest:
 
 
 def state_of(found: AsyncRequest, usage: Usage, secrets: tuple[Secret, ...]) -> JobState:
-    """How a job stands. Raises why it failed; one that found no replica in its time is at an end,
-    and so TIMEOUT, since OVERLOADED would be said of the question."""
+    """How a job stands. Raises NOT_STARTED for one that found no replica in its time."""
     if found.status == "EXPIRED":
-        raise BackendError(FailureClass.TIMEOUT, _FAILURES["EXPIRED"][1], usage=usage)
+        raise BackendError(*_FAILURES["EXPIRED"], usage=usage)
     if not found.ended:
         return JobState(status="queued" if found.status == "QUEUED" else "running")
     return JobState(status="done", reply=Reply(body=found.receipt(usage, secrets), usage=usage))

@@ -266,6 +266,7 @@ class HttpConnection(asyncio.Protocol):
             FailureClass.AMBIGUOUS,
             "The backend closed the connection without an answer; the call may have run.",
             detail=detail,
+            reused=self.idle_since > 0.0,
         )
 
 

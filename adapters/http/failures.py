@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Fault
 from adapters.http.response import Response, find_header
 from adapters.settings import Secret
 from adapters.types import Usage
@@ -24,6 +24,10 @@ T = TypeVar("T")
 
 MAX_MESSAGE = 500
 """Characters of a backend's own words that a caller is shown."""
+MAX_WORD = 100
+"""Characters of a code, a type or the name of a field that are kept."""
+LONGEST_RETRY_S = 86_400.0
+"""A backend that asks to be left alone for longer is not believed."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no JSON of a type: they may also be no UTF-8, or nest too
 deeply."""
@@ -31,7 +35,7 @@ deeply."""
 _BY_STATUS = {
     400: FailureClass.INVALID,
     401: FailureClass.CREDENTIAL,
-    402: FailureClass.CREDENTIAL,
+    402: FailureClass.QUOTA,
     403: FailureClass.CREDENTIAL,
     404: FailureClass.GONE,
     405: FailureClass.UNSUPPORTED,
@@ -48,59 +52,208 @@ _BY_STATUS = {
     501: FailureClass.UNSUPPORTED,
     503: FailureClass.OVERLOADED,
     504: FailureClass.TIMEOUT,
+    **dict.fromkeys((520, 521, 522, 523, 525, 526, 527, 530), FailureClass.AMBIGUOUS),
+    524: FailureClass.TIMEOUT,
+    529: FailureClass.OVERLOADED,
 }
-_OUR_MATTER = {
+"""520 and above are those of a network's edge, which does not know what became of the call behind
+it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 529 is
+Anthropic's overload."""
+_SUSPECT = frozenset((402, 403, 404, 413, 422, 429))
+"""What a server answers to one request that asks for too much or for what is not there, and as well
+to every request when something is wrong with itself."""
+OUR_MATTER = {
     FailureClass.CREDENTIAL: "The backend refused the gateway's credentials.",
     FailureClass.GONE: "The backend does not have this endpoint or model.",
 }
 """Failures whose cause lies between the gateway and the backend: the caller is told no more."""
 _LOADING = re.compile(r"\b(load(ing)?|start(ing|up)?|warm(ing)?|initiali[sz]ing|not ready)\b", re.I)
 _TRACEBACK = re.compile(r"\s*\n?(Traceback \(most recent call last\)|traceback:).*", re.S)
+_TOO_LONG = re.compile(
+    r"maximum context length|context[ _](length|window|size)|prompt is too long"
+    r"|input is too long|tokens \+ .?max_new_tokens.? must be|maximum (input|sequence) length"
+    r"|too many (input )?tokens"
+    r"|exceeds? the (model'?s? )?(maximum|max) (number of )?(input )?tokens",
+    re.I,
+)
+"""As vLLM, TGI, SGLang, llama.cpp, OpenAI, Anthropic and others say it, beside no code or their
+own."""
+_FLAGGED = re.compile(
+    r"\bflagged\b|\bmoderation\b|content (management )?(policy|filter)|safety (system|polic)"
+    r"|usage polic",
+    re.I,
+)
 _BY_CODE = {
-    "insufficient_quota": FailureClass.CREDENTIAL,
+    "insufficient_quota": FailureClass.QUOTA,
+    "insufficient_funds": FailureClass.QUOTA,
+    "insufficient_credits": FailureClass.QUOTA,
+    "billing_hard_limit_reached": FailureClass.QUOTA,
+    "billing_error": FailureClass.QUOTA,
     "invalid_api_key": FailureClass.CREDENTIAL,
     "model_not_found": FailureClass.GONE,
     "rate_limit_exceeded": FailureClass.OVERLOADED,
+    "rate_limit_error": FailureClass.OVERLOADED,
     "BadRequestError": FailureClass.INVALID,
     "UnprocessableEntityError": FailureClass.INVALID,
     "NotFoundError": FailureClass.GONE,
+    "not_found_error": FailureClass.GONE,
     "invalid_request_error": FailureClass.INVALID,
-    "context_length_exceeded": FailureClass.INVALID,
+    "context_length_exceeded": FailureClass.CONTEXT_TOO_LONG,
+    "context_window_exceeded": FailureClass.CONTEXT_TOO_LONG,
+    "exceed_context_size_error": FailureClass.CONTEXT_TOO_LONG,
+    "string_above_max_length": FailureClass.CONTEXT_TOO_LONG,
+    "content_policy_violation": FailureClass.FLAGGED,
+    "content_filter": FailureClass.FLAGGED,
+    "content_filtered": FailureClass.FLAGGED,
+    "moderation_blocked": FailureClass.FLAGGED,
+    "invalid_prompt": FailureClass.FLAGGED,
     "authentication_error": FailureClass.CREDENTIAL,
+    "permission_error": FailureClass.CREDENTIAL,
     "forbidden": FailureClass.CREDENTIAL,
     "not_found": FailureClass.GONE,
+    "request_too_large": FailureClass.TOO_LARGE,
     "overloaded": FailureClass.OVERLOADED,
+    "overloaded_error": FailureClass.OVERLOADED,
     "validation": FailureClass.INVALID,
 }
+_BEATS_STATUS = frozenset((FailureClass.QUOTA, FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED))
+"""What a code says more exactly than whatever status it comes with."""
+
+
+class ErrorWords(msgspec.Struct, frozen=True):
+    """What a backend's error says, in any of the known shapes; what it does not say is None."""
+
+    message: str = ""
+    code: str | None = None
+    type: str | None = None
+    param: str | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The status that stands in the place of a code."""
+        code = self.code
+        known = code is not None and len(code) == 3 and code.isascii() and code.isdigit()
+        return int(code or "") if known and code is not None and code >= "300" else None
+
+    def named(self) -> FailureClass | None:
+        """The class that the code or the type names."""
+        return _BY_CODE.get(self.code or "") or _BY_CODE.get(self.type or "")
+
+
+def words_of(body: bytes) -> ErrorWords:
+    """What a refusal's body says."""
+    try:
+        value = msgspec.json.decode(body)
+    except UNREADABLE:
+        return ErrorWords(message_of(body))
+    return error_words(value)
+
+
+def error_words(value: Any) -> ErrorWords:
+    """The same of a decoded body, or of an error object out of one."""
+    found = value.get("error") if isinstance(value, dict) else None
+    inner = found if isinstance(found, dict) else value
+    message = words_in(value)
+    if not isinstance(inner, dict):
+        return ErrorWords(message)
+    return ErrorWords(
+        message, _word(inner.get("code")), _word(inner.get("type")), _param(inner, value)
+    )
+
+
+def _word(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        return None
+    return str(value)[:MAX_WORD]
+
+
+def _param(inner: dict[str, Any], outer: Any) -> str | None:
+    """The field at fault: OpenAI's ``param``, or the place in FastAPI's list."""
+    if isinstance(named := inner.get("param"), str):
+        return named[:MAX_WORD]
+    detail = outer.get("detail") if isinstance(outer, dict) else None
+    first = detail[0] if isinstance(detail, list) and detail else None
+    place = first.get("loc") if isinstance(first, dict) else None
+    if not isinstance(place, list):
+        return None
+    return ".".join(str(part) for part in place if part != "body")[:MAX_WORD] or None
 
 
 def classify(status: int, body: bytes = b"") -> FailureClass:
     """The class of a status that is no success, by what the body says where that helps."""
-    kind = _BY_STATUS.get(status)
-    if status == 503 and _LOADING.search(message_of(body)):
-        return FailureClass.LOADING
-    if status == 429 and b"insufficient_quota" in body:
-        return FailureClass.CREDENTIAL
-    if kind is None:
-        if 300 <= status < 400:
-            return FailureClass.GONE
-        return FailureClass.INVALID if status < 500 else FailureClass.FAILED
-    return kind
+    return _class_of(status, words_of(body))
 
 
 def classify_error(error: Any) -> FailureClass:
     """The class of an error object inside an answer whose status was 200."""
-    if not isinstance(error, dict):
-        return FailureClass.FAILED
-    code = error.get("code")
-    if isinstance(code, str) and code.isdecimal():
-        code = int(code)
-    if isinstance(code, int) and 300 <= code < 600:
-        return classify(code)
-    for word in (code, error.get("type")):
-        if isinstance(word, str) and word in _BY_CODE:
-            return _BY_CODE[word]
-    return FailureClass.FAILED
+    return _class_in_answer(error_words(error))
+
+
+def _class_of(status: int, said: ErrorWords) -> FailureClass:
+    named = said.named()
+    if named in _BEATS_STATUS:
+        return named
+    if status in (400, 413, 422) and _TOO_LONG.search(said.message):
+        return FailureClass.CONTEXT_TOO_LONG
+    if status in (400, 403, 422, 451) and _FLAGGED.search(said.message):
+        return FailureClass.FLAGGED
+    if status == 503 and _LOADING.search(said.message):
+        return FailureClass.LOADING
+    if (kind := _BY_STATUS.get(status)) is not None:
+        return kind
+    if 300 <= status < 400:
+        return FailureClass.GONE
+    return FailureClass.INVALID if status < 500 else FailureClass.FAILED
+
+
+def _class_in_answer(said: ErrorWords) -> FailureClass:
+    if said.status is not None:
+        return _class_of(said.status, said)
+    named = said.named()
+    if named in (None, FailureClass.INVALID) and _TOO_LONG.search(said.message):
+        return FailureClass.CONTEXT_TOO_LONG
+    return named or FailureClass.FAILED
+
+
+def failure_in(
+    error: Any,
+    *,
+    secrets: Sequence[Secret] = (),
+    otherwise: str = "The backend answered with an error.",
+    usage: Usage | None = None,
+) -> BackendError:
+    """What an error inside an answer whose status was 200 means: OpenAI's error object, a text, or
+    the flat object of older vLLM. ``otherwise`` is the message where it has none."""
+    said = error_words(error)
+    kind = _class_in_answer(said)
+    return _refusal(kind, said, said.status, secrets, otherwise=otherwise, usage=usage)
+
+
+def _refusal(
+    kind: FailureClass,
+    said: ErrorWords,
+    status: int | None,
+    secrets: Sequence[Secret],
+    *,
+    otherwise: str,
+    usage: Usage | None = None,
+    retry_after: float | None = None,
+    detail: str = "",
+) -> BackendError:
+    words = clean(said.message, secrets)
+    certain = kind in (FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED)
+    return BackendError(
+        kind,
+        OUR_MATTER.get(kind) or words or otherwise,
+        retry_after=retry_after,
+        usage=usage,
+        param=None if said.param is None else clean(said.param, secrets),
+        detail=detail or words,
+        fault=Fault.SUSPECT if status in _SUSPECT and not certain else None,
+        status=status,
+        code=None if said.code is None else clean(said.code, secrets),
+        type=None if said.type is None else clean(said.type, secrets),
+    )
 
 
 def message_of(body: bytes) -> str:
@@ -151,11 +304,15 @@ def refusal(
     secrets: Sequence[Secret] = (),
 ) -> BackendError:
     """The error for an answer that is no success. ``now``: seconds since 1970, for Retry-After."""
-    kind = classify(status, body)
-    said = clean(message_of(body), secrets)
-    message = _OUR_MATTER.get(kind) or said or f"The backend answered with status {status}."
-    return BackendError(
-        kind, message, retry_after=retry_after(headers, now), detail=f"HTTP {status}: {said}"
+    said = words_of(body)
+    return _refusal(
+        _class_of(status, said),
+        said,
+        status,
+        secrets,
+        otherwise=f"The backend answered with status {status}.",
+        retry_after=retry_after(headers, now),
+        detail=f"HTTP {status}: {clean(said.message, secrets)}",
     )
 
 
@@ -165,18 +322,24 @@ def refused(response: Response, *, now: float, secrets: Sequence[Secret] = ()) -
 
 
 def retry_after(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
-    """Seconds, from ``retry-after-ms`` or ``Retry-After`` (a number or a date, RFC 9110)."""
+    """Seconds, from ``retry-after-ms`` or ``Retry-After`` (a number or a date, RFC 9110); a day at
+    most."""
     try:
-        if (milliseconds := find_header(headers, b"retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        value = find_header(headers, b"retry-after")
-        if value is None:
-            return None
-        if value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, OverflowError):
+        seconds = _asked_to_wait(headers, now)
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
+    return None if seconds is None else min(max(0.0, seconds), LONGEST_RETRY_S)
+
+
+def _asked_to_wait(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
+    if (milliseconds := find_header(headers, b"retry-after-ms")) is not None:
+        return float(milliseconds) / 1000
+    value = find_header(headers, b"retry-after")
+    if value is None:
+        return None
+    if value.strip().replace(".", "", 1).isdigit():
+        return float(value)
+    return parsedate_to_datetime(value).timestamp() - now
 
 
 # --- JSON that may be none ------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def failure_of(
         )
     if prediction.status == "aborted":
         return BackendError(
-            FailureClass.TIMEOUT, "The prediction's time ran out before it began.", usage=usage
+            FailureClass.NOT_STARTED, "The prediction's time ran out before it began.", usage=usage
         )
     message = clean(words_in(prediction.error), secrets) or "The prediction failed."
     return BackendError(FailureClass.FAILED, message, usage=usage)

@@ -60,6 +60,13 @@ def done_of(pending: PendingCall) -> Done:
     return answer
 
 
+async def end_of(entry: PendingCall) -> Usage:
+    """Waits for the end of a background call: what it used. Raises BackendError when it failed."""
+    while entry.answer is None:
+        await entry.wait()
+    return usage_of(entry, done_of(entry))
+
+
 class Chunks:
     """A worker's stream as server-sent events; gives the worker credit as they are taken."""
 

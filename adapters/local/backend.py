@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.local.answers import Chunks, done_of, usage_of
+from adapters.local.answers import Chunks, done_of, end_of, usage_of
 from adapters.local.ray_settings import PROGRAM
 from adapters.local.settings import LocalSettings
 from adapters.types import (
@@ -39,11 +40,14 @@ from local_runtime.client.autoscaler import Autoscaler
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.pending_call import CANCELLED, PendingCall
+from local_runtime.client.promises import promise_of
 from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.protocol.events import CacheStatus, Done, Memory, Ping
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
 
 PING_S = 60.0
+_LATE_S = 5.0
+"""A start that is later than that, and takes twice as long as it should, is waited for no more."""
 
 
 class Local:
@@ -59,6 +63,7 @@ class Local:
         self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
         self._known: frozenset[str] = frozenset()
         self._patience_s = settings.wait_for_start
+        self._attached = settings.sockets is not None
         self._workers, self._autoscaler = _workers(name, settings, clock)
 
     def __repr__(self) -> str:
@@ -99,8 +104,9 @@ class Local:
 
     def ready_in(self) -> float | None:
         expected = self._workers.ready_in()
-        patient = expected is not None and expected <= self._patience_s
-        return expected if patient and self._patience_s else None
+        if expected is None or self._patience_s is None:
+            return expected or None
+        return expected if self._patience_s and expected <= self._patience_s else None
 
     async def start(self) -> None:
         self._workers.start()
@@ -119,6 +125,8 @@ class Local:
             pending = await self._ask(call, route, cold_s)  # by a replica, once
         if pending.outputs:
             return self._stream(pending)
+        if pending.head is not None:
+            return self._promise(pending, pending.head.status)
         done = done_of(pending)
         if pending.outputs is not None:
             return self._stream(pending)
@@ -202,10 +210,11 @@ class Local:
     async def _until_ready(self, call: Call) -> float:
         """Waits as long as the settings allow for a worker; the seconds that it took. Raises
         TIMEOUT at the call's own deadline."""
-        if not self._patience_s:
+        patience_s = self._patience()
+        if not patience_s:
             return 0.0
         begun = self._clock.monotonic()
-        until = min(call.deadline, begun + self._patience_s)
+        until = min(call.deadline, begun + patience_s)
         call.progress.queued_until = until  # nothing of it runs meanwhile
         try:
             await self._workers.wait_ready(until)
@@ -214,6 +223,13 @@ class Local:
         if now >= call.deadline:
             raise BackendError(FailureClass.TIMEOUT, "the model did not load within the deadline")
         return now - begun
+
+    def _patience(self) -> float:
+        """Seconds that a call waits now for a worker."""
+        if self._patience_s is not None:
+            return self._patience_s
+        expected = self._workers.ready_in()
+        return 2 * expected + _LATE_S if expected else 0.0
 
     def _pick(self, route: str | None, model: str = "") -> WorkerConnection:
         """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""
@@ -246,6 +262,15 @@ class Local:
     def _stream(self, pending: PendingCall) -> Reply:
         chunks = Chunks(pending, self._clock.monotonic, KEEP_S)
         return Reply(content_type="text/event-stream", chunks=chunks)
+
+    def _promise(self, pending: PendingCall, status: int) -> Reply:
+        """Of a background call, which goes on."""
+        return Reply(
+            body=promise_of(pending.call_id, started=status == 200),
+            status=status,
+            rest=partial(end_of, pending),
+            outlives=self._attached,
+        )
 
     async def _cancel(self, pending: PendingCall) -> Usage | None:
         if not pending.left:

@@ -63,9 +63,10 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The route that serves /v1/infer; left out: "/"."""
     start_timeout: PositiveDuration = 300.0
     """The longest that load, init and warm-up may take together."""
-    wait_for_start: Duration = 0.0
+    wait_for_start: Duration | None = None
     """The longest that a call waits for a worker that is starting; 0: it is refused at once, so
-    that another backend is tried."""
+    that another backend is tried. Left out: where no other backend should be sooner, and twice as
+    long as the start should take and 5 s."""
     silence: PositiveDuration = 60.0
     """A worker that gives no sign of life so long is replaced."""
     grace: Duration = 5.0

@@ -38,6 +38,8 @@ from adapters.types import (
 _ENVELOPE = 512
 """Bytes that the envelope may add to a body."""
 _NO_WORKERS_ALLOWED = "workers.max is 0: no worker can start"
+_NONE_STARTS = "jobs wait and no worker starts"
+"""For a moment that is so before each start."""
 
 
 class RunPod:
@@ -119,7 +121,8 @@ class RunPod:
             warm_workers=health.warm,
             starting_workers=health.starting,
             queued=health.queued,
-            detail=await self._why_stuck(health, deadline),
+            stuck=(why := await self._why_stuck(health, deadline)) not in ("", _NONE_STARTS),
+            detail=why,
         )
 
     async def assumptions(self) -> list[Assumption]:
@@ -170,7 +173,7 @@ class RunPod:
             return "jobs wait and " + _NO_WORKERS_ALLOWED
         if health.throttled:
             return "jobs wait and workers are throttled: the platform has no device free"
-        return "jobs wait and no worker starts"
+        return _NONE_STARTS
 
     async def _why_none(self, workers: WorkerCounts, deadline: float) -> str:
         if workers.warm or workers.initializing:

@@ -52,14 +52,16 @@ class AdminEndpoint:
 
 async def list_keys(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Every key, revoked ones too; of a key itself, its first characters alone."""
-    return 200, {"keys": [as_json(record) for record in gateway.keys.list()]}
+    now_at = gateway.clock.time()
+    return 200, {"keys": [as_json(record, now_at) for record in gateway.keys.list()]}
 
 
 async def create_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Shows the key this once."""
     request = read_request(parse_strict_json(body), gateway.active.policy)
-    key, record = issue(gateway.keys, request, gateway.clock.time())
-    return 201, {**as_json(record), "key": key}
+    now_at = gateway.clock.time()
+    key, record = issue(gateway.keys, request, now_at)
+    return 201, {**as_json(record, now_at), "key": key}
 
 
 async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
@@ -76,8 +78,10 @@ async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, 
 
 
 async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    """How each backend of the policy stands."""
+    """How each backend of the policy stands, and how many workers its platform was told to keep;
+    ``left_behind``: the same of platforms that the policy does not know any more."""
     now = gateway.clock.monotonic()
+    kept = gateway.kept_workers.read()
     rows = [
         {
             "backend": name,
@@ -85,14 +89,15 @@ async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[in
             "warm": backend.is_warm,
             "slots": backend.slots,
             "in_flight": backend.in_flight,
-            "warm_idle": backend.learned.warm_idle(now),
+            "warm_idle": backend.warm_idle,
+            "kept_workers": kept.pop(name, 0),
             "blocked": backend.blocked(now) or None,
             "failures_in_a_row": backend.health.failures,
             "detail": backend.probe_detail,
         }
         for name, backend in gateway.active.backends.items()
     ]
-    return 200, {"backends": rows}
+    return 200, {"backends": rows, "left_behind": kept}
 
 
 async def drain(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:

@@ -9,8 +9,10 @@ import msgspec
 from adapters.types import Call, Task
 from gateway.active_policy import NO_PREFERENCES, Preferences
 from gateway.api.headers import decision_headers
+from gateway.api.refused import log_refused
 from gateway.api.relay import Relay
 from gateway.api.request import Receive, RequestContext, Send, respond_error
+from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.clock import Clock, Timer
@@ -154,12 +156,22 @@ async def serve(
         await _answer(gateway, context, state, parsed, send)
     except asyncio.CancelledError:
         if state.stop_cause != "disconnected":
+            if not context.begun:
+                await respond_error(send, context, shutting_down(), decision_headers(state))
             raise
         take_back_cancellation()
     finally:
         watch.end()
-        if state.ending is not None:
-            gateway.access_log.add(state.ending.row, len(state.ending.attempts))
+        if state.job is None:
+            log_ending(gateway, state)
+        else:
+            state.job.add_done_callback(lambda _: log_ending(gateway, state))
+
+
+def log_ending(gateway: Gateway, state: CallState) -> None:
+    """A call that has ended leaves a line in the access log."""
+    if state.ending is not None:
+        gateway.access_log.add(state.ending.row, len(state.ending.attempts))
 
 
 async def _answer(
@@ -168,6 +180,8 @@ async def _answer(
     try:
         answer = await gateway.dispatcher.ask(gateway.active, state)
     except ApiError as error:
+        if state.ending is None and state.job is None:
+            log_refused(gateway, context, error, parsed.model)
         await respond_error(send, context, error, decision_headers(state))
         return
     relay, now = (

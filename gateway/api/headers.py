@@ -23,9 +23,9 @@ def decision_headers(state: CallState) -> list[Header]:
 
 
 def server_timing(state: CallState, usage: Usage, now: float) -> Header:
-    """Server-Timing in milliseconds; ``gateway`` is all that was not the backend's. ``now``:
-    monotonic seconds."""
-    gateway_s = max(0.0, now - state.received - state.answered_s)
+    """Server-Timing in milliseconds; ``gateway`` is all that was neither a backend's nor a wait in
+    line. ``now``: monotonic seconds."""
+    gateway_s = max(0.0, now - state.received - state.answered_s - state.waited_s)
     queue_s = (usage.queue_s or 0.0) + state.waited_s
     text = (
         f"gateway;dur={gateway_s * 1000:.3f}, queue;dur={queue_s * 1000:.3f}, "

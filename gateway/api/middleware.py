@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp
 
@@ -41,14 +41,23 @@ _NO_KEY = "No API key was sent. Send it as `Authorization: Bearer sg-...`."
 
 
 class AuthMiddleware:
-    """Stands before the application that ``leads_to`` names."""
+    """Stands before the application that ``leads_to`` names. ``refused`` is told of each request
+    that ends in an error of ours."""
 
-    def __init__(self, *, keys: KeyStore, clock: Clock, max_header: int) -> None:
+    def __init__(
+        self,
+        *,
+        keys: KeyStore,
+        clock: Clock,
+        max_header: int,
+        refused: Callable[[RequestContext, ApiError], None],
+    ) -> None:
         self._app: ASGIApp
         self._exact: Mapping[str, ASGIApp]
         self._keys = keys
         self._clock = clock
         self._max_header = max_header
+        self._refused = refused
         self._ids = random.Random(os.urandom(16))
 
     def leads_to(self, app: ASGIApp, exact: Mapping[str, ASGIApp]) -> None:
@@ -64,6 +73,7 @@ class AuthMiddleware:
         received_at = self._clock.time()
         context = RequestContext(
             request_id=self._request_id(received_at),
+            path=scope["path"],
             headers=dict(raw),
             received=self._clock.monotonic(),
             received_at=received_at,
@@ -71,16 +81,16 @@ class AuthMiddleware:
         scope["context"] = context
         try:
             self._check_headers(raw, context.headers)
-            path = scope["path"]
-            if path not in PUBLIC:
+            if context.path not in PUBLIC:
                 context.principal = self._principal(context)
                 identify = scope.get(IDENTIFY)
                 if identify is not None:
                     identify()
-            await (self._exact.get(path) or self._app)(scope, receive, send)
+            await (self._exact.get(context.path) or self._app)(scope, receive, send)
         except ApiError as error:
             if context.begun:
                 raise
+            self._refused(context, error)
             await respond_error(send, context, error)
         except ClientGone:
             return
@@ -89,7 +99,9 @@ class AuthMiddleware:
             log.exception("request %s failed", context.request_id)
             if context.begun:
                 raise
-            await respond_error(send, context, _internal(context))
+            failed = _internal(context)
+            self._refused(context, failed)
+            await respond_error(send, context, failed)
 
     def _request_id(self, received_at: float) -> str:
         """Milliseconds, then 48 random bits: ids that ascend are stored side by side, and the

@@ -36,7 +36,7 @@ class Relay:
         headers = decision_headers(self._state)
         headers.append((b"content-type", reply.content_type.encode()))
         headers.append(server_timing(self._state, reply.usage, now))
-        sending = respond(self._send, self._context, 200, reply.body, headers)
+        sending = respond(self._send, self._context, reply.status, reply.body, headers)
         if len(reply.body) <= SMALL:
             await sending
             return

@@ -20,12 +20,19 @@ JSON: Header = (b"content-type", b"application/json")
 class RequestContext:
     """Mutable: ``begun`` turns True with the first byte of the answer."""
 
-    __slots__ = ("begun", "headers", "principal", "received", "received_at", "request_id")
+    __slots__ = ("begun", "headers", "path", "principal", "received", "received_at", "request_id")
 
     def __init__(
-        self, *, request_id: str, headers: dict[bytes, bytes], received: float, received_at: float
+        self,
+        *,
+        request_id: str,
+        path: str,
+        headers: dict[bytes, bytes],
+        received: float,
+        received_at: float,
     ) -> None:
         self.request_id = request_id
+        self.path = path
         self.headers = headers
         self.received = received
         self.received_at = received_at

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
@@ -18,6 +20,7 @@ from gateway.api.probes import (
     OpenApiEndpoint,
     ReadyEndpoint,
 )
+from gateway.api.refused import log_refused
 from gateway.api.request import Receive, Scope, Send
 from gateway.api.usage import CallUsageEndpoint, UsageEndpoint
 from gateway.service import Gateway
@@ -60,6 +63,7 @@ def application(
         keys=gateway.keys,
         clock=gateway.clock,
         max_header=gateway.active.policy.server.max_header,
+        refused=functools.partial(log_refused, gateway),
     )
     routes = [
         *_calls(gateway),

@@ -62,6 +62,13 @@ class Learned:
             # The platform took down workers that were believed warm.
             self.warm.clear()
 
+    def observe_no_start(self, seconds: float) -> None:
+        """A call was given up after so long, before any worker had begun it: none was warm, and a
+        start takes longer than that."""
+        self.warm.clear()
+        if self.cold is not None and seconds > self.cold.p95:
+            self.cold.observe(seconds)
+
     def observe_warm(self, workers: int, now: float, *, idle: bool) -> None:
         """The backend says how many of its workers are warm; ``idle``: no call is there. Its word
         beats what was believed."""

@@ -6,6 +6,7 @@ One event loop owns them; nothing here awaits except a lease that must queue.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Literal, cast
 
 import msgspec
@@ -24,10 +25,20 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
 from gateway.backends.learned import Learned
 from gateway.backends.redaction import Redactor
-from gateway.backends.slots import Reconsider, SlotQueue
+from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
 from gateway.policy.model import BackendSpec, Price
 from gateway.routing.forecast import BackendLoad, RunTime
-from gateway.routing.health import HEALTHY, BackendHealth, after_failure, after_success
+from gateway.routing.health import (
+    HEALTHY,
+    BackendHealth,
+    Failed,
+    Resting,
+    after_failure,
+    after_good_word,
+    after_nothing,
+    after_success,
+    after_trial_began,
+)
 from gateway.routing.router import Candidate
 from gateway.shared_timer import SharedTimer
 
@@ -39,11 +50,29 @@ RECONSIDER_EVERY_S = 0.25
 """Calls in line are asked so often whether they would rather go elsewhere."""
 
 
+Blocked = Literal["", "drained", "not_ready", "cooling_down"]
+_WELL: tuple[Blocked, bool] = ("", False)
+_ILL: tuple[Blocked, bool] = ("not_ready", True)
+
+
 class Lease(msgspec.Struct, frozen=True):
     """A place at a backend, from ``LiveBackend.lease`` to ``end``."""
 
     expected_cold: bool
     leased_at: float
+    trial: bool = False
+    """It is the one call that is let through after a rest."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Whose call it is, as far as a backend's health depends on it."""
+
+    model: str = ""
+    key: str = ""
+    """The id of the caller's key; empty for the gateway's own calls."""
+
+
+OURSELVES = Caller()
 
 
 class LiveBackend:
@@ -56,7 +85,9 @@ class LiveBackend:
         adapter: Backend,
         clock: Clock,
         timer: SharedTimer,
+        draw: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """``draw`` gives a number in [0, 1), by which rests are made uneven."""
         self.spec = spec
         self.name = spec.name
         self.price = price
@@ -69,6 +100,8 @@ class LiveBackend:
         self.redactor = Redactor(spec.settings)
         self.learned = Learned(spec.common)
         self.draining = False
+        self.successor: LiveBackend | None = None
+        """The one that a reload has put in its place: what was sent here ends here."""
         self.health: BackendHealth = HEALTHY
         self.in_flight = 0
         """Calls that hold a lease or wait for one."""
@@ -76,10 +109,17 @@ class LiveBackend:
         """When it last ended a call or a ping."""
         self.last_call: float | None = None
         self.probed_ready: bool | None = None
+        self.stuck = False
+        """Calls wait at the platform and no worker can come, as it said last."""
+        self._unwell = False
+        """Its last word was not a good one: only then is it asked what that means."""
         self.probe_detail = ""
         self._clock = clock
         self._timer = timer
+        self._draw = draw
         self._queue = SlotQueue(self._cap)
+        self._handed_over: set[int] = set()
+        """Leases whose place in line others have, though their work goes on."""
         self._leases: dict[int, float] = {}
         """From when on each call runs, as far as is foreseen; in the order of their leases."""
         self._reconsider_at = 0.0
@@ -106,6 +146,11 @@ class LiveBackend:
         return self.adapter.capabilities.max_request_bytes
 
     @property
+    def context(self) -> int | None:
+        """Tokens that the model takes here, where the policy says so."""
+        return self.spec.common.context
+
+    @property
     def is_warm(self) -> bool:
         """A call sent now would find a warm worker, as far as is known."""
         if self.adapter.slots == 0:
@@ -115,6 +160,13 @@ class LiveBackend:
         return self.learned.warm_idle(self._clock.monotonic()) != 0
 
     @property
+    def warm_idle(self) -> int | None:
+        """Workers that are warm and idle, as far as ``is_warm`` has it; None of a backend that is
+        always warm."""
+        idle = self.learned.warm_idle(self._clock.monotonic())
+        return idle if idle is None or self.is_warm else 0
+
+    @property
     def billed_start_s(self) -> float:
         """The seconds just before a call runs that may be a start, where a start is billed."""
         cold = self.learned.cold
@@ -122,24 +174,67 @@ class LiveBackend:
             return 0.0
         return cold.p95
 
-    def blocked(self, now: float) -> Literal["", "drained", "not_ready", "cooling_down"]:
-        """Why it may not be asked now; empty when it may."""
-        if self.draining:
-            return "drained"
-        if self.health.open_until > now:
-            return "cooling_down"
-        if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
-            return "not_ready"
-        return ""
+    @property
+    def ill(self) -> bool:
+        """It says of itself that a call sent now would not be served. One that scales from zero
+        and has no worker is not ill, and neither is one whose start is waited for."""
+        if self.learned.cold is not None:
+            return self.stuck
+        return self.probed_ready is False and not self._is_starting()
 
-    def candidate(self, model: str, now: float, ahead: int | None = None) -> Candidate:
-        """The backend at this instant, frozen; for a call that waits there already, ``ahead`` are
-        the calls before it."""
+    def _is_starting(self) -> bool:
+        return self.adapter.slots == 0 and self._ready_in() is not None
+
+    def blocked(self, now: float, model: str = "", key: str = "") -> Blocked:
+        """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
+        of any model go elsewhere."""
+        return self._standing(model, key, now)[0]
+
+    def serves_nobody(self, now: float) -> Blocked:
+        """The same as far as calls of everybody are refused, even where no other backend is."""
+        blocked, last_resort = self._standing("", "", now)
+        return "" if last_resort and blocked == "cooling_down" else blocked
+
+    def asked_again_in(self, model: str, key: str, now: float) -> float | None:
+        """Seconds until a call may be sent there, as far as is known; None where nobody can say."""
+        if self.draining:
+            return None
+        resting = self.health.resting(model, key, now)
+        if resting is not None:
+            return resting.until - now
+        return self._ready_in() if self.adapter.slots == 0 else None
+
+    def _resting(self, model: str, key: str, now: float) -> Resting | None:
+        if not model:
+            return self.health.resting_for_all(now)
+        return self.health.resting(model, key, now)
+
+    def _standing(self, model: str, key: str, now: float) -> tuple[Blocked, bool]:
+        """(Why it should not be asked, whether it may be where no other can take the call)."""
+        if self.draining:
+            return "drained", False
+        if self.health.scopes and (resting := self._resting(model, key, now)):
+            return "cooling_down", not resting.hard
+        if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
+            return "not_ready", False
+        return _ILL if self._unwell and self.ill else _WELL
+
+    def candidate(
+        self,
+        model: str,
+        now: float,
+        ahead: int | None = None,
+        key: str = "",
+        rank: int = NORMAL,
+    ) -> Candidate:
+        """The backend at this instant, frozen, for a call of whoever has ``key``; for one that
+        waits there already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it
+        would go before."""
         capabilities = self.adapter.capabilities
         learned = self.learned
         cold = learned.cold
         slots = self.slots
-        in_flight = self.in_flight if ahead is None else ahead
+        in_flight = self._ahead_of(rank) if ahead is None else ahead
         run = learned.run_time(model)
         if slots is not None and in_flight >= slots:
             run = self._seen_to_run(run, now)
@@ -150,6 +245,7 @@ class LiveBackend:
             now - self._starting[0] if self._starting else None,
             (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
         )
+        blocked, last_resort = self._standing(model, key, now)
         candidate = Candidate(
             self.name,
             self.price,
@@ -159,10 +255,17 @@ class LiveBackend:
             run,
             None if cold is None else cold.p95,
             self.spec.common.max_run,
-            self.blocked(now),
+            blocked,
             None if load.slots is None else max(load.slots, 1) * _QUEUE_PER_SLOT,
+            last_resort,
         )
         return self._foreseen(candidate, model) if model in self._loadable else candidate
+
+    def _ahead_of(self, rank: int) -> int:
+        """Calls that are there, and in line before one of this rank."""
+        if self.in_flight <= self._queue.running:
+            return self.in_flight
+        return self.in_flight - self._queue.waiting_below(rank)
 
     def _ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""
@@ -172,7 +275,8 @@ class LiveBackend:
         """With the load that a call of a loadable model waits for."""
         load_s = cast(LoadsModels, self.adapter).load_in(model)
         if load_s is None:
-            return msgspec.structs.replace(candidate, blocked=candidate.blocked or "load_failed")
+            blocked = candidate.blocked or "load_failed"
+            return msgspec.structs.replace(candidate, blocked=blocked, last_resort=False)
         if not load_s:
             return candidate
         load = msgspec.structs.replace(candidate.load, load_s=load_s)
@@ -188,10 +292,41 @@ class LiveBackend:
         seen = oldest if not run.seen else min(oldest, run.high)
         return run if seen <= run.mean else RunTime(seen, run.deviation, run.seen)
 
+    # --- reloads ---
+
+    def replace_by(self, successor: LiveBackend | None) -> None:
+        """A reload put another in its place, or nothing: calls in line here go to wait there, where
+        it takes calls already."""
+        self.successor = successor
+        if self.newest() is not self:
+            self._queue.dismiss(Replaced())
+
+    def newest(self) -> LiveBackend:
+        """The one to which a call goes that was routed here and is not sent yet: the last that was
+        put in this one's place, if that takes calls and charges the same; else this one."""
+        newest = self.successor
+        if newest is None:
+            return self
+        while newest.successor is not None:
+            newest = newest.successor
+        usable = newest.price == self.price and newest.adapter.slots != 0
+        return newest if usable and not newest.blocked(self._clock.monotonic()) else self
+
     # --- leases -------------------------------------------------------------------------------
 
+    def may_enter(self, caller: Caller, now: float) -> bool:
+        """False where the one call that is let through after a rest has come before."""
+        resting = self.health.resting(caller.model, caller.key, now)
+        return resting is None or not resting.hard
+
     async def lease(
-        self, reconsider: Reconsider | None = None, *, ping: bool = False, load_s: float = 0.0
+        self,
+        reconsider: Reconsider | None = None,
+        *,
+        ping: bool = False,
+        load_s: float = 0.0,
+        rank: int = NORMAL,
+        caller: Caller = OURSELVES,
     ) -> Lease:
         """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
         away, and what it gave is raised then.
@@ -203,19 +338,27 @@ class LiveBackend:
             self._note_call()
         self.in_flight += 1
         if not self._queue.take():
-            await self._wait(reconsider)
+            await self._wait(reconsider, rank)
         now = self._clock.monotonic()
         expected_cold = self.learned.start(now)
         if expected_cold:
             self._starting.append(now)
-        lease = Lease(expected_cold, now)
+        trial = bool(self.health.scopes) and self._tries(caller, now)
+        lease = Lease(expected_cold, now, trial)
         self._leases[id(lease)] = now + load_s
         return lease
 
-    async def _wait(self, reconsider: Reconsider | None) -> None:
+    def _tries(self, caller: Caller, now: float) -> bool:
+        model, key = caller.model, caller.key
+        if not self.health.is_due(model, key, now):
+            return False
+        self.health = after_trial_began(self.health, model, key, now)
+        return True
+
+    async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)
         try:
-            await self._queue.wait(reconsider)
+            await self._queue.wait(reconsider, rank)
         except BaseException:
             self.in_flight -= 1
             raise
@@ -250,28 +393,43 @@ class LiveBackend:
             learned.gaps.observe(now - self.last_call)
         self.last_call = now
 
+    def hand_over(self, lease: Lease) -> None:
+        """The backend has promised to do the work later: whoever is next in line may be sent there.
+        The lease is ended all the same, with the work."""
+        self._handed_over.add(id(lease))
+        self._queue.give_back()
+
     def end(
         self,
         lease: Lease,
         model: str,
         usage: Usage | None,
         failure: BackendError | None,
+        *,
+        key: str = "",
+        body: bytes = b"",
     ) -> None:
         """Gives the place back and learns from what happened. ``usage`` of a success or ``None``;
-        ``failure`` of a failed attempt; neither when the call was broken off."""
+        ``failure`` of a failed attempt; neither when the call was broken off. ``key`` and ``body``
+        are the caller's."""
         now = self._clock.monotonic()
         self.in_flight -= 1
         self.last_end = now
         if self.last_call is not None:
             self.last_call = now
         self._leases.pop(id(lease), None)
-        self._queue.give_back()
+        if id(lease) in self._handed_over:
+            self._handed_over.remove(id(lease))
+        else:
+            self._queue.give_back()
         if lease.expected_cold and self._starting:
             self._starting.popleft()
         if failure is not None:
-            self._failed(failure, now)
+            self._failed(Failed(failure, model, key, hash(body), lease.trial), lease, now)
         elif usage is not None:
             self._succeeded(lease, model, usage)
+        elif lease.trial:
+            self.health = after_nothing(self.health, model, key)
         if failure is None:
             self.learned.end(now)
 
@@ -279,18 +437,26 @@ class LiveBackend:
         """Takes over what the backend says of itself; its word on warm workers beats ours."""
         self.probed_ready = probe.ready
         self.probe_detail = probe.detail
+        self.stuck = probe.stuck
+        self._unwell = probe.stuck or not probe.ready
+        if self.health.scopes and probe.ready:
+            self.health = after_good_word(self.health)
         if probe.warm_workers is not None:
             now = self._clock.monotonic()
             self.learned.observe_warm(probe.warm_workers, now, idle=self.in_flight == 0)
 
     def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
-        self.health = after_success(self.health)
+        if self.health.scopes:
+            self.health = after_success(self.health, model)
+        self.probed_ready = self.probed_ready or None  # a worker has answered since
         if usage.exec_s is not None:
             self.learned.observe_run(model, usage.exec_s)
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
         self.learned.observe_start(start_s, expected=lease.expected_cold)
 
-    def _failed(self, failure: BackendError, now: float) -> None:
-        self.health = after_failure(self.health, failure.failure, now, failure.retry_after)
-        if failure.failure is FailureClass.UNREACHABLE:
+    def _failed(self, failed: Failed, lease: Lease, now: float) -> None:
+        self.health = after_failure(self.health, failed, now, self._draw())
+        if failed.error.failure is FailureClass.UNREACHABLE:
             self.learned.warm.clear()
+        elif failed.error.failure is FailureClass.NOT_STARTED:
+            self.learned.observe_no_start(now - lease.leased_at)

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Ran
 from adapters.types import Call, Usage
 from gateway.backends.live import Lease, LiveBackend
 from gateway.money.pricing import credible
 from gateway.policy.model import Price
+from gateway.routing.repeating import Asked
 from gateway.routing.router import Quote
 
-WORK_DONE = frozenset(
-    (
-        FailureClass.FAILED,
-        FailureClass.TIMEOUT,
-        FailureClass.AMBIGUOUS,
-        FailureClass.TRUNCATED,
-        FailureClass.CANCELLED,
-    )
-)
-"""Failures after which the backend has run, or may have: what it used is charged."""
+QUEUED_WITHIN_S = 3.0
+"""A platform that said so shortly before a call was given up had not begun it."""
 
 NOTHING = Usage()
 
@@ -63,6 +56,31 @@ class Attempt(msgspec.Struct, frozen=True):
         start."""
         return max(self.asked_at, self.call.progress.queued_until - self.backend.billed_start_s)
 
+    def understood(self, failure: BackendError, now: float) -> BackendError:
+        """A call that was given up while it waited in the platform's own queue was not begun."""
+        since = self.call.progress.queued_until
+        waited = since >= self.asked_at and now - since <= QUEUED_WITHIN_S
+        ran = failure.usage is not None and bool(failure.usage.exec_s or failure.usage.gpu_s)
+        if failure.failure is not FailureClass.TIMEOUT or ran or not waited:
+            return failure
+        return BackendError(
+            FailureClass.NOT_STARTED,
+            "The call waited in the backend's own queue and was not begun in time.",
+            detail=failure.message,
+        )
+
+    def asked(self, failure: BackendError) -> Asked:
+        """What the next step depends on, after this failure."""
+        common = self.backend.spec.common
+        return Asked(
+            self.backend.name,
+            failure.failure,
+            failure.fault,
+            self.backend.price,
+            common.repeat,
+            common.context,
+        )
+
     # --- what was used ------------------------------------------------------------------------
 
     def used(self, reported: Usage) -> Usage:
@@ -96,13 +114,18 @@ class Attempt(msgspec.Struct, frozen=True):
         )
 
     def used_by_failure(self, failure: BackendError, now: float) -> Usage | None:
-        """What is charged where it failed: what the platform reported, else the time it had where
-        it ran or may have run, else nothing."""
+        """What is charged where it failed: what the platform reported, else what was seen, where it
+        ran or may have run. A price by tokens or by the call is none of a call that brought
+        nothing: no platform bills that."""
+        if failure.failure is FailureClass.NOT_STARTED:
+            return None
         if failure.usage is not None:
             return self.used(failure.usage)
-        if failure.failure in WORK_DONE:
-            return self.used_until(now, None)
-        return None
+        if failure.ran is Ran.NO:
+            return None
+        price = self.backend.price
+        timed = price is None or price.reserved or price.per_second is not None
+        return self.used_until(now, None) if timed or self.progress.events else None
 
     def _waited_there(self) -> tuple[float, float]:
         """Seconds that the call was seen to wait at the platform: in line, and for a start that

@@ -50,12 +50,15 @@ class Completion:
 
     # --- an answer ----------------------------------------------------------------------------
 
-    async def finish(self, state: CallState, attempt: Attempt, reported: Usage) -> None:
-        """The call succeeded. Raises ApiError 503 when its row cannot be made durable."""
+    async def finish(
+        self, state: CallState, attempt: Attempt, reported: Usage, *, status: int = 200
+    ) -> None:
+        """The call succeeded, and its caller sees ``status``. Raises ApiError 503 when its row
+        cannot be made durable."""
         used = attempt.used(reported)
         self._release(state, attempt, used, None)
         try:
-            await self._close(state, "success", used, status=200, error="")
+            await self._close(state, "success", used, status=status, error="")
         except StorageUnavailable as unavailable:
             raise store_unavailable(unavailable) from None
 
@@ -68,6 +71,8 @@ class Completion:
         row of its own, which is returned."""
         used = attempt.used_by_failure(failure, self._clock.monotonic())
         self._release(state, attempt, None, failure)
+        if failure.failure.maybe_running and attempt.backend.cancellable is not None:
+            self._background.run(self._forget_remote(attempt))
         if used is None:
             return None
         row = state.end_row(
@@ -79,12 +84,12 @@ class Completion:
         )
         return state.charge(row) if row.cost_nano or row.gpu_us else None
 
-    async def stream_failed(
+    async def failed_after_answer(
         self, state: CallState, attempt: Attempt, failure: BackendError
     ) -> None:
-        """A stream broke off after it began."""
+        """A stream broke off after it began, or work failed that was promised."""
         name, slug = attempt.backend.name, failure.failure.slug
-        state.tried.append((name, slug))
+        state.failed(attempt, failure, self._clock.monotonic(), self._clock.time())
         self._metrics.failures.labels(name, slug).inc()
         await self.call_failed(state, failure)
 
@@ -133,6 +138,10 @@ class Completion:
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; the row of call %s is lost", unavailable, state.call.id)
 
+    async def _forget_remote(self, attempt: Attempt) -> None:
+        """Another backend is asked meanwhile: what this one says it used comes too late."""
+        await self._stop_remote(attempt)
+
     async def _stop_remote(self, attempt: Attempt) -> Usage | None:
         backend, call_id = attempt.backend, attempt.call.id
         if backend.cancellable is None:
@@ -179,7 +188,14 @@ class Completion:
         if state.attempt is attempt:  # else somebody was faster while the remote work was stopped
             state.attempt = None
             self._top_up.disarm(state)
-            attempt.backend.end(attempt.lease, state.call.model, usage, failure)
+            attempt.backend.end(
+                attempt.lease,
+                state.call.model,
+                usage,
+                failure,
+                key=state.principal.key_id,
+                body=state.call.body,
+            )
 
     async def _close(
         self, state: CallState, outcome: Outcome, used: Usage | None, *, status: int, error: str
@@ -212,4 +228,5 @@ class Completion:
         if row.cold_us:
             pair.cold.value += 1
         if state.answered_s and not row.stream:
-            self._metrics.overhead.observe(max(0.0, elapsed - state.answered_s))
+            waited_s = state.answered_s + state.waited_s
+            self._metrics.overhead.observe(max(0.0, elapsed - waited_s))

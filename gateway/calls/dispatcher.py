@@ -14,13 +14,18 @@ import asyncio
 import logging
 import random
 from collections import deque
+from collections.abc import Sequence
+from math import inf
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Reply
-from gateway.active_policy import ActivePolicy, Preferences, Queued
-from gateway.backends.slots import Reconsider
+from gateway.active_policy import RANK, ActivePolicy, Preferences, Queued
+from gateway.backends.live import OURSELVES, Caller, Lease, LiveBackend
+from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
+from gateway.calls.first_token import FirstTokenLimit
+from gateway.calls.promised import PromisedJobs
 from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.slow_clients import SlowClients
@@ -31,6 +36,7 @@ from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.limits import claims_for, refusal
 from gateway.money.settlement import Settler
+from gateway.routing.repeating import NextStep, RepeatBudget, next_step
 from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import CallVolume
 from gateway.shared_timer import SharedTimer
@@ -47,6 +53,18 @@ _GRACE_S = 60.0
 Answer = Reply | SettledStream
 """Whole, its call settled and the backend's secrets taken out; or a stream that has begun, which
 sees to both itself."""
+
+
+class LeftAlone(Exception):
+    """Raised to a call whose backend is left alone after failures of others."""
+
+    def __init__(self, again_in: float | None) -> None:
+        super().__init__("left alone")
+        self.failure = BackendError(
+            FailureClass.OVERLOADED,
+            "The backend is left alone after failures.",
+            retry_after=again_in,
+        )
 
 
 class Dispatcher:
@@ -73,6 +91,7 @@ class Dispatcher:
         self._clock = clock
         self._metrics = metrics
         self._random = random_source
+        self._budgets: dict[str, RepeatBudget] = {}
         self.slow_clients = slow_clients
         self._top_up = TopUp(
             shared=shared, clock=clock, timer=self.timer, background=self.background
@@ -85,6 +104,12 @@ class Dispatcher:
             top_up=self._top_up,
             background=self.background,
         )
+        self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)
+
+    async def aclose(self) -> None:
+        """Ends the work that goes on without a caller, and waits for every settlement."""
+        await self._jobs.aclose()
+        await self.background.drain()
 
     # --- the way in ---------------------------------------------------------------------------
 
@@ -129,19 +154,37 @@ class Dispatcher:
         Raises ApiError after settling, or CancelledError after settling when the call was
         stopped.
         """
+        active.calls += 1
         try:
-            self._settler.check()
-            decision = self._decide(active, state)
-            state.routed(decision)
-            if not decision.quotes:
-                raise no_backend(decision, active.backends)
-            quotes = await self._admit(active, state, decision.quotes)
-        except StorageUnavailable as unavailable:
-            raise self._refused(store_unavailable(unavailable)) from None
-        except ApiError as error:
-            raise self._refused(error) from None
-        self.volume.add(state.call.model, state.received_at)
-        return await self._run(active, state, quotes)
+            try:
+                quotes = await self._admit(active, state, self._quotes(active, state))
+            except StorageUnavailable as unavailable:
+                raise self._refused(store_unavailable(unavailable)) from None
+            except ApiError as error:
+                raise self._refused(error) from None
+            self.volume.add(state.call.model, state.received_at)
+            if active.bounds_repetitions:
+                self._repeats(state.route).call(state.received)
+            return await self._run(active, state, quotes)
+        finally:
+            active.calls -= 1
+
+    def _quotes(self, active: ActivePolicy, state: CallState) -> tuple[Quote, ...]:
+        """Of the backends that the call may be sent to. Raises ApiError where there are none."""
+        self._settler.check()
+        decision = self._decide(active, state)
+        state.routed(decision)
+        if not decision.quotes:
+            raise no_backend(decision, active.backends, self._asked_again_in(active, state))
+        return decision.quotes
+
+    def draw(self) -> float:
+        """A number in [0, 1)."""
+        return self._random.random()
+
+    def _asked_again_in(self, active: ActivePolicy, state: CallState) -> float | None:
+        now = self._clock.monotonic()
+        return active.asked_again_in(state.call.model, state.route, state.principal.key_id, now)
 
     def _refused(self, error: ApiError) -> ApiError:
         self._metrics.refused.labels(error.code).inc()
@@ -205,43 +248,118 @@ class Dispatcher:
             quote = untried.popleft()
             try:
                 attempt = await self._take_slot(active, state, quote)
+            except LeftAlone as resting:
+                if untried:
+                    continue
+                return resting.failure
             except Rerouted as rerouted:
                 state.routed(rerouted.decision)
                 untried = deque(rerouted.quotes)
                 continue
             try:
-                return await self._ask(state, attempt)
-            except BackendError as failure:
-                if not await self._goes_on(state, attempt, failure, bool(untried)):
-                    return failure
-                state.reason = "FAILOVER"
+                return await self._ask(active, state, attempt)
+            except BackendError as raised:
+                failure = self._failed(state, attempt, raised)
+            step = self._next_step(active, state, attempt, failure, untried)
+            if step is None or not await self._leaves(state, attempt, failure):
+                return failure
+            untried = deque(step.quotes)
+            if step.wait_s:
+                await self._clock.sleep(step.wait_s)
+            state.reason = "FAILOVER"
 
     async def _take_slot(self, active: ActivePolicy, state: CallState, quote: Quote) -> Attempt:
         """Waits for a slot of the backend, after the row is durable where the backend is paid."""
-        backend = state.backend = active.backends[quote.backend]
-        since = self._clock.monotonic()
+        state.backend = active.backends[quote.backend]
         if quote.paid:
             await self._ledger.open(state.open_row())
             state.opened = True
-        lease = await backend.lease(
-            self._reconsider(active, state, quote), load_s=quote.delay.load_s
-        )
-        return state.begin(backend, quote, lease, lease.leased_at - since)
+        since = self._clock.monotonic()
+        try:
+            lease = await self._lease(active, state, quote)
+        except Rerouted:
+            state.waited_s += self._clock.monotonic() - since
+            raise
+        assert state.backend is not None
+        return state.begin(state.backend, quote, lease, lease.leased_at - since)
 
-    async def _ask(self, state: CallState, attempt: Attempt) -> Answer:
+    async def _lease(self, active: ActivePolicy, state: CallState, quote: Quote) -> Lease:
+        """Of ``state.backend``, or of the one that a reload puts in its place meanwhile."""
+        rank = RANK[active.priority(state.principal, state.preferences)]
+        while True:
+            assert state.backend is not None
+            backend = state.backend = state.backend.newest()
+            resting = bool(backend.health.scopes)
+            if resting:
+                self._check_rest(state, backend)
+            try:
+                return await backend.lease(
+                    self._reconsider(active, state, quote),
+                    load_s=quote.delay.load_s,
+                    rank=rank,
+                    caller=Caller(state.call.model, state.principal.key_id)
+                    if resting
+                    else OURSELVES,
+                )
+            except Replaced:
+                continue
+
+    def _check_rest(self, state: CallState, backend: LiveBackend) -> None:
+        """Raises LeftAlone where the backend has begun to rest since the decision, or another call
+        is the one that tries it."""
+        model, key = state.call.model, state.principal.key_id
+        now = self._clock.monotonic()
+        if not backend.may_enter(Caller(model, key), now):
+            raise LeftAlone(backend.asked_again_in(model, key, now))
+
+    async def _ask(self, active: ActivePolicy, state: CallState, attempt: Attempt) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""
         quote, backend = attempt.quote, attempt.backend
         if state.admission.claims and (quote.estimate.per_second or quote.reserved):
             self._top_up.arm(state, attempt)
+        if active.bounds_first_token and state.call.stream:
+            return await self._ask_in_time(active, state, attempt)
         reply = await backend.adapter.invoke(state.call)
-        if reply.chunks is None:
-            state.answered_s = self._clock.monotonic() - attempt.asked_at
-            await self._completion.finish(state, attempt, reply.usage)
+        return await self._take(state, attempt, reply)
+
+    async def _take(self, state: CallState, attempt: Attempt, reply: Reply) -> Answer:
+        """What a backend has answered."""
+        backend = attempt.backend
+        if reply.chunks is not None:
+            return await self._begin(state, attempt, reply)
+        if reply.rest is not None:
+            state.answered(attempt, self._clock.monotonic())
+            await self._jobs.follow(state, attempt, reply)
             return backend.redactor.over(reply)
+        state.answered(attempt, self._clock.monotonic())
+        await self._completion.finish(state, attempt, reply.usage)
+        return backend.redactor.over(reply)
+
+    async def _begin(self, state: CallState, attempt: Attempt, reply: Reply) -> SettledStream:
+        """A stream, when its first chunk is here."""
         stream = SettledStream(self._completion, state, attempt, reply)
-        await stream.begin()
-        state.answered_s = self._clock.monotonic() - attempt.asked_at
+        try:
+            await stream.begin()
+        except BaseException:
+            await stream.drop()
+            raise
+        state.answered(attempt, self._clock.monotonic())
         return stream
+
+    async def _ask_in_time(
+        self, active: ActivePolicy, state: CallState, attempt: Attempt
+    ) -> Answer:
+        """The same for a stream, within the time that the policy gives its first token."""
+        backend = attempt.backend
+        limit = active.rules(state.call.model, state.route).first_token
+        if limit is None:
+            limit = backend.spec.common.first_token
+        until = attempt.asked_at + (inf if limit is None else limit)
+        with FirstTokenLimit(self.timer, until):
+            reply = await backend.adapter.invoke(state.call)
+            if reply.chunks is not None:
+                return await self._begin(state, attempt, reply)
+        return await self._take(state, attempt, reply)
 
     def _reconsider(self, active: ActivePolicy, state: CallState, quote: Quote) -> Reconsider:
         """For a call that waits in line: the quotes to go on with, if another backend would now
@@ -254,15 +372,17 @@ class Dispatcher:
 
         return ask
 
-    async def _goes_on(
-        self, state: CallState, attempt: Attempt, failure: BackendError, another: bool
-    ) -> bool:
-        """Counts a failed attempt; True when there is another backend and it may be asked, and
-        what the attempt has used up is held again."""
+    # --- after a failure ----------------------------------------------------------------------
+
+    def _failed(self, state: CallState, attempt: Attempt, raised: BackendError) -> BackendError:
+        """Counts and keeps a failed attempt; returns its failure as it is understood."""
+        now = self._clock.monotonic()
+        failure = attempt.understood(raised, now)
         name, kind = attempt.backend.name, failure.failure
         if kind is not FailureClass.SHORTAGE:
             self._metrics.failures.labels(name, kind.slug).inc()
-        state.tried.append((name, kind.slug))
+        state.failed(attempt, failure, now, self._clock.time())
+        state.answered(attempt, now)
         log.warning(
             "call %s failed at %s (%s): %s %s",
             state.call.id,
@@ -271,8 +391,39 @@ class Dispatcher:
             failure.message,
             failure.detail,
         )
-        if not another or not kind.try_next:
-            return False
+        return failure
+
+    def _next_step(
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        attempt: Attempt,
+        failure: BackendError,
+        untried: Sequence[Quote],
+    ) -> NextStep | None:
+        """What is asked after the last of ``state.tried`` has failed; None: nothing more."""
+        now = self._clock.monotonic()
+        if now >= state.call.deadline:
+            return None
+        rules = active.rules(state.call.model, state.route)
+        contexts = {quote.backend: active.backends[quote.backend].context for quote in untried}
+        asked = [one.asked for one in state.tried]
+        step = next_step(
+            rules, failure, asked, attempt.quote, untried, contexts, now - state.received
+        )
+        if step is None or rules.retries is None:
+            return step
+        allowed = self._repeats(state.route).take(now, rules.retries.budget)
+        return step if allowed else None
+
+    def _repeats(self, route: str) -> RepeatBudget:
+        found = self._budgets.get(route)
+        if found is None:
+            found = self._budgets[route] = RepeatBudget()
+        return found
+
+    async def _leaves(self, state: CallState, attempt: Attempt, failure: BackendError) -> bool:
+        """Ends a failed attempt; True when what it has used up is held again."""
         charged = self._completion.close_attempt(state, attempt, failure)
         return charged is None or await self._top_up.cover(state, charged)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from math import ceil
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Fault, Ran
 from gateway.backends.live import LiveBackend
-from gateway.calls.attempt import WORK_DONE
+from gateway.calls.state import FailedAttempt
 from gateway.routing.router import Decision
 from gateway.storage.base import StorageUnavailable
 from gateway.types import ApiError
@@ -15,29 +16,75 @@ from gateway.types import ApiError
 log = logging.getLogger("spillgate")
 
 
-def refusal_of(failure: BackendError, tried: Sequence[tuple[str, str]]) -> ApiError:
-    """What the caller is told when no backend answered. ``tried``: (backend, its failure) of each
-    that was asked."""
-    kind = failure.failure
-    if kind is FailureClass.SHORTAGE:
+def refusal_of(failure: BackendError, tried: Sequence[FailedAttempt]) -> ApiError:
+    """What the caller is told when no backend answered: what the provider said of a request that
+    may be at fault, and what this gateway makes of it otherwise. ``tried``: each that was asked."""
+    if failure.failure is FailureClass.SHORTAGE:
         return overloaded(failure.message)
-    headers = {}
+    headers = {"x-should-retry": "true" if _helps(failure, tried) else "false"}
     if failure.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(failure.retry_after)))
-    if kind in WORK_DONE:
-        # Work was done: a client that repeats the call by itself would pay twice.
-        headers["x-should-retry"] = "false"
-    invalid = kind in (FailureClass.INVALID, FailureClass.TOO_LARGE, FailureClass.UNSUPPORTED)
-    each = ", ".join(f"{backend}: {slug}" for backend, slug in tried)
+        headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
+    status = _status(failure)
+    each = ", ".join(f"{one.backend}: {one.slug}" for one in tried)
     detour = f" (tried: {each})" if len(tried) > 1 else ""
     return ApiError(
-        kind.status,
-        f"backend_{kind.slug}" if not invalid else kind.slug,
+        status,
+        _code(failure, status),
         failure.message + detour,
-        type="invalid_request_error" if invalid else "backend_error",
+        type=_type(failure, status),
         param=failure.param,
         headers=headers,
     )
+
+
+_LASTING = frozenset((FailureClass.CREDENTIAL, FailureClass.GONE, FailureClass.QUOTA))
+_OURS = frozenset((FailureClass.CREDENTIAL,))
+"""What lies between the gateway and the backend: a client would take it for its own key."""
+
+
+def _helps(failure: BackendError, tried: Sequence[FailedAttempt]) -> bool:
+    """Whether to repeat the call may help and cannot be billed twice: nothing ran anywhere, and
+    what was in its way may pass."""
+    if failure.ran is not Ran.NO or failure.failure in _LASTING:
+        return False
+    if any(one.ran is not Ran.NO for one in tried):
+        return False
+    passing = failure.failure is FailureClass.OVERLOADED
+    return failure.fault is Fault.BACKEND or (failure.fault is Fault.SUSPECT and passing)
+
+
+def _status(failure: BackendError) -> int:
+    """The provider's own, where the request may be at fault."""
+    said, kind = failure.status, failure.failure
+    if failure.fault is Fault.BACKEND or kind in _OURS or said is None:
+        return kind.status
+    named = kind is not FailureClass.GONE or failure.code is not None
+    return said if 400 <= said < 500 and named else kind.status
+
+
+def _code(failure: BackendError, status: int) -> str:
+    kind, said = failure.failure, failure.code
+    if failure.fault is not Fault.BACKEND and kind not in _OURS and said and not said.isdigit():
+        return said
+    if status == 429:
+        return "rate_limit_exceeded"
+    if kind is FailureClass.QUOTA:
+        return "insufficient_quota"
+    return kind.slug if kind in _REQUESTS else f"backend_{kind.slug}"
+
+
+_REQUESTS = frozenset(kind for kind in FailureClass if kind.fault is not Fault.BACKEND) - {
+    FailureClass.CANCELLED,
+    FailureClass.SHORTAGE,
+}
+
+
+def _type(failure: BackendError, status: int) -> str:
+    if status == 429:
+        return failure.type or "rate_limit_error"
+    if failure.failure is FailureClass.QUOTA:
+        return "insufficient_quota"
+    return "invalid_request_error" if 400 <= status < 499 else "backend_error"
 
 
 def overloaded(message: str) -> ApiError:
@@ -75,12 +122,13 @@ def stopped(cause: str) -> ApiError | None:
 
 
 def shutting_down() -> ApiError:
-    """The 503 that ends a stream when the server ends."""
+    """The 503 that ends a call when the server ends: what it has used is charged."""
     return ApiError(
         503,
         "shutting_down",
         "The gateway is shutting down; the answer is not complete.",
         type="api_error",
+        headers={"x-should-retry": "false"},
     )
 
 
@@ -108,8 +156,16 @@ _REFUSALS: dict[str, tuple[int, str, str]] = {
 }
 
 
-def no_backend(decision: Decision, backends: Mapping[str, LiveBackend]) -> ApiError:
-    """Every candidate was refused: the caller's fault where all agree on it, else ours for now."""
+_UNKNOWN_WAIT_S = 2.0
+"""Where nobody can say when a backend may be asked."""
+
+
+def no_backend(
+    decision: Decision, backends: Mapping[str, LiveBackend], asked_again_in: float | None = None
+) -> ApiError:
+    """Every candidate was refused: the caller's fault where all agree on it, else ours for now.
+    ``asked_again_in``: seconds until the first of them may be asked, where that is known."""
+    wait = _UNKNOWN_WAIT_S if asked_again_in is None else asked_again_in
     codes = {code for _, code in decision.refused}
     reasons = ", ".join(f"{name}: {code}" for name, code in decision.refused) or "none is listed"
     if len(codes) == 1 and (known := _REFUSALS.get(next(iter(codes)))):
@@ -122,7 +178,7 @@ def no_backend(decision: Decision, backends: Mapping[str, LiveBackend]) -> ApiEr
         "no_backend",
         f"No backend can take the call at the moment ({reasons}). Try again shortly.",
         type="backend_error",
-        headers={"Retry-After": "2"},
+        headers={"Retry-After": str(max(1, ceil(wait))), "x-should-retry": "true"},
     )
 
 

@@ -22,7 +22,7 @@ class Rerouted(Exception):
 def reroute(decision: Decision, state: CallState, backend: str) -> Rerouted | None:
     """``backend`` is where the call waits. Only what the call's hold covers comes into question,
     and no backend that has failed it. None: it stays."""
-    failed = {name for name, _ in state.tried}
+    failed = {one.backend for one in state.tried}
     quotes = tuple(
         quote
         for quote in decision.quotes

@@ -14,13 +14,16 @@ from typing import Literal
 
 import msgspec
 
+from adapters.errors import BackendError, Ran
 from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
 from gateway.backends.live import Lease, LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
 from gateway.money.pricing import charge
+from gateway.routing.repeating import Asked
 from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
+from gateway.storage.history import MOST_KEPT, AttemptRecord, CallHistory, QuoteRecord, words
 from gateway.types import MICRO, Principal
 
 StopCause = Literal["", "disconnected", "budget", "timeout", "fault"]
@@ -73,6 +76,35 @@ class Ending(msgspec.Struct, frozen=True):
         return self.row.cost_nano + sum(row.cost_nano for row in self.attempts)
 
 
+class FailedAttempt(msgspec.Struct, frozen=True):
+    """A backend that was asked and did not answer, charged or not."""
+
+    asked: Asked
+    message: str
+    """Fit for the caller's eyes."""
+    status: int | None
+    """HTTP status that it answered with, where it did."""
+    started_at: float
+    """When it was asked, in seconds since the epoch."""
+    seconds: float
+    """From then to its failure."""
+    cost_nano: int = 0
+    """Nano-dollars in a row of its own. Those of the call's last attempt are in the call's row."""
+    ran: Ran = Ran.NO
+    entry: int = 0
+    """The number of that row; 0: it has none."""
+
+    @property
+    def backend(self) -> str:
+        """Its name."""
+        return self.asked.backend
+
+    @property
+    def slug(self) -> str:
+        """The failure's name."""
+        return self.asked.failure.slug
+
+
 class CallState:
     """Belongs to the task that makes it. Many read it, three write to it: the dispatcher moves it
     on, up to an attempt and its answer; ``Completion`` ends attempts, and the call; ``TopUp`` lets
@@ -111,12 +143,17 @@ class CallState:
         self.waited_s = 0.0
         """Seconds in the gateway's own queue for a slot of a backend."""
         self.answered_s = 0.0
-        """Seconds from asking the backend to its answer, or the first piece of it."""
-        self.tried: list[tuple[str, str]] = []
-        """Backends that failed, each with its failure's slug."""
+        """Seconds from asking the backend to its answer, or the first piece of it; those of the
+        backends that failed before it count as well."""
+        self.decision: Decision | None = None
+        """The last one."""
+        self.tried: list[FailedAttempt] = []
+        """Those that failed, in turn; a backend may be among them twice."""
         self.charged: list[LedgerRow] = []
         """The rows of those that are paid for."""
         self.stop_cause: StopCause = ""
+        self.job: asyncio.Task[None] | None = None
+        """Settles the call when the work that was promised to its caller has ended."""
         self._task = asyncio.current_task(loop)
 
     @property
@@ -134,6 +171,7 @@ class CallState:
 
     def routed(self, decision: Decision) -> None:
         """Takes over why the call goes where it goes."""
+        self.decision = decision
         self.route = decision.route
         self.reason = decision.reason
 
@@ -148,11 +186,33 @@ class CallState:
         attempt = self.attempt = Attempt(self.call, backend, quote, lease, StreamProgress())
         return attempt
 
+    def answered(self, attempt: Attempt, now: float) -> None:
+        """The backend gave its answer, or the first piece of it. ``now``: monotonic seconds."""
+        self.answered_s += now - attempt.asked_at
+
+    def failed(self, attempt: Attempt, failure: BackendError, now: float, now_at: float) -> None:
+        """An attempt has failed, at ``now`` in monotonic seconds and ``now_at`` since the epoch."""
+        seconds = max(0.0, now - attempt.asked_at)
+        record = FailedAttempt(
+            asked=attempt.asked(failure),
+            message=failure.message,
+            status=failure.status,
+            started_at=now_at - seconds,
+            seconds=seconds,
+            ran=failure.ran,
+        )
+        self.tried.append(record)
+
     def charge(self, row: LedgerRow) -> LedgerRow:
         """A failed attempt is charged: returns its row, which has an id of its own."""
         number = len(self.charged) + 1
-        row = msgspec.structs.replace(row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0)
+        row = msgspec.structs.replace(
+            row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0, history=None
+        )
         self.charged.append(row)
+        self.tried[-1] = msgspec.structs.replace(
+            self.tried[-1], cost_nano=row.cost_nano, entry=number
+        )
         return row
 
     def end(self, row: LedgerRow) -> Ending:
@@ -165,6 +225,10 @@ class CallState:
         if self.ending is None and not self.stop_cause and self._task is not None:
             self.stop_cause = cause
             self._task.cancel()
+
+    def goes_on_in(self, job: asyncio.Task[None]) -> None:
+        """The caller has its answer; what is left belongs to ``job``, which ``stop`` cancels."""
+        self.job = self._task = job
 
     # --- rows ---------------------------------------------------------------------------------
 
@@ -196,6 +260,7 @@ class CallState:
             cost_nano=cost,
             cost_basis="none" if not cost else "reported" if used.reported else "estimated",
             worker=used.worker or "",
+            history=history_of(self.decision, self.tried, self.received_at),
         )
 
     def _row(self, claims: tuple[Claim, ...] = ()) -> LedgerRow:
@@ -219,6 +284,39 @@ class CallState:
             price="" if backend is None else backend.spec.common.price or "",
             claims=claims,
         )
+
+
+def history_of(
+    decision: Decision | None, tried: list[FailedAttempt], received_at: float
+) -> CallHistory | None:
+    """What is kept of a call's way; None of a call that was never decided."""
+    if decision is None:
+        return None
+    return CallHistory(
+        decision.slo,
+        tuple(map(_recorded, decision.quotes[:MOST_KEPT])),
+        decision.refused[:MOST_KEPT],
+        tuple(_remembered(one, received_at) for one in tried[-MOST_KEPT:]),
+    )
+
+
+def _remembered(one: FailedAttempt, received_at: float) -> AttemptRecord:
+    after_s = one.started_at - received_at
+    return AttemptRecord(one.backend, one.slug, words(one.message), after_s, one.seconds, one.entry)
+
+
+def _recorded(quote: Quote) -> QuoteRecord:
+    delay, estimate = quote.delay, quote.estimate
+    return QuoteRecord(
+        quote.backend,
+        round(delay.seconds, 6),
+        delay.cold,
+        round(delay.load_s, 6),
+        quote.reserved,
+        estimate.marginal,
+        estimate.charge,
+        estimate.hold,
+    )
 
 
 def _microseconds(seconds: float | None) -> int:

@@ -24,7 +24,7 @@ from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.refusals import refusal_of, shutting_down, stopped
 from gateway.calls.state import CallState
-from gateway.calls.stream_events import error_event, priced, usage_event
+from gateway.calls.stream_events import announces, error_event, priced, usage_event
 from gateway.types import ApiError
 
 
@@ -45,6 +45,8 @@ class SettledStream:
         self._progress.usage = reply.usage
         self._chunks = reply.chunks
         self._redact = attempt.backend.redactor.over_stream()
+        self._first: list[Chunk] = []
+        """Up to the first token."""
         self._held: list[Chunk] = []
         self._error: ApiError | None = None
         self._pieces = self._pass_on()
@@ -52,12 +54,19 @@ class SettledStream:
         """The call has been settled, or is being settled by a task of its own."""
 
     async def begin(self) -> None:
-        """Waits for the first chunk, until which another backend may still be asked. Raises
-        BackendError as the backend's stream does, and where it holds nothing."""
+        """Waits for the first token, until which another backend may still be asked: an event that
+        only says who speaks is kept until then. Raises BackendError as the backend's stream does,
+        and where it holds nothing."""
         async for chunk in self._chunks:
-            self._first = chunk
-            return
-        raise BackendError(FailureClass.TRUNCATED, "the backend's stream held nothing")
+            self._first.append(chunk)
+            if not announces(chunk.data):
+                return
+        if not self._first:
+            raise BackendError(FailureClass.MALFORMED, "The backend's stream held nothing.")
+
+    async def drop(self) -> None:
+        """Closes the backend's stream, which did not begin: the call goes on without it."""
+        await _close(self._chunks)
 
     def __aiter__(self) -> AsyncGenerator[bytes, None]:
         """The pieces, once; a piece may be empty. Ends where the backend breaks off as well, and
@@ -86,8 +95,9 @@ class SettledStream:
     async def _pass_on(self) -> AsyncGenerator[bytes, None]:
         state, attempt = self._state, self._attempt
         try:
-            if (piece := self._take(self._first)) is not None:
-                yield piece
+            for chunk in self._first:
+                if (piece := self._take(chunk)) is not None:
+                    yield piece
             async for chunk in self._chunks:
                 if (piece := self._take(chunk)) is not None:
                     yield piece
@@ -95,7 +105,7 @@ class SettledStream:
             self._ended = True
         except BackendError as failure:
             self._ended = True
-            await self._completion.stream_failed(state, attempt, failure)
+            await self._completion.failed_after_answer(state, attempt, failure)
             self._error = refusal_of(failure, state.tried)
         except ApiError as error:
             self._ended = True

@@ -6,17 +6,18 @@ import datetime
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from adapters import package_of
-from gateway.app import backend_maker
+from gateway.app import backend_maker, open_kept
 from gateway.cli.shared import AnySecret, command
 from gateway.clock import SystemClock
 from gateway.environment import Environment
 from gateway.policy.model import Policy
-from gateway.policy.problems import PolicyError, Problem
+from gateway.policy.problems import Mark, PolicyError, Problem, problem_at
 from gateway.policy.reader import load_with_places
 from gateway.policy.warnings import warnings_of
 from gateway.preflight import certificate_warnings, check_startable
@@ -51,11 +52,13 @@ def main(arguments: Sequence[str]) -> int:
         _print(options.json, None, error.problems, ())
         return 2
     today = datetime.datetime.now(datetime.UTC).date()
+    kept = open_kept(policy).read()
     warnings = [
         *warnings_of(policy, today=today, places=places),
         *certificate_warnings(policy, places),
+        *_left_behind(policy, kept),
     ]
-    _print(options.json, policy, (), warnings)
+    _print(options.json, policy, (), warnings, kept)
     return 1 if warnings and options.strict else 0
 
 
@@ -64,9 +67,10 @@ def _print(
     policy: Policy | None,
     problems: Sequence[Problem],
     warnings: Sequence[Problem],
+    kept: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     if as_json:
-        print(json.dumps(_json(policy, problems, warnings), indent=2))
+        print(json.dumps(_json(policy, problems, warnings, kept), indent=2))
         return
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -77,8 +81,23 @@ def _print(
             f"valid: policy {policy.version}, {len(policy.models)} models, "
             f"{len(policy.backends)} backends, {len(policy.routes)} routes"
         )
+        for name, workers in kept.items():
+            print(f"backend {name}: its platform was told to keep {workers} workers")
         for kind, package in _foreign(policy).items():
             print(f"kind {kind}: from the package {package}")
+
+
+def _left_behind(policy: Policy, kept: Mapping[str, int]) -> Iterator[Problem]:
+    """Workers that a gateway of the policy's data folder has set at platforms, and that no rule of
+    the policy asks for."""
+    for name, workers in kept.items():
+        if name not in policy.backends:
+            text = f"its platform was told to keep {workers} workers: set that back there"
+        elif name not in policy.warm_pool or not policy.warm_pool[name].spare:
+            text = f"its platform keeps {workers} workers: a start of the gateway takes that back"
+        else:
+            continue
+        yield problem_at(Mark("policy"), f"backends.{name}", text)
 
 
 def _foreign(policy: Policy) -> dict[str, str]:
@@ -88,12 +107,16 @@ def _foreign(policy: Policy) -> dict[str, str]:
 
 
 def _json(
-    policy: Policy | None, problems: Sequence[Problem], warnings: Sequence[Problem]
+    policy: Policy | None,
+    problems: Sequence[Problem],
+    warnings: Sequence[Problem],
+    kept: Mapping[str, int],
 ) -> dict[str, Any]:
     return {
         "valid": policy is not None,
         "policy": None if policy is None else policy.version,
         "packages": {} if policy is None else _foreign(policy),
+        "kept_workers": dict(kept),
         "problems": [_row(problem) for problem in problems],
         "warnings": [_row(problem) for problem in warnings],
     }

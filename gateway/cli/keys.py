@@ -93,8 +93,9 @@ def _create(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
         "limits": _limits(_pairs("--limit", options.limit)),
         "expires_in": options.expires_in,
     }
-    key, record = issue(keys, read_request(asked, policy), SystemClock().time())
-    _show(options, {**as_json(record), "key": key}, f"{key}  ({record.principal.key_id})")
+    now_at = SystemClock().time()
+    key, record = issue(keys, read_request(asked, policy), now_at)
+    _show(options, {**as_json(record, now_at), "key": key}, f"{key}  ({record.principal.key_id})")
     return 0
 
 
@@ -116,15 +117,15 @@ def _limits(pairs: dict[str, str]) -> dict[str, Any]:
 
 
 def _list(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
-    rows = [as_json(record) for record in keys.list()]
+    now_at = SystemClock().time()
+    rows = [as_json(record, now_at) for record in keys.list()]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
     for row in rows:
-        state = "revoked" if row["revoked_at"] else "active"
         tags = " ".join(f"{name}={value}" for name, value in row["tags"].items())
         print(
-            f"{row['id']:<18} {row['hint']:<9} {row['role']:<6} {state:<8} "
+            f"{row['id']:<18} {row['hint']:<9} {row['role']:<6} {row['state']:<8} "
             f"{row['user']:<20} {row['plan']:<12} {tags}"
         )
     return 0
@@ -143,7 +144,8 @@ def _rotate(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
         record = keys.rotate(options.id, key, grace_s=parse_duration(options.grace))
     except (KeyError, ValueError) as error:
         fail(f"{options.id}: {error}")
-    _show(options, {**as_json(record), "key": key}, f"{key}  ({record.principal.key_id})")
+    shown = as_json(record, SystemClock().time())
+    _show(options, {**shown, "key": key}, f"{key}  ({record.principal.key_id})")
     return 0
 
 

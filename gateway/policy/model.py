@@ -31,6 +31,14 @@ from gateway.policy.scalars import (
 from gateway.store_urls import LedgerFile
 from gateway.types import Limit, Priority
 
+RepeatRule = Literal["auto", "always", "never"]
+RepeatableFailure = Literal[
+    "unreachable", "overloaded", "loading", "not_started", "credential", "quota", "gone",
+    "too_large", "context_length_exceeded", "unsupported", "invalid", "failed", "malformed",
+    "worker_died", "timeout", "ambiguous", "truncated",
+]  # fmt: skip
+"""Failures after which another backend may be asked, by the names that errors and metrics have."""
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 BackendNames = Annotated[tuple[BackendName, ...], msgspec.Meta(min_length=1)]
 
@@ -137,6 +145,15 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     """/readyz answers 200 only while this backend is warm."""
     max_request: ByteSize | None = None
     """A larger body is not sent there; left out: the platform's own limit."""
+    first_token: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
+    """A stream that has brought nothing by then has failed, and another backend is asked; left
+    out: only the kind's own time-outs count."""
+    repeat: RepeatRule = "auto"
+    """Whether an idempotent call that may have run here is asked of another backend. auto: unless
+    that could be billed twice, as it is at a price by the second or by the call."""
+    context: Positive | None = None
+    """Tokens that the model takes here; a call that was too long elsewhere goes on to where more is
+    taken."""
 
 
 class BackendSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +175,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Names in ``backends``, in the order of preference."""
     slo: Duration = 10.0
     """The most queue and cold-start delay that a call should see."""
+    idempotent: bool | None = None
+    """To run a call twice does no harm but cost. Left out: so for chat, completions and embeddings,
+    not for infer."""
     max_output_tokens: int = 4096
     """Held for, at a price by tokens, when a call does not say how many it may produce."""
 
@@ -230,6 +250,17 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Size of the request body."""
 
 
+class Retries(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds of the repetitions on a route."""
+
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=8)] = 8
+    """Times that one call is asked of a backend, the first one included."""
+    on: tuple[RepeatableFailure, ...] | None = None
+    """Failures after which it goes on; left out: every one after which it may."""
+    budget: Annotated[float, msgspec.Meta(ge=0, le=100)] = 20.0
+    """Repetitions in percent of the calls of the last minute; ten a minute are always allowed."""
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """First match wins. ``use`` narrows the model's own backends; a backend that the model does
     not list is never used."""
@@ -248,6 +279,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A backend whose predicted price for the call is above this is not used."""
     slo: Duration | None = None
     """Instead of the model's."""
+    first_token: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
+    """Instead of the backend's own."""
+    idempotent: bool | None = None
+    """Instead of the model's own."""
+    repeat: RepeatRule | None = None
+    """Instead of the backend's own."""
+    retries: Retries | None = None
+    """Left out: every backend of the route may be asked."""
 
     def __post_init__(self) -> None:
         if self.order == "weighted" and not any((self.weights or {}).values()):

@@ -38,6 +38,7 @@ def warnings_of(
         *_weights(policy),
         *_unused(policy, plans_in_use),
         *_old_prices(policy.prices, today),
+        *_idle_seconds(policy.prices),
         *_warm_pool(policy),
         *_pinged_too_late(policy),
         *_plans(policy),
@@ -201,6 +202,15 @@ def _old_prices(prices: Mapping[str, Price], today: datetime.date) -> _Found:
             yield f"prices.{name}.as_of", f"looked up {days} days ago; see whether it still holds"
         elif days < 0:
             yield f"prices.{name}.as_of", "lies in the future"
+
+
+def _idle_seconds(prices: Mapping[str, Price]) -> _Found:
+    for name, price in prices.items():
+        if "idle" in price.bills:
+            yield (
+                f"prices.{name}.bills",
+                "`idle` is not charged to calls: the seconds in which a worker waits are in no row",
+            )
 
 
 def _warm_pool(policy: Policy) -> _Found:

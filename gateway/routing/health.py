@@ -1,49 +1,239 @@
-"""Whether a backend may be asked: blame grows with failures in a row and fades with time. Pure."""
+"""Who may be asked, by what has failed: blame has a scope, grows with failures in a row, and ends
+with the first success. Pure.
+
+    scope             who is kept away               from which failures
+      all             every call                     nothing was reached; the key was refused
+      (model)         calls of the model             no room, loading, not begun; two callers'
+      (model, key)    one caller's calls of it       what his own request may have caused
+
+A rest is ``hard`` or not: while it is not, the backend is still asked where no other can take the
+call. That of one caller never is, since he may be the cause. When a rest is over one call is let
+through; until it has ended the others still see a backend that rests.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
-from adapters.errors import FailureClass
+from adapters.errors import BackendError, FailureClass, Fault
 
-_PATIENCE = 3
-"""Failures in a row that are forgiven before a backend cools down."""
-_FIRST_S, _LONGEST_S = 1.0, 60.0
+FIRST_S, LONGEST_S = 1.0, 60.0
+JITTER = 0.2
+"""The share by which a rest may be shorter, so that many gateways do not come back at once."""
+PATIENCE = 2
+"""Failures in a row from which one caller's calls go elsewhere."""
+TRIAL_S = 10.0
+"""A call that was let through and takes longer lets another one through."""
+HEARSAY_S = 3.0
+"""A rest that the backend's own good word ends has lasted at least so long: a health page may be
+wrong."""
+_KEPT = 256
+"""Scopes beyond which those are forgotten that have not failed for long."""
+_FORGET_S = 120.0
+
+_EVERYWHERE = frozenset((FailureClass.UNREACHABLE, FailureClass.CREDENTIAL))
 _LASTING = frozenset((FailureClass.CREDENTIAL, FailureClass.GONE))
-"""Failures that only an operator mends: no patience, longest cooling."""
+"""Failures that only an operator mends."""
+_CERTAIN = _EVERYWHERE | {
+    FailureClass.GONE,
+    FailureClass.OVERLOADED,
+    FailureClass.LOADING,
+    FailureClass.NOT_STARTED,
+}
+"""Failures that no request can have caused, where they are the backend's."""
+
+Scope = tuple[str, str]
+"""(model, key); an empty key stands for all callers, an empty model for all models."""
+
+ALL: Scope = ("", "")
+
+
+class ScopeHealth(msgspec.Struct, frozen=True):
+    """What has failed in one scope since the last success. Instants are monotonic seconds."""
+
+    failures: int = 0
+    """In a row; those of one moment count as one."""
+    since: float = 0.0
+    """The last that counted."""
+    until: float = 0.0
+    """Not asked before; 0: failures so far were forgiven."""
+    floor: float = 0.0
+    """Until when the backend itself asked to be left alone: no good word ends that."""
+    hard: bool = False
+    """Not even asked where no other backend can take the call."""
+    trial_until: float = 0.0
+    """One call was let through, and others are not before."""
+    digest: int = 0
+    """Of the last suspect's body: only a different request counts."""
+
+    def rests_until(self, now: float) -> float:
+        """When the next call is let through; 0 when that is now."""
+        latest = max(self.until, self.trial_until)
+        return latest if latest > now else 0.0
+
+    def is_due(self, now: float) -> bool:
+        """The rest is over, and nobody has tried it since."""
+        return 0.0 < self.until <= now and self.trial_until <= now
+
+
+class Resting(msgspec.Struct, frozen=True):
+    """Why a backend should not be asked now."""
+
+    until: float
+    hard: bool
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """A failure as far as health depends on it."""
+
+    error: BackendError
+    model: str
+    key: str
+    digest: int
+    """Of the request's body."""
+    trial: bool = False
+    """It was the one call that was let through."""
 
 
 class BackendHealth(msgspec.Struct, frozen=True):
-    """How far a backend is blamed."""
+    """How far a backend is blamed, by scope. One that is healthy has none."""
 
-    failures: int = 0
-    """Blamed failures in a row."""
-    open_until: float = 0.0
-    """Not asked before this instant (monotonic)."""
+    scopes: dict[Scope, ScopeHealth] = {}
 
+    @property
+    def failures(self) -> int:
+        """The most in a row that any scope has seen."""
+        return max((scope.failures for scope in self.scopes.values()), default=0)
 
-def after_failure(
-    health: BackendHealth, failure: FailureClass, now: float, retry_after: float | None = None
-) -> BackendHealth:
-    """Blames the backend as far as the failure's class says so."""
-    if failure is FailureClass.OVERLOADED:
-        return BackendHealth(health.failures, now + min(retry_after or _FIRST_S, _LONGEST_S))
-    if not failure.blames:
-        return health
-    failures = health.failures + 1
-    if failure in _LASTING:
-        return BackendHealth(failures, now + _LONGEST_S)
-    if now < health.open_until:
-        return health  # calls that were under way when it failed: one event, and blamed already
-    if failures < _PATIENCE:
-        return BackendHealth(failures, health.open_until)
-    cooling = min(_FIRST_S * 2.0 ** min(failures - _PATIENCE, 10), _LONGEST_S)
-    return BackendHealth(failures, now + max(cooling, retry_after or 0.0))
+    def resting(self, model: str, key: str, now: float) -> Resting | None:
+        """Whether a call should go elsewhere."""
+        found = [(self.scopes[scope], scope) for scope in _over(model, key) if scope in self.scopes]
+        ends = [(one.rests_until(now), one.hard) for one, _ in found]
+        resting = [(until, hard) for until, hard in ends if until]
+        if not resting:
+            return None
+        return Resting(max(until for until, _ in resting), any(hard for _, hard in resting))
 
+    def resting_for_all(self, now: float) -> Resting | None:
+        """The same of any model's calls, whoever sends them: for those who watch it."""
+        wide = [one for scope, one in self.scopes.items() if not scope[1] and one.rests_until(now)]
+        if not wide:
+            return None
+        return Resting(max(one.rests_until(now) for one in wide), any(one.hard for one in wide))
 
-def after_success(health: BackendHealth) -> BackendHealth:
-    """One success forgives everything."""
-    return HEALTHY if health.failures or health.open_until else health
+    def is_due(self, model: str, key: str, now: float) -> bool:
+        """A call sent now would be the one that is let through."""
+        return any(self.scopes[s].is_due(now) for s in _over(model, key) if s in self.scopes)
 
 
 HEALTHY = BackendHealth()
+
+
+def _over(model: str, key: str) -> tuple[Scope, Scope, Scope]:
+    """The scopes that a call is in, widest first."""
+    return ALL, (model, ""), (model, key)
+
+
+def after_failure(health: BackendHealth, failed: Failed, now: float, draw: float) -> BackendHealth:
+    """With one failure more. ``draw`` in [0, 1) shortens the rest by as much of ``JITTER``."""
+    error = failed.error
+    if error.fault in (Fault.REQUEST, Fault.HERE):
+        return after_nothing(health, failed.model, failed.key) if failed.trial else health
+    scopes = _remembered(health.scopes, now)
+    for scope in _blamed(scopes, failed):
+        scopes[scope] = _blame(scopes.get(scope, ScopeHealth()), scope, failed, now, draw)
+    if failed.trial:
+        scopes = _untried(scopes, failed.model, failed.key)
+    return BackendHealth(scopes)
+
+
+def _blamed(scopes: dict[Scope, ScopeHealth], failed: Failed) -> list[Scope]:
+    error, model, key = failed.error, failed.model, failed.key
+    if error.fault is Fault.BACKEND and error.failure in _CERTAIN:
+        return [ALL if error.failure in _EVERYWHERE else (model, "")]
+    own = (model, key)
+    others = any(scope[0] == model and scope[1] not in ("", key) for scope in scopes)
+    return [own, (model, "")] if others or (model, "") in scopes else [own]
+
+
+def _blame(
+    before: ScopeHealth, scope: Scope, failed: Failed, now: float, draw: float
+) -> ScopeHealth:
+    error = failed.error
+    floor = max(before.floor, now + min(error.retry_after or 0.0, LONGEST_S))
+    suspect = error.fault is Fault.SUSPECT
+    if (now < before.until and not failed.trial) or (suspect and failed.digest == before.digest):
+        # Under way when it failed, or the very request that was refused before: one event.
+        return msgspec.structs.replace(before, floor=floor) if before.until else before
+    failures = before.failures + 1
+    own = scope[1] != ""
+    loading = error.failure is FailureClass.LOADING  # it costs little to ask, and ends by itself
+    lasting = error.failure in _LASTING and not suspect
+    rest = (
+        LONGEST_S if lasting else _growing(failures - (own and PATIENCE - 1)) * (1 - JITTER * draw)
+    )
+    return ScopeHealth(
+        failures=failures,
+        since=now,
+        until=0.0 if own and failures < PATIENCE else max(now + rest, floor),
+        floor=floor,
+        hard=not own and (failures >= PATIENCE or lasting or _asks_for_it(error)) and not loading,
+        digest=failed.digest if suspect else 0,
+    )
+
+
+def _growing(failures: int) -> float:
+    return min(FIRST_S * 2.0 ** min(failures - 1, 10), LONGEST_S)
+
+
+def _asks_for_it(error: BackendError) -> bool:
+    return error.retry_after is not None and error.failure is FailureClass.OVERLOADED
+
+
+def _remembered(scopes: dict[Scope, ScopeHealth], now: float) -> dict[Scope, ScopeHealth]:
+    if len(scopes) < _KEPT:
+        return dict(scopes)
+    oldest = now - _FORGET_S
+    return {scope: one for scope, one in scopes.items() if max(one.since, one.until) > oldest}
+
+
+def after_success(health: BackendHealth, model: str) -> BackendHealth:
+    """One success forgives everything in the scopes that it was in, and what other callers of the
+    model met: it works."""
+    left = {scope: one for scope, one in health.scopes.items() if scope[0] not in ("", model)}
+    return BackendHealth(left) if left else HEALTHY
+
+
+def after_nothing(health: BackendHealth, model: str, key: str) -> BackendHealth:
+    """The call that was let through has ended and says nothing: another one may be."""
+    return BackendHealth(_untried(health.scopes, model, key))
+
+
+def _untried(scopes: dict[Scope, ScopeHealth], model: str, key: str) -> dict[Scope, ScopeHealth]:
+    tried = {scope for scope in _over(model, key) if scope in scopes}
+    return {
+        scope: msgspec.structs.replace(one, trial_until=0.0) if scope in tried else one
+        for scope, one in scopes.items()
+    }
+
+
+def after_trial_began(health: BackendHealth, model: str, key: str, now: float) -> BackendHealth:
+    """A call was let through: until it has ended, or takes too long, no other one is."""
+    scopes = dict(health.scopes)
+    for scope in _over(model, key):
+        one = scopes.get(scope)
+        if one is not None and one.is_due(now):
+            scopes[scope] = msgspec.structs.replace(one, trial_until=now + TRIAL_S)
+    return BackendHealth(scopes)
+
+
+def after_good_word(health: BackendHealth) -> BackendHealth:
+    """The backend says that it is well: its rests end, but no sooner than it has asked for."""
+    return BackendHealth({scope: _shortened(one) for scope, one in health.scopes.items()})
+
+
+def _shortened(one: ScopeHealth) -> ScopeHealth:
+    if not one.until:
+        return one
+    until = max(one.floor, min(one.until, one.since + HEARSAY_S))
+    return msgspec.structs.replace(one, until=until)

@@ -43,6 +43,7 @@ ReasonCode = Literal[
     "LISTED",  # the route keeps the listed order
     "WEIGHTED",  # the route drew by weight
     "FAILOVER",  # the first choice failed before it answered
+    "LAST_RESORT",  # it failed a moment ago or says that it is not well, and no other may be asked
     "NONE",  # no backend may be asked
 ]
 
@@ -72,6 +73,8 @@ class Candidate(msgspec.Struct, frozen=True):
     blocked: Literal["", "drained", "not_ready", "cooling_down", "load_failed"] = ""
     max_queue: int | None = None
     """Calls that may wait for a slot."""
+    last_resort: bool = False
+    """Though it is blocked, it is asked where no other backend can take the call."""
 
 
 class Quote(msgspec.Struct, frozen=True):
@@ -104,23 +107,29 @@ def decide(
     slo: float,
     draw: Callable[[], float],
 ) -> Decision:
-    """Filters with reasons, quotes every survivor, ranks by the route's order.
+    """Filters with reasons, quotes every survivor, ranks by the route's order; behind them come
+    those that are asked only where no other backend answers, their reason kept all the same.
 
     ``draw`` gives a number in [0, 1) and is called only for weighted routes.
     """
     quotes: list[Quote] = []
+    last: list[Quote] = []
     refused: list[tuple[str, RefusalCode]] = []
     for candidate in candidates:
-        refusal = _refusal(question, candidate)
-        if refusal is None:
+        refusal: RefusalCode | None = candidate.blocked or None
+        if refusal is None or candidate.last_resort:
+            refusal = _unfit(question, candidate) or refusal
+        if refusal is None or (candidate.last_resort and refusal == candidate.blocked):
             quote = _quote(question, candidate)
             if route.max_price is not None and quote.estimate.marginal > route.max_price:
                 refusal = "over_max_price"
             else:
-                quotes.append(quote)
+                (quotes if refusal is None else last).append(quote)
         if refusal is not None:
             refused.append((candidate.name, refusal))
     ranked, reason = _rank(quotes, route, slo, draw, _serves_reserved(candidates))
+    if last:
+        ranked, reason = ranked + sorted(last, key=_by_delay), reason if ranked else "LAST_RESORT"
     return Decision(tuple(ranked), tuple(refused), reason, route.name, slo)
 
 
@@ -128,9 +137,7 @@ def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
     return any(c.price is None or c.price.reserved for c in candidates)
 
 
-def _refusal(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None:
-    if candidate.blocked:
-        return candidate.blocked
+def _unfit(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None:
     capabilities = candidate.capabilities
     if question.task not in capabilities.tasks:
         return "task_unsupported"

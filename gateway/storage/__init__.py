@@ -3,5 +3,6 @@
 ``base`` has the ports: the shared store, the ledger, the keys. The shared store admits a call in
 all its limits and budgets at once or not at all, so that gateways together never pass one:
 ``memory`` is that of one process, ``redis/`` that of several; ``counters`` and ``windows`` are the
-arithmetic of limits. ``sqlite/`` has the ledger and the keys.
+arithmetic of limits. ``history`` is what a row keeps of its call's way. ``sqlite/`` has the ledger
+and the keys.
 """

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from gateway.storage.history import CallHistory
 from gateway.types import Principal, Unit
 
 
@@ -172,6 +173,8 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     worker: str = ""
     claims: tuple[Claim, ...] = ()
     """Of an open row: what must be settled in the shared store if this process dies."""
+    history: CallHistory | None = None
+    """What was decided, and who failed; of calls alone."""
 
 
 Dimension = Literal[

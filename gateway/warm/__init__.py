@@ -1,6 +1,8 @@
 """The warm pool: backends that are woken before the rush, and kept warm between calls.
 
 ``plan`` decides whom to wake, ping or scale now, within the ``hours`` of the week; both are pure.
-``keeper`` is the loop that does it and writes the cost into the ledger, ``prober`` the one that
-asks how backends are.
+``keeper`` is the loop that does it, ``prober`` the one that asks how backends are. ``account``
+holds and settles what the pool spends in the limits of the whole gateway, ``spares`` the seconds
+in which spare workers wait. ``minimums`` is what platforms were told to keep and takes it back;
+``kept`` writes that down.
 """

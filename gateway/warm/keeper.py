@@ -1,15 +1,14 @@
-"""The warm pool's loop: asks the plan, sends the pings, writes each one into the ledger."""
+"""The warm pool's loop: asks the plan, sends the pings and keeps the spares, and pays for both."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 
 import msgspec
 
-from adapters.base import Scalable, Warmable
+from adapters.base import Warmable
 from adapters.errors import BackendError
 from adapters.types import Usage
 from gateway.active_policy import ActivePolicy
@@ -17,70 +16,116 @@ from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.pricing import charge, credible
-from gateway.money.settlement import Settler
 from gateway.policy.model import WarmRule
-from gateway.storage.base import Ledger, LedgerRow, StorageUnavailable
+from gateway.storage.base import Outcome, StorageUnavailable
 from gateway.tasks import BackgroundTasks
-from gateway.types import MICRO
+from gateway.warm.account import ACCOUNT, WarmAccount, ping_hold
+from gateway.warm.minimums import AGAIN_S, WorkerMinimums
 from gateway.warm.plan import WarmView, plan
+from gateway.warm.spares import Spares
+
+__all__ = ["ACCOUNT", "WarmKeeper"]
 
 log = logging.getLogger("spillgate")
 
-ACCOUNT = "system:warm-pool"
-"""The user to whom pings are charged."""
-
 _TICK_S = 1.0
-_SCALE_AGAIN_S = 600.0
-"""Platforms forget a minimum at the next deploy, so it is set again."""
 _PING_TIMEOUT_S = 300.0
+_REFUSED_S = 60.0
+"""Until a spare is asked for again that the limits had no room for."""
 
 
 class WarmKeeper:
-    """Holds what the policy's warm pool asks for, and pays for it."""
+    """Holds what the policy's warm pool asks for, pays for it, and takes back what it has set."""
 
     def __init__(
         self,
         *,
         active: Callable[[], ActivePolicy],
-        ledger: Ledger,
-        settler: Settler,
+        account: WarmAccount,
+        minimums: WorkerMinimums,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._active = active
-        self._ledger = ledger
-        self._settler = settler
+        self._account = account
+        self._minimums = minimums
+        self._spares = Spares(account)
         self._clock = clock
         self._metrics = metrics
         self._pinged: dict[str, float] = {}
-        self._scaled: dict[str, tuple[int, float]] = {}
+        self._refused_until: dict[str, float] = {}
+        self._scaling: set[str] = set()
+        self._closing = False
         self._background = BackgroundTasks()
 
     async def run(self) -> None:
         """A tick a second, for ever."""
+        self._tell_of_strangers()
         while True:
             self.tick()
             await self._clock.sleep(_TICK_S)
 
+    def _tell_of_strangers(self) -> None:
+        """What was set at platforms that this policy does not know can be taken back by hand
+        alone."""
+        for name, workers in self._minimums.kept().items():
+            backend = self._active().backends.get(name)
+            if backend is None or backend.scalable is None:
+                text = (
+                    "%s was told to keep %d workers and is not in the policy: set that back there"
+                )
+                log.error(text, name, workers)
+
     def tick(self) -> None:
-        """Starts what the plan asks for at this instant."""
+        """Starts what the plan asks for at this instant, and takes back what it does not."""
+        if self._closing:
+            return
         active = self._active()
-        for name, rule in active.policy.warm_pool.items():
+        rules = active.policy.warm_pool
+        self._spares.count(self._clock.monotonic())
+        for name, rule in rules.items():
             backend = active.backends[name]
             if not backend.draining:
                 self._apply(backend, rule)
+        for name in self._minimums.kept():
+            unwanted = active.backends.get(name)
+            if unwanted is not None and (unwanted.draining or name not in rules):
+                self._keep(unwanted, 0)
 
     def _apply(self, backend: LiveBackend, rule: WarmRule) -> None:
         now = self._clock.monotonic()
         actions = plan(rule, self._view(backend, rule, now), self._clock.time())
-        name, workers, scalable = backend.name, actions.workers, backend.scalable
-        if scalable is not None and workers is not None and self._must_scale(name, workers, now):
-            self._scaled[name] = workers, now
-            self._background.run(self._scale(name, scalable, workers))
+        if actions.workers is not None:
+            self._keep(backend, actions.workers)
         if actions.pings and backend.warmable is not None:
-            self._pinged[name] = now
+            self._pinged[backend.name] = now
             for _ in range(actions.pings):
                 self._background.run(self.ping(backend, backend.warmable, actions.reason))
+
+    def _keep(self, backend: LiveBackend, workers: int) -> None:
+        """Has the platform told, where it is due, to keep so many workers."""
+        name, now = backend.name, self._clock.monotonic()
+        if backend.scalable is None or name in self._scaling:
+            return
+        if now < self._refused_until.get(name, now):
+            workers = 0
+        if self._minimums.is_due(name, workers):
+            self._scaling.add(name)
+            self._background.run(self._scale(backend, workers))
+
+    async def _scale(self, backend: LiveBackend, workers: int) -> None:
+        name, now = backend.name, self._clock.monotonic()
+        policy = self._active().policy
+        try:
+            if workers and not await self._spares.begin(policy, backend, workers, AGAIN_S, now):
+                self._refused_until[name] = now + _REFUSED_S
+                workers = 0
+                if not self._minimums.is_due(name, 0):
+                    return
+            if await self._minimums.tell(backend, workers) and not workers:
+                await self._spares.end(name, self._clock.monotonic())
+        finally:
+            self._scaling.discard(name)
 
     def _view(self, backend: LiveBackend, rule: WarmRule, now: float) -> WarmView:
         pinged, called = self._pinged.get(backend.name), backend.last_call
@@ -95,30 +140,27 @@ class WarmKeeper:
             scalable=backend.scalable is not None,
         )
 
-    def _must_scale(self, name: str, workers: int, now: float) -> bool:
-        last = self._scaled.get(name)
-        if last is None:
-            return workers > 0
-        return last[0] != workers or (workers > 0 and now - last[1] >= _SCALE_AGAIN_S)
-
-    async def _scale(self, name: str, scalable: Scalable, workers: int) -> None:
-        try:
-            await scalable.keep_workers(workers)
-        except BackendError as error:
-            self._scaled.pop(name, None)
-            log.warning("telling %s to keep %d workers failed: %s", name, workers, error)
-
     async def ping(self, backend: LiveBackend, warmable: Warmable, reason: str) -> None:
-        """One ping, as a row of its own: held in the ledger before the platform is asked."""
-        row = _open_row(backend, reason, self._active().policy.version, self._clock.time())
-        paid = backend.price is not None and not backend.price.reserved
+        """One ping, as a row of its own: admitted and held before the platform is asked."""
         try:
-            if paid:
-                await self._ledger.open(row)
+            nano, lasts_s = ping_hold(backend)
+            expense = await self._account.open(
+                self._active().policy, backend, "ping", reason, nano=nano, lasts_s=lasts_s
+            )
+            if expense is None:
+                self._metrics.pings.labels(backend.name, "refused").inc()
+                return
             usage, failure = await self._send(backend, warmable)
-            ended = _ended(row, backend, usage, failure, self._clock.time())
-            await self._settler.settle((ended,), (), opened=paid)
-            self._metrics.pings.labels(backend.name, ended.outcome).inc()
+            used = usage or credible((failure and failure.usage) or Usage())
+            outcome: Outcome = "success" if usage is not None else "error"
+            await self._account.settle(
+                expense,
+                used,
+                outcome=outcome,
+                error="" if failure is None else failure.failure.slug,
+                nano=charge(backend.price, used) if used.exec_s is not None else 0,
+            )
+            self._metrics.pings.labels(backend.name, outcome).inc()
         except StorageUnavailable as unavailable:
             log.error("the ledger takes no ping of %s: %s", backend.name, unavailable)
 
@@ -146,9 +188,20 @@ class WarmKeeper:
         """Waits for the pings under way; for tests and for the end."""
         await self._background.drain()
 
+    async def replaced(self, old: LiveBackend, new: LiveBackend | None) -> None:
+        """A reload put ``new`` in the place of ``old``, or nothing."""
+        await self._minimums.replace(old, new)
+        if old.name not in self._minimums.kept():
+            await self._spares.end(old.name, self._clock.monotonic())
+
     async def aclose(self) -> None:
-        """Breaks off the pings under way, and waits for their ends."""
+        """Breaks off the pings under way and waits for their ends, then takes back what was set at
+        platforms, within a bound in time, and settles the spares."""
+        self._closing = True
         await self._background.cancel()
+        await self._minimums.leave(self._active().backends)
+        for name in self._active().backends:
+            await self._spares.end(name, self._clock.monotonic())
 
 
 def _worth(backend: LiveBackend, rule: WarmRule) -> float:
@@ -157,43 +210,3 @@ def _worth(backend: LiveBackend, rule: WarmRule) -> float:
     cold_s = 0.0 if cold is None else cold.p50
     per_second = 0 if backend.price is None else backend.price.per_second or 0
     return cold_s + (rule.cold_start_worth / per_second if per_second else 60.0)
-
-
-def _open_row(backend: LiveBackend, reason: str, policy: str, now_at: float) -> LedgerRow:
-    return LedgerRow(
-        id=f"ping_{os.urandom(12).hex()}",
-        kind="ping",
-        started_at=now_at,
-        key_id=ACCOUNT,
-        user=ACCOUNT,
-        model="",
-        task="ping",
-        backend=backend.name,
-        reason=reason,
-        policy=policy,
-        price=backend.spec.common.price or "",
-    )
-
-
-def _ended(
-    row: LedgerRow,
-    backend: LiveBackend,
-    usage: Usage | None,
-    failure: BackendError | None,
-    now_at: float,
-) -> LedgerRow:
-    used = usage or credible((failure and failure.usage) or Usage())
-    cost = charge(backend.price, used) if used.exec_s is not None else 0
-    return msgspec.structs.replace(
-        row,
-        outcome="success" if usage is not None else "error",
-        ended_at=now_at,
-        error="" if failure is None else failure.failure.slug,
-        queue_us=round((used.queue_s or 0.0) * MICRO),
-        cold_us=round((used.cold_s or 0.0) * MICRO),
-        exec_us=round((used.exec_s or 0.0) * MICRO),
-        gpu_us=round((used.gpu_s or used.exec_s or 0.0) * MICRO),
-        cost_nano=cost,
-        cost_basis="none" if not cost else "reported" if used.reported else "estimated",
-        worker=used.worker or "",
-    )

@@ -11,7 +11,7 @@ from gateway.clock import Clock
 
 _WARM_EVERY_S = 15.0
 _COLD_EVERY_S = 1.0
-"""A backend that was never ready is asked often: somebody waits for it at the start."""
+"""One that is not ready is asked often, and one that has failed: its good word ends its rest."""
 
 
 class Prober:
@@ -20,7 +20,8 @@ class Prober:
     def __init__(self, *, active: Callable[[], ActivePolicy], clock: Clock) -> None:
         self._active = active
         self._clock = clock
-        self._next: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
+        """When each was asked last."""
 
     async def run(self) -> None:
         """Looks twice a second, for ever."""
@@ -32,11 +33,18 @@ class Prober:
         """Probes all that are due, at once."""
         now = self._clock.monotonic()
         backends = self._active().backends.values()
-        due = [backend for backend in backends if self._next.get(backend.name, 0.0) <= now]
+        due = [backend for backend in backends if self._is_due(backend, now)]
         await asyncio.gather(*(self._probe(backend) for backend in due))
 
+    def _is_due(self, backend: LiveBackend, now: float) -> bool:
+        asked = self._asked.get(backend.name)
+        return asked is None or now >= asked + _pause(backend)
+
     async def _probe(self, backend: LiveBackend) -> None:
-        probe = await backend.adapter.probe()
-        backend.probed(probe)
-        pause = _WARM_EVERY_S if probe.ready or backend.learned.cold is not None else _COLD_EVERY_S
-        self._next[backend.name] = self._clock.monotonic() + pause
+        backend.probed(await backend.adapter.probe())
+        self._asked[backend.name] = self._clock.monotonic()
+
+
+def _pause(backend: LiveBackend) -> float:
+    waited_for = backend.probed_ready is False and backend.learned.cold is None
+    return _COLD_EVERY_S if waited_for or backend.ill or backend.health.scopes else _WARM_EVERY_S

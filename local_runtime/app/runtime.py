@@ -148,6 +148,9 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
 class Runtime:
     """The record of an app: its init and its handlers. Raises ValueError for a wrong one."""
 
+    says_started: bool = False
+    """A background call is promised with 200 and ``{"started": true, "job_id": ...}``."""
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.init_function: Callable[[], Any] | None = None

@@ -4,6 +4,7 @@ and a row in a dictionary. The gateway and the app's own HTTP server both stand 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -31,6 +32,10 @@ from local_runtime.protocol.wire import (
     FrameTooLarge,
     decode_from_worker,
 )
+
+_LATER_S = 0.25
+"""A worker ends a call so much later than its caller gives it up: of a handler that comes back when
+it is cancelled, the caller hears what it used."""
 
 
 class WorkerConnection:
@@ -82,9 +87,16 @@ class WorkerConnection:
     def run(
         self, call_id: str, route: str, body: bytes, stream: bool, deadline: float, model: str = ""
     ) -> PendingCall:
-        """Sends one call. Raises FrameTooLarge, and then nothing was sent."""
+        """Sends one call, which the worker ends at ``deadline`` too. Of a background call the first
+        answer is a Head, and the end has no result. Raises FrameTooLarge, and then nothing was
+        sent."""
         self._next_id = id = self._next_id + 1
-        self.send(Run(id, route, body, call_id, stream, model=model))
+        within = 0.0
+        if deadline != math.inf:
+            within = max(deadline - self._now(), 0.0) + _LATER_S
+        follows = route in self.facts.background
+        run = Run(id, route, body, call_id, stream, model=model, within=within, follows=follows)
+        self.send(run)
         call = self.calls[id] = PendingCall(self, id, call_id, deadline, stream)
         if self.residency is not None and model:
             call.model = model

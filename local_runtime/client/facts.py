@@ -19,6 +19,8 @@ class WorkerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Those of the routes that are background handlers."""
     models: Mapping[str, tuple[str, ...]] = {}
     """Of its background routes that take models: the names."""
+    says_started: bool = False
+    """Its background calls are promised as Potassium's are."""
     plain: Mapping[bytes, str] = {}
     """Routes whose calls are answered on their connection, as a request line spells them."""
     start_stages: Mapping[str, float] = {}
@@ -45,6 +47,7 @@ class WorkerFacts(msgspec.Struct, frozen=True, kw_only=True):
             routes=routes,
             background=background,
             models=ready.models,
+            says_started=ready.says_started,
             plain={route.encode(): route for route in routes - background},
             start_stages=stages_of(ready),
             standby=ready.standby,

@@ -65,6 +65,10 @@ class Run(Event, tag=1, frozen=True):
     """The caller's HTTP headers, for the handler's eyes."""
     model: str = ""
     """The model's name, as the caller named it to the gateway."""
+    within: float = 0.0
+    """Seconds after which nobody waits for it; 0: its handler's time-out alone counts."""
+    follows: bool = False
+    """Of a background call: its caller takes a Head for the promise, and waits for the end too."""
 
 
 class Cancel(Event, tag=2, frozen=True):
@@ -113,6 +117,8 @@ class Ready(Event, tag=16, frozen=True):
     """Bytes of the largest frame that it takes and sends; 0: it does not say."""
     models: dict[str, tuple[str, ...]] = {}
     """Of the background handlers that take models: the names, by route."""
+    says_started: bool = False
+    """Its background calls are promised with 200 and ``started``, as Potassium's are."""
 
 
 class Slots(Event, tag=17, frozen=True):

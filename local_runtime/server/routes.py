@@ -1,6 +1,7 @@
 """One app over HTTP, with no gateway: its routes, and ``/_k/...`` for whoever runs it.
 
-    POST /<route>            a handler; 202 {"job_id"} for a background one
+    POST /<route>            a handler; 202 {"job_id"} for a background one, and 200 {"started",
+                             "job_id"} where the app is one for Potassium
     POST /_k/warmup          really runs the warm-up sample of every handler, in every worker
     GET  /_k/status          gpu_available, sequence_number, idle_time and inference_time in ms
     GET  /_k/jobs/{id}       a background call; POST /_k/jobs/{id}/cancel ends it
@@ -27,6 +28,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from local_runtime.client.pending_call import PendingCall
+from local_runtime.client.promises import promise_of
 from local_runtime.http.errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Run
@@ -88,7 +90,7 @@ class HandlerRoutes:
         worker = await dispatcher.writable_worker_for(route)
         if background:
             dispatcher.take_job(worker, run)
-            await _accepted(request, id, responder)
+            await _accepted(request, id, responder, worker.facts.says_started)
             return
         pending = dispatcher.send(worker, run)
         with dispatcher.counted(route, pending):
@@ -111,12 +113,12 @@ async def _answer(pending: PendingCall, responder: Responder, preference: Stream
         await responder.refuse(refusal_of(answer))
 
 
-async def _accepted(request: Request, id: str, responder: Responder) -> None:
-    """202, and 200 for Banana's client, to which every other status is an error."""
-    banana = "x-banana-api-key" in request.headers
-    body = {"job_id": id, "started": True} if banana else {"job_id": id}
+async def _accepted(request: Request, id: str, responder: Responder, says_started: bool) -> None:
+    """202; of an app for Potassium, and for Banana's client, to which every other status is an
+    error, 200."""
+    started = says_started or "x-banana-api-key" in request.headers
     location = [("location", f"/_k/jobs/{id}")]
-    await responder.whole(200 if banana else 202, msgspec.json.encode(body), location)
+    await responder.whole(200 if started else 202, promise_of(id, started), location)
 
 
 def stream_preference(headers: Mapping[str, str], route: str, body: bytes) -> StreamPreference:

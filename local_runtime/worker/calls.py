@@ -14,6 +14,7 @@ from local_runtime.protocol.events import (
     Cancel,
     Credit,
     Done,
+    Head,
     Heartbeat,
     Piece,
     Ping,
@@ -64,6 +65,7 @@ class WorkerCalls:
             grace_s=grace_s,
         )
         self._handlers = app.handlers
+        self._says_started = ready.says_started
         self._webhooks = webhooks
         self._limit = limit
 
@@ -89,7 +91,10 @@ class WorkerCalls:
     def _lost(self, peer: Peer, error: Exception | None) -> None:
         self.peers.remove(peer)
         for job in list(peer.jobs.values()):
-            self.jobs.drop(job)
+            if job.run.follows and job.handler.background:
+                job.answer = self._webhooks.answer(job.run)  # it was promised: it goes on
+            else:
+                self.jobs.drop(job)
         peer.jobs.clear()
 
     def _receive(self, peer: Peer, event: ToWorker) -> None:
@@ -118,11 +123,18 @@ class WorkerCalls:
             self._submit(peer, run, handler, answer)
 
     def _run_later(self, peer: Peer, run: Run, handler: Handler) -> None:
-        """A refusal goes to the caller; once the job is promised, all is the webhook's."""
-        job = self.jobs.submit(run, handler, peer.answer)
-        if job.open:
-            job.answer = self._webhooks.answer(run)
+        """A refusal goes to the caller; once the job is promised, all is the webhook's, and the
+        end, without the result, also the caller's where it waits for that."""
+        job = self.jobs.submit(msgspec.structs.replace(run, stream=False), handler, peer.answer)
+        if not job.open:
+            return
+        job.answer = self._webhooks.answer(run)
+        if not run.follows:
             peer.answer(Done(run.id, True, encode({"job_id": run.request})))
+            return
+        peer.jobs[run.id] = job
+        job.answer = partial(_both, partial(_without_data, peer.answer), job.answer)
+        peer.answer(Head(run.id, 200 if self._says_started else 202))
 
     def _ping(self, peer: Peer, ping: Ping) -> None:
         for handler in self._handlers.values():

@@ -276,7 +276,7 @@ class JobDispatcher:
             self._timer = (due, handle)
 
     def _expire(self, work: Work) -> None:
-        limit = work.handler.timeout_s
+        limit = max(0.0, work.ends_at - work.started)
         for job in work.jobs:
             if job.open:
                 self._end(job, "timeout", f"the handler ran longer than its {limit:g} s")

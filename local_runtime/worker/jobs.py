@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import Hashable
 
@@ -170,12 +171,16 @@ class Job:
 class Work:
     """What the model's thread runs in one go: one job, or a batch of one handler's jobs."""
 
-    __slots__ = ("expired", "handler", "jobs", "started")
+    __slots__ = ("ends_at", "expired", "handler", "jobs", "started")
 
     def __init__(self, handler: Handler, jobs: list[Job], started: float) -> None:
         self.handler = handler
         self.jobs = jobs
         self.started = started
+        self.ends_at = min(
+            started + handler.timeout_s, max(map(_wanted_until, jobs), default=math.inf)
+        )
+        """When it is past its time-out: its handler's, or that of all its callers."""
         self.expired = False
         """It is past its time-out, and its callers have their answers."""
 
@@ -183,3 +188,7 @@ class Work:
         """Seconds it has run, and one job's share of them."""
         exec_s = max(0.0, now - self.started)
         return exec_s, exec_s / len(self.jobs)
+
+
+def _wanted_until(job: Job) -> float:
+    return job.arrived + (job.run.within or math.inf)

@@ -162,4 +162,4 @@ class Schedule:
 
 
 def _deadline(work: Work, grace_s: float) -> float:
-    return work.started + work.handler.timeout_s + (grace_s if work.expired else 0.0)
+    return work.ends_at + (grace_s if work.expired else 0.0)

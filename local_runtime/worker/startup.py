@@ -151,6 +151,7 @@ def ready_of(
             for route, handler in app.handlers.items()
             if handler.background and handler.models
         },
+        says_started=app.says_started,
     )
 
 

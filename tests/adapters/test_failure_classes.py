@@ -1,40 +1,50 @@
-"""What each class of failure decides, written out: whoever changes one has to say so twice."""
+"""What each class of failure says, written out: whoever changes one has to say so twice."""
 
 from __future__ import annotations
 
 import pytest
 
-from adapters.errors import FailureClass
+from adapters.errors import BackendError, FailureClass, Fault, Ran
 
-# another may be tried, this one is blamed, the call may be running there, what the caller gets
-DECIDES = {
-    "unreachable": (True, True, False, 502),
-    "overloaded": (True, True, False, 503),
-    "loading": (True, False, False, 503),
-    "credential": (True, True, False, 502),
-    "gone": (True, True, False, 502),
-    "too_large": (True, False, False, 413),
-    "unsupported": (True, False, False, 400),
-    "invalid": (False, False, False, 400),
-    "failed": (False, False, False, 502),
-    "worker_died": (True, True, False, 502),
-    "timeout": (False, False, True, 504),
-    "ambiguous": (False, True, True, 502),
-    "truncated": (False, True, False, 502),
-    "cancelled": (False, False, False, 499),
+# whose fault it is, whether the call has run, whether it may be running there, what the caller gets
+SAYS = {
+    "unreachable": ("backend", "no", False, 502),
+    "overloaded": ("backend", "no", False, 503),
+    "loading": ("backend", "no", False, 503),
+    "not_started": ("backend", "no", True, 503),
+    "credential": ("backend", "no", False, 502),
+    "quota": ("suspect", "no", False, 402),
+    "gone": ("backend", "no", False, 502),
+    "too_large": ("here", "no", False, 413),
+    "context_length_exceeded": ("here", "no", False, 400),
+    "unsupported": ("here", "no", False, 400),
+    "invalid": ("request", "no", False, 400),
+    "content_policy_violation": ("request", "no", False, 400),
+    "failed": ("backend", "maybe", False, 502),
+    "malformed": ("backend", "maybe", False, 502),
+    "worker_died": ("backend", "no", False, 502),
+    "timeout": ("backend", "maybe", True, 504),
+    "ambiguous": ("backend", "maybe", True, 502),
+    "truncated": ("backend", "yes", False, 502),
+    "cancelled": ("request", "yes", False, 499),
+    "shortage": ("here", "no", False, 503),
 }
 
 
 def test_every_class_is_in_the_table_under_its_own_word() -> None:
-    assert [failure.slug for failure in FailureClass] == list(DECIDES)
+    assert [failure.slug for failure in FailureClass] == list(SAYS)
 
 
 @pytest.mark.parametrize("failure", FailureClass, ids=lambda failure: failure.slug)
-def test_a_class_decides_what_the_table_says(failure: FailureClass) -> None:
-    decides = (failure.try_next, failure.blames, failure.maybe_running, failure.status)
-    assert decides == DECIDES[failure.slug]
+def test_a_class_says_what_the_table_says(failure: FailureClass) -> None:
+    fault, ran = failure.fault.value, failure.ran.value
+    assert (fault, ran, failure.maybe_running, failure.status) == SAYS[failure.slug]
 
 
-@pytest.mark.parametrize("failure", FailureClass, ids=lambda failure: failure.slug)
-def test_a_call_that_may_be_running_is_never_given_to_another(failure: FailureClass) -> None:
-    assert not (failure.maybe_running and failure.try_next)
+def test_a_failure_may_be_known_better_than_its_class() -> None:
+    error = BackendError(
+        FailureClass.OVERLOADED, "slow down", fault=Fault.SUSPECT, ran=Ran.MAYBE, status=429
+    )
+    assert (error.fault, error.ran, error.status) == (Fault.SUSPECT, Ran.MAYBE, 429)
+    again = error.reclassed(FailureClass.LOADING)
+    assert (again.fault, again.ran, again.status) == (Fault.BACKEND, Ran.NO, 429)

@@ -239,7 +239,7 @@ async def used(store: RedisSharedStore, scope: str, unit: Unit, window: str) -> 
 
 def check_that_all_happened(books: Books, rows: list[Row]) -> None:
     """The dice would else prove less with every change of a constant."""
-    assert {200, 402, 502, 503} <= books.statuses
+    assert {200, 402, 429, 502} <= books.statuses
     assert books.cut
     assert books.unheard
     assert {"success", "error", "disconnected"} <= {row["outcome"] for row in rows}

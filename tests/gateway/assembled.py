@@ -28,6 +28,7 @@ from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Principal
+from gateway.warm.kept import FileKept
 from tests.waiting import until
 
 FAKES = Kinds(load=lambda kind: cast(AdapterClass, {"fake": Fake}[kind]), known=lambda: ["fake"])
@@ -209,6 +210,7 @@ def build(
         make_backend=make,
         load=lambda: read(text),
         random_source=random.Random(7),
+        kept_workers=FileKept(folder / "kept-workers.json"),
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from gateway.access_log import AccessLog
+from gateway.access_log import AccessLog, refused_line
 from gateway.clock import FakeClock
 from gateway.log_lines import MOST_WAITING, LineWriter
 from gateway.storage.base import LedgerRow
+from gateway.types import Principal
 from tests.gateway.pipes import Pipe
 
 EVERY_S = 0.25
@@ -95,3 +96,33 @@ async def test_without_a_writer_nothing_is_kept(clock: FakeClock) -> None:
     log.add(row(), 0)
     log.hand_over()
     assert log.dropped == 0
+
+
+async def test_a_request_that_was_refused_has_a_line_without_what_only_a_call_has(
+    clock: FakeClock, pipe: Pipe
+) -> None:
+    writer = LineWriter(pipe)
+    log = AccessLog(writer, clock)
+    log.add_refused(
+        refused_line(
+            at=clock.time(),
+            id="req_1",
+            principal=Principal(key_id="key_1", user="alice"),
+            model="minilm",
+            policy="v1",
+            status=429,
+            code="rate_limit_exceeded",
+            ms=0.25,
+            path="/v1/embeddings" + "/x" * 500,
+        )
+    )
+    log.hand_over()
+    writer.close()
+    [line] = map(json.loads, pipe.lines)
+    assert (line["outcome"], line["status"], line["error"]) == (
+        "refused",
+        429,
+        "rate_limit_exceeded",
+    )
+    assert (line["user"], line["key"], line["model"]) == ("alice", "key_1", "minilm")
+    assert len(str(line["path"])) == 200

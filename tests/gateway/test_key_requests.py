@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.key_requests import as_json, issue, read_request
+from gateway.key_requests import as_json, issue, read_request, state_of
 from gateway.policy.model import Plan, Policy
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.types import MICRO, NANO, ApiError, Limit
@@ -23,6 +23,8 @@ BAD: list[tuple[Any, str | None, str]] = [
     ({"user": ""}, "user", "1 to 128"),
     ({"user": "-rf"}, "user", "begin with a letter"),
     ({"user": "a b"}, "user", "1 to 128"),
+    ({"user": "system:warm-pool"}, "user", "the gateway's own"),
+    ({"user": "System:x"}, "user", "the gateway's own"),
     ({"user": "a\n"}, "user", "1 to 128"),
     ({"user": "=cmd()"}, "user", "1 to 128"),
     ({"user": "a" * 129}, "user", "1 to 128"),
@@ -107,7 +109,7 @@ def test_the_key_is_shown_once_and_never_again(tmp_path: Path, clock: FakeClock)
     keys = SqliteKeys(tmp_path / "keys.db", clock=clock)
     request = read_request({"user": "a", "expires_in": "1h"}, WITHOUT)
     key, record = issue(keys, request, clock.time())
-    shown = as_json(record)
+    shown = as_json(record, clock.time())
     assert key not in str(shown)
     assert key.startswith(shown["hint"])
     assert shown["created_at"] == "2026-01-01T00:00:00Z"
@@ -116,3 +118,14 @@ def test_the_key_is_shown_once_and_never_again(tmp_path: Path, clock: FakeClock)
     assert keys.find(key) == request.principal
     keys.close()
     assert all(key.encode() not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_key_is_active_until_it_expires_or_is_revoked(tmp_path: Path, clock: FakeClock) -> None:
+    keys = SqliteKeys(tmp_path / "keys.db", clock=clock)
+    _, record = issue(keys, read_request({"user": "a", "expires_in": "1h"}, WITHOUT), clock.time())
+    ends = clock.time() + 3_600
+    assert [state_of(record, now) for now in (ends - 1, ends)] == ["active", "expired"]
+    keys.revoke(record.principal.key_id)
+    [revoked] = keys.list()
+    assert state_of(revoked, ends) == as_json(revoked, ends)["state"] == "revoked"
+    keys.close()

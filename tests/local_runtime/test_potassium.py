@@ -11,7 +11,6 @@ import pytest
 
 from tests.adapters.local.backends import call, running
 from tests.local_runtime.server.live_runtime import PROGRAMS, LiveRuntime
-from tests.waiting import wait_until
 
 APP = PROGRAMS / "potassium_app.py"
 
@@ -98,17 +97,6 @@ def test_a_handler_that_fails_shows_no_traceback(banana: banana_dev.Client, rout
         banana.call(route, {})
     assert "Traceback" not in str(caught.value)
     assert "secret" not in str(caught.value)
-
-
-def test_a_background_call_of_bananas_client_runs_and_has_an_id(
-    served: LiveRuntime, banana: banana_dev.Client
-) -> None:
-    """Its store is that of the worker."""
-    answer, _ = banana.call("/background", {"text": "kept"})
-    assert answer["started"]
-    page = f"{served.url}/_k/jobs/{answer['job_id']}"
-    wait_until(lambda: httpx.get(page, trust_env=False).json()["status"] == "completed")
-    assert banana.call("/result", {})[0] == {"result": {"text": "kept"}}
 
 
 def test_a_body_of_bytes_comes_as_it_is(served: LiveRuntime) -> None:

@@ -19,9 +19,10 @@ from typing import Any, Literal
 import msgspec
 
 from gateway.storage.base import LedgerRow, StorageUnavailable
+from gateway.storage.history import CallHistory
 from gateway.types import MICRO
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -33,6 +34,7 @@ _STARTED, _ENDED, _TAGS, _STREAM = (
     _COLUMNS.index(name) for name in ("started_at", "ended_at", "tags", "stream")
 )
 _CLAIMS = LedgerRow.__struct_fields__.index("claims")
+_HISTORY = _COLUMNS.index("history")
 
 _SCHEMA = """
 CREATE TABLE entries (
@@ -64,7 +66,8 @@ CREATE TABLE entries (
     cost_nano INTEGER NOT NULL,
     cost_basis TEXT NOT NULL,
     price TEXT NOT NULL,
-    worker TEXT NOT NULL
+    worker TEXT NOT NULL,
+    history TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
 CREATE INDEX entries_by_time ON entries (started_at);
@@ -87,11 +90,15 @@ WHEN EXISTS (SELECT 1 FROM entries WHERE id = NEW.id) BEGIN
 END;
 """
 
+_UPGRADES = {1: "ALTER TABLE entries ADD COLUMN history TEXT NOT NULL DEFAULT ''"}
+"""What brings the schema of a version to that of the next."""
+
 SELECT_SETTLED = f"SELECT {', '.join(_COLUMNS)} FROM entries"  # noqa: S608 - constant names
 SELECT_OPEN = "SELECT entry FROM open_entries"
 
 _to_json = msgspec.json.Encoder().encode
 _tags_from_json = msgspec.json.Decoder(dict[str, str]).decode
+_history_from_json = msgspec.json.Decoder(CallHistory).decode
 _row_from_json = msgspec.json.Decoder(LedgerRow).decode
 
 
@@ -120,6 +127,7 @@ def encode_settled(row: LedgerRow) -> Encoded:
         values[_ENDED] = round(row.ended_at * MICRO)
     values[_TAGS] = _to_json(row.tags).decode() if row.tags else "{}"
     values[_STREAM] = int(row.stream)
+    values[_HISTORY] = "" if row.history is None else _to_json(row.history).decode()
     return values
 
 
@@ -131,6 +139,7 @@ def decode_settled(values: tuple[Any, ...]) -> LedgerRow:
         fields["ended_at"] = fields["ended_at"] / MICRO
     fields["tags"] = _tags_from_json(fields["tags"])
     fields["stream"] = bool(fields["stream"])
+    fields["history"] = _history_from_json(fields["history"]) if fields["history"] else None
     return LedgerRow(**fields)
 
 
@@ -218,11 +227,18 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if _check_version(connection, path) != SCHEMA_VERSION:
-            for statement in _SCHEMA.split(";\n\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        version = _check_version(connection, path)
+        for statement in _towards_newest(version):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()
         raise
+
+
+def _towards_newest(version: int) -> list[str]:
+    """The statements for a file of ``version``; 0: it is new."""
+    if not version:
+        return _SCHEMA.split(";\n\n")
+    return [_UPGRADES[each] for each in range(version, SCHEMA_VERSION)]

@@ -184,7 +184,7 @@ async def test_an_asynchronous_body_has_a_limit_and_no_stream(clock: FakeClock) 
     ("status", "expected"),
     [
         ("FAILED", FailureClass.FAILED),
-        ("EXPIRED", FailureClass.OVERLOADED),
+        ("EXPIRED", FailureClass.NOT_STARTED),
         ("CANCELED", FailureClass.CANCELLED),
         ("WEBHOOK_FAILED", FailureClass.FAILED),
     ],

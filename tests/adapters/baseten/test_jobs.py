@@ -43,7 +43,7 @@ async def test_a_job_is_handed_over_asked_about_and_ends_in_a_receipt(clock: Fak
         (accepted("FAILED"), FailureClass.FAILED),
         (accepted("CANCELED"), FailureClass.CANCELLED),
         (accepted("WEBHOOK_FAILED"), FailureClass.FAILED),
-        (accepted("EXPIRED"), FailureClass.TIMEOUT),
+        (accepted("EXPIRED"), FailureClass.NOT_STARTED),
         (answer(b"<html>", 404), FailureClass.TIMEOUT),
         (answer(b"oops", 500), FailureClass.AMBIGUOUS),
         (answer(b"{", 200), FailureClass.AMBIGUOUS),

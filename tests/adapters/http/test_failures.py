@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import FailureClass
+from adapters.errors import FailureClass, Fault
 from adapters.http.failures import (
     MAX_MESSAGE,
+    MAX_WORD,
     classify,
     classify_error,
     clean,
+    failure_in,
     message_of,
     refusal,
     retry_after,
@@ -29,7 +31,7 @@ F = FailureClass
         (422, b'{"detail":[]}', F.INVALID),
         (418, b"", F.INVALID),
         (401, b"", F.CREDENTIAL),
-        (402, b"", F.CREDENTIAL),
+        (402, b"", F.QUOTA),
         (403, b"", F.CREDENTIAL),
         (404, b"", F.GONE),
         (302, b"", F.GONE),
@@ -39,13 +41,35 @@ F = FailureClass
         (413, b"", F.TOO_LARGE),
         (409, b"", F.OVERLOADED),
         (429, b"", F.OVERLOADED),
-        (429, b'{"error":{"code":"insufficient_quota"}}', F.CREDENTIAL),
+        (429, b'{"error":{"code":"insufficient_quota"}}', F.QUOTA),
         (503, b"no room", F.OVERLOADED),
         (503, b'{"error":{"message":"Model is loading"}}', F.LOADING),
         (503, b'{"detail":"engine not ready"}', F.LOADING),
         (500, b"", F.FAILED),
         (502, b"", F.FAILED),
         (599, b"", F.FAILED),
+        (520, b"", F.AMBIGUOUS),
+        (522, b"<html>", F.AMBIGUOUS),
+        (524, b"", F.TIMEOUT),
+        (529, b'{"type":"error","error":{"type":"overloaded_error"}}', F.OVERLOADED),
+        (400, b'{"error":{"code":"context_length_exceeded"}}', F.CONTEXT_TOO_LONG),
+        (500, b'{"error":{"code":"context_length_exceeded"}}', F.CONTEXT_TOO_LONG),
+        (413, b'{"error":{"message":"prompt is too long: 210000 tokens"}}', F.CONTEXT_TOO_LONG),
+        (
+            422,
+            b'{"error":"`inputs` tokens + `max_new_tokens` must be <= 4096"}',
+            F.CONTEXT_TOO_LONG,
+        ),
+        (
+            400,
+            b'{"object":"error","message":"This model\'s maximum context length is 4096 tokens"}',
+            F.CONTEXT_TOO_LONG,
+        ),
+        (400, b'{"error":{"message":"max_tokens is too large: 16000"}}', F.INVALID),
+        (403, b'{"error":{"message":"Your input was flagged.","code":403}}', F.FLAGGED),
+        (400, b'{"error":{"code":"content_policy_violation","message":"no"}}', F.FLAGGED),
+        (400, b'{"error":{"code":"content_filter"}}', F.FLAGGED),
+        (500, b'{"error":{"message":"the moderation service is down"}}', F.FAILED),
     ],
 )
 def test_a_status_and_its_body_name_the_class(status: int, body: bytes, expected: F) -> None:
@@ -58,7 +82,7 @@ def test_a_status_and_its_body_name_the_class(status: int, body: bytes, expected
         ({"code": 400}, F.INVALID),
         ({"code": "404"}, F.GONE),
         ({"code": 503}, F.OVERLOADED),
-        ({"code": "context_length_exceeded"}, F.INVALID),
+        ({"code": "context_length_exceeded"}, F.CONTEXT_TOO_LONG),
         ({"type": "BadRequestError", "code": None}, F.INVALID),
         ({"type": "InternalServerError"}, F.FAILED),
         ({}, F.FAILED),
@@ -101,6 +125,49 @@ def test_a_traceback_and_our_key_never_reach_the_caller() -> None:
     assert clean(said, [Secret("sk-123")]) == "bad key ***"
 
 
+@pytest.mark.parametrize("status", [402, 403, 404, 413, 422, 429])
+def test_what_may_be_the_requests_fault_or_the_backends_is_suspect(status: int) -> None:
+    assert refusal(status, [], b'{"error":{"message":"no"}}', now=0.0).fault is Fault.SUSPECT
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"), [(401, Fault.BACKEND), (400, Fault.REQUEST), (500, Fault.BACKEND),
+                          (503, Fault.BACKEND), (405, Fault.HERE), (302, Fault.BACKEND)]
+)  # fmt: skip
+def test_the_fault_of_the_others_is_that_of_their_class(status: int, fault: Fault) -> None:
+    assert refusal(status, [], b"", now=0.0).fault is fault
+
+
+def test_what_was_flagged_or_too_long_is_not_suspect_whatever_its_status() -> None:
+    flagged = refusal(403, [], b'{"error":{"code":"content_policy_violation"}}', now=0.0)
+    assert flagged.fault is Fault.REQUEST
+    long = refusal(413, [], b'{"error":{"code":"context_length_exceeded"}}', now=0.0)
+    assert long.fault is Fault.HERE
+
+
+def test_status_code_type_and_field_of_the_provider_are_kept() -> None:
+    body = b'{"error":{"message":"m","type":"t","code":"c","param":"messages.0"}}'
+    error = refusal(400, [], body, now=0.0)
+    assert (error.status, error.code, error.type, error.param) == (400, "c", "t", "messages.0")
+    fastapi = refusal(422, [], b'{"detail":[{"loc":["body","n"],"msg":"too many"}]}', now=0.0)
+    assert (fastapi.status, fastapi.param, fastapi.message) == (422, "n", "n: too many")
+
+
+def test_words_that_are_none_or_endless_are_not_kept() -> None:
+    body = json.dumps({"error": {"message": "m", "type": {}, "code": "c" * 9999, "param": []}})
+    error = refusal(400, [], body.encode(), now=0.0)
+    assert (len(error.code or ""), error.type, error.param) == (MAX_WORD, None, None)
+
+
+def test_an_error_in_a_200_keeps_what_it_says_of_itself() -> None:
+    error = failure_in({"message": "slow down", "code": 429}, secrets=())
+    assert (error.failure, error.fault, error.status) == (F.OVERLOADED, Fault.SUSPECT, 429)
+    flat = failure_in({"object": "error", "message": "m", "type": "NotFoundError", "code": 404})
+    assert (flat.failure, flat.status) == (F.GONE, 404)
+    assert failure_in("out of memory").message == "out of memory"
+    assert failure_in({}).failure is F.FAILED
+
+
 def test_a_long_message_is_cut() -> None:
     assert len(clean("x" * 10_000)) == MAX_MESSAGE
 
@@ -124,6 +191,10 @@ def test_a_refused_key_is_the_operators_matter_and_not_the_callers() -> None:
         ([(b"Retry-After", b"Thu, 01 Jan 1970 00:02:00 GMT")], 20.0),
         ([(b"Retry-After", b"Thu, 01 Jan 1970 00:00:10 GMT")], 0.0),
         ([(b"Retry-After", b"soon")], None),
+        ([(b"Retry-After", b"9" * 400)], 86_400.0),
+        ([(b"retry-after-ms", b"inf")], 86_400.0),
+        ([(b"retry-after-ms", b"nan")], 0.0),
+        ([(b"Retry-After", b"-5")], None),
     ],
 )
 def test_retry_after_is_read_as_seconds_milliseconds_or_a_date(

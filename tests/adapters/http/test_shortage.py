@@ -15,7 +15,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Client, Origin, render_head
 from adapters.shortage import OURS, is_ours, last_for_calls, reserve_of
 from gateway.clock import SystemClock
-from gateway.routing.health import HEALTHY, after_failure
+from gateway.routing.health import HEALTHY, Failed, after_failure
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ async def test_without_a_descriptor_nobody_is_blamed(listener: socket.socket) ->
         error = await failure_of(client, origin)
     await client.aclose()
     assert (error.failure, error.retry_after) == (FailureClass.SHORTAGE, 1.0)
-    assert after_failure(HEALTHY, error.failure, 0.0) == HEALTHY
+    assert after_failure(HEALTHY, Failed(error, "chat", "key", 1), 0.0, 0.0) == HEALTHY
 
 
 async def test_the_reserve_is_left_alone(listener: socket.socket) -> None:

@@ -24,8 +24,9 @@ NUMBERS = iter(range(1_000_000))
 
 @asynccontextmanager
 async def running(app: str, *, wait: bool = True, **settings: Any) -> AsyncIterator[Local]:
-    """A backend over one of the programs; ready when it is yielded, gone afterwards."""
-    options = {"start_timeout": 30.0, "grace": 0.2, **settings}
+    """A backend over one of the programs; ready when it is yielded, gone afterwards. Calls do not
+    wait for starts, unless ``settings`` say so."""
+    options = {"start_timeout": 30.0, "grace": 0.2, "wait_for_start": 0.0, **settings}
     async with standing(LocalSettings(app=str(PROGRAMS / app), **options), wait=wait) as backend:
         yield backend
 

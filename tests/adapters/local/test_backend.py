@@ -156,12 +156,27 @@ async def test_a_background_call_is_answered_at_once_and_its_result_is_posted() 
     async with server, running("echo.py:app", handler="/later") as backend:
         hook = f"http://127.0.0.1:{port}/hook"
         reply = await backend.invoke(call({"n": 5, "webhook": hook}, id="job-1"))
-        assert json.loads(reply.body) == {"job_id": "job-1"}
+        assert (reply.status, json.loads(reply.body)) == (202, {"job_id": "job-1"})
+        assert reply.rest is not None
+        used = await reply.rest()
+        assert used.reported
+        assert used.exec_s is not None
         assert json.loads(await asyncio.wait_for(posted, 20)) == {
             "job_id": "job-1",
             "status": "completed",
             "output": {"done": 5},
         }
+
+
+async def test_a_background_call_that_fails_says_so_at_its_end() -> None:
+    """To whoever waits for it, with what it used."""
+    async with running("echo.py:app", handler="/later") as backend:
+        reply = await backend.invoke(call({"no": "n"}))
+        assert reply.rest is not None
+        with pytest.raises(BackendError) as caught:
+            await reply.rest()
+        assert caught.value.failure is FailureClass.FAILED
+        assert caught.value.usage is not None
 
 
 # --- refusals and failures ----------------------------------------------------------------------

@@ -83,6 +83,24 @@ async def test_what_a_start_took_predicts_the_next_one() -> None:
         assert (await backend.invoke(call("live"))).usage.cold_s
 
 
+@pytest.mark.usefixtures("slow")
+async def test_where_nothing_is_said_calls_wait_for_a_start_that_should_be_soon() -> None:
+    """The router weighs the prediction against the other backends."""
+    async with running("slow_start.py:app", wait=False, wait_for_start=None) as backend:
+        predicted = backend.ready_in()
+        assert predicted is not None
+        assert 0 < predicted <= 10
+        first = await backend.invoke(call("live"))
+        assert first.usage.cold_s is not None
+        assert first.usage.cold_s >= 0.6
+
+
+async def test_where_nothing_is_said_no_call_waits_for_an_app_that_does_not_exist() -> None:
+    async with running("no_handlers.py:app", wait=False, wait_for_start=None) as backend:
+        await until(lambda: backend.ready_in() is None)
+        assert (await failure(backend, {})).failure is FailureClass.LOADING
+
+
 async def test_a_call_past_its_patience_is_told_that_the_model_loads() -> None:
     async with running("broken/hang_in_init.py:app", wait=False, wait_for_start=0.2) as backend:
         error = await failure(backend, {})

@@ -79,6 +79,17 @@ async def test_a_handler_that_never_returns_times_out_and_its_worker_is_replaced
         assert (await answer(backend, "live"))["pid"] != before["pid"]
 
 
+async def test_a_handler_that_spins_past_its_calls_deadline_loses_its_worker_too() -> None:
+    """``max_run`` is shorter than the handler's own time-out, and counts."""
+    async with running("broken/die_in_handler.py:app", handler="/spin") as backend:
+        before = pids()
+        late = call(None, deadline=asyncio.get_running_loop().time() + 0.5)
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(late)
+        assert caught.value.failure is FailureClass.TIMEOUT
+        await until(lambda: backend.slots > 0 and pids() != before)
+
+
 async def test_a_worker_whose_interpreter_is_held_is_replaced_by_its_silence() -> None:
     """No thread of it can run, so only the missing heartbeat tells."""
     async with running("broken/die_in_handler.py:app", silence=2.5) as backend:

@@ -14,7 +14,7 @@ import pytest
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Ran
 from adapters.modal.settings import ModalSettings
 from adapters.settings import Secret
 from tests.adapters.modal.backends import (
@@ -56,7 +56,7 @@ async def test_a_refused_submit_was_sent_once_and_another_backend_may_be_asked(
     platform.fail("FunctionMap", GRPCError(status, "no"))
     error = await failing(backend, call("{}"))
     assert error.failure is failure
-    assert error.failure.try_next
+    assert error.ran is Ran.NO
     assert platform.count("FunctionMap") == 1
     await backend.aclose()
 

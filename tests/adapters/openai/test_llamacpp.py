@@ -149,14 +149,14 @@ async def test_a_call_that_is_left_gives_its_slot_back(model: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_prompt_longer_than_the_context_is_the_callers_fault(
+async def test_a_prompt_longer_than_the_context_may_fit_elsewhere(
     model: Path, stream: bool
 ) -> None:
     with llamacpp(model, "1") as url:
         async with backend_at(url) as backend:
             with pytest.raises(BackendError) as caught:
                 await backend.invoke(a_call(tokens=5, prompt="long " * 400, stream=stream))
-    assert caught.value.failure is FailureClass.INVALID
+    assert caught.value.failure is FailureClass.CONTEXT_TOO_LONG
 
 
 async def test_the_probe_lets_an_idle_server_fall_asleep_and_a_call_wakes_it(model: Path) -> None:

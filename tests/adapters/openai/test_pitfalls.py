@@ -8,7 +8,7 @@ import httpx
 import openai
 import pytest
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Ran
 from gateway.clock import FakeClock
 from tests.adapters.openai.test_backend import (
     DELTA,
@@ -86,14 +86,14 @@ async def test_an_error_in_a_stream_of_200_fails_the_call_before_its_first_event
     clock: FakeClock,
 ) -> None:
     error = b'data: {"error":{"message":"engine died","type":"InternalServerError","code":500}}\n\n'
-    assert (await error_of(clock, chunked(error, DONE), stream=True)).failure.try_next is False
+    assert (await error_of(clock, chunked(error, DONE), stream=True)).ran is Ran.MAYBE
     overload = b'data: {"error":{"message":"full","code":503}}\n\n'
-    assert (await error_of(clock, chunked(overload, DONE), stream=True)).failure.try_next is True
+    assert (await error_of(clock, chunked(overload, DONE), stream=True)).ran is Ran.NO
     async with upstream(clock, chunked(DELTA, overload, DONE)) as (backend, _):
         reply = await backend.invoke(a_call(stream=True))
         with pytest.raises(BackendError) as caught:
             await read_all(reply)
-    assert (caught.value.failure, caught.value.failure.try_next) == (FailureClass.TRUNCATED, False)
+    assert (caught.value.failure, caught.value.ran) == (FailureClass.TRUNCATED, Ran.YES)
 
 
 @pytest.mark.parametrize(

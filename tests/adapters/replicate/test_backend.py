@@ -80,10 +80,10 @@ async def test_a_prediction_that_goes_on_is_waited_for_until_the_deadline(clock:
     [
         (prediction("failed", error="boo"), FailureClass.FAILED),
         (prediction("canceled"), FailureClass.CANCELLED),
-        (prediction("aborted"), FailureClass.TIMEOUT),
+        (prediction("aborted"), FailureClass.NOT_STARTED),
         (answer({"detail": "bad"}, 400), FailureClass.INVALID),
         (answer({"detail": "who are you"}, 401), FailureClass.CREDENTIAL),
-        (answer({"detail": "pay"}, 402), FailureClass.CREDENTIAL),
+        (answer({"detail": "pay"}, 402), FailureClass.QUOTA),
         (answer({"detail": "nowhere"}, 404), FailureClass.GONE),
         (answer({"detail": "slower"}, 429), FailureClass.OVERLOADED),
         (answer({"detail": "oops"}, 500), FailureClass.FAILED),

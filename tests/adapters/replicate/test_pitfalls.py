@@ -59,7 +59,7 @@ async def test_output_under_an_unfinished_status_is_progress(clock: FakeClock) -
 
 async def test_an_aborted_prediction_is_over_and_free(clock: FakeClock) -> None:
     error = await failing(clock, prediction("starting", 201), prediction("aborted"))
-    assert error.failure is FailureClass.TIMEOUT
+    assert error.failure is FailureClass.NOT_STARTED
     assert error.usage is not None
     assert (error.usage.exec_s, error.usage.reported) == (0.0, True)
 

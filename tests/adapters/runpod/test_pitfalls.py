@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Ran
 from adapters.runpod.settings import RunPodSettings
 from adapters.settings import Secret
 from adapters.types import Call, Reply
@@ -69,10 +69,10 @@ async def test_a_result_is_taken_from_the_first_answer_that_holds_it(
 async def test_an_expired_job_is_a_timeout_and_no_unknown_endpoint(
     clock: FakeClock,
 ) -> None:
-    """It may have run, so no other backend is asked."""
+    """It may have run, and may have been billed."""
     error = await failing(clock, job("IN_QUEUE"), answer({}, 404))
     assert error.failure is FailureClass.TIMEOUT
-    assert not error.failure.try_next
+    assert error.ran is Ran.MAYBE
 
 
 async def test_a_stream_is_polled_at_least_every_quarter_of_a_second(

@@ -103,7 +103,7 @@ async def test_a_failure_says_what_it_cost(tmp_path: Path, clock: FakeClock) -> 
     async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         used = Usage(exec_s=2.0, gpu_s=2.0, reported=True)
         gateway.fake("home").tell(BackendError(FailureClass.FAILED, "it failed", usage=used))
-        answer = await client.post("/v1/chat/completions", json=CHAT)
+        answer = await client.post("/v1/infer/any", json={})
         assert (answer.status_code, answer.headers["x-spillgate-cost"]) == (502, "0.002")
         assert await gateway.spent() == 2_000_000
 

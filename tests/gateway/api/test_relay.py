@@ -73,7 +73,9 @@ async def carry(
     state = gateway.call_state(model, stream=stream)
     begun(state)
     answer = await gateway.ask(state)
-    context = RequestContext(request_id=state.call.id, headers={}, received=0.0, received_at=0.0)
+    context = RequestContext(
+        request_id=state.call.id, path="/", headers={}, received=0.0, received_at=0.0
+    )
     relay, now = (
         Relay(state, context, socket.send, gateway.inner.dispatcher.slow_clients),
         gateway.clock.monotonic(),

@@ -231,7 +231,8 @@ async def test_failures_cool_it_down_and_a_success_ends_that(clock: FakeClock) -
     assert backend.blocked(clock.monotonic()) == ""
     end(backend, await backend.lease(), Usage(exec_s=1.0))
     end(backend, await backend.lease(), failure=REFUSED)
-    assert backend.health.open_until <= clock.monotonic() + 60.0
+    clock.move(60.0)
+    assert backend.blocked(clock.monotonic()) == ""
 
 
 async def test_pings_keep_it_warm_and_say_nothing_of_when_callers_come(clock: FakeClock) -> None:
@@ -335,3 +336,26 @@ async def test_a_call_that_runs_behind_one_that_waits_for_its_model_is_still_a_s
     assert backend.candidate("chat", clock.monotonic()).run.mean == 20.0
     for lease in (waits, runs):
         end(backend, lease)
+
+
+async def test_a_call_that_was_never_begun_teaches_how_long_a_start_takes(clock: FakeClock) -> None:
+    """The next ones are not quoted as the first was."""
+    backend = live_backend(clock, "burst")
+    before = backend.learned.cold
+    assert before is not None
+    quoted = before.p95
+    for _ in range(3):
+        lease = await backend.lease()
+        clock.move(60.0)
+        end(backend, lease, failure=BackendError(FailureClass.NOT_STARTED, "still queued"))
+    assert before.p95 > 2 * quoted
+
+
+async def test_a_platform_whose_workers_cannot_come_is_a_last_resort(clock: FakeClock) -> None:
+    """One that is merely cold is not."""
+    backend = live_backend(clock, "burst")
+    backend.probed(Probe(ready=False, warm_workers=0, queued=0))
+    assert not backend.candidate("chat", clock.monotonic()).blocked
+    backend.probed(Probe(ready=False, warm_workers=0, queued=5, stuck=True))
+    candidate = backend.candidate("chat", clock.monotonic())
+    assert (candidate.blocked, candidate.last_resort) == ("not_ready", True)

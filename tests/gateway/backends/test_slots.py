@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends.slots import MOVED_AT_ONCE, SlotQueue
+from gateway.backends.slots import MOST_AHEAD, MOVED_AT_ONCE, Reconsider, SlotQueue
 from gateway.clock import FakeClock, settle
 from tests.gateway.assembled import POLICY, assembled
 
@@ -53,6 +53,73 @@ async def test_a_caller_who_leaves_the_line_takes_nobodys_place() -> None:
     assert waiting[2].done()
     assert not waiting[2].cancelled()
     assert places.running == 1
+
+
+async def in_line(places: SlotQueue, *ranks: int) -> list[int]:
+    """The order in which calls of these ranks are granted their places, by their numbers in order
+    of arrival; each gives its place back when it has it."""
+    order: list[int] = []
+
+    async def caller(number: int, rank: int) -> None:
+        await places.wait(None, rank)
+        order.append(number)
+
+    tasks = [asyncio.create_task(caller(*each)) for each in enumerate(ranks)]
+    await settle()
+    for _ in ranks:
+        places.give_back()
+        await settle()
+    await asyncio.gather(*tasks)
+    assert places.waiting == 0
+    return order
+
+
+async def test_a_call_of_high_priority_goes_before_those_that_wait() -> None:
+    """And one of low priority after them; among equals the first goes first."""
+    places = SlotQueue(lambda: 1)
+    assert places.take()
+    low, normal, high = range(3)
+    order = await in_line(places, low, normal, normal, high, high)
+    assert order == [3, 4, 1, 2, 0]
+
+
+@pytest.mark.parametrize(("waits", "others"), [(0, 2), (0, 1), (1, 2)])
+async def test_no_call_waits_for_ever_behind_those_of_higher_priority(
+    waits: int, others: int
+) -> None:
+    """However many come, so many go before it."""
+    places = SlotQueue(lambda: 1)
+    assert places.take()
+    order = await in_line(places, waits, *[others] * (3 * MOST_AHEAD))
+    assert order.index(0) == MOST_AHEAD
+
+
+async def test_a_low_call_is_served_though_two_higher_lines_never_empty() -> None:
+    places = SlotQueue(lambda: 1)
+    assert places.take()
+    order = await in_line(places, 0, *[2, 1] * (2 * MOST_AHEAD))
+    assert order.index(0) <= 2 * MOST_AHEAD
+
+
+async def test_the_line_is_called_away_from_its_end_which_are_those_of_low_priority() -> None:
+    places = SlotQueue(lambda: 0)
+    asked: list[tuple[str, int]] = []
+
+    def reconsider(name: str) -> Reconsider:
+        def ask(ahead: int) -> Exception | None:
+            asked.append((name, ahead))
+            return Away() if name != "high" else None
+
+        return ask
+
+    names = {"low": 0, "high": 2, "normal": 1}
+    tasks = [asyncio.create_task(places.wait(reconsider(n), rank)) for n, rank in names.items()]
+    await settle()
+    places.reroute()
+    assert asked == [("low", 2), ("normal", 1), ("high", 0)]
+    assert places.waiting == 1
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_the_end_of_the_line_is_rerouted_until_one_would_rather_stay() -> None:

@@ -69,7 +69,7 @@ async def one_call(gateway: AssembledGateway, way: str) -> None:
     answer = await gateway.ask(state)
     if isinstance(answer, SettledStream):
         context = RequestContext(
-            request_id=state.call.id, headers={}, received=0.0, received_at=0.0
+            path="/", request_id=state.call.id, headers={}, received=0.0, received_at=0.0
         )
         relay = Relay(state, context, nowhere, gateway.inner.dispatcher.slow_clients)
         await relay.stream(answer, show_usage=True, now=gateway.clock.monotonic())

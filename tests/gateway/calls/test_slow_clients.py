@@ -158,6 +158,7 @@ async def test_a_call_ends_when_it_had_its_time_though_nobody_reads(
         client = Unread()
         context = RequestContext(
             request_id="req_1",
+            path="/",
             headers={},
             received=clock.monotonic(),
             received_at=clock.time(),

@@ -15,6 +15,7 @@ from gateway.clock import SystemClock
 from gateway.storage.base import LedgerRow
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.warm.kept import FILE, FileKept
 from tests.gateway.cli.gateways import stand_in
 
 POLICY = """
@@ -166,6 +167,21 @@ def test_a_warning_counts_where_one_asks_for_it(shell: Shell, tmp_path: Path) ->
     assert "warning:" in shell.error
     shell("check", str(path), "--strict", status=1)
     assert shell.json("check", str(path), "--json")["warnings"]
+
+
+def test_workers_that_platforms_were_told_to_keep_are_shown(
+    config: str, shell: Shell, tmp_path: Path
+) -> None:
+    """And those that nothing asks for any more are a warning."""
+    FileKept(tmp_path / "data" / FILE).write({"burst": 1, "gone": 2})
+    said = shell("check", config, "--without-secrets")
+    assert "backend burst: its platform was told to keep 1 workers" in said
+    assert "backends.gone: its platform was told to keep 2 workers" in shell.error
+    assert "a start of the gateway takes that back" in shell.error
+    assert shell.json("check", config, "--without-secrets", "--json")["kept_workers"] == {
+        "burst": 1,
+        "gone": 2,
+    }
 
 
 # --- keys -------------------------------------------------------------------------------------

@@ -1,75 +1,208 @@
-"""Blame grows with failures in a row and fades with time."""
+"""Blame has a scope, grows with failures in a row, and ends with the first success."""
 
 from __future__ import annotations
 
 import pytest
 
-from adapters.errors import FailureClass
-from gateway.routing.health import HEALTHY, BackendHealth, after_failure, after_success
+from adapters.errors import BackendError, FailureClass, Fault
+from gateway.routing.health import (
+    ALL,
+    HEALTHY,
+    HEARSAY_S,
+    TRIAL_S,
+    BackendHealth,
+    Failed,
+    after_failure,
+    after_good_word,
+    after_nothing,
+    after_success,
+    after_trial_began,
+)
+
+F = FailureClass
+CERTAIN = [F.UNREACHABLE, F.OVERLOADED, F.LOADING, F.NOT_STARTED]
+DOUBTFUL = [F.FAILED, F.MALFORMED, F.WORKER_DIED, F.TIMEOUT, F.AMBIGUOUS, F.TRUNCATED]
 
 
-def test_two_failures_in_a_row_are_forgiven_and_the_third_is_not() -> None:
-    """A single refused connection takes no backend out of service."""
+def blamed(
+    health: BackendHealth,
+    failure: FailureClass,
+    now: float,
+    *,
+    model: str = "chat",
+    key: str = "ann",
+    body: int = 1,
+    trial: bool = False,
+    draw: float = 0.0,
+    fault: Fault | None = None,
+    retry_after: float | None = None,
+) -> BackendHealth:
+    error = BackendError(failure, "it failed", fault=fault, retry_after=retry_after)
+    return after_failure(health, Failed(error, model, key, body, trial), now, draw)
+
+
+def rests(health: BackendHealth, now: float, model: str = "chat", key: str = "ann") -> str:
+    resting = health.resting(model, key, now)
+    return "" if resting is None else "hard" if resting.hard else "soft"
+
+
+@pytest.mark.parametrize("failure", CERTAIN)
+def test_one_certain_failure_sends_calls_elsewhere_and_a_second_keeps_them_away(
+    failure: FailureClass,
+) -> None:
+    """A single refused connection takes the only backend of a model out of no service."""
+    health = blamed(HEALTHY, failure, 100.0)
+    assert rests(health, 100.5) == "soft"
+    assert rests(health, 101.0) == ""
+    again = blamed(health, failure, 101.0)
+    assert rests(again, 102.5) == ("soft" if failure is F.LOADING else "hard")
+
+
+@pytest.mark.parametrize("failure", DOUBTFUL)
+def test_what_his_own_request_may_have_caused_keeps_one_caller_away_alone(
+    failure: FailureClass,
+) -> None:
+    """The first is forgiven; however often it happens to him, nobody else notices, and where no
+    other backend can take his calls he is not kept away either."""
+    health = blamed(HEALTHY, failure, 100.0)
+    assert rests(health, 100.0) == ""
+    for number in range(2, 9):
+        health = blamed(health, failure, 100.0 * number, body=number)
+        assert rests(health, 100.0 * number) == "soft"
+        assert rests(health, 100.0 * number, key="bob") == ""
+
+
+@pytest.mark.parametrize("failure", DOUBTFUL)
+def test_two_callers_who_meet_the_same_are_not_the_cause(failure: FailureClass) -> None:
+    """Then everybody's calls of the model go elsewhere; those of other models do not."""
+    health = blamed(blamed(HEALTHY, failure, 100.0), failure, 100.1, key="bob")
+    assert rests(health, 100.2, key="cyd") == "soft"
+    assert rests(health, 100.2, key="cyd", model="other") == ""
+    health = blamed(health, failure, 101.2, key="cyd")
+    assert rests(health, 101.3, key="dan") == "hard"
+
+
+@pytest.mark.parametrize("failure", [F.QUOTA, F.CREDENTIAL, F.GONE, F.TOO_LARGE, F.INVALID])
+def test_a_request_that_is_suspect_counts_once_however_often_it_is_repeated(
+    failure: FailureClass,
+) -> None:
+    """A client that tries again by itself is no second witness; a different request is one."""
     health = HEALTHY
-    for _ in range(2):
-        health = after_failure(health, FailureClass.UNREACHABLE, now=100.0)
-        assert health.open_until <= 100.0
-    health = after_failure(health, FailureClass.UNREACHABLE, now=100.0)
-    assert health.open_until == 101.0
+    for number in range(5):
+        health = blamed(health, failure, 100.0 + number, body=7, fault=Fault.SUSPECT)
+    assert rests(health, 105.0) == ""
+    health = blamed(health, failure, 106.0, body=8, fault=Fault.SUSPECT)
+    assert rests(health, 106.5) == "soft"
+    assert rests(health, 106.5, key="bob") == ""
 
 
-def test_cooling_doubles_up_to_a_minute() -> None:
+@pytest.mark.parametrize("fault", [Fault.REQUEST, Fault.HERE])
+@pytest.mark.parametrize("failure", list(FailureClass), ids=lambda f: f.slug)
+def test_a_requests_own_fault_is_nobody_elses(failure: FailureClass, fault: Fault) -> None:
+    assert blamed(HEALTHY, failure, 5.0, fault=fault) is HEALTHY
+
+
+def test_rests_double_up_to_a_minute() -> None:
     """A backend that stays away is asked ever more seldom, but at least once a minute."""
-    health = BackendHealth()
-    pauses = []
-    for _ in range(12):
-        now = health.open_until
-        health = after_failure(health, FailureClass.UNREACHABLE, now)
-        pauses.append(health.open_until - now)
-    assert pauses[2:8] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
-    assert pauses[-1] == 60.0
+    health, now, pauses = HEALTHY, 100.0, []
+    for _ in range(9):
+        health = blamed(health, F.UNREACHABLE, now)
+        until = health.scopes[ALL].until
+        pauses.append(until - now)
+        now = until
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_a_rest_is_shorter_by_a_fifth_at_most() -> None:
+    """So that gateways that saw the same do not come back in the same instant."""
+    longest = blamed(HEALTHY, F.UNREACHABLE, 100.0, draw=0.0).scopes[ALL].until
+    shortest = blamed(HEALTHY, F.UNREACHABLE, 100.0, draw=1.0).scopes[ALL].until
+    assert (longest, shortest) == (101.0, 100.8)
 
 
 def test_calls_that_fail_together_are_blamed_as_one() -> None:
     """A server that restarts under a hundred calls is away for a moment, not for a minute."""
     health = HEALTHY
     for number in range(100):
-        health = after_failure(health, FailureClass.AMBIGUOUS, now=50.0 + number / 1000)
-    assert health == BackendHealth(3, 51.002)
-    assert after_failure(health, FailureClass.AMBIGUOUS, now=51.01).open_until == 53.01
-    assert after_failure(health, FailureClass.GONE, now=50.5).open_until == 110.5
+        health = blamed(health, F.UNREACHABLE, 50.0 + number / 1000, key=str(number))
+    assert health.failures == 1
+    assert rests(health, 51.0) == ""
 
 
-def test_one_success_forgives_everything() -> None:
-    """The next failure starts from nothing."""
-    assert after_success(BackendHealth(9, 500.0)) is HEALTHY
-
-
-@pytest.mark.parametrize(
-    "failure",
-    [
-        FailureClass.LOADING,
-        FailureClass.TOO_LARGE,
-        FailureClass.UNSUPPORTED,
-        FailureClass.INVALID,
-        FailureClass.FAILED,
-        FailureClass.TIMEOUT,
-        FailureClass.CANCELLED,
-    ],
-)
-def test_the_callers_faults_are_not_the_backends(failure: FailureClass) -> None:
-    """A bad request never takes a backend out of service."""
-    assert after_failure(HEALTHY, failure, now=5.0) is HEALTHY
-
-
-@pytest.mark.parametrize("failure", [FailureClass.CREDENTIAL, FailureClass.GONE])
-def test_what_only_an_operator_mends_cools_at_once(failure: FailureClass) -> None:
+@pytest.mark.parametrize("failure", [F.CREDENTIAL, F.GONE])
+def test_what_only_an_operator_mends_rests_longest_at_once(failure: FailureClass) -> None:
     """A wrong key is not tried on every call."""
-    assert after_failure(HEALTHY, failure, now=5.0).open_until == 65.0
+    health = blamed(HEALTHY, failure, 5.0)
+    assert rests(health, 64.0) == "hard"
+    assert rests(health, 65.0) == ""
 
 
 def test_an_overloaded_backend_is_left_alone_for_as_long_as_it_asks() -> None:
-    """Its Retry-After counts, up to a minute; it is no failure in a row."""
-    asked = after_failure(HEALTHY, FailureClass.OVERLOADED, now=10.0, retry_after=7.0)
-    assert asked == BackendHealth(0, 17.0)
-    assert after_failure(HEALTHY, FailureClass.OVERLOADED, 10.0, 9999.0).open_until == 70.0
+    """Up to a minute; and no good word of its own ends that sooner."""
+    health = blamed(HEALTHY, F.OVERLOADED, 10.0, retry_after=7.0)
+    assert rests(after_good_word(health), 16.9) == "hard"
+    assert rests(health, 17.0) == ""
+    assert rests(blamed(HEALTHY, F.OVERLOADED, 10.0, retry_after=9999.0), 70.0) == ""
+
+
+def test_one_success_forgives_everything_that_it_contradicts() -> None:
+    """What another model of the same backend met stays as it was."""
+    health = blamed(HEALTHY, F.UNREACHABLE, 100.0)
+    for key in ("ann", "bob"):
+        health = blamed(health, F.FAILED, 100.0, key=key)
+    assert after_success(health, "chat") is HEALTHY
+    other = blamed(health, F.LOADING, 100.0, model="other")
+    assert list(after_success(other, "chat").scopes) == [("other", "")]
+
+
+# --- the one that is let through ------------------------------------------------------------------
+
+
+def rested() -> BackendHealth:
+    """Hard, and over at 103."""
+    return blamed(blamed(HEALTHY, F.UNREACHABLE, 100.0), F.UNREACHABLE, 101.0)
+
+
+def test_after_a_rest_one_call_is_let_through_and_the_others_wait_for_it() -> None:
+    health = rested()
+    assert not health.is_due("chat", "ann", 102.9)
+    assert health.is_due("chat", "ann", 103.0)
+    tried = after_trial_began(health, "chat", "ann", 103.0)
+    assert not tried.is_due("chat", "bob", 103.1)
+    assert rests(tried, 103.1, key="bob") == "hard"
+
+
+def test_a_trial_that_fails_makes_the_rest_longer_and_one_that_says_nothing_lets_another_in() -> (
+    None
+):
+    tried = after_trial_began(rested(), "chat", "ann", 103.0)
+    failed = blamed(tried, F.UNREACHABLE, 103.5, trial=True)
+    assert failed.scopes[ALL].until == 107.5
+    assert after_nothing(tried, "chat", "ann").is_due("chat", "bob", 103.5)
+    flagged = blamed(tried, F.FLAGGED, 103.5, trial=True)
+    assert flagged.is_due("chat", "bob", 103.5)
+
+
+def test_a_trial_that_takes_long_holds_nobody_up() -> None:
+    tried = after_trial_began(rested(), "chat", "ann", 103.0)
+    assert tried.is_due("chat", "bob", 103.0 + TRIAL_S)
+
+
+def test_the_backends_own_good_word_ends_a_long_rest_soon() -> None:
+    """Its health page may be wrong: one call in three seconds finds that out."""
+    health, now = HEALTHY, 0.0
+    for _ in range(8):
+        health = blamed(health, F.UNREACHABLE, now)
+        now = health.scopes[ALL].until
+    began = health.scopes[ALL].since
+    well = after_good_word(health)
+    assert rests(well, began + HEARSAY_S - 0.1) == "hard"
+    assert well.is_due("chat", "ann", began + HEARSAY_S)
+
+
+def test_scopes_that_have_not_failed_for_long_are_forgotten() -> None:
+    """A million callers leave no million records."""
+    health = HEALTHY
+    for number in range(10_000):
+        health = blamed(health, F.FAILED, float(number), model=str(number), key="ann")
+    assert len(health.scopes) <= 257

@@ -8,7 +8,10 @@ from pathlib import Path
 from adapters.errors import BackendError, FailureClass
 from gateway.clock import FakeClock
 from gateway.storage.base import UsageQuery
-from gateway.warm.keeper import ACCOUNT, WarmKeeper
+from gateway.warm.account import ACCOUNT, WarmAccount
+from gateway.warm.keeper import WarmKeeper
+from gateway.warm.kept import MemoryKept
+from gateway.warm.minimums import WorkerMinimums
 from gateway.warm.prober import Prober
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
@@ -17,6 +20,20 @@ HOURS = """
 warm_pool:
   burst: {hours: "Mon-Fri 08:00-20:00", ahead: 30m, ping_every: 50s}
 """
+
+
+def keeper_of(gateway: AssembledGateway, clock: FakeClock) -> WarmKeeper:
+    """One beside the gateway's own."""
+    inner = gateway.inner
+    return WarmKeeper(
+        active=lambda: inner.active,
+        account=WarmAccount(
+            shared=inner.shared, ledger=inner.ledger, settler=inner.settler, clock=clock
+        ),
+        minimums=WorkerMinimums(kept=MemoryKept(), clock=clock),
+        clock=clock,
+        metrics=inner.metrics,
+    )
 
 
 async def pass_time(gateway: AssembledGateway, seconds: float, step: float = 10.0) -> None:
@@ -67,13 +84,7 @@ async def test_a_ping_that_fails_is_a_row_too_and_blames_the_backend(tmp_path: P
     """The pool goes on; the router knows."""
     clock = FakeClock(epoch=MONDAY_0630 + 3600)
     async with assembled(tmp_path, clock, POLICY) as gateway:
-        keeper = WarmKeeper(
-            active=lambda: gateway.inner.active,
-            ledger=gateway.inner.ledger,
-            settler=gateway.inner.settler,
-            clock=clock,
-            metrics=gateway.inner.metrics,
-        )
+        keeper = keeper_of(gateway, clock)
         backend = gateway.inner.active.backends["burst"]
         gateway.fake("burst").refuses = BackendError(FailureClass.UNREACHABLE, "refused")
         for _ in range(3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from gateway.clock import settle
 from local_runtime.client.connection import WorkerConnection
@@ -82,7 +83,15 @@ async def test_an_answer_ends_its_call_and_no_other() -> None:
     assert (first.answer, second.answer) == (None, Done(2, True, b"4", exec_s=0.5))
     assert list(scene.connection.calls) == [1]
     assert scene.connection.first_s == 0.5
-    assert await scene.sent() == [Run(1, "/", b"1", "a"), Run(2, "/", b"2", "b")]
+    runs = [Run(1, "/", b"1", "a", within=2.25), Run(2, "/", b"2", "b", within=2.25)]
+    assert await scene.sent() == runs, "the worker's bound is a little later than the caller's"
+
+
+async def test_a_call_without_a_deadline_is_bounded_by_its_handler_alone() -> None:
+    scene = Scene()
+    scene.say(READY)
+    scene.connection.run("a", "/", b"1", False, math.inf)
+    assert await scene.sent() == [Run(1, "/", b"1", "a")]
 
 
 async def test_a_call_that_was_left_waits_for_what_it_used() -> None:

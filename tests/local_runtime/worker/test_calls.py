@@ -8,6 +8,7 @@ from local_runtime.protocol.events import (
     Cancel,
     Credit,
     Done,
+    Head,
     Heartbeat,
     Output,
     Ping,
@@ -153,6 +154,54 @@ async def test_a_background_call_is_answered_before_it_runs() -> None:
     assert bench.runner.cancelled == []
     bench.end(bench.runner.begun[0])
     assert len(await bench.sent()) == 2
+
+
+async def test_a_background_call_that_is_followed_is_promised_and_its_end_is_told() -> None:
+    """Without its result, which is the webhook's."""
+    bench = Bench()
+    bench.say(Run(1, "/later", b"{}", "req-7", True, follows=True))
+    assert (await bench.sent())[1:] == [Head(1, 202)]
+    bench.end(bench.runner.begun[0])
+    assert (await bench.sent())[2] == Done(1, True)
+
+
+async def test_a_background_call_that_is_followed_can_be_cancelled() -> None:
+    bench = Bench()
+    bench.say(Run(1, "/later", b"{}", "req-7", follows=True))
+    bench.say(Cancel(1))
+    end = (await bench.sent())[2]
+    assert isinstance(end, Done)
+    assert end.kind == "cancelled"
+
+
+async def test_a_background_call_goes_on_when_whoever_followed_it_is_gone() -> None:
+    """It was promised."""
+    bench = Bench()
+    bench.say(Run(1, "/later", b"{}", "req-7", follows=True))
+    bench.hang_up()
+    assert bench.runner.cancelled == []
+    assert not bench.runner.begun[0].jobs[0].cancellation.is_set()
+
+
+async def test_a_handler_that_spins_past_what_its_caller_waits_for_is_ended_and_replaced() -> None:
+    """The caller's bound counts where the handler's own is longer; then come the grace, and a new
+    process."""
+    bench = Bench()
+    bench.say(Run(1, "/", b"1", within=3.0))
+    bench.wake(3.0)
+    end = (await bench.sent())[1]
+    assert isinstance(end, Done)
+    assert (end.kind, end.message) == ("timeout", "the handler ran longer than its 3 s")
+    bench.wake(5.0)
+    assert bench.gave_up == ["the handler of / did not return after its time-out"]
+
+
+async def test_a_batch_is_ended_when_none_of_its_callers_waits_any_more() -> None:
+    bench = Bench()
+    for id, within in ((1, 3.0), (2, 5.0)):
+        bench.say(Run(id, "/batch", b"1", within=within))
+    [work] = bench.runner.begun
+    assert work.ends_at - work.started == 5.0
 
 
 async def test_a_ping_runs_the_sample_and_keeps_its_answer_to_itself() -> None:

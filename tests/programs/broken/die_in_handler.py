@@ -38,3 +38,9 @@ def stream(context: dict[str, Any], request: Request) -> Iterator[Any]:
     while not os.path.exists(request.json["until"]):
         time.sleep(0.005)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.handler("/spin", timeout=600)
+def spin(context: dict[str, Any], request: Request) -> Any:
+    while True:
+        time.sleep(60)

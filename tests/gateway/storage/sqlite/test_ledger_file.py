@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.history import AttemptRecord, CallHistory
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.store_urls import LedgerFile, Synchronous, parse_ledger
 from tests.gateway.storage.sqlite.ledger_rows import ledger_at, open_row, settled_row
@@ -36,6 +37,25 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     with pytest.raises(StorageUnavailable, match="not a database"):
         SqliteLedger(tmp_path / "ledger.db")
     assert (tmp_path / "ledger.db").read_text() == "my diary" * 1000
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date_with_its_rows(
+    tmp_path: Path,
+) -> None:
+    """Its calls have no history, those that follow have."""
+    path = tmp_path / "ledger.db"
+    async with ledger_at(path) as ledger:
+        await ledger.settle([settled_row("before")])
+        await ledger.open(open_row("left"))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE entries DROP COLUMN history")
+        connection.execute("PRAGMA user_version = 1")
+    history = CallHistory(2.0, (), (), (AttemptRecord("home", "failed", "no", 0.0, 1.5),))
+    async with ledger_at(path) as ledger:
+        await ledger.settle([settled_row("after", history=history)])
+        [before], [after] = await ledger.rows("before"), await ledger.rows("after")
+        assert (before.history, after.history) == (None, history)
+        assert [row.id for row in await ledger.open_rows()] == ["left"]
 
 
 async def test_a_ledger_opened_again_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""How a call came to its answer: what was decided, and which backends failed it. Kept beside its
+row, so that it can be explained for as long as the row is there."""
+
+from __future__ import annotations
+
+import msgspec
+
+MOST_KEPT = 16
+"""Quotes, refusals and attempts of one call, each: a policy's backends may be many."""
+_WORDS = 300
+"""Characters of a failure's message that are kept."""
+
+
+class QuoteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a backend was expected to be like when the call was decided."""
+
+    backend: str
+    delay_s: float
+    cold: bool
+    load_s: float
+    reserved: bool
+    marginal_nano: int
+    charge_nano: int
+    hold_nano: int
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A backend that was asked and failed, whether it was paid for or not."""
+
+    backend: str
+    failure: str
+    """The class of the failure, by its slug."""
+    message: str
+    """What the caller would be told of it."""
+    after_s: float
+    """Seconds from the call's arrival until the backend was asked."""
+    seconds: float
+    """From then until it failed."""
+    entry: int = 0
+    """Of an attempt that was charged, the number of its row; 0: it was free."""
+
+
+class CallHistory(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """All of one call. Bounded: see ``history_of``."""
+
+    slo_s: float = 0.0
+    quotes: tuple[QuoteRecord, ...] = ()
+    """In the order in which the backends were to be asked."""
+    refused: tuple[tuple[str, str], ...] = ()
+    """Backends that could not be asked, each with why."""
+    attempts: tuple[AttemptRecord, ...] = ()
+
+
+def words(message: str) -> str:
+    """As much of a failure's message as is kept."""
+    return message if len(message) <= _WORDS else f"{message[: _WORDS - 1]}\N{HORIZONTAL ELLIPSIS}"

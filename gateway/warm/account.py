@@ -1,0 +1,149 @@
+"""What the warm pool spends: of the gateway's own limits, in rows of its own account."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import msgspec
+
+from adapters.types import Usage
+from gateway.backends.live import LiveBackend
+from gateway.clock import Clock
+from gateway.money.limits import claims_for, compile_claims
+from gateway.money.pricing import Expectation, estimate
+from gateway.money.settlement import Settler
+from gateway.policy.model import Policy
+from gateway.storage.base import (
+    Claim,
+    Ledger,
+    LedgerRow,
+    Outcome,
+    Refused,
+    SharedStore,
+    StorageUnavailable,
+)
+from gateway.types import MICRO, Principal
+
+log = logging.getLogger("spillgate")
+
+ACCOUNT = "system:warm-pool"
+"""The user to whom pings and spares are charged."""
+_PRINCIPAL = Principal(key_id=ACCOUNT, user=ACCOUNT)
+_HELD = ("nano_usd", "gpu_us")
+_GRACE_S = 60.0
+
+
+class Expense(msgspec.Struct, frozen=True):
+    """Something that the pool does: admitted, and durable where it costs anything."""
+
+    row: LedgerRow
+    opened: bool
+
+
+class WarmAccount:
+    """Holds and settles as the calls of callers do. Only the limits of the whole gateway are its
+    own: nobody's key and nobody's plan pays for it."""
+
+    def __init__(
+        self, *, shared: SharedStore, ledger: Ledger, settler: Settler, clock: Clock
+    ) -> None:
+        self._shared = shared
+        self._ledger = ledger
+        self._settler = settler
+        self._clock = clock
+
+    async def open(
+        self,
+        policy: Policy,
+        backend: LiveBackend,
+        task: str,
+        reason: str,
+        *,
+        nano: int,
+        lasts_s: float,
+    ) -> Expense | None:
+        """Holds ``nano`` nano-dollars and ``lasts_s`` seconds of device; None where the limits have
+        no room for that. Raises StorageUnavailable."""
+        row = _row(backend, task, reason, policy.version, self._clock.time())
+        claims = _claims(policy, nano, lasts_s) if backend.price is not None else ()
+        if claims:
+            admitted = await self._shared.admit(row.id, claims, lasts_s + _GRACE_S)
+            if isinstance(admitted, Refused):
+                status = admitted.status
+                log.warning(
+                    "%s of %s: the gateway's limit of %s a %s has no room for it",
+                    task,
+                    backend.name,
+                    status.claim.unit,
+                    status.claim.window,
+                )
+                return None
+        row = msgspec.structs.replace(row, claims=claims, hold_nano=nano)
+        opened = backend.price is not None and not backend.price.reserved
+        if opened:
+            try:
+                await self._ledger.open(row)
+            except StorageUnavailable:
+                if claims:
+                    await self._shared.release(row.id)
+                raise
+        return Expense(row, opened)
+
+    async def settle(
+        self, expense: Expense, used: Usage, *, outcome: Outcome, error: str, nano: int
+    ) -> None:
+        """``used``: what was used; ``nano``: what that costs. Raises StorageUnavailable where no
+        row can be made durable."""
+        ended = msgspec.structs.replace(
+            expense.row,
+            outcome=outcome,
+            ended_at=self._clock.time(),
+            error=error,
+            queue_us=round((used.queue_s or 0.0) * MICRO),
+            cold_us=round((used.cold_s or 0.0) * MICRO),
+            exec_us=round((used.exec_s or 0.0) * MICRO),
+            gpu_us=round((used.gpu_s or used.exec_s or 0.0) * MICRO),
+            cost_nano=nano,
+            cost_basis="none" if not nano else "reported" if used.reported else "estimated",
+            worker=used.worker or "",
+            claims=(),
+        )
+        await self._settler.settle((ended,), expense.row.claims, opened=expense.opened)
+
+
+def ping_hold(backend: LiveBackend) -> tuple[int, float]:
+    """(nano-dollars, seconds) that few pings of the backend exceed."""
+    run = backend.learned.run_time("")
+    cold = backend.learned.cold
+    expected = Expectation(
+        exec_s=run.mean,
+        exec_high_s=run.high,
+        cold_s=0.0 if cold is None else cold.p95,
+        input_tokens=0,
+        input_high_tokens=0,
+        output_tokens=0,
+    )
+    return estimate(backend.price, expected).hold, expected.exec_high_s + expected.cold_s
+
+
+def _claims(policy: Policy, nano: int, lasts_s: float) -> tuple[Claim, ...]:
+    template = compile_claims(_PRINCIPAL, policy)
+    claims = claims_for(template, nano, round(lasts_s * MICRO))
+    return tuple(claim for claim in claims if claim.unit in _HELD)
+
+
+def _row(backend: LiveBackend, task: str, reason: str, policy: str, now_at: float) -> LedgerRow:
+    return LedgerRow(
+        id=f"{task}_{os.urandom(12).hex()}",
+        kind="ping",
+        started_at=now_at,
+        key_id=ACCOUNT,
+        user=ACCOUNT,
+        model="",
+        task=task,
+        backend=backend.name,
+        reason=reason,
+        policy=policy,
+        price=backend.spec.common.price or "",
+    )

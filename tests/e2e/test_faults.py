@@ -1,0 +1,228 @@
+"""docs/reliability.md, row by row, against real sockets: no cell hangs, or charges for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from adapters.errors import FailureClass, Ran
+from gateway.app import backend_maker, build_gateway, running
+from gateway.calls.stream import SettledStream
+from gateway.clock import FakeClock
+from gateway.policy.reader import read_policy_text
+from gateway.storage.memory import MemorySharedStore
+from gateway.storage.sqlite.keys import SqliteKeys
+from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.types import ApiError
+from gateway.warm.kept import MemoryKept
+from tests.e2e.servers.faulty import FaultyServer, program
+from tests.gateway.assembled import ALICE, PATIENCE_S, AssembledGateway
+
+PAGE = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+POLICY = """
+version: 1
+server: {{tls: "off", access_log: false}}
+backends:
+  faulty:
+    {{kind: openai, base_url: "{faulty}", engine: none, price: {price}, timeout: 2s,
+      stall_timeout: 1s}}
+  well: {{kind: openai, base_url: "{well}", engine: none, price: tokens}}
+models:
+  alone: {{task: chat, backends: [faulty]}}
+  both: {{task: chat, backends: [faulty, well]}}
+prices:
+  tokens: {{per_million_input: 1000, per_million_output: 1000, as_of: 2026-11-01, source: test}}
+  seconds: {{per_second: 0.001, as_of: 2026-11-01, source: test}}
+routes:
+  - {{name: all, use: [faulty, well], order: listed}}
+plans:
+  default: {{spend: 500 USD/month}}
+"""
+WELL_COSTS = 15_000_000
+"""Nano-dollars of the healthy server's fifteen tokens."""
+STEP_S = 0.05
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row of the table."""
+
+    situation: str
+    program: str
+    alone: str
+    again: str
+    another: str
+    charged: str
+    ledger: str
+    rests: str
+
+
+def rows() -> list[Row]:
+    lines = [line for line in PAGE.splitlines() if line.startswith("| ") and line.count("|") == 9]
+    cells = [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+    return [Row(*row) for row in cells if row[0] != "situation"]
+
+
+class Told(msgspec.Struct, frozen=True):
+    """How a call ended, as its caller and the books see it."""
+
+    answered: bool
+    status: int
+    code: str
+    again: str
+    charged: int
+    ledger: str
+    backend: str
+
+
+class Scene:
+    """A gateway between a caller and a server in trouble, with a healthy one beside it."""
+
+    def __init__(self, gateway: AssembledGateway, faulty: FaultyServer) -> None:
+        self.gateway = gateway
+        self.faulty = faulty
+        self._calls = 0
+
+    async def call(self, model: str, *, stream: bool) -> Told:
+        """One call to its end, while time passes."""
+        self._calls += 1
+        asked = {"model": model, "messages": [{"role": "user", "content": f"hi {self._calls}"}]}
+        body = msgspec.json.encode({**asked, "stream": stream})
+        state, task = self.gateway.start(model, stream=stream, body=body)
+        await self.gateway.until_done([task], step=STEP_S)
+        error = task.exception()
+        if isinstance(error, ApiError):
+            again = error.headers["x-should-retry"]
+            return await self._booked(state, error.status, error.code, again)
+        answer = task.result()
+        if isinstance(answer, SettledStream):
+            async with answer:
+                pieces = [piece async for piece in answer]
+                last = answer.last(show_usage=False)
+            assert b"hello there" in b"".join(pieces)
+            assert last.endswith(b"[DONE]\n\n")
+        else:
+            assert b"hello there" in answer.body
+        return await self._booked(state, 200, "", "")
+
+    async def _booked(self, state: Any, status: int, code: str, again: str) -> Told:
+        booked = await self.gateway.rows(state.call.id)
+        [own] = [row for row in booked if row.id == state.call.id]
+        cost = sum(row.cost_nano for row in booked)
+        return Told(status == 200, status, code, again, cost, own.error, own.backend)
+
+    def rests(self) -> str:
+        """Whose calls go elsewhere."""
+        backend = self.gateway.inner.active.backends["faulty"]
+        now = self.gateway.clock.monotonic()
+        if backend.blocked(now, "both", "somebody else"):
+            return "everybody's"
+        return "the caller's" if backend.blocked(now, "both", ALICE.key_id) else "nobody's"
+
+
+@contextlib.asynccontextmanager
+async def scene(
+    folder: Path, clock: FakeClock, fault: str, price: str = "tokens"
+) -> AsyncIterator[Scene]:
+    play = None if fault == "refused" else program(fault)
+    async with FaultyServer(play) as faulty, FaultyServer() as well:
+        text = POLICY.format(faulty=faulty.url, well=well.url, price=price)
+        policy = read_policy_text(text, {})
+        inner = build_gateway(
+            policy,
+            clock=clock,
+            keys=SqliteKeys(folder / "keys.db", clock=clock),
+            ledger=SqliteLedger(folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S),
+            shared=MemorySharedStore(clock),
+            make_backend=backend_maker(clock),
+            load=lambda: policy,
+            kept_workers=MemoryKept(),
+            random_source=random.Random(7),
+        )
+        async with running(inner):
+            yield Scene(AssembledGateway(inner, clock), faulty)
+
+
+ROWS = rows()
+by_program = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.program)
+shapes = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+
+
+def test_every_program_has_its_row() -> None:
+    files = (Path(__file__).parents[1] / "programs" / "faults").glob("[!_]*.py")
+    assert {row.program for row in ROWS} == {f.stem for f in files} - {"speech"} | {"refused"}
+
+
+@shapes
+@by_program
+async def test_a_call_to_that_backend_alone_is_told_what_the_page_says(
+    row: Row, stream: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with scene(tmp_path, clock, row.program) as stage:
+        told = await stage.call("alone", stream=stream)
+        status, _, code = row.alone.partition(" ")
+        assert (told.status, told.code, told.again) == (int(status), code.strip("`"), row.again)
+        assert (str(told.charged), told.ledger) == (row.charged, row.ledger)
+
+
+@shapes
+@by_program
+async def test_a_call_that_another_backend_could_answer_is_answered_where_the_page_says_so(
+    row: Row, stream: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with scene(tmp_path, clock, row.program) as stage:
+        first, second = [await stage.call("both", stream=stream) for _ in range(2)]
+        answered = row.another == "answered"
+        assert [first.answered, second.answered] == [answered, answered]
+        assert first.charged == (WELL_COSTS if answered else 0)
+        assert first.backend == ("well" if answered else "faulty")
+        assert stage.rests() == row.rests
+
+
+@shapes
+@by_program
+async def test_at_a_price_by_the_second_nothing_that_may_have_run_is_run_again(
+    row: Row, stream: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    """What did not run goes on as everywhere, and costs nothing; what may have run is charged for
+    no more than the time that it had."""
+    failure = next(one for one in FailureClass if one.slug == row.ledger)
+    async with scene(tmp_path, clock, row.program, "seconds") as stage:
+        told = await stage.call("both", stream=stream)
+        assert told.answered is (row.another == "answered" and failure.ran is Ran.NO)
+        if told.answered:
+            assert told.charged == WELL_COSTS
+        else:
+            assert told.charged <= (0 if failure.ran is Ran.NO else 3_000_000)
+            assert told.again == "false"
+
+
+RETURNING = [
+    row
+    for row in ROWS
+    if row.another == "answered" and row.program not in ("overloaded", "limited")
+]
+"""Those two ask themselves to be left alone for longer."""
+
+
+@pytest.mark.parametrize("row", RETURNING, ids=lambda row: row.program)
+async def test_a_backend_that_always_fails_costs_no_call_and_is_back_when_it_is_well(
+    row: Row, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Twelve of twelve are answered; five seconds after its recovery it answers again."""
+    async with scene(tmp_path, clock, row.program) as stage:
+        told = [await stage.call("both", stream=number % 2 == 1) for number in range(12)]
+        assert [one.answered for one in told] == [True] * 12
+        assert {one.charged for one in told} == {WELL_COSTS}
+        await stage.faulty.mend()
+        for _ in range(100):
+            await clock.advance(STEP_S)
+            await asyncio.sleep(0.001)
+        after = await stage.call("both", stream=False)
+        assert (after.answered, after.backend) == (True, "faulty")

@@ -1,0 +1,1 @@
+"""Upstream programs, one a fault: each answers a call with the bytes of its kind of trouble."""

@@ -1,0 +1,11 @@
+"""Status 200, and an error instead of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.programs.faults.speech import Asked, answer, error
+
+
+async def play(asked: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(answer(200, error("the engine is gone", code=502)))
