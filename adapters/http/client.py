@@ -85,6 +85,9 @@ class Client:
         max_response: int = 64 * 1024 * 1024,
         ca_file: str | None = None,
     ) -> None:
+        """Raises ValueError where no call could ever get a connection."""
+        if max_connections < 1:
+            raise ValueError(f"max_connections is {max_connections}, and must be at least 1")
         self._origin = origin
         self._clock = clock
         self._max_connections = max_connections
