@@ -17,7 +17,7 @@ from adapters.http.client import Client, Origin, render_head
 from adapters.http.failures import clean, read, read_if, read_input, refused
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import answer_of, check_size, event_of, input_of
-from adapters.http.passthrough import Passthrough, one_event, stream_of
+from adapters.http.passthrough import Passthrough, stream_of
 from adapters.http.response import Body, Response
 from adapters.http.sse import last_boundary, split_events
 
@@ -40,7 +40,6 @@ __all__ = [
     "input_of",
     "last_boundary",
     "once",
-    "one_event",
     "read",
     "read_if",
     "read_input",

@@ -14,9 +14,9 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import END_GRACE_S, ChunkStream
 from adapters.http.failures import classify_error, read_if, words_in
-from adapters.http.outputs import count_of
 from adapters.http.response import Body
 from adapters.http.sse import frame, last_boundary, split_events
+from adapters.http.token_counts import count_of
 from adapters.settings import Secret
 from adapters.types import Chunk, Usage
 
