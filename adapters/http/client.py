@@ -1,6 +1,7 @@
 """A pooled HTTP/1.1 client for one backend host.
 
-No redirects, no cookies, no proxies from the environment, no decompression (it asks for none).
+No redirects, no cookies, no proxies from the environment. It asks for no compression, and undoes
+what comes all the same.
 Nothing is ever sent twice: a pooled connection that is found closed before a byte was written
 is replaced, and after that a lost answer is AMBIGUOUS. All time comes from the Clock; deadlines
 and idle connections are looked after by one task that wakes every ``TICK`` seconds while
@@ -59,7 +60,10 @@ def render_head(
     Raises ValueError for a header that would break out of its line.
     """
     lines = [f"{method} {origin.prefix}{path} HTTP/1.1", f"Host: {origin.authority}"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    given = headers or {}
+    lines += [f"{name}: {value}" for name, value in given.items()]
+    if not any(name.lower() == "accept-encoding" for name in given):
+        lines.append("Accept-Encoding: identity")
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header or a path holds a line break")
     return ("\r\n".join(lines) + "\r\n").encode("latin-1")

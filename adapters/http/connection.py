@@ -22,12 +22,14 @@ from typing import Protocol, cast
 
 import httptools
 
-from adapters.errors import BackendError, FailureClass, was_closed
+from adapters.errors import BackendError, FailureClass, malformed, was_closed
+from adapters.http.encodings import Decoder, decoder_for
 from adapters.http.response import Body, Response
 
 MAX_QUIET = 128 * 1024
 """Bytes that may arrive without any body among them: heads, trailers, chunk extensions."""
 
+_UNREADABLE = "The backend's answer could not be read."
 _FIRST_FINAL_STATUS = 200
 _FIRST_REFUSAL = 300
 
@@ -89,6 +91,7 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_decoder",
         "_headers",
         "_loop",
         "_made",
@@ -120,6 +123,7 @@ class HttpConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         """The one that is on its way, or was the last."""
         self._body: Body | None = None
+        self._decoder: Decoder | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._paused = False
@@ -132,7 +136,7 @@ class HttpConnection(asyncio.Protocol):
 
     def begin(self, request: bytes, *, deadline: float, whole: bool) -> Exchange:
         """Writes a request; no other exchange may be on its way."""
-        self._body = None
+        self._body = self._decoder = None
         self._size = self._quiet = self._status = 0
         exchange = Exchange(self, self._loop.create_future(), deadline, whole)
         self.exchange = exchange
@@ -209,10 +213,10 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.fail(_malformed(f"not HTTP/1.1: {error}"))
+            self.fail(malformed(_UNREADABLE, detail=f"not HTTP/1.1: {error}"))
             return
         if self._quiet > MAX_QUIET:
-            self.fail(_malformed("its head or trailer is too large"))
+            self.fail(malformed(_UNREADABLE, detail="its head or trailer is too large"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the socket is closed, which ends some bodies and cuts the others."""
@@ -240,17 +244,25 @@ class HttpConnection(asyncio.Protocol):
         """httptools: the head is whole; of a stream, the body is handed over."""
         self._status = self._parser.get_status_code()
         exchange = self.exchange
-        if exchange is None or exchange.over or exchange.whole:
+        if exchange is None or exchange.over or self._status < _FIRST_FINAL_STATUS:
             return
-        if self._status >= _FIRST_FINAL_STATUS:
+        if not exchange.whole:
             self._body = Body(exchange, self._status, self._headers)
             _resolve(exchange, self._body)
+        try:
+            self._decoder = decoder_for(self._headers)
+        except BackendError as error:
+            self.fail(error)
 
     def on_body(self, data: bytes) -> None:
         """httptools: a piece of the body."""
         self._quiet = 0
         if not self.busy:
             return
+        if self._decoder is not None:
+            data = self._decoded(self._decoder, data)
+            if not data:
+                return
         if self._body is not None:
             if self._body.feed(data) and not self._paused:
                 self._paused = True
@@ -259,7 +271,7 @@ class HttpConnection(asyncio.Protocol):
         self._parts.append(data)
         self._size += len(data)
         if self._size > self._max_response:
-            self.fail(_malformed(f"its answer is larger than {self._max_response} bytes"))
+            self.fail(malformed(f"The backend's answer is larger than {self._max_response} bytes."))
 
     def on_message_complete(self) -> None:
         """httptools: the last byte of an answer."""
@@ -268,9 +280,22 @@ class HttpConnection(asyncio.Protocol):
 
     # --- inside ----------------------------------------------------------------------------
 
+    def _decoded(self, decoder: Decoder, data: bytes) -> bytes:
+        """What a piece of a compressed body holds; nothing of one that cannot be undone."""
+        try:
+            if self._body is not None:
+                return decoder.feed(data)
+            return decoder.feed(data, self._max_response - self._size)
+        except BackendError as error:
+            self.fail(error)
+            return b""
+
     def _complete(self, *, reusable: bool) -> None:
         exchange = self.exchange
         assert exchange is not None
+        if self._decoder is not None and not self._decoder.complete:
+            self.fail(self._cut(None))
+            return
         exchange.over = True
         body, self._body = self._body, None
         if body is not None:
@@ -318,7 +343,3 @@ def _left() -> BackendError:
     return BackendError(
         FailureClass.AMBIGUOUS, "The call was left before it was answered; it may have run."
     )
-
-
-def _malformed(what: str) -> BackendError:
-    return BackendError(FailureClass.FAILED, "The backend's answer could not be read.", detail=what)
