@@ -30,6 +30,7 @@ from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.outputs import check_size, event_of, input_of
 from adapters.http.predictions import Prediction, decode_prediction, failure_of, reply_of
 from adapters.http.response import Body, Response
+from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import (
     Count,
     Duration,
@@ -196,7 +197,13 @@ class Cog(HttpBackend):
             return await self._unstreamed(call, body, deadline)
         if answer.status != 200:
             raise self._api.refusal(await answer.to_response())
-        chunks = CogStream(answer, call.task, self._clock, self._api.secrets)
+        chunks = CogStream(
+            answer,
+            call.task,
+            self._clock,
+            self._api.secrets,
+            max_event=self._settings.max_event,
+        )
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -216,12 +223,18 @@ class CogStream(ChunkStream):
     which holds the whole prediction and is the only good end, whatever its status says."""
 
     def __init__(
-        self, body: Body, task: Task, clock: Clock, secrets: tuple[Secret, ...] = ()
+        self,
+        body: Body,
+        task: Task,
+        clock: Clock,
+        secrets: tuple[Secret, ...] = (),
+        *,
+        max_event: int = MAX_EVENT,
     ) -> None:
-        super().__init__(task, secrets)
+        super().__init__(task, secrets, max_event=max_event)
         self._body = body
         self._clock = clock
-        self._events = NamedEvents()
+        self._events = NamedEvents(max_event)
 
     async def _more(self) -> None:
         data = await self._body.read()

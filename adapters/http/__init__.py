@@ -19,7 +19,7 @@ from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import answer_of, check_size, event_of, input_of
 from adapters.http.passthrough import Passthrough, stream_of
 from adapters.http.response import Body, Response
-from adapters.http.sse import last_boundary, split_events
+from adapters.http.whole_events import last_boundary, split_events
 
 __all__ = [
     "EVENTS",

@@ -13,7 +13,8 @@ from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.failures import clean
 from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
-from adapters.http.sse import DONE, MAX_EVENT, EventReader
+from adapters.http.sse import DONE, EventReader
+from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage
 

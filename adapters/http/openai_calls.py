@@ -22,7 +22,8 @@ from adapters.http.chunks import END_GRACE_S, ReadyChunks
 from adapters.http.failures import clean, read_input
 from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest_of, start_of
 from adapters.http.response import Body, Response
-from adapters.http.sse import DONE, MAX_EVENT, EventReader
+from adapters.http.sse import DONE, EventReader
+from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import HttpSettings, Secret
 from adapters.types import Call, Chunk, Reply, Usage
 

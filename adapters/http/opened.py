@@ -12,8 +12,9 @@ import msgspec
 from adapters.http.answers import check_output, usage_of_answer
 from adapters.http.failures import read_if
 from adapters.http.response import Body
-from adapters.http.sse import BOM, DONE, frame
+from adapters.http.sse import DONE, frame
 from adapters.http.token_counts import told
+from adapters.http.whole_events import BOM
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage
 

@@ -10,7 +10,6 @@ missing without it; bytes that are no UTF-8 are replaced, as the standard has it
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -19,16 +18,12 @@ from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.answers import failure_in, is_error
 from adapters.http.failures import UNREADABLE, read_if
 from adapters.http.token_counts import read_usage, tokens_of_piece, told
+from adapters.http.whole_events import MAX_EVENT, WholeEvents, data_of, split_events
 from adapters.types import Chunk, Usage
 
-MAX_EVENT = 16 * 1024 * 1024
-"""Bytes of one event; a server that sends more without an event's end is not believed."""
 DONE = b"data: [DONE]\n\n"
-BOM = b"\xef\xbb\xbf"
 _BROKE_OFF = "The backend's stream ended"
 
-_BOUNDARY = re.compile(rb"\r\n\r\n|\n\r\n|\n\n|\r\r")
-_LONGEST_BOUNDARY = 4
 _NULL = msgspec.Raw(b"null")
 
 
@@ -75,11 +70,7 @@ class EventReader:
     """
 
     __slots__ = (
-        "_fresh",
-        "_max_event",
-        "_parts",
-        "_size",
-        "_tail",
+        "_events",
         "done",
         "error",
         "finished",
@@ -90,12 +81,7 @@ class EventReader:
     )
 
     def __init__(self, *, openai: bool, max_event: int = MAX_EVENT) -> None:
-        self._parts: list[bytes] = []
-        """What has come of an event that is not whole."""
-        self._size = 0
-        self._tail = b""
-        self._fresh = True
-        self._max_event = max_event
+        self._events = WholeEvents(max_event)
         self.openai = openai
         self.frames = False
         """An event with data has been passed on."""
@@ -112,9 +98,11 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that ``data`` completes, up to an error frame if there is one."""
-        if self._fresh:
-            data = self._begin(data)
-        whole = self._completed(data)
+        try:
+            whole = self._events.feed(data)
+        except BackendError as error:
+            self._break(None, error.message)
+            return []
         if not whole or self.error or self.done:
             return []
         if self.frames and not self.openai:
@@ -125,9 +113,9 @@ class EventReader:
         """The stream has ended cleanly: what is left of it, and whether that was its end."""
         if self.done:
             return []
-        rest, self._parts = b"".join(self._parts).strip(), []
+        rest = self._events.rest().strip()
         chunks: list[Chunk] = []
-        if rest and (rest == DONE.strip() or _is_json(_data_of(rest))):
+        if rest and (rest == DONE.strip() or _is_json(data_of(rest))):
             chunks = self._each(rest + b"\n\n")
         elif rest:
             self._break(FailureClass.TRUNCATED, _BROKE_OFF + " inside an event.")
@@ -138,40 +126,6 @@ class EventReader:
         elif self.openai and not self.done and not self.finished:
             self._break(FailureClass.TRUNCATED, _BROKE_OFF + " without a finish_reason or [DONE].")
         return chunks
-
-    def _begin(self, data: bytes) -> bytes:
-        """The stream's first bytes, without a byte order mark."""
-        data = b"".join((*self._parts, data))
-        self._parts, self._size = [], 0
-        self._fresh = len(data) < len(BOM) and BOM.startswith(data)
-        return data.removeprefix(BOM)
-
-    def _completed(self, data: bytes) -> bytes:
-        """The events that are whole now; the rest waits, and is looked at once."""
-        parts = self._parts
-        if parts:
-            # A boundary may have begun in what came before.
-            ahead = self._tail + data
-            if not last_boundary(ahead):
-                self._tail = ahead[1 - _LONGEST_BOUNDARY :]
-                return self._kept(data)
-            data = b"".join((*parts, data))
-            parts.clear()
-            self._size = 0
-        cut = last_boundary(data)
-        if cut == len(data):
-            return data
-        self._tail = data[1 - _LONGEST_BOUNDARY :]
-        self._kept(data[cut:])
-        return data[:cut]
-
-    def _kept(self, rest: bytes) -> bytes:
-        self._parts.append(rest)
-        self._size += len(rest)
-        if self._size > self._max_event:
-            self._parts.clear()
-            self._break(None, "The backend's stream holds an event without an end.")
-        return b""
 
     def _each(self, whole: bytes) -> list[Chunk]:
         """Event by event; neighbours that are plain become one chunk again."""
@@ -194,7 +148,7 @@ class EventReader:
     def _one(self, event: bytes) -> Chunk | None:
         if self.done:
             return None
-        payload = _data_of(event)
+        payload = data_of(event)
         if not payload:
             # A comment before the first frame would commit the caller to this backend.
             return Chunk(event, tokens=0) if self.frames else None
@@ -253,19 +207,6 @@ class EventReader:
         self.error = malformed(message) if failure is None else BackendError(failure, message)
 
 
-def split_events(data: bytes) -> list[bytes]:
-    """Bytes that end at a boundary -> events, each with its own boundary."""
-    if data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
-        return [data]
-    events = []
-    start = 0
-    for match in _BOUNDARY.finditer(data):
-        if match.end() > start:
-            events.append(data[start : match.end()])
-        start = match.end()
-    return events
-
-
 def frame(payload: bytes) -> bytes:
     """One event that carries a JSON text (which holds no line break outside its strings)."""
     return b"data: %b\n\n" % payload
@@ -279,27 +220,6 @@ def _flush(plain: list[Chunk], chunks: list[Chunk]) -> None:
         data = b"".join([chunk.data for chunk in plain])
         chunks.append(Chunk(data, tokens=None if tokens == len(plain) else tokens))
     plain.clear()
-
-
-def last_boundary(data: bytes) -> int:
-    """Where the last whole event ends; 0 when there is none."""
-    if data.endswith(b"\n\n"):
-        return len(data)
-    return max(
-        data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0,
-        data.rfind(b"\n\r\n") + 3 if b"\n\r\n" in data else 0,
-        data.rfind(b"\r\r") + 2 if b"\r\r" in data else 0,
-    )
-
-
-def _data_of(event: bytes) -> bytes:
-    """The joined ``data`` lines of an event."""
-    if event.startswith(b"data: ") and event.count(b"\n") == 2 and b"\r" not in event:
-        return event[6:-2]
-    values = [
-        line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")
-    ]
-    return b"\n".join(values)
 
 
 def _is_json(payload: bytes) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from adapters.errors import BackendError
 from adapters.http.failures import classify_error, read_if, words_in
 from adapters.http.passthrough import Passthrough
-from adapters.http.sse import split_events
+from adapters.http.whole_events import data_of, split_events
 from adapters.types import Chunk
 
 
@@ -33,7 +33,7 @@ class RuntimeEvents(Passthrough):
 
     def _each(self, chunk: Chunk) -> None:
         for event in split_events(chunk.data):
-            payload = event.strip().removeprefix(b"data:").strip()
+            payload = data_of(event).strip()
             if payload == b"[DONE]":
                 continue
             error = _error_in(payload)

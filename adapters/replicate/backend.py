@@ -248,6 +248,7 @@ class Replicate:
             deadline=deadline,
             every=self._settings.poll_every,
             secrets=self._api.secrets,
+            max_event=self._settings.max_event,
         )
 
     async def _asked(self, handle: Handle) -> Prediction:

@@ -13,6 +13,7 @@ from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader, frame
 from adapters.http.token_counts import told
+from adapters.http.whole_events import MAX_EVENT
 from adapters.polling import Patience, pace
 from adapters.runpod.jobs import QUEUED, RunPodJob
 from adapters.types import Call, Chunk, Progress, Usage
@@ -74,6 +75,7 @@ class JobStream(ReadyChunks):
         deadline: float,
         submitted: float,
         every: float,
+        max_event: int = MAX_EVENT,
     ) -> None:
         super().__init__()
         self._source = source
@@ -83,7 +85,7 @@ class JobStream(ReadyChunks):
         self._deadline = deadline
         self._submitted = submitted
         self._every = every
-        self._reader = EventReader(openai=call.task != "infer")
+        self._reader = EventReader(openai=call.task != "infer", max_event=max_event)
         self._patience = Patience()
 
     def _let_go(self) -> None:

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from adapters.errors import FailureClass
-from adapters.http.sse import EventReader, split_events
+from adapters.http.sse import EventReader
+from adapters.http.whole_events import split_events
 from adapters.types import Chunk, Usage
 
 DELTA = (
