@@ -90,7 +90,7 @@ def output_in(response: Response, usage: Usage) -> Reply:
 def is_error(value: msgspec.Raw) -> bool:
     """Whether the ``error`` of an answer or of an event says anything."""
     raw = bytes(value)
-    return raw not in _NOTHING and not _is_hollow(read_if(raw, Any))
+    return raw not in _NOTHING and not is_hollow(read_if(raw, Any))
 
 
 def failure_in(
@@ -127,11 +127,11 @@ def _no_answer(body: bytes, secrets: Sequence[Secret], usage: Usage) -> BackendE
     return failure_in(answer, secrets, usage)
 
 
-def _is_hollow(value: Any) -> bool:
+def is_hollow(value: Any) -> bool:
     if isinstance(value, dict):
-        return all(map(_is_hollow, value.values()))
+        return all(map(is_hollow, value.values()))
     if isinstance(value, list):
-        return all(map(_is_hollow, value))
+        return all(map(is_hollow, value))
     return not value
 
 

@@ -15,23 +15,21 @@ from typing import Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
-from adapters.http.answers import failure_in, is_error
+from adapters.http.answers import failure_in, is_hollow
 from adapters.http.failures import UNREADABLE, read_if
-from adapters.http.token_counts import read_usage, tokens_of_piece, told
+from adapters.http.token_counts import ONE_TOKEN, tokens_of_piece, told, usage_in
 from adapters.http.whole_events import MAX_EVENT, WholeEvents, data_of, split_events
 from adapters.types import Chunk, Usage
 
 DONE = b"data: [DONE]\n\n"
 _BROKE_OFF = "The backend's stream ended"
 
-_NULL = msgspec.Raw(b"null")
-
 
 class _Delta(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: msgspec.Raw = _NULL
+    tool_calls: list[msgspec.Raw] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -47,15 +45,15 @@ class _Choice(msgspec.Struct):
         made = tokens_of_piece(delta.content)
         if delta.reasoning_content or delta.reasoning:
             made += tokens_of_piece(delta.reasoning_content or delta.reasoning)
-        if delta.tool_calls is not _NULL and bytes(delta.tool_calls) not in (b"null", b"[]"):
+        if delta.tool_calls:
             made += 1
         return made
 
 
 class _Event(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: msgspec.Raw = _NULL
-    error: msgspec.Raw = _NULL
+    usage: Any = None
+    error: Any = None
     object: str | None = None
 
 
@@ -105,9 +103,14 @@ class EventReader:
             return []
         if not whole or self.error or self.done:
             return []
-        if self.frames and not self.openai:
+        if not self.frames:
+            return self._each(whole)
+        if not self.openai:
             return [Chunk(whole)]
-        return self._each(whole)
+        tokens, events = _plain(whole)
+        if not events:
+            return self._each(whole)
+        return [Chunk(whole, tokens=None if tokens == events else tokens)]
 
     def end(self) -> list[Chunk]:
         """The stream has ended cleanly: what is left of it, and whether that was its end."""
@@ -175,7 +178,7 @@ class EventReader:
         return self._read(event, payload, _understood(value))
 
     def _read(self, event: bytes, payload: bytes, parsed: _Event) -> Chunk | None:
-        if parsed.object == "error" or (parsed.error is not _NULL and is_error(parsed.error)):
+        if parsed.object == "error" or not is_hollow(parsed.error):
             failure = failure_in(read_if(payload, dict[str, Any]) or {})
             self._break(failure.failure, failure.message)
             return None
@@ -187,14 +190,14 @@ class EventReader:
             finished = finished or bool(choice.finish_reason)
         if finished:
             self.finished = True
-        usage = None if parsed.usage is _NULL else self._told(parsed.usage, payload)
+        usage = None if parsed.usage is None else self._told(parsed.usage, payload)
         if usage is not None and not parsed.choices:
             return Chunk(event, "usage", usage)
         return Chunk(event, "data", usage, None if tokens == 1 else tokens)
 
-    def _told(self, stated: msgspec.Raw, payload: bytes) -> Usage | None:
+    def _told(self, stated: Any, payload: bytes) -> Usage | None:
         """The usage that an event states, where it states any."""
-        usage = read_usage(stated)
+        usage = usage_in(stated)
         if not told(usage):
             return None
         self.usage, self.telling = usage, payload
@@ -205,6 +208,31 @@ class EventReader:
         if self.frames:
             failure = FailureClass.TRUNCATED
         self.error = malformed(message) if failure is None else BackendError(failure, message)
+
+
+def _plain(whole: bytes) -> tuple[int, int]:
+    """The tokens and the number of events that hold nothing but pieces of an answer; no events
+    where one of them holds more, or cannot be read."""
+    events = whole.split(b"\n\n")
+    if events.pop():
+        return 0, 0
+    tokens = 0
+    for event in events:
+        if not event.startswith(b"data: {"):
+            return 0, 0
+        try:
+            parsed = _decode(event[6:])
+        except UNREADABLE:
+            return 0, 0
+        if parsed.error is not None or parsed.usage is not None or not parsed.choices:
+            return 0, 0
+        for choice in parsed.choices:
+            if choice.finish_reason is not None:
+                return 0, 0
+            delta = choice.delta
+            text = None if delta is None else delta.content
+            tokens += 1 if text and len(text) <= ONE_TOKEN else choice.tokens()
+    return tokens, len(events)
 
 
 def frame(payload: bytes) -> bytes:
@@ -246,8 +274,8 @@ def _understood(value: Any) -> _Event:
     kind = value.get("object")
     return _Event(
         choices=[_choice_in(one) for one in choices] if isinstance(choices, list) else None,
-        usage=_raw(value.get("usage")),
-        error=_raw(value.get("error")),
+        usage=value.get("usage"),
+        error=value.get("error"),
         object=kind if isinstance(kind, str) else None,
     )
 
@@ -261,7 +289,3 @@ def _choice_in(value: Any) -> _Choice:
         text=text if isinstance(text, str) else None,
         finish_reason=reason if isinstance(reason, str) else None,
     )
-
-
-def _raw(value: Any) -> msgspec.Raw:
-    return _NULL if value is None else msgspec.Raw(msgspec.json.encode(value))

@@ -14,7 +14,7 @@ from adapters.types import Usage
 
 BYTES_PER_TOKEN = 4
 """Of English and of code; of most other languages a token is no shorter."""
-_ONE_TOKEN = 24
+ONE_TOKEN = 24
 """Characters that one piece of a stream may hold as one token; longer ones hold several."""
 _LARGEST = 2**53
 _DECIMAL = 15
@@ -72,7 +72,7 @@ def tokens_of_piece(text: str | None) -> int:
     """About how many tokens one event's text is: servers send them one by one, or several."""
     if not text:
         return 0
-    return 1 if len(text) <= _ONE_TOKEN else tokens_of(text)
+    return 1 if len(text) <= ONE_TOKEN else tokens_of(text)
 
 
 def tokens_made(answer: dict[str, Any]) -> int:
