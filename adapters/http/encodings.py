@@ -21,7 +21,7 @@ _PLAIN = frozenset((b"", b"identity"))
 _WBITS = {b"gzip": _GZIP, b"x-gzip": _GZIP, b"deflate": zlib.MAX_WBITS}
 
 
-class Decoder:
+class ContentDecoder:
     """Undoes one encoding, piece by piece."""
 
     def __init__(self, name: bytes) -> None:
@@ -78,11 +78,11 @@ class Decoder:
         return data
 
 
-def decoder_for(headers: list[tuple[bytes, bytes]]) -> Decoder | None:
+def decoder_for(headers: list[tuple[bytes, bytes]]) -> ContentDecoder | None:
     """What undoes the encoding that a head names; None where it names none. Raises MALFORMED."""
     for key, value in headers:
         # Names are told apart by their length first: this is asked of every answer.
         if len(key) == len(_NAME) and key.lower() == _NAME:
             name = value.strip().lower()
-            return None if name in _PLAIN else Decoder(name)
+            return None if name in _PLAIN else ContentDecoder(name)
     return None

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 MAX_MESSAGE = 500
 """Characters of a backend's own words that a caller is shown."""
+LONGEST_RETRY_S = 86_400.0
+"""A backend that asks to be left alone for longer is not believed."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no JSON of a type: they may also be no UTF-8, or nest too
 deeply."""
@@ -165,18 +167,24 @@ def refused(response: Response, *, now: float, secrets: Sequence[Secret] = ()) -
 
 
 def retry_after(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
-    """Seconds, from ``retry-after-ms`` or ``Retry-After`` (a number or a date, RFC 9110)."""
+    """Seconds, from ``retry-after-ms`` or ``Retry-After`` (a number or a date, RFC 9110); a day at
+    most."""
     try:
-        if (milliseconds := find_header(headers, b"retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        value = find_header(headers, b"retry-after")
-        if value is None:
-            return None
-        if value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, OverflowError):
+        seconds = _asked_to_wait(headers, now)
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
+    return None if seconds is None else min(max(0.0, seconds), LONGEST_RETRY_S)
+
+
+def _asked_to_wait(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
+    if (milliseconds := find_header(headers, b"retry-after-ms")) is not None:
+        return float(milliseconds) / 1000
+    value = find_header(headers, b"retry-after")
+    if value is None:
+        return None
+    if value.strip().replace(".", "", 1).isdigit():
+        return float(value)
+    return parsedate_to_datetime(value).timestamp() - now
 
 
 # --- JSON that may be none ------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin, render_head
-from adapters.http.encodings import Decoder
+from adapters.http.encodings import ContentDecoder
 from adapters.http.response import Body, Response
 from gateway.clock import FakeClock
 from tests.adapters.http.client import client_of
@@ -139,6 +139,6 @@ async def test_a_refusal_stays_one_however_it_is_packed(
     assert refused.status == 503
 
 
-@pytest.mark.parametrize("unpack", [Decoder(b"gzip").feed, Decoder(b"deflate").feed])
+@pytest.mark.parametrize("unpack", [ContentDecoder(b"gzip").feed, ContentDecoder(b"deflate").feed])
 def test_nothing_is_an_answer_without_a_body(unpack: Callable[[bytes], bytes]) -> None:
     assert unpack(b"") == b""
