@@ -182,7 +182,7 @@ class Cog(HttpBackend):
     async def _whole(self, call: Call, body: bytes, deadline: float) -> Prediction:
         head = self._api.head("PUT", f"/predictions/{call.id}")
         response = await self._api.client.request(head, body, deadline=deadline)
-        if response.status != 200:
+        if response.status == 202 or not 200 <= response.status < 300:
             raise self._api.refusal(response)
         prediction = decode_prediction(response.body)
         if not prediction.final:
@@ -195,7 +195,7 @@ class Cog(HttpBackend):
         if answer.status == 406:
             answer.close()
             return await self._unstreamed(call, body, deadline)
-        if answer.status != 200:
+        if answer.status == 202 or not 200 <= answer.status < 300:
             raise self._api.refusal(await answer.to_response())
         chunks = CogStream(
             answer,
