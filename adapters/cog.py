@@ -30,6 +30,7 @@ from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.outputs import check_size, event_of, input_of
 from adapters.http.predictions import Prediction, decode_prediction, failure_of, reply_of
 from adapters.http.response import Body, Response
+from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import (
     Count,
     Duration,
@@ -181,7 +182,7 @@ class Cog(HttpBackend):
     async def _whole(self, call: Call, body: bytes, deadline: float) -> Prediction:
         head = self._api.head("PUT", f"/predictions/{call.id}")
         response = await self._api.client.request(head, body, deadline=deadline)
-        if response.status != 200:
+        if response.status == 202 or not 200 <= response.status < 300:
             raise self._api.refusal(response)
         prediction = decode_prediction(response.body)
         if not prediction.final:
@@ -194,9 +195,15 @@ class Cog(HttpBackend):
         if answer.status == 406:
             answer.close()
             return await self._unstreamed(call, body, deadline)
-        if answer.status != 200:
+        if answer.status == 202 or not 200 <= answer.status < 300:
             raise self._api.refusal(await answer.to_response())
-        chunks = CogStream(answer, call.task, self._clock, self._api.secrets)
+        chunks = CogStream(
+            answer,
+            call.task,
+            self._clock,
+            self._api.secrets,
+            max_event=self._settings.max_event,
+        )
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 
@@ -216,12 +223,18 @@ class CogStream(ChunkStream):
     which holds the whole prediction and is the only good end, whatever its status says."""
 
     def __init__(
-        self, body: Body, task: Task, clock: Clock, secrets: tuple[Secret, ...] = ()
+        self,
+        body: Body,
+        task: Task,
+        clock: Clock,
+        secrets: tuple[Secret, ...] = (),
+        *,
+        max_event: int = MAX_EVENT,
     ) -> None:
-        super().__init__(task, secrets)
+        super().__init__(task, secrets, max_event=max_event)
         self._body = body
         self._clock = clock
-        self._events = NamedEvents()
+        self._events = NamedEvents(max_event)
 
     async def _more(self) -> None:
         data = await self._body.read()

@@ -180,3 +180,8 @@ def was_closed() -> BackendError:
 def takes_no(what: str) -> BackendError:
     """What a backend says of a call that it was not made for, such as "embeddings calls"."""
     return BackendError(FailureClass.UNSUPPORTED, f"This backend takes no {what}.")
+
+
+def malformed(message: str, *, usage: Usage | None = None, detail: str = "") -> BackendError:
+    """An answer that is none: a web page, nothing at all, another shape."""
+    return BackendError(FailureClass.MALFORMED, message, usage=usage, detail=detail)

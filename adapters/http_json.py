@@ -16,6 +16,7 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.answers import check_output, is_error, output_in
 from adapters.http.api import EVENTS, Api
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
@@ -23,13 +24,12 @@ from adapters.http.failures import (
     OUR_MATTER,
     UNREADABLE,
     clean,
-    read,
     read_if,
     read_input,
     words_in,
 )
 from adapters.http.outputs import answer_of
-from adapters.http.passthrough import Passthrough
+from adapters.http.passthrough import stream_of
 from adapters.http.response import Response
 from adapters.settings import Count, HeaderName, HttpSettings, SecretStr, UrlPath
 from adapters.types import ALL_TASKS, INFER_ONLY, Call, Capabilities, Probe, Reply, Usage
@@ -141,12 +141,15 @@ class HttpJson(HttpBackend):
         kind = response.header(b"content-type") or "application/json"
         mapped = self._settings
         if not (mapped.response or mapped.error or mapped.seconds) and "json" not in kind:
-            return Reply(body=response.body, content_type=kind, usage=Usage(exec_s=wall))
-        body = response.body.strip() or b"null"
-        read(body, msgspec.Raw, "The backend's answer is no JSON.")
+            return output_in(response, Usage(exec_s=wall))
+        body = response.body.strip()
+        if not body and response.status == 204:
+            body = b"null"
+        check_output(body, "json", Usage(exec_s=wall))
         usage = _usage_in(body, mapped.seconds, wall)
-        if mapped.error and (error := at_path(body, mapped.error)) not in (None, b"null"):
-            said = clean(words_in(msgspec.json.decode(error or b"null")), self._api.secrets)
+        error = at_path(body, mapped.error) if mapped.error else None
+        if error is not None and is_error(msgspec.Raw(error)):
+            said = clean(words_in(msgspec.json.decode(error)), self._api.secrets)
             raise BackendError(FailureClass.FAILED, said or "The backend failed.", usage=usage)
         output = at_path(body, mapped.response)
         if output is None:
@@ -159,17 +162,18 @@ class HttpJson(HttpBackend):
 
     async def _stream(self, call: Call, body: bytes, deadline: float, started: float) -> Reply:
         answer = await self._api.client.stream(self._stream_head, body, deadline=deadline)
-        kind = answer.header(b"content-type") or ""
         good = 200 <= answer.status < 300 and answer.status not in self._meanings
         if not good:
             self._check(await answer.to_response())
-        if not kind.startswith("text/event-stream"):
-            answer.close()
-            raise BackendError(FailureClass.FAILED, "The backend answered a stream with no stream.")
         usage = Usage(exec_s=self._clock.monotonic() - started)
-        chunks = Passthrough(answer, call.task, self._clock, usage, self._api.secrets)
-        await chunks.first()
-        return Reply(content_type="text/event-stream", chunks=chunks)
+        return await stream_of(
+            self._api,
+            answer,
+            call.task,
+            usage,
+            limit=self._settings.max_response,
+            max_event=self._settings.max_event,
+        )
 
     def _check(self, response: Response) -> None:
         """Raises what a status means, unless it is a good one."""

@@ -308,6 +308,8 @@ class ConnectionSettings(Protocol):
     @property
     def max_response(self) -> int: ...
     @property
+    def max_event(self) -> int: ...
+    @property
     def ca_file(self) -> str | None: ...
 
 
@@ -330,6 +332,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Calls in flight."""
     max_response: PositiveSize = 64 * 1024 * 1024
     """A larger answer is an error."""
+    max_event: PositiveSize = 16 * 1024 * 1024
+    """A larger event of a stream is an error."""
     ca_file: str | None = None
     """PEM file of the authority that signed the server's certificate; left out: the system's."""
 

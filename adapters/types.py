@@ -59,6 +59,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     input_tokens: int | None = None
     output_tokens: int | None = None
+    total_tokens: int | None = None
+    """Input and output together, where the backend said no more than that."""
+    text_tokens: int | None = None
+    """About what the answer's text is, where nobody counted its output: an estimate."""
     queue_s: float | None = None
     """Seconds it waited for a worker, at the platform or in the runtime."""
     cold_s: float | None = None
@@ -92,6 +96,9 @@ class Chunk(msgspec.Struct, frozen=True):
     kind: Literal["data", "usage", "done"] = "data"
     usage: Usage | None = None
     """Set on the chunk from which usage became known; the last one set wins."""
+    tokens: int | None = None
+    """About how many tokens of answer it holds, for a stream whose usage nobody states; None: one
+    an event."""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,10 +10,13 @@ from adapters.base import Clock
 
 T = TypeVar("T")
 
+_STUBBORN_S = 1.0
+
 
 async def before(clock: Clock, deadline: float, work: Awaitable[T]) -> T:
     """What ``work`` gives before an instant of the monotonic clock. Raises TimeoutError, and
-    cancels the work, at that instant."""
+    cancels the work, at that instant. Work that does not let itself be cancelled is left behind
+    after a moment: whoever waits is not kept by it."""
     task = asyncio.ensure_future(work)
     timer = asyncio.ensure_future(clock.sleep(max(deadline - clock.monotonic(), 0.0)))
     try:
@@ -24,7 +27,8 @@ async def before(clock: Clock, deadline: float, work: Awaitable[T]) -> T:
     finally:
         task.cancel()
         timer.cancel()
-        await asyncio.wait({task, timer})
+        task.add_done_callback(mark_seen)
+        await asyncio.wait({task, timer}, timeout=_STUBBORN_S)
 
 
 def mark_seen(future: asyncio.Future[Any]) -> None:

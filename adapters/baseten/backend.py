@@ -32,11 +32,12 @@ from adapters.baseten.api import (
 from adapters.baseten.bill import bill_of, deployments_of, query_for
 from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.answers import output_in
 from adapters.http.api import Api
 from adapters.http.backend import HttpBackend
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import input_of
-from adapters.http.passthrough import one_event, stream_of
+from adapters.http.passthrough import stream_of
 from adapters.http.response import Response
 from adapters.polling import poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
@@ -160,21 +161,20 @@ class Baseten(HttpBackend):
     async def _whole(self, call: Call, head: bytes, deadline: float, began: float) -> Reply:
         answer = await self._api.client.request(head, call.body, deadline=deadline)
         response = self._api.checked(answer)
-        return Reply(
-            body=response.body,
-            content_type=response.header(b"content-type") or "application/json",
-            usage=Usage(exec_s=self._clock.monotonic() - began),
-        )
+        usage = Usage(exec_s=self._clock.monotonic() - began)
+        return output_in(response, usage)
 
     async def _stream(self, call: Call, head: bytes, deadline: float, began: float) -> Reply:
         answer = await self._calls.open(head, call.body, deadline)
         usage = Usage(exec_s=self._clock.monotonic() - began)
-        if (answer.header(b"content-type") or "").startswith("application/json"):
-            data = await answer.read_all(self._settings.max_response)
-            return Reply(content_type="text/event-stream", chunks=one_event(data, usage))
-        chunks = stream_of(answer, "infer", self._clock, usage, self._api.secrets)
-        await chunks.first()
-        return Reply(content_type="text/event-stream", chunks=chunks)
+        return await stream_of(
+            self._api,
+            answer,
+            "infer",
+            usage,
+            limit=self._settings.max_response,
+            max_event=self._settings.max_event,
+        )
 
     # --- calls with a webhook ----------------------------------------------------------------
 

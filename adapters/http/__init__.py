@@ -1,13 +1,15 @@
 """The toolkit of adapters for platforms behind HTTP, and its face for packages of third parties.
 
-From the socket up, and in this order to be read: ``response`` is what comes back, ``connection``
-one HTTP/1.1 connection, ``client`` a pool of them to one host, ``failures`` what a refusal means
-and whether JSON is any, ``api`` the requests to one origin, ``backend`` what the adapters of one
-address have in common. Streams: ``sse`` cuts the bytes of OpenAI's event streams into events and
-reads their usage, ``named_events`` those of platforms whose events have names; ``chunks`` makes a
-stream of chunks of them, ``passthrough`` passes a server's own bytes on. Shapes of calls:
-``openai_calls`` for servers that speak OpenAI's protocol, ``predictions`` for Cog's and
-Replicate's, ``outputs`` for envelopes around a model's JSON.
+From the socket up, and in this order to be read: ``response`` is what comes back, ``encodings``
+undoes its compression, ``connection`` is one HTTP/1.1 connection, ``client`` a pool of them to one
+host, ``failures`` what a refusal means and whether JSON is any, ``answers`` whether a success is
+one, ``token_counts`` what it says it used, ``api`` the requests to one origin, ``backend`` what the
+adapters of one address have in common. Streams: ``whole_events`` cuts bytes into events, ``sse``
+reads those of OpenAI's protocol, ``named_events`` those of platforms whose events have names;
+``opened`` says what a body is by its first bytes, ``chunks`` makes a stream of chunks of events,
+``passthrough`` passes a server's own bytes on. Shapes of calls: ``openai_calls`` for servers that
+speak OpenAI's protocol, ``predictions`` for Cog's and Replicate's, ``outputs`` for envelopes around
+a model's JSON.
 """
 
 from adapters.http.api import EVENTS, Api, bearer
@@ -17,9 +19,9 @@ from adapters.http.client import Client, Origin, render_head
 from adapters.http.failures import clean, read, read_if, read_input, refused
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import answer_of, check_size, event_of, input_of
-from adapters.http.passthrough import Passthrough, one_event, stream_of
+from adapters.http.passthrough import Passthrough, stream_of
 from adapters.http.response import Body, Response
-from adapters.http.sse import last_boundary, split_events
+from adapters.http.whole_events import last_boundary, split_events
 
 __all__ = [
     "EVENTS",
@@ -40,7 +42,6 @@ __all__ = [
     "input_of",
     "last_boundary",
     "once",
-    "one_event",
     "read",
     "read_if",
     "read_input",

@@ -9,10 +9,12 @@ from typing import Self
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.failures import clean
+from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader
+from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage
 
@@ -69,11 +71,13 @@ class ReadyChunks(ABC):
 class ChunkStream(ReadyChunks):
     """The chunks of a platform with an envelope of its own; a subclass brings them by ``_more``."""
 
-    def __init__(self, task: Task, secrets: Sequence[Secret] = ()) -> None:
+    def __init__(
+        self, task: Task, secrets: Sequence[Secret] = (), *, max_event: int = MAX_EVENT
+    ) -> None:
         super().__init__()
         self._task = task
         self._secrets = secrets
-        self._reader = EventReader(openai=task != "infer")
+        self._reader = EventReader(openai=task != "infer", max_event=max_event)
 
     # --- for a subclass --------------------------------------------------------------------
 
@@ -105,7 +109,7 @@ class ChunkStream(ReadyChunks):
         self._ended = True
         error = self._reader.error
         if error is None and not self._begun:
-            error = self._put_whole(output)
+            usage = self._put_whole(output, usage)
         if error is not None:
             raise BackendError(error.failure, clean(error.message, self._secrets), usage=usage)
         self._ready.append(self._last(usage))
@@ -132,11 +136,17 @@ class ChunkStream(ReadyChunks):
                 self._let_go()
                 raise
 
-    def _put_whole(self, output: bytes) -> BackendError | None:
-        if self._task != "infer":
-            return BackendError(FailureClass.FAILED, "The model answered a stream with no stream.")
-        self._put(output or b"null")
-        return None
+    def _put_whole(self, output: bytes, usage: Usage) -> Usage:
+        """The answer of a model that has no stream, as one; what it used. Raises what an error in
+        it means, and MALFORMED for what is no answer."""
+        if self._task == "infer":
+            self._put(output or b"null")
+            return usage
+        if not output:
+            raise malformed("The model answered a stream with no stream.", usage=usage)
+        *chunks, last = as_chunks(output, self._task, usage, self._secrets)
+        self._ready.extend(chunks)
+        return last.usage or usage
 
     def _last(self, usage: Usage) -> Chunk:
         if self._task == "infer":
@@ -146,6 +156,7 @@ class ChunkStream(ReadyChunks):
             usage,
             input_tokens=usage.input_tokens if said.input_tokens is None else said.input_tokens,
             output_tokens=usage.output_tokens if said.output_tokens is None else said.output_tokens,
+            total_tokens=said.total_tokens or usage.total_tokens,
         )
         return Chunk(DONE, "done", usage)
 

@@ -1,6 +1,7 @@
 """A pooled HTTP/1.1 client for one backend host.
 
-No redirects, no cookies, no proxies from the environment, no decompression (it asks for none).
+No redirects, no cookies, no proxies from the environment. It asks for no compression, and undoes
+what comes all the same.
 Nothing is ever sent twice: a pooled connection that is found closed before a byte was written
 is replaced, and after that a lost answer is AMBIGUOUS. All time comes from the Clock; deadlines
 and idle connections are looked after by one task that wakes every ``TICK`` seconds while
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
-from adapters.http.connection import HttpConnection
+from adapters.http.connection import Exchange, HttpConnection
 from adapters.http.response import Body, Response
 from adapters.shortage import is_ours, last_for_calls, shortage
 from adapters.trust import trust_context
@@ -26,6 +27,8 @@ from adapters.waiting import before, mark_seen
 TICK = 0.05
 """How late a deadline may be noticed, in seconds."""
 NEVER = float("inf")
+LONGEST_S = 3600.0
+"""The longest that a request may take which was given no deadline, in seconds."""
 
 
 class Origin:
@@ -57,7 +60,10 @@ def render_head(
     Raises ValueError for a header that would break out of its line.
     """
     lines = [f"{method} {origin.prefix}{path} HTTP/1.1", f"Host: {origin.authority}"]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    given = headers or {}
+    lines += [f"{name}: {value}" for name, value in given.items()]
+    if not any(name.lower() == "accept-encoding" for name in given):
+        lines.append("Accept-Encoding: identity")
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header or a path holds a line break")
     return ("\r\n".join(lines) + "\r\n").encode("latin-1")
@@ -83,6 +89,9 @@ class Client:
         max_response: int = 64 * 1024 * 1024,
         ca_file: str | None = None,
     ) -> None:
+        """Raises ValueError where no call could ever get a connection."""
+        if max_connections < 1:
+            raise ValueError(f"max_connections is {max_connections}, and must be at least 1")
         self._origin = origin
         self._clock = clock
         self._max_connections = max_connections
@@ -136,24 +145,22 @@ class Client:
         self, head: bytes, body: bytes | None = None, *, deadline: float = NEVER
     ) -> Response:
         """One exchange, answered whole. Raises BackendError; any status is an answer."""
-        connection = self._take() or await self._lease(deadline)
-        answer = connection.begin(_join(head, body), deadline=deadline, whole=True)
+        exchange = await self._ask(head, body, deadline, whole=True)
         try:
-            return cast("Response", await answer)
-        except asyncio.CancelledError:
-            connection.abort()
+            return cast("Response", await exchange.answer)
+        except BaseException:
+            exchange.abort()
             raise
 
     async def stream(
         self, head: bytes, body: bytes | None = None, *, deadline: float = NEVER
     ) -> Body:
         """One exchange up to the head of its answer; the body is read or closed by the caller."""
-        connection = self._take() or await self._lease(deadline)
-        answer = connection.begin(_join(head, body), deadline=deadline, whole=False)
+        exchange = await self._ask(head, body, deadline, whole=False)
         try:
-            return cast("Body", await answer)
-        except asyncio.CancelledError:
-            connection.abort()
+            return cast("Body", await exchange.answer)
+        except BaseException:
+            exchange.abort()
             raise
 
     async def submit(
@@ -164,10 +171,9 @@ class Client:
         For a submit whose answer alone names the remote job. It ends by ``deadline`` at the
         latest.
         """
-        connection = self._take() or await self._lease(deadline)
-        answer = connection.begin(_join(head, body), deadline=deadline, whole=True)
-        answer.add_done_callback(mark_seen)
-        return cast("asyncio.Future[Response]", answer)
+        exchange = await self._ask(head, body, deadline, whole=True)
+        exchange.answer.add_done_callback(mark_seen)
+        return cast("asyncio.Future[Response]", exchange.answer)
 
     # --- told by connections ---------------------------------------------------------------
 
@@ -178,7 +184,6 @@ class Client:
             waiter.set_result(connection)
             return
         connection.idle_since = self._clock.monotonic()
-        connection.deadline = NEVER
         self._idle[connection] = None
 
     def lost(self, connection: HttpConnection) -> None:
@@ -188,6 +193,14 @@ class Client:
         self._offer_place()
 
     # --- inside ----------------------------------------------------------------------------
+
+    async def _ask(
+        self, head: bytes, body: bytes | None, deadline: float, *, whole: bool
+    ) -> Exchange:
+        if deadline == NEVER:
+            deadline = self._clock.monotonic() + LONGEST_S
+        connection = self._take() or await self._lease(deadline)
+        return connection.begin(_join(head, body), deadline=deadline, whole=whole)
 
     def _take(self) -> HttpConnection | None:
         """The idle connection that was used last, so that the others can grow old."""
@@ -293,7 +306,10 @@ class Client:
     def _expire(self, now: float) -> None:
         silent = now - self._stall_timeout
         for connection in list(self._open):
-            if connection.deadline <= now:
+            exchange = connection.exchange
+            if exchange is None or exchange.over:
+                continue
+            if exchange.deadline <= now:
                 connection.fail(_timeout())
             elif connection.silent_since(now) <= silent:
                 connection.fail(_stalled())

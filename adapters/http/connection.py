@@ -1,14 +1,17 @@
 """One HTTP/1.1 connection to a backend.
 
 Written for calls that are passed on: one write for a request, one wake-up for a whole answer, the
-parser in C (httptools, which is llhttp). A connection carries one exchange at a time. It knows
-when an answer is complete (Content-Length, the last chunk, or the close of a body that the close
-delimits, RFC 9112 section 6.3) and calls everything else a cut.
+parser in C (httptools, which is llhttp). A connection carries one exchange at a time, and whoever
+asked holds that exchange, never the connection: it ends with the answer, so that nobody can close
+or hurry a connection that carries another's call by then. The connection knows when an answer is
+complete (Content-Length, the last chunk, or the close of a body that the close delimits, RFC 9112
+section 6.3) and calls everything else a cut.
 
     request written, connection gone, no byte back    AMBIGUOUS
     bytes came, and then a cut                        TRUNCATED
     bytes came that are no HTTP, or too many          FAILED
     the deadline passed                               TIMEOUT
+    closed by our own end                             AMBIGUOUS
     any of these after the head of a refusal          what that refusal means
 """
 
@@ -19,12 +22,14 @@ from typing import Protocol, cast
 
 import httptools
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, malformed, was_closed
+from adapters.http.encodings import ContentDecoder, decoder_for
 from adapters.http.response import Body, Response
 
 MAX_QUIET = 128 * 1024
 """Bytes that may arrive without any body among them: heads, trailers, chunk extensions."""
 
+_UNREADABLE = "The backend's answer could not be read."
 _FIRST_FINAL_STATUS = 200
 _FIRST_REFUSAL = 300
 
@@ -41,13 +46,52 @@ class ConnectionOwner(Protocol):
         ...
 
 
+class Exchange:
+    """One request and its answer: the only hold that whoever asked has on a connection.
+
+    It ends exactly once, by a whole answer or by an error, and ``answer`` is resolved by then: no
+    later than ``deadline``, an instant of the Clock's monotonic scale. Then it is ``over``, and all
+    that it can still do is to keep a connection from being used again that nobody has used since.
+    """
+
+    __slots__ = ("_connection", "answer", "deadline", "over", "whole")
+
+    def __init__(
+        self,
+        connection: HttpConnection,
+        answer: asyncio.Future[Response | Body],
+        deadline: float,
+        whole: bool,
+    ) -> None:
+        self._connection = connection
+        self.answer = answer
+        """Of a Response (``whole``) or, at its head, a Body."""
+        self.deadline = deadline
+        self.whole = whole
+        self.over = False
+
+    def abort(self) -> None:
+        """Nobody waits for the answer any more."""
+        if not self.over:
+            self._connection.fail(_left())
+
+    def retire(self) -> None:
+        """Its connection is not to be trusted; one that another exchange has taken since stays."""
+        if self._connection.exchange is self:
+            self._connection.abort()
+
+    def resume(self) -> None:
+        """Reads the socket again, where that was paused."""
+        if not self.over:
+            self._connection.resume()
+
+
 class HttpConnection(asyncio.Protocol):
     """One connection; the pool makes it, ``begin`` starts an exchange."""
 
     __slots__ = (
-        "_answer",
         "_body",
-        "_busy",
+        "_decoder",
         "_headers",
         "_loop",
         "_made",
@@ -60,8 +104,7 @@ class HttpConnection(asyncio.Protocol):
         "_size",
         "_status",
         "_transport",
-        "_whole",
-        "deadline",
+        "exchange",
         "idle_since",
         "progress",
         "quiet_since",
@@ -77,48 +120,33 @@ class HttpConnection(asyncio.Protocol):
         self._max_response = max_response
         self._parser = httptools.HttpResponseParser(self)
         self._made = False
-        self._answer: asyncio.Future[Response | Body] | None = None
+        self.exchange: Exchange | None = None
+        """The one that is on its way, or was the last."""
         self._body: Body | None = None
+        self._decoder: ContentDecoder | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
-        self._busy = self._whole = self._paused = False
+        self._paused = False
         self._size = self._quiet = self._status = 0
         self.usable = True
-        self.deadline = float("inf")
         self.idle_since = self.quiet_since = 0.0
         self.progress = self.seen = 0
 
     # --- for the pool ----------------------------------------------------------------------
 
-    def begin(
-        self, request: bytes, *, deadline: float, whole: bool
-    ) -> asyncio.Future[Response | Body]:
-        """Writes a request. The future gets a Response (``whole``) or, at its head, a Body."""
-        self.deadline = deadline
-        self._whole = whole
-        self._busy = True
-        self._body = None
+    def begin(self, request: bytes, *, deadline: float, whole: bool) -> Exchange:
+        """Writes a request; no other exchange may be on its way."""
+        self._body = self._decoder = None
         self._size = self._quiet = self._status = 0
-        self._answer = self._loop.create_future()
+        exchange = Exchange(self, self._loop.create_future(), deadline, whole)
+        self.exchange = exchange
         self._transport.write(request)
-        return self._answer
-
-    def fail(self, error: BackendError) -> None:
-        """Ends the exchange, where there is one, with an error, and closes. A refusal whose head is
-        whole stays that refusal, without the rest of its body."""
-        if self._busy:
-            if self._body is not None:
-                self._body.end(error)
-            elif self._status >= _FIRST_REFUSAL:
-                self._resolve(Response(self._status, self._headers, b""))
-            elif self._answer is not None and not self._answer.done():
-                self._answer.set_exception(error)
-        self.abort()
+        return exchange
 
     @property
     def busy(self) -> bool:
         """An exchange is on its way."""
-        return self._busy
+        return self.exchange is not None and not self.exchange.over
 
     @property
     def descriptor(self) -> int:
@@ -126,13 +154,29 @@ class HttpConnection(asyncio.Protocol):
         socket = self._transport.get_extra_info("socket")
         return -1 if socket is None else int(socket.fileno())
 
-    def abort(self) -> None:
-        """Closes at once; nobody waits for the answer any more."""
-        self._busy = False
-        self._body = None
+    def fail(self, error: BackendError) -> None:
+        """Ends the exchange, where there is one, with an error, and closes. A refusal whose head is
+        whole stays that refusal, without the rest of its body."""
+        exchange = self.exchange
+        if exchange is not None and not exchange.over:
+            exchange.over = True
+            body, self._body = self._body, None
+            if body is not None:
+                body.end(error)
+            elif exchange.answer.done():
+                pass  # whoever asked has left
+            elif self._status >= _FIRST_REFUSAL:
+                exchange.answer.set_result(Response(self._status, self._headers, b""))
+            else:
+                exchange.answer.set_exception(error)
+                exchange.answer.exception()  # whoever asked may be leaving in this very turn
         self._discard()
         if self._made:
             self._transport.abort()
+
+    def abort(self) -> None:
+        """Closes at once, a connection of no use or of no more use."""
+        self.fail(was_closed())
 
     def silent_since(self, now: float) -> float:
         """Since when a body that has begun has brought nothing, at the latest ``now``.
@@ -161,7 +205,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of the answer; of no answer, and the connection is closed."""
-        if not self._busy:
+        if self.exchange is None or self.exchange.over:
             self.abort()
             return
         self._quiet += len(data)
@@ -169,14 +213,14 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.fail(_malformed(f"not HTTP/1.1: {error}"))
+            self.fail(malformed(_UNREADABLE, detail=f"not HTTP/1.1: {error}"))
             return
         if self._quiet > MAX_QUIET:
-            self.fail(_malformed("its head or trailer is too large"))
+            self.fail(malformed(_UNREADABLE, detail="its head or trailer is too large"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the socket is closed, which ends some bodies and cuts the others."""
-        if self._busy:
+        if self.busy:
             if exc is None and self._close_delimited():
                 self._complete(reusable=False)
             else:
@@ -189,7 +233,7 @@ class HttpConnection(asyncio.Protocol):
         """httptools: the first byte of an answer."""
         self._headers = []
         self._parts = []
-        if not self._busy:
+        if not self.busy:
             self.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -199,16 +243,26 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """httptools: the head is whole; of a stream, the body is handed over."""
         self._status = self._parser.get_status_code()
-        if self._status < _FIRST_FINAL_STATUS or self._whole or not self._busy:
+        exchange = self.exchange
+        if exchange is None or exchange.over or self._status < _FIRST_FINAL_STATUS:
             return
-        self._body = Body(self, self._status, self._headers)
-        self._resolve(self._body)
+        if not exchange.whole:
+            self._body = Body(exchange, self._status, self._headers)
+            _resolve(exchange, self._body)
+        try:
+            self._decoder = decoder_for(self._headers)
+        except BackendError as error:
+            self.fail(error)
 
     def on_body(self, data: bytes) -> None:
         """httptools: a piece of the body."""
         self._quiet = 0
-        if not self._busy:
+        if not self.busy:
             return
+        if self._decoder is not None:
+            data = self._decoded(self._decoder, data)
+            if not data:
+                return
         if self._body is not None:
             if self._body.feed(data) and not self._paused:
                 self._paused = True
@@ -217,34 +271,45 @@ class HttpConnection(asyncio.Protocol):
         self._parts.append(data)
         self._size += len(data)
         if self._size > self._max_response:
-            self.fail(_malformed(f"its answer is larger than {self._max_response} bytes"))
+            self.fail(malformed(f"The backend's answer is larger than {self._max_response} bytes."))
 
     def on_message_complete(self) -> None:
         """httptools: the last byte of an answer."""
-        if self._busy and self._status >= _FIRST_FINAL_STATUS:
+        if self.busy and self._status >= _FIRST_FINAL_STATUS:
             self._complete(reusable=self._parser.should_keep_alive())
 
     # --- inside ----------------------------------------------------------------------------
 
+    def _decoded(self, decoder: ContentDecoder, data: bytes) -> bytes:
+        """What a piece of a compressed body holds; nothing of one that cannot be undone."""
+        try:
+            if self._body is not None:
+                return decoder.feed(data)
+            return decoder.feed(data, self._max_response - self._size)
+        except BackendError as error:
+            self.fail(error)
+            return b""
+
     def _complete(self, *, reusable: bool) -> None:
-        self._busy = False
+        exchange = self.exchange
+        assert exchange is not None
+        if self._decoder is not None and not self._decoder.complete:
+            self.fail(self._cut(None))
+            return
+        exchange.over = True
         body, self._body = self._body, None
         if body is not None:
             body.end()
         else:
             parts = self._parts
             whole = parts[0] if len(parts) == 1 else b"".join(parts)
-            self._resolve(Response(self._status, self._headers, whole))
+            _resolve(exchange, Response(self._status, self._headers, whole))
         self.resume()
         # An answer that came before all of the request was written leaves the rest of it behind.
         if reusable and self.usable and not self._transport.get_write_buffer_size():
             self._owner.released(self)
         else:
             self.abort()
-
-    def _resolve(self, answer: Response | Body) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(answer)
 
     def _discard(self) -> None:
         if self.usable:
@@ -270,5 +335,12 @@ class HttpConnection(asyncio.Protocol):
         )
 
 
-def _malformed(what: str) -> BackendError:
-    return BackendError(FailureClass.FAILED, "The backend's answer could not be read.", detail=what)
+def _resolve(exchange: Exchange, answer: Response | Body) -> None:
+    if not exchange.answer.done():  # else whoever asked has left
+        exchange.answer.set_result(answer)
+
+
+def _left() -> BackendError:
+    return BackendError(
+        FailureClass.AMBIGUOUS, "The call was left before it was answered; it may have run."
+    )

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
-from adapters.http.sse import MAX_EVENT, last_boundary, split_events
+from adapters.http.whole_events import MAX_EVENT, WholeEvents, split_events
 
 
 class NamedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,29 +22,20 @@ class NamedEvent(msgspec.Struct, frozen=True, kw_only=True):
 class NamedEvents:
     """Feeds on bytes in any split, gives whole events."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_events",)
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, max_event: int = MAX_EVENT) -> None:
+        self._events = WholeEvents(max_event)
 
     def feed(self, data: bytes) -> list[NamedEvent]:
-        """Raises FAILED for an event without an end."""
-        data = self._rest + data
-        cut = last_boundary(data)
-        self._rest = data[cut:]
-        if len(self._rest) > MAX_EVENT:
-            raise BackendError(
-                FailureClass.FAILED, "The backend's stream holds an event without an end."
-            )
-        return [_parse(event) for event in split_events(data[:cut])]
+        """Raises MALFORMED for an event without an end."""
+        return [_parse(event) for event in split_events(self._events.feed(data))]
 
     def rest(self) -> list[NamedEvent]:
         """What stands after the last boundary at the end of a body: its comments alone, for an
         event without its blank line is not whole."""
-        rest, self._rest = self._rest, b""
-        return [
-            NamedEvent(comment=line[1:].strip()) for line in rest.splitlines() if line[:1] == b":"
-        ]
+        lines = self._events.rest().splitlines()
+        return [NamedEvent(comment=line[1:].strip()) for line in lines if line[:1] == b":"]
 
 
 def _parse(event: bytes) -> NamedEvent:

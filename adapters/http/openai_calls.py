@@ -15,12 +15,15 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.errors import BackendError, takes_no
+from adapters.http.answers import check_output, usage_of_answer
 from adapters.http.api import Api
-from adapters.http.chunks import END_GRACE_S, ReadyChunks, once
-from adapters.http.failures import classify_error, clean, read, read_input, words_in
+from adapters.http.chunks import END_GRACE_S, ReadyChunks
+from adapters.http.failures import clean, read_input
+from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest_of, start_of
 from adapters.http.response import Body, Response
-from adapters.http.sse import DONE, EventReader, TokenCounts, frame
+from adapters.http.sse import DONE, EventReader
+from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import HttpSettings, Secret
 from adapters.types import Call, Chunk, Reply, Usage
 
@@ -66,14 +69,14 @@ class OpenAICalls:
         if call.stream:
             return await self._stream(call, head, body, deadline, started)
         response = await self._client.request(head, body, deadline=deadline)
-        if response.status != 200:
+        if not 200 <= response.status < 300:
             raise await self._refuse(response)
         return self._whole(call, response, self._clock.monotonic() - started)
 
     async def open(self, head: bytes, body: bytes, deadline: float) -> Body:
         """A streamed answer whose status is good. Raises what any other means."""
         answer = await self._client.stream(head, body, deadline=deadline)
-        if answer.status != 200:
+        if not 200 <= answer.status < 300:
             raise await self._refuse(await answer.to_response())
         return answer
 
@@ -97,10 +100,10 @@ class OpenAICalls:
         content_type = response.header(b"content-type") or "application/json"
         worker = self._worker_of(response)
         usage = Usage(exec_s=seconds, worker=worker)
-        if call.task != "infer":
-            counts = _read_whole(response.body, self._secrets).usage
-            if counts is not None:
-                usage = msgspec.structs.replace(counts.usage(), exec_s=seconds, worker=worker)
+        if call.task == "infer":
+            check_output(response.body, content_type, usage)
+        else:
+            usage = usage_of_answer(response.body, call.task, usage, self._secrets)
         return Reply(body=response.body, content_type=content_type, usage=usage)
 
     async def _stream(
@@ -108,9 +111,12 @@ class OpenAICalls:
     ) -> Reply:
         answer = await self.open(head, body, deadline)
         content_type = answer.header(b"content-type") or ""
-        if not content_type.startswith("text/event-stream"):
-            return await self._unstreamed(call, answer)
         worker = self._worker_of(answer)
+        begun = b""
+        if call.task != "infer" or not content_type.startswith("text/event-stream"):
+            begun = await start_of(answer)
+            if begun and not are_events(begun):
+                return await self._unstreamed(call, answer, begun, worker, started)
         chunks = EventStream(
             answer,
             self._clock,
@@ -118,26 +124,35 @@ class OpenAICalls:
             openai=call.task != "infer",
             secrets=self._secrets,
             worker=worker,
+            begun=begun,
+            max_event=self._settings.max_event,
         )
         await chunks.first()
+        content_type = "text/event-stream"
         return Reply(content_type=content_type, chunks=chunks, usage=Usage(worker=worker))
 
     def _worker_of(self, answer: Response | Body) -> str | None:
         return None if self._worker is None else answer.header(self._worker)
 
-    async def _unstreamed(self, call: Call, answer: Body) -> Reply:
-        """A stream was asked for and one JSON text came."""
-        data = await answer.read_all(self._settings.max_response)
+    async def _unstreamed(
+        self, call: Call, answer: Body, begun: bytes, worker: str | None, started: float
+    ) -> Reply:
+        """A stream was asked for and one whole answer came."""
+        data = await rest_of(answer, begun, self._settings.max_response)
+        usage = Usage(exec_s=self._clock.monotonic() - started, worker=worker)
         if call.task == "infer":
-            return Reply(content_type="text/event-stream", chunks=once(Chunk(frame(data.strip()))))
-        _read_whole(data, self._secrets)
-        raise BackendError(FailureClass.FAILED, "The backend answered a stream with no stream.")
+            chunks = as_one_event(data, answer.header(b"content-type") or "", usage)
+        else:
+            chunks = as_chunks(data, call.task, usage, self._secrets)
+        return Reply(
+            content_type="text/event-stream", chunks=each(chunks), usage=Usage(worker=worker)
+        )
 
 
 class EventStream(ReadyChunks):
     """The chunks of one streamed answer."""
 
-    __slots__ = ("_body", "_clock", "_reader", "_secrets", "_started", "_worker")
+    __slots__ = ("_begun", "_body", "_clock", "_reader", "_secrets", "_started", "_worker")
 
     def __init__(
         self,
@@ -148,13 +163,17 @@ class EventStream(ReadyChunks):
         openai: bool,
         secrets: tuple[Secret, ...] = (),
         worker: str | None = None,
+        begun: bytes = b"",
+        max_event: int = MAX_EVENT,
     ) -> None:
+        """``begun``: what has been read of the body."""
         super().__init__()
+        self._begun = begun
         self._body = body
         self._clock = clock
         self._started = started
         self._secrets = secrets
-        self._reader = EventReader(openai=openai)
+        self._reader = EventReader(openai=openai, max_event=max_event)
         self._worker = worker
 
     @property
@@ -168,10 +187,11 @@ class EventStream(ReadyChunks):
             if reader.error is not None:
                 raise self._broken(reader.error)
             try:
-                data = await self._body.read()
+                data = self._begun or await self._body.read()
             except BackendError:
                 self._ended = True
                 raise
+            self._begun = b""
             if data:
                 self._ready.extend(reader.feed(data))
                 if reader.done:
@@ -200,35 +220,13 @@ class EventStream(ReadyChunks):
         self._body.leave(self._clock.monotonic() + END_GRACE_S)
 
     def _usage(self) -> Usage:
-        said = self._reader.usage
-        return Usage(
-            input_tokens=said.input_tokens,
-            output_tokens=said.output_tokens,
-            exec_s=self._clock.monotonic() - self._started,
-            worker=self._worker,
-        )
+        exec_s = self._clock.monotonic() - self._started
+        return msgspec.structs.replace(self._reader.usage, exec_s=exec_s, worker=self._worker)
 
     def _broken(self, error: BackendError) -> BackendError:
         self._ended = True
         self._body.distrust()
         return BackendError(error.failure, clean(error.message, self._secrets))
-
-
-class _Whole(msgspec.Struct):
-    usage: TokenCounts | None = None
-    error: msgspec.Raw = msgspec.Raw(b"null")
-
-
-def _read_whole(body: bytes, secrets: tuple[Secret, ...]) -> _Whole:
-    """Checks that a 200 holds an answer. Raises FAILED, or what an error object in it means."""
-    whole = read(body, _Whole, "The backend's answer is not what was asked for.")
-    if bytes(whole.error) != b"null":
-        error_object = msgspec.json.decode(whole.error)
-        raise BackendError(
-            classify_error(error_object),
-            clean(words_in(error_object), secrets) or "The backend answered with an error.",
-        )
-    return whole
 
 
 def append_field(body: bytes, field: bytes) -> bytes | None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import classify_error, clean, read, read_input, words_in
+from adapters.http.answers import usage_of_answer
+from adapters.http.failures import read_if, read_input
 from adapters.http.sse import frame
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
 
 NO_OBJECT = "The input of a model is a JSON object"
-_NO_ANSWER = "The model's output is no answer of OpenAI's protocol."
 
 
 def input_of(body: bytes) -> bytes:
@@ -39,18 +38,13 @@ def answer_of(output: bytes, task: Task, usage: Usage, secrets: Sequence[Secret]
 
     For the tasks of OpenAI's protocol the output is that protocol's answer, or a list of one
     (a generator's). Raises what an error object in it means: a failure that was run and is
-    charged. Raises FAILED for an output that is no such answer.
+    charged. Raises MALFORMED for an output that is no such answer.
     """
     output = output or b"null"
     if task == "infer":
         return Reply(body=output, usage=usage)
     output = _only_item(output)
-    answer = read(output, dict[str, Any], _NO_ANSWER, usage)
-    error = answer.get("error") or (answer if answer.get("object") == "error" else None)
-    if error is not None:
-        message = clean(words_in(error), secrets) or "The model answered with an error."
-        raise BackendError(classify_error(error), message, usage=usage)
-    return Reply(body=output, usage=_with_tokens(usage, answer.get("usage")))
+    return Reply(body=output, usage=usage_of_answer(output, task, usage, secrets))
 
 
 def event_of(output: bytes) -> bytes:
@@ -69,23 +63,8 @@ def as_text(output: bytes) -> bytes | None:
     return msgspec.json.decode(output, type=str).encode()
 
 
-def count_of(value: Any) -> int | None:
-    """A value that is a number of tokens; None for anything else."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
 def _only_item(output: bytes) -> bytes:
     if not output.lstrip().startswith(b"["):
         return output
-    items = msgspec.json.decode(output, type=list[msgspec.Raw])
-    return bytes(items[0]) if len(items) == 1 else output
-
-
-def _with_tokens(usage: Usage, counts: Any) -> Usage:
-    if not isinstance(counts, dict):
-        return usage
-    return msgspec.structs.replace(
-        usage,
-        input_tokens=count_of(counts.get("prompt_tokens")),
-        output_tokens=count_of(counts.get("completion_tokens")),
-    )
+    items = read_if(output, list[msgspec.Raw])
+    return bytes(items[0]) if items is not None and len(items) == 1 else output

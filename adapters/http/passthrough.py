@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import FailureClass
+from adapters.errors import malformed
+from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ChunkStream
-from adapters.http.failures import read
+from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest_of, start_of
 from adapters.http.response import Body
-from adapters.http.sse import frame
+from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import Secret
-from adapters.types import Chunk, Task, Usage
+from adapters.types import Chunk, Reply, Task, Usage
 
 
 class Passthrough(ChunkStream):
@@ -27,23 +28,31 @@ class Passthrough(ChunkStream):
         clock: Clock,
         usage: Usage,
         secrets: tuple[Secret, ...] = (),
+        *,
+        begun: bytes = b"",
+        max_event: int = MAX_EVENT,
     ) -> None:
         """``usage`` is what was used before the answer began; ``exec_s`` counts from now on top
-        of it."""
-        super().__init__(task, secrets)
+        of it. ``begun`` is what has been read of the body."""
+        super().__init__(task, secrets, max_event=max_event)
         self._body = body
+        self._start = begun
         self._clock = clock
         self._usage = usage
         self._began = clock.monotonic()
 
     async def _more(self) -> None:
-        data = await self._body.read()
+        data = await self._read()
         if data:
             self._feed(data)
         else:
             self._ready.extend(chunk for chunk in self._reader.end() if chunk.kind != "done")
         if self._reader.error is None and (self._reader.done or not data):
             self._close()
+
+    async def _read(self) -> bytes:
+        start, self._start = self._start, b""
+        return start or await self._body.read()
 
     def _close(self) -> None:
         now = self._clock.monotonic()
@@ -58,39 +67,50 @@ class Passthrough(ChunkStream):
 class TextPassthrough(Passthrough):
     """Text that is no event stream: each piece, as it came, is the JSON string of one event."""
 
-    def __init__(
-        self,
-        body: Body,
-        task: Task,
-        clock: Clock,
-        usage: Usage,
-        secrets: tuple[Secret, ...] = (),
-    ) -> None:
-        super().__init__(body, task, clock, usage, secrets)
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    _decoder: codecs.IncrementalDecoder | None = None
 
     async def _more(self) -> None:
-        data = await self._body.read()
+        data = await self._read()
+        if self._decoder is None:
+            self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         text = self._decoder.decode(data, not data)
         if text:
             self._feed(b"data: %b\n\n" % msgspec.json.encode(text))
         if data:
             return
         if not self._begun:
-            self._broken(FailureClass.FAILED, "The backend opened a stream and sent nothing.")
+            raise malformed("The backend opened a stream and sent nothing.", usage=self._usage)
         self._close()
 
 
-def stream_of(
-    body: Body, task: Task, clock: Clock, usage: Usage, secrets: tuple[Secret, ...] = ()
-) -> Passthrough:
-    """The stream that a body's content type says it is."""
+async def stream_of(
+    api: Api,
+    body: Body,
+    task: Task,
+    usage: Usage,
+    *,
+    limit: int,
+    max_event: int = MAX_EVENT,
+    events: type[Passthrough] = Passthrough,
+) -> Reply:
+    """The stream that a body is, whatever it is labelled: ``events`` of the server's own, text,
+    or one whole answer, of at most ``limit`` bytes. Raises BackendError where it is none of them,
+    or breaks before its first chunk."""
     kind = body.header(b"content-type") or ""
-    events = task != "infer" or kind.startswith("text/event-stream")
-    return (Passthrough if events else TextPassthrough)(body, task, clock, usage, secrets)
+    declared = kind.startswith("text/event-stream")
+    begun = b"" if declared and task == "infer" else await start_of(body)
+    if begun and not are_events(begun) and (task != "infer" or "json" in kind or "html" in kind):
+        data = await rest_of(body, begun, limit)
+        if task == "infer":
+            return _streamed(each(as_one_event(data, kind, usage)))
+        return _streamed(each(as_chunks(data, task, usage, api.secrets)))
+    text = task == "infer" and not declared and not are_events(begun)
+    chunks = (TextPassthrough if text else events)(
+        body, task, api.clock, usage, api.secrets, begun=begun, max_event=max_event
+    )
+    await chunks.first()
+    return _streamed(chunks)
 
 
-async def one_event(data: bytes, usage: Usage) -> AsyncIterator[Chunk]:
-    """A whole JSON answer as the only event of a stream."""
-    read(data, msgspec.Raw, "The backend's answer is no JSON.", usage)
-    yield Chunk(frame(msgspec.json.format(data, indent=-1)), "data", usage)
+def _streamed(chunks: AsyncIterator[Chunk]) -> Reply:
+    return Reply(content_type="text/event-stream", chunks=chunks)

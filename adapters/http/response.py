@@ -36,23 +36,22 @@ def find_header(headers: list[tuple[bytes, bytes]], name: bytes) -> str | None:
     return None
 
 
-class ResponseSource(Protocol):
-    """The connection that a body arrives by."""
+class BodySource(Protocol):
+    """The exchange that a body belongs to; see ``connection.Exchange``."""
 
     deadline: float
-    """The instant, on the Clock's monotonic scale, at which the exchange is given up."""
-
-    @property
-    def busy(self) -> bool:
-        """An exchange is on its way."""
-        ...
+    """The instant, on the Clock's monotonic scale, at which it is given up."""
 
     def resume(self) -> None:
         """Reads the socket again, where that was paused."""
         ...
 
     def abort(self) -> None:
-        """Closes at once."""
+        """Closes the connection, unless the answer is complete."""
+        ...
+
+    def retire(self) -> None:
+        """Closes the connection, unless another exchange has taken it."""
         ...
 
 
@@ -61,9 +60,9 @@ class Body:
 
     __slots__ = (
         "_chunks",
-        "_connection",
         "_ended",
         "_error",
+        "_exchange",
         "_left",
         "_size",
         "_waiter",
@@ -72,11 +71,11 @@ class Body:
     )
 
     def __init__(
-        self, connection: ResponseSource, status: int, headers: list[tuple[bytes, bytes]]
+        self, exchange: BodySource, status: int, headers: list[tuple[bytes, bytes]]
     ) -> None:
         self.status = status
         self.headers = headers
-        self._connection = connection
+        self._exchange = exchange
         self._chunks: list[bytes] = []
         self._size = 0
         self._ended = self._left = False
@@ -119,7 +118,7 @@ class Body:
         self._chunks.clear()
         self._size = 0
         if not self._ended:
-            self._connection.resume()
+            self._exchange.resume()
         return data
 
     async def read_all(self, limit: int) -> bytes:
@@ -148,24 +147,20 @@ class Body:
     def close(self) -> None:
         """Lets go of it. A connection whose answer is not complete is closed with it."""
         if not self._ended:
-            self._ended = True
-            self._connection.abort()
+            self._exchange.abort()
 
     def distrust(self) -> None:
-        """Lets go of a complete body that was no answer: its connection, unless it is in use
-        again, is closed rather than kept."""
-        if not self._ended:
-            self.close()
-        elif not self._connection.busy:
-            self._connection.abort()
+        """Lets go of a body that was no answer: its connection, unless another call has it by now,
+        is closed rather than kept."""
+        self._exchange.retire()
 
     def leave(self, deadline: float) -> None:
         """Nothing more is wanted; the connection may be used again if the answer ends in time."""
         if not self._ended:
             self._left = True
             self._chunks.clear()
-            self._connection.deadline = min(self._connection.deadline, deadline)
-            self._connection.resume()
+            self._exchange.deadline = min(self._exchange.deadline, deadline)
+            self._exchange.resume()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -1,66 +1,63 @@
 """Server-sent events in OpenAI's dialect: whole events out of any split of bytes.
 
-Bytes are passed on as they came; an event is parsed only where a cheap scan says that it holds
-more than text. Dialects that are read: usage on a last event with ``choices: []`` (OpenAI, vLLM),
-or on the finishing event; ``"usage": null`` on every event; ids that change; comments and
-``event:`` lines; ``\\n``, ``\\r\\n`` and ``\\r`` as line ends; an error object in a frame.
+Bytes are passed on as they came; each event is read on the way, which is what tells an end, an
+error, the usage, and how much text has come. Dialects that are read: usage on a last event with
+``choices: []`` (OpenAI, vLLM), or on the finishing event, or on all; ids that change; comments and
+``event:`` lines; ``\\n``, ``\\r\\n`` and ``\\r`` as line ends; a byte order mark; an error object
+in a frame. An event that is no JSON ends the stream in an error, since nobody could say what is
+missing without it; bytes that are no UTF-8 are replaced, as the standard has it.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import classify_error, clean, read_if, words_in
+from adapters.errors import BackendError, FailureClass, malformed
+from adapters.http.answers import failure_in, is_hollow
+from adapters.http.failures import UNREADABLE, read_if
+from adapters.http.token_counts import ONE_TOKEN, tokens_of_piece, told, usage_in
+from adapters.http.whole_events import MAX_EVENT, WholeEvents, data_of, split_events
 from adapters.types import Chunk, Usage
 
-MAX_EVENT = 4 * 1024 * 1024
-"""Bytes of one event; a server that sends more without an event's end is not believed."""
 DONE = b"data: [DONE]\n\n"
 _BROKE_OFF = "The backend's stream ended"
 
-_BOUNDARY = re.compile(rb"\r\n\r\n|\n\r\n|\n\n|\r\r")
-_MARKS = (b'"usage"', b'"finish_reason"', b'"error"')
-_NULL = (b":null", b": null")
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[msgspec.Raw] | None = None
 
 
 class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    text: str | None = None
     finish_reason: str | None = None
 
-
-class TokenCounts(msgspec.Struct):
-    """OpenAI's usage object, as far as money needs it."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-    def usage(self) -> Usage:
-        """The counts in the words of this project."""
-        return Usage(input_tokens=self.prompt_tokens, output_tokens=self.completion_tokens)
+    def tokens(self) -> int:
+        """About how many tokens of answer it holds."""
+        delta = self.delta
+        if delta is None:
+            return tokens_of_piece(self.text)
+        made = tokens_of_piece(delta.content)
+        if delta.reasoning_content or delta.reasoning:
+            made += tokens_of_piece(delta.reasoning_content or delta.reasoning)
+        if delta.tool_calls:
+            made += 1
+        return made
 
 
 class _Event(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: TokenCounts | None = None
+    usage: Any = None
     error: Any = None
-    error_type: str | None = None
     object: str | None = None
-    message: Any = None
-    code: Any = None
 
-    def broken(self) -> Any:
-        """What the event says went wrong, if it is that: OpenAI's object, TGI's text with a type
-        beside it, or the flat object of older vLLM; a code may stand beside either."""
-        if isinstance(self.error, dict) and self.error:
-            return {"code": self.code, **self.error}
-        if self.error:
-            return {"message": self.error, "type": self.error_type, "code": self.code}
-        if self.object == "error":
-            return {"message": self.message, "code": self.code}
-        return None
+
+_decode = msgspec.json.Decoder(_Event).decode
 
 
 class EventReader:
@@ -70,10 +67,19 @@ class EventReader:
     passed on unread, and its clean end is its end.
     """
 
-    __slots__ = ("_rest", "done", "error", "finished", "frames", "openai", "telling", "usage")
+    __slots__ = (
+        "_events",
+        "done",
+        "error",
+        "finished",
+        "frames",
+        "openai",
+        "telling",
+        "usage",
+    )
 
-    def __init__(self, *, openai: bool) -> None:
-        self._rest = b""
+    def __init__(self, *, openai: bool, max_event: int = MAX_EVENT) -> None:
+        self._events = WholeEvents(max_event)
         self.openai = openai
         self.frames = False
         """An event with data has been passed on."""
@@ -90,35 +96,36 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that ``data`` completes, up to an error frame if there is one."""
-        if self._rest:
-            data = self._rest + data
-        cut = last_boundary(data)
-        self._rest = data[cut:]
-        if len(self._rest) > MAX_EVENT:
-            self._break(FailureClass.FAILED, "The backend's stream holds an event without an end.")
-        if not cut or self.error or self.done:
+        try:
+            whole = self._events.feed(data)
+        except BackendError as error:
+            self._break(None, error.message)
             return []
-        whole = data[:cut]
-        if self.frames and not (self.openai and is_special(whole)):
+        if not whole or self.error or self.done:
+            return []
+        if not self.frames:
+            return self._each(whole)
+        if not self.openai:
             return [Chunk(whole)]
-        return self._each(whole)
+        tokens, events = _plain(whole)
+        if not events:
+            return self._each(whole)
+        return [Chunk(whole, tokens=None if tokens == events else tokens)]
 
     def end(self) -> list[Chunk]:
         """The stream has ended cleanly: what is left of it, and whether that was its end."""
         if self.done:
             return []
-        rest, self._rest = self._rest.strip(), b""
+        rest = self._events.rest().strip()
         chunks: list[Chunk] = []
-        if rest and (rest == DONE.strip() or _is_json(_data_of(rest))):
+        if rest and (rest == DONE.strip() or _is_json(data_of(rest))):
             chunks = self._each(rest + b"\n\n")
         elif rest:
             self._break(FailureClass.TRUNCATED, _BROKE_OFF + " inside an event.")
         if self.error:
             return chunks
         if not self.frames and not self.done:
-            self._break(
-                FailureClass.FAILED, "The backend opened a stream and closed it without an event."
-            )
+            self._break(None, "The backend opened a stream and closed it without an event.")
         elif self.openai and not self.done and not self.finished:
             self._break(FailureClass.TRUNCATED, _BROKE_OFF + " without a finish_reason or [DONE].")
         return chunks
@@ -126,7 +133,7 @@ class EventReader:
     def _each(self, whole: bytes) -> list[Chunk]:
         """Event by event; neighbours that are plain become one chunk again."""
         chunks: list[Chunk] = []
-        plain: list[bytes] = []
+        plain: list[Chunk] = []
         for event in split_events(whole):
             chunk = self._one(event)
             if self.error:
@@ -134,7 +141,7 @@ class EventReader:
             if chunk is None:
                 continue
             if chunk.kind == "data" and chunk.usage is None:
-                plain.append(event)
+                plain.append(chunk)
                 continue
             _flush(plain, chunks)
             chunks.append(chunk)
@@ -144,74 +151,88 @@ class EventReader:
     def _one(self, event: bytes) -> Chunk | None:
         if self.done:
             return None
-        payload = _data_of(event)
+        payload = data_of(event)
         if not payload:
             # A comment before the first frame would commit the caller to this backend.
-            return Chunk(event) if self.frames else None
+            return Chunk(event, tokens=0) if self.frames else None
         if not self.openai:
             self.frames = True
             return Chunk(event)
-        if payload == b"[DONE]":
+        if payload.strip() == b"[DONE]":
             self.done = True
             return Chunk(event, "done")
-        return self._parsed(event, payload)
+        try:
+            return self._read(event, payload, _decode(payload))
+        except UNREADABLE:
+            return self._odd(event, payload)
 
-    def _parsed(self, event: bytes, payload: bytes) -> Chunk | None:
-        parsed = _decode(payload)
-        if parsed is None and self.frames:
-            # Most later events are passed on unread, so one that is read is not judged either.
-            return Chunk(event)
-        if parsed is None:
-            self._break(FailureClass.FAILED, "The backend's stream holds an event that is no JSON.")
+    def _odd(self, event: bytes, payload: bytes) -> Chunk | None:
+        """An event of another shape is passed on; one that is no JSON is the stream's end."""
+        if not _is_utf8(payload):
+            event, payload = _utf8(event), _utf8(payload)
+        try:
+            value = msgspec.json.decode(payload)
+        except UNREADABLE:
+            self._break(None, "The backend's stream holds an event that is no JSON.")
             return None
-        if error := parsed.broken():
-            message = clean(words_in(error)) or "The backend's stream ended in an error."
-            self._break(classify_error(error), message)
+        return self._read(event, payload, _understood(value))
+
+    def _read(self, event: bytes, payload: bytes, parsed: _Event) -> Chunk | None:
+        if parsed.object == "error" or not is_hollow(parsed.error):
+            failure = failure_in(read_if(payload, dict[str, Any]) or {})
+            self._break(failure.failure, failure.message)
             return None
         if not self.frames:
             self.frames, self.telling = True, payload
-        usage = None
-        if parsed.usage is not None:
-            self.usage = usage = parsed.usage.usage()
-            self.telling = payload
-            if not parsed.choices:
-                return Chunk(event, "usage", usage)
-        if any(choice.finish_reason for choice in parsed.choices or ()):
+        tokens, finished = 0, False
+        for choice in parsed.choices or ():
+            tokens += choice.tokens()
+            finished = finished or bool(choice.finish_reason)
+        if finished:
             self.finished = True
-        return Chunk(event, "data", usage)
+        usage = None if parsed.usage is None else self._told(parsed.usage, payload)
+        if usage is not None and not parsed.choices:
+            return Chunk(event, "usage", usage)
+        return Chunk(event, "data", usage, None if tokens == 1 else tokens)
 
-    def _break(self, failure: FailureClass, message: str) -> None:
-        """After the first frame, whatever went wrong, the answer is cut."""
-        self.error = BackendError(FailureClass.TRUNCATED if self.frames else failure, message)
+    def _told(self, stated: Any, payload: bytes) -> Usage | None:
+        """The usage that an event states, where it states any."""
+        usage = usage_in(stated)
+        if not told(usage):
+            return None
+        self.usage, self.telling = usage, payload
+        return usage
 
-
-def is_special(data: bytes) -> bool:
-    """False only when the bytes surely hold nothing but pieces of an answer.
-
-    A field that is there and null (``"usage":null`` stands on every event of some servers) does
-    not count; whatever is spelt otherwise does, and is parsed.
-    """
-    if b"[DONE]" in data:
-        return True
-    for mark in _MARKS:
-        at = data.find(mark)
-        while at >= 0:
-            at += len(mark)
-            if not data.startswith(_NULL, at):
-                return True
-            at = data.find(mark, at)
-    return False
+    def _break(self, failure: FailureClass | None, message: str) -> None:
+        """After the first frame, whatever went wrong, the answer is cut; None: it was no answer."""
+        if self.frames:
+            failure = FailureClass.TRUNCATED
+        self.error = malformed(message) if failure is None else BackendError(failure, message)
 
 
-def split_events(data: bytes) -> list[bytes]:
-    """Bytes that end at a boundary -> events, each with its own boundary."""
-    events = []
-    start = 0
-    for match in _BOUNDARY.finditer(data):
-        if match.end() > start:
-            events.append(data[start : match.end()])
-        start = match.end()
-    return events
+def _plain(whole: bytes) -> tuple[int, int]:
+    """The tokens and the number of events that hold nothing but pieces of an answer; no events
+    where one of them holds more, or cannot be read."""
+    events = whole.split(b"\n\n")
+    if events.pop():
+        return 0, 0
+    tokens = 0
+    for event in events:
+        if not event.startswith(b"data: {"):
+            return 0, 0
+        try:
+            parsed = _decode(event[6:])
+        except UNREADABLE:
+            return 0, 0
+        if parsed.error is not None or parsed.usage is not None or not parsed.choices:
+            return 0, 0
+        for choice in parsed.choices:
+            if choice.finish_reason is not None:
+                return 0, 0
+            delta = choice.delta
+            text = None if delta is None else delta.content
+            tokens += 1 if text and len(text) <= ONE_TOKEN else choice.tokens()
+    return tokens, len(events)
 
 
 def frame(payload: bytes) -> bytes:
@@ -219,38 +240,52 @@ def frame(payload: bytes) -> bytes:
     return b"data: %b\n\n" % payload
 
 
-def _flush(plain: list[bytes], chunks: list[Chunk]) -> None:
-    if plain:
-        chunks.append(Chunk(b"".join(plain)))
-        plain.clear()
-
-
-def last_boundary(data: bytes) -> int:
-    """Where the last whole event ends; 0 when there is none."""
-    if data.endswith(b"\n\n"):
-        return len(data)
-    return max(
-        data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0,
-        data.rfind(b"\n\r\n") + 3 if b"\n\r\n" in data else 0,
-        data.rfind(b"\r\r") + 2 if b"\r\r" in data else 0,
-    )
-
-
-def _data_of(event: bytes) -> bytes:
-    """The joined ``data`` lines of an event."""
-    if event.startswith(b"data: ") and event.count(b"\n") == 2 and b"\r" not in event:
-        return event[6:-2]
-    values = [
-        line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")
-    ]
-    return b"\n".join(values)
+def _flush(plain: list[Chunk], chunks: list[Chunk]) -> None:
+    if len(plain) == 1:
+        chunks.append(plain[0])
+    elif plain:
+        tokens = sum(1 if chunk.tokens is None else chunk.tokens for chunk in plain)
+        data = b"".join([chunk.data for chunk in plain])
+        chunks.append(Chunk(data, tokens=None if tokens == len(plain) else tokens))
+    plain.clear()
 
 
 def _is_json(payload: bytes) -> bool:
     return read_if(payload, msgspec.Raw) is not None
 
 
-def _decode(payload: bytes) -> _Event | None:
-    """What an event says; nothing of note where its shape is unknown; None for no JSON."""
-    event = read_if(payload, _Event)
-    return _Event() if event is None and _is_json(payload) else event
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _utf8(data: bytes) -> bytes:
+    return data.decode("utf-8", "replace").encode()
+
+
+def _understood(value: Any) -> _Event:
+    """What an event says whose fields are not all of the protocol's types."""
+    if not isinstance(value, dict):
+        return _Event()
+    choices = value.get("choices")
+    kind = value.get("object")
+    return _Event(
+        choices=[_choice_in(one) for one in choices] if isinstance(choices, list) else None,
+        usage=value.get("usage"),
+        error=value.get("error"),
+        object=kind if isinstance(kind, str) else None,
+    )
+
+
+def _choice_in(value: Any) -> _Choice:
+    if not isinstance(value, dict):
+        return _Choice()
+    delta, reason = value.get("delta"), value.get("finish_reason")
+    text = delta.get("content") if isinstance(delta, dict) else value.get("text")
+    return _Choice(
+        text=text if isinstance(text, str) else None,
+        finish_reason=reason if isinstance(reason, str) else None,
+    )

@@ -198,7 +198,13 @@ class HuggingFace(HttpBackend):
     async def _token_stream(self, call: Call, deadline: float, began: float) -> Reply:
         head = self._tokens + self._hold(deadline - began)
         answer = await self._calls.open(head, call.body, deadline)
-        chunks = TokenStream(answer, self._clock, began, self._api.secrets)
+        chunks = TokenStream(
+            answer,
+            self._clock,
+            began,
+            self._api.secrets,
+            max_event=self._settings.max_event,
+        )
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)
 

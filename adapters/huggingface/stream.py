@@ -14,9 +14,10 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import END_GRACE_S, ChunkStream
 from adapters.http.failures import classify_error, read_if, words_in
-from adapters.http.outputs import count_of
 from adapters.http.response import Body
-from adapters.http.sse import frame, last_boundary, split_events
+from adapters.http.sse import frame
+from adapters.http.token_counts import count_of
+from adapters.http.whole_events import MAX_EVENT, WholeEvents, data_of, split_events
 from adapters.settings import Secret
 from adapters.types import Chunk, Usage
 
@@ -40,13 +41,19 @@ class TokenStream(ChunkStream):
     """The events, framed as everywhere. A good end is an event with ``generated_text``."""
 
     def __init__(
-        self, body: Body, clock: Clock, started: float, secrets: tuple[Secret, ...] = ()
+        self,
+        body: Body,
+        clock: Clock,
+        started: float,
+        secrets: tuple[Secret, ...] = (),
+        *,
+        max_event: int = MAX_EVENT,
     ) -> None:
         super().__init__("infer", secrets)
         self._body = body
         self._clock = clock
         self._started = started
-        self._rest = b""
+        self._events = WholeEvents(max_event)
         self._whole: _Event | None = None
 
     async def _more(self) -> None:
@@ -54,17 +61,14 @@ class TokenStream(ChunkStream):
         if not data:
             self._end()
             return
-        data = self._rest + data
-        cut = last_boundary(data)
-        self._rest = data[cut:]
-        for event in split_events(data[:cut]):
+        for event in split_events(self._events.feed(data)):
             self._take(event)
             if self._reader.error is not None:
                 return
 
     def _take(self, event: bytes) -> None:
-        payload = event.strip().removeprefix(b"data:").strip()
-        if not payload or payload.startswith(b":"):
+        payload = data_of(event).strip()
+        if not payload:
             return
         found = read_if(payload, _Event) or _NO_TOKEN
         if found.error is not None:

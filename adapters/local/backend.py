@@ -34,6 +34,7 @@ from adapters.types import (
     Usage,
     WorkerMemory,
 )
+from adapters.waiting import before
 from local_runtime.app.model_sizes import to_json
 from local_runtime.client.attached import AttachedWorkers
 from local_runtime.client.autoscaler import Autoscaler
@@ -196,7 +197,7 @@ class Local:
         """Sends the call to a worker and waits for an output or the answer."""
         connection = self._pick(route, call.model)
         while connection.socket.congested:
-            await connection.socket.drained()
+            await self._until_read(connection, call.deadline)
             connection = self._pick(route, call.model)
         pending = self._send(connection, call, route)
         pending.cold_s = cold_s
@@ -230,6 +231,16 @@ class Local:
             return self._patience_s
         expected = self._workers.ready_in()
         return 2 * expected + _LATE_S if expected else 0.0
+
+    async def _until_read(self, connection: WorkerConnection, deadline: float) -> None:
+        """Waits until a worker has read what it was sent. Raises OVERLOADED at the deadline: the
+        call is with nobody yet."""
+        try:
+            await before(self._clock, deadline, connection.socket.drained())
+        except TimeoutError:
+            raise BackendError(
+                FailureClass.OVERLOADED, "the worker did not read on within the call's deadline"
+            ) from None
 
     def _pick(self, route: str | None, model: str = "") -> WorkerConnection:
         """The ready worker with the most room. Raises LOADING or UNSUPPORTED."""

@@ -80,6 +80,8 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     keep_alive: Duration = 30.0
     """How long an unused connection to a web endpoint is kept; the keys below are of one too."""
     max_connections: Count = 256
+    max_event: PositiveSize = 16 * 1024 * 1024
+    """A larger event of a stream is an error."""
     max_response: PositiveSize = 64 * 1024 * 1024
     ca_file: str | None = None
     """PEM file of the authority that signed the endpoint's certificate; left out: the system's."""

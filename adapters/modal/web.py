@@ -15,9 +15,10 @@ from urllib.parse import urljoin, urlsplit
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
+from adapters.http.answers import output_in
 from adapters.http.api import EVENTS, Api
 from adapters.http.outputs import answer_of
-from adapters.http.passthrough import Passthrough
+from adapters.http.passthrough import stream_of
 from adapters.http.response import Body, Response
 from adapters.modal.settings import ModalSettings
 from adapters.modal.values import json_checked
@@ -112,22 +113,21 @@ class ModalEndpoint(Api):
         return f"{path}?{there.query}" if there.query else path
 
     async def _stream(self, call: Call, body: Body, started: float) -> Reply:
-        kind = body.header(b"content-type") or ""
-        if not kind.startswith("text/event-stream"):
-            body.close()
-            raise BackendError(
-                FailureClass.FAILED, "The endpoint answered a stream with no stream."
-            )
         usage = Usage(exec_s=self.clock.monotonic() - started)
-        chunks = Passthrough(body, call.task, self.clock, usage, self.secrets)
-        await chunks.first()
-        return Reply(content_type="text/event-stream", chunks=chunks)
+        return await stream_of(
+            self,
+            body,
+            call.task,
+            usage,
+            limit=self._settings.max_response,
+            max_event=self._settings.max_event,
+        )
 
     def _whole(self, call: Call, response: Response, wall: float) -> Reply:
         usage = Usage(exec_s=wall)
         kind = response.header(b"content-type") or "application/json"
         if call.task == "infer" and "json" not in kind:
-            return Reply(body=response.body, content_type=kind, usage=usage)
+            return output_in(response, usage)
         return answer_of(json_checked(response.body, usage), call.task, usage, self.secrets)
 
     def _refused(self, response: Response) -> BackendError:

@@ -18,11 +18,12 @@ from adapters.assumptions import tried
 from adapters.base import PROBE_S, Clock
 from adapters.cold_starts import StartCounted, split
 from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.http.answers import output_in
 from adapters.http.api import Api
 from adapters.http.backend import HttpBackend
 from adapters.http.openai_calls import OpenAICalls
-from adapters.http.passthrough import one_event
-from adapters.http.response import Body, Response
+from adapters.http.passthrough import stream_of
+from adapters.http.response import Response
 from adapters.polling import poll_until
 from adapters.potassium.api import (
     Answered,
@@ -33,7 +34,7 @@ from adapters.potassium.api import (
     status_of,
 )
 from adapters.potassium.jobs import BackgroundJobs
-from adapters.potassium.stream import stream_of
+from adapters.potassium.stream import RuntimeEvents
 from adapters.remote_jobs import RemoteJobs
 from adapters.types import (
     Assumption,
@@ -174,26 +175,22 @@ class PotassiumBackend(HttpBackend):
         if self._settings.background and response.status in (200, 202):
             return await self._see_through(call, response, deadline, began)
         self._api.checked(response)
-        return Reply(
-            body=response.body,
-            content_type=response.header(b"content-type") or "application/json",
-            usage=Usage(exec_s=self._clock.monotonic() - began, cold_s=waited or None),
-        )
+        usage = Usage(exec_s=self._clock.monotonic() - began, cold_s=waited or None)
+        return output_in(response, usage)
 
     async def _stream(self, call: Call, head: bytes, deadline: float, waited: float) -> Reply:
         began = self._clock.monotonic()
         answer = await self._api.open(head + _ACCEPT_EVENTS, call.body, deadline)
         usage = Usage(exec_s=self._clock.monotonic() - began, cold_s=waited or None)
-        if (answer.header(b"content-type") or "").startswith("application/json"):
-            return await self._as_one_event(answer, usage)
-        chunks = stream_of(answer, self._clock, usage, self._api.secrets)
-        await chunks.first()
-        return Reply(content_type="text/event-stream", chunks=chunks)
-
-    async def _as_one_event(self, answer: Body, usage: Usage) -> Reply:
-        """A handler that answered whole, although a stream was asked for."""
-        data = await answer.read_all(self._settings.max_response)
-        return Reply(content_type="text/event-stream", chunks=one_event(data, usage))
+        return await stream_of(
+            self._api,
+            answer,
+            "infer",
+            usage,
+            limit=self._settings.max_response,
+            max_event=self._settings.max_event,
+            events=RuntimeEvents,
+        )
 
     async def _see_through(
         self, call: Call, response: Response, deadline: float, began: float

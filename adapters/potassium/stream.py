@@ -6,14 +6,11 @@ from typing import Any
 
 import msgspec
 
-from adapters.base import Clock
 from adapters.errors import BackendError
 from adapters.http.failures import classify_error, read_if, words_in
-from adapters.http.passthrough import Passthrough, TextPassthrough
-from adapters.http.response import Body
-from adapters.http.sse import split_events
-from adapters.settings import Secret
-from adapters.types import Chunk, Usage
+from adapters.http.passthrough import Passthrough
+from adapters.http.whole_events import data_of, split_events
+from adapters.types import Chunk
 
 
 class RuntimeEvents(Passthrough):
@@ -36,7 +33,7 @@ class RuntimeEvents(Passthrough):
 
     def _each(self, chunk: Chunk) -> None:
         for event in split_events(chunk.data):
-            payload = event.strip().removeprefix(b"data:").strip()
+            payload = data_of(event).strip()
             if payload == b"[DONE]":
                 continue
             error = _error_in(payload)
@@ -62,11 +59,3 @@ def _error_in(payload: bytes) -> dict[str, Any] | None:
     """Of an event that is an error object and nothing else."""
     found = read_if(payload, _OnlyError)
     return None if found is None else found.error
-
-
-def stream_of(
-    body: Body, clock: Clock, usage: Usage, secrets: tuple[Secret, ...] = ()
-) -> Passthrough:
-    """The stream that a body's content type says it is."""
-    events = (body.header(b"content-type") or "").startswith("text/event-stream")
-    return (RuntimeEvents if events else TextPassthrough)(body, "infer", clock, usage, secrets)

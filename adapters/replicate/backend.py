@@ -26,9 +26,10 @@ from adapters.assumptions import ACCEPTED, tried
 from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.chunks import once
-from adapters.http.outputs import count_of, event_of, input_of
+from adapters.http.outputs import event_of, input_of
 from adapters.http.predictions import Prediction, reply_of
 from adapters.http.response import Body
+from adapters.http.token_counts import count_of
 from adapters.polling import poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
 from adapters.replicate.api import ReplicateApi, ReplicateSettings
@@ -247,6 +248,7 @@ class Replicate:
             deadline=deadline,
             every=self._settings.poll_every,
             secrets=self._api.secrets,
+            max_event=self._settings.max_event,
         )
 
     async def _asked(self, handle: Handle) -> Prediction:

@@ -13,6 +13,7 @@ from adapters.http.failures import read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.predictions import Prediction, failure_of
 from adapters.http.response import Body
+from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import Secret
 from adapters.types import Call, Progress, Usage
 
@@ -79,8 +80,10 @@ class PredictionStream(ChunkStream):
         deadline: float,
         every: float,
         secrets: tuple[Secret, ...] = (),
+        max_event: int = MAX_EVENT,
     ) -> None:
-        super().__init__(call.task, secrets)
+        super().__init__(call.task, secrets, max_event=max_event)
+        self._max_event = max_event
         self._source = source
         self._clock = clock
         self._id = prediction.id
@@ -88,7 +91,7 @@ class PredictionStream(ChunkStream):
         self._call = call
         self._deadline = deadline
         self._every = every
-        self._events = NamedEvents()
+        self._events = NamedEvents(self._max_event)
         self._body: Body | None = None
         self._last_id: str | None = None
         self._silent = False
@@ -140,7 +143,7 @@ class PredictionStream(ChunkStream):
             )
             return
         self._silent = False
-        self._events = NamedEvents()
+        self._events = NamedEvents(self._max_event)
         if not self._begun:
             await self._source.look(self._id, self._call.progress)
         await self._clock.sleep(self._every)

@@ -235,6 +235,7 @@ class QueueCalls:
             deadline=deadline,
             submitted=submitted,
             every=self._settings.stream_every,
+            max_event=self._settings.max_event,
         )
 
     async def _ended(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob | None:

@@ -9,8 +9,11 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ReadyChunks
+from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader, frame
+from adapters.http.token_counts import told
+from adapters.http.whole_events import MAX_EVENT
 from adapters.polling import Patience, pace
 from adapters.runpod.jobs import QUEUED, RunPodJob
 from adapters.types import Call, Chunk, Progress, Usage
@@ -72,6 +75,7 @@ class JobStream(ReadyChunks):
         deadline: float,
         submitted: float,
         every: float,
+        max_event: int = MAX_EVENT,
     ) -> None:
         super().__init__()
         self._source = source
@@ -81,7 +85,7 @@ class JobStream(ReadyChunks):
         self._deadline = deadline
         self._submitted = submitted
         self._every = every
-        self._reader = EventReader(openai=call.task != "infer")
+        self._reader = EventReader(openai=call.task != "infer", max_event=max_event)
         self._patience = Patience()
 
     def _let_go(self) -> None:
@@ -142,29 +146,34 @@ class JobStream(ReadyChunks):
         job = await self._source.final(self._job_id, self._deadline, self._call.progress)
         usage, error = self._source.conclude(self._call.id, job, self._submitted)
         if error is None and self._reader.error is None and not self._reader.frames:
-            error = self._answer_unstreamed(job, usage)
+            usage = self._answer_unstreamed(job, usage)
         error = error or _charged(self._reader.error, usage)
         if error is not None:
             self._ready.clear()
             raise error
         self._ready.append(self._last(usage))
 
-    def _answer_unstreamed(self, job: RunPodJob, usage: Usage) -> BackendError | None:
-        """A handler that is no generator: its one output is the one event."""
-        if self._call.task != "infer":
-            return BackendError(
-                FailureClass.FAILED, "The worker answered a stream with no stream.", usage=usage
-            )
-        self._ready.append(Chunk(frame(bytes(job.output) or b"null")))
-        return None
+    def _answer_unstreamed(self, job: RunPodJob, usage: Usage) -> Usage:
+        """A handler that is no generator: its one output, as a stream; what it used."""
+        output = bytes(job.output) or b"null"
+        if self._call.task == "infer":
+            self._ready.append(Chunk(frame(output)))
+            return usage
+        *chunks, last = as_chunks(output, self._call.task, usage)
+        self._ready.extend(chunks)
+        return last.usage or usage
 
     def _last(self, usage: Usage) -> Chunk:
         if self._call.task == "infer":
             return Chunk(b"", "data", usage)
         said = self._reader.usage
-        usage = msgspec.structs.replace(
-            usage, input_tokens=said.input_tokens, output_tokens=said.output_tokens
-        )
+        if told(said):
+            usage = msgspec.structs.replace(
+                usage,
+                input_tokens=said.input_tokens,
+                output_tokens=said.output_tokens,
+                total_tokens=said.total_tokens,
+            )
         return Chunk(DONE, "done", usage)
 
     async def _break_off(self, error: BackendError) -> None:

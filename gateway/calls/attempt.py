@@ -7,6 +7,7 @@ import msgspec
 from adapters.errors import BackendError, FailureClass, Ran
 from adapters.types import Call, Usage
 from gateway.backends.live import Lease, LiveBackend
+from gateway.money.estimates import by_tokens, with_tokens
 from gateway.money.pricing import credible
 from gateway.policy.model import Price
 from gateway.routing.repeating import Asked
@@ -24,7 +25,7 @@ class StreamProgress(msgspec.Struct):
     usage: Usage = NOTHING
     """What the backend said last."""
     events: int = 0
-    """Events passed to the caller; each is about one token where no usage is reported."""
+    """Tokens of answer passed to the caller, about: what is charged where no usage is reported."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -85,12 +86,14 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def used(self, reported: Usage) -> Usage:
         """A success's usage, with the device's share filled in where the backend stated none, and
-        the tokens of a stream, where they are paid and nobody counted them: a whole stream must not
-        be cheaper than one that was cut."""
+        the tokens, where they are paid and nobody counted them: no answer is free for that."""
         reported = credible(reported)
-        price = self.backend.price
-        if reported.output_tokens is None and self.progress.events and by_tokens(price):
+        if by_tokens(self.backend.price):
             reported = self._counted(reported)
+        return self._with_share(reported)
+
+    def _with_share(self, reported: Usage) -> Usage:
+        price = self.backend.price
         if reported.gpu_s is not None or reported.exec_s is None:
             return reported
         share = device_share(price, reported.exec_s, self.backend.in_flight)
@@ -120,7 +123,7 @@ class Attempt(msgspec.Struct, frozen=True):
         if failure.failure is FailureClass.NOT_STARTED:
             return None
         if failure.usage is not None:
-            return self.used(failure.usage)
+            return self._with_share(credible(failure.usage))
         if failure.ran is Ran.NO:
             return None
         price = self.backend.price
@@ -136,12 +139,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def _counted(self, seen: Usage) -> Usage:
         """With tokens as the gateway can count them, where nobody said how many there were."""
-        given, made = seen.input_tokens, seen.output_tokens
-        return msgspec.structs.replace(
-            seen,
-            input_tokens=len(self.call.body) // 4 if given is None else given,
-            output_tokens=self.progress.events if made is None else made,
-        )
+        return with_tokens(seen, self.call.body, self.call.task, self.progress.events)
 
 
 def device_share(price: Price | None, exec_s: float, in_flight: int) -> float:
@@ -150,8 +148,3 @@ def device_share(price: Price | None, exec_s: float, in_flight: int) -> float:
     if price is None or price.reserved:
         return exec_s / max(in_flight, 1)
     return exec_s if price.per_second is not None else 0.0
-
-
-def by_tokens(price: Price | None) -> bool:
-    """Whether tokens cost anything."""
-    return price is not None and bool(price.per_million_input or price.per_million_output)

@@ -19,6 +19,7 @@ from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
 from gateway.backends.live import Lease, LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
+from gateway.money.estimates import cost_basis
 from gateway.money.pricing import charge
 from gateway.routing.repeating import Asked
 from gateway.routing.router import Decision, Quote, ReasonCode
@@ -258,7 +259,7 @@ class CallState:
             exec_us=_microseconds(used.exec_s),
             gpu_us=_microseconds(used.gpu_s),
             cost_nano=cost,
-            cost_basis="none" if not cost else "reported" if used.reported else "estimated",
+            cost_basis=cost_basis(price, used, cost),
             worker=used.worker or "",
             history=history_of(self.decision, self.tried, self.received_at),
         )

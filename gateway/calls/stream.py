@@ -24,7 +24,7 @@ from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.refusals import refusal_of, shutting_down, stopped
 from gateway.calls.state import CallState
-from gateway.calls.stream_events import announces, error_event, priced, usage_event
+from gateway.calls.stream_events import announces, error_event, events_in, priced, usage_event
 from gateway.types import ApiError
 
 
@@ -120,7 +120,7 @@ class SettledStream:
             self._held.append(chunk)
             return None
         data = chunk.data
-        progress.events += data.count(b"\n\n")
+        progress.events += events_in(data) if chunk.tokens is None else chunk.tokens
         return self._redact(data)
 
     # --- its end ------------------------------------------------------------------------------

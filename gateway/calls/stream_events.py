@@ -65,6 +65,13 @@ def usage_event(call: Call, usage: Usage, cost_nano: int, created_at: float) -> 
     )
 
 
+def events_in(data: bytes) -> int:
+    """How many whole events there are, whatever their line ends."""
+    if b"\r" not in data:
+        return data.count(b"\n\n")
+    return data.count(b"\n\n") + data.count(b"\n\r\n") + data.count(b"\r\r")
+
+
 def error_event(error: ApiError, cost_nano: int | None) -> bytes:
     """The error that ends a stream which broke off, with what it cost where that is wanted."""
     body = error.body()

@@ -88,6 +88,8 @@ _BOUNDS = {
     "queue_s": _MOST_S,
     "input_tokens": MOST_TOKENS,
     "output_tokens": MOST_TOKENS,
+    "total_tokens": MOST_TOKENS,
+    "text_tokens": MOST_TOKENS,
     "cost_nano": _MOST_NANO,
 }
 _figures_of = operator.attrgetter(*_BOUNDS)

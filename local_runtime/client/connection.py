@@ -98,7 +98,9 @@ class WorkerConnection:
         run = Run(id, route, body, call_id, stream, model=model, within=within, follows=follows)
         self.send(run)
         call = self.calls[id] = PendingCall(self, id, call_id, deadline, stream)
-        if self.residency is not None and model:
+        if self.gone:
+            self._lose(self.calls.pop(id), self.ended.result())
+        elif self.residency is not None and model:
             call.model = model
             self.residency.call_sent(model, self._now())
         return call
@@ -114,6 +116,8 @@ class WorkerConnection:
         self.send(msgspec.structs.replace(event, id=id))
         name = event.request if isinstance(event, Run) else ""
         call = self.calls[id] = PendingCall(self, id, name, deadline, isinstance(event, Run))
+        if self.gone:
+            self._lose(self.calls.pop(id), self.ended.result())
         return call
 
     def dismiss(self) -> None:
@@ -214,12 +218,16 @@ class WorkerConnection:
         self.ended.set_result(why)
         calls, self.calls = self.calls, {}
         for call in calls.values():
-            if call.answer is None:
-                detail = f"{self.name}: {why}"
-                call.answer = Unanswered("died", "the worker that ran the call has died", detail)
-            call.wake()
-            call.answer_late(None)
+            self._lose(call, why)
         self._changed(self)
+
+    def _lose(self, call: PendingCall, why: str) -> None:
+        """Nobody will answer it: its worker is gone."""
+        if call.answer is None:
+            detail = f"{self.name}: {why}"
+            call.answer = Unanswered("died", "the worker that ran the call has died", detail)
+        call.wake()
+        call.answer_late(None)
 
     def _words(self, error: Exception | None) -> str:
         if not self.ready and isinstance(error, FrameTooLarge | msgspec.DecodeError):

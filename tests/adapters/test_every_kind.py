@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,11 +13,12 @@ import msgspec
 import pytest
 
 from adapters.base import Backend
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, malformed
 from benchmarks.platforms import PLATFORMS, answering, backend_of, call_of
 from gateway.clock import settle
 from tests.adapters.servers import CUT, RawServer, Request, answer, read_request, scripted
 
+UNREADABLE = malformed("").failure
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
@@ -130,3 +133,52 @@ async def test_a_backend_that_was_closed_sends_nothing(name: str) -> None:
             await backend.invoke(call_of(name, "call-1"))
         assert caught.value.failure is FailureClass.UNREACHABLE
         assert counts.requests[name] == 0
+
+
+PAGE = answer(b"<html><h1>Down for maintenance</h1></html>", content_type="text/html")
+NO_ANSWER = {
+    "a web page": PAGE,
+    "nothing": answer(b""),
+    "cut JSON": answer(b'{"id": "x", "sta'),
+    "no JSON": answer(b"OK"),
+    "deep JSON": answer(b"[" * 100_000),
+    "no UTF-8": answer(b"\xff\xfe\xfd"),
+    "unknown packing": answer(b"whatever", Content_Encoding="br"),
+    "no packing": answer(b"{}", Content_Encoding="gzip"),
+}
+"""What a broken server or something in front of it may answer with the status 200."""
+TAKEN = frozenset(("runpod", "replicate"))
+"""Kinds whose submit may have been taken whatever its answer looks like: it names a job."""
+
+
+@pytest.mark.parametrize("what", NO_ANSWER)
+@pytest.mark.parametrize("name", PLATFORMS)
+async def test_a_success_that_is_no_answer_is_a_failure(name: str, what: str) -> None:
+    async with scripted(*[NO_ANSWER[what]] * 3) as (_, url), started(name, url) as backend:
+        call = msgspec.structs.replace(call_of(name, "call-1"), deadline=time.monotonic() + 5.0)
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(call)
+    expected = {UNREADABLE, FailureClass.AMBIGUOUS} if name in TAKEN else {UNREADABLE}
+    assert caught.value.failure in expected
+    assert caught.value.message
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+async def test_no_compression_is_asked_for_and_what_comes_is_unpacked(name: str) -> None:
+    body = gzip.compress(msgspec.json.encode(PLATFORMS[name].answer).replace(b"$ID", b"call-1"))
+    packed = answer(body, Content_Encoding="gzip")
+    async with scripted(packed) as (script, url), started(name, url) as backend:
+        reply = await backend.invoke(call_of(name, "call-1"))
+    assert b"spill gate" in reply.body
+    assert script.requests[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("wait", ["inf", "NaN", "1e400", "9" * 500, "-5", "soon", "²"])
+@pytest.mark.parametrize("name", PLATFORMS)
+async def test_no_retry_after_is_past_all_bounds(name: str, wait: str) -> None:
+    refused = answer(b'{"error": "no room"}', 503, Retry_After=wait, Retry_After_Ms=wait)
+    async with scripted(refused) as (_, url), started(name, url) as backend:
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(call_of(name, "call-1"))
+    assert caught.value.failure is SERVICE_UNAVAILABLE[name]
+    assert caught.value.retry_after is None or 0 <= caught.value.retry_after <= 86_400

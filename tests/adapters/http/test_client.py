@@ -312,6 +312,18 @@ def test_a_base_url_that_is_none_is_refused(url: str) -> None:
         Origin(url)
 
 
+def test_a_client_that_could_never_connect_is_refused(clock: FakeClock) -> None:
+    with pytest.raises(ValueError, match="max_connections is 0"):
+        Client(Origin("http://x"), clock, max_connections=0)
+
+
+async def test_a_request_without_a_deadline_has_one_all_the_same(clock: FakeClock) -> None:
+    async with scripted(STALL) as (_, url), client_of(url, clock) as (client, head):
+        with pytest.raises(BackendError) as caught:
+            await drive(clock, client.request(head, b"{}"), step=10.0)
+        assert caught.value.failure is FailureClass.TIMEOUT
+
+
 def test_a_header_cannot_break_out_of_its_line() -> None:
     with pytest.raises(ValueError, match="line break"):
         render_head("GET", Origin("http://x"), "/", {"a": "b\r\nc: d"})

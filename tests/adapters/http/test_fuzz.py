@@ -65,7 +65,8 @@ class Exchanges:
         self.connection.connection_made(self.wire)
 
     def begin(self, *, whole: bool) -> asyncio.Future[Response | Body]:
-        return self.connection.begin(b"GET / HTTP/1.1\r\n\r\n", deadline=1e9, whole=whole)
+        request = b"GET / HTTP/1.1\r\n\r\n"
+        return self.connection.begin(request, deadline=1e9, whole=whole).answer
 
     def receive(self, pieces: list[bytes]) -> None:
         for piece in pieces:

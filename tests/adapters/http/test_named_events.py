@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.named_events import NamedEvent, NamedEvents
-from adapters.http.sse import MAX_EVENT
 
 STREAM = (
     b"event: output\nid: 1:0\ndata: two\ndata: lines\n\n"
@@ -47,5 +46,5 @@ def test_what_is_left_at_the_end_gives_its_comments_and_no_half_event() -> None:
 
 def test_an_event_without_an_end_is_not_gathered_for_ever() -> None:
     with pytest.raises(BackendError) as caught:
-        NamedEvents().feed(b"data: " + b"x" * MAX_EVENT)
+        NamedEvents(max_event=100).feed(b"data: " + b"x" * 100)
     assert caught.value.failure is FailureClass.FAILED

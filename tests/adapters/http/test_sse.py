@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from adapters.errors import FailureClass
-from adapters.http.sse import EventReader, is_special, split_events
+from adapters.http.sse import EventReader
+from adapters.http.whole_events import split_events
 from adapters.types import Chunk, Usage
 
 DELTA = (
@@ -43,7 +45,7 @@ def test_usage_in_an_event_of_its_own_is_a_usage_chunk() -> None:
     reader = begun()
     usage = Usage(input_tokens=3, output_tokens=2)
     assert reader.feed(FINISH + USAGE + DONE) == [
-        Chunk(FINISH),
+        Chunk(FINISH, tokens=0),
         Chunk(USAGE, "usage", usage),
         Chunk(DONE, "done"),
     ]
@@ -53,7 +55,7 @@ def test_usage_in_an_event_of_its_own_is_a_usage_chunk() -> None:
 def test_usage_on_the_finishing_event_is_data_that_tells_it() -> None:
     reader = begun()
     usage = Usage(input_tokens=3, output_tokens=2)
-    assert reader.feed(FINISH_WITH_USAGE) == [Chunk(FINISH_WITH_USAGE, "data", usage)]
+    assert reader.feed(FINISH_WITH_USAGE) == [Chunk(FINISH_WITH_USAGE, "data", usage, 0)]
     assert reader.finished
 
 
@@ -77,7 +79,7 @@ def test_changing_ids_null_roles_comments_and_event_lines_are_tolerated() -> Non
         b'event: message\nid: 7\ndata: {"id":"2","choices":'
         b'[{"delta":{"role":null,"content":null}}]}\r\n\r\n: keep-alive\n\n'
     )
-    assert reader.feed(odd) == [Chunk(odd)]
+    assert reader.feed(odd) == [Chunk(odd, tokens=0)]
     assert reader.error is None
 
 
@@ -149,9 +151,10 @@ def test_a_last_event_that_lacks_only_its_blank_line_counts() -> None:
 
 
 def test_an_event_that_never_ends_is_given_up() -> None:
-    reader = begun()
+    reader = EventReader(openai=True, max_event=1000)
     for _ in range(5):
-        reader.feed(b"x" * 1024 * 1024)
+        assert reader.error is None
+        reader.feed(b"x" * 250)
     assert reader.error is not None
 
 
@@ -163,23 +166,122 @@ def test_a_stream_of_no_known_protocol_is_passed_on_unread() -> None:
     assert reader.error is None
 
 
-@pytest.mark.parametrize(
-    ("data", "special"),
-    [
-        (DELTA, False),
-        (NULL_USAGE * 3, False),
-        (b'data: {"choices": [{"finish_reason": null}], "usage": null}\n\n', False),
-        (FINISH, True),
-        (USAGE, True),
-        (DONE, True),
-        (b'data: {"usage" : {"prompt_tokens":1}}\n\n', True),
-        (NULL_USAGE + USAGE, True),
-    ],
-)
-def test_the_scan_lets_only_plain_events_by(data: bytes, special: bool) -> None:
-    assert is_special(data) is special
-
-
 def test_events_are_split_at_every_kind_of_line_end() -> None:
     events = [b"data: 1\n\n", b"data: 2\r\n\r\n", b"data: 3\r\r", b"data: 4\n\r\n"]
     assert split_events(b"".join(events)) == events
+
+
+def piece(text: str | None) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return b"data: " + msgspec.json.encode({"choices": [choice]}) + b"\n\n"
+
+
+def tokens(chunks: list[Chunk]) -> int:
+    return sum(
+        len(split_events(chunk.data)) if chunk.tokens is None else chunk.tokens for chunk in chunks
+    )
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_only_what_brings_text_counts_as_tokens(end: bytes, step: int) -> None:
+    """Neither the event with the role nor the one that finishes; whatever the line ends."""
+    role = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
+    events = role + piece("one") + b": still there\n\n" + piece(" two") + piece("") + FINISH + DONE
+    sent = events.replace(b"\n", end)
+    reader = EventReader(openai=True)
+    chunks = [c for at in range(0, len(sent), step) for c in reader.feed(sent[at : at + step])]
+    assert reader.done
+    assert b"".join(chunk.data for chunk in chunks) == sent
+    assert tokens([chunk for chunk in chunks if chunk.kind == "data"]) == 2
+
+
+def test_an_event_with_many_words_is_many_tokens() -> None:
+    assert tokens(begun().feed(piece("x" * 400))) == 100
+    reasoned = b'data: {"choices":[{"delta":{"reasoning_content":"hm"}}]}\n\n'
+    called = b'data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}\n\n'
+    assert tokens(begun().feed(reasoned + called)) == 2
+
+
+@pytest.mark.parametrize("step", [1, 2, 1000])
+def test_a_byte_order_mark_is_no_part_of_the_first_event(step: int) -> None:
+    sent = b"\xef\xbb\xbf" + DELTA
+    for reader in (EventReader(openai=True), EventReader(openai=False)):
+        chunks = [c for at in range(0, len(sent), step) for c in reader.feed(sent[at : at + step])]
+        assert chunks == [Chunk(DELTA)]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"data: {\n\n",
+        b'data: {"choices":[{"delta":{"content":"w1\n\n',
+        b"data: <html>\n\n",
+        b"data: ping\n\n",
+        b'data: {"choices":[{"delta":' + b"[" * 50_000 + b"\n\n",
+    ],
+)
+def test_an_event_that_is_no_json_ends_the_stream_in_an_error(bad: bytes) -> None:
+    first = EventReader(openai=True)
+    assert first.feed(bad + DELTA) == []
+    assert first.error is not None
+    assert "no JSON" in first.error.message
+    later = begun()
+    assert later.feed(DELTA + bad + DELTA + DONE) == [Chunk(DELTA)]
+    assert later.error is not None
+    assert later.error.failure is FailureClass.TRUNCATED
+    assert not later.done
+
+
+def test_bytes_that_are_no_utf_8_are_replaced() -> None:
+    reader = begun()
+    (chunk,) = reader.feed(DELTA.replace(b"hi", b"h\xff"))
+    assert chunk.data == DELTA.replace(b"hi", "h\N{REPLACEMENT CHARACTER}".encode())
+    assert reader.error is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'data: {"choices":[{"delta":{"content":[{"text":"x"}]},"finish_reason":"stop"}]}\n\n',
+        b'data: {"choices":[{"delta":"x","finish_reason":"stop"}],"object":7}\n\n',
+        b'data: {"choices":[null,{"finish_reason":"stop"}]}\n\n',
+    ],
+)
+def test_fields_of_other_types_hide_no_end(odd: bytes) -> None:
+    reader = begun()
+    assert [chunk.data for chunk in reader.feed(odd)] == [odd]
+    assert reader.finished
+
+
+@pytest.mark.parametrize("odd", [b"data: 7\n\n", b'data: {"choices":3}\n\n', b"data: []\n\n"])
+def test_json_of_another_shape_is_passed_on(odd: bytes) -> None:
+    assert [chunk.data for chunk in begun().feed(odd)] == [odd]
+
+
+@pytest.mark.parametrize("usage", [b"[]", b'"12"', b"null", b"{}", b'{"prompt_tokens":-1}'])
+def test_usage_of_another_shape_neither_ends_a_stream_nor_forgets_what_was_said(
+    usage: bytes,
+) -> None:
+    reader = begun()
+    reader.feed(USAGE)
+    event = b'data: {"choices":[{"finish_reason":"stop"}],"usage":%b}\n\n' % usage
+    assert [chunk.data for chunk in reader.feed(event)] == [event]
+    assert reader.finished
+    assert reader.usage == Usage(input_tokens=3, output_tokens=2)
+
+
+@pytest.mark.parametrize("error", [b"null", b'""', b"{}", b"false"])
+def test_an_error_that_says_nothing_ends_no_stream(error: bytes) -> None:
+    reader = begun()
+    event = b'data: {"choices":[{"delta":{"content":"x"}}],"error":%b}\n\n' % error
+    assert [chunk.data for chunk in reader.feed(event)] == [event]
+    assert reader.error is None
+
+
+def test_a_large_event_is_put_together_once() -> None:
+    """In time that grows with its size, and no faster."""
+    event = piece("x" * 3_000_000)
+    reader = begun()
+    chunks = [c for at in range(0, len(event), 1000) for c in reader.feed(event[at : at + 1000])]
+    assert [chunk.data for chunk in chunks] == [event]

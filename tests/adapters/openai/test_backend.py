@@ -84,7 +84,7 @@ async def test_a_body_passes_through_byte_for_byte_both_ways(clock: FakeClock) -
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
 async def test_the_base_url_may_or_may_not_end_in_v1(clock: FakeClock, suffix: str) -> None:
-    async with scripted(answer(WHOLE), answer(WHOLE)) as (script, url):
+    async with scripted(answer(WHOLE), answer({"data": []})) as (script, url):
         backend = OpenAICompatible("up", OpenAISettings(base_url=url + "/p" + suffix), clock)
         await backend.start()
         await backend.invoke(a_call())
@@ -267,7 +267,9 @@ async def test_a_stream_that_breaks_after_its_first_event_is_truncated(
         (chunked(end=False) + CUT, FailureClass.TRUNCATED),
         (answer({"error": {"message": "m"}}, 500), FailureClass.FAILED),
         (answer({"error": {"message": "m", "code": 404}}), FailureClass.GONE),
-        (answer(WHOLE), FailureClass.FAILED),
+        (answer(b"<html>", content_type="text/html"), FailureClass.FAILED),
+        (answer(b"<html>", content_type="text/event-stream"), FailureClass.FAILED),
+        (answer(b"", content_type="text/event-stream"), FailureClass.FAILED),
         (b"", FailureClass.AMBIGUOUS),
     ],
 )
@@ -343,7 +345,7 @@ async def test_an_infer_stream_is_passed_on_unread(clock: FakeClock) -> None:
 async def test_an_infer_stream_answered_whole_becomes_one_event(clock: FakeClock) -> None:
     async with upstream(clock, answer({"a": 1}), infer_path="/i") as (backend, _):
         chunks = await read_all(await backend.invoke(a_call(stream=True, task="infer")))
-    assert chunks == [Chunk(b'data: {"a":1}\n\n')]
+    assert [chunk.data for chunk in chunks] == [b'data: {"a":1}\n\n']
 
 
 # --- probes -------------------------------------------------------------------------------------

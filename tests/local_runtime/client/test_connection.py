@@ -15,6 +15,7 @@ from local_runtime.protocol.events import (
     Event,
     Memory,
     ModelStatus,
+    Ping,
     Ready,
     Run,
     Slots,
@@ -140,3 +141,18 @@ async def test_a_connection_that_ends_fails_its_calls_and_says_why() -> None:
     assert (call.answer.kind, call.answer.detail, call.lost) == ("died", "w-0: reset", True)
     assert (scene.connection.gone, scene.connection.slots) == (True, 0)
     assert await scene.connection.ended == "reset"
+
+
+async def test_a_call_that_comes_after_the_end_of_its_worker_is_lost_at_once() -> None:
+    """Whoever still has the connection in hand does not wait for an answer that cannot come."""
+    scene = Scene()
+    scene.say(READY)
+    scene.connection.socket.connection_lost(None)
+    calls = (
+        scene.connection.run("a", "/", b"1", False, 9.0),
+        scene.connection.ask(Ping(0, "/"), 9.0),
+    )
+    for call in calls:
+        await call.wait()
+        assert call.lost
+    assert scene.connection.calls == {}

@@ -1,0 +1,145 @@
+"""Whether an answer whose status is good is an answer: the one place that says so. Pure.
+
+    {"choices": [...]}, {"data": [...]}          an answer, whatever stands beside it
+    "error": null, "", {}, [], false, 0          no error
+    "error" with anything in it                  that error, by its code or type
+    {"object": "error", "message", "code"}       the same, flat
+    a web page, nothing, no JSON, another shape  MALFORMED
+
+Of a call to ``infer`` the answer is the handler's own, so it is held only to what it says it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.errors import BackendError, FailureClass, malformed
+from adapters.http import failures
+from adapters.http.failures import UNREADABLE, classify_error, clean, read_if, words_in
+from adapters.http.response import Response
+from adapters.http.token_counts import read_usage, tokens_made
+from adapters.settings import Secret
+from adapters.types import Reply, Task, Usage
+
+_NOTHING = frozenset((b"null", b'""', b"{}", b"[]", b"false", b"0"))
+_ABSENT = msgspec.Raw(b"null")
+_NO_ANSWER = "The backend's answer is not what was asked for."
+_FAILED = "The backend answered with an error."
+
+
+class _Whole(msgspec.Struct):
+    """All of it is read for what it is only where it matters: no field's type may decide."""
+
+    choices: msgspec.Raw = _ABSENT
+    data: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
+    object: msgspec.Raw = _ABSENT
+
+
+_decoder = msgspec.json.Decoder(_Whole)
+
+
+def usage_of_answer(body: bytes, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Usage:
+    """The tokens that an answer of OpenAI's protocol says it used, beside what is known of it.
+
+    Raises what an error inside it means, and MALFORMED where it is none; ``usage`` is what was used
+    all the same.
+    """
+    try:
+        whole = _decoder.decode(body)
+    except UNREADABLE as error:
+        raise malformed(_what_it_is(body), usage=usage, detail=str(error)) from None
+    if is_error(whole.error) or bytes(whole.object) == b'"error"':
+        raise failure_in(read_if(body, dict[str, Any]) or {}, secrets, usage)
+    if not _is_answer(whole, task):
+        raise _no_answer(body, secrets, usage)
+    said = read_usage(whole.usage)
+    made = None
+    if said.output_tokens is None and task != "embeddings":
+        made = tokens_made(read_if(body, dict[str, Any]) or {}) or None
+    return msgspec.structs.replace(
+        usage,
+        input_tokens=said.input_tokens,
+        output_tokens=said.output_tokens,
+        total_tokens=said.total_tokens,
+        text_tokens=made,
+    )
+
+
+def check_output(body: bytes, content_type: str, usage: Usage | None = None) -> None:
+    """Raises MALFORMED for what no handler of ``infer`` answers: nothing, a web page, and what says
+    that it is JSON and is none."""
+    if not body:
+        raise malformed("The backend's answer is empty.", usage=usage)
+    if "html" in content_type:
+        raise malformed(_WEB_PAGE, usage=usage)
+    if "json" in content_type and read_if(body, msgspec.Raw) is None:
+        raise malformed(_what_it_is(body, "The backend's answer is no JSON."), usage=usage)
+
+
+def output_in(response: Response, usage: Usage) -> Reply:
+    """A handler's whole answer to a call of ``infer``. Raises as ``check_output``."""
+    content_type = response.header(b"content-type") or "application/json"
+    check_output(response.body, content_type, usage)
+    return Reply(body=response.body, content_type=content_type, usage=usage)
+
+
+def is_error(value: msgspec.Raw) -> bool:
+    """Whether the ``error`` of an answer or of an event says anything."""
+    raw = bytes(value)
+    return raw not in _NOTHING and not is_hollow(read_if(raw, Any))
+
+
+def failure_in(
+    answer: dict[str, Any], secrets: Sequence[Secret] = (), usage: Usage | None = None
+) -> BackendError:
+    """What the error inside an answer or an event means: OpenAI's object, a text with a type beside
+    it (TGI), or the flat object of older vLLM; a code may stand beside either."""
+    error = error_object(answer)
+    return failures.failure_in(error, secrets=secrets, otherwise=_FAILED, usage=usage)
+
+
+def error_object(answer: dict[str, Any]) -> dict[str, Any]:
+    """The error of an answer, as one object with a message, a code and a type."""
+    error, code = answer.get("error"), answer.get("code")
+    if isinstance(error, dict) and error:
+        return {"code": code, **error}
+    if error:
+        return {"message": error, "type": answer.get("error_type"), "code": code}
+    return answer
+
+
+def _is_answer(whole: _Whole, task: Task) -> bool:
+    part = whole.data if task == "embeddings" else whole.choices
+    return bytes(part).startswith(b"[")
+
+
+def _no_answer(body: bytes, secrets: Sequence[Secret], usage: Usage) -> BackendError:
+    """An error in a shape of the server's own, where it has a code or a type that says which."""
+    answer = read_if(body, dict[str, Any]) or {}
+    kind = classify_error(answer)
+    if kind is FailureClass.FAILED:
+        return malformed(clean(words_in(answer), secrets) or _NO_ANSWER, usage=usage)
+    return failure_in(answer, secrets, usage)
+
+
+def is_hollow(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(is_hollow, value.values()))
+    if isinstance(value, list):
+        return all(map(is_hollow, value))
+    return not value
+
+
+_WEB_PAGE = "The backend answered with a web page."
+
+
+def _what_it_is(body: bytes, otherwise: str = _NO_ANSWER) -> str:
+    start = body[:64].strip()
+    if not start:
+        return "The backend's answer is empty."
+    return _WEB_PAGE if start.startswith(b"<") else otherwise

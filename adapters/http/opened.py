@@ -1,0 +1,104 @@
+"""What the body of a streamed call is, by its first bytes: servers label their streams as they
+like, and some answer whole. Only what the caller can be given as a stream is taken for one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.http.answers import check_output, usage_of_answer
+from adapters.http.failures import read_if
+from adapters.http.response import Body
+from adapters.http.sse import DONE, frame
+from adapters.http.token_counts import told
+from adapters.http.whole_events import BOM
+from adapters.settings import Secret
+from adapters.types import Chunk, Task, Usage
+
+_FIELD = re.compile(rb"(data|event|id|retry)?\s*:")
+_FIELDS = (b"data:", b"event:", b"retry:", b"id:")
+
+
+def are_events(start: bytes) -> bool | None:
+    """Whether a body that begins so is an event stream; None while that cannot be told."""
+    text = start.removeprefix(BOM).lstrip()
+    if _FIELD.match(text):
+        return True
+    return None if any(field.startswith(text) for field in _FIELDS) else False
+
+
+async def start_of(body: Body) -> bytes:
+    """As much of a body as tells what it is. Raises as its ``read`` does, and lets go of it."""
+    start = b""
+    try:
+        while piece := await body.read():
+            start += piece
+            if are_events(start) is not None:
+                break
+    except BaseException:
+        body.close()
+        raise
+    return start
+
+
+async def rest_of(body: Body, start: bytes, limit: int) -> bytes:
+    """All of a body that is no stream, of which ``start`` has been read."""
+    return start + await body.read_all(limit)
+
+
+async def each(chunks: Sequence[Chunk]) -> AsyncIterator[Chunk]:
+    """The stream of an answer that came whole."""
+    for chunk in chunks:
+        yield chunk
+
+
+def as_chunks(
+    answer: bytes, task: Task, usage: Usage, secrets: Sequence[Secret] = ()
+) -> list[Chunk]:
+    """A whole answer as the stream that was asked for. Raises what an error inside it means, and
+    MALFORMED for what is no answer."""
+    used = usage_of_answer(answer, task, usage, secrets)
+    fields = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+    stated = fields.pop("usage", None)
+    if task == "chat":
+        fields["object"] = msgspec.Raw(b'"chat.completion.chunk"')
+        fields["choices"] = _in_pieces(fields["choices"])
+    chunks = [Chunk(frame(msgspec.json.encode(fields)), tokens=used.text_tokens)]
+    if stated is not None and told(used):
+        last = fields | {"choices": msgspec.Raw(b"[]"), "usage": stated}
+        chunks.append(Chunk(frame(msgspec.json.encode(last)), "usage", used))
+    return [*chunks, Chunk(DONE, "done", used)]
+
+
+def as_one_event(output: bytes, content_type: str, usage: Usage) -> list[Chunk]:
+    """A handler's whole answer as the only event of a stream. Raises MALFORMED for what is none."""
+    check_output(output, content_type, usage)
+    data = output.strip()
+    if read_if(data, msgspec.Raw) is None:
+        data = msgspec.json.encode(data.decode("utf-8", "replace"))
+    else:
+        data = msgspec.json.format(data, indent=-1)
+    return [Chunk(frame(data), "data", usage)]
+
+
+def _in_pieces(choices: msgspec.Raw) -> msgspec.Raw:
+    """The choices of a whole chat answer with a delta instead of a message."""
+    given = msgspec.json.decode(choices, type=list[dict[str, Any]])
+    return msgspec.Raw(msgspec.json.encode([_in_piece(choice) for choice in given]))
+
+
+def _in_piece(choice: dict[str, Any]) -> dict[str, Any]:
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        return choice
+    delta = dict(message)
+    if isinstance(calls := message.get("tool_calls"), list):
+        delta["tool_calls"] = [
+            {"index": number, **call} if isinstance(call, dict) else call
+            for number, call in enumerate(calls)
+        ]
+    others = {name: value for name, value in choice.items() if name != "message"}
+    return {**others, "delta": delta, "finish_reason": choice.get("finish_reason")}

@@ -1,0 +1,109 @@
+"""What a call probably used, where its backend does not say: from the texts of what was asked and
+answered, never from the JSON around them. Pure.
+
+No text is counted as fewer tokens than a quarter of its bytes: that is about what English and code
+are, and most other languages are more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import msgspec
+
+from adapters.types import Task, Usage
+from gateway.policy.model import Price
+
+_BYTES_PER_TOKEN = 4
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def by_tokens(price: Price | None) -> bool:
+    """Whether tokens cost anything."""
+    return price is not None and bool(price.per_million_input or price.per_million_output)
+
+
+def with_tokens(said: Usage, body: bytes, task: Task, passed_on: int) -> Usage:
+    """The usage with tokens where nobody said how many: ``body`` is what was asked, ``passed_on``
+    what was counted of a stream. A total alone is split by what was probably asked. Where anything
+    was estimated, ``text_tokens`` says so."""
+    given, made = said.input_tokens, said.output_tokens
+    if given is not None and made is not None:
+        return said
+    if given is None:
+        given = prompt_tokens(body, task)
+        if said.total_tokens is not None:
+            given = said.total_tokens if task == "embeddings" else min(given, said.total_tokens)
+    if made is None:
+        made = _output(said, task, given, passed_on)
+    return msgspec.structs.replace(
+        said, input_tokens=given, output_tokens=made, text_tokens=said.text_tokens or made
+    )
+
+
+def prompt_tokens(body: bytes, task: Task) -> int:
+    """About how many tokens the input of a call is; of a body of no known shape, all of it."""
+    if task == "infer":
+        return _tokens(len(body))
+    try:
+        asked = msgspec.json.decode(body)
+    except _UNREADABLE:
+        return _tokens(len(body))
+    return _tokens(sum(_sizes(asked))) if isinstance(asked, dict) else _tokens(len(body))
+
+
+def cost_basis(
+    price: Price | None, used: Usage, cost_nano: int
+) -> Literal["reported", "estimated", "none"]:
+    """Whether what is charged rests on the platform's own figures or on our estimate."""
+    if not cost_nano:
+        return "none"
+    if used.cost_nano is not None:
+        return "reported"
+    if by_tokens(price) and used.text_tokens is not None:
+        return "estimated"
+    return "reported" if used.reported or _tokens_alone(price) else "estimated"
+
+
+def _tokens_alone(price: Price | None) -> bool:
+    return by_tokens(price) and price is not None and not (price.per_second or price.per_hour)
+
+
+def _output(said: Usage, task: Task, given: int, passed_on: int) -> int:
+    if said.total_tokens is not None:
+        return max(said.total_tokens - given, 0)
+    if task == "embeddings":
+        return 0
+    return said.text_tokens or passed_on
+
+
+def _sizes(asked: dict[str, Any]) -> Iterator[int]:
+    """Bytes of each text of a request, and four of each token that it names by its number."""
+    messages = asked.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict):
+            yield from _size_of(message.get("content"))
+            yield from _size_of(message.get("tool_calls"), deep=True)
+    for field in ("prompt", "input", "suffix"):
+        yield from _size_of(asked.get(field))
+    for field in ("tools", "functions"):
+        if asked.get(field):
+            yield len(msgspec.json.encode(asked[field]))
+
+
+def _size_of(value: Any, *, deep: bool = False) -> Iterator[int]:
+    if isinstance(value, str):
+        yield len(value.encode("utf-8", "replace"))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _size_of(part, deep=deep)
+    elif isinstance(value, dict):
+        for inner in value.values() if deep else (value.get("text"),):
+            yield from _size_of(inner, deep=deep)
+    elif isinstance(value, int) and not isinstance(value, bool) and not deep:
+        yield _BYTES_PER_TOKEN
+
+
+def _tokens(size: int) -> int:
+    return -(-size // _BYTES_PER_TOKEN)

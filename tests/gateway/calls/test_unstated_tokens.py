@@ -1,0 +1,63 @@
+"""Calls at a price by tokens whose backend does not say how many there were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.errors import BackendError, FailureClass
+from adapters.types import Chunk, Reply, Usage
+from gateway.clock import FakeClock
+from gateway.storage.base import LedgerRow
+from tests.gateway.assembled import AssembledGateway, assembled
+from tests.gateway.money.test_asked_tokens import BY_TOKENS, CHAT
+
+ROLE = Chunk(b'data: {"role"}\n\n', tokens=0)
+WORD = Chunk(b'data: {"word"}\n\n')
+WORDS = Chunk(b'data: {"word"}\r\n\r\n' * 2)
+LONG = Chunk(b'data: {"much"}\n\n', tokens=40)
+DONE = Chunk(b"data: [DONE]\n\n", "done")
+
+
+async def row_of(gateway: AssembledGateway, *, stream: bool = False) -> LedgerRow:
+    async with gateway.client() as client:
+        answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": stream})
+    return await gateway.row(answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize(
+    ("usage", "tokens", "basis"),
+    [
+        (Usage(input_tokens=1, output_tokens=2), 2, "reported"),
+        (Usage(text_tokens=30), 30, "estimated"),
+        (Usage(input_tokens=1, text_tokens=30), 30, "estimated"),
+        (Usage(total_tokens=1000), 999, "estimated"),
+        (Usage(output_tokens=-3, text_tokens=30), 30, "estimated"),
+    ],
+)
+async def test_a_whole_answer_is_charged_for_what_it_probably_is(
+    usage: Usage, tokens: int, basis: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        gateway.fake("burst").tell(Reply(body=b"{}", usage=usage))
+        row = await row_of(gateway)
+    assert (row.input_tokens, row.output_tokens) == (1, tokens)
+    assert (row.cost_nano, row.cost_basis) == (tokens * 1000, basis)
+
+
+async def test_only_the_text_of_a_stream_is_charged(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        gateway.fake("burst").tell([ROLE, WORD, WORDS, LONG, ROLE, DONE])
+        row = await row_of(gateway, stream=True)
+    assert (row.input_tokens, row.output_tokens, row.cost_basis) == (1, 43, "estimated")
+
+
+async def test_a_failure_that_states_no_tokens_is_charged_none(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    failed = BackendError(FailureClass.FAILED, "an error in a 200", usage=Usage(exec_s=2.0))
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        gateway.fake("burst").tell(failed)
+        row = await row_of(gateway)
+    assert (row.outcome, row.cost_nano) == ("error", 0)
