@@ -39,7 +39,7 @@ _END: Final = object()
 _CLOSE_S = 20.0
 
 
-class Failed(Exception):
+class CallFailed(Exception):
     """A call without a result. ``kind`` is that of ``events.FailureKind``, or ``died``."""
 
     def __init__(self, kind: str, message: str) -> None:
@@ -54,7 +54,7 @@ class NotStarted(Exception):
 class Hosted:
     """One app and its workers. May be called from any thread, and from any event loop.
 
-    Raises NotStarted. Calls raise InvalidInput for what the handler refuses, and Failed.
+    Raises NotStarted. Calls raise InvalidInput for what the handler refuses, and CallFailed.
     """
 
     def __init__(self, app: str, *, workers: int = 1, start_timeout_s: float = 600.0) -> None:
@@ -181,7 +181,7 @@ class Hosted:
             await self._workers.wait_ready(self._clock.monotonic() + self._start_timeout_s)
         worker = self._workers.least_loaded()
         if worker is None:
-            raise Failed("died", f"no worker is ready: {self._workers.detail or 'it starts'}")
+            raise CallFailed("died", f"no worker is ready: {self._workers.detail or 'it starts'}")
         return worker
 
     # --- ways into it -----------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def _checked(pending: PendingCall) -> Done:
         return answer
     if isinstance(answer, Done) and answer.kind == "invalid":
         raise InvalidInput(answer.message, param=answer.param)
-    raise Failed(answer.kind or "failed", answer.message)
+    raise CallFailed(answer.kind or "failed", answer.message)
 
 
 def _let_children_find_this_package() -> None:

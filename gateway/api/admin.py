@@ -92,7 +92,7 @@ async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[in
             "warm_idle": backend.warm_idle,
             "kept_workers": kept.pop(name, 0),
             "blocked": backend.blocked(now) or None,
-            "failures_in_a_row": backend.health.failures,
+            "failures_in_a_row": backend.rests.health.failures,
             "detail": backend.probe_detail,
         }
         for name, backend in gateway.active.backends.items()

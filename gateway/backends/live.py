@@ -5,7 +5,6 @@ One event loop owns them; nothing here awaits except a lease that must queue.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Literal, cast
 
@@ -24,21 +23,13 @@ from adapters.base import (
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
 from gateway.backends.learned import Learned
+from gateway.backends.leases import Lease, Leases
 from gateway.backends.redaction import Redactor
+from gateway.backends.rests import OURSELVES, Caller, Rests
 from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
 from gateway.policy.model import BackendSpec, Price
-from gateway.routing.forecast import BackendLoad, RunTime
-from gateway.routing.health import (
-    HEALTHY,
-    BackendHealth,
-    Failed,
-    Resting,
-    after_failure,
-    after_good_word,
-    after_nothing,
-    after_success,
-    after_trial_began,
-)
+from gateway.routing.forecast import BackendLoad
+from gateway.routing.health import Failed
 from gateway.routing.router import Candidate
 from gateway.shared_timer import SharedTimer
 
@@ -53,26 +44,6 @@ RECONSIDER_EVERY_S = 0.25
 Blocked = Literal["", "drained", "not_ready", "cooling_down"]
 _WELL: tuple[Blocked, bool] = ("", False)
 _ILL: tuple[Blocked, bool] = ("not_ready", True)
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """A place at a backend, from ``LiveBackend.lease`` to ``end``."""
-
-    expected_cold: bool
-    leased_at: float
-    trial: bool = False
-    """It is the one call that is let through after a rest."""
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """Whose call it is, as far as a backend's health depends on it."""
-
-    model: str = ""
-    key: str = ""
-    """The id of the caller's key; empty for the gateway's own calls."""
-
-
-OURSELVES = Caller()
 
 
 class LiveBackend:
@@ -102,7 +73,7 @@ class LiveBackend:
         self.draining = False
         self.successor: LiveBackend | None = None
         """The one that a reload has put in its place: what was sent here ends here."""
-        self.health: BackendHealth = HEALTHY
+        self.rests = Rests(draw)
         self.in_flight = 0
         """Calls that hold a lease or wait for one."""
         self.last_end = clock.monotonic()
@@ -116,14 +87,9 @@ class LiveBackend:
         self.probe_detail = ""
         self._clock = clock
         self._timer = timer
-        self._draw = draw
         self._queue = SlotQueue(self._cap)
-        self._handed_over: set[int] = set()
-        """Leases whose place in line others have, though their work goes on."""
-        self._leases: dict[int, float] = {}
-        """From when on each call runs, as far as is foreseen; in the order of their leases."""
+        self._leases = Leases()
         self._reconsider_at = 0.0
-        self._starting: deque[float] = deque()
         self._limit = spec.common.max_request
         if isinstance(adapter, ScalesItself):
             adapter.watch(lambda: self.in_flight)
@@ -199,21 +165,16 @@ class LiveBackend:
         """Seconds until a call may be sent there, as far as is known; None where nobody can say."""
         if self.draining:
             return None
-        resting = self.health.resting(model, key, now)
+        resting = self.rests.health.resting(model, key, now)
         if resting is not None:
             return resting.until - now
         return self._ready_in() if self.adapter.slots == 0 else None
-
-    def _resting(self, model: str, key: str, now: float) -> Resting | None:
-        if not model:
-            return self.health.resting_for_all(now)
-        return self.health.resting(model, key, now)
 
     def _standing(self, model: str, key: str, now: float) -> tuple[Blocked, bool]:
         """(Why it should not be asked, whether it may be where no other can take the call)."""
         if self.draining:
             return "drained", False
-        if self.health.scopes and (resting := self._resting(model, key, now)):
+        if self.rests.health.scopes and (resting := self.rests.resting(model, key, now)):
             return "cooling_down", not resting.hard
         if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
             return "not_ready", False
@@ -237,12 +198,12 @@ class LiveBackend:
         in_flight = self._ahead_of(rank) if ahead is None else ahead
         run = learned.run_time(model)
         if slots is not None and in_flight >= slots:
-            run = self._seen_to_run(run, now)
+            run = self._leases.seen_to_run(run, now)
         load = BackendLoad(
             in_flight,
             slots,
             0 if cold is None else learned.warm.idle(now),
-            now - self._starting[0] if self._starting else None,
+            self._leases.starting_for_s(now),
             (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
         )
         blocked, last_resort = self._standing(model, key, now)
@@ -282,16 +243,6 @@ class LiveBackend:
         load = msgspec.structs.replace(candidate.load, load_s=load_s)
         return msgspec.structs.replace(candidate, load=load)
 
-    def _seen_to_run(self, run: RunTime, now: float) -> RunTime:
-        """A call that runs for longer than was thought is evidence: of a guess that was wrong,
-        while nothing is learned yet, and of no more than a long run afterwards."""
-        begun = next((since for since in self._leases.values() if since <= now), None)
-        if begun is None:
-            return run
-        oldest = now - begun
-        seen = oldest if not run.seen else min(oldest, run.high)
-        return run if seen <= run.mean else RunTime(seen, run.deviation, run.seen)
-
     # --- reloads ---
 
     def replace_by(self, successor: LiveBackend | None) -> None:
@@ -313,11 +264,6 @@ class LiveBackend:
         return newest if usable and not newest.blocked(self._clock.monotonic()) else self
 
     # --- leases -------------------------------------------------------------------------------
-
-    def may_enter(self, caller: Caller, now: float) -> bool:
-        """False where the one call that is let through after a rest has come before."""
-        resting = self.health.resting(caller.model, caller.key, now)
-        return resting is None or not resting.hard
 
     async def lease(
         self,
@@ -341,19 +287,10 @@ class LiveBackend:
             await self._wait(reconsider, rank)
         now = self._clock.monotonic()
         expected_cold = self.learned.start(now)
-        if expected_cold:
-            self._starting.append(now)
-        trial = bool(self.health.scopes) and self._tries(caller, now)
+        trial = bool(self.rests.health.scopes) and self.rests.begin_trial(caller, now)
         lease = Lease(expected_cold, now, trial)
-        self._leases[id(lease)] = now + load_s
+        self._leases.begin(lease, now + load_s)
         return lease
-
-    def _tries(self, caller: Caller, now: float) -> bool:
-        model, key = caller.model, caller.key
-        if not self.health.is_due(model, key, now):
-            return False
-        self.health = after_trial_began(self.health, model, key, now)
-        return True
 
     async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)
@@ -396,7 +333,7 @@ class LiveBackend:
     def hand_over(self, lease: Lease) -> None:
         """The backend has promised to do the work later: whoever is next in line may be sent there.
         The lease is ended all the same, with the work."""
-        self._handed_over.add(id(lease))
+        self._leases.hand_over(lease)
         self._queue.give_back()
 
     def end(
@@ -417,19 +354,15 @@ class LiveBackend:
         self.last_end = now
         if self.last_call is not None:
             self.last_call = now
-        self._leases.pop(id(lease), None)
-        if id(lease) in self._handed_over:
-            self._handed_over.remove(id(lease))
-        else:
+        if self._leases.end(lease):
             self._queue.give_back()
-        if lease.expected_cold and self._starting:
-            self._starting.popleft()
         if failure is not None:
-            self._failed(Failed(failure, model, key, hash(body), lease.trial), lease, now)
+            self.rests.add_failure(Failed(failure, model, key, hash(body), lease.trial), now)
+            self._learn_from_failure(failure, lease, now)
         elif usage is not None:
             self._succeeded(lease, model, usage)
         elif lease.trial:
-            self.health = after_nothing(self.health, model, key)
+            self.rests.end_trial(model, key)
         if failure is None:
             self.learned.end(now)
 
@@ -439,24 +372,22 @@ class LiveBackend:
         self.probe_detail = probe.detail
         self.stuck = probe.stuck
         self._unwell = probe.stuck or not probe.ready
-        if self.health.scopes and probe.ready:
-            self.health = after_good_word(self.health)
+        if probe.ready:
+            self.rests.add_good_word()
         if probe.warm_workers is not None:
             now = self._clock.monotonic()
             self.learned.observe_warm(probe.warm_workers, now, idle=self.in_flight == 0)
 
     def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
-        if self.health.scopes:
-            self.health = after_success(self.health, model)
+        self.rests.add_success(model)
         self.probed_ready = self.probed_ready or None  # a worker has answered since
         if usage.exec_s is not None:
             self.learned.observe_run(model, usage.exec_s)
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
         self.learned.observe_start(start_s, expected=lease.expected_cold)
 
-    def _failed(self, failed: Failed, lease: Lease, now: float) -> None:
-        self.health = after_failure(self.health, failed, now, self._draw())
-        if failed.error.failure is FailureClass.UNREACHABLE:
+    def _learn_from_failure(self, failure: BackendError, lease: Lease, now: float) -> None:
+        if failure.failure is FailureClass.UNREACHABLE:
             self.learned.warm.clear()
-        elif failed.error.failure is FailureClass.NOT_STARTED:
+        elif failure.failure is FailureClass.NOT_STARTED:
             self.learned.observe_no_start(now - lease.leased_at)

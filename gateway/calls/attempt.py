@@ -6,7 +6,8 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass, Ran
 from adapters.types import Call, Usage
-from gateway.backends.live import Lease, LiveBackend
+from gateway.backends.leases import Lease
+from gateway.backends.live import LiveBackend
 from gateway.money.estimates import by_tokens, with_tokens
 from gateway.money.pricing import credible
 from gateway.policy.model import Price

@@ -11,19 +11,20 @@ Steps, and what a caller or a dying process leaves behind at each await:
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections import deque
-from collections.abc import Sequence
 from math import inf
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Reply
 from gateway.active_policy import RANK, ActivePolicy, Preferences, Queued
-from gateway.backends.live import OURSELVES, Caller, Lease, LiveBackend
+from gateway.backends.leases import Lease
+from gateway.backends.live import LiveBackend
+from gateway.backends.rests import OURSELVES, Caller
 from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
+from gateway.calls.failover import Failover
 from gateway.calls.first_token import FirstTokenLimit
 from gateway.calls.promised import PromisedJobs
 from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
@@ -36,15 +37,12 @@ from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.limits import claims_for, refusal
 from gateway.money.settlement import Settler
-from gateway.routing.repeating import NextStep, RepeatBudget, next_step
 from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import CallVolume
 from gateway.shared_timer import SharedTimer
 from gateway.storage.base import Admitted, Ledger, Refused, SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks, take_back_cancellation
 from gateway.types import MICRO, ApiError, Principal
-
-log = logging.getLogger("spillgate")
 
 _GRACE_S = 60.0
 """A hold outlives the longest run by this much before it expires by itself."""
@@ -91,7 +89,6 @@ class Dispatcher:
         self._clock = clock
         self._metrics = metrics
         self._random = random_source
-        self._budgets: dict[str, RepeatBudget] = {}
         self.slow_clients = slow_clients
         self._top_up = TopUp(
             shared=shared, clock=clock, timer=self.timer, background=self.background
@@ -103,6 +100,9 @@ class Dispatcher:
             metrics=metrics,
             top_up=self._top_up,
             background=self.background,
+        )
+        self._failover = Failover(
+            clock=clock, metrics=metrics, completion=self._completion, top_up=self._top_up
         )
         self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)
 
@@ -164,7 +164,7 @@ class Dispatcher:
                 raise self._refused(error) from None
             self.volume.add(state.call.model, state.received_at)
             if active.bounds_repetitions:
-                self._repeats(state.route).call(state.received)
+                self._failover.count(state.route, state.received)
             return await self._run(active, state, quotes)
         finally:
             active.calls -= 1
@@ -259,9 +259,9 @@ class Dispatcher:
             try:
                 return await self._ask(active, state, attempt)
             except BackendError as raised:
-                failure = self._failed(state, attempt, raised)
-            step = self._next_step(active, state, attempt, failure, untried)
-            if step is None or not await self._leaves(state, attempt, failure):
+                failure = self._failover.record(state, attempt, raised)
+            step = self._failover.next_step(active, state, attempt, failure, untried)
+            if step is None or not await self._failover.leave(state, attempt, failure):
                 return failure
             untried = deque(step.quotes)
             if step.wait_s:
@@ -289,7 +289,7 @@ class Dispatcher:
         while True:
             assert state.backend is not None
             backend = state.backend = state.backend.newest()
-            resting = bool(backend.health.scopes)
+            resting = bool(backend.rests.health.scopes)
             if resting:
                 self._check_rest(state, backend)
             try:
@@ -309,7 +309,7 @@ class Dispatcher:
         is the one that tries it."""
         model, key = state.call.model, state.principal.key_id
         now = self._clock.monotonic()
-        if not backend.may_enter(Caller(model, key), now):
+        if not backend.rests.may_enter(Caller(model, key), now):
             raise LeftAlone(backend.asked_again_in(model, key, now))
 
     async def _ask(self, active: ActivePolicy, state: CallState, attempt: Attempt) -> Answer:
@@ -371,61 +371,6 @@ class Dispatcher:
             return reroute(decision, state, quote.backend)
 
         return ask
-
-    # --- after a failure ----------------------------------------------------------------------
-
-    def _failed(self, state: CallState, attempt: Attempt, raised: BackendError) -> BackendError:
-        """Counts and keeps a failed attempt; returns its failure as it is understood."""
-        now = self._clock.monotonic()
-        failure = attempt.understood(raised, now)
-        name, kind = attempt.backend.name, failure.failure
-        if kind is not FailureClass.SHORTAGE:
-            self._metrics.failures.labels(name, kind.slug).inc()
-        state.failed(attempt, failure, now, self._clock.time())
-        state.answered(attempt, now)
-        log.warning(
-            "call %s failed at %s (%s): %s %s",
-            state.call.id,
-            name,
-            kind.slug,
-            failure.message,
-            failure.detail,
-        )
-        return failure
-
-    def _next_step(
-        self,
-        active: ActivePolicy,
-        state: CallState,
-        attempt: Attempt,
-        failure: BackendError,
-        untried: Sequence[Quote],
-    ) -> NextStep | None:
-        """What is asked after the last of ``state.tried`` has failed; None: nothing more."""
-        now = self._clock.monotonic()
-        if now >= state.call.deadline:
-            return None
-        rules = active.rules(state.call.model, state.route)
-        contexts = {quote.backend: active.backends[quote.backend].context for quote in untried}
-        asked = [one.asked for one in state.tried]
-        step = next_step(
-            rules, failure, asked, attempt.quote, untried, contexts, now - state.received
-        )
-        if step is None or rules.retries is None:
-            return step
-        allowed = self._repeats(state.route).take(now, rules.retries.budget)
-        return step if allowed else None
-
-    def _repeats(self, route: str) -> RepeatBudget:
-        found = self._budgets.get(route)
-        if found is None:
-            found = self._budgets[route] = RepeatBudget()
-        return found
-
-    async def _leaves(self, state: CallState, attempt: Attempt, failure: BackendError) -> bool:
-        """Ends a failed attempt; True when what it has used up is held again."""
-        charged = self._completion.close_attempt(state, attempt, failure)
-        return charged is None or await self._top_up.cover(state, charged)
 
 
 def _affordable(quotes: tuple[Quote, ...], refused: Refused, nano: int) -> tuple[Quote, ...]:

@@ -17,7 +17,8 @@ import msgspec
 from adapters.errors import BackendError, Ran
 from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
-from gateway.backends.live import Lease, LiveBackend
+from gateway.backends.leases import Lease
+from gateway.backends.live import LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
 from gateway.money.estimates import cost_basis
 from gateway.money.pricing import charge

@@ -1,8 +1,8 @@
 """Which backend a call goes to, and whether it spills: pure decisions over snapshots.
 
 ``router`` filters, quotes and ranks the backends, and keeps the reason of each refusal; a call
-spills where its first choice is not a reserved backend (what follows after a failure is the
-dispatcher's). What it reads was learned from earlier calls: ``forecast`` (run times and cold
-starts), ``health`` (who failed, and rests), ``gaps`` (how long a backend stays warm between
-calls), ``volume`` (calls a day).
+spills where its first choice is not a reserved backend. ``repeating`` is whether a call that failed
+is asked again, and of whom. What they read was learned from earlier calls: ``forecast`` (run times
+and cold starts), ``health`` (who failed, and rests), ``gaps`` (how long a backend stays warm
+between calls), ``volume`` (calls a day).
 """

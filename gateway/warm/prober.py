@@ -47,4 +47,6 @@ class Prober:
 
 def _pause(backend: LiveBackend) -> float:
     waited_for = backend.probed_ready is False and backend.learned.cold is None
-    return _COLD_EVERY_S if waited_for or backend.ill or backend.health.scopes else _WARM_EVERY_S
+    return (
+        _COLD_EVERY_S if waited_for or backend.ill or backend.rests.health.scopes else _WARM_EVERY_S
+    )

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from local_runtime.app.request import InvalidInput
-from local_runtime.hosted import Failed, Hosted, NotStarted
+from local_runtime.hosted import CallFailed, Hosted, NotStarted
 from tests.adapters.local.backends import alive
 from tests.local_runtime.server.live_runtime import PROGRAMS
 from tests.waiting import wait_until
@@ -69,7 +69,7 @@ def test_a_refusal_is_one_and_a_failure_names_no_secret(app: Hosted) -> None:
         app.call("/refuse", 1)
     assert refused.value.param == "text"
     for call in (lambda: app.call("/fail", 1), lambda: list(app.pieces("/count", {}))):
-        with pytest.raises(Failed) as failed:
+        with pytest.raises(CallFailed) as failed:
             call()
         assert (failed.value.kind, "secret" in str(failed.value)) == ("failed", False)
 
@@ -111,7 +111,7 @@ def test_a_background_handler_is_waited_for(bodies: Hosted) -> None:
 
 def test_a_call_waits_while_a_dead_worker_is_started_again(bodies: Hosted) -> None:
     """A platform would else hand over all that it has, and see each call fail."""
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(CallFailed) as failed:
         bodies.call("/die", {})
     assert failed.value.kind == "died"
     with ThreadPoolExecutor(4) as callers:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from adapters.errors import BackendError, FailureClass
 from adapters.fake import Fake, FakeSettings
 from adapters.types import Capabilities, Probe, Usage
-from gateway.backends.live import Lease, LiveBackend
+from gateway.backends.leases import Lease
+from gateway.backends.live import LiveBackend
 from gateway.clock import FakeClock, settle
 from gateway.policy.model import Policy
 from gateway.shared_timer import SharedTimer

@@ -233,9 +233,9 @@ async def test_where_the_budget_is_used_up_the_failure_is_told(
         error = BackendError(F.UNREACHABLE, "refused")
         gateway.fake("first").answers = lambda _: error
         for _ in range(10):
-            gateway.inner.active.backends["first"].health = HEALTHY
+            gateway.inner.active.backends["first"].rests.health = HEALTHY
             await gateway.ask(gateway.call_state())
-        gateway.inner.active.backends["first"].health = HEALTHY
+        gateway.inner.active.backends["first"].rests.health = HEALTHY
         assert (await refused(gateway)).code == "backend_unreachable"
         assert asked(gateway) == [11, 10, 0]
 

@@ -25,7 +25,7 @@ from gateway.warm.kept import MemoryKept
 from tests.e2e.servers.faulty import FaultyServer, program
 from tests.gateway.assembled import ALICE, PATIENCE_S, AssembledGateway
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "reliability.md").read_text(encoding="utf-8")
 POLICY = """
 version: 1
 server: {{tls: "off", access_log: false}}
@@ -155,7 +155,7 @@ shapes = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"
 
 
 def test_every_program_has_its_row() -> None:
-    files = (Path(__file__).parents[1] / "programs" / "faults").glob("[!_]*.py")
+    files = (Path(__file__).parents[2] / "programs" / "faults").glob("[!_]*.py")
     assert {row.program for row in ROWS} == {f.stem for f in files} - {"speech"} | {"refused"}
 
 

@@ -1,0 +1,66 @@
+"""The calls that have a place at a backend: since when each runs, and which wait for a start."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from gateway.routing.forecast import RunTime
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A place at a backend, from ``LiveBackend.lease`` to ``end``."""
+
+    expected_cold: bool
+    leased_at: float
+    trial: bool = False
+    """It is the one call that is let through after a rest."""
+
+
+class Leases:
+    """Those of one backend that have not ended. Instants are monotonic seconds."""
+
+    __slots__ = ("_handed_over", "_runs_from", "_starting")
+
+    def __init__(self) -> None:
+        self._runs_from: dict[int, float] = {}
+        """From when on each call runs, as far as is foreseen; in the order of their leases."""
+        self._handed_over: set[int] = set()
+        """Leases whose place in line others have, though their work goes on."""
+        self._starting: deque[float] = deque()
+
+    def begin(self, lease: Lease, runs_from: float) -> None:
+        """A call is sent, and should run from ``runs_from`` on."""
+        if lease.expected_cold:
+            self._starting.append(lease.leased_at)
+        self._runs_from[id(lease)] = runs_from
+
+    def hand_over(self, lease: Lease) -> None:
+        """Another call gets its place in line, before it has ended."""
+        self._handed_over.add(id(lease))
+
+    def end(self, lease: Lease) -> bool:
+        """True where its place in line is given back by that."""
+        key = id(lease)
+        self._runs_from.pop(key, None)
+        if lease.expected_cold and self._starting:
+            self._starting.popleft()
+        if key in self._handed_over:
+            self._handed_over.remove(key)
+            return False
+        return True
+
+    def starting_for_s(self, now: float) -> float | None:
+        """Seconds since the oldest start that is waited for; None where none is."""
+        return now - self._starting[0] if self._starting else None
+
+    def seen_to_run(self, run: RunTime, now: float) -> RunTime:
+        """A call that runs for longer than was thought is evidence: of a guess that was wrong,
+        while nothing is learned yet, and of no more than a long run afterwards."""
+        begun = next((since for since in self._runs_from.values() if since <= now), None)
+        if begun is None:
+            return run
+        oldest = now - begun
+        seen = oldest if not run.seen else min(oldest, run.high)
+        return run if seen <= run.mean else RunTime(seen, run.deviation, run.seen)

@@ -1,0 +1,90 @@
+"""What is done after a failed attempt: it is recorded, and another backend is asked, or none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from adapters.errors import BackendError, FailureClass
+from gateway.active_policy import ActivePolicy
+from gateway.calls.attempt import Attempt
+from gateway.calls.completion import Completion
+from gateway.calls.state import CallState
+from gateway.calls.top_up import TopUp
+from gateway.clock import Clock
+from gateway.metrics import Metrics
+from gateway.routing.repeating import NextStep, RepeatBudget, next_step
+from gateway.routing.router import Quote
+
+log = logging.getLogger("spillgate")
+
+
+class Failover:
+    """Leads calls on from an attempt that has failed, as often as the policy's budgets allow."""
+
+    def __init__(
+        self, *, clock: Clock, metrics: Metrics, completion: Completion, top_up: TopUp
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._completion = completion
+        self._top_up = top_up
+        self._budgets: dict[str, RepeatBudget] = {}
+
+    def count(self, route: str, received: float) -> None:
+        """A call began, ``received`` at a monotonic instant: its route's budget is a share of
+        these."""
+        self._budget(route).call(received)
+
+    def record(self, state: CallState, attempt: Attempt, raised: BackendError) -> BackendError:
+        """Counts and keeps a failed attempt; returns its failure as it is understood."""
+        now = self._clock.monotonic()
+        failure = attempt.understood(raised, now)
+        name, kind = attempt.backend.name, failure.failure
+        if kind is not FailureClass.SHORTAGE:
+            self._metrics.failures.labels(name, kind.slug).inc()
+        state.failed(attempt, failure, now, self._clock.time())
+        state.answered(attempt, now)
+        log.warning(
+            "call %s failed at %s (%s): %s %s",
+            state.call.id,
+            name,
+            kind.slug,
+            failure.message,
+            failure.detail,
+        )
+        return failure
+
+    def next_step(
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        attempt: Attempt,
+        failure: BackendError,
+        untried: Sequence[Quote],
+    ) -> NextStep | None:
+        """What is asked after the last of ``state.tried`` has failed; None: nothing more."""
+        now = self._clock.monotonic()
+        if now >= state.call.deadline:
+            return None
+        rules = active.rules(state.call.model, state.route)
+        contexts = {quote.backend: active.backends[quote.backend].context for quote in untried}
+        asked = [one.asked for one in state.tried]
+        step = next_step(
+            rules, failure, asked, attempt.quote, untried, contexts, now - state.received
+        )
+        if step is None or rules.retries is None:
+            return step
+        allowed = self._budget(state.route).take(now, rules.retries.budget)
+        return step if allowed else None
+
+    async def leave(self, state: CallState, attempt: Attempt, failure: BackendError) -> bool:
+        """Ends a failed attempt; True when what it has used up is held again."""
+        charged = self._completion.close_attempt(state, attempt, failure)
+        return charged is None or await self._top_up.cover(state, charged)
+
+    def _budget(self, route: str) -> RepeatBudget:
+        found = self._budgets.get(route)
+        if found is None:
+            found = self._budgets[route] = RepeatBudget()
+        return found
