@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import malformed
 
 DAY_S = 86_400.0
 UNREADABLE_BILL = "The platform's bill could not be read."
 
 
 def nano_of(dollars: Decimal, message: str = UNREADABLE_BILL) -> int:
-    """Nano-dollars, to the nearest. Raises FAILED with ``message`` for an amount that is no finite
+    """Nano-dollars, to the nearest. Raises MALFORMED with ``message`` for what is no finite
     number."""
     try:
         return int((dollars * 1_000_000_000).to_integral_value())
     except (InvalidOperation, ValueError, OverflowError):
-        raise BackendError(FailureClass.FAILED, message, detail="an amount is no number") from None
+        raise malformed(message, detail="an amount is no number") from None
 
 
 def rfc3339(instant: float) -> str:

@@ -23,11 +23,21 @@ _PASSING = frozenset(
         FailureClass.LOADING,
         FailureClass.AMBIGUOUS,
         FailureClass.FAILED,
+        FailureClass.MALFORMED,
         FailureClass.TRUNCATED,
         FailureClass.TIMEOUT,
     )
 )
 """What may befall one poll without saying anything of the job."""
+_LIKE_AN_END = frozenset(
+    (
+        FailureClass.FAILED,
+        FailureClass.MALFORMED,
+        FailureClass.TRUNCATED,
+        FailureClass.TIMEOUT,
+    )
+)
+"""Of these, what a job's own end is told by as well."""
 
 
 def pace(elapsed: float, shortest: float) -> float:
@@ -64,7 +74,7 @@ class Patience:
 def unanswered(error: BackendError) -> BackendError:
     """A question about a job that failed, told apart from a job that failed: what would be read
     as the job's own end becomes AMBIGUOUS."""
-    if error.failure not in (FailureClass.FAILED, FailureClass.TRUNCATED, FailureClass.TIMEOUT):
+    if error.failure not in _LIKE_AN_END:
         return error
     return BackendError(
         FailureClass.AMBIGUOUS,

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass, Fault
+from adapters.errors import BackendError, FailureClass, Fault, malformed
 from adapters.http.response import Response, find_header
 from adapters.settings import Secret
 from adapters.types import Usage
@@ -351,12 +351,12 @@ def read(
     message: str = "The backend's answer could not be read.",
     usage: Usage | None = None,
 ) -> T:
-    """A platform's JSON as a value of a type. Raises FAILED with ``message`` for anything else:
+    """A platform's JSON as a value of a type. Raises MALFORMED with ``message`` for anything else:
     ``usage`` is what the call used all the same, and the decoder's own words are the detail."""
     try:
         return msgspec.json.decode(body, type=kind)
     except UNREADABLE as error:
-        raise BackendError(FailureClass.FAILED, message, usage=usage, detail=str(error)) from None
+        raise malformed(message, usage=usage, detail=str(error)) from None
 
 
 def read_input(body: bytes | msgspec.Raw, kind: type[T], message: str) -> T:

@@ -19,7 +19,7 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.bills import DAY_S, nano_of, rfc3339
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.api import Api
 from adapters.http.client import NEVER
 from adapters.http.failures import read
@@ -204,4 +204,4 @@ def _records(body: bytes) -> list[_Record]:
     for found in read(body, dict[str, msgspec.Raw], UNREADABLE).values():
         if bytes(found).lstrip().startswith(b"["):
             return read(found, list[_Record], UNREADABLE)
-    raise BackendError(FailureClass.FAILED, UNREADABLE, detail="no list of records")
+    raise malformed(UNREADABLE, detail="no list of records")

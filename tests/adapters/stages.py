@@ -118,7 +118,9 @@ class OpenAIStage:
             stream=True,
             fails=FailureClass.TRUNCATED,
         ),
-        "malformed": Scenario(task="chat", body={"model": "malformed"}, fails=FailureClass.FAILED),
+        "malformed": Scenario(
+            task="chat", body={"model": "malformed"}, fails=FailureClass.MALFORMED
+        ),
         **{
             f"status {status}": Scenario(
                 task="chat", body={"model": f"status-{status}"}, fails=failure

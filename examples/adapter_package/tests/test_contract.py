@@ -31,7 +31,7 @@ class ShoutStage:
         "stream": Scenario(body={"text": "one two three"}, stream=True),
         "slow": Scenario(body={"text": "slow"}),
         "cut": Scenario(body={"text": "one cut three"}, stream=True, fails=FailureClass.TRUNCATED),
-        "malformed": Scenario(body={"text": "malformed"}, fails=FailureClass.FAILED),
+        "malformed": Scenario(body={"text": "malformed"}, fails=FailureClass.MALFORMED),
         "wrong key": Scenario(body={}, endpoint="wrong key", fails=FailureClass.CREDENTIAL),
         **{
             f"status {status}": Scenario(body={"text": f"status {status}"}, fails=failure)

@@ -103,7 +103,7 @@ async def test_a_bill_that_cannot_be_read_is_an_error(
 ) -> None:
     with pytest.raises(BackendError) as caught:
         await bill(running, usage)
-    assert caught.value.failure is FailureClass.FAILED
+    assert caught.value.failure is FailureClass.MALFORMED
 
 
 async def test_more_days_than_the_platform_tells_of_are_not_asked_for(

@@ -117,8 +117,8 @@ async def test_an_openai_answer_tells_its_tokens(clock: FakeClock) -> None:
         (answer(b"no json", 400, "text/plain"), FailureClass.INVALID),
         (answer({"detail": []}, 422), FailureClass.INVALID),
         (answer({}, 500), FailureClass.FAILED),
-        (answer(b"not json"), FailureClass.FAILED),
-        (answer({"output": 1}), FailureClass.FAILED),
+        (answer(b"not json"), FailureClass.MALFORMED),
+        (answer({"output": 1}), FailureClass.MALFORMED),
         (b"", FailureClass.AMBIGUOUS),
         (prediction(**DONE)[:-4] + CUT, FailureClass.TRUNCATED),
     ],
@@ -207,8 +207,8 @@ async def test_a_stream_is_cogs_own_events_told_in_ours(clock: FakeClock) -> Non
         ((event("output", chunk=1), event("error", detail="lagged")), FailureClass.TRUNCATED),
         ((event("output", chunk=1), event("completed", status="failed")), FailureClass.FAILED),
         ((event("completed", status="canceled"),), FailureClass.CANCELLED),
-        ((b"event: output\ndata: {no json\n\n",), FailureClass.FAILED),
-        ((b"event: completed\ndata: []\n\n",), FailureClass.FAILED),
+        ((b"event: output\ndata: {no json\n\n",), FailureClass.MALFORMED),
+        ((b"event: completed\ndata: []\n\n",), FailureClass.MALFORMED),
     ],
 )
 async def test_every_end_of_a_stream_but_a_good_completed_is_a_failure(

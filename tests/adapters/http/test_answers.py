@@ -47,7 +47,7 @@ def test_an_error_that_says_nothing_is_none(error: Any) -> None:
         ({"object": "error", "message": "no such model", "code": 404}, FailureClass.GONE),
         ({"object": "error", "message": "x", "type": "NotFoundError"}, FailureClass.GONE),
         ({"message": "no such model", "code": 404}, FailureClass.GONE),
-        ({"detail": "Not Found"}, FailureClass.FAILED),
+        ({"detail": "Not Found"}, FailureClass.MALFORMED),
     ],
 )
 def test_an_error_in_a_good_answer_is_what_its_code_or_type_says(

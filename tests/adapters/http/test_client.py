@@ -119,7 +119,7 @@ async def test_a_cut_answer_is_never_taken_for_a_whole_one(clock: FakeClock, rep
     ids=["ssh", "two-lengths", "bad-chunk", "upgrade", "huge-head", "huge-body"],
 )
 async def test_garbage_is_a_failure_and_not_an_answer(clock: FakeClock, reply: bytes) -> None:
-    assert await failure_of(clock, reply) is FailureClass.FAILED
+    assert await failure_of(clock, reply) is FailureClass.MALFORMED
 
 
 async def test_a_server_that_says_nothing_times_out_at_the_deadline(clock: FakeClock) -> None:

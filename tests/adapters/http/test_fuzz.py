@@ -265,14 +265,14 @@ PROTOCOLS = (b"HTTP/1.1 ", b"RTSP/", b"ICE/")
 def test_bytes_that_are_no_http_are_a_failure_and_no_answer(
     loop: asyncio.AbstractEventLoop, junk: bytes, cuts: list[int], whole: bool
 ) -> None:
-    """FAILED, as soon as they cannot become an answer; before that, a connection that ended."""
+    """MALFORMED, as soon as they cannot become an answer; before that, a connection that ended."""
     said = junk.lstrip(b"\r\n")
     exchanges = Exchanges(loop)
     answer = exchanges.begin(whole=whole)
     exchanges.receive(split(junk, cuts))
     exchanges.close()
     begun = any(protocol.startswith(said) for protocol in PROTOCOLS)
-    assert exchanges.outcome(answer) == ("AMBIGUOUS" if begun else "FAILED")
+    assert exchanges.outcome(answer) == ("AMBIGUOUS" if begun else "MALFORMED")
     assert exchanges.pool.heard == ["lost"]
     assert exchanges.wire.aborted
 
@@ -315,7 +315,7 @@ ANSWERS = {
     "200 b'hello'": answer(b"hello", X_A="1"),
     "204 b''": b"HTTP/1.1 204 No Content\r\n\r\n",
     "304 b''": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
-    "FAILED": b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+    "MALFORMED": b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
 }
 
 

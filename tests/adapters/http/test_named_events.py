@@ -47,4 +47,4 @@ def test_what_is_left_at_the_end_gives_its_comments_and_no_half_event() -> None:
 def test_an_event_without_an_end_is_not_gathered_for_ever() -> None:
     with pytest.raises(BackendError) as caught:
         NamedEvents(max_event=100).feed(b"data: " + b"x" * 100)
-    assert caught.value.failure is FailureClass.FAILED
+    assert caught.value.failure is FailureClass.MALFORMED

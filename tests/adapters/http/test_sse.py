@@ -118,7 +118,7 @@ def test_a_stream_without_one_event_is_a_failure() -> None:
     reader = EventReader(openai=True)
     assert reader.end() == []
     assert reader.error is not None
-    assert reader.error.failure is FailureClass.FAILED
+    assert reader.error.failure is FailureClass.MALFORMED
 
 
 def test_a_clean_end_without_done_is_an_end_after_a_finish_reason() -> None:

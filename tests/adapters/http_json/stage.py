@@ -81,7 +81,7 @@ class HttpJsonStage:
         "slow": Scenario(body={"slow": True}),
         "cut": Scenario(body={"cut": True}, stream=True, fails=FailureClass.TRUNCATED),
         "fault in a good status": Scenario(body={"fault": "boo"}, fails=FailureClass.FAILED),
-        "broken": Scenario(body={"broken": True}, fails=FailureClass.FAILED),
+        "broken": Scenario(body={"broken": True}, fails=FailureClass.MALFORMED),
         "status that the policy names": Scenario(body={"status": 599}, fails=FailureClass.LOADING),
         "refused stream": Scenario(
             body={"status": 429}, stream=True, fails=FailureClass.OVERLOADED

@@ -135,7 +135,7 @@ async def test_an_answer_that_is_no_json_passes_where_nothing_is_read_from_it(
     ("reply", "settings", "expected"),
     [
         (answer({"ok": 1}), {"response": "result"}, FailureClass.FAILED),
-        (answer(b'{"a'), {}, FailureClass.FAILED),
+        (answer(b'{"a'), {}, FailureClass.MALFORMED),
         (answer({"err": {"message": "boo"}}), {"error": "err"}, FailureClass.FAILED),
         (answer({}, 400), {}, FailureClass.INVALID),
         (answer({}, 401), {}, FailureClass.CREDENTIAL),
@@ -181,12 +181,12 @@ async def test_a_server_without_a_stream_path_is_asked_for_no_stream(clock: Fake
 @pytest.mark.parametrize(
     ("stream", "task", "expected"),
     [
-        (chunked(), "infer", FailureClass.FAILED),
+        (chunked(), "infer", FailureClass.MALFORMED),
         (chunked(b'data: {"a":1}\n\n', end=False) + CUT, "infer", FailureClass.TRUNCATED),
         (chunked(b'data: {"choices":[]}\n\n'), "chat", FailureClass.TRUNCATED),
         (chunked(b'data: {"error":{"code":400}}\n\n'), "chat", FailureClass.INVALID),
-        (answer(b"<p>", content_type="text/html"), "infer", FailureClass.FAILED),
-        (answer({"a": 1}), "chat", FailureClass.FAILED),
+        (answer(b"<p>", content_type="text/html"), "infer", FailureClass.MALFORMED),
+        (answer({"a": 1}), "chat", FailureClass.MALFORMED),
         (answer({}, 429), "infer", FailureClass.OVERLOADED),
         (answer({}, 202), "infer", FailureClass.LOADING),
     ],

@@ -80,7 +80,7 @@ class ModalStage:
             task="chat",
             body={"model": "m", "pieces": []},
             stream=True,
-            fails=FailureClass.FAILED,
+            fails=FailureClass.MALFORMED,
         ),
         "wrong key": Scenario(body={}, endpoint="wrong key", fails=FailureClass.CREDENTIAL),
         "no such function": Scenario(body={}, endpoint="nowhere", fails=FailureClass.GONE),

@@ -111,7 +111,7 @@ class ModalWebStage:
             body={"hops": 1, "elsewhere": "http://localhost:9"}, fails=FailureClass.AMBIGUOUS
         ),
         "cut": Scenario(body={"cut": True}, stream=True, fails=FailureClass.TRUNCATED),
-        "broken": Scenario(body={"broken": True}, fails=FailureClass.FAILED),
+        "broken": Scenario(body={"broken": True}, fails=FailureClass.MALFORMED),
         "refused": Scenario(body={"status": 422}, fails=FailureClass.INVALID),
         "no room": Scenario(body={"status": 429}, stream=True, fails=FailureClass.OVERLOADED),
         "wrong key": Scenario(body={}, endpoint="wrong key", fails=FailureClass.CREDENTIAL),

@@ -121,6 +121,6 @@ async def test_an_empty_stream_is_a_failure_and_its_dead_connection_is_used_no_m
     async with upstream(clock, chunked() + CUT, answer(WHOLE)) as (backend, script):
         with pytest.raises(BackendError) as caught:
             await backend.invoke(a_call(stream=True))
-        assert caught.value.failure is FailureClass.FAILED
+        assert caught.value.failure is FailureClass.MALFORMED
         assert (await backend.invoke(a_call())).usage.output_tokens == 2
         assert len(script.requests) == 2

@@ -222,7 +222,7 @@ async def test_the_runtimes_end_marker_is_not_the_callers(clock: FakeClock) -> N
             (b'data: {"a":1}\n\n', b'data: {"error": {"message": "boo"}}\n\n'),
             FailureClass.TRUNCATED,
         ),
-        ((), FailureClass.FAILED),
+        ((), FailureClass.MALFORMED),
     ],
 )
 async def test_an_error_in_a_stream_is_no_part_of_the_answer(
@@ -236,7 +236,7 @@ async def test_an_error_in_a_stream_is_no_part_of_the_answer(
 
 async def test_a_stream_of_text_with_nothing_in_it_is_a_failure(clock: FakeClock) -> None:
     error = await failing(clock, chunked(content_type="text/plain"), call=a_call(stream=True))
-    assert error.failure is FailureClass.FAILED
+    assert error.failure is FailureClass.MALFORMED
 
 
 async def test_a_stream_that_hangs_is_ended_by_the_idle_limit(clock: FakeClock) -> None:

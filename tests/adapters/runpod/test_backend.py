@@ -104,7 +104,7 @@ async def test_polls_become_rarer_as_a_job_grows_old(clock: FakeClock) -> None:
         (answer({"error": "endpoint not found"}, 404), FailureClass.GONE),
         (answer({}, 429), FailureClass.OVERLOADED),
         (answer({}, 500), FailureClass.FAILED),
-        (answer(b"not json"), FailureClass.FAILED),
+        (answer(b"not json"), FailureClass.MALFORMED),
         (b"", FailureClass.AMBIGUOUS),
         (answer({"status": "IN_QUEUE"}), FailureClass.AMBIGUOUS),
         (job(**DONE)[:-4] + CUT, FailureClass.TRUNCATED),

@@ -38,7 +38,7 @@ def test_any_other_status_means_that_the_job_goes_on(status: str) -> None:
 def test_what_is_no_job_is_a_failure(body: bytes) -> None:
     with pytest.raises(BackendError) as caught:
         decode_job(body)
-    assert caught.value.failure is FailureClass.FAILED
+    assert caught.value.failure is FailureClass.MALFORMED
 
 
 def test_an_error_that_is_json_keeps_type_and_message_and_loses_its_traceback_and_host() -> None:
@@ -143,14 +143,14 @@ def test_an_openai_error_in_a_completed_job_is_a_failure_that_was_run(output: An
     with pytest.raises(BackendError) as caught:
         reply_of(a_job(output=output), "chat", usage)
     assert caught.value.failure is FailureClass.GONE
-    assert (caught.value.message, caught.value.usage) == ("no such model", usage)
+    assert (caught.value.code, caught.value.usage) == ("404", usage)
 
 
 @pytest.mark.parametrize("output", [None, "text", [{}, {}], 7])
 def test_an_output_that_is_no_openai_answer_is_a_failure(output: Any) -> None:
     with pytest.raises(BackendError) as caught:
         reply_of(a_job(output=output), "chat", Usage())
-    assert caught.value.failure is FailureClass.FAILED
+    assert caught.value.failure is FailureClass.MALFORMED
 
 
 # --- what it used -------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ async def test_a_bill_that_cannot_be_read_is_an_error_and_never_nothing(
     async with platform(clock, answer(body)) as (backend, _):
         with pytest.raises(BackendError) as caught:
             await backend.bill(MIDNIGHT, MIDNIGHT + DAY)
-        assert caught.value.failure is FailureClass.FAILED
+        assert caught.value.failure is FailureClass.MALFORMED
 
 
 async def test_a_throttled_question_says_when_to_ask_again(clock: FakeClock) -> None:

@@ -88,4 +88,4 @@ async def test_a_catalogue_that_cannot_be_read_is_an_error(clock: FakeClock, bod
     async with platform(clock, *answers) as (backend, _):
         with pytest.raises(BackendError) as caught:
             await backend.asked_prices()
-    assert caught.value.failure is FailureClass.FAILED
+    assert caught.value.failure is FailureClass.MALFORMED

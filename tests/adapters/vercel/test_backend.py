@@ -203,7 +203,7 @@ async def test_ids_may_change_and_roles_be_null_and_comments_stand_between(
     [
         (answer({"error": {"message": "a", "code": 429}}, 429), FailureClass.OVERLOADED, "a"),
         (answer({"error": {"message": "b", "code": "429"}}), FailureClass.OVERLOADED, "b"),
-        (answer({"error": {"message": "c", "code": "not_found"}}), FailureClass.GONE, "c"),
+        (answer({"error": {"message": "c", "code": "overloaded"}}), FailureClass.OVERLOADED, "c"),
         (answer({"detail": "d"}, 422), FailureClass.INVALID, "d"),
         (answer({"error": "e"}, 400), FailureClass.INVALID, "e"),
     ],
@@ -236,7 +236,7 @@ async def test_a_stream_ends_without_a_cost_that_does_not_come(clock: FakeClock)
         ((b'data: {"error": {"type": "authentication_error"}}\n\n',), FailureClass.CREDENTIAL),
         ((b'data: {"error": {"type": "not_found", "code": 404}}\n\n',), FailureClass.GONE),
         ((BEGUN, b'data: {"error": {"message": "boo"}}\n\n'), FailureClass.TRUNCATED),
-        ((), FailureClass.FAILED),
+        ((), FailureClass.MALFORMED),
     ],
 )
 async def test_an_end_that_is_none_is_a_failure(

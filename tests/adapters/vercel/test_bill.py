@@ -75,7 +75,7 @@ async def test_a_bill_that_cannot_be_read_is_an_error(
 ) -> None:
     with pytest.raises(BackendError) as caught:
         await bill(running, results, MIDNIGHT, MIDNIGHT + DAY)
-    assert caught.value.failure is FailureClass.FAILED
+    assert caught.value.failure is FailureClass.MALFORMED
 
 
 async def test_a_wrong_key_gets_no_bill(running: tuple[AIGateway, str]) -> None:
