@@ -45,6 +45,8 @@ def test_the_report_goes_to_the_webhook_and_can_be_read(client: httpx.Client) ->
     assert sent["status"] == "completed"
     assert sent["output"]["groups"] == [[0, 2, 5], [1, 3]]
     assert sent["output"]["texts"] == 6
+    # The worker tells the webhook before it tells the server.
+    wait_until(lambda: client.get("/_k/jobs/first").json()["status"] == "completed")
     assert client.get("/_k/jobs/first").json()["output"] == sent["output"]
     assert client.post("/progress", json={"job_id": "first"}).json()["done"] == 1
 
