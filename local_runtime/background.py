@@ -12,9 +12,13 @@ class TaskSet:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def start(self, work: Coroutine[None, None, None]) -> None:
-        """Runs ``work`` from the next turn of the loop on."""
+        """Runs ``work`` from the next turn of the loop on; once closed, not at all."""
+        if self._closed:
+            work.close()
+            return
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -25,7 +29,8 @@ class TaskSet:
             await asyncio.wait(self._tasks, timeout=within_s)
 
     async def aclose(self) -> None:
-        """Cancels all, and waits for their ends."""
+        """Cancels all, and waits for their ends; what one of them would start then is not begun."""
+        self._closed = True
         tasks = tuple(self._tasks)
         for task in tasks:
             task.cancel()

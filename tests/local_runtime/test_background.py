@@ -1,4 +1,4 @@
-"""Tasks that go on beside whoever started them."""
+"""Tasks beside whoever started them: none is left when they are closed."""
 
 from __future__ import annotations
 
@@ -7,46 +7,33 @@ import asyncio
 from local_runtime.background import TaskSet
 
 
-async def test_closing_cancels_what_goes_on_and_waits_for_its_end() -> None:
-    tasks, ended = TaskSet(), list[str]()
+async def test_what_a_task_would_start_while_all_are_closed_is_not_begun() -> None:
+    tasks, begun = TaskSet(), list[str]()
 
-    async def work() -> None:
+    async def another() -> None:
+        begun.append("another")
+
+    async def first() -> None:
         try:
-            await asyncio.Event().wait()
+            await asyncio.get_running_loop().create_future()
         finally:
-            await asyncio.sleep(0)
-            ended.append("late")
+            tasks.start(another())
 
-    tasks.start(work())
+    before = asyncio.all_tasks()
+    tasks.start(first())
     await asyncio.sleep(0)
     await tasks.aclose()
-    assert ended == ["late"]
+    tasks.start(another())
+    await asyncio.sleep(0)
+    assert (asyncio.all_tasks(), begun) == (before, [])
 
 
-async def test_waiting_ends_with_the_last_of_them_and_at_once_where_there_is_none() -> None:
-    tasks, ended, go = TaskSet(), list[int](), asyncio.Event()
-    await tasks.wait(60)
+async def test_all_may_be_waited_for_before_they_are_closed() -> None:
+    tasks, done = TaskSet(), asyncio.Event()
 
-    async def work(number: int) -> None:
-        await go.wait()
-        ended.append(number)
+    async def ends() -> None:
+        done.set()
 
-    for number in (1, 2):
-        tasks.start(work(number))
-    go.set()
-    await tasks.wait(60)
-    assert ended == [1, 2]
-
-
-async def test_a_task_that_outlasts_the_time_given_goes_on() -> None:
-    tasks, go, ended = TaskSet(), asyncio.Event(), asyncio.Event()
-
-    async def work() -> None:
-        await go.wait()
-        ended.set()
-
-    tasks.start(work())
-    await tasks.wait(0)
-    assert not ended.is_set()
-    go.set()
-    await asyncio.wait_for(ended.wait(), 30)
+    tasks.start(ends())
+    await tasks.wait(5.0)
+    assert done.is_set()
