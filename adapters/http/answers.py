@@ -88,6 +88,20 @@ def output_in(response: Response, usage: Usage) -> Reply:
     return Reply(body=response.body, content_type=content_type, usage=usage)
 
 
+def with_tokens_told(body: bytes, usage: Usage) -> Usage:
+    """With the tokens that a handler of ``infer`` tells in OpenAI's words, where it does."""
+    try:
+        said = read_usage(_decoder.decode(body).usage)
+    except UNREADABLE:
+        return usage
+    return msgspec.structs.replace(
+        usage,
+        input_tokens=said.input_tokens,
+        output_tokens=said.output_tokens,
+        total_tokens=said.total_tokens,
+    )
+
+
 def is_error(value: msgspec.Raw) -> bool:
     """Whether the ``error`` of an answer or of an event says anything."""
     raw = bytes(value)

@@ -335,6 +335,17 @@ async def test_a_server_that_never_closes_after_done_holds_nobody(clock: FakeClo
         await backend.aclose()
 
 
+async def test_tokens_that_an_infer_answer_tells_in_openais_words_are_counted(
+    clock: FakeClock,
+) -> None:
+    told = answer({"text": "hi", "usage": {"prompt_tokens": 10, "completion_tokens": 5}})
+    async with upstream(clock, told, answer([{"usage": 1}]), infer_path="/i") as (backend, _):
+        used = (await backend.invoke(a_call(b"{}", task="infer"))).usage
+        assert (used.input_tokens, used.output_tokens) == (10, 5)
+        used = (await backend.invoke(a_call(b"{}", task="infer"))).usage
+        assert (used.input_tokens, used.output_tokens) == (None, None)
+
+
 async def test_an_infer_stream_is_passed_on_unread(clock: FakeClock) -> None:
     odd = b'event: x\ndata: {"error": "is part of it"}\n\n'
     async with upstream(clock, chunked(odd, odd), infer_path="/i") as (backend, _):
