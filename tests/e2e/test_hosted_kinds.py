@@ -112,4 +112,4 @@ models:
             assert answer.json() == {"echo": "hello"}
             assert row_of(client, answer)["backend"] == "upscale"
             refused = client.post("/v1/infer/upscale", json={"status": 429})
-            assert refused.status_code == 503
+            assert refused.status_code == 429
