@@ -21,6 +21,7 @@ HARMLESS = "subprocess.Popen uname"
 
 OUTER = (
     "adapters/cog",
+    "adapters/http/test_interleavings.py",
     "adapters/huggingface",
     "adapters/local",
     "adapters/modal/test_functions.py",
@@ -57,6 +58,7 @@ OUTER = (
     "house",
     "local_runtime/app/test_store.py",
     "local_runtime/client/test_socket_folder.py",
+    "local_runtime/http/test_client_limits.py",
     "local_runtime/packaging",
     "local_runtime/pytorch/test_apart.py",
     "local_runtime/pytorch/test_served.py",
