@@ -37,6 +37,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if config.getoption("--quick") and rings.is_outer(collection_path) else None
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes that no person reads are named by their length.
+
+    What a compressor wrote has the second in it, and each process that collects tests would give
+    them names of its own, which pytest-xdist refuses.
+    """
+    if isinstance(val, bytes) and not (val.isascii() and val.decode("ascii").isprintable()):
+        return f"{len(val)} bytes"
+    return None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Runs ``async def`` tests, each on a loop of its own that must end with no task left."""
