@@ -20,7 +20,8 @@ from gateway.active_policy import Preferences
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
-from gateway.money.estimates import cost_basis
+from gateway.calls.output_bound import bounded
+from gateway.money.estimates import by_tokens, cost_basis
 from gateway.money.pricing import charge
 from gateway.routing.repeating import Asked
 from gateway.routing.router import Decision, Quote, ReasonCode
@@ -28,12 +29,13 @@ from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.storage.history import MOST_KEPT, AttemptRecord, CallHistory, QuoteRecord, words
 from gateway.types import MICRO, Principal
 
-StopCause = Literal["", "disconnected", "budget", "timeout", "fault"]
+StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
 
 BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
     "": ("cancelled", 499, "cancelled"),
     "disconnected": ("disconnected", 499, "disconnected"),
     "budget": ("error", 402, "budget_exhausted"),
+    "store": ("error", 503, "store_unavailable"),
     "timeout": ("error", 504, "timeout"),
     "fault": ("error", 500, "internal_error"),
 }
@@ -140,6 +142,8 @@ class CallState:
         """That answers, or was turned to last."""
         self.attempt: Attempt | None = None
         self.ending: Ending | None = None
+        self.output_bound: int | None = None
+        """Tokens that each answer may be, where the caller bounds none and has to pay for them."""
         self.opened = False
         """A row of it is durable: a restart would settle it."""
         self.waited_s = 0.0
@@ -185,7 +189,10 @@ class CallState:
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""
         self.waited_s += waited_s
-        attempt = self.attempt = Attempt(self.call, backend, quote, lease, StreamProgress())
+        call = self.call
+        if self.output_bound is not None and by_tokens(backend.price):
+            call = bounded(call, backend.spec.common.output_bound, self.output_bound)
+        attempt = self.attempt = Attempt(call, backend, quote, lease, StreamProgress())
         return attempt
 
     def answered(self, attempt: Attempt, now: float) -> None:
