@@ -6,6 +6,7 @@ bound where it is paid by tokens: what its model may produce, or what the budget
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import msgspec
@@ -16,7 +17,7 @@ from gateway.calls.state import Admission, CallState
 from gateway.money.limits import ClaimTemplate, claims_for, is_callers_own, refusal
 from gateway.routing.router import Decision, Quote
 from gateway.storage.base import Admitted, LimitStatus, Refused, SharedStore
-from gateway.types import MICRO
+from gateway.types import MICRO, ApiError
 
 _GRACE_S = 60.0
 """A hold outlives the longest run by this much before it expires by itself."""
@@ -31,10 +32,19 @@ Decide = Callable[[ActivePolicy, CallState], Decision]
 class Admitting:
     """Takes calls into the limits of their callers."""
 
-    def __init__(self, *, shared: SharedStore, slow_clients: SlowClients, decide: Decide) -> None:
+    def __init__(
+        self,
+        *,
+        shared: SharedStore,
+        slow_clients: SlowClients,
+        held: set[CallState],
+        decide: Decide,
+    ) -> None:
+        """``held``: the calls that hold something; whoever settles one takes it out."""
         self._shared = shared
         self._slow_clients = slow_clients
         self._decide = decide
+        self.held = held
 
     async def admit(
         self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
@@ -45,6 +55,7 @@ class Admitting:
         if self._slow_clients.any:
             await self._slow_clients.check(template)
         if not template.limits:
+            self.held.add(state)
             return quotes
         tries = _TRIES
         while True:
@@ -73,12 +84,27 @@ class Admitting:
         result = await self._shared.admit(state.call.id, claims, ttl)
         if not isinstance(result, Admitted):
             return result
-        state.admission = Admission(result, claims, nano)
+        state.admission = Admission(result, claims, nano, ttl)
+        self.held.add(state)
         wanted = state.preferences
         if wanted.unbounded and template.spends:
             # What is sent is what was held for, whatever a later decision finds.
             state.output_bound = max(1, wanted.output_tokens // wanted.unbounded)
         return None
+
+    async def reinstate(self, active: ActivePolicy) -> None:
+        """Every call that holds something holds it again, where the store has forgotten it, and in
+        the limits that the policy has brought since. Raises StorageUnavailable."""
+        for state in tuple(self.held):
+            if state not in self.held:
+                continue
+            with contextlib.suppress(ApiError):  # its plan has gone: what it holds stays
+                state.widen(active.template(state.principal).limits)
+            admission = state.admission
+            ttl_s = admission.ttl_s or active.longest(state.call.model) + _GRACE_S
+            await self._shared.reinstate(state.call.id, admission.claims, ttl_s)
+            if state not in self.held:
+                await self._shared.release(state.call.id)
 
     def _shortened(
         self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], short: LimitStatus

@@ -42,13 +42,16 @@ class Completion:
         metrics: Metrics,
         top_up: TopUp,
         background: BackgroundTasks,
+        held: set[CallState],
     ) -> None:
+        """``held``: the calls that hold something in the shared store."""
         self._shared = shared
         self._settler = settler
         self._clock = clock
         self._metrics = metrics
         self._top_up = top_up
         self._background = background
+        self._held = held
 
     # --- a stream's way -----------------------------------------------------------------------
 
@@ -187,6 +190,7 @@ class Completion:
 
     async def _give_back(self, state: CallState) -> None:
         """The hold of a call that asked no backend."""
+        self._held.discard(state)
         try:
             await self._shared.release(state.call.id)
         except StorageUnavailable as unavailable:
@@ -222,6 +226,7 @@ class Completion:
         row = state.end_row(outcome, used, status=status, error=error, now_at=self._clock.time())
         ending = state.end(row)
         claims = state.admission.claims
+        self._held.discard(state)
         try:
             await self._settler.settle(ending.rows, claims, opened=state.opened)
         except asyncio.CancelledError:

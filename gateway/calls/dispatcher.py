@@ -89,6 +89,7 @@ class Dispatcher:
         self._top_up = TopUp(
             shared=shared, clock=clock, timer=self.timer, background=self.background
         )
+        held: set[CallState] = set()
         self._completion = Completion(
             shared=shared,
             settler=settler,
@@ -96,17 +97,30 @@ class Dispatcher:
             metrics=metrics,
             top_up=self._top_up,
             background=self.background,
+            held=held,
         )
         self._failover = Failover(
             clock=clock, metrics=metrics, completion=self._completion, top_up=self._top_up
         )
-        self._admitting = Admitting(shared=shared, slow_clients=slow_clients, decide=self._decide)
+        self._admitting = Admitting(
+            shared=shared, slow_clients=slow_clients, held=held, decide=self._decide
+        )
         self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)
 
     async def aclose(self) -> None:
         """Ends the work that goes on without a caller, and waits for every settlement."""
         await self._jobs.aclose()
         await self.background.drain()
+
+    @property
+    def held(self) -> int:
+        """Calls that hold something in the shared store, or would."""
+        return len(self._admitting.held)
+
+    async def reinstate(self, active: ActivePolicy) -> None:
+        """What calls on their way hold is held again, also in the limits of ``active`` that came
+        after them. Raises StorageUnavailable."""
+        await self._admitting.reinstate(active)
 
     # --- the way in ---------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ It is made of parts, each of which exists when it is true:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -27,7 +28,7 @@ from gateway.routing.repeating import Asked
 from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.storage.history import MOST_KEPT, AttemptRecord, CallHistory, QuoteRecord, words
-from gateway.types import MICRO, Principal
+from gateway.types import MICRO, Principal, Unit
 
 StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
 
@@ -53,6 +54,8 @@ class Admission(msgspec.Struct, frozen=True):
     claims: tuple[Claim, ...] = ()
     hold_nano: int = 0
     """Nano-dollars."""
+    ttl_s: float = 0.0
+    """Seconds after which the hold expires by itself."""
 
     def covers(self, quote: Quote) -> bool:
         """Whether a backend may be asked for this quote without holding more."""
@@ -181,10 +184,37 @@ class CallState:
         self.route = decision.route
         self.reason = decision.reason
 
-    def hold_more(self, nano: int) -> None:
-        """``nano`` more nano-dollars are held."""
-        admission = self.admission
-        self.admission = msgspec.structs.replace(admission, hold_nano=admission.hold_nano + nano)
+    def hold_more(self, unit: Unit, amount: int) -> None:
+        """``amount`` more of ``unit`` is held."""
+        held = self.admission
+        claims = tuple(
+            msgspec.structs.replace(claim, take=claim.take + amount)
+            if claim.unit == unit
+            else claim
+            for claim in held.claims
+        )
+        nano = held.hold_nano + (amount if unit == "nano_usd" else 0)
+        self.admission = msgspec.structs.replace(held, claims=claims, hold_nano=nano)
+
+    def widen(self, claims: Iterable[Claim]) -> None:
+        """The call holds as much in limits that came after its admission."""
+        held = self.admission
+        takes = self._asked_to_hold() | {claim.unit: claim.take for claim in held.claims}
+        had = {(claim.scope, claim.unit, claim.window) for claim in held.claims}
+        new = tuple(
+            msgspec.structs.replace(claim, take=takes.get(claim.unit, claim.take))
+            for claim in claims
+            if (claim.scope, claim.unit, claim.window) not in had
+        )
+        if new:
+            self.admission = msgspec.structs.replace(held, claims=(*held.claims, *new))
+
+    def _asked_to_hold(self) -> dict[Unit, int]:
+        """What a call that nothing limited would hold, where it has been sent."""
+        if self.attempt is None:
+            return {}
+        quote = self.attempt.quote
+        return {"nano_usd": quote.estimate.hold, "gpu_us": round(quote.hold_s * MICRO)}
 
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""

@@ -126,15 +126,14 @@ class TopUp:
     async def _hold(self, state: CallState, more: dict[Unit, int]) -> bool | None:
         """Whether there is room for more; None where the store does not answer."""
         limited = {claim.unit for claim in state.admission.claims}
-        nano = more["nano_usd"]
         try:
             for unit, amount in more.items():
                 if unit not in limited or not amount:
                     continue
                 if not await self._shared.extend(state.call.id, unit, amount):
                     return False
+                state.hold_more(unit, amount)
                 more[unit] = 0  # a repetition after a silence must not hold it twice
         except StorageUnavailable:
             return None
-        state.hold_more(nano)
         return True
