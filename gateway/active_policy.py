@@ -8,6 +8,7 @@ import msgspec
 
 from adapters.types import Call
 from gateway.backends.live import LiveBackend
+from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.limits import ClaimTemplate, compile_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
@@ -27,7 +28,12 @@ class Preferences(msgspec.Struct, frozen=True):
     max_price: int | None = None
     """Nano-dollars."""
     output_tokens: int = 1024
-    """The most that the call may produce, as its body says."""
+    """The most that the call may produce, as its body says; else what its model may."""
+    unbounded: int = 0
+    """Answers that the call makes and for which its body says no bound; 0 where it says one, and
+    where its shape is not known."""
+    parts: InputParts = TEXT_ALONE
+    """What the body holds beside text."""
 
 
 NO_PREFERENCES = Preferences()
@@ -68,6 +74,9 @@ class ActivePolicy:
         self._serving = {
             name: tuple(backends[backend] for backend in model.backends)
             for name, model in policy.models.items()
+        }
+        self._part_tokens = {
+            name: model.tokens_per.by_kind() for name, model in policy.models.items()
         }
         self._longest = {
             name: max(_longest(backend) for backend in serving)
@@ -173,14 +182,22 @@ class ActivePolicy:
                 None if queued is None else queued.at(backend),
                 principal.key_id,
                 RANK[priority],
+                preferences.parts,
             )
             for backend in self._usable(call.model, route)
         ]
-        question = RoutingRequest(call.task, call.stream, len(call.body), preferences.output_tokens)
+        question = self._question(call, preferences)
         slo = spec.slo if route.slo is None else route.slo
         if queued is not None:
             slo = max(slo - queued.waited_s, 0.0)
         return decide(question, candidates, _bounded(route, preferences), slo, draw)
+
+    def _question(self, call: Call, preferences: Preferences) -> RoutingRequest:
+        size, output, parts = len(call.body), preferences.output_tokens, preferences.parts
+        if parts is TEXT_ALONE:
+            return RoutingRequest(call.task, call.stream, size, output)
+        tokens = parts.tokens(self._part_tokens[call.model])
+        return RoutingRequest(call.task, call.stream, size, output, parts, tokens)
 
 
 def _longest(backend: LiveBackend) -> float:

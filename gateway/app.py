@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +26,7 @@ from gateway.named_files import FileRead, read_ca_files
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places, read_with_places
 from gateway.preflight import check_startable
-from gateway.restore import Refill, restore
+from gateway.restore import Refill, fill, restore
 from gateway.service import Gateway
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.storage.memory import MemorySharedStore
@@ -55,15 +56,24 @@ def open_ledger(policy: Policy) -> Ledger:
     return SqliteLedger(file.path, synchronous=file.synchronous)
 
 
-def open_shared(policy: Policy, clock: Clock, emptied: Callable[[], None]) -> SharedStore:
-    """``emptied`` is called when the store has lost its memory and must be filled again."""
+def open_shared(
+    policy: Policy, clock: Clock, ledger: Ledger, emptied: Callable[[], None]
+) -> SharedStore:
+    """``ledger`` is whose sums are restored there; ``emptied`` is called when the store has lost
+    its memory and must be filled again."""
     address = policy.store.shared
     if address is None:
         return MemorySharedStore(clock, remember=1024)
     # Imported here because a gateway without Redis must not pay for its client.
     from gateway.storage.redis.store import RedisSharedStore
 
-    return RedisSharedStore(address, timeout_s=policy.store.timeout, clock=clock, emptied=emptied)
+    return RedisSharedStore(
+        address,
+        timeout_s=policy.store.timeout,
+        clock=clock,
+        ledger=ledger.identity,
+        emptied=emptied,
+    )
 
 
 def open_kept(policy: Policy) -> KeptWorkers:
@@ -132,6 +142,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
     clock = gateway.clock
     try:
         await restore(gateway)
+        gateway.fill = functools.partial(fill, gateway)
         await gateway.start()
         keeper = WarmKeeper(
             active=lambda: gateway.active,
@@ -189,12 +200,13 @@ def from_path(path: Path, lines: LineWriter) -> Gateway:
         return policy
 
     policy = load(None)
+    ledger = open_ledger(policy)
     gateway = build_gateway(
         policy,
         clock=clock,
         keys=open_keys(policy, clock),
-        ledger=open_ledger(policy),
-        shared=open_shared(policy, clock, refill),
+        ledger=ledger,
+        shared=open_shared(policy, clock, ledger, refill),
         make_backend=make,
         load=lambda: load(gateway.active.policy),
         random_source=random.SystemRandom(),

@@ -106,6 +106,11 @@ class Metrics:
             "Settlements that a store did not take at once",
             registry=registry,
         )
+        self.past_caps = Counter(
+            "spillgate_spent_past_caps_usd",
+            "US dollars that calls were charged past a limit: 0, or a hold was too small",
+            registry=registry,
+        )
         self._pairs: dict[tuple[str, str], CallMetrics] = {}
 
     def pair(self, model: str, backend: str) -> CallMetrics:

@@ -35,6 +35,16 @@ async def restore(gateway: Gateway) -> None:
     gateway.dispatcher.volume.restore(await gateway.ledger.calls_since(since))
 
 
+async def fill(gateway: Gateway) -> None:
+    """Counters know what the ledger knows, and what calls on their way hold, by the limits in
+    force: one that a reload has added counts what its window has seen."""
+    try:
+        await gateway.dispatcher.reinstate(gateway.active)
+        await gateway.shared.restore(await _spent(gateway))
+    except StorageUnavailable as unavailable:
+        log.error("the shared store could not be filled from the ledger: %s", unavailable)
+
+
 class Refill:
     """Called when the shared store has lost its memory: fills it from the ledger, in a task of
     the gateway, one at a time. What fails is tried again at the next call."""
@@ -57,6 +67,7 @@ class Refill:
             # Settlements that waited come first: they are in the ledger's sums already, and what
             # a store counts after it was filled is added to them.
             await gateway.settler.retry()
+            await gateway.dispatcher.reinstate(gateway.active)
             await gateway.shared.restore(await _spent(gateway))
             log.warning("the shared store had lost its memory; it was filled from the ledger")
         except StorageUnavailable as unavailable:

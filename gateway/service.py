@@ -32,6 +32,7 @@ _RETIRE_S = 600.0
 """A backend that left the policy is closed when its last call ends, or after this."""
 
 MakeBackend = Callable[[BackendSpec], Backend]
+Fill = Callable[[], Awaitable[None]]
 Replaced = Callable[[LiveBackend, LiveBackend | None], Awaitable[None]]
 
 
@@ -66,6 +67,8 @@ class Gateway:
         self.kept_workers = kept_workers
         self.replaced: Replaced | None = None
         """Is told of each backend that a reload has replaced, or dropped, before that is closed."""
+        self.fill: Fill | None = None
+        """Fills the counters of limits that a reload brings, before it is in force and after."""
         self._make_backend = make_backend
         self._history: list[Policy] = []
         self._superseded: list[ActivePolicy] = []
@@ -142,6 +145,9 @@ class Gateway:
                     before.backends[name].price = price
                 self.metrics.reloads.labels("refused").inc()
                 raise
+            limits = _limits_of(before.policy) != _limits_of(policy)
+            if limits and self.fill is not None:
+                await self.fill()
             self.active = after
             self._superseded = [one for one in self._superseded if one.calls]
             self._superseded.append(before)
@@ -149,6 +155,8 @@ class Gateway:
             self.metrics.reloads.labels("applied").inc()
             log.info("policy %s is in force", policy.version)
             self._retire(before, after)
+            if limits and self.fill is not None:
+                await self.fill()
 
     async def _start_new(self, before: ActivePolicy, after: ActivePolicy) -> None:
         started: list[LiveBackend] = []
@@ -257,6 +265,10 @@ class Gateway:
 
     def _version_label(self) -> dict[str, str]:
         return {"version": self.active.policy.version}
+
+
+def _limits_of(policy: Policy) -> object:
+    return policy.limits, policy.plans
 
 
 def _what_is_missing(backend: LiveBackend, now: float) -> str:

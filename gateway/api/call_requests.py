@@ -16,6 +16,7 @@ from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.clock import Clock, Timer
+from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.scalars import parse_nano_usd
 from gateway.service import Gateway
 from gateway.shared_timer import EVERY_S, SharedTimer
@@ -74,14 +75,21 @@ class Watch:
             self._task.cancel()
 
 
-def preferences_of(context: RequestContext, output_tokens: int) -> Preferences:
+def preferences_of(
+    context: RequestContext,
+    output_tokens: int,
+    unbounded: int = 0,
+    parts: InputParts = TEXT_ALONE,
+) -> Preferences:
     """What the X-Spillgate headers ask for. Raises ApiError 400 for one that cannot be read."""
     headers = context.headers
     priority = headers.get(b"x-spillgate-priority")
     ceiling = headers.get(b"x-spillgate-max-price")
     if priority is None and ceiling is None:
-        return Preferences(None, None, output_tokens) if output_tokens else NO_OUTPUT
-    return Preferences(_priority(priority), _max_price(ceiling), output_tokens)
+        if not output_tokens:
+            return NO_OUTPUT
+        return Preferences(None, None, output_tokens, unbounded, parts)
+    return Preferences(_priority(priority), _max_price(ceiling), output_tokens, unbounded, parts)
 
 
 NO_OUTPUT = msgspec.structs.replace(NO_PREFERENCES, output_tokens=0)
@@ -124,6 +132,9 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     stream: bool
     show_usage: bool
     output_tokens: int
+    unbounded: int = 0
+    """Answers whose length the body does not bound."""
+    parts: InputParts = TEXT_ALONE
 
 
 async def serve(
@@ -133,7 +144,7 @@ async def serve(
     that cannot be read, and CancelledError when the server ends; that of a client who hung up is
     taken back."""
     active = gateway.active
-    preferences = preferences_of(context, parsed.output_tokens)
+    preferences = preferences_of(context, parsed.output_tokens, parsed.unbounded, parsed.parts)
     call = Call(
         id=context.request_id,
         model=parsed.model,

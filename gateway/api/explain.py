@@ -9,7 +9,7 @@ import msgspec
 from adapters.types import Call
 from gateway.api.bodies import parse_json, read_body
 from gateway.api.call_requests import preferences_of
-from gateway.api.openai import DECIDING, CompletionBody, invalid_field, output_tokens
+from gateway.api.openai import DECIDING, DECODERS, invalid_field, output_of, parts_in
 from gateway.api.request import (
     Receive,
     RequestContext,
@@ -18,6 +18,7 @@ from gateway.api.request import (
     only,
     respond_json,
 )
+from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.model import ModelSpec
 from gateway.routing.router import Decision
 from gateway.service import Gateway
@@ -48,25 +49,22 @@ class ExplainEndpoint:
             body=body,
             stream=value.get("stream") is True,
         )
-        preferences = preferences_of(context, _output_tokens(spec, body))
+        preferences = preferences_of(context, *_output_of(spec, body))
         decision = self._gateway.dispatcher.decide(
             active, call, context.principal, preferences, received_at=context.received_at
         )
         await respond_json(send, context, as_json(decision, active.policy.version))
 
 
-_decode = msgspec.json.Decoder(CompletionBody).decode
-"""Reads what bounds an answer; what else the body should hold is not asked for here."""
-
-
-def _output_tokens(spec: ModelSpec, body: bytes) -> int:
-    """As the call itself would have them; what a native call's body says is nobody's to read."""
+def _output_of(spec: ModelSpec, body: bytes) -> tuple[int, int, InputParts]:
+    """As the call itself would have it; what a native call's body says is nobody's to read."""
     if spec.task == "embeddings":
-        return 0
+        return 0, 0, TEXT_ALONE
     if spec.task == "infer":
-        return spec.max_output_tokens
+        return spec.max_output_tokens, 0, TEXT_ALONE
     try:
-        return output_tokens(_decode(body), spec.max_output_tokens)
+        envelope = DECODERS[spec.task].decode(body)
+        return *output_of(envelope, spec.task, spec.max_output_tokens), parts_in(envelope)
     except msgspec.ValidationError as error:
         raise invalid_field(error) from None
 

@@ -15,6 +15,8 @@ def decision_headers(state: CallState) -> list[Header]:
     if state.backend is not None:
         headers.append((b"x-spillgate-backend", state.backend.name.encode()))
         headers.append((b"x-spillgate-reason", state.reason.encode()))
+    if state.output_bound is not None:
+        headers.append((b"x-spillgate-max-tokens", b"%d" % state.output_bound))
     if state.admission.admitted is not None:
         headers.extend(rate_limit_headers(state.admission.admitted))
     if state.ending is not None:

@@ -21,9 +21,12 @@ from gateway.api.request import (
     only,
     respond_json,
 )
+from gateway.money.inputs import TEXT_ALONE, InputParts, parts_of
 from gateway.money.pricing import MOST_TOKENS
 from gateway.service import Gateway
 from gateway.types import ApiError
+
+_NOTHING = msgspec.Raw(b"null")
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
@@ -48,6 +51,8 @@ class ChatBody(Envelope, frozen=True):
     """Of POST /v1/chat/completions."""
 
     messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    tools: msgspec.Raw = _NOTHING
+    web_search_options: msgspec.Raw = _NOTHING
 
 
 class CompletionBody(Envelope, frozen=True):
@@ -64,7 +69,7 @@ class EmbeddingsBody(Envelope, frozen=True):
 
 Body = ChatBody | CompletionBody | EmbeddingsBody
 
-_DECODERS: dict[Task, msgspec.json.Decoder[Any]] = {
+DECODERS: dict[Task, msgspec.json.Decoder[Any]] = {
     "chat": msgspec.json.Decoder(ChatBody),
     "completions": msgspec.json.Decoder(CompletionBody),
     "embeddings": msgspec.json.Decoder(EmbeddingsBody),
@@ -83,7 +88,7 @@ class OpenAIEndpoint:
     def __init__(self, gateway: Gateway, task: Task) -> None:
         self._gateway = gateway
         self._task = task
-        self._decode = _DECODERS[task].decode
+        self._decode = DECODERS[task].decode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context: RequestContext = scope["context"]
@@ -101,13 +106,16 @@ class OpenAIEndpoint:
             )
         streams = bool(envelope.stream) and self._task != "embeddings"
         options = envelope.stream_options
+        output, unbounded = output_of(envelope, self._task, spec.max_output_tokens)
         parsed = ParsedRequest(
             envelope.model,
             self._task,
             body,
             streams,
             options is not None and bool(options.include_usage),
-            0 if self._task == "embeddings" else output_tokens(envelope, spec.max_output_tokens),
+            output,
+            unbounded,
+            parts_in(envelope),
         )
         await serve(self._gateway, context, parsed, receive, send)
 
@@ -131,17 +139,35 @@ class OpenAIEndpoint:
         return envelope
 
 
-def output_tokens(envelope: Envelope, most: int) -> int:
-    """The most tokens that the answers to one body may hold together; ``most`` is what each may
-    where the body does not say.
+def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
+    """The most tokens that the answers to one body may hold together, and how many of them the
+    body does not bound; ``most`` is what each may hold then.
 
     Of the two fields that bound an answer the larger one counts, as nobody knows which of them
     a backend reads; and a bound below 1 is none, as to some servers -1 means without end.
     """
+    if task == "embeddings":
+        return 0, 0
     asked = max(envelope.max_completion_tokens or 0, envelope.max_tokens or 0)
     answers = max(envelope.n or 1, envelope.best_of or 1, 1)
-    prompts = _prompts(envelope.prompt) if isinstance(envelope, CompletionBody) else 1
-    return min((asked if asked > 0 else most) * answers * prompts, MOST_TOKENS)
+    if isinstance(envelope, CompletionBody):
+        answers *= _prompts(envelope.prompt)
+    if asked > 0:
+        return min(asked * answers, MOST_TOKENS), 0
+    return min(most * answers, MOST_TOKENS), answers
+
+
+def parts_in(envelope: Envelope) -> InputParts:
+    """What a chat holds beside text."""
+    if not isinstance(envelope, ChatBody):
+        return TEXT_ALONE
+    return parts_of(
+        envelope.messages, _read(envelope.tools), searches=_read(envelope.web_search_options)
+    )
+
+
+def _read(raw: msgspec.Raw) -> Any:
+    return None if raw is _NOTHING else msgspec.json.decode(raw)
 
 
 def _prompts(prompt: str | list[Any] | None) -> int:

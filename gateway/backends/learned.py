@@ -3,6 +3,7 @@ its workers are warm, and how long it rests between calls."""
 
 from __future__ import annotations
 
+from gateway.money.inputs import InputParts, LearnedInputs
 from gateway.policy.model import BackendCommon
 from gateway.routing.forecast import ColdTime, RunTime, WarmSet
 from gateway.routing.gaps import GapHistory
@@ -13,12 +14,16 @@ _IDLE_TIMEOUT_S = 60.0
 _PREFETCH_S = 0.05
 """Work that an engine holds beside what it runs, so that it never waits for the next call."""
 _DEEPEST = 500
+_TOKENS_PER_S = 50.0
+"""Before the first answer: what one stream of a model of some 70 billion parameters writes."""
+_ALPHA = 0.1
+"""Weight of the newest observation in a moving mean."""
 
 
 class Learned:
     """Begins with what the policy foresees. Instants are monotonic seconds."""
 
-    __slots__ = ("_prior", "_runs", "cold", "depth", "gaps", "warm")
+    __slots__ = ("_inputs", "_prior", "_rates", "_runs", "cold", "depth", "gaps", "warm")
 
     def __init__(self, common: BackendCommon) -> None:
         start, idle = common.cold_start, common.idle_timeout
@@ -30,6 +35,8 @@ class Learned:
         """Rounds of calls that are sent ahead."""
         self._prior = RunTime.prior(common.expect)
         self._runs: dict[str, RunTime] = {}
+        self._inputs: dict[str, LearnedInputs] = {}
+        self._rates: dict[str, float] = {}
 
     def run_time(self, model: str) -> RunTime:
         """How long calls of the model run."""
@@ -52,6 +59,27 @@ class Learned:
         """A call of the model ran for so long."""
         run = self._runs[model] = self.run_time(model).observe(seconds)
         self.depth = _depth(run.mean)
+
+    def output_rate(self, model: str) -> float:
+        """Tokens a second that a call of the model writes."""
+        return self._rates.get(model, _TOKENS_PER_S)
+
+    def observe_output(self, model: str, tokens: int, seconds: float) -> None:
+        """A call of the model wrote so many tokens in so long."""
+        if tokens and seconds > 0:
+            seen = tokens / seconds
+            rate = self._rates.get(model, seen)
+            self._rates[model] = rate + _ALPHA * (seen - rate)
+
+    def more_input(self, model: str, parts: InputParts) -> int:
+        """Tokens of input to hold for a call of the model beside what is declared."""
+        learned = self._inputs.get(model)
+        return 0 if learned is None else learned.tokens(parts)
+
+    def observe_input(self, model: str, parts: InputParts, held: int, used: int) -> None:
+        """A call for whose input ``held`` tokens were held had ``used`` of them."""
+        if used > held:
+            self._inputs.setdefault(model, LearnedInputs()).learn(parts, held, used)
 
     def observe_start(self, seconds: float, *, expected: bool) -> None:
         """A call waited so long for a worker's start."""

@@ -27,6 +27,7 @@ from gateway.backends.leases import Lease, Leases
 from gateway.backends.redaction import Redactor
 from gateway.backends.rests import OURSELVES, Caller, Rests
 from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
+from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.model import BackendSpec, Price
 from gateway.routing.forecast import BackendLoad
 from gateway.routing.health import Failed
@@ -187,6 +188,7 @@ class LiveBackend:
         ahead: int | None = None,
         key: str = "",
         rank: int = NORMAL,
+        parts: InputParts = TEXT_ALONE,
     ) -> Candidate:
         """The backend at this instant, frozen, for a call of whoever has ``key``; for one that
         waits there already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it
@@ -218,6 +220,7 @@ class LiveBackend:
             self.spec.common.max_run,
             blocked,
             None if load.slots is None else max(load.slots, 1) * _QUEUE_PER_SLOT,
+            learned.more_input(model, parts),
             last_resort,
         )
         return self._foreseen(candidate, model) if model in self._loadable else candidate
@@ -383,6 +386,8 @@ class LiveBackend:
         self.probed_ready = self.probed_ready or None  # a worker has answered since
         if usage.exec_s is not None:
             self.learned.observe_run(model, usage.exec_s)
+            if usage.output_tokens:
+                self.learned.observe_output(model, usage.output_tokens, usage.exec_s)
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
         self.learned.observe_start(start_s, expected=lease.expected_cold)
 

@@ -4,9 +4,11 @@
 ``stream`` is one that comes in pieces and ends its call itself, also when its reader leaves in the
 middle, with the events of ``stream_events`` that the gateway adds. ``state`` is what is known of
 the call on the way, ``attempt`` of its try at one backend; ``completion`` ends it, each way once,
-and has it settled. ``refusals`` is what a caller is told when a call is not served: no backend, a
-limit, a store or a ledger that fails. ``slow_clients`` counts what waits for clients before a call
-begins and after it has ended. ``failover`` is what is done after a failed attempt.
+and has it settled. ``admitting`` holds what a call may cost, and
+``output_bound`` gives its answer a bound where it has none. ``refusals`` is what a caller is told
+when a call is not served: no backend, a limit, a store or a ledger that fails. ``slow_clients``
+counts what waits for clients before a call begins and after it has ended. ``failover`` is what is
+done after a failed attempt.
 ``first_token`` bounds how long a stream may bring nothing. ``rerouting`` calls a waiting call away
 to a backend that would now be sooner; ``top_up`` holds more money before a long run has used up
 what is held for it.

@@ -9,6 +9,7 @@ from adapters.types import Call, Usage
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.money.estimates import by_tokens, with_tokens
+from gateway.money.inputs import InputParts
 from gateway.money.pricing import credible
 from gateway.policy.model import Price
 from gateway.routing.repeating import Asked
@@ -93,6 +94,12 @@ class Attempt(msgspec.Struct, frozen=True):
             reported = self._counted(reported)
         return self._with_share(reported)
 
+    def teach(self, used: Usage, parts: InputParts) -> None:
+        """What this success tells of how much must be held for the next such call."""
+        held = self.quote.input_held
+        if held and used.input_tokens is not None:
+            self.backend.learned.observe_input(self.call.model, parts, held, used.input_tokens)
+
     def _with_share(self, reported: Usage) -> Usage:
         price = self.backend.price
         if reported.gpu_s is not None or reported.exec_s is None:
@@ -105,8 +112,9 @@ class Attempt(msgspec.Struct, frozen=True):
         seen."""
         queue_s, cold_s = self._waited_there()
         elapsed = max(0.0, now - self.asked_at - queue_s - cold_s)
-        seen = self._counted(credible(reported or self.progress.usage))
+        seen = credible(reported or self.progress.usage)
         exec_s = elapsed if seen.exec_s is None else seen.exec_s
+        seen = self._counted(seen, self._probably_made(exec_s))
         share = device_share(self.backend.price, exec_s, self.backend.in_flight)
         return msgspec.structs.replace(
             seen,
@@ -138,9 +146,17 @@ class Attempt(msgspec.Struct, frozen=True):
         cold = min(waited, self.backend.billed_start_s) if self.lease.expected_cold else 0.0
         return waited - cold, cold
 
-    def _counted(self, seen: Usage) -> Usage:
+    def _counted(self, seen: Usage, made: int = 0) -> Usage:
         """With tokens as the gateway can count them, where nobody said how many there were."""
-        return with_tokens(seen, self.call.body, self.call.task, self.progress.events)
+        return with_tokens(seen, self.call.body, self.call.task, self.progress.events or made)
+
+    def _probably_made(self, exec_s: float) -> int:
+        """Tokens of a whole answer that nobody waited for: what such calls write in that time, and
+        no more than it might have."""
+        if self.call.stream or not by_tokens(self.backend.price):
+            return 0
+        rate = self.backend.learned.output_rate(self.call.model)
+        return min(round(exec_s * rate), self.quote.output_held)
 
 
 def device_share(price: Price | None, exec_s: float, in_flight: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from math import inf
 
 from adapters.errors import BackendError
 from adapters.types import Usage
@@ -17,6 +18,7 @@ from gateway.calls.state import BROKEN_OFF, CallState, Ending
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
+from gateway.money.estimates import by_tokens
 from gateway.money.settlement import Settler
 from gateway.storage.base import LedgerRow, Outcome, SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks
@@ -40,13 +42,29 @@ class Completion:
         metrics: Metrics,
         top_up: TopUp,
         background: BackgroundTasks,
+        held: set[CallState],
     ) -> None:
+        """``held``: the calls that hold something in the shared store."""
         self._shared = shared
         self._settler = settler
         self._clock = clock
         self._metrics = metrics
         self._top_up = top_up
         self._background = background
+        self._held = held
+
+    # --- a stream's way -----------------------------------------------------------------------
+
+    def paid_output(self, state: CallState, attempt: Attempt) -> float:
+        """Tokens of output that what is held covers; no bound where none are paid, or nothing is
+        held."""
+        held = state.admission.hold_nano and by_tokens(attempt.backend.price)
+        return attempt.quote.output_held if held else inf
+
+    def more_output(self, state: CallState, attempt: Attempt) -> int:
+        """A stream has brought more than that: more is held, or the call is stopped. Returns how
+        many tokens more are covered."""
+        return self._top_up.more_output(state, attempt)
 
     # --- an answer ----------------------------------------------------------------------------
 
@@ -56,6 +74,7 @@ class Completion:
         """The call succeeded, and its caller sees ``status``. Raises ApiError 503 when its row
         cannot be made durable."""
         used = attempt.used(reported)
+        attempt.teach(used, state.preferences.parts)
         self._release(state, attempt, used, None)
         try:
             await self._close(state, "success", used, status=status, error="")
@@ -171,6 +190,7 @@ class Completion:
 
     async def _give_back(self, state: CallState) -> None:
         """The hold of a call that asked no backend."""
+        self._held.discard(state)
         try:
             await self._shared.release(state.call.id)
         except StorageUnavailable as unavailable:
@@ -206,6 +226,7 @@ class Completion:
         row = state.end_row(outcome, used, status=status, error=error, now_at=self._clock.time())
         ending = state.end(row)
         claims = state.admission.claims
+        self._held.discard(state)
         try:
             await self._settler.settle(ending.rows, claims, opened=state.opened)
         except asyncio.CancelledError:

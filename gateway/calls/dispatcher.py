@@ -22,6 +22,7 @@ from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.backends.rests import OURSELVES, Caller
 from gateway.backends.slots import Reconsider, Replaced
+from gateway.calls.admitting import Admitting
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.failover import Failover
@@ -30,23 +31,18 @@ from gateway.calls.promised import PromisedJobs
 from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.slow_clients import SlowClients
-from gateway.calls.state import Admission, CallState
+from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
-from gateway.money.limits import claims_for, refusal
 from gateway.money.settlement import Settler
 from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import CallVolume
 from gateway.shared_timer import SharedTimer
-from gateway.storage.base import Admitted, Ledger, Refused, SharedStore, StorageUnavailable
+from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks, take_back_cancellation
-from gateway.types import MICRO, ApiError, Principal
-
-_GRACE_S = 60.0
-"""A hold outlives the longest run by this much before it expires by itself."""
-
+from gateway.types import ApiError, Principal
 
 Answer = Reply | SettledStream
 """Whole, its call settled and the backend's secrets taken out; or a stream that has begun, which
@@ -93,6 +89,7 @@ class Dispatcher:
         self._top_up = TopUp(
             shared=shared, clock=clock, timer=self.timer, background=self.background
         )
+        held: set[CallState] = set()
         self._completion = Completion(
             shared=shared,
             settler=settler,
@@ -100,9 +97,13 @@ class Dispatcher:
             metrics=metrics,
             top_up=self._top_up,
             background=self.background,
+            held=held,
         )
         self._failover = Failover(
             clock=clock, metrics=metrics, completion=self._completion, top_up=self._top_up
+        )
+        self._admitting = Admitting(
+            shared=shared, slow_clients=slow_clients, held=held, decide=self._decide
         )
         self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)
 
@@ -110,6 +111,16 @@ class Dispatcher:
         """Ends the work that goes on without a caller, and waits for every settlement."""
         await self._jobs.aclose()
         await self.background.drain()
+
+    @property
+    def held(self) -> int:
+        """Calls that hold something in the shared store, or would."""
+        return len(self._admitting.held)
+
+    async def reinstate(self, active: ActivePolicy) -> None:
+        """What calls on their way hold is held again, also in the limits of ``active`` that came
+        after them. Raises StorageUnavailable."""
+        await self._admitting.reinstate(active)
 
     # --- the way in ---------------------------------------------------------------------------
 
@@ -157,7 +168,7 @@ class Dispatcher:
         active.calls += 1
         try:
             try:
-                quotes = await self._admit(active, state, self._quotes(active, state))
+                quotes = await self._admitting.admit(active, state, self._quotes(active, state))
             except StorageUnavailable as unavailable:
                 raise self._refused(store_unavailable(unavailable)) from None
             except ApiError as error:
@@ -189,29 +200,6 @@ class Dispatcher:
     def _refused(self, error: ApiError) -> ApiError:
         self._metrics.refused.labels(error.code).inc()
         return error
-
-    async def _admit(
-        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
-    ) -> tuple[Quote, ...]:
-        """Holds the dearest quote that the limits still allow; dearer ones are struck off."""
-        template = active.template(state.principal)
-        if self.slow_clients.any:
-            await self.slow_clients.check(template)
-        if not template.limits:
-            return quotes
-        while True:
-            nano = max(quote.estimate.hold for quote in quotes)
-            seconds = max(quote.hold_s for quote in quotes)
-            claims = claims_for(template, nano, round(seconds * MICRO))
-            ttl = max(active.backends[q.backend].spec.common.max_run for q in quotes) + _GRACE_S
-            result = await self._shared.admit(state.call.id, claims, ttl)
-            if isinstance(result, Admitted):
-                state.admission = Admission(result, claims, nano)
-                return quotes
-            cheaper = _affordable(quotes, result, nano)
-            if not cheaper:
-                raise refusal(result)
-            quotes = cheaper
 
     # --- the walk -----------------------------------------------------------------------------
 
@@ -319,7 +307,7 @@ class Dispatcher:
             self._top_up.arm(state, attempt)
         if active.bounds_first_token and state.call.stream:
             return await self._ask_in_time(active, state, attempt)
-        reply = await backend.adapter.invoke(state.call)
+        reply = await backend.adapter.invoke(attempt.call)
         return await self._take(state, attempt, reply)
 
     async def _take(self, state: CallState, attempt: Attempt, reply: Reply) -> Answer:
@@ -356,7 +344,7 @@ class Dispatcher:
             limit = backend.spec.common.first_token
         until = attempt.asked_at + (inf if limit is None else limit)
         with FirstTokenLimit(self.timer, until):
-            reply = await backend.adapter.invoke(state.call)
+            reply = await backend.adapter.invoke(attempt.call)
             if reply.chunks is not None:
                 return await self._begin(state, attempt, reply)
         return await self._take(state, attempt, reply)
@@ -371,10 +359,3 @@ class Dispatcher:
             return reroute(decision, state, quote.backend)
 
         return ask
-
-
-def _affordable(quotes: tuple[Quote, ...], refused: Refused, nano: int) -> tuple[Quote, ...]:
-    """The quotes that hold less than the one that did not fit; none when money is not why."""
-    if refused.status.claim.unit != "nano_usd":
-        return ()
-    return tuple(quote for quote in quotes if quote.estimate.hold < nano)

@@ -104,6 +104,18 @@ def budget_reached() -> ApiError:
     )
 
 
+def budget_unknown() -> ApiError:
+    """The 503 for a call whose hold was used up while the shared store did not answer."""
+    return ApiError(
+        503,
+        "store_unavailable",
+        "The call was stopped: the store of budgets does not answer, and nothing more could be "
+        "held for it.",
+        type="server_error",
+        headers={"x-should-retry": "false"},
+    )
+
+
 def out_of_time() -> ApiError:
     """The 504 for a call that had its time."""
     return ApiError(
@@ -118,7 +130,8 @@ def out_of_time() -> ApiError:
 def stopped(cause: str) -> ApiError | None:
     """What the caller of a call that was stopped is told; None where nobody is left to tell, or
     the server ends."""
-    return {"budget": budget_reached, "timeout": out_of_time}.get(cause, lambda: None)()
+    told = {"budget": budget_reached, "store": budget_unknown, "timeout": out_of_time}
+    return told[cause]() if cause in told else None
 
 
 def shutting_down() -> ApiError:

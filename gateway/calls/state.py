@@ -10,6 +10,7 @@ It is made of parts, each of which exists when it is true:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -20,20 +21,22 @@ from gateway.active_policy import Preferences
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
-from gateway.money.estimates import cost_basis
+from gateway.calls.output_bound import bounded
+from gateway.money.estimates import by_tokens, cost_basis
 from gateway.money.pricing import charge
 from gateway.routing.repeating import Asked
 from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.storage.history import MOST_KEPT, AttemptRecord, CallHistory, QuoteRecord, words
-from gateway.types import MICRO, Principal
+from gateway.types import MICRO, Principal, Unit
 
-StopCause = Literal["", "disconnected", "budget", "timeout", "fault"]
+StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
 
 BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
     "": ("cancelled", 499, "cancelled"),
     "disconnected": ("disconnected", 499, "disconnected"),
     "budget": ("error", 402, "budget_exhausted"),
+    "store": ("error", 503, "store_unavailable"),
     "timeout": ("error", 504, "timeout"),
     "fault": ("error", 500, "internal_error"),
 }
@@ -51,6 +54,8 @@ class Admission(msgspec.Struct, frozen=True):
     claims: tuple[Claim, ...] = ()
     hold_nano: int = 0
     """Nano-dollars."""
+    ttl_s: float = 0.0
+    """Seconds after which the hold expires by itself."""
 
     def covers(self, quote: Quote) -> bool:
         """Whether a backend may be asked for this quote without holding more."""
@@ -140,6 +145,8 @@ class CallState:
         """That answers, or was turned to last."""
         self.attempt: Attempt | None = None
         self.ending: Ending | None = None
+        self.output_bound: int | None = None
+        """Tokens that each answer may be, where the caller bounds none and has to pay for them."""
         self.opened = False
         """A row of it is durable: a restart would settle it."""
         self.waited_s = 0.0
@@ -177,15 +184,45 @@ class CallState:
         self.route = decision.route
         self.reason = decision.reason
 
-    def hold_more(self, nano: int) -> None:
-        """``nano`` more nano-dollars are held."""
-        admission = self.admission
-        self.admission = msgspec.structs.replace(admission, hold_nano=admission.hold_nano + nano)
+    def hold_more(self, unit: Unit, amount: int) -> None:
+        """``amount`` more of ``unit`` is held."""
+        held = self.admission
+        claims = tuple(
+            msgspec.structs.replace(claim, take=claim.take + amount)
+            if claim.unit == unit
+            else claim
+            for claim in held.claims
+        )
+        nano = held.hold_nano + (amount if unit == "nano_usd" else 0)
+        self.admission = msgspec.structs.replace(held, claims=claims, hold_nano=nano)
+
+    def widen(self, claims: Iterable[Claim]) -> None:
+        """The call holds as much in limits that came after its admission."""
+        held = self.admission
+        takes = self._asked_to_hold() | {claim.unit: claim.take for claim in held.claims}
+        had = {(claim.scope, claim.unit, claim.window) for claim in held.claims}
+        new = tuple(
+            msgspec.structs.replace(claim, take=takes.get(claim.unit, claim.take))
+            for claim in claims
+            if (claim.scope, claim.unit, claim.window) not in had
+        )
+        if new:
+            self.admission = msgspec.structs.replace(held, claims=(*held.claims, *new))
+
+    def _asked_to_hold(self) -> dict[Unit, int]:
+        """What a call that nothing limited would hold, where it has been sent."""
+        if self.attempt is None:
+            return {}
+        quote = self.attempt.quote
+        return {"nano_usd": quote.estimate.hold, "gpu_us": round(quote.hold_s * MICRO)}
 
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""
         self.waited_s += waited_s
-        attempt = self.attempt = Attempt(self.call, backend, quote, lease, StreamProgress())
+        call = self.call
+        if self.output_bound is not None and by_tokens(backend.price):
+            call = bounded(call, backend.spec.common.output_bound, self.output_bound)
+        attempt = self.attempt = Attempt(call, backend, quote, lease, StreamProgress())
         return attempt
 
     def answered(self, attempt: Attempt, now: float) -> None:

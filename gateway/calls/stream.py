@@ -44,6 +44,7 @@ class SettledStream:
         self._progress = attempt.progress
         self._progress.usage = reply.usage
         self._chunks = reply.chunks
+        self._room = completion.paid_output(state, attempt)
         self._redact = attempt.backend.redactor.over_stream()
         self._first: list[Chunk] = []
         """Up to the first token."""
@@ -121,6 +122,8 @@ class SettledStream:
             return None
         data = chunk.data
         progress.events += events_in(data) if chunk.tokens is None else chunk.tokens
+        if progress.events > self._room:
+            self._room += self._completion.more_output(self._state, self._attempt)
         return self._redact(data)
 
     # --- its end ------------------------------------------------------------------------------

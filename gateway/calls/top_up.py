@@ -1,8 +1,9 @@
 """Keeping a call's hold ahead of its run: more is held before the first hold is used up.
 
 A call whose limits have no room for more ends when its hold is used up, so that what is settled
-never passes a cap, however long the call would have run. A wait in a platform's own queue uses up
-nothing: a call is not stopped for money before it has cost any.
+never passes a cap, however long the call would have run. A store that does not answer is not an
+empty purse: a call goes on for ``PATIENCE_S`` past its hold before it ends for that. A wait in a
+platform's own queue uses up nothing: a call is not stopped for money before it has cost any.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock
+from gateway.money.pricing import output_cost
 from gateway.routing.router import Quote
 from gateway.shared_timer import EVERY_S, SharedTimer
 from gateway.storage.base import LedgerRow, SharedStore, StorageUnavailable
@@ -18,6 +20,10 @@ from gateway.types import MICRO, Unit
 
 _AT = 0.75
 """The share of the held seconds after which more is held."""
+_FEWEST = 256
+"""Tokens that are held more at once, where a stream brings more than its hold covers."""
+PATIENCE_S = 10.0
+"""How long a call whose hold is used up may run on while the shared store does not answer."""
 
 
 class TopUp:
@@ -53,15 +59,45 @@ class TopUp:
         self._timer.unwatch(state)
 
     async def _extend(self, state: CallState, attempt: Attempt) -> None:
-        if state.attempt is not attempt:
-            return
-        held = await self._hold_more(state, attempt.quote)
-        if state.attempt is not attempt:
+        covered_s = attempt.quote.hold_s * (1 - _AT)
+        held = await self._answered(state, attempt, self._seconds(attempt.quote), covered_s)
+        if state.attempt is not attempt or held is None:
             return
         if held:
             self.arm(state, attempt)
         else:
             self._stop_at_the_end(state, attempt)
+
+    def more_output(self, state: CallState, attempt: Attempt) -> int:
+        """A stream has brought all the tokens that its hold covers: holds more behind its back,
+        and stops the call where there is no room. Returns how many more it may bring until then.
+        """
+        more = max(_FEWEST, attempt.quote.output_held // 4)
+        self._background.run(self._extend_output(state, attempt, more))
+        return more
+
+    async def _extend_output(self, state: CallState, attempt: Attempt, tokens: int) -> None:
+        price = attempt.backend.price
+        nano = 0 if price is None else output_cost(price, tokens)
+        held = await self._answered(state, attempt, {"nano_usd": nano}, 0.0)
+        if held is False and state.attempt is attempt:
+            state.stop("budget")
+
+    async def _answered(
+        self, state: CallState, attempt: Attempt, more: dict[Unit, int], covered_s: float
+    ) -> bool | None:
+        """Whether more is held, once the store says so; None where the attempt ended before, or
+        the call was stopped, since the store did not answer for too long."""
+        until = self._clock.monotonic() + covered_s + PATIENCE_S
+        while state.attempt is attempt:
+            held = await self._hold(state, more)
+            if held is not None:
+                return held
+            if self._clock.monotonic() >= until:
+                state.stop("store")
+                return None
+            await self._clock.sleep(EVERY_S)
+        return None
 
     def _stop_at_the_end(self, state: CallState, attempt: Attempt) -> None:
         """There is no room for more: the call is stopped when its hold is used up."""
@@ -78,16 +114,17 @@ class TopUp:
     async def cover(self, state: CallState, charged: LedgerRow) -> bool:
         """Holds once more what a failed attempt has used up of the hold, so that the next one has
         the whole of it; False where the limits have no room for that."""
-        return await self._hold(state, {"gpu_us": charged.gpu_us, "nano_usd": charged.cost_nano})
+        more: dict[Unit, int] = {"gpu_us": charged.gpu_us, "nano_usd": charged.cost_nano}
+        return await self._hold(state, more) is True
 
-    async def _hold_more(self, state: CallState, quote: Quote) -> bool:
-        more: dict[Unit, int] = {
+    def _seconds(self, quote: Quote) -> dict[Unit, int]:
+        return {
             "gpu_us": round(quote.hold_s * MICRO),
             "nano_usd": round(quote.estimate.per_second * quote.hold_s),
         }
-        return await self._hold(state, more)
 
-    async def _hold(self, state: CallState, more: dict[Unit, int]) -> bool:
+    async def _hold(self, state: CallState, more: dict[Unit, int]) -> bool | None:
+        """Whether there is room for more; None where the store does not answer."""
         limited = {claim.unit for claim in state.admission.claims}
         try:
             for unit, amount in more.items():
@@ -95,7 +132,8 @@ class TopUp:
                     continue
                 if not await self._shared.extend(state.call.id, unit, amount):
                     return False
+                state.hold_more(unit, amount)
+                more[unit] = 0  # a repetition after a silence must not hold it twice
         except StorageUnavailable:
-            return False
-        state.hold_more(more["nano_usd"])
+            return None
         return True

@@ -21,6 +21,7 @@ from gateway.storage.windows import RATE_US
 from gateway.types import MICRO, ApiError, Limit, Principal
 
 _OWN = ("key:", "user:")
+"""Scopes whose figures a caller is shown."""
 _HELD = ("gpu_us", "nano_usd")
 _SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -35,6 +36,11 @@ class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True):
     """Device time and money, with nothing taken."""
     limits: tuple[Claim, ...]
     """All of them; empty when nothing limits the principal."""
+
+    @property
+    def spends(self) -> bool:
+        """Whether any of them is one of money."""
+        return any(claim.unit == "nano_usd" for claim in self.held)
 
 
 # --- scopes -----------------------------------------------------------------------------------
@@ -121,6 +127,11 @@ def claims_for(template: ClaimTemplate, hold_nano: int, hold_gpu_us: int) -> tup
     return (*template.counted, *held)
 
 
+def is_callers_own(claim: Claim) -> bool:
+    """Whether its figures are the caller's own to see, not made by other tenants."""
+    return claim.scope.startswith(_OWN)
+
+
 # --- headers ----------------------------------------------------------------------------------
 
 
@@ -135,7 +146,7 @@ def rate_limit_headers(answer: Admitted | Refused) -> list[tuple[bytes, bytes]]:
     states: list[str] = []
     for status in statuses:
         claim = status.claim
-        if claim.unit == "requests" and claim.scope.startswith(_OWN):
+        if claim.unit == "requests" and is_callers_own(claim):
             name, policy = _policy_item(claim.scope.partition(":")[0], claim.window, claim.limit)
             policies.append(policy)
             states.append(f"{name};r={status.remaining};t={math.ceil(status.reset_s)}")
@@ -187,7 +198,7 @@ def _retry_after(refused: Refused) -> int:
 def _rate_message(refused: Refused) -> str:
     claim = refused.status.claim
     again = f"Try again in {_duration(_retry_after(refused))}."
-    if not claim.scope.startswith(_OWN):
+    if not is_callers_own(claim):
         return f"{_whose(claim)} takes no more requests at the moment. {again}"
     bound = _count(claim.limit, "request")
     return f"{_whose(claim)} may make {bound} a {claim.window} and has none left. {again}"
@@ -195,7 +206,7 @@ def _rate_message(refused: Refused) -> str:
 
 def _concurrency_message(refused: Refused) -> str:
     claim = refused.status.claim
-    if not claim.scope.startswith(_OWN):
+    if not is_callers_own(claim):
         return f"{_whose(claim)} has no room for another call at the moment. Try again shortly."
     bound = _count(claim.limit, "call")
     return (
@@ -209,7 +220,7 @@ def _budget_message(status: LimitStatus) -> str:
     kind = "budget" if claim.unit == "nano_usd" else "device time"
     reset = f"It resets in {_duration(status.reset_s)}."
     ask = "ask whoever runs this gateway for more"
-    if not claim.scope.startswith(_OWN):
+    if not is_callers_own(claim):
         return f"{_whose(claim)} has used up its {kind} of this {claim.window}. {reset} Or {ask}."
     left, most, needs = (_amount(claim, n) for n in (status.remaining, claim.limit, claim.take))
     return (

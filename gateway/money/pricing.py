@@ -117,6 +117,11 @@ def second_rate(price: Price) -> int:
     return (price.per_second or 0) + round((price.per_hour or 0) / _HOUR)
 
 
+def output_cost(price: Price, tokens: int) -> int:
+    """Nano-dollars that so many more tokens of output add."""
+    return _tokens(price, 0, tokens)
+
+
 def _timed(price: Price, exec_s: float, gpu_s: float, cold_s: float) -> int:
     seconds = exec_s + (cold_s if "start" in price.bills else 0.0)
     return (

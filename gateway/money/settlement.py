@@ -17,8 +17,9 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics
+from gateway.money.text import usd
 from gateway.storage.base import Claim, Ledger, LedgerRow, SharedStore, StorageUnavailable
-from gateway.types import Unit
+from gateway.types import NANO, Unit
 
 log = logging.getLogger("spillgate")
 
@@ -76,10 +77,10 @@ class Settler:
         if claims:
             charged = _charged(rows)
             try:
-                await self._shared.settle(call_id, claims, charged)
+                self._count(call_id, await self._shared.settle(call_id, claims, charged))
             except StorageUnavailable as unavailable:
                 log.error("shared store: %s; settlement of %s waits", unavailable, call_id)
-                self._keep(functools.partial(self._shared.settle, call_id, claims, charged))
+                self._keep(functools.partial(self._settle_late, call_id, claims, charged))
         try:
             await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
@@ -87,6 +88,20 @@ class Settler:
                 raise
             log.error("ledger: %s; settlement of %s waits", unavailable, call_id)
             self._keep(functools.partial(self._ledger.settle, rows))
+
+    async def _settle_late(
+        self, call_id: str, claims: tuple[Claim, ...], charged: dict[Unit, int]
+    ) -> None:
+        self._count(call_id, await self._shared.settle(call_id, claims, charged))
+
+    def _count(self, call_id: str, past_nano: int) -> None:
+        if past_nano:
+            self._metrics.past_caps.inc(past_nano / NANO)
+            log.warning(
+                "%s was charged %s USD past a cap: more was used than was held for it",
+                call_id,
+                usd(past_nano),
+            )
 
     def _keep(self, late: Step) -> None:
         self._metrics.unsettled.inc()
@@ -97,14 +112,14 @@ class Settler:
         while True:
             await self._clock.sleep(_RETRY_EVERY_S)
             await self.retry()
-            await self._look_for_shared()
+            await self._look_at_shared()
 
-    async def _look_for_shared(self) -> None:
+    async def _look_at_shared(self) -> None:
         """Where readiness keeps calls away while the shared store fails, no call would find out
-        that it is back."""
-        if self._shared.failing:
-            with contextlib.suppress(StorageUnavailable):
-                await self._shared.ping()
+        that it is back; and one that lost its memory must learn what is known here, also while no
+        call comes."""
+        with contextlib.suppress(StorageUnavailable):
+            await self._shared.ping()
 
     async def retry(self) -> None:
         """One pass over what waits; stops at the first that is refused again."""

@@ -28,6 +28,7 @@ from gateway.policy.scalars import (
     SpendLimits,
     parse_condition,
 )
+from gateway.policy.tokens import TokensPerPart
 from gateway.store_urls import LedgerFile
 from gateway.types import Limit, Priority
 
@@ -151,6 +152,9 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     repeat: RepeatRule = "auto"
     """Whether an idempotent call that may have run here is asked of another backend. auto: unless
     that could be billed twice, as it is at a price by the second or by the call."""
+    output_bound: Literal["max_tokens", "max_completion_tokens", "none"] = "max_tokens"
+    """The field in which a call that bounds no answer itself is given its bound, where the price
+    is by tokens and a budget has to last for it. none: it is sent as it came."""
     context: Positive | None = None
     """Tokens that the model takes here; a call that was too long elsewhere goes on to where more is
     taken."""
@@ -178,8 +182,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     idempotent: bool | None = None
     """To run a call twice does no harm but cost. Left out: so for chat, completions and embeddings,
     not for infer."""
-    max_output_tokens: int = 4096
-    """Held for, at a price by tokens, when a call does not say how many it may produce."""
+    max_output_tokens: Positive = 4096
+    """Held for, at a price by tokens, when a call does not say how many it may produce; a caller
+    with a budget is given no more then, and less where the budget does not reach."""
+    tokens_per: TokensPerPart = TokensPerPart()
+    """What is held for the parts of a request whose bytes do not show their tokens."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

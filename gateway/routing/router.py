@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from adapters.types import Capabilities, Task
+from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.pricing import FREE, Estimate, Expectation, estimate
 from gateway.policy.model import Price, Route
 from gateway.routing.forecast import BackendLoad, Delay, RunTime, cold_delay, warm_delay, with_load
@@ -17,6 +18,9 @@ SLO_MARGIN = 0.8
 
 SHORTEST_HOLD_S = 0.25
 """A shorter hold would have to be topped up before anybody could know that the call runs long."""
+
+_LIKELY = 8
+"""What is declared for a part is the most; most parts are this many times less."""
 
 RefusalCode = Literal[
     "drained",
@@ -56,6 +60,10 @@ class RoutingRequest(msgspec.Struct, frozen=True):
     body_bytes: int
     output_tokens: int
     """The most that it may produce; for holds at token prices."""
+    parts: InputParts = TEXT_ALONE
+    """What its bytes do not show."""
+    part_tokens: int = 0
+    """The most tokens that these should be, as the policy declares."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -73,6 +81,8 @@ class Candidate(msgspec.Struct, frozen=True):
     blocked: Literal["", "drained", "not_ready", "cooling_down", "load_failed"] = ""
     max_queue: int | None = None
     """Calls that may wait for a slot."""
+    more_input: int = 0
+    """Tokens of input that such calls were seen to have here beyond what is held otherwise."""
     last_resort: bool = False
     """Though it is blocked, it is asked where no other backend can take the call."""
 
@@ -88,6 +98,10 @@ class Quote(msgspec.Struct, frozen=True):
     """Asking it adds to a bill: the ledger's row comes first."""
     hold_s: float
     """Seconds of running that the hold covers."""
+    input_held: int = 0
+    """Tokens of input that the hold covers; 0 where none are paid."""
+    output_held: int = 0
+    """Tokens of output that the hold covers."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -168,16 +182,24 @@ def _quote(question: RoutingRequest, candidate: Candidate) -> Quote:
     high = min(max(run.high, SHORTEST_HOLD_S), candidate.max_run)
     if price is None:
         return Quote(candidate.name, delay, FREE, True, False, high)
+    text = question.body_bytes - question.parts.data_bytes
     expected = Expectation(
         exec_s=run.mean,
         exec_high_s=high,
         cold_s=delay.cold_s,
-        input_tokens=question.body_bytes // 4,
-        input_high_tokens=question.body_bytes,
+        input_tokens=text // 4 + question.part_tokens // _LIKELY,
+        input_high_tokens=text + question.part_tokens + candidate.more_input,
         output_tokens=question.output_tokens,
     )
     return Quote(
-        candidate.name, delay, estimate(price, expected), price.reserved, not price.reserved, high
+        candidate.name,
+        delay,
+        estimate(price, expected),
+        price.reserved,
+        not price.reserved,
+        high,
+        expected.input_high_tokens,
+        expected.output_tokens,
     )
 
 

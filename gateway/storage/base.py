@@ -81,11 +81,20 @@ class SharedStore(Protocol):
 
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
         """Holds ``more`` of ``unit`` in every scope that limits it; False when one of them has
-        no room or the hold is gone, and then nothing changes."""
+        no room, and then nothing changes. Raises StorageUnavailable when the hold is gone: nobody
+        knows what is left then."""
         ...
 
-    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> None:
+    async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
+        """Holds what a call that has begun holds, whatever the limits say: what its hold lacks of
+        ``claims`` is added to it, and one that the store has forgotten is made anew. Nothing of it
+        counts as another request, and an id that was settled stays settled."""
+        ...
+
+    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         """Ends a hold: adds ``actual`` to what is spent, frees what was held and the concurrency.
+        Returns the nano-dollars of it that lie past a limit of money, where it has passed one: 0,
+        as long as what is held bounds what can be spent.
 
         ``claims`` are those of the admission: where the hold has expired or the store was
         emptied, ``actual`` is spent in the current window all the same. A second settlement of
@@ -99,10 +108,13 @@ class SharedStore(Protocol):
         ...
 
     async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
-        """(scope, unit, window, spent in the current window): sets counters that do not exist.
+        """(scope, unit, window, spent in the current window): what the ledger knows. Where a
+        counter knows less of this ledger, it counts as much from now on; where it knows more,
+        whose settlement is still on its way to the ledger, it stays.
 
-        Called with the ledger's sums, all windows at once, so that an emptied store does not
-        forget them: at start, and when a store says that it was emptied.
+        All windows at once, so that an emptied store does not forget them: at start, when a store
+        says that it was emptied, and when a policy has brought other limits. What several ledgers
+        know of one counter adds up.
         """
         ...
 
@@ -111,7 +123,8 @@ class SharedStore(Protocol):
         ...
 
     async def ping(self) -> None:
-        """Raises StorageUnavailable when the store cannot be used."""
+        """Raises StorageUnavailable when the store cannot be used. Finds out whether it has lost
+        its memory."""
         ...
 
     @property
@@ -256,6 +269,12 @@ class Ledger(Protocol):
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls; for the volume rules after a restart."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Names this ledger among others, for ever: what it knows is counted once in a shared
+        store, whichever gateway tells it."""
         ...
 
     @property

@@ -28,8 +28,13 @@ class Counter(Protocol):
         """The claim's mark, or None: it does not fit, and nothing has changed."""
         ...
 
-    def settle(self, mark: Any, actual: int) -> None:
-        """The claim's call ended, and used ``actual``."""
+    def insist(self, claim: Claim) -> None:
+        """Takes a claim whether or not it fits: its call has begun. Its mark is what it takes."""
+        ...
+
+    def settle(self, claim: Claim, mark: Any, actual: int) -> int:
+        """The claim's call ended, and used ``actual``. Returns how many nano-dollars of it lie past
+        the claim's limit."""
         ...
 
     def release(self, claim: Claim, mark: Any, now: int) -> None:
@@ -92,8 +97,11 @@ class Rate:
         self.part = part
         return mark
 
-    def settle(self, mark: tuple[int, int], actual: int) -> None:
+    def insist(self, claim: Claim) -> None:
         pass
+
+    def settle(self, claim: Claim, mark: tuple[int, int], actual: int) -> int:
+        return 0
 
     def expire(self, mark: tuple[int, int]) -> None:
         pass
@@ -136,9 +144,16 @@ class Total:
         self.held = held
         return claim.take
 
-    def settle(self, mark: int, actual: int) -> None:
+    def insist(self, claim: Claim) -> None:
+        self.held += claim.take
+
+    def settle(self, claim: Claim, mark: int, actual: int) -> int:
         self.held -= mark
-        self.spent += actual
+        self.spent = spent = self.spent + actual
+        past = spent - claim.limit
+        if past <= 0 or claim.unit != "nano_usd":
+            return 0
+        return min(past, actual)
 
     def expire(self, mark: int) -> None:
         self.held -= mark
@@ -172,8 +187,12 @@ class Gauge:
         self.alive += claim.take
         return claim.take
 
-    def settle(self, mark: int, actual: int) -> None:
+    def insist(self, claim: Claim) -> None:
+        self.alive += claim.take
+
+    def settle(self, claim: Claim, mark: int, actual: int) -> int:
         self.alive -= mark
+        return 0
 
     def expire(self, mark: int) -> None:
         self.alive -= mark

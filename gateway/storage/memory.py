@@ -11,8 +11,10 @@ import heapq
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from adapters.base import Clock
-from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
+from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageUnavailable
 from gateway.storage.counters import KINDS, TOTALS, Counter, Total
 from gateway.types import MICRO, Unit
 
@@ -99,29 +101,44 @@ class MemorySharedStore:
             raise ValueError(f"{unit} is not held in amounts")
         hold = self._holds.get(hold_id)
         if hold is None or hold[3] <= self._now():
-            return False
+            raise StorageUnavailable(f"{hold_id} is not held any more")
         claims, counters, marks, _ = hold
         chosen = [index for index, claim in enumerate(claims) if claim.unit == unit]
         if any(not _has_room(counters[index], claims[index], more) for index in chosen):
             return False
         for index in chosen:
-            counters[index].settle(-more, 0)
+            counters[index].insist(msgspec.structs.replace(claims[index], take=more))
             marks[index] += more
         return True
 
-    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> None:
+    async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
+        now = self._now()
+        if hold_id in self._settled:
+            return
+        hold = self._alive(hold_id, now) or ((), [], [], now + round(ttl_s * MICRO))
+        had = {_key(claim) for claim in hold[0]}
+        lacks = [claim for claim in claims if claim.unit != "requests" and _key(claim) not in had]
+        counters = [self._current(claim, now) for claim in lacks]
+        for claim, counter in zip(lacks, counters, strict=True):
+            counter.insist(claim)
+        marks = [claim.take for claim in lacks]
+        self._hold(hold_id, ((*hold[0], *lacks), hold[1] + counters, hold[2] + marks, hold[3]))
+
+    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         now = self._now()
         hold = self._alive(hold_id, now)
+        past = 0
         if hold is not None:
             for claim, counter, mark in zip(hold[0], hold[1], hold[2], strict=True):
                 unit = claim.unit
                 if unit != "requests":
-                    counter.settle(mark, actual.get(unit, 0))
+                    past = max(past, counter.settle(claim, mark, actual.get(unit, 0)))
         elif hold_id in self._settled:
-            return
+            return 0
         else:
-            self._spend(claims, actual, now)
+            past = self._spend(claims, actual, now)
         self._settled.add(hold_id)
+        return past
 
     async def release(self, hold_id: str) -> None:
         now = self._now()
@@ -135,8 +152,8 @@ class MemorySharedStore:
             if unit not in TOTALS:
                 continue
             counter = self._current(Claim(scope, unit, window, 0, 0), now)
-            if isinstance(counter, Total) and not counter.spent:
-                counter.spent = amount
+            if isinstance(counter, Total):
+                counter.spent = max(counter.spent, amount)
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         now = self._now()
@@ -192,10 +209,13 @@ class MemorySharedStore:
             return None
         return hold
 
-    def _spend(self, claims: Sequence[Claim], actual: dict[Unit, int], now: int) -> None:
+    def _spend(self, claims: Sequence[Claim], actual: dict[Unit, int], now: int) -> int:
+        past = 0
         for claim in claims:
             if claim.unit in TOTALS:
-                self._current(claim, now).settle(0, actual.get(claim.unit, 0))
+                amount = actual.get(claim.unit, 0)
+                past = max(past, self._current(claim, now).settle(claim, 0, amount))
+        return past
 
     # --- what is over ---------------------------------------------------------------------------
 
@@ -225,6 +245,10 @@ class MemorySharedStore:
                 del self._counters[key]
             else:
                 heapq.heappush(self._idle, (max(again, now + _LOOK_EVERY_US), key))
+
+
+def _key(claim: Claim) -> _Key:
+    return claim.scope, claim.unit, claim.window
 
 
 def _has_room(counter: Counter, claim: Claim, more: int) -> bool:

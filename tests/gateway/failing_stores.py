@@ -74,9 +74,18 @@ class FailingShared(MemorySharedStore):
         await self.trouble.around("extend", work)
         return results[0]
 
-    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> None:
-        settle = super().settle
-        await self.trouble.around("settle", lambda: settle(hold_id, claims, actual))
+    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
+        results: list[int] = []
+
+        async def work() -> None:
+            results.append(await super(FailingShared, self).settle(hold_id, claims, actual))
+
+        await self.trouble.around("settle", work)
+        return results[0]
+
+    async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
+        reinstate = super().reinstate
+        await self.trouble.around("reinstate", lambda: reinstate(hold_id, claims, ttl_s))
 
     async def release(self, hold_id: str) -> None:
         release = super().release

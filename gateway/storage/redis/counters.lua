@@ -1,15 +1,17 @@
 -- One decision about limits and budgets: one atomic step on the server, by the server's clock.
 --
 -- KEYS[1]   spillgate:{limits}:holds, a sorted set: hold id -> when it expires
--- ARGV      operation, now (microseconds since the epoch; 0: ask TIME), hold id, MessagePack
+-- ARGV      operation, now (microseconds since the epoch; 0: ask TIME), hold id, MessagePack,
+--           the ledger of whoever asks
 --
 -- Every other key has the same prefix, and so the same hash slot:
 --   rate:SCOPE:WINDOW                "us part": nothing is owed any more at us + part/limit
---   total:SCOPE:UNIT:WINDOW:START    {spent, held} in the calendar window that begins at START
+--   total:SCOPE:UNIT:WINDOW:START    {spent, held, of:LEDGER...} in the calendar window that begins
+--                                    at START; of:LEDGER is what that ledger knows of what was spent
 --   alive:SCOPE:WINDOW               a sorted set: hold id -> when it expires
 --   hold:ID                          MessagePack: what the hold took, to give it back
 --   ended:ID                         the hold was settled; kept for an hour
---   restored                         the counters of an emptied server were set again
+--   restored:LEDGER                  what that ledger knows was counted since the server began
 --
 -- All numbers are integers below 2^53, which Lua's doubles hold exactly.
 
@@ -17,6 +19,7 @@ local holds_key = KEYS[1]
 local prefix = string.sub(holds_key, 1, -6)
 local operation, now, id = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local input = cmsgpack.unpack(ARGV[4])
+local of_ledger, restored_key = 'of:' .. ARGV[5], prefix .. 'restored:' .. ARGV[5]
 
 if now == 0 then
   local time = redis.call('TIME')
@@ -136,7 +139,9 @@ function rate.take(entry)
   write_rate(entry)
 end
 
-function rate.settle() end
+function rate.settle() return 0 end
+
+function rate.insist() end
 
 function rate.expire() end
 
@@ -194,6 +199,8 @@ function total.take(entry, ttl)
   keep(entry.key, entry.ends - now + ttl)
 end
 
+total.insist = total.take
+
 function total.expire(entry)
   redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
   keep(entry.key, entry.ends - now)
@@ -201,15 +208,19 @@ end
 
 total.release = total.expire
 
+-- Returns how many nano-dollars of the amount lie past the limit.
 function total.spend(entry, amount)
-  if amount == 0 then return end
-  redis.call('HINCRBY', entry.key, 'spent', text(amount))
+  if amount == 0 then return 0 end
+  local past = redis.call('HINCRBY', entry.key, 'spent', text(amount)) - entry.limit
+  redis.call('HINCRBY', entry.key, of_ledger, text(amount))
   keep(entry.key, entry.ends - now)
+  if past <= 0 or entry.unit ~= 'nano_usd' then return 0 end
+  return math.min(past, amount)
 end
 
 function total.settle(entry, amount)
   redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
-  total.spend(entry, amount)
+  return total.spend(entry, amount)
 end
 
 function total.status(entry)
@@ -245,8 +256,11 @@ function gauge.take(entry, ttl)
   keep(entry.key, ttl)
 end
 
+gauge.insist = gauge.take
+
 function gauge.settle(entry, _, hold)
   redis.call('ZREM', entry.key, hold)
+  return 0
 end
 
 function gauge.release(entry, hold)

@@ -49,7 +49,7 @@ function operations.admit()
   local claims, ttl = input[1], input[2]
   sweep()
   if alive(id) then return cmsgpack.pack({-1}) end
-  local restored = redis.call('EXISTS', prefix .. 'restored')
+  local restored = redis.call('EXISTS', restored_key)
   local entries = {}
   for index, claim in ipairs(claims) do
     local entry, kind = open(claim)
@@ -75,10 +75,33 @@ function operations.admit()
   return cmsgpack.pack(reply)
 end
 
--- {unit, more} -> 1 when every scope had room, else 0.
+-- {claims, ttl} -> 1, or 0 when the id was settled.
+function operations.reinstate()
+  if redis.call('EXISTS', prefix .. 'ended:' .. id) == 1 then return 0 end
+  local entries, had, ttl = {}, {}, input[2]
+  if alive(id) then
+    entries = cmsgpack.unpack(redis.call('GET', record_key(id)))
+    ttl = tonumber(redis.call('ZSCORE', holds_key, id)) - now
+  end
+  for _, entry in ipairs(entries) do had[entry.key] = true end
+  for _, claim in ipairs(input[1]) do
+    local kind = KINDS[claim.unit]
+    local entry = kind.open(claim)
+    if kind ~= rate and not had[entry.key] then
+      kind.insist(entry, ttl)
+      entries[#entries + 1] = entry
+    end
+  end
+  redis.call('ZADD', holds_key, text(now + ttl), id)
+  redis.call('PEXPIRE', holds_key, RECORD_MS)
+  redis.call('SET', record_key(id), cmsgpack.pack(entries), 'PX', RECORD_MS)
+  return 1
+end
+
+-- {unit, more} -> 1 when every scope had room, 0 when one had none, -1 when the hold is gone.
 function operations.extend()
   local unit, more = input[1], input[2]
-  if not alive(id) then return 0 end
+  if not alive(id) then return -1 end
   local entries = cmsgpack.unpack(redis.call('GET', record_key(id)))
   local chosen = {}
   for _, entry in ipairs(entries) do
@@ -96,25 +119,26 @@ function operations.extend()
   return 1
 end
 
--- {claims, {unit -> actual}} -> 1, or 0 when the id was settled before.
+-- {claims, {unit -> actual}} -> the nano-dollars that lie past a limit; 0 when the id was settled
+-- before.
 function operations.settle()
   local claims, actual = input[1], input[2]
-  local ended = prefix .. 'ended:' .. id
+  local ended, past = prefix .. 'ended:' .. id, 0
   if alive(id) then
     for _, entry in ipairs(take_out(id)) do
-      KINDS[entry.unit].settle(entry, actual[entry.unit] or 0, id)
+      past = math.max(past, KINDS[entry.unit].settle(entry, actual[entry.unit] or 0, id))
     end
   elseif redis.call('EXISTS', ended) == 1 then
     return 0
   else
     for _, claim in ipairs(claims) do
       if KINDS[claim.unit] == total then
-        total.spend(total.open(claim), actual[claim.unit] or 0)
+        past = math.max(past, total.spend(total.open(claim), actual[claim.unit] or 0))
       end
     end
   end
   redis.call('SET', ended, '', 'PX', 3660000)
-  return 1
+  return text(past)
 end
 
 function operations.release()
@@ -125,22 +149,26 @@ function operations.release()
   return 1
 end
 
--- {{claim...}, last}, whose take is what was spent in the current window; last: all is there now.
--- On a server that has lost its memory what was counted since is a part of the given sum, so the
--- larger of the two is the truth; otherwise only what does not exist is set.
+-- {{claim...}, last}, whose take is what the ledger knows of the current window; last: all is there
+-- now. What is counted of this ledger may be less, on a server that has lost its memory or for a
+-- limit that is new, or more, while a settlement is on its way to the ledger.
 function operations.restore()
-  local emptied = redis.call('EXISTS', prefix .. 'restored') == 0
   for _, claim in ipairs(input[1]) do
     local entry = total.open(claim)
-    total.read(entry)
-    if entry.spent == 0 or (emptied and entry.spent < claim.take) then
-      total.spend(entry, claim.take - entry.spent)
+    local known = tonumber(redis.call('HGET', entry.key, of_ledger) or 0)
+    if known < claim.take then
+      total.spend(entry, claim.take - known)
     end
   end
   if input[2] then
-    redis.call('SET', prefix .. 'restored', '', 'PX', 400 * 86400 * 1000)
+    redis.call('SET', restored_key, '', 'PX', 400 * 86400 * 1000)
   end
   return 1
+end
+
+-- -> 1 while what this ledger knows is counted, else 0: the server has lost its memory.
+function operations.known()
+  return redis.call('EXISTS', restored_key)
 end
 
 -- {claim...} -> {(remaining, reset)...}

@@ -57,10 +57,12 @@ class RedisSharedStore:
     """A ``SharedStore`` on a Redis server.
 
     ``now_us``   the time instead of the server's, for tests and replays; 0 asks the server.
-    ``emptied``  called when an admission finds that the server has lost its memory since the
-                 last ``restore``: time to call ``restore`` again. Called on each admission
-                 until then, so it should only start the work; the admission raises
-                 StorageUnavailable, for what was spent is not known. Left out: it is admitted.
+    ``ledger``   names the ledger whose sums this gateway restores: its own, or the one that it
+                 shares with others. What several ledgers know adds up.
+    ``emptied``  called when an admission or a ping finds that the server has lost its memory since
+                 the last ``restore``: time to call ``restore`` again. Called on each of them until
+                 then, so it should only start the work; the admission raises StorageUnavailable,
+                 for what was spent is not known. Left out: it is admitted.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class RedisSharedStore:
         *,
         clock: Clock | None = None,
         now_us: Callable[[], int] = _server_time,
+        ledger: str = "",
         emptied: Callable[[], None] | None = None,
         breaker: Breaker | None = None,
     ) -> None:
@@ -78,6 +81,7 @@ class RedisSharedStore:
             address, timeout_s, clock or SystemClock(), breaker or Breaker()
         )
         self._now_us = now_us
+        self._ledger = ledger.encode()
         self._emptied = emptied
 
     def __repr__(self) -> str:
@@ -109,10 +113,18 @@ class RedisSharedStore:
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
         if unit not in TOTALS:
             raise ValueError(f"{unit} is not held in amounts")
-        return await self._run(b"extend", hold_id, _encode((unit, more))) == 1
+        reply = await self._run(b"extend", hold_id, _encode((unit, more)))
+        if reply == -1:
+            await self.ping()
+            raise StorageUnavailable(f"{hold_id} is not held any more")
+        return reply == 1
 
-    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> None:
-        await self._run(b"settle", hold_id, _encode((claims, actual)))
+    async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
+        await self._run(b"reinstate", hold_id, _encode((claims, round(ttl_s * MICRO))))
+
+    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
+        reply = await self._run(b"settle", hold_id, _encode((claims, actual)))
+        return int(reply) if isinstance(reply, (bytes, int)) else 0
 
     async def release(self, hold_id: str) -> None:
         await self._run(b"release", hold_id, b"\x90")
@@ -139,7 +151,8 @@ class RedisSharedStore:
         )
 
     async def ping(self) -> None:
-        _checked(await self._link.send(pack([b"PING"])))
+        if await self._run(b"known", "", b"\x90") == 0 and self._emptied is not None:
+            self._emptied()
 
     @property
     def failing(self) -> str:
@@ -165,7 +178,7 @@ class RedisSharedStore:
     def _pack(self, operation: bytes, hold_id: str, body: bytes, whole: bool = False) -> bytes:
         script = (b"EVAL", _SOURCE) if whole else (b"EVALSHA", _SHA)
         now = b"%d" % self._now_us()
-        return pack((*script, b"1", _KEY, operation, now, hold_id.encode(), body))
+        return pack((*script, b"1", _KEY, operation, now, hold_id.encode(), body, self._ledger))
 
     def _undo(self, undo: Callable[[], bytes]) -> None:
         """Nobody waits for the admission any more: gives back what it took, behind it."""

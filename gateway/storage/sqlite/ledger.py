@@ -67,6 +67,7 @@ class SqliteLedger:
         self._clock: Clock = clock or SystemClock()
         self._read_timeout_s = read_timeout_s
         self._tend_every_s = tend_every_s
+        self.identity = ""
         self._owner = self._check()
         self._token = self._owner.token
         self._writer = GroupWriter(
@@ -81,7 +82,8 @@ class SqliteLedger:
 
     def _check(self) -> LedgerOwner:
         try:
-            self._connect().close()
+            with contextlib.closing(self._connect()) as connection:
+                self.identity = str(connection.execute("SELECT identity FROM ledger").fetchone()[0])
             return LedgerOwner(self._path)
         except (sqlite3.Error, OSError) as error:
             raise StorageUnavailable(f"ledger {self._path}: {error}") from error

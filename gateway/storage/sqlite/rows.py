@@ -22,7 +22,7 @@ from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.storage.history import CallHistory
 from gateway.types import MICRO
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -90,7 +90,11 @@ WHEN EXISTS (SELECT 1 FROM entries WHERE id = NEW.id) BEGIN
 END;
 """
 
-_UPGRADES = {1: "ALTER TABLE entries ADD COLUMN history TEXT NOT NULL DEFAULT ''"}
+_IDENTITY = "CREATE TABLE ledger AS SELECT lower(hex(randomblob(8))) AS identity"
+_UPGRADES = {
+    1: "ALTER TABLE entries ADD COLUMN history TEXT NOT NULL DEFAULT ''",
+    2: _IDENTITY,
+}
 """What brings the schema of a version to that of the next."""
 
 SELECT_SETTLED = f"SELECT {', '.join(_COLUMNS)} FROM entries"  # noqa: S608 - constant names
@@ -240,5 +244,5 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
 def _towards_newest(version: int) -> list[str]:
     """The statements for a file of ``version``; 0: it is new."""
     if not version:
-        return _SCHEMA.split(";\n\n")
+        return [*_SCHEMA.split(";\n\n"), _IDENTITY]
     return [_UPGRADES[each] for each in range(version, SCHEMA_VERSION)]

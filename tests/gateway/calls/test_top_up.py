@@ -11,10 +11,11 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Reply, Usage
+from gateway.calls.top_up import PATIENCE_S
 from gateway.clock import FakeClock
 from gateway.types import ApiError
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
-from tests.gateway.failing_stores import FailingShared, Trouble
+from tests.gateway.failing_stores import FailingShared, Moment, Trouble
 
 
 async def until_it_ends(gateway: AssembledGateway, task: asyncio.Task[Any], seconds: float) -> None:
@@ -59,24 +60,43 @@ async def test_more_is_held_before_what_is_held_is_used_up(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_call_whose_hold_cannot_grow_is_stopped_before_it_costs_more_than_was_held(
-    when: str, tmp_path: Path, clock: FakeClock
+async def test_a_store_that_stalls_is_not_an_empty_purse(
+    when: Moment, tmp_path: Path, clock: FakeClock
 ) -> None:
-    """The store does not answer: nobody knows whether there is room, so none is assumed."""
+    """It is asked until it answers, and the call goes on."""
+    trouble = Trouble()
+    async with assembled(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as gateway:
+        gateway.fake("burst").runs_for = 60.0
+        _, task = gateway.start("far")
+        await gateway.until_asked("burst")
+        trouble.fails(when, "extend")
+        await clock.advance(PATIENCE_S / 2)
+        assert trouble.asked.count("extend") > 1
+        trouble.ends()
+        await until_it_ends(gateway, task, 60.0)
+        await task
+        assert await gateway.spent() == 60_000_000
+
+
+async def test_a_call_whose_hold_is_used_up_is_stopped_when_the_store_stays_away(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """As a failure of the store, not of the caller's budget."""
     trouble = Trouble()
     async with assembled(tmp_path, clock, shared=FailingShared(clock).told(trouble)) as gateway:
         gateway.fake("burst").runs_for = 90.0
         state, task = gateway.start("far")
         await gateway.until_asked("burst")
         held = state.admission.hold_nano
-        trouble.fails("before" if when == "before" else "after", "extend")
+        trouble.fails("before", "extend")
         await until_it_ends(gateway, task, 60.0)
         with pytest.raises(ApiError) as caught:
             await task
-        assert caught.value.code == "budget_exhausted"
+        assert (caught.value.status, caught.value.code) == (503, "store_unavailable")
+        assert caught.value.headers["x-should-retry"] == "false"
         row = await gateway.row(state.call.id)
-        assert (row.outcome, row.status, row.error) == ("error", 402, "budget_exhausted")
-        assert 0 < row.cost_nano <= held
+        assert (row.outcome, row.status, row.error) == ("error", 503, "store_unavailable")
+        assert 0 < row.cost_nano <= held + (PATIENCE_S + 1) * 1_000_000
 
 
 async def test_a_reserved_machine_is_held_by_its_seconds(tmp_path: Path, clock: FakeClock) -> None:
@@ -133,15 +153,13 @@ async def test_a_call_in_the_platforms_own_queue_is_not_stopped_before_it_has_ru
 async def test_a_call_that_ran_after_its_wait_is_stopped_by_what_it_ran(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    trouble = Trouble()
-    shared = FailingShared(clock).told(trouble)
-    async with assembled(tmp_path, clock, RUN_ALONE, shared=shared) as gateway:
+    text = RUN_ALONE.replace("spend: 5 USD/month", "spend: 0.003 USD/month")
+    async with assembled(tmp_path, clock, text) as gateway:
         gateway.fake("burst").queues_for = 20.0
         gateway.fake("burst").runs_for = 90.0
         state, task = gateway.start("far")
         await gateway.until_asked("burst")
         held = state.admission.hold_nano
-        trouble.fails("before", "extend")
         await until_it_ends(gateway, task, 60.0)
         with pytest.raises(ApiError):
             await task

@@ -30,10 +30,10 @@ class StumblingStore(MemorySharedStore):
     def failing(self) -> str:
         return self.trouble
 
-    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> None:
+    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         await asyncio.sleep(0)
         self._answer()
-        await super().settle(hold_id, claims, actual)
+        return await super().settle(hold_id, claims, actual)
 
     async def ping(self) -> None:
         self._answer()

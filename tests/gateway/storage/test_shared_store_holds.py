@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.storage.base import Admitted, Claim
+from gateway.storage.base import Admitted, Claim, StorageUnavailable
 from gateway.types import NANO, Unit
 from tests.gateway.storage.claims import (
     CENT,
@@ -211,11 +211,13 @@ async def test_only_a_hold_that_is_alive_can_be_extended(
 ) -> None:
     async with opened(open_store) as store:
         claim = money("user:a", 10, 2)
-        assert not await store.extend("never held", "nano_usd", 1)
+        with pytest.raises(StorageUnavailable, match="not held"):
+            await store.extend("never held", "nano_usd", 1)
         await admit(store, "one", claim, ttl=5.0)
         assert await store.extend("one", "gpu_us", 10**9), "nothing limits it"
         clock.move(5.0)
-        assert not await store.extend("one", "nano_usd", 1)
+        with pytest.raises(StorageUnavailable, match="not held"):
+            await store.extend("one", "nano_usd", 1)
         assert await left(store, claim) == 10
         with pytest.raises(ValueError, match="concurrent"):
             await store.extend("one", "concurrent", 1)
@@ -239,28 +241,29 @@ async def test_an_extension_belongs_to_the_window_of_the_admission(
 # --- restoring --------------------------------------------------------------------------------
 
 
-async def test_restoring_sets_what_does_not_exist_and_overwrites_nothing(
+async def test_a_counter_knows_what_the_ledger_knows_and_never_less_than_it_did(
     open_store: OpenStore, clock: FakeClock
 ) -> None:
     async with opened(open_store) as store:
         await store.restore([])
-        known, unknown = money("user:a", 100, 8), money("user:b", 100, 8)
-        await admit(store, "one", known)
-        await store.settle("one", [known], {"nano_usd": 8})
+        less, more, new = (money(f"user:{name}", 100, 8) for name in "abc")
+        for claim in (less, more):
+            await admit(store, claim.scope, claim)
+            await store.settle(claim.scope, [claim], {"nano_usd": 8})
         spent: list[tuple[str, Unit, str, int]] = [
             ("user:a", "nano_usd", "month", 50),
-            ("user:b", "nano_usd", "month", 60),
-            ("user:b", "gpu_us", "day", 7),
-            ("user:b", "requests", "minute", 3),
+            ("user:b", "nano_usd", "month", 5),
+            ("user:c", "nano_usd", "month", 60),
+            ("user:c", "gpu_us", "day", 7),
+            ("user:c", "requests", "minute", 3),
         ]
-        await store.restore(iter(spent))
-        await store.restore([("user:b", "nano_usd", "month", 90)])
-        assert await left(store, known) == 92
-        assert await left(store, unknown) == 40
-        assert await left(store, device("user:b", 10, 0)) == 3
-        assert await left(store, rate("user:b", 5)) == 5
+        for _ in range(2):
+            await store.restore(iter(spent))
+            assert [await left(store, claim) for claim in (less, more, new)] == [50, 92, 40]
+        assert await left(store, device("user:c", 10, 0)) == 3
+        assert await left(store, rate("user:c", 5)) == 5
         clock.move(32 * 86_400)
-        assert await left(store, unknown) == 100
+        assert await left(store, new) == 100
 
 
 async def test_what_is_held_before_restoring_is_kept_beside_what_was_spent(
@@ -276,6 +279,69 @@ async def test_what_is_held_before_restoring_is_kept_beside_what_was_spent(
 async def test_a_ping_says_that_the_store_is_there(open_store: OpenStore) -> None:
     async with opened(open_store) as store:
         await store.ping()
+
+
+# --- reinstating ------------------------------------------------------------------------------
+
+
+async def test_a_hold_that_was_forgotten_is_held_again_whatever_the_limits_say(
+    open_store: OpenStore,
+) -> None:
+    async with opened(open_store) as store:
+        claims = [money("user:a", 10, 8), concurrent("user:a", 1), rate("user:a", 5)]
+        await admit(store, "one", *claims)
+        await store.reinstate("two", claims, 60.0)
+        assert [await left(store, claim) for claim in claims] == [0, 0, 4]
+        await store.settle("one", claims, {"nano_usd": 1})
+        await store.settle("two", claims, {"nano_usd": 2})
+        assert [await left(store, claim) for claim in claims] == [7, 1, 4]
+
+
+async def test_a_hold_is_widened_by_the_limits_that_are_new(open_store: OpenStore) -> None:
+    """And by nothing that it has already; however often."""
+    async with opened(open_store) as store:
+        old, new = money("user:a", 10, 8), money("plan:p", 5, 8)
+        await admit(store, "one", old)
+        for _ in range(2):
+            await store.reinstate("one", [old, new], 60.0)
+            assert [await left(store, claim) for claim in (old, new)] == [2, 0]
+        await store.settle("one", [old], {"nano_usd": 3})
+        assert [await left(store, claim) for claim in (old, new)] == [7, 2]
+
+
+async def test_a_hold_that_was_reinstated_expires_like_any_other(
+    open_store: OpenStore, clock: FakeClock
+) -> None:
+    async with opened(open_store) as store:
+        claim = money("user:a", 10, 8)
+        await store.reinstate("one", [claim], 5.0)
+        clock.move(5.0)
+        assert await left(store, claim) == 10
+
+
+async def test_what_was_settled_is_not_held_again(open_store: OpenStore) -> None:
+    async with opened(open_store) as store:
+        claim = money("user:a", 10, 8)
+        await admit(store, "one", claim)
+        await store.settle("one", [claim], {"nano_usd": 3})
+        await store.reinstate("one", [claim], 60.0)
+        assert await left(store, claim) == 7
+
+
+# --- past a cap -------------------------------------------------------------------------------
+
+
+async def test_a_settlement_tells_what_of_it_lies_past_a_cap(open_store: OpenStore) -> None:
+    """Of the scope where it is most, and never more than the settlement itself."""
+    async with opened(open_store) as store:
+        claims = [money("user:a", 10, 3), money("gateway", 100, 3), device("user:a", 1, 0)]
+        for hold in ("one", "two", "three"):
+            await admit(store, hold, *claims)
+        used: dict[Unit, int] = {"nano_usd": 8, "gpu_us": 9}
+        assert await store.settle("one", claims, used) == 0
+        assert await store.settle("two", claims, used) == 6
+        assert await store.settle("two", claims, used) == 0
+        assert await store.settle("three", claims, used) == 8
 
 
 # --- at once ----------------------------------------------------------------------------------

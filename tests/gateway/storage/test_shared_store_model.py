@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from gateway.clock import FakeClock
-from gateway.storage.base import Admitted, Claim, SharedStore
+from gateway.storage.base import Admitted, Claim, SharedStore, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.redis.store import RedisSharedStore
 from gateway.storage.windows import bounds
@@ -120,7 +121,11 @@ class StoreMachine(RuleBasedStateMachine):
     def extend(self, data: st.DataObject, more: int, unit: Unit) -> None:
         name = data.draw(st.sampled_from(sorted(self.held)))
         held = self.held[name]
-        fits = name in self.alive() and all(
+        if name not in self.alive():
+            with pytest.raises(StorageUnavailable):
+                self.run(self.store.extend(name, unit, more))
+            return
+        fits = all(
             self.used((c.scope, c.unit, c.window), held.admitted_us) + more <= c.limit
             for c in held.claims
             if c.unit == unit

@@ -189,6 +189,41 @@ async def test_an_emptied_server_admits_nothing_until_it_is_restored(
         assert len(reports) == 2
 
 
+async def test_what_several_ledgers_know_of_a_counter_adds_up(redis_server: RedisServer) -> None:
+    """In whatever order they tell it, and however often."""
+    url = redis_server.url
+    one, two = (RedisSharedStore(url, 5.0, ledger=name) for name in ("one", "two"))
+    async with opened(one), opened(two):
+        for _ in range(2):
+            await one.restore([("user:a", "nano_usd", "month", 30)])
+            await two.restore([("user:a", "nano_usd", "month", 50)])
+            assert (await one.statuses([MONEY]))[0].remaining == 20
+        await two.settle("late", [MONEY], {"nano_usd": 5})
+        await two.restore([("user:a", "nano_usd", "month", 55)])
+        assert (await one.statuses([MONEY]))[0].remaining == 15
+
+
+async def test_each_ledger_finds_out_that_the_server_was_emptied(redis_server: RedisServer) -> None:
+    """Also of one whose gateway has no calls, by its pings."""
+    reports: list[str] = []
+    one = RedisSharedStore(
+        redis_server.url, 5.0, ledger="one", emptied=lambda: reports.append("one")
+    )
+    two = RedisSharedStore(
+        redis_server.url, 5.0, ledger="two", emptied=lambda: reports.append("two")
+    )
+    async with opened(one), opened(two):
+        for store in (one, two):
+            await store.restore([])
+            await store.ping()
+        assert reports == []
+        redis_server.command("FLUSHALL")
+        await one.restore([])
+        await one.ping()
+        await two.ping()
+        assert reports == ["two"]
+
+
 async def until_refused(store: RedisSharedStore, why: str) -> None:
     """The first command may meet the broken connection; the next one makes a new one."""
     reasons: list[str] = []

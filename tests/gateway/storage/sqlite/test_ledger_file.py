@@ -48,6 +48,7 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date_with_its_rows(
         await ledger.settle([settled_row("before")])
         await ledger.open(open_row("left"))
     with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE ledger")
         connection.execute("ALTER TABLE entries DROP COLUMN history")
         connection.execute("PRAGMA user_version = 1")
     history = CallHistory(2.0, (), (), (AttemptRecord("home", "failed", "no", 0.0, 1.5),))

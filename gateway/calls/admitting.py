@@ -1,0 +1,149 @@
+"""The way in: a call holds what its backends may cost, within its caller's limits.
+
+What is held bounds what can be spent. So an answer that the call itself does not bound is given a
+bound where it is paid by tokens: what its model may produce, or what the budget still reaches for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.active_policy import ActivePolicy
+from gateway.calls.slow_clients import SlowClients
+from gateway.calls.state import Admission, CallState
+from gateway.money.limits import ClaimTemplate, claims_for, is_callers_own, refusal
+from gateway.routing.router import Decision, Quote
+from gateway.storage.base import Admitted, LimitStatus, Refused, SharedStore
+from gateway.types import MICRO, ApiError
+
+_GRACE_S = 60.0
+"""A hold outlives the longest run by this much before it expires by itself."""
+_FEWEST = 16
+"""Tokens; a shorter answer is of no use to anybody, and the call is refused."""
+_TRIES = 4
+"""How often an answer is made shorter: others spend the same budget meanwhile."""
+
+Decide = Callable[[ActivePolicy, CallState], Decision]
+
+
+class Admitting:
+    """Takes calls into the limits of their callers."""
+
+    def __init__(
+        self,
+        *,
+        shared: SharedStore,
+        slow_clients: SlowClients,
+        held: set[CallState],
+        decide: Decide,
+    ) -> None:
+        """``held``: the calls that hold something; whoever settles one takes it out."""
+        self._shared = shared
+        self._slow_clients = slow_clients
+        self._decide = decide
+        self.held = held
+
+    async def admit(
+        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
+    ) -> tuple[Quote, ...]:
+        """Holds the dearest quote that the limits still allow; dearer ones are struck off. Raises
+        ApiError 402 or 429 where none is, and StorageUnavailable."""
+        template = active.template(state.principal)
+        if self._slow_clients.any:
+            await self._slow_clients.check(template)
+        if not template.limits:
+            self.held.add(state)
+            return quotes
+        tries = _TRIES
+        while True:
+            refused = await self._try(active, state, template, quotes)
+            if refused is None:
+                return quotes
+            left = _affordable(quotes, refused)
+            if not left and tries:
+                tries -= 1
+                left = self._shortened(active, state, quotes, refused.status)
+            if not left:
+                raise refusal(refused)
+            quotes = left
+
+    async def _try(
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        template: ClaimTemplate,
+        quotes: tuple[Quote, ...],
+    ) -> Refused | None:
+        nano = max(quote.estimate.hold for quote in quotes)
+        seconds = max(quote.hold_s for quote in quotes)
+        claims = claims_for(template, nano, round(seconds * MICRO))
+        ttl = max(active.backends[q.backend].spec.common.max_run for q in quotes) + _GRACE_S
+        result = await self._shared.admit(state.call.id, claims, ttl)
+        if not isinstance(result, Admitted):
+            return result
+        state.admission = Admission(result, claims, nano, ttl)
+        self.held.add(state)
+        wanted = state.preferences
+        if wanted.unbounded and template.spends:
+            # What is sent is what was held for, whatever a later decision finds.
+            state.output_bound = max(1, wanted.output_tokens // wanted.unbounded)
+        return None
+
+    async def reinstate(self, active: ActivePolicy) -> None:
+        """Every call that holds something holds it again, where the store has forgotten it, and in
+        the limits that the policy has brought since. Raises StorageUnavailable."""
+        for state in tuple(self.held):
+            if state not in self.held:
+                continue
+            with contextlib.suppress(ApiError):  # its plan has gone: what it holds stays
+                state.widen(active.template(state.principal).limits)
+            admission = state.admission
+            ttl_s = admission.ttl_s or active.longest(state.call.model) + _GRACE_S
+            await self._shared.reinstate(state.call.id, admission.claims, ttl_s)
+            if state not in self.held:
+                await self._shared.release(state.call.id)
+
+    def _shortened(
+        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], short: LimitStatus
+    ) -> tuple[Quote, ...]:
+        """The same for an answer as long as the caller's own budget reaches for; none where it
+        says itself how long it may be, or that would be too short. Of what others have left
+        nobody is told by the length of an answer."""
+        wanted = state.preferences
+        if not wanted.unbounded or not is_callers_own(short.claim):
+            return ()
+        cheapest = min(quotes, key=_hold)
+        without = self._asked_for(active, state, 0, cheapest.backend)
+        if without is None or cheapest.estimate.hold <= without.estimate.hold:
+            return ()
+        left = short.remaining - without.estimate.hold
+        each = cheapest.estimate.hold - without.estimate.hold
+        tokens = left * wanted.output_tokens // each // wanted.unbounded
+        if tokens < _FEWEST:
+            return ()
+        shorter = self._asked_for(active, state, tokens * wanted.unbounded, cheapest.backend)
+        return () if shorter is None else (shorter,)
+
+    def _asked_for(
+        self, active: ActivePolicy, state: CallState, output_tokens: int, backend: str
+    ) -> Quote | None:
+        """What the backend means for the call with so many tokens of output, which it asks for
+        from now on."""
+        state.preferences = msgspec.structs.replace(state.preferences, output_tokens=output_tokens)
+        decision = self._decide(active, state)
+        return next((quote for quote in decision.quotes if quote.backend == backend), None)
+
+
+def _hold(quote: Quote) -> int:
+    return quote.estimate.hold
+
+
+def _affordable(quotes: tuple[Quote, ...], refused: Refused) -> tuple[Quote, ...]:
+    """The quotes that hold less than the one that did not fit; none when money is not why."""
+    if refused.status.claim.unit != "nano_usd":
+        return ()
+    dearest = max(map(_hold, quotes))
+    return tuple(quote for quote in quotes if quote.estimate.hold < dearest)

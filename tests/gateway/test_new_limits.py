@@ -1,0 +1,133 @@
+"""A limit that a reload brings counts what its window has seen, and what is under way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.types import Reply, Usage
+from gateway.calls.dispatcher import Answer
+from gateway.clock import FakeClock
+from gateway.restore import Refill
+from gateway.storage.base import Claim
+from gateway.storage.memory import MemorySharedStore
+from gateway.types import ApiError
+from tests.gateway.assembled import POLICY, AssembledGateway, assembled, read
+from tests.waiting import until
+
+RUN_ALONE = POLICY.replace("bills: [start, run]", "bills: [run]")
+FREE = RUN_ALONE.replace(", spend: 5 USD/month", "")
+SMALL = RUN_ALONE.replace("spend: 5 USD/month", "spend: 0.02 USD/month")
+
+
+async def spend(gateway: AssembledGateway, seconds: float) -> Answer:
+    """A thousandth of a dollar a second."""
+    gateway.fake("burst").runs_for = seconds
+    _, task = gateway.start("far")
+    await gateway.until_asked("burst")
+    await gateway.until_done([task], step=seconds / 4)
+    return await task
+
+
+async def left(gateway: AssembledGateway, scope: str) -> int:
+    """Of 0.02 USD a month."""
+    [status] = await gateway.inner.shared.statuses(
+        [Claim(scope, "nano_usd", "month", 20_000_000, 0)]
+    )
+    return status.remaining
+
+
+def past_caps(gateway: AssembledGateway) -> float:
+    """US dollars."""
+    [metric] = gateway.inner.metrics.past_caps.collect()
+    return next(s.value for s in metric.samples if s.name == "spillgate_spent_past_caps_usd_total")
+
+
+@pytest.mark.parametrize("before", [FREE, RUN_ALONE], ids=["no limit", "a larger one"])
+async def test_a_limit_that_is_added_counts_what_was_spent_before_it(
+    before: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, before) as gateway:
+        await spend(gateway, 20.0)
+        await gateway.inner.apply(read(SMALL))
+        with pytest.raises(ApiError) as caught:
+            await gateway.ask(gateway.call_state("far"))
+        assert caught.value.code == "budget_exhausted"
+
+
+@pytest.mark.parametrize(
+    ("where", "scope"),
+    [
+        (
+            "plans:\n  default: {requests: 1000/minute, shared: {spend: 0.02 USD/month}}",
+            "plan:default",
+        ),
+        ("plans:\n  default: {per_key: {spend: 0.02 USD/month}}", "key:key_alice"),
+        ("limits: {spend: 0.02 USD/month}\nplans:\n  default: {}", "gateway"),
+    ],
+)
+async def test_it_does_so_in_every_scope(
+    where: str, scope: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, FREE) as gateway:
+        await spend(gateway, 12.0)
+        await gateway.inner.apply(read(RUN_ALONE.partition("plans:")[0] + where + "\n"))
+        assert await left(gateway, scope) == 8_000_000
+
+
+@pytest.mark.parametrize("before", [FREE, RUN_ALONE], ids=["no limit", "a larger one"])
+async def test_what_is_under_way_is_held_in_the_limits_that_are_new(
+    before: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """And is settled in them."""
+    after = RUN_ALONE + "limits: {spend: 0.02 USD/month}\n"
+    async with assembled(tmp_path, clock, before) as gateway:
+        gateway.fake("burst").runs_for = 10.0
+        _, task = gateway.start("far")
+        await gateway.until_asked("burst")
+        await gateway.inner.apply(read(after))
+        assert await left(gateway, "gateway") < 20_000_000
+        await gateway.until_done([task], step=1.0)
+        assert await left(gateway, "gateway") == 20_000_000 - await gateway.spent()
+        assert await gateway.spent() == 10_000_000
+        assert not gateway.inner.dispatcher.held
+
+
+async def test_a_store_that_lost_its_memory_learns_what_is_held(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Calls on their way would spend what it has given to others meanwhile."""
+    shared = MemorySharedStore(clock)
+    async with assembled(tmp_path, clock, SMALL, shared=shared) as gateway:
+        await spend(gateway, 4.0)
+        gateway.fake("burst").runs_for = 10.0
+        _, task = gateway.start("far")
+        await gateway.until_asked("burst")
+        before = await left(gateway, "user:alice")
+        shared.__init__(clock)  # type: ignore[misc]
+        assert await left(gateway, "user:alice") == 20_000_000
+        refill = Refill()
+        refill.serves(gateway.inner)
+        refill()
+
+        async def knows() -> bool:
+            return await left(gateway, "user:alice") == before < 16_000_000
+
+        await until(knows, "it knows what was spent and what is held")
+        await gateway.until_done([task], step=1.0)
+        await task
+        assert await left(gateway, "user:alice") == 20_000_000 - await gateway.spent()
+
+
+async def test_a_charge_past_a_cap_is_counted_and_said(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It means that too little was held."""
+    async with assembled(tmp_path, clock, SMALL) as gateway:
+        assert past_caps(gateway) == 0
+        usage = Usage(exec_s=25.0, reported=True)
+        gateway.fake("burst").tell(Reply(body=b"{}", usage=usage))
+        await gateway.ask(gateway.call_state("far"))
+        assert past_caps(gateway) == 0.005
+        assert "past a cap" in caplog.text
