@@ -82,7 +82,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         file = item.nodeid.partition("::")[0] if nextitem else ""
         within_s = float(item.config.getini("processes_end_within"))
         processes.assert_nothing_is_left(item.config.stash[_RUN], file, within_s=within_s)
-        # What a test has left open is told of this file, and not of whichever runs when it is found.
+        # What a test has left open is told of its own file, not of the one that runs by then.
         gc.collect()
 
 

@@ -7,7 +7,7 @@ a request into a call and notices a client that hangs up at whatever point, upon
 ``gateway.calls`` ends and settles the call; ``bodies`` reads what they were sent; ``relay`` sends
 the answer to the client's socket, whole or as it comes, with the ``headers`` that say how it was
 decided and what it cost; ``refused`` logs the requests for which no backend was asked. The other
-pages: ``explain`` (the decision without the call), ``usage``
-(who spent what), ``admin`` (keys, backends, policy), ``probes`` (health, readiness, metrics),
-``openapi`` (the description of it all).
+pages: ``explain`` (the decision without the call), ``me`` (what a key may use and has left),
+``usage`` (who spent what), ``admin`` (keys, backends, policy), ``probes`` (health, readiness,
+metrics), ``openapi`` (the description of it all).
 """

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Lifespan
 from gateway.api import admin
 from gateway.api.explain import ExplainEndpoint
 from gateway.api.infer import InferEndpoint
+from gateway.api.me import MeEndpoint
 from gateway.api.middleware import AuthMiddleware
 from gateway.api.openai import ModelsEndpoint, OpenAIEndpoint
 from gateway.api.probes import (
@@ -83,6 +84,7 @@ def _calls(gateway: Gateway) -> list[Route]:
         Route("/v1/models", ModelsEndpoint(gateway)),
         Route("/v1/models/{model:path}", ModelsEndpoint(gateway)),
         Route("/v1/route/explain", ExplainEndpoint(gateway)),
+        Route("/v1/me", MeEndpoint(gateway)),
     ]
 
 
