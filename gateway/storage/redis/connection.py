@@ -20,6 +20,8 @@ from gateway.storage.redis.breaker import Breaker
 from gateway.storage.redis.resp import BadReply, Reply, ReplyError, ReplyReader, greeting
 from gateway.store_urls import Address
 
+_GOODBYE_S = 1.0
+
 
 class _Waiter:
     """One command on its way. ``undo`` gives the command to send should nobody take its answer."""
@@ -53,6 +55,7 @@ class _Wire(asyncio.Protocol):
         self._reader = ReplyReader()
         self._on_reply = on_reply
         self._on_lost = on_lost
+        self._ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
@@ -78,6 +81,17 @@ class _Wire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail("the connection to the shared store broke")
         self._on_lost(self)
+        self._ended.set()
+
+    async def end(self) -> None:
+        """Waits until the connection that was given up is gone. TLS says good-bye with a round
+        trip, which a server that is silent does not get the time for."""
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                await self._ended.wait()
+        except TimeoutError:
+            assert self._transport is not None
+            self._transport.abort()
 
     def give_up(self, reason: str) -> None:
         """Closes the connection. What it may yet carry out and nobody will hear of is undone
@@ -145,7 +159,10 @@ class RedisConnection:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
+        wire = self._wire
         self._drop("the shared store is closed")
+        if wire is not None:
+            await wire.end()
 
     # --- connecting -----------------------------------------------------------------------------
 
