@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from gateway.api.bodies import ClientGone
 from gateway.api.request import Receive, RequestContext, Scope, Send, respond_error
 from gateway.clock import Clock
-from gateway.storage.base import KeyStore
+from gateway.storage.base import KeyStore, StorageUnavailable
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
 
@@ -94,6 +94,13 @@ class AuthMiddleware:
             await respond_error(send, context, error)
         except ClientGone:
             return
+        except StorageUnavailable as unavailable:
+            if context.begun:
+                raise
+            log.error("request %s: %s", context.request_id, unavailable)
+            failed = _without_store()
+            self._refused(context, failed)
+            await respond_error(send, context, failed)
         except Exception:
             # The traceback is for the operator's log; the caller learns the id to quote.
             log.exception("request %s failed", context.request_id)
@@ -150,6 +157,17 @@ def _check_once(raw: list[tuple[bytes, bytes]]) -> None:
 def _unauthorised(code: str, message: str) -> ApiError:
     return ApiError(
         401, code, message, type="authentication_error", headers={"WWW-Authenticate": "Bearer"}
+    )
+
+
+def _without_store() -> ApiError:
+    return ApiError(
+        503,
+        "store_unavailable",
+        "The gateway cannot read or write its own files at the moment; its log says why. Try again "
+        "shortly.",
+        type="api_error",
+        headers={"Retry-After": "1"},
     )
 
 

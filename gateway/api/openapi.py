@@ -50,7 +50,7 @@ _REFUSES: dict[str, tuple[str, ...]] = {
     "/v1/models/{model}": (*_KEYED, "404"),
     "/v1/route/explain": (*_KEYED, "400", "403", "404", "413"),
     "/v1/me": (*_KEYED, "403"),
-    "/usage": (*_KEYED, "400"),
+    "/usage": (*_KEYED, "400", "504"),
     "/usage/{request_id}": (*_KEYED, "404"),
     "/admin/keys": (*_KEYED, "400", "403", "413"),
     "/admin/keys/{key_id}": (*_KEYED, "403", "404", "413"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import parse_qsl
 
 from gateway.api.request import (
+    JSON,
     Header,
     Receive,
     RequestContext,
@@ -14,11 +16,21 @@ from gateway.api.request import (
     respond,
     respond_json,
 )
-from gateway.money.usage_reports import as_csv, as_json, call_json, parse_usage_query
+from gateway.money.usage_reports import (
+    as_csv,
+    as_json_bytes,
+    call_json,
+    parse_usage_query,
+    refusal_of,
+)
 from gateway.service import Gateway
+from gateway.storage.base import ReportRefused, UsageQuery, UsageReport
 from gateway.types import ApiError
 
 _CSV: Header = (b"content-type", b"text/csv; charset=utf-8")
+_LEFT_OUT = b"x-spillgate-groups-left-out"
+_SHORT = 200
+"""A report of so many groups is written on the event loop, in a millisecond or two."""
 
 
 class UsageEndpoint:
@@ -33,11 +45,20 @@ class UsageEndpoint:
         params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
         form = _form(params.pop("format", None), context)
         query = parse_usage_query(params, context.principal, now_at=self._gateway.clock.time())
-        rows = await self._gateway.ledger.usage(query)
-        if form == "csv":
-            await respond(send, context, 200, as_csv(rows, query).encode(), [_CSV])
-            return
-        await respond_json(send, context, as_json(rows, query))
+        try:
+            report = await self._gateway.ledger.usage(query)
+        except ReportRefused as refused:
+            raise refusal_of(refused) from None
+        if len(report.rows) <= _SHORT:
+            body = _written(form, report, query)
+        else:
+            body = await asyncio.to_thread(_written, form, report, query)
+        left_out = (_LEFT_OUT, str(report.groups_left_out).encode())
+        await respond(send, context, 200, body, [_CSV if form == "csv" else JSON, left_out])
+
+
+def _written(form: str, report: UsageReport, query: UsageQuery) -> bytes:
+    return as_csv(report, query).encode() if form == "csv" else as_json_bytes(report, query)
 
 
 def _form(asked: str | None, context: RequestContext) -> str:
@@ -61,7 +82,10 @@ class CallUsageEndpoint:
         context: RequestContext = scope["context"]
         only("GET", scope)
         request_id: str = scope["path_params"]["request_id"]
-        rows = await self._gateway.ledger.rows(request_id)
+        try:
+            rows = await self._gateway.ledger.rows(request_id)
+        except ReportRefused as refused:
+            raise refusal_of(refused) from None
         principal = context.principal
         if not rows or (principal.role != "admin" and rows[0].user != principal.user):
             # Another user's call answers as one that never was.

@@ -15,6 +15,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from gateway.storage.base import StorageUnavailable
+
 COMMANDS = {
     "serve": "start the gateway",
     "check": "validate a policy",
@@ -49,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except StorageUnavailable as unavailable:
+        print(unavailable, file=sys.stderr)
+        return 2
     return status
 
 

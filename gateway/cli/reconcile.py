@@ -78,6 +78,6 @@ async def _one(
         kind=spec.kind,
         period=covered,
         bill=bill,
-        totals=totals_of(await ledger.usage(query)),
+        totals=totals_of((await ledger.usage(query)).rows),
         price=policy.prices[spec.common.price] if spec.common.price else None,
     )

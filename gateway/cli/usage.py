@@ -16,7 +16,7 @@ from gateway.money import reconciliation
 from gateway.money.reconciliation import Comparison, period_of
 from gateway.money.usage_reports import as_csv, as_json, as_table, parse_usage_query
 from gateway.policy.model import Policy
-from gateway.storage.base import UsageQuery, UsageRow
+from gateway.storage.base import UsageQuery, UsageReport
 from gateway.types import ApiError, Principal
 
 _OPERATOR = Principal(key_id="operator", user="operator", role="admin")
@@ -49,12 +49,13 @@ def main(arguments: Sequence[str]) -> int:
         help="the platform's bill beside the ledger; left out: of every backend that has one",
     )
     parser.add_argument("--where", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--limit", metavar="N", help="the N dearest groups; the rest as one sum")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
     parser.add_argument("--json", action="store_const", const="json", dest="format")
     options = parser.parse_args(arguments)
     params = {"group_by": options.group_by}
-    params |= {} if options.since is None else {"from": options.since}
-    params |= {} if options.until is None else {"to": options.until}
+    given = {"from": options.since, "to": options.until, "limit": options.limit}
+    params |= {name: value for name, value in given.items() if value is not None}
     params |= dict(_pair(text) for text in options.where)
     try:
         query = parse_usage_query(params, _OPERATOR, now_at=SystemClock().time())
@@ -62,13 +63,15 @@ def main(arguments: Sequence[str]) -> int:
         fail(error.message)
     if options.reconcile is not None:
         return _reconcile(options.config, options.reconcile, query, options.format)
-    rows = asyncio.run(_read(policy_offline(options.config), query))
-    print(_render(options.format, rows, query), end="")
+    report = asyncio.run(_read(policy_offline(options.config), query))
+    print(_render(options.format, report, query), end="")
+    if report.groups_left_out and options.format == "csv":
+        print(f"{report.groups_left_out} groups are left out", file=sys.stderr)
     return 0
 
 
 def _reconcile(config: Path, name: str, query: UsageQuery, form: str) -> int:
-    if form == "csv" or query.where:
+    if form == "csv" or query.where or query.limit is not None:
         fail("--reconcile compares whole backends, as a table or as JSON")
     clock = SystemClock()
     try:
@@ -100,7 +103,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-async def _read(policy: Policy, query: UsageQuery) -> list[UsageRow]:
+async def _read(policy: Policy, query: UsageQuery) -> UsageReport:
     ledger = open_ledger(policy)
     try:
         return await ledger.usage(query)
@@ -108,7 +111,7 @@ async def _read(policy: Policy, query: UsageQuery) -> list[UsageRow]:
         await ledger.aclose()
 
 
-def _render(form: str, rows: list[UsageRow], query: UsageQuery) -> str:
+def _render(form: str, report: UsageReport, query: UsageQuery) -> str:
     if form == "json":
-        return json.dumps(as_json(rows, query), indent=2) + "\n"
-    return as_csv(rows, query) if form == "csv" else as_table(rows, query)
+        return json.dumps(as_json(report, query), indent=2) + "\n"
+    return as_csv(report, query) if form == "csv" else as_table(report, query)

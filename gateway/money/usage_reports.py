@@ -12,8 +12,18 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
+import msgspec
+
 from gateway.money.text import iso, iso_or_none, usd
-from gateway.storage.base import Dimension, LedgerRow, Outcome, UsageQuery, UsageRow
+from gateway.storage.base import (
+    Dimension,
+    LedgerRow,
+    Outcome,
+    ReportRefused,
+    UsageQuery,
+    UsageReport,
+    UsageRow,
+)
 from gateway.storage.history import AttemptRecord, CallHistory
 from gateway.types import MICRO, NANO, ApiError, Principal
 
@@ -23,7 +33,8 @@ _RELATIVE = re.compile(r"(\d{1,6})(m|h|d|w)\Z")
 _SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _MAX_GROUPS = 6
 _MAX_VALUE = 256
-_OTHER_PARAMS = ("from", "to", "group_by")
+_MAX_LIMIT = 50_000
+_OTHER_PARAMS = ("from", "to", "group_by", "limit")
 _VALUES: dict[str, tuple[str, ...]] = {
     "outcome": tuple(name for name in get_args(Outcome) if name != "open"),
     "kind": ("call", "attempt", "ping"),
@@ -42,9 +53,9 @@ def parse_usage_query(
     """The query of ``/usage?from=7d&group_by=user,tag:team&model=minilm``.
 
     ``from`` and ``to`` are a date, a date and time (UTC unless they say otherwise) or how long
-    ago (30m, 12h, 7d, 4w); every other parameter is a dimension and the value it must have. A
-    user sees its own calls alone. Raises ApiError: 400 names the parameter and what is allowed,
-    403 is for a user who asks for another one's.
+    ago (30m, 12h, 7d, 4w); ``limit`` is how many groups are told; every other parameter is a
+    dimension and the value it must have. A user sees its own calls alone. Raises ApiError: 400
+    names the parameter and what is allowed, 403 is for a user who asks for another one's.
     """
     for name in params:
         if name not in _OTHER_PARAMS and not _is_dimension(name):
@@ -58,6 +69,7 @@ def parse_usage_query(
         until=until,
         group_by=_group_by(params.get("group_by", "user")),
         where=_where(params, principal),
+        limit=_limit(params.get("limit")),
     )
 
 
@@ -76,6 +88,14 @@ def _group_by(text: str) -> tuple[str, ...]:
     if len(names) > _MAX_GROUPS:
         raise _bad("group_by", f"group_by takes at most {_MAX_GROUPS} dimensions")
     return names
+
+
+def _limit(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= _MAX_LIMIT:
+        raise _bad("limit", f"limit is a whole number from 1 to {_MAX_LIMIT}")
+    return int(text)
 
 
 def _where(params: Mapping[str, str], principal: Principal) -> dict[str, str]:
@@ -147,6 +167,21 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
+_REFUSED: dict[str, tuple[int, str, dict[str, str]]] = {
+    "too_many_groups": (400, "limit", {}),
+    "report_too_slow": (504, "from", {"x-should-retry": "false"}),
+    "reports_busy": (503, "from", {"Retry-After": "5", "x-should-retry": "true"}),
+}
+"""Fault -> status, the parameter that makes the report smaller, headers."""
+
+
+def refusal_of(refused: ReportRefused) -> ApiError:
+    """What the caller is told of a report that was not made."""
+    status, param, headers = _REFUSED[refused.fault]
+    kind = "invalid_request_error" if status < 500 else "api_error"
+    return ApiError(status, refused.fault, str(refused), type=kind, param=param, headers=headers)
+
+
 # --- how it is shown -------------------------------------------------------------------------
 
 
@@ -159,42 +194,67 @@ def total_of(rows: Iterable[UsageRow]) -> UsageRow:
     return UsageRow(group={}, **sums)
 
 
-def as_json(rows: Sequence[UsageRow], query: UsageQuery) -> dict[str, Any]:
-    """The body of ``/usage``. ``cost_nano`` is exact; ``cost_usd`` is the nearest float to it."""
+def as_json(report: UsageReport, query: UsageQuery) -> dict[str, Any]:
+    """The body of ``/usage``. ``cost_nano`` is exact; ``cost_usd`` is the nearest float to it. The
+    totals are those of all groups, ``left_out`` those of the ones that ``limit`` left out."""
+    left_out = report.left_out
     return {
         "object": "usage",
         "from": iso_or_none(query.since, "milliseconds"),
         "to": iso_or_none(query.until, "milliseconds"),
         "group_by": list(query.group_by),
         "filters": query.where,
+        "limit": query.limit,
         "currency": "USD",
-        "rows": [row.group | _figures(row) for row in rows],
-        "totals": _figures(total_of(rows)),
+        "rows": [row.group | _figures(row) for row in report.rows],
+        "left_out": None
+        if left_out is None
+        else {"groups": report.groups_left_out} | _figures(left_out),
+        "totals": _figures(_total(report)),
     }
 
 
-def as_csv(rows: Sequence[UsageRow], query: UsageQuery) -> str:
-    """RFC 4180 with a header. Text that a spreadsheet would run as a formula begins with '."""
+def as_json_bytes(report: UsageReport, query: UsageQuery) -> bytes:
+    """The same, written. Row by row: a thread that writes a large one lets others in between."""
+    body = as_json(report, query)
+    body["rows"] = [msgspec.Raw(msgspec.json.encode(row)) for row in body["rows"]]
+    return msgspec.json.encode(body)
+
+
+def _total(report: UsageReport) -> UsageRow:
+    return total_of(report.rows if report.left_out is None else [*report.rows, report.left_out])
+
+
+def as_csv(report: UsageReport, query: UsageQuery) -> str:
+    """RFC 4180 with a header, of the groups that are told. Text that a spreadsheet would run as a
+    formula begins with '."""
     sheet = io.StringIO(newline="")
     writer = csv.writer(sheet)
     writer.writerow([*(_as_text(name) for name in query.group_by), *_figures(total_of(()))])
-    for row in rows:
+    for row in report.rows:
         figures = _figures(row) | {"cost_usd": usd(row.cost_nano, padded=True)}
         groups = (_as_text(row.group[name]) for name in query.group_by)
         writer.writerow([*groups, *figures.values()])
     return sheet.getvalue()
 
 
-def as_table(rows: Sequence[UsageRow], query: UsageQuery) -> str:
-    """For a terminal: a line a group, and a total unless there is exactly one."""
-    names = query.group_by
+def as_table(report: UsageReport, query: UsageQuery) -> str:
+    """For a terminal: a line a group, one for what was left out, and a total unless there is
+    exactly one group."""
+    names, rows = query.group_by, report.rows
     lines = [[*names, "calls", "errors", "cold", "gpu s", "USD"]]
     lines += [[*(_printable(row.group[name]) for name in names), *_cells(row)] for row in rows]
-    if len(rows) != 1:
-        lines.append([*("total" if not index else "" for index in range(len(names)))])
-        lines[-1] += _cells(total_of(rows))
+    if report.left_out is not None:
+        words = f"{report.groups_left_out} more"
+        lines.append([*_label(words, len(names)), *_cells(report.left_out)])
+    if len(lines) != 2:
+        lines.append([*_label("total", len(names)), *_cells(_total(report))])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "".join(_table_line(line, widths, len(names)) for line in lines)
+
+
+def _label(words: str, columns: int) -> list[str]:
+    return [words, *("" for _ in range(columns - 1))] if columns else []
 
 
 def _table_line(line: list[str], widths: list[int], left: int) -> str:

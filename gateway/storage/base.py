@@ -15,6 +15,18 @@ class StorageUnavailable(Exception):
     """A store did not answer in time, or cannot write. The message is for the operator."""
 
 
+ReportFault = Literal["too_many_groups", "report_too_slow", "reports_busy"]
+
+
+class ReportRefused(StorageUnavailable):
+    """A report that is not made: it has too many groups, it took too long, or others are made.
+    The message is for whoever asked, and says what makes it smaller."""
+
+    def __init__(self, fault: ReportFault, message: str) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
 # --- limits and budgets: shared by every gateway process ---------------------------------------
 
 
@@ -203,6 +215,8 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     group_by: tuple[str, ...] = ("user",)
     where: dict[str, str] = {}
     """Dimension or ``tag:NAME`` -> the value it must have."""
+    limit: int | None = None
+    """The most groups that are told, the dearest first; the rest is told as one sum. None: all."""
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -219,6 +233,16 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     exec_us: int
     gpu_us: int
     cost_nano: int
+
+
+class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a query found. All ``rows`` and ``left_out`` together are the whole."""
+
+    rows: list[UsageRow]
+    """By cost, dearest first."""
+    groups_left_out: int = 0
+    left_out: UsageRow | None = None
+    """The sum of the groups that ``limit`` left out; None where there are none."""
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
@@ -254,8 +278,9 @@ class Ledger(Protocol):
         that is alive and shares the ledger are not among them."""
         ...
 
-    async def usage(self, query: UsageQuery) -> list[UsageRow]:
-        """Grouped sums, ordered by cost, dearest first. Raises ValueError for a bad dimension."""
+    async def usage(self, query: UsageQuery) -> UsageReport:
+        """Grouped sums, ordered by cost, dearest first. Raises ValueError for a bad dimension,
+        ReportRefused, and StorageUnavailable where the file cannot be read."""
         ...
 
     async def rows(self, request_id: str) -> list[LedgerRow]:

@@ -158,7 +158,7 @@ class AssembledGateway:
         return row
 
     async def spent(self, user: str = "alice") -> int:
-        rows = await self.inner.ledger.usage(UsageQuery(where={"user": user}))
+        rows = (await self.inner.ledger.usage(UsageQuery(where={"user": user}))).rows
         return sum(row.cost_nano for row in rows)
 
     def key(self, user: str = "alice", **asked: Any) -> str:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, UsageQuery, UsageRow
+from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, UsageQuery, UsageReport
 from gateway.storage.sqlite.owner import LedgerOwner
+from gateway.storage.sqlite.readers import ReaderLane
 from gateway.storage.sqlite.rows import (
-    LOCK_WAIT_S,
     SELECT_OPEN,
     SELECT_SETTLED,
     connect,
@@ -25,19 +23,20 @@ from gateway.storage.sqlite.rows import (
     encode_open,
     encode_settled,
 )
-from gateway.storage.sqlite.usage import run_usage
+from gateway.storage.sqlite.usage import rows_to_visit, run_usage
 from gateway.storage.sqlite.writer import GroupWriter
 from gateway.store_urls import Synchronous
 from gateway.types import MICRO
 
-T = TypeVar("T")
-
 _TEND_EVERY_S = 1.0
 _CHECKPOINT_ROWS = 8_000
 _MAX_ROWS_AT_ONCE = 500
-_READERS = 2
-_PROGRESS_STEPS = 100_000
-"""SQLite asks this often, in steps of its virtual machine, whether a read is still wanted."""
+_THREADS = 2
+_LIGHT_ROWS = 20_000
+"""A report that visits fewer rows is made in some ten milliseconds, and waits for no larger one."""
+_LIGHT_REPORTS = 256
+_HEAVY_REPORTS = 8
+"""How many larger ones may be there at once, of which two are being made."""
 
 
 class SqliteLedger:
@@ -45,7 +44,7 @@ class SqliteLedger:
 
     ``max_waiting``     writes that may wait; one more raises StorageUnavailable.
     ``write_timeout_s`` the longest that ``open`` and ``settle`` wait for a disk that hangs.
-    ``read_timeout_s``  the longest that a report may take.
+    ``read_timeout_s``  the longest that a report may take, and that it may wait for its turn.
 
     Raises StorageUnavailable when the file cannot be used at all, is no database, or was written by
     a newer version.
@@ -65,7 +64,6 @@ class SqliteLedger:
         self._path = Path(path)
         self._synchronous: Synchronous = synchronous
         self._clock: Clock = clock or SystemClock()
-        self._read_timeout_s = read_timeout_s
         self._tend_every_s = tend_every_s
         self.identity = ""
         self._owner = self._check()
@@ -76,7 +74,10 @@ class SqliteLedger:
             max_waiting=max_waiting,
             timeout_s=write_timeout_s,
         )
-        self._readers = ThreadPoolExecutor(_READERS, "ledger-reader")
+        lane = partial(ReaderLane, self._path, clock=self._clock, timeout_s=read_timeout_s)
+        self._own = lane("own", threads=1)
+        self._light = lane("light", threads=_THREADS, most=_LIGHT_REPORTS)
+        self._heavy = lane("heavy", threads=_THREADS, most=_HEAVY_REPORTS)
         self._tending: asyncio.Task[None] | None = None
         self._checkpointed = 0
 
@@ -129,8 +130,7 @@ class SqliteLedger:
             self._writer.tend()
             if self._writer.written - self._checkpointed >= _CHECKPOINT_ROWS:
                 self._checkpointed = self._writer.written
-                with contextlib.suppress(RuntimeError):  # the readers are shut down
-                    self._readers.submit(self._checkpoint)
+                self._own.run_later(self._checkpoint)
 
     def _checkpoint(self) -> None:
         """Moves the log into the database, with its fsyncs, while the writer goes on writing."""
@@ -145,7 +145,8 @@ class SqliteLedger:
             self._tending.cancel()
             await asyncio.wait((self._tending,))
         await self._writer.aclose()
-        self._readers.shutdown(wait=False, cancel_futures=True)
+        for lane in (self._own, self._light, self._heavy):
+            lane.close()
         self._owner.close()
 
     # --- reading ---
@@ -159,16 +160,25 @@ class SqliteLedger:
             rows = [decode_open(row) for row in connection.execute(sql, alive)]
             return sorted(rows, key=lambda row: row.started_at)
 
-        return await self._read(read)
+        return await self._own.read(read)
 
-    async def usage(self, query: UsageQuery) -> list[UsageRow]:
+    async def usage(self, query: UsageQuery) -> UsageReport:
         """Calls count at the moment they began; ``until`` is excluded. Ordered by cost, dearest
-        first. Raises ValueError for a bad dimension or too many groups, and StorageUnavailable."""
-        return await self._read(lambda connection: run_usage(connection, query))
+        first. Raises ValueError for a bad dimension, ReportRefused and StorageUnavailable."""
+
+        def read(connection: sqlite3.Connection) -> UsageReport | None:
+            if rows_to_visit(connection, query, _LIGHT_ROWS) == _LIGHT_ROWS:
+                return None
+            return run_usage(connection, query)
+
+        report = await self._light.read(read)
+        if report is None:
+            report = await self._heavy.read(lambda connection: run_usage(connection, query))
+        return report
 
     async def rows(self, request_id: str) -> list[LedgerRow]:
         """The call's row first, then those of its attempts in their order."""
-        return await self._read(lambda connection: _rows(connection, request_id))
+        return await self._light.read(lambda connection: _rows(connection, request_id))
 
     async def spent_since(self, since: float) -> list[Spent]:
         """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
@@ -176,7 +186,7 @@ class SqliteLedger:
             "SELECT key_id, user, plan, SUM(gpu_us), SUM(cost_nano) FROM entries "
             "WHERE started_at >= ? GROUP BY key_id, user, plan"
         )
-        found = await self._read(
+        found = await self._own.read(
             lambda connection: connection.execute(sql, (round(since * MICRO),)).fetchall()
         )
         return [
@@ -186,35 +196,7 @@ class SqliteLedger:
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""
-        return dict(await self._read(lambda connection: _calls(connection, since)))
-
-    async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs ``read`` on a thread and a connection of its own, until it is done, its time is up
-        or nobody waits for it. Raises StorageUnavailable."""
-        unwanted = threading.Event()
-        deadline = self._clock.monotonic() + self._read_timeout_s
-
-        def stop() -> bool:
-            return unwanted.is_set() or self._clock.monotonic() > deadline
-
-        def run() -> T:
-            with contextlib.closing(_reader(self._path)) as connection:
-                connection.set_progress_handler(stop, _PROGRESS_STEPS)
-                return read(connection)
-
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, run)
-        except (sqlite3.Error, OSError, RuntimeError) as error:
-            raise StorageUnavailable(f"ledger: {error}") from error
-        finally:
-            unwanted.set()
-
-
-def _reader(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=LOCK_WAIT_S, isolation_level=None)
-    connection.execute("PRAGMA query_only = 1")
-    connection.execute("PRAGMA mmap_size = 2147483648")
-    return connection
+        return dict(await self._own.read(lambda connection: _calls(connection, since)))
 
 
 def _rows(connection: sqlite3.Connection, request_id: str) -> list[LedgerRow]:

@@ -7,11 +7,13 @@ import re
 import sqlite3
 from typing import Any
 
-from gateway.storage.base import UsageQuery, UsageRow
+import msgspec
+
+from gateway.storage.base import ReportRefused, UsageQuery, UsageReport, UsageRow
 from gateway.types import MICRO
 
 MAX_GROUPS = 50_000
-"""A report with more rows than this is a mistake: it is refused, not truncated."""
+"""A report of more groups is told in part only where its query has a limit."""
 
 _DAY_US = 86_400 * MICRO
 _HOUR_US = 3_600 * MICRO
@@ -45,17 +47,54 @@ _SUMS = {
 _SELECT_SUMS = ", ".join(f"COALESCE(SUM({sql}), 0) AS {name}" for name, sql in _SUMS.items())
 
 
-def run_usage(connection: sqlite3.Connection, query: UsageQuery) -> list[UsageRow]:
-    """Raises ValueError for a dimension that is none, a bad day, or more than MAX_GROUPS rows."""
+def rows_to_visit(connection: sqlite3.Connection, query: UsageQuery, most: int) -> int:
+    """How many rows a report has to visit, by the conditions that an index serves; ``most`` where
+    there are as many or more, so that the count is soon done. Raises sqlite3.Error."""
+    by_index = {name: value for name, value in query.where.items() if name == "user"}
+    values: list[Any] = []
+    conditions = _conditions(msgspec.structs.replace(query, where=by_index), values)
+    sql = (
+        "SELECT COUNT(*) FROM (SELECT 1 FROM entries "  # noqa: S608
+        f"WHERE {' AND '.join(conditions) or 'TRUE'} LIMIT ?)"
+    )
+    count: int = connection.execute(sql, [*values, most]).fetchone()[0]
+    return count
+
+
+def run_usage(connection: sqlite3.Connection, query: UsageQuery) -> UsageReport:
+    """Raises ValueError for a dimension that is none or a bad day, and ReportRefused for more than
+    MAX_GROUPS groups where the query has no limit."""
     sql, values = usage_sql(query)
-    found = connection.execute(sql, values).fetchmany(MAX_GROUPS + 1)
+    found = connection.execute(sql, values).fetchall()
+    if query.limit is not None:
+        return _part(query, found)
     if len(found) > MAX_GROUPS:
-        raise ValueError(f"more than {MAX_GROUPS} groups: ask for a shorter time or fewer groups")
-    return [_usage_row(query.group_by, row) for row in found]
+        raise ReportRefused(
+            "too_many_groups",
+            f"The report has more than {MAX_GROUPS} groups. Ask for the dearest of them by limit, "
+            "for a shorter time by from and to, or for fewer dimensions in group_by.",
+        )
+    return UsageReport(rows=[_usage_row(query.group_by, row) for row in found])
+
+
+def _part(query: UsageQuery, found: list[tuple[Any, ...]]) -> UsageReport:
+    """Of a statement with a limit: the groups that it told, and behind them the sum of all."""
+    *told, (_, groups, *sums) = found
+    rows = [_usage_row(query.group_by, row[2:]) for row in told]
+    missing = groups - len(rows)
+    if not missing:
+        return UsageReport(rows=rows)
+    rest = dict(zip(_SUMS, sums[len(query.group_by) :], strict=True))
+    for row in rows:
+        for name in rest:
+            rest[name] -= getattr(row, name)
+    return UsageReport(rows=rows, groups_left_out=missing, left_out=UsageRow(group={}, **rest))
 
 
 def usage_sql(query: UsageQuery) -> tuple[str, list[Any]]:
-    """The statement and its parameters, in order."""
+    """The statement and its parameters, in order. Of a query with a limit it goes once through the
+    ledger as well: its groups are kept in a temporary table, which SQLite puts into a file when it
+    is large, and told and summed from there."""
     values: list[Any] = []
     # The plus keeps SQLite from walking an index in the order of a group: it would visit every
     # row of the ledger at random, where the time asked for, or the table's own order, is cheaper.
@@ -64,12 +103,25 @@ def usage_sql(query: UsageQuery) -> tuple[str, list[Any]]:
     )
     conditions = " AND ".join(_conditions(query, values)) or "TRUE"
     names = ", ".join(f"g{index}" for index in range(len(query.group_by)))
-    sql = (
-        f"SELECT {groups}{_SELECT_SUMS} FROM entries WHERE {conditions} "  # noqa: S608
-        + (f"GROUP BY {names} ORDER BY cost_nano DESC, {names} " if names else "")
-        + f"LIMIT {MAX_GROUPS + 1}"
+    grouped = f"SELECT {groups}{_SELECT_SUMS} FROM entries WHERE {conditions} "  # noqa: S608
+    if not names:
+        return (grouped if query.limit is None else _limited(grouped, "", query.limit)), values
+    grouped += f"GROUP BY {names} "
+    if query.limit is not None:
+        return _limited(grouped, names, query.limit), values
+    return grouped + f"ORDER BY cost_nano DESC, {names} LIMIT {MAX_GROUPS + 1}", values
+
+
+def _limited(grouped: str, names: str, limit: int) -> str:
+    """(1, NULL, groups, sums) for each group told, then (0, their number, NULLs, sums of all)."""
+    empty = "".join("NULL, " for name in names.split(", ") if name)
+    sums = ", ".join(f"COALESCE(SUM({name}), 0)" for name in _SUMS)
+    order = f"cost_nano DESC{', ' if names else ''}{names}"
+    return (
+        f"WITH grouped AS ({grouped}) "  # noqa: S608
+        f"SELECT * FROM (SELECT 1, NULL, * FROM grouped ORDER BY {order} LIMIT {limit}) "
+        f"UNION ALL SELECT 0, COUNT(*), {empty}{sums} FROM grouped"
     )
-    return sql, values
 
 
 def _conditions(query: UsageQuery, values: list[Any]) -> list[str]:

@@ -52,7 +52,7 @@ class Bench:
     async def books(self) -> tuple[int, int, int]:
         """(calls that are held, spent or held by the counters, spent by the ledger)."""
         money, calls = await self.shared.statuses(CLAIMS)
-        usage = await self.ledger.usage(UsageQuery(group_by=()))
+        usage = (await self.ledger.usage(UsageQuery(group_by=()))).rows
         return 10 - calls.remaining, LIMIT - money.remaining, sum(each.cost_nano for each in usage)
 
 

@@ -14,12 +14,21 @@ from hypothesis import strategies as st
 from gateway.money.usage_reports import (
     as_csv,
     as_json,
+    as_json_bytes,
     as_table,
     call_json,
     parse_usage_query,
+    refusal_of,
     total_of,
 )
-from gateway.storage.base import LedgerRow, UsageQuery, UsageRow
+from gateway.storage.base import (
+    LedgerRow,
+    ReportFault,
+    ReportRefused,
+    UsageQuery,
+    UsageReport,
+    UsageRow,
+)
 from gateway.types import NANO, ApiError, Principal
 from tests.gateway.storage.sqlite.ledger_rows import NOON, settled_row
 
@@ -79,6 +88,10 @@ def test_a_time_is_a_date_an_instant_or_how_long_ago(text: str, seconds: float |
     ("params", "param", "allowed"),
     [
         ({"colour": "red"}, "colour", "group_by"),
+        ({"limit": "0"}, "limit", "1 to 50000"),
+        ({"limit": "50001"}, "limit", "1 to 50000"),
+        ({"limit": "²"}, "limit", "1 to 50000"),
+        ({"limit": ""}, "limit", "1 to 50000"),
         ({"group_by": "users"}, "group_by", "tag:NAME"),
         ({"group_by": "tag:"}, "group_by", "tag:NAME"),
         ({"group_by": "user,user"}, "group_by", "twice"),
@@ -128,12 +141,33 @@ def test_no_parameters_widen_what_a_user_sees(params: dict[str, str]) -> None:
         assert parse_usage_query(params, ALICE, now_at=NOON).where["user"] == "alice"
 
 
+@pytest.mark.parametrize(
+    ("fault", "status", "param"),
+    [
+        ("too_many_groups", 400, "limit"),
+        ("report_too_slow", 504, "from"),
+        ("reports_busy", 503, "from"),
+    ],
+)
+def test_a_report_that_is_not_made_says_what_makes_it_smaller(
+    fault: ReportFault, status: int, param: str
+) -> None:
+    error = refusal_of(ReportRefused(fault, "words"))
+    assert (error.status, error.code, error.param) == (status, fault, param)
+    assert ("Retry-After" in error.headers) == (status == 503)
+
+
 # --- how it is shown -------------------------------------------------------------------------
 
-ROWS = [
+
+def report_of(*rows: UsageRow) -> UsageReport:
+    return UsageReport(rows=list(rows))
+
+
+ROWS = report_of(
     usage_row({"user": "alice"}, calls=2, errors=1, cold_starts=1, gpu_us=1_500_000, cost_nano=3),
     usage_row({"user": "=cmd|'/C calc'!A0"}, calls=1, queue_us=250_000, cost_nano=2 * NANO + 1),
-]
+)
 BY_USER = UsageQuery(since=NOON, where={"plan": "free"})
 
 
@@ -150,6 +184,26 @@ def test_json_has_rows_and_a_total_that_is_exact() -> None:
     assert body["totals"]["cost_usd"] == 2.000000004
 
 
+PART = UsageReport(
+    rows=ROWS.rows,
+    groups_left_out=7,
+    left_out=usage_row({}, calls=9, cost_nano=5),
+)
+
+
+def test_what_a_limit_left_out_is_told_and_is_part_of_the_total() -> None:
+    body = as_json(PART, BY_USER)
+    assert (body["left_out"]["groups"], body["left_out"]["cost_nano"]) == (7, 5)
+    assert (body["totals"]["calls"], body["totals"]["cost_nano"]) == (12, 2 * NANO + 9)
+    *_, left_out, total = as_table(PART, BY_USER).splitlines()
+    assert left_out.split()[:3] == ["7", "more", "9"]
+    assert total.split()[:2] == ["total", "12"]
+
+
+def test_json_that_is_written_row_by_row_is_the_same() -> None:
+    assert json.loads(as_json_bytes(PART, BY_USER)) == as_json(PART, BY_USER)
+
+
 def test_csv_has_a_header_and_no_formula_that_a_spreadsheet_would_run() -> None:
     text = as_csv(ROWS, BY_USER)
     assert text.startswith("user,calls,errors,")
@@ -162,14 +216,16 @@ def test_csv_has_a_header_and_no_formula_that_a_spreadsheet_would_run() -> None:
 
 @pytest.mark.parametrize("value", ["=1", "+1", "-1", "@a", "\t=1", "\r=1"])
 def test_text_that_could_begin_a_formula_is_marked_as_text(value: str) -> None:
-    [row] = csv.DictReader(io.StringIO(as_csv([usage_row({"user": value})], BY_USER), newline=""))
+    [row] = csv.DictReader(
+        io.StringIO(as_csv(report_of(usage_row({"user": value})), BY_USER), newline="")
+    )
     assert row["user"] == f"'{value}"
 
 
 @given(st.text(), st.text())
 def test_any_name_survives_csv(user: str, team: str) -> None:
     query = UsageQuery(group_by=("user", "tag:team"))
-    text = as_csv([usage_row({"user": user, "tag:team": team})], query)
+    text = as_csv(report_of(usage_row({"user": user, "tag:team": team})), query)
     header, row = csv.reader(io.StringIO(text, newline=""))
     assert len(header) == len(row)
     assert [row[0].removeprefix("'"), row[1].removeprefix("'")] == [
@@ -180,14 +236,14 @@ def test_any_name_survives_csv(user: str, team: str) -> None:
 
 def test_a_table_lines_up_and_obeys_no_control_character() -> None:
     rows = [usage_row({"user": "al\x1b[2Jice"}, calls=12, cost_nano=5), usage_row({"user": ""})]
-    lines = as_table(rows, BY_USER).splitlines()
+    lines = as_table(report_of(*rows), BY_USER).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[1].split() == ["al?[2Jice", "12", "0", "0", "0.000", "0.000000005"]
     assert [lines[2].split()[0], lines[3].split()[0]] == ["-", "total"]
 
 
 def test_a_table_of_nothing_says_so_in_its_total() -> None:
-    assert as_table([], BY_USER).split()[-5:] == ["0", "0", "0", "0.000", "0.000000000"]
+    assert as_table(report_of(), BY_USER).split()[-5:] == ["0", "0", "0", "0.000", "0.000000000"]
 
 
 @given(st.lists(st.integers(0, 2**50), max_size=20))

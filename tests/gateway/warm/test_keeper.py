@@ -74,7 +74,7 @@ async def test_every_ping_is_a_row_of_the_warm_pools_account(tmp_path: Path) -> 
         burst = gateway.fake("burst")
         burst.runs_for = 0.25
         await pass_time(gateway, 300)
-        [row] = await gateway.inner.ledger.usage(UsageQuery(group_by=("user", "kind")))
+        [row] = (await gateway.inner.ledger.usage(UsageQuery(group_by=("user", "kind")))).rows
         assert row.group == {"user": ACCOUNT, "kind": "ping"}
         assert row.calls == 0
         assert row.cost_nano == burst.pings * 250_000 > 0
@@ -89,7 +89,7 @@ async def test_a_ping_that_fails_is_a_row_too_and_blames_the_backend(tmp_path: P
         gateway.fake("burst").refuses = BackendError(FailureClass.UNREACHABLE, "refused")
         for _ in range(3):
             await keeper.ping(backend, gateway.fake("burst"), "cold")
-        rows = await gateway.inner.ledger.usage(UsageQuery(group_by=("outcome",)))
+        rows = (await gateway.inner.ledger.usage(UsageQuery(group_by=("outcome",)))).rows
         assert [(row.group["outcome"], row.cost_nano) for row in rows] == [("error", 0)]
         assert backend.blocked(clock.monotonic()) == "cooling_down"
 

@@ -133,11 +133,13 @@ async def test_the_seconds_in_which_a_spare_waits_are_rows_of_the_warm_pool(
         seconds = clock.monotonic() - began
 
         async def written() -> bool:
-            return bool(await gateway.inner.ledger.usage(UsageQuery(where={"task": "spare"})))
+            return bool(
+                (await gateway.inner.ledger.usage(UsageQuery(where={"task": "spare"}))).rows
+            )
 
         await until(written, "the row is there")
         query = UsageQuery(group_by=("user", "kind"), where={"task": "spare"})
-        [row] = await gateway.inner.ledger.usage(query)
+        [row] = (await gateway.inner.ledger.usage(query)).rows
         assert row.group == {"user": ACCOUNT, "kind": "ping"}
         assert 100e6 <= row.cost_nano <= seconds * 1e6
 

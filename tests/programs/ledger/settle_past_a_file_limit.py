@@ -31,7 +31,7 @@ async def main(path: Path) -> None:
     limit_files_to(resource.RLIM_INFINITY)
     await ledger.settle([settled_row("last")])
     print("failing:", ledger.failing)
-    [total] = await ledger.usage(UsageQuery(group_by=()))
+    [total] = (await ledger.usage(UsageQuery(group_by=()))).rows
     print("kept:", total.calls == written + 1)
     await ledger.aclose()
 

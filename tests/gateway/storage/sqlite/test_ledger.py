@@ -57,7 +57,7 @@ async def test_only_the_first_settlement_of_an_id_counts(tmp_path: Path) -> None
     async with ledger_at(tmp_path / "ledger.db") as ledger:
         await ledger.settle([settled_row(cost_nano=5)])
         await ledger.settle([settled_row(cost_nano=9), settled_row("r2", cost_nano=1)])
-        assert [row.cost_nano for row in await ledger.usage(UsageQuery(group_by=()))] == [6]
+        assert [row.cost_nano for row in (await ledger.usage(UsageQuery(group_by=()))).rows] == [6]
 
 
 async def test_one_settlement_that_names_an_id_twice_counts_it_once(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_two_hundred_callers_at_once_each_have_their_row(tmp_path: Path) -
     async with ledger_at(tmp_path / "ledger.db") as ledger:
         await asyncio.gather(*(call(number) for number in range(200)))
         assert await ledger.open_rows() == []
-        [total] = await ledger.usage(UsageQuery(group_by=()))
+        [total] = (await ledger.usage(UsageQuery(group_by=()))).rows
         assert (total.calls, total.cost_nano) == (400, 200)
 
 
@@ -153,7 +153,7 @@ async def test_a_settlement_is_written_although_its_caller_was_cancelled(tmp_pat
             task.cancel()
         await asyncio.wait(tasks)
         await ledger.settle([settled_row("last")])
-        [total] = await ledger.usage(UsageQuery(group_by=()))
+        [total] = (await ledger.usage(UsageQuery(group_by=()))).rows
         assert total.calls == 51
 
 

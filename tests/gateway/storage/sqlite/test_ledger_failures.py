@@ -61,7 +61,7 @@ async def test_whatever_was_acknowledged_before_a_kill_is_there_exactly_once(
 
     ledger = SqliteLedger(path)
     left_open = {row.id for row in await ledger.open_rows()}
-    [total] = await ledger.usage(UsageQuery(group_by=()))
+    [total] = (await ledger.usage(UsageQuery(group_by=()))).rows
     for id in opened:
         [row] = await ledger.rows(id)
         assert (row.outcome == "open") == (id in left_open)

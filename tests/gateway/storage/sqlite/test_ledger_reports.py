@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.clock import FakeClock
-from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, UsageQuery
+from gateway.money.usage_reports import total_of
+from gateway.storage.base import LedgerRow, ReportRefused, Spent, UsageQuery
 from gateway.storage.sqlite.ledger import SqliteLedger
-from gateway.storage.sqlite.usage import usage_sql
+from gateway.storage.sqlite.usage import MAX_GROUPS, usage_sql
 from tests.gateway.storage.sqlite.ledger_rows import (
     NOON,
     ledger_at,
@@ -45,7 +46,7 @@ def test_groups_add_up_to_the_rows_to_the_nano_dollar(
 
     async def check() -> None:
         async with ledger_of(rows) as ledger:
-            found = await ledger.usage(UsageQuery(group_by=tuple(group_by)))
+            found = (await ledger.usage(UsageQuery(group_by=tuple(group_by)))).rows
         for name in SUMS:
             assert sum(getattr(each, name) for each in found) == sum(
                 getattr(row, name) for row in rows
@@ -71,7 +72,7 @@ def test_groups_by_a_tag_are_those_of_the_rows(rows: list[LedgerRow], tag: str) 
 
     async def check() -> None:
         async with ledger_of(rows) as ledger:
-            found = await ledger.usage(UsageQuery(group_by=("user", f"tag:{tag}")))
+            found = (await ledger.usage(UsageQuery(group_by=("user", f"tag:{tag}")))).rows
         assert {
             (each.group["user"], each.group[f"tag:{tag}"]): each.cost_nano for each in found
         } == expected
@@ -92,7 +93,7 @@ async def test_errors_count_failed_calls_and_open_rows_count_nowhere(tmp_path: P
                 settled_row("p", kind="ping", outcome="ping", cost_nano=3),
             ]
         )
-        [total] = await ledger.usage(UsageQuery(group_by=()))
+        [total] = (await ledger.usage(UsageQuery(group_by=()))).rows
         assert (total.calls, total.errors, total.cold_starts, total.cost_nano) == (4, 2, 2, 3)
 
 
@@ -125,7 +126,7 @@ async def test_filters_and_times_narrow_a_report(tmp_path: Path) -> None:
 
 
 async def days_of(ledger: SqliteLedger, query: UsageQuery) -> list[str]:
-    found = await ledger.usage(msgspec.structs.replace(query, group_by=("day",)))
+    found = (await ledger.usage(msgspec.structs.replace(query, group_by=("day",)))).rows
     return [row.group["day"] for row in found]
 
 
@@ -202,6 +203,58 @@ async def test_a_report_that_takes_too_long_ends_by_itself(tmp_path: Path) -> No
     for start in range(0, 4_000, 500):
         numbers = range(start, start + 500)
         await ledger.settle([settled_row(f"r{n}", tags={"a": f"{n}"}) for n in numbers])
-    with pytest.raises(StorageUnavailable, match="interrupted"):
+    with pytest.raises(ReportRefused, match="from and to") as refused:
         await ledger.usage(UsageQuery(group_by=("tag:a", "tag:b", "tag:c", "hour")))
+    assert refused.value.fault == "report_too_slow"
     await ledger.aclose()
+
+
+MANY = """
+WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < ?)
+INSERT INTO entries SELECT n, 'call', 'success', n, n, 'k', 'user-' || n, '', '{}', '', '', '', '',
+'', '', 200, '', 0, 0, 0, 0, 0, 0, 0, 0, n, 'none', '', '', '' FROM number
+"""
+
+
+async def test_more_groups_than_a_report_may_have_are_refused_or_told_in_part(
+    tmp_path: Path,
+) -> None:
+    """The part and what is left out of it are the whole."""
+    async with ledger_at(tmp_path / "ledger.db") as ledger:
+        with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+            connection.execute(MANY, (MAX_GROUPS + 1,))
+            connection.commit()
+        with pytest.raises(ReportRefused, match="limit") as refused:
+            await ledger.usage(UsageQuery())
+        report = await ledger.usage(UsageQuery(limit=2))
+    assert refused.value.fault == "too_many_groups"
+    assert [row.cost_nano for row in report.rows] == [50_001, 50_000]
+    assert report.left_out is not None
+    assert (report.groups_left_out, report.left_out.calls) == (49_999, 49_999)
+    assert report.left_out.cost_nano == sum(range(1, 50_000))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.lists(settled_rows, max_size=12),
+    group_by=st.lists(st.sampled_from(["user", "day", "kind"]), max_size=3, unique=True),
+    limit=st.integers(1, 4),
+)
+def test_a_limit_tells_the_dearest_groups_and_the_sum_of_the_others(
+    rows: list[LedgerRow], group_by: list[str], limit: int
+) -> None:
+    """Beside the same report without a limit."""
+    rows = [msgspec.structs.replace(row, id=f"r{index}") for index, row in enumerate(rows)]
+    query = UsageQuery(group_by=tuple(group_by))
+
+    async def check() -> None:
+        async with ledger_of(rows) as ledger:
+            whole = (await ledger.usage(query)).rows
+            part = await ledger.usage(msgspec.structs.replace(query, limit=limit))
+        assert part.rows == whole[:limit]
+        assert part.groups_left_out == max(0, len(whole) - limit)
+        others = whole[limit:]
+        expected = None if not others else msgspec.structs.replace(total_of(others), group={})
+        assert part.left_out == expected
+
+    asyncio.run(check())
