@@ -43,10 +43,10 @@ _KEYS_TRUSTED_S = 0.001
 
 
 def open_keys(policy: Policy, clock: Clock) -> KeyStore:
-    """The keys of the policy's data folder, which is made where it is missing."""
-    folder = Path(policy.server.data)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return SqliteKeys(folder / "keys.db", clock=clock, trust_s=_KEYS_TRUSTED_S)
+    """The keys of the policy's data folder, which is made where it is missing. Raises
+    StorageUnavailable when they cannot be used."""
+    path = Path(policy.server.data) / "keys.db"
+    return SqliteKeys(path, clock=clock, trust_s=_KEYS_TRUSTED_S)
 
 
 def open_ledger(policy: Policy) -> Ledger:

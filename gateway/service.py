@@ -243,6 +243,8 @@ class Gateway:
             {},
             float(bool(self.shared.failing)),
         )
+        text = "1 while changes of keys cannot be read"
+        yield "spillgate_keys_failing", text, {}, float(bool(self.keys.failing))
         yield "spillgate_settlements_waiting", "Not taken yet", {}, float(self.settler.waiting)
         yield "spillgate_access_log_dropped", "Lines lost", {}, float(self.access_log.dropped)
         for name, backend in self.active.backends.items():

@@ -21,6 +21,7 @@ from gateway.policy.model import Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Gateway
+from gateway.storage.base import KeyStore
 from gateway.types import ApiError
 
 ReadPolicy = Callable[[str], Policy]
@@ -52,22 +53,25 @@ class AdminEndpoint:
 
 async def list_keys(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Every key, revoked ones too; of a key itself, its first characters alone."""
-    now_at = gateway.clock.time()
-    return 200, {"keys": [as_json(record, now_at) for record in gateway.keys.list()]}
+    return await asyncio.to_thread(_listed, gateway.keys, gateway.clock.time())
+
+
+def _listed(keys: KeyStore, now_at: float) -> tuple[int, Any]:
+    return 200, {"keys": [as_json(record, now_at) for record in keys.list()]}
 
 
 async def create_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Shows the key this once."""
     request = read_request(parse_strict_json(body), gateway.active.policy)
     now_at = gateway.clock.time()
-    key, record = issue(gateway.keys, request, now_at)
+    key, record = await asyncio.to_thread(issue, gateway.keys, request, now_at)
     return 201, {**as_json(record, now_at), "key": key}
 
 
 async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Ends a key at once. Raises ApiError 404 for one that is not in use."""
     key_id: str = scope["path_params"]["key_id"]
-    if not gateway.keys.revoke(key_id):
+    if not await asyncio.to_thread(gateway.keys.revoke, key_id):
         raise ApiError(
             404, "key_not_found", f"There is no key {key_id!r} that is in use.", param="key_id"
         )

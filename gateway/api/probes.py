@@ -43,11 +43,14 @@ class ReadyEndpoint:
             missing.append("the ledger cannot be written")
         if self._gateway.shared.failing:
             missing.append("the shared store does not answer")
-        version = self._gateway.active.policy.version
+        told: dict[str, object] = {"policy": self._gateway.active.policy.version}
+        if self._gateway.keys.failing:
+            # Nothing is missing: calls of keys that are known are taken.
+            told["warnings"] = ["changes of keys cannot be read"]
         if not missing:
-            await respond_json(send, context, {"status": "ready", "policy": version})
+            await respond_json(send, context, {"status": "ready", **told})
             return
-        body = msgspec.json.encode({"status": "not ready", "policy": version, "missing": missing})
+        body = msgspec.json.encode({"status": "not ready", **told, "missing": missing})
         await respond(send, context, 503, body, [JSON, (b"retry-after", b"1")])
 
 

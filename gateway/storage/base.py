@@ -326,11 +326,25 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The key's first seven characters, to recognise it by."""
 
 
+WhyNot = Literal["unknown", "expired", "revoked"]
+
+
 class KeyStore(Protocol):
-    """Keys, by their hash alone. A change made by another process is seen by the next ``find``."""
+    """Keys, by their hash alone. A change made by another process is seen by the next ``find``,
+    which belongs to one thread; the other methods wait for the disk, and may be called by any."""
 
     def find(self, key: str) -> Principal | None:
-        """The principal of a key that is neither revoked nor expired. Answers from memory."""
+        """The principal of a key that is neither revoked nor expired. Answers from memory. Raises
+        StorageUnavailable where it cannot be said."""
+        ...
+
+    def why_not(self, key: str) -> WhyNot:
+        """Why ``find`` has just found nothing."""
+        ...
+
+    @property
+    def failing(self) -> str:
+        """Why changes cannot be read at the moment; empty while they can."""
         ...
 
     def create(

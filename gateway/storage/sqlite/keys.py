@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
+import logging
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,56 +13,40 @@ import msgspec
 
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import KeyRecord, StorageUnavailable
+from gateway.storage.base import KeyRecord, StorageUnavailable, WhyNot
+from gateway.storage.sqlite.key_file import KeyFile, connect, fault_of, is_locked
+from gateway.storage.sqlite.known_keys import REVOKED, KnownKey, KnownKeys, find_key
 from gateway.types import Principal
 
-SCHEMA_VERSION = 1
+log = logging.getLogger("spillgate")
+
 _HINT = 7
 _LOCK_WAIT_S = 1.0
+LOOK_S = 1.0
+"""How often it is looked whether another file stands in the place of this one."""
+RETRY_S = 0.25
+"""A file that cannot be read is tried again that often."""
+_LOCKED_FOR_S = 1.0
+"""A lock that lasts longer is told of; a writer has it for some milliseconds."""
 
-_SCHEMA = """
-CREATE TABLE keys (
-    id TEXT NOT NULL PRIMARY KEY,
-    principal TEXT NOT NULL,
-    created_at REAL NOT NULL,
-    revoked_at REAL,
-    expires_at REAL
-) STRICT;
-
-CREATE TABLE hashes (
-    digest BLOB NOT NULL PRIMARY KEY,
-    key_id TEXT NOT NULL REFERENCES keys (id),
-    hint TEXT NOT NULL,
-    created_at REAL NOT NULL,
-    expires_at REAL
-) STRICT, WITHOUT ROWID;
-"""
-
-_CHANGE_COUNTER = 24
-"""Offset of four bytes that SQLite changes in every transaction that writes, where the journal is
-a rollback journal (https://www.sqlite.org/fileformat2.html, "File change counter")."""
+_Fault = (sqlite3.Error, OSError, StorageUnavailable, msgspec.MsgspecError, UnicodeError)
+"""What reading a file may raise that is broken, locked or gone."""
 
 _principal_of = msgspec.json.Decoder(Principal).decode
 
 
-_pread = ctypes.PyDLL(None).pread
-_pread.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_longlong)
-_pread.restype = ctypes.c_ssize_t
-
-
-class _Known(msgspec.Struct, frozen=True):
-    principal: Principal
-    expires_at: float
-
-
 class SqliteKeys:
-    """A KeyStore in the file ``path``. Not for use by several threads at once.
+    """A KeyStore in the file ``path``. ``find`` belongs to one thread; the rest to any.
 
     ``find`` answers from memory. Whether another process has changed the file is asked by one
     read of four bytes: a microsecond or two, where SQLite's own ``PRAGMA data_version`` takes
     four to ten. It is asked before every answer, or, with ``trust_s``, once in that many seconds.
-    Raises StorageUnavailable when the file cannot be used; a change that cannot be read is never
-    passed over.
+    What has changed is read then, and no more than that. Once a second it is looked whether another
+    file stands in its place; while all keys of that one are read, by a thread, each answer is
+    looked up in it.
+
+    While the file cannot be read, the keys in memory stay as they are, and ``failing`` says why.
+    Raises StorageUnavailable when it cannot be used from the first.
     """
 
     def __init__(
@@ -72,69 +56,122 @@ class SqliteKeys:
         self._clock: Clock = clock or SystemClock()
         self._trust_s = trust_s
         self._asked_at = 0.0
-        self._known: dict[bytes, _Known] = {}
-        self._loaded = b""
-        self._connection: sqlite3.Connection | None = None
-        self._file = -1
-        self._four = ctypes.create_string_buffer(4)
-        try:
-            self._file = _open_private(self._path)
-            self._connection = _connect(self._path)
-            self._reload()
-        except BaseException as error:
-            self.close()
-            if isinstance(error, (sqlite3.Error, OSError)):
-                raise StorageUnavailable(f"keys {self._path}: {error}") from error
-            raise
+        self._looked_at = self._clock.time()
+        self._reading: _Reading | None = None
+        self._fault = ""
+        self._failed_at = self._retry_at = 0.0
+        self._is_told = False
+        self._closed = False
+        with self._errors():
+            self._file = KeyFile(self._path, create=True, wait_s=_LOCK_WAIT_S)
+            try:
+                self._known = KnownKeys.read(self._file.connection, self._file.counter)
+            except BaseException:
+                self._file.close()
+                raise
 
     # --- the hot path ---
 
     def find(self, key: str) -> Principal | None:
         """The principal of a key that is neither revoked nor expired, at this very instant; what
-        another process has revoked, ``trust_s`` later at the latest."""
+        another process has revoked, ``trust_s`` later at the latest. Raises StorageUnavailable for
+        one that is not in memory while the file cannot be read."""
         now = self._clock.time()
         if not 0 <= now - self._asked_at < self._trust_s:
             self._ask(now)
         digest = digest_of(key)
-        known = self._known.get(digest)
+        known = (
+            self._known.by_digest.get(digest) if self._reading is None else self._look_up(digest)
+        )
         if known is None:  # perhaps made elsewhere a moment ago
             self._ask(now)
-            known = self._known.get(digest)
+            known = self._look_up(digest)
         if known is None or known.expires_at <= now:
             return None
         return known.principal
 
+    def why_not(self, key: str) -> WhyNot:
+        """Why ``find`` has just found nothing; costs one look-up."""
+        known = self._known.by_digest.get(digest_of(key))
+        if known is None:
+            return "unknown"
+        return "revoked" if known is REVOKED else "expired"
+
+    @property
+    def failing(self) -> str:
+        """Why the file could not be read when it was last tried; empty while it can."""
+        now = self._clock.time()
+        if not self._closed and not 0 <= now - self._asked_at < LOOK_S:
+            self._ask(now)
+        return self._fault if self._is_told else ""
+
+    def _look_up(self, digest: bytes) -> KnownKey | None:
+        """By memory where that is the file's, else by the file, else by memory all the same."""
+        known = self._known.by_digest.get(digest)
+        if self._reading is not None:
+            try:
+                known = find_key(self._file.connection, digest)
+            except _Fault as error:
+                self._fail(self._clock.time(), error)
+        if known is None and self._fault:
+            raise StorageUnavailable(self._fault)
+        return known
+
+    # --- following the file ---
+
     def _ask(self, now: float) -> None:
-        if self._counter() != self._loaded:
-            with self._errors():
-                self._reload()
         self._asked_at = now
-
-    def _counter(self) -> bytes:
-        """SQLite's change counter. Read without giving up the interpreter's lock: to get it back
-        from another thread costs a hundred times the read, which the page cache answers."""
-        if _pread(self._file, self._four, 4, _CHANGE_COUNTER) != 4:
-            raise StorageUnavailable(f"keys {self._path}: the file cannot be read")
-        four: bytes = self._four.raw
-        return four
-
-    def _reload(self) -> None:
-        """Reads all keys and the counter that belongs to them: nobody writes inside a read."""
-        connection = self._connected()
-        connection.execute("BEGIN")
+        if self._closed:
+            raise StorageUnavailable("the key store is closed")
+        if self._fault and 0 < self._retry_at - now <= RETRY_S:
+            return
         try:
-            found = connection.execute(
-                "SELECT digest, principal, min(ifnull(keys.expires_at, 9e999), "
-                "ifnull(hashes.expires_at, 9e999)) FROM hashes JOIN keys ON keys.id = key_id "
-                "WHERE revoked_at IS NULL"
-            ).fetchall()
-            self._loaded = self._counter()
-        finally:
-            connection.rollback()
-        self._known = {
-            digest: _Known(_principal_of(principal), expires_at)
-            for digest, principal, expires_at in found
-        }
+            if not 0 <= now - self._looked_at < LOOK_S or self._fault:
+                self._look()
+                self._looked_at = now
+            if self._reading is not None or self._file.counter() != self._known.counter:
+                self._follow()
+        except _Fault as error:
+            self._fail(now, error)
+        else:
+            if self._fault and self._reading is None:
+                self._recover()
+
+    def _look(self) -> None:
+        if self._file.is_in_place():
+            return
+        before, self._file = self._file, KeyFile(self._path)
+        self._known, self._reading = self._known.of_another_file(), None
+        before.close()
+        log.warning("keys %s: another file stands in its place, and is followed", self._path)
+
+    def _follow(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            known = reading.result()
+            if known is None:
+                self._reading = reading
+                return
+            self._known = known
+        if not self._known.read_changes(self._file.connection, self._file.counter):
+            self._reading = _Reading(self._file)
+
+    def _fail(self, now: float, error: Exception) -> None:
+        if not self._fault:
+            self._failed_at = now
+        self._fault = fault_of(self._path, error)
+        # A writer's lock is gone when it says that it has written: then the next find must know.
+        self._retry_at = now if is_locked(error) else now + RETRY_S
+        passes = is_locked(error) and 0 <= now - self._failed_at < _LOCKED_FOR_S
+        if not self._is_told and not passes:
+            self._is_told = True
+            log.error("%s. Until then the keys that were read stay as they are", self._fault)
+
+    def _recover(self) -> None:
+        self._fault = ""
+        if self._is_told:
+            self._is_told = False
+            log.warning("keys %s: it can be read again", self._path)
 
     # --- changes ---
 
@@ -205,38 +242,36 @@ class SqliteKeys:
             "FROM keys JOIN hashes ON keys.id = key_id AND hashes.expires_at IS NULL "
             "ORDER BY keys.created_at, keys.id"
         )
-        with self._errors():
-            found = self._connected().execute(sql).fetchall()
-        return [
-            KeyRecord(
-                principal=_principal_of(principal),
-                created_at=created_at,
-                revoked_at=revoked_at,
-                expires_at=expires_at,
-                hint=hint,
-            )
-            for principal, created_at, revoked_at, expires_at, hint in found
-        ]
+        with self._connected() as connection:
+            return [
+                KeyRecord(
+                    principal=_principal_of(principal),
+                    created_at=created_at,
+                    revoked_at=revoked_at,
+                    expires_at=expires_at,
+                    hint=hint,
+                )
+                for principal, created_at, revoked_at, expires_at, hint in connection.execute(sql)
+            ]
 
     def close(self) -> None:
         """May be called twice."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-        # Last: closing any descriptor of the file drops the locks that this process has on it.
-        descriptor, self._file = self._file, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._closed = True
+        self._file.close()
 
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection to whatever stands at the path now, for as long as it takes."""
+        if self._closed:
             raise StorageUnavailable("the key store is closed")
-        return self._connection
+        with self._errors():
+            connection = connect(self._path, wait_s=_LOCK_WAIT_S)
+            with contextlib.closing(connection):
+                yield connection
 
     @contextlib.contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        connection = self._connected()
-        with self._errors():
+        with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -245,55 +280,43 @@ class SqliteKeys:
                 connection.rollback()
                 raise
             finally:
-                self._asked_at = 0.0
+                self._asked_at = self._retry_at = 0.0
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
-            raise StorageUnavailable(f"keys {self._path}: {error}") from error
+        except _Fault as error:
+            raise StorageUnavailable(fault_of(self._path, error)) from error
+
+
+class _Reading:
+    """All keys of a file, while a thread reads them."""
+
+    def __init__(self, file: KeyFile) -> None:
+        self._file = file
+        self._known: KnownKeys | None = None
+        self._error: Exception | None = None
+        self._done = threading.Event()
+        threading.Thread(target=self._run, name="keys-reader", daemon=True).start()
+
+    def result(self) -> KnownKeys | None:
+        """None: not yet. Raises what the reading did."""
+        if not self._done.is_set():
+            return None
+        if self._error is not None:
+            raise self._error
+        return self._known
+
+    def _run(self) -> None:
+        try:
+            with contextlib.closing(connect(self._file.path, wait_s=_LOCK_WAIT_S)) as connection:
+                self._known = KnownKeys.read(connection, self._file.counter)
+        except Exception as error:  # it is raised where the result is taken
+            self._error = error
+        finally:
+            self._done.set()
 
 
 def _json(principal: Principal) -> str:
     return msgspec.json.encode(principal).decode()
-
-
-def _open_private(path: Path) -> int:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    os.fchmod(descriptor, 0o600)
-    return descriptor
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False
-    )
-    try:
-        _create(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _create(connection: sqlite3.Connection, path: Path) -> None:
-    # The change counter is only kept up where the journal is a rollback journal.
-    connection.execute("PRAGMA journal_mode = DELETE")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > SCHEMA_VERSION:
-            raise StorageUnavailable(
-                f"{path} has schema {version}, written by a newer Spillgate; this one reads up to "
-                f"{SCHEMA_VERSION}: upgrade"
-            )
-        if version < SCHEMA_VERSION:
-            for statement in _SCHEMA.split(";\n\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise

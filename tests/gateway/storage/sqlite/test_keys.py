@@ -17,7 +17,6 @@ import pytest
 
 from gateway.api_keys import generate_key
 from gateway.clock import FakeClock
-from gateway.storage.base import StorageUnavailable
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.types import Limit, Principal
 
@@ -214,37 +213,6 @@ def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None
     (tmp_path / "keys.db").touch(0o644)
     SqliteKeys(tmp_path / "keys.db").close()
     assert stat.S_IMODE(os.stat(tmp_path / "keys.db").st_mode) == 0o600
-
-
-def test_a_change_that_cannot_be_read_is_never_passed_over(
-    keys: SqliteKeys, tmp_path: Path
-) -> None:
-    """Rather no answer than an old one: the change may be a revocation."""
-    keys.create(ALICE, KEY)
-    assert keys.find(KEY) == ALICE
-    with contextlib.closing(
-        sqlite3.connect(tmp_path / "keys.db", isolation_level=None)
-    ) as connection:
-        connection.execute("UPDATE keys SET revoked_at = 1")
-        connection.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StorageUnavailable, match="locked"):
-            keys.find(KEY)
-        connection.execute("ROLLBACK")
-    assert keys.find(KEY) is None
-
-
-@pytest.mark.parametrize("content", [b"no database" * 500, None])
-def test_a_file_that_is_no_key_store_of_ours_is_refused(
-    tmp_path: Path, content: bytes | None
-) -> None:
-    path = tmp_path / "keys.db"
-    if content is None:
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA user_version = 99")
-    else:
-        path.write_bytes(content)
-    with pytest.raises(StorageUnavailable, match=r"newer Spillgate|not a database"):
-        SqliteKeys(path)
 
 
 def test_a_generated_key_is_forty_letters_and_digits_of_the_source_given() -> None:
