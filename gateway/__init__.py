@@ -15,8 +15,8 @@ certificates.
 
 A key's life: ``key_requests`` is what a request for one may say, ``api_keys`` makes its secret and
 its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that is unknown, revoked
-or expired. Small things that several share: ``store_urls``, ``access_log`` (a line for each call
-that ended), ``log_lines`` (all lines, by one thread), ``metrics`` (what ``/metrics`` shows),
-``shared_timer`` (one timer for all calls), ``tasks`` (work that may outlive whoever began it),
-``clock``, ``types``.
+or expired, and ``failed_keys`` bounds how many an address may try. Small things that several share:
+``store_urls``, ``access_log`` (a line for each call that ended), ``log_lines`` (all lines, by one
+thread), ``metrics`` (what ``/metrics`` shows), ``shared_timer`` (one timer for all calls),
+``tasks`` (work that may outlive whoever began it), ``clock``, ``types``.
 """

@@ -46,6 +46,8 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int = 0
     path: str = ""
     """Of a request that was refused: what it asked for, without its query."""
+    client: str = ""
+    """Of one that was refused and had no good key: the address that it came from."""
 
 
 _Entry = tuple[LedgerRow, int] | LogLine
@@ -63,6 +65,7 @@ def refused_line(
     code: str,
     ms: float,
     path: str,
+    client: str = "",
 ) -> LogLine:
     """The line of a request that was refused before a backend was asked: ``code`` says why. Of a
     request whose key is not known, user and key are empty; the key itself is in no line."""
@@ -81,6 +84,7 @@ def refused_line(
         ms=round(ms, 3),
         error=code,
         path=path[:_LONGEST_PATH],
+        client=client,
     )
 
 

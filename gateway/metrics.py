@@ -89,6 +89,12 @@ class Metrics:
             ("code",),
             registry=registry,
         )
+        self.failed_keys = Counter(
+            "spillgate_failed_keys",
+            "Requests without a good key",
+            ("reason",),
+            registry=registry,
+        )
         self.failures = Counter(
             "spillgate_backend_failures",
             "Attempts that a backend failed",

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from gateway.api.bodies import ClientGone
 from gateway.api.request import Receive, RequestContext, Scope, Send, respond_error
 from gateway.clock import Clock
+from gateway.failed_keys import FailedKey, FailedKeys
 from gateway.storage.base import KeyStore, StorageUnavailable
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
@@ -33,11 +34,18 @@ _ONCE = (
 )
 """Headers by which the gateway decides."""
 
-_UNKNOWN_KEY = (
-    "The API key is not known here, or was revoked. Send `Authorization: Bearer sg-...`; "
-    "`spillgate keys create` makes a key."
-)
-_NO_KEY = "No API key was sent. Send it as `Authorization: Bearer sg-...`."
+_NO_KEY = ("missing", "malformed")
+_FAILED: dict[FailedKey, str] = {
+    "missing": "No API key was sent. Send it as `Authorization: Bearer sg-...`.",
+    "malformed": "The Authorization header holds no API key. Send `Authorization: Bearer sg-...`.",
+    "unknown": "The API key is not known here. Send `Authorization: Bearer sg-...`; "
+    "`spillgate keys create` makes a key.",
+    "revoked": "The API key was revoked. `spillgate keys create` makes another one.",
+    "expired": "The API key has expired. `spillgate keys create` makes another one.",
+}
+
+
+_NOWHERE = ("",)
 
 
 class AuthMiddleware:
@@ -49,6 +57,7 @@ class AuthMiddleware:
         *,
         keys: KeyStore,
         clock: Clock,
+        failed_keys: FailedKeys,
         max_header: int,
         refused: Callable[[RequestContext, ApiError], None],
     ) -> None:
@@ -56,6 +65,7 @@ class AuthMiddleware:
         self._exact: Mapping[str, ASGIApp]
         self._keys = keys
         self._clock = clock
+        self._failed_keys = failed_keys
         self._max_header = max_header
         self._refused = refused
         self._ids = random.Random(os.urandom(16))
@@ -77,6 +87,7 @@ class AuthMiddleware:
             headers=dict(raw),
             received=self._clock.monotonic(),
             received_at=received_at,
+            client=(scope.get("client") or _NOWHERE)[0],
         )
         scope["context"] = context
         try:
@@ -90,16 +101,18 @@ class AuthMiddleware:
         except ApiError as error:
             if context.begun:
                 raise
-            self._refused(context, error)
+            if context.is_logged:
+                self._refused(context, error)
             await respond_error(send, context, error)
         except ClientGone:
             return
         except StorageUnavailable as unavailable:
             if context.begun:
                 raise
-            log.error("request %s: %s", context.request_id, unavailable)
+            log.error("%s", unavailable)
             failed = _without_store()
-            self._refused(context, failed)
+            if context.is_logged:
+                self._refused(context, failed)
             await respond_error(send, context, failed)
         except Exception:
             # The traceback is for the operator's log; the caller learns the id to quote.
@@ -134,11 +147,37 @@ class AuthMiddleware:
         given = context.headers.get(b"authorization", b"")
         scheme, _, key = given.partition(b" ")
         if not key or scheme.lower() != b"bearer":
-            raise _unauthorised("missing_api_key", _NO_KEY)
-        principal = self._keys.find(key.strip().decode("latin-1"))
+            raise self._unauthorised(context, "malformed" if given else "missing")
+        text = key.strip().decode("latin-1")
+        try:
+            principal = self._keys.find(text)
+        except StorageUnavailable:
+            context.is_logged = self._failed_keys.logs()
+            raise
         if principal is None:
-            raise _unauthorised("invalid_api_key", _UNKNOWN_KEY)
+            raise self._unauthorised(context, self._keys.why_not(text))
         return principal
+
+    def _unauthorised(self, context: RequestContext, why: FailedKey) -> ApiError:
+        """The 401, or the 429 of an address that sends too many."""
+        wait_s = self._failed_keys.refuse(context.client, why)
+        context.is_logged = self._failed_keys.logs()
+        if wait_s is not None:
+            return ApiError(
+                429,
+                "too_many_failed_keys",
+                "Too many requests without a good API key came from this address.",
+                type="rate_limit_error",
+                headers={"Retry-After": str(wait_s)},
+            )
+        code = "missing_api_key" if why in _NO_KEY else "invalid_api_key"
+        return ApiError(
+            401,
+            code,
+            _FAILED[why],
+            type="authentication_error",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
 
 
 def _check_once(raw: list[tuple[bytes, bytes]]) -> None:
@@ -152,12 +191,6 @@ def _check_once(raw: list[tuple[bytes, bytes]]) -> None:
                 f"The request has the header {name.decode()} more than once; send it once.",
                 param=name.decode(),
             )
-
-
-def _unauthorised(code: str, message: str) -> ApiError:
-    return ApiError(
-        401, code, message, type="authentication_error", headers={"WWW-Authenticate": "Bearer"}
-    )
 
 
 def _without_store() -> ApiError:

@@ -43,8 +43,8 @@ _ERRORS = {
     "503": "Nothing can take the call now; Retry-After says when to try again",
     "504": "The backend took too long",
 }
-_KEYED = ("401", "503")
-_CALL = ("400", "402", "403", "404", "413", "429", "502", "504")
+_KEYED = ("401", "429", "503")
+_CALL = ("400", "402", "403", "404", "413", "502", "504")
 _REFUSES: dict[str, tuple[str, ...]] = {
     "/v1/models": _KEYED,
     "/v1/models/{model}": (*_KEYED, "404"),

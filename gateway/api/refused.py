@@ -24,5 +24,6 @@ def log_refused(
             code=error.code,
             ms=(clock.monotonic() - context.received) * 1000,
             path=context.path,
+            client="" if context.principal.key_id else context.client,
         )
     )

@@ -18,9 +18,20 @@ JSON: Header = (b"content-type", b"application/json")
 
 
 class RequestContext:
-    """Mutable: ``begun`` turns True with the first byte of the answer."""
+    """Mutable: ``begun`` turns True with the first byte of the answer. ``client`` is the address
+    that the connection comes from."""
 
-    __slots__ = ("begun", "headers", "path", "principal", "received", "received_at", "request_id")
+    __slots__ = (
+        "begun",
+        "client",
+        "headers",
+        "is_logged",
+        "path",
+        "principal",
+        "received",
+        "received_at",
+        "request_id",
+    )
 
     def __init__(
         self,
@@ -30,6 +41,7 @@ class RequestContext:
         headers: dict[bytes, bytes],
         received: float,
         received_at: float,
+        client: str = "",
     ) -> None:
         self.request_id = request_id
         self.path = path
@@ -37,7 +49,10 @@ class RequestContext:
         self.received = received
         self.received_at = received_at
         self.principal: Principal = NOBODY
+        self.client = client
         self.begun = False
+        self.is_logged = True
+        """Should it be refused."""
 
     def require_admin(self) -> None:
         """Raises ApiError 403 for a key without the right."""

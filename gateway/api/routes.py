@@ -24,6 +24,7 @@ from gateway.api.probes import (
 from gateway.api.refused import log_refused
 from gateway.api.request import Receive, Scope, Send
 from gateway.api.usage import CallUsageEndpoint, UsageEndpoint
+from gateway.failed_keys import FailedKeys
 from gateway.service import Gateway
 from gateway.types import ApiError
 
@@ -60,10 +61,14 @@ def application(
     gateway: Gateway, read_policy: admin.ReadPolicy, lifespan: Lifespan[Starlette]
 ) -> Starlette:
     """The ASGI application: the middleware, then the routes."""
+    server = gateway.active.policy.server
     middleware = AuthMiddleware(
         keys=gateway.keys,
         clock=gateway.clock,
-        max_header=gateway.active.policy.server.max_header,
+        failed_keys=FailedKeys(
+            server.clients.failed_keys, clock=gateway.clock, metrics=gateway.metrics
+        ),
+        max_header=server.max_header,
         refused=functools.partial(log_refused, gateway),
     )
     routes = [

@@ -75,6 +75,8 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An unused connection of a client that has shown a key is closed after so long."""
     without_key: Positive = 256
     """Connections on which no key was shown; past it the oldest is closed."""
+    failed_keys: Positive = 60
+    """Requests without a good key that one address may send a minute; more get 429."""
     per_key: ByteSize = 128 * 1024 * 1024
     """Unfinished uploads and unread answers of one key together; one alone may be larger."""
     in_all: ByteSize = 512 * 1024 * 1024

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +29,8 @@ from gateway.storage.sqlite.usage import rows_to_visit, run_usage
 from gateway.storage.sqlite.writer import GroupWriter
 from gateway.store_urls import Synchronous
 from gateway.types import MICRO
+
+log = logging.getLogger("spillgate")
 
 _TEND_EVERY_S = 1.0
 _CHECKPOINT_ROWS = 8_000
@@ -80,6 +84,7 @@ class SqliteLedger:
         self._heavy = lane("heavy", threads=_THREADS, most=_HEAVY_REPORTS)
         self._tending: asyncio.Task[None] | None = None
         self._checkpointed = 0
+        self._inode = _inode_of(self._path)
 
     def _check(self) -> LedgerOwner:
         try:
@@ -127,10 +132,24 @@ class SqliteLedger:
     async def _tend(self) -> None:
         while True:
             await self._clock.sleep(self._tend_every_s)
+            self._look()
             self._writer.tend()
             if self._writer.written - self._checkpointed >= _CHECKPOINT_ROWS:
                 self._checkpointed = self._writer.written
                 self._own.run_later(self._checkpoint)
+
+    def _look(self) -> None:
+        """Follows another file that stands at the path."""
+        before, self._inode = self._inode, _inode_of(self._path)
+        if before is not None and before != self._inode:
+            what = "is gone" if self._inode is None else "was replaced by another file"
+            log.error(
+                "the ledger %s %s while the gateway runs: rows of the last second may be missing "
+                "in the one that is written from now on",
+                self._path,
+                what,
+            )
+            self._writer.reconnect()
 
     def _checkpoint(self) -> None:
         """Moves the log into the database, with its fsyncs, while the writer goes on writing."""
@@ -197,6 +216,14 @@ class SqliteLedger:
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""
         return dict(await self._own.read(lambda connection: _calls(connection, since)))
+
+
+def _inode_of(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _rows(connection: sqlite3.Connection, request_id: str) -> list[LedgerRow]:

@@ -96,6 +96,8 @@ class GroupWriter:
         self._connection: sqlite3.Connection | None = None
         self._closed = False
         self._stuck = False
+        self._outdated = False
+        """Its connection is to another file than the one that is there now."""
         self.failing = ""
         """Why the last write failed; empty while writes succeed."""
         self.written = 0
@@ -155,6 +157,10 @@ class GroupWriter:
         self._expire(self._now() - self._timeout_s)
         if self.failing and not self._waiting and not self._closed:
             self.submit(()).add_done_callback(_ignore)
+
+    def reconnect(self) -> None:
+        """What is written from now on goes to whatever stands at the path."""
+        self._outdated = True
 
     def _expire(self, asked_before: float) -> None:
         for write in self._waiting:
@@ -236,6 +242,9 @@ class GroupWriter:
 
     def _commit(self, writes: list[_Write]) -> bool:
         """In one transaction. True when each row that opens is new."""
+        if self._outdated:
+            self._outdated = False
+            self._disconnect()
         connection = self._connection
         if connection is None:
             connection = self._connection = self._connect()

@@ -193,6 +193,26 @@ async def test_a_folder_that_is_gone_refuses_until_it_is_back(tmp_path: Path) ->
     await ledger.aclose()
 
 
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "removed"])
+async def test_a_file_that_is_replaced_is_told_and_the_new_one_is_written(
+    replaced: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not the one that has no name any more."""
+    clock = FakeClock()
+    path = tmp_path / "ledger.db"
+    await SqliteLedger(tmp_path / "other.db").aclose()
+    ledger = SqliteLedger(path, clock=clock)
+    await ledger.settle([settled_row("r1")])
+    (tmp_path / "other.db").replace(path) if replaced else path.unlink()
+    await clock.advance(1.0)
+    await ledger.settle([settled_row("r2")])
+    assert await ledger.rows("r2") == [settled_row("r2")]
+    await clock.advance(5.0)
+    [record] = [one for one in caplog.records if str(path) in one.getMessage()]
+    assert record.levelname == "ERROR"
+    await ledger.aclose()
+
+
 async def test_a_failed_ledger_finds_out_by_itself_that_it_writes_again(tmp_path: Path) -> None:
     """Where readiness keeps calls away while it fails, no call would ever try."""
     clock = FakeClock()

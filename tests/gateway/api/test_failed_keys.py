@@ -1,0 +1,56 @@
+"""What a client without a good key is told, and that one with a good key is never held up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import FakeClock
+from tests.gateway.assembled import POLICY, assembled
+
+BOUNDED = POLICY.replace("access_log: false", "access_log: false, clients: {failed_keys: 2}")
+
+
+async def test_past_the_bound_a_bad_key_is_429_and_a_good_one_is_taken(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """From the same address, on the same connection."""
+    async with assembled(tmp_path, clock, BOUNDED) as gateway, gateway.client() as client:
+        bad = {"Authorization": "Bearer sg-bad"}
+        statuses = [
+            (await client.get("/v1/models", headers=headers)).status_code
+            for headers in (bad, bad, bad, {}, bad, {})
+        ]
+        assert statuses == [401, 401, 429, 200, 429, 200]
+        refused = await client.get("/v1/models", headers=bad)
+        assert refused.json()["error"]["code"] == "too_many_failed_keys"
+        assert refused.headers["retry-after"] == "30"
+        clock.move(30)
+        assert (await client.get("/v1/models", headers=bad)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("authorization", "code", "words"),
+    [
+        ("", "missing_api_key", "No API key was sent"),
+        ("Basic YTpi", "missing_api_key", "holds no API key"),
+        ("Bearer", "missing_api_key", "holds no API key"),
+        ("Bearer sg-unknown", "invalid_api_key", "not known"),
+        ("Bearer {revoked}", "invalid_api_key", "was revoked"),
+        ("Bearer {expired}", "invalid_api_key", "has expired"),
+    ],
+)
+async def test_it_is_said_what_is_wrong_with_a_key(
+    authorization: str, code: str, words: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        revoked, expired = gateway.key("bob"), gateway.key("carol", expires_in="1s")
+        [bob] = [one for one in gateway.inner.keys.list() if one.principal.user == "bob"]
+        gateway.inner.keys.revoke(bob.principal.key_id)
+        clock.move(2)
+        header = authorization.format(revoked=revoked, expired=expired)
+        answer = await client.get("/v1/models", headers={"Authorization": header})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, code)
+        assert words in answer.json()["error"]["message"]
+        assert answer.headers["www-authenticate"] == "Bearer"
