@@ -11,6 +11,7 @@ import errno
 import ipaddress
 import os
 import socket
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -142,6 +143,34 @@ def _database_fault(path: Path) -> str | None:
     if head and head != _SQLITE:
         return f"{path} is no SQLite database"
     return None if os.access(path, os.W_OK) else f"{path} cannot be written"
+
+
+def exposed_files(policy: Policy, places: Mapping[str, Mark]) -> tuple[Problem, ...]:
+    """What of the gateway's own files others on this machine may read: the folder, keys, the
+    ledger and its journals, secret keys of certificates. Reads their modes."""
+    data, ledger = Path(policy.server.data), Path(policy.store.ledger.path)
+    private = [("server.data", path) for path in (data, data / "keys.db")]
+    private += [("server.data", data / "tls" / name) for name in ("ca.key", "server.pem")]
+    beside = (f"{ledger.name}{end}" for end in ("", "-wal", "-shm"))
+    private += [("store.ledger", ledger.with_name(name)) for name in beside]
+    if isinstance(policy.server.tls, TlsFiles):
+        private.append(("server.tls.key", Path(policy.server.tls.key)))
+    return tuple(
+        problem_at(place_of(where, places), where, f"others may read {path}: chmod {mode} {path}")
+        for where, path in private
+        if (mode := _narrower_mode(path)) is not None
+    )
+
+
+def _narrower_mode(path: Path) -> str | None:
+    """The mode that it should have, where others may read it."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    if not mode & (stat.S_IRWXG | stat.S_IRWXO) & ~0o111:
+        return None
+    return "700" if stat.S_ISDIR(mode) else "600"
 
 
 # --- the listener --------------------------------------------------------------------------------

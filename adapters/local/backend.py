@@ -13,6 +13,7 @@ workers are on the machines of a cluster, come and go with the load, and are rea
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -42,6 +43,7 @@ from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
 from local_runtime.client.pending_call import CANCELLED, PendingCall
 from local_runtime.client.promises import promise_of
+from local_runtime.client.worker_environment import worker_environment
 from local_runtime.client.workers import KEEP_S, Workers
 from local_runtime.protocol.events import CacheStatus, Done, Memory, Ping
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
@@ -330,9 +332,11 @@ def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers,
     if settings.sockets is not None:
         return Workers(name, AttachedWorkers(settings.sockets, clock), limit, clock), None
     arguments = _arguments(settings)
+    environment = worker_environment(os.environ, settings.added_environment)
     if isinstance(settings.workers, int):
-        return Workers(name, ManagedWorkers(arguments, clock), limit, clock), None
-    placed = ManagedWorkers(arguments, clock, PROGRAM)
+        managed = ManagedWorkers(arguments, clock, environment=environment)
+        return Workers(name, managed, limit, clock), None
+    placed = ManagedWorkers(arguments, clock, PROGRAM, environment=environment)
     workers = Workers(name, placed, limit, clock)
     return workers, Autoscaler(workers, placed.keep, settings.workers.replicas.bounds, clock)
 

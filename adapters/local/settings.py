@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from adapters.settings import (
     Duration,
     PositiveDuration,
     PositiveSize,
+    SecretStr,
     SettingError,
     UrlPath,
 )
@@ -25,12 +27,22 @@ from local_runtime.protocol.wire import MAX_FRAME
 _OTHERWISE = {
     "max_message": "give --max-message to python -m local_runtime, or say max_request here",
     "models": "say it in the app: @app.model(..., memory=...)",
+    "env": "set it where they are started",
+    "secret_env": "set it where they are started",
 }
 """How whoever starts the workers says what is no option of the same name there."""
 _STARTERS = (
     *("workers", "device", "standby", "start_timeout", "silence", "grace", "threads", "memory"),
     *_OTHERWISE,
 )
+
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_OURS = {
+    "SPILLGATE_DEVICE": "say device",
+    "SPILLGATE_WORKER": "it is the number of the worker",
+    "SPILLGATE_SOFT_NOFILE": "set ulimit -n of the gateway",
+}
 
 
 class SharedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,6 +94,11 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     models: dict[str, SharedModel] = {}
     """The app's name of a model -> what it occupies; counts before what the app says itself."""
 
+    env: dict[str, str] = {}
+    """Environment variables of the workers, beside what they get of the gateway's own."""
+    secret_env: dict[str, SecretStr] = {}
+    """The same for secrets, such as HF_TOKEN: ${HF_TOKEN}."""
+
     def __post_init__(self) -> None:
         """Raises SettingError for a model that could never be loaded, for what Ray decides, and
         unless it is clear whose the workers are."""
@@ -93,8 +110,33 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise SettingError(("sockets",), text)
         if isinstance(self.workers, RayWorkers):
             refuse_what_ray_decides(self.device, self.standby)
+        self._check_environment()
         if self.memory is not None and (wrong := misfit(self.declared, self.memory)) is not None:
             raise SettingError(("models", wrong.model, wrong.field), wrong.message)
+
+    def _check_environment(self) -> None:
+        for key, names in (("env", self.env), ("secret_env", self.secret_env)):
+            for name in names:
+                fault = self._fault_of_variable(key, name)
+                if fault:
+                    raise SettingError((key, name), fault)
+
+    def _fault_of_variable(self, key: str, name: str) -> str:
+        if not _VARIABLE.match(name):
+            return "is no name of an environment variable: letters, digits and _"
+        if name in _OURS:
+            return f"is the runtime's own: {_OURS[name]}"
+        if not isinstance(self.workers, int):
+            return "the workers are on Ray's machines: set it where Ray is started there"
+        if key == "env" and "\0" in self.env[name]:
+            return "holds a character that no environment can"
+        return "stands in env too" if key == "secret_env" and name in self.env else ""
+
+    @property
+    def added_environment(self) -> dict[str, str]:
+        """What the workers get beside the gateway's own."""
+        secret = {name: value.reveal() for name, value in self.secret_env.items()}
+        return {**self.env, **secret}
 
     def missing(self) -> list[SettingError]:
         """The app, where this machine's own workers are to run it; its code is not run."""

@@ -20,7 +20,7 @@ from gateway.policy.model import Policy
 from gateway.policy.problems import Mark, PolicyError, Problem, problem_at
 from gateway.policy.reader import load_with_places
 from gateway.policy.warnings import warnings_of
-from gateway.preflight import certificate_warnings, check_startable
+from gateway.preflight import certificate_warnings, check_startable, exposed_files
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     warnings = [
         *warnings_of(policy, today=today, places=places),
         *certificate_warnings(policy, places),
+        *(() if options.without_secrets else exposed_files(policy, places)),
         *_left_behind(policy, kept),
     ]
     _print(options.json, policy, (), warnings, kept)

@@ -27,6 +27,7 @@ from gateway.named_files import FileRead
 from gateway.policy.model import ClientSettings, ServerSettings, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
+from gateway.preflight import exposed_files
 from gateway.service import Gateway
 from gateway.storage.base import StorageUnavailable
 from gateway.tls.context import ensure_certificates
@@ -160,7 +161,7 @@ class _Server(HttpServer):
     def _announce(self) -> None:
         gateway, policy = self._gateway, self._gateway.active.policy
         today = datetime.datetime.now(datetime.UTC).date()
-        for warning in warnings_of(policy, today=today):
+        for warning in (*warnings_of(policy, today=today), *exposed_files(policy, {})):
             log.warning("policy: %s", warning)
         keys = first_keys(gateway.keys, policy, gateway.clock.time())
         text = banner(policy, self._material, keys) + "\n"

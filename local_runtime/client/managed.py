@@ -33,7 +33,7 @@ def _ignore(event: DiscoveryEvent) -> None:
 
 class ManagedWorkers:
     """A ``Discovery``. ``sockets`` is the folder in which the workers listen; a new one unless
-    given."""
+    given. ``environment`` is what they have; None: this process's own."""
 
     detail = ""
 
@@ -43,10 +43,11 @@ class ManagedWorkers:
         clock: Clock,
         program: str = "local_runtime.supervisor",
         sockets: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._clock = clock
         self._listener: Listener = _ignore
-        self._process = SupervisorProcess(arguments, self._forward, program, sockets)
+        self._process = SupervisorProcess(arguments, self._forward, program, sockets, environment)
         self._closing = False
         self._main: asyncio.Task[None] | None = None
 

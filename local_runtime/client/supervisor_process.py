@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -34,8 +34,11 @@ class SupervisorProcess:
         changed: Callable[[FromSupervisor], None],
         program: str = "local_runtime.supervisor",
         sockets: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """``sockets`` is where the workers listen; a new folder unless given."""
+        """``sockets`` is where the workers listen; a new folder unless given. ``environment`` is
+        what it and its workers have; None: this process's own."""
+        self._environment = environment
         self._program = program
         self._sockets = sockets
         self._arguments = arguments
@@ -63,6 +66,7 @@ class SupervisorProcess:
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=inherited,
                 start_new_session=True,
+                env=self._environment,
             )
             if self._ending:
                 self.ask_to_end()

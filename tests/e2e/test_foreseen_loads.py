@@ -20,6 +20,7 @@ backends:
     app: "{PROGRAMS / "many.py"}"
     device: cpu
     threads: 1
+    secret_env: {{GATE: "${{GATE}}"}}
     required: true
     price: here
     memory: 24GiB

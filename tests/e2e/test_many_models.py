@@ -19,6 +19,7 @@ backends:
     app: "{PROGRAMS / "many.py"}"
     device: cpu
     threads: 1
+    secret_env: {{GATE: "${{GATE}}"}}
     required: true
     memory: 2GiB
     models:
@@ -42,7 +43,7 @@ def cold_ms(timing: str) -> float:
 
 def test_three_models_are_served_by_one_worker_with_room_for_two(tmp_path: Path) -> None:
     """The pinned one stays, and the two others take turns beside it."""
-    with LiveGateway(tmp_path, POLICY, ready_within_s=90) as gateway:
+    with LiveGateway(tmp_path, POLICY, ready_within_s=90, env={"GATE": "unused"}) as gateway:
         waited: dict[str, list[float]] = {"double": [], "triple": [], "ten": []}
         with gateway.client() as client:
             for _ in range(2):

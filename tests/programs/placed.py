@@ -23,7 +23,7 @@ async def here(context: dict[str, Any], request: Request) -> Any:
         "said": request.json.get("say"),
         "pid": os.getpid(),
         "folder": os.getcwd(),
-        "env": {name: os.environ.get(name) for name in names},
+        "env": {name: os.environ.get(name) for name in request.json.get("names", names)},
     }
 
 

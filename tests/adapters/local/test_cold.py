@@ -14,27 +14,21 @@ from adapters.errors import BackendError, FailureClass
 from tests.adapters.local.backends import call, failure, pids, running
 from tests.waiting import until
 
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLOW_IMPORT", "0.2")
-    monkeypatch.setenv("SLOW_INIT", "0.4")
+SLOW = {"SLOW_IMPORT": "0.2", "SLOW_INIT": "0.4"}
 
 
-@pytest.mark.usefixtures("slow")
 async def test_a_call_that_may_wait_is_answered_by_the_worker_that_starts() -> None:
     """What it waited for is in its usage; a call after it has waited for nothing."""
-    async with running("slow_start.py:app", wait=False, wait_for_start=20) as backend:
+    async with running("slow_start.py:app", env=SLOW, wait=False, wait_for_start=20) as backend:
         first = await backend.invoke(call("live"))
         assert first.usage.cold_s is not None
         assert first.usage.cold_s >= 0.6
         assert (await backend.invoke(call("live"))).usage.cold_s == 0.0
 
 
-@pytest.mark.usefixtures("slow")
 async def test_nothing_of_a_call_is_taken_to_run_while_it_waits_for_a_start() -> None:
     """So that no budget is charged for it."""
-    async with running("slow_start.py:app", wait=False, wait_for_start=20) as backend:
+    async with running("slow_start.py:app", env=SLOW, wait=False, wait_for_start=20) as backend:
         waiting = call("live")
         reply = asyncio.create_task(backend.invoke(waiting))
         await until(lambda: waiting.progress.queued_until > time.monotonic())
@@ -42,10 +36,9 @@ async def test_nothing_of_a_call_is_taken_to_run_while_it_waits_for_a_start() ->
         assert 0 < waiting.progress.queued_until <= time.monotonic()
 
 
-@pytest.mark.usefixtures("slow")
 async def test_the_stages_of_a_start_are_measured_apart() -> None:
     """Each by the process itself."""
-    async with running("slow_start.py:app") as backend:
+    async with running("slow_start.py:app", env=SLOW) as backend:
         assert isinstance(backend, ReportsStarts)
         stages = backend.start_stages
         assert list(stages) == ["process", "load", "init", "warmup"]
@@ -54,10 +47,9 @@ async def test_the_stages_of_a_start_are_measured_apart() -> None:
         assert 0.4 <= stages["init"] < 20
 
 
-@pytest.mark.usefixtures("slow")
 async def test_while_a_worker_is_started_again_its_backend_says_why() -> None:
     """Though it is started at once."""
-    async with running("slow_start.py:app") as backend:
+    async with running("slow_start.py:app", env=SLOW) as backend:
         await failure(backend, "die")
         await until(lambda: backend.slots == 0)
         details = []
@@ -68,10 +60,9 @@ async def test_while_a_worker_is_started_again_its_backend_says_why() -> None:
         assert "1 starting; worker 0: it exited with status 9" in details
 
 
-@pytest.mark.usefixtures("slow")
 async def test_what_a_start_took_predicts_the_next_one() -> None:
     """Before the first there is a guess of ten seconds, which is more than this call would wait."""
-    async with running("slow_start.py:app", wait=False, wait_for_start=9) as backend:
+    async with running("slow_start.py:app", env=SLOW, wait=False, wait_for_start=9) as backend:
         assert backend.ready_in() is None
         await until(lambda: backend.slots > 0)
         assert backend.ready_in() == 0.0
@@ -83,10 +74,9 @@ async def test_what_a_start_took_predicts_the_next_one() -> None:
         assert (await backend.invoke(call("live"))).usage.cold_s
 
 
-@pytest.mark.usefixtures("slow")
 async def test_where_nothing_is_said_calls_wait_for_a_start_that_should_be_soon() -> None:
     """The router weighs the prediction against the other backends."""
-    async with running("slow_start.py:app", wait=False, wait_for_start=None) as backend:
+    async with running("slow_start.py:app", env=SLOW, wait=False, wait_for_start=None) as backend:
         predicted = backend.ready_in()
         assert predicted is not None
         assert 0 < predicted <= 10

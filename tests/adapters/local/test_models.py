@@ -25,12 +25,11 @@ GIB = 1024**3
 @asynccontextmanager
 async def many(tmp_path: Path, room: int = 2, **settings: Any) -> AsyncIterator[Local]:
     """The app of several models, with room for ``room`` of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GATE", str(tmp_path / "gate"))
-        options = {"memory": room * GIB, "threads": 1, "device": "cpu", **settings}
-        async with running("many.py", wait=False, **options) as backend:
-            await until(lambda: bool(backend.stock()), within_s=60)
-            yield backend
+    env = {"GATE": str(tmp_path / "gate")}
+    options = {"memory": room * GIB, "threads": 1, "device": "cpu", "env": env, **settings}
+    async with running("many.py", wait=False, **options) as backend:
+        await until(lambda: bool(backend.stock()), within_s=60)
+        yield backend
 
 
 FACTORS = {"double": 2.0, "triple": 3.0}
