@@ -414,9 +414,9 @@ async def test_what_the_gateway_makes_is_its_own_alone(tmp_path: Path) -> None:
 def test_a_file_that_others_may_read_is_told_with_what_to_do(
     name: str, mode: int, key: str, advice: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "data").mkdir(mode=0o700)
     path = tmp_path / "data" / name
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (tmp_path / "data").chmod(0o700)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     if name:
         path.touch()
     path.chmod(mode)
