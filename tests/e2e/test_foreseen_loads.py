@@ -110,7 +110,7 @@ async def test_a_model_that_could_not_be_loaded_is_not_tried_again_by_each_call(
     tmp_path: Path,
 ) -> None:
     """The first call is refused there and answered elsewhere; those after it go there at once."""
-    with LiveGateway(tmp_path, POLICY, ready_within_s=120) as gateway:
+    with LiveGateway(tmp_path, POLICY, ready_within_s=120, env={"GATE": "unused"}) as gateway:
         async with gateway.async_client() as client:
             caller = Caller(client)
 
