@@ -20,7 +20,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
 from adapters.http.connection import Exchange, HttpConnection
 from adapters.http.response import Body, Response
-from adapters.shortage import is_ours, last_for_calls, shortage
+from adapters.shortage import has_room, is_ours, last_for_calls, shortage
 from adapters.trust import trust_context
 from adapters.waiting import before, mark_seen
 
@@ -261,6 +261,9 @@ class Client:
         if self._closed:
             self._connecting -= 1
             raise is_closed()
+        if not has_room(self._last_for_calls):
+            self._pass_on(None)
+            raise _crowded()
         self._stirred.set()
         connection = HttpConnection(self, self._loop, max_response=self._max_response)
         until = min(deadline, self._clock.monotonic() + self._connect_timeout)
@@ -283,7 +286,7 @@ class Client:
             raise _unreachable("the connection was closed as soon as it was made")
         if connection.descriptor >= self._last_for_calls:
             connection.abort()
-            raise shortage("no descriptors but the reserve are left")
+            raise _crowded()
         return connection
 
     async def _reach(self, connection: HttpConnection) -> None:
@@ -335,6 +338,10 @@ def _join(head: bytes, body: bytes | None) -> bytes:
     if body is None:
         return head + b"\r\n"
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+
+
+def _crowded() -> BackendError:
+    return shortage("no descriptors but the reserve are left")
 
 
 def _unreachable(detail: str) -> BackendError:

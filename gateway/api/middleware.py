@@ -15,8 +15,9 @@ from starlette.types import ASGIApp
 
 from gateway.api.bodies import ClientGone
 from gateway.api.request import Receive, RequestContext, Scope, Send, respond_error
+from gateway.calls.refusals import store_unavailable
 from gateway.clock import Clock
-from gateway.storage.base import KeyStore
+from gateway.storage.base import KeyStore, StorageUnavailable
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
 
@@ -90,8 +91,11 @@ class AuthMiddleware:
         except ApiError as error:
             if context.begun:
                 raise
-            self._refused(context, error)
-            await respond_error(send, context, error)
+            await self._tell(send, context, error)
+        except StorageUnavailable as unavailable:
+            if context.begun:
+                raise
+            await self._tell(send, context, store_unavailable(unavailable))
         except ClientGone:
             return
         except Exception:
@@ -99,9 +103,11 @@ class AuthMiddleware:
             log.exception("request %s failed", context.request_id)
             if context.begun:
                 raise
-            failed = _internal(context)
-            self._refused(context, failed)
-            await respond_error(send, context, failed)
+            await self._tell(send, context, _internal(context))
+
+    async def _tell(self, send: Send, context: RequestContext, error: ApiError) -> None:
+        self._refused(context, error)
+        await respond_error(send, context, error)
 
     def _request_id(self, received_at: float) -> str:
         """Milliseconds, then 48 random bits: ids that ascend are stored side by side, and the

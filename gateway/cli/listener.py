@@ -13,7 +13,7 @@ import logging
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.shortage import last_for_calls, reserve_of
+from adapters.shortage import TOO_MANY, last_for_calls, reserve_of
 from gateway.api.middleware import PUBLIC
 from local_runtime.descriptors import limit
 from local_runtime.http.errors import Refusal
@@ -27,7 +27,7 @@ CLOSED_AT_ONCE = 32
 OVERLOADED = Refusal(
     503,
     "overloaded",
-    "The gateway has too many connections open; try again shortly.",
+    TOO_MANY,
     headers={"Retry-After": "1", "connection": "close"},
 )
 

@@ -7,12 +7,23 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from adapters.shortage import lacks_descriptors
 from gateway.storage.history import CallHistory
 from gateway.types import Principal, Unit
 
 
 class StorageUnavailable(Exception):
     """A store did not answer in time, or cannot write. The message is for the operator."""
+
+
+class StorageShortage(StorageUnavailable):
+    """This process lacks the descriptors that it takes to reach a store, which may be well."""
+
+
+def unavailable(error: Exception, message: str) -> StorageUnavailable:
+    """What it means that a store's file or connection failed with ``error``."""
+    kind = StorageShortage if lacks_descriptors(error) else StorageUnavailable
+    return kind(message)
 
 
 # --- limits and budgets: shared by every gateway process ---------------------------------------

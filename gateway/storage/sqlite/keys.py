@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import KeyRecord, StorageUnavailable
+from gateway.storage.base import KeyRecord, StorageUnavailable, unavailable
 from gateway.types import Principal
 
 SCHEMA_VERSION = 1
@@ -84,7 +84,7 @@ class SqliteKeys:
         except BaseException as error:
             self.close()
             if isinstance(error, (sqlite3.Error, OSError)):
-                raise StorageUnavailable(f"keys {self._path}: {error}") from error
+                raise unavailable(error, f"keys {self._path}: {error}") from error
             raise
 
     # --- the hot path ---
@@ -252,7 +252,7 @@ class SqliteKeys:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StorageUnavailable(f"keys {self._path}: {error}") from error
+            raise unavailable(error, f"keys {self._path}: {error}") from error
 
 
 def _json(principal: Principal) -> str:
