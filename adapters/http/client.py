@@ -69,6 +69,10 @@ def render_head(
     return ("\r\n".join(lines) + "\r\n").encode("latin-1")
 
 
+ROOM_S = 0.5
+"""The longest that a call waits for a descriptor to be free."""
+
+
 class Client:
     """Connections to one host, at most ``max_connections``, first come first served.
 
@@ -262,8 +266,7 @@ class Client:
             self._connecting -= 1
             raise is_closed()
         if not has_room(self._last_for_calls):
-            self._pass_on(None)
-            raise _crowded()
+            await self._wait_for_room(deadline)
         self._stirred.set()
         connection = HttpConnection(self, self._loop, max_response=self._max_response)
         until = min(deadline, self._clock.monotonic() + self._connect_timeout)
@@ -288,6 +291,19 @@ class Client:
             connection.abort()
             raise _crowded()
         return connection
+
+    async def _wait_for_room(self, deadline: float) -> None:
+        """A call that was taken waits a moment for its second descriptor: the connections of calls
+        that were refused are about to be closed."""
+        until = min(deadline, self._clock.monotonic() + ROOM_S)
+        try:
+            while not has_room(self._last_for_calls):
+                if self._clock.monotonic() >= until:
+                    raise _crowded()
+                await self._clock.sleep(ROOM_S / 10)
+        except BaseException:
+            self._pass_on(None)
+            raise
 
     async def _reach(self, connection: HttpConnection) -> None:
         origin = self._origin

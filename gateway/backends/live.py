@@ -363,7 +363,7 @@ class LiveBackend:
             self.rests.add_failure(Failed(failure, model, key, hash(body), lease.trial), now)
             self._learn_from_failure(failure, lease, now)
         elif usage is not None:
-            self._succeeded(lease, model, usage)
+            self._succeeded(lease, model, usage, len(body), now)
         elif lease.trial:
             self.rests.end_trial(model, key)
         if failure is None:
@@ -381,13 +381,18 @@ class LiveBackend:
             now = self._clock.monotonic()
             self.learned.observe_warm(probe.warm_workers, now, idle=self.in_flight == 0)
 
-    def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
+    def _succeeded(
+        self, lease: Lease, model: str, usage: Usage, body_bytes: int, now: float
+    ) -> None:
         self.rests.add_success(model)
         self.probed_ready = self.probed_ready or None  # a worker has answered since
         if usage.exec_s is not None:
             self.learned.observe_run(model, usage.exec_s)
             if usage.output_tokens:
                 self.learned.observe_output(model, usage.output_tokens, usage.exec_s)
+            self.learned.observe_answer(
+                model, now - lease.leased_at, usage.output_tokens, body_bytes
+            )
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
         self.learned.observe_start(start_s, expected=lease.expected_cold)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from math import inf
+from collections.abc import Sequence
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call, Reply
@@ -23,10 +23,10 @@ from gateway.backends.live import LiveBackend
 from gateway.backends.rests import OURSELVES, Caller
 from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.admitting import Admitting
+from gateway.calls.answer_limit import first_token_limit, whole_answer_limit
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.failover import Failover
-from gateway.calls.first_token import FirstTokenLimit
 from gateway.calls.promised import PromisedJobs
 from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
@@ -245,7 +245,7 @@ class Dispatcher:
                 untried = deque(rerouted.quotes)
                 continue
             try:
-                return await self._ask(active, state, attempt)
+                return await self._ask(active, state, attempt, untried)
             except BackendError as raised:
                 failure = self._failover.record(state, attempt, raised)
             step = self._failover.next_step(active, state, attempt, failure, untried)
@@ -300,13 +300,18 @@ class Dispatcher:
         if not backend.rests.may_enter(Caller(model, key), now):
             raise LeftAlone(backend.asked_again_in(model, key, now))
 
-    async def _ask(self, active: ActivePolicy, state: CallState, attempt: Attempt) -> Answer:
+    async def _ask(
+        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
+    ) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""
         quote, backend = attempt.quote, attempt.backend
         if state.admission.claims and (quote.estimate.per_second or quote.reserved):
             self._top_up.arm(state, attempt)
-        if active.bounds_first_token and state.call.stream:
-            return await self._ask_in_time(active, state, attempt)
+        if state.call.stream:
+            if active.bounds_first_token:
+                return await self._begin_in_time(active, state, attempt)
+        elif active.bounds_answers:
+            return await self._answer_in_time(active, state, attempt, untried)
         reply = await backend.adapter.invoke(attempt.call)
         return await self._take(state, attempt, reply)
 
@@ -334,17 +339,24 @@ class Dispatcher:
         state.answered(attempt, self._clock.monotonic())
         return stream
 
-    async def _ask_in_time(
+    async def _answer_in_time(
+        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
+    ) -> Answer:
+        """The same for a whole answer, within the time that the policy gives it."""
+
+        def may_leave() -> bool:
+            return self._failover.may_leave(active, state, attempt, untried)
+
+        with whole_answer_limit(self.timer, active, state, attempt, may_leave):
+            reply = await attempt.backend.adapter.invoke(attempt.call)
+        return await self._take(state, attempt, reply)
+
+    async def _begin_in_time(
         self, active: ActivePolicy, state: CallState, attempt: Attempt
     ) -> Answer:
         """The same for a stream, within the time that the policy gives its first token."""
-        backend = attempt.backend
-        limit = active.rules(state.call.model, state.route).first_token
-        if limit is None:
-            limit = backend.spec.common.first_token
-        until = attempt.asked_at + (inf if limit is None else limit)
-        with FirstTokenLimit(self.timer, until):
-            reply = await backend.adapter.invoke(attempt.call)
+        with first_token_limit(self.timer, active, state, attempt):
+            reply = await attempt.backend.adapter.invoke(attempt.call)
             if reply.chunks is not None:
                 return await self._begin(state, attempt, reply)
         return await self._take(state, attempt, reply)

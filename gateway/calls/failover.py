@@ -78,6 +78,24 @@ class Failover:
         allowed = self._budget(state.route).take(now, rules.retries.budget)
         return step if allowed else None
 
+    def may_leave(
+        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
+    ) -> bool:
+        """Whether a backend that is well would be asked, were this attempt broken off now."""
+        now, call = self._clock.monotonic(), state.call
+        backends = (active.backends[quote.backend] for quote in untried)
+        if all(one.blocked(now, call.model, state.principal.key_id) for one in backends):
+            return False
+        rules = active.rules(call.model, state.route)
+        if rules.retries is not None and not self._budget(state.route).has(
+            now, rules.retries.budget
+        ):
+            return False
+        silent = BackendError(FailureClass.TIMEOUT, "")
+        asked = [*(one.asked for one in state.tried), attempt.asked(silent)]
+        spent_s = now - state.received
+        return bool(next_step(rules, silent, asked, attempt.quote, untried, {}, spent_s))
+
     async def leave(self, state: CallState, attempt: Attempt, failure: BackendError) -> bool:
         """Ends a failed attempt; True when what it has used up is held again."""
         charged = self._completion.close_attempt(state, attempt, failure)

@@ -54,6 +54,7 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 PositiveDuration = Annotated[Duration, msgspec.Meta(gt=0)]
+AnswerBound = Annotated[Duration, msgspec.Meta(gt=0)] | Literal["learned"] | None
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -149,6 +150,10 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     first_token: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
     """A stream that has brought nothing by then has failed, and another backend is asked; left
     out: only the kind's own time-outs count."""
+    answer: AnswerBound = None
+    """A whole answer that is not here so long after its run began has failed, and another backend
+    is asked. learned: where the backend is silent for far longer than its answers took, and another
+    one is well. Left out: only the kind's own time-outs count."""
     repeat: RepeatRule = "auto"
     """Whether an idempotent call that may have run here is asked of another backend. auto: unless
     that could be billed twice, as it is at a price by the second or by the call."""
@@ -287,6 +292,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     slo: Duration | None = None
     """Instead of the model's."""
     first_token: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
+    """Instead of the backend's own."""
+    answer: AnswerBound = None
     """Instead of the backend's own."""
     idempotent: bool | None = None
     """Instead of the model's own."""
