@@ -3,6 +3,8 @@ its workers are warm, and how long it rests between calls."""
 
 from __future__ import annotations
 
+from adapters.errors import FailureClass
+from adapters.types import Usage
 from gateway.money.inputs import InputParts, LearnedInputs
 from gateway.policy.model import BackendCommon
 from gateway.routing.answer_times import AnswerTimes
@@ -81,6 +83,25 @@ class Learned:
         if seen is None:
             seen = self._answers[model] = AnswerTimes()
         seen.observe(seconds, output_tokens or 0, body_bytes)
+
+    def observe_success(
+        self, model: str, usage: Usage, *, seconds: float, body_bytes: int, expected_cold: bool
+    ) -> None:
+        """A call of the model succeeded, so many seconds after it was sent."""
+        if usage.exec_s is not None:
+            self.observe_run(model, usage.exec_s)
+            if usage.output_tokens:
+                self.observe_output(model, usage.output_tokens, usage.exec_s)
+        self.observe_answer(model, seconds, usage.output_tokens, body_bytes)
+        start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
+        self.observe_start(start_s, expected=expected_cold)
+
+    def observe_failure(self, failure: FailureClass, seconds: float) -> None:
+        """A call failed so many seconds after it was sent."""
+        if failure is FailureClass.UNREACHABLE:
+            self.warm.clear()
+        elif failure is FailureClass.NOT_STARTED:
+            self.observe_no_start(seconds)
 
     def observe_run(self, model: str, seconds: float) -> None:
         """A call of the model ran for so long."""

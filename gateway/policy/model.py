@@ -143,6 +143,9 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     """A prior for the seconds that one call runs; learned from then on."""
     concurrency: Positive | None = None
     """The most calls in flight there; left out: what the kind says of itself."""
+    max_queue: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Calls that may wait there, those of others too where an engine counts them; more go
+    elsewhere. Left out: 64 for each call that it runs at once."""
     required: bool = False
     """/readyz answers 200 only while this backend is warm."""
     max_request: ByteSize | None = None

@@ -27,10 +27,10 @@ async def with_a_past(gateway: AssembledGateway, seconds: float = 1.0) -> None:
         learned.observe_answer("chat", seconds, 100, 2)
 
 
-async def silent_for(gateway: AssembledGateway, seconds: float, **options: object) -> list[str]:
+async def silent_for(gateway: AssembledGateway, seconds: float, model: str = "chat") -> list[str]:
     """Asks while the first backend is silent for so long; the failures on the way."""
     gateway.fake("first").runs_for = seconds
-    state, task = gateway.start(preferences=TOKENS, **options)
+    state, task = gateway.start(model, preferences=TOKENS)
     await gateway.until_asked("first")
     await gateway.until_done([task], step=1.0)
     if task.exception() is None:
