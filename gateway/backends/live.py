@@ -38,10 +38,8 @@ from gateway.shared_timer import SharedTimer
 _QUEUE_PER_SLOT = 64
 """Calls that may wait for each slot of a backend that the gateway queues for."""
 
-
 RECONSIDER_EVERY_S = 0.25
 """Calls in line are asked so often whether they would rather go elsewhere."""
-
 
 Blocked = Literal["", "drained", "not_ready", "cooling_down"]
 _WELL: tuple[Blocked, bool] = ("", False)
@@ -376,12 +374,9 @@ class LiveBackend:
         elif usage is not None:
             self.rests.add_success(model)
             self.probed_ready = self.probed_ready or None  # a worker has answered since
+            seconds, cold = now - lease.leased_at, lease.expected_cold
             self.learned.observe_success(
-                model,
-                usage,
-                seconds=now - lease.leased_at,
-                body_bytes=len(body),
-                expected_cold=lease.expected_cold,
+                model, usage, seconds=seconds, body_bytes=len(body), expected_cold=cold
             )
         elif lease.trial:
             self.rests.end_trial(model, key)

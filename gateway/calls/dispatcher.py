@@ -15,7 +15,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError
 from adapters.types import Call, Reply
 from gateway.active_policy import RANK, ActivePolicy, Preferences, Queued
 from gateway.backends.leases import Lease
@@ -27,8 +27,9 @@ from gateway.calls.answer_limit import first_token_limit, whole_answer_limit
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.failover import Failover
+from gateway.calls.larger_model import LargerModel
 from gateway.calls.promised import PromisedJobs
-from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
+from gateway.calls.refusals import LeftAlone, no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
@@ -47,18 +48,6 @@ from gateway.types import ApiError, Principal
 Answer = Reply | SettledStream
 """Whole, its call settled and the backend's secrets taken out; or a stream that has begun, which
 sees to both itself."""
-
-
-class LeftAlone(Exception):
-    """Raised to a call whose backend is left alone after failures of others."""
-
-    def __init__(self, again_in: float | None) -> None:
-        super().__init__("left alone")
-        self.failure = BackendError(
-            FailureClass.OVERLOADED,
-            "The backend is left alone after failures.",
-            retry_after=again_in,
-        )
 
 
 class Dispatcher:
@@ -105,6 +94,7 @@ class Dispatcher:
         self._admitting = Admitting(
             shared=shared, slow_clients=slow_clients, held=held, decide=self._decide
         )
+        self._larger = LargerModel(self._failover, self._top_up, self._decide)
         self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)
 
     async def aclose(self) -> None:
@@ -147,11 +137,15 @@ class Dispatcher:
         )
 
     def _decide(
-        self, active: ActivePolicy, state: CallState, queued: Queued | None = None
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        queued: Queued | None = None,
+        call: Call | None = None,
     ) -> Decision:
         return self.decide(
             active,
-            state.call,
+            call or state.call,
             state.principal,
             state.preferences,
             received_at=state.received_at,
@@ -249,7 +243,11 @@ class Dispatcher:
             except BackendError as raised:
                 failure = self._failover.record(state, attempt, raised)
             step = self._failover.next_step(active, state, attempt, failure, untried)
-            if step is None or not await self._failover.leave(state, attempt, failure):
+            if step is None:
+                step = await self._larger.next_step(active, state, attempt, failure)
+                if step is None:
+                    return failure
+            elif not await self._failover.leave(state, attempt, failure):
                 return failure
             untried = deque(step.quotes)
             if step.wait_s:

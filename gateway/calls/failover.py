@@ -86,15 +86,30 @@ class Failover:
         backends = (active.backends[quote.backend] for quote in untried)
         if all(one.blocked(now, call.model, state.principal.key_id) for one in backends):
             return False
-        rules = active.rules(call.model, state.route)
-        if rules.retries is not None and not self._budget(state.route).has(
-            now, rules.retries.budget
-        ):
+        if not self.allows_one_more(active, state):
             return False
+        rules = active.rules(call.model, state.route)
         silent = BackendError(FailureClass.TIMEOUT, "")
         asked = [*(one.asked for one in state.tried), attempt.asked(silent)]
         spent_s = now - state.received
         return bool(next_step(rules, silent, asked, attempt.quote, untried, {}, spent_s))
+
+    def allows_one_more(self, active: ActivePolicy, state: CallState) -> bool:
+        """Whether the route has attempts and repetitions left; takes none."""
+        retries = active.rules(state.call.model, state.route).retries
+        if retries is None:
+            return True
+        budget = self._budget(state.route)
+        left = len(state.tried) < retries.attempts
+        return left and budget.has(self._clock.monotonic(), retries.budget)
+
+    def take_one_more(self, active: ActivePolicy, state: CallState) -> bool:
+        """The same, and takes a repetition."""
+        if not self.allows_one_more(active, state):
+            return False
+        retries = active.rules(state.call.model, state.route).retries
+        now = self._clock.monotonic()
+        return retries is None or self._budget(state.route).take(now, retries.budget)
 
     async def leave(self, state: CallState, attempt: Attempt, failure: BackendError) -> bool:
         """Ends a failed attempt; True when what it has used up is held again."""

@@ -20,6 +20,7 @@ from gateway.policy.scalars import (
     Hours,
     LedgerUrl,
     ListenAddress,
+    ModelName,
     Name,
     NanoUsd,
     PriceName,
@@ -190,6 +191,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     idempotent: bool | None = None
     """To run a call twice does no harm but cost. Left out: so for chat, completions and embeddings,
     not for infer."""
+    larger: ModelName | None = None
+    """A call that was too long for this model goes on to that one, and is charged as its call."""
     max_output_tokens: Positive = 4096
     """Held for, at a price by tokens, when a call does not say how many it may produce; a caller
     with a budget is given no more then, and less where the budget does not reach."""
