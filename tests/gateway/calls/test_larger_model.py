@@ -9,6 +9,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply, Usage
+from gateway.active_policy import Preferences
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
 from gateway.types import ApiError
@@ -98,6 +99,20 @@ async def test_the_backend_is_asked_for_that_model_and_for_nothing_else_that_is_
         assert (call.model, call.id) == ("long", gateway.fake("small").calls[0].id)
         assert call.body.startswith(b'{"temperature":0.10')
         assert msgspec.json.decode(call.body) == {**msgspec.json.decode(BODY), "model": "long"}
+
+
+async def test_an_answer_without_a_bound_has_that_which_is_held_for(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        refuse(gateway, "small")
+        unbounded = Preferences(None, None, 100, unbounded=1)
+        state = gateway.call_state(body=BODY, preferences=unbounded)
+        await gateway.ask(state)
+        [call] = gateway.fake("big").calls
+        assert b":100" in call.body
+        assert b'"model":"long"' in call.body
+        assert (await gateway.row(state.call.id)).hold_nano >= NANO_A_BYTE * 100
 
 
 async def test_from_larger_to_larger(tmp_path: Path, clock: FakeClock) -> None:
