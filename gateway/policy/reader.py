@@ -283,11 +283,11 @@ def _check_route_names(document: MapNode, reading: Findings) -> None:
 def _check_larger(models: Mapping[str, ModelSpec], reading: Findings) -> None:
     """A larger model does the same, and no way through larger ones comes back."""
     for name, model in models.items():
-        if model is BAD or model.larger is None:
+        if model.larger is None:
             continue
         path = join(join("models", name), "larger")
         larger = models[model.larger]
-        if larger is not BAD and larger.task != model.task:
+        if larger.task != model.task:
             message = f"{model.larger} does {larger.task}, and not {model.task}"
             reading.note(reading.places[path], path, message)
         elif name in _larger_ones(models, name):
@@ -301,8 +301,7 @@ def _larger_ones(models: Mapping[str, ModelSpec], name: str) -> list[str]:
     following = models[name].larger
     while following is not None and following not in found:
         found.append(following)
-        spec = models[following]
-        following = None if spec is BAD else spec.larger
+        following = models[following].larger
     return found
 
 
