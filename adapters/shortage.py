@@ -12,6 +12,9 @@ OURS = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 )
 
+TOO_MANY = "The gateway has too many connections open; try again shortly."
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+
 
 def reserve_of(limit: int) -> int:
     """Descriptors that are kept free, of so many: for databases, certificates and health checks
@@ -34,21 +37,30 @@ def last_for_calls() -> int:
 def is_ours(error: OSError) -> bool:
     """Whether a connection could not be made for what this process lacks. A name that was not
     resolved, and several errors in one, do not say it: then one descriptor is tried."""
-    return error.errno in OURS or _has_no_descriptor()
+    return error.errno in OURS or not has_room(last_for_calls())
 
 
-def _has_no_descriptor() -> bool:
+def lacks_descriptors(error: Exception) -> bool:
+    """Whether a file or a connection could not be opened for want of a descriptor. SQLite does not
+    say why it cannot open one: then one descriptor is tried."""
+    said = error.errno if isinstance(error, OSError) else None
+    return said in _NO_DESCRIPTOR or not has_room(last_for_calls())
+
+
+def has_room(last: int) -> bool:
+    """Whether the next descriptor is below the number ``last``."""
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        return error.errno in OURS
-    return False
+        return error.errno not in OURS
+    os.close(lowest)
+    return lowest < last
 
 
 def shortage(detail: str) -> BackendError:
     return BackendError(
         FailureClass.SHORTAGE,
-        "The gateway has too many connections open; try again shortly.",
+        TOO_MANY,
         retry_after=1.0,
         detail=detail,
     )

@@ -146,6 +146,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     running: int | None = None
     """Calls that run there now, whoever sent them."""
     queued: int | None = None
+    counts_all: bool = False
+    """``running`` and ``queued`` were counted there at this instant, calls of others among them."""
     stuck: bool = False
     """Calls wait there and no worker can come: what is sent now would wait as long."""
     detail: str = ""

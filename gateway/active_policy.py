@@ -71,6 +71,11 @@ class ActivePolicy:
             + [backend.spec.common.first_token for backend in backends.values()]
         )
         """Whether any stream must have begun by some time."""
+        self.bounds_answers = any(
+            [route.answer for route in policy.routes]
+            + [backend.spec.common.answer for backend in backends.values()]
+        )
+        """Whether any whole answer must be here by some time."""
         self._serving = {
             name: tuple(backends[backend] for backend in model.backends)
             for name, model in policy.models.items()
@@ -109,6 +114,7 @@ class ActivePolicy:
             repeat=taken.repeat,
             retries=taken.retries,
             first_token=taken.first_token,
+            answer=taken.answer,
             slo=spec.slo if taken.slo is None else taken.slo,
         )
 

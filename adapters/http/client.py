@@ -20,7 +20,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
 from adapters.http.connection import Exchange, HttpConnection
 from adapters.http.response import Body, Response
-from adapters.shortage import is_ours, last_for_calls, shortage
+from adapters.shortage import has_room, is_ours, last_for_calls, shortage
 from adapters.trust import trust_context
 from adapters.waiting import before, mark_seen
 
@@ -67,6 +67,10 @@ def render_head(
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header or a path holds a line break")
     return ("\r\n".join(lines) + "\r\n").encode("latin-1")
+
+
+ROOM_S = 0.5
+"""The longest that a call waits for a descriptor to be free."""
 
 
 class Client:
@@ -261,6 +265,8 @@ class Client:
         if self._closed:
             self._connecting -= 1
             raise is_closed()
+        if not has_room(self._last_for_calls):
+            await self._wait_for_room(deadline)
         self._stirred.set()
         connection = HttpConnection(self, self._loop, max_response=self._max_response)
         until = min(deadline, self._clock.monotonic() + self._connect_timeout)
@@ -283,8 +289,21 @@ class Client:
             raise _unreachable("the connection was closed as soon as it was made")
         if connection.descriptor >= self._last_for_calls:
             connection.abort()
-            raise shortage("no descriptors but the reserve are left")
+            raise _crowded()
         return connection
+
+    async def _wait_for_room(self, deadline: float) -> None:
+        """A call that was taken waits a moment for its second descriptor: the connections of calls
+        that were refused are about to be closed."""
+        until = min(deadline, self._clock.monotonic() + ROOM_S)
+        try:
+            while not has_room(self._last_for_calls):
+                if self._clock.monotonic() >= until:
+                    raise _crowded()
+                await self._clock.sleep(ROOM_S / 10)
+        except BaseException:
+            self._pass_on(None)
+            raise
 
     async def _reach(self, connection: HttpConnection) -> None:
         origin = self._origin
@@ -335,6 +354,10 @@ def _join(head: bytes, body: bytes | None) -> bytes:
     if body is None:
         return head + b"\r\n"
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+
+
+def _crowded() -> BackendError:
+    return shortage("no descriptors but the reserve are left")
 
 
 def _unreachable(detail: str) -> BackendError:

@@ -116,6 +116,13 @@ _BY_CODE = {
     "overloaded_error": FailureClass.OVERLOADED,
     "validation": FailureClass.INVALID,
 }
+_NO_ROOM = re.compile(
+    r"queue is full|model is overloaded|no slots? (is |are )?available"
+    r"|engine is (currently )?overloaded|server is (busy|overloaded)",
+    re.I,
+)
+"""As SGLang, TGI and its sibling for embeddings, llama.cpp and others say that they have no room
+for anybody, whatever status it comes with."""
 _BEATS_STATUS = frozenset((FailureClass.QUOTA, FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED))
 """What a code says more exactly than whatever status it comes with."""
 
@@ -241,7 +248,9 @@ def _refusal(
     detail: str = "",
 ) -> BackendError:
     words = clean(said.message, secrets)
-    certain = kind in (FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED)
+    certain = kind in (FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED) or (
+        kind is FailureClass.OVERLOADED and _NO_ROOM.search(words) is not None
+    )
     return BackendError(
         kind,
         OUR_MATTER.get(kind) or words or otherwise,

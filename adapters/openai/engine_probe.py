@@ -138,5 +138,6 @@ def _probe_of(engine: Engine, load: EngineLoad) -> Probe:
         warm_workers=None if load.asleep is None else int(not load.asleep),
         running=load.running,
         queued=load.queued,
+        counts_all=load.running is not None,
         detail=f"{engine}, asleep" if load.asleep else engine,
     )

@@ -17,6 +17,8 @@ def decision_headers(state: CallState) -> list[Header]:
         headers.append((b"x-spillgate-reason", state.reason.encode()))
     if state.output_bound is not None:
         headers.append((b"x-spillgate-max-tokens", b"%d" % state.output_bound))
+    if state.call.model != state.asked_model:
+        headers.append((b"x-spillgate-model", state.call.model.encode()))
     if state.admission.admitted is not None:
         headers.extend(rate_limit_headers(state.admission.admitted))
     if state.ending is not None:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from gateway.api.bodies import ClientGone
 from gateway.api.request import Receive, RequestContext, Scope, Send, respond_error
+from gateway.calls.refusals import store_unavailable
 from gateway.clock import Clock
 from gateway.failed_keys import FailedKey, FailedKeys
 from gateway.storage.base import KeyStore, StorageUnavailable
@@ -101,27 +102,24 @@ class AuthMiddleware:
         except ApiError as error:
             if context.begun:
                 raise
-            if context.is_logged:
-                self._refused(context, error)
-            await respond_error(send, context, error)
-        except ClientGone:
-            return
+            await self._tell(send, context, error)
         except StorageUnavailable as unavailable:
             if context.begun:
                 raise
-            log.error("%s", unavailable)
-            failed = _without_store()
-            if context.is_logged:
-                self._refused(context, failed)
-            await respond_error(send, context, failed)
+            await self._tell(send, context, store_unavailable(unavailable))
+        except ClientGone:
+            return
         except Exception:
             # The traceback is for the operator's log; the caller learns the id to quote.
             log.exception("request %s failed", context.request_id)
             if context.begun:
                 raise
-            failed = _internal(context)
-            self._refused(context, failed)
-            await respond_error(send, context, failed)
+            await self._tell(send, context, _internal(context))
+
+    async def _tell(self, send: Send, context: RequestContext, error: ApiError) -> None:
+        if context.is_logged:
+            self._refused(context, error)
+        await respond_error(send, context, error)
 
     def _request_id(self, received_at: float) -> str:
         """Milliseconds, then 48 random bits: ids that ascend are stored side by side, and the
@@ -191,17 +189,6 @@ def _check_once(raw: list[tuple[bytes, bytes]]) -> None:
                 f"The request has the header {name.decode()} more than once; send it once.",
                 param=name.decode(),
             )
-
-
-def _without_store() -> ApiError:
-    return ApiError(
-        503,
-        "store_unavailable",
-        "The gateway cannot read or write its own files at the moment; its log says why. Try again "
-        "shortly.",
-        type="api_error",
-        headers={"Retry-After": "1"},
-    )
 
 
 def _internal(context: RequestContext) -> ApiError:

@@ -3,8 +3,11 @@ its workers are warm, and how long it rests between calls."""
 
 from __future__ import annotations
 
+from adapters.errors import FailureClass
+from adapters.types import Usage
 from gateway.money.inputs import InputParts, LearnedInputs
 from gateway.policy.model import BackendCommon
+from gateway.routing.answer_times import AnswerTimes
 from gateway.routing.forecast import ColdTime, RunTime, WarmSet
 from gateway.routing.gaps import GapHistory
 
@@ -23,7 +26,17 @@ _ALPHA = 0.1
 class Learned:
     """Begins with what the policy foresees. Instants are monotonic seconds."""
 
-    __slots__ = ("_inputs", "_prior", "_rates", "_runs", "cold", "depth", "gaps", "warm")
+    __slots__ = (
+        "_answers",
+        "_inputs",
+        "_prior",
+        "_rates",
+        "_runs",
+        "cold",
+        "depth",
+        "gaps",
+        "warm",
+    )
 
     def __init__(self, common: BackendCommon) -> None:
         start, idle = common.cold_start, common.idle_timeout
@@ -37,6 +50,7 @@ class Learned:
         self._runs: dict[str, RunTime] = {}
         self._inputs: dict[str, LearnedInputs] = {}
         self._rates: dict[str, float] = {}
+        self._answers: dict[str, AnswerTimes] = {}
 
     def run_time(self, model: str) -> RunTime:
         """How long calls of the model run."""
@@ -54,6 +68,40 @@ class Learned:
         """A worker ended its call and is warm."""
         if self.cold is not None:
             self.warm.give(now)
+
+    def silent_after(self, model: str, output_tokens: int, body_bytes: int) -> float | None:
+        """Seconds after which a call of the model, from which no answer has come, will hardly get
+        one; None while too little is known."""
+        seen = self._answers.get(model)
+        return None if seen is None else seen.silent_after(output_tokens, body_bytes)
+
+    def observe_answer(
+        self, model: str, seconds: float, output_tokens: int | None, body_bytes: int
+    ) -> None:
+        """A call of the model was answered after so many seconds at the backend."""
+        seen = self._answers.get(model)
+        if seen is None:
+            seen = self._answers[model] = AnswerTimes()
+        seen.observe(seconds, output_tokens or 0, body_bytes)
+
+    def observe_success(
+        self, model: str, usage: Usage, *, seconds: float, body_bytes: int, expected_cold: bool
+    ) -> None:
+        """A call of the model succeeded, so many seconds after it was sent."""
+        if usage.exec_s is not None:
+            self.observe_run(model, usage.exec_s)
+            if usage.output_tokens:
+                self.observe_output(model, usage.output_tokens, usage.exec_s)
+        self.observe_answer(model, seconds, usage.output_tokens, body_bytes)
+        start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
+        self.observe_start(start_s, expected=expected_cold)
+
+    def observe_failure(self, failure: FailureClass, seconds: float) -> None:
+        """A call failed so many seconds after it was sent."""
+        if failure is FailureClass.UNREACHABLE:
+            self.warm.clear()
+        elif failure is FailureClass.NOT_STARTED:
+            self.observe_no_start(seconds)
 
     def observe_run(self, model: str, seconds: float) -> None:
         """A call of the model ran for so long."""

@@ -20,8 +20,9 @@ from adapters.base import (
     ScalesItself,
     Warmable,
 )
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError
 from adapters.types import Probe, Usage
+from gateway.backends.engine_line import EngineLine
 from gateway.backends.learned import Learned
 from gateway.backends.leases import Lease, Leases
 from gateway.backends.redaction import Redactor
@@ -37,10 +38,8 @@ from gateway.shared_timer import SharedTimer
 _QUEUE_PER_SLOT = 64
 """Calls that may wait for each slot of a backend that the gateway queues for."""
 
-
 RECONSIDER_EVERY_S = 0.25
 """Calls in line are asked so often whether they would rather go elsewhere."""
-
 
 Blocked = Literal["", "drained", "not_ready", "cooling_down"]
 _WELL: tuple[Blocked, bool] = ("", False)
@@ -71,6 +70,7 @@ class LiveBackend:
         self._loadable = adapter.loadable if isinstance(adapter, LoadsModels) else ()
         self.redactor = Redactor(spec.settings)
         self.learned = Learned(spec.common)
+        self.line = EngineLine()
         self.draining = False
         self.successor: LiveBackend | None = None
         """The one that a reload has put in its place: what was sent here ends here."""
@@ -197,7 +197,10 @@ class LiveBackend:
         learned = self.learned
         cold = learned.cold
         slots = self.slots
+        if slots is None:
+            slots = self.line.computes(now)
         in_flight = self._ahead_of(rank) if ahead is None else ahead
+        in_flight += self.line.others(now)
         run = learned.run_time(model)
         if slots is not None and in_flight >= slots:
             run = self._leases.seen_to_run(run, now)
@@ -219,11 +222,17 @@ class LiveBackend:
             None if cold is None else cold.p95,
             self.spec.common.max_run,
             blocked,
-            None if load.slots is None else max(load.slots, 1) * _QUEUE_PER_SLOT,
+            self._max_queue(),
             learned.more_input(model, parts),
             last_resort,
         )
         return self._foreseen(candidate, model) if model in self._loadable else candidate
+
+    def _max_queue(self) -> int | None:
+        """Calls that may wait for a slot: as many as the policy allows, else some for each slot."""
+        if self.spec.common.max_queue is not None:
+            return self.spec.common.max_queue
+        return None if self.slots is None else max(self.slots, 1) * _QUEUE_PER_SLOT
 
     def _ahead_of(self, rank: int) -> int:
         """Calls that are there, and in line before one of this rank."""
@@ -323,7 +332,7 @@ class LiveBackend:
         if slots is None:
             return None
         if not self.adapter.capabilities.queues:
-            return max(slots, 1)
+            return max(slots - self.line.others(self._clock.monotonic()), 1)
         return max(slots, 1) * self.learned.depth
 
     def _note_call(self) -> None:
@@ -361,9 +370,14 @@ class LiveBackend:
             self._queue.give_back()
         if failure is not None:
             self.rests.add_failure(Failed(failure, model, key, hash(body), lease.trial), now)
-            self._learn_from_failure(failure, lease, now)
+            self.learned.observe_failure(failure.failure, now - lease.leased_at)
         elif usage is not None:
-            self._succeeded(lease, model, usage)
+            self.rests.add_success(model)
+            self.probed_ready = self.probed_ready or None  # a worker has answered since
+            seconds, cold = now - lease.leased_at, lease.expected_cold
+            self.learned.observe_success(
+                model, usage, seconds=seconds, body_bytes=len(body), expected_cold=cold
+            )
         elif lease.trial:
             self.rests.end_trial(model, key)
         if failure is None:
@@ -377,22 +391,7 @@ class LiveBackend:
         self._unwell = probe.stuck or not probe.ready
         if probe.ready:
             self.rests.add_good_word()
+        now = self._clock.monotonic()
+        self.line.hear(probe, self._queue.running, now)
         if probe.warm_workers is not None:
-            now = self._clock.monotonic()
             self.learned.observe_warm(probe.warm_workers, now, idle=self.in_flight == 0)
-
-    def _succeeded(self, lease: Lease, model: str, usage: Usage) -> None:
-        self.rests.add_success(model)
-        self.probed_ready = self.probed_ready or None  # a worker has answered since
-        if usage.exec_s is not None:
-            self.learned.observe_run(model, usage.exec_s)
-            if usage.output_tokens:
-                self.learned.observe_output(model, usage.output_tokens, usage.exec_s)
-        start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
-        self.learned.observe_start(start_s, expected=lease.expected_cold)
-
-    def _learn_from_failure(self, failure: BackendError, lease: Lease, now: float) -> None:
-        if failure.failure is FailureClass.UNREACHABLE:
-            self.learned.warm.clear()
-        elif failure.failure is FailureClass.NOT_STARTED:
-            self.learned.observe_no_start(now - lease.leased_at)

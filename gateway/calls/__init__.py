@@ -9,8 +9,9 @@ and has it settled. ``admitting`` holds what a call may cost, and
 when a call is not served: no backend, a limit, a store or a ledger that fails. ``slow_clients``
 counts what waits for clients before a call begins and after it has ended. ``failover`` is what is
 done after a failed attempt.
-``first_token`` bounds how long a stream may bring nothing. ``rerouting`` calls a waiting call away
-to a backend that would now be sooner; ``top_up`` holds more money before a long run has used up
-what is held for it.
+``larger_model`` is where a call goes that was too long for its model.
+``answer_limit`` bounds how long a backend may bring nothing. ``rerouting`` calls a waiting call
+away to a backend that would now be sooner; ``top_up`` holds more money before a long run has used
+up what is held for it.
 ``promised`` settles the background calls whose caller has been answered, when their work has ended.
 """

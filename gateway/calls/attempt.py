@@ -12,7 +12,7 @@ from gateway.money.estimates import by_tokens, with_tokens
 from gateway.money.inputs import InputParts
 from gateway.money.pricing import credible
 from gateway.policy.model import Price
-from gateway.routing.repeating import Asked
+from gateway.routing.repeating import Asked, costs_tokens_at_most
 from gateway.routing.router import Quote
 
 QUEUED_WITHIN_S = 3.0
@@ -45,13 +45,22 @@ class Attempt(msgspec.Struct, frozen=True):
         return self.lease.leased_at
 
     @property
-    def must_end_at(self) -> float:
-        """Monotonic seconds: the longest run that the policy allows, after the platform's own
-        queue and what a cold start may take."""
+    def begins_at(self) -> float:
+        """Monotonic seconds: when the run should begin, after the platform's own queue and what a
+        cold start may take."""
         cold = self.backend.learned.cold
         start_s = cold.p95 if self.lease.expected_cold and cold is not None else 0.0
-        begins = max(self.asked_at, self.call.progress.queued_until)
-        return begins + start_s + self.backend.spec.common.max_run
+        return max(self.asked_at, self.call.progress.queued_until) + start_s
+
+    @property
+    def must_end_at(self) -> float:
+        """Monotonic seconds: the longest run that the policy allows."""
+        return self.begins_at + self.backend.spec.common.max_run
+
+    @property
+    def costs_tokens_at_most(self) -> bool:
+        """To run the call once more would add nothing to this backend's bill but tokens."""
+        return costs_tokens_at_most(self.backend.price)
 
     def charged_from(self) -> float:
         """The earliest instant, in monotonic seconds, from which the call may be charged for time:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from math import inf
+from collections.abc import Sequence
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError
 from adapters.types import Call, Reply
 from gateway.active_policy import RANK, ActivePolicy, Preferences, Queued
 from gateway.backends.leases import Lease
@@ -23,12 +23,13 @@ from gateway.backends.live import LiveBackend
 from gateway.backends.rests import OURSELVES, Caller
 from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.admitting import Admitting
+from gateway.calls.answer_limit import first_token_limit, whole_answer_limit
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.failover import Failover
-from gateway.calls.first_token import FirstTokenLimit
+from gateway.calls.larger_model import LargerModel
 from gateway.calls.promised import PromisedJobs
-from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
+from gateway.calls.refusals import LeftAlone, no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
@@ -47,18 +48,6 @@ from gateway.types import ApiError, Principal
 Answer = Reply | SettledStream
 """Whole, its call settled and the backend's secrets taken out; or a stream that has begun, which
 sees to both itself."""
-
-
-class LeftAlone(Exception):
-    """Raised to a call whose backend is left alone after failures of others."""
-
-    def __init__(self, again_in: float | None) -> None:
-        super().__init__("left alone")
-        self.failure = BackendError(
-            FailureClass.OVERLOADED,
-            "The backend is left alone after failures.",
-            retry_after=again_in,
-        )
 
 
 class Dispatcher:
@@ -105,6 +94,7 @@ class Dispatcher:
         self._admitting = Admitting(
             shared=shared, slow_clients=slow_clients, held=held, decide=self._decide
         )
+        self._larger = LargerModel(self._failover, self._top_up, self._decide)
         self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)
 
     async def aclose(self) -> None:
@@ -147,11 +137,15 @@ class Dispatcher:
         )
 
     def _decide(
-        self, active: ActivePolicy, state: CallState, queued: Queued | None = None
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        queued: Queued | None = None,
+        call: Call | None = None,
     ) -> Decision:
         return self.decide(
             active,
-            state.call,
+            call or state.call,
             state.principal,
             state.preferences,
             received_at=state.received_at,
@@ -245,11 +239,15 @@ class Dispatcher:
                 untried = deque(rerouted.quotes)
                 continue
             try:
-                return await self._ask(active, state, attempt)
+                return await self._ask(active, state, attempt, untried)
             except BackendError as raised:
                 failure = self._failover.record(state, attempt, raised)
             step = self._failover.next_step(active, state, attempt, failure, untried)
-            if step is None or not await self._failover.leave(state, attempt, failure):
+            if step is None:
+                step = await self._larger.next_step(active, state, attempt, failure)
+                if step is None:
+                    return failure
+            elif not await self._failover.leave(state, attempt, failure):
                 return failure
             untried = deque(step.quotes)
             if step.wait_s:
@@ -300,13 +298,18 @@ class Dispatcher:
         if not backend.rests.may_enter(Caller(model, key), now):
             raise LeftAlone(backend.asked_again_in(model, key, now))
 
-    async def _ask(self, active: ActivePolicy, state: CallState, attempt: Attempt) -> Answer:
+    async def _ask(
+        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
+    ) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""
         quote, backend = attempt.quote, attempt.backend
         if state.admission.claims and (quote.estimate.per_second or quote.reserved):
             self._top_up.arm(state, attempt)
-        if active.bounds_first_token and state.call.stream:
-            return await self._ask_in_time(active, state, attempt)
+        if state.call.stream:
+            if active.bounds_first_token:
+                return await self._begin_in_time(active, state, attempt)
+        elif active.bounds_answers:
+            return await self._answer_in_time(active, state, attempt, untried)
         reply = await backend.adapter.invoke(attempt.call)
         return await self._take(state, attempt, reply)
 
@@ -334,17 +337,24 @@ class Dispatcher:
         state.answered(attempt, self._clock.monotonic())
         return stream
 
-    async def _ask_in_time(
+    async def _answer_in_time(
+        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
+    ) -> Answer:
+        """The same for a whole answer, within the time that the policy gives it."""
+
+        def may_leave() -> bool:
+            return self._failover.may_leave(active, state, attempt, untried)
+
+        with whole_answer_limit(self.timer, active, state, attempt, may_leave):
+            reply = await attempt.backend.adapter.invoke(attempt.call)
+        return await self._take(state, attempt, reply)
+
+    async def _begin_in_time(
         self, active: ActivePolicy, state: CallState, attempt: Attempt
     ) -> Answer:
         """The same for a stream, within the time that the policy gives its first token."""
-        backend = attempt.backend
-        limit = active.rules(state.call.model, state.route).first_token
-        if limit is None:
-            limit = backend.spec.common.first_token
-        until = attempt.asked_at + (inf if limit is None else limit)
-        with FirstTokenLimit(self.timer, until):
-            reply = await backend.adapter.invoke(attempt.call)
+        with first_token_limit(self.timer, active, state, attempt):
+            reply = await attempt.backend.adapter.invoke(attempt.call)
             if reply.chunks is not None:
                 return await self._begin(state, attempt, reply)
         return await self._take(state, attempt, reply)

@@ -78,6 +78,39 @@ class Failover:
         allowed = self._budget(state.route).take(now, rules.retries.budget)
         return step if allowed else None
 
+    def may_leave(
+        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
+    ) -> bool:
+        """Whether a backend that is well would be asked, were this attempt broken off now."""
+        now, call = self._clock.monotonic(), state.call
+        backends = (active.backends[quote.backend] for quote in untried)
+        if all(one.blocked(now, call.model, state.principal.key_id) for one in backends):
+            return False
+        if not self.allows_one_more(active, state):
+            return False
+        rules = active.rules(call.model, state.route)
+        silent = BackendError(FailureClass.TIMEOUT, "")
+        asked = [*(one.asked for one in state.tried), attempt.asked(silent)]
+        spent_s = now - state.received
+        return bool(next_step(rules, silent, asked, attempt.quote, untried, {}, spent_s))
+
+    def allows_one_more(self, active: ActivePolicy, state: CallState) -> bool:
+        """Whether the route has attempts and repetitions left; takes none."""
+        retries = active.rules(state.call.model, state.route).retries
+        if retries is None:
+            return True
+        budget = self._budget(state.route)
+        left = len(state.tried) < retries.attempts
+        return left and budget.has(self._clock.monotonic(), retries.budget)
+
+    def take_one_more(self, active: ActivePolicy, state: CallState) -> bool:
+        """The same, and takes a repetition."""
+        if not self.allows_one_more(active, state):
+            return False
+        retries = active.rules(state.call.model, state.route).retries
+        now = self._clock.monotonic()
+        return retries is None or self._budget(state.route).take(now, retries.budget)
+
     async def leave(self, state: CallState, attempt: Attempt, failure: BackendError) -> bool:
         """Ends a failed attempt; True when what it has used up is held again."""
         charged = self._completion.close_attempt(state, attempt, failure)

@@ -7,13 +7,26 @@ from collections.abc import Mapping, Sequence
 from math import ceil
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
+from adapters.shortage import TOO_MANY
 from gateway.backends.live import LiveBackend
 from gateway.calls.state import FailedAttempt
 from gateway.routing.router import Decision
-from gateway.storage.base import StorageUnavailable
+from gateway.storage.base import StorageShortage, StorageUnavailable
 from gateway.types import ApiError
 
 log = logging.getLogger("spillgate")
+
+
+class LeftAlone(Exception):
+    """Raised to a call whose backend is left alone after failures of others."""
+
+    def __init__(self, again_in: float | None) -> None:
+        super().__init__("left alone")
+        self.failure = BackendError(
+            FailureClass.OVERLOADED,
+            "The backend is left alone after failures.",
+            retry_after=again_in,
+        )
 
 
 def refusal_of(failure: BackendError, tried: Sequence[FailedAttempt]) -> ApiError:
@@ -146,7 +159,11 @@ def shutting_down() -> ApiError:
 
 
 def store_unavailable(error: StorageUnavailable) -> ApiError:
-    """The 503 for a store that fails, of which the operator's log says why."""
+    """The 503 for a store that fails, of which the operator's log says why; or for what the gateway
+    itself lacks to reach it."""
+    if isinstance(error, StorageShortage):
+        log.warning("too few descriptors to reach a store: %s", error)
+        return overloaded(TOO_MANY)
     log.error("store unavailable: %s", error)
     return ApiError(
         503,

@@ -133,6 +133,8 @@ class CallState:
         ``policy`` is the version in force. ``loop`` is the one that runs: to be told is cheaper
         than to ask, which is a system call."""
         self.call = call
+        self.asked_model = call.model
+        """That the caller named; ``call`` has the one that is asked."""
         self.principal = principal
         self.preferences = preferences
         self.received = received
@@ -183,6 +185,11 @@ class CallState:
         self.decision = decision
         self.route = decision.route
         self.reason = decision.reason
+
+    def becomes(self, call: Call, decision: Decision) -> None:
+        """The same caller's call of another model, from here on."""
+        self.call = call
+        self.routed(decision)
 
     def hold_more(self, unit: Unit, amount: int) -> None:
         """``amount`` more of ``unit`` is held."""

@@ -8,6 +8,8 @@ platform's own queue uses up nothing: a call is not stopped for money before it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock
@@ -117,6 +119,20 @@ class TopUp:
         more: dict[Unit, int] = {"gpu_us": charged.gpu_us, "nano_usd": charged.cost_nano}
         return await self._hold(state, more) is True
 
+    async def hold_for(self, state: CallState, quotes: Sequence[Quote]) -> tuple[Quote, ...]:
+        """Holds what is lacking for other quotes than those that the call was admitted with;
+        returns those that are held for then, none where the limits have room for none."""
+        left = tuple(quotes)
+        if not state.admission.claims:
+            return left
+        while left:
+            held = await self._hold(state, _lacking(state, left))
+            if held is not False:
+                return left if held else ()
+            dearest = max(quote.estimate.hold for quote in left)
+            left = tuple(quote for quote in left if quote.estimate.hold < dearest)
+        return left
+
     def _seconds(self, quote: Quote) -> dict[Unit, int]:
         return {
             "gpu_us": round(quote.hold_s * MICRO),
@@ -137,3 +153,13 @@ class TopUp:
         except StorageUnavailable:
             return None
         return True
+
+
+def _lacking(state: CallState, quotes: Sequence[Quote]) -> dict[Unit, int]:
+    """What the dearest and the longest of the quotes need beyond what is held."""
+    admission = state.admission
+    held_us = max((one.take for one in admission.claims if one.unit == "gpu_us"), default=0)
+    return {
+        "gpu_us": max(0, round(max(quote.hold_s for quote in quotes) * MICRO) - held_us),
+        "nano_usd": max(0, max(quote.estimate.hold for quote in quotes) - admission.hold_nano),
+    }

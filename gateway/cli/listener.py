@@ -3,6 +3,10 @@
 When only the reserve is left, connections on which no call runs are closed, the longest idle
 first. Where there are none, a call on a new connection is refused with 503, and /healthz,
 /metrics and the like are still answered.
+
+A call needs a second descriptor, for its backend. Of connections that come all at once, only as
+many are promised one as there would be: a call on any other is refused while the calls that run
+need what is left.
 """
 
 from __future__ import annotations
@@ -10,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.shortage import last_for_calls, reserve_of
+from adapters.shortage import TOO_MANY, last_for_calls, reserve_of
 from gateway.api.middleware import PUBLIC
 from local_runtime.descriptors import limit
 from local_runtime.http.errors import Refusal
@@ -27,7 +32,7 @@ CLOSED_AT_ONCE = 32
 OVERLOADED = Refusal(
     503,
     "overloaded",
-    "The gateway has too many connections open; try again shortly.",
+    TOO_MANY,
     headers={"Retry-After": "1", "connection": "close"},
 )
 
@@ -39,6 +44,8 @@ class Crowd:
         self.limit = limit()
         self.last_for_calls = last_for_calls()
         self.comfortable = self.limit - reserve_of(self.limit)
+        self.own = 0
+        """Descriptors of the gateway itself: what was open when the first connection came."""
         self.refused = 0
         """Connections that were told 503."""
         self.closed_idle = 0
@@ -63,15 +70,32 @@ class ListenerProtocol(HttpProtocol):
         super().connection_made(transport)
         descriptor = transport.get_extra_info("socket").fileno()
         crowd = self.crowd
-        if descriptor < crowd.comfortable or crowd.make_room(self.state.connections, self):
+        crowd.own = crowd.own or descriptor
+        connections = self.state.connections
+        if descriptor < crowd.comfortable or crowd.make_room(connections, self):
+            if crowd.own + 2 * len(connections) >= crowd.comfortable:
+                self._app = _Refusing(self._app, self._is_one_too_many)
             return
-        log.warning("of %d descriptors only the reserve is left: calls are refused", crowd.limit)
-        crowd.refused += 1
         if descriptor < crowd.last_for_calls:
-            self._app = _Refusing(self._app)
+            self._app = _Refusing(self._app, self._turn_away)
         else:
+            self._turn_away()
             self.transport.write(refusal_answer(OVERLOADED))
             self.transport.close()
+
+    def _turn_away(self) -> bool:
+        crowd = self.crowd
+        log.warning("of %d descriptors only the reserve is left: calls are refused", crowd.limit)
+        crowd.refused += 1
+        return True
+
+    def _is_one_too_many(self) -> bool:
+        """Whether the calls that run could not each have a descriptor more beside this one."""
+        crowd, connections = self.crowd, self.state.connections
+        calls = sum(one.is_answering() for one in connections)
+        if crowd.own + len(connections) + calls < crowd.last_for_calls:
+            return False
+        return self._turn_away()
 
     def is_idle(self) -> bool:
         """No call is under way on it, nor has one begun to arrive."""
@@ -84,13 +108,14 @@ def protocol_of(crowd: Crowd) -> type[ListenerProtocol]:
 
 
 class _Refusing:
-    """Stands before the app on a connection that should not be there."""
+    """Stands before the app on a connection whose calls there may be no descriptors for."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, refuses: Callable[[], bool]) -> None:
         self._app = app
+        self._refuses = refuses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in PUBLIC:
+        if scope["path"] in PUBLIC or not self._refuses():
             await self._app(scope, receive, send)
             return
         headers = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]

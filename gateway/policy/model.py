@@ -20,6 +20,7 @@ from gateway.policy.scalars import (
     Hours,
     LedgerUrl,
     ListenAddress,
+    ModelName,
     Name,
     NanoUsd,
     PriceName,
@@ -54,6 +55,7 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 PositiveDuration = Annotated[Duration, msgspec.Meta(gt=0)]
+AnswerBound = Annotated[Duration, msgspec.Meta(gt=0)] | Literal["learned"] | None
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -144,6 +146,9 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     """A prior for the seconds that one call runs; learned from then on."""
     concurrency: Positive | None = None
     """The most calls in flight there; left out: what the kind says of itself."""
+    max_queue: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Calls that may wait there, those of others too where an engine counts them; more go
+    elsewhere. Left out: 64 for each call that it runs at once."""
     required: bool = False
     """/readyz answers 200 only while this backend is warm."""
     max_request: ByteSize | None = None
@@ -151,6 +156,10 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     first_token: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
     """A stream that has brought nothing by then has failed, and another backend is asked; left
     out: only the kind's own time-outs count."""
+    answer: AnswerBound = None
+    """A whole answer that is not here so long after its run began has failed, and another backend
+    is asked. learned: where the backend is silent for far longer than its answers took, and another
+    one is well. Left out: only the kind's own time-outs count."""
     repeat: RepeatRule = "auto"
     """Whether an idempotent call that may have run here is asked of another backend. auto: unless
     that could be billed twice, as it is at a price by the second or by the call."""
@@ -184,6 +193,8 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     idempotent: bool | None = None
     """To run a call twice does no harm but cost. Left out: so for chat, completions and embeddings,
     not for infer."""
+    larger: ModelName | None = None
+    """A call that was too long for this model goes on to that one, and is charged as its call."""
     max_output_tokens: Positive = 4096
     """Held for, at a price by tokens, when a call does not say how many it may produce; a caller
     with a budget is given no more then, and less where the budget does not reach."""
@@ -289,6 +300,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     slo: Duration | None = None
     """Instead of the model's."""
     first_token: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
+    """Instead of the backend's own."""
+    answer: AnswerBound = None
     """Instead of the backend's own."""
     idempotent: bool | None = None
     """Instead of the model's own."""

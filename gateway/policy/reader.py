@@ -158,6 +158,7 @@ class _Reader:
         values["routes"] = _routes(document, values.get("routes", ()), tuple(backends), reading)
         for name, model in values.get("models", {}).items():
             self._check_task(name, model, backends, reading)
+        _check_larger(values.get("models", {}), reading)
         if reading.problems:
             raise PolicyError(redacted(p, reading.secrets) for p in reading.problems)
         policy = Policy(**{**values, "version": ""})
@@ -277,6 +278,31 @@ def _check_route_names(document: MapNode, reading: Findings) -> None:
             message = f"a route of this name stands at {first[name]}"
             reading.note(mark, f"routes[{index}].name", message)
         first.setdefault(name, mark)
+
+
+def _check_larger(models: Mapping[str, ModelSpec], reading: Findings) -> None:
+    """A larger model does the same, and no way through larger ones comes back."""
+    for name, model in models.items():
+        if model.larger is None:
+            continue
+        path = join(join("models", name), "larger")
+        larger = models[model.larger]
+        if larger.task != model.task:
+            message = f"{model.larger} does {larger.task}, and not {model.task}"
+            reading.note(reading.places[path], path, message)
+        elif name in _larger_ones(models, name):
+            message = "a model cannot be larger than itself, nor than one that is larger than it"
+            reading.note(reading.places[path], path, message)
+
+
+def _larger_ones(models: Mapping[str, ModelSpec], name: str) -> list[str]:
+    """Those that a call of the model may go on to, in turn; each once."""
+    found: list[str] = []
+    following = models[name].larger
+    while following is not None and following not in found:
+        found.append(following)
+        following = models[following].larger
+    return found
 
 
 def version_of(policy: Policy) -> str:

@@ -202,6 +202,7 @@ Name = Annotated[
     ),
 ]
 BackendName = Annotated[str, Refers("backends")]
+ModelName = Annotated[str, Refers("models")]
 PriceName = Annotated[str, Refers("prices")]
 NanoUsd = Annotated[
     int,

@@ -14,6 +14,7 @@ what a repetition may cost. Before the first byte has reached the caller:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -39,6 +40,8 @@ class RepeatRules(msgspec.Struct, frozen=True):
     retries: Retries | None = None
     first_token: float | None = None
     """Seconds, for streams; None: the backend's own."""
+    answer: float | Literal["learned"] | None = None
+    """The same for whole answers."""
     slo: float = 0.0
     """Seconds."""
 
@@ -177,14 +180,18 @@ class RepeatBudget:
 
     def take(self, now: float, percent: float) -> bool:
         """True where one repetition more is within the budget, which is then taken."""
+        if not self.has(now, percent):
+            return False
+        self._repeats += 1
+        return True
+
+    def has(self, now: float, percent: float) -> bool:
+        """Whether one repetition more is within the budget."""
         self._turn(now)
         left = max(0.0, 1.0 - (now - self._since) / self.WINDOW_S)
         calls = self._calls + self._before[0] * left
         repeats = self._repeats + self._before[1] * left
-        if repeats >= max(calls * percent / 100.0, self.FREE):
-            return False
-        self._repeats += 1
-        return True
+        return repeats < max(calls * percent / 100.0, self.FREE)
 
     def _turn(self, now: float) -> None:
         """Two windows, the older of which fades: no list of instants is kept."""

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from adapters.shortage import lacks_descriptors
 from gateway.storage.history import CallHistory
 from gateway.types import Principal, Unit
 
@@ -25,6 +26,16 @@ class ReportRefused(StorageUnavailable):
     def __init__(self, fault: ReportFault, message: str) -> None:
         super().__init__(message)
         self.fault = fault
+
+
+class StorageShortage(StorageUnavailable):
+    """This process lacks the descriptors that it takes to reach a store, which may be well."""
+
+
+def unavailable(error: Exception, message: str) -> StorageUnavailable:
+    """What it means that a store's file or connection failed with ``error``."""
+    kind = StorageShortage if lacks_descriptors(error) else StorageUnavailable
+    return kind(message)
 
 
 # --- limits and budgets: shared by every gateway process ---------------------------------------

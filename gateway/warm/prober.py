@@ -10,6 +10,8 @@ from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
 
 _WARM_EVERY_S = 15.0
+_BUSY_EVERY_S = 2.0
+"""An engine that counts its calls, while it has some of ours: others may fill its line."""
 _COLD_EVERY_S = 1.0
 """One that is not ready is asked often, and one that has failed: its good word ends its rest."""
 
@@ -47,6 +49,6 @@ class Prober:
 
 def _pause(backend: LiveBackend) -> float:
     waited_for = backend.probed_ready is False and backend.learned.cold is None
-    return (
-        _COLD_EVERY_S if waited_for or backend.ill or backend.rests.health.scopes else _WARM_EVERY_S
-    )
+    if waited_for or backend.ill or backend.rests.health.scopes:
+        return _COLD_EVERY_S
+    return _BUSY_EVERY_S if backend.line.told and backend.in_flight else _WARM_EVERY_S

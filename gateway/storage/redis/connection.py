@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import cast
 
 from gateway.clock import Clock, Timer
-from gateway.storage.base import StorageUnavailable
+from gateway.storage.base import StorageShortage, StorageUnavailable, unavailable
 from gateway.storage.redis.breaker import Breaker
 from gateway.storage.redis.resp import BadReply, Reply, ReplyError, ReplyReader, greeting
 from gateway.store_urls import Address
@@ -40,9 +40,9 @@ class _Waiter:
         self.deadline = deadline
         self.undo = undo
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, kind: type[StorageUnavailable] = StorageUnavailable) -> None:
         if not self.future.done():
-            self.future.set_exception(StorageUnavailable(reason))
+            self.future.set_exception(kind(reason))
             self.future.exception()  # whoever was cancelled meanwhile does not ask for it
 
 
@@ -172,7 +172,8 @@ class RedisConnection:
             self._connecting.add_done_callback(self._connected)
 
     def _connected(self, task: asyncio.Task[None]) -> None:
-        self._connecting = None
+        if self._connecting is task:
+            self._connecting = None
 
     async def _open(self) -> None:
         wire: _Wire | None = None
@@ -182,7 +183,7 @@ class RedisConnection:
         except (OSError, StorageUnavailable) as error:
             if wire is not None:
                 wire.give_up(str(error))
-            self._failed(f"the shared store cannot be reached: {error}")
+            self._not_reached(error)
             return
         except asyncio.CancelledError:
             if wire is not None:
@@ -235,16 +236,25 @@ class RedisConnection:
         if self._wire is wire:
             self._wire = None
 
+    def _not_reached(self, error: Exception) -> None:
+        """A server that was not asked for want of a descriptor is asked again by the next call."""
+        failure = unavailable(error, f"the shared store cannot be reached: {error}")
+        if isinstance(failure, StorageShortage):
+            self._connecting = None
+            self._drop(str(failure), StorageShortage)
+        else:
+            self._failed(str(failure))
+
     def _failed(self, reason: str) -> None:
         self._breaker.failed(self._clock.monotonic())
         self._reason = reason
         self._drop(reason)
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, kind: type[StorageUnavailable] = StorageUnavailable) -> None:
         if self._wire is not None:
             self._wire.give_up(reason)
         while self._unsent:
-            self._unsent.popleft().fail(reason)
+            self._unsent.popleft().fail(reason, kind)
 
     # --- the bound ------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import KeyRecord, StorageUnavailable, WhyNot
+from gateway.storage.base import KeyRecord, StorageUnavailable, WhyNot, unavailable
 from gateway.storage.sqlite.key_file import KeyFile, connect, fault_of, is_locked
 from gateway.storage.sqlite.known_keys import REVOKED, KnownKey, KnownKeys, find_key
 from gateway.types import Principal
@@ -287,7 +287,7 @@ class SqliteKeys:
         try:
             yield
         except _Fault as error:
-            raise StorageUnavailable(fault_of(self._path, error)) from error
+            raise unavailable(error, fault_of(self._path, error)) from error
 
 
 class _Reading:

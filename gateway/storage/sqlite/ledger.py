@@ -13,7 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, UsageQuery, UsageReport
+from gateway.storage.base import (
+    LedgerRow,
+    Spent,
+    StorageUnavailable,
+    UsageQuery,
+    UsageReport,
+    unavailable,
+)
 from gateway.storage.sqlite.owner import LedgerOwner
 from gateway.storage.sqlite.readers import ReaderLane
 from gateway.storage.sqlite.rows import (
@@ -70,10 +77,11 @@ class SqliteLedger:
         self._clock: Clock = clock or SystemClock()
         self._tend_every_s = tend_every_s
         self.identity = ""
-        self._owner = self._check()
+        connection, self._owner = self._begin()
         self._token = self._owner.token
         self._writer = GroupWriter(
             self._connect,
+            connection,
             now=self._clock.monotonic,
             max_waiting=max_waiting,
             timeout_s=write_timeout_s,
@@ -86,13 +94,19 @@ class SqliteLedger:
         self._checkpointed = 0
         self._inode = _inode_of(self._path)
 
-    def _check(self) -> LedgerOwner:
+    def _begin(self) -> tuple[sqlite3.Connection, LedgerOwner]:
+        """The connection that writes stays open from the start: where descriptors run out, rows
+        need none."""
+        connection: sqlite3.Connection | None = None
         try:
-            with contextlib.closing(self._connect()) as connection:
-                self.identity = str(connection.execute("SELECT identity FROM ledger").fetchone()[0])
-            return LedgerOwner(self._path)
+            with contextlib.closing(self._connect()) as first:
+                self.identity = str(first.execute("SELECT identity FROM ledger").fetchone()[0])
+            connection = self._connect()  # the log of who was here before is folded into the file
+            return connection, LedgerOwner(self._path)
         except (sqlite3.Error, OSError) as error:
-            raise StorageUnavailable(f"ledger {self._path}: {error}") from error
+            if connection is not None:
+                connection.close()
+            raise unavailable(error, f"ledger {self._path}: {error}") from error
 
     def _connect(self) -> sqlite3.Connection:
         return connect(self._path, synchronous=self._synchronous)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from gateway.clock import Clock
-from gateway.storage.base import ReportRefused, StorageUnavailable
+from gateway.storage.base import ReportRefused, StorageUnavailable, unavailable
 from gateway.storage.sqlite.rows import LOCK_WAIT_S
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class ReaderLane:
         except StorageUnavailable:
             raise
         except (sqlite3.Error, OSError, RuntimeError) as error:
-            raise StorageUnavailable(f"ledger {self._path}: {error}") from error
+            raise unavailable(error, f"ledger {self._path}: {error}") from error
         finally:
             self._there -= 1
             job.unwanted.set()

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from gateway.storage.base import StorageUnavailable
+from gateway.storage.base import StorageShortage, StorageUnavailable, unavailable
 from gateway.storage.sqlite.rows import (
     SCHEMA_VERSION,
     SELECT_OPEN,
@@ -72,6 +72,7 @@ class GroupWriter:
     def __init__(
         self,
         connect: Callable[[], sqlite3.Connection],
+        connection: sqlite3.Connection | None = None,
         *,
         now: Callable[[], float],
         max_waiting: int,
@@ -93,7 +94,7 @@ class GroupWriter:
         """Set at the end: done when nothing waits any more."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
-        self._connection: sqlite3.Connection | None = None
+        self._connection = connection
         self._closed = False
         self._stuck = False
         self._outdated = False
@@ -199,6 +200,7 @@ class GroupWriter:
             return
         self._closed = True
         if self._loop is None:
+            self._disconnect()
             return
         if self._waiting:
             self._emptied = self._loop.create_future()
@@ -228,8 +230,10 @@ class GroupWriter:
                 return self._write_each(batch)
             return [ValueError(f"the row cannot be written: {error}")], ""
         except Exception as error:  # the thread must outlive whatever a disk can do
-            reason = self._give_up(error)
-            return [StorageUnavailable(reason) for _ in batch], reason
+            failure = self._give_up(error)
+            # What the process lacks says nothing of the disk: the next call tries it again.
+            disk = "" if isinstance(failure, StorageShortage) else str(failure)
+            return [type(failure)(*failure.args) for _ in batch], disk
 
     def _write_each(self, batch: list[_Write]) -> tuple[list[Failure], str]:
         """One row of the batch is at fault: the others must not suffer for it."""
@@ -279,11 +283,11 @@ class GroupWriter:
                 connection.execute("UPDATE open_entries SET entry = ? WHERE id = ?", (entry, id))
         return None
 
-    def _give_up(self, error: Exception) -> str:
+    def _give_up(self, error: Exception) -> StorageUnavailable:
         """Says why, on one line. Autocommit has rolled the statement back."""
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _KEEPS_CONNECTION:
             self._disconnect()
-        return " ".join(f"ledger: {error}".split())
+        return unavailable(error, " ".join(f"ledger: {error}".split()))
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.errors import FailureClass, Fault
@@ -201,3 +202,21 @@ def test_retry_after_is_read_as_seconds_milliseconds_or_a_date(
     headers: list[tuple[bytes, bytes]], expected: float | None
 ) -> None:
     assert retry_after(headers, now=100.0) == expected
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "The request queue is full.",
+        "Model is overloaded",
+        "no slot available",
+        "The engine is currently overloaded, please try again later",
+    ],
+)
+def test_an_engine_without_room_for_anybody_is_not_this_callers_matter(
+    words: str, status: int
+) -> None:
+    body = msgspec.json.encode({"error": {"message": words, "type": "overloaded"}})
+    error = refusal(status, [], body, now=0.0)
+    assert (error.failure, error.fault) == (F.OVERLOADED, Fault.BACKEND)

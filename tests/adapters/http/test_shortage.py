@@ -16,19 +16,7 @@ from adapters.http.client import Client, Origin, render_head
 from adapters.shortage import OURS, is_ours, last_for_calls, reserve_of
 from gateway.clock import SystemClock
 from gateway.routing.health import HEALTHY, Failed, after_failure
-
-
-@contextlib.contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """The soft limit is what is open already."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+from tests.descriptors import no_descriptor_left
 
 
 async def failure_of(client: Client, origin: Origin) -> BackendError:
@@ -57,17 +45,11 @@ async def test_without_a_descriptor_nobody_is_blamed(listener: socket.socket) ->
 async def test_the_reserve_is_left_alone(listener: socket.socket) -> None:
     """A connection that would take of it is closed again before anything is sent."""
     origin = Origin(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 8, limits[1]))
-    try:
+    with no_descriptor_left(but=8):
         client = Client(origin, SystemClock())
         client.start()
         error = await failure_of(client, origin)
         await client.aclose()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert error.failure is FailureClass.SHORTAGE
     peer, _ = listener.accept()
     with peer:

@@ -72,6 +72,7 @@ async def test_an_engine_is_found_by_what_it_answers(
             ready=True,
             warm_workers=warm,
             running=found.running,
+            counts_all=found.running is not None,
             queued=found.queued,
             detail=found.detail,
         )

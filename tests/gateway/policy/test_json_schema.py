@@ -85,6 +85,7 @@ def test_a_full_document_fits() -> None:
 
 
 BEYOND_A_SCHEMA = (
+    "a larger model",
     "a key given twice",
     "a section given twice",
     "a harmless tag",

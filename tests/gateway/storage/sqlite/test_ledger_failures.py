@@ -22,6 +22,7 @@ from gateway.storage.sqlite.writer import GroupWriter
 from tests.gateway.storage.sqlite.ledger_rows import open_row, settled_row
 from tests.waiting import until
 
+PATIENCE_S = 1e9
 ROOT = Path(__file__).parents[4]
 KILLS = 20
 
@@ -157,6 +158,14 @@ async def test_a_database_locked_past_the_bound_refuses_and_recovers(tmp_path: P
     await ledger.aclose()
 
 
+def writer_to(path: Path) -> GroupWriter:
+    """One that opens the file at its first write, as after a connection that broke."""
+    clock = FakeClock()
+    return GroupWriter(
+        lambda: connect(path), now=clock.monotonic, max_waiting=100, timeout_s=PATIENCE_S
+    )
+
+
 async def test_a_corrupted_file_refuses_and_a_sound_one_in_its_place_is_taken(
     tmp_path: Path,
 ) -> None:
@@ -165,32 +174,40 @@ async def test_a_corrupted_file_refuses_and_a_sound_one_in_its_place_is_taken(
     first = SqliteLedger(path)
     await first.aclose()
     sound = path.read_bytes()
+    writer = writer_to(path)
+    path.write_bytes(b"not a database" * 1000)
+    with pytest.raises(StorageUnavailable, match="not a database"):
+        await writer.submit((encode_settled(settled_row("r1")),))
+    assert "not a database" in writer.failing
+    path.write_bytes(sound)
+    await writer.submit((encode_settled(settled_row("r1")),))
+    await writer.aclose()
+    ledger = SqliteLedger(path)
+    assert await ledger.rows("r1") == [settled_row("r1")]
+    await ledger.aclose()
+
+
+async def test_a_report_of_a_corrupted_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    await SqliteLedger(path).aclose()
     ledger = SqliteLedger(path)
     path.write_bytes(b"not a database" * 1000)
     with pytest.raises(StorageUnavailable, match="not a database"):
-        await ledger.settle([settled_row("r1")])
-    with pytest.raises(StorageUnavailable, match="not a database"):
         await ledger.usage(UsageQuery())
-    path.write_bytes(sound)
-    await ledger.settle([settled_row("r1")])
-    assert await ledger.rows("r1") == [settled_row("r1")]
     await ledger.aclose()
 
 
 async def test_a_folder_that_is_gone_refuses_until_it_is_back(tmp_path: Path) -> None:
     """A file in the way stands for whatever makes opening fail, for root too."""
     folder = tmp_path / "data"
-    ledger = SqliteLedger(folder / "ledger.db")
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
     folder.write_text("in the way")
+    writer = writer_to(folder / "ledger.db")
     with pytest.raises(StorageUnavailable, match="ledger: "):
-        await ledger.open(open_row("r1"))
+        await writer.submit((encode_settled(settled_row("r1")),))
     folder.unlink()
-    await ledger.open(open_row("r1"))
-    assert [row.id for row in await ledger.open_rows()] == ["r1"]
-    await ledger.aclose()
+    await writer.submit((encode_settled(settled_row("r1")),))
+    assert writer.written == 1
+    await writer.aclose()
 
 
 @pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "removed"])
