@@ -67,8 +67,8 @@ def credible(usage: Usage) -> Usage:
     """What a backend says of itself, as far as it can be: a figure below zero, past every bound,
     or no number at all counts as not said. One fault there must neither pay a caller nor make a
     row that cannot be written."""
-    for value, most in zip(_figures_of(usage), _BOUNDS.values(), strict=True):
-        if value is not None and not 0 <= value <= most:
+    for value in _figures_of(usage):
+        if value is not None and not 0 <= value <= _LEAST_BOUND:
             return msgspec.structs.replace(usage, **dict.fromkeys(_unbelievable(usage)))
     return usage
 
@@ -92,6 +92,8 @@ _BOUNDS = {
     "text_tokens": MOST_TOKENS,
     "cost_nano": _MOST_NANO,
 }
+_LEAST_BOUND = min(_BOUNDS.values())
+"""What is past it is looked at by its own bound: nearly nothing is."""
 _figures_of = operator.attrgetter(*_BOUNDS)
 
 
