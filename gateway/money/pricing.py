@@ -116,7 +116,8 @@ def estimate(price: Price | None, expected: Expectation) -> Estimate:
 
 def second_rate(price: Price) -> int:
     """Nano-dollars that one more second of running adds."""
-    return (price.per_second or 0) + round((price.per_hour or 0) / _HOUR)
+    hourly = price.per_hour
+    return (price.per_second or 0) + (round(hourly / _HOUR) if hourly else 0)
 
 
 def output_cost(price: Price, tokens: int) -> int:
@@ -125,12 +126,13 @@ def output_cost(price: Price, tokens: int) -> int:
 
 
 def _timed(price: Price, exec_s: float, gpu_s: float, cold_s: float) -> int:
-    seconds = exec_s + (cold_s if "start" in price.bills else 0.0)
-    return (
-        (price.per_call or 0)
-        + round((price.per_second or 0) * seconds)
-        + round((price.per_hour or 0) * gpu_s / _HOUR)
-    )
+    nano = price.per_call or 0
+    if price.per_second:
+        seconds = exec_s + (cold_s if "start" in price.bills else 0.0)
+        nano += round(price.per_second * seconds)
+    if price.per_hour:
+        nano += round(price.per_hour * gpu_s / _HOUR)
+    return nano
 
 
 def _tokens(price: Price, input_tokens: int, output_tokens: int) -> int:
