@@ -306,7 +306,7 @@ async def test_a_restart_settles_what_a_dead_process_left_open(
         )
     )
     claims = (Claim("user:alice", "nano_usd", "month", 5_000_000_000, 123_000),)
-    state.admission = Admission(None, claims, 123_000, held=claims)
+    state.admission = Admission(None, claims, 123_000)
     state.backend = dead.active.backends["burst"]
     await dead.ledger.open(state.open_row())
     await dead.ledger.aclose()
