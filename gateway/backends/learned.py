@@ -3,6 +3,7 @@ its workers are warm, and how long it rests between calls."""
 
 from __future__ import annotations
 
+from adapters.errors import BackendError, FailureClass
 from gateway.money.inputs import InputParts, LearnedInputs
 from gateway.policy.model import BackendCommon
 from gateway.routing.forecast import ColdTime, RunTime, WarmSet
@@ -90,9 +91,16 @@ class Learned:
             # The platform took down workers that were believed warm.
             self.warm.clear()
 
-    def observe_no_start(self, seconds: float) -> None:
-        """A call was given up after so long, before any worker had begun it: none was warm, and a
-        start takes longer than that."""
+    def observe_failure(self, failure: BackendError, seconds: float) -> None:
+        """A call failed after so long: of workers that cannot be reached none is warm."""
+        if failure.failure is FailureClass.UNREACHABLE:
+            self.warm.clear()
+        elif failure.failure is FailureClass.NOT_STARTED:
+            self._observe_no_start(seconds)
+
+    def _observe_no_start(self, seconds: float) -> None:
+        """It was given up before any worker had begun it: none was warm, and a start takes longer
+        than that."""
         self.warm.clear()
         if self.cold is not None and seconds > self.cold.p95:
             self.cold.observe(seconds)

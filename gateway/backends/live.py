@@ -20,7 +20,7 @@ from adapters.base import (
     ScalesItself,
     Warmable,
 )
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError
 from adapters.types import Probe, Usage
 from gateway.backends.learned import Learned
 from gateway.backends.leases import Lease, Leases
@@ -366,7 +366,7 @@ class LiveBackend:
             self._queue.give_back()
         if failure is not None:
             self.rests.add_failure(Failed(failure, model, key, hash(body), lease.trial), now)
-            self._learn_from_failure(failure, lease, now)
+            self.learned.observe_failure(failure, now - lease.leased_at)
         elif usage is not None:
             self._succeeded(lease, model, usage)
         elif lease.trial:
@@ -395,9 +395,3 @@ class LiveBackend:
                 self.learned.observe_output(model, usage.output_tokens, usage.exec_s)
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
         self.learned.observe_start(start_s, expected=lease.expected_cold)
-
-    def _learn_from_failure(self, failure: BackendError, lease: Lease, now: float) -> None:
-        if failure.failure is FailureClass.UNREACHABLE:
-            self.learned.warm.clear()
-        elif failure.failure is FailureClass.NOT_STARTED:
-            self.learned.observe_no_start(now - lease.leased_at)

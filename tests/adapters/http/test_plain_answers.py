@@ -17,7 +17,7 @@ from adapters.types import Task, Usage
 
 CHOICES = [{"index": 0, "message": {"role": "assistant", "content": "hello there"}}]
 
-counts = st.one_of(
+counts: st.SearchStrategy[Any] = st.one_of(
     st.integers(0, 50), st.sampled_from([None, -1, 2.0, 2.5, "7", True, 2**53, 2**64, 1e30, []])
 )
 details = st.one_of(
@@ -31,7 +31,7 @@ stated = st.fixed_dictionaries(
         **dict.fromkeys(("completion_tokens_details", "output_tokens_details"), details),
     },
 )
-parts = st.sampled_from([None, {}, [], "x", CHOICES])
+parts: st.SearchStrategy[Any] = st.sampled_from([None, {}, [], "x", CHOICES])
 answers = st.fixed_dictionaries(
     {},
     optional={
