@@ -19,6 +19,7 @@ import msgspec
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http import failures
 from adapters.http.failures import UNREADABLE, classify_error, clean, read_if, words_in
+from adapters.http.plain_answers import plain_usage
 from adapters.http.response import Response
 from adapters.http.token_counts import read_usage, tokens_made
 from adapters.settings import Secret
@@ -49,6 +50,12 @@ def usage_of_answer(body: bytes, task: Task, usage: Usage, secrets: Sequence[Sec
     Raises what an error inside it means, and MALFORMED where it is none; ``usage`` is what was used
     all the same.
     """
+    said = plain_usage(body, task)
+    return _beside(usage, said) if said is not None else read_closely(body, task, usage, secrets)
+
+
+def read_closely(body: bytes, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Usage:
+    """The same of an answer of any shape, whatever type its fields have."""
     try:
         whole = _decoder.decode(body)
     except UNREADABLE as error:
@@ -61,6 +68,12 @@ def usage_of_answer(body: bytes, task: Task, usage: Usage, secrets: Sequence[Sec
     made = None
     if said.output_tokens is None and task != "embeddings":
         made = tokens_made(read_if(body, dict[str, Any]) or {}) or None
+    return _beside(usage, said, made)
+
+
+def _beside(usage: Usage, said: Usage, made: int | None = None) -> Usage:
+    """What is known of a call, with the tokens that its answer said; ``made`` are those that its
+    text is about."""
     return msgspec.structs.replace(
         usage,
         input_tokens=said.input_tokens,

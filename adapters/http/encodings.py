@@ -17,6 +17,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB_HEAD = 2
 """Bytes, of which the first names the method and both together are a multiple of 31 (RFC 1950)."""
 _NAME = b"content-encoding"
+_LENGTH = len(_NAME)
 _PLAIN = frozenset((b"", b"identity"))
 _WBITS = {b"gzip": _GZIP, b"x-gzip": _GZIP, b"deflate": zlib.MAX_WBITS}
 
@@ -82,7 +83,7 @@ def decoder_for(headers: list[tuple[bytes, bytes]]) -> ContentDecoder | None:
     """What undoes the encoding that a head names; None where it names none. Raises MALFORMED."""
     for key, value in headers:
         # Names are told apart by their length first: this is asked of every answer.
-        if len(key) == len(_NAME) and key.lower() == _NAME:
+        if len(key) == _LENGTH and key.lower() == _NAME:
             name = value.strip().lower()
             return None if name in _PLAIN else ContentDecoder(name)
     return None

@@ -16,7 +16,8 @@ BYTES_PER_TOKEN = 4
 """Of English and of code; of most other languages a token is no shorter."""
 ONE_TOKEN = 24
 """Characters that one piece of a stream may hold as one token; longer ones hold several."""
-_LARGEST = 2**53
+LARGEST = 2**53
+"""No count of tokens; below it every whole number is exact in JSON."""
 _DECIMAL = 15
 
 
@@ -24,26 +25,34 @@ def count_of(value: Any) -> int | None:
     """A number of tokens, also one written as 12.0 or as text; None for anything else."""
     if isinstance(value, str) and value.isdecimal() and len(value) <= _DECIMAL:
         return int(value)
-    if isinstance(value, float) and value.is_integer() and 0 <= value < _LARGEST:
+    if isinstance(value, float) and value.is_integer() and 0 <= value < LARGEST:
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < LARGEST:
         return value
     return None
 
 
 def usage_in(value: Any) -> Usage:
-    """The tokens of OpenAI's usage object, or of one with the names of its newer API.
-
-    What was reasoned costs as output, also where a server counts it beside ``completion_tokens``:
-    then the total, or the details, are larger than it.
-    """
+    """The tokens of OpenAI's usage object, or of one with the names of its newer API."""
     if not isinstance(value, dict):
         return Usage()
-    given = _first_of(value, "prompt_tokens", "input_tokens")
-    made = _first_of(value, "completion_tokens", "output_tokens")
-    total = count_of(value.get("total_tokens"))
+    return usage_from(
+        _first_of(value, "prompt_tokens", "input_tokens"),
+        _first_of(value, "completion_tokens", "output_tokens"),
+        count_of(value.get("total_tokens")),
+        _reasoned(value),
+    )
+
+
+def usage_from(given: int | None, made: int | None, total: int | None, reasoned: int) -> Usage:
+    """The tokens, from what was said of them.
+
+    What was ``reasoned`` costs as output, also where a server counts it beside what was ``made``:
+    then the total, or that alone, is larger than it.
+    """
     if made is not None:
-        made = max(made, _with_reasoning(value, made), (total or 0) - given if given else 0)
+        with_reasoning = made + reasoned if reasoned > made else made
+        made = max(with_reasoning, (total or 0) - given if given else 0)
     if total is not None and given is None and made is None:
         return Usage(total_tokens=total)
     if total is not None and given is not None and made is None:
@@ -114,9 +123,6 @@ def _first_of(value: dict[str, Any], *names: str) -> int | None:
     return None
 
 
-def _with_reasoning(value: dict[str, Any], made: int) -> int:
+def _reasoned(value: dict[str, Any]) -> int:
     details = value.get("completion_tokens_details") or value.get("output_tokens_details")
-    if not isinstance(details, dict):
-        return made
-    reasoned = count_of(details.get("reasoning_tokens")) or 0
-    return made + reasoned if reasoned > made else made
+    return count_of(details.get("reasoning_tokens")) or 0 if isinstance(details, dict) else 0

@@ -8,6 +8,8 @@ from gateway.calls.state import CallState
 from gateway.money.limits import rate_limit_headers
 from gateway.money.text import usd
 
+_TIMING = b"gateway;dur=%.3f, queue;dur=%.3f, cold;dur=%.3f, exec;dur=%.3f"
+
 
 def decision_headers(state: CallState) -> list[Header]:
     """What decided the call, for successes and failures alike; its cost once it is settled."""
@@ -31,8 +33,10 @@ def server_timing(state: CallState, usage: Usage, now: float) -> Header:
     line. ``now``: monotonic seconds."""
     gateway_s = max(0.0, now - state.received - state.answered_s - state.waited_s)
     queue_s = (usage.queue_s or 0.0) + state.waited_s
-    text = (
-        f"gateway;dur={gateway_s * 1000:.3f}, queue;dur={queue_s * 1000:.3f}, "
-        f"cold;dur={(usage.cold_s or 0.0) * 1000:.3f}, exec;dur={(usage.exec_s or 0.0) * 1000:.3f}"
+    milliseconds = (
+        gateway_s * 1000,
+        queue_s * 1000,
+        (usage.cold_s or 0.0) * 1000,
+        (usage.exec_s or 0.0) * 1000,
     )
-    return b"server-timing", text.encode()
+    return b"server-timing", _TIMING % milliseconds

@@ -101,7 +101,7 @@ class Learned:
         if failure is FailureClass.UNREACHABLE:
             self.warm.clear()
         elif failure is FailureClass.NOT_STARTED:
-            self.observe_no_start(seconds)
+            self._observe_no_start(seconds)
 
     def observe_run(self, model: str, seconds: float) -> None:
         """A call of the model ran for so long."""
@@ -138,9 +138,9 @@ class Learned:
             # The platform took down workers that were believed warm.
             self.warm.clear()
 
-    def observe_no_start(self, seconds: float) -> None:
-        """A call was given up after so long, before any worker had begun it: none was warm, and a
-        start takes longer than that."""
+    def _observe_no_start(self, seconds: float) -> None:
+        """It was given up before any worker had begun it: none was warm, and a start takes longer
+        than that."""
         self.warm.clear()
         if self.cold is not None and seconds > self.cold.p95:
             self.cold.observe(seconds)

@@ -30,11 +30,12 @@ class Leases:
         """Leases whose place in line others have, though their work goes on."""
         self._starting: deque[float] = deque()
 
-    def begin(self, lease: Lease, runs_from: float) -> None:
+    def begin(self, lease: Lease, runs_from: float) -> Lease:
         """A call is sent, and should run from ``runs_from`` on."""
         if lease.expected_cold:
             self._starting.append(lease.leased_at)
         self._runs_from[id(lease)] = runs_from
+        return lease
 
     def hand_over(self, lease: Lease) -> None:
         """Another call gets its place in line, before it has ended."""

@@ -292,17 +292,24 @@ class LiveBackend:
         Pings keep it warm but say nothing of when callers come. ``load_s``: seconds that the call
         should wait for its model there, which say nothing of how long calls run.
         """
+        now = self._clock.monotonic()
         if not ping:
-            self._note_call()
+            self._note_call(now)
         self.in_flight += 1
         if not self._queue.take():
             await self._wait(reconsider, rank)
-        now = self._clock.monotonic()
-        expected_cold = self.learned.start(now)
+            now = self._clock.monotonic()
         trial = bool(self.rests.health.scopes) and self.rests.begin_trial(caller, now)
-        lease = Lease(expected_cold, now, trial)
-        self._leases.begin(lease, now + load_s)
-        return lease
+        return self._leases.begin(Lease(self.learned.start(now), now, trial), now + load_s)
+
+    def lease_at_once(self, now: float, load_s: float) -> Lease | None:
+        """A lease for a call that need not wait; None where it must, or where not everybody may
+        come: then ``lease`` is for it."""
+        if self.rests.health.scopes or not self._queue.take():
+            return None
+        self._note_call(now)
+        self.in_flight += 1
+        return self._leases.begin(Lease(self.learned.start(now), now), now + load_s)
 
     async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)
@@ -335,8 +342,7 @@ class LiveBackend:
             return max(slots - self.line.others(self._clock.monotonic()), 1)
         return max(slots, 1) * self.learned.depth
 
-    def _note_call(self) -> None:
-        now = self._clock.monotonic()
+    def _note_call(self, now: float) -> None:
         learned = self.learned
         if learned.cold is not None and self.in_flight == 0 and self.last_call is not None:
             learned.gaps.observe(now - self.last_call)

@@ -77,10 +77,10 @@ class Admitting:
         template: ClaimTemplate,
         quotes: tuple[Quote, ...],
     ) -> Refused | None:
-        nano = max(quote.estimate.hold for quote in quotes)
-        seconds = max(quote.hold_s for quote in quotes)
+        nano = max([quote.estimate.hold for quote in quotes])
+        seconds = max([quote.hold_s for quote in quotes])
         claims = claims_for(template, nano, round(seconds * MICRO))
-        ttl = max(active.backends[q.backend].spec.common.max_run for q in quotes) + _GRACE_S
+        ttl = max([active.backends[q.backend].spec.common.max_run for q in quotes]) + _GRACE_S
         result = await self._shared.admit(state.call.id, claims, ttl)
         if not isinstance(result, Admitted):
             return result

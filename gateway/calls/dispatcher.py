@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from adapters.errors import BackendError
 from adapters.types import Call, Reply
@@ -256,21 +256,25 @@ class Dispatcher:
 
     async def _take_slot(self, active: ActivePolicy, state: CallState, quote: Quote) -> Attempt:
         """Waits for a slot of the backend, after the row is durable where the backend is paid."""
-        state.backend = active.backends[quote.backend]
+        backend = state.backend = active.backends[quote.backend]
         if quote.paid:
             await self._ledger.open(state.open_row())
             state.opened = True
         since = self._clock.monotonic()
+        backend = state.backend = backend.newest()
+        lease = backend.lease_at_once(since, quote.delay.load_s)
+        if lease is not None:
+            return state.begin(backend, quote, lease, 0.0)
         try:
-            lease = await self._lease(active, state, quote)
+            lease = await self._wait_for_lease(active, state, quote)
         except Rerouted:
             state.waited_s += self._clock.monotonic() - since
             raise
-        assert state.backend is not None
         return state.begin(state.backend, quote, lease, lease.leased_at - since)
 
-    async def _lease(self, active: ActivePolicy, state: CallState, quote: Quote) -> Lease:
-        """Of ``state.backend``, or of the one that a reload puts in its place meanwhile."""
+    async def _wait_for_lease(self, active: ActivePolicy, state: CallState, quote: Quote) -> Lease:
+        """Of ``state.backend``, in its line, or in that of the one that a reload puts in its place
+        meanwhile."""
         rank = RANK[active.priority(state.principal, state.preferences)]
         while True:
             assert state.backend is not None
@@ -313,18 +317,23 @@ class Dispatcher:
         reply = await backend.adapter.invoke(attempt.call)
         return await self._take(state, attempt, reply)
 
-    async def _take(self, state: CallState, attempt: Attempt, reply: Reply) -> Answer:
+    def _take(self, state: CallState, attempt: Attempt, reply: Reply) -> Awaitable[Answer]:
         """What a backend has answered."""
-        backend = attempt.backend
         if reply.chunks is not None:
-            return await self._begin(state, attempt, reply)
-        if reply.rest is not None:
-            state.answered(attempt, self._clock.monotonic())
-            await self._jobs.follow(state, attempt, reply)
-            return backend.redactor.over(reply)
+            return self._begin(state, attempt, reply)
         state.answered(attempt, self._clock.monotonic())
+        settled = self._settle if reply.rest is None else self._follow
+        return settled(state, attempt, reply)
+
+    async def _settle(self, state: CallState, attempt: Attempt, reply: Reply) -> Reply:
+        """A whole answer."""
         await self._completion.finish(state, attempt, reply.usage)
-        return backend.redactor.over(reply)
+        return attempt.backend.redactor.over(reply)
+
+    async def _follow(self, state: CallState, attempt: Attempt, reply: Reply) -> Reply:
+        """The promise of one: the work goes on without the caller."""
+        await self._jobs.follow(state, attempt, reply)
+        return attempt.backend.redactor.over(reply)
 
     async def _begin(self, state: CallState, attempt: Attempt, reply: Reply) -> SettledStream:
         """A stream, when its first chunk is here."""

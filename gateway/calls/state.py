@@ -281,7 +281,8 @@ class CallState:
     def open_row(self) -> LedgerRow:
         """The row that must be durable before a paid backend is asked."""
         # What is left to settle if this process dies; a rate is not given back by then.
-        return self._row(tuple(claim for claim in self.admission.claims if claim.unit in _HELD))
+        claims = self.admission.claims
+        return self._row(tuple([claim for claim in claims if claim.unit in _HELD]))
 
     def end_row(
         self, outcome: Outcome, usage: Usage | None, *, status: int, error: str, now_at: float
@@ -340,9 +341,9 @@ def history_of(
         return None
     return CallHistory(
         decision.slo,
-        tuple(map(_recorded, decision.quotes[:MOST_KEPT])),
+        tuple([_recorded(quote) for quote in decision.quotes[:MOST_KEPT]]),
         decision.refused[:MOST_KEPT],
-        tuple(_remembered(one, received_at) for one in tried[-MOST_KEPT:]),
+        tuple([_remembered(one, received_at) for one in tried[-MOST_KEPT:]]),
     )
 
 
@@ -355,9 +356,9 @@ def _recorded(quote: Quote) -> QuoteRecord:
     delay, estimate = quote.delay, quote.estimate
     return QuoteRecord(
         quote.backend,
-        round(delay.seconds, 6),
+        delay.seconds and round(delay.seconds, 6),
         delay.cold,
-        round(delay.load_s, 6),
+        delay.load_s and round(delay.load_s, 6),
         quote.reserved,
         estimate.marginal,
         estimate.charge,

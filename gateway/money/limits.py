@@ -145,11 +145,10 @@ def rate_limit_headers(answer: Admitted | Refused) -> list[tuple[bytes, bytes]]:
     policies: list[str] = []
     states: list[str] = []
     for status in statuses:
-        claim = status.claim
-        if claim.unit == "requests" and is_callers_own(claim):
-            name, policy = _policy_item(claim.scope.partition(":")[0], claim.window, claim.limit)
-            policies.append(policy)
-            states.append(f"{name};r={status.remaining};t={math.ceil(status.reset_s)}")
+        item = _policy_item(status.claim)
+        if item is not None:
+            policies.append(item[1])
+            states.append(f"{item[0]};r={status.remaining};t={math.ceil(status.reset_s)}")
     if not policies:
         return []
     return [
@@ -158,10 +157,13 @@ def rate_limit_headers(answer: Admitted | Refused) -> list[tuple[bytes, bytes]]:
     ]
 
 
-@functools.lru_cache(maxsize=1024)
-def _policy_item(kind: str, window: str, limit: int) -> tuple[str, str]:
-    name = f'"{kind}-{window}"'
-    return name, f"{name};q={limit};w={RATE_US[window] // MICRO}"
+@functools.lru_cache(maxsize=4096)
+def _policy_item(claim: Claim) -> tuple[str, str] | None:
+    """Its name, and all of it; None of a claim that is not shown to the caller."""
+    if claim.unit != "requests" or not is_callers_own(claim):
+        return None
+    name = f'"{claim.scope.partition(":")[0]}-{claim.window}"'
+    return name, f"{name};q={claim.limit};w={RATE_US[claim.window] // MICRO}"
 
 
 # --- refusals ---------------------------------------------------------------------------------

@@ -67,8 +67,8 @@ def credible(usage: Usage) -> Usage:
     """What a backend says of itself, as far as it can be: a figure below zero, past every bound,
     or no number at all counts as not said. One fault there must neither pay a caller nor make a
     row that cannot be written."""
-    for value, most in zip(_figures_of(usage), _BOUNDS.values(), strict=True):
-        if value is not None and not 0 <= value <= most:
+    for value in _figures_of(usage):
+        if value is not None and not 0 <= value <= _LEAST_BOUND:
             return msgspec.structs.replace(usage, **dict.fromkeys(_unbelievable(usage)))
     return usage
 
@@ -92,6 +92,8 @@ _BOUNDS = {
     "text_tokens": MOST_TOKENS,
     "cost_nano": _MOST_NANO,
 }
+_LEAST_BOUND = min(_BOUNDS.values())
+"""What is past it is looked at by its own bound: nearly nothing is."""
 _figures_of = operator.attrgetter(*_BOUNDS)
 
 
@@ -114,7 +116,8 @@ def estimate(price: Price | None, expected: Expectation) -> Estimate:
 
 def second_rate(price: Price) -> int:
     """Nano-dollars that one more second of running adds."""
-    return (price.per_second or 0) + round((price.per_hour or 0) / _HOUR)
+    hourly = price.per_hour
+    return (price.per_second or 0) + (round(hourly / _HOUR) if hourly else 0)
 
 
 def output_cost(price: Price, tokens: int) -> int:
@@ -123,12 +126,13 @@ def output_cost(price: Price, tokens: int) -> int:
 
 
 def _timed(price: Price, exec_s: float, gpu_s: float, cold_s: float) -> int:
-    seconds = exec_s + (cold_s if "start" in price.bills else 0.0)
-    return (
-        (price.per_call or 0)
-        + round((price.per_second or 0) * seconds)
-        + round((price.per_hour or 0) * gpu_s / _HOUR)
-    )
+    nano = price.per_call or 0
+    if price.per_second:
+        seconds = exec_s + (cold_s if "start" in price.bills else 0.0)
+        nano += round(price.per_second * seconds)
+    if price.per_hour:
+        nano += round(price.per_hour * gpu_s / _HOUR)
+    return nano
 
 
 def _tokens(price: Price, input_tokens: int, output_tokens: int) -> int:

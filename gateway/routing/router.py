@@ -141,14 +141,17 @@ def decide(
                 (quotes if refusal is None else last).append(quote)
         if refusal is not None:
             refused.append((candidate.name, refusal))
-    ranked, reason = _rank(quotes, route, slo, draw, _serves_reserved(candidates))
+    ranked, reason = _rank(quotes, route, slo, draw, candidates)
     if last:
         ranked, reason = ranked + sorted(last, key=_by_delay), reason if ranked else "LAST_RESORT"
     return Decision(tuple(ranked), tuple(refused), reason, route.name, slo)
 
 
 def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
-    return any(c.price is None or c.price.reserved for c in candidates)
+    for candidate in candidates:  # noqa: SIM110 - a generator in any() costs twice this loop
+        if candidate.price is None or candidate.price.reserved:
+            return True
+    return False
 
 
 def _unfit(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None:
@@ -204,7 +207,11 @@ def _quote(question: RoutingRequest, candidate: Candidate) -> Quote:
 
 
 def _rank(
-    quotes: list[Quote], route: Route, slo: float, draw: Callable[[], float], has_reserved: bool
+    quotes: list[Quote],
+    route: Route,
+    slo: float,
+    draw: Callable[[], float],
+    candidates: Sequence[Candidate],
 ) -> tuple[list[Quote], ReasonCode]:
     if not quotes:
         return quotes, "NONE"
@@ -215,12 +222,13 @@ def _rank(
     if route.order == "weighted":
         return _weighted(quotes, route.weights or {}, draw), "WEIGHTED"
     limit = slo * SLO_MARGIN
-    fits = [quote for quote in quotes if quote.delay.seconds <= limit]
-    if not fits:
-        return sorted(quotes, key=_by_delay), "LEAST_DELAY"
     late = [quote for quote in quotes if quote.delay.seconds > limit]
-    ranked = sorted(fits, key=_by_price) + sorted(late, key=_by_delay)
-    return ranked, _reason(ranked[0], has_reserved)
+    if len(late) == len(quotes):
+        return sorted(quotes, key=_by_delay), "LEAST_DELAY"
+    if len(quotes) > 1:
+        fits = [quote for quote in quotes if quote.delay.seconds <= limit]
+        quotes = sorted(fits, key=_by_price) + sorted(late, key=_by_delay)
+    return quotes, _reason(quotes[0], candidates)
 
 
 def _by_delay(quote: Quote) -> tuple[float, int]:
@@ -243,11 +251,11 @@ def _weighted(
     return quotes
 
 
-def _reason(first: Quote, has_reserved: bool) -> ReasonCode:
+def _reason(first: Quote, candidates: Sequence[Candidate]) -> ReasonCode:
     if first.reserved:
         if first.delay.load_s > 0:
             return "RES_LOAD"
         return "RES_WAIT_OK" if first.delay.seconds > 0 else "RES_FREE"
-    if has_reserved:
+    if _serves_reserved(candidates):
         return "SPILL_COLD" if first.delay.cold else "SPILL_WARM"
     return "COLD" if first.delay.cold else "WARM"

@@ -87,7 +87,7 @@ async def test_a_backend_that_is_silent_for_far_longer_than_ever_is_left(
         await with_a_past(gateway)
         begun = clock.monotonic()
         assert await silent_for(gateway, LONGER_S) == ["first: timeout"]
-        assert SHORTEST_S <= clock.monotonic() - begun <= SHORTEST_S + 2
+        assert SHORTEST_S <= clock.monotonic() - begun < LONGER_S
 
 
 async def test_nothing_is_cut_while_too_little_was_learned(
