@@ -54,6 +54,25 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The one thing in a call that changes."""
 
 
+class TokenParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tokens of a call were, as its backend said. The first five are parts of its input
+    tokens, the others of its output tokens; what is in no part is plain text. Cached tokens may be
+    of audio or images too: they are counted as cached."""
+
+    cached: int = 0
+    """Read from a cache of prompts."""
+    cache_write: int = 0
+    """Written to a cache that keeps them for some minutes."""
+    cache_write_1h: int = 0
+    """Written to a cache that keeps them for an hour."""
+    audio_input: int = 0
+    image_input: int = 0
+    reasoning: int = 0
+    """Written before the answer, and not part of it."""
+    audio_output: int = 0
+    image_output: int = 0
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What a call used. ``None`` is "nobody said", never zero."""
 
@@ -79,6 +98,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """The platform's own figure for the price, where it states one."""
     reported: bool = False
     """True when the platform stated the times; False when they are our estimate."""
+    parts: TokenParts | None = None
+    """What the tokens were, where the backend tells them apart."""
+    images: int | None = None
+    """Images that were made."""
+    audio_s: float | None = None
+    """Seconds of sound that were read or made."""
 
 
 class Chunk(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ Of a call to ``infer`` the answer is the handler's own, so it is held only to wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,8 @@ from adapters.http import failures
 from adapters.http.failures import UNREADABLE, classify_error, clean, read_if, words_in
 from adapters.http.plain_answers import plain_usage
 from adapters.http.response import Response
-from adapters.http.token_counts import read_usage, tokens_made
+from adapters.http.stated_usage import read_usage, with_stated
+from adapters.http.token_counts import tokens_made
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
 
@@ -29,6 +31,9 @@ _NOTHING = frozenset((b"null", b'""', b"{}", b"[]", b"false", b"0"))
 _ABSENT = msgspec.Raw(b"null")
 _NO_ANSWER = "The backend's answer is not what was asked for."
 _FAILED = "The backend answered with an error."
+_IMAGE = re.compile(rb'\[\s*\{[^{}\[]*?"(url|b64_json)"\s*:')
+_LOOKED_AT = 4096
+"""Bytes of a list in which the first of its images says that it is one."""
 
 
 class _Whole(msgspec.Struct):
@@ -37,6 +42,7 @@ class _Whole(msgspec.Struct):
     choices: msgspec.Raw = _ABSENT
     data: msgspec.Raw = _ABSENT
     usage: msgspec.Raw = _ABSENT
+    usage_metadata: msgspec.Raw = msgspec.field(default=_ABSENT, name="usageMetadata")
     error: msgspec.Raw = _ABSENT
     object: msgspec.Raw = _ABSENT
 
@@ -51,7 +57,7 @@ def usage_of_answer(body: bytes, task: Task, usage: Usage, secrets: Sequence[Sec
     all the same.
     """
     said = plain_usage(body, task)
-    return _beside(usage, said) if said is not None else read_closely(body, task, usage, secrets)
+    return read_closely(body, task, usage, secrets) if said is None else with_stated(usage, said)
 
 
 def read_closely(body: bytes, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Usage:
@@ -68,19 +74,8 @@ def read_closely(body: bytes, task: Task, usage: Usage, secrets: Sequence[Secret
     made = None
     if said.output_tokens is None and task != "embeddings":
         made = tokens_made(read_if(body, dict[str, Any]) or {}) or None
-    return _beside(usage, said, made)
-
-
-def _beside(usage: Usage, said: Usage, made: int | None = None) -> Usage:
-    """What is known of a call, with the tokens that its answer said; ``made`` are those that its
-    text is about."""
-    return msgspec.structs.replace(
-        usage,
-        input_tokens=said.input_tokens,
-        output_tokens=said.output_tokens,
-        total_tokens=said.total_tokens,
-        text_tokens=made,
-    )
+    used = with_stated(usage, said)
+    return used if made is None else msgspec.structs.replace(used, text_tokens=made)
 
 
 def check_output(body: bytes, content_type: str, usage: Usage | None = None) -> None:
@@ -101,18 +96,25 @@ def output_in(response: Response, usage: Usage) -> Reply:
     return Reply(body=response.body, content_type=content_type, usage=usage)
 
 
-def with_tokens_told(body: bytes, usage: Usage) -> Usage:
-    """With the tokens that a handler of ``infer`` tells in OpenAI's words, where it does."""
+def with_usage_told(body: bytes, usage: Usage) -> Usage:
+    """With what a handler of ``infer`` tells that it used, where it does; the images of an answer
+    in OpenAI's shape are counted."""
     try:
-        said = read_usage(_decoder.decode(body).usage)
+        whole = _decoder.decode(body)
     except UNREADABLE:
         return usage
-    return msgspec.structs.replace(
-        usage,
-        input_tokens=said.input_tokens,
-        output_tokens=said.output_tokens,
-        total_tokens=said.total_tokens,
-    )
+    stated = whole.usage if whole.usage != _ABSENT else whole.usage_metadata
+    used = with_stated(usage, read_usage(stated))
+    if used.images is None and (images := _images(whole.data)):
+        used = msgspec.structs.replace(used, images=images)
+    return used
+
+
+def _images(data: msgspec.Raw) -> int:
+    """How many images a list of them holds; 0 where it is a list of something else."""
+    if _IMAGE.match(bytes(data)[:_LOOKED_AT]) is None:
+        return 0
+    return len(read_if(data, list[msgspec.Raw]) or ())
 
 
 def is_error(value: msgspec.Raw) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, takes_no
-from adapters.http.answers import check_output, usage_of_answer, with_tokens_told
+from adapters.http.answers import check_output, usage_of_answer, with_usage_told
 from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ReadyChunks
 from adapters.http.failures import clean, read_input
@@ -102,7 +102,7 @@ class OpenAICalls:
         usage = Usage(exec_s=seconds, worker=worker)
         if call.task == "infer":
             check_output(response.body, content_type, usage)
-            usage = with_tokens_told(response.body, usage)
+            usage = with_usage_told(response.body, usage)
         else:
             usage = usage_of_answer(response.body, call.task, usage, self._secrets)
         return Reply(body=response.body, content_type=content_type, usage=usage)

@@ -13,7 +13,7 @@ from adapters.http.answers import check_output, usage_of_answer
 from adapters.http.failures import read_if
 from adapters.http.response import Body
 from adapters.http.sse import DONE, frame
-from adapters.http.token_counts import told
+from adapters.http.stated_usage import told
 from adapters.http.whole_events import BOM
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage

@@ -17,7 +17,8 @@ import msgspec
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.answers import failure_in, is_hollow
 from adapters.http.failures import UNREADABLE, read_if
-from adapters.http.token_counts import ONE_TOKEN, tokens_of_piece, told, usage_in
+from adapters.http.stated_usage import told, usage_in
+from adapters.http.token_counts import ONE_TOKEN, tokens_of_piece
 from adapters.http.whole_events import MAX_EVENT, WholeEvents, data_of, split_events
 from adapters.types import Chunk, Usage
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ReadyChunks
 from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader, frame
-from adapters.http.token_counts import told
+from adapters.http.stated_usage import told, with_stated
 from adapters.http.whole_events import MAX_EVENT
 from adapters.polling import Patience, pace
 from adapters.runpod.jobs import QUEUED, RunPodJob
@@ -168,12 +166,7 @@ class JobStream(ReadyChunks):
             return Chunk(b"", "data", usage)
         said = self._reader.usage
         if told(said):
-            usage = msgspec.structs.replace(
-                usage,
-                input_tokens=said.input_tokens,
-                output_tokens=said.output_tokens,
-                total_tokens=said.total_tokens,
-            )
+            usage = with_stated(usage, said)
         return Chunk(DONE, "done", usage)
 
     async def _break_off(self, error: BackendError) -> None:
