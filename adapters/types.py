@@ -104,6 +104,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Images that were made."""
     audio_s: float | None = None
     """Seconds of sound that were read or made."""
+    estimated: bool = False
+    """Images or sound are the gateway's estimate."""
 
 
 class Chunk(msgspec.Struct, frozen=True):

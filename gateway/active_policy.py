@@ -192,18 +192,18 @@ class ActivePolicy:
             )
             for backend in self._usable(call.model, route)
         ]
-        question = self._question(call, preferences)
+        question = self._question(call, spec, preferences)
         slo = spec.slo if route.slo is None else route.slo
         if queued is not None:
             slo = max(slo - queued.waited_s, 0.0)
         return decide(question, candidates, _bounded(route, preferences), slo, draw)
 
-    def _question(self, call: Call, preferences: Preferences) -> RoutingRequest:
+    def _question(self, call: Call, spec: ModelSpec, preferences: Preferences) -> RoutingRequest:
         size, output, parts = len(call.body), preferences.output_tokens, preferences.parts
-        if parts is TEXT_ALONE:
-            return RoutingRequest(call.task, call.stream, size, output)
-        tokens = parts.tokens(self._part_tokens[call.model])
-        return RoutingRequest(call.task, call.stream, size, output, parts, tokens)
+        tokens = 0 if parts is TEXT_ALONE else parts.tokens(self._part_tokens[call.model])
+        return RoutingRequest(
+            call.task, call.stream, size, output, parts, tokens, spec.max_images, spec.max_audio
+        )
 
 
 def _longest(backend: LiveBackend) -> float:

@@ -115,15 +115,15 @@ class Gateway:
         """The policy's backends; one whose settings did not change goes on as it is."""
         backends = {}
         for name, spec in policy.backends.items():
-            price = policy.prices[spec.common.price] if spec.common.price else None
+            prices = policy.prices[spec.common.price] if spec.common.price else None
             known = kept.get(name)
             if known is not None and known.spec == spec:
-                known.price = price
+                known.charged.tariff = known.charged.tariff.followed_by(prices)
                 backends[name] = known
             else:
                 backends[name] = LiveBackend(
                     spec,
-                    price,
+                    prices,
                     self._make_backend(spec),
                     self.clock,
                     self.dispatcher.timer,
@@ -135,14 +135,14 @@ class Gateway:
         """Swaps the whole policy, or raises and leaves the old one in force."""
         async with self._changing:
             before = self.active
-            prices = {name: backend.price for name, backend in before.backends.items()}
+            tariffs = {name: backend.charged.tariff for name, backend in before.backends.items()}
             try:
                 _check_fixed(before.policy, policy)
                 after = ActivePolicy(policy, self._backends(policy, before.backends))
                 await self._start_new(before, after)
             except BaseException:
-                for name, price in prices.items():
-                    before.backends[name].price = price
+                for name, tariff in tariffs.items():
+                    before.backends[name].charged.tariff = tariff
                 self.metrics.reloads.labels("refused").inc()
                 raise
             limits = _limits_of(before.policy) != _limits_of(policy)

@@ -28,17 +28,36 @@ from adapters.http.token_counts import count_of
 from adapters.types import TokenParts, Usage
 
 _PLAIN = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
+_OPENAI = _PLAIN | {"prompt_tokens_details", "completion_tokens_details"}
+_READ = {
+    "cached_tokens": "cached",
+    "cache_read_tokens": "cached",
+    "cache_creation_tokens": "cache_write",
+    "cache_write_tokens": "cache_write",
+    "audio_tokens": "audio_input",
+    "image_tokens": "image_input",
+}
+_MADE = {
+    "reasoning_tokens": "reasoning",
+    "audio_tokens": "audio_output",
+    "image_tokens": "image_output",
+}
+"""What details call a part, and its name here."""
 _INPUT = ("prompt_tokens", "input_tokens", "promptTokenCount", "inputTokens")
 _OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "outputTokens")
 _TOTAL = ("total_tokens", "totalTokenCount", "totalTokens")
-_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
-_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+_INPUT_DETAILS = (
+    "prompt_tokens_details", "input_tokens_details", "input_token_details", "promptTokensDetails",
+)  # fmt: skip
+_OUTPUT_DETAILS = (
+    "completion_tokens_details", "output_tokens_details", "output_token_details",
+    "candidatesTokensDetails",
+)  # fmt: skip
 _CACHED_INSIDE = ("prompt_cache_hit_tokens", "cachedContentTokenCount", "cached_tokens")
 _CACHE_READ = ("cache_read_input_tokens", "cacheReadInputTokens")
 _CACHE_WRITE = ("cache_creation_input_tokens", "cacheWriteInputTokens")
 _IMAGES = ("images", "image_count", "num_images")
 _AUDIO_S = ("prompt_audio_seconds", "audio_seconds", "input_audio_seconds", "audio_duration")
-_NO_PARTS = TokenParts()
 
 
 def usage_in(value: Any) -> Usage:
@@ -49,9 +68,8 @@ def usage_in(value: Any) -> Usage:
     """
     if not isinstance(value, dict):
         return Usage()
-    if value.keys() <= _PLAIN:
-        given, made = count_of(value.get("prompt_tokens")), count_of(value.get("completion_tokens"))
-        return _of_counts(given, made, count_of(value.get("total_tokens")), 0)
+    if value.keys() <= _OPENAI:
+        return _in_openais_words(value)
     return _in_any_words(_billed(value))
 
 
@@ -79,8 +97,11 @@ def with_stated(usage: Usage, said: Usage) -> Usage:
     )
 
 
-def _of_counts(given: int | None, made: int | None, total: int | None, reasoned: int) -> Usage:
+def _of_counts(
+    given: int | None, made: int | None, total: int | None, counts: dict[str, int]
+) -> Usage:
     if made is not None:
+        reasoned = counts.get("reasoning", 0)
         with_reasoned = made + reasoned if reasoned > made else made
         made = max(with_reasoned, (total or 0) - given if given else 0)
     if total is not None and given is None and made is None:
@@ -89,7 +110,34 @@ def _of_counts(given: int | None, made: int | None, total: int | None, reasoned:
         made = max(total - given, 0)
     elif total is not None and made is not None and given is None:
         given = max(total - made, 0)
-    return Usage(input_tokens=given, output_tokens=made)
+    parts = TokenParts(**counts) if counts else None
+    return Usage(input_tokens=given, output_tokens=made, parts=parts)
+
+
+def _in_openais_words(value: dict[str, Any]) -> Usage:
+    """What nearly every server says, read without looking for other words."""
+    read, written = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
+    counts: dict[str, int] = {}
+    if read or written:
+        counts = _counts(read, _READ) | _counts(written, _MADE)
+    given, made = count_of(value.get("prompt_tokens")), count_of(value.get("completion_tokens"))
+    return _of_counts(given, made, count_of(value.get("total_tokens")), counts)
+
+
+def _counts(details: Any, names: dict[str, str]) -> dict[str, int]:
+    """Part -> its tokens, where there are any: of a mapping, or of Gemini's list of modalities."""
+    pairs = details.items() if isinstance(details, dict) else _modalities(details)
+    counts = {}
+    for name, value in pairs:
+        if value and name in names and (count := count_of(value)):
+            counts[names[name]] = count
+    return counts
+
+
+def _modalities(details: Any) -> Iterator[tuple[str, Any]]:
+    for entry in details if isinstance(details, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("modality"), str):
+            yield f"{entry['modality'].lower()}_tokens", entry.get("tokenCount")
 
 
 def _billed(value: dict[str, Any]) -> dict[str, Any]:
@@ -109,13 +157,9 @@ def _in_any_words(value: dict[str, Any]) -> Usage:
     thoughts = count_of(value.get("thoughtsTokenCount"))
     if thoughts is not None:
         made = (made or 0) + thoughts
-    counted = _of_counts(given, made, _first_of(value, *_TOTAL), parts.reasoning)
-    return msgspec.structs.replace(
-        counted,
-        parts=None if parts == _NO_PARTS else parts,
-        images=_first_of(value, *_IMAGES),
-        audio_s=_audio_s(value),
-    )
+    counted = _of_counts(given, made, _first_of(value, *_TOTAL), parts)
+    images, audio_s = _first_of(value, *_IMAGES), _audio_s(value)
+    return msgspec.structs.replace(counted, images=images, audio_s=audio_s)
 
 
 def _beside_input(value: dict[str, Any], counted: int) -> int:
@@ -123,54 +167,37 @@ def _beside_input(value: dict[str, Any], counted: int) -> int:
     are OpenAI's, or where the total is what was ``counted`` without them."""
     tools = count_of(value.get("toolUsePromptTokenCount")) or 0
     inside = count_of(value.get("prompt_tokens")) is not None
-    if inside or dict(_details(value, *_INPUT_DETAILS)) or _first_of(value, *_TOTAL) == counted:
+    if inside or any(value.get(name) for name in _INPUT_DETAILS):
+        return tools
+    if _first_of(value, *_TOTAL) == counted:
         return tools
     return tools + sum(_first_of(value, *names) or 0 for names in (_CACHE_READ, _CACHE_WRITE))
 
 
-def _parts(value: dict[str, Any]) -> TokenParts:
-    read = dict(_details(value, *_INPUT_DETAILS, "promptTokensDetails"))
-    made = dict(_details(value, *_OUTPUT_DETAILS, "candidatesTokensDetails"))
-    hour, written = _cache_writes(value, read)
-    cached = _first_of(read, "cached_tokens", "cache_read_tokens")
-    if cached is None:
-        cached = _first_of(value, *_CACHED_INSIDE, *_CACHE_READ)
-    reasoned = _first_of(made, "reasoning_tokens")
-    if reasoned is None:
-        reasoned = _first_of(value, "reasoning_tokens", "thoughtsTokenCount")
-    return TokenParts(
-        cached=cached or 0,
-        cache_write=max(written - hour, 0),
-        cache_write_1h=hour,
-        audio_input=count_of(read.get("audio_tokens")) or 0,
-        image_input=count_of(read.get("image_tokens")) or 0,
-        reasoning=reasoned or 0,
-        audio_output=count_of(made.get("audio_tokens")) or 0,
-        image_output=count_of(made.get("image_tokens")) or 0,
-    )
+def _parts(value: dict[str, Any]) -> dict[str, int]:
+    """Part -> its tokens, where there are any; what details say goes first."""
+    hour, minutes = _cache_writes(value)
+    found = {
+        "cached": _first_of(value, *_CACHED_INSIDE, *_CACHE_READ) or 0,
+        "cache_write": minutes,
+        "cache_write_1h": hour,
+        "reasoning": _first_of(value, "reasoning_tokens", "thoughtsTokenCount") or 0,
+    }
+    for name in _INPUT_DETAILS:
+        found |= _counts(value.get(name), _READ)
+    for name in _OUTPUT_DETAILS:
+        found |= _counts(value.get(name), _MADE)
+    return {part: tokens for part, tokens in found.items() if tokens}
 
 
-def _cache_writes(value: dict[str, Any], read: dict[str, Any]) -> tuple[int, int]:
-    """(Tokens kept for an hour, all tokens written to the cache)."""
+def _cache_writes(value: dict[str, Any]) -> tuple[int, int]:
+    """(Tokens kept for an hour, for minutes): what no time is said of is kept for minutes."""
     times = value.get("cache_creation")
     times = times if isinstance(times, dict) else {}
     hour = count_of(times.get("ephemeral_1h_input_tokens")) or 0
     minutes = count_of(times.get("ephemeral_5m_input_tokens")) or 0
-    written = _first_of(read, "cache_creation_tokens", "cache_write_tokens")
-    if written is None:
-        written = _first_of(value, *_CACHE_WRITE)
-    return hour, max(written or 0, hour + minutes)
-
-
-def _details(value: dict[str, Any], *names: str) -> Iterator[tuple[str, Any]]:
-    """The pairs of the first mapping, or those of Gemini's list of modalities."""
-    for name in names:
-        found = value.get(name)
-        if isinstance(found, dict):
-            yield from found.items()
-        for entry in found if isinstance(found, list) else ():
-            if isinstance(entry, dict) and isinstance(entry.get("modality"), str):
-                yield f"{entry['modality'].lower()}_tokens", entry.get("tokenCount")
+    written = _first_of(value, *_CACHE_WRITE) or 0
+    return hour, max(written - hour, minutes)
 
 
 def _audio_s(value: dict[str, Any]) -> float | None:

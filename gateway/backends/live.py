@@ -22,6 +22,7 @@ from adapters.base import (
 )
 from adapters.errors import BackendError
 from adapters.types import Probe, Usage
+from gateway.backends.current_price import CurrentPrice
 from gateway.backends.engine_line import EngineLine
 from gateway.backends.learned import Learned
 from gateway.backends.leases import Lease, Leases
@@ -29,7 +30,8 @@ from gateway.backends.redaction import Redactor
 from gateway.backends.rests import OURSELVES, Caller, Rests
 from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
 from gateway.money.inputs import TEXT_ALONE, InputParts
-from gateway.policy.model import BackendSpec, Price
+from gateway.policy.model import BackendSpec
+from gateway.policy.price import DatedPrices, Price
 from gateway.routing.forecast import BackendLoad
 from gateway.routing.health import Failed
 from gateway.routing.router import Candidate
@@ -52,7 +54,7 @@ class LiveBackend:
     def __init__(
         self,
         spec: BackendSpec,
-        price: Price | None,
+        prices: DatedPrices | None,
         adapter: Backend,
         clock: Clock,
         timer: SharedTimer,
@@ -61,7 +63,7 @@ class LiveBackend:
         """``draw`` gives a number in [0, 1), by which rests are made uneven."""
         self.spec = spec
         self.name = spec.name
-        self.price = price
+        self.charged = CurrentPrice(prices, spec.common, clock)
         self.adapter = adapter
         self.cancellable = adapter if isinstance(adapter, Cancellable) else None
         self.warmable = adapter if isinstance(adapter, Warmable) else None
@@ -134,6 +136,11 @@ class LiveBackend:
         return idle if idle is None or self.is_warm else 0
 
     @property
+    def price(self) -> Price | None:
+        """What is charged for a call that is sent now."""
+        return self.charged.price
+
+    @property
     def billed_start_s(self) -> float:
         """The seconds just before a call runs that may be a start, where a start is billed."""
         cold = self.learned.cold
@@ -193,7 +200,6 @@ class LiveBackend:
         """The backend at this instant, frozen, for a call of whoever has ``key``; for one that
         waits there already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it
         would go before."""
-        capabilities = self.adapter.capabilities
         learned = self.learned
         cold = learned.cold
         slots = self.slots
@@ -212,10 +218,11 @@ class LiveBackend:
             (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
         )
         blocked, last_resort = self._standing(model, key, now)
+        price = self.charged.in_force
         candidate = Candidate(
             self.name,
-            self.price,
-            capabilities,
+            None if price is None else price.price,
+            self.adapter.capabilities,
             self.max_request,
             load,
             run,
@@ -225,6 +232,7 @@ class LiveBackend:
             self._max_queue(),
             learned.more_input(model, parts),
             last_resort,
+            price,
         )
         return self._foreseen(candidate, model) if model in self._loadable else candidate
 
@@ -272,7 +280,7 @@ class LiveBackend:
             return self
         while newest.successor is not None:
             newest = newest.successor
-        usable = newest.price == self.price and newest.adapter.slots != 0
+        usable = newest.charged == self.charged and newest.adapter.slots != 0
         return newest if usable and not newest.blocked(self._clock.monotonic()) else self
 
     # --- leases -------------------------------------------------------------------------------

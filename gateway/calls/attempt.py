@@ -8,10 +8,10 @@ from adapters.errors import BackendError, FailureClass, Ran
 from adapters.types import Call, Usage
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
-from gateway.money.estimates import by_tokens, with_tokens
+from gateway.money.estimates import by_media, by_tokens, with_media, with_tokens
 from gateway.money.inputs import InputParts
 from gateway.money.pricing import credible
-from gateway.policy.model import Price
+from gateway.policy.price import Price
 from gateway.routing.repeating import Asked, costs_tokens_at_most
 from gateway.routing.router import Quote
 
@@ -45,6 +45,12 @@ class Attempt(msgspec.Struct, frozen=True):
         return self.lease.leased_at
 
     @property
+    def price(self) -> Price | None:
+        """By what the call is charged: what held when it was quoted, whatever a reload says."""
+        in_force = self.quote.in_force
+        return None if in_force is None else in_force.price
+
+    @property
     def begins_at(self) -> float:
         """Monotonic seconds: when the run should begin, after the platform's own queue and what a
         cold start may take."""
@@ -60,7 +66,7 @@ class Attempt(msgspec.Struct, frozen=True):
     @property
     def costs_tokens_at_most(self) -> bool:
         """To run the call once more would add nothing to this backend's bill but tokens."""
-        return costs_tokens_at_most(self.backend.price)
+        return costs_tokens_at_most(self.price)
 
     def charged_from(self) -> float:
         """The earliest instant, in monotonic seconds, from which the call may be charged for time:
@@ -88,7 +94,7 @@ class Attempt(msgspec.Struct, frozen=True):
             self.backend.name,
             failure.failure,
             failure.fault,
-            self.backend.price,
+            self.price,
             common.repeat,
             common.context,
         )
@@ -99,8 +105,11 @@ class Attempt(msgspec.Struct, frozen=True):
         """A success's usage, with the device's share filled in where the backend stated none, and
         the tokens, where they are paid and nobody counted them: no answer is free for that."""
         reported = credible(reported)
-        if by_tokens(self.backend.price):
+        price = self.price
+        if by_tokens(price):
             reported = self._counted(reported)
+        if by_media(price):
+            reported = with_media(price, reported, len(self.call.body))
         return self._with_share(reported)
 
     def teach(self, used: Usage, parts: InputParts) -> None:
@@ -110,7 +119,7 @@ class Attempt(msgspec.Struct, frozen=True):
             self.backend.learned.observe_input(self.call.model, parts, held, used.input_tokens)
 
     def _with_share(self, reported: Usage) -> Usage:
-        price = self.backend.price
+        price = self.price
         if reported.gpu_s is not None or reported.exec_s is None:
             return reported
         share = device_share(price, reported.exec_s, self.backend.in_flight)
@@ -124,7 +133,7 @@ class Attempt(msgspec.Struct, frozen=True):
         seen = credible(reported or self.progress.usage)
         exec_s = elapsed if seen.exec_s is None else seen.exec_s
         seen = self._counted(seen, self._probably_made(exec_s))
-        share = device_share(self.backend.price, exec_s, self.backend.in_flight)
+        share = device_share(self.price, exec_s, self.backend.in_flight)
         return msgspec.structs.replace(
             seen,
             queue_s=queue_s if seen.queue_s is None else seen.queue_s,
@@ -144,7 +153,7 @@ class Attempt(msgspec.Struct, frozen=True):
             return self._with_share(credible(failure.usage))
         if failure.ran is Ran.NO:
             return None
-        price = self.backend.price
+        price = self.price
         timed = price is None or price.reserved or price.per_second is not None
         return self.used_until(now, None) if timed or self.progress.events else None
 
@@ -162,7 +171,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def _probably_made(self, exec_s: float) -> int:
         """Tokens of a whole answer that nobody waited for: what such calls write in that time, and
         no more than it might have."""
-        if self.call.stream or not by_tokens(self.backend.price):
+        if self.call.stream or not by_tokens(self.price):
             return 0
         rate = self.backend.learned.output_rate(self.call.model)
         return min(round(exec_s * rate), self.quote.output_held)

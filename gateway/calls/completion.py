@@ -58,7 +58,7 @@ class Completion:
     def paid_output(self, state: CallState, attempt: Attempt) -> float:
         """Tokens of output that what is held covers; no bound where none are paid, or nothing is
         held."""
-        held = state.admission.hold_nano and by_tokens(attempt.backend.price)
+        held = state.admission.hold_nano and by_tokens(attempt.price)
         return attempt.quote.output_held if held else inf
 
     def more_output(self, state: CallState, attempt: Attempt) -> int:

@@ -22,12 +22,21 @@ from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
 from gateway.calls.output_bound import bounded
+from gateway.money.charge_records import amounts_of, charged_alone
 from gateway.money.estimates import by_tokens, cost_basis
 from gateway.money.pricing import charge
+from gateway.money.tariffs import PriceInForce
 from gateway.routing.repeating import Asked
 from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
-from gateway.storage.history import MOST_KEPT, AttemptRecord, CallHistory, QuoteRecord, words
+from gateway.storage.history import (
+    MOST_KEPT,
+    AttemptRecord,
+    CallHistory,
+    PriceRecord,
+    QuoteRecord,
+    words,
+)
 from gateway.types import MICRO, Principal, Unit
 
 StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
@@ -146,6 +155,8 @@ class CallState:
         self.backend: LiveBackend | None = None
         """That answers, or was turned to last."""
         self.attempt: Attempt | None = None
+        self.in_force: PriceInForce | None = None
+        """By what the last attempt is charged: what held when it was quoted."""
         self.ending: Ending | None = None
         self.output_bound: int | None = None
         """Tokens that each answer may be, where the caller bounds none and has to pay for them."""
@@ -226,10 +237,12 @@ class CallState:
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""
         self.waited_s += waited_s
-        call = self.call
-        if self.output_bound is not None and by_tokens(backend.price):
+        call, in_force = self.call, quote.in_force
+        price = None if in_force is None else in_force.price
+        if self.output_bound is not None and by_tokens(price):
             call = bounded(call, backend.spec.common.output_bound, self.output_bound)
         attempt = self.attempt = Attempt(call, backend, quote, lease, StreamProgress())
+        self.in_force = in_force
         return attempt
 
     def answered(self, attempt: Attempt, now: float) -> None:
@@ -253,7 +266,11 @@ class CallState:
         """A failed attempt is charged: returns its row, which has an id of its own."""
         number = len(self.charged) + 1
         row = msgspec.structs.replace(
-            row, id=f"{row.id}#{number}", kind="attempt", hold_nano=0, history=None
+            row,
+            id=f"{row.id}#{number}",
+            kind="attempt",
+            hold_nano=0,
+            history=None if row.history is None else charged_alone(row.history),
         )
         self.charged.append(row)
         self.tried[-1] = msgspec.structs.replace(
@@ -290,7 +307,7 @@ class CallState:
         """The settled row. ``usage`` is what is charged; ``None``: nothing was used. ``now_at``:
         seconds since the epoch."""
         used = NOTHING if usage is None else usage
-        price = None if self.backend is None else self.backend.price
+        price = None if self.in_force is None else self.in_force.price
         cost = 0 if usage is None else charge(price, used)
         return msgspec.structs.replace(
             self._row(),
@@ -307,8 +324,13 @@ class CallState:
             cost_nano=cost,
             cost_basis=cost_basis(price, used, cost),
             worker=used.worker or "",
-            history=history_of(self.decision, self.tried, self.received_at),
+            history=self._history(used),
         )
+
+    def _history(self, used: Usage) -> CallHistory | None:
+        price = None if self.in_force is None else self.in_force.record
+        amounts = amounts_of(used) if price is not None else {}
+        return history_of(self.decision, self.tried, self.received_at, price, amounts)
 
     def _row(self, claims: tuple[Claim, ...] = ()) -> LedgerRow:
         """What is known of the call however it ends."""
@@ -334,7 +356,11 @@ class CallState:
 
 
 def history_of(
-    decision: Decision | None, tried: list[FailedAttempt], received_at: float
+    decision: Decision | None,
+    tried: list[FailedAttempt],
+    received_at: float,
+    price: PriceRecord | None,
+    amounts: dict[str, int],
 ) -> CallHistory | None:
     """What is kept of a call's way; None of a call that was never decided."""
     if decision is None:
@@ -344,6 +370,8 @@ def history_of(
         tuple([_recorded(quote) for quote in decision.quotes[:MOST_KEPT]]),
         decision.refused[:MOST_KEPT],
         tuple([_remembered(one, received_at) for one in tried[-MOST_KEPT:]]),
+        price,
+        amounts,
     )
 
 

@@ -79,8 +79,8 @@ class TopUp:
         return more
 
     async def _extend_output(self, state: CallState, attempt: Attempt, tokens: int) -> None:
-        price = attempt.backend.price
-        nano = 0 if price is None else output_cost(price, tokens)
+        in_force = attempt.quote.in_force
+        nano = 0 if in_force is None else output_cost(in_force.dearest, tokens)
         held = await self._answered(state, attempt, {"nano_usd": nano}, 0.0)
         if held is False and state.attempt is attempt:
             state.stop("budget")

@@ -14,7 +14,8 @@ from adapters.errors import BackendError
 from adapters.types import AskedPrice
 from gateway.money.pricing import second_rate
 from gateway.money.text import usd
-from gateway.policy.model import BackendSpec, Price
+from gateway.policy.model import BackendSpec
+from gateway.policy.price import Price
 
 TOLERANCE = 0.01
 """A price that is off by no more counts as the same."""

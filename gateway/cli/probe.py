@@ -16,6 +16,7 @@ from gateway.app import backend_maker
 from gateway.cli.probe_report import ProbeFindings, as_json, as_text, ask_all
 from gateway.cli.shared import command, fail, policy_offline, unset_secret
 from gateway.clock import SystemClock
+from gateway.money.tariffs import price_at
 from gateway.policy.model import BackendSpec, ModelSpec, Policy
 
 _CONFIG = Path("config/default.yaml")
@@ -70,7 +71,8 @@ async def _ask(policy: Policy, spec: BackendSpec, options: argparse.Namespace) -
     clock = SystemClock()
     backend: Backend = backend_maker(clock)(spec)
     call = _call(policy, spec, options) if options.call else None
-    price = policy.prices[spec.common.price] if spec.common.price else None
+    prices = policy.prices[spec.common.price] if spec.common.price else None
+    price = None if prices is None else price_at(prices, clock.time())
     await backend.start()
     try:
         return await ask_all(backend, spec, price, call, clock)

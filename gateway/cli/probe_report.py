@@ -17,7 +17,8 @@ from gateway.cli.price_check import PriceAnswer
 from gateway.clock import Clock
 from gateway.money.pricing import Estimate, Expectation, charge, estimate
 from gateway.money.text import usd
-from gateway.policy.model import BackendSpec, Price
+from gateway.policy.model import BackendSpec
+from gateway.policy.price import Price
 
 _START_WITHIN_S = 60.0
 _ABILITIES = {

@@ -79,5 +79,5 @@ async def _one(
         period=covered,
         bill=bill,
         totals=totals_of((await ledger.usage(query)).rows),
-        price=policy.prices[spec.common.price] if spec.common.price else None,
+        price=policy.prices[spec.common.price].at(covered.start) if spec.common.price else None,
     )

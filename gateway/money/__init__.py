@@ -1,10 +1,12 @@
 """What calls cost, who may spend it, and what was spent.
 
-``pricing`` computes a call's price: usage in, integer nano-dollars out; ``estimates`` is what was
-probably used where no backend says it, and ``inputs`` what a request holds whose tokens its bytes
-do not show. ``limits`` makes a principal's limits into claims on the
-shared store, and says what a refusal is told. ``settlement`` settles an ended call in both stores,
-once, and tries again what a store did not take. ``usage_reports`` is who spent what;
+``tariffs`` says which of a backend's prices holds at an instant. ``pricing`` computes a call's
+price: usage in, integer nano-dollars out, its tokens in the parts of ``token_split``;
+``charge_records`` is what a row keeps of that, and each part of its charge again. ``estimates`` is
+what was probably used where no backend says it, and ``inputs`` what a request holds whose tokens
+its bytes do not show. ``limits`` makes a principal's limits into claims
+on the shared store, and says what a refusal is told. ``settlement`` settles an ended call in both
+stores, once, and tries again what a store did not take. ``usage_reports`` is who spent what;
 ``reconciliation`` holds a platform's bill against the ledger. ``text`` is how amounts and instants
 are written.
 """

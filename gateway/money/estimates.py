@@ -1,5 +1,5 @@
 """What a call probably used, where its backend does not say: from the texts of what was asked and
-answered, never from the JSON around them. Pure.
+answered, never from the JSON around them. An estimate is marked as one. Pure.
 
 No text is counted as fewer tokens than a quarter of its bytes: that is about what English and code
 are, and most other languages are more.
@@ -13,15 +13,39 @@ from typing import Any, Literal
 import msgspec
 
 from adapters.types import Task, Usage
-from gateway.policy.model import Price
+from gateway.money.token_split import at_least_its_parts, contradicts
+from gateway.policy.price import Price
 
 _BYTES_PER_TOKEN = 4
+_BYTES_PER_AUDIO_SECOND = 4000
+"""Of speech as it is usually packed, 32 kbit/s."""
+_LEAST_AUDIO_S = 1.0
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def by_tokens(price: Price | None) -> bool:
     """Whether tokens cost anything."""
     return price is not None and bool(price.per_million_input or price.per_million_output)
+
+
+def by_media(price: Price | None) -> bool:
+    """Whether images or sound cost anything."""
+    return price is not None and bool(price.per_image or price.per_audio_second)
+
+
+def with_media(price: Price | None, said: Usage, body_bytes: int) -> Usage:
+    """The usage with images and sound where they are paid for and nobody said how much: one image,
+    and of sound what a body of this size may hold. ``estimated`` says so."""
+    if price is None:
+        return said
+    images, audio_s = said.images, said.audio_s
+    if images is None and price.per_image:
+        images = 1
+    if audio_s is None and price.per_audio_second:
+        audio_s = max(body_bytes / _BYTES_PER_AUDIO_SECOND, _LEAST_AUDIO_S)
+    if images is said.images and audio_s is said.audio_s:
+        return said
+    return msgspec.structs.replace(said, images=images, audio_s=audio_s, estimated=True)
 
 
 def with_tokens(said: Usage, body: bytes, task: Task, passed_on: int) -> Usage:
@@ -32,7 +56,7 @@ def with_tokens(said: Usage, body: bytes, task: Task, passed_on: int) -> Usage:
     if given is not None and made is not None:
         return said
     if given is None:
-        given = prompt_tokens(body, task)
+        given = at_least_its_parts(said, prompt_tokens(body, task))
         if said.total_tokens is not None:
             given = said.total_tokens if task == "embeddings" else min(given, said.total_tokens)
     if made is None:
@@ -61,13 +85,19 @@ def cost_basis(
         return "none"
     if used.cost_nano is not None:
         return "reported"
-    if by_tokens(price) and used.text_tokens is not None:
+    if used.estimated or (by_tokens(price) and _tokens_are_doubtful(used)):
         return "estimated"
-    return "reported" if used.reported or _tokens_alone(price) else "estimated"
+    return "reported" if used.reported or _counted_alone(price) else "estimated"
 
 
-def _tokens_alone(price: Price | None) -> bool:
-    return by_tokens(price) and price is not None and not (price.per_second or price.per_hour)
+def _tokens_are_doubtful(used: Usage) -> bool:
+    return used.text_tokens is not None or contradicts(used)
+
+
+def _counted_alone(price: Price | None) -> bool:
+    """Whether no time is in the price: what was counted is what was reported."""
+    counted = by_tokens(price) or by_media(price)
+    return counted and price is not None and not (price.per_second or price.per_hour)
 
 
 def _output(said: Usage, task: Task, given: int, passed_on: int) -> int:

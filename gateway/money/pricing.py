@@ -1,4 +1,8 @@
-"""What a call costs: pure arithmetic from a price and a usage to integer nano-dollars."""
+"""What a call costs: pure integer arithmetic from a price and a usage to nano-dollars.
+
+A time counts in whole microseconds, as the ledger has it. What is divided is rounded once: time to
+the nearest nano-dollar, tokens and sound up. ``charge_lines`` is the same sum in its parts.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,16 @@ from collections.abc import Iterator
 import msgspec
 
 from adapters.types import Usage
-from gateway.policy.model import Price
+from gateway.money.token_split import dearest_tokens, split
+from gateway.policy.price import Price
+from gateway.types import MICRO
 
 _MILLION = 1_000_000
-_HOUR = 3600.0
+_THOUSAND = 1000
+_HOUR_US = 3600 * MICRO
+_LIKELY_IMAGES = 1
+_LIKELY_AUDIO_S = 60.0
+"""What a call brings or makes, where nobody knows: the hold is for the most that it may."""
 
 
 MOST_TOKENS = 1_000_000_000
@@ -34,6 +44,10 @@ class Expectation(msgspec.Struct, frozen=True):
     """No input can be more tokens than it has bytes."""
     output_tokens: int
     """The most that it may produce."""
+    images: int = 0
+    """The most that it may make."""
+    audio_s: float = 0.0
+    """The most sound that it may bring or make."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -52,15 +66,78 @@ class Estimate(msgspec.Struct, frozen=True):
 FREE = Estimate(0, 0, 0, 0)
 
 
+class ChargeLine(msgspec.Struct, frozen=True):
+    """One part of a charge."""
+
+    item: str
+    """The rate that it is charged by, such as per_second."""
+    quantity: int
+    """Calls, microseconds, tokens, images, or milliseconds of sound."""
+    rate_nano: int
+    cost_nano: int
+
+
 def charge(price: Price | None, usage: Usage) -> int:
     """Nano-dollars for what was used; the platform's own figure wins where it stated one."""
     if usage.cost_nano is not None:
         return usage.cost_nano
     if price is None:
         return 0
-    return _timed(price, usage.exec_s or 0.0, usage.gpu_s or 0.0, usage.cold_s or 0.0) + _tokens(
-        price, usage.input_tokens or 0, usage.output_tokens or 0
-    )
+    total = price.per_call or 0
+    if price.per_second is not None:
+        total += _for_time(price.per_second, _billed_us(price, usage.exec_s, usage.cold_s))
+    if price.per_hour is not None:
+        total += _share_of_hour(price.per_hour, microseconds(usage.gpu_s))
+    if price.per_million_input is not None or price.per_million_output is not None:
+        total += _for_tokens(price, usage)
+    if usage.images is not None and price.per_image is not None:
+        total += price.per_image * usage.images
+    if usage.audio_s is not None and price.per_audio_second is not None:
+        total += _for_sound(price.per_audio_second, usage.audio_s)
+    return total
+
+
+def charge_lines(price: Price | None, usage: Usage) -> tuple[ChargeLine, ...]:
+    """What a charge is made of: its parts are whole nano-dollars, and their sum is ``charge``. A
+    figure of the platform's own is one part, ``stated``."""
+    if usage.cost_nano is not None:
+        return (ChargeLine("stated", 1, usage.cost_nano, usage.cost_nano),)
+    return () if price is None else tuple(line for line in _lines(price, usage) if line.quantity)
+
+
+def _lines(price: Price, usage: Usage) -> Iterator[ChargeLine]:
+    if price.per_call:
+        yield ChargeLine("per_call", 1, price.per_call, price.per_call)
+    if price.per_second is not None:
+        us = _billed_us(price, usage.exec_s, usage.cold_s)
+        yield ChargeLine("per_second", us, price.per_second, _for_time(price.per_second, us))
+    if price.per_hour is not None:
+        us = microseconds(usage.gpu_s)
+        yield ChargeLine("per_hour", us, price.per_hour, _share_of_hour(price.per_hour, us))
+    yield from _token_lines(price, usage)
+    if price.per_image is not None and usage.images:
+        yield ChargeLine("per_image", usage.images, price.per_image, price.per_image * usage.images)
+    if price.per_audio_second is not None and usage.audio_s:
+        rate, ms = price.per_audio_second, _milliseconds(usage.audio_s)
+        yield ChargeLine("per_audio_second", ms, rate, _for_sound(rate, usage.audio_s))
+
+
+def _token_lines(price: Price, usage: Usage) -> Iterator[ChargeLine]:
+    """Each ends where the sum so far, rounded up, ends: so the parts make the whole."""
+    exact = told = 0
+    for item, tokens, rate in split(price, usage):
+        exact += rate * tokens
+        rounded = -(-exact // _MILLION)
+        yield ChargeLine(item, tokens, rate, rounded - told)
+        told = rounded
+
+
+def idle_charge(price: Price | None, idle_us: int) -> int:
+    """Nano-dollars for the microseconds in which a worker waited for calls, where the price bills
+    them: ``minimum`` and ``round_up`` are of calls and not of these."""
+    if price is None or price.per_second is None or "idle" not in price.bills:
+        return 0
+    return _for_time(price.per_second, idle_us)
 
 
 def credible(usage: Usage) -> Usage:
@@ -91,52 +168,109 @@ _BOUNDS = {
     "total_tokens": MOST_TOKENS,
     "text_tokens": MOST_TOKENS,
     "cost_nano": _MOST_NANO,
+    "images": 1_000_000,
+    "audio_s": _MOST_S,
 }
 _LEAST_BOUND = min(_BOUNDS.values())
 """What is past it is looked at by its own bound: nearly nothing is."""
 _figures_of = operator.attrgetter(*_BOUNDS)
 
 
-def estimate(price: Price | None, expected: Expectation) -> Estimate:
-    """Prices an expectation; the hold covers ``exec_high_s`` and every token allowed."""
+def estimate(price: Price | None, expected: Expectation, dearest: Price | None = None) -> Estimate:
+    """Prices an expectation. The hold is by the ``dearest`` price that may come true, left out:
+    ``price`` with every token in its dearest part (none from a cache). It covers ``exec_high_s``,
+    all that the call may read and make, and the step to which its time may be rounded up."""
     if price is None:
         return FREE
-    tokens = _tokens(price, expected.input_tokens, expected.output_tokens)
-    likely = _timed(price, expected.exec_s, expected.exec_s, expected.cold_s) + tokens
-    high = _timed(price, expected.exec_high_s, expected.exec_high_s, expected.cold_s) + _tokens(
-        price, expected.input_high_tokens, expected.output_tokens
-    )
+    held = dearest_tokens(price) if dearest is None else dearest
+    likely = _likely(price, expected)
     return Estimate(
         marginal=0 if price.reserved else likely,
         charge=likely,
-        hold=max(likely, high),
-        per_second=second_rate(price),
+        hold=max(likely, _most(held, expected)),
+        per_second=second_rate(held),
     )
+
+
+def _likely(price: Price, expected: Expectation) -> int:
+    total = price.per_call or 0
+    if price.per_second is not None:
+        us = _billed_us(price, expected.exec_s, expected.cold_s)
+        total += _for_time(price.per_second, us)
+    if price.per_hour is not None:
+        total += _share_of_hour(price.per_hour, microseconds(expected.exec_s))
+    tokens = (price.per_million_input or 0) * expected.input_tokens
+    tokens += (price.per_million_output or 0) * expected.output_tokens
+    if price.per_image is not None:
+        total += price.per_image * min(expected.images, _LIKELY_IMAGES)
+    if price.per_audio_second is not None:
+        total += _for_sound(price.per_audio_second, min(expected.audio_s, _LIKELY_AUDIO_S))
+    return total - (-tokens // _MILLION)
+
+
+def _most(held: Price, expected: Expectation) -> int:
+    total = held.per_call or 0
+    if held.per_second is not None:
+        us = _billed_us(held, expected.exec_high_s, expected.cold_s) + (held.round_up or 0)
+        total += _for_time(held.per_second, us)
+    if held.per_hour is not None:
+        total += _share_of_hour(held.per_hour, microseconds(expected.exec_high_s))
+    tokens = (held.per_million_input or 0) * expected.input_high_tokens
+    tokens += (held.per_million_output or 0) * expected.output_tokens
+    if held.per_image is not None:
+        total += held.per_image * expected.images
+    if held.per_audio_second is not None:
+        total += _for_sound(held.per_audio_second, expected.audio_s)
+    return total - (-tokens // _MILLION)
 
 
 def second_rate(price: Price) -> int:
     """Nano-dollars that one more second of running adds."""
     hourly = price.per_hour
-    return (price.per_second or 0) + (round(hourly / _HOUR) if hourly else 0)
+    return (price.per_second or 0) + (_share_of_hour(hourly, MICRO) if hourly else 0)
 
 
 def output_cost(price: Price, tokens: int) -> int:
     """Nano-dollars that so many more tokens of output add."""
-    return _tokens(price, 0, tokens)
+    return -(-(price.per_million_output or 0) * tokens // _MILLION)
 
 
-def _timed(price: Price, exec_s: float, gpu_s: float, cold_s: float) -> int:
-    nano = price.per_call or 0
-    if price.per_second:
-        seconds = exec_s + (cold_s if "start" in price.bills else 0.0)
-        nano += round(price.per_second * seconds)
-    if price.per_hour:
-        nano += round(price.per_hour * gpu_s / _HOUR)
-    return nano
+def microseconds(seconds: float | None) -> int:
+    """A time in the ledger's unit."""
+    return 0 if seconds is None else round(seconds * MICRO)
 
 
-def _tokens(price: Price, input_tokens: int, output_tokens: int) -> int:
-    total = (price.per_million_input or 0) * input_tokens + (
-        price.per_million_output or 0
-    ) * output_tokens
-    return -(-total // _MILLION)
+def _billed_us(price: Price, exec_s: float | None, cold_s: float | None) -> int:
+    """No time at all is charged as none, whatever the least time is."""
+    us = microseconds(exec_s)
+    if cold_s and "start" in price.bills:
+        us += microseconds(cold_s)
+    if us and price.minimum is not None:
+        us = max(us, price.minimum)
+    step = price.round_up
+    return us if step is None else -(-us // step) * step
+
+
+def _for_time(rate: int, us: int) -> int:
+    return (rate * us + MICRO // 2) // MICRO
+
+
+def _share_of_hour(rate: int, us: int) -> int:
+    return (rate * us + _HOUR_US // 2) // _HOUR_US
+
+
+def _for_tokens(price: Price, usage: Usage) -> int:
+    if usage.parts is None:
+        exact = (price.per_million_input or 0) * (usage.input_tokens or 0)
+        exact += (price.per_million_output or 0) * (usage.output_tokens or 0)
+    else:
+        exact = sum(rate * tokens for _, tokens, rate in split(price, usage))
+    return -(-exact // _MILLION)
+
+
+def _for_sound(rate: int, seconds: float) -> int:
+    return -(-rate * _milliseconds(seconds) // _THOUSAND)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * _THOUSAND)

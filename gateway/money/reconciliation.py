@@ -15,7 +15,7 @@ import msgspec
 from adapters.types import Bill
 from gateway.money.pricing import second_rate
 from gateway.money.text import iso, usd
-from gateway.policy.model import Price
+from gateway.policy.price import Price
 from gateway.storage.base import UsageRow
 from gateway.types import MICRO
 

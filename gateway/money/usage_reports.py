@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from gateway.money.charge_records import lines_of
 from gateway.money.text import iso, iso_or_none, usd
 from gateway.storage.base import (
     Dimension,
@@ -369,4 +370,20 @@ def _entry(row: LedgerRow) -> dict[str, Any]:
         entry[f"{name}_seconds"] = getattr(row, f"{name}_us") / MICRO
     entry["cost_usd"] = row.cost_nano / NANO
     entry["cost_nano"] = row.cost_nano
+    entry["charged_by"] = _charged_by(row)
     return entry
+
+
+def _charged_by(row: LedgerRow) -> dict[str, Any] | None:
+    """The price as it was when the call was sent, and each part of the charge; their sum is
+    ``cost_nano``. None of a row that keeps no price."""
+    if row.history is None or row.history.price is None:
+        return None
+    record = row.history.price
+    return {
+        "fingerprint": record.fingerprint,
+        "as_of": record.as_of or None,
+        "bills": record.bills.split(","),
+        "figures": record.figures,
+        "parts": [msgspec.structs.asdict(line) for line in lines_of(row)],
+    }

@@ -4,6 +4,8 @@
 ``documents`` merges files, ``nodes`` is a tree that knows its lines, ``schema`` walks it by the
 ``shapes`` of the settings, with ``scalars`` for limits, money and hours; ``findings`` collects
 what one reading has found so far, ``problems`` is one mistake with its line and column,
-``warnings`` what is said in vain. ``matching`` says which route a call takes; ``tokens`` is
+``warnings`` what is said in vain. ``price`` is what a backend charges, ``price_section`` reads the
+dates of several, ``price_tables`` those that come with the gateway, as the files of ``prices/``.
+``matching`` says which route a call takes, ``hours`` when hours of the week are; ``tokens`` is
 what is held where a request does not show its tokens; ``json_schema`` makes the schema for editors.
 """

@@ -12,10 +12,10 @@ import msgspec
 
 from adapters.settings import ByteSize, Duration, Scalar
 from adapters.types import Task
+from gateway.policy.price import DatedPrices
 from gateway.policy.scalars import (
     BackendName,
     Condition,
-    DateStr,
     GpuSecondLimits,
     Hours,
     LedgerUrl,
@@ -135,7 +135,8 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that a backend of any kind takes, beside those of its kind."""
 
     price: PriceName | None = None
-    """A name in ``prices``. Without one, calls cost nothing and are never held for."""
+    """A name in ``prices``, or in a table that comes with the gateway, such as
+    list/runpod/a100-80gb. Without one, calls cost nothing and are never held for."""
     cold_start: ColdStart | None = None
     """Left out: the backend is always warm while it is ready."""
     idle_timeout: Duration | None = None
@@ -200,41 +201,10 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     with a budget is given no more then, and less where the budget does not reach."""
     tokens_per: TokensPerPart = TokensPerPart()
     """What is held for the parts of a request whose bytes do not show their tokens."""
-
-
-class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a backend charges. Dated, with a source; at least one of the rates.
-
-    ``per_hour`` alone means reserved: the machine is paid for whether or not a call comes, so
-    the router counts it as free and the ledger charges the share that a call used.
-    """
-
-    per_hour: NanoUsd | None = None
-    """Of a machine that is yours, busy or not."""
-    per_second: NanoUsd | None = None
-    """Of a worker's time; ``bills`` says which."""
-    per_call: NanoUsd | None = None
-    """A fee for each call."""
-    per_million_input: NanoUsd | None = None
-    """Of tokens read."""
-    per_million_output: NanoUsd | None = None
-    """Of tokens written."""
-    bills: tuple[Literal["start", "run", "idle"], ...] = ("run",)
-    """Which seconds of a worker ``per_second`` is charged for."""
-    as_of: DateStr | None = None
-    """The day on which somebody looked it up; a warning comes after 180 days."""
-    source: str = ""
-    """Where it was looked up."""
-
-    def __post_init__(self) -> None:
-        rates = (self.per_hour, self.per_second, self.per_call)
-        if all(r is None for r in (*rates, self.per_million_input, self.per_million_output)):
-            raise ValueError("needs at least one of the rates, such as per_second or per_call")
-
-    @property
-    def reserved(self) -> bool:
-        """Whether it is paid for by the hour, calls or none."""
-        return self.per_hour is not None
+    max_images: Positive = 4
+    """Held for, at a price by the image: how many a call may make."""
+    max_audio: Annotated[Duration, msgspec.Meta(gt=0)] = 600.0
+    """Held for, at a price by the second of sound: how much a call may bring or make."""
 
 
 class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -372,7 +342,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     backends: dict[str, BackendSpec] = {}
     models: dict[str, ModelSpec] = {}
-    prices: dict[str, Price] = {}
+    prices: dict[str, DatedPrices] = {}
     routes: tuple[Route, ...] = ()
     """The last one always matches: where the document ends without such a route, one named
     ``default`` that uses each model's own backends, cheapest first, is added."""

@@ -27,13 +27,15 @@ from gateway.policy.model import (
     ModelSpec,
     Plan,
     Policy,
-    Price,
     Route,
     ServerSettings,
     StoreSettings,
     WarmRule,
 )
 from gateway.policy.nodes import ListNode, MapEntry, MapNode, ScalarNode
+from gateway.policy.price import DatedPrices, PriceList
+from gateway.policy.price_section import dated
+from gateway.policy.price_tables import listed
 from gateway.policy.problems import (
     Mark,
     PolicyError,
@@ -77,8 +79,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Name -> who can run a call: ``kind``, the common keys and those of the kind."""
     models: dict[Name, ModelSpec] = {}
     """Name, as callers give it -> what it does and who serves it."""
-    prices: dict[Name, Price] = {}
-    """Name -> what a backend charges."""
+    prices: dict[Name, PriceList] = {}
+    """Name -> what a backend charges, or a list of what it charged and charges."""
     routes: tuple[Route, ...] = ()
     """First match wins; one that matches every call is added where the last has conditions."""
     warm_pool: dict[BackendName, WarmRule] = {}
@@ -148,13 +150,16 @@ class _Reader:
         self._adapters: dict[str, AdapterClass] = {}
 
     def policy(self, document: MapNode, problems: Iterable[Problem]) -> tuple[Policy, Places]:
-        reading = Findings(self._environ, _names(document))
+        tables = listed(document)
+        reading = Findings(self._environ, _names(document, tables))
         reading.problems.extend(problems)
         fields = fields_of(Document)
         check_keys(document, fields, "", reading)
         read_values = read_fields(document, fields, "", reading)
         values = {name: value for name, value in read_values.items() if value is not BAD}
         values["backends"] = backends = self._backends(document, reading)
+        own = dated(values.get("prices", {}), reading)
+        values["prices"] = _with_listed(own, backends.values(), tables)
         values["routes"] = _routes(document, values.get("routes", ()), tuple(backends), reading)
         for name, model in values.get("models", {}).items():
             self._check_task(name, model, backends, reading)
@@ -229,13 +234,22 @@ class _Reader:
                 reading.note(reading.places[path], path, message, sorted(able.tasks))
 
 
-def _names(document: MapNode) -> dict[str, tuple[str, ...]]:
+def _names(document: MapNode, tables: Iterable[str]) -> dict[str, tuple[str, ...]]:
     sections = {name: document.entries.get(name) for name in _SECTIONS}
-    return {
+    names = {
         name: tuple(entry.value.entries)
         for name, entry in sections.items()
         if entry is not None and isinstance(entry.value, MapNode)
     }
+    return {**names, "prices": (*names.get("prices", ()), *tables)}
+
+
+def _with_listed(
+    own: dict[str, DatedPrices], backends: Iterable[BackendSpec], tables: Mapping[str, DatedPrices]
+) -> dict[str, DatedPrices]:
+    """With those prices of the tables that a backend has; the policy's own go first."""
+    taken = {spec.common.price or "" for spec in backends}
+    return {**{name: tables[name] for name in tables if name in taken}, **own}
 
 
 def _part(cls: type[msgspec.Struct], node: MapNode, path: str, reading: Findings) -> Any:

@@ -43,7 +43,8 @@ class Refers(msgspec.Struct, frozen=True):
 class OneOrMany(msgspec.Struct, frozen=True):
     """In ``Annotated[tuple[X, ...], OneOrMany(scalar)]``: one such scalar, or a list of them."""
 
-    item: Scalar
+    item: Scalar | None = None
+    """None: what the tuple holds says itself how it is written."""
 
 
 class WeeklyHours(msgspec.Struct, frozen=True, kw_only=True):

@@ -142,7 +142,7 @@ def _table(node: MapNode, shape: TableShape, path: str, reading: Findings) -> An
 
 
 def _items(node: Node, shape: ItemsShape, path: str, reading: Findings) -> Any:
-    if shape.alone and isinstance(node, ScalarNode):
+    if shape.alone and _could_be(node, shape.item):
         one = read(node, shape.item, path, reading)
         return BAD if one is BAD else shape.build([one])
     if not isinstance(node, ListNode):

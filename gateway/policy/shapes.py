@@ -214,7 +214,7 @@ def _annotated(hint: Any, *marks: Any) -> Shape:
         if isinstance(mark, Scalar):
             shape = ParsedShape(mark)
         elif isinstance(mark, OneOrMany):
-            shape = ItemsShape(ParsedShape(mark.item), tuple, alone=True)
+            shape = ItemsShape(_item_of(mark, hint), tuple, alone=True)
         elif isinstance(mark, UnreadShape):
             shape = mark
         elif isinstance(mark, Refers):
@@ -222,6 +222,10 @@ def _annotated(hint: Any, *marks: Any) -> Shape:
         elif isinstance(mark, msgspec.Meta):
             shape = _bounded(shape or shape_of(hint), mark)
     return shape or shape_of(hint)
+
+
+def _item_of(mark: OneOrMany, hint: Any) -> Shape:
+    return shape_of(typing.get_args(hint)[0]) if mark.item is None else ParsedShape(mark.item)
 
 
 def _bounded(shape: Shape, meta: msgspec.Meta) -> Shape:

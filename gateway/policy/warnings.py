@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from gateway.policy.matching import choices
-from gateway.policy.model import ModelSpec, Policy, Price, When
+from gateway.policy.model import ModelSpec, Policy, When
+from gateway.policy.price import DatedPrices, epoch_s
 from gateway.policy.problems import Mark, Problem, place_of, problem_at
 
 PRICE_DAYS = 180
@@ -193,22 +194,32 @@ def _unused(policy: Policy, plans_in_use: Collection[str] | None) -> _Found:
             yield f"plans.{name}", "no key is on this plan"
 
 
-def _old_prices(prices: Mapping[str, Price], today: datetime.date) -> _Found:
-    for name, price in prices.items():
+def _old_prices(prices: Mapping[str, DatedPrices], today: datetime.date) -> _Found:
+    now = epoch_s(today.isoformat())
+    for name, dated in prices.items():
+        price, path = dated.at(now), _path_at(name, dated, now)
+        if price.until is not None and price.until <= today.isoformat():
+            yield f"{path}.until", f"holds no more since {price.until}, and no price follows"
         if price.as_of is None:
             continue
         days = (today - datetime.date.fromisoformat(price.as_of)).days
         if days > PRICE_DAYS:
-            yield f"prices.{name}.as_of", f"looked up {days} days ago; see whether it still holds"
+            yield f"{path}.as_of", f"looked up {days} days ago; see whether it still holds"
         elif days < 0:
-            yield f"prices.{name}.as_of", "lies in the future"
+            yield f"{path}.as_of", "lies in the future"
 
 
-def _idle_seconds(prices: Mapping[str, Price]) -> _Found:
-    for name, price in prices.items():
-        if "idle" in price.bills:
+def _path_at(name: str, dated: DatedPrices, now: float) -> str:
+    index = f"[{dated.index_at(now)}]" if len(dated.entries) > 1 else ""
+    return f"prices.{name}{index}"
+
+
+def _idle_seconds(prices: Mapping[str, DatedPrices]) -> _Found:
+    for name, dated in prices.items():
+        now = dated.begins[-1]
+        if "idle" in dated.at(now).bills:
             yield (
-                f"prices.{name}.bills",
+                f"{_path_at(name, dated, now)}.bills",
                 "`idle` is not charged to calls: the seconds in which a worker waits are in no row",
             )
 

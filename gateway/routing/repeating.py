@@ -19,7 +19,8 @@ from typing import Literal
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
-from gateway.policy.model import Price, RepeatRule, Retries
+from gateway.policy.model import RepeatRule, Retries
+from gateway.policy.price import Price
 from gateway.routing.router import Quote
 
 SHORT_WAIT_S = 2.0

@@ -10,7 +10,9 @@ import msgspec
 from adapters.types import Capabilities, Task
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.pricing import FREE, Estimate, Expectation, estimate
-from gateway.policy.model import Price, Route
+from gateway.money.tariffs import PriceInForce
+from gateway.policy.model import Route
+from gateway.policy.price import Price
 from gateway.routing.forecast import BackendLoad, Delay, RunTime, cold_delay, warm_delay, with_load
 
 SLO_MARGIN = 0.8
@@ -64,6 +66,10 @@ class RoutingRequest(msgspec.Struct, frozen=True):
     """What its bytes do not show."""
     part_tokens: int = 0
     """The most tokens that these should be, as the policy declares."""
+    images: int = 0
+    """The most that it may make."""
+    audio_s: float = 0.0
+    """Seconds of sound, the most that it may bring or make."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -85,6 +91,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """Tokens of input that such calls were seen to have here beyond what is held otherwise."""
     last_resort: bool = False
     """Though it is blocked, it is asked where no other backend can take the call."""
+    in_force: PriceInForce | None = None
+    """``price``, and what is held by."""
 
 
 class Quote(msgspec.Struct, frozen=True):
@@ -102,6 +110,8 @@ class Quote(msgspec.Struct, frozen=True):
     """Tokens of input that the hold covers; 0 where none are paid."""
     output_held: int = 0
     """Tokens of output that the hold covers."""
+    in_force: PriceInForce | None = None
+    """By what the call is charged if this backend is asked, whatever the policy says later."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -193,16 +203,21 @@ def _quote(question: RoutingRequest, candidate: Candidate) -> Quote:
         input_tokens=text // 4 + question.part_tokens // _LIKELY,
         input_high_tokens=text + question.part_tokens + candidate.more_input,
         output_tokens=question.output_tokens,
+        images=question.images,
+        audio_s=question.audio_s,
     )
+    in_force = candidate.in_force
+    found = estimate(price, expected, None if in_force is None else in_force.dearest)
     return Quote(
         candidate.name,
         delay,
-        estimate(price, expected),
+        found,
         price.reserved,
         not price.reserved,
         high,
         expected.input_high_tokens,
         expected.output_tokens,
+        in_force,
     )
 
 

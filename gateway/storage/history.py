@@ -40,6 +40,19 @@ class AttemptRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Of an attempt that was charged, the number of its row; 0: it was free."""
 
 
+class PriceRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """By what a call was charged. Prices of the policy come and go: this stays beside the row."""
+
+    fingerprint: str
+    """Twelve hexadecimal digits, of all that decides over a charge."""
+    as_of: str
+    """The day of its reading; empty where none is known."""
+    bills: str
+    """Which seconds of a worker are charged, with commas between."""
+    figures: dict[str, int] = {}
+    """The name of a rate -> nano-dollars; ``minimum`` and ``round_up`` -> microseconds."""
+
+
 class CallHistory(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """All of one call. Bounded: see ``history_of``."""
 
@@ -49,6 +62,11 @@ class CallHistory(msgspec.Struct, frozen=True, array_like=True, gc=False):
     refused: tuple[tuple[str, str], ...] = ()
     """Backends that could not be asked, each with why."""
     attempts: tuple[AttemptRecord, ...] = ()
+    price: PriceRecord | None = None
+    """None: nothing is charged there, or the row is of an earlier version."""
+    amounts: dict[str, int] = {}
+    """What was charged for and has no column: parts of the tokens, by their names, ``images``,
+    ``audio_ms``, and ``stated`` where the figure is the platform's own."""
 
 
 def words(message: str) -> str:

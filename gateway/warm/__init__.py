@@ -1,6 +1,6 @@
 """The warm pool: backends that are woken before the rush, and kept warm between calls.
 
-``plan`` decides whom to wake, ping or scale now, within the ``hours`` of the week; both are pure.
+``plan`` decides whom to wake, ping or scale now, and is pure.
 ``keeper`` is the loop that does it, ``prober`` the one that asks how backends are. ``account``
 holds and settles what the pool spends in the limits of the whole gateway, ``spares`` the seconds
 in which spare workers wait. ``minimums`` is what platforms were told to keep and takes it back;

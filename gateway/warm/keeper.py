@@ -143,6 +143,7 @@ class WarmKeeper:
     async def ping(self, backend: LiveBackend, warmable: Warmable, reason: str) -> None:
         """One ping, as a row of its own: admitted and held before the platform is asked."""
         try:
+            price = backend.price
             nano, lasts_s = ping_hold(backend)
             expense = await self._account.open(
                 self._active().policy, backend, "ping", reason, nano=nano, lasts_s=lasts_s
@@ -158,7 +159,7 @@ class WarmKeeper:
                 used,
                 outcome=outcome,
                 error="" if failure is None else failure.failure.slug,
-                nano=charge(backend.price, used) if used.exec_s is not None else 0,
+                nano=charge(price, used) if used.exec_s is not None else 0,
             )
             self._metrics.pings.labels(backend.name, outcome).inc()
         except StorageUnavailable as unavailable:

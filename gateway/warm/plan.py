@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.policy.hours import within
 from gateway.policy.model import WarmRule
-from gateway.warm.hours import within
 
 _WAKE_EVERY_S = 30.0
 """A wake-up that did not help is repeated no sooner."""

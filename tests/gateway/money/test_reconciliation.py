@@ -18,7 +18,7 @@ from gateway.money.reconciliation import (
     period_of,
     totals_of,
 )
-from gateway.policy.model import Price
+from gateway.policy.price import Price
 from gateway.storage.base import UsageRow
 
 NOON = 1_795_305_600.0 + 12 * HOUR

@@ -16,7 +16,6 @@ from gateway.policy.model import (
     Limits,
     ModelSpec,
     Plan,
-    Price,
     Retries,
     Route,
     ServerSettings,
@@ -25,6 +24,7 @@ from gateway.policy.model import (
     WarmRule,
     When,
 )
+from gateway.policy.price import Price
 from gateway.policy.reader import Document, PolicyError, load_policy
 from gateway.policy.shapes import fields_of
 from gateway.policy.warnings import warnings_of

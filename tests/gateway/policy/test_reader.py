@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from adapters.settings import Secret
-from gateway.policy.model import Plan, Policy, Price, Route, TlsFiles, When
+from gateway.policy.model import Plan, Policy, Route, TlsFiles, When
+from gateway.policy.price import Price
 from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy, load_with_places, read_policy_text
 from gateway.types import Limit
@@ -55,10 +56,10 @@ def test_a_full_document_becomes_values_in_the_units_of_the_gateway() -> None:
     assert (policy.server.max_body, policy.server.drain) == (10_000_000, 60.0)
     assert policy.store.timeout == 0.05
     assert policy.models["sentence-transformers/minilm"].slo == 2.0
-    assert policy.prices["own"] == Price(
+    assert policy.prices["own"].at(0) == Price(
         per_hour=2_690_000_000, as_of="2026-11-09", source="the invoice"
     )
-    assert policy.prices["flex"].per_second == 1_160_000
+    assert policy.prices["flex"].at(0).per_second == 1_160_000
     assert policy.routes[1].max_price == 50_000_000
     assert policy.limits.spend == (Limit("nano_usd", 500_000_000, "hour"),)
 

@@ -9,7 +9,8 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from gateway.money.pricing import FREE, Estimate
-from gateway.policy.model import Price, Retries
+from gateway.policy.model import Retries
+from gateway.policy.price import Price
 from gateway.routing.forecast import NO_DELAY
 from gateway.routing.repeating import (
     Asked,

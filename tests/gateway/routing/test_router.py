@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.types import Capabilities
-from gateway.policy.model import Price, Route
+from gateway.policy.model import Route
+from gateway.policy.price import Price
 from gateway.routing.forecast import BackendLoad, RunTime
 from gateway.routing.router import Candidate, Decision, RoutingRequest, decide
 

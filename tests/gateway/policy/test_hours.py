@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.policy.hours import next_change, within
 from gateway.policy.scalars import WeeklyHours, parse_hours
-from gateway.warm.hours import next_change, within
 
 HOUR = 3600.0
 
