@@ -15,6 +15,7 @@ from adapters import load_kind
 from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.api.routes import application
+from gateway.backends.use_reader import UseReader
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
 from gateway.clock import Clock, SystemClock
@@ -157,6 +158,13 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
             metrics=gateway.metrics,
         )
         gateway.replaced = keeper.replaced
+        reader = UseReader(
+            backends=lambda: tuple(gateway.active.backends.values()),
+            ledger=gateway.ledger,
+            clock=clock,
+        )
+        await reader.read()
+        gateway.run_forever(reader.run())
         gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
         gateway.run_forever(keeper.run())
         try:
