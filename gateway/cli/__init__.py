@@ -5,7 +5,8 @@ call it; ``check`` validates a
 policy; ``keys`` makes, lists, revokes and rotates; ``usage`` is who spent what, with ``reconcile``
 for the bills of the platforms beside it; ``explain`` asks which backend a call would get;
 ``package`` writes the files that run an app elsewhere; ``probe`` asks how one backend is, by the
-questions of ``probe_report`` and the prices of ``price_check``. ``shared`` is what several need.
+questions of ``probe_report`` and the prices of ``price_check``; ``prices`` lists prices and holds
+them against others. ``shared`` is what several need.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ COMMANDS = {
     "usage": "who spent what",
     "explain": "which backend a call would get, and why",
     "package": "write the files that run an app on RunPod, Modal or Cog",
+    "prices": "what platforms ask, and what the policy charges",
     "probe": "how one backend is, what it costs, and whether our assumptions of it hold",
 }
 

@@ -7,6 +7,6 @@ what was probably used where no backend says it, and ``inputs`` what a request h
 its bytes do not show. ``limits`` makes a principal's limits into claims
 on the shared store, and says what a refusal is told. ``settlement`` settles an ended call in both
 stores, once, and tries again what a store did not take. ``usage_reports`` is who spent what;
-``reconciliation`` holds a platform's bill against the ledger. ``text`` is how amounts and instants
-are written.
+``price_comparison`` holds prices against other prices, ``reconciliation`` a platform's bill against
+the ledger. ``text`` is how amounts and instants are written.
 """
