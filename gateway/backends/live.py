@@ -266,8 +266,7 @@ class LiveBackend:
     # --- reloads ---
 
     def replace_by(self, successor: LiveBackend | None) -> None:
-        """A reload put another in its place, or nothing: calls in line here go to wait there, where
-        it takes calls already."""
+        """A reload put another in its place, or nothing: calls in line go there where it can."""
         self.successor = successor
         if self.newest() is not self:
             self._queue.dismiss(Replaced())

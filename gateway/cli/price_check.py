@@ -15,12 +15,14 @@ from adapters.types import AskedPrice
 from gateway.money.pricing import second_rate
 from gateway.money.text import usd
 from gateway.policy.model import BackendSpec
-from gateway.policy.price import Price
+from gateway.policy.price import RATES, Price
+from gateway.types import MICRO
 
 TOLERANCE = 0.01
 """A price that is off by no more counts as the same."""
 _HOUR = 3600
-_KEPT = ("per_call", "per_million_input", "per_million_output")
+_STEPS = ("minimum", "round_up")
+_KEPT = tuple(name for name in RATES if name != "per_second")
 
 
 class PriceAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,7 @@ def yaml_of(
     if price is not None and price.per_second is None and price.per_hour is not None:
         rate = {"per_hour": usd(dearest.per_second_nano * _HOUR)}
     kept = {name: usd(value) for name in _KEPT if (value := getattr(price, name, None)) is not None}
+    kept |= {name: f"{us / MICRO:g}s" for name in _STEPS if (us := getattr(price, name, None))}
     bills = ", ".join(price.bills if price is not None else ("start", "run", "idle"))
     told = {**rate, **kept, "bills": f"[{bills}]", "as_of": str(today)}
     pairs = ", ".join(f"{name}: {value}" for name, value in told.items())

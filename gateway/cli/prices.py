@@ -11,26 +11,19 @@ from typing import Any
 
 from gateway.cli.shared import command, policy_offline
 from gateway.money.price_comparison import (
-    FIGURES,
     Compared,
     Difference,
     ListedPrice,
     compared,
+    figures_of,
     listed,
+    unit_of,
 )
 from gateway.money.text import usd
 from gateway.policy.model import Policy
 from gateway.policy.price import Price
 from gateway.policy.price_tables import TABLES, table
 from gateway.policy.warnings import PRICE_DAYS
-
-_UNITS = {
-    "per_hour": "an hour",
-    "per_second": "a second",
-    "per_call": "a call",
-    "per_image": "an image",
-    "per_audio_second": "a second of sound",
-}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -94,19 +87,13 @@ def _text(ours: list[ListedPrice], found: list[Compared]) -> Iterator[str]:
 
 
 def _rates(price: Price) -> Iterator[str]:
-    for figure in FIGURES:
-        if (rate := getattr(price, figure)) is not None:
-            yield f"${usd(rate)} {_unit(figure)}"
+    for figure, rate in figures_of(price):
+        yield f"${usd(rate)} {unit_of(figure)}"
     if price.per_second is not None:
         yield f"bills {'+'.join(price.bills)}"
     for name in ("by_hours", "by_volume"):
         if getattr(price, name):
             yield f"differs {name.replace('_', ' ')}"
-
-
-def _unit(figure: str) -> str:
-    part = figure.removeprefix("per_million_").replace("_", " ")
-    return _UNITS.get(figure, f"a million tokens of {part}")
 
 
 def _verdict(one: Compared) -> str:
@@ -122,7 +109,7 @@ def _difference(one: Difference) -> str:
     ours = "nothing" if one.ours is None else f"${usd(one.ours)}"
     theirs = "nothing" if one.theirs is None else f"${usd(one.theirs)}"
     by = "" if one.percent is None else f" ({one.percent:+.1f} %)"
-    return f"{ours} {_unit(one.figure)} instead of {theirs}{by}"
+    return f"{ours} {unit_of(one.figure)} instead of {theirs}{by}"
 
 
 def _json(ours: Iterable[ListedPrice], found: list[Compared]) -> dict[str, Any]:
@@ -130,7 +117,7 @@ def _json(ours: Iterable[ListedPrice], found: list[Compared]) -> dict[str, Any]:
         "prices": [
             {
                 "name": one.name,
-                "usd": {figure: usd(rate) for figure, rate in _figures(one.price)},
+                "usd": {figure: usd(rate) for figure, rate in figures_of(one.price)},
                 "bills": list(one.price.bills),
                 "as_of": one.price.as_of,
                 "until": one.price.until,
@@ -149,12 +136,6 @@ def _json(ours: Iterable[ListedPrice], found: list[Compared]) -> dict[str, Any]:
             for one in found
         ],
     }
-
-
-def _figures(price: Price) -> Iterator[tuple[str, int]]:
-    for figure in FIGURES:
-        if (rate := getattr(price, figure)) is not None:
-            yield figure, rate
 
 
 def _difference_json(one: Difference) -> dict[str, Any]:

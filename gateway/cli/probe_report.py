@@ -15,6 +15,7 @@ from adapters.types import Assumption, Call, Probe, Usage
 from gateway.cli import price_check as asking
 from gateway.cli.price_check import PriceAnswer
 from gateway.clock import Clock
+from gateway.money.price_comparison import figures_of, unit_of
 from gateway.money.pricing import Estimate, Expectation, charge, estimate
 from gateway.money.text import usd
 from gateway.policy.model import BackendSpec
@@ -29,13 +30,6 @@ _ABILITIES = {
     "follow": base.Streaming,
     "bill": base.Billed,
     "asked_prices": base.Priced,
-}
-_RATES = {
-    "per_hour": "an hour",
-    "per_second": "a second",
-    "per_call": "a call",
-    "per_million_input": "a million tokens in",
-    "per_million_output": "a million tokens out",
 }
 _VERDICT = {True: "yes", False: "NO", None: "?"}
 
@@ -216,11 +210,7 @@ def _price(found: ProbeFindings) -> str:
     price = found.price
     if price is None:
         return "none in the policy: calls cost nothing"
-    rates = [
-        f"${usd(rate)} {unit}"
-        for name, unit in _RATES.items()
-        if (rate := getattr(price, name)) is not None
-    ]
+    rates = [f"${usd(rate)} {unit_of(name)}" for name, rate in figures_of(price)]
     expected = f"a call of {found.spec.common.expect:g} s ${usd(found.warm.charge)}"
     if found.cold.charge != found.warm.charge:
         expected += f", after a start of {_cold_s(found.spec):g} s ${usd(found.cold.charge)}"

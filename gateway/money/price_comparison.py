@@ -14,6 +14,30 @@ FIGURES = ("per_hour", *RATES)
 """In the order in which they are shown."""
 
 
+_UNITS = {
+    "per_hour": "an hour",
+    "per_second": "a second",
+    "per_call": "a call",
+    "per_million_input": "a million tokens in",
+    "per_million_output": "a million tokens out",
+    "per_image": "an image",
+    "per_audio_second": "a second of sound",
+}
+
+
+def figures_of(price: Price) -> Iterator[tuple[str, int]]:
+    """(The name of a rate, nano-dollars) of those that a price has."""
+    for figure in FIGURES:
+        if (rate := getattr(price, figure)) is not None:
+            yield figure, rate
+
+
+def unit_of(figure: str) -> str:
+    """What a rate is the price of, for a person."""
+    part = figure.removeprefix("per_million_").replace("_", " ")
+    return _UNITS.get(figure, f"a million tokens of {part}")
+
+
 class ListedPrice(msgspec.Struct, frozen=True):
     """One name's price as it holds on a day, and what is wrong with its dates."""
 

@@ -42,7 +42,7 @@ def _split(
     rest = getattr(price, whole) or 0
     for part, name, other in rates:
         tokens = min(getattr(parts, part), left)
-        if not tokens:
+        if tokens <= 0:
             continue
         left -= tokens
         found = next((key for key in (name, other) if key and _has(price, key)), whole)

@@ -63,7 +63,10 @@ class Asked(msgspec.Struct, frozen=True):
 def costs_tokens_at_most(price: Price | None) -> bool:
     """Whether to run a call once more at a backend of this price adds nothing to a bill but
     tokens."""
-    return price is None or price.reserved or (price.per_second is None and price.per_call is None)
+    if price is None or price.reserved:
+        return True
+    dear = (price.per_second, price.per_call, price.per_image, price.per_audio_second)
+    return dear == (None, None, None, None)
 
 
 def may_go_on(rules: RepeatRules, failure: BackendError, asked: Asked) -> bool:

@@ -19,7 +19,9 @@ from gateway.storage.history import CallHistory
 RATE = st.none() | st.integers(0, 10**11)
 COUNT = st.integers(0, 2_000_000)
 SECONDS = st.integers(0, 10_000_000).map(lambda us: us / 1_000_000)
-BILLS = st.sampled_from([("run",), ("start", "run"), ("start", "run", "idle")])
+BILLS: st.SearchStrategy[Any] = st.sampled_from(
+    [("run",), ("start", "run"), ("start", "run", "idle")]
+)
 WHOLE = ("per_second", "per_million_input", "per_million_output")
 
 
@@ -27,8 +29,8 @@ WHOLE = ("per_second", "per_million_input", "per_million_output")
 def prices(draw: st.DrawFn) -> Price:
     rates: dict[str, Any] = {name: draw(RATE) for name in (*RATES, "per_hour")}
     rates |= {name: draw(st.integers(0, 10**11)) for name in WHOLE}
-    steps = {name: draw(st.none() | st.integers(1, 10**8)) for name in ("minimum", "round_up")}
-    return Price(**rates, **steps, bills=draw(BILLS))
+    rates |= {name: draw(st.none() | st.integers(1, 10**8)) for name in ("minimum", "round_up")}
+    return Price(**rates, bills=draw(BILLS))
 
 
 PARTS = st.builds(TokenParts, **dict.fromkeys(TokenParts.__struct_fields__, COUNT))

@@ -24,7 +24,7 @@ from gateway.policy.model import (
     WarmRule,
     When,
 )
-from gateway.policy.price import Price
+from gateway.policy.price import Price, VolumeRates
 from gateway.policy.reader import Document, PolicyError, load_policy
 from gateway.policy.shapes import fields_of
 from gateway.policy.warnings import warnings_of
@@ -41,6 +41,7 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## backends", ColdStart, "cold_start."),
     ("## models", ModelSpec, ""),
     ("## prices", Price, ""),
+    ("## prices", VolumeRates, "by_volume."),
     ("## routes", Route, ""),
     ("## routes", Retries, "retries."),
     ("## routes", When, ""),

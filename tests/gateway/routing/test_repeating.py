@@ -71,7 +71,15 @@ def names(found: NextStep | None) -> list[str]:
 
 @pytest.mark.parametrize(
     ("price", "free"),
-    [(None, True), (HOURLY, True), (TOKENS, True), (SECONDS, False), (CALLS, False)],
+    [
+        (None, True),
+        (HOURLY, True),
+        (TOKENS, True),
+        (SECONDS, False),
+        (CALLS, False),
+        (Price(per_image=1), False),
+        (Price(per_audio_second=1), False),
+    ],
 )
 def test_a_repetition_costs_tokens_at_most_where_no_time_and_no_call_is_bought(
     price: Price | None, free: bool
