@@ -118,6 +118,18 @@ BEYOND_A_SCHEMA = (
     "a backend of an unknown kind",
     "a kind that",
     "a kind whose",
+    "a part without its whole",
+    "steps of time without",
+    "a step of no time",
+    "a step finer",
+    "a price that ends",
+    "prices without a source",
+    "prices of which",
+    "prices in the wrong order",
+    "prices that overlap",
+    "prices with a gap",
+    "tiers in the wrong order",
+    "a price that no table has",
 )
 """References, arithmetic, the environment and YAML itself are for ``spillgate check``; a kind
 that the schema does not know may be a third party's."""
