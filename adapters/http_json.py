@@ -16,7 +16,7 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, takes_no
-from adapters.http.answers import check_output, is_error, output_in
+from adapters.http.answers import check_output, is_error, output_in, with_usage_told
 from adapters.http.api import EVENTS, Api
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
@@ -158,6 +158,8 @@ class HttpJson(HttpBackend):
                 f"The backend's answer has no {mapped.response}.",
                 usage=usage,
             )
+        if call.task == "infer":
+            usage = with_usage_told(body, usage)
         return answer_of(output, call.task, usage, self._api.secrets)
 
     async def _stream(self, call: Call, body: bytes, deadline: float, started: float) -> Reply:

@@ -11,7 +11,7 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.http_json import HttpJson, HttpJsonSettings, Template, at_path
 from adapters.settings import Secret
-from adapters.types import Call, Task
+from adapters.types import Call, Task, TokenParts
 from gateway.clock import FakeClock
 from tests.adapters.servers import CUT, Scripted, answer, chunked, drive, scripted
 from tests.adapters.test_contract import whole
@@ -120,6 +120,17 @@ async def test_the_seconds_that_the_server_states_are_reported(clock: FakeClock)
         timed = (await backend.invoke(a_call())).usage
     assert (stated.exec_s, stated.reported) == (0.5, True)
     assert (timed.exec_s, timed.reported) == (0.0, False)
+
+
+async def test_what_the_server_says_that_it_used_is_read_beside_its_output(
+    clock: FakeClock,
+) -> None:
+    """Here in the words of Anthropic's messages, whose cached tokens stand beside the others."""
+    told = {"content": "hi", "usage": {"input_tokens": 5, "cache_read_input_tokens": 7}}
+    async with server(clock, answer(told), response="content") as (backend, _):
+        reply = await backend.invoke(a_call())
+    assert reply.body == b'"hi"'
+    assert (reply.usage.input_tokens, reply.usage.parts) == (12, TokenParts(cached=7))
 
 
 async def test_an_answer_that_is_no_json_passes_where_nothing_is_read_from_it(

@@ -131,6 +131,18 @@ def test_a_row_tells_its_charge_again_long_after_the_price_is_gone(
     assert lines_of(row) == charge_lines(price, usage)
 
 
+def test_a_row_of_an_earlier_version_has_no_price_and_no_parts() -> None:
+    kept = msgspec.json.decode(b"[2.0,[],[],[]]", type=CallHistory)
+    assert (kept.price, kept.amounts) == (None, {})
+
+
+@given(prices(), st.integers(-(10**6), -1))
+def test_a_part_below_zero_pays_nobody(price: Price, tokens: int) -> None:
+    usage = Usage(input_tokens=100, output_tokens=100)
+    odd = msgspec.structs.replace(usage, parts=TokenParts(cached=tokens, reasoning=tokens))
+    assert charge(price, odd) == charge(price, usage)
+
+
 @given(prices())
 def test_a_fingerprint_is_of_all_that_decides_over_a_charge(price: Price) -> None:
     record = record_of(price)
