@@ -121,7 +121,7 @@ class Gateway:
                 known.charged.tariff = known.charged.tariff.followed_by(prices)
                 backends[name] = known
             else:
-                backends[name] = LiveBackend(
+                made = backends[name] = LiveBackend(
                     spec,
                     prices,
                     self._make_backend(spec),
@@ -129,6 +129,8 @@ class Gateway:
                     self.dispatcher.timer,
                     self.dispatcher.draw,
                 )
+                if known is not None:
+                    made.charged.tariff.uses = known.charged.tariff.uses
         return backends
 
     async def apply(self, policy: Policy) -> None:

@@ -96,6 +96,22 @@ async def test_a_tier_is_reached_by_what_the_ledger_has(tmp_path: Path, clock: F
         assert costs == [3_000_000, 3_000_000, 2_000_000, 1_000_000]
 
 
+async def test_a_backend_whose_settings_change_stays_in_its_tier(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    price = (
+        "{per_call: 0.003, by_volume: {of: calls, per: day, tiers: [{above: 0, per_call: 0.001}]}}"
+    )
+    text = priced(price)
+    async with assembled(tmp_path, clock, text) as gateway:
+        assert (await one(gateway, ONE_S)).cost_nano == 3_000_000
+        await _until_read(gateway, 1)
+        before = gateway.fake("burst")
+        await gateway.inner.apply(read(text.replace("max_run: 100s", "max_run: 90s")))
+        assert gateway.fake("burst") is not before
+        assert (await one(gateway, ONE_S)).cost_nano == 1_000_000
+
+
 async def _until_read(gateway: AssembledGateway, calls: int) -> None:
     """The ledger has settled so many, and was asked again."""
     tariff = gateway.inner.active.backends["burst"].charged.tariff
