@@ -60,6 +60,8 @@ class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_f
     """Where an answer of a good status holds an error; left out: it never does."""
     seconds: str = ""
     """Where the answer states the seconds that the model ran; left out: the call is timed."""
+    device: str = ""
+    """Where the answer states what the call ran on, such as meta.gpu, for a price ``by_device``."""
     statuses: dict[str, FailureName] = msgspec.field(default_factory=dict)
     """What a status of this server means where it is not what HTTP says."""
     stream_path: UrlPath | None = None
@@ -140,7 +142,10 @@ class HttpJson(HttpBackend):
     def _whole(self, call: Call, response: Response, wall: float) -> Reply:
         kind = response.header(b"content-type") or "application/json"
         mapped = self._settings
-        if not (mapped.response or mapped.error or mapped.seconds) and "json" not in kind:
+        if (
+            not (mapped.response or mapped.error or mapped.seconds or mapped.device)
+            and "json" not in kind
+        ):
             return output_in(response, Usage(exec_s=wall))
         body = response.body.strip()
         if not body and response.status == 204:
@@ -160,6 +165,8 @@ class HttpJson(HttpBackend):
             )
         if call.task == "infer":
             usage = with_usage_told(body, usage)
+        if mapped.device:
+            usage = msgspec.structs.replace(usage, device=_text_at(body, mapped.device))
         return answer_of(output, call.task, usage, self._api.secrets)
 
     async def _stream(self, call: Call, body: bytes, deadline: float, started: float) -> Reply:
@@ -242,6 +249,11 @@ def _stepped(body: bytes, step: str) -> bytes | None:
         return bytes(value[int(step) if isinstance(value, list) else step])
     except (ValueError, LookupError):
         return None
+
+
+def _text_at(body: bytes, path: str) -> str | None:
+    stated = at_path(body, path)
+    return None if stated is None else read_if(stated, str)
 
 
 def _usage_in(body: bytes, path: str, wall: float) -> Usage:

@@ -105,7 +105,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     audio_s: float | None = None
     """Seconds of sound that were read or made."""
     estimated: bool = False
-    """Images or sound are the gateway's estimate."""
+    """Something that is charged for beside tokens and time is the gateway's estimate."""
+    device: str | None = None
+    """What it ran on, as the backend names it: a type of GPU, or a size of worker."""
 
 
 class Chunk(msgspec.Struct, frozen=True):

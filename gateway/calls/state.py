@@ -25,7 +25,7 @@ from gateway.calls.output_bound import bounded
 from gateway.money.charge_records import amounts_of, charged_alone
 from gateway.money.estimates import by_tokens, cost_basis
 from gateway.money.pricing import charge
-from gateway.money.tariffs import PriceInForce
+from gateway.money.tariffs import PriceInForce, settled_by
 from gateway.routing.repeating import Asked
 from gateway.routing.router import Decision, Quote, ReasonCode
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
@@ -306,8 +306,8 @@ class CallState:
     ) -> LedgerRow:
         """The settled row. ``usage`` is what is charged; ``None``: nothing was used. ``now_at``:
         seconds since the epoch."""
-        used = NOTHING if usage is None else usage
-        price = None if self.in_force is None else self.in_force.price
+        in_force, used = settled_by(self.in_force, NOTHING if usage is None else usage)
+        price = None if in_force is None else in_force.price
         cost = 0 if usage is None else charge(price, used)
         return msgspec.structs.replace(
             self._row(),
@@ -324,11 +324,11 @@ class CallState:
             cost_nano=cost,
             cost_basis=cost_basis(price, used, cost),
             worker=used.worker or "",
-            history=self._history(used),
+            history=self._history(used, in_force),
         )
 
-    def _history(self, used: Usage) -> CallHistory | None:
-        price = None if self.in_force is None else self.in_force.record
+    def _history(self, used: Usage, in_force: PriceInForce | None) -> CallHistory | None:
+        price = None if in_force is None else in_force.record
         amounts = amounts_of(used) if price is not None else {}
         return history_of(self.decision, self.tried, self.received_at, price, amounts)
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
+from adapters.types import Usage
 from gateway.money.charge_records import BILLED, FIGURES, record_of
 from gateway.money.token_split import dearest_tokens
 from gateway.policy.hours import next_change, within
-from gateway.policy.price import DatedPrices, HourlyRates, Price, VolumeRates
+from gateway.policy.price import DatedPrices, DeviceRates, HourlyRates, Price, VolumeRates
 from gateway.storage.history import PriceRecord
 
 
@@ -38,6 +39,19 @@ class PriceInForce(msgspec.Struct, frozen=True):
     """What is held by: no rate of it is below one that may come true."""
     record: PriceRecord
     """What the ledger's row keeps of it."""
+    devices: dict[str, PriceInForce] = {}
+    """The same for calls that ran on a device with rates of its own."""
+
+
+def settled_by(in_force: PriceInForce | None, used: Usage) -> tuple[PriceInForce | None, Usage]:
+    """What a call is charged by that turned out to have run where it did; its usage is marked as an
+    estimate where the price differs by device and nobody said on which one."""
+    if in_force is None or not in_force.devices:
+        return in_force, used
+    found = in_force.devices.get(used.device or "")
+    if found is None:
+        return in_force, msgspec.structs.replace(used, estimated=True)
+    return found, used
 
 
 class Tariff:
@@ -88,13 +102,17 @@ class Tariff:
         return found
 
     def _in_force(self, begins: int, ends: int, changes: int, hour: int, tier: int) -> PriceInForce:
-        price = _effective(self._entries[begins], hour, tier)
+        entry = self._entries[begins]
+        price = _effective(entry, hour, tier)
         may_hold = [
             variant
             for entry in self._entries[begins : ends + 1]
             for variant in _variants(entry, None if changes else hour)
         ]
-        return PriceInForce(price, dearest_tokens(_dearest(may_hold)), record_of(price))
+        dearest = dearest_tokens(_dearest(may_hold))
+        on = {one.device: _effective(entry, hour, tier, one) for one in entry.by_device}
+        devices = {name: PriceInForce(one, dearest, record_of(one)) for name, one in on.items()}
+        return PriceInForce(price, dearest, record_of(price), devices)
 
 
 class _HourlyIndex:
@@ -132,20 +150,23 @@ def _tier(volume: VolumeRates | None, now: float, uses: Uses) -> int:
     return sum(tier.above < used for tier in volume.tiers) - 1
 
 
-def _effective(entry: Price, hour: int, tier: int) -> Price:
-    rates: dict[str, Any] = {"by_hours": (), "by_volume": None}
+def _effective(entry: Price, hour: int, tier: int, on: DeviceRates | None = None) -> Price:
+    rates: dict[str, Any] = {"by_device": (), "by_hours": (), "by_volume": None}
     if tier >= 0 and entry.by_volume is not None:
         rates |= entry.by_volume.tiers[tier].rates()
     if hour >= 0:
         rates |= entry.by_hours[hour].rates()
+    if on is not None:
+        rates |= on.rates()
     return msgspec.structs.replace(entry, **rates)
 
 
 def _variants(entry: Price, hour: int | None) -> Iterator[Price]:
-    """In every tier; in every hour where none is named."""
+    """In every tier and on every device; in every hour where none is named."""
     tiers = range(-1, 0 if entry.by_volume is None else len(entry.by_volume.tiers))
     hours = range(-1, len(entry.by_hours)) if hour is None else (hour,)
-    return (_effective(entry, one, tier) for one in hours for tier in tiers)
+    devices = (None, *entry.by_device)
+    return (_effective(entry, one, tier, on) for one in hours for tier in tiers for on in devices)
 
 
 def _dearest(prices: Sequence[Price]) -> Price:

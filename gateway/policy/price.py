@@ -105,6 +105,17 @@ class HourlyRates(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check_says_something(self)
 
 
+class DeviceRates(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Rates that hold where a backend says that a call ran on a device, instead of the price's
+    own."""
+
+    device: str
+    """As the backend names it: a type of GPU, or a size of worker."""
+
+    def __post_init__(self) -> None:
+        _check_says_something(self)
+
+
 class VolumeTier(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rates that hold past an amount of use, instead of the price's own."""
 
@@ -148,6 +159,9 @@ class Price(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The least time that a call is charged for, at a price by the second."""
     round_up: Microseconds | None = None
     """A call's time is charged in whole steps of this, at a price by the second."""
+    by_device: tuple[DeviceRates, ...] = ()
+    """Rates that differ by what a call ran on, where the backend says it; they go before those of
+    hours and tiers. Elsewhere the price's own hold, and the charge is marked as an estimate."""
     by_hours: tuple[HourlyRates, ...] = ()
     """Rates that differ by the hour; the first that covers the instant holds, before any tier."""
     by_volume: VolumeRates | None = None
@@ -169,6 +183,7 @@ class Price(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check_parts(self)
         _check_times(self)
         _check_variants(self)
+        _check_devices(self)
         if self.until is not None:
             _check_until(self, self.until)
 
@@ -208,10 +223,20 @@ def _check_variants(price: Price) -> None:
 
 
 def _variants(price: Price) -> Iterator[tuple[tuple[str, ...], Rates]]:
+    for index, one in enumerate(price.by_device):
+        yield (f"by_device[{index}]",), one
     for index, hourly in enumerate(price.by_hours):
         yield (f"by_hours[{index}]",), hourly
     for index, tier in enumerate(() if price.by_volume is None else price.by_volume.tiers):
         yield ("by_volume", f"tiers[{index}]"), tier
+
+
+def _check_devices(price: Price) -> None:
+    seen: set[str] = set()
+    for index, one in enumerate(price.by_device):
+        if one.device in seen:
+            raise SettingError((f"by_device[{index}]", "device"), f"{one.device} stands twice")
+        seen.add(one.device)
 
 
 def _whole_of(part: str) -> str:

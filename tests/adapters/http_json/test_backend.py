@@ -133,6 +133,14 @@ async def test_what_the_server_says_that_it_used_is_read_beside_its_output(
     assert (reply.usage.input_tokens, reply.usage.parts) == (12, TokenParts(cached=7))
 
 
+@pytest.mark.parametrize(("gpu", "device"), [("A100", "A100"), (7, None), (None, None)], ids=str)
+async def test_what_a_call_ran_on_is_read_where_the_policy_says(
+    gpu: object, device: str | None, clock: FakeClock
+) -> None:
+    async with server(clock, answer({"meta": {"gpu": gpu}}), device="meta.gpu") as (backend, _):
+        assert (await backend.invoke(a_call())).usage.device == device
+
+
 async def test_an_answer_that_is_no_json_passes_where_nothing_is_read_from_it(
     clock: FakeClock,
 ) -> None:

@@ -186,6 +186,19 @@ async def test_sound_that_nobody_measured_is_estimated_and_marked(
         assert (measured.cost_nano, measured.cost_basis) == (9_500_000, "reported")
 
 
+async def test_what_it_ran_on_decides_where_the_backend_says_it(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    price = "{per_second: 0.002, by_device: [{device: A100, per_second: 0.001}]}"
+    async with assembled(tmp_path, clock, priced(price)) as gateway:
+        said = await one(gateway, msgspec.structs.replace(ONE_S, device="A100"))
+        assert (said.cost_nano, said.cost_basis) == (1_000_000, "reported")
+        assert figures(said) == {"per_second": 1_000_000}
+        unsaid = await one(gateway, ONE_S)
+        assert (unsaid.cost_nano, unsaid.cost_basis) == (2_000_000, "estimated")
+        assert said.hold_nano >= 2 * said.cost_nano
+
+
 async def test_a_failed_attempt_keeps_the_price_that_it_was_charged_by(
     tmp_path: Path, clock: FakeClock
 ) -> None:

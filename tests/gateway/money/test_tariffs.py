@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.money.tariffs import Tariff, WindowUse, price_at
-from gateway.policy.price import RATES, DatedPrices, HourlyRates, Price, VolumeRates, VolumeTier
+from adapters.types import Usage
+from gateway.money.tariffs import Tariff, WindowUse, price_at, settled_by
+from gateway.policy.price import (
+    RATES,
+    DatedPrices,
+    DeviceRates,
+    HourlyRates,
+    Price,
+    VolumeRates,
+    VolumeTier,
+)
 from gateway.policy.scalars import parse_hours
 
 HOUR_S = 3600.0
@@ -103,6 +112,40 @@ def test_an_instant_is_looked_up_in_whatever_order_instants_come() -> None:
         assert found is not None
         rates.append(found.price.per_million_input)
     assert rates == [135, 270, 135, 135, 270]
+
+
+BY_DEVICE = Price(
+    per_second=1160,
+    per_call=5,
+    by_device=(
+        DeviceRates(device="A100", per_second=760),
+        DeviceRates(device="H200", per_second=1550),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("device", "rate", "estimated"),
+    [("A100", 760, False), ("H200", 1550, False), ("B200", 1160, True), (None, 1160, True)],
+)
+def test_a_device_has_its_rates_and_one_that_nobody_names_is_marked(
+    device: str | None, rate: int, estimated: bool
+) -> None:
+    tariff = Tariff(DatedPrices.of((BY_DEVICE,)))
+    assert not tariff.varies
+    assert tariff.constant is not None
+    assert tariff.constant.dearest.per_second == 1550
+    found, used = settled_by(tariff.constant, Usage(exec_s=1.0, device=device))
+    assert found is not None
+    assert (found.price.per_second, found.price.per_call, used.estimated) == (rate, 5, estimated)
+    assert found.record.figures["per_second"] == rate
+
+
+def test_a_price_that_knows_no_devices_does_not_ask() -> None:
+    plain = Tariff(DatedPrices.of((Price(per_second=7),))).constant
+    used = Usage(exec_s=1.0, device="A100")
+    assert settled_by(plain, used) == (plain, used)
+    assert settled_by(None, used) == (None, used)
 
 
 TIERED = Price(

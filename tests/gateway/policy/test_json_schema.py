@@ -128,6 +128,7 @@ BEYOND_A_SCHEMA = (
     "prices in the wrong order",
     "prices that overlap",
     "prices with a gap",
+    "a device that stands twice",
     "tiers in the wrong order",
     "a price that no table has",
 )
