@@ -306,7 +306,9 @@ class CallState:
     ) -> LedgerRow:
         """The settled row. ``usage`` is what is charged; ``None``: nothing was used. ``now_at``:
         seconds since the epoch."""
-        in_force, used = settled_by(self.in_force, NOTHING if usage is None else usage)
+        in_force, used = self.in_force, NOTHING if usage is None else usage
+        if in_force is not None and in_force.devices:
+            in_force, used = settled_by(in_force, used)
         price = None if in_force is None else in_force.price
         cost = 0 if usage is None else charge(price, used)
         return msgspec.structs.replace(

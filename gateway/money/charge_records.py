@@ -22,7 +22,6 @@ FIGURES = (*RATES, "per_hour", "minimum", "round_up")
 """All that decides over a charge, beside the seconds that are billed."""
 BILLED = ("start", "run", "idle")
 _PARTS = TokenParts.__struct_fields__
-_NOTHING = (None, None, None, None)
 _NONE: dict[str, int] = {}
 _THOUSAND = 1000
 
@@ -46,7 +45,8 @@ def price_of(record: PriceRecord) -> Price:
 
 def amounts_of(used: Usage) -> dict[str, int]:
     """What is charged for and has no column of its own in a row."""
-    if (used.parts, used.images, used.audio_s, used.cost_nano) == _NOTHING:
+    unheard = used.images is None and used.audio_s is None
+    if unheard and used.parts is None and used.cost_nano is None:
         return _NONE
     audio_ms = None if used.audio_s is None else round(used.audio_s * _THOUSAND)
     amounts = {"images": used.images, "audio_ms": audio_ms, "stated": used.cost_nano}

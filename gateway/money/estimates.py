@@ -85,19 +85,13 @@ def cost_basis(
         return "none"
     if used.cost_nano is not None:
         return "reported"
-    if used.estimated or (by_tokens(price) and _tokens_are_doubtful(used)):
+    tokens = by_tokens(price)
+    doubtful = used.text_tokens is not None or (used.parts is not None and contradicts(used))
+    if used.estimated or (tokens and doubtful):
         return "estimated"
-    return "reported" if used.reported or _counted_alone(price) else "estimated"
-
-
-def _tokens_are_doubtful(used: Usage) -> bool:
-    return used.text_tokens is not None or contradicts(used)
-
-
-def _counted_alone(price: Price | None) -> bool:
-    """Whether no time is in the price: what was counted is what was reported."""
-    counted = by_tokens(price) or by_media(price)
-    return counted and price is not None and not (price.per_second or price.per_hour)
+    timed = price is None or price.per_second or price.per_hour
+    counted = (tokens or by_media(price)) and not timed
+    return "reported" if used.reported or counted else "estimated"
 
 
 def _output(said: Usage, task: Task, given: int, passed_on: int) -> int:

@@ -43,10 +43,10 @@ class PriceInForce(msgspec.Struct, frozen=True):
     """The same for calls that ran on a device with rates of its own."""
 
 
-def settled_by(in_force: PriceInForce | None, used: Usage) -> tuple[PriceInForce | None, Usage]:
+def settled_by(in_force: PriceInForce, used: Usage) -> tuple[PriceInForce, Usage]:
     """What a call is charged by that turned out to have run where it did; its usage is marked as an
     estimate where the price differs by device and nobody said on which one."""
-    if in_force is None or not in_force.devices:
+    if not in_force.devices:
         return in_force, used
     found = in_force.devices.get(used.device or "")
     if found is None:

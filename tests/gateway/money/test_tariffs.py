@@ -136,16 +136,15 @@ def test_a_device_has_its_rates_and_one_that_nobody_names_is_marked(
     assert tariff.constant is not None
     assert tariff.constant.dearest.per_second == 1550
     found, used = settled_by(tariff.constant, Usage(exec_s=1.0, device=device))
-    assert found is not None
     assert (found.price.per_second, found.price.per_call, used.estimated) == (rate, 5, estimated)
     assert found.record.figures["per_second"] == rate
 
 
 def test_a_price_that_knows_no_devices_does_not_ask() -> None:
     plain = Tariff(DatedPrices.of((Price(per_second=7),))).constant
+    assert plain is not None
     used = Usage(exec_s=1.0, device="A100")
     assert settled_by(plain, used) == (plain, used)
-    assert settled_by(None, used) == (None, used)
 
 
 TIERED = Price(
