@@ -11,7 +11,8 @@ from typing import Annotated
 import msgspec
 
 from adapters.http.failures import UNREADABLE
-from adapters.http.token_counts import LARGEST, usage_from
+from adapters.http.stated_usage import usage_from
+from adapters.http.token_counts import LARGEST
 from adapters.types import Task, Usage
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST)]
@@ -19,8 +20,21 @@ _ABSENT = msgspec.Raw(b"null")
 _LIST = ord("[")
 
 
-class _Details(msgspec.Struct, gc=False):
+class _Written(msgspec.Struct, gc=False):
     reasoning_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    image_tokens: _Count | None = None
+
+
+class _Read(msgspec.Struct, gc=False):
+    """Of a cache that is written to ``stated_usage`` knows more."""
+
+    cached_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    image_tokens: _Count | None = None
+    cache_read_tokens: None = None
+    cache_creation_tokens: None = None
+    cache_write_tokens: None = None
 
 
 class _Stated(msgspec.Struct, gc=False):
@@ -29,9 +43,29 @@ class _Stated(msgspec.Struct, gc=False):
     prompt_tokens: _Count
     completion_tokens: _Count | None = None
     total_tokens: _Count | None = None
-    completion_tokens_details: _Details | None = None
+    prompt_tokens_details: _Read | None = None
+    completion_tokens_details: _Written | None = None
     output_tokens: None = None
+    input_tokens_details: None = None
+    input_token_details: None = None
     output_tokens_details: None = None
+    output_token_details: None = None
+    cache_read_input_tokens: None = None
+    cache_creation_input_tokens: None = None
+    cache_creation: None = None
+    prompt_cache_hit_tokens: None = None
+    cached_tokens: None = None
+    reasoning_tokens: None = None
+    tokens: None = None
+    billed_units: None = None
+    images: None = None
+    image_count: None = None
+    num_images: None = None
+    prompt_audio_seconds: None = None
+    audio_seconds: None = None
+    input_audio_seconds: None = None
+    audio_duration: None = None
+    seconds: None = None
 
 
 class _Plain(msgspec.Struct, gc=False):
@@ -55,7 +89,29 @@ def plain_usage(body: bytes, task: Task) -> Usage | None:
     if memoryview(part)[0] != _LIST or plain.object == "error":
         return None
     stated = plain.usage
-    details = stated.completion_tokens_details
-    reasoned = 0 if details is None else details.reasoning_tokens or 0
-    said = usage_from(stated.prompt_tokens, stated.completion_tokens, stated.total_tokens, reasoned)
+    counts = _parts(stated.prompt_tokens_details, stated.completion_tokens_details)
+    said = usage_from(stated.prompt_tokens, stated.completion_tokens, stated.total_tokens, counts)
     return None if said.output_tokens is None and task != "embeddings" else said
+
+
+_NONE: dict[str, int] = {}
+
+
+def _parts(read: _Read | None, written: _Written | None) -> dict[str, int]:
+    """Part -> its tokens, where there are any."""
+    counts = _NONE
+    if read is not None and (read.cached_tokens or read.audio_tokens or read.image_tokens):
+        counts = {
+            "cached": read.cached_tokens or 0,
+            "audio_input": read.audio_tokens or 0,
+            "image_input": read.image_tokens or 0,
+        }
+    if written is not None and (
+        written.reasoning_tokens or written.audio_tokens or written.image_tokens
+    ):
+        counts = counts | {
+            "reasoning": written.reasoning_tokens or 0,
+            "audio_output": written.audio_tokens or 0,
+            "image_output": written.image_tokens or 0,
+        }
+    return counts

@@ -97,9 +97,10 @@ def with_stated(usage: Usage, said: Usage) -> Usage:
     )
 
 
-def _of_counts(
+def usage_from(
     given: int | None, made: int | None, total: int | None, counts: dict[str, int]
 ) -> Usage:
+    """The tokens, from what was said of them; ``counts``: part -> its tokens."""
     if made is not None:
         reasoned = counts.get("reasoning", 0)
         with_reasoned = made + reasoned if reasoned > made else made
@@ -121,7 +122,7 @@ def _in_openais_words(value: dict[str, Any]) -> Usage:
     if read or written:
         counts = _counts(read, _READ) | _counts(written, _MADE)
     given, made = count_of(value.get("prompt_tokens")), count_of(value.get("completion_tokens"))
-    return _of_counts(given, made, count_of(value.get("total_tokens")), counts)
+    return usage_from(given, made, count_of(value.get("total_tokens")), counts)
 
 
 def _counts(details: Any, names: dict[str, str]) -> dict[str, int]:
@@ -157,7 +158,7 @@ def _in_any_words(value: dict[str, Any]) -> Usage:
     thoughts = count_of(value.get("thoughtsTokenCount"))
     if thoughts is not None:
         made = (made or 0) + thoughts
-    counted = _of_counts(given, made, _first_of(value, *_TOTAL), parts)
+    counted = usage_from(given, made, _first_of(value, *_TOTAL), parts)
     images, audio_s = _first_of(value, *_IMAGES), _audio_s(value)
     return msgspec.structs.replace(counted, images=images, audio_s=audio_s)
 

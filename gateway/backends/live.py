@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, cast
 
-import msgspec
-
 from adapters.base import (
     Backend,
     Cancellable,
@@ -34,7 +32,7 @@ from gateway.policy.model import BackendSpec
 from gateway.policy.price import DatedPrices, Price
 from gateway.routing.forecast import BackendLoad
 from gateway.routing.health import Failed
-from gateway.routing.router import Candidate
+from gateway.routing.router import Candidate, with_model_load
 from gateway.shared_timer import SharedTimer
 
 _QUEUE_PER_SLOT = 64
@@ -234,7 +232,9 @@ class LiveBackend:
             last_resort,
             price,
         )
-        return self._foreseen(candidate, model) if model in self._loadable else candidate
+        if model not in self._loadable:
+            return candidate
+        return with_model_load(candidate, cast(LoadsModels, self.adapter).load_in(model))
 
     def _max_queue(self) -> int | None:
         """Calls that may wait for a slot: as many as the policy allows, else some for each slot."""
@@ -251,17 +251,6 @@ class LiveBackend:
     def _ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""
         return None if self.starts is None else self.starts.ready_in()
-
-    def _foreseen(self, candidate: Candidate, model: str) -> Candidate:
-        """With the load that a call of a loadable model waits for."""
-        load_s = cast(LoadsModels, self.adapter).load_in(model)
-        if load_s is None:
-            blocked = candidate.blocked or "load_failed"
-            return msgspec.structs.replace(candidate, blocked=blocked, last_resort=False)
-        if not load_s:
-            return candidate
-        load = msgspec.structs.replace(candidate.load, load_s=load_s)
-        return msgspec.structs.replace(candidate, load=load)
 
     # --- reloads ---
 

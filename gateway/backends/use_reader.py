@@ -52,7 +52,7 @@ class UseReader:
     async def _read(self, window: str, backends: list[LiveBackend]) -> None:
         start_us, end_us = bounds(window, round(self._clock.time() * MICRO))
         query = UsageQuery(since=start_us / MICRO, until=end_us / MICRO, group_by=("backend",))
-        rows = {row.group["backend"]: row for row in await self._ledger.usage(query)}
+        rows = {row.group["backend"]: row for row in (await self._ledger.usage(query)).rows}
         for backend in backends:
             found = WindowUse(end_us / MICRO, _counts(rows.get(backend.name)))
             tariff = backend.charged.tariff

@@ -168,7 +168,7 @@ _BOUNDS = {
     "total_tokens": MOST_TOKENS,
     "text_tokens": MOST_TOKENS,
     "cost_nano": _MOST_NANO,
-    "images": 1_000_000,
+    "images": MOST_TOKENS,
     "audio_s": _MOST_S,
 }
 _LEAST_BOUND = min(_BOUNDS.values())

@@ -95,6 +95,17 @@ class Candidate(msgspec.Struct, frozen=True):
     """``price``, and what is held by."""
 
 
+def with_model_load(candidate: Candidate, load_s: float | None) -> Candidate:
+    """With the seconds of load that a call of a loadable model waits for; None: it failed."""
+    if load_s is None:
+        blocked = candidate.blocked or "load_failed"
+        return msgspec.structs.replace(candidate, blocked=blocked, last_resort=False)
+    if not load_s:
+        return candidate
+    load = msgspec.structs.replace(candidate.load, load_s=load_s)
+    return msgspec.structs.replace(candidate, load=load)
+
+
 class Quote(msgspec.Struct, frozen=True):
     """What one backend would mean for the call."""
 

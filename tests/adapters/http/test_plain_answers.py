@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.errors import BackendError
 from adapters.http.answers import read_closely
 from adapters.http.plain_answers import plain_usage
-from adapters.types import Task, Usage
+from adapters.types import Task, TokenParts, Usage
 
 CHOICES = [{"index": 0, "message": {"role": "assistant", "content": "hello there"}}]
 
@@ -21,7 +21,22 @@ counts: st.SearchStrategy[Any] = st.one_of(
     st.integers(0, 50), st.sampled_from([None, -1, 2.0, 2.5, "7", True, 2**53, 2**64, 1e30, []])
 )
 details = st.one_of(
-    st.none(), st.just({}), st.just([]), st.fixed_dictionaries({"reasoning_tokens": counts})
+    st.none(),
+    st.just({}),
+    st.just([]),
+    st.dictionaries(
+        st.sampled_from(
+            [
+                "reasoning_tokens",
+                "cached_tokens",
+                "audio_tokens",
+                "image_tokens",
+                "cache_write_tokens",
+            ]
+        ),
+        counts,
+        max_size=3,
+    ),
 )
 stated = st.fixed_dictionaries(
     {},
@@ -29,6 +44,8 @@ stated = st.fixed_dictionaries(
         **dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), counts),
         **dict.fromkeys(("input_tokens", "output_tokens"), counts),
         **dict.fromkeys(("completion_tokens_details", "output_tokens_details"), details),
+        **dict.fromkeys(("prompt_tokens_details", "input_tokens_details"), details),
+        **dict.fromkeys(("cache_read_input_tokens", "prompt_cache_hit_tokens", "images"), counts),
     },
 )
 parts: st.SearchStrategy[Any] = st.sampled_from([None, {}, [], "x", CHOICES])
@@ -77,6 +94,16 @@ def test_usage_in_openais_own_shape_is_plain(usage: Any, expected: tuple[int, in
     said = plain_usage(body, "chat")
     assert said is not None
     assert (said.input_tokens, said.output_tokens) == expected
+
+
+def test_tokens_from_a_cache_are_plain() -> None:
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 2,
+        "prompt_tokens_details": {"cached_tokens": 8},
+    }
+    said = plain_usage(msgspec.json.encode({"choices": CHOICES, "usage": usage}), "chat")
+    assert said == Usage(input_tokens=9, output_tokens=2, parts=TokenParts(cached=8))
 
 
 def test_embeddings_are_plain_without_output() -> None:
