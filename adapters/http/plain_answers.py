@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from adapters.http.failures import UNREADABLE
+from adapters.http.finish_reasons import is_empty, mentions_broken
 from adapters.http.token_counts import LARGEST, usage_from
 from adapters.types import Task, Usage
 
@@ -54,8 +55,14 @@ def plain_usage(body: bytes, task: Task) -> Usage | None:
     part = plain.data if task == "embeddings" else plain.choices
     if memoryview(part)[0] != _LIST or plain.object == "error":
         return None
+    if task != "embeddings" and _may_be_none(bytes(part)):
+        return None
     stated = plain.usage
     details = stated.completion_tokens_details
     reasoned = 0 if details is None else details.reasoning_tokens or 0
     said = usage_from(stated.prompt_tokens, stated.completion_tokens, stated.total_tokens, reasoned)
     return None if said.output_tokens is None and task != "embeddings" else said
+
+
+def _may_be_none(choices: bytes) -> bool:
+    return is_empty(choices) or mentions_broken(choices)

@@ -31,7 +31,8 @@ stated = st.fixed_dictionaries(
         **dict.fromkeys(("completion_tokens_details", "output_tokens_details"), details),
     },
 )
-parts: st.SearchStrategy[Any] = st.sampled_from([None, {}, [], "x", CHOICES])
+broken = [{**CHOICES[0], "finish_reason": "error"}]
+parts: st.SearchStrategy[Any] = st.sampled_from([None, {}, [], "x", CHOICES, broken])
 answers = st.fixed_dictionaries(
     {},
     optional={
