@@ -61,12 +61,9 @@ _BY_STATUS = {
     598: FailureClass.TIMEOUT,
 }
 """520 and above are those of a network's edge, which does not know what became of the call behind
-it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 460 and 499 are
-those of a load balancer and of a proxy that lost us on their way back; 529 is Anthropic's
-overload."""
-_SUSPECT = frozenset((402, 403, 404, 409, 413, 422, 423, 429)) | (
-    frozenset(range(400, 500)) - _BY_STATUS.keys()
-)
+it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 460 and 499 are a
+load balancer's and a proxy's that lost us on their way back; 529 is Anthropic's overload."""
+_SUSPECT = {402, 403, 404, 409, 413, 422, 423, 429} | ({*range(400, 500)} - _BY_STATUS.keys())
 """What a server answers to one request that asks for too much or for what is not there, and as well
 to every request when something is wrong with itself; and whatever 4xx says neither."""
 OUR_MATTER = {

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, takes_no
+from adapters.errors import BackendError, Ran, takes_no
 from adapters.http.answers import check_output, usage_of_answer, with_tokens_told
 from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ReadyChunks
@@ -104,7 +104,10 @@ class OpenAICalls:
             check_output(response.body, content_type, usage)
             usage = with_tokens_told(response.body, usage)
         else:
-            usage = usage_of_answer(response.body, call.task, usage, self._secrets)
+            try:
+                usage = usage_of_answer(response.body, call.task, usage, self._secrets)
+            except BackendError as error:
+                raise _used_by(error) from None
         return Reply(body=response.body, content_type=content_type, usage=usage)
 
     async def _stream(
@@ -144,7 +147,10 @@ class OpenAICalls:
         if call.task == "infer":
             chunks = as_one_event(data, answer.header(b"content-type") or "", usage)
         else:
-            chunks = as_chunks(data, call.task, usage, self._secrets)
+            try:
+                chunks = as_chunks(data, call.task, usage, self._secrets)
+            except BackendError as error:
+                raise _used_by(error) from None
         return Reply(
             content_type="text/event-stream", chunks=each(chunks), usage=Usage(worker=worker)
         )
@@ -228,6 +234,14 @@ class EventStream(ReadyChunks):
         self._ended = True
         self._body.distrust()
         return cleaned(error, self._secrets)
+
+
+def _used_by(error: BackendError) -> BackendError:
+    """A failure inside a 200: a server that refuses there has run nothing, and the time that its
+    answer took is no use of it."""
+    if error.ran is Ran.NO:
+        error.usage = None
+    return error
 
 
 def append_field(body: bytes, field: bytes) -> bytes | None:

@@ -269,3 +269,12 @@ async def test_of_a_whole_call(row: Row, clock: FakeClock) -> None:
 @pytest.mark.parametrize("row", [r for r in ROWS if r.stream], ids=lambda row: row.name)
 async def test_of_a_streamed_call(row: Row, clock: FakeClock) -> None:
     assert await outcome(clock, row.wire, stream=True) == row.stream
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_refusal_inside_a_200_has_used_nothing(stream: bool, clock: FakeClock) -> None:
+    refused = answer(b'{"error":{"message":"no room","code":503}}')
+    async with upstream(clock, refused) as (backend, _):
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(a_call(stream=stream))
+    assert (caught.value.failure.name, caught.value.usage) == ("OVERLOADED", None)
