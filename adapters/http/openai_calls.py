@@ -15,11 +15,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, takes_no
+from adapters.errors import BackendError, Ran, takes_no
 from adapters.http.answers import check_output, usage_of_answer, with_usage_told
 from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ReadyChunks
-from adapters.http.failures import clean, read_input
+from adapters.http.failures import cleaned, read_input
 from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest_of, start_of
 from adapters.http.response import Body, Response
 from adapters.http.sse import DONE, EventReader
@@ -104,7 +104,10 @@ class OpenAICalls:
             check_output(response.body, content_type, usage)
             usage = with_usage_told(response.body, usage)
         else:
-            usage = usage_of_answer(response.body, call.task, usage, self._secrets)
+            try:
+                usage = usage_of_answer(response.body, call.task, usage, self._secrets)
+            except BackendError as error:
+                raise _used_by(error) from None
         return Reply(body=response.body, content_type=content_type, usage=usage)
 
     async def _stream(
@@ -144,7 +147,10 @@ class OpenAICalls:
         if call.task == "infer":
             chunks = as_one_event(data, answer.header(b"content-type") or "", usage)
         else:
-            chunks = as_chunks(data, call.task, usage, self._secrets)
+            try:
+                chunks = as_chunks(data, call.task, usage, self._secrets)
+            except BackendError as error:
+                raise _used_by(error) from None
         return Reply(
             content_type="text/event-stream", chunks=each(chunks), usage=Usage(worker=worker)
         )
@@ -227,7 +233,15 @@ class EventStream(ReadyChunks):
     def _broken(self, error: BackendError) -> BackendError:
         self._ended = True
         self._body.distrust()
-        return BackendError(error.failure, clean(error.message, self._secrets))
+        return cleaned(error, self._secrets)
+
+
+def _used_by(error: BackendError) -> BackendError:
+    """A failure inside a 200: a server that refuses there has run nothing, and the time that its
+    answer took is no use of it."""
+    if error.ran is Ran.NO:
+        error.usage = None
+    return error
 
 
 def append_field(body: bytes, field: bytes) -> bytes | None:

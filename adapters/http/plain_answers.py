@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from adapters.http.failures import UNREADABLE
+from adapters.http.finish_reasons import is_empty, mentions_broken
 from adapters.http.stated_usage import usage_from
 from adapters.http.token_counts import LARGEST
 from adapters.types import Task, Usage
@@ -88,6 +89,8 @@ def plain_usage(body: bytes, task: Task) -> Usage | None:
     part = plain.data if task == "embeddings" else plain.choices
     if memoryview(part)[0] != _LIST or plain.object == "error":
         return None
+    if task != "embeddings" and _may_be_none(bytes(part)):
+        return None
     stated = plain.usage
     counts = _parts(stated.prompt_tokens_details, stated.completion_tokens_details)
     said = usage_from(stated.prompt_tokens, stated.completion_tokens, stated.total_tokens, counts)
@@ -115,3 +118,7 @@ def _parts(read: _Read | None, written: _Written | None) -> dict[str, int]:
             "image_output": written.image_tokens or 0,
         }
     return counts
+
+
+def _may_be_none(choices: bytes) -> bool:
+    return is_empty(choices) or mentions_broken(choices)

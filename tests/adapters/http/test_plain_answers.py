@@ -48,7 +48,8 @@ stated = st.fixed_dictionaries(
         **dict.fromkeys(("cache_read_input_tokens", "prompt_cache_hit_tokens", "images"), counts),
     },
 )
-parts: st.SearchStrategy[Any] = st.sampled_from([None, {}, [], "x", CHOICES])
+broken = [{**CHOICES[0], "finish_reason": "error"}]
+parts: st.SearchStrategy[Any] = st.sampled_from([None, {}, [], "x", CHOICES, broken])
 answers = st.fixed_dictionaries(
     {},
     optional={

@@ -9,13 +9,16 @@ import json
 from typing import Self, cast
 
 from gateway.clock import settle
+from tests.live import ROOT
 from tests.programs.faults.speech import STREAM_HEAD, Asked, Play, answer
+
+FAULTS = ROOT / "tests" / "programs" / "faults"
 
 _MESSAGE = {"role": "assistant", "content": "hello there"}
 _USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 _CHOICE = {"index": 0, "message": _MESSAGE, "finish_reason": "stop"}
-_WHOLE = {"id": "c", "object": "chat.completion", "choices": [_CHOICE], "usage": _USAGE}
-_EVENTS = (
+WHOLE = {"id": "c", "object": "chat.completion", "choices": [_CHOICE], "usage": _USAGE}
+EVENTS = (
     {"choices": [{"index": 0, "delta": {"content": "hello there"}, "finish_reason": None}]},
     {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
     {"choices": [], "usage": _USAGE},
@@ -24,15 +27,17 @@ _EVENTS = (
 
 def program(name: str) -> Play:
     """The program of a fault, one of ``tests/programs/faults``."""
-    return cast(Play, importlib.import_module(f"tests.programs.faults.{name}").play)
+    folder = FAULTS if (FAULTS / f"{name}.py").exists() else FAULTS / "refusals"
+    module = ".".join((*folder.relative_to(ROOT).parts, name))
+    return cast(Play, importlib.import_module(module).play)
 
 
 async def well(asked: Asked, writer: asyncio.StreamWriter) -> None:
     """A good answer."""
     if not asked.stream:
-        writer.write(answer(200, _WHOLE))
+        writer.write(answer(200, WHOLE))
         return
-    events = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in _EVENTS]
+    events = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in EVENTS]
     pieces = [*events, b"data: [DONE]\n\n"]
     writer.write(
         STREAM_HEAD + b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
@@ -63,6 +68,14 @@ class FaultyServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self._close()
+
+    async def fall_ill(self, play: Play | None) -> None:
+        """From now on ``play`` answers calls; None: connections are refused."""
+        self.play = play or well
+        if play is None:
+            await self._close()
+        elif self._server is None:
+            await self._listen()
 
     async def mend(self) -> None:
         """From now on it answers every call."""
@@ -102,7 +115,11 @@ class FaultyServer:
         method, path, _ = head.split("\r\n", 1)[0].split(" ")
         length = head.partition("content-length: ")[2].split("\r\n", 1)[0]
         asked = Asked(method, path, await reader.readexactly(int(length or 0)))
-        if method == "get":
+        await self.answer(asked, writer)
+
+    async def answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        """The answer to one request."""
+        if asked.method == "get":
             writer.write(answer(200, {"object": "list", "data": []}))
             return
         self.calls += 1
