@@ -213,7 +213,7 @@ class Dispatcher:
             take_back_cancellation()
             raise error from None
         except StorageUnavailable as unavailable:
-            await self._completion.not_asked(state)
+            await self._completion.not_asked(state, unavailable)
             raise store_unavailable(unavailable) from None
         except Exception:
             await self._completion.abandon_after_fault(state)
