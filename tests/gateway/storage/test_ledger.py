@@ -222,3 +222,12 @@ async def test_a_ledger_opened_again_goes_on_where_it_was(open_ledger: OpenLedge
         await ledger.settle([settled_row("left", outcome="interrupted")])
         assert len(await ledger.rows("r1")) == len(await ledger.rows("left")) == 1
         assert await ledger.open_rows() == []
+
+
+async def test_a_ledger_has_one_identity_whoever_opens_it(open_ledger: OpenLedger) -> None:
+    """By it a shared store counts what two gateways tell of one ledger once."""
+    async with opened(open_ledger) as one, opened(open_ledger, "other") as other:
+        async with opened(open_ledger) as same:
+            assert one.identity == same.identity
+        assert one.identity
+        assert one.identity != other.identity
