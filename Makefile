@@ -6,6 +6,8 @@ ARGS ?=
 WORKERS ?= logical
 # Chosen by hand: a release of torch of which a build without CUDA is to be had as well.
 TORCH := 2.13.0
+# Its programs are on nobody's PATH.
+POSTGRES := $(or $(lastword $(wildcard /usr/lib/postgresql/*/bin/postgres)),postgres)=postgresql
 
 # As many processes of tests as cores, up to four, for each has servers and models of its own. The
 # tests of a file stay together, and with them what is dear to start.
@@ -37,7 +39,7 @@ $(TESTING): $(PINS)
 	@touch $@ $(RUNTIME)
 
 test: $(TESTING) ## every test, on all cores, with the system's packages that they need; WORKERS=0: on one
-	@scripts/system-packages redis-server=redis-server curl=curl git=git
+	@scripts/system-packages redis-server=redis-server $(POSTGRES) curl=curl git=git
 	@$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 test-quick: $(TESTING) ## the tests that start no process: a minute

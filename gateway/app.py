@@ -26,13 +26,15 @@ from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, read_ca_files
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places, read_with_places
-from gateway.preflight import check_startable
+from gateway.preflight import check_startable, keys_file
 from gateway.restore import Refill, fill, restore
 from gateway.service import Gateway
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.storage.memory import MemorySharedStore
+from gateway.storage.owner import LedgerOwner
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.store_urls import Database, LedgerFile
 from gateway.warm.account import WarmAccount
 from gateway.warm.keeper import WarmKeeper
 from gateway.warm.kept import FILE, FileKept, KeptWorkers
@@ -44,17 +46,31 @@ _KEYS_TRUSTED_S = 0.001
 
 
 def open_keys(policy: Policy, clock: Clock) -> KeyStore:
-    """The keys of the policy's data folder, which is made where it is missing. Raises
-    StorageUnavailable when they cannot be used."""
-    path = Path(policy.server.data) / "keys.db"
+    """The policy's keys, whose folder is made where it is missing. Raises StorageUnavailable when
+    they cannot be read."""
+    place = policy.store.keys
+    if place is None and isinstance(policy.store.ledger, Database):
+        place = policy.store.ledger
+    if isinstance(place, Database):
+        # Imported here because asyncpg is an extra.
+        from gateway.storage.postgres.keys import PostgresKeys
+
+        return PostgresKeys(place, clock=clock)
+    path = keys_file(policy) if place is None else Path(place.path)
     return SqliteKeys(path, clock=clock, trust_s=_KEYS_TRUSTED_S)
 
 
 def open_ledger(policy: Policy) -> Ledger:
-    """The policy's ledger, whose file is made where it is missing. Raises StorageUnavailable when
-    it cannot be used."""
-    file = policy.store.ledger
-    return SqliteLedger(file.path, synchronous=file.synchronous)
+    """The policy's ledger; a file is made where it is missing. Raises StorageUnavailable when a
+    file cannot be used; a database is asked later."""
+    place = policy.store.ledger
+    if isinstance(place, LedgerFile):
+        return SqliteLedger(place.path, synchronous=place.synchronous)
+    # Imported here because asyncpg is an extra.
+    from gateway.storage.postgres.ledger import PostgresLedger
+
+    owner = LedgerOwner(Path(policy.server.data) / "ledger")
+    return PostgresLedger(place, owner, timeout_s=policy.store.ledger_timeout)
 
 
 def open_shared(

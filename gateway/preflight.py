@@ -13,6 +13,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from adapters.base import Backend
@@ -27,6 +28,7 @@ from gateway.policy.problems import (
     problem_at,
     redacted,
 )
+from gateway.store_urls import Database, LedgerFile
 from gateway.tls.context import check_readable, server_context
 from gateway.tls.files import TlsError, TlsMaterial, current
 
@@ -46,15 +48,17 @@ def check_startable(
     *,
     known: Policy | None = None,
     files: bool = True,
+    installed: Callable[[str], bool] = lambda package: find_spec(package) is not None,
 ) -> None:
     """Raises PolicyError with all that would keep ``policy`` from being served.
 
     ``known`` is the policy in force: what it has too is not looked at again. ``files`` False
-    leaves this machine's files out, for a machine that only checks.
+    leaves this machine's files and packages out, for a machine that only checks; ``installed`` says
+    whether a package is here.
     """
     found = [*_backends(policy, make, known, files=files)]
     if known is None and files:
-        found += [*_data(policy), *_listener(policy), *_tls(policy)]
+        found += [*_data(policy), *_drivers(policy, installed), *_listener(policy), *_tls(policy)]
     if found:
         hidden = [*_secrets(policy.backends.values())]
         problems = [problem_at(place_of(path, places), path, message) for path, message in found]
@@ -106,15 +110,27 @@ def _secrets(specs: Iterable[BackendSpec]) -> Iterator[str]:
 # --- files ---------------------------------------------------------------------------------------
 
 
+def keys_file(policy: Policy) -> Path:
+    """Where keys are kept, unless the policy or its ledger says otherwise."""
+    return Path(policy.server.data) / "keys.db"
+
+
 def _data(policy: Policy) -> Found:
-    folder, ledger = Path(policy.server.data), Path(policy.store.ledger.path)
-    for path, where, file in (
-        ("server.data", folder, folder / "keys.db"),
-        ("store.ledger", ledger.parent, ledger),
-    ):
+    folder, store = Path(policy.server.data), policy.store
+    files = {"server.data": (folder, keys_file(policy))}
+    for path, place in (("store.ledger", store.ledger), ("store.keys", store.keys)):
+        if isinstance(place, LedgerFile):
+            files[path] = (Path(place.path).parent, Path(place.path))
+    for path, (where, file) in files.items():
         fault = _fault_of(_folder_fault, where) or _fault_of(_database_fault, file)
         if fault is not None:
             yield path, fault
+
+
+def _drivers(policy: Policy, installed: Callable[[str], bool]) -> Found:
+    for path, place in (("store.ledger", policy.store.ledger), ("store.keys", policy.store.keys)):
+        if isinstance(place, Database) and not installed("asyncpg"):
+            yield path, "PostgreSQL needs the package asyncpg: pip install 'spillgate[postgres]'"
 
 
 def _fault_of(look: Callable[[Path], str | None], path: Path) -> str | None:
@@ -148,11 +164,14 @@ def _database_fault(path: Path) -> str | None:
 def exposed_files(policy: Policy, places: Mapping[str, Mark]) -> tuple[Problem, ...]:
     """What of the gateway's own files others on this machine may read: the folder, keys, the
     ledger and its journals, secret keys of certificates. Reads their modes."""
-    data, ledger = Path(policy.server.data), Path(policy.store.ledger.path)
-    private = [("server.data", path) for path in (data, data / "keys.db")]
+    data, store = Path(policy.server.data), policy.store
+    private = [("server.data", path) for path in (data, keys_file(policy))]
     private += [("server.data", data / "tls" / name) for name in ("ca.key", "server.pem")]
-    beside = (f"{ledger.name}{end}" for end in ("", "-wal", "-shm"))
-    private += [("store.ledger", ledger.with_name(name)) for name in beside]
+    for where, place in (("store.ledger", store.ledger), ("store.keys", store.keys)):
+        if isinstance(place, LedgerFile):
+            file = Path(place.path)
+            beside = (f"{file.name}{end}" for end in ("", "-wal", "-shm"))
+            private += [(where, file.with_name(name)) for name in beside]
     if isinstance(policy.server.tls, TlsFiles):
         private.append(("server.tls.key", Path(policy.server.tls.key)))
     return tuple(

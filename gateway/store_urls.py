@@ -1,4 +1,4 @@
-"""The URLs of the two stores, as values: what a policy says and what the stores are opened with.
+"""The URLs of the stores, as values: what a policy says and what the stores are opened with.
 
 No message repeats a URL, which may hold a password.
 """
@@ -6,7 +6,7 @@ No message repeats a URL, which may hold a password.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -14,7 +14,9 @@ import msgspec
 from adapters.settings import Secret
 
 Synchronous = Literal["normal", "full"]
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 _NONE = Secret("")
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
 
 
 class LedgerFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +24,26 @@ class LedgerFile(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     synchronous: Synchronous = "normal"
+
+
+class Database(msgspec.Struct, frozen=True, kw_only=True):
+    """A database on PostgreSQL servers, of which one takes writes; the password shows in no repr.
+
+    ``hosts``   names and ports; a name that begins with ``/`` is the folder of a Unix socket.
+    ``schema``  the schema in the database that holds our tables.
+    """
+
+    hosts: tuple[tuple[str, int], ...]
+    username: str
+    password: Secret = _NONE
+    database: str
+    sslmode: SslMode = "prefer"
+    sslrootcert: str = ""
+    schema: str = "spillgate"
+
+    def __repr__(self) -> str:
+        where = ",".join(f"{host}:{port}" for host, port in self.hosts)
+        return f"postgresql://{where}/{self.database}"
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,17 +62,94 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.scheme}://{where}/{self.database}"
 
 
-def parse_ledger(url: Any) -> LedgerFile:
-    """'sqlite:///.spillgate/ledger.db?synchronous=full' -> LedgerFile. Raises ValueError."""
-    scheme, separator, rest = str(url).strip().partition("///")
+def parse_ledger(url: Any) -> LedgerFile | Database:
+    """'sqlite:///.spillgate/ledger.db?synchronous=full' -> LedgerFile; of PostgreSQL as
+    ``parse_database``. Raises ValueError."""
+    text = str(url).strip()
+    if text.startswith(("postgresql:", "postgres:")):
+        return parse_database(text)
+    scheme, separator, rest = text.partition("///")
     path, _, query = rest.partition("?")
     if scheme != "sqlite:" or not separator or not path or "\0" in path:
-        raise ValueError("not a ledger such as sqlite:///.spillgate/ledger.db")
+        raise ValueError(
+            "not a ledger such as sqlite:///.spillgate/ledger.db or postgresql://USER@HOST/DATABASE"
+        )
     options = dict(parse_qsl(query, keep_blank_values=True))
     synchronous = options.pop("synchronous", "normal")
     if options or synchronous not in ("normal", "full"):
         raise ValueError("the only option is synchronous=normal or synchronous=full")
     return LedgerFile(path=path, synchronous=cast(Synchronous, synchronous))
+
+
+def parse_keys(url: Any) -> LedgerFile | Database:
+    """As ``parse_ledger``, without options of a file. Raises ValueError."""
+    place = parse_ledger(url)
+    if isinstance(place, LedgerFile) and "?" in str(url):
+        raise ValueError("a file of keys has no options")
+    return place
+
+
+def parse_database(url: str) -> Database:
+    """``postgresql://USER[:PASSWORD]@HOST[:PORT][,HOST[:PORT]]/DATABASE[?sslmode=...]``.
+
+    Options: ``sslmode``, ``sslrootcert``, ``schema``, and ``host`` for the folder of a Unix socket.
+    Raises ValueError, which repeats nothing of the URL.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its words repeat what stands there
+        raise ValueError("not a URL") from None
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    entry, _, servers = parts.netloc.rpartition("@")
+    username, _, password = entry.partition(":")
+    database = unquote(parts.path.removeprefix("/"))
+    if not username or not database or "/" in database or "\0" in database or parts.fragment:
+        raise ValueError("a PostgreSQL URL is postgresql://USER@HOST:PORT/DATABASE")
+    hosts = _servers(servers, options.pop("host", ""))
+    sslmode = options.pop("sslmode", "prefer")
+    if sslmode not in get_args(SslMode):
+        raise ValueError(f"sslmode is one of {', '.join(get_args(SslMode))}")
+    schema = options.pop("schema", "spillgate")
+    if not _SCHEMA.match(schema):
+        raise ValueError("schema is a name of small letters, digits and _")
+    sslrootcert = options.pop("sslrootcert", "")
+    if options:
+        raise ValueError("the options are sslmode, sslrootcert, schema and host")
+    return Database(
+        hosts=hosts,
+        username=unquote(username),
+        password=Secret(unquote(password)),
+        database=database,
+        sslmode=cast(SslMode, sslmode),
+        sslrootcert=sslrootcert,
+        schema=schema,
+    )
+
+
+def _servers(written: str, socket_folder: str) -> tuple[tuple[str, int], ...]:
+    """``one:5432,two`` -> names and ports."""
+    if socket_folder:
+        if not socket_folder.startswith("/"):
+            raise ValueError("the option host is the folder of a Unix socket, from the root")
+        port = written.removeprefix(":")
+        return ((socket_folder, _server_port(port)),)
+    servers = []
+    for one in written.split(","):
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::(.*))?", one)
+        if match is None:
+            raise ValueError(
+                "a PostgreSQL URL names its server, as in postgresql://USER@HOST/DATABASE"
+            )
+        servers.append((unquote(match[1].strip("[]")), _server_port(match[2] or "")))
+    return tuple(servers)
+
+
+def _server_port(written: str) -> int:
+    if not written:
+        return 5432
+    if not re.fullmatch(r"[0-9]{1,5}", written) or not 0 < int(written) < 65_536:
+        raise ValueError("the port in a PostgreSQL URL is a number from 1 to 65535")
+    return int(written)
 
 
 def parse_shared(url: Any) -> Address | None:

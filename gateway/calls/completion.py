@@ -20,7 +20,13 @@ from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.estimates import by_tokens
 from gateway.money.settlement import Settler
-from gateway.storage.base import LedgerRow, Outcome, SharedStore, StorageUnavailable
+from gateway.storage.base import (
+    LedgerRow,
+    MaybeWritten,
+    Outcome,
+    SharedStore,
+    StorageUnavailable,
+)
 from gateway.tasks import BackgroundTasks
 from gateway.types import MICRO
 
@@ -174,9 +180,11 @@ class Completion:
 
     # --- a call that was not asked ------------------------------------------------------------
 
-    async def not_asked(self, state: CallState) -> None:
+    async def not_asked(self, state: CallState, unavailable: StorageUnavailable) -> None:
         """The row could not be made durable, so the backend was not asked: nothing is charged,
-        except for attempts before it."""
+        except for attempts before it. A row that may be there all the same is ended, or a later
+        start would take it for a call that was interrupted."""
+        state.opened = state.opened or isinstance(unavailable, MaybeWritten)
         await self._background.shielded(self._settle_not_asked(state))
 
     async def _settle_not_asked(self, state: CallState) -> None:

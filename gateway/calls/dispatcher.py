@@ -213,7 +213,7 @@ class Dispatcher:
             take_back_cancellation()
             raise error from None
         except StorageUnavailable as unavailable:
-            await self._completion.not_asked(state)
+            await self._completion.not_asked(state, unavailable)
             raise store_unavailable(unavailable) from None
         except Exception:
             await self._completion.abandon_after_fault(state)
@@ -254,12 +254,20 @@ class Dispatcher:
                 await self._clock.sleep(step.wait_s)
             state.reason = "FAILOVER"
 
+    async def _open(self, state: CallState) -> None:
+        """A call that is cancelled meanwhile may have its row all the same: it is ended."""
+        try:
+            await self._ledger.open(state.open_row())
+        except asyncio.CancelledError:
+            state.opened = True
+            raise
+        state.opened = True
+
     async def _take_slot(self, active: ActivePolicy, state: CallState, quote: Quote) -> Attempt:
         """Waits for a slot of the backend, after the row is durable where the backend is paid."""
         backend = state.backend = active.backends[quote.backend]
         if quote.paid:
-            await self._ledger.open(state.open_row())
-            state.opened = True
+            await self._open(state)
         since = self._clock.monotonic()
         backend = state.backend = backend.newest()
         lease = backend.lease_at_once(since, quote.delay.load_s)

@@ -10,7 +10,7 @@ from typing import Any
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
 from gateway.app import open_keys
-from gateway.cli.shared import add_config, command, fail, policy_offline
+from gateway.cli.shared import add_config, command, fail, policy_with_stores
 from gateway.clock import SystemClock
 from gateway.key_requests import as_json, issue, read_request
 from gateway.policy.model import Policy
@@ -21,7 +21,7 @@ from gateway.types import ApiError
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0, or 2 where the request or the policy cannot be read."""
     options = _parser().parse_args(arguments)
-    policy = policy_offline(options.config)
+    policy = policy_with_stores(options.config)
     keys = open_keys(policy, SystemClock())
     try:
         run = {"create": _create, "list": _list, "revoke": _revoke, "rotate": _rotate}

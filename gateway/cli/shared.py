@@ -14,6 +14,7 @@ from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy
+from gateway.store_urls import Database
 
 
 def command(name: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -51,6 +52,15 @@ def policy_offline(path: Path) -> Policy:
         return load_policy(path, AnySecret(os.environ))
     except PolicyError as error:
         fail(str(error))
+
+
+def policy_with_stores(path: Path) -> Policy:
+    """The same for a command that reads the ledger or the keys: their passwords matter."""
+    policy = policy_offline(path)
+    for name, place in (("ledger", policy.store.ledger), ("keys", policy.store.keys)):
+        if isinstance(place, Database) and place.password.reveal() == AnySecret.VALUE:
+            fail(f"store.{name}: the environment variable of its password is not set")
+    return policy
 
 
 def unset_secret(spec: BackendSpec) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.app import open_ledger
 from gateway.cli.reconcile import EVERY, Unbilled, reconcile
-from gateway.cli.shared import add_config, command, fail, policy_offline
+from gateway.cli.shared import add_config, command, fail, policy_with_stores
 from gateway.clock import SystemClock
 from gateway.money import reconciliation
 from gateway.money.reconciliation import Comparison, period_of
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         fail(error.message)
     if options.reconcile is not None:
         return _reconcile(options.config, options.reconcile, query, options.format)
-    report = asyncio.run(_read(policy_offline(options.config), query))
+    report = asyncio.run(_read(policy_with_stores(options.config), query))
     print(_render(options.format, report, query), end="")
     if report.groups_left_out and options.format == "csv":
         print(f"{report.groups_left_out} groups are left out", file=sys.stderr)
@@ -78,7 +78,7 @@ def _reconcile(config: Path, name: str, query: UsageQuery, form: str) -> int:
         period = period_of(query.since, query.until, clock.time())
     except ValueError as error:
         fail(str(error))
-    found = asyncio.run(reconcile(policy_offline(config), name, period, clock))
+    found = asyncio.run(reconcile(policy_with_stores(config), name, period, clock))
     compared = [one for one in found if isinstance(one, Comparison)]
     unbilled = [one for one in found if isinstance(one, Unbilled)]
     if form == "json":

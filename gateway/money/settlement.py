@@ -24,6 +24,7 @@ from gateway.types import NANO, Unit
 log = logging.getLogger("spillgate")
 
 _RETRY_EVERY_S = 1.0
+_RECOVER_EVERY_S = 5.0
 
 
 Step = Callable[[], Awaitable[None]]
@@ -50,6 +51,8 @@ class Settler:
         self._late: deque[Step] = deque()
         self._refuse_until = 0.0
         self._retrying = asyncio.Lock()
+        self._hopeless: set[str] = set()
+        """Open rows that no settlement can end."""
 
     @property
     def waiting(self) -> int:
@@ -108,11 +111,25 @@ class Settler:
         self._late.append(late)
 
     async def run(self) -> None:
-        """Tries late settlements again, for ever. Both stores take a settlement only once."""
+        """Tries late settlements again, for ever, and settles what other gateways left when they
+        died. Both stores take a settlement only once."""
+        recover_at = self._clock.monotonic() + _RECOVER_EVERY_S
         while True:
             await self._clock.sleep(_RETRY_EVERY_S)
             await self.retry()
             await self._look_at_shared()
+            if self._clock.monotonic() >= recover_at and not self._ledger.failing:
+                await self._recover_others()
+                recover_at = self._clock.monotonic() + _RECOVER_EVERY_S
+
+    async def _recover_others(self) -> None:
+        try:
+            settled = await self.recover()
+        except StorageUnavailable as unavailable:
+            log.error("ledger: %s; what others left open waits", unavailable)
+            return
+        if settled:
+            log.warning("%d calls that were open when another gateway died are settled", settled)
 
     async def _look_at_shared(self) -> None:
         """Where readiness keeps calls away while the shared store fails, no call would find out
@@ -132,16 +149,19 @@ class Settler:
                 self._late.popleft()
 
     async def recover(self) -> int:
-        """Settles what a dead process left open, as ``interrupted``, at the amount held: nobody
+        """Settles what dead gateways left open, as ``interrupted``, at the amount held: nobody
         can say how far the backend went. Returns how many rows were settled."""
         settled = 0
-        for row in await self._ledger.open_rows():
+        for row in await self._ledger.take_abandoned():
+            if row.id in self._hopeless:
+                continue
             try:
                 ended = _interrupted(row, self._clock.time())
                 await self.settle((ended,), row.claims, opened=True)
                 settled += 1
             except ValueError as error:  # one bad row must not keep the gateway from starting
                 log.error("ledger: the open row %s stays open: %s", row.id, error)
+                self._hopeless.add(row.id)
         return settled
 
 

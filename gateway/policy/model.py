@@ -18,6 +18,7 @@ from gateway.policy.scalars import (
     Condition,
     GpuSecondLimits,
     Hours,
+    KeysUrl,
     LedgerUrl,
     ListenAddress,
     ModelName,
@@ -110,7 +111,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The section ``store``; a change of it takes a restart."""
 
     ledger: LedgerUrl = LedgerFile(path=".spillgate/ledger.db")
-    """sqlite:///PATH, with ?synchronous=full to keep every row through the machine's own death."""
+    """sqlite:///PATH, with ?synchronous=full to keep every row through the machine's own death; or
+    postgresql://USER:${NAME}@HOST:PORT/DATABASE, which several gateways may share."""
+    keys: KeysUrl = None
+    """Where keys are kept; left out: in a PostgreSQL ledger's database, else in server.data."""
+    ledger_timeout: Annotated[Duration, msgspec.Meta(gt=0)] = 1.0
+    """The longest a call waits for a ledger on PostgreSQL."""
     shared: SharedUrl = None
     """memory:// for one process; for several redis://HOST:PORT/DB, rediss:// with TLS or
     unix:///SOCKET?db=DB; with a password redis://USER:${NAME}@HOST:PORT/DB."""

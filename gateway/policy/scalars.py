@@ -8,12 +8,20 @@ import re
 import zoneinfo
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import msgspec
 
 from adapters.settings import Scalar
-from gateway.store_urls import Address, LedgerFile, parse_ledger, parse_shared
+from gateway.store_urls import (
+    Address,
+    Database,
+    LedgerFile,
+    SslMode,
+    parse_keys,
+    parse_ledger,
+    parse_shared,
+)
 from gateway.types import MICRO, NANO, Limit, Unit
 
 Window = Literal["second", "minute", "hour", "day", "week", "month"]
@@ -266,14 +274,36 @@ ListenAddress = Annotated[
     tuple[str, int],
     Scalar(parse=parse_listen, expects="host:port such as 127.0.0.1:8443", pattern=r"^.+:\d+$"),
 ]
+_HIDDEN = r"^[^:/]*://[^:/?#]*:(?P<hidden>.+)@"
+"""Where a URL has its password."""
+_SERVER = r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#$,]*)(:\d{1,5})?"
+_OPTION = (
+    rf"(sslmode=({'|'.join(get_args(SslMode))})|sslrootcert=[^&#$]*|host=/[^&#$]*"
+    r"|schema=[a-z_][a-z0-9_]*)"
+)
+_POSTGRESQL = (
+    r"postgres(ql)?://[^:@/?#$]+(:\$\{[A-Za-z_][A-Za-z0-9_]*\})?@"
+    rf"{_SERVER}(,{_SERVER})*/[^/?#$]+(\?{_OPTION}(&{_OPTION})*)?"
+)
 LedgerUrl = Annotated[
-    LedgerFile,
+    LedgerFile | Database,
     Scalar(
         parse=parse_ledger,
-        expects="a ledger such as sqlite:///.spillgate/ledger.db",
-        pattern=r"^sqlite:///[^?]+(\?synchronous=(normal|full))?$",
+        expects="sqlite:///.spillgate/ledger.db or postgresql://USER:${PGPASSWORD}@HOST/DATABASE",
+        pattern=rf"^(sqlite:///[^?]+(\?synchronous=(normal|full))?|{_POSTGRESQL})$",
+        hidden=_HIDDEN,
     ),
 ]
+KeysUrl = Annotated[
+    LedgerFile | Database | None,
+    Scalar(
+        parse=parse_keys,
+        expects="sqlite:///.spillgate/keys.db or postgresql://USER:${PGPASSWORD}@HOST/DATABASE",
+        pattern=rf"^(sqlite:///[^?]+|{_POSTGRESQL})$",
+        hidden=_HIDDEN,
+    ),
+]
+"""None: beside the ledger."""
 SharedUrl = Annotated[
     Address | None,
     Scalar(
@@ -283,7 +313,7 @@ SharedUrl = Annotated[
             r"^(memory:(//)?|rediss?://([^:@/?#$]*(:\$\{[A-Za-z_][A-Za-z0-9_]*\})?@)?"
             r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#$]*)(:\d{1,5})?(/\d{0,4})?|unix:///[^?#$]+(\?db=\d{1,4})?)$"
         ),
-        hidden=r"^[^:/]*://[^:/?#]*:(?P<hidden>.+)@",
+        hidden=_HIDDEN,
     ),
 ]
 """None: the memory of this process."""

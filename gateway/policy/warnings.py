@@ -12,6 +12,7 @@ from gateway.policy.matching import choices
 from gateway.policy.model import ModelSpec, Policy, When
 from gateway.policy.price import DatedPrices, epoch_s
 from gateway.policy.problems import Mark, Problem, place_of, problem_at
+from gateway.store_urls import Database
 
 PRICE_DAYS = 180
 """A price that was looked up longer ago is worth another look."""
@@ -44,6 +45,7 @@ def warnings_of(
         *_pinged_too_late(policy),
         *_plans(policy),
         *_listener(policy),
+        *_databases(policy),
     ]
     at = places or {}
     problems = [problem_at(place_of(path, at), path, message) for path, message in found]
@@ -262,3 +264,27 @@ def _listener(policy: Policy) -> _Found:
             f"{host} is reached from elsewhere, but the certificate that is made is for localhost "
             "alone: listen on the name or address that clients use, or give files of your own",
         )
+
+
+def _databases(policy: Policy) -> _Found:
+    """Rows that pass a network in the clear, and counters that several gateways do not share."""
+    store = policy.store
+    for name, place in (("ledger", store.ledger), ("keys", store.keys)):
+        if isinstance(place, Database) and place.sslmode in ("disable", "allow", "prefer"):
+            far = [host for host, _ in place.hosts if not _is_near(host)]
+            if far:
+                yield (
+                    f"store.{name}",
+                    f"what passes to {', '.join(far)} may be read on the way: "
+                    "sslmode=verify-full with sslrootcert, or sslmode=require",
+                )
+    if isinstance(store.ledger, Database) and store.shared is None:
+        yield (
+            "store.ledger",
+            "memory:// of store.shared is each gateway's own: where several share the ledger, each "
+            "allows every limit whole; give them a redis://",
+        )
+
+
+def _is_near(host: str) -> bool:
+    return host.startswith(("/", "127.")) or host in ("localhost", "::1")

@@ -16,6 +16,10 @@ class StorageUnavailable(Exception):
     """A store did not answer in time, or cannot write. The message is for the operator."""
 
 
+class MaybeWritten(StorageUnavailable):
+    """The same, where what was asked may be done all the same, or be done in a moment."""
+
+
 ReportFault = Literal["too_many_groups", "report_too_slow", "reports_busy"]
 
 
@@ -273,10 +277,10 @@ class Ledger(Protocol):
     """
 
     async def open(self, row: LedgerRow) -> None:
-        """Inserts an open row. Raises StorageUnavailable when it cannot be made durable (after a
-        time-out it may be written all the same), and ValueError when its id is taken by another
-        call, or settled. The same call (key, user and beginning) may open its row again, to ask
-        another backend: the later row replaces the earlier."""
+        """Inserts an open row. Raises StorageUnavailable when it cannot be made durable, of which
+        MaybeWritten says that it may be all the same, and ValueError when its id is taken by
+        another call, or settled. The same call (key, user and beginning) may open its row again,
+        to ask another backend: the later row replaces the earlier."""
         ...
 
     async def settle(self, rows: Sequence[LedgerRow]) -> None:
@@ -285,8 +289,14 @@ class Ledger(Protocol):
         ...
 
     async def open_rows(self) -> list[LedgerRow]:
-        """Those that a dead process left; asked once, at start. Rows of another gateway process
-        that is alive and shares the ledger are not among them."""
+        """Those that are this gateway's to settle, its own among them. Rows of another gateway that
+        is alive and shares the ledger are not."""
+        ...
+
+    async def take_abandoned(self) -> list[LedgerRow]:
+        """Those of gateways that are gone, from now on this one's to settle; until it has, they are
+        given again. Asked at start and now and then; one gateway alone is given a row. Raises
+        StorageUnavailable."""
         ...
 
     async def usage(self, query: UsageQuery) -> UsageReport:
@@ -341,8 +351,9 @@ WhyNot = Literal["unknown", "expired", "revoked"]
 
 
 class KeyStore(Protocol):
-    """Keys, by their hash alone. A change made by another process is seen by the next ``find``,
-    which belongs to one thread; the other methods wait for the disk, and may be called by any."""
+    """Keys, by their hash alone. A change made by another process is seen by the next ``find``, or,
+    where the store is on another machine, by one that comes a second later. ``find`` belongs to one
+    thread; the other methods wait for the store, and may be called by any."""
 
     def find(self, key: str) -> Principal | None:
         """The principal of a key that is neither revoked nor expired. Answers from memory. Raises

@@ -18,6 +18,7 @@ from gateway.storage.base import (
     Claim,
     Ledger,
     LedgerRow,
+    MaybeWritten,
     Outcome,
     Refused,
     SharedStore,
@@ -84,11 +85,21 @@ class WarmAccount:
         if opened:
             try:
                 await self._ledger.open(row)
-            except StorageUnavailable:
+            except StorageUnavailable as unavailable:
                 if claims:
                     await self._shared.release(row.id)
+                if isinstance(unavailable, MaybeWritten):
+                    await self._withdraw(row)
                 raise
         return Expense(row, opened)
+
+    async def _withdraw(self, row: LedgerRow) -> None:
+        """Ends a row that may have been opened, for nothing is done after all."""
+        now, error = self._clock.time(), "store_unavailable"
+        ended = msgspec.structs.replace(
+            row, outcome="error", ended_at=now, error=error, claims=(), hold_nano=0
+        )
+        await self._settler.settle((ended,), (), opened=True)
 
     async def settle(
         self, expense: Expense, used: Usage, *, outcome: Outcome, error: str, nano: int

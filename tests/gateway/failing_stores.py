@@ -7,7 +7,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal
 
-from gateway.storage.base import Admitted, Claim, LedgerRow, Refused, StorageUnavailable
+from gateway.storage.base import (
+    Admitted,
+    Claim,
+    LedgerRow,
+    MaybeWritten,
+    Refused,
+    StorageUnavailable,
+)
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Unit
@@ -40,7 +47,7 @@ class Trouble:
         await work()
         await asyncio.sleep(0)
         if hit and self.when == "after":
-            raise StorageUnavailable("its answer was lost")
+            raise MaybeWritten("its answer was lost")
 
 
 class FailingShared(MemorySharedStore):

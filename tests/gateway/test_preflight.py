@@ -242,6 +242,26 @@ def test_a_stores_password_is_taken_without_the_white_space_around_it(tmp_path: 
     assert policy.store.shared.password.reveal() == "pass word"
 
 
+DATABASE = "postgresql://me@127.0.0.1/db"
+
+
+@pytest.mark.parametrize("place", ["ledger", "keys"])
+def test_a_database_without_its_driver_is_refused_with_what_to_install(
+    place: str, tmp_path: Path
+) -> None:
+    stores = {"ledger": f"sqlite:///{tmp_path}/ledger.db"} | {place: DATABASE}
+    text = f"version: 1\nserver: {{tls: 'off', data: {tmp_path}}}\nstore: {stores}\n"
+    policy, places = read_with_places(text, {})
+    make = backend_maker(FakeClock())
+    check_startable(policy, places, make, installed=lambda package: True)
+    check_startable(policy, places, make, installed=lambda package: False, files=False)
+    with pytest.raises(PolicyError) as raised:
+        check_startable(policy, places, make, installed=lambda package: False)
+    [problem] = raised.value.problems
+    assert (problem.line, problem.path) == (3, f"store.{place}")
+    assert "pip install 'spillgate[postgres]'" in problem.message
+
+
 # --- this machine --------------------------------------------------------------------------------
 
 

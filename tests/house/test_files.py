@@ -60,6 +60,6 @@ def test_what_the_packages_import_is_declared_and_what_is_declared_is_imported()
     used = {canonical(distributions.get(module, [module])[0]) for module in foreign}
     declared = named(PROJECT["dependencies"])
     extras = PROJECT["optional-dependencies"]
-    optional = named([*extras["local"], *extras["modal"], *extras["ray"]])
+    optional = named([*extras["local"], *extras["modal"], *extras["ray"], *extras["postgres"]])
     assert used - optional - declared == set()
     assert declared - used == set()

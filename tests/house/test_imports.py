@@ -21,6 +21,8 @@ pytestmark = needs_git
 LAZY = {
     "gateway.tls.authority": "a warm start makes no certificate and must not pay for cryptography",
     "gateway.storage.redis.store": "a gateway of one process has no use for it",
+    "gateway.storage.postgres.keys": "asyncpg is an extra, for a policy that names a database",
+    "gateway.storage.postgres.ledger": "the same",
     "modal": "300 ms and 30 MiB, for a backend whose functions have no other way",
     "modal._serialization": "the same",
     "modal._utils.async_utils": "the same",
@@ -72,7 +74,8 @@ def test_the_import_contracts_hold() -> None:
 
 
 HEAVY = {
-    "aiohttp", "banana_dev", "boto3", "botocore", "cog", "coglet", "cryptography", "functorch",
+    "aiohttp", "asyncpg", "banana_dev", "boto3", "botocore", "cog", "coglet", "cryptography",
+    "functorch",
     "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jsonschema", "modal",
     "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "py", "pytest", "ray",
     "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",

@@ -21,17 +21,10 @@ from gateway.storage.base import (
     UsageReport,
     unavailable,
 )
-from gateway.storage.sqlite.owner import LedgerOwner
+from gateway.storage.owner import LedgerOwner
+from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.storage.sqlite.readers import ReaderLane
-from gateway.storage.sqlite.rows import (
-    SELECT_OPEN,
-    SELECT_SETTLED,
-    connect,
-    decode_open,
-    decode_settled,
-    encode_open,
-    encode_settled,
-)
+from gateway.storage.sqlite.rows import SELECT_OPEN, SELECT_SETTLED, connect
 from gateway.storage.sqlite.usage import rows_to_visit, run_usage
 from gateway.storage.sqlite.writer import GroupWriter
 from gateway.store_urls import Synchronous
@@ -186,9 +179,15 @@ class SqliteLedger:
 
     async def open_rows(self) -> list[LedgerRow]:
         """Rows that this ledger, or one that is gone, opened and did not settle; oldest first."""
+        return await self._open_rows_but_of()
 
+    async def take_abandoned(self) -> list[LedgerRow]:
+        """Those of ledgers that are gone, until somebody settles them."""
+        return await self._open_rows_but_of(self._token)
+
+    async def _open_rows_but_of(self, *tokens: str) -> list[LedgerRow]:
         def read(connection: sqlite3.Connection) -> list[LedgerRow]:
-            alive = sorted(self._owner.others())
+            alive = sorted({*tokens, *self._owner.others()})
             sql = f"{SELECT_OPEN} WHERE owner NOT IN ({', '.join('?' * len(alive))})"
             rows = [decode_open(row) for row in connection.execute(sql, alive)]
             return sorted(rows, key=lambda row: row.started_at)

@@ -1,9 +1,8 @@
 """The ledger's tables: what is settled, what is open, and how a connection is made.
 
-Money is integer nano-dollars and time integer microseconds, in STRICT columns: nothing in
-``entries`` is a float, so a sum is exact and two sums of the same rows are equal. Settled rows are
-only ever inserted. An open row waits beside them in one column, with the claims it must give back,
-and goes away in the statement that settles it.
+The columns are STRICT integers and texts. Settled rows are only ever inserted. An open row waits
+beside them in one column, with the claims it must give back, and goes away in the statement that
+settles it.
 """
 
 from __future__ import annotations
@@ -14,27 +13,14 @@ import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
-
-from gateway.storage.base import LedgerRow, StorageUnavailable
-from gateway.storage.history import CallHistory
-from gateway.types import MICRO
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.rows import COLUMNS
 
 SCHEMA_VERSION = 3
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
-
-Encoded = Sequence[Any]
-"""A row as ``insert_open`` or ``insert_settled`` binds it."""
-
-_COLUMNS = tuple(name for name in LedgerRow.__struct_fields__ if name != "claims")
-_STARTED, _ENDED, _TAGS, _STREAM = (
-    _COLUMNS.index(name) for name in ("started_at", "ended_at", "tags", "stream")
-)
-_CLAIMS = LedgerRow.__struct_fields__.index("claims")
-_HISTORY = _COLUMNS.index("history")
 
 _SCHEMA = """
 CREATE TABLE entries (
@@ -97,54 +83,8 @@ _UPGRADES = {
 }
 """What brings the schema of a version to that of the next."""
 
-SELECT_SETTLED = f"SELECT {', '.join(_COLUMNS)} FROM entries"  # noqa: S608 - constant names
+SELECT_SETTLED = f"SELECT {', '.join(COLUMNS)} FROM entries"  # noqa: S608 - constant names
 SELECT_OPEN = "SELECT entry FROM open_entries"
-
-_to_json = msgspec.json.Encoder().encode
-_tags_from_json = msgspec.json.Decoder(dict[str, str]).decode
-_history_from_json = msgspec.json.Decoder(CallHistory).decode
-_row_from_json = msgspec.json.Decoder(LedgerRow).decode
-
-
-def encode_open(row: LedgerRow, owner: str) -> Encoded:
-    """``owner`` is the gateway process that will settle it, unless it dies."""
-    return row.id, owner, _to_json(row).decode()
-
-
-def decode_open(values: tuple[str]) -> LedgerRow:
-    """A row of ``SELECT_OPEN``."""
-    return _row_from_json(values[0])
-
-
-def same_call(entry: str, other: str) -> bool:
-    """Whether two open rows of one id are of one call: one key, one user, one beginning."""
-    one, two = _row_from_json(entry), _row_from_json(other)
-    return (one.key_id, one.user, one.started_at) == (two.key_id, two.user, two.started_at)
-
-
-def encode_settled(row: LedgerRow) -> Encoded:
-    """All but its claims, which are given back."""
-    values = list(msgspec.structs.astuple(row))
-    del values[_CLAIMS]
-    values[_STARTED] = round(row.started_at * MICRO)
-    if row.ended_at is not None:
-        values[_ENDED] = round(row.ended_at * MICRO)
-    values[_TAGS] = _to_json(row.tags).decode() if row.tags else "{}"
-    values[_STREAM] = int(row.stream)
-    values[_HISTORY] = "" if row.history is None else _to_json(row.history).decode()
-    return values
-
-
-def decode_settled(values: tuple[Any, ...]) -> LedgerRow:
-    """A row of ``SELECT_SETTLED``."""
-    fields = dict(zip(_COLUMNS, values, strict=True))
-    fields["started_at"] = fields["started_at"] / MICRO
-    if fields["ended_at"] is not None:
-        fields["ended_at"] = fields["ended_at"] / MICRO
-    fields["tags"] = _tags_from_json(fields["tags"])
-    fields["stream"] = bool(fields["stream"])
-    fields["history"] = _history_from_json(fields["history"]) if fields["history"] else None
-    return LedgerRow(**fields)
 
 
 @lru_cache(maxsize=64)
@@ -154,7 +94,7 @@ def insert_settled(count: int) -> str:
     One statement and not one for each row: the thread that runs it gives up the interpreter lock
     once for a batch, and so does not queue behind the event loop for every row.
     """
-    return _insert("entries", _COLUMNS, count)
+    return _insert("entries", COLUMNS, count)
 
 
 @lru_cache(maxsize=64)
@@ -227,8 +167,11 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _create(connection: sqlite3.Connection, path: Path) -> None:
-    if _check_version(connection, path) == SCHEMA_VERSION:
+    earlier = _check_version(connection, path)
+    if earlier == SCHEMA_VERSION:
         return
+    if earlier:
+        _keep_a_copy(connection, path.with_name(f"{path.name}.before-{earlier}"))
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = _check_version(connection, path)
@@ -239,6 +182,25 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
     except BaseException:
         connection.rollback()
         raise
+
+
+def _keep_a_copy(connection: sqlite3.Connection, copy: Path) -> None:
+    """Of the whole file, for who must go back to the version that wrote it. It is there whole or
+    not at all; one that is there already is left alone."""
+    if copy.exists():
+        return
+    aside = copy.with_name(f"{copy.name}.{os.getpid()}")
+    try:
+        _make_private(aside)
+        with contextlib.closing(sqlite3.connect(aside)) as target:
+            connection.backup(target)
+        aside.rename(copy)
+    except (sqlite3.Error, OSError) as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise StorageUnavailable(
+            f"{copy} cannot be written, and without that copy the ledger stays as it is: {error}"
+        ) from error
 
 
 def _towards_newest(version: int) -> list[str]:

@@ -15,14 +15,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
-from gateway.storage.base import StorageShortage, StorageUnavailable, unavailable
+from gateway.storage.base import (
+    MaybeWritten,
+    StorageShortage,
+    StorageUnavailable,
+    unavailable,
+)
+from gateway.storage.rows import Encoded, same_call
 from gateway.storage.sqlite.rows import (
     SCHEMA_VERSION,
     SELECT_OPEN,
-    Encoded,
     insert_open,
     insert_settled,
-    same_call,
 )
 
 BATCH_ROWS = 16
@@ -164,13 +168,14 @@ class GroupWriter:
         self._outdated = True
 
     def _expire(self, asked_before: float) -> None:
-        for write in self._waiting:
+        for index, write in enumerate(self._waiting):
             if write.asked_at > asked_before:
                 return
             if not write.done.done():
                 self._stuck = True
                 self.failing = f"the ledger's disk has not answered for {self._timeout_s:g} s"
-                write.done.set_exception(StorageUnavailable(self.failing))
+                unavailable = MaybeWritten if index < self._under_way else StorageUnavailable
+                write.done.set_exception(unavailable(self.failing))
 
     def _resolve(self, batch: list[_Write], failures: list[Failure], disk: str) -> None:
         self._stuck = False

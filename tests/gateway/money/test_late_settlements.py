@@ -13,7 +13,8 @@ from gateway.storage.base import Claim, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Unit
-from tests.gateway.storage.sqlite.ledger_rows import settled_row
+from tests.gateway.storage.sqlite.ledger_rows import open_row, settled_row
+from tests.waiting import until
 
 MONEY = Claim("user:a", "nano_usd", "month", 1000, 10)
 
@@ -104,6 +105,32 @@ async def test_a_store_that_is_back_is_noticed_though_no_call_comes(
     await clock.advance(1.0)
     await settle()
     assert not store.failing
+    running.cancel()
+    await asyncio.wait([running])
+    await ledger.aclose()
+
+
+async def test_what_another_gateway_leaves_open_when_it_dies_is_settled_by_who_lives(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """At the amount held; its own calls, which are on their way, are left alone."""
+    store, ledger = StumblingStore(clock), SqliteLedger(tmp_path / "ledger.db")
+    settler = settler_over(store, ledger, clock)
+    await ledger.open(open_row("own"))
+    dies = SqliteLedger(tmp_path / "ledger.db")
+    await dies.open(open_row("left", hold_nano=7))
+    running = asyncio.create_task(settler.run())
+    await clock.advance(6.0)
+    assert [row.id for row in await ledger.take_abandoned()] == []
+    await dies.aclose()
+
+    async def is_settled() -> bool:
+        await clock.advance(1.0)
+        [row] = await ledger.rows("left")
+        return (row.outcome, row.cost_nano) == ("interrupted", 7)
+
+    await until(is_settled, "it is settled")
+    assert [row.id for row in await ledger.open_rows()] == ["own"]
     running.cancel()
     await asyncio.wait([running])
     await ledger.aclose()

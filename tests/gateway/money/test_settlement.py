@@ -168,7 +168,8 @@ async def test_what_a_dead_process_left_is_settled_once_at_the_amount_held(
     """Even where the counters cannot be reached at that moment."""
     async with bench_in(tmp_path, clock) as bench:
         await bench.shared.admit("r1", CLAIMS, 600.0)
-        await bench.ledger.open(row("r1", claims=CLAIMS, hold_nano=700))
+        async with bench_in(tmp_path, clock) as dead:
+            await dead.ledger.open(row("r1", claims=CLAIMS, hold_nano=700))
         bench.shared_trouble.fails("before", "settle")
         assert await bench.settler.recover() == 1
         assert await bench.settler.recover() == 0

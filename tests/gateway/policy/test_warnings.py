@@ -194,3 +194,17 @@ def test_a_warning_names_file_line_and_column_where_the_places_are_given(tmp_pat
     policy, places = load_with_places(file, ENVIRON, kinds=KINDS)
     (warning,) = warnings_of(policy, today=TODAY, places=places)
     assert str(warning).startswith(f"{file}:13:3: warm_pool.home: without effect")
+
+
+def test_rows_that_may_be_read_on_their_way_to_a_database_are_told() -> None:
+    store = 'store: {{shared: "redis://h", ledger: "postgresql://me@{}/db{}"}}\n'
+    for near in ("127.0.0.1", "localhost:6000", "[::1]"):
+        assert warned(store.format(near, "")) == []
+    assert warned(store.format("db.example", "?sslmode=verify-full")) == []
+    [said] = warned(store.format("127.0.0.1,db.example", ""))
+    assert said.startswith("store.ledger: what passes to db.example may be read on the way")
+
+
+def test_a_shared_ledger_beside_counters_that_are_not_shared_is_told() -> None:
+    [said] = warned('store: {ledger: "postgresql://me@127.0.0.1/db"}\n')
+    assert said.startswith("store.ledger: memory:// of store.shared is each gateway's own")

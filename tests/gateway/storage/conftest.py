@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.storage.base import SharedStore
+from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.storage.memory import MemorySharedStore
+from gateway.storage.owner import LedgerOwner
+from gateway.storage.postgres.keys import PostgresKeys
+from gateway.storage.postgres.ledger import PostgresLedger
 from gateway.storage.redis.store import RedisSharedStore
+from gateway.storage.sqlite.keys import SqliteKeys
+from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.store_urls import Database
 from gateway.types import MICRO
+from tests.gateway.storage.opened import OpenKeys, OpenLedger
+from tests.postgres_server import PostgresServer, require_postgres
+from tests.processes import lasting
 from tests.redis_server import RedisServer, require_redis
+
+PATIENT: dict[str, Any] = {"timeout_s": 30.0}
+"""What is not about time waits for a machine that has much else to do."""
 
 OpenStore = Callable[[], SharedStore]
 """Opens an empty store whose time is the test's clock. The test closes it."""
@@ -40,5 +55,45 @@ def open_store(request: pytest.FixtureRequest, clock: FakeClock) -> OpenStore:
     def opened() -> SharedStore:
         server.command("FLUSHALL")
         return RedisSharedStore(server.url, 5.0, now_us=lambda: round(clock.time() * MICRO))
+
+    return opened
+
+
+# --- the ledger and the keys ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def postgres_session() -> Iterator[PostgresServer]:
+    require_postgres()
+    with lasting(), PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLedger:
+    if request.param == "sqlite":
+        return lambda place="one", **options: SqliteLedger(tmp_path / f"{place}.db", **options)
+    server: PostgresServer = request.getfixturevalue("postgres_session")
+    schemas: defaultdict[str, Database] = defaultdict(server.empty)
+
+    def opened(place: str = "one", **options: Any) -> Ledger:
+        owner = LedgerOwner(tmp_path / place)
+        return PostgresLedger(schemas[place], owner, **PATIENT | options)
+
+    return opened
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def open_keys(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> OpenKeys:
+    if request.param == "sqlite":
+        return lambda place="one", **options: SqliteKeys(
+            tmp_path / f"{place}.db", clock=clock, **options
+        )
+    server: PostgresServer = request.getfixturevalue("postgres_session")
+    schemas: defaultdict[str, Database] = defaultdict(server.empty)
+
+    def opened(place: str = "one", **options: Any) -> KeyStore:
+        never_stale = {"stale_s": float("inf")} | PATIENT
+        return PostgresKeys(schemas[place], clock=clock, **never_stale | options)
 
     return opened

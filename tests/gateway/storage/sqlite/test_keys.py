@@ -38,52 +38,6 @@ def keys(tmp_path: Path, clock: FakeClock) -> Iterator[SqliteKeys]:
         yield keys
 
 
-def test_a_key_is_found_with_all_that_its_principal_has(keys: SqliteKeys) -> None:
-    record = keys.create(ALICE, KEY)
-    assert keys.find(KEY) == ALICE
-    assert keys.find(OTHER) is None
-    assert keys.find("") is None
-    assert keys.find("sg-\ud800é") is None
-    assert record.hint == "sg-aaaa"
-
-
-def test_keys_outlive_the_process_that_made_them(
-    keys: SqliteKeys, tmp_path: Path, clock: FakeClock
-) -> None:
-    made = keys.create(ALICE, KEY, expires_at=clock.time() + 60)
-    keys.close()
-    with contextlib.closing(SqliteKeys(tmp_path / "keys.db", clock=clock)) as again:
-        assert again.find(KEY) == ALICE
-        assert again.list() == [made]
-
-
-def test_neither_a_key_id_nor_a_key_can_be_given_twice(keys: SqliteKeys) -> None:
-    keys.create(ALICE, KEY)
-    with pytest.raises(ValueError, match="k1"):
-        keys.create(ALICE, OTHER)
-    with pytest.raises(ValueError, match="k2"):
-        keys.create(Principal(key_id="k2", user="bob"), KEY)
-    assert keys.find(OTHER) is None
-    assert [record.principal.user for record in keys.list()] == ["alice"]
-
-
-def test_a_revoked_key_is_gone_at_once_and_for_ever(keys: SqliteKeys, clock: FakeClock) -> None:
-    keys.create(ALICE, KEY)
-    assert keys.revoke("k1")
-    assert keys.find(KEY) is None
-    assert not keys.revoke("k1")
-    assert not keys.revoke("unknown")
-    assert [record.revoked_at for record in keys.list()] == [clock.time()]
-
-
-def test_a_key_ends_at_the_instant_it_expires(keys: SqliteKeys, clock: FakeClock) -> None:
-    keys.create(ALICE, KEY, expires_at=clock.time() + 10)
-    clock.move(9.999)
-    assert keys.find(KEY) == ALICE
-    clock.move(0.001)
-    assert keys.find(KEY) is None
-
-
 def test_a_change_by_another_connection_is_seen_by_the_very_next_find(
     keys: SqliteKeys, tmp_path: Path, clock: FakeClock
 ) -> None:
@@ -144,60 +98,6 @@ def test_a_change_that_was_rolled_back_changes_nothing(keys: SqliteKeys, tmp_pat
         assert keys.find(KEY) == ALICE
         connection.execute("ROLLBACK")
     assert keys.find(KEY) == ALICE
-
-
-def test_after_a_rotation_both_keys_work_for_the_grace_and_then_the_new_one_alone(
-    keys: SqliteKeys, clock: FakeClock
-) -> None:
-    keys.create(ALICE, KEY)
-    record = keys.rotate("k1", OTHER, grace_s=60)
-    assert (record.principal, record.hint) == (ALICE, "sg-bbbb")
-    assert keys.find(KEY) == ALICE
-    assert keys.find(OTHER) == ALICE
-    clock.move(60)
-    assert keys.find(KEY) is None
-    assert keys.find(OTHER) == ALICE
-    assert len(keys.list()) == 1
-
-
-def test_a_second_rotation_never_lengthens_the_life_of_an_old_key(
-    keys: SqliteKeys, clock: FakeClock
-) -> None:
-    keys.create(ALICE, KEY)
-    keys.rotate("k1", OTHER)
-    keys.rotate("k1", "sg-" + "c" * 40, grace_s=60)
-    assert keys.find(KEY) is None
-    assert keys.find(OTHER) == ALICE
-
-
-def test_a_revocation_ends_the_old_key_of_a_rotation_too(keys: SqliteKeys) -> None:
-    keys.create(ALICE, KEY)
-    keys.rotate("k1", OTHER, grace_s=60)
-    keys.revoke("k1")
-    assert keys.find(KEY) is None
-    assert keys.find(OTHER) is None
-
-
-def test_a_rotated_key_still_expires_when_it_was_to(keys: SqliteKeys, clock: FakeClock) -> None:
-    keys.create(ALICE, KEY, expires_at=clock.time() + 10)
-    keys.rotate("k1", OTHER, grace_s=60)
-    clock.move(10)
-    assert keys.find(KEY) is None
-    assert keys.find(OTHER) is None
-
-
-def test_a_key_that_is_not_alive_or_a_secret_in_use_cannot_be_rotated(
-    keys: SqliteKeys, clock: FakeClock
-) -> None:
-    keys.create(ALICE, KEY, expires_at=clock.time() + 10)
-    with pytest.raises(ValueError, match="no key 'k9'"):
-        keys.rotate("k9", OTHER)
-    with pytest.raises(ValueError, match="in use"):
-        keys.rotate("k1", KEY)
-    assert keys.find(KEY) == ALICE
-    clock.move(10)
-    with pytest.raises(ValueError, match="expired"):
-        keys.rotate("k1", OTHER)
 
 
 def test_the_file_holds_no_key_and_is_its_owners_alone(keys: SqliteKeys, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ import pytest
 
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import StorageUnavailable, UsageQuery
+from gateway.storage.rows import encode_open, encode_settled
 from gateway.storage.sqlite.ledger import SqliteLedger
-from gateway.storage.sqlite.rows import connect, encode_open, encode_settled
+from gateway.storage.sqlite.rows import connect
 from gateway.storage.sqlite.writer import GroupWriter
 from tests.gateway.storage.sqlite.ledger_rows import open_row, settled_row
 from tests.waiting import until

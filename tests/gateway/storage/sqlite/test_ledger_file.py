@@ -39,11 +39,8 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     assert (tmp_path / "ledger.db").read_text() == "my diary" * 1000
 
 
-async def test_a_file_of_the_first_version_is_brought_up_to_date_with_its_rows(
-    tmp_path: Path,
-) -> None:
-    """Its calls have no history, those that follow have."""
-    path = tmp_path / "ledger.db"
+async def first_version(path: Path) -> None:
+    """With a settled row and an open one."""
     async with ledger_at(path) as ledger:
         await ledger.settle([settled_row("before")])
         await ledger.open(open_row("left"))
@@ -51,6 +48,14 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date_with_its_rows(
         connection.execute("DROP TABLE ledger")
         connection.execute("ALTER TABLE entries DROP COLUMN history")
         connection.execute("PRAGMA user_version = 1")
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date_with_its_rows(
+    tmp_path: Path,
+) -> None:
+    """Its calls have no history, those that follow have."""
+    path = tmp_path / "ledger.db"
+    await first_version(path)
     history = CallHistory(2.0, (), (), (AttemptRecord("home", "failed", "no", 0.0, 1.5),))
     async with ledger_at(path) as ledger:
         await ledger.settle([settled_row("after", history=history)])
@@ -59,15 +64,45 @@ async def test_a_file_of_the_first_version_is_brought_up_to_date_with_its_rows(
         assert [row.id for row in await ledger.open_rows()] == ["left"]
 
 
-async def test_a_ledger_opened_again_goes_on_where_it_was(tmp_path: Path) -> None:
-    async with ledger_at(tmp_path / "ledger.db") as ledger:
-        await ledger.open(open_row("left"))
-        await ledger.settle([settled_row("r1")])
-    async with ledger_at(tmp_path / "ledger.db") as ledger:
-        assert [row.id for row in await ledger.open_rows()] == ["left"]
-        await ledger.settle([settled_row("left", outcome="interrupted")])
-        assert len(await ledger.rows("r1")) == len(await ledger.rows("left")) == 1
-        assert await ledger.open_rows() == []
+async def test_before_a_file_is_brought_up_to_date_it_is_copied(tmp_path: Path) -> None:
+    """With its rows and of its own version, once, and for its owner's eyes alone."""
+    path, copy = tmp_path / "ledger.db", tmp_path / "ledger.db.before-1"
+    await first_version(path)
+    async with ledger_at(path) as ledger:
+        await ledger.settle([settled_row("after")])
+    with contextlib.closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT id FROM entries").fetchall() == [("before",)]
+    assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
+    kept = copy.read_bytes()
+    async with ledger_at(path):
+        assert copy.read_bytes() == kept
+    assert {each.name for each in tmp_path.glob("*before*")} == {copy.name}
+
+
+async def test_a_file_that_cannot_be_copied_is_left_as_it_is(tmp_path: Path) -> None:
+    """A folder in the way stands for whatever makes writing fail, for root too."""
+    path = tmp_path / "ledger.db"
+    await first_version(path)
+    (tmp_path / f"ledger.db.before-1.{os.getpid()}").mkdir()
+    with pytest.raises(StorageUnavailable, match=r"before-1 cannot be written"):
+        SqliteLedger(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+
+
+async def test_a_step_that_breaks_off_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    """It says that it is of the first version, and has a column of the second already."""
+    path = tmp_path / "ledger.db"
+    async with ledger_at(path) as ledger:
+        await ledger.settle([settled_row("before")])
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(StorageUnavailable, match="duplicate column"):
+        SqliteLedger(path)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT id FROM entries").fetchall() == [("before",)]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +133,7 @@ def test_a_url_names_a_file_and_how_durable_it_is(
     ],
 )
 def test_a_url_that_is_no_ledger_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"sqlite:///|synchronous"):
+    with pytest.raises(ValueError, match=r"sqlite:///|postgresql://|synchronous"):
         parse_ledger(url)
 
 

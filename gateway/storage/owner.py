@@ -1,12 +1,11 @@
 """Which gateway processes are alive, so that none settles what another one is still serving.
 
-Several processes may share one ledger. Each holds a lock on a small file beside it; the system
-drops the lock when the process dies, however it dies.
+Several processes may share one ledger. Each holds a lock on a small file, beside the ledger or in
+its own folder for data; the system drops the lock when the process dies, however it dies.
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import secrets
@@ -17,6 +16,7 @@ class LedgerOwner:
     """This ledger's name in the rows that it opens: ``token``."""
 
     def __init__(self, ledger: Path) -> None:
+        ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.token = secrets.token_hex(8)
         self._prefix = f"{ledger.name}-owner-"
         self._folder = ledger.parent
@@ -39,6 +39,18 @@ class LedgerOwner:
             if path != self._path and not _remove_if_dead(path)
         }
 
+    def dead(self) -> set[str]:
+        """Tokens of ledgers of this folder whose process is gone; ``forget`` removes one."""
+        return {
+            path.name.removeprefix(self._prefix)
+            for path in self._folder.glob(f"{self._prefix}*")
+            if path != self._path and _is_dead(path)
+        }
+
+    def forget(self, token: str) -> None:
+        """Removes what a dead one left behind."""
+        self._path.with_name(self._prefix + token).unlink(missing_ok=True)
+
     def close(self) -> None:
         """Gives the token up; a second time changes nothing."""
         if self._descriptor < 0:
@@ -49,6 +61,13 @@ class LedgerOwner:
 
 
 def _remove_if_dead(path: Path) -> bool:
+    if not _is_dead(path):
+        return False
+    path.unlink(missing_ok=True)
+    return True
+
+
+def _is_dead(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -58,8 +77,6 @@ def _remove_if_dead(path: Path) -> bool:
     except BlockingIOError:
         return False
     else:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
         return True
     finally:
         os.close(descriptor)

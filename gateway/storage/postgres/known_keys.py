@@ -1,0 +1,71 @@
+"""The keys that work, in this process's memory, and the statements that read what has changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from gateway.storage.postgres.connections import Connection
+from gateway.types import Principal
+
+_PAGE = 1_000
+_NEVER = float("inf")
+
+REVISION = "SELECT revision FROM key_changes"
+_CHANGED = (
+    "SELECT id, revision, principal, revoked_at, expires_at FROM keys WHERE revision > $1 "
+    "ORDER BY revision LIMIT $2"
+)
+_HASHES = "SELECT key_id, digest, expires_at FROM key_hashes WHERE key_id = ANY ($1::text[])"
+
+_principal_of = msgspec.json.Decoder(Principal).decode
+
+
+class Known(msgspec.Struct, frozen=True):
+    principal: Principal
+    expires_at: float
+    """Seconds since the epoch; infinite for one that does not expire, and past for one that was
+    revoked."""
+    revoked: bool
+
+
+class KeysInMemory:
+    """Read by one thread and changed by another, one entry at a time.
+
+    Every change to a key gives it the next revision, in the order in which changes are committed:
+    what is above the last revision that was read is what is new.
+    """
+
+    def __init__(self) -> None:
+        self.by_digest: dict[bytes, Known] = {}
+        self._revision = 0
+
+    async def refresh(self, connection: Connection) -> None:
+        """Reads what has changed, a page at a time."""
+        if await connection.fetchval(REVISION) == self._revision:
+            return
+        while True:
+            changed = await connection.fetch(_CHANGED, self._revision, _PAGE)
+            if changed:
+                found = await connection.fetch(_HASHES, [row["id"] for row in changed])
+                self._take(changed, found)
+            if len(changed) < _PAGE:
+                return
+
+    def _take(self, changed: Iterable[Any], found: Iterable[Any]) -> None:
+        hashes: defaultdict[str, list[tuple[bytes, float | None]]] = defaultdict(list)
+        for key_id, digest, expires_at in found:
+            hashes[key_id].append((digest, expires_at))
+        for key_id, revision, principal, revoked_at, expires_at in changed:
+            revoked = revoked_at is not None
+            for digest, ends in hashes[key_id]:
+                until = -_NEVER if revoked else min(_or_never(expires_at), _or_never(ends))
+                self.by_digest[digest] = Known(_principal_of(principal), until, revoked)
+            self._revision = revision
+
+
+def _or_never(instant: float | None) -> float:
+    return _NEVER if instant is None else instant

@@ -1,0 +1,163 @@
+"""The schema, step by step. Each step is one transaction under a lock that all gateways ask for:
+one that is interrupted leaves the schema before it whole, and no copy of the data is needed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.postgres.connections import Connection
+
+log = logging.getLogger("spillgate")
+
+_LOCK = 0x5350_494C_4C47_4154
+_LOCK_WAIT_S = 10
+_HAS_VERSION = (
+    "SELECT EXISTS (SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+    "WHERE nspname = $1 AND relname = 'schema_version')"
+)
+
+_LEDGER = """
+CREATE TABLE ledger AS SELECT md5(random()::text || clock_timestamp()::text) AS identity;
+
+CREATE TABLE owners (
+    token TEXT COLLATE "C" PRIMARY KEY,
+    beat BIGINT NOT NULL DEFAULT 0,
+    seen_at TIMESTAMPTZ NOT NULL DEFAULT now()
+);
+
+CREATE TABLE open_entries (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    owner TEXT COLLATE "C" NOT NULL REFERENCES owners (token),
+    taken BOOLEAN NOT NULL DEFAULT FALSE,
+    entry TEXT NOT NULL
+);
+
+CREATE INDEX open_entries_by_owner ON open_entries (owner);
+
+CREATE TABLE entries (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    kind TEXT COLLATE "C" NOT NULL,
+    outcome TEXT COLLATE "C" NOT NULL,
+    started_at BIGINT NOT NULL,
+    ended_at BIGINT,
+    key_id TEXT COLLATE "C" NOT NULL,
+    "user" TEXT COLLATE "C" NOT NULL,
+    plan TEXT COLLATE "C" NOT NULL,
+    tags JSONB NOT NULL,
+    model TEXT COLLATE "C" NOT NULL,
+    task TEXT COLLATE "C" NOT NULL,
+    backend TEXT COLLATE "C" NOT NULL,
+    reason TEXT COLLATE "C" NOT NULL,
+    route TEXT COLLATE "C" NOT NULL,
+    policy TEXT COLLATE "C" NOT NULL,
+    status BIGINT NOT NULL,
+    error TEXT COLLATE "C" NOT NULL,
+    stream BIGINT NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    queue_us BIGINT NOT NULL,
+    cold_us BIGINT NOT NULL,
+    exec_us BIGINT NOT NULL,
+    gpu_us BIGINT NOT NULL,
+    hold_nano BIGINT NOT NULL,
+    cost_nano BIGINT NOT NULL,
+    cost_basis TEXT COLLATE "C" NOT NULL,
+    price TEXT COLLATE "C" NOT NULL,
+    worker TEXT COLLATE "C" NOT NULL,
+    history TEXT NOT NULL
+);
+
+CREATE INDEX entries_by_time ON entries (started_at);
+
+CREATE INDEX entries_by_user ON entries ("user", started_at);
+"""
+
+_KEYS = """
+CREATE TABLE key_changes (revision BIGINT NOT NULL);
+
+INSERT INTO key_changes VALUES (0);
+
+CREATE TABLE keys (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    revision BIGINT NOT NULL,
+    principal TEXT NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL,
+    revoked_at DOUBLE PRECISION,
+    expires_at DOUBLE PRECISION
+);
+
+CREATE UNIQUE INDEX keys_by_revision ON keys (revision);
+
+CREATE TABLE key_hashes (
+    digest BYTEA PRIMARY KEY,
+    key_id TEXT COLLATE "C" NOT NULL REFERENCES keys (id),
+    hint TEXT NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL,
+    expires_at DOUBLE PRECISION
+);
+
+CREATE INDEX key_hashes_by_key ON key_hashes (key_id);
+"""
+
+STEPS = (_LEDGER, _KEYS)
+"""The statements that bring schema N to N + 1; the first, an empty one to 1."""
+
+
+async def migrate(connection: Connection, schema: str, steps: Sequence[str] = STEPS) -> None:
+    """Raises StorageUnavailable for a schema of a newer version, and what asyncpg raises."""
+    version = await version_of(connection, schema)
+    _check_known(version, schema, steps)
+    if version and version < len(steps):
+        log.warning(
+            "the schema %r of the database goes from version %d to %d, each step in a transaction: "
+            "what is interrupted changes nothing, and no copy is needed",
+            schema,
+            version,
+            len(steps),
+        )
+    for number in range(version, len(steps)):
+        await _take(connection, schema, number, steps)
+
+
+async def version_of(connection: Connection, schema: str) -> int:
+    """0: the schema is not there."""
+    # Not to_regclass, which may answer from what the session knew before it waited for the lock.
+    if not await connection.fetchval(_HAS_VERSION, schema):
+        return 0
+    version: int = await connection.fetchval(f'SELECT version FROM "{schema}".schema_version')  # noqa: S608
+    return version
+
+
+def _check_known(version: int, schema: str, steps: Sequence[str]) -> None:
+    if version > len(steps):
+        raise StorageUnavailable(
+            f"the database's schema {schema!r} has version {version}, made by a newer Spillgate; "
+            f"this one knows up to {len(steps)}. Upgrade, or give another schema in store.ledger"
+        )
+
+
+async def _take(connection: Connection, schema: str, number: int, steps: Sequence[str]) -> None:
+    """The step from version ``number``, unless somebody else took it meanwhile."""
+    async with connection.transaction():
+        await connection.execute(
+            f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'"
+        )
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        version = await version_of(connection, schema)
+        _check_known(version, schema, steps)
+        if version > number:
+            return
+        if version == 0:
+            await _begin(connection, schema)
+        await connection.execute(steps[number])
+        await connection.execute("UPDATE schema_version SET version = $1", number + 1)
+
+
+async def _begin(connection: Connection, schema: str) -> None:
+    found = await connection.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema)
+    if not found:  # who may not make schemas is given one
+        await connection.execute(f'CREATE SCHEMA "{schema}"')
+    await connection.execute("CREATE TABLE schema_version (version BIGINT NOT NULL)")
+    await connection.execute("INSERT INTO schema_version VALUES (0)")

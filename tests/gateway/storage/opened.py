@@ -1,0 +1,42 @@
+"""How a test opens a ledger or keys of whatever kind, and closes them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol
+
+from gateway.storage.base import KeyStore, Ledger, LedgerRow
+
+_PLACES = itertools.count(1)
+
+
+class OpenLedger(Protocol):
+    def __call__(self, place: str = "one", **options: Any) -> Ledger:
+        """The ledger of a name: the same one for the same name. The test closes it."""
+        ...
+
+
+class OpenKeys(Protocol):
+    def __call__(self, place: str = "one", **options: Any) -> KeyStore:
+        """The same for keys, with the test's clock."""
+        ...
+
+
+@contextlib.asynccontextmanager
+async def opened(open_ledger: OpenLedger, place: str = "one") -> AsyncIterator[Ledger]:
+    ledger = open_ledger(place)
+    try:
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
+@contextlib.asynccontextmanager
+async def ledger_of(open_ledger: OpenLedger, rows: Sequence[LedgerRow]) -> AsyncIterator[Ledger]:
+    """A new one, with these rows."""
+    async with opened(open_ledger, f"of{next(_PLACES)}") as ledger:
+        for start in range(0, len(rows), 100):
+            await ledger.settle(rows[start : start + 100])
+        yield ledger

@@ -1,0 +1,1 @@
+"""What PostgreSQL alone can do to a ledger and to keys."""
