@@ -162,10 +162,11 @@ class LiveBackend:
         of any model go elsewhere."""
         return self._standing(model, key, now)[0]
 
-    def serves_nobody(self, now: float) -> Blocked:
-        """The same as far as calls of everybody are refused, even where no other backend is."""
-        blocked, last_resort = self._standing("", "", now)
-        return "" if last_resort and blocked == "cooling_down" else blocked
+    def serves_nobody(self, now: float, model: str) -> Blocked:
+        """Why everybody's calls of the model are refused there, even where there is no other
+        backend; empty where they are not."""
+        blocked, last_resort = self._standing(model, "", now)
+        return "" if last_resort else blocked
 
     def asked_again_in(self, model: str, key: str, now: float) -> float | None:
         """Seconds until a call may be sent there, as far as is known; None where nobody can say."""
