@@ -1,4 +1,6 @@
-"""POST /v1/route/explain: which backend a call would get, and why, without making it."""
+"""POST /v1/route/explain: which backend a call would get, and why, without making it.
+
+The caller's limits are asked, and nothing of them is taken."""
 
 from __future__ import annotations
 
@@ -18,11 +20,15 @@ from gateway.api.request import (
     only,
     respond_json,
 )
+from gateway.calls.refusals import store_unavailable
 from gateway.money.inputs import TEXT_ALONE, InputParts
+from gateway.money.limits import ClaimTemplate
+from gateway.money.room import Room
 from gateway.policy.model import ModelSpec
-from gateway.routing.router import Decision
+from gateway.routing.router import Decision, Quote, reason_for
 from gateway.service import Gateway
-from gateway.types import NANO, ApiError
+from gateway.storage.base import LimitStatus, StorageUnavailable
+from gateway.types import MICRO, NANO, ApiError
 
 
 class ExplainEndpoint:
@@ -53,7 +59,18 @@ class ExplainEndpoint:
         decision = self._gateway.dispatcher.decide(
             active, call, context.principal, preferences, received_at=context.received_at
         )
-        await respond_json(send, context, as_json(decision, active.policy.version))
+        room = Room(await self._left(active.template(context.principal)))
+        told = as_json(explanation(decision, room), active.policy.version)
+        await respond_json(send, context, told)
+
+    async def _left(self, template: ClaimTemplate) -> tuple[LimitStatus, ...]:
+        """What the caller's limits have left. Raises ApiError 503 where the store cannot say."""
+        if not template.limits:
+            return ()
+        try:
+            return await self._gateway.shared.statuses(template.limits)
+        except StorageUnavailable as unavailable:
+            raise store_unavailable(unavailable) from None
 
 
 def _output_of(spec: ModelSpec, body: bytes) -> tuple[int, int, InputParts]:
@@ -69,26 +86,61 @@ def _output_of(spec: ModelSpec, body: bytes) -> tuple[int, int, InputParts]:
         raise invalid_field(error) from None
 
 
-def as_json(decision: Decision, policy: str) -> dict[str, Any]:
+class Explanation(msgspec.Struct, frozen=True):
+    """A decision as far as the caller's limits let it come true."""
+
+    decision: Decision
+    quotes: tuple[Quote, ...]
+    """Those that there is money for."""
+    dear: tuple[tuple[str, ApiError], ...] = ()
+    """The others, each with what the call would be told."""
+    refusals: tuple[ApiError, ...] = ()
+    """What the call would be told at the moment, whatever the backend."""
+
+
+def explanation(decision: Decision, room: Room) -> Explanation:
+    """``room`` is that of the caller."""
+    told = [(quote, room.no_money_for(quote.estimate.hold)) for quote in decision.quotes]
+    quotes = tuple(quote for quote, refused in told if refused is None)
+    dear = tuple((quote.backend, refused) for quote, refused in told if refused is not None)
+    longest = max((quote.hold_s for quote in quotes), default=0.0)
+    return Explanation(decision, quotes, dear, tuple(room.refusals(round(longest * MICRO))))
+
+
+def as_json(told: Explanation, policy: str) -> dict[str, Any]:
     """A decision in numbers that a person can check; prices in US dollars."""
+    decision, quotes = told.decision, told.quotes
+    candidates = {quote.backend for quote in decision.quotes}
+    refused = [(name, code) for name, code in decision.refused if name not in candidates]
     return {
-        "backend": decision.quotes[0].backend if decision.quotes else None,
-        "reason": decision.reason,
+        "backend": quotes[0].backend if quotes else None,
+        "reason": reason_for(decision, quotes[0]) if quotes else "NONE",
         "route": decision.route,
         "slo_seconds": decision.slo,
         "policy": policy,
-        "candidates": [
-            {
-                "backend": quote.backend,
-                "predicted_delay_seconds": round(quote.delay.seconds, 6),
-                "cold_start": quote.delay.cold,
-                "predicted_load_seconds": round(quote.delay.load_s, 6),
-                "reserved": quote.reserved,
-                "predicted_price_usd": quote.estimate.marginal / NANO,
-                "predicted_charge_usd": quote.estimate.charge / NANO,
-                "hold_usd": quote.estimate.hold / NANO,
-            }
-            for quote in decision.quotes
+        "would_be_refused": [_error(error) for error in told.refusals],
+        "candidates": [_candidate(quote, decision) for quote in quotes],
+        "refused": [{"backend": name, "reason": code} for name, code in refused]
+        + [
+            {"backend": name, "reason": error.code, "message": error.message}
+            for name, error in told.dear
         ],
-        "refused": [{"backend": name, "reason": code} for name, code in decision.refused],
     }
+
+
+def _candidate(quote: Quote, decision: Decision) -> dict[str, Any]:
+    return {
+        "backend": quote.backend,
+        "last_resort": dict(decision.refused).get(quote.backend),
+        "predicted_delay_seconds": round(quote.delay.seconds, 6),
+        "cold_start": quote.delay.cold,
+        "predicted_load_seconds": round(quote.delay.load_s, 6),
+        "reserved": quote.reserved,
+        "predicted_price_usd": quote.estimate.marginal / NANO,
+        "predicted_charge_usd": quote.estimate.charge / NANO,
+        "hold_usd": quote.estimate.hold / NANO,
+    }
+
+
+def _error(error: ApiError) -> dict[str, Any]:
+    return {"status": error.status, "code": error.code, "message": error.message}

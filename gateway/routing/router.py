@@ -54,6 +54,10 @@ ReasonCode = Literal[
 ]
 
 
+_OF_THE_ORDER = frozenset(("LEAST_DELAY", "FASTEST", "LISTED", "WEIGHTED", "LAST_RESORT"))
+"""What these say of the first choice holds of whoever is next in its order."""
+
+
 class RoutingRequest(msgspec.Struct, frozen=True):
     """What the router must know of a call."""
 
@@ -166,6 +170,20 @@ def decide(
     if last:
         ranked, reason = ranked + sorted(last, key=_by_delay), reason if ranked else "LAST_RESORT"
     return Decision(tuple(ranked), tuple(refused), reason, route.name, slo)
+
+
+def reason_for(decision: Decision, first: Quote) -> ReasonCode:
+    """Why ``first`` is the first to be asked, where those before it may not be, in the words that
+    the decision had for its own first."""
+    if first.backend == decision.quotes[0].backend:
+        return decision.reason
+    if any(name == first.backend for name, _ in decision.refused):
+        return "LAST_RESORT"
+    if decision.reason in _OF_THE_ORDER:
+        return decision.reason
+    if first.delay.seconds > decision.slo * SLO_MARGIN:
+        return "LEAST_DELAY"
+    return _reason(first, decision.reason not in ("WARM", "COLD"))
 
 
 def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
