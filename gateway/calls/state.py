@@ -10,7 +10,7 @@ It is made of parts, each of which exists when it is true:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -26,11 +26,12 @@ from gateway.money.charge_records import amounts_of, charged_alone
 from gateway.money.estimates import by_tokens, cost_basis
 from gateway.money.pricing import charge
 from gateway.money.tariffs import PriceInForce, settled_by
-from gateway.routing.repeating import Asked
-from gateway.routing.router import Decision, Quote, ReasonCode
+from gateway.routing.repeating import Asked, WhyNot
+from gateway.routing.router import Decision, Quote, ReasonCode, reason_for
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.storage.history import (
     MOST_KEPT,
+    OWN_ROW,
     AttemptRecord,
     CallHistory,
     PriceRecord,
@@ -42,7 +43,7 @@ from gateway.types import MICRO, Principal, Unit
 StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
 
 BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
-    "": ("cancelled", 499, "cancelled"),
+    "": ("cancelled", 503, "cancelled"),
     "disconnected": ("disconnected", 499, "disconnected"),
     "budget": ("error", 402, "budget_exhausted"),
     "store": ("error", 503, "store_unavailable"),
@@ -108,7 +109,7 @@ class FailedAttempt(msgspec.Struct, frozen=True):
     """Nano-dollars in a row of its own. Those of the call's last attempt are in the call's row."""
     ran: Ran = Ran.NO
     entry: int = 0
-    """The number of that row; 0: it has none."""
+    """As ``AttemptRecord`` has it."""
 
     @property
     def backend(self) -> str:
@@ -171,6 +172,8 @@ class CallState:
         """The last one."""
         self.tried: list[FailedAttempt] = []
         """Those that failed, in turn; a backend may be among them twice."""
+        self.not_asked: tuple[tuple[str, WhyNot], ...] = ()
+        """Backends that could have been asked and were not, each with why."""
         self.charged: list[LedgerRow] = []
         """The rows of those that are paid for."""
         self.stop_cause: StopCause = ""
@@ -201,6 +204,35 @@ class CallState:
         """The same caller's call of another model, from here on."""
         self.call = call
         self.routed(decision)
+
+    def narrowed(self, quotes: tuple[Quote, ...]) -> None:
+        """The limits have room for these of the decision's quotes alone."""
+        decision = self.decision
+        assert decision is not None
+        left = {quote.backend for quote in quotes} | {one.backend for one in self.tried}
+        dear = [quote.backend for quote in decision.quotes if quote.backend not in left]
+        self.leave_out(dear, "budget")
+        self._goes_to(quotes[0])
+
+    def left_alone(self, quote: Quote, untried: Sequence[Quote]) -> None:
+        """The backend of ``quote`` has begun to rest; the next of ``untried`` is asked in its
+        place, if there is one."""
+        self.leave_out((quote.backend,), "cooling_down")
+        if untried:
+            self._goes_to(untried[0])
+
+    def _goes_to(self, quote: Quote) -> None:
+        assert self.decision is not None
+        self.reason = "FAILOVER" if self.tried else reason_for(self.decision, quote)
+
+    def leave_out(self, backends: Iterable[str], why: WhyNot) -> None:
+        """These are not asked."""
+        self.not_asked = tuple({**dict(self.not_asked), **dict.fromkeys(backends, why)}.items())
+
+    @property
+    def unaffordable(self) -> list[str]:
+        """Backends that nothing but money kept from being asked."""
+        return [backend for backend, why in self.not_asked if why == "budget"]
 
     def hold_more(self, unit: Unit, amount: int) -> None:
         """``amount`` more of ``unit`` is held."""
@@ -237,6 +269,8 @@ class CallState:
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""
         self.waited_s += waited_s
+        if self.not_asked:
+            self.not_asked = tuple(one for one in self.not_asked if one[0] != backend.name)
         call, in_force = self.call, quote.in_force
         price = None if in_force is None else in_force.price
         if self.output_bound is not None and by_tokens(price):
@@ -277,6 +311,11 @@ class CallState:
             self.tried[-1], cost_nano=row.cost_nano, entry=number
         )
         return row
+
+    def charge_in_own_row(self) -> None:
+        """The last failed attempt is charged in the row of the call, which it ends."""
+        if self.tried:
+            self.tried[-1] = msgspec.structs.replace(self.tried[-1], entry=OWN_ROW)
 
     def end(self, row: LedgerRow) -> Ending:
         """The call is over."""
@@ -332,7 +371,9 @@ class CallState:
     def _history(self, used: Usage, in_force: PriceInForce | None) -> CallHistory | None:
         price = None if in_force is None else in_force.record
         amounts = amounts_of(used) if price is not None else {}
-        return history_of(self.decision, self.tried, self.received_at, price, amounts)
+        return history_of(
+            self.decision, self.tried, self.not_asked, self.received_at, price, amounts
+        )
 
     def _row(self, claims: tuple[Claim, ...] = ()) -> LedgerRow:
         """What is known of the call however it ends."""
@@ -360,6 +401,7 @@ class CallState:
 def history_of(
     decision: Decision | None,
     tried: list[FailedAttempt],
+    not_asked: tuple[tuple[str, str], ...],
     received_at: float,
     price: PriceRecord | None,
     amounts: dict[str, int],
@@ -374,6 +416,7 @@ def history_of(
         tuple([_remembered(one, received_at) for one in tried[-MOST_KEPT:]]),
         price,
         amounts,
+        not_asked[:MOST_KEPT],
     )
 
 
