@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import Call
+from gateway.active_policy import ActivePolicy
 from gateway.api.bodies import parse_json, read_body
 from gateway.api.call_requests import preferences_of
 from gateway.api.openai import DECIDING, DECODERS, invalid_field, output_of, parts_in
@@ -21,8 +22,9 @@ from gateway.api.request import (
     respond_json,
 )
 from gateway.calls.refusals import store_unavailable
+from gateway.calls.state import CallState
 from gateway.money.inputs import TEXT_ALONE, InputParts
-from gateway.money.limits import ClaimTemplate
+from gateway.money.limits import ClaimTemplate, refusal
 from gateway.money.room import Room
 from gateway.policy.model import ModelSpec
 from gateway.routing.router import Decision, Quote, reason_for
@@ -56,12 +58,25 @@ class ExplainEndpoint:
             stream=value.get("stream") is True,
         )
         preferences = preferences_of(context, *_output_of(spec, body))
-        decision = self._gateway.dispatcher.decide(
-            active, call, context.principal, preferences, received_at=context.received_at
+        state = CallState(
+            call,
+            context.principal,
+            preferences,
+            received=context.received,
+            received_at=context.received_at,
+            policy=active.policy.version,
         )
-        room = Room(await self._left(active.template(context.principal)))
-        told = as_json(explanation(decision, room), active.policy.version)
-        await respond_json(send, context, told)
+        told = await self._explain(active, state)
+        await respond_json(send, context, as_json(told, active.policy.version))
+
+    async def _explain(self, active: ActivePolicy, state: CallState) -> Explanation:
+        room = Room(await self._left(active.template(state.principal)))
+        wanted = state.preferences
+        quotes = await self._gateway.dispatcher.foresee(active, state, room)
+        assert state.decision is not None
+        left = state.preferences.output_tokens
+        bound = left // wanted.unbounded if quotes and left < wanted.output_tokens else None
+        return explanation(state.decision, quotes, room, bound)
 
     async def _left(self, template: ClaimTemplate) -> tuple[LimitStatus, ...]:
         """What the caller's limits have left. Raises ApiError 503 where the store cannot say."""
@@ -96,15 +111,25 @@ class Explanation(msgspec.Struct, frozen=True):
     """The others, each with what the call would be told."""
     refusals: tuple[ApiError, ...] = ()
     """What the call would be told at the moment, whatever the backend."""
+    output_bound: int | None = None
+    """Tokens that an answer without a bound is given, where the budget reaches for no more."""
 
 
-def explanation(decision: Decision, room: Room) -> Explanation:
-    """``room`` is that of the caller."""
-    told = [(quote, room.no_money_for(quote.estimate.hold)) for quote in decision.quotes]
-    quotes = tuple(quote for quote, refused in told if refused is None)
-    dear = tuple((quote.backend, refused) for quote, refused in told if refused is not None)
+def explanation(
+    decision: Decision, quotes: tuple[Quote, ...], room: Room, output_bound: int | None
+) -> Explanation:
+    """``quotes`` are those that the call would be sent to, ``room`` is that of its caller."""
+    left = {quote.backend for quote in quotes}
+    dear = [quote for quote in decision.quotes if quote.backend not in left]
+    told = [(quote.backend, room.short_of_money(quote.estimate.hold)) for quote in dear]
     longest = max((quote.hold_s for quote in quotes), default=0.0)
-    return Explanation(decision, quotes, dear, tuple(room.refusals(round(longest * MICRO))))
+    return Explanation(
+        decision,
+        quotes,
+        tuple((backend, refusal(short)) for backend, short in told if short is not None),
+        tuple(room.refusals(round(longest * MICRO))),
+        output_bound,
+    )
 
 
 def as_json(told: Explanation, policy: str) -> dict[str, Any]:
@@ -118,6 +143,7 @@ def as_json(told: Explanation, policy: str) -> dict[str, Any]:
         "route": decision.route,
         "slo_seconds": decision.slo,
         "policy": policy,
+        "output_bound": told.output_bound,
         "would_be_refused": [_error(error) for error in told.refusals],
         "candidates": [_candidate(quote, decision) for quote in quotes],
         "refused": [{"backend": name, "reason": code} for name, code in refused]

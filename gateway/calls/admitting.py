@@ -7,7 +7,7 @@ bound where it is paid by tokens: what its model may produce, or what the budget
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -15,6 +15,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import Admission, CallState
 from gateway.money.limits import ClaimTemplate, claims_for, is_callers_own, refusal
+from gateway.money.room import Room
 from gateway.routing.router import Decision, Quote
 from gateway.storage.base import Admitted, LimitStatus, Refused, SharedStore
 from gateway.types import MICRO, ApiError
@@ -27,6 +28,10 @@ _TRIES = 4
 """How often an answer is made shorter: others spend the same budget meanwhile."""
 
 Decide = Callable[[ActivePolicy, CallState], Decision]
+Hold = Callable[
+    [ActivePolicy, CallState, ClaimTemplate, tuple[Quote, ...]], Awaitable[Refused | None]
+]
+"""Takes what all of the quotes may need, or says what did not fit."""
 
 
 class Admitting:
@@ -57,9 +62,32 @@ class Admitting:
         if not template.limits:
             self.held.add(state)
             return quotes
+        return await self._fit(active, state, template, quotes, self._try)
+
+    async def foresee(
+        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], room: Room
+    ) -> tuple[Quote, ...]:
+        """The same by what the limits of money have left, and nothing is held. Raises ApiError
+        402."""
+
+        async def ask(
+            active: ActivePolicy, state: CallState, _: ClaimTemplate, quotes: tuple[Quote, ...]
+        ) -> Refused | None:
+            return room.short_of_money(max(map(_hold, quotes)))
+
+        return await self._fit(active, state, active.template(state.principal), quotes, ask)
+
+    async def _fit(
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        template: ClaimTemplate,
+        quotes: tuple[Quote, ...],
+        hold: Hold,
+    ) -> tuple[Quote, ...]:
         tries = _TRIES
         while True:
-            refused = await self._try(active, state, template, quotes)
+            refused = await hold(active, state, template, quotes)
             if refused is None:
                 return quotes
             left = _affordable(quotes, refused)

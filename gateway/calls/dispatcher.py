@@ -37,6 +37,7 @@ from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
+from gateway.money.room import Room
 from gateway.money.settlement import Settler
 from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import CallVolume
@@ -135,6 +136,20 @@ class Dispatcher:
             draw=self._random.random,
             queued=queued,
         )
+
+    async def foresee(
+        self, active: ActivePolicy, state: CallState, room: Room
+    ) -> tuple[Quote, ...]:
+        """Those that the call would be sent to in turn, by what its caller's limits of money have
+        left; nothing is held and nobody is asked. Empty where there are none."""
+        decision = self._decide(active, state)
+        state.routed(decision)
+        if not decision.quotes:
+            return ()
+        try:
+            return await self._admitting.foresee(active, state, decision.quotes, room)
+        except ApiError:
+            return ()
 
     def _decide(
         self,

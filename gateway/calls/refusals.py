@@ -9,7 +9,7 @@ from math import ceil
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.shortage import TOO_MANY
 from gateway.backends.live import LiveBackend
-from gateway.calls.state import FailedAttempt
+from gateway.calls.history import FailedAttempt
 from gateway.routing.router import Decision
 from gateway.storage.base import StorageShortage, StorageUnavailable
 from gateway.types import ApiError

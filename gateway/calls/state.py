@@ -15,29 +15,22 @@ from typing import Literal
 
 import msgspec
 
-from adapters.errors import BackendError, Ran
+from adapters.errors import BackendError
 from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
+from gateway.calls.history import FailedAttempt, history_of
 from gateway.calls.output_bound import bounded
 from gateway.money.charge_records import amounts_of, charged_alone
 from gateway.money.estimates import by_tokens, cost_basis
 from gateway.money.pricing import charge
 from gateway.money.tariffs import PriceInForce, settled_by
-from gateway.routing.repeating import Asked, WhyNot
+from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Decision, Quote, ReasonCode, reason_for
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
-from gateway.storage.history import (
-    MOST_KEPT,
-    OWN_ROW,
-    AttemptRecord,
-    CallHistory,
-    PriceRecord,
-    QuoteRecord,
-    words,
-)
+from gateway.storage.history import OWN_ROW, CallHistory
 from gateway.types import MICRO, Principal, Unit
 
 StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
@@ -91,35 +84,6 @@ class Ending(msgspec.Struct, frozen=True):
     def cost_nano(self) -> int:
         """Nano-dollars of all attempts together."""
         return self.row.cost_nano + sum(row.cost_nano for row in self.attempts)
-
-
-class FailedAttempt(msgspec.Struct, frozen=True):
-    """A backend that was asked and did not answer, charged or not."""
-
-    asked: Asked
-    message: str
-    """Fit for the caller's eyes."""
-    status: int | None
-    """HTTP status that it answered with, where it did."""
-    started_at: float
-    """When it was asked, in seconds since the epoch."""
-    seconds: float
-    """From then to its failure."""
-    cost_nano: int = 0
-    """Nano-dollars in a row of its own. Those of the call's last attempt are in the call's row."""
-    ran: Ran = Ran.NO
-    entry: int = 0
-    """As ``AttemptRecord`` has it."""
-
-    @property
-    def backend(self) -> str:
-        """Its name."""
-        return self.asked.backend
-
-    @property
-    def slug(self) -> str:
-        """The failure's name."""
-        return self.asked.failure.slug
 
 
 class CallState:
@@ -396,47 +360,6 @@ class CallState:
             price="" if backend is None else backend.spec.common.price or "",
             claims=claims,
         )
-
-
-def history_of(
-    decision: Decision | None,
-    tried: list[FailedAttempt],
-    not_asked: tuple[tuple[str, str], ...],
-    received_at: float,
-    price: PriceRecord | None,
-    amounts: dict[str, int],
-) -> CallHistory | None:
-    """What is kept of a call's way; None of a call that was never decided."""
-    if decision is None:
-        return None
-    return CallHistory(
-        decision.slo,
-        tuple([_recorded(quote) for quote in decision.quotes[:MOST_KEPT]]),
-        decision.refused[:MOST_KEPT],
-        tuple([_remembered(one, received_at) for one in tried[-MOST_KEPT:]]),
-        price,
-        amounts,
-        not_asked[:MOST_KEPT],
-    )
-
-
-def _remembered(one: FailedAttempt, received_at: float) -> AttemptRecord:
-    after_s = one.started_at - received_at
-    return AttemptRecord(one.backend, one.slug, words(one.message), after_s, one.seconds, one.entry)
-
-
-def _recorded(quote: Quote) -> QuoteRecord:
-    delay, estimate = quote.delay, quote.estimate
-    return QuoteRecord(
-        quote.backend,
-        delay.seconds and round(delay.seconds, 6),
-        delay.cold,
-        delay.load_s and round(delay.load_s, 6),
-        quote.reserved,
-        estimate.marginal,
-        estimate.charge,
-        estimate.hold,
-    )
 
 
 def _microseconds(seconds: float | None) -> int:

@@ -15,10 +15,9 @@ class Room(msgspec.Struct, frozen=True):
 
     statuses: tuple[LimitStatus, ...] = ()
 
-    def no_money_for(self, hold_nano: int) -> ApiError | None:
-        """What a call would be told of which so many nano-dollars are held; None where there is
-        room."""
-        return next((refusal(one) for one in self._short("nano_usd", hold_nano)), None)
+    def short_of_money(self, hold_nano: int) -> Refused | None:
+        """The first limit that has no room for a call of which so many nano-dollars are held."""
+        return next(iter(self._short("nano_usd", hold_nano)), None)
 
     def refusals(self, hold_gpu_us: int) -> list[ApiError]:
         """What else it would be told, each limit for itself: of rates, of calls in progress and of

@@ -154,6 +154,25 @@ async def test_the_backend_is_the_one_that_the_call_would_get(
             task.cancel()
 
 
+async def test_an_answer_that_is_cut_to_the_budget_is_foreseen(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A call that says no bound is answered as far as the money reaches; one that does is not."""
+    price = "{per_million_input: 1, per_million_output: 1, as_of: 2026-11-01, source: test}"
+    text = POLICY.replace("price: reserved", "price: tokens").replace(
+        "prices:\n", f"prices:\n  tokens: {price}\n"
+    )
+    async with assembled(tmp_path, clock, text) as gateway:
+        key = gateway.key(limits={"spend": "0.0005 USD/day"})
+        told = await explained(gateway, key)
+        assert told["backend"] == "home"
+        assert 0 < told["output_bound"] < 500
+        bounded = await explained(gateway, key, max_tokens=1000)
+        assert (bounded["backend"], bounded["output_bound"]) == (None, None)
+        rich = await explained(gateway, gateway.key("rita"))
+        assert (rich["backend"], rich["output_bound"]) == ("home", None)
+
+
 @pytest.mark.parametrize(
     ("limits", "code"),
     [
