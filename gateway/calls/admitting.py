@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
@@ -28,9 +29,7 @@ _TRIES = 4
 """How often an answer is made shorter: others spend the same budget meanwhile."""
 
 Decide = Callable[[ActivePolicy, CallState], Decision]
-Hold = Callable[
-    [ActivePolicy, CallState, ClaimTemplate, tuple[Quote, ...]], Awaitable[Refused | None]
-]
+Hold = Callable[[tuple[Quote, ...]], Awaitable[Refused | None]]
 """Takes what all of the quotes may need, or says what did not fit."""
 
 
@@ -62,7 +61,11 @@ class Admitting:
         if not template.limits:
             self.held.add(state)
             return quotes
-        return await self._fit(active, state, template, quotes, self._try)
+        refused = await self._try(active, state, template, quotes)
+        if refused is None:
+            return quotes
+        again = partial(self._try, active, state, template)
+        return await self._less(active, state, quotes, refused, again)
 
     async def foresee(
         self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], room: Room
@@ -70,33 +73,33 @@ class Admitting:
         """The same by what the limits of money have left, and nothing is held. Raises ApiError
         402."""
 
-        async def ask(
-            active: ActivePolicy, state: CallState, _: ClaimTemplate, quotes: tuple[Quote, ...]
-        ) -> Refused | None:
+        async def ask(quotes: tuple[Quote, ...]) -> Refused | None:
             return room.short_of_money(max(map(_hold, quotes)))
 
-        return await self._fit(active, state, active.template(state.principal), quotes, ask)
+        refused = await ask(quotes)
+        return quotes if refused is None else await self._less(active, state, quotes, refused, ask)
 
-    async def _fit(
+    async def _less(
         self,
         active: ActivePolicy,
         state: CallState,
-        template: ClaimTemplate,
         quotes: tuple[Quote, ...],
+        refused: Refused,
         hold: Hold,
     ) -> tuple[Quote, ...]:
+        """What there is room for after ``quotes`` were ``refused``."""
         tries = _TRIES
         while True:
-            refused = await hold(active, state, template, quotes)
-            if refused is None:
-                return quotes
             left = _affordable(quotes, refused)
             if not left and tries:
                 tries -= 1
                 left = self._shortened(active, state, quotes, refused.status)
             if not left:
                 raise refusal(refused)
-            quotes = left
+            again = await hold(left)
+            if again is None:
+                return left
+            quotes, refused = left, again
 
     async def _try(
         self,

@@ -137,10 +137,11 @@ class Failover:
         """Ends a failed attempt; True when what it has used up is held again, so that the next
         step may be taken."""
         charged = self._completion.close_attempt(state, attempt, failure)
-        if charged is None or await self._top_up.cover(state, charged):
+        covered = charged is None or await self._top_up.cover(state, charged)
+        if covered:
             return True
         others = [q.backend for q in step.quotes if q.backend != attempt.backend.name]
-        state.leave_out(others, "budget")
+        state.leave_out(others, "store" if covered is None else "budget")
         return False
 
     def _budget(self, route: str) -> RepeatBudget:

@@ -109,6 +109,8 @@ def _text(decision: dict[str, Any]) -> str:
     for row in decision["refused"]:
         why = f": {row['message']}" if row.get("message") else ""
         lines.append(f"  {row['backend']:<20} not asked: {row['reason']}{why}")
+    if bound := decision.get("output_bound"):
+        lines.append(f"the answer would be at most {bound} tokens long, as far as the budget goes")
     for row in decision.get("would_be_refused", ()):
         lines.append(f"would be refused now: {row['status']} {row['code']}: {row['message']}")
     return "\n".join(lines)

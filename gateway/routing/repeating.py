@@ -41,6 +41,7 @@ WhyNot = Literal[
     "repeat_budget",  # the route's ``retries.budget`` is used up
     "deadline",  # the call has had its time
     "budget",  # a limit of money has no room for what it may cost
+    "store",  # the shared store did not say whether there is room
     "cooling_down",  # it began to rest after the decision
 ]
 """Why a backend that could have taken a call was not asked for it."""

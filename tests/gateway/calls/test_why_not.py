@@ -14,6 +14,7 @@ from adapters.types import Chunk, Usage
 from gateway.clock import FakeClock
 from gateway.types import ApiError
 from tests.gateway.assembled import ALICE, AssembledGateway, assembled
+from tests.gateway.failing_stores import FailingShared, Trouble
 
 F = FailureClass
 POLICY = """
@@ -152,6 +153,24 @@ async def test_money_that_a_failed_attempt_has_used_up_is_why_no_other_is_asked(
         assert "the budget has no room" in caught.value.message
         told = await why_not(gateway, state.call.id)
         assert told == {"second": "budget", "third": "budget"}
+
+
+async def test_a_store_that_does_not_say_whether_there_is_room_is_no_budget(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    trouble = Trouble()
+    shared = FailingShared(clock).told(trouble)
+    text = policy("seconds", ", repeat: always")
+    async with assembled(tmp_path, clock, text, shared=shared) as gateway:
+        trouble.fails("before", "extend")
+        used = Usage(exec_s=3.0, reported=True)
+        gateway.fake("first").tell(BackendError(F.FAILED, "it failed", usage=used))
+        state = gateway.call_state()
+        with pytest.raises(ApiError) as caught:
+            await gateway.ask(state)
+        assert "budget" not in caught.value.message
+        told = await why_not(gateway, state.call.id)
+        assert told == {"second": "store", "third": "store"}
 
 
 async def test_money_is_not_blamed_where_no_other_would_have_been_asked_anyway(
