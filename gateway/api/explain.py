@@ -72,7 +72,7 @@ class ExplainEndpoint:
     async def _explain(self, active: ActivePolicy, state: CallState) -> Explanation:
         room = Room(await self._left(active.template(state.principal)))
         wanted = state.preferences
-        quotes = await self._gateway.dispatcher.foresee(active, state, room)
+        quotes = await self._gateway.dispatcher.admitting.foresee(active, state, room)
         assert state.decision is not None
         left = state.preferences.output_tokens
         bound = left // wanted.unbounded if quotes and left < wanted.output_tokens else None

@@ -65,13 +65,26 @@ class Admitting:
         if refused is None:
             return quotes
         again = partial(self._try, active, state, template)
-        return await self._less(active, state, quotes, refused, again)
+        left = await self._less(active, state, quotes, refused, again)
+        state.narrowed(left)
+        return left
 
     async def foresee(
+        self, active: ActivePolicy, state: CallState, room: Room
+    ) -> tuple[Quote, ...]:
+        """Those that the call would be sent to in turn, by what its caller's limits of money have
+        left; nothing is held and nobody is asked. Empty where there are none."""
+        decision = self._decide(active, state)
+        state.routed(decision)
+        if not decision.quotes:
+            return ()
+        with contextlib.suppress(ApiError):
+            return await self._foresee(active, state, decision.quotes, room)
+        return ()
+
+    async def _foresee(
         self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], room: Room
     ) -> tuple[Quote, ...]:
-        """The same by what the limits of money have left, and nothing is held. Raises ApiError
-        402."""
 
         async def ask(quotes: tuple[Quote, ...]) -> Refused | None:
             return room.short_of_money(max(map(_hold, quotes)))

@@ -37,7 +37,6 @@ from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
-from gateway.money.room import Room
 from gateway.money.settlement import Settler
 from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import CallVolume
@@ -92,7 +91,7 @@ class Dispatcher:
         self._failover = Failover(
             clock=clock, metrics=metrics, completion=self._completion, top_up=self._top_up
         )
-        self._admitting = Admitting(
+        self.admitting = Admitting(
             shared=shared, slow_clients=slow_clients, held=held, decide=self._decide
         )
         self._larger = LargerModel(self._failover, self._top_up, self._decide)
@@ -106,12 +105,12 @@ class Dispatcher:
     @property
     def held(self) -> int:
         """Calls that hold something in the shared store, or would."""
-        return len(self._admitting.held)
+        return len(self.admitting.held)
 
     async def reinstate(self, active: ActivePolicy) -> None:
         """What calls on their way hold is held again, also in the limits of ``active`` that came
         after them. Raises StorageUnavailable."""
-        await self._admitting.reinstate(active)
+        await self.admitting.reinstate(active)
 
     # --- the way in ---------------------------------------------------------------------------
 
@@ -136,20 +135,6 @@ class Dispatcher:
             draw=self._random.random,
             queued=queued,
         )
-
-    async def foresee(
-        self, active: ActivePolicy, state: CallState, room: Room
-    ) -> tuple[Quote, ...]:
-        """Those that the call would be sent to in turn, by what its caller's limits of money have
-        left; nothing is held and nobody is asked. Empty where there are none."""
-        decision = self._decide(active, state)
-        state.routed(decision)
-        if not decision.quotes:
-            return ()
-        try:
-            return await self._admitting.foresee(active, state, decision.quotes, room)
-        except ApiError:
-            return ()
 
     def _decide(
         self,
@@ -177,13 +162,11 @@ class Dispatcher:
         active.calls += 1
         try:
             try:
-                quotes = await self._admitting.admit(active, state, self._quotes(active, state))
+                quotes = await self.admitting.admit(active, state, self._quotes(active, state))
             except StorageUnavailable as unavailable:
                 raise self._refused(store_unavailable(unavailable)) from None
             except ApiError as error:
                 raise self._refused(error) from None
-            if state.decision is not None and len(quotes) < len(state.decision.quotes):
-                state.narrowed(quotes)
             self.volume.add(state.call.model, state.received_at)
             if active.bounds_repetitions:
                 self._failover.count(state.route, state.received)

@@ -183,7 +183,9 @@ def reason_for(decision: Decision, first: Quote) -> ReasonCode:
         return decision.reason
     if first.delay.seconds > decision.slo * SLO_MARGIN:
         return "LEAST_DELAY"
-    return _reason(first, decision.reason not in ("WARM", "COLD"))
+    if first.reserved:
+        return _reserved(first)
+    return _elsewhere(first, decision.reason not in ("WARM", "COLD"))
 
 
 def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
@@ -272,7 +274,10 @@ def _rank(
     if len(quotes) > 1:
         fits = [quote for quote in quotes if quote.delay.seconds <= limit]
         quotes = sorted(fits, key=_by_price) + sorted(late, key=_by_delay)
-    return quotes, _reason(quotes[0], candidates)
+    first = quotes[0]
+    if first.reserved:
+        return quotes, _reserved(first)
+    return quotes, _elsewhere(first, _serves_reserved(candidates))
 
 
 def _by_delay(quote: Quote) -> tuple[float, int]:
@@ -295,11 +300,13 @@ def _weighted(
     return quotes
 
 
-def _reason(first: Quote, candidates: Sequence[Candidate]) -> ReasonCode:
-    if first.reserved:
-        if first.delay.load_s > 0:
-            return "RES_LOAD"
-        return "RES_WAIT_OK" if first.delay.seconds > 0 else "RES_FREE"
-    if _serves_reserved(candidates):
+def _reserved(first: Quote) -> ReasonCode:
+    if first.delay.load_s > 0:
+        return "RES_LOAD"
+    return "RES_WAIT_OK" if first.delay.seconds > 0 else "RES_FREE"
+
+
+def _elsewhere(first: Quote, has_reserved: bool) -> ReasonCode:
+    if has_reserved:
         return "SPILL_COLD" if first.delay.cold else "SPILL_WARM"
     return "COLD" if first.delay.cold else "WARM"
