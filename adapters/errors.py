@@ -149,6 +149,17 @@ class BackendError(Exception):
         self.type = type
         self.reused = reused
 
+    @property
+    def told(self) -> str:
+        """Its message and its detail for an operator, without what both say. Of a traceback the
+        last line: all of it is in the log of the worker."""
+        detail = self.detail.strip()
+        if "Traceback (most recent call last)" in detail:
+            detail = detail.rpartition("\n")[2]
+        if not detail or detail in self.message:
+            return self.message
+        return detail if self.message in detail else f"{self.message} ({detail})"
+
     def reclassed(self, failure: FailureClass, message: str | None = None) -> BackendError:
         """The same refusal, understood otherwise; with a message of ours where one is given."""
         return BackendError(

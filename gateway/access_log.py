@@ -1,8 +1,8 @@
 """One JSON line for each call that ended and for each request that was refused, written where all
 log lines are.
 
-A call's line holds what the ledger's row holds; what cannot be written in time is dropped and
-counted.
+A call's line holds what the ledger's row holds, and what all its attempts cost; what cannot be
+written in time is dropped and counted.
 """
 
 from __future__ import annotations
@@ -42,15 +42,17 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     cold_ms: float = 0.0
     exec_ms: float = 0.0
     cost_nano: int = 0
+    """Of the whole call, failed attempts that were charged included."""
     error: str = ""
     attempts: int = 0
+    """Times that a backend failed it, for free or not."""
     path: str = ""
     """Of a request that was refused: what it asked for, without its query."""
     client: str = ""
     """Of one that was refused and had no good key: the address that it came from."""
 
 
-_Entry = tuple[LedgerRow, int] | LogLine
+_Entry = tuple[LedgerRow, int, int] | LogLine
 _LONGEST_PATH = 200
 
 
@@ -102,10 +104,10 @@ class AccessLog:
         """Lines that the writer has not been given yet."""
         return len(self._rows)
 
-    def add(self, row: LedgerRow, attempts: int) -> None:
-        """Takes the row of a call that ended, and how many backends failed it before; a row that
-        finds no room is dropped and counted."""
-        self._take((row, attempts))
+    def add(self, row: LedgerRow, cost_nano: int, attempts: int) -> None:
+        """Takes the row of a call that ended, what all its attempts cost in nano-dollars, and how
+        often a backend failed it; a row that finds no room is dropped and counted."""
+        self._take((row, cost_nano, attempts))
 
     def add_refused(self, line: LogLine) -> None:
         """The same for a request that was refused."""
@@ -137,7 +139,7 @@ def _lines(entries: list[_Entry]) -> bytes:
 def _line(entry: _Entry) -> LogLine:
     if isinstance(entry, LogLine):
         return entry
-    row, attempts = entry
+    row, cost_nano, attempts = entry
     ended = row.ended_at or row.started_at
     return LogLine(
         round(ended, 6),
@@ -155,7 +157,7 @@ def _line(entry: _Entry) -> LogLine:
         row.queue_us / 1000,
         row.cold_us / 1000,
         row.exec_us / 1000,
-        row.cost_nano,
+        cost_nano,
         row.error,
         attempts,
     )

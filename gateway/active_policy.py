@@ -125,6 +125,14 @@ class ActivePolicy:
         waits = [backend.asked_again_in(model, key, now) for backend in backends]
         return min((wait for wait in waits if wait is not None), default=None)
 
+    def served_by(self, backend: LiveBackend) -> list[str]:
+        """The models that list the backend."""
+        return [model for model, serving in self._serving.items() if backend in serving]
+
+    def answers(self, model: str, now: float) -> bool:
+        """Whether a call of the model would be sent to a backend, whoever makes it."""
+        return any(not one.serves_nobody(now, model) for one in self._serving[model])
+
     def _usable(self, model: str, route: Route) -> tuple[LiveBackend, ...]:
         found = self._usables.get((model, route.name))
         if found is None:

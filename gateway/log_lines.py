@@ -16,6 +16,7 @@ import select
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol
@@ -90,7 +91,8 @@ class LineWriter:
                 self._own_up(untold)
 
     def _own_up(self, lines: int) -> None:
-        text = b"WARNING spillgate: %d log lines were dropped: nobody read them in time\n" % lines
+        words = f"WARNING spillgate: {lines} log lines were dropped: nobody read them in time"
+        text = _encoded(f"{instant(time.time())} {words}")
         if not self._try_to_write(lambda: text):
             with self._lock:
                 self._untold += lines
@@ -155,11 +157,17 @@ def _bounded(text: str) -> str:
     return line if len(text) <= _LONGEST else line + "..."
 
 
+def instant(at: float) -> str:
+    """UTC, to the millisecond, of seconds since the epoch."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1000):03}Z"
+
+
 class LineFormatter(logging.Formatter):
-    """An entry is one line; a traceback stands indented below it."""
+    """An entry is one line that begins with its time; a traceback stands indented below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        parts = [_bounded(f"{record.levelname} {record.name}: {record.getMessage()}")]
+        words = f"{record.levelname} {record.name}: {record.getMessage()}"
+        parts = [f"{instant(record.created)} {_bounded(words)}"]
         if record.exc_info:
             parts.append(indented(self.formatException(record.exc_info)))
         if record.stack_info:

@@ -223,10 +223,11 @@ class Gateway:
     # --- how it stands ------------------------------------------------------------------------
 
     def not_ready(self) -> list[str]:
-        """The required backends that are not warm, or are not asked now, each with why."""
-        now = self.clock.monotonic()
-        required = [b for b in self.active.backends.values() if b.spec.common.required]
-        missing = [(backend.name, _what_is_missing(backend, now)) for backend in required]
+        """The required backends that are not warm, each with why. One that rests after failures
+        is missing where a model has no other backend that may be asked."""
+        now, active = self.clock.monotonic(), self.active
+        required = [b for b in active.backends.values() if b.spec.common.required]
+        missing = [(backend.name, _what_is_missing(active, backend, now)) for backend in required]
         return [f"{name}: {what}" for name, what in missing if what]
 
     def readings(self) -> Iterable[Reading]:
@@ -275,15 +276,15 @@ def _limits_of(policy: Policy) -> object:
     return policy.limits, policy.plans
 
 
-def _what_is_missing(backend: LiveBackend, now: float) -> str:
+def _what_is_missing(active: ActivePolicy, backend: LiveBackend, now: float) -> str:
     if backend.draining:
         return "drained"
     if not backend.is_warm:
         return backend.probe_detail or "not warm yet"
-    blocked = backend.serves_nobody(now)
-    if blocked == "cooling_down":
-        return "left alone after failures"
-    return backend.probe_detail or "not ready" if blocked == "not_ready" else blocked
+    if backend.blocked(now) == "not_ready":
+        return backend.probe_detail or "not ready"
+    alone = [model for model in active.served_by(backend) if not active.answers(model, now)]
+    return f"left alone after failures, and nothing else serves {', '.join(alone)}" if alone else ""
 
 
 def stock(label: dict[str, str], models: Mapping[str, ModelMemory]) -> Iterable[Reading]:

@@ -16,7 +16,9 @@ from gateway.api.request import (
     only,
     respond_json,
 )
+from gateway.backends.live import LiveBackend
 from gateway.key_requests import as_json, issue, read_request
+from gateway.money.text import iso, iso_or_none
 from gateway.policy.model import Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
@@ -95,13 +97,39 @@ async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[in
             "in_flight": backend.in_flight,
             "warm_idle": backend.warm_idle,
             "kept_workers": kept.pop(name, 0),
-            "blocked": backend.blocked(now) or None,
-            "failures_in_a_row": backend.rests.health.failures,
+            **_standing(backend, now, gateway.clock.time()),
             "detail": backend.probe_detail,
         }
         for name, backend in gateway.active.backends.items()
     ]
     return 200, {"backends": rows, "left_behind": kept}
+
+
+def _standing(backend: LiveBackend, now: float, now_at: float) -> dict[str, Any]:
+    """Why and until when everybody's calls go elsewhere, and who is kept away after failures."""
+    blocked = backend.blocked(now)
+    rests = sorted(backend.rests.health.rests(now), key=lambda rest: rest.until, reverse=True)
+    wide = [rest for rest in rests if not rest.key]
+    resting = wide[0] if wide and blocked == "cooling_down" else None
+    return {
+        "blocked": blocked or None,
+        "blocked_from": resting.cause if resting else backend.probe_detail if blocked else None,
+        "blocked_until": iso_or_none(
+            now_at + resting.until - now if resting else None, "milliseconds"
+        ),
+        "failures_in_a_row": backend.rests.health.failures,
+        "rests": [
+            {
+                "model": rest.model or None,
+                "key": rest.key or None,
+                "until": iso(now_at + rest.until - now, "milliseconds"),
+                "from": rest.cause,
+                "failures": rest.failures,
+                "last_resort": not rest.hard,
+            }
+            for rest in rests
+        ],
+    }
 
 
 async def drain(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:

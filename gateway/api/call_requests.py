@@ -182,7 +182,7 @@ async def serve(
 def log_ending(gateway: Gateway, state: CallState) -> None:
     """A call that has ended leaves a line in the access log."""
     if state.ending is not None:
-        gateway.access_log.add(state.ending.row, len(state.ending.attempts))
+        gateway.access_log.add(state.ending.row, state.ending.cost_nano, len(state.tried))
 
 
 async def _answer(

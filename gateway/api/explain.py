@@ -1,4 +1,6 @@
-"""POST /v1/route/explain: which backend a call would get, and why, without making it."""
+"""POST /v1/route/explain: which backend a call would get, and why, without making it.
+
+The caller's limits are asked, and nothing of them is taken."""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import Call
+from gateway.active_policy import ActivePolicy
 from gateway.api.bodies import parse_json, read_body
 from gateway.api.call_requests import preferences_of
 from gateway.api.openai import DECIDING, DECODERS, invalid_field, output_of, parts_in
@@ -18,11 +21,16 @@ from gateway.api.request import (
     only,
     respond_json,
 )
+from gateway.calls.refusals import store_unavailable
+from gateway.calls.state import CallState
 from gateway.money.inputs import TEXT_ALONE, InputParts
+from gateway.money.limits import ClaimTemplate, refusal
+from gateway.money.room import Room
 from gateway.policy.model import ModelSpec
-from gateway.routing.router import Decision
+from gateway.routing.router import Decision, Quote, reason_for
 from gateway.service import Gateway
-from gateway.types import NANO, ApiError
+from gateway.storage.base import LimitStatus, StorageUnavailable
+from gateway.types import MICRO, NANO, ApiError
 
 
 class ExplainEndpoint:
@@ -50,10 +58,34 @@ class ExplainEndpoint:
             stream=value.get("stream") is True,
         )
         preferences = preferences_of(context, *_output_of(spec, body))
-        decision = self._gateway.dispatcher.decide(
-            active, call, context.principal, preferences, received_at=context.received_at
+        state = CallState(
+            call,
+            context.principal,
+            preferences,
+            received=context.received,
+            received_at=context.received_at,
+            policy=active.policy.version,
         )
-        await respond_json(send, context, as_json(decision, active.policy.version))
+        told = await self._explain(active, state)
+        await respond_json(send, context, as_json(told, active.policy.version))
+
+    async def _explain(self, active: ActivePolicy, state: CallState) -> Explanation:
+        room = Room(await self._left(active.template(state.principal)))
+        wanted = state.preferences
+        quotes = await self._gateway.dispatcher.admitting.foresee(active, state, room)
+        assert state.decision is not None
+        left = state.preferences.output_tokens
+        bound = left // wanted.unbounded if quotes and left < wanted.output_tokens else None
+        return explanation(state.decision, quotes, room, bound)
+
+    async def _left(self, template: ClaimTemplate) -> tuple[LimitStatus, ...]:
+        """What the caller's limits have left. Raises ApiError 503 where the store cannot say."""
+        if not template.limits:
+            return ()
+        try:
+            return await self._gateway.shared.statuses(template.limits)
+        except StorageUnavailable as unavailable:
+            raise store_unavailable(unavailable) from None
 
 
 def _output_of(spec: ModelSpec, body: bytes) -> tuple[int, int, InputParts]:
@@ -69,26 +101,72 @@ def _output_of(spec: ModelSpec, body: bytes) -> tuple[int, int, InputParts]:
         raise invalid_field(error) from None
 
 
-def as_json(decision: Decision, policy: str) -> dict[str, Any]:
+class Explanation(msgspec.Struct, frozen=True):
+    """A decision as far as the caller's limits let it come true."""
+
+    decision: Decision
+    quotes: tuple[Quote, ...]
+    """Those that there is money for."""
+    dear: tuple[tuple[str, ApiError], ...] = ()
+    """The others, each with what the call would be told."""
+    refusals: tuple[ApiError, ...] = ()
+    """What the call would be told at the moment, whatever the backend."""
+    output_bound: int | None = None
+    """Tokens that an answer without a bound is given, where the budget reaches for no more."""
+
+
+def explanation(
+    decision: Decision, quotes: tuple[Quote, ...], room: Room, output_bound: int | None
+) -> Explanation:
+    """``quotes`` are those that the call would be sent to, ``room`` is that of its caller."""
+    left = {quote.backend for quote in quotes}
+    dear = [quote for quote in decision.quotes if quote.backend not in left]
+    told = [(quote.backend, room.short_of_money(quote.estimate.hold)) for quote in dear]
+    longest = max((quote.hold_s for quote in quotes), default=0.0)
+    return Explanation(
+        decision,
+        quotes,
+        tuple((backend, refusal(short)) for backend, short in told if short is not None),
+        tuple(room.refusals(round(longest * MICRO))),
+        output_bound,
+    )
+
+
+def as_json(told: Explanation, policy: str) -> dict[str, Any]:
     """A decision in numbers that a person can check; prices in US dollars."""
+    decision, quotes = told.decision, told.quotes
+    candidates = {quote.backend for quote in decision.quotes}
+    refused = [(name, code) for name, code in decision.refused if name not in candidates]
     return {
-        "backend": decision.quotes[0].backend if decision.quotes else None,
-        "reason": decision.reason,
+        "backend": quotes[0].backend if quotes else None,
+        "reason": reason_for(decision, quotes[0]) if quotes else "NONE",
         "route": decision.route,
         "slo_seconds": decision.slo,
         "policy": policy,
-        "candidates": [
-            {
-                "backend": quote.backend,
-                "predicted_delay_seconds": round(quote.delay.seconds, 6),
-                "cold_start": quote.delay.cold,
-                "predicted_load_seconds": round(quote.delay.load_s, 6),
-                "reserved": quote.reserved,
-                "predicted_price_usd": quote.estimate.marginal / NANO,
-                "predicted_charge_usd": quote.estimate.charge / NANO,
-                "hold_usd": quote.estimate.hold / NANO,
-            }
-            for quote in decision.quotes
+        "output_bound": told.output_bound,
+        "would_be_refused": [_error(error) for error in told.refusals],
+        "candidates": [_candidate(quote, decision) for quote in quotes],
+        "refused": [{"backend": name, "reason": code} for name, code in refused]
+        + [
+            {"backend": name, "reason": error.code, "message": error.message}
+            for name, error in told.dear
         ],
-        "refused": [{"backend": name, "reason": code} for name, code in decision.refused],
     }
+
+
+def _candidate(quote: Quote, decision: Decision) -> dict[str, Any]:
+    return {
+        "backend": quote.backend,
+        "last_resort": dict(decision.refused).get(quote.backend),
+        "predicted_delay_seconds": round(quote.delay.seconds, 6),
+        "cold_start": quote.delay.cold,
+        "predicted_load_seconds": round(quote.delay.load_s, 6),
+        "reserved": quote.reserved,
+        "predicted_price_usd": quote.estimate.marginal / NANO,
+        "predicted_charge_usd": quote.estimate.charge / NANO,
+        "hold_usd": quote.estimate.hold / NANO,
+    }
+
+
+def _error(error: ApiError) -> dict[str, Any]:
+    return {"status": error.status, "code": error.code, "message": error.message}

@@ -48,7 +48,7 @@ _CALL = ("400", "402", "403", "404", "413", "502", "504")
 _REFUSES: dict[str, tuple[str, ...]] = {
     "/v1/models": _KEYED,
     "/v1/models/{model}": (*_KEYED, "404"),
-    "/v1/route/explain": (*_KEYED, "400", "403", "404", "413"),
+    "/v1/route/explain": (*_KEYED, "400", "403", "404", "413", "503"),
     "/v1/me": (*_KEYED, "403"),
     "/usage": (*_KEYED, "400", "504"),
     "/usage/{request_id}": (*_KEYED, "404"),

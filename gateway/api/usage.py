@@ -16,10 +16,10 @@ from gateway.api.request import (
     respond,
     respond_json,
 )
+from gateway.money.call_reports import call_json
 from gateway.money.usage_reports import (
     as_csv,
     as_json_bytes,
-    call_json,
     parse_usage_query,
     refusal_of,
 )

@@ -108,9 +108,8 @@ class LiveBackend:
     @property
     def max_request(self) -> int | None:
         """Bytes of the largest body that it takes: the policy's figure, else the platform's."""
-        if self._limit is not None:
-            return self._limit
-        return self.adapter.capabilities.max_request_bytes
+        own = self.adapter.capabilities.max_request_bytes
+        return own if self._limit is None else self._limit
 
     @property
     def context(self) -> int | None:
@@ -120,9 +119,7 @@ class LiveBackend:
     @property
     def is_warm(self) -> bool:
         """A call sent now would find a warm worker, as far as is known."""
-        if self.adapter.slots == 0:
-            return False
-        if self.probed_ready is False:
+        if self.adapter.slots == 0 or self.probed_ready is False:
             return False
         return self.learned.warm_idle(self._clock.monotonic()) != 0
 
@@ -162,10 +159,10 @@ class LiveBackend:
         of any model go elsewhere."""
         return self._standing(model, key, now)[0]
 
-    def serves_nobody(self, now: float) -> Blocked:
-        """The same as far as calls of everybody are refused, even where no other backend is."""
-        blocked, last_resort = self._standing("", "", now)
-        return "" if last_resort and blocked == "cooling_down" else blocked
+    def serves_nobody(self, now: float, model: str) -> Blocked:
+        """Why calls of the model are refused there, even where no other backend is; or empty."""
+        blocked, last_resort = self._standing(model, "", now)
+        return "" if last_resort else blocked
 
     def asked_again_in(self, model: str, key: str, now: float) -> float | None:
         """Seconds until a call may be sent there, as far as is known; None where nobody can say."""

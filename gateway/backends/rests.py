@@ -63,6 +63,13 @@ class Rests:
         """The call that was let through was broken off: another one may be."""
         self.health = after_nothing(self.health, model, key)
 
+    def after_s(self, failed: Failed, now: float) -> float:
+        """Seconds, at most, for which such a failure keeps its caller away, were it added now; 0
+        where he is let in when no other backend can take his call."""
+        health = after_failure(self.health, failed, now, 0.0)
+        resting = health.resting(failed.model, failed.key, now)
+        return resting.until - now if resting is not None and resting.hard else 0.0
+
     def add_failure(self, failed: Failed, now: float) -> None:
         """An attempt has failed."""
         self.health = after_failure(self.health, failed, now, self._draw())

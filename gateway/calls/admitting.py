@@ -7,7 +7,8 @@ bound where it is paid by tokens: what its model may produce, or what the budget
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
@@ -15,6 +16,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import Admission, CallState
 from gateway.money.limits import ClaimTemplate, claims_for, is_callers_own, refusal
+from gateway.money.room import Room
 from gateway.routing.router import Decision, Quote
 from gateway.storage.base import Admitted, LimitStatus, Refused, SharedStore
 from gateway.types import MICRO, ApiError
@@ -27,6 +29,8 @@ _TRIES = 4
 """How often an answer is made shorter: others spend the same budget meanwhile."""
 
 Decide = Callable[[ActivePolicy, CallState], Decision]
+Hold = Callable[[tuple[Quote, ...]], Awaitable[Refused | None]]
+"""Takes what all of the quotes may need, or says what did not fit."""
 
 
 class Admitting:
@@ -57,18 +61,58 @@ class Admitting:
         if not template.limits:
             self.held.add(state)
             return quotes
+        refused = await self._try(active, state, template, quotes)
+        if refused is None:
+            return quotes
+        again = partial(self._try, active, state, template)
+        left = await self._less(active, state, quotes, refused, again)
+        state.narrowed(left)
+        return left
+
+    async def foresee(
+        self, active: ActivePolicy, state: CallState, room: Room
+    ) -> tuple[Quote, ...]:
+        """Those that the call would be sent to in turn, by what its caller's limits of money have
+        left; nothing is held and nobody is asked. Empty where there are none."""
+        decision = self._decide(active, state)
+        state.routed(decision)
+        if not decision.quotes:
+            return ()
+        with contextlib.suppress(ApiError):
+            return await self._foresee(active, state, decision.quotes, room)
+        return ()
+
+    async def _foresee(
+        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], room: Room
+    ) -> tuple[Quote, ...]:
+
+        async def ask(quotes: tuple[Quote, ...]) -> Refused | None:
+            return room.short_of_money(max(map(_hold, quotes)))
+
+        refused = await ask(quotes)
+        return quotes if refused is None else await self._less(active, state, quotes, refused, ask)
+
+    async def _less(
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        quotes: tuple[Quote, ...],
+        refused: Refused,
+        hold: Hold,
+    ) -> tuple[Quote, ...]:
+        """What there is room for after ``quotes`` were ``refused``."""
         tries = _TRIES
         while True:
-            refused = await self._try(active, state, template, quotes)
-            if refused is None:
-                return quotes
             left = _affordable(quotes, refused)
             if not left and tries:
                 tries -= 1
                 left = self._shortened(active, state, quotes, refused.status)
             if not left:
                 raise refusal(refused)
-            quotes = left
+            again = await hold(left)
+            if again is None:
+                return left
+            quotes, refused = left, again
 
     async def _try(
         self,

@@ -12,6 +12,7 @@ from gateway.money.estimates import by_media, by_tokens, with_media, with_tokens
 from gateway.money.inputs import InputParts
 from gateway.money.pricing import credible
 from gateway.policy.price import Price
+from gateway.routing.health import Failed
 from gateway.routing.repeating import Asked, costs_tokens_at_most
 from gateway.routing.router import Quote
 
@@ -89,6 +90,15 @@ class Attempt(msgspec.Struct, frozen=True):
             "The call waited in the backend's own queue and was not begun.",
             detail=failure.message,
         )
+
+    def rests_s(self, failure: BackendError, key: str, now: float) -> float:
+        """Seconds for which this failure keeps even the calls of the key ``key`` away for which
+        there is no other backend."""
+        if failure.retry_after is None:
+            return 0.0
+        call = self.call
+        failed = Failed(failure, call.model, key, hash(call.body), self.lease.trial)
+        return self.backend.rests.after_s(failed, now)
 
     def asked(self, failure: BackendError) -> Asked:
         """What the next step depends on, after this failure."""

@@ -13,7 +13,7 @@ from math import inf
 from adapters.errors import BackendError
 from adapters.types import Usage
 from gateway.calls.attempt import Attempt
-from gateway.calls.refusals import store_unavailable
+from gateway.calls.refusals import refusal_of, store_unavailable
 from gateway.calls.state import BROKEN_OFF, CallState, Ending
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
@@ -132,8 +132,10 @@ class Completion:
                 stopped = await self._stop_remote(attempt)
                 used = used if stopped is None else attempt.used(stopped)
             self._release(state, attempt, None, failure)
+            state.charge_in_own_row()
         try:
-            await self._close(state, "error", used, status=kind.status, error=kind.slug)
+            status = refusal_of(failure, state.tried).status
+            await self._close(state, "error", used, status=status, error=kind.slug)
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; the row of failed call %s is lost", unavailable, state.call.id)
 

@@ -91,7 +91,7 @@ class Dispatcher:
         self._failover = Failover(
             clock=clock, metrics=metrics, completion=self._completion, top_up=self._top_up
         )
-        self._admitting = Admitting(
+        self.admitting = Admitting(
             shared=shared, slow_clients=slow_clients, held=held, decide=self._decide
         )
         self._larger = LargerModel(self._failover, self._top_up, self._decide)
@@ -105,12 +105,12 @@ class Dispatcher:
     @property
     def held(self) -> int:
         """Calls that hold something in the shared store, or would."""
-        return len(self._admitting.held)
+        return len(self.admitting.held)
 
     async def reinstate(self, active: ActivePolicy) -> None:
         """What calls on their way hold is held again, also in the limits of ``active`` that came
         after them. Raises StorageUnavailable."""
-        await self._admitting.reinstate(active)
+        await self.admitting.reinstate(active)
 
     # --- the way in ---------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class Dispatcher:
         active.calls += 1
         try:
             try:
-                quotes = await self._admitting.admit(active, state, self._quotes(active, state))
+                quotes = await self.admitting.admit(active, state, self._quotes(active, state))
             except StorageUnavailable as unavailable:
                 raise self._refused(store_unavailable(unavailable)) from None
             except ApiError as error:
@@ -218,7 +218,7 @@ class Dispatcher:
         except Exception:
             await self._completion.abandon_after_fault(state)
             raise
-        raise refusal_of(answer, state.tried)
+        raise refusal_of(answer, state.tried, state.unaffordable)
 
     async def _walk(
         self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
@@ -226,16 +226,20 @@ class Dispatcher:
         """Asks one backend after another, until one answers or none may be asked after a failure,
         which is returned then."""
         untried = deque(quotes)
+        failure: BackendError | None = None
+        again = False
         while True:
             quote = untried.popleft()
             try:
-                attempt = await self._take_slot(active, state, quote)
+                attempt = await self._take_slot(active, state, quote, again=again)
             except LeftAlone as resting:
+                state.left_alone(quote, untried)
                 if untried:
                     continue
-                return resting.failure
+                return failure or resting.failure
             except Rerouted as rerouted:
                 state.routed(rerouted.decision)
+                state.narrowed(rerouted.quotes)
                 untried = deque(rerouted.quotes)
                 continue
             try:
@@ -243,13 +247,15 @@ class Dispatcher:
             except BackendError as raised:
                 failure = self._failover.record(state, attempt, raised)
             step = self._failover.next_step(active, state, attempt, failure, untried)
-            if step is None:
-                step = await self._larger.next_step(active, state, attempt, failure)
-                if step is None:
+            if not step:
+                larger = await self._larger.next_step(active, state, attempt, failure)
+                if larger is None:
                     return failure
-            elif not await self._failover.leave(state, attempt, failure):
+                step = larger
+            elif not await self._failover.leave(state, attempt, failure, step):
                 return failure
             untried = deque(step.quotes)
+            again = untried[0] is quote
             if step.wait_s:
                 await self._clock.sleep(step.wait_s)
             state.reason = "FAILOVER"
@@ -263,8 +269,11 @@ class Dispatcher:
             raise
         state.opened = True
 
-    async def _take_slot(self, active: ActivePolicy, state: CallState, quote: Quote) -> Attempt:
-        """Waits for a slot of the backend, after the row is durable where the backend is paid."""
+    async def _take_slot(
+        self, active: ActivePolicy, state: CallState, quote: Quote, *, again: bool
+    ) -> Attempt:
+        """Waits for a slot of the backend, after the row is durable where the backend is paid.
+        ``again``: it was asked a moment ago, and whoever has waited for that is not sent away."""
         backend = state.backend = active.backends[quote.backend]
         if quote.paid:
             await self._open(state)
@@ -274,13 +283,15 @@ class Dispatcher:
         if lease is not None:
             return state.begin(backend, quote, lease, 0.0)
         try:
-            lease = await self._wait_for_lease(active, state, quote)
+            lease = await self._wait_for_lease(active, state, quote, again)
         except Rerouted:
             state.waited_s += self._clock.monotonic() - since
             raise
         return state.begin(state.backend, quote, lease, lease.leased_at - since)
 
-    async def _wait_for_lease(self, active: ActivePolicy, state: CallState, quote: Quote) -> Lease:
+    async def _wait_for_lease(
+        self, active: ActivePolicy, state: CallState, quote: Quote, again: bool
+    ) -> Lease:
         """Of ``state.backend``, in its line, or in that of the one that a reload puts in its place
         meanwhile."""
         rank = RANK[active.priority(state.principal, state.preferences)]
@@ -288,7 +299,7 @@ class Dispatcher:
             assert state.backend is not None
             backend = state.backend = state.backend.newest()
             resting = bool(backend.rests.health.scopes)
-            if resting:
+            if resting and not again:
                 self._check_rest(state, backend)
             try:
                 return await backend.lease(

@@ -13,7 +13,7 @@ from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
-from gateway.routing.repeating import NextStep, RepeatBudget, next_step
+from gateway.routing.repeating import NextStep, RepeatBudget, next_step, nobody
 from gateway.routing.router import Quote
 
 log = logging.getLogger("spillgate")
@@ -46,12 +46,12 @@ class Failover:
         state.failed(attempt, failure, now, self._clock.time())
         state.answered(attempt, now)
         log.warning(
-            "call %s failed at %s (%s): %s %s",
+            "call %s failed at %s (%s) after %.3f s: %s",
             state.call.id,
             name,
             kind.slug,
-            failure.message,
-            failure.detail,
+            state.tried[-1].seconds,
+            failure.told,
         )
         return failure
 
@@ -62,21 +62,41 @@ class Failover:
         attempt: Attempt,
         failure: BackendError,
         untried: Sequence[Quote],
-    ) -> NextStep | None:
-        """What is asked after the last of ``state.tried`` has failed; None: nothing more."""
+    ) -> NextStep:
+        """What is asked after the last of ``state.tried`` has failed; the call remembers why
+        others are not."""
+        step = self._next_step(active, state, attempt, failure, untried)
+        if step.why_not is not None:
+            state.leave_out(_left_out(state, step, untried), step.why_not)
+        return step
+
+    def _next_step(
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        attempt: Attempt,
+        failure: BackendError,
+        untried: Sequence[Quote],
+    ) -> NextStep:
         now = self._clock.monotonic()
         if now >= state.call.deadline:
-            return None
+            return nobody("deadline")
         rules = active.rules(state.call.model, state.route)
         contexts = {quote.backend: active.backends[quote.backend].context for quote in untried}
-        asked = [one.asked for one in state.tried]
         step = next_step(
-            rules, failure, asked, attempt.quote, untried, contexts, now - state.received
+            rules,
+            failure,
+            [one.asked for one in state.tried],
+            attempt.quote,
+            untried,
+            contexts,
+            now - state.received,
+            attempt.rests_s(failure, state.principal.key_id, now),
         )
-        if step is None or rules.retries is None:
+        if not step or rules.retries is None:
             return step
         allowed = self._budget(state.route).take(now, rules.retries.budget)
-        return step if allowed else None
+        return step if allowed else nobody("repeat_budget")
 
     def may_leave(
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
@@ -111,13 +131,29 @@ class Failover:
         now = self._clock.monotonic()
         return retries is None or self._budget(state.route).take(now, retries.budget)
 
-    async def leave(self, state: CallState, attempt: Attempt, failure: BackendError) -> bool:
-        """Ends a failed attempt; True when what it has used up is held again."""
+    async def leave(
+        self, state: CallState, attempt: Attempt, failure: BackendError, step: NextStep
+    ) -> bool:
+        """Ends a failed attempt; True when what it has used up is held again, so that the next
+        step may be taken."""
         charged = self._completion.close_attempt(state, attempt, failure)
-        return charged is None or await self._top_up.cover(state, charged)
+        covered = charged is None or await self._top_up.cover(state, charged)
+        if covered:
+            return True
+        others = [q.backend for q in step.quotes if q.backend != attempt.backend.name]
+        state.leave_out(others, "store" if covered is None else "budget")
+        return False
 
     def _budget(self, route: str) -> RepeatBudget:
         found = self._budgets.get(route)
         if found is None:
             found = self._budgets[route] = RepeatBudget()
         return found
+
+
+def _left_out(state: CallState, step: NextStep, untried: Sequence[Quote]) -> list[str]:
+    """The backends that a step does not ask. Where it asks none, it would not have asked those
+    either for which there was no money."""
+    asked = {quote.backend for quote in step.quotes}
+    names = [quote.backend for quote in untried if quote.backend not in asked]
+    return names if step else names + state.unaffordable

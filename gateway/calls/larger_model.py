@@ -42,12 +42,15 @@ class LargerModel:
         if call is None or not self._failover.take_one_more(active, state):
             return None
         decision = self._decide(active, state, None, call)
-        if not decision.quotes or not await self._failover.leave(state, attempt, failure):
+        step = NextStep(decision.quotes)
+        if not step or not await self._failover.leave(state, attempt, failure, step):
             return None
         held = await self._top_up.hold_for(state, decision.quotes)
         if not held:
+            state.leave_out([quote.backend for quote in decision.quotes], "budget")
             return None
         state.becomes(call, decision)
+        state.narrowed(held)
         return NextStep(held)
 
 

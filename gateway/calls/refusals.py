@@ -9,7 +9,7 @@ from math import ceil
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.shortage import TOO_MANY
 from gateway.backends.live import LiveBackend
-from gateway.calls.state import FailedAttempt
+from gateway.calls.history import FailedAttempt
 from gateway.routing.router import Decision
 from gateway.storage.base import StorageShortage, StorageUnavailable
 from gateway.types import ApiError
@@ -29,9 +29,12 @@ class LeftAlone(Exception):
         )
 
 
-def refusal_of(failure: BackendError, tried: Sequence[FailedAttempt]) -> ApiError:
+def refusal_of(
+    failure: BackendError, tried: Sequence[FailedAttempt], unaffordable: Sequence[str] = ()
+) -> ApiError:
     """What the caller is told when no backend answered: what the provider said of a request that
-    may be at fault, and what this gateway makes of it otherwise. ``tried``: each that was asked."""
+    may be at fault, and what this gateway makes of it otherwise. ``tried``: each that was asked;
+    ``unaffordable``: backends that nothing but a limit of money kept from being asked."""
     if failure.failure is FailureClass.SHORTAGE:
         return overloaded(failure.message)
     headers = {"x-should-retry": "true" if _helps(failure, tried) else "false"}
@@ -43,10 +46,20 @@ def refusal_of(failure: BackendError, tried: Sequence[FailedAttempt]) -> ApiErro
     return ApiError(
         status,
         _code(failure, status),
-        failure.message + detour,
+        failure.message + detour + _no_money_for(unaffordable),
         type=_type(failure, status),
         param=failure.param,
         headers=headers,
+    )
+
+
+def _no_money_for(backends: Sequence[str]) -> str:
+    """A sentence, after a space."""
+    if not backends:
+        return ""
+    return (
+        f" Another backend could have been asked ({', '.join(backends)}), but the budget has no "
+        "room for what the call may cost there; GET /usage shows what was spent."
     )
 
 
@@ -195,20 +208,42 @@ def no_backend(
 ) -> ApiError:
     """Every candidate was refused: the caller's fault where all agree on it, else ours for now.
     ``asked_again_in``: seconds until the first of them may be asked, where that is known."""
+    if not decision.refused:
+        return _lasting(
+            f"The route {decision.route!r} uses no backend of this model, so no call that takes it "
+            "is answered."
+        )
     wait = _UNKNOWN_WAIT_S if asked_again_in is None else asked_again_in
     codes = {code for _, code in decision.refused}
-    reasons = ", ".join(f"{name}: {code}" for name, code in decision.refused) or "none is listed"
+    reasons = ", ".join(f"{name}: {code}" for name, code in decision.refused)
     if len(codes) == 1 and (known := _REFUSALS.get(next(iter(codes)))):
         status, code, message = known
         if code == "too_large":
             reasons = ", ".join(_limit_of(backends[name]) for name, _ in decision.refused)
         return ApiError(status, code, f"{message} ({reasons})")
+    if codes <= _STAYS:
+        return _lasting(f"No backend can take the call ({reasons}).")
     return ApiError(
         503,
         "no_backend",
         f"No backend can take the call at the moment ({reasons}). Try again shortly.",
         type="backend_error",
         headers={"Retry-After": str(max(1, ceil(wait))), "x-should-retry": "true"},
+    )
+
+
+_STAYS = _REFUSALS.keys() | {"drained"}
+"""What is not over by itself: the call, the policy or an operator must change it."""
+
+
+def _lasting(message: str) -> ApiError:
+    """The 503 that a repetition does not help."""
+    return ApiError(
+        503,
+        "no_backend",
+        f"{message} It stays so until whoever runs this gateway changes it.",
+        type="backend_error",
+        headers={"x-should-retry": "false"},
     )
 
 

@@ -10,39 +10,33 @@ It is made of parts, each of which exists when it is true:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
 
-from adapters.errors import BackendError, Ran
+from adapters.errors import BackendError
 from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
+from gateway.calls.history import FailedAttempt, history_of
 from gateway.calls.output_bound import bounded
 from gateway.money.charge_records import amounts_of, charged_alone
 from gateway.money.estimates import by_tokens, cost_basis
 from gateway.money.pricing import charge
 from gateway.money.tariffs import PriceInForce, settled_by
-from gateway.routing.repeating import Asked
-from gateway.routing.router import Decision, Quote, ReasonCode
+from gateway.routing.repeating import WhyNot
+from gateway.routing.router import Decision, Quote, ReasonCode, reason_for
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
-from gateway.storage.history import (
-    MOST_KEPT,
-    AttemptRecord,
-    CallHistory,
-    PriceRecord,
-    QuoteRecord,
-    words,
-)
+from gateway.storage.history import OWN_ROW, CallHistory
 from gateway.types import MICRO, Principal, Unit
 
 StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
 
 BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
-    "": ("cancelled", 499, "cancelled"),
+    "": ("cancelled", 503, "cancelled"),
     "disconnected": ("disconnected", 499, "disconnected"),
     "budget": ("error", 402, "budget_exhausted"),
     "store": ("error", 503, "store_unavailable"),
@@ -90,35 +84,6 @@ class Ending(msgspec.Struct, frozen=True):
     def cost_nano(self) -> int:
         """Nano-dollars of all attempts together."""
         return self.row.cost_nano + sum(row.cost_nano for row in self.attempts)
-
-
-class FailedAttempt(msgspec.Struct, frozen=True):
-    """A backend that was asked and did not answer, charged or not."""
-
-    asked: Asked
-    message: str
-    """Fit for the caller's eyes."""
-    status: int | None
-    """HTTP status that it answered with, where it did."""
-    started_at: float
-    """When it was asked, in seconds since the epoch."""
-    seconds: float
-    """From then to its failure."""
-    cost_nano: int = 0
-    """Nano-dollars in a row of its own. Those of the call's last attempt are in the call's row."""
-    ran: Ran = Ran.NO
-    entry: int = 0
-    """The number of that row; 0: it has none."""
-
-    @property
-    def backend(self) -> str:
-        """Its name."""
-        return self.asked.backend
-
-    @property
-    def slug(self) -> str:
-        """The failure's name."""
-        return self.asked.failure.slug
 
 
 class CallState:
@@ -171,6 +136,8 @@ class CallState:
         """The last one."""
         self.tried: list[FailedAttempt] = []
         """Those that failed, in turn; a backend may be among them twice."""
+        self.not_asked: tuple[tuple[str, WhyNot], ...] = ()
+        """Backends that could have been asked and were not, each with why."""
         self.charged: list[LedgerRow] = []
         """The rows of those that are paid for."""
         self.stop_cause: StopCause = ""
@@ -201,6 +168,35 @@ class CallState:
         """The same caller's call of another model, from here on."""
         self.call = call
         self.routed(decision)
+
+    def narrowed(self, quotes: tuple[Quote, ...]) -> None:
+        """The limits have room for these of the decision's quotes alone."""
+        decision = self.decision
+        assert decision is not None
+        left = {quote.backend for quote in quotes} | {one.backend for one in self.tried}
+        dear = [quote.backend for quote in decision.quotes if quote.backend not in left]
+        self.leave_out(dear, "budget")
+        self._goes_to(quotes[0])
+
+    def left_alone(self, quote: Quote, untried: Sequence[Quote]) -> None:
+        """The backend of ``quote`` has begun to rest; the next of ``untried`` is asked in its
+        place, if there is one."""
+        self.leave_out((quote.backend,), "cooling_down")
+        if untried:
+            self._goes_to(untried[0])
+
+    def _goes_to(self, quote: Quote) -> None:
+        assert self.decision is not None
+        self.reason = "FAILOVER" if self.tried else reason_for(self.decision, quote)
+
+    def leave_out(self, backends: Iterable[str], why: WhyNot) -> None:
+        """These are not asked."""
+        self.not_asked = tuple({**dict(self.not_asked), **dict.fromkeys(backends, why)}.items())
+
+    @property
+    def unaffordable(self) -> list[str]:
+        """Backends that nothing but money kept from being asked."""
+        return [backend for backend, why in self.not_asked if why == "budget"]
 
     def hold_more(self, unit: Unit, amount: int) -> None:
         """``amount`` more of ``unit`` is held."""
@@ -237,6 +233,8 @@ class CallState:
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""
         self.waited_s += waited_s
+        if self.not_asked:
+            self.not_asked = tuple(one for one in self.not_asked if one[0] != backend.name)
         call, in_force = self.call, quote.in_force
         price = None if in_force is None else in_force.price
         if self.output_bound is not None and by_tokens(price):
@@ -277,6 +275,11 @@ class CallState:
             self.tried[-1], cost_nano=row.cost_nano, entry=number
         )
         return row
+
+    def charge_in_own_row(self) -> None:
+        """The last failed attempt is charged in the row of the call, which it ends."""
+        if self.tried:
+            self.tried[-1] = msgspec.structs.replace(self.tried[-1], entry=OWN_ROW)
 
     def end(self, row: LedgerRow) -> Ending:
         """The call is over."""
@@ -332,7 +335,9 @@ class CallState:
     def _history(self, used: Usage, in_force: PriceInForce | None) -> CallHistory | None:
         price = None if in_force is None else in_force.record
         amounts = amounts_of(used) if price is not None else {}
-        return history_of(self.decision, self.tried, self.received_at, price, amounts)
+        return history_of(
+            self.decision, self.tried, self.not_asked, self.received_at, price, amounts
+        )
 
     def _row(self, claims: tuple[Claim, ...] = ()) -> LedgerRow:
         """What is known of the call however it ends."""
@@ -355,45 +360,6 @@ class CallState:
             price="" if backend is None else backend.spec.common.price or "",
             claims=claims,
         )
-
-
-def history_of(
-    decision: Decision | None,
-    tried: list[FailedAttempt],
-    received_at: float,
-    price: PriceRecord | None,
-    amounts: dict[str, int],
-) -> CallHistory | None:
-    """What is kept of a call's way; None of a call that was never decided."""
-    if decision is None:
-        return None
-    return CallHistory(
-        decision.slo,
-        tuple([_recorded(quote) for quote in decision.quotes[:MOST_KEPT]]),
-        decision.refused[:MOST_KEPT],
-        tuple([_remembered(one, received_at) for one in tried[-MOST_KEPT:]]),
-        price,
-        amounts,
-    )
-
-
-def _remembered(one: FailedAttempt, received_at: float) -> AttemptRecord:
-    after_s = one.started_at - received_at
-    return AttemptRecord(one.backend, one.slug, words(one.message), after_s, one.seconds, one.entry)
-
-
-def _recorded(quote: Quote) -> QuoteRecord:
-    delay, estimate = quote.delay, quote.estimate
-    return QuoteRecord(
-        quote.backend,
-        delay.seconds and round(delay.seconds, 6),
-        delay.cold,
-        delay.load_s and round(delay.load_s, 6),
-        quote.reserved,
-        estimate.marginal,
-        estimate.charge,
-        estimate.hold,
-    )
 
 
 def _microseconds(seconds: float | None) -> int:

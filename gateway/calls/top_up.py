@@ -113,11 +113,12 @@ class TopUp:
 
         self._timer.watch(state, look)
 
-    async def cover(self, state: CallState, charged: LedgerRow) -> bool:
+    async def cover(self, state: CallState, charged: LedgerRow) -> bool | None:
         """Holds once more what a failed attempt has used up of the hold, so that the next one has
-        the whole of it; False where the limits have no room for that."""
+        the whole of it; False where the limits have no room for that, None where the store does
+        not answer."""
         more: dict[Unit, int] = {"gpu_us": charged.gpu_us, "nano_usd": charged.cost_nano}
-        return await self._hold(state, more) is True
+        return await self._hold(state, more)
 
     async def hold_for(self, state: CallState, quotes: Sequence[Quote]) -> tuple[Quote, ...]:
         """Holds what is lacking for other quotes than those that the call was admitted with;

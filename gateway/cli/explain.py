@@ -104,10 +104,21 @@ def _text(decision: dict[str, Any]) -> str:
     for row in decision["candidates"]:
         lines.append(
             f"  {row['backend']:<20} delay {row['predicted_delay_seconds']:.3f} s{_cold(row)}, "
-            f"price ${row['predicted_price_usd']:.6f}, hold ${row['hold_usd']:.6f}"
+            f"price ${row['predicted_price_usd']:.6f}, hold ${row['hold_usd']:.6f}{_last(row)}"
         )
-    lines += [f"  {row['backend']:<20} not asked: {row['reason']}" for row in decision["refused"]]
+    for row in decision["refused"]:
+        why = f": {row['message']}" if row.get("message") else ""
+        lines.append(f"  {row['backend']:<20} not asked: {row['reason']}{why}")
+    if bound := decision.get("output_bound"):
+        lines.append(f"the answer would be at most {bound} tokens long, as far as the budget goes")
+    for row in decision.get("would_be_refused", ()):
+        lines.append(f"would be refused now: {row['status']} {row['code']}: {row['message']}")
     return "\n".join(lines)
+
+
+def _last(row: dict[str, Any]) -> str:
+    why = row.get("last_resort")
+    return f", asked last: {why}" if why else ""
 
 
 def _cold(row: dict[str, Any]) -> str:

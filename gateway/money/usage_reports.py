@@ -9,23 +9,20 @@ import csv
 import datetime
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 import msgspec
 
-from gateway.money.charge_records import lines_of
-from gateway.money.text import iso, iso_or_none, usd
+from gateway.money.text import iso_or_none, usd
 from gateway.storage.base import (
     Dimension,
-    LedgerRow,
     Outcome,
     ReportRefused,
     UsageQuery,
     UsageReport,
     UsageRow,
 )
-from gateway.storage.history import AttemptRecord, CallHistory
 from gateway.types import MICRO, NANO, ApiError, Principal
 
 DIMENSIONS: tuple[str, ...] = get_args(Dimension)
@@ -285,105 +282,3 @@ def _as_text(value: str) -> str:
 def _printable(value: str) -> str:
     """A terminal obeys control characters: a group's name must not."""
     return "".join(char if char.isprintable() else "?" for char in value) or "-"
-
-
-# --- one call --------------------------------------------------------------------------------
-
-
-def call_json(rows: Sequence[LedgerRow]) -> dict[str, Any]:
-    """The body of ``/usage/{request_id}``: the call, every backend that failed it, what was
-    decided, and what all attempts cost together. ``rows`` are a call's, its own first; raises
-    ValueError when empty."""
-    if not rows:
-        raise ValueError("a call has at least one row")
-    call = _entry(rows[0])
-    total = sum(row.cost_nano for row in rows)
-    return call | {
-        "object": "usage.call",
-        "attempts": _attempts(rows),
-        "decision": _decision(rows[0].history),
-        "total_cost_usd": total / NANO,
-        "total_cost_nano": total,
-    }
-
-
-def _attempts(rows: Sequence[LedgerRow]) -> list[dict[str, Any]]:
-    """Those that were free, and those that have a row of their own; of a call whose history was
-    not kept, the latter alone."""
-    charged = {row.id: _entry(row) for row in rows[1:]}
-    history = rows[0].history or CallHistory()
-    told = []
-    for attempt in history.attempts:
-        entry = charged.pop(f"{rows[0].id}#{attempt.entry}", _FREE)
-        told.append(_attempt(attempt) | entry | {"error": attempt.failure})
-    return [*charged.values(), *told]
-
-
-_FREE: dict[str, Any] = {"cost_usd": 0.0, "cost_nano": 0}
-
-
-def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
-    return {
-        "backend": attempt.backend,
-        "message": attempt.message,
-        "after_seconds": round(attempt.after_s, 6),
-        "seconds": round(attempt.seconds, 6),
-    }
-
-
-def _decision(history: CallHistory | None) -> dict[str, Any] | None:
-    """The names are those of ``POST /v1/route/explain``."""
-    if history is None:
-        return None
-    return {
-        "slo_seconds": history.slo_s,
-        "candidates": [
-            {
-                "backend": quote.backend,
-                "predicted_delay_seconds": quote.delay_s,
-                "cold_start": quote.cold,
-                "predicted_load_seconds": quote.load_s,
-                "reserved": quote.reserved,
-                "predicted_price_usd": quote.marginal_nano / NANO,
-                "predicted_charge_usd": quote.charge_nano / NANO,
-                "hold_usd": quote.hold_nano / NANO,
-            }
-            for quote in history.quotes
-        ],
-        "refused": [{"backend": name, "reason": code} for name, code in history.refused],
-    }
-
-
-_ENTRY_TEXTS = (
-    "id", "kind", "outcome", "user", "plan", "tags", "model", "task", "backend", "reason",
-    "route", "policy", "status", "error", "stream", "input_tokens", "output_tokens",
-    "cost_basis", "price", "worker",
-)  # fmt: skip
-
-
-def _entry(row: LedgerRow) -> dict[str, Any]:
-    entry: dict[str, Any] = {name: getattr(row, name) for name in _ENTRY_TEXTS}
-    entry["key"] = row.key_id
-    entry["started_at"] = iso(row.started_at, "milliseconds")
-    entry["ended_at"] = iso_or_none(row.ended_at, "milliseconds")
-    for name in _TIMES:
-        entry[f"{name}_seconds"] = getattr(row, f"{name}_us") / MICRO
-    entry["cost_usd"] = row.cost_nano / NANO
-    entry["cost_nano"] = row.cost_nano
-    entry["charged_by"] = _charged_by(row)
-    return entry
-
-
-def _charged_by(row: LedgerRow) -> dict[str, Any] | None:
-    """The price as it was when the call was sent, and each part of the charge; their sum is
-    ``cost_nano``. None of a row that keeps no price."""
-    if row.history is None or row.history.price is None:
-        return None
-    record = row.history.price
-    return {
-        "fingerprint": record.fingerprint,
-        "as_of": record.as_of or None,
-        "bills": record.bills.split(","),
-        "figures": record.figures,
-        "parts": [msgspec.structs.asdict(line) for line in lines_of(row)],
-    }

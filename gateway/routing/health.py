@@ -27,6 +27,9 @@ TRIAL_S = 10.0
 HEARSAY_S = 3.0
 """A rest that the backend's own good word ends has lasted at least so long: a health page may be
 wrong."""
+WITNESS_S = 60.0
+"""What another caller met counts beside one's own for so long after it, or after the rest that
+followed from it."""
 _KEPT = 256
 """Scopes beyond which those are forgotten that have not failed for long."""
 _FORGET_S = 120.0
@@ -65,6 +68,8 @@ class ScopeHealth(msgspec.Struct, frozen=True):
     """One call was let through, and others are not before."""
     digest: int = 0
     """Of the last suspect's body: only a different request counts."""
+    cause: str = ""
+    """The last failure that counted, by its slug."""
 
     def rests_until(self, now: float) -> float:
         """When the next call is let through; 0 when that is now."""
@@ -83,6 +88,23 @@ class Resting(msgspec.Struct, frozen=True):
     hard: bool
 
 
+class Rest(msgspec.Struct, frozen=True):
+    """Calls of one scope that are kept away."""
+
+    model: str
+    """Empty: of all models."""
+    key: str
+    """Empty: whoever sends them."""
+    until: float
+    """Monotonic seconds; past it one call is let through."""
+    hard: bool
+    """Even where no other backend can take the call."""
+    cause: str
+    """The last failure, by its slug."""
+    failures: int
+    """In a row."""
+
+
 class Failed(msgspec.Struct, frozen=True):
     """A failure as far as health depends on it."""
 
@@ -99,11 +121,8 @@ class BackendHealth(msgspec.Struct, frozen=True):
     """How far a backend is blamed, by scope. One that is healthy has none."""
 
     scopes: dict[Scope, ScopeHealth] = {}
-
-    @property
-    def failures(self) -> int:
-        """The most in a row that any scope has seen."""
-        return max((scope.failures for scope in self.scopes.values()), default=0)
+    failures: int = 0
+    """Since the last success, in whatever scope; those under way when a rest began count once."""
 
     def resting(self, model: str, key: str, now: float) -> Resting | None:
         """Whether a call should go elsewhere."""
@@ -120,6 +139,15 @@ class BackendHealth(msgspec.Struct, frozen=True):
         if not wide:
             return None
         return Resting(max(one.rests_until(now) for one in wide), any(one.hard for one in wide))
+
+    def rests(self, now: float) -> list[Rest]:
+        """Who is kept away now, and for how long."""
+        each = ((scope, one, one.rests_until(now)) for scope, one in self.scopes.items())
+        return [
+            Rest(*scope, until, one.hard, one.cause, one.failures)
+            for scope, one, until in each
+            if until
+        ]
 
     def is_due(self, model: str, key: str, now: float) -> bool:
         """A call sent now would be the one that is let through."""
@@ -140,20 +168,30 @@ def after_failure(health: BackendHealth, failed: Failed, now: float, draw: float
     if error.fault in (Fault.REQUEST, Fault.HERE):
         return after_nothing(health, failed.model, failed.key) if failed.trial else health
     scopes = _remembered(health.scopes, now)
-    for scope in _blamed(scopes, failed):
+    blamed = _blamed(scopes, failed, now)
+    for scope in blamed:
         scopes[scope] = _blame(scopes.get(scope, ScopeHealth()), scope, failed, now, draw)
+    counted = any(scopes[scope].failures > _failures(health, scope) for scope in blamed)
     if failed.trial:
         scopes = _untried(scopes, failed.model, failed.key)
-    return BackendHealth(scopes)
+    return BackendHealth(scopes, health.failures + counted)
 
 
-def _blamed(scopes: dict[Scope, ScopeHealth], failed: Failed) -> list[Scope]:
+def _failures(health: BackendHealth, scope: Scope) -> int:
+    found = health.scopes.get(scope)
+    return 0 if found is None else found.failures
+
+
+def _blamed(scopes: dict[Scope, ScopeHealth], failed: Failed, now: float) -> list[Scope]:
     error, model, key = failed.error, failed.model, failed.key
     if error.fault is Fault.BACKEND and error.failure in _CERTAIN:
         return [ALL if error.failure in _EVERYWHERE else (model, "")]
     own = (model, key)
-    others = any(scope[0] == model and scope[1] not in ("", key) for scope in scopes)
-    return [own, (model, "")] if others or (model, "") in scopes else [own]
+    witnessed = any(
+        scope[0] == model and scope[1] != key and max(one.since, one.until) > now - WITNESS_S
+        for scope, one in scopes.items()
+    )
+    return [own, (model, "")] if witnessed else [own]
 
 
 def _blame(
@@ -179,6 +217,7 @@ def _blame(
         floor=floor,
         hard=not own and (failures >= PATIENCE or lasting or _asks_for_it(error)) and not loading,
         digest=failed.digest if suspect else 0,
+        cause=error.failure.slug,
     )
 
 
@@ -206,7 +245,7 @@ def after_success(health: BackendHealth, model: str) -> BackendHealth:
 
 def after_nothing(health: BackendHealth, model: str, key: str) -> BackendHealth:
     """The call that was let through has ended and says nothing: another one may be."""
-    return BackendHealth(_untried(health.scopes, model, key))
+    return BackendHealth(_untried(health.scopes, model, key), health.failures)
 
 
 def _untried(scopes: dict[Scope, ScopeHealth], model: str, key: str) -> dict[Scope, ScopeHealth]:
@@ -224,12 +263,13 @@ def after_trial_began(health: BackendHealth, model: str, key: str, now: float) -
         one = scopes.get(scope)
         if one is not None and one.is_due(now):
             scopes[scope] = msgspec.structs.replace(one, trial_until=now + TRIAL_S)
-    return BackendHealth(scopes)
+    return BackendHealth(scopes, health.failures)
 
 
 def after_good_word(health: BackendHealth) -> BackendHealth:
     """The backend says that it is well: its rests end, but no sooner than it has asked for."""
-    return BackendHealth({scope: _shortened(one) for scope, one in health.scopes.items()})
+    scopes = {scope: _shortened(one) for scope, one in health.scopes.items()}
+    return BackendHealth(scopes, health.failures)
 
 
 def _shortened(one: ScopeHealth) -> ScopeHealth:

@@ -31,6 +31,22 @@ _PASSING = frozenset((FailureClass.OVERLOADED, FailureClass.LOADING))
 """Failures that end by themselves, so that the same backend may be asked again."""
 
 
+WhyNot = Literal[
+    "request",  # the request is at fault: every backend would refuse it
+    "context",  # it is not known to take more than those for which the call was too long
+    "failure_not_listed",  # the route's ``retries.on`` does not name the failure
+    "not_idempotent",  # the call may have run, and to run it twice may do harm
+    "repeat",  # the call may have run, and ``repeat`` lets nobody be billed twice
+    "attempts",  # the route's ``retries.attempts`` were made
+    "repeat_budget",  # the route's ``retries.budget`` is used up
+    "deadline",  # the call has had its time
+    "budget",  # a limit of money has no room for what it may cost
+    "store",  # the shared store did not say whether there is room
+    "cooling_down",  # it began to rest after the decision
+]
+"""Why a backend that could have taken a call was not asked for it."""
+
+
 class RepeatRules(msgspec.Struct, frozen=True):
     """What the policy says of repetitions of one model's calls on one route."""
 
@@ -71,14 +87,22 @@ def costs_tokens_at_most(price: Price | None) -> bool:
 
 def may_go_on(rules: RepeatRules, failure: BackendError, asked: Asked) -> bool:
     """Whether any other backend may be asked after this failure at ``asked``."""
-    if failure.fault is Fault.REQUEST or not _listed(rules.retries, failure.failure):
-        return False
+    return what_forbids(rules, failure, asked) is None
+
+
+def what_forbids(rules: RepeatRules, failure: BackendError, asked: Asked) -> WhyNot | None:
+    """Why no other backend may be asked after this failure at ``asked``; None where one may."""
+    if failure.fault is Fault.REQUEST:
+        return "request"
+    if not _listed(rules.retries, failure.failure):
+        return "failure_not_listed"
     if failure.ran is Ran.NO:
-        return True
+        return None
+    if not rules.idempotent:
+        return "not_idempotent"
     rule = rules.repeat or asked.repeat
-    if not rules.idempotent or rule == "never":
-        return False
-    return rule == "always" or costs_tokens_at_most(asked.price)
+    allowed = rule == "always" or (rule == "auto" and costs_tokens_at_most(asked.price))
+    return None if allowed else "repeat"
 
 
 def is_the_requests(failure: BackendError, before: Sequence[Asked], backend: str) -> bool:
@@ -105,26 +129,37 @@ def wait_before_again(
     asked: Asked,
     *,
     spent_s: float,
+    rests_s: float,
     cheaper_than_next: bool,
 ) -> float | None:
     """Seconds after which the same backend is asked once more, where that beats the next one; None
-    where it does not. ``spent_s``: since the call came; ``cheaper_than_next``: no other backend
-    would answer it for as little."""
+    where it does not. ``spent_s``: since the call came; ``rests_s``: how long the backend is left
+    alone now; ``cheaper_than_next``: no other backend would answer it for as little."""
     if not cheaper_than_next or not may_go_on(rules, failure, asked):
         return None
     if failure.reused:
         return 0.0
-    wait = failure.retry_after
-    if wait is None or failure.failure not in _PASSING or wait > SHORT_WAIT_S:
+    if failure.retry_after is None or failure.failure not in _PASSING:
         return None
-    return wait if spent_s + wait <= rules.slo else None
+    wait = max(failure.retry_after, rests_s)
+    return wait if wait <= SHORT_WAIT_S and spent_s + wait <= rules.slo else None
 
 
 class NextStep(msgspec.Struct, frozen=True):
-    """What is asked next, in this order, after so many seconds."""
+    """What is asked next, in this order, after so many seconds. False where nobody is."""
 
     quotes: tuple[Quote, ...]
     wait_s: float = 0.0
+    why_not: WhyNot | None = None
+    """Why untried backends are left out, where any are, or would be."""
+
+    def __bool__(self) -> bool:
+        return bool(self.quotes)
+
+
+def nobody(why: WhyNot | None = None) -> NextStep:
+    """No backend is asked any more."""
+    return NextStep((), why_not=why)
 
 
 def next_step(
@@ -135,28 +170,29 @@ def next_step(
     untried: Sequence[Quote],
     contexts: Mapping[str, int | None],
     spent_s: float,
-) -> NextStep | None:
-    """What is asked after ``failure``, that of the last of ``asked``; None: nobody. ``quote`` was
-    its own, ``untried`` are those of the others, with the ``contexts`` that they are declared to
-    take; ``spent_s``: since the call came."""
+    rests_s: float = 0.0,
+) -> NextStep:
+    """What is asked after ``failure``, that of the last of ``asked``. ``quote`` was its own,
+    ``untried`` are those of the others, with the ``contexts`` that they are declared to take;
+    ``spent_s``: since the call came; ``rests_s``: how long its backend is left alone now."""
     last = asked[-1]
     if rules.retries is not None and len(asked) >= rules.retries.attempts:
-        return None
+        return nobody("attempts")
     if sum(one.backend == last.backend for one in asked) == 1:
         cheaper = not untried or quote.estimate.marginal < untried[0].estimate.marginal
-        wait = wait_before_again(rules, failure, last, spent_s=spent_s, cheaper_than_next=cheaper)
+        wait = wait_before_again(
+            rules, failure, last, spent_s=spent_s, rests_s=rests_s, cheaper_than_next=cheaper
+        )
         if wait is not None:
             return NextStep((quote, *untried), wait)
-    if not may_go_on(rules, failure, last):
-        return None
-    quotes = tuple(untried)
+    if why_not := what_forbids(rules, failure, last):
+        return nobody(why_not)
     settled = is_the_requests(failure, asked[:-1], last.backend)
     if failure.failure is FailureClass.CONTEXT_TOO_LONG:
         small = [one for one in asked if one.failure is FailureClass.CONTEXT_TOO_LONG]
-        quotes = tuple(q for q in quotes if is_larger(contexts[q.backend], small, declared=settled))
-    elif settled:
-        return None
-    return NextStep(quotes) if quotes else None
+        larger = [q for q in untried if is_larger(contexts[q.backend], small, declared=settled)]
+        return NextStep(tuple(larger), why_not="context")
+    return nobody("request") if settled else NextStep(tuple(untried))
 
 
 def _listed(retries: Retries | None, failure: FailureClass) -> bool:

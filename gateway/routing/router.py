@@ -54,6 +54,10 @@ ReasonCode = Literal[
 ]
 
 
+_OF_THE_ORDER = frozenset(("LEAST_DELAY", "FASTEST", "LISTED", "WEIGHTED", "LAST_RESORT"))
+"""What these say of the first choice holds of whoever is next in its order."""
+
+
 class RoutingRequest(msgspec.Struct, frozen=True):
     """What the router must know of a call."""
 
@@ -168,6 +172,22 @@ def decide(
     return Decision(tuple(ranked), tuple(refused), reason, route.name, slo)
 
 
+def reason_for(decision: Decision, first: Quote) -> ReasonCode:
+    """Why ``first`` is the first to be asked, where those before it may not be, in the words that
+    the decision had for its own first."""
+    if first.backend == decision.quotes[0].backend:
+        return decision.reason
+    if any(name == first.backend for name, _ in decision.refused):
+        return "LAST_RESORT"
+    if decision.reason in _OF_THE_ORDER:
+        return decision.reason
+    if first.delay.seconds > decision.slo * SLO_MARGIN:
+        return "LEAST_DELAY"
+    if first.reserved:
+        return _reserved(first)
+    return _elsewhere(first, decision.reason not in ("WARM", "COLD"))
+
+
 def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
     for candidate in candidates:  # noqa: SIM110 - a generator in any() costs twice this loop
         if candidate.price is None or candidate.price.reserved:
@@ -254,7 +274,10 @@ def _rank(
     if len(quotes) > 1:
         fits = [quote for quote in quotes if quote.delay.seconds <= limit]
         quotes = sorted(fits, key=_by_price) + sorted(late, key=_by_delay)
-    return quotes, _reason(quotes[0], candidates)
+    first = quotes[0]
+    if first.reserved:
+        return quotes, _reserved(first)
+    return quotes, _elsewhere(first, _serves_reserved(candidates))
 
 
 def _by_delay(quote: Quote) -> tuple[float, int]:
@@ -277,11 +300,13 @@ def _weighted(
     return quotes
 
 
-def _reason(first: Quote, candidates: Sequence[Candidate]) -> ReasonCode:
-    if first.reserved:
-        if first.delay.load_s > 0:
-            return "RES_LOAD"
-        return "RES_WAIT_OK" if first.delay.seconds > 0 else "RES_FREE"
-    if _serves_reserved(candidates):
+def _reserved(first: Quote) -> ReasonCode:
+    if first.delay.load_s > 0:
+        return "RES_LOAD"
+    return "RES_WAIT_OK" if first.delay.seconds > 0 else "RES_FREE"
+
+
+def _elsewhere(first: Quote, has_reserved: bool) -> ReasonCode:
+    if has_reserved:
         return "SPILL_COLD" if first.delay.cold else "SPILL_WARM"
     return "COLD" if first.delay.cold else "WARM"

@@ -11,6 +11,10 @@ _WORDS = 300
 """Characters of a failure's message that are kept."""
 
 
+OWN_ROW = -1
+"""In place of an attempt's number: what it cost stands in the row of the call itself."""
+
+
 class QuoteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a backend was expected to be like when the call was decided."""
 
@@ -37,7 +41,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     seconds: float
     """From then until it failed."""
     entry: int = 0
-    """Of an attempt that was charged, the number of its row; 0: it was free."""
+    """The number of the row that has what it cost; ``OWN_ROW``: the call's own; 0: it was free."""
 
 
 class PriceRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -67,6 +71,8 @@ class CallHistory(msgspec.Struct, frozen=True, array_like=True, gc=False):
     amounts: dict[str, int] = {}
     """What was charged for and has no column: parts of the tokens, by their names, ``images``,
     ``audio_ms``, and ``stated`` where the figure is the platform's own."""
+    not_asked: tuple[tuple[str, str], ...] = ()
+    """Backends that could have been asked, and were not, each with why."""
 
 
 def words(message: str) -> str:

@@ -48,3 +48,23 @@ def test_a_failure_may_be_known_better_than_its_class() -> None:
     assert (error.fault, error.ran, error.status) == (Fault.SUSPECT, Ran.MAYBE, 429)
     again = error.reclassed(FailureClass.LOADING)
     assert (again.fault, again.ran, again.status) == (Fault.BACKEND, Ran.NO, 429)
+
+
+TRACE = 'Traceback (most recent call last):\n  File "app.py", line 1, in f\nValueError: bad\n'
+
+
+@pytest.mark.parametrize(
+    ("message", "detail", "told"),
+    [
+        ("slow down", "HTTP 429: slow down", "HTTP 429: slow down"),
+        ("slow down", "slow down", "slow down"),
+        ("slow down", "", "slow down"),
+        ("HTTP 500: no", "no", "HTTP 500: no"),
+        ("It broke off.", "after 12 bytes", "It broke off. (after 12 bytes)"),
+        ("the model's handler failed", TRACE, "the model's handler failed (ValueError: bad)"),
+    ],
+    ids=["in the detail", "the same", "alone", "in the message", "both", "traceback"],
+)
+def test_an_operator_is_told_each_word_once(message: str, detail: str, told: str) -> None:
+    """The rest of a traceback stands in the log of the worker that printed it."""
+    assert BackendError(FailureClass.FAILED, message, detail=detail).told == told

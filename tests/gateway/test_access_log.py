@@ -30,14 +30,14 @@ def row(id: str = "req_1", **fields: object) -> LedgerRow:
     return LedgerRow(id=id, **(values | fields))  # type: ignore[arg-type]
 
 
-async def test_a_call_is_one_line_that_holds_no_more_than_its_row(
+async def test_a_call_is_one_line_with_what_all_its_attempts_cost(
     pipe: Pipe, clock: FakeClock
 ) -> None:
     """No error and no cost: their fields are left out."""
     writer = LineWriter(pipe)
     log = AccessLog(writer, clock)
-    log.add(row(), 0)
-    log.add(row("req_2", error="timeout", cost_nano=12), 1)
+    log.add(row(), 0, 0)
+    log.add(row("req_2", error="timeout", cost_nano=12), 19, 1)
     await clock.advance(EVERY_S)
     log.hand_over()
     writer.close()
@@ -47,14 +47,14 @@ async def test_a_call_is_one_line_that_holds_no_more_than_its_row(
         "backend": "home", "reason": "", "route": "", "policy": "", "outcome": "success",
         "status": 200, "ms": 250.0, "queue_ms": 0.0, "cold_ms": 0.0, "exec_ms": 1.5,
     }  # fmt: skip
-    assert (second["error"], second["cost_nano"], second["attempts"]) == ("timeout", 12, 1)
+    assert (second["error"], second["cost_nano"], second["attempts"]) == ("timeout", 19, 1)
 
 
 async def test_what_a_name_holds_cannot_begin_a_second_line(pipe: Pipe, clock: FakeClock) -> None:
     """A model's name comes from a policy, an error from anywhere."""
     writer = LineWriter(pipe)
     log = AccessLog(writer, clock)
-    log.add(row(error='x"}\n{"id":"forged'), 0)
+    log.add(row(error='x"}\n{"id":"forged'), 0, 0)
     log.hand_over()
     writer.close()
     assert [json.loads(line)["id"] for line in pipe.lines] == ["req_1"]
@@ -67,7 +67,7 @@ async def test_more_lines_than_fit_into_one_period_are_dropped_and_counted(
     log = AccessLog(writer, clock)
     one = row()
     for _ in range(10_005):
-        log.add(one, 0)
+        log.add(one, 0, 0)
     log.hand_over()
     writer.close(20)
     assert log.dropped == 5
@@ -83,7 +83,7 @@ async def test_behind_a_pipe_that_nobody_reads_whole_batches_are_dropped_and_cou
     pipe.gate.clear()
     for _ in range(3):
         for _ in range(MOST_WAITING // 2):
-            log.add(row(), 0)
+            log.add(row(), 0, 0)
         await clock.advance(EVERY_S)
     assert log.dropped == MOST_WAITING // 2
     pipe.gate.set()
@@ -93,7 +93,7 @@ async def test_behind_a_pipe_that_nobody_reads_whole_batches_are_dropped_and_cou
 
 async def test_without_a_writer_nothing_is_kept(clock: FakeClock) -> None:
     log = AccessLog(None, clock)
-    log.add(row(), 0)
+    log.add(row(), 0, 0)
     log.hand_over()
     assert log.dropped == 0
 

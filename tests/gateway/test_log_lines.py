@@ -33,6 +33,11 @@ def said_at(seconds: float, text: str, *values: object) -> logging.LogRecord:
     return record
 
 
+def said(line: str) -> str:
+    """What an entry says after its time."""
+    return line.partition("Z ")[2]
+
+
 # --- the writer ----------------------------------------------------------------------------------
 
 
@@ -56,7 +61,7 @@ def test_lines_that_nobody_reads_are_dropped_and_owned_up_to_once_somebody_does(
     pipe.gate.set()
     writer.close(20)
     told = "WARNING spillgate: 3 log lines were dropped: nobody read them in time"
-    assert told in pipe.lines
+    assert told in [said(line) for line in pipe.lines]
     assert len(pipe.lines) == MOST_WAITING + 1
 
 
@@ -124,13 +129,22 @@ def test_a_pipe_set_not_to_block_is_waited_for() -> None:
 # --- what a line holds ---------------------------------------------------------------------------
 
 
+def test_an_entry_begins_with_its_time() -> None:
+    """In UTC, to the millisecond, whatever the machine's own zone."""
+    assert (
+        LineFormatter()
+        .format(said_at(1_767_225_600.25, "x"))
+        .startswith("2026-01-01T00:00:00.250Z ERROR spillgate: x")
+    )
+
+
 def test_the_words_of_a_backend_cannot_begin_a_line_of_their_own(pipe: Pipe) -> None:
     writer = LineWriter(pipe)
     words = "no\r\nERROR spillgate: forged\x1b[2J\u2028ERROR spillgate: forged \x85\x9b"
     logger_to(writer).warning("call %s failed: %s", "req_1", words)
     writer.close()
     (line,) = pipe.getvalue().decode().split("\n")[:-1]
-    assert line.startswith("WARNING spillgate: call req_1 failed: no\\r\\nERROR")
+    assert said(line).startswith("WARNING spillgate: call req_1 failed: no\\r\\nERROR")
     assert line.isprintable()
 
 
@@ -143,7 +157,7 @@ def test_a_traceback_stands_indented_below_its_entry(pipe: Pipe) -> None:
         logger_to(writer).exception("request %s failed", "req_1")
     writer.close()
     first, *rest = pipe.lines
-    assert first == "ERROR spillgate: request req_1 failed"
+    assert said(first) == "ERROR spillgate: request req_1 failed"
     assert "    Traceback (most recent call last):" in rest
     assert "    ERROR spillgate: forged" in rest
     assert all(line.startswith("    ") for line in rest)
@@ -157,7 +171,7 @@ def test_an_entry_says_what_held_when_it_was_logged(pipe: Pipe) -> None:
     seen.append("b")
     pipe.gate.set()
     writer.close()
-    assert pipe.lines == ["INFO spillgate: seen: ['a']"]
+    assert [said(line) for line in pipe.lines] == ["INFO spillgate: seen: ['a']"]
 
 
 def test_arguments_that_do_not_fit_their_text_hurt_no_caller(pipe: Pipe) -> None:
@@ -165,7 +179,7 @@ def test_arguments_that_do_not_fit_their_text_hurt_no_caller(pipe: Pipe) -> None
     logger_to(writer).info("%d calls", "some")
     writer.close()
     (line,) = pipe.lines
-    assert line.startswith("INFO spillgate: %d calls (TypeError")
+    assert said(line).startswith("INFO spillgate: %d calls (TypeError")
 
 
 def test_an_endless_line_is_cut() -> None:

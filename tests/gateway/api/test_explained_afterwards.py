@@ -254,3 +254,27 @@ async def test_no_backend_is_cold_beside_a_worker_that_is_warm(
         assert probe.ready
         await gateway.ask(gateway.call_state("far"))
         assert burst.is_warm, "a worker has answered since"
+
+
+async def test_the_access_log_has_what_all_attempts_cost_and_how_many_failed(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A free one and a charged one, before an answer that costs as well."""
+    text = POLICY.replace("chat, backends: [home, burst]", "chat, backends: [home, burst, spare]")
+    text = text.replace("models:\n", "  spare: {kind: fake, price: flex}\nmodels:\n")
+    async with assembled(tmp_path, clock, text) as gateway:
+        log = LoggedCalls(gateway)
+        gateway.fake("home").tell(REFUSED)
+        for name in ("burst", "spare"):
+            gateway.fake(name).runs_for = 2.0
+        used = Usage(exec_s=4.0, gpu_s=4.0, reported=True)
+        gateway.fake("spare").tell(BackendError(FailureClass.WORKER_DIED, "gone", usage=used))
+        async with gateway.client() as client:
+            task = asyncio.ensure_future(client.post("/v1/chat/completions", json=CHAT))
+            await gateway.until_done([task], step=1.0)
+            told = await usage_of(client, task.result())
+        [line] = log.lines()
+        assert told["cost_nano"] > 0
+        assert line["cost_nano"] == told["total_cost_nano"] == told["cost_nano"] + 4_000_000
+        assert line["attempts"] == len(told["attempts"]) == 2
+        assert line["status"] == told["status"] == 200

@@ -259,6 +259,7 @@ async def test_explain_tells_every_candidates_delay_and_price_without_a_call(
         assert home_row["predicted_price_usd"] == 0
         assert burst_row == {
             "backend": "burst",
+            "last_resort": None,
             "predicted_delay_seconds": 9.0,
             "cold_start": True,
             "predicted_load_seconds": 0,

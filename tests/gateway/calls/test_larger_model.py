@@ -160,8 +160,13 @@ async def test_where_the_limits_have_no_room_for_it_the_caller_is_told(
         refuse(gateway, "small")
         poor = msgspec.structs.replace(ALICE, plan="poor")
         for _ in range(2):
-            assert (await refused(gateway, principal=poor)).code == "context_length_exceeded"
+            error = await refused(gateway, principal=poor)
+            assert error.code == "context_length_exceeded"
+            assert "the budget has no room" in error.message
         assert asked(gateway) == [2, 0, 0]
+        row = await gateway.row("req_1")
+        assert row.history is not None
+        assert row.history.not_asked == (("big", "budget"),)
         gateway.fake("small").answers = lambda _: ANSWER
         await gateway.ask(gateway.call_state(body=BODY, principal=poor))
 

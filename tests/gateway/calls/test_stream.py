@@ -91,7 +91,7 @@ async def test_a_stream_that_is_closed_unread_is_settled_as_broken_off(
         await stream.aclose()
         await stream.aclose()
         row = await bench.settled_once()
-        assert (row.outcome, row.status, row.output_tokens) == ("cancelled", 499, 0)
+        assert (row.outcome, row.status, row.output_tokens) == ("cancelled", 503, 0)
         assert bench.gateway.fake("burst").cancelled == [state.call.id]
 
 

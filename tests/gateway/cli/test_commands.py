@@ -322,6 +322,29 @@ def test_explain_shows_each_candidate_and_each_refusal(config: str, shell: Shell
         assert shell.json(*explain(config, gateway.url, "--json")) == DECISION
 
 
+def test_explain_tells_what_the_keys_limits_and_a_backends_state_make_of_it(
+    config: str, shell: Shell
+) -> None:
+    last = {**DECISION["candidates"][0], "backend": "own", "last_resort": "not_ready"}
+    dear = {"backend": "dear", "reason": "budget_exhausted", "message": "Your key has 1 USD left."}
+    limit = {"status": 429, "code": "rate_limit_exceeded", "message": "Try again in 3 seconds."}
+    with stand_in() as gateway:
+        gateway.answers(
+            {
+                **DECISION,
+                "candidates": [last],
+                "refused": [dear],
+                "output_bound": 77,
+                "would_be_refused": [limit],
+            }
+        )
+        text = shell(*explain(config, gateway.url))
+        assert "hold $0.002000, asked last: not_ready" in text
+        assert "not asked: budget_exhausted: Your key has 1 USD left." in text
+        assert "at most 77 tokens" in text
+        assert "would be refused now: 429 rate_limit_exceeded: Try again in 3 seconds." in text
+
+
 def test_explain_tells_a_load_from_a_start(config: str, shell: Shell) -> None:
     row = {**DECISION["candidates"][0], "predicted_load_seconds": 0.5}
     with stand_in() as gateway:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.money.call_reports import call_json
 from gateway.money.usage_reports import (
     as_csv,
     as_json,
     as_json_bytes,
     as_table,
-    call_json,
     parse_usage_query,
     refusal_of,
     total_of,

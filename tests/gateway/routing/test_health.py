@@ -10,6 +10,7 @@ from gateway.routing.health import (
     HEALTHY,
     HEARSAY_S,
     TRIAL_S,
+    WITNESS_S,
     BackendHealth,
     Failed,
     after_failure,
@@ -206,3 +207,42 @@ def test_scopes_that_have_not_failed_for_long_are_forgotten() -> None:
     for number in range(10_000):
         health = blamed(health, F.FAILED, float(number), model=str(number), key="ann")
     assert len(health.scopes) <= 257
+
+
+# --- what is old, and what is shown ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("passed_s", "together"), [(1.0, True), (WITNESS_S - 1, True), (WITNESS_S, False), (9e4, False)]
+)
+def test_what_another_caller_met_counts_for_a_minute(passed_s: float, together: bool) -> None:
+    health = blamed(HEALTHY, F.FAILED, 100.0)
+    health = blamed(health, F.FAILED, 100.0 + passed_s, key="bob")
+    assert (rests(health, 100.0 + passed_s, key="cyd") == "soft") is together
+
+
+def test_a_minute_is_counted_from_the_end_of_the_rest_that_followed() -> None:
+    """Else nobody but the one who tries the backend after a long rest would be left to witness."""
+    health = blamed(blamed(HEALTHY, F.FAILED, 100.0), F.FAILED, 100.1, key="bob")
+    until = health.scopes["chat", ""].until
+    again = blamed(health, F.FAILED, until + WITNESS_S - 1, key="cyd")
+    assert again.scopes["chat", ""].failures == 2
+    late = blamed(health, F.FAILED, until + WITNESS_S, key="cyd")
+    assert late.scopes["chat", ""].failures == 1
+
+
+def test_any_success_ends_the_failures_in_a_row() -> None:
+    """Even where calls of another model are still kept away."""
+    health = blamed(blamed(HEALTHY, F.LOADING, 100.0), F.LOADING, 100.0, model="other")
+    assert health.failures == 2
+    assert after_success(health, "chat").failures == 0
+    assert after_success(health, "chat").scopes
+
+
+def test_rests_are_told_by_whom_they_keep_away_and_from_what() -> None:
+    health = blamed(HEALTHY, F.UNREACHABLE, 100.0)
+    for number in range(2):
+        health = blamed(health, F.FAILED, 100.0, body=number)
+    told = {(one.model, one.key): (one.cause, one.hard) for one in health.rests(100.5)}
+    assert told == {("", ""): ("unreachable", False), ("chat", "ann"): ("failed", False)}
+    assert health.rests(200.0) == []

@@ -13,7 +13,7 @@ from adapters.types import Capabilities
 from gateway.policy.model import Route
 from gateway.policy.price import Price
 from gateway.routing.forecast import BackendLoad, RunTime
-from gateway.routing.router import Candidate, Decision, RoutingRequest, decide
+from gateway.routing.router import Candidate, Decision, RoutingRequest, decide, reason_for
 
 QUESTION = RoutingRequest("chat", False, 400, 100)
 RESERVED = Price(per_hour=2_690_000_000)
@@ -220,3 +220,34 @@ def test_a_decision_never_takes_a_late_backend_while_another_is_in_time(
         assert decision.quotes[0].estimate.marginal == min(q.estimate.marginal for q in in_time)
     else:
         assert decision.reason == "LEAST_DELAY"
+
+
+@given(
+    each=st.lists(st.tuples(loads, st.booleans(), st.booleans()), min_size=1, max_size=4),
+    slo=st.floats(0.1, 60),
+    order=st.sampled_from(["cheapest", "fastest", "listed"]),
+)
+def test_the_reason_of_the_next_is_what_it_would_be_without_those_before_it(
+    each: list[tuple[BackendLoad, bool, bool]], slo: float, order: Any
+) -> None:
+    """Whoever is struck off; that the reserved ones were looked at first stays true."""
+    route = Route(name="all", use=(), order=order)
+    candidates = [
+        candidate(
+            f"b{number}",
+            load=load,
+            price=RESERVED if reserved else FLEX,
+            blocked="not_ready" if last else "",
+            last_resort=last,
+        )
+        for number, (load, reserved, last) in enumerate(each)
+    ]
+    whole = decide(QUESTION, candidates, route, slo, lambda: 0.0)
+    spills = {"WARM": "SPILL_WARM", "COLD": "SPILL_COLD"}
+    any_reserved = any(reserved for _, reserved, _ in each)
+    for place, quote in enumerate(whole.quotes):
+        gone = {before.backend for before in whole.quotes[:place]}
+        left = [one for one in candidates if one.name not in gone]
+        alone = decide(QUESTION, left, route, slo, lambda: 0.0).reason
+        expected = spills.get(alone, alone) if any_reserved else alone
+        assert reason_for(whole, quote) == expected

@@ -1,0 +1,87 @@
+"""What is kept of a call's way: the attempts that failed, and the record beside its row."""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.errors import Ran
+from gateway.routing.repeating import Asked
+from gateway.routing.router import Decision, Quote
+from gateway.storage.history import (
+    MOST_KEPT,
+    AttemptRecord,
+    CallHistory,
+    PriceRecord,
+    QuoteRecord,
+    words,
+)
+
+
+class FailedAttempt(msgspec.Struct, frozen=True):
+    """A backend that was asked and did not answer, charged or not."""
+
+    asked: Asked
+    message: str
+    """Fit for the caller's eyes."""
+    status: int | None
+    """HTTP status that it answered with, where it did."""
+    started_at: float
+    """When it was asked, in seconds since the epoch."""
+    seconds: float
+    """From then to its failure."""
+    cost_nano: int = 0
+    """Nano-dollars in a row of its own. Those of the call's last attempt are in the call's row."""
+    ran: Ran = Ran.NO
+    entry: int = 0
+    """As ``AttemptRecord`` has it."""
+
+    @property
+    def backend(self) -> str:
+        """Its name."""
+        return self.asked.backend
+
+    @property
+    def slug(self) -> str:
+        """The failure's name."""
+        return self.asked.failure.slug
+
+
+def history_of(
+    decision: Decision | None,
+    tried: list[FailedAttempt],
+    not_asked: tuple[tuple[str, str], ...],
+    received_at: float,
+    price: PriceRecord | None,
+    amounts: dict[str, int],
+) -> CallHistory | None:
+    """What is kept of a call's way; None of a call that was never decided."""
+    if decision is None:
+        return None
+    return CallHistory(
+        decision.slo,
+        tuple([_recorded(quote) for quote in decision.quotes[:MOST_KEPT]]),
+        decision.refused[:MOST_KEPT],
+        tuple([_remembered(one, received_at) for one in tried[-MOST_KEPT:]]),
+        price,
+        amounts,
+        not_asked[:MOST_KEPT],
+    )
+
+
+def _remembered(one: FailedAttempt, received_at: float) -> AttemptRecord:
+    after_s = one.started_at - received_at
+    return AttemptRecord(one.backend, one.slug, words(one.message), after_s, one.seconds, one.entry)
+
+
+def _recorded(quote: Quote) -> QuoteRecord:
+    delay, estimate = quote.delay, quote.estimate
+    return QuoteRecord(
+        quote.backend,
+        delay.seconds and round(delay.seconds, 6),
+        delay.cold,
+        delay.load_s and round(delay.load_s, 6),
+        quote.reserved,
+        estimate.marginal,
+        estimate.charge,
+        estimate.hold,
+    )
