@@ -163,17 +163,19 @@ class ModelCache:
         leaving = [v for v in self._models.values() if v.state is ModelState.LEAVING]
         for model in leaving:
             model.state = ModelState.IN
-        free, claimed = self.capacity - self.taken, set[str]()
+        now, claimed = self.capacity - self.taken, set[str]()
+        later = now  # once calls under way have ended and those who wait for them are in
         for name in tuple(self._wanted):
             model = self._models[name]
             if model.state is not ModelState.OUT:
                 continue  # it was to leave, and may stay; or leaves first
-            victims = self._victims(model.size - free, claimed, leaving)
+            victims = self._victims(model.size - min(now, later), claimed, leaving)
+            if victims is not None and not any(victim.users for victim in victims):
+                return self._exchange(victims, model)
+            victims = self._victims(model.size - later, claimed, leaving)
             if victims is None:
                 break
-            if not any(victim.users for victim in victims):
-                return self._exchange(victims, model)
-            free += sum(victim.size for victim in victims) - model.size
+            later += sum(victim.size for victim in victims) - model.size
             self._promise(victims, claimed)
         return []
 

@@ -115,6 +115,21 @@ def test_who_waits_for_calls_to_end_holds_up_none_for_whom_there_is_room() -> No
     assert room.plan() == [LoadModel("c")]
 
 
+def test_what_a_leaving_model_will_free_is_no_room_before_it_has_left() -> None:
+    """Once a has left there is room for both; until then there are 2 GiB."""
+    room = cache(10, a=8, b=4, c=4, d=2)
+    brought(room, "a", uses=0)
+    assert room.acquire("a")
+    room.want("b")
+    room.want("c")
+    assert room.plan() == []
+    room.want("d")
+    assert room.plan() == [LoadModel("d")]
+    room.loaded("d", 1.0)
+    room.release("a")
+    assert room.plan() == [UnloadModel("a"), LoadModel("b")]
+
+
 def test_pinned_models_come_first_and_never_go() -> None:
     room = cache(6, P=4, a=2, b=2)
     assert room.load_first() == [LoadModel("P")]
