@@ -250,8 +250,9 @@ class Room(RuleBasedStateMachine):
             assert state in (ModelState.IN, ModelState.LEAVING)
             assert users == 0
             assert not self.cache[name].pinned
-        need = before[load.model][3] - free
-        self._least_worth_went(before, gone, need)
+        if not any(model.state is ModelState.LEAVING for model in self.cache):
+            # else a part of what is free is promised to one that waits for those
+            self._least_worth_went(before, gone, before[load.model][3] - free)
 
     def _least_worth_went(
         self, before: dict[str, tuple[ModelState, int, float, int]], gone: list[str], need: float
