@@ -32,6 +32,7 @@ ran. Whether another backend is asked, who rests and what is charged follows fro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 from adapters.types import Usage
@@ -159,6 +160,25 @@ class BackendError(Exception):
             status=self.status,
             code=self.code,
             type=self.type,
+        )
+
+    def reworded(self, fit: Callable[[str], str], usage: Usage | None = None) -> BackendError:
+        """The same failure, its words as ``fit`` makes them; ``usage`` is what is known now."""
+        said = (self.code, self.type, self.param)
+        code, type, param = (None if words is None else fit(words) for words in said)
+        return BackendError(
+            self.failure,
+            fit(self.message),
+            retry_after=self.retry_after,
+            usage=usage or self.usage,
+            param=param,
+            detail=self.detail,
+            fault=self.fault,
+            ran=self.ran,
+            status=self.status,
+            code=code,
+            type=type,
+            reused=self.reused,
         )
 
     def __repr__(self) -> str:

@@ -4,6 +4,8 @@
     "error": null, "", {}, [], false, 0          no error
     "error" with anything in it                  that error, by its code or type
     {"object": "error", "message", "code"}       the same, flat
+    a choice that ended in "error" or "abort"    an error, that of the choice where it has one
+    {"choices": []}                              MALFORMED: nothing was said
     a web page, nothing, no JSON, another shape  MALFORMED
 
 Of a call to ``infer`` the answer is the handler's own, so it is held only to what it says it is.
@@ -20,6 +22,7 @@ import msgspec
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http import failures
 from adapters.http.failures import UNREADABLE, classify_error, clean, read_if, words_in
+from adapters.http.odd_json import mended
 from adapters.http.plain_answers import plain_usage
 from adapters.http.response import Response
 from adapters.http.stated_usage import read_usage, with_stated
@@ -27,6 +30,12 @@ from adapters.http.token_counts import tokens_made
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
 
+_BROKEN = frozenset(("error", "abort", "insufficient_system_resource"))
+"""Reasons for which an answer ends in vLLM, SGLang, Mistral, OpenRouter and, the last, DeepSeek,
+when it is none (https://api-docs.deepseek.com/api/create-chat-completion,
+https://openrouter.ai/docs/api-reference/errors)."""
+_WRITTEN = tuple(f'"{reason}"'.encode() for reason in sorted(_BROKEN))
+_EMPTY = re.compile(rb"\[\s*\]")
 _NOTHING = frozenset((b"null", b'""', b"{}", b"[]", b"false", b"0"))
 _ABSENT = msgspec.Raw(b"null")
 _NO_ANSWER = "The backend's answer is not what was asked for."
@@ -62,18 +71,17 @@ def usage_of_answer(body: bytes, task: Task, usage: Usage, secrets: Sequence[Sec
 
 def read_closely(body: bytes, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Usage:
     """The same of an answer of any shape, whatever type its fields have."""
-    try:
-        whole = _decoder.decode(body)
-    except UNREADABLE as error:
-        raise malformed(_what_it_is(body), usage=usage, detail=str(error)) from None
+    whole = _read(body, usage)
     if is_error(whole.error) or bytes(whole.object) == b'"error"':
         raise failure_in(read_if(body, dict[str, Any]) or {}, secrets, usage)
     if not _is_answer(whole, task):
-        raise _no_answer(body, secrets, usage)
+        raise no_answer(read_if(body, Any), secrets, usage)
+    if (broken := _broken_choice(bytes(whole.choices))) is not None:
+        raise failure_in(broken, secrets, usage)
     said = read_usage(whole.usage)
     made = None
     if said.output_tokens is None and task != "embeddings":
-        made = tokens_made(read_if(body, dict[str, Any]) or {}) or None
+        made = tokens_made({"choices": read_if(whole.choices, Any)}) or None
     used = with_stated(usage, said)
     return used if made is None else msgspec.structs.replace(used, text_tokens=made)
 
@@ -135,6 +143,9 @@ def failure_in(
 def error_object(answer: dict[str, Any]) -> dict[str, Any]:
     """The error of an answer, as one object with a message, a code and a type."""
     error, code = answer.get("error"), answer.get("code")
+    several = answer.get("errors")
+    if not error and isinstance(several, list) and several:
+        error = several[0]
     if isinstance(error, dict) and error:
         return {"code": code, **error}
     if error:
@@ -142,18 +153,55 @@ def error_object(answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _is_answer(whole: _Whole, task: Task) -> bool:
-    part = whole.data if task == "embeddings" else whole.choices
-    return bytes(part).startswith(b"[")
+def is_broken(finish_reason: str | None) -> bool:
+    """Whether a choice ended because the server failed: one that says so is no answer, or a cut
+    one."""
+    return finish_reason in _BROKEN
 
 
-def _no_answer(body: bytes, secrets: Sequence[Secret], usage: Usage) -> BackendError:
-    """An error in a shape of the server's own, where it has a code or a type that says which."""
-    answer = read_if(body, dict[str, Any]) or {}
-    kind = classify_error(answer)
+def broken_choice(choices: Any) -> dict[str, Any] | None:
+    """The first choice of several that ended because the server failed, as an answer with an
+    error."""
+    for choice in choices if isinstance(choices, list) else ():
+        reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+        if isinstance(reason, str) and is_broken(reason):
+            words = f"The backend's answer ended in {reason!r}."
+            return {"error": choice.get("error") or {"message": words}}
+    return None
+
+
+def no_answer(
+    said: Any, secrets: Sequence[Secret] = (), usage: Usage | None = None
+) -> BackendError:
+    """What JSON means that is no answer: an error in a shape of the server's own, where it has a
+    code or a type that says which."""
+    answer = said if isinstance(said, dict) else {}
+    kind = classify_error(error_object(answer))
     if kind is FailureClass.FAILED:
         return malformed(clean(words_in(answer), secrets) or _NO_ANSWER, usage=usage)
     return failure_in(answer, secrets, usage)
+
+
+def _read(body: bytes, usage: Usage) -> _Whole:
+    try:
+        return _decoder.decode(body)
+    except UNREADABLE as error:
+        if (again := mended(body)) is not body:
+            return _read(again, usage)
+        raise malformed(_what_it_is(body), usage=usage, detail=str(error)) from None
+
+
+def _is_answer(whole: _Whole, task: Task) -> bool:
+    if task == "embeddings":
+        return bytes(whole.data).startswith(b"[")
+    choices = bytes(whole.choices)
+    return choices.startswith(b"[") and not _EMPTY.fullmatch(choices)
+
+
+def _broken_choice(choices: bytes) -> dict[str, Any] | None:
+    if not any(word in choices for word in _WRITTEN):
+        return None
+    return broken_choice(read_if(choices, Any))
 
 
 def is_hollow(value: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Self
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
-from adapters.http.failures import clean
+from adapters.http.failures import clean, cleaned
 from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader
@@ -111,7 +111,7 @@ class ChunkStream(ReadyChunks):
         if error is None and not self._begun:
             usage = self._put_whole(output, usage)
         if error is not None:
-            raise BackendError(error.failure, clean(error.message, self._secrets), usage=usage)
+            raise cleaned(error, self._secrets, usage)
         self._ready.append(self._last(usage))
 
     def _broken(self, failure: FailureClass, message: str, usage: Usage | None = None) -> None:
@@ -127,7 +127,8 @@ class ChunkStream(ReadyChunks):
             if self._reader.error is not None:
                 self._let_go()
                 usage = await self._give_up()
-                self._broken(self._reader.error.failure, self._reader.error.message, usage)
+                self._ended = True
+                raise cleaned(self._reader.error, self._secrets, usage)
             try:
                 await self._more()
             except BaseException:

@@ -39,6 +39,7 @@ _BY_STATUS = {
     403: FailureClass.CREDENTIAL,
     404: FailureClass.GONE,
     405: FailureClass.UNSUPPORTED,
+    407: FailureClass.CREDENTIAL,
     408: FailureClass.TIMEOUT,
     409: FailureClass.OVERLOADED,
     410: FailureClass.GONE,
@@ -51,17 +52,23 @@ _BY_STATUS = {
     429: FailureClass.OVERLOADED,
     501: FailureClass.UNSUPPORTED,
     503: FailureClass.OVERLOADED,
+    460: FailureClass.AMBIGUOUS,
+    499: FailureClass.AMBIGUOUS,
     504: FailureClass.TIMEOUT,
     **dict.fromkeys((520, 521, 522, 523, 525, 526, 527, 530), FailureClass.AMBIGUOUS),
     524: FailureClass.TIMEOUT,
     529: FailureClass.OVERLOADED,
+    598: FailureClass.TIMEOUT,
 }
 """520 and above are those of a network's edge, which does not know what became of the call behind
-it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 529 is
-Anthropic's overload."""
-_SUSPECT = frozenset((402, 403, 404, 413, 422, 429))
+it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 460 and 499 are
+those of a load balancer and of a proxy that lost us on their way back; 529 is Anthropic's
+overload."""
+_SUSPECT = frozenset((402, 403, 404, 409, 413, 422, 423, 429)) | (
+    frozenset(range(400, 500)) - _BY_STATUS.keys()
+)
 """What a server answers to one request that asks for too much or for what is not there, and as well
-to every request when something is wrong with itself."""
+to every request when something is wrong with itself; and whatever 4xx says neither."""
 OUR_MATTER = {
     FailureClass.CREDENTIAL: "The backend refused the gateway's credentials.",
     FailureClass.GONE: "The backend does not have this endpoint or model.",
@@ -158,7 +165,7 @@ def words_of(body: bytes) -> ErrorWords:
 
 def error_words(value: Any) -> ErrorWords:
     """The same of a decoded body, or of an error object out of one."""
-    found = value.get("error") if isinstance(value, dict) else None
+    found = value.get("error") or _first(value.get("errors")) if isinstance(value, dict) else None
     inner = found if isinstance(found, dict) else value
     message = words_in(value)
     if not isinstance(inner, dict):
@@ -178,12 +185,15 @@ def _param(inner: dict[str, Any], outer: Any) -> str | None:
     """The field at fault: OpenAI's ``param``, or the place in FastAPI's list."""
     if isinstance(named := inner.get("param"), str):
         return named[:MAX_WORD]
-    detail = outer.get("detail") if isinstance(outer, dict) else None
-    first = detail[0] if isinstance(detail, list) and detail else None
+    first = _first(outer.get("detail")) if isinstance(outer, dict) else None
     place = first.get("loc") if isinstance(first, dict) else None
     if not isinstance(place, list):
         return None
     return ".".join(str(part) for part in place if part != "body")[:MAX_WORD] or None
+
+
+def _first(several: Any) -> Any:
+    return several[0] if isinstance(several, list) and several else None
 
 
 def classify(status: int, body: bytes = b"") -> FailureClass:
@@ -282,7 +292,7 @@ def words_in(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(filter(None, (_validation(item) for item in value[:3])))
     if isinstance(value, dict):
-        for field in ("error", "message", "detail", "error_message", "title", "msg"):
+        for field in ("error", "errors", "message", "detail", "error_message", "title", "msg"):
             if value.get(field):
                 return words_in(value[field])
     return ""
@@ -294,6 +304,13 @@ def _validation(item: Any) -> str:
         return words_in(item)
     place = ".".join(str(part) for part in item.get("loc", ()) if part != "body")
     return f"{place}: {item['msg']}" if place else str(item["msg"])
+
+
+def cleaned(
+    error: BackendError, secrets: Sequence[Secret] = (), usage: Usage | None = None
+) -> BackendError:
+    """The same failure, with all that it says fit for a caller, and what the call used."""
+    return error.reworded(lambda words: clean(words, secrets), usage)
 
 
 def clean(message: str, secrets: Sequence[Secret] = ()) -> str:

@@ -19,7 +19,7 @@ from adapters.errors import BackendError, takes_no
 from adapters.http.answers import check_output, usage_of_answer, with_usage_told
 from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ReadyChunks
-from adapters.http.failures import clean, read_input
+from adapters.http.failures import cleaned, read_input
 from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest_of, start_of
 from adapters.http.response import Body, Response
 from adapters.http.sse import DONE, EventReader
@@ -227,7 +227,7 @@ class EventStream(ReadyChunks):
     def _broken(self, error: BackendError) -> BackendError:
         self._ended = True
         self._body.distrust()
-        return BackendError(error.failure, clean(error.message, self._secrets))
+        return cleaned(error, self._secrets)
 
 
 def append_field(body: bytes, field: bytes) -> bytes | None:

@@ -11,6 +11,7 @@ import msgspec
 
 from adapters.http.answers import check_output, usage_of_answer
 from adapters.http.failures import read_if
+from adapters.http.odd_json import mended
 from adapters.http.response import Body
 from adapters.http.sse import DONE, frame
 from adapters.http.stated_usage import told
@@ -61,7 +62,9 @@ def as_chunks(
     """A whole answer as the stream that was asked for. Raises what an error inside it means, and
     MALFORMED for what is no answer."""
     used = usage_of_answer(answer, task, usage, secrets)
-    fields = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
+    fields = read_if(answer, dict[str, msgspec.Raw])
+    if fields is None:
+        fields = msgspec.json.decode(mended(answer), type=dict[str, msgspec.Raw])
     stated = fields.pop("usage", None)
     if task == "chat":
         fields["object"] = msgspec.Raw(b'"chat.completion.chunk"')

@@ -18,6 +18,9 @@ from adapters.types import Task, Usage
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST)]
 _ABSENT = msgspec.Raw(b"null")
 _LIST = ord("[")
+_SHORTEST = 8
+_BROKEN = (b'"abort"', b'"error"', b'"insufficient_system_resource"')
+"""What stands in choices that ended in an error, or may have."""
 
 
 class _Written(msgspec.Struct, gc=False):
@@ -88,6 +91,8 @@ def plain_usage(body: bytes, task: Task) -> Usage | None:
     part = plain.data if task == "embeddings" else plain.choices
     if memoryview(part)[0] != _LIST or plain.object == "error":
         return None
+    if task != "embeddings" and may_be_broken(bytes(part)):
+        return None
     stated = plain.usage
     counts = _parts(stated.prompt_tokens_details, stated.completion_tokens_details)
     said = usage_from(stated.prompt_tokens, stated.completion_tokens, stated.total_tokens, counts)
@@ -115,3 +120,8 @@ def _parts(read: _Read | None, written: _Written | None) -> dict[str, int]:
             "image_output": written.image_tokens or 0,
         }
     return counts
+
+
+def may_be_broken(choices: bytes) -> bool:
+    """Whether choices may hold an error, or nothing."""
+    return len(choices) <= _SHORTEST or any(word in choices for word in _BROKEN)

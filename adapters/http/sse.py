@@ -4,8 +4,10 @@ Bytes are passed on as they came; each event is read on the way, which is what t
 error, the usage, and how much text has come. Dialects that are read: usage on a last event with
 ``choices: []`` (OpenAI, vLLM), or on the finishing event, or on all; ids that change; comments and
 ``event:`` lines; ``\\n``, ``\\r\\n`` and ``\\r`` as line ends; a byte order mark; an error object
-in a frame. An event that is no JSON ends the stream in an error, since nobody could say what is
-missing without it; bytes that are no UTF-8 are replaced, as the standard has it.
+in a frame, an event that is named ``error``, a choice that ended in an error. An event that is no
+JSON ends the stream in an error, since nobody could say what is missing without it; bytes that are
+no UTF-8 are replaced, as the standard has it. What comes before the first choice waits for it: a
+stream that has none is no answer, and another backend can still be asked.
 """
 
 from __future__ import annotations
@@ -15,14 +17,23 @@ from typing import Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
-from adapters.http.answers import failure_in, is_hollow
+from adapters.http.answers import broken_choice, failure_in, is_broken, is_hollow, no_answer
 from adapters.http.failures import UNREADABLE, read_if
+from adapters.http.odd_json import mended
 from adapters.http.stated_usage import told, usage_in
 from adapters.http.token_counts import ONE_TOKEN, tokens_of_piece
-from adapters.http.whole_events import MAX_EVENT, WholeEvents, data_of, split_events
+from adapters.http.whole_events import (
+    MAX_EVENT,
+    WholeEvents,
+    data_of,
+    name_of,
+    split_events,
+)
 from adapters.types import Chunk, Usage
 
 DONE = b"data: [DONE]\n\n"
+MAX_EARLY = 64
+"""Events without a choice that wait for the first one; more than these begin the answer."""
 _BROKE_OFF = "The backend's stream ended"
 
 
@@ -69,6 +80,7 @@ class EventReader:
     """
 
     __slots__ = (
+        "_early",
         "_events",
         "done",
         "error",
@@ -81,13 +93,14 @@ class EventReader:
 
     def __init__(self, *, openai: bool, max_event: int = MAX_EVENT) -> None:
         self._events = WholeEvents(max_event)
+        self._early: list[Chunk] = []
         self.openai = openai
         self.frames = False
-        """An event with data has been passed on."""
+        """An event with data has been passed on; in OpenAI's protocol, one with a choice."""
         self.finished = False
         """A finish_reason has been seen."""
         self.done = False
-        """[DONE] has been seen."""
+        """[DONE] has been seen, after an answer."""
         self.usage = Usage()
         """What the stream has said it used."""
         self.telling = b""
@@ -100,7 +113,7 @@ class EventReader:
         try:
             whole = self._events.feed(data)
         except BackendError as error:
-            self._break(None, error.message)
+            self._break(error)
             return []
         if not whole or self.error or self.done:
             return []
@@ -122,13 +135,13 @@ class EventReader:
         if rest and (rest == DONE.strip() or _is_json(data_of(rest))):
             chunks = self._each(rest + b"\n\n")
         elif rest:
-            self._break(FailureClass.TRUNCATED, _BROKE_OFF + " inside an event.")
+            self._break(_cut(" inside an event."))
         if self.error:
             return chunks
-        if not self.frames and not self.done:
-            self._break(None, "The backend opened a stream and closed it without an event.")
+        if not self.frames:
+            self._break(self._nothing())
         elif self.openai and not self.done and not self.finished:
-            self._break(FailureClass.TRUNCATED, _BROKE_OFF + " without a finish_reason or [DONE].")
+            self._break(_cut(" without a finish_reason or [DONE]."))
         return chunks
 
     def _each(self, whole: bytes) -> list[Chunk]:
@@ -139,14 +152,27 @@ class EventReader:
             chunk = self._one(event)
             if self.error:
                 break
-            if chunk is None:
-                continue
-            if chunk.kind == "data" and chunk.usage is None:
-                plain.append(chunk)
-                continue
-            _flush(plain, chunks)
-            chunks.append(chunk)
+            for one in self._after_early(chunk):
+                if one.kind == "data" and one.usage is None:
+                    plain.append(one)
+                    continue
+                _flush(plain, chunks)
+                chunks.append(one)
         _flush(plain, chunks)
+        return chunks
+
+    def _after_early(self, chunk: Chunk | None) -> list[Chunk]:
+        """A chunk and what waited for it; nothing while there is no answer."""
+        if chunk is None:
+            return []
+        if not self.frames:
+            self._early.append(chunk)
+            if len(self._early) <= MAX_EARLY:
+                return []
+            self.frames = True
+            chunks, self._early = self._early, []
+            return chunks
+        chunks, self._early = [*self._early, chunk], []
         return chunks
 
     def _one(self, event: bytes) -> Chunk | None:
@@ -160,8 +186,14 @@ class EventReader:
             self.frames = True
             return Chunk(event)
         if payload.strip() == b"[DONE]":
+            if not self.frames:
+                self._break(self._nothing())
+                return None
             self.done = True
             return Chunk(event, "done")
+        if event[:1] != b"d" and name_of(event) == b"error":
+            self._break(_named_error(payload))
+            return None
         try:
             return self._read(event, payload, _decode(payload))
         except UNREADABLE:
@@ -172,25 +204,26 @@ class EventReader:
         if not _is_utf8(payload):
             event, payload = _utf8(event), _utf8(payload)
         try:
-            value = msgspec.json.decode(payload)
+            value = msgspec.json.decode(mended(payload))
         except UNREADABLE:
-            self._break(None, "The backend's stream holds an event that is no JSON.")
+            self._break(malformed("The backend's stream holds an event that is no JSON."))
             return None
         return self._read(event, payload, _understood(value))
 
     def _read(self, event: bytes, payload: bytes, parsed: _Event) -> Chunk | None:
         if parsed.object == "error" or not is_hollow(parsed.error):
-            failure = failure_in(read_if(payload, dict[str, Any]) or {})
-            self._break(failure.failure, failure.message)
+            self._break(failure_in(_object(payload)))
             return None
-        if not self.frames:
-            self.frames, self.telling = True, payload
-        tokens, finished = 0, False
+        self.telling = self.telling or payload
+        tokens = 0
         for choice in parsed.choices or ():
             tokens += choice.tokens()
-            finished = finished or bool(choice.finish_reason)
-        if finished:
-            self.finished = True
+            if choice.finish_reason:
+                self.finished = True
+                if is_broken(choice.finish_reason):
+                    self._break(failure_in(broken_choice(_object(payload).get("choices")) or {}))
+                    return None
+        self.frames = self.frames or bool(parsed.choices)
         usage = None if parsed.usage is None else self._told(parsed.usage, payload)
         if usage is not None and not parsed.choices:
             return Chunk(event, "usage", usage)
@@ -204,11 +237,16 @@ class EventReader:
         self.usage, self.telling = usage, payload
         return usage
 
-    def _break(self, failure: FailureClass | None, message: str) -> None:
-        """After the first frame, whatever went wrong, the answer is cut; None: it was no answer."""
-        if self.frames:
-            failure = FailureClass.TRUNCATED
-        self.error = malformed(message) if failure is None else BackendError(failure, message)
+    def _nothing(self) -> BackendError:
+        """What a stream means that has ended without an answer."""
+        if not self.telling:
+            return malformed("The backend opened a stream and closed it without an event.")
+        return no_answer(_object(self.telling))
+
+    def _break(self, error: BackendError) -> None:
+        """After the first frame, whatever went wrong, the answer is cut."""
+        cut = self.frames and error.failure is not FailureClass.TRUNCATED
+        self.error = BackendError(FailureClass.TRUNCATED, error.message) if cut else error
 
 
 def _plain(whole: bytes) -> tuple[int, int]:
@@ -253,6 +291,19 @@ def _flush(plain: list[Chunk], chunks: list[Chunk]) -> None:
 
 def _is_json(payload: bytes) -> bool:
     return read_if(payload, msgspec.Raw) is not None
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    return read_if(mended(payload), dict[str, Any]) or {}
+
+
+def _named_error(payload: bytes) -> BackendError:
+    """What an event means that is named an error."""
+    return failure_in(_object(payload) or {"error": payload.decode("utf-8", "replace")})
+
+
+def _cut(where: str) -> BackendError:
+    return BackendError(FailureClass.TRUNCATED, _BROKE_OFF + where)
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -92,6 +92,15 @@ def last_boundary(data: bytes) -> int:
     )
 
 
+def name_of(event: bytes) -> bytes:
+    """The name of an event; empty where it has none."""
+    name = b""
+    for line in event.splitlines():
+        if line.startswith(b"event:"):
+            name = line[6:].strip()
+    return name
+
+
 def data_of(event: bytes) -> bytes:
     """The joined ``data`` lines of an event."""
     if event.startswith(b"data: ") and event.count(b"\n") == 2 and b"\r" not in event:

@@ -7,6 +7,7 @@ from typing import Protocol
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ReadyChunks
+from adapters.http.failures import cleaned
 from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader, frame
@@ -172,7 +173,7 @@ class JobStream(ReadyChunks):
     async def _break_off(self, error: BackendError) -> None:
         self._ended = True
         usage = await self._source.abandon(self._call.id)
-        raise BackendError(error.failure, error.message, usage=usage, detail=error.detail)
+        raise cleaned(error, usage=usage)
 
 
 def _lost(error: BackendError, *, begun: bool) -> BackendError:
@@ -184,4 +185,4 @@ def _lost(error: BackendError, *, begun: bool) -> BackendError:
 
 
 def _charged(error: BackendError | None, usage: Usage) -> BackendError | None:
-    return None if error is None else BackendError(error.failure, error.message, usage=usage)
+    return None if error is None else cleaned(error, usage=usage)

@@ -121,7 +121,7 @@ def test_usage_of_any_shape_is_read_and_decides_nothing(usage: Any, expected: An
 
 @pytest.mark.parametrize("figure", [b"1e400", b"1" * 400, b"-1e400", b"0.5"])
 def test_a_figure_past_all_bounds_is_none(figure: bytes) -> None:
-    body = b'{"choices":[],"usage":{"prompt_tokens":%b,"completion_tokens":2}}' % figure
+    body = b'{"choices":[{}],"usage":{"prompt_tokens":%b,"completion_tokens":2}}' % figure
     assert used(body).input_tokens is None
 
 

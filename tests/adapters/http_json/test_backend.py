@@ -202,7 +202,7 @@ async def test_a_server_without_a_stream_path_is_asked_for_no_stream(clock: Fake
     [
         (chunked(), "infer", FailureClass.MALFORMED),
         (chunked(b'data: {"a":1}\n\n', end=False) + CUT, "infer", FailureClass.TRUNCATED),
-        (chunked(b'data: {"choices":[]}\n\n'), "chat", FailureClass.TRUNCATED),
+        (chunked(b'data: {"choices":[]}\n\n'), "chat", FailureClass.MALFORMED),
         (chunked(b'data: {"error":{"code":400}}\n\n'), "chat", FailureClass.INVALID),
         (answer(b"<p>", content_type="text/html"), "infer", FailureClass.MALFORMED),
         (answer({"a": 1}), "chat", FailureClass.MALFORMED),

@@ -29,7 +29,7 @@ from tests.adapters.servers import (
 
 KEY = "sk-secret-4711"
 BODY = b'{ "model":"m", "messages":[],"odd_field": 1.50 }'
-WHOLE = {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+WHOLE = {"choices": [{}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
 DELTA = b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
 FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
@@ -74,7 +74,7 @@ async def error_of(clock: FakeClock, reply: bytes, *, stream: bool = False) -> B
 
 
 async def test_a_body_passes_through_byte_for_byte_both_ways(clock: FakeClock) -> None:
-    odd = b'{"choices" : [], "unknown":[1.0,2] }'
+    odd = b'{"choices" : [{} ], "unknown":[1.0,2] }'
     async with upstream(clock, answer(odd)) as (backend, script):
         reply = await backend.invoke(a_call())
     assert script.requests[0].body == BODY
