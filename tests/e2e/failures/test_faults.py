@@ -20,7 +20,7 @@ from gateway.policy.reader import read_policy_text
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
-from gateway.types import ApiError
+from gateway.types import ApiError, Principal
 from gateway.warm.kept import MemoryKept
 from tests.e2e.servers.faulty import FaultyServer, program
 from tests.gateway.assembled import ALICE, PATIENCE_S, AssembledGateway
@@ -89,12 +89,12 @@ class Scene:
         self.faulty = faulty
         self._calls = 0
 
-    async def call(self, model: str, *, stream: bool) -> Told:
+    async def call(self, model: str, *, stream: bool, principal: Principal = ALICE) -> Told:
         """One call to its end, while time passes."""
         self._calls += 1
         asked = {"model": model, "messages": [{"role": "user", "content": f"hi {self._calls}"}]}
         body = msgspec.json.encode({**asked, "stream": stream})
-        state, task = self.gateway.start(model, stream=stream, body=body)
+        state, task = self.gateway.start(model, stream=stream, body=body, principal=principal)
         await self.gateway.until_done([task], step=STEP_S)
         error = task.exception()
         if isinstance(error, ApiError):
@@ -113,8 +113,10 @@ class Scene:
 
     async def _booked(self, state: Any, status: int, code: str, again: str) -> Told:
         booked = await self.gateway.rows(state.call.id)
-        [own] = [row for row in booked if row.id == state.call.id]
         cost = sum(row.cost_nano for row in booked)
+        if code == "no_backend" and not booked:
+            return Told(False, status, code, again, cost, "", "")
+        [own] = [row for row in booked if row.id == state.call.id]
         return Told(status == 200, status, code, again, cost, own.error, own.backend)
 
     def rests(self) -> str:

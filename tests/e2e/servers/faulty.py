@@ -64,6 +64,14 @@ class FaultyServer:
     async def __aexit__(self, *_: object) -> None:
         await self._close()
 
+    async def fall_ill(self, play: Play | None) -> None:
+        """From now on ``play`` answers calls; None: connections are refused."""
+        self.play = play or well
+        if play is None:
+            await self._close()
+        elif self._server is None:
+            await self._listen()
+
     async def mend(self) -> None:
         """From now on it answers every call."""
         self.play = well
