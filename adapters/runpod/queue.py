@@ -214,6 +214,7 @@ class QueueCalls:
         submitted = self._clock.monotonic()
         job = await self._hand_over(call.id, body, deadline)
         self._remember(call.id, job.id)
+        self._note(job, call.progress)
         chunks = self._chunks(self, job.id, call, deadline, submitted)
         await chunks.first()
         return Reply(content_type="text/event-stream", chunks=chunks)

@@ -17,6 +17,8 @@ from gateway.routing.router import Quote
 
 QUEUED_WITHIN_S = 3.0
 """A platform that said so shortly before a call was given up had not begun it."""
+_WHILE_IT_WAITS = frozenset((FailureClass.TIMEOUT, FailureClass.CANCELLED))
+"""What may end a call that waits in a platform's queue."""
 
 NOTHING = Usage()
 
@@ -75,15 +77,16 @@ class Attempt(msgspec.Struct, frozen=True):
         return max(self.asked_at, self.call.progress.queued_until - self.backend.billed_start_s)
 
     def understood(self, failure: BackendError, now: float) -> BackendError:
-        """A call that was given up while it waited in the platform's own queue was not begun."""
+        """A call that was given up, or cancelled by the platform, while it waited in the platform's
+        own queue was not begun."""
         since = self.call.progress.queued_until
         waited = since >= self.asked_at and now - since <= QUEUED_WITHIN_S
         ran = failure.usage is not None and bool(failure.usage.exec_s or failure.usage.gpu_s)
-        if failure.failure is not FailureClass.TIMEOUT or ran or not waited:
+        if failure.failure not in _WHILE_IT_WAITS or ran or not waited:
             return failure
         return BackendError(
             FailureClass.NOT_STARTED,
-            "The call waited in the backend's own queue and was not begun in time.",
+            "The call waited in the backend's own queue and was not begun.",
             detail=failure.message,
         )
 

@@ -36,8 +36,10 @@ async def test_a_poll_that_failed_says_nothing_of_the_queue(clock: FakeClock) ->
     call = a_call(stream=True)
     answers = [job("IN_QUEUE"), answer({}, 429, Retry_After="3"), polled("COMPLETED", 1)]
     async with platform(clock, *answers, job(**DONE)) as (backend, _):
+        began = clock.monotonic()
         await drive(clock, backend.invoke(call))
-    assert call.progress.queued_until == float("-inf")
+    assert call.progress.queued_until == pytest.approx(began, abs=0.2)
+    assert clock.monotonic() - began > 2.5
 
 
 # --- running a failed job again -----------------------------------------------------------------

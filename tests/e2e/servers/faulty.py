@@ -14,8 +14,8 @@ from tests.programs.faults.speech import STREAM_HEAD, Asked, Play, answer
 _MESSAGE = {"role": "assistant", "content": "hello there"}
 _USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 _CHOICE = {"index": 0, "message": _MESSAGE, "finish_reason": "stop"}
-_WHOLE = {"id": "c", "object": "chat.completion", "choices": [_CHOICE], "usage": _USAGE}
-_EVENTS = (
+WHOLE = {"id": "c", "object": "chat.completion", "choices": [_CHOICE], "usage": _USAGE}
+EVENTS = (
     {"choices": [{"index": 0, "delta": {"content": "hello there"}, "finish_reason": None}]},
     {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
     {"choices": [], "usage": _USAGE},
@@ -30,9 +30,9 @@ def program(name: str) -> Play:
 async def well(asked: Asked, writer: asyncio.StreamWriter) -> None:
     """A good answer."""
     if not asked.stream:
-        writer.write(answer(200, _WHOLE))
+        writer.write(answer(200, WHOLE))
         return
-    events = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in _EVENTS]
+    events = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in EVENTS]
     pieces = [*events, b"data: [DONE]\n\n"]
     writer.write(
         STREAM_HEAD + b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
@@ -110,7 +110,11 @@ class FaultyServer:
         method, path, _ = head.split("\r\n", 1)[0].split(" ")
         length = head.partition("content-length: ")[2].split("\r\n", 1)[0]
         asked = Asked(method, path, await reader.readexactly(int(length or 0)))
-        if method == "get":
+        await self.answer(asked, writer)
+
+    async def answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        """The answer to one request."""
+        if asked.method == "get":
             writer.write(answer(200, {"object": "list", "data": []}))
             return
         self.calls += 1

@@ -1,0 +1,119 @@
+"""Whatever befalls a queue of jobs that is billed by the second: the call ends, somebody answers
+where nothing was run, and nobody is charged for more than the platform bills."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from gateway.app import backend_maker, build_gateway, running
+from gateway.clock import FakeClock
+from gateway.policy.reader import read_policy_text
+from gateway.storage.memory import MemorySharedStore
+from gateway.storage.sqlite.keys import SqliteKeys
+from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.warm.kept import MemoryKept
+from tests.e2e.failures.test_faults import STEP_S, WELL_COSTS, Scene
+from tests.e2e.failures.test_matrix import BACK_WITHIN_S, BOB, assert_nothing_is_left, pass_by
+from tests.e2e.servers.faulty import FaultyServer
+from tests.e2e.servers.job_plane import RUN_S, JobPlane, Trouble
+from tests.gateway.assembled import PATIENCE_S, AssembledGateway
+
+RUNPOD = (
+    '{{kind: runpod, endpoint: e, api_key: "${{PLANE_KEY}}", base_url: "{plane}/v2", price: seconds,'
+    ' management_url: "{plane}/v2", timeout: 6s, cold_start: {{p50: 1s, p95: 2s}}'
+)
+POLICY = f"""
+version: 1
+server: {{{{tls: "off", access_log: false}}}}
+backends:
+  alone: {RUNPOD}}}}}
+  auto: {RUNPOD}}}}}
+  always: {RUNPOD}, repeat: always}}}}
+  well: {{{{kind: openai, base_url: "{{well}}", engine: none, price: tokens}}}}
+models:
+  alone: {{{{task: chat, backends: [alone]}}}}
+  auto: {{{{task: chat, backends: [auto, well]}}}}
+  always: {{{{task: chat, backends: [always, well]}}}}
+  calm: {{{{task: chat, backends: [well]}}}}
+prices:
+  tokens: {{{{per_million_input: 1000, per_million_output: 1000, as_of: 2026-11-01, source: test}}}}
+  seconds: {{{{per_second: 0.001, bills: [run], as_of: 2026-11-01, source: test}}}}
+routes:
+  - {{{{name: all, use: [alone, auto, always, well], order: listed}}}}
+plans:
+  default: {{{{spend: 500 USD/month}}}}
+"""
+TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
+NOT_RUN = ("submit_429", "submit_401", "stuck", "cancelled_early")
+"""What the platform itself says was not run."""
+CALLS = 12
+SLACK_S = 0.5
+"""Between the end of a job and the poll that sees it."""
+NANO_A_SECOND = 1_000_000
+
+
+@contextlib.asynccontextmanager
+async def scene(folder: Path, clock: FakeClock) -> AsyncIterator[tuple[Scene, JobPlane]]:
+    async with JobPlane(clock) as plane, FaultyServer() as well:
+        policy = read_policy_text(POLICY.format(plane=plane.url, well=well.url), {"PLANE_KEY": "k"})
+        inner = build_gateway(
+            policy,
+            clock=clock,
+            keys=SqliteKeys(folder / "keys.db", clock=clock),
+            ledger=SqliteLedger(folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S),
+            shared=MemorySharedStore(clock),
+            make_backend=backend_maker(clock),
+            load=lambda: policy,
+            kept_workers=MemoryKept(),
+            random_source=random.Random(7),
+        )
+        async with running(inner):
+            yield Scene(AssembledGateway(inner, clock), plane), plane
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize("model", ["alone", "auto", "always"])
+async def test_no_trouble_of_a_queue_hangs_overcharges_or_hurts_a_neighbour(
+    model: str, trouble: Trouble, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with scene(tmp_path, clock) as (stage, plane):
+        plane.trouble = trouble
+        for number in range(CALLS):
+            before = plane.billed_s()
+            told = await stage.call(model, stream=number % 2 == 1)
+            billed = plane.billed_s() - before
+            owed = WELL_COSTS if told.answered else 0
+            assert told.charged <= owed + (billed + SLACK_S) * NANO_A_SECOND, (number, told, billed)
+            if trouble in NOT_RUN:
+                assert told.charged == owed, (number, told)
+            if model == "always" or (model == "auto" and trouble in NOT_RUN):
+                assert told.answered, (number, told)
+            assert told.answered is (told.backend == "well"), (number, told)
+            calm = await stage.call("calm", stream=False, principal=BOB)
+            assert (calm.answered, calm.charged) == (True, WELL_COSTS)
+        plane.trouble = None
+        await pass_by(clock, BACK_WITHIN_S)
+        back = await stage.call(model, stream=False)
+        assert (back.answered, back.backend) == (True, model)
+        assert back.charged == pytest.approx(RUN_S * NANO_A_SECOND)
+        await assert_nothing_is_left(stage)
+
+
+@pytest.mark.parametrize("model", ["alone", "auto"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_queue_that_is_well_answers_and_is_charged_what_it_bills(
+    model: str, stream: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with scene(tmp_path, clock) as (stage, plane):
+        told = await stage.call(model, stream=stream)
+        assert (told.answered, told.backend) == (True, model)
+        assert told.charged == pytest.approx(plane.billed_s() * NANO_A_SECOND)
+        await asyncio.sleep(0)
+        await clock.advance(STEP_S)
