@@ -10,13 +10,15 @@ TORCH := 2.13.0
 # As many processes of tests as cores, up to four, for each has servers and models of its own. The
 # tests of a file stay together, and with them what is dear to start.
 PARALLEL := --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+FAULTS := $(patsubst %,tests/e2e/failures/test_%.py,faults matrix job_queues backends_fail) \
+  tests/adapters/openai/test_odd_answers.py
 BIN := $(VENV)/bin
 PINS := pyproject.toml constraints.txt scripts/install
 RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-gpu soak constraints clean
+.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-gpu faults soak constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -67,6 +69,9 @@ bench-runtime: $(RUNTIME) ## the stand-alone server against LitServe, BentoML an
 
 bench-adapters: $(RUNTIME) ## what each kind of backend adds to the bare exchange, and its CPU at 1 to 200 calls
 	@$(BIN)/python -m benchmarks.adapters $(ARGS)
+
+faults: $(TESTING) ## every fault of a backend, whoever else could answer and however long it lasts
+	@SPILLGATE_SOAK=long $(BIN)/pytest $(PARALLEL) $(FAULTS) $(ARGS)
 
 soak: $(TESTING) ## the long form of the endurance tests
 	@scripts/system-packages redis-server=redis-server

@@ -1,9 +1,9 @@
-"""Every fault in every place: who else could answer, how it was asked, and how long the fault lasts.
+"""Every fault in every place: who else could answer, how it was asked, how long the fault lasts.
 
 One gateway a fault, and in it a backend a cell, all in front of the one server in trouble. Whatever
 happens there: every call ends, an answer is whole, nobody is charged for what nobody ran, another
-caller's calls go on, and nothing is held when all has ended. SPILLGATE_SOAK=long plays every cell;
-else whole and streamed calls take turns in one.
+caller's calls go on, and nothing is held when all has ended. ``make faults`` plays every cell; else
+whole and streamed calls take turns, and most faults come and go.
 """
 
 from __future__ import annotations
@@ -103,7 +103,11 @@ class Cell(msgspec.Struct, frozen=True):
 
 BESIDE: tuple[Beside, ...] = ("nobody", "healthy", "dear", "by-second")
 LASTS: tuple[Lasts, ...] = ("once", "ever", "flapping")
-CELLS = [Cell(*parts) for parts in itertools.product(BESIDE, SHAPES, LASTS)]
+CELLS = [
+    Cell(*parts)
+    for parts in itertools.product(BESIDE, SHAPES, LASTS)
+    if LONG or parts[2] == "flapping" or (parts[0], parts[2]) == ("dear", "ever")
+]
 
 
 def policy_text(faulty: str, well: str) -> str:
@@ -188,9 +192,7 @@ async def play(stage: Scene, row: Row, cell: Cell) -> None:
     await stage.faulty.mend()
     calm = await stage.call("calm", stream=cell.streams(0), principal=BOB)
     assert (calm.answered, calm.backend) == (True, "well")
-    if cell.beside != "nobody":
-        assert (await stage.call(cell.name, stream=False, principal=BOB)).answered
-    elif row.rests in ("the caller's", "nobody's"):
+    if cell.beside != "nobody" or row.rests != "everybody's":
         assert (await stage.call(cell.name, stream=False, principal=BOB)).answered
 
 

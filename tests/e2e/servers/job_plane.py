@@ -1,4 +1,4 @@
-"""A platform's queue as RunPod speaks it, in trouble until it is mended, which keeps its own bill."""
+"""A platform's queue as RunPod speaks it, in trouble until it is mended; it keeps a bill."""
 
 from __future__ import annotations
 
