@@ -22,7 +22,7 @@ from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import ApiError, Principal
 from gateway.warm.kept import MemoryKept
-from tests.e2e.servers.faulty import FaultyServer, program
+from tests.e2e.servers.faulty import FAULTS, FaultyServer, program
 from tests.gateway.assembled import ALICE, PATIENCE_S, AssembledGateway
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reliability.md").read_text(encoding="utf-8")
@@ -157,7 +157,7 @@ shapes = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"
 
 
 def test_every_program_has_its_row() -> None:
-    files = (Path(__file__).parents[2] / "programs" / "faults").glob("[!_]*.py")
+    files = FAULTS.rglob("[!_]*.py")
     assert {row.program for row in ROWS} == {f.stem for f in files} - {"speech"} | {"refused"}
 
 

@@ -9,7 +9,10 @@ import json
 from typing import Self, cast
 
 from gateway.clock import settle
+from tests.live import ROOT
 from tests.programs.faults.speech import STREAM_HEAD, Asked, Play, answer
+
+FAULTS = ROOT / "tests" / "programs" / "faults"
 
 _MESSAGE = {"role": "assistant", "content": "hello there"}
 _USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -24,7 +27,9 @@ EVENTS = (
 
 def program(name: str) -> Play:
     """The program of a fault, one of ``tests/programs/faults``."""
-    return cast(Play, importlib.import_module(f"tests.programs.faults.{name}").play)
+    folder = FAULTS if (FAULTS / f"{name}.py").exists() else FAULTS / "refusals"
+    module = ".".join((*folder.relative_to(ROOT).parts, name))
+    return cast(Play, importlib.import_module(module).play)
 
 
 async def well(asked: Asked, writer: asyncio.StreamWriter) -> None:

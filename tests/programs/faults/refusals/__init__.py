@@ -1,0 +1,1 @@
+"""Programs that answer with a status of 300 and more."""
