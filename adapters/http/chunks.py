@@ -127,8 +127,11 @@ class ChunkStream(ReadyChunks):
             if self._reader.error is not None:
                 self._let_go()
                 usage = await self._give_up()
+                error = cleaned(self._reader.error, self._secrets, usage)
+                if self._begun:
+                    self._broken(FailureClass.TRUNCATED, error.message, usage)
                 self._ended = True
-                raise cleaned(self._reader.error, self._secrets, usage)
+                raise error
             try:
                 await self._more()
             except BaseException:
