@@ -25,7 +25,7 @@ from gateway.backends.engine_line import EngineLine
 from gateway.backends.learned import Learned
 from gateway.backends.leases import Lease, Leases
 from gateway.backends.redaction import Redactor
-from gateway.backends.rests import OURSELVES, Caller, Rests
+from gateway.backends.rests import OURSELVES, Caller, LeftAlone, Rests
 from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.model import BackendSpec
@@ -157,30 +157,30 @@ class LiveBackend:
     def _is_starting(self) -> bool:
         return self.adapter.slots == 0 and self._ready_in() is not None
 
-    def blocked(self, now: float, model: str = "", key: str = "") -> Blocked:
+    def blocked(self, now: float, model: str = "", user: str = "") -> Blocked:
         """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
         of any model go elsewhere."""
-        return self._standing(model, key, now)[0]
+        return self._standing(model, user, now)[0]
 
     def serves_nobody(self, now: float) -> Blocked:
         """The same as far as calls of everybody are refused, even where no other backend is."""
         blocked, last_resort = self._standing("", "", now)
         return "" if last_resort and blocked == "cooling_down" else blocked
 
-    def asked_again_in(self, model: str, key: str, now: float) -> float | None:
+    def asked_again_in(self, model: str, user: str, now: float) -> float | None:
         """Seconds until a call may be sent there, as far as is known; None where nobody can say."""
         if self.draining:
             return None
-        resting = self.rests.health.resting(model, key, now)
+        resting = self.rests.health.resting(model, user, now)
         if resting is not None:
             return resting.until - now
         return self._ready_in() if self.adapter.slots == 0 else None
 
-    def _standing(self, model: str, key: str, now: float) -> tuple[Blocked, bool]:
+    def _standing(self, model: str, user: str, now: float) -> tuple[Blocked, bool]:
         """(Why it should not be asked, whether it may be where no other can take the call)."""
         if self.draining:
             return "drained", False
-        if self.rests.health.scopes and (resting := self.rests.resting(model, key, now)):
+        if self.rests.health.scopes and (resting := self.rests.resting(model, user, now)):
             return "cooling_down", not resting.hard
         if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
             return "not_ready", False
@@ -191,11 +191,11 @@ class LiveBackend:
         model: str,
         now: float,
         ahead: int | None = None,
-        key: str = "",
+        user: str = "",
         rank: int = NORMAL,
         parts: InputParts = TEXT_ALONE,
     ) -> Candidate:
-        """The backend at this instant, frozen, for a call of whoever has ``key``; for one that
+        """The backend at this instant, frozen, for a call of ``user``; for one that
         waits there already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it
         would go before."""
         learned = self.learned
@@ -215,7 +215,7 @@ class LiveBackend:
             self._leases.starting_for_s(now),
             (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
         )
-        blocked, last_resort = self._standing(model, key, now)
+        blocked, last_resort = self._standing(model, user, now)
         price = self.charged.in_force
         candidate = Candidate(
             self.name,
@@ -281,9 +281,10 @@ class LiveBackend:
         load_s: float = 0.0,
         rank: int = NORMAL,
         caller: Caller = OURSELVES,
+        last_resort: bool = False,
     ) -> Lease:
         """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
-        away, and what it gave is raised then.
+        away, and what it gave is raised then. Raises LeftAlone as ``Rests.enter`` does.
 
         Pings keep it warm but say nothing of when callers come. ``load_s``: seconds that the call
         should wait for its model there, which say nothing of how long calls run.
@@ -295,7 +296,7 @@ class LiveBackend:
         if not self._queue.take():
             await self._wait(reconsider, rank)
             now = self._clock.monotonic()
-        trial = bool(self.rests.health.scopes) and self.rests.begin_trial(caller, now)
+        trial = self._enter(caller, now, last_resort=last_resort)
         return self._leases.begin(Lease(self.learned.start(now), now, trial), now + load_s)
 
     def lease_at_once(self, now: float, load_s: float) -> Lease | None:
@@ -306,6 +307,14 @@ class LiveBackend:
         self._note_call(now)
         self.in_flight += 1
         return self._leases.begin(Lease(self.learned.start(now), now), now + load_s)
+
+    def _enter(self, caller: Caller, now: float, *, last_resort: bool) -> bool:
+        try:
+            return self.rests.enter(caller, now, last_resort=last_resort)
+        except LeftAlone:
+            self.in_flight -= 1
+            self._queue.give_back()
+            raise
 
     async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)
@@ -357,11 +366,11 @@ class LiveBackend:
         usage: Usage | None,
         failure: BackendError | None,
         *,
-        key: str = "",
+        user: str = "",
         body: bytes = b"",
     ) -> None:
         """Gives the place back and learns from what happened. ``usage`` of a success or ``None``;
-        ``failure`` of a failed attempt; neither when the call was broken off. ``key`` and ``body``
+        ``failure`` of a failed attempt; neither when the call was broken off. ``user`` and ``body``
         are the caller's."""
         now = self._clock.monotonic()
         self.in_flight -= 1
@@ -371,7 +380,7 @@ class LiveBackend:
         if self._leases.end(lease):
             self._queue.give_back()
         if failure is not None:
-            self.rests.add_failure(Failed(failure, model, key, hash(body), lease.trial), now)
+            self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
             self.learned.observe_failure(failure.failure, now - lease.leased_at)
         elif usage is not None:
             self.rests.add_success(model)
@@ -381,7 +390,7 @@ class LiveBackend:
                 model, usage, seconds=seconds, body_bytes=len(body), expected_cold=cold
             )
         elif lease.trial:
-            self.rests.end_trial(model, key)
+            self.rests.end_trial(model, user)
         if failure is None:
             self.learned.end(now)
 

@@ -213,7 +213,7 @@ class Completion:
                 state.call.model,
                 usage,
                 failure,
-                key=state.principal.key_id,
+                user=state.principal.user,
                 body=state.call.body,
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
@@ -275,6 +276,56 @@ async def test_one_callers_failures_close_a_backend_to_nobody_else(
         assert state.reason != "LAST_RESORT"
         same = gateway.call_state("alone", principal=ALICE)
         await gateway.ask(same)
+
+
+async def test_two_keys_are_not_two_callers(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        gateway.fake("first").tell(*[BackendError(F.FAILED, "it failed")] * 6)
+        for number in range(6):
+            caller = msgspec.structs.replace(BOB, key_id=f"key_bob_{number}")
+            with pytest.raises(ApiError):
+                await gateway.ask(gateway.call_state("alone", principal=caller))
+        state = gateway.call_state("alone", principal=ALICE)
+        await gateway.ask(state)
+        assert state.reason != "LAST_RESORT"
+
+
+@pytest.mark.parametrize(
+    "failure", [F.FAILED, F.OVERLOADED, F.UNREACHABLE, F.MALFORMED], ids=lambda f: f.slug
+)
+async def test_of_many_calls_at_once_one_tries_a_backend_that_has_rested(
+    failure: FailureClass, tmp_path: Path, clock: FakeClock
+) -> None:
+    """All of them were routed to it while nobody had tried it; the others go elsewhere, also after
+    its first rest, and however long their rows take to the disk."""
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        first, second = gateway.fake("first"), gateway.fake("second")
+        error = BackendError(failure, "it failed")
+        first.answers = lambda _: error
+        for principal in (ALICE, BOB, ALICE):
+            await gateway.ask(gateway.call_state(principal=principal))
+        await clock.advance(4.0)
+        before = len(first.calls), len(second.calls)
+        first.runs_for = 3.0
+        tasks = [gateway.start(body=str(n).encode())[1] for n in range(24)]
+        await until(lambda: len(second.calls) == before[1] + 23, "the others go elsewhere")
+        await gateway.until_done(tasks, step=0.5)
+        assert (len(first.calls), len(second.calls)) == (before[0] + 1, before[1] + 24)
+
+
+async def test_a_line_does_not_go_through_a_backend_that_has_begun_to_rest(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Whoever waited there for a place leaves, as far as another backend can take him."""
+    text = policy().replace("first: {kind: fake,", "first: {kind: fake, concurrency: 1,")
+    async with assembled(tmp_path, clock, text) as gateway:
+        first = gateway.fake("first")
+        first.runs_for = 1.0
+        first.answers = lambda _: BackendError(F.UNREACHABLE, "refused")
+        tasks = [gateway.start(body=str(n).encode())[1] for n in range(6)]
+        await gateway.until_done(tasks, step=0.5)
+        assert asked(gateway)[:2] == [1, 6]
+        assert gateway.inner.active.backends["first"].in_flight == 0
 
 
 async def test_a_lone_backend_that_rests_says_when_it_is_asked_again(
