@@ -124,7 +124,7 @@ class Completion:
             used = attempt.used_by_failure(failure, self._clock.monotonic())
             if kind.maybe_running:
                 stopped = await self._stop_remote(attempt)
-                used = used if stopped is None else attempt.used(stopped)
+                used = used if stopped is None else attempt.used_at_stop(stopped)
             self._release(state, attempt, None, failure)
         try:
             await self._close(state, "error", used, status=kind.status, error=kind.slug)

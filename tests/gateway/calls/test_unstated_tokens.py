@@ -61,3 +61,31 @@ async def test_a_failure_that_states_no_tokens_is_charged_none(
         gateway.fake("burst").tell(failed)
         row = await row_of(gateway)
     assert (row.outcome, row.cost_nano) == ("error", 0)
+
+
+BY_CALL = BY_TOKENS.replace("per_million_output: 1", "per_call: 0.5")
+
+
+@pytest.mark.parametrize("prices", [BY_CALL, BY_TOKENS], ids=["by call", "by tokens"])
+@pytest.mark.parametrize(
+    "used",
+    [None, Usage(exec_s=2.0), Usage(exec_s=2.0, gpu_s=2.0, worker="w", reported=True)],
+    ids=["nothing said", "our clock", "its clock"],
+)
+@pytest.mark.parametrize("failure", list(FailureClass), ids=lambda f: f.slug)
+async def test_a_call_that_brought_nothing_costs_nothing_where_time_is_free(
+    failure: FailureClass, used: Usage | None, prices: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Whatever failed, and whoever measured how long it took."""
+    async with assembled(tmp_path, clock, prices) as gateway:
+        gateway.fake("burst").answers = lambda _: BackendError(failure, "no answer", usage=used)
+        row = await row_of(gateway)
+    assert (row.outcome, row.cost_nano) == ("error", 0)
+
+
+async def test_tokens_that_a_failure_states_are_charged(tmp_path: Path, clock: FakeClock) -> None:
+    used = Usage(exec_s=2.0, input_tokens=10, output_tokens=500)
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        gateway.fake("burst").tell(BackendError(FailureClass.FAILED, "an error", usage=used))
+        row = await row_of(gateway)
+    assert (row.outcome, row.cost_nano) == ("error", 500_000)
