@@ -130,9 +130,8 @@ _NO_ROOM = re.compile(
 )
 """As SGLang, TGI and its sibling for embeddings, llama.cpp and others say that they have no room
 for anybody, whatever status it comes with."""
-_PERHAPS_ITS_OWN = frozenset(("rate_limit_exceeded", "rate_limit_error", "model_not_found"))
-"""Codes and types that say so of one request, as a status of ``_SUSPECT`` does: they may stand in
-an answer whose status is good."""
+_SUSPECT_CODES = {"rate_limit_exceeded", "rate_limit_error", "model_not_found"}
+"""Codes and types that say the same in an answer whose status is good."""
 _BEATS_STATUS = frozenset((FailureClass.QUOTA, FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED))
 """What a code says more exactly than whatever status it comes with."""
 
@@ -151,13 +150,6 @@ class ErrorWords(msgspec.Struct, frozen=True):
         code = self.code
         known = code is not None and len(code) == 3 and code.isascii() and code.isdigit()
         return int(code or "") if known and code is not None and code >= "300" else None
-
-    @property
-    def suspect(self) -> bool:
-        """Whether the one request may be why, and nobody knows."""
-        if self.status is not None:
-            return self.status in _SUSPECT
-        return not _PERHAPS_ITS_OWN.isdisjoint((self.code, self.type))
 
     def named(self) -> FailureClass | None:
         """The class that the code or the type names."""
@@ -271,7 +263,8 @@ def _refusal(
     certain = kind in (FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED) or (
         kind is FailureClass.OVERLOADED and _NO_ROOM.search(words) is not None
     )
-    suspect = said.suspect if status is None else status in _SUSPECT
+    named = status is None and not _SUSPECT_CODES.isdisjoint((said.code, said.type))
+    suspect = named or status in _SUSPECT
     return BackendError(
         kind,
         OUR_MATTER.get(kind) or words or otherwise,

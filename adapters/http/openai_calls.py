@@ -221,13 +221,17 @@ class EventStream(ReadyChunks):
         self._body.leave(self._clock.monotonic() + END_GRACE_S)
 
     def _usage(self) -> Usage:
+        return self._taken(self._reader.usage)
+
+    def _taken(self, usage: Usage) -> Usage:
         exec_s = self._clock.monotonic() - self._started
-        return msgspec.structs.replace(self._reader.usage, exec_s=exec_s, worker=self._worker)
+        return msgspec.structs.replace(usage, exec_s=exec_s, worker=self._worker)
 
     def _broken(self, error: BackendError) -> BackendError:
         self._ended = True
         self._body.distrust()
-        return cleaned(error, self._secrets)
+        usage = None if error.usage is None else self._taken(error.usage)
+        return cleaned(error, self._secrets, usage)
 
 
 def append_field(body: bytes, field: bytes) -> bytes | None:

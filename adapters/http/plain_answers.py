@@ -96,7 +96,7 @@ def plain_usage(body: bytes, task: Task) -> Usage | None:
     stated = plain.usage
     counts = _parts(stated.prompt_tokens_details, stated.completion_tokens_details)
     said = usage_from(stated.prompt_tokens, stated.completion_tokens, stated.total_tokens, counts)
-    return None if said.output_tokens is None and task != "embeddings" else said
+    return None if not said.output_tokens and task != "embeddings" else said
 
 
 _NONE: dict[str, int] = {}

@@ -153,7 +153,8 @@ class Attempt(msgspec.Struct, frozen=True):
         if failure.failure is FailureClass.NOT_STARTED:
             return None
         if failure.usage is not None and self._is_paid(failure.usage):
-            return self._with_share(credible(failure.usage))
+            used = credible(failure.usage)
+            return self._with_share(self._counted(used) if self.progress.events else used)
         if failure.ran is Ran.NO:
             return None
         return self.used_until(now, None) if self._is_timed or self.progress.events else None

@@ -233,7 +233,7 @@ def test_an_engine_without_room_for_anybody_is_not_this_callers_matter(
         ({"code": "invalid_api_key"}, Fault.BACKEND),
         ({"code": 500}, Fault.BACKEND),
     ],
-    ids=lambda one: str(one),
+    ids=str,
 )
 def test_an_error_inside_an_answer_is_suspect_as_its_status_would_be(
     error: dict[str, Any], fault: Fault

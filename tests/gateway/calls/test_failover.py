@@ -10,7 +10,6 @@ import pytest
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.types import Chunk, Reply, Usage
 from gateway.calls.stream import SettledStream
-from gateway.calls.stream_events import announces
 from gateway.clock import FakeClock
 from gateway.routing.health import HEALTHY
 from gateway.types import ApiError, Principal
@@ -162,7 +161,7 @@ async def test_a_stream_that_says_who_speaks_and_then_nothing_has_not_begun(
 ) -> None:
     """The caller sees one stream, from its first event on."""
     async with assembled(tmp_path, clock, policy()) as gateway:
-        role, token = Chunk(ROLE + b"\n\n"), Chunk(b"data: {}\n\n")
+        role, token = Chunk(ROLE + b"\n\n", tokens=0), Chunk(b"data: {}\n\n")
         gateway.fake("first").tell([role, BackendError(F.TRUNCATED, "it broke off")])
         gateway.fake("second").tell([role, token])
         state = gateway.call_state(stream=True)
@@ -174,21 +173,38 @@ async def test_a_stream_that_says_who_speaks_and_then_nothing_has_not_begun(
 
 
 @pytest.mark.parametrize(
-    ("event", "announced"),
+    "nothing",
     [
-        (ROLE, True),
-        (b'data: {"choices": [{"delta": {"role": "assistant", "content": null}}]}', True),
-        (b'data: {"choices":[{"delta":{"content":"","role":"assistant"}}],"usage":null}', True),
-        (b'data: {"choices":[{"delta":{"role":"assistant","content":"Hi"}}]}', False),
-        (b'data: {"choices":[{"delta":{"role":"assistant","tool_calls":[{}]}}]}', False),
-        (b'data: {"choices":[{"delta":{"role":"assistant"},"finish_reason":"stop"}]}', False),
-        (b'data: {"choices":[{"delta":{"content":"Hi"}}]}', False),
-        (b"data: [DONE]", False),
-        (ROLE + b"\n\n" + ROLE, False),
+        [Chunk(ROLE + b"\n\n", tokens=0)],
+        [Chunk(ROLE.replace(b"\n", b"\r\n") + b"\r\n\r\n" + ROLE + b"\n\n", tokens=0)],
+        [Chunk(b'data: {"choices":[]}\n\n', "usage", Usage(input_tokens=1, output_tokens=0))],
+        [Chunk(b": wait\n\n", tokens=0)] * 9,
     ],
+    ids=["a role", "two roles", "usage", "comments"],
 )
-def test_an_event_that_only_says_who_speaks_is_known(event: bytes, announced: bool) -> None:
-    assert announces(event + b"\n\n") is announced
+async def test_what_holds_no_token_is_no_beginning(
+    nothing: list[Chunk], tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        gateway.fake("first").tell([*nothing, BackendError(F.TRUNCATED, "it broke off")])
+        gateway.fake("second").tell([Chunk(b"data: {}\n\n")])
+        state = gateway.call_state(stream=True)
+        stream = await gateway.ask(state)
+        assert isinstance(stream, SettledStream)
+        async with stream:
+            assert [piece async for piece in stream] == [b"data: {}\n\n"]
+        assert [(one.slug, one.cost_nano) for one in state.tried] == [("truncated", 0)]
+
+
+async def test_a_stream_that_says_nothing_for_ever_is_kept_within_bounds(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        gateway.fake("first").tell([Chunk(b": wait\n\n", tokens=0)] * 1000)
+        stream = await gateway.ask(gateway.call_state(stream=True))
+        assert isinstance(stream, SettledStream)
+        async with stream:
+            assert len([piece async for piece in stream]) == 1000
 
 
 async def test_a_caller_who_hangs_up_before_the_first_token_is_not_sent_on(
