@@ -166,6 +166,25 @@ def test_headers_may_say_what_headers_can_carry(tmp_path: Path) -> None:
         ("kind: replicate, model: a/b, api_key: '${KEY}', max_workers: 0", "max_workers"),
         ("kind: vercel, api_key: '${KEY}', base_url: 'ai-gateway.vercel.sh'", "base_url"),
         ("kind: local, app: 'examples/embeddings.py:app', threads: 0", "threads"),
+        ("kind: runpod, endpoint: '', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: 'a/b', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: 'a b', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: '../x', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: '\u00e9', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: 'a?b', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: " + "x" * 64 + ", api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: e, api_key: '${KEY}', webhook: '${HOOK}'", "webhook"),
+        ("kind: baseten, model: abc, api_key: '${KEY}', webhook: 'https://'", "webhook"),
+        ("kind: baseten, model: abc, api_key: '${KEY}', webhook: 'http://h'", "webhook"),
+        ("kind: baseten, model: abc, api_key: '${KEY}', webhook: 'https://h:0'", "webhook"),
+        ("kind: local, app: 'examples/embeddings.py:app', device: tpu", "device"),
+        ("kind: local, app: 'examples/embeddings.py:app', device: 'cuda:0,'", "device"),
+        ("kind: local, app: 'examples/embeddings.py:app', device: 'cuda:x'", "device"),
+        ("kind: local, app: 'examples/embeddings.py:app', device: ''", "device"),
+        ("kind: local, sockets: pyproject.toml", "sockets"),
+        ("kind: local, sockets: pyproject.toml/below", "sockets"),
+        ('kind: local, sockets: "a\\0b"', "sockets"),
+        ("kind: local, sockets: " + "x" * 300, "sockets"),
         ("kind: local, app: 'nofile.py:app'", "app"),
         ("kind: local, app: 'examples:app.py'", "app"),
         ("kind: local, app: 'no_such_module:app'", "app"),
@@ -179,7 +198,8 @@ def test_headers_may_say_what_headers_can_carry(tmp_path: Path) -> None:
 def test_what_each_kind_cannot_start_with_is_refused_where_it_stands(
     backend: str, path: str, tmp_path: Path
 ) -> None:
-    [(line, key, _)] = faults(policy_of(tmp_path, backend), {"KEY": "k-123456"})
+    secrets = {"KEY": "k-123456", "HOOK": "https://"}
+    [(line, key, _)] = faults(policy_of(tmp_path, backend), secrets)
     assert (line, key) == (5, f"backends.b.{path}")
 
 
@@ -191,6 +211,20 @@ def test_an_app_is_looked_for_without_running_it(app: str, tmp_path: Path) -> No
     assert faults(policy_of(tmp_path, source)) == []
     broken.write_text("raise SystemExit('it was run')\n")
     assert faults(policy_of(tmp_path, f"kind: local, app: '{broken}:app'")) == []
+
+
+@pytest.mark.parametrize("source", ["def (\n", "x = 'a\n", "\tx\n  y\n", "a\0b"], ids=range(4))
+def test_an_app_that_is_no_python_is_refused_by_its_line(source: str, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(source)
+    [(line, path, message)] = faults(policy_of(tmp_path, f"kind: local, app: '{broken}:app'"))
+    assert (line, path) == (5, "backends.b.app")
+    assert str(broken) in message
+
+
+def test_a_folder_of_sockets_may_be_made_later(tmp_path: Path) -> None:
+    """By the workers, which may start after the gateway."""
+    assert faults(policy_of(tmp_path, f"kind: local, sockets: '{tmp_path}/later'")) == []
 
 
 def test_what_a_kinds_own_code_refuses_has_the_backends_place_and_shows_no_secret(
@@ -274,6 +308,58 @@ def test_a_store_that_is_no_database_is_refused(file: str, path: str, tmp_path: 
     (tmp_path / "data" / file).mkdir()
     [(_, where, message)] = faults(policy_of(tmp_path))
     assert (where, message) == (path, f"{tmp_path / 'data' / file} is no file")
+
+
+@pytest.mark.parametrize(
+    ("ledger", "says"),
+    [
+        ("{data}", "is a folder, that of server.data"),
+        ("{data}/../data", "is a folder, that of server.data"),
+        ("{data}/..", "is a folder, that of server.data"),
+        ("{data}/keys.db", "own file of keys"),
+        ("{data}/x/../keys.db", "own file of keys"),
+        ("/proc/ledger.db", "cannot"),
+        ("{data}/" + "x" * 300, "too long"),
+        ("{data}/" + "x" * 250, "too long"),
+        ("{data}/" + "x" * 300 + "/ledger.db", "too long"),
+        (":memory:", "a ledger is a file"),
+    ],
+)
+@pytest.mark.parametrize("there", [False, True], ids=["first start", "later"])
+def test_a_ledger_that_could_not_be_made_is_refused(
+    ledger: str, says: str, there: bool, tmp_path: Path
+) -> None:
+    if there:
+        (tmp_path / "data" / "x").mkdir(parents=True)
+    text = policy_of(tmp_path).replace(
+        f"{tmp_path}/data/ledger.db", ledger.format(data=tmp_path / "data")
+    )
+    [(line, path, message)] = faults(text)
+    assert (line, path) == (3, "store.ledger")
+    assert says in message
+
+
+@pytest.mark.parametrize("data", ["/proc/x", "x" * 300, "a\\0b"], ids=range(3))
+def test_a_data_folder_that_could_not_be_made_is_refused(data: str, tmp_path: Path) -> None:
+    text = policy_of(tmp_path).replace(f'data: "{tmp_path}/data"', f'data: "{data}"')
+    [(line, path, _)] = faults(text)
+    assert (line, path) == (2, "server.data")
+
+
+@pytest.mark.parametrize(
+    ("setting", "path"),
+    [
+        ("max_body: 0", "max_body"),
+        ("max_header: 1", "max_header"),
+        ("clients: {per_key: 0}", "clients.per_key"),
+        ("clients: {in_all: 1}", "clients.in_all"),
+    ],
+)
+def test_a_bound_in_which_no_request_fits_is_refused(
+    setting: str, path: str, tmp_path: Path
+) -> None:
+    [(line, where, _)] = faults(policy_of(tmp_path, server=f", {setting}"))
+    assert (line, where) == (2, f"server.{path}")
 
 
 @pytest.mark.parametrize(
