@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass, Fault, malformed
+from adapters.errors import BackendError, FailureClass, Fault, Ran, malformed
 from adapters.http.response import Response, find_header
 from adapters.settings import Secret
 from adapters.types import Usage
@@ -32,7 +32,10 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no JSON of a type: they may also be no UTF-8, or nest too
 deeply."""
 
+_OUR_HEAD = frozenset((406, 411, 412, 414, 416, 417, 421, 426, 428, 431))
+"""About a request's line and headers, which no caller writes; nothing ran."""
 _BY_STATUS = {
+    **dict.fromkeys(_OUR_HEAD, FailureClass.FAILED),
     400: FailureClass.INVALID,
     401: FailureClass.CREDENTIAL,
     402: FailureClass.QUOTA,
@@ -62,8 +65,7 @@ _BY_STATUS = {
 }
 """520 and above are those of a network's edge, which does not know what became of the call behind
 it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 460 and 499 are
-those of a load balancer and of a proxy that lost us on their way back; 529 is Anthropic's
-overload."""
+those of a load balancer and a proxy that lost us; 529 is Anthropic's overload."""
 _SUSPECT = frozenset((402, 403, 404, 409, 413, 422, 423, 429)) | (
     frozenset(range(400, 500)) - _BY_STATUS.keys()
 )
@@ -273,6 +275,7 @@ def _refusal(
         param=None if said.param is None else clean(said.param, secrets),
         detail=detail or words,
         fault=Fault.SUSPECT if suspect and not certain else None,
+        ran=Ran.NO if status in _OUR_HEAD else None,
         status=status,
         code=None if said.code is None else clean(said.code, secrets),
         type=None if said.type is None else clean(said.type, secrets),

@@ -50,7 +50,10 @@ def refusal_of(failure: BackendError, tried: Sequence[FailedAttempt]) -> ApiErro
     )
 
 
-_LASTING = frozenset((FailureClass.CREDENTIAL, FailureClass.GONE, FailureClass.QUOTA))
+_LASTING = frozenset(
+    (FailureClass.CREDENTIAL, FailureClass.FAILED, FailureClass.GONE, FailureClass.QUOTA)
+)
+"""What no repetition mends; of what failed, where nothing ran, the shape of our own request."""
 _OURS = frozenset((FailureClass.CREDENTIAL,))
 """What lies between the gateway and the backend: a client would take it for its own key."""
 

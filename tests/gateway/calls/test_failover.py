@@ -407,6 +407,7 @@ async def test_the_probers_word_decides_where_there_is_a_choice(
         (BackendError(F.CREDENTIAL, "no", status=401, code="invalid_api_key"),
          502, "backend_credential", "false"),
         (BackendError(F.FAILED, "no", status=500, code="500"), 502, "backend_failed", "false"),
+        (BackendError(F.FAILED, "no", status=426, ran=Ran.NO), 502, "backend_failed", "false"),
         (BackendError(F.UNREACHABLE, "no"), 502, "backend_unreachable", "true"),
         (BackendError(F.OVERLOADED, "no", status=503), 503, "backend_overloaded", "true"),
         (BackendError(F.TIMEOUT, "no"), 504, "backend_timeout", "false"),
