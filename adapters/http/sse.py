@@ -214,8 +214,9 @@ class EventReader:
             return None
         payload = data_of(event)
         if not payload:
-            # A comment before the first frame would commit the caller to this backend.
-            return Chunk(event, tokens=0) if self.frames else None
+            # A comment alone would commit the caller to this backend.
+            kept = self.frames or 0 < len(self._early) < MAX_EARLY // 2
+            return Chunk(event, tokens=0) if kept else None
         if not self.openai:
             self.frames = True
             return Chunk(event)

@@ -281,13 +281,12 @@ class LiveBackend:
         load_s: float = 0.0,
         rank: int = NORMAL,
         caller: Caller = OURSELVES,
-        last_resort: bool = False,
     ) -> Lease:
         """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
         away, and what it gave is raised then. Raises LeftAlone as ``Rests.enter`` does.
 
-        Pings keep it warm but say nothing of when callers come. ``load_s``: seconds that the call
-        should wait for its model there, which say nothing of how long calls run.
+        Pings keep it warm but say nothing of when callers come, nor ``load_s``, the seconds that
+        the call should wait for its model there, of how long calls run.
         """
         now = self._clock.monotonic()
         if not ping:
@@ -296,7 +295,12 @@ class LiveBackend:
         if not self._queue.take():
             await self._wait(reconsider, rank)
             now = self._clock.monotonic()
-        trial = self._enter(caller, now, last_resort=last_resort)
+        try:
+            trial = self.rests.enter(caller, now)
+        except LeftAlone:
+            self.in_flight -= 1
+            self._queue.give_back()
+            raise
         return self._leases.begin(Lease(self.learned.start(now), now, trial), now + load_s)
 
     def lease_at_once(self, now: float, load_s: float) -> Lease | None:
@@ -307,14 +311,6 @@ class LiveBackend:
         self._note_call(now)
         self.in_flight += 1
         return self._leases.begin(Lease(self.learned.start(now), now), now + load_s)
-
-    def _enter(self, caller: Caller, now: float, *, last_resort: bool) -> bool:
-        try:
-            return self.rests.enter(caller, now, last_resort=last_resort)
-        except LeftAlone:
-            self.in_flight -= 1
-            self._queue.give_back()
-            raise
 
     async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)

@@ -26,6 +26,8 @@ class Caller(msgspec.Struct, frozen=True):
     model: str = ""
     user: str = ""
     """The caller, whichever of his keys he shows; empty for the gateway's own calls."""
+    last_resort: bool = False
+    """No other backend can take the call: he is kept away by a hard rest alone."""
 
 
 OURSELVES = Caller()
@@ -62,17 +64,17 @@ class Rests:
             return self.health.resting_for_all(now)
         return self.health.resting(model, user, now)
 
-    def enter(self, caller: Caller, now: float, *, last_resort: bool) -> bool:
+    def enter(self, caller: Caller, now: float) -> bool:
         """Takes a call in: True for the one that is let through after a rest.
 
-        Raises LeftAlone where the backend rests, or another call is the one that tries it. With
-        ``last_resort`` only for a hard rest; the gateway's own calls are always taken.
+        Raises LeftAlone where the backend rests, or another call is the one that tries it. The
+        gateway's own calls are always taken.
         """
         if not self.health.scopes:
             return False
         model, user = caller.model, caller.user
         resting = self.health.resting(model, user, now)
-        if resting is not None and model and (resting.hard or not last_resort):
+        if resting is not None and model and (resting.hard or not caller.last_resort):
             raise LeftAlone(resting.until - now, resting.hard)
         if not self.health.is_due(model, user, now):
             return False

@@ -28,7 +28,7 @@ from gateway.calls.completion import Completion
 from gateway.calls.failover import Failover
 from gateway.calls.larger_model import LargerModel
 from gateway.calls.promised import PromisedJobs
-from gateway.calls.refusals import LeftAlone, no_backend, refusal_of, stopped, store_unavailable
+from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
@@ -294,8 +294,7 @@ class Dispatcher:
                     self._reconsider(active, state, quote),
                     load_s=quote.delay.load_s,
                     rank=rank,
-                    caller=Caller(state.call.model, state.principal.user),
-                    last_resort=last_resort,
+                    caller=Caller(state.call.model, state.principal.user, last_resort),
                 )
             except Replaced:
                 continue

@@ -17,18 +17,6 @@ from gateway.types import ApiError
 log = logging.getLogger("spillgate")
 
 
-class LeftAlone(Exception):
-    """Raised to a call whose backend is left alone after failures of others."""
-
-    def __init__(self, again_in: float | None) -> None:
-        super().__init__("left alone")
-        self.failure = BackendError(
-            FailureClass.OVERLOADED,
-            "The backend is left alone after failures.",
-            retry_after=again_in,
-        )
-
-
 def refusal_of(failure: BackendError, tried: Sequence[FailedAttempt]) -> ApiError:
     """What the caller is told when no backend answered: what the provider said of a request that
     may be at fault, and what this gateway makes of it otherwise. ``tried``: each that was asked."""
