@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran, malformed
-from adapters.http.response import Response, find_header
+from adapters.http.response import Response
+from adapters.http.retry_after import retry_after
 from adapters.settings import Secret
 from adapters.types import Usage
 
@@ -26,8 +26,6 @@ MAX_MESSAGE = 500
 """Characters of a backend's own words that a caller is shown."""
 MAX_WORD = 100
 """Characters of a code, a type or the name of a field that are kept."""
-LONGEST_RETRY_S = 86_400.0
-"""A backend that asks to be left alone for longer is not believed."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no JSON of a type: they may also be no UTF-8, or nest too
 deeply."""
@@ -352,27 +350,6 @@ def refusal(
 def refused(response: Response, *, now: float, secrets: Sequence[Secret] = ()) -> BackendError:
     """The same for a whole answer."""
     return refusal(response.status, response.headers, response.body, now=now, secrets=secrets)
-
-
-def retry_after(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
-    """Seconds, from ``retry-after-ms`` or ``Retry-After`` (a number or a date, RFC 9110); a day at
-    most."""
-    try:
-        seconds = _asked_to_wait(headers, now)
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
-    return None if seconds is None else min(max(0.0, seconds), LONGEST_RETRY_S)
-
-
-def _asked_to_wait(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
-    if (milliseconds := find_header(headers, b"retry-after-ms")) is not None:
-        return float(milliseconds) / 1000
-    value = find_header(headers, b"retry-after")
-    if value is None:
-        return None
-    if value.strip().replace(".", "", 1).isdigit():
-        return float(value)
-    return parsedate_to_datetime(value).timestamp() - now
 
 
 # --- JSON that may be none ------------------------------------------------------------------------

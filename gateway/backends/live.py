@@ -108,9 +108,8 @@ class LiveBackend:
     @property
     def max_request(self) -> int | None:
         """Bytes of the largest body that it takes: the policy's figure, else the platform's."""
-        if self._limit is not None:
-            return self._limit
-        return self.adapter.capabilities.max_request_bytes
+        own = self.adapter.capabilities.max_request_bytes
+        return own if self._limit is None else self._limit
 
     @property
     def context(self) -> int | None:
@@ -120,9 +119,7 @@ class LiveBackend:
     @property
     def is_warm(self) -> bool:
         """A call sent now would find a warm worker, as far as is known."""
-        if self.adapter.slots == 0:
-            return False
-        if self.probed_ready is False:
+        if self.adapter.slots == 0 or self.probed_ready is False:
             return False
         return self.learned.warm_idle(self._clock.monotonic()) != 0
 
@@ -152,10 +149,8 @@ class LiveBackend:
         and has no worker is not ill, and neither is one whose start is waited for."""
         if self.learned.cold is not None:
             return self.stuck
-        return self.probed_ready is False and not self._is_starting()
-
-    def _is_starting(self) -> bool:
-        return self.adapter.slots == 0 and self._ready_in() is not None
+        starting = self.adapter.slots == 0 and self._ready_in() is not None
+        return self.probed_ready is False and not starting
 
     def blocked(self, now: float, model: str = "", user: str = "") -> Blocked:
         """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
@@ -333,12 +328,9 @@ class LiveBackend:
         """Calls that are sent there at once. A backend that says how many it runs gets what keeps
         it busy for a moment; the rest waits here, where waiting costs nothing and a call can
         still go elsewhere."""
-        fixed = self.spec.common.concurrency
-        if fixed is not None:
+        fixed, slots = self.spec.common.concurrency, self.adapter.slots
+        if fixed is not None or slots is None:
             return fixed
-        slots = self.adapter.slots
-        if slots is None:
-            return None
         if not self.adapter.capabilities.queues:
             return max(slots - self.line.others(self._clock.monotonic()), 1)
         return max(slots, 1) * self.learned.depth

@@ -18,8 +18,8 @@ from adapters.http.failures import (
     failure_in,
     message_of,
     refusal,
-    retry_after,
 )
+from adapters.http.retry_after import retry_after
 from adapters.settings import Secret
 
 F = FailureClass
