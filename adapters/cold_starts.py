@@ -75,7 +75,8 @@ class StartCounted:
         chunk = await anext(self._chunks)
         if chunk.usage is None:
             return chunk
-        return Chunk(chunk.data, chunk.kind, split(chunk.usage, self._start, inside=self._inside))
+        usage = split(chunk.usage, self._start, inside=self._inside)
+        return msgspec.structs.replace(chunk, usage=usage)
 
     async def aclose(self) -> None:
         await self._chunks.aclose()  # type: ignore[attr-defined]

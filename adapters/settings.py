@@ -178,6 +178,18 @@ def _split(text: str) -> SplitResult:
     return parts
 
 
+def check_webhook(url: str, schemes: Collection[str] = ("http", "https")) -> None:
+    """Raises SettingError, which repeats none of it, for a URL that a platform could send nothing
+    to; unlike a server's it may hold a query."""
+    try:
+        parts = _split(url)
+        if parts.scheme not in schemes or _HOST.match(parts.hostname or "") is None:
+            raise ValueError("it has no scheme or no host")
+    except ValueError as error:
+        kinds = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise SettingError(("webhook",), f"is a URL that begins with {kinds}: {error}") from None
+
+
 def parse_path(value: Any) -> str:
     """'/generate' -> the same, as it stands in a request's first line."""
     text = str(value)

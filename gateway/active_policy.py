@@ -118,11 +118,11 @@ class ActivePolicy:
             slo=spec.slo if taken.slo is None else taken.slo,
         )
 
-    def asked_again_in(self, model: str, route: str, key: str, now: float) -> float | None:
+    def asked_again_in(self, model: str, route: str, user: str, now: float) -> float | None:
         """Seconds until the first of the model's backends may be asked; None where nobody can
         say."""
         backends = self._usable(model, self._named[route])
-        waits = [backend.asked_again_in(model, key, now) for backend in backends]
+        waits = [backend.asked_again_in(model, user, now) for backend in backends]
         return min((wait for wait in waits if wait is not None), default=None)
 
     def served_by(self, backend: LiveBackend) -> list[str]:
@@ -194,7 +194,7 @@ class ActivePolicy:
                 call.model,
                 now,
                 None if queued is None else queued.at(backend),
-                principal.key_id,
+                principal.user,
                 RANK[priority],
                 preferences.parts,
             )

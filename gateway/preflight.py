@@ -12,6 +12,7 @@ import ipaddress
 import os
 import socket
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,8 @@ MakeBackend = Callable[[BackendSpec], Backend]
 _UNPRIVILEGED = 1024
 """The first port that everybody may listen on."""
 _SQLITE = b"SQLite format 3\0"
+_LONGEST_JOURNAL = "-journal"
+"""What SQLite adds to a file's name at most (https://www.sqlite.org/tempfiles.html)."""
 
 
 def check_startable(
@@ -122,7 +125,8 @@ def _data(policy: Policy) -> Found:
         if isinstance(place, LedgerFile):
             files[path] = (Path(place.path).parent, Path(place.path))
     for path, (where, file) in files.items():
-        fault = _fault_of(_folder_fault, where) or _fault_of(_database_fault, file)
+        clash = _clash(folder, file) if path == "store.ledger" else None
+        fault = clash or _fault_of(_folder_fault, where) or _fault_of(_database_fault, file)
         if fault is not None:
             yield path, fault
 
@@ -131,6 +135,16 @@ def _drivers(policy: Policy, installed: Callable[[str], bool]) -> Found:
     for path, place in (("store.ledger", policy.store.ledger), ("store.keys", policy.store.keys)):
         if isinstance(place, Database) and not installed("asyncpg"):
             yield path, "PostgreSQL needs the package asyncpg: pip install 'spillgate[postgres]'"
+
+
+def _clash(folder: Path, ledger: Path) -> str | None:
+    """What of the gateway's own is already where the ledger would be."""
+    data, file = Path(os.path.realpath(folder)), Path(os.path.realpath(ledger))
+    if file == data / "keys.db":
+        return f"{ledger} is the gateway's own file of keys: give the ledger another one"
+    if file == data or file in data.parents:
+        return f"{ledger} is a folder, that of server.data: give a file, such as {folder}/ledger.db"
+    return None
 
 
 def _fault_of(look: Callable[[Path], str | None], path: Path) -> str | None:
@@ -146,11 +160,25 @@ def _folder_fault(folder: Path) -> str | None:
     found = next(path for path in (absolute, *absolute.parents) if path.exists())
     if not found.is_dir():
         return f"{found} is a file, not a folder"
-    return None if os.access(found, os.W_OK | os.X_OK) else f"{found} cannot be written"
+    if not os.access(found, os.W_OK | os.X_OK):
+        return f"{found} cannot be written"
+    _check_names(absolute, found)
+    with tempfile.TemporaryDirectory(prefix=".spillgate-", dir=found):
+        return None
+
+
+def _check_names(path: Path, existing: Path) -> None:
+    """Raises OSError for a name that is longer than the file system takes."""
+    longest = os.pathconf(existing, "PC_NAME_MAX")
+    for name in path.parts[len(existing.parts) :]:
+        if len(os.fsencode(name)) > longest:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
 
 
 def _database_fault(path: Path) -> str | None:
     if not path.exists():
+        existing = next(one for one in path.absolute().parents if one.exists())
+        _check_names(path.absolute().with_name(path.name + _LONGEST_JOURNAL), existing)
         return None
     if not path.is_file():
         return f"{path} is no file"

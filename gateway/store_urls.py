@@ -74,6 +74,8 @@ def parse_ledger(url: Any) -> LedgerFile | Database:
         raise ValueError(
             "not a ledger such as sqlite:///.spillgate/ledger.db or postgresql://USER@HOST/DATABASE"
         )
+    if path == ":memory:":
+        raise ValueError("a ledger is a file: in memory every bill would end with the process")
     options = dict(parse_qsl(query, keep_blank_values=True))
     synchronous = options.pop("synchronous", "normal")
     if options or synchronous not in ("normal", "full"):

@@ -9,14 +9,21 @@ Assumed: an environment other than production and development is read and set at
 from __future__ import annotations
 
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
 from adapters.http.failures import clean, read, read_if, words_in
-from adapters.settings import Duration, HttpSettings, HttpUrl, PositiveDuration, Secret, SecretStr
+from adapters.settings import (
+    Duration,
+    HttpSettings,
+    HttpUrl,
+    PositiveDuration,
+    Secret,
+    SecretStr,
+    check_webhook,
+)
 from adapters.types import JobState, Probe, Reply, Usage
 
 ASYNC_LIMIT = 256 * 1024
@@ -77,8 +84,8 @@ class BasetenSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fi
         Origin(self.management_url)
         if not self.model.isalnum():
             raise ValueError("a model is named by its id: letters and digits")
-        if self.webhook is not None and urlsplit(self.webhook).scheme != "https":
-            raise ValueError("a webhook is an https URL")
+        if self.webhook is not None:
+            check_webhook(self.webhook, ("https",))
         if self.webhook is None and self.timeout > LONGEST_SYNC:
             raise ValueError("a call without a webhook may take 20m at most")
         if self.regional and self.deployment is not None:

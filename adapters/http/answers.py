@@ -4,7 +4,8 @@
     "error": null, "", {}, [], false, 0          no error
     "error" with anything in it                  that error, by its code or type
     {"object": "error", "message", "code"}       the same, flat
-    a choice that ended in "error" or "abort"    an error, that of the choice where it has one
+    a choice with an error, or that ended in     an error, that of the choice where it has one
+    "error" or "abort"
     {"choices": []}                              MALFORMED: nothing was said
     a web page, nothing, no JSON, another shape  MALFORMED
 
@@ -22,15 +23,20 @@ import msgspec
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http import failures
 from adapters.http.failures import UNREADABLE, classify_error, clean, read_if, words_in
-from adapters.http.finish_reasons import is_broken, is_empty, mentions_broken
 from adapters.http.odd_json import mended
-from adapters.http.plain_answers import plain_usage
+from adapters.http.plain_answers import may_be_broken, plain_usage
 from adapters.http.response import Response
 from adapters.http.stated_usage import read_usage, with_stated
 from adapters.http.token_counts import tokens_made
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
 
+_BROKEN = frozenset(("error", "abort", "insufficient_system_resource"))
+"""Reasons for which an answer ends in vLLM, SGLang, Mistral, OpenRouter and, the last, DeepSeek,
+when it is none (https://api-docs.deepseek.com/api/create-chat-completion,
+https://openrouter.ai/docs/api-reference/errors)."""
+_REFUSED = 400
+_EMPTY = re.compile(rb"\[\s*\]")
 _NOTHING = frozenset((b"null", b'""', b"{}", b"[]", b"false", b"0"))
 _ABSENT = msgspec.Raw(b"null")
 _NO_ANSWER = "The backend's answer is not what was asked for."
@@ -67,18 +73,16 @@ def usage_of_answer(body: bytes, task: Task, usage: Usage, secrets: Sequence[Sec
 def read_closely(body: bytes, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Usage:
     """The same of an answer of any shape, whatever type its fields have."""
     whole = _read(body, usage)
-    if is_error(whole.error) or bytes(whole.object) == b'"error"':
-        raise failure_in(read_if(body, dict[str, Any]) or {}, secrets, usage)
-    if not _is_answer(whole, task):
-        raise no_answer(read_if(body, Any), secrets, usage)
-    if (broken := _broken_choice(bytes(whole.choices))) is not None:
-        raise failure_in(broken, secrets, usage)
     said = read_usage(whole.usage)
-    made = None
-    if said.output_tokens is None and task != "embeddings":
-        made = tokens_made({"choices": read_if(whole.choices, Any)}) or None
     used = with_stated(usage, said)
-    return used if made is None else msgspec.structs.replace(used, text_tokens=made)
+    if _may_have_failed(whole) and (failure := failure_of(_decoded(body), secrets, used)):
+        raise failure
+    if not _is_answer(whole, task):
+        raise no_answer(_decoded(body), secrets, used)
+    if said.output_tokens or task == "embeddings":
+        return used
+    made = tokens_made({"choices": read_if(whole.choices, Any)})
+    return msgspec.structs.replace(used, text_tokens=made or None)
 
 
 def check_output(body: bytes, content_type: str, usage: Usage | None = None) -> None:
@@ -145,17 +149,57 @@ def error_object(answer: dict[str, Any]) -> dict[str, Any]:
         return {"code": code, **error}
     if error:
         return {"message": error, "type": answer.get("error_type"), "code": code}
-    return answer
+    status = answer.get("status")
+    return {"code": status, **answer} if isinstance(status, int) else answer
+
+
+def failure_of(
+    said: Any, secrets: Sequence[Secret] = (), usage: Usage | None = None
+) -> BackendError | None:
+    """What a decoded answer, or an event of a stream, means that is an error or ended in one; None
+    where it is none. ``usage`` is what was used all the same."""
+    if isinstance(said, str):
+        return failure_in({"error": said}, secrets, usage)
+    if not isinstance(said, dict):
+        return None
+    error, choices = said.get("error"), said.get("choices")
+    if not is_hollow(error) or said.get("object") == "error":
+        return failure_in(said, secrets, usage)
+    if choices:
+        broken = broken_choice(choices)
+        return None if broken is None else failure_in(broken, secrets, usage)
+    if isinstance(error, dict) and error:
+        return failure_in(said, secrets, usage)
+    return no_answer(said, secrets, usage) if _complains(said) else None
+
+
+def _complains(said: dict[str, Any]) -> bool:
+    """Whether what is no answer says that something failed, in a shape of the server's own."""
+    status = said.get("status")
+    return (
+        said.get("type") == "error"
+        or not is_hollow(said.get("errors"))
+        or not is_hollow(said.get("detail"))
+        or (isinstance(status, int) and status >= _REFUSED)
+    )
+
+
+def is_broken(finish_reason: str | None) -> bool:
+    """Whether a choice ended because the server failed: one that says so is no answer, or a cut
+    one."""
+    return finish_reason in _BROKEN
 
 
 def broken_choice(choices: Any) -> dict[str, Any] | None:
-    """The first choice of several that ended because the server failed, as an answer with an
-    error."""
+    """The first choice of several that holds an error or ended because the server failed, as an
+    answer with an error."""
     for choice in choices if isinstance(choices, list) else ():
-        reason = choice.get("finish_reason") if isinstance(choice, dict) else None
-        if isinstance(reason, str) and is_broken(reason):
-            words = f"The backend's answer ended in {reason!r}."
-            return {"error": choice.get("error") or {"message": words}}
+        if not isinstance(choice, dict):
+            continue
+        error, reason = choice.get("error"), choice.get("finish_reason")
+        ended = isinstance(reason, str) and is_broken(reason)
+        if ended or not is_hollow(error):
+            return {"error": error or {"message": f"The backend's answer ended in {reason!r}."}}
     return None
 
 
@@ -184,13 +228,18 @@ def _is_answer(whole: _Whole, task: Task) -> bool:
     if task == "embeddings":
         return bytes(whole.data).startswith(b"[")
     choices = bytes(whole.choices)
-    return choices.startswith(b"[") and not is_empty(choices)
+    return choices.startswith(b"[") and not _EMPTY.fullmatch(choices)
 
 
-def _broken_choice(choices: bytes) -> dict[str, Any] | None:
-    if not mentions_broken(choices):
-        return None
-    return broken_choice(read_if(choices, Any))
+def _may_have_failed(whole: _Whole) -> bool:
+    """Whether it is worth a closer look."""
+    if bytes(whole.error) != b"null" or bytes(whole.object) == b'"error"':
+        return True
+    return may_be_broken(bytes(whole.choices))
+
+
+def _decoded(body: bytes) -> Any:
+    return read_if(mended(body), Any)
 
 
 def is_hollow(value: Any) -> bool:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass, Fault, malformed
-from adapters.http.response import Response, find_header
+from adapters.errors import BackendError, FailureClass, Fault, Ran, malformed
+from adapters.http.response import Response
+from adapters.http.retry_after import retry_after
 from adapters.settings import Secret
 from adapters.types import Usage
 
@@ -26,13 +26,14 @@ MAX_MESSAGE = 500
 """Characters of a backend's own words that a caller is shown."""
 MAX_WORD = 100
 """Characters of a code, a type or the name of a field that are kept."""
-LONGEST_RETRY_S = 86_400.0
-"""A backend that asks to be left alone for longer is not believed."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no JSON of a type: they may also be no UTF-8, or nest too
 deeply."""
 
+_OUR_HEAD = frozenset((406, 411, 412, 414, 416, 417, 421, 426, 428, 431))
+"""About a request's line and headers, which no caller writes; nothing ran."""
 _BY_STATUS = {
+    **dict.fromkeys(_OUR_HEAD, FailureClass.FAILED),
     400: FailureClass.INVALID,
     401: FailureClass.CREDENTIAL,
     402: FailureClass.QUOTA,
@@ -61,9 +62,11 @@ _BY_STATUS = {
     598: FailureClass.TIMEOUT,
 }
 """520 and above are those of a network's edge, which does not know what became of the call behind
-it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 460 and 499 are a
-load balancer's and a proxy's that lost us on their way back; 529 is Anthropic's overload."""
-_SUSPECT = {402, 403, 404, 409, 413, 422, 423, 429} | ({*range(400, 500)} - _BY_STATUS.keys())
+it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 460 and 499 are
+those of a load balancer and a proxy that lost us; 529 is Anthropic's overload."""
+_SUSPECT = frozenset((402, 403, 404, 409, 413, 422, 423, 429)) | (
+    frozenset(range(400, 500)) - _BY_STATUS.keys()
+)
 """What a server answers to one request that asks for too much or for what is not there, and as well
 to every request when something is wrong with itself; and whatever 4xx says neither."""
 OUR_MATTER = {
@@ -127,6 +130,8 @@ _NO_ROOM = re.compile(
 )
 """As SGLang, TGI and its sibling for embeddings, llama.cpp and others say that they have no room
 for anybody, whatever status it comes with."""
+_SUSPECT_CODES = {"rate_limit_exceeded", "rate_limit_error", "model_not_found"}
+"""Codes and types that say the same in an answer whose status is good."""
 _BEATS_STATUS = frozenset((FailureClass.QUOTA, FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED))
 """What a code says more exactly than whatever status it comes with."""
 
@@ -258,6 +263,8 @@ def _refusal(
     certain = kind in (FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED) or (
         kind is FailureClass.OVERLOADED and _NO_ROOM.search(words) is not None
     )
+    named = status is None and not _SUSPECT_CODES.isdisjoint((said.code, said.type))
+    suspect = named or status in _SUSPECT
     return BackendError(
         kind,
         OUR_MATTER.get(kind) or words or otherwise,
@@ -265,7 +272,8 @@ def _refusal(
         usage=usage,
         param=None if said.param is None else clean(said.param, secrets),
         detail=detail or words,
-        fault=Fault.SUSPECT if status in _SUSPECT and not certain else None,
+        fault=Fault.SUSPECT if suspect and not certain else None,
+        ran=Ran.NO if status in _OUR_HEAD else None,
         status=status,
         code=None if said.code is None else clean(said.code, secrets),
         type=None if said.type is None else clean(said.type, secrets),
@@ -342,27 +350,6 @@ def refusal(
 def refused(response: Response, *, now: float, secrets: Sequence[Secret] = ()) -> BackendError:
     """The same for a whole answer."""
     return refusal(response.status, response.headers, response.body, now=now, secrets=secrets)
-
-
-def retry_after(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
-    """Seconds, from ``retry-after-ms`` or ``Retry-After`` (a number or a date, RFC 9110); a day at
-    most."""
-    try:
-        seconds = _asked_to_wait(headers, now)
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
-    return None if seconds is None else min(max(0.0, seconds), LONGEST_RETRY_S)
-
-
-def _asked_to_wait(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
-    if (milliseconds := find_header(headers, b"retry-after-ms")) is not None:
-        return float(milliseconds) / 1000
-    value = find_header(headers, b"retry-after")
-    if value is None:
-        return None
-    if value.strip().replace(".", "", 1).isdigit():
-        return float(value)
-    return parsedate_to_datetime(value).timestamp() - now
 
 
 # --- JSON that may be none ------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, Ran, takes_no
+from adapters.errors import BackendError, takes_no
 from adapters.http.answers import check_output, usage_of_answer, with_usage_told
 from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ReadyChunks
@@ -104,10 +104,7 @@ class OpenAICalls:
             check_output(response.body, content_type, usage)
             usage = with_usage_told(response.body, usage)
         else:
-            try:
-                usage = usage_of_answer(response.body, call.task, usage, self._secrets)
-            except BackendError as error:
-                raise _used_by(error) from None
+            usage = usage_of_answer(response.body, call.task, usage, self._secrets)
         return Reply(body=response.body, content_type=content_type, usage=usage)
 
     async def _stream(
@@ -147,10 +144,7 @@ class OpenAICalls:
         if call.task == "infer":
             chunks = as_one_event(data, answer.header(b"content-type") or "", usage)
         else:
-            try:
-                chunks = as_chunks(data, call.task, usage, self._secrets)
-            except BackendError as error:
-                raise _used_by(error) from None
+            chunks = as_chunks(data, call.task, usage, self._secrets)
         return Reply(
             content_type="text/event-stream", chunks=each(chunks), usage=Usage(worker=worker)
         )
@@ -227,21 +221,17 @@ class EventStream(ReadyChunks):
         self._body.leave(self._clock.monotonic() + END_GRACE_S)
 
     def _usage(self) -> Usage:
+        return self._taken(self._reader.usage)
+
+    def _taken(self, usage: Usage) -> Usage:
         exec_s = self._clock.monotonic() - self._started
-        return msgspec.structs.replace(self._reader.usage, exec_s=exec_s, worker=self._worker)
+        return msgspec.structs.replace(usage, exec_s=exec_s, worker=self._worker)
 
     def _broken(self, error: BackendError) -> BackendError:
         self._ended = True
         self._body.distrust()
-        return cleaned(error, self._secrets)
-
-
-def _used_by(error: BackendError) -> BackendError:
-    """A failure inside a 200: a server that refuses there has run nothing, and the time that its
-    answer took is no use of it."""
-    if error.ran is Ran.NO:
-        error.usage = None
-    return error
+        usage = None if error.usage is None else self._taken(error.usage)
+        return cleaned(error, self._secrets, usage)
 
 
 def append_field(body: bytes, field: bytes) -> bytes | None:

@@ -11,7 +11,6 @@ from typing import Annotated
 import msgspec
 
 from adapters.http.failures import UNREADABLE
-from adapters.http.finish_reasons import is_empty, mentions_broken
 from adapters.http.stated_usage import usage_from
 from adapters.http.token_counts import LARGEST
 from adapters.types import Task, Usage
@@ -19,6 +18,9 @@ from adapters.types import Task, Usage
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST)]
 _ABSENT = msgspec.Raw(b"null")
 _LIST = ord("[")
+_SHORTEST = 8
+_BROKEN = (b'"abort"', b'"error"', b'"insufficient_system_resource"')
+"""What stands in choices that ended in an error, or may have."""
 
 
 class _Written(msgspec.Struct, gc=False):
@@ -89,12 +91,12 @@ def plain_usage(body: bytes, task: Task) -> Usage | None:
     part = plain.data if task == "embeddings" else plain.choices
     if memoryview(part)[0] != _LIST or plain.object == "error":
         return None
-    if task != "embeddings" and _may_be_none(bytes(part)):
+    if task != "embeddings" and may_be_broken(bytes(part)):
         return None
     stated = plain.usage
     counts = _parts(stated.prompt_tokens_details, stated.completion_tokens_details)
     said = usage_from(stated.prompt_tokens, stated.completion_tokens, stated.total_tokens, counts)
-    return None if said.output_tokens is None and task != "embeddings" else said
+    return None if not said.output_tokens and task != "embeddings" else said
 
 
 _NONE: dict[str, int] = {}
@@ -120,5 +122,6 @@ def _parts(read: _Read | None, written: _Written | None) -> dict[str, int]:
     return counts
 
 
-def _may_be_none(choices: bytes) -> bool:
-    return is_empty(choices) or mentions_broken(choices)
+def may_be_broken(choices: bytes) -> bool:
+    """Whether choices may hold an error, or nothing."""
+    return len(choices) <= _SHORTEST or any(word in choices for word in _BROKEN)

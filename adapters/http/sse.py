@@ -6,8 +6,9 @@ error, the usage, and how much text has come. Dialects that are read: usage on a
 ``event:`` lines; ``\\n``, ``\\r\\n`` and ``\\r`` as line ends; a byte order mark; an error object
 in a frame, an event that is named ``error``, a choice that ended in an error. An event that is no
 JSON ends the stream in an error, since nobody could say what is missing without it; bytes that are
-no UTF-8 are replaced, as the standard has it. What comes before the first choice waits for it: a
-stream that has none is no answer, and another backend can still be asked.
+no UTF-8 are replaced, as the standard has it. What comes before the first token waits for it: a
+stream that ends without one and without a finish_reason is no answer, and another backend can still
+be asked.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from typing import Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
-from adapters.http.answers import broken_choice, failure_in, is_hollow, no_answer
+from adapters.http.answers import failure_in, failure_of, is_broken, no_answer
 from adapters.http.failures import UNREADABLE, read_if
-from adapters.http.finish_reasons import is_broken
 from adapters.http.odd_json import mended
 from adapters.http.stated_usage import told, usage_in
-from adapters.http.token_counts import ONE_TOKEN, tokens_of_piece
+from adapters.http.token_counts import ONE_TOKEN, tokens_in_event, tokens_of_piece
 from adapters.http.whole_events import (
     MAX_EVENT,
     WholeEvents,
@@ -34,33 +34,53 @@ from adapters.types import Chunk, Usage
 
 DONE = b"data: [DONE]\n\n"
 MAX_EARLY = 64
-"""Events without a choice that wait for the first one; more than these begin the answer."""
+"""Events that hold nothing yet and wait for the first token; more than these begin the answer."""
 _BROKE_OFF = "The backend's stream ended"
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function | None = None
+
+    def tokens(self) -> int:
+        called = self.function
+        if called is None:
+            return 0
+        return tokens_of_piece(called.name) + tokens_of_piece(called.arguments)
 
 
 class _Delta(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
-    tool_calls: list[msgspec.Raw] | None = None
+    tool_calls: list[_ToolCall] | None = None
 
 
 class _Choice(msgspec.Struct):
+    index: int = 0
     delta: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
+    error: Any = None
 
     def tokens(self) -> int:
-        """About how many tokens of answer it holds."""
+        """About how many tokens of answer its usual fields hold."""
         delta = self.delta
         if delta is None:
             return tokens_of_piece(self.text)
         made = tokens_of_piece(delta.content)
         if delta.reasoning_content or delta.reasoning:
             made += tokens_of_piece(delta.reasoning_content or delta.reasoning)
-        if delta.tool_calls:
-            made += 1
+        for called in delta.tool_calls or ():
+            made += called.tokens()
         return made
+
+    def may_have_failed(self) -> bool:
+        return self.error is not None or is_broken(self.finish_reason)
 
 
 class _Event(msgspec.Struct):
@@ -68,6 +88,12 @@ class _Event(msgspec.Struct):
     usage: Any = None
     error: Any = None
     object: str | None = None
+
+    def may_have_failed(self) -> bool:
+        """Whether it is worth a closer look."""
+        if self.error is not None or self.object == "error" or not self.choices:
+            return True
+        return any(map(_Choice.may_have_failed, self.choices))
 
 
 _decode = msgspec.json.Decoder(_Event).decode
@@ -81,11 +107,12 @@ class EventReader:
     """
 
     __slots__ = (
+        "_begun_choices",
         "_early",
+        "_ended_choices",
         "_events",
         "done",
         "error",
-        "finished",
         "frames",
         "openai",
         "telling",
@@ -97,9 +124,10 @@ class EventReader:
         self._early: list[Chunk] = []
         self.openai = openai
         self.frames = False
-        """An event with data has been passed on; in OpenAI's protocol, one with a choice."""
-        self.finished = False
-        """A finish_reason has been seen."""
+        """An event with data has been passed on; in OpenAI's protocol, one with a token or the end
+        of a choice."""
+        self._begun_choices: set[int] = set()
+        self._ended_choices: set[int] = set()
         self.done = False
         """[DONE] has been seen, after an answer."""
         self.usage = Usage()
@@ -108,6 +136,11 @@ class EventReader:
         """The JSON of the event that says most of the call: the first, or the last with usage."""
         self.error: BackendError | None = None
         """Why the stream is broken; the chunks that were given before it are whole."""
+
+    @property
+    def finished(self) -> bool:
+        """Every choice that has begun has said why it ended, and one has."""
+        return bool(self._ended_choices) and self._begun_choices <= self._ended_choices
 
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that ``data`` completes, up to an error frame if there is one."""
@@ -122,7 +155,7 @@ class EventReader:
             return self._each(whole)
         if not self.openai:
             return [Chunk(whole)]
-        tokens, events = _plain(whole)
+        tokens, events = _plain(whole, self._begun_choices)
         if not events:
             return self._each(whole)
         return [Chunk(whole, tokens=None if tokens == events else tokens)]
@@ -181,8 +214,9 @@ class EventReader:
             return None
         payload = data_of(event)
         if not payload:
-            # A comment before the first frame would commit the caller to this backend.
-            return Chunk(event, tokens=0) if self.frames else None
+            # A comment alone would commit the caller to this backend.
+            kept = self.frames or 0 < len(self._early) < MAX_EARLY // 2
+            return Chunk(event, tokens=0) if kept else None
         if not self.openai:
             self.frames = True
             return Chunk(event)
@@ -192,7 +226,7 @@ class EventReader:
                 return None
             self.done = True
             return Chunk(event, "done")
-        if event[:1] != b"d" and name_of(event) == b"error":
+        if b"event:" in event and name_of(event) == b"error":
             self._break(_named_error(payload))
             return None
         try:
@@ -212,20 +246,23 @@ class EventReader:
         return self._read(event, payload, _understood(value))
 
     def _read(self, event: bytes, payload: bytes, parsed: _Event) -> Chunk | None:
-        if parsed.object == "error" or not is_hollow(parsed.error):
-            self._break(failure_in(_object(payload)))
-            return None
+        usage = None if parsed.usage is None else self._told(parsed.usage, payload)
+        if parsed.may_have_failed():
+            failure = failure_of(_value(payload), usage=usage)
+            if failure is not None:
+                self._break(failure)
+                return None
         self.telling = self.telling or payload
         tokens = 0
         for choice in parsed.choices or ():
             tokens += choice.tokens()
+            self._begun_choices.add(choice.index)
             if choice.finish_reason:
-                self.finished = True
-                if is_broken(choice.finish_reason):
-                    self._break(failure_in(broken_choice(_object(payload).get("choices")) or {}))
-                    return None
-        self.frames = self.frames or bool(parsed.choices)
-        usage = None if parsed.usage is None else self._told(parsed.usage, payload)
+                self._ended_choices.add(choice.index)
+                self.frames = True
+        if parsed.choices and not tokens:
+            tokens = tokens_in_event(_value(payload))
+        self.frames = self.frames or tokens > 0
         if usage is not None and not parsed.choices:
             return Chunk(event, "usage", usage)
         return Chunk(event, "data", usage, None if tokens == 1 else tokens)
@@ -246,13 +283,15 @@ class EventReader:
 
     def _break(self, error: BackendError) -> None:
         """After the first frame, whatever went wrong, the answer is cut."""
-        cut = self.frames and error.failure is not FailureClass.TRUNCATED
-        self.error = BackendError(FailureClass.TRUNCATED, error.message) if cut else error
+        if self.frames and error.failure is not FailureClass.TRUNCATED:
+            error = BackendError(FailureClass.TRUNCATED, error.message, usage=error.usage)
+        self.error = error
 
 
-def _plain(whole: bytes) -> tuple[int, int]:
+def _plain(whole: bytes, begun: set[int]) -> tuple[int, int]:
     """The tokens and the number of events that hold nothing but pieces of an answer; no events
-    where one of them holds more, or cannot be read."""
+    where one of them holds more, or cannot be read. What choices they are of is added to
+    ``begun``."""
     events = whole.split(b"\n\n")
     if events.pop():
         return 0, 0
@@ -267,11 +306,15 @@ def _plain(whole: bytes) -> tuple[int, int]:
         if parsed.error is not None or parsed.usage is not None or not parsed.choices:
             return 0, 0
         for choice in parsed.choices:
-            if choice.finish_reason is not None:
+            if choice.finish_reason is not None or choice.error is not None:
                 return 0, 0
             delta = choice.delta
             text = None if delta is None else delta.content
-            tokens += 1 if text and len(text) <= ONE_TOKEN else choice.tokens()
+            made = 1 if text and len(text) <= ONE_TOKEN else choice.tokens()
+            if not made:
+                return 0, 0
+            begun.add(choice.index)
+            tokens += made
     return tokens, len(events)
 
 
@@ -294,8 +337,13 @@ def _is_json(payload: bytes) -> bool:
     return read_if(payload, msgspec.Raw) is not None
 
 
+def _value(payload: bytes) -> Any:
+    return read_if(mended(payload), Any)
+
+
 def _object(payload: bytes) -> dict[str, Any]:
-    return read_if(mended(payload), dict[str, Any]) or {}
+    value = _value(payload)
+    return value if isinstance(value, dict) else {}
 
 
 def _named_error(payload: bytes) -> BackendError:
@@ -336,9 +384,9 @@ def _understood(value: Any) -> _Event:
 def _choice_in(value: Any) -> _Choice:
     if not isinstance(value, dict):
         return _Choice()
-    delta, reason = value.get("delta"), value.get("finish_reason")
-    text = delta.get("content") if isinstance(delta, dict) else value.get("text")
+    index, reason = value.get("index"), value.get("finish_reason")
     return _Choice(
-        text=text if isinstance(text, str) else None,
+        index=index if isinstance(index, int) else 0,
         finish_reason=reason if isinstance(reason, str) else None,
+        error=value.get("error"),
     )

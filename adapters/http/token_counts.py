@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 BYTES_PER_TOKEN = 4
 """Of English and of code; of most other languages a token is no shorter."""
 ONE_TOKEN = 24
 """Characters that one piece of a stream may hold as one token; longer ones hold several."""
-LARGEST = 2**53
-"""No count of tokens; below it every whole number is exact in JSON."""
+LARGEST = 1_000_000_001
+"""No call has so many: who says that counts nothing, and its text is looked at."""
 _DECIMAL = 15
+_OPAQUE = frozenset(("data", "url", "b64_json", "encrypted_content"))
+"""Fields of a message that hold pictures, sound or what only its writer can read."""
+_NO_TEXT = _OPAQUE | {
+    "annotations",
+    "call_id",
+    "format",
+    "id",
+    "object",
+    "role",
+    "signature",
+    "tool_call_id",
+    "type",
+}
+"""Fields of a message that nobody's model has written as text."""
 
 
 def count_of(value: Any) -> int | None:
@@ -37,33 +52,36 @@ def tokens_of_piece(text: str | None) -> int:
     return 1 if len(text) <= ONE_TOKEN else tokens_of(text)
 
 
-def tokens_made(answer: dict[str, Any]) -> int:
+def tokens_made(answer: Any) -> int:
     """About how many tokens the choices of a whole answer hold."""
-    choices = answer.get("choices")
-    return sum(map(_tokens_of_choice, choices)) if isinstance(choices, list) else 0
+    return sum(map(_tokens_in, _choices(answer)))
 
 
-def _tokens_of_choice(choice: Any) -> int:
+def tokens_in_event(event: Any) -> int:
+    """The same of one event of a stream."""
+    return sum(_tokens_in(choice, tokens_of_piece) for choice in _choices(event))
+
+
+def _choices(answer: Any) -> list[Any]:
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    return choices if isinstance(choices, list) else []
+
+
+def _tokens_in(choice: Any, count: Callable[[str], int] = tokens_of) -> int:
+    """Of every text that a choice's message, delta or text holds, in whatever field: what is said
+    twice in other words of the protocol counts once, and what is no text as one token."""
     if not isinstance(choice, dict):
         return 0
-    message = choice.get("message")
-    parts = message if isinstance(message, dict) else choice
-    return sum(tokens_of(text) for text in _texts(parts))
-
-
-def _texts(parts: dict[str, Any]) -> list[str]:
-    found = []
-    for name in ("content", "text", "reasoning_content", "reasoning", "refusal"):
-        value = parts.get(name)
+    texts: set[str] = set()
+    others = 0
+    left = [choice.get("message"), choice.get("delta"), choice.get("text")]
+    while left:
+        value = left.pop()
         if isinstance(value, str):
-            found.append(value)
+            texts.add(value)
         elif isinstance(value, list):
-            texts = [part.get("text") for part in value if isinstance(part, dict)]
-            found += [text for text in texts if isinstance(text, str)]
-    calls = parts.get("tool_calls")
-    for called in calls if isinstance(calls, list) else ():
-        function = called.get("function") if isinstance(called, dict) else None
-        if isinstance(function, dict):
-            named = (function.get("name"), function.get("arguments"))
-            found += [text for text in named if isinstance(text, str)]
-    return found
+            left += value
+        elif isinstance(value, dict):
+            left += [inner for name, inner in value.items() if name not in _NO_TEXT]
+            others += sum(1 for name in _OPAQUE if value.get(name))
+    return others + sum(map(count, texts))

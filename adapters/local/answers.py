@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
+
+import msgspec
 
 from adapters.errors import BackendError, FailureClass
+from adapters.http.failures import read_if
+from adapters.http.token_counts import tokens_in_event
+from adapters.http.whole_events import data_of
 from adapters.types import Chunk, Usage
 from local_runtime.client.pending_call import Answer, PendingCall, Unanswered
 from local_runtime.protocol.events import Done, Output
@@ -75,6 +81,7 @@ class Chunks:
         self._now = now
         self._keep_s = keep_s
         self._begun = False
+        self._spoken = False
         self._end: Chunk | None = None
         self._over = False
 
@@ -92,7 +99,7 @@ class Chunks:
                 raise
         if outputs:
             self._begun = True
-            return _chunk(pending.take())
+            return self._passed(_chunk(pending.take()))
         return self._last()
 
     async def aclose(self) -> None:
@@ -103,6 +110,12 @@ class Chunks:
             self._pending.wake()
         if self._pending.outputs:
             self._pending.outputs.clear()
+
+    def _passed(self, chunk: Chunk) -> Chunk:
+        """Up to the first token, what holds none is known for that."""
+        if not self._spoken:
+            self._spoken = not _only_announces(chunk.data)
+        return chunk if self._spoken else msgspec.structs.replace(chunk, tokens=0)
 
     def _last(self) -> Chunk:
         """What follows the outputs: a whole answer as one event, the end, or the error."""
@@ -132,6 +145,14 @@ class Chunks:
                 detail=answer.detail,
             )
         return error_of(self._pending, answer)
+
+
+def _only_announces(event: bytes) -> bool:
+    """Whether an event is one of OpenAI's that says who speaks, and nothing yet."""
+    if b'"choices"' not in event:
+        return False
+    said = read_if(data_of(event), dict[str, Any])
+    return said is not None and bool(said.get("choices")) and not tokens_in_event(said)
 
 
 def _chunk(output: Output) -> Chunk:

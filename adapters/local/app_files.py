@@ -1,4 +1,4 @@
-"""Whether an app can be found by its name, without running any of its code."""
+"""Whether an app can be found by its name and could be read, without running any of its code."""
 
 from __future__ import annotations
 
@@ -21,32 +21,46 @@ def lack_of_app(name: str) -> str | None:
         return _lack_of_file(source)
     if not all(part.isidentifier() for part in source.split(".")):
         return f"{source!r} is no folder/file.py:app and no package.module:app"
-    return None if _is_module(source) else f"no such module: {source}"
+    if (spec := _module(source)) is None:
+        return f"no such module: {source}"
+    origin = spec.origin or ""
+    return _lack_of_sense(Path(origin)) if origin.endswith(".py") else None
 
 
 def _lack_of_file(source: str) -> str | None:
     path = Path(source)
     try:
         if path.is_file():
-            return None
+            return _lack_of_sense(path)
         return f"no such file: {source} (looked for {path.resolve()})"
     except (OSError, ValueError) as error:
         return f"{source!r}: {error}"
 
 
-def _is_module(source: str) -> bool:
+def _lack_of_sense(path: Path) -> str | None:
+    """What a worker could not read of a program."""
+    try:
+        compile(path.read_bytes(), path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return f"{path} is no Python: line {error.lineno}: {error.msg}"
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        return f"{path} cannot be read: {error}"
+    return None
+
+
+def _module(source: str) -> ModuleSpec | None:
     """``importlib.util.find_spec`` would import the packages that it is in."""
     # A worker runs with the working directory first, which a console script lacks.
     places: Iterable[str] | None = [str(Path.cwd()), *sys.path]
-    parts = source.split(".")
+    parts, spec = source.split("."), None
     for end in range(1, len(parts) + 1):
         spec = _spec_of(".".join(parts[:end]), places)
         if spec is None:
-            return False
+            return None
         places = spec.submodule_search_locations
         if places is None:
-            return end == len(parts)
-    return True
+            return spec if end == len(parts) else None
+    return spec
 
 
 def _spec_of(module: str, places: Iterable[str] | None) -> ModuleSpec | None:

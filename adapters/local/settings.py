@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,6 +17,7 @@ from adapters.settings import (
     Duration,
     PositiveDuration,
     PositiveSize,
+    Scalar,
     SecretStr,
     SettingError,
     UrlPath,
@@ -24,6 +26,7 @@ from local_runtime.app.model_sizes import ModelSizes, misfit
 from local_runtime.protocol.events import Standby
 from local_runtime.protocol.wire import MAX_FRAME
 
+_DEVICE = re.compile(r"(auto|cpu|mps|cuda(:\d{1,3})?)\Z")
 _OTHERWISE = {
     "max_message": "give --max-message to python -m local_runtime, or say max_request here",
     "models": "say it in the app: @app.model(..., memory=...)",
@@ -43,6 +46,25 @@ _OURS = {
     "SPILLGATE_WORKER": "it is the number of the worker",
     "SPILLGATE_SOFT_NOFILE": "set ulimit -n of the gateway",
 }
+
+
+def parse_devices(value: Any) -> str:
+    """'cuda:0, cuda:1' -> the same. Raises ValueError."""
+    text = str(value)
+    for one in text.split(","):
+        if _DEVICE.match(one.strip()) is None:
+            raise ValueError(f"{one.strip()!r} is no device")
+    return text
+
+
+Device = Annotated[
+    str,
+    Scalar(
+        parse=parse_devices,
+        expects="auto, cpu, mps, cuda or cuda:0, or several of them by commas",
+        pattern=r"^\s*(auto|cpu|mps|cuda(:\d{1,3})?)\s*(,\s*(auto|cpu|mps|cuda(:\d{1,3})?)\s*)*$",
+    ),
+]
 
 
 class SharedModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,8 +87,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     --sockets`` started: they are used, and live on when the gateway ends."""
     workers: Annotated[int, msgspec.Meta(ge=1, le=64)] | RayWorkers = 1
     """Processes, each with the model loaded; or how Ray is to place them on several machines."""
-    device: str = "auto"
-    """auto, cpu, cuda:0, or several by commas, which the workers take in turn; the app reads
+    device: Device = "auto"
+    """auto, cpu, mps, cuda:0, or several by commas, which the workers take in turn; the app reads
     it from SPILLGATE_DEVICE."""
     standby: Standby = "none"
     """A spare process behind the workers that takes over when one dies: none, one that has
@@ -139,7 +161,10 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return {**self.env, **secret}
 
     def missing(self) -> list[SettingError]:
-        """The app, where this machine's own workers are to run it; its code is not run."""
+        """The app, where this machine's own workers are to run it; its code is not run. What stands
+        where the workers' sockets should be; a folder that is not there yet, they make."""
+        if self.sockets is not None and (fault := _fault_of_folder(self.sockets)) is not None:
+            return [SettingError(("sockets",), fault)]
         if self.app is None or isinstance(self.workers, RayWorkers):
             return []
         lack = lack_of_app(self.app)
@@ -158,6 +183,17 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             name: ModelSizes(memory=model.memory, pin=model.pin)
             for name, model in self.models.items()
         }
+
+
+def _fault_of_folder(folder: str) -> str | None:
+    """What stands in its way."""
+    try:
+        found = next(
+            one for one in (Path(folder), *Path(folder).absolute().parents) if one.exists()
+        )
+    except OSError as error:
+        return f"{folder!r}: {error.strerror}"
+    return None if found.is_dir() else f"{found} is a file, not a folder"
 
 
 def _not_ours(key: str) -> str:

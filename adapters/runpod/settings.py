@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -16,12 +17,15 @@ from adapters.settings import (
     PositiveDuration,
     Secret,
     SecretStr,
+    SettingError,
     UrlPath,
+    check_webhook,
 )
 
 BALANCER_HOLD = 330.0
 """Seconds after which a load-balancing endpoint ends a request."""
-_WEB = ("http://", "https://")
+_ENDPOINT = re.compile(r"[A-Za-z0-9_-]{1,63}\Z")
+"""It is a part of a path, and of the name of a host where the endpoint balances loads."""
 
 
 class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,14 +84,15 @@ class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     """Calls in flight, as the platform bounds /runsync, /status and /stream."""
 
     def __post_init__(self) -> None:
-        if not self.endpoint:
-            raise ValueError("endpoint is the endpoint's id")
+        if _ENDPOINT.match(self.endpoint) is None:
+            text = "is the endpoint's id: 1 to 63 letters, digits, - and _"
+            raise SettingError(("endpoint",), text)
         if not 0 <= self.retries <= 10:
             raise ValueError("retries is 0 to 10")
         for url in (self.base_url, self.balancer, self.management_url):
             Origin(url)
-        if self.webhook is not None and not self.webhook.reveal().startswith(_WEB):
-            raise ValueError("webhook is an http:// or https:// URL")
+        if self.webhook is not None:
+            check_webhook(self.webhook.reveal())
 
     @property
     def endpoint_url(self) -> str:

@@ -173,7 +173,7 @@ class PricedStream:
         if chunk.kind != "done":
             reported = ReportedCost(reported.cost_nano)  # only the end may wait for a look-up
         usage = await self._vercel.priced(chunk.usage, reported, self._deadline)
-        return Chunk(chunk.data, chunk.kind, usage)
+        return msgspec.structs.replace(chunk, usage=usage)
 
     async def aclose(self) -> None:
         await self._events.aclose()

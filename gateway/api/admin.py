@@ -109,7 +109,7 @@ def _standing(backend: LiveBackend, now: float, now_at: float) -> dict[str, Any]
     """Why and until when everybody's calls go elsewhere, and who is kept away after failures."""
     blocked = backend.blocked(now)
     rests = sorted(backend.rests.health.rests(now), key=lambda rest: rest.until, reverse=True)
-    wide = [rest for rest in rests if not rest.key]
+    wide = [rest for rest in rests if not rest.user]
     resting = wide[0] if wide and blocked == "cooling_down" else None
     return {
         "blocked": blocked or None,
@@ -121,7 +121,7 @@ def _standing(backend: LiveBackend, now: float, now_at: float) -> dict[str, Any]
         "rests": [
             {
                 "model": rest.model or None,
-                "key": rest.key or None,
+                "user": rest.user or None,
                 "until": iso(now_at + rest.until - now, "milliseconds"),
                 "from": rest.cause,
                 "failures": rest.failures,

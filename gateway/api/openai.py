@@ -126,7 +126,7 @@ class OpenAIEndpoint:
         except msgspec.ValidationError as error:
             raise invalid_field(error) from None
         except (msgspec.DecodeError, RecursionError) as error:
-            raise malformed(error) from None
+            raise malformed(error, body) from None
         DECIDING.check(body)
         needed = _NEEDED[self._task]
         if not getattr(envelope, needed):

@@ -25,7 +25,7 @@ from gateway.backends.engine_line import EngineLine
 from gateway.backends.learned import Learned
 from gateway.backends.leases import Lease, Leases
 from gateway.backends.redaction import Redactor
-from gateway.backends.rests import OURSELVES, Caller, Rests
+from gateway.backends.rests import OURSELVES, Caller, LeftAlone, Rests
 from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.model import BackendSpec
@@ -149,35 +149,33 @@ class LiveBackend:
         and has no worker is not ill, and neither is one whose start is waited for."""
         if self.learned.cold is not None:
             return self.stuck
-        return self.probed_ready is False and not self._is_starting()
+        starting = self.adapter.slots == 0 and self._ready_in() is not None
+        return self.probed_ready is False and not starting
 
-    def _is_starting(self) -> bool:
-        return self.adapter.slots == 0 and self._ready_in() is not None
-
-    def blocked(self, now: float, model: str = "", key: str = "") -> Blocked:
+    def blocked(self, now: float, model: str = "", user: str = "") -> Blocked:
         """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
         of any model go elsewhere."""
-        return self._standing(model, key, now)[0]
+        return self._standing(model, user, now)[0]
 
     def serves_nobody(self, now: float, model: str) -> Blocked:
         """Why calls of the model are refused there, even where no other backend is; or empty."""
         blocked, last_resort = self._standing(model, "", now)
         return "" if last_resort else blocked
 
-    def asked_again_in(self, model: str, key: str, now: float) -> float | None:
+    def asked_again_in(self, model: str, user: str, now: float) -> float | None:
         """Seconds until a call may be sent there, as far as is known; None where nobody can say."""
         if self.draining:
             return None
-        resting = self.rests.health.resting(model, key, now)
+        resting = self.rests.health.resting(model, user, now)
         if resting is not None:
             return resting.until - now
         return self._ready_in() if self.adapter.slots == 0 else None
 
-    def _standing(self, model: str, key: str, now: float) -> tuple[Blocked, bool]:
+    def _standing(self, model: str, user: str, now: float) -> tuple[Blocked, bool]:
         """(Why it should not be asked, whether it may be where no other can take the call)."""
         if self.draining:
             return "drained", False
-        if self.rests.health.scopes and (resting := self.rests.resting(model, key, now)):
+        if self.rests.health.scopes and (resting := self.rests.resting(model, user, now)):
             return "cooling_down", not resting.hard
         if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
             return "not_ready", False
@@ -188,11 +186,11 @@ class LiveBackend:
         model: str,
         now: float,
         ahead: int | None = None,
-        key: str = "",
+        user: str = "",
         rank: int = NORMAL,
         parts: InputParts = TEXT_ALONE,
     ) -> Candidate:
-        """The backend at this instant, frozen, for a call of whoever has ``key``; for one that
+        """The backend at this instant, frozen, for a call of ``user``; for one that
         waits there already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it
         would go before."""
         learned = self.learned
@@ -212,7 +210,7 @@ class LiveBackend:
             self._leases.starting_for_s(now),
             (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
         )
-        blocked, last_resort = self._standing(model, key, now)
+        blocked, last_resort = self._standing(model, user, now)
         price = self.charged.in_force
         candidate = Candidate(
             self.name,
@@ -280,10 +278,10 @@ class LiveBackend:
         caller: Caller = OURSELVES,
     ) -> Lease:
         """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
-        away, and what it gave is raised then.
+        away, and what it gave is raised then. Raises LeftAlone as ``Rests.enter`` does.
 
-        Pings keep it warm but say nothing of when callers come. ``load_s``: seconds that the call
-        should wait for its model there, which say nothing of how long calls run.
+        Pings keep it warm but say nothing of when callers come, nor ``load_s``, the seconds that
+        the call should wait for its model there, of how long calls run.
         """
         now = self._clock.monotonic()
         if not ping:
@@ -292,7 +290,12 @@ class LiveBackend:
         if not self._queue.take():
             await self._wait(reconsider, rank)
             now = self._clock.monotonic()
-        trial = bool(self.rests.health.scopes) and self.rests.begin_trial(caller, now)
+        try:
+            trial = self.rests.enter(caller, now)
+        except LeftAlone:
+            self.in_flight -= 1
+            self._queue.give_back()
+            raise
         return self._leases.begin(Lease(self.learned.start(now), now, trial), now + load_s)
 
     def lease_at_once(self, now: float, load_s: float) -> Lease | None:
@@ -325,12 +328,9 @@ class LiveBackend:
         """Calls that are sent there at once. A backend that says how many it runs gets what keeps
         it busy for a moment; the rest waits here, where waiting costs nothing and a call can
         still go elsewhere."""
-        fixed = self.spec.common.concurrency
-        if fixed is not None:
+        fixed, slots = self.spec.common.concurrency, self.adapter.slots
+        if fixed is not None or slots is None:
             return fixed
-        slots = self.adapter.slots
-        if slots is None:
-            return None
         if not self.adapter.capabilities.queues:
             return max(slots - self.line.others(self._clock.monotonic()), 1)
         return max(slots, 1) * self.learned.depth
@@ -354,11 +354,11 @@ class LiveBackend:
         usage: Usage | None,
         failure: BackendError | None,
         *,
-        key: str = "",
+        user: str = "",
         body: bytes = b"",
     ) -> None:
         """Gives the place back and learns from what happened. ``usage`` of a success or ``None``;
-        ``failure`` of a failed attempt; neither when the call was broken off. ``key`` and ``body``
+        ``failure`` of a failed attempt; neither when the call was broken off. ``user`` and ``body``
         are the caller's."""
         now = self._clock.monotonic()
         self.in_flight -= 1
@@ -368,7 +368,7 @@ class LiveBackend:
         if self._leases.end(lease):
             self._queue.give_back()
         if failure is not None:
-            self.rests.add_failure(Failed(failure, model, key, hash(body), lease.trial), now)
+            self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
             self.learned.observe_failure(failure.failure, now - lease.leased_at)
         elif usage is not None:
             self.rests.add_success(model)
@@ -378,7 +378,7 @@ class LiveBackend:
                 model, usage, seconds=seconds, body_bytes=len(body), expected_cold=cold
             )
         elif lease.trial:
-            self.rests.end_trial(model, key)
+            self.rests.end_trial(model, user)
         if failure is None:
             self.learned.end(now)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from adapters.errors import BackendError, FailureClass
 from gateway.routing.health import (
     HEALTHY,
     BackendHealth,
@@ -23,11 +24,28 @@ class Caller(msgspec.Struct, frozen=True):
     """Whose call it is, as far as a backend's health depends on it."""
 
     model: str = ""
-    key: str = ""
-    """The id of the caller's key; empty for the gateway's own calls."""
+    user: str = ""
+    """The caller, whichever of his keys he shows; empty for the gateway's own calls."""
+    last_resort: bool = False
+    """No other backend can take the call: he is kept away by a hard rest alone."""
 
 
 OURSELVES = Caller()
+
+
+class LeftAlone(Exception):
+    """Raised to a call whose backend is left alone after failures of others; ``hard``: even where
+    no other backend can take the call."""
+
+    def __init__(self, again_in: float, hard: bool) -> None:
+        """``again_in``: seconds until it may be asked."""
+        super().__init__("left alone")
+        self.hard = hard
+        self.failure = BackendError(
+            FailureClass.OVERLOADED,
+            "The backend is left alone after failures.",
+            retry_after=again_in,
+        )
 
 
 class Rests:
@@ -40,34 +58,38 @@ class Rests:
         self.health: BackendHealth = HEALTHY
         self._draw = draw
 
-    def resting(self, model: str, key: str, now: float) -> Resting | None:
+    def resting(self, model: str, user: str, now: float) -> Resting | None:
         """Why a call should go elsewhere; without a model: why everybody's calls should."""
         if not model:
             return self.health.resting_for_all(now)
-        return self.health.resting(model, key, now)
+        return self.health.resting(model, user, now)
 
-    def may_enter(self, caller: Caller, now: float) -> bool:
-        """False where the one call that is let through after a rest has come before."""
-        resting = self.health.resting(caller.model, caller.key, now)
-        return resting is None or not resting.hard
+    def enter(self, caller: Caller, now: float) -> bool:
+        """Takes a call in: True for the one that is let through after a rest.
 
-    def begin_trial(self, caller: Caller, now: float) -> bool:
-        """True for the one call that is let through after a rest."""
-        model, key = caller.model, caller.key
-        if not self.health.is_due(model, key, now):
+        Raises LeftAlone where the backend rests, or another call is the one that tries it. The
+        gateway's own calls are always taken.
+        """
+        if not self.health.scopes:
             return False
-        self.health = after_trial_began(self.health, model, key, now)
+        model, user = caller.model, caller.user
+        resting = self.health.resting(model, user, now)
+        if resting is not None and model and (resting.hard or not caller.last_resort):
+            raise LeftAlone(resting.until - now, resting.hard)
+        if not self.health.is_due(model, user, now):
+            return False
+        self.health = after_trial_began(self.health, model, user, now)
         return True
 
-    def end_trial(self, model: str, key: str) -> None:
+    def end_trial(self, model: str, user: str) -> None:
         """The call that was let through was broken off: another one may be."""
-        self.health = after_nothing(self.health, model, key)
+        self.health = after_nothing(self.health, model, user)
 
     def after_s(self, failed: Failed, now: float) -> float:
         """Seconds, at most, for which such a failure keeps its caller away, were it added now; 0
         where he is let in when no other backend can take his call."""
         health = after_failure(self.health, failed, now, 0.0)
-        resting = health.resting(failed.model, failed.key, now)
+        resting = health.resting(failed.model, failed.user, now)
         return resting.until - now if resting is not None and resting.hard else 0.0
 
     def add_failure(self, failed: Failed, now: float) -> None:

@@ -162,13 +162,33 @@ class Attempt(msgspec.Struct, frozen=True):
         nothing: no platform bills that."""
         if failure.failure is FailureClass.NOT_STARTED:
             return None
-        if failure.usage is not None:
-            return self._with_share(credible(failure.usage))
+        if failure.usage is not None and self._is_paid(failure.usage):
+            used = credible(failure.usage)
+            return self._with_share(self._counted(used) if self.progress.events else used)
         if failure.ran is Ran.NO:
             return None
+        return self.used_until(now, None) if self._is_timed or self.progress.events else None
+
+    def used_at_stop(self, reported: Usage) -> Usage | None:
+        """What is charged of a call that was stopped after it failed, by what the platform says
+        then."""
+        if self.progress.events:
+            return self.used(reported)
+        return self._with_share(credible(reported)) if self._is_paid(reported) else None
+
+    @property
+    def _is_timed(self) -> bool:
         price = self.price
-        timed = price is None or price.reserved or price.per_second is not None
-        return self.used_until(now, None) if timed or self.progress.events else None
+        return price is None or price.reserved or price.per_second is not None
+
+    def _is_paid(self, used: Usage) -> bool:
+        """Whether a failed call's usage holds what the price is of: our own clock's seconds are
+        nothing to one by tokens or by the call."""
+        if self._is_timed or used.cost_nano is not None:
+            return True
+        tokens = (used.input_tokens, used.output_tokens, used.total_tokens) != (None, None, None)
+        media = not (used.images is used.audio_s is None)
+        return (by_tokens(self.price) and tokens) or (by_media(self.price) and media)
 
     def _waited_there(self) -> tuple[float, float]:
         """Seconds that the call was seen to wait at the platform: in line, and for a start that

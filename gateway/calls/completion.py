@@ -130,7 +130,7 @@ class Completion:
             used = attempt.used_by_failure(failure, self._clock.monotonic())
             if kind.maybe_running:
                 stopped = await self._stop_remote(attempt)
-                used = used if stopped is None else attempt.used(stopped)
+                used = used if stopped is None else attempt.used_at_stop(stopped)
             self._release(state, attempt, None, failure)
             state.charge_in_own_row()
         try:
@@ -223,7 +223,7 @@ class Completion:
                 state.call.model,
                 usage,
                 failure,
-                key=state.principal.key_id,
+                user=state.principal.user,
                 body=state.call.body,
             )
 

@@ -19,8 +19,7 @@ from adapters.errors import BackendError
 from adapters.types import Call, Reply
 from gateway.active_policy import RANK, ActivePolicy, Preferences, Queued
 from gateway.backends.leases import Lease
-from gateway.backends.live import LiveBackend
-from gateway.backends.rests import OURSELVES, Caller
+from gateway.backends.rests import Caller, LeftAlone
 from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.admitting import Admitting
 from gateway.calls.answer_limit import first_token_limit, whole_answer_limit
@@ -29,7 +28,7 @@ from gateway.calls.completion import Completion
 from gateway.calls.failover import Failover
 from gateway.calls.larger_model import LargerModel
 from gateway.calls.promised import PromisedJobs
-from gateway.calls.refusals import LeftAlone, no_backend, refusal_of, stopped, store_unavailable
+from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
@@ -189,7 +188,7 @@ class Dispatcher:
 
     def _asked_again_in(self, active: ActivePolicy, state: CallState) -> float | None:
         now = self._clock.monotonic()
-        return active.asked_again_in(state.call.model, state.route, state.principal.key_id, now)
+        return active.asked_again_in(state.call.model, state.route, state.principal.user, now)
 
     def _refused(self, error: ApiError) -> ApiError:
         self._metrics.refused.labels(error.code).inc()
@@ -228,12 +227,18 @@ class Dispatcher:
         untried = deque(quotes)
         failure: BackendError | None = None
         again = False
+        put_off: set[str] = set()
         while True:
             quote = untried.popleft()
+            last_resort = again or not untried or quote.backend in put_off
             try:
-                attempt = await self._take_slot(active, state, quote, again=again)
+                attempt = await self._take_slot(active, state, quote, last_resort=last_resort)
             except LeftAlone as resting:
-                state.left_alone(quote, untried)
+                if resting.hard:
+                    state.left_alone(quote, untried)
+                else:
+                    put_off.add(quote.backend)
+                    untried.append(quote)
                 if untried:
                     continue
                 return failure or resting.failure
@@ -270,10 +275,11 @@ class Dispatcher:
         state.opened = True
 
     async def _take_slot(
-        self, active: ActivePolicy, state: CallState, quote: Quote, *, again: bool
+        self, active: ActivePolicy, state: CallState, quote: Quote, *, last_resort: bool
     ) -> Attempt:
         """Waits for a slot of the backend, after the row is durable where the backend is paid.
-        ``again``: it was asked a moment ago, and whoever has waited for that is not sent away."""
+        Raises LeftAlone where the backend has begun to rest since the decision, or another call is
+        the one that tries it."""
         backend = state.backend = active.backends[quote.backend]
         if quote.paid:
             await self._open(state)
@@ -283,14 +289,14 @@ class Dispatcher:
         if lease is not None:
             return state.begin(backend, quote, lease, 0.0)
         try:
-            lease = await self._wait_for_lease(active, state, quote, again)
+            lease = await self._wait_for_lease(active, state, quote, last_resort=last_resort)
         except Rerouted:
             state.waited_s += self._clock.monotonic() - since
             raise
         return state.begin(state.backend, quote, lease, lease.leased_at - since)
 
     async def _wait_for_lease(
-        self, active: ActivePolicy, state: CallState, quote: Quote, again: bool
+        self, active: ActivePolicy, state: CallState, quote: Quote, *, last_resort: bool
     ) -> Lease:
         """Of ``state.backend``, in its line, or in that of the one that a reload puts in its place
         meanwhile."""
@@ -298,28 +304,15 @@ class Dispatcher:
         while True:
             assert state.backend is not None
             backend = state.backend = state.backend.newest()
-            resting = bool(backend.rests.health.scopes)
-            if resting and not again:
-                self._check_rest(state, backend)
             try:
                 return await backend.lease(
                     self._reconsider(active, state, quote),
                     load_s=quote.delay.load_s,
                     rank=rank,
-                    caller=Caller(state.call.model, state.principal.key_id)
-                    if resting
-                    else OURSELVES,
+                    caller=Caller(state.call.model, state.principal.user, last_resort),
                 )
             except Replaced:
                 continue
-
-    def _check_rest(self, state: CallState, backend: LiveBackend) -> None:
-        """Raises LeftAlone where the backend has begun to rest since the decision, or another call
-        is the one that tries it."""
-        model, key = state.call.model, state.principal.key_id
-        now = self._clock.monotonic()
-        if not backend.rests.may_enter(Caller(model, key), now):
-            raise LeftAlone(backend.asked_again_in(model, key, now))
 
     async def _ask(
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]

@@ -17,18 +17,6 @@ from gateway.types import ApiError
 log = logging.getLogger("spillgate")
 
 
-class LeftAlone(Exception):
-    """Raised to a call whose backend is left alone after failures of others."""
-
-    def __init__(self, again_in: float | None) -> None:
-        super().__init__("left alone")
-        self.failure = BackendError(
-            FailureClass.OVERLOADED,
-            "The backend is left alone after failures.",
-            retry_after=again_in,
-        )
-
-
 def refusal_of(
     failure: BackendError, tried: Sequence[FailedAttempt], unaffordable: Sequence[str] = ()
 ) -> ApiError:
@@ -63,7 +51,10 @@ def _no_money_for(backends: Sequence[str]) -> str:
     )
 
 
-_LASTING = frozenset((FailureClass.CREDENTIAL, FailureClass.GONE, FailureClass.QUOTA))
+_LASTING = frozenset(
+    (FailureClass.CREDENTIAL, FailureClass.FAILED, FailureClass.GONE, FailureClass.QUOTA)
+)
+"""What no repetition mends; of what failed, where nothing ran, the shape of our own request."""
 _OURS = frozenset((FailureClass.CREDENTIAL,))
 """What lies between the gateway and the backend: a client would take it for its own key."""
 

@@ -24,8 +24,11 @@ from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.refusals import refusal_of, shutting_down, stopped
 from gateway.calls.state import CallState
-from gateway.calls.stream_events import announces, error_event, events_in, priced, usage_event
+from gateway.calls.stream_events import error_event, events_in, priced, usage_event
 from gateway.types import ApiError
+
+_MOST_KEPT = 64
+"""Chunks without a token that wait for the first one; more than these begin the answer."""
 
 
 class SettledStream:
@@ -55,12 +58,12 @@ class SettledStream:
         """The call has been settled, or is being settled by a task of its own."""
 
     async def begin(self) -> None:
-        """Waits for the first token, until which another backend may still be asked: an event that
-        only says who speaks is kept until then. Raises BackendError as the backend's stream does,
-        and where it holds nothing."""
+        """Waits for the first token, until which another backend may still be asked: what holds
+        none, such as who speaks, is kept until then. Raises BackendError as the backend's stream
+        does, and where it holds nothing."""
         async for chunk in self._chunks:
             self._first.append(chunk)
-            if not announces(chunk.data):
+            if _begins(chunk) or len(self._first) >= _MOST_KEPT:
                 return
         if not self._first:
             raise BackendError(FailureClass.MALFORMED, "The backend's stream held nothing.")
@@ -164,6 +167,11 @@ class SettledStream:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose(why)
+
+
+def _begins(chunk: Chunk) -> bool:
+    """Whether the caller's answer begins with it, or has ended."""
+    return chunk.kind == "done" or (chunk.kind == "data" and chunk.tokens != 0)
 
 
 async def _close(chunks: object) -> None:

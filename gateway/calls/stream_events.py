@@ -5,30 +5,10 @@ Shapes: https://platform.openai.com/docs/api-reference/chat-streaming
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from adapters.types import Call, Usage
 from gateway.types import NANO, ApiError
-
-_ANNOUNCED = re.compile(
-    rb'"delta" ?: ?\{(?: ?"(?:role|content|refusal|reasoning_content|tool_calls|function_call)"'
-    rb' ?: ?(?:"assistant"|""|null) ?,?)+\}'
-)
-_ANNOUNCED_IN = 2048
-"""Bytes within which such an event is looked for."""
-
-
-def announces(data: bytes) -> bool:
-    """Whether a piece of a stream is one event that says who speaks, and nothing yet: the first of
-    OpenAI's chat streams, after which a server may still fail to write a token."""
-    if b'"role"' not in data or len(data) > _ANNOUNCED_IN or data.count(b"\n\n") != 1:
-        return False
-    at = data.find(b'"delta"')
-    if at < 0 or _ANNOUNCED.match(data, at) is None:
-        return False
-    return b'"finish_reason":"' not in data and b'"finish_reason": "' not in data
 
 
 def priced(event: bytes, cost_nano: int) -> bytes:

@@ -50,14 +50,16 @@ def with_media(price: Price | None, said: Usage, body_bytes: int) -> Usage:
 
 def with_tokens(said: Usage, body: bytes, task: Task, passed_on: int) -> Usage:
     """The usage with tokens where nobody said how many: ``body`` is what was asked, ``passed_on``
-    what was counted of a stream. A total alone is split by what was probably asked. Where anything
-    was estimated, ``text_tokens`` says so."""
+    what was counted of a stream. A total alone is split by what was probably asked, and a count of
+    none beside a text is none. Where anything was estimated, ``text_tokens`` says so."""
     given, made = said.input_tokens, said.output_tokens
+    if not made and (said.text_tokens or passed_on):
+        given, made = given or None, None
     if given is not None and made is not None:
         return said
     if given is None:
         given = at_least_its_parts(said, prompt_tokens(body, task))
-        if said.total_tokens is not None:
+        if said.total_tokens:
             given = said.total_tokens if task == "embeddings" else min(given, said.total_tokens)
     if made is None:
         made = _output(said, task, given, passed_on)
@@ -95,7 +97,7 @@ def cost_basis(
 
 
 def _output(said: Usage, task: Task, given: int, passed_on: int) -> int:
-    if said.total_tokens is not None:
+    if said.total_tokens:
         return max(said.total_tokens - given, 0)
     if task == "embeddings":
         return 0

@@ -80,9 +80,9 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Connections on which no key was shown; past it the oldest is closed."""
     failed_keys: Positive = 60
     """Requests without a good key that one address may send a minute; more get 429."""
-    per_key: ByteSize = 128 * 1024 * 1024
+    per_key: Annotated[ByteSize, msgspec.Meta(ge=1000)] = 128 * 1024 * 1024
     """Unfinished uploads and unread answers of one key together; one alone may be larger."""
-    in_all: ByteSize = 512 * 1024 * 1024
+    in_all: Annotated[ByteSize, msgspec.Meta(ge=1_000_000)] = 512 * 1024 * 1024
     """The same of all keys together."""
 
 
@@ -95,9 +95,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """auto: a local CA made once; off: behind a proxy that ends TLS; or your own files."""
     data: str = ".spillgate"
     """Folder for the certificate authority, keys and embedded stores."""
-    max_body: ByteSize = 32 * 1024 * 1024
+    max_body: Annotated[ByteSize, msgspec.Meta(ge=1000)] = 32 * 1024 * 1024
     """A larger request body is refused with 413."""
-    max_header: ByteSize = 64 * 1024
+    max_header: Annotated[ByteSize, msgspec.Meta(ge=1000)] = 64 * 1024
     """Larger request headers are refused with 431."""
     drain: Duration = 30.0
     """On SIGTERM, how long calls under way may take to end."""

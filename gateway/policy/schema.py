@@ -223,6 +223,8 @@ def _scalar(node: ScalarNode, shape: Shape, path: str, reading: Findings) -> Any
         return _choice(node, shape, path, reading)
     if isinstance(shape, TextShape) and shape.refers:
         return _reference(node, shape.refers, path, reading)
+    if "\0" in node.text:
+        return reading.note(node.mark, path, "holds a NUL, which no name and no path can")
     value = _plain(node, shape)
     if value is BAD:
         return _unexpected(node, shape, path, reading)

@@ -2,13 +2,15 @@
 with the first success. Pure.
 
     scope             who is kept away               from which failures
-      all             every call                     nothing was reached; the key was refused
+      all             every call                     nothing was reached; our key was refused
       (model)         calls of the model             no room, loading, not begun; two callers'
-      (model, key)    one caller's calls of it       what his own request may have caused
+      (model, user)   one caller's calls of it       what his own request may have caused
 
 A rest is ``hard`` or not: while it is not, the backend is still asked where no other can take the
-call. That of one caller never is, since he may be the cause. When a rest is over one call is let
-through; until it has ended the others still see a backend that rests.
+call. Only a failure that no request can have caused makes one hard, so that nobody who writes bad
+requests closes a backend for others. A caller is a user, whichever of his keys he shows. When a
+rest is over one call is let through; until it has ended the others still see a backend that rests.
+What failed a minute ago and has not failed since is forgotten.
 """
 
 from __future__ import annotations
@@ -27,12 +29,9 @@ TRIAL_S = 10.0
 HEARSAY_S = 3.0
 """A rest that the backend's own good word ends has lasted at least so long: a health page may be
 wrong."""
-WITNESS_S = 60.0
-"""What another caller met counts beside one's own for so long after it, or after the rest that
-followed from it."""
-_KEPT = 256
-"""Scopes beyond which those are forgotten that have not failed for long."""
-_FORGET_S = 120.0
+FORGET_S = 60.0
+"""Without a failure, and without a rest, after which those before it count no more: two callers who
+met the same a day apart are no two witnesses."""
 
 _EVERYWHERE = frozenset((FailureClass.UNREACHABLE, FailureClass.CREDENTIAL))
 _LASTING = frozenset((FailureClass.CREDENTIAL, FailureClass.GONE))
@@ -46,7 +45,7 @@ _CERTAIN = _EVERYWHERE | {
 """Failures that no request can have caused, where they are the backend's."""
 
 Scope = tuple[str, str]
-"""(model, key); an empty key stands for all callers, an empty model for all models."""
+"""(model, user); an empty user stands for all callers, an empty model for all models."""
 
 ALL: Scope = ("", "")
 
@@ -76,6 +75,10 @@ class ScopeHealth(msgspec.Struct, frozen=True):
         latest = max(self.until, self.trial_until)
         return latest if latest > now else 0.0
 
+    def last_of_it(self) -> float:
+        """When it was last in doubt."""
+        return max(self.since, self.until, self.trial_until)
+
     def is_due(self, now: float) -> bool:
         """The rest is over, and nobody has tried it since."""
         return 0.0 < self.until <= now and self.trial_until <= now
@@ -93,7 +96,7 @@ class Rest(msgspec.Struct, frozen=True):
 
     model: str
     """Empty: of all models."""
-    key: str
+    user: str
     """Empty: whoever sends them."""
     until: float
     """Monotonic seconds; past it one call is let through."""
@@ -110,7 +113,7 @@ class Failed(msgspec.Struct, frozen=True):
 
     error: BackendError
     model: str
-    key: str
+    user: str
     digest: int
     """Of the request's body."""
     trial: bool = False
@@ -124,10 +127,10 @@ class BackendHealth(msgspec.Struct, frozen=True):
     failures: int = 0
     """Since the last success, in whatever scope; those under way when a rest began count once."""
 
-    def resting(self, model: str, key: str, now: float) -> Resting | None:
+    def resting(self, model: str, user: str, now: float) -> Resting | None:
         """Whether a call should go elsewhere."""
-        found = [(self.scopes[scope], scope) for scope in _over(model, key) if scope in self.scopes]
-        ends = [(one.rests_until(now), one.hard) for one, _ in found]
+        found = [self.scopes[scope] for scope in _over(model, user) if scope in self.scopes]
+        ends = [(one.rests_until(now), one.hard) for one in found]
         resting = [(until, hard) for until, hard in ends if until]
         if not resting:
             return None
@@ -149,31 +152,31 @@ class BackendHealth(msgspec.Struct, frozen=True):
             if until
         ]
 
-    def is_due(self, model: str, key: str, now: float) -> bool:
+    def is_due(self, model: str, user: str, now: float) -> bool:
         """A call sent now would be the one that is let through."""
-        return any(self.scopes[s].is_due(now) for s in _over(model, key) if s in self.scopes)
+        return any(self.scopes[s].is_due(now) for s in _over(model, user) if s in self.scopes)
 
 
 HEALTHY = BackendHealth()
 
 
-def _over(model: str, key: str) -> tuple[Scope, Scope, Scope]:
+def _over(model: str, user: str) -> tuple[Scope, Scope, Scope]:
     """The scopes that a call is in, widest first."""
-    return ALL, (model, ""), (model, key)
+    return ALL, (model, ""), (model, user)
 
 
 def after_failure(health: BackendHealth, failed: Failed, now: float, draw: float) -> BackendHealth:
     """With one failure more. ``draw`` in [0, 1) shortens the rest by as much of ``JITTER``."""
     error = failed.error
     if error.fault in (Fault.REQUEST, Fault.HERE):
-        return after_nothing(health, failed.model, failed.key) if failed.trial else health
+        return after_nothing(health, failed.model, failed.user) if failed.trial else health
     scopes = _remembered(health.scopes, now)
-    blamed = _blamed(scopes, failed, now)
+    blamed = _blamed(scopes, failed)
     for scope in blamed:
         scopes[scope] = _blame(scopes.get(scope, ScopeHealth()), scope, failed, now, draw)
     counted = any(scopes[scope].failures > _failures(health, scope) for scope in blamed)
     if failed.trial:
-        scopes = _untried(scopes, failed.model, failed.key)
+        scopes = _untried(scopes, failed.model, failed.user)
     return BackendHealth(scopes, health.failures + counted)
 
 
@@ -182,29 +185,27 @@ def _failures(health: BackendHealth, scope: Scope) -> int:
     return 0 if found is None else found.failures
 
 
-def _blamed(scopes: dict[Scope, ScopeHealth], failed: Failed, now: float) -> list[Scope]:
-    error, model, key = failed.error, failed.model, failed.key
-    if error.fault is Fault.BACKEND and error.failure in _CERTAIN:
+def _blamed(scopes: dict[Scope, ScopeHealth], failed: Failed) -> list[Scope]:
+    error, model, user = failed.error, failed.model, failed.user
+    if _is_certain(error):
         return [ALL if error.failure in _EVERYWHERE else (model, "")]
-    own = (model, key)
-    witnessed = any(
-        scope[0] == model and scope[1] != key and max(one.since, one.until) > now - WITNESS_S
-        for scope, one in scopes.items()
-    )
-    return [own, (model, "")] if witnessed else [own]
+    own = (model, user)
+    others = any(scope[0] == model and scope[1] not in ("", user) for scope in scopes)
+    return [own, (model, "")] if others or (model, "") in scopes else [own]
 
 
 def _blame(
     before: ScopeHealth, scope: Scope, failed: Failed, now: float, draw: float
 ) -> ScopeHealth:
     error = failed.error
-    floor = max(before.floor, now + min(error.retry_after or 0.0, LONGEST_S))
+    own, certain = scope[1] != "", _is_certain(error)
+    asked_s = min(error.retry_after or 0.0, LONGEST_S) if own or certain else 0.0
+    floor = max(before.floor, now + asked_s)
     suspect = error.fault is Fault.SUSPECT
     if (now < before.until and not failed.trial) or (suspect and failed.digest == before.digest):
         # Under way when it failed, or the very request that was refused before: one event.
         return msgspec.structs.replace(before, floor=floor) if before.until else before
     failures = before.failures + 1
-    own = scope[1] != ""
     loading = error.failure is FailureClass.LOADING  # it costs little to ask, and ends by itself
     lasting = error.failure in _LASTING and not suspect
     rest = (
@@ -215,10 +216,15 @@ def _blame(
         since=now,
         until=0.0 if own and failures < PATIENCE else max(now + rest, floor),
         floor=floor,
-        hard=not own and (failures >= PATIENCE or lasting or _asks_for_it(error)) and not loading,
+        hard=certain and not loading and (failures >= PATIENCE or lasting or _asks_for_it(error)),
         digest=failed.digest if suspect else 0,
         cause=error.failure.slug,
     )
+
+
+def _is_certain(error: BackendError) -> bool:
+    """Whether no request can have caused it."""
+    return error.fault is Fault.BACKEND and error.failure in _CERTAIN
 
 
 def _growing(failures: int) -> float:
@@ -230,10 +236,8 @@ def _asks_for_it(error: BackendError) -> bool:
 
 
 def _remembered(scopes: dict[Scope, ScopeHealth], now: float) -> dict[Scope, ScopeHealth]:
-    if len(scopes) < _KEPT:
-        return dict(scopes)
-    oldest = now - _FORGET_S
-    return {scope: one for scope, one in scopes.items() if max(one.since, one.until) > oldest}
+    oldest = now - FORGET_S
+    return {scope: one for scope, one in scopes.items() if one.last_of_it() > oldest}
 
 
 def after_success(health: BackendHealth, model: str) -> BackendHealth:
@@ -243,23 +247,23 @@ def after_success(health: BackendHealth, model: str) -> BackendHealth:
     return BackendHealth(left) if left else HEALTHY
 
 
-def after_nothing(health: BackendHealth, model: str, key: str) -> BackendHealth:
+def after_nothing(health: BackendHealth, model: str, user: str) -> BackendHealth:
     """The call that was let through has ended and says nothing: another one may be."""
-    return BackendHealth(_untried(health.scopes, model, key), health.failures)
+    return BackendHealth(_untried(health.scopes, model, user), health.failures)
 
 
-def _untried(scopes: dict[Scope, ScopeHealth], model: str, key: str) -> dict[Scope, ScopeHealth]:
-    tried = {scope for scope in _over(model, key) if scope in scopes}
+def _untried(scopes: dict[Scope, ScopeHealth], model: str, user: str) -> dict[Scope, ScopeHealth]:
+    tried = {scope for scope in _over(model, user) if scope in scopes}
     return {
         scope: msgspec.structs.replace(one, trial_until=0.0) if scope in tried else one
         for scope, one in scopes.items()
     }
 
 
-def after_trial_began(health: BackendHealth, model: str, key: str, now: float) -> BackendHealth:
+def after_trial_began(health: BackendHealth, model: str, user: str, now: float) -> BackendHealth:
     """A call was let through: until it has ended, or takes too long, no other one is."""
     scopes = dict(health.scopes)
-    for scope in _over(model, key):
+    for scope in _over(model, user):
         one = scopes.get(scope)
         if one is not None and one.is_due(now):
             scopes[scope] = msgspec.structs.replace(one, trial_until=now + TRIAL_S)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +13,7 @@ from gateway.clock import FakeClock
 from gateway.policy.model import BackendSpec
 from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_with_places
-from gateway.preflight import certificate_warnings, check_startable
-from gateway.tls.context import ensure_certificates
-from gateway.tls.files import TlsMaterial
+from gateway.preflight import check_startable
 
 PORT = 'kind: openai, base_url: "http://127.0.0.1:1"'
 
@@ -166,6 +162,25 @@ def test_headers_may_say_what_headers_can_carry(tmp_path: Path) -> None:
         ("kind: replicate, model: a/b, api_key: '${KEY}', max_workers: 0", "max_workers"),
         ("kind: vercel, api_key: '${KEY}', base_url: 'ai-gateway.vercel.sh'", "base_url"),
         ("kind: local, app: 'examples/embeddings.py:app', threads: 0", "threads"),
+        ("kind: runpod, endpoint: '', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: 'a/b', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: 'a b', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: '../x', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: '\u00e9', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: 'a?b', api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: " + "x" * 64 + ", api_key: '${KEY}'", "endpoint"),
+        ("kind: runpod, endpoint: e, api_key: '${KEY}', webhook: '${HOOK}'", "webhook"),
+        ("kind: baseten, model: abc, api_key: '${KEY}', webhook: 'https://'", "webhook"),
+        ("kind: baseten, model: abc, api_key: '${KEY}', webhook: 'http://h'", "webhook"),
+        ("kind: baseten, model: abc, api_key: '${KEY}', webhook: 'https://h:0'", "webhook"),
+        ("kind: local, app: 'examples/embeddings.py:app', device: tpu", "device"),
+        ("kind: local, app: 'examples/embeddings.py:app', device: 'cuda:0,'", "device"),
+        ("kind: local, app: 'examples/embeddings.py:app', device: 'cuda:x'", "device"),
+        ("kind: local, app: 'examples/embeddings.py:app', device: ''", "device"),
+        ("kind: local, sockets: pyproject.toml", "sockets"),
+        ("kind: local, sockets: pyproject.toml/below", "sockets"),
+        ('kind: local, sockets: "a\\0b"', "sockets"),
+        ("kind: local, sockets: " + "x" * 300, "sockets"),
         ("kind: local, app: 'nofile.py:app'", "app"),
         ("kind: local, app: 'examples:app.py'", "app"),
         ("kind: local, app: 'no_such_module:app'", "app"),
@@ -179,7 +194,8 @@ def test_headers_may_say_what_headers_can_carry(tmp_path: Path) -> None:
 def test_what_each_kind_cannot_start_with_is_refused_where_it_stands(
     backend: str, path: str, tmp_path: Path
 ) -> None:
-    [(line, key, _)] = faults(policy_of(tmp_path, backend), {"KEY": "k-123456"})
+    secrets = {"KEY": "k-123456", "HOOK": "https://"}
+    [(line, key, _)] = faults(policy_of(tmp_path, backend), secrets)
     assert (line, key) == (5, f"backends.b.{path}")
 
 
@@ -191,6 +207,20 @@ def test_an_app_is_looked_for_without_running_it(app: str, tmp_path: Path) -> No
     assert faults(policy_of(tmp_path, source)) == []
     broken.write_text("raise SystemExit('it was run')\n")
     assert faults(policy_of(tmp_path, f"kind: local, app: '{broken}:app'")) == []
+
+
+@pytest.mark.parametrize("source", ["def (\n", "x = 'a\n", "\tx\n  y\n", "a\0b"], ids=range(4))
+def test_an_app_that_is_no_python_is_refused_by_its_line(source: str, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text(source)
+    [(line, path, message)] = faults(policy_of(tmp_path, f"kind: local, app: '{broken}:app'"))
+    assert (line, path) == (5, "backends.b.app")
+    assert str(broken) in message
+
+
+def test_a_folder_of_sockets_may_be_made_later(tmp_path: Path) -> None:
+    """By the workers, which may start after the gateway."""
+    assert faults(policy_of(tmp_path, f"kind: local, sockets: '{tmp_path}/later'")) == []
 
 
 def test_what_a_kinds_own_code_refuses_has_the_backends_place_and_shows_no_secret(
@@ -265,35 +295,20 @@ def test_a_database_without_its_driver_is_refused_with_what_to_install(
 # --- this machine --------------------------------------------------------------------------------
 
 
-def test_a_data_folder_that_is_a_file_or_below_one_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("")
-    said = faults(policy_of(tmp_path))
-    assert [(line, path) for line, path, _ in said] == [(2, "server.data"), (3, "store.ledger")]
-    assert all("is a file, not a folder" in message for _, _, message in said)
-    text = policy_of(tmp_path, server="").replace(f"{tmp_path}/data", "/dev/null/data")
-    assert [path for _, path, _ in faults(text)] == ["server.data", "store.ledger"]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_data_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    assert [path for _, path, _ in faults(policy_of(tmp_path))] == ["server.data", "store.ledger"]
-    tmp_path.chmod(0o700)
-
-
 @pytest.mark.parametrize(
-    ("file", "path"), [("keys.db", "server.data"), ("ledger.db", "store.ledger")]
+    ("setting", "path"),
+    [
+        ("max_body: 0", "max_body"),
+        ("max_header: 1", "max_header"),
+        ("clients: {per_key: 0}", "clients.per_key"),
+        ("clients: {in_all: 1}", "clients.in_all"),
+    ],
 )
-def test_a_store_that_is_no_database_is_refused(file: str, path: str, tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / file).write_text("this is a text, which is no database")
-    [(_, where, message)] = faults(policy_of(tmp_path))
-    assert where == path
-    assert "no SQLite database" in message
-    (tmp_path / "data" / file).unlink()
-    (tmp_path / "data" / file).mkdir()
-    [(_, where, message)] = faults(policy_of(tmp_path))
-    assert (where, message) == (path, f"{tmp_path / 'data' / file} is no file")
+def test_a_bound_in_which_no_request_fits_is_refused(
+    setting: str, path: str, tmp_path: Path
+) -> None:
+    [(line, where, _)] = faults(policy_of(tmp_path, server=f", {setting}"))
+    assert (line, where) == (2, f"server.{path}")
 
 
 @pytest.mark.parametrize(
@@ -332,66 +347,3 @@ def test_what_is_in_force_already_is_not_looked_at_again(tmp_path: Path) -> None
     changed, places = read_with_places(text.replace("nofile", "nowhere"), {})
     with pytest.raises(PolicyError):
         check_startable(changed, places, make, known=policy)
-
-
-# --- certificates --------------------------------------------------------------------------------
-
-TODAY = datetime.datetime.now(datetime.UTC)
-
-
-def own_files(cert: Path, key: Path, listen: str = "127.0.0.1:0") -> str:
-    files = f'tls: {{cert: "{cert}", key: "{key}"}}'
-    return f'server: {{{files}, listen: "{listen}", data: "{cert.parent}"}}'
-
-
-def with_server(folder: Path, server: str) -> str:
-    lines = policy_of(folder).splitlines()
-    return "\n".join([lines[0], server, *lines[2:]]) + "\n"
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> TlsMaterial:
-    """A certificate for localhost alone."""
-    return ensure_certificates(tmp_path / "made", ["127.0.0.1"], TODAY)
-
-
-def test_tls_files_that_are_missing_or_of_no_use_are_refused_by_name(
-    tmp_path: Path, made: TlsMaterial
-) -> None:
-    none, text = tmp_path / "none.pem", tmp_path / "text.pem"
-    text.write_text("no PEM")
-    assert faults(with_server(tmp_path, own_files(made.cert, made.key))) == []
-    for cert, key, path in (
-        (none, made.key, "server.tls.cert"),
-        (made.cert, none, "server.tls.key"),
-        (text, made.key, "server.tls"),
-        (made.cert, text, "server.tls"),
-        (made.ca, made.key, "server.tls"),
-    ):
-        [(line, where, _)] = faults(with_server(tmp_path, own_files(cert, key)))
-        assert (line, where) == (2, path)
-
-
-def test_a_certificate_that_was_made_and_is_broken_since_is_told(tmp_path: Path) -> None:
-    made = ensure_certificates(tmp_path / "data" / "tls", ["127.0.0.1"], TODAY)
-    text = policy_of(tmp_path).replace('tls: "off"', "tls: auto")
-    assert faults(text) == []
-    made.cert.write_text("broken")
-    [(_, path, message)] = faults(text)
-    assert path == "server.tls"
-    assert "made anew" in message
-
-
-def test_a_certificate_for_localhost_alone_on_a_public_address_is_warned_of(
-    tmp_path: Path, made: TlsMaterial
-) -> None:
-    for listen, warned in (("127.0.0.1:1", False), ("0.0.0.0:1", True), ("203.0.113.7:1", True)):
-        text = with_server(tmp_path, own_files(made.cert, made.key, listen))
-        policy, places = read_with_places(text, {})
-        said = certificate_warnings(policy, places)
-        assert [(one.line, one.path) for one in said] == [(2, "server.listen")] * warned
-    wide = ensure_certificates(tmp_path / "wide", ["gateway.example"], TODAY)
-    policy, places = read_with_places(
-        with_server(tmp_path, own_files(wide.cert, wide.key, "0.0.0.0:1")), {}
-    )
-    assert certificate_warnings(policy, places) == ()

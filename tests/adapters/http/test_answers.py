@@ -24,7 +24,7 @@ def used(answer: Any, task: Task = "chat") -> Usage:
 def failure(answer: Any, task: Task = "chat") -> BackendError:
     with pytest.raises(BackendError) as caught:
         used(answer, task)
-    assert caught.value.usage is USED
+    assert caught.value.usage == USED
     return caught.value
 
 
@@ -205,3 +205,28 @@ def test_a_whole_answer_is_a_stream_of_its_own_content() -> None:
 def test_a_whole_answer_without_usage_tells_its_stream_about_how_long_it_is() -> None:
     data, done = as_chunks(msgspec.json.encode({"choices": CHOICES}), "chat", USED)
     assert (data.tokens, done.kind) == (3, "done")
+
+
+@pytest.mark.parametrize(
+    ("stated", "tokens"),
+    [
+        ({"prompt_tokens": 12, "completion_tokens": 0, "total_tokens": 12}, 500),
+        ({"prompt_tokens": 10, "completion_tokens": 2_000_000_000}, 500),
+        ({"prompt_tokens": None, "completion_tokens": None}, 500),
+        ([], 500),
+        ({"prompt_tokens": 12, "completion_tokens": 7}, None),
+    ],
+    ids=str,
+)
+def test_text_is_counted_where_what_is_stated_is_no_count_of_it(
+    stated: Any, tokens: int | None
+) -> None:
+    answer = {"choices": [{"message": {"content": "word " * 400}}], "usage": stated}
+    assert used(answer).text_tokens == tokens
+
+
+def test_an_error_keeps_the_usage_that_stands_beside_it() -> None:
+    stated = {"prompt_tokens": 10, "completion_tokens": 500}
+    with pytest.raises(BackendError) as caught:
+        used({"error": {"message": "boom", "code": 500}, "usage": stated})
+    assert caught.value.usage == Usage(exec_s=2.0, input_tokens=10, output_tokens=500)

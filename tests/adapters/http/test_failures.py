@@ -18,8 +18,8 @@ from adapters.http.failures import (
     failure_in,
     message_of,
     refusal,
-    retry_after,
 )
+from adapters.http.retry_after import retry_after
 from adapters.settings import Secret
 
 F = FailureClass
@@ -220,3 +220,22 @@ def test_an_engine_without_room_for_anybody_is_not_this_callers_matter(
     body = msgspec.json.encode({"error": {"message": words, "type": "overloaded"}})
     error = refusal(status, [], body, now=0.0)
     assert (error.failure, error.fault) == (F.OVERLOADED, Fault.BACKEND)
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        ({"code": 429}, Fault.SUSPECT),
+        ({"code": "rate_limit_exceeded"}, Fault.SUSPECT),
+        ({"type": "rate_limit_error"}, Fault.SUSPECT),
+        ({"code": "model_not_found"}, Fault.SUSPECT),
+        ({"type": "overloaded_error"}, Fault.BACKEND),
+        ({"code": "invalid_api_key"}, Fault.BACKEND),
+        ({"code": 500}, Fault.BACKEND),
+    ],
+    ids=str,
+)
+def test_an_error_inside_an_answer_is_suspect_as_its_status_would_be(
+    error: dict[str, Any], fault: Fault
+) -> None:
+    assert failure_in(error).fault is fault

@@ -7,6 +7,7 @@ import pytest
 
 from adapters.errors import FailureClass
 from adapters.http.sse import EventReader
+from adapters.http.token_counts import tokens_made
 from adapters.http.whole_events import split_events
 from adapters.types import Chunk, Usage
 
@@ -199,8 +200,67 @@ def test_only_what_brings_text_counts_as_tokens(end: bytes, step: int) -> None:
 def test_an_event_with_many_words_is_many_tokens() -> None:
     assert tokens(begun().feed(piece("x" * 400))) == 100
     reasoned = b'data: {"choices":[{"delta":{"reasoning_content":"hm"}}]}\n\n'
-    called = b'data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}\n\n'
+    called = b'data: {"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"{"}}]}}]}\n\n'
     assert tokens(begun().feed(reasoned + called)) == 2
+
+
+ANY_FIELD = [
+    b'"content":"T"',
+    b'"content":[{"type":"text","text":"T"}]',
+    b'"reasoning":"T","reasoning_content":"T"',
+    b'"reasoning":"T","reasoning_details":[{"type":"reasoning.text","text":"T","id":"r1"}]',
+    b'"thinking":"T"',
+    b'"refusal":"T"',
+    b'"audio":{"id":"a","transcript":"T"}',
+    b'"function_call":{"arguments":"T"}',
+    b'"tool_calls":[{"index":0,"id":"t","type":"function","function":{"arguments":"T"}}]',
+    b'"tool_calls":[{"index":0,"id":"t","type":"custom","custom":{"input":"T"}}]',
+    b'"tool_calls":[{"function":{"arguments":{"a":"T"}}}]',
+]
+
+
+@pytest.mark.parametrize("field", ANY_FIELD, ids=lambda field: field.decode()[:40])
+def test_text_is_counted_in_whatever_field_it_stands(field: bytes) -> None:
+    """Once, and nothing of what stands beside it: in a stream, in one event or many, and whole."""
+    said = b'"role":"assistant",' + field
+    word, long = (said.replace(b'"T"', b'"%b"' % (b"x" * n)) for n in (4, 400))
+    events = b"".join([b'data: {"choices":[{"delta":{%b}}]}\n\n' % text for text in (word, long)])
+    assert tokens(EventReader(openai=True).feed(events)) == 101
+    assert tokens(begun().feed(events)) == 101
+    whole = msgspec.json.decode(b'{"choices":[{"index":0,"message":{%b}}]}' % long)
+    assert tokens_made(whole) == 100
+
+
+@pytest.mark.parametrize(
+    "field",
+    [b'"content":""', b'"content":null', b'"tool_calls":[]', b'"annotations":[{"url":"u"}]',
+     b'"id":"7"'],
+    ids=lambda field: field.decode(),
+)  # fmt: skip
+def test_what_says_nothing_holds_no_token(field: bytes) -> None:
+    event = b'data: {"choices":[{"delta":{"role":"assistant",%b}}]}\n\n' % field
+    assert tokens(begun().feed(event)) == 0
+    assert EventReader(openai=True).feed(event) == []
+
+
+def test_sound_and_pictures_are_something_but_no_text() -> None:
+    event = b'data: {"choices":[{"delta":{"audio":{"data":"%b"}}}]}\n\n' % (b"QUJD" * 1000)
+    assert tokens(EventReader(openai=True).feed(event)) == 1
+
+
+def test_an_error_keeps_the_usage_that_stands_beside_it() -> None:
+    reader = EventReader(openai=True)
+    reader.feed(
+        b'data: {"error":{"message":"boom"},"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
+    )
+    assert reader.error is not None
+    assert reader.error.usage == Usage(input_tokens=3, output_tokens=2)
+    late = begun()
+    late.feed(
+        b'data: {"error":{"message":"boom"},"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
+    )
+    assert late.error is not None
+    assert late.error.usage == Usage(input_tokens=3, output_tokens=2)
 
 
 @pytest.mark.parametrize("step", [1, 2, 1000])

@@ -52,6 +52,27 @@ async def test_a_generator_comes_as_events_with_its_usage_apart_and_a_done_at_th
         assert (last.input_tokens, last.output_tokens, last.reported) == (3, 2, True)
 
 
+SPEAKER = """
+from local_runtime import Runtime
+
+app = Runtime("speaker")
+
+@app.handler("/v1/chat/completions")
+def chat(context, request):
+    for delta in ({"role": "assistant", "content": ""}, {"content": "a"}, {"content": ""}):
+        yield {"choices": [{"index": 0, "delta": delta}]}
+"""
+
+
+async def test_an_event_that_only_says_who_speaks_holds_no_token(tmp_path: Path) -> None:
+    """Until the first one a call may still go elsewhere."""
+    program = tmp_path / "speaker.py"
+    program.write_text(SPEAKER)
+    async with running(f"{program}:app") as backend:
+        got = await chunks(backend, {}, "chat")
+        assert [chunk.tokens for chunk in got if chunk.kind == "data"] == [0, None, None]
+
+
 async def test_a_whole_answer_to_a_caller_who_wants_a_stream_comes_as_one_event() -> None:
     """A handler need not stream."""
     async with running("echo.py:app") as backend:

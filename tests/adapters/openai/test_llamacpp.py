@@ -91,7 +91,9 @@ async def test_the_server_is_known_and_its_slots_are_the_backends(model: Path) -
         async with backend_at(url) as backend:
             probe = await backend.probe()
             assert backend.slots == 3
-    assert probe == Probe(ready=True, warm_workers=1, running=0, queued=0, detail="llamacpp")
+    assert probe == Probe(
+        ready=True, warm_workers=1, running=0, queued=0, counts_all=True, detail="llamacpp"
+    )
 
 
 async def test_a_whole_answer_and_a_stream_state_their_tokens(model: Path) -> None:

@@ -21,6 +21,9 @@ CHOICE = b'{"index":0,"message":' + MESSAGE + b',"finish_reason":"stop"}'
 WHOLE = b'{"choices":[' + CHOICE + b"]," + USED + b"}"
 DELTA = b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
 FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n'
+TWO = DELTA + DELTA.replace(b'"index":0', b'"index":1')
+SECOND_ENDS = FINISH.replace(b'"index":0', b'"index":1')
 USAGE = b'data: {"choices":[],' + USED + b"}\n\n"
 DONE = b"data: [DONE]\n\n"
 GOOD = DELTA + FINISH + USAGE + DONE
@@ -89,19 +92,19 @@ STATUSES = [
     status(304, "GONE"),
     status(307, "GONE", location="/elsewhere"),
     status(308, "GONE"),
-    status(406, "INVALID?"),
+    status(406, "FAILED"),
     status(407, "CREDENTIAL"),
     status(409, "OVERLOADED?"),
-    status(411, "INVALID?"),
-    status(417, "INVALID?"),
+    status(411, "FAILED"),
+    status(417, "FAILED"),
     status(418, "INVALID?"),
-    status(421, "INVALID?"),
+    status(421, "FAILED"),
     status(423, "OVERLOADED?"),
     status(424, "FAILED"),
     status(425, "LOADING"),
-    status(426, "INVALID?"),
-    status(428, "INVALID?"),
-    status(431, "INVALID?"),
+    status(426, "FAILED"),
+    status(428, "FAILED"),
+    status(431, "FAILED"),
     status(451, "INVALID?"),
     status(451, "FLAGGED", b'{"error":{"message":"Your input was flagged."}}'),
     status(460, "AMBIGUOUS"),
@@ -137,6 +140,19 @@ IN_200 = [
         b'{"choices":[{"error":{"message":"no room","code":503},"finish_reason":"error"}]}',
         "OVERLOADED",
     ),
+    in_200(
+        "error-in-a-finished-choice",
+        WHOLE.replace(b'"index"', b'"error":{"code":503},"index"'),
+        "OVERLOADED",
+    ),
+    in_200("error-null-in-a-choice", WHOLE.replace(b'"index"', b'"error":null,"index"'), "3+2"),
+    in_200(
+        "hollow-error-beside-an-answer", WHOLE[:-1] + b',"error":{"code":0,"message":""}}', "3+2"
+    ),
+    in_200("hollow-error-alone", b'{"error":{"code":0}}', "FAILED"),
+    in_200("type-error", b'{"type":"error","message":"boom"}', "MALFORMED"),
+    in_200("status-500", b'{"status":500,"message":"boom"}', "MALFORMED"),
+    in_200("status-429", b'{"status":429,"message":"slow down"}', "OVERLOADED?"),
     in_200("quoting-error", WHOLE.replace(b"hello there", b'an \\"error\\" was'), "3+2"),
     in_200("nan", WHOLE[:-1] + b',"x":NaN}', "MALFORMED"),
     in_200("lone-surrogate", WHOLE.replace(b"hello", b"\\ud83d"), "3+2"),
@@ -181,6 +197,30 @@ EVENTS = [
     later_event("finish-abort", FINISH.replace(b'"stop"', b'"abort"')),
     later_event("flat", b'data: {"object":"error","message":"x"}\n\n'),
     later_event("no-json", b"data: {\n\n"),
+    later_event("type-error", b'data: {"type":"error","message":"x"}\n\n'),
+    later_event("detail", b'data: {"detail":"Internal error"}\n\n'),
+    later_event("status", b'data: {"status":500,"message":"x"}\n\n'),
+    later_event("errors", b'data: {"errors":["x"]}\n\n'),
+    later_event("text", b'data: "error: CUDA OOM"\n\n'),
+    later_event("error-true", b'data: {"error":true,"message":"OOM"}\n\n'),
+    later_event("hollow-error", b'data: {"error":{"code":0}}\n\n'),
+    later_event("error-in-a-choice", DELTA.replace(b'"index"', b'"error":{"code":502},"index"')),
+    later_event("named-error-below", b'data: {"message":"x"}\nevent: error\n\n'),
+    later_event("named-error-of-any-data", b"event: error\ndata: {}\n\n"),
+    events("status-of-a-job", DELTA, b'data: {"status":200}\n\n', FINISH + USAGE + DONE),
+    events("hollow-detail", DELTA, b'data: {"detail":null,"errors":[]}\n\n', FINISH + USAGE + DONE),
+    first_event("role-then-overload", ROLE + b'data: {"error":{"code":503}}\n\n', "OVERLOADED"),
+    first_event("role-then-nothing", ROLE + DONE, "MALFORMED"),
+    first_event("empty-text-then-nothing", ROLE * 9, "MALFORMED"),
+    first_event(
+        "azures-first-then-nothing",
+        b'data: {"choices":[],"prompt_filter_results":[]}\n\n',
+        "MALFORMED",
+    ),
+    events("no-text-at-all", ROLE + FINISH + USAGE + DONE),
+    events("two-choices", TWO + FINISH + SECOND_ENDS + USAGE),
+    events("two-choices-one-ended", TWO + FINISH + USAGE, outcome="then TRUNCATED"),
+    events("two-choices-one-ended-and-done", TWO + FINISH + USAGE + DONE),
     events("lf", GOOD),
     events("crlf", GOOD.replace(b"\n", b"\r\n")),
     events("cr", GOOD.replace(b"\n", b"\r")),
@@ -269,12 +309,3 @@ async def test_of_a_whole_call(row: Row, clock: FakeClock) -> None:
 @pytest.mark.parametrize("row", [r for r in ROWS if r.stream], ids=lambda row: row.name)
 async def test_of_a_streamed_call(row: Row, clock: FakeClock) -> None:
     assert await outcome(clock, row.wire, stream=True) == row.stream
-
-
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-async def test_a_refusal_inside_a_200_has_used_nothing(stream: bool, clock: FakeClock) -> None:
-    refused = answer(b'{"error":{"message":"no room","code":503}}')
-    async with upstream(clock, refused) as (backend, _):
-        with pytest.raises(BackendError) as caught:
-            await backend.invoke(a_call(stream=stream))
-    assert (caught.value.failure.name, caught.value.usage) == ("OVERLOADED", None)

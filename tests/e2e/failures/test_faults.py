@@ -125,7 +125,7 @@ class Scene:
         now = self.gateway.clock.monotonic()
         if backend.blocked(now, "both", "somebody else"):
             return "everybody's"
-        return "the caller's" if backend.blocked(now, "both", ALICE.key_id) else "nobody's"
+        return "the caller's" if backend.blocked(now, "both", ALICE.user) else "nobody's"
 
 
 @contextlib.asynccontextmanager

@@ -81,16 +81,15 @@ class Load:
         self._keys = key, other_key
         self.ended: collections.Counter[int | str] = collections.Counter()
         self.left = 0
-        self._over = False
 
     async def run(self, calls: int) -> None:
         turns = iter(range(calls))
-        self._over = False
         payers = [asyncio.create_task(self._pay(turns)) for _ in range(CALLERS)]
         leavers = [asyncio.create_task(self._leave(number)) for number in range(CALLERS)]
         await asyncio.gather(*payers)
-        self._over = True
-        await asyncio.gather(*leavers)
+        for task in leavers:
+            task.cancel()
+        await asyncio.gather(*leavers, return_exceptions=True)
 
     async def _pay(self, turns: Iterator[int]) -> None:
         connection = Connection(self._gateway.port, self._keys[0])
@@ -108,7 +107,7 @@ class Load:
     async def _leave(self, number: int) -> None:
         dice = random.Random(f"hang-ups {number}")
         connection = Connection(self._gateway.port, self._keys[1])
-        while not self._over:
+        while True:
             try:
                 await asyncio.wait_for(connection.ask(), ANSWER_S * dice.uniform(0.95, 1.45))
             except TimeoutError:

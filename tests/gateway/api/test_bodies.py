@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.types import Reply
-from gateway.api.bodies import DecidingKeys
+from gateway.api.bodies import DecidingKeys, parse_json
 from gateway.clock import FakeClock
 from gateway.types import ApiError
 from local_runtime.http.content_codings import decode_body, named_codings
@@ -116,6 +116,34 @@ async def test_odd_json_is_never_a_failure_of_the_gateway(
         headers = {"authorization": f"Bearer {gateway.key('root', admin=True)}"}
         answer = await client.request(method, path, content=body, headers=headers)
         assert answer.status_code < 500, answer.text
+
+
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [
+        (b"\\ud83d", b"\\ud83d"),
+        (b"\\uD83Dxx and more", b"\\uD83D"),
+        (b"\\ud83d\\ude00 \\udc00", b"\\udc00"),
+        (b"\\ud83d\\u0041", b"\\ud83d"),
+        (b"\\\\\\ud83d", b"\\ud83d"),
+    ],
+    ids=["at the end", "in the middle", "after a whole one", "before another", "after a backslash"],
+)
+def test_half_a_character_is_named_with_its_place(text: bytes, half: bytes) -> None:
+    body = b'{"model":"' + text + b'"}'
+    with pytest.raises(ApiError) as caught:
+        parse_json(body)
+    where = body.rfind(half)
+    assert f"byte {where} begins {half.decode()}, which is half" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":"\\ud83d\\ude00', b'{"a":"\\\\ud83d"', b'{"a":"x', b"\\"], ids=range(4)
+)
+def test_what_is_wrong_otherwise_is_not_called_half_a_character(body: bytes) -> None:
+    with pytest.raises(ApiError) as caught:
+        parse_json(body)
+    assert "half" not in caught.value.message
 
 
 async def test_a_key_in_another_alphabet_is_no_key(tmp_path: Path, clock: FakeClock) -> None:

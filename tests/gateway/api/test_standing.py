@@ -44,7 +44,7 @@ async def test_the_rest_of_one_caller_is_shown_and_blocks_nobody_else(
         row = await standing(gateway, "home")
         assert (row["blocked"], row["blocked_until"], row["failures_in_a_row"]) == (None, None, 2)
         [rest] = row["rests"]
-        assert (rest["model"], rest["key"], rest["from"]) == ("chat", "key_alice", "failed")
+        assert (rest["model"], rest["user"], rest["from"]) == ("chat", "alice", "failed")
         assert rest["last_resort"]
         assert rest["until"].endswith("Z")
 
@@ -57,7 +57,7 @@ async def test_a_backend_that_is_blocked_says_from_what_and_until_when(
         row = await standing(gateway, "home")
         assert (row["blocked"], row["blocked_from"]) == ("cooling_down", "credential")
         [rest] = row["rests"]
-        assert (rest["model"], rest["key"], rest["last_resort"]) == (None, None, False)
+        assert (rest["model"], rest["user"], rest["last_resort"]) == (None, None, False)
         assert row["blocked_until"] == rest["until"]
 
 

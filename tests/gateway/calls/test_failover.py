@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
-from adapters.types import Chunk, Reply, Usage
-from gateway.calls.stream import SettledStream
-from gateway.calls.stream_events import announces
+from adapters.types import Reply, Usage
 from gateway.clock import FakeClock
 from gateway.routing.health import HEALTHY
 from gateway.types import ApiError, Principal
@@ -132,64 +131,6 @@ async def test_a_call_that_was_given_up_in_the_platforms_queue_was_not_begun(
         assert state.cost_nano == 0
 
 
-async def test_a_first_token_that_does_not_come_in_time_is_a_failure_of_the_backend(
-    tmp_path: Path, clock: FakeClock
-) -> None:
-    """The call itself is not broken off."""
-    async with assembled(tmp_path, clock, policy(route=", first_token: 2s")) as gateway:
-        gateway.fake("first").runs_for = 100.0
-        gateway.fake("second").tell([Chunk(b"data: {}\n\n")])
-        state, task = gateway.start(stream=True)
-        await gateway.until_asked("first")
-        await gateway.until_done([task], step=0.5)
-        stream = task.result()
-        assert isinstance(stream, SettledStream)
-        async with stream:
-            assert [piece async for piece in stream] == [b"data: {}\n\n"]
-        assert [(one.backend, one.slug) for one in state.tried] == [("first", "timeout")]
-        assert gateway.fake("first").running == 0
-
-
-ROLE = (
-    b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},'
-    b'"finish_reason":null}]}'
-)
-
-
-async def test_a_stream_that_says_who_speaks_and_then_nothing_has_not_begun(
-    tmp_path: Path, clock: FakeClock
-) -> None:
-    """The caller sees one stream, from its first event on."""
-    async with assembled(tmp_path, clock, policy()) as gateway:
-        role, token = Chunk(ROLE + b"\n\n"), Chunk(b"data: {}\n\n")
-        gateway.fake("first").tell([role, BackendError(F.TRUNCATED, "it broke off")])
-        gateway.fake("second").tell([role, token])
-        state = gateway.call_state(stream=True)
-        stream = await gateway.ask(state)
-        assert isinstance(stream, SettledStream)
-        async with stream:
-            assert [piece async for piece in stream] == [role.data, token.data]
-        assert [one.slug for one in state.tried] == ["truncated"]
-
-
-@pytest.mark.parametrize(
-    ("event", "announced"),
-    [
-        (ROLE, True),
-        (b'data: {"choices": [{"delta": {"role": "assistant", "content": null}}]}', True),
-        (b'data: {"choices":[{"delta":{"content":"","role":"assistant"}}],"usage":null}', True),
-        (b'data: {"choices":[{"delta":{"role":"assistant","content":"Hi"}}]}', False),
-        (b'data: {"choices":[{"delta":{"role":"assistant","tool_calls":[{}]}}]}', False),
-        (b'data: {"choices":[{"delta":{"role":"assistant"},"finish_reason":"stop"}]}', False),
-        (b'data: {"choices":[{"delta":{"content":"Hi"}}]}', False),
-        (b"data: [DONE]", False),
-        (ROLE + b"\n\n" + ROLE, False),
-    ],
-)
-def test_an_event_that_only_says_who_speaks_is_known(event: bytes, announced: bool) -> None:
-    assert announces(event + b"\n\n") is announced
-
-
 async def test_a_caller_who_hangs_up_before_the_first_token_is_not_sent_on(
     tmp_path: Path, clock: FakeClock
 ) -> None:
@@ -277,6 +218,56 @@ async def test_one_callers_failures_close_a_backend_to_nobody_else(
         await gateway.ask(same)
 
 
+async def test_two_keys_are_not_two_callers(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        gateway.fake("first").tell(*[BackendError(F.FAILED, "it failed")] * 6)
+        for number in range(6):
+            caller = msgspec.structs.replace(BOB, key_id=f"key_bob_{number}")
+            with pytest.raises(ApiError):
+                await gateway.ask(gateway.call_state("alone", principal=caller))
+        state = gateway.call_state("alone", principal=ALICE)
+        await gateway.ask(state)
+        assert state.reason != "LAST_RESORT"
+
+
+@pytest.mark.parametrize(
+    "failure", [F.FAILED, F.OVERLOADED, F.UNREACHABLE, F.MALFORMED], ids=lambda f: f.slug
+)
+async def test_of_many_calls_at_once_one_tries_a_backend_that_has_rested(
+    failure: FailureClass, tmp_path: Path, clock: FakeClock
+) -> None:
+    """All of them were routed to it while nobody had tried it; the others go elsewhere, also after
+    its first rest, and however long their rows take to the disk."""
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        first, second = gateway.fake("first"), gateway.fake("second")
+        error = BackendError(failure, "it failed")
+        first.answers = lambda _: error
+        for principal in (ALICE, BOB, ALICE):
+            await gateway.ask(gateway.call_state(principal=principal))
+        await clock.advance(4.0)
+        before = len(first.calls), len(second.calls)
+        first.runs_for = 3.0
+        tasks = [gateway.start(body=str(n).encode())[1] for n in range(24)]
+        await until(lambda: len(second.calls) == before[1] + 23, "the others go elsewhere")
+        await gateway.until_done(tasks, step=0.5)
+        assert (len(first.calls), len(second.calls)) == (before[0] + 1, before[1] + 24)
+
+
+async def test_a_line_does_not_go_through_a_backend_that_has_begun_to_rest(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Whoever waited there for a place leaves, as far as another backend can take him."""
+    text = policy().replace("first: {kind: fake,", "first: {kind: fake, concurrency: 1,")
+    async with assembled(tmp_path, clock, text) as gateway:
+        first = gateway.fake("first")
+        first.runs_for = 1.0
+        first.answers = lambda _: BackendError(F.UNREACHABLE, "refused")
+        tasks = [gateway.start(body=str(n).encode())[1] for n in range(6)]
+        await gateway.until_done(tasks, step=0.5)
+        assert asked(gateway)[:2] == [1, 6]
+        assert gateway.inner.active.backends["first"].in_flight == 0
+
+
 async def test_a_lone_backend_that_rests_says_when_it_is_asked_again(
     tmp_path: Path, clock: FakeClock
 ) -> None:
@@ -340,6 +331,7 @@ async def test_the_probers_word_decides_where_there_is_a_choice(
         (BackendError(F.CREDENTIAL, "no", status=401, code="invalid_api_key"),
          502, "backend_credential", "false"),
         (BackendError(F.FAILED, "no", status=500, code="500"), 502, "backend_failed", "false"),
+        (BackendError(F.FAILED, "no", status=426, ran=Ran.NO), 502, "backend_failed", "false"),
         (BackendError(F.UNREACHABLE, "no"), 502, "backend_unreachable", "true"),
         (BackendError(F.OVERLOADED, "no", status=503), 503, "backend_overloaded", "true"),
         (BackendError(F.TIMEOUT, "no"), 504, "backend_timeout", "false"),

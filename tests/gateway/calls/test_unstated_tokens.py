@@ -34,6 +34,9 @@ async def row_of(gateway: AssembledGateway, *, stream: bool = False) -> LedgerRo
         (Usage(input_tokens=1, text_tokens=30), 30, "estimated"),
         (Usage(total_tokens=1000), 999, "estimated"),
         (Usage(output_tokens=-3, text_tokens=30), 30, "estimated"),
+        (Usage(input_tokens=1, output_tokens=0, text_tokens=30), 30, "estimated"),
+        (Usage(input_tokens=0, output_tokens=0, text_tokens=30), 30, "estimated"),
+        (Usage(total_tokens=0, text_tokens=30), 30, "estimated"),
     ],
 )
 async def test_a_whole_answer_is_charged_for_what_it_probably_is(
@@ -53,6 +56,30 @@ async def test_only_the_text_of_a_stream_is_charged(tmp_path: Path, clock: FakeC
     assert (row.input_tokens, row.output_tokens, row.cost_basis) == (1, 43, "estimated")
 
 
+NONE_YET = Usage(input_tokens=1, output_tokens=0)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [Chunk(b"data: {}\n\n", usage=NONE_YET, tokens=0), *[WORD] * 50, DONE],
+        [*[WORD] * 50, Chunk(b"data: {}\n\n", "usage", NONE_YET), DONE],
+        [*[WORD] * 50, Chunk(b"data: [DONE]\n\n", "done", NONE_YET)],
+        [Chunk(b"data: {}\n\n", usage=NONE_YET, tokens=0), *[WORD] * 50,
+         BackendError(FailureClass.TRUNCATED, "it broke off")],
+        [*[WORD] * 50, BackendError(FailureClass.TRUNCATED, "cut", usage=NONE_YET)],
+    ],
+    ids=["first", "last", "with the end", "first, and cut", "with the error"],
+)  # fmt: skip
+async def test_no_token_stated_beside_text_is_none_that_was_counted(
+    pieces: list[Chunk | BackendError], tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        gateway.fake("burst").tell(pieces)
+        row = await row_of(gateway, stream=True)
+    assert (row.output_tokens, row.cost_nano, row.cost_basis) == (50, 50_000, "estimated")
+
+
 async def test_a_failure_that_states_no_tokens_is_charged_none(
     tmp_path: Path, clock: FakeClock
 ) -> None:
@@ -61,3 +88,31 @@ async def test_a_failure_that_states_no_tokens_is_charged_none(
         gateway.fake("burst").tell(failed)
         row = await row_of(gateway)
     assert (row.outcome, row.cost_nano) == ("error", 0)
+
+
+BY_CALL = BY_TOKENS.replace("per_million_output: 1", "per_call: 0.5")
+
+
+@pytest.mark.parametrize("prices", [BY_CALL, BY_TOKENS], ids=["by call", "by tokens"])
+@pytest.mark.parametrize(
+    "used",
+    [None, Usage(exec_s=2.0), Usage(exec_s=2.0, gpu_s=2.0, worker="w", reported=True)],
+    ids=["nothing said", "our clock", "its clock"],
+)
+@pytest.mark.parametrize("failure", list(FailureClass), ids=lambda f: f.slug)
+async def test_a_call_that_brought_nothing_costs_nothing_where_time_is_free(
+    failure: FailureClass, used: Usage | None, prices: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Whatever failed, and whoever measured how long it took."""
+    async with assembled(tmp_path, clock, prices) as gateway:
+        gateway.fake("burst").answers = lambda _: BackendError(failure, "no answer", usage=used)
+        row = await row_of(gateway)
+    assert (row.outcome, row.cost_nano) == ("error", 0)
+
+
+async def test_tokens_that_a_failure_states_are_charged(tmp_path: Path, clock: FakeClock) -> None:
+    used = Usage(exec_s=2.0, input_tokens=10, output_tokens=500)
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        gateway.fake("burst").tell(BackendError(FailureClass.FAILED, "an error", usage=used))
+        row = await row_of(gateway)
+    assert (row.outcome, row.cost_nano) == ("error", 500_000)

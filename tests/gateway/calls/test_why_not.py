@@ -243,7 +243,9 @@ async def test_every_attempt_is_shown_in_one_shape_with_what_it_cost(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """A free one, one that has a row of its own, and the last, which is charged in the call's."""
-    text = policy("seconds", ", repeat: always")
+    text = policy("seconds", ", repeat: always").replace(
+        "third: {kind: fake, price: calls}", "third: {kind: fake, price: seconds}"
+    )
     async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
         used = Usage(exec_s=3.0, reported=True)
         gateway.fake("first").tell(BackendError(F.FAILED, "one", usage=used))
@@ -253,9 +255,9 @@ async def test_every_attempt_is_shown_in_one_shape_with_what_it_cost(
         attempts: list[dict[str, object]] = told["attempts"]  # type: ignore[assignment]
         assert {frozenset(one) for one in attempts} == {frozenset(attempts[0])}
         costs = [one["cost_nano"] for one in attempts]
-        assert costs == [3_000_000, 0, 1_000_000_000]
+        assert costs == [3_000_000, 0, 3_000_000]
         assert told["total_cost_nano"] == sum(costs)  # type: ignore[arg-type]
-        assert [one["cost_usd"] for one in attempts] == [0.003, 0.0, 1.0]
+        assert [one["cost_usd"] for one in attempts] == [0.003, 0.0, 0.003]
 
 
 @pytest.mark.parametrize(

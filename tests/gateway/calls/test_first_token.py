@@ -1,0 +1,89 @@
+"""Until the first token of a stream another backend may still be asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.errors import BackendError
+from adapters.types import Chunk, Usage
+from gateway.calls.stream import SettledStream
+from gateway.clock import FakeClock
+from tests.gateway.assembled import assembled
+from tests.gateway.calls.test_failover import F, policy
+
+
+async def test_a_first_token_that_does_not_come_in_time_is_a_failure_of_the_backend(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The call itself is not broken off."""
+    async with assembled(tmp_path, clock, policy(route=", first_token: 2s")) as gateway:
+        gateway.fake("first").runs_for = 100.0
+        gateway.fake("second").tell([Chunk(b"data: {}\n\n")])
+        state, task = gateway.start(stream=True)
+        await gateway.until_asked("first")
+        await gateway.until_done([task], step=0.5)
+        stream = task.result()
+        assert isinstance(stream, SettledStream)
+        async with stream:
+            assert [piece async for piece in stream] == [b"data: {}\n\n"]
+        assert [(one.backend, one.slug) for one in state.tried] == [("first", "timeout")]
+        assert gateway.fake("first").running == 0
+
+
+ROLE = (
+    b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},'
+    b'"finish_reason":null}]}'
+)
+
+
+async def test_a_stream_that_says_who_speaks_and_then_nothing_has_not_begun(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The caller sees one stream, from its first event on."""
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        role, token = Chunk(ROLE + b"\n\n", tokens=0), Chunk(b"data: {}\n\n")
+        gateway.fake("first").tell([role, BackendError(F.TRUNCATED, "it broke off")])
+        gateway.fake("second").tell([role, token])
+        state = gateway.call_state(stream=True)
+        stream = await gateway.ask(state)
+        assert isinstance(stream, SettledStream)
+        async with stream:
+            assert [piece async for piece in stream] == [role.data, token.data]
+        assert [one.slug for one in state.tried] == ["truncated"]
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        [Chunk(ROLE + b"\n\n", tokens=0)],
+        [Chunk(ROLE.replace(b"\n", b"\r\n") + b"\r\n\r\n" + ROLE + b"\n\n", tokens=0)],
+        [Chunk(b'data: {"choices":[]}\n\n', "usage", Usage(input_tokens=1, output_tokens=0))],
+        [Chunk(b": wait\n\n", tokens=0)] * 9,
+    ],
+    ids=["a role", "two roles", "usage", "comments"],
+)
+async def test_what_holds_no_token_is_no_beginning(
+    nothing: list[Chunk], tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        gateway.fake("first").tell([*nothing, BackendError(F.TRUNCATED, "it broke off")])
+        gateway.fake("second").tell([Chunk(b"data: {}\n\n")])
+        state = gateway.call_state(stream=True)
+        stream = await gateway.ask(state)
+        assert isinstance(stream, SettledStream)
+        async with stream:
+            assert [piece async for piece in stream] == [b"data: {}\n\n"]
+        assert [(one.slug, one.cost_nano) for one in state.tried] == [("truncated", 0)]
+
+
+async def test_a_stream_that_says_nothing_for_ever_is_kept_within_bounds(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        gateway.fake("first").tell([Chunk(b": wait\n\n", tokens=0)] * 1000)
+        stream = await gateway.ask(gateway.call_state(stream=True))
+        assert isinstance(stream, SettledStream)
+        async with stream:
+            assert len([piece async for piece in stream]) == 1000
