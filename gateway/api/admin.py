@@ -16,6 +16,7 @@ from gateway.api.request import (
     only,
     respond_json,
 )
+from gateway.api_keys import without_keys
 from gateway.backends.live import LiveBackend
 from gateway.key_requests import as_json, issue, read_request
 from gateway.money.text import iso, iso_or_none
@@ -75,7 +76,11 @@ async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, 
     key_id: str = scope["path_params"]["key_id"]
     if not await asyncio.to_thread(gateway.keys.revoke, key_id):
         raise ApiError(
-            404, "key_not_found", f"There is no key {key_id!r} that is in use.", param="key_id"
+            404,
+            "key_not_found",
+            f"There is no key {without_keys(key_id)!r} that is in use. GET /admin/keys lists the "
+            "ids, which begin with key_.",
+            param="key_id",
         )
     return 200, {"id": key_id, "revoked": True}
 

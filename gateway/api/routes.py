@@ -24,6 +24,7 @@ from gateway.api.probes import (
 from gateway.api.refused import log_refused
 from gateway.api.request import Receive, Scope, Send
 from gateway.api.usage import CallUsageEndpoint, UsageEndpoint
+from gateway.api_keys import without_keys
 from gateway.failed_keys import FailedKeys
 from gateway.service import Gateway
 from gateway.types import ApiError
@@ -33,9 +34,8 @@ class NotFound:
     """Every other path. Raises ApiError 404."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raise ApiError(
-            404, "not_found", f"There is nothing at {scope['path']}. GET /docs lists the routes."
-        )
+        path = without_keys(scope["path"])
+        raise ApiError(404, "not_found", f"There is nothing at {path}. GET /docs lists the routes.")
 
 
 class Application(Starlette):

@@ -16,6 +16,7 @@ from gateway.api.request import (
     respond,
     respond_json,
 )
+from gateway.api_keys import without_keys
 from gateway.money.call_reports import call_json
 from gateway.money.usage_reports import (
     as_csv,
@@ -90,6 +91,9 @@ class CallUsageEndpoint:
         if not rows or (principal.role != "admin" and rows[0].user != principal.user):
             # Another user's call answers as one that never was.
             raise ApiError(
-                404, "call_not_found", f"There is no call {request_id!r}.", param="request_id"
+                404,
+                "call_not_found",
+                f"There is no call {without_keys(request_id)!r}.",
+                param="request_id",
             )
         await respond_json(send, context, call_json(rows))

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections import UserDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -84,6 +85,21 @@ class AnySecret(UserDict[str, str]):
 
     def __contains__(self, key: object) -> bool:
         return True
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of columns below their heads, for a terminal, which must obey nothing in them."""
+    lines = [heads, *([_printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text) or "-"
 
 
 def fail(message: str) -> NoReturn:

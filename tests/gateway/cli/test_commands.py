@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from gateway.cli import COMMANDS, main
-from gateway.clock import SystemClock
+from gateway.clock import FakeClock, SystemClock
 from gateway.storage.base import LedgerRow
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.types import Principal
 from gateway.warm.kept import FILE, FileKept
 from tests.gateway.cli.gateways import stand_in
 
@@ -194,8 +195,13 @@ def test_a_key_is_made_found_rotated_and_revoked(config: str, shell: Shell, tmp_
     )  # fmt: skip
     assert re.fullmatch(r"sg-[A-Za-z0-9]{40}", made["key"])
     assert (made["user"], made["plan"], made["tags"]) == ("alice", "gold", {"team": "search"})
-    listed = shell("keys", "list", "--config", config)
+    assert made["limits"] == {"spend": "1 USD/day", "concurrent": 2}
+    heads, listed = shell("keys", "list", "--config", config).splitlines()
+    assert heads.split() == [
+        "id", "key", "role", "state", "user", "plan", "limits", "expires", "tags"
+    ]  # fmt: skip
     assert made["id"] in listed
+    assert "spend 1 USD/day, concurrent 2" in listed
     assert made["key"] not in listed
     keys = SqliteKeys(tmp_path / "data" / "keys.db", clock=SystemClock())
     principal = keys.find(made["key"])
@@ -230,6 +236,29 @@ def test_a_key_that_cannot_be_had_is_explained(
     shell("keys", arguments[0], "--config", config, *arguments[1:], status=2)
     assert says in shell.error
     assert "Traceback" not in shell.error
+
+
+@pytest.mark.parametrize("action", ["revoke", "rotate"])
+def test_a_whole_key_in_the_place_of_its_id_is_not_repeated(
+    action: str, config: str, shell: Shell
+) -> None:
+    key = f"sg-{'S3cretKey9' * 4}"
+    shell("keys", action, "--config", config, key, status=2)
+    assert "key_..." in shell.error
+    assert "S3cret" not in shell.error
+
+
+def test_a_key_that_is_over_is_listed_as_expired(config: str, shell: Shell, tmp_path: Path) -> None:
+    """And one that is made says its plan, limits and end in its line."""
+    create = ["keys", "create", "--config", config, "--user", "a", "--expires-in"]
+    said = shell(*create, "1d", "--limit", "spend=2 USD/day")
+    assert "plan default, spend 2 USD/day, expires 20" in said
+    clock = FakeClock(SystemClock().time() - 7_200)
+    keys = SqliteKeys(tmp_path / "data" / "keys.db", clock=clock)
+    keys.create(Principal(key_id="key_old", user="b"), "sg-old", expires_at=clock.time() + 60)
+    keys.close()
+    listed = shell("keys", "list", "--config", config).splitlines()
+    assert [line.split()[3] for line in listed[1:]] == ["expired", "active"]
 
 
 # --- usage ------------------------------------------------------------------------------------
