@@ -23,7 +23,7 @@ from gateway.api.probes import (
 )
 from gateway.api.refused import log_refused
 from gateway.api.request import Receive, Scope, Send
-from gateway.api.usage import CallUsageEndpoint, UsageEndpoint
+from gateway.api.usage import CallsEndpoint, CallUsageEndpoint, UsageEndpoint
 from gateway.api_keys import without_keys
 from gateway.failed_keys import FailedKeys
 from gateway.service import Gateway
@@ -99,6 +99,7 @@ def _pages(gateway: Gateway) -> list[Route]:
         Route("/readyz", ReadyEndpoint(gateway)),
         Route("/metrics", MetricsEndpoint(gateway)),
         Route("/usage", UsageEndpoint(gateway)),
+        Route("/usage/calls", CallsEndpoint(gateway)),
         Route("/usage/{request_id:path}", CallUsageEndpoint(gateway)),
         Route("/openapi.json", OpenApiEndpoint()),
         Route("/docs", DocsEndpoint()),

@@ -218,7 +218,19 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Dimension = Literal[
-    "user", "key", "plan", "model", "task", "backend", "day", "hour", "outcome", "reason", "kind"
+    "user",
+    "key",
+    "plan",
+    "model",
+    "task",
+    "backend",
+    "day",
+    "hour",
+    "outcome",
+    "error",
+    "reason",
+    "route",
+    "kind",
 ]
 
 
@@ -232,6 +244,23 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Dimension or ``tag:NAME`` -> the value it must have."""
     limit: int | None = None
     """The most groups that are told, the dearest first; the rest is told as one sum. None: all."""
+
+
+class CallsCursor(msgspec.Struct, frozen=True):
+    """The last row of a page: the next one begins behind it."""
+
+    started_at: float
+    id: str
+
+
+class CallsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``/usage/calls`` was asked: the conditions of ``rows``, whose grouping and limit are of
+    no account, and at most ``most`` of them."""
+
+    rows: UsageQuery
+    most: int
+    before: CallsCursor | None = None
+    """Left out: from the newest on."""
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -302,6 +331,10 @@ class Ledger(Protocol):
     async def usage(self, query: UsageQuery) -> UsageReport:
         """Grouped sums, ordered by cost, dearest first. Raises ValueError for a bad dimension,
         ReportRefused, and StorageUnavailable where the file cannot be read."""
+        ...
+
+    async def calls(self, query: CallsQuery) -> list[LedgerRow]:
+        """Settled rows, newest first by when they began. Raises as ``usage``."""
         ...
 
     async def rows(self, request_id: str) -> list[LedgerRow]:

@@ -308,6 +308,16 @@ def test_a_report_that_cannot_be_made_is_explained(
     assert says in shell.error
 
 
+def test_single_calls_are_told_page_by_page(spent: str, shell: Shell) -> None:
+    heads, row = shell("usage", "--config", spent, "--calls", "--from", "1d").splitlines()
+    assert heads.split()[:3] == ["began", "id", "user"]
+    assert row.split()[1:6] == ["r1", "alice", "m", "home", "success"]
+    told = shell.json("usage", "--config", spent, "--calls", "--json", "--where", "user=alice")
+    assert ([call["id"] for call in told["data"]], told["next"]) == (["r1"], None)
+    shell("usage", "--config", spent, "--calls", "--where", "outcome=bad", status=2)
+    assert "outcome is one of success, error" in shell.error
+
+
 # --- explain ----------------------------------------------------------------------------------
 
 DECISION: dict[str, Any] = {
