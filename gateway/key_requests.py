@@ -14,7 +14,7 @@ from gateway.money.text import iso, iso_or_none, usd
 from gateway.policy.model import Policy
 from gateway.policy.scalars import parse_limit
 from gateway.storage.base import KeyRecord, KeyStore
-from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Role, Unit
+from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Role, Unit, in_json_words
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/:-]{0,127}\Z")
 _OURS = "system:"
@@ -49,7 +49,7 @@ def read_request(value: Any, policy: Policy) -> KeyRequest:
     try:
         asked = msgspec.convert(value, _Asked)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), None) from None
+        raise _invalid(in_json_words(str(error)), None) from None
     _check_name("user", asked.user)
     if asked.user.lower().startswith(_OURS):
         raise _invalid(f"users that begin with {_OURS} are the gateway's own", "user")

@@ -168,8 +168,15 @@ class PolicyRoutes:
         self._read_text = read
 
     async def show(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """With what the last SIGHUP read of the files that the policy names."""
-        return 200, {**_summary(gateway.active.policy), "files": gateway.files}
+        """With what the last SIGHUP read of the files that the policy names, and why the policy's
+        own were refused, where they were."""
+        refused = gateway.refused
+        return 200, {
+            **_summary(gateway.active.policy),
+            "files": gateway.files,
+            "last_refused": refused
+            and {"at": iso(refused.at, "milliseconds"), "problems": refused.problems},
+        }
 
     async def validate(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
         """Reads a policy without applying it. Raises ApiError 400 with every problem found."""

@@ -33,7 +33,7 @@ _EPILOG = """\
 examples:
   spillgate serve --config config/default.yaml
   spillgate check --without-secrets config/default.yaml
-  spillgate keys create --config config/default.yaml --user alice --plan free
+  spillgate keys create --config config/default.yaml --user alice --plan default
   spillgate usage --config config/default.yaml --group-by user,model --from 7d
   spillgate explain --config config/default.yaml --model minilm
 

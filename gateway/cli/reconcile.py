@@ -53,7 +53,7 @@ async def _one(
     policy: Policy, spec: BackendSpec, backend: Backend, period: Period, ledger: Ledger
 ) -> Comparison | Unbilled:
     if unset := unset_secret(spec):
-        return Unbilled(spec.name, f"backends.{spec.name}.{unset}: its variable is not set")
+        return Unbilled(spec.name, unset)
     assert isinstance(backend, Billed)
     await backend.start()
     try:

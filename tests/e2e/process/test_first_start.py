@@ -45,3 +45,25 @@ def test_a_second_gateway_with_budgets_of_its_own_is_refused(tmp_path: Path) -> 
         assert gateway.create_key("alice")
         gateway.kill()
         gateway.start()
+
+
+def test_explain_trusts_the_gateway_from_any_folder_and_says_whom_it_does_not_trust(
+    tmp_path: Path,
+) -> None:
+    with LiveGateway(tmp_path, CONFIG, tls=True) as gateway:
+        stranger = tmp_path / "stranger.yaml"
+        stranger.write_text(gateway.config.read_text().replace(str(gateway.data), "nowhere"))
+        said = [
+            subprocess.run(
+                [SPILLGATE, "explain", "--config", config, "--model", "m"],
+                cwd="/",
+                env={"SPILLGATE_KEY": gateway.user_key},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            for config in (gateway.config, stranger)
+        ]
+    assert [one.returncode for one in said] == [0, 2]
+    assert "its certificate is not trusted" in said[1].stderr
+    assert "is the gateway running?" not in said[1].stderr

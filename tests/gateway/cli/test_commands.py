@@ -261,6 +261,24 @@ def test_a_key_that_is_over_is_listed_as_expired(config: str, shell: Shell, tmp_
     assert [line.split()[3] for line in listed[1:]] == ["expired", "active"]
 
 
+def test_from_another_folder_a_command_finds_the_data_that_the_gateway_has(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative paths are those of the folder in which the gateway was started."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    (home / "config").mkdir(parents=True)
+    elsewhere.mkdir()
+    config = home / "config" / "policy.yaml"
+    config.write_text(POLICY.format(folder=".spillgate"))
+    monkeypatch.chdir(home)
+    made = shell.json("keys", "create", "--config", str(config), "--user", "a", "--json")
+    monkeypatch.chdir(elsewhere)
+    [listed] = shell.json("keys", "list", "--config", str(config), "--json")
+    assert listed["id"] == made["id"]
+    assert shell.json("usage", "--config", str(config), "--calls", "--json")["data"] == []
+    assert list(elsewhere.iterdir()) == []
+
+
 # --- usage ------------------------------------------------------------------------------------
 
 
