@@ -19,8 +19,8 @@ from gateway.api.request import (
     respond_json,
 )
 from gateway.api_keys import without_keys
-from gateway.money.call_reports import call_json
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
+from gateway.money.call_reports import call_json
 from gateway.money.usage_reports import (
     as_csv,
     as_json_bytes,
@@ -28,7 +28,8 @@ from gateway.money.usage_reports import (
     refusal_of,
 )
 from gateway.service import Gateway
-from gateway.storage.base import ReportRefused, UsageQuery, UsageReport
+from gateway.storage.base import ReportRefused
+from gateway.storage.queries import UsageQuery, UsageReport
 from gateway.types import ApiError
 
 _CSV: Header = (b"content-type", b"text/csv; charset=utf-8")

@@ -25,7 +25,8 @@ from gateway.money.usage_reports import (
     parse_usage_query,
 )
 from gateway.policy.model import Policy
-from gateway.storage.base import CallsQuery, LedgerRow, UsageQuery, UsageReport
+from gateway.storage.base import LedgerRow
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.types import MICRO, ApiError, Principal
 
 _OPERATOR = Principal(key_id="operator", user="operator", role="admin")

@@ -11,7 +11,8 @@ import msgspec
 
 from gateway.money.call_reports import entry_json
 from gateway.money.usage_reports import parse_usage_query
-from gateway.storage.base import CallsCursor, CallsQuery, LedgerRow
+from gateway.storage.base import LedgerRow
+from gateway.storage.queries import CallsCursor, CallsQuery
 from gateway.types import ApiError, Principal
 
 _MOST = 1_000

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.storage.base import CallsQuery, ReportRefused, UsageQuery, UsageReport, UsageRow
+from gateway.storage.base import ReportRefused
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport, UsageRow
 from gateway.types import MICRO
 
 MAX_GROUPS = 50_000

@@ -12,15 +12,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import (
-    CallsQuery,
-    LedgerRow,
-    ReportRefused,
-    Spent,
-    StorageUnavailable,
-    UsageQuery,
-    UsageReport,
-)
+from gateway.storage.base import LedgerRow, ReportRefused, Spent, StorageUnavailable
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.postgres.connections import (
     FAILURES,
@@ -35,6 +27,7 @@ from gateway.storage.postgres.heartbeats import Heartbeats
 from gateway.storage.postgres.migrations import migrate
 from gateway.storage.postgres.rows import SELECT_OPEN, SELECT_SETTLED
 from gateway.storage.postgres.writer import PostgresWriter
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.reports import Dialect, calls_sql, report_of, usage_sql
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.store_urls import Database

@@ -13,16 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import (
-    CallsQuery,
-    LedgerRow,
-    Spent,
-    StorageUnavailable,
-    UsageQuery,
-    UsageReport,
-    unavailable,
-)
+from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, unavailable
 from gateway.storage.owner import LedgerOwner
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.storage.sqlite.readers import ReaderLane
 from gateway.storage.sqlite.rows import SELECT_OPEN, SELECT_SETTLED, connect

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.storage.base import CallsQuery, LedgerRow, UsageQuery, UsageReport
+from gateway.storage.base import LedgerRow
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.reports import Dialect, calls_sql, conditions_of, report_of, usage_sql
 from gateway.storage.rows import decode_settled
 from gateway.storage.sqlite.rows import SELECT_SETTLED

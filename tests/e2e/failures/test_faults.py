@@ -236,7 +236,7 @@ async def test_a_failed_attempt_costs_what_the_page_says_at_every_kind_of_price(
 
 def test_what_did_not_run_is_named_on_the_page() -> None:
     text = PAGE.partition("*It did not run* are")[2].partition("and what a platform")[0]
-    said = {word for word in text.replace("`", " ").replace(",", " ").split()}
+    said = set(text.replace("`", " ").replace(",", " ").split())
     assert {one.slug for one in FailureClass if one.ran is Ran.NO} <= said
 
 

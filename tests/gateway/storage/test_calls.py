@@ -8,7 +8,8 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.storage.base import CallsCursor, CallsQuery, Ledger, LedgerRow, UsageQuery
+from gateway.storage.base import Ledger, LedgerRow
+from gateway.storage.queries import CallsCursor, CallsQuery, UsageQuery
 from tests.gateway.storage.opened import OpenLedger, ledger_of, opened
 from tests.gateway.storage.sqlite.ledger_rows import NOON, open_row, settled_row, settled_rows
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.storage.base import CallsCursor, CallsQuery, ReportRefused, UsageQuery
+from gateway.storage.base import ReportRefused
+from gateway.storage.queries import CallsCursor, CallsQuery, UsageQuery
 from gateway.storage.reports import MAX_GROUPS, calls_sql, usage_sql
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.rows import SELECT_SETTLED
