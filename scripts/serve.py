@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+USUAL_PORT = 8700
+"""Of the spare backend, in config/default.yaml."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that a process gets when its parent dies."""
 
@@ -53,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         programs.append(overflow(options.overflow_port, data))
         environ = environment(os.environ, demo_key=f"local-{secrets.token_hex(16)}")
+    elif options.overflow_port != USUAL_PORT:
+        print(unnamed(options.config, options.overflow_port), file=sys.stderr)
+        return 1
     return keep_together(programs, environ)
 
 
@@ -96,6 +101,14 @@ def taken(config: Path, port: int) -> str:
         f"The port {port}, where the spare backend would listen, is taken. End the program that "
         f"has it, or give another port in {config} (base_url and management_url) and say the same: "
         f"make serve OVERFLOW_PORT={port + 1}"
+    )
+
+
+def unnamed(config: Path, port: int) -> str:
+    """Where a port was asked for and nobody would call it."""
+    return (
+        f"No backend in {config} is at 127.0.0.1:{port}: write the port into its base_url and "
+        "management_url as well"
     )
 
 

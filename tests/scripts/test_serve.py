@@ -177,6 +177,16 @@ def test_the_spare_backend_is_started_for_a_policy_that_names_it(
     assert needs_overflow(tmp_path / "p.yaml", 8700) == needs_overflow(tmp_path, 8700) == needed
 
 
+def test_the_default_policy_names_it_and_another_port_must_be_named_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = ROOT / "config" / "default.yaml"
+    assert needs_overflow(config, 8700)
+    words = ["--config", str(config), "--overflow-port", "8701", "--data", str(tmp_path)]
+    assert main(words) == 1
+    assert "is at 127.0.0.1:8701: write the port into its base_url" in capsys.readouterr().err
+
+
 def test_a_spare_backend_whose_port_is_taken_is_told_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
