@@ -30,7 +30,7 @@ BAD: list[tuple[Any, str | None, str]] = [
     ({"user": "a" * 129}, "user", "1 to 128"),
     ({"user": "a", "plan": "golden"}, "plan", "default, gold"),
     ({"user": "a", "plan": 1}, None, "str"),
-    ({"user": "a", "admin": "yes"}, None, "bool"),
+    ({"user": "a", "admin": "yes"}, None, "true or false"),
     ({"user": "a", "role": "admin"}, None, "role"),
     ({"user": "a", "tags": {"team": 3}}, None, "str"),
     ({"user": "a", "tags": {"a b": "x"}}, "tags", "'a b'"),
