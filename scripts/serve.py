@@ -99,8 +99,8 @@ def taken(config: Path, port: int) -> str:
     """What to do then."""
     return (
         f"The port {port}, where the spare backend would listen, is taken. End the program that "
-        f"has it, or give another port in {config} (base_url and management_url) and say the same: "
-        f"make serve OVERFLOW_PORT={port + 1}"
+        f"has it, another make serve perhaps, or give another port in {config} (base_url and "
+        f"management_url) and say the same: make serve OVERFLOW_PORT={port + 1}"
     )
 
 
