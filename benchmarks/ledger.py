@@ -22,9 +22,10 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from gateway.storage.base import Claim, Ledger, LedgerRow, UsageQuery
+from gateway.storage.base import Claim, Ledger, LedgerRow
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.postgres.ledger import PostgresLedger
+from gateway.storage.queries import UsageQuery
 from gateway.storage.sqlite.ledger import SqliteLedger
 from tests.postgres_server import PostgresServer
 

@@ -11,6 +11,7 @@ from functools import partial
 
 import msgspec
 
+from gateway.api_keys import without_keys
 from gateway.clock import Clock
 from gateway.log_lines import LineWriter
 from gateway.storage.base import LedgerRow
@@ -85,7 +86,7 @@ def refused_line(
         status=status,
         ms=round(ms, 3),
         error=code,
-        path=path[:_LONGEST_PATH],
+        path=without_keys(path[:_LONGEST_PATH]),
         client=client,
     )
 

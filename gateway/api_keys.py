@@ -8,12 +8,14 @@ what its time could tell is about the digest, from which no key can be made.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import string
 from collections.abc import Callable
 
 _ALPHABET = string.ascii_letters + string.digits
 _LETTERS = 40
+_KEY = re.compile(r"sg-[A-Za-z0-9]{20,}")
 
 
 def generate_key(choose: Callable[[str], str] = secrets.choice) -> str:
@@ -24,3 +26,9 @@ def generate_key(choose: Callable[[str], str] = secrets.choice) -> str:
 def digest_of(key: str) -> bytes:
     """SHA-256 of the key's text, 32 bytes."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def without_keys(text: str) -> str:
+    """What somebody sent, in which a whole key that he put in the wrong place is ``sg-***``: for
+    messages and logs."""
+    return _KEY.sub("sg-***", text)

@@ -10,16 +10,18 @@ import msgspec
 
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
-from gateway.money.text import iso, iso_or_none
+from gateway.money.text import iso, iso_or_none, usd
 from gateway.policy.model import Policy
 from gateway.policy.scalars import parse_limit
 from gateway.storage.base import KeyRecord, KeyStore
-from gateway.types import ApiError, Limit, Principal, Role, Unit
+from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Role, Unit, in_json_words
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/:-]{0,127}\Z")
 _OURS = "system:"
 """Accounts to which the gateway charges what it does by itself, such as its pings."""
 _LIMITS: dict[str, Unit] = {"requests": "requests", "gpu_seconds": "gpu_us", "spend": "nano_usd"}
+_NAMES = {unit: name for name, unit in _LIMITS.items()}
+_EXAMPLES = {"requests": "60/minute", "gpu_seconds": "600/day", "spend": "5 USD/month"}
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +49,7 @@ def read_request(value: Any, policy: Policy) -> KeyRequest:
     try:
         asked = msgspec.convert(value, _Asked)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), None) from None
+        raise _invalid(in_json_words(str(error)), None) from None
     _check_name("user", asked.user)
     if asked.user.lower().startswith(_OURS):
         raise _invalid(f"users that begin with {_OURS} are the gateway's own", "user")
@@ -86,7 +88,23 @@ def _limit(name: str, value: Any) -> Limit:
     try:
         return parse_limit(value, _LIMITS[name])
     except ValueError as error:
-        raise _invalid(str(error), "limits") from None
+        message = f"`{name}`: {error}; write it like {_EXAMPLES[name]}"
+        raise _invalid(message, "limits") from None
+
+
+def limits_json(limits: tuple[Limit, ...]) -> dict[str, str | int]:
+    """Limits as a request for a key writes them: {"spend": "1 USD/day", "concurrent": 2}."""
+    return {_NAMES.get(limit.unit, limit.unit): _written(limit) for limit in limits}
+
+
+def _written(limit: Limit) -> str | int:
+    if limit.unit == "concurrent":
+        return limit.amount
+    if limit.unit == "requests":
+        return f"{limit.amount}/{limit.window}"
+    if limit.unit == "gpu_us":
+        return f"{usd(limit.amount * (NANO // MICRO))}/{limit.window}"
+    return f"{usd(limit.amount)} USD/{limit.window}"
 
 
 def _lasts(value: str | None) -> float | None:
@@ -135,6 +153,7 @@ def as_json(record: KeyRecord, now_at: float) -> dict[str, Any]:
         "plan": principal.plan,
         "role": principal.role,
         "tags": principal.tags,
+        "limits": limits_json(principal.limits),
         "hint": record.hint,
         "state": state_of(record, now_at),
         "created_at": iso(record.created_at, "seconds"),

@@ -232,6 +232,22 @@ def _listener(policy: Policy) -> Found:
             yield "server.listen", f"{host}:{port} cannot be listened on: {error.strerror}"
 
 
+class PortTaken(Exception):
+    """Another program listens there. The message is for the operator."""
+
+
+def check_port_is_free(host: str, port: int) -> None:
+    """What ``check`` leaves out, for the gateway that is checked may be running. Raises
+    PortTaken."""
+    try:
+        _bind(host, port)
+    except OSError as error:
+        raise PortTaken(
+            f"server.listen: {host}:{port} cannot be listened on: {error.strerror}. If a gateway "
+            "runs there already, end it; else give another port in server.listen"
+        ) from None
+
+
 def _bind(host: str, port: int) -> None:
     """Takes the address for an instant; nobody can connect meanwhile."""
     for family, kind, protocol, _, address in socket.getaddrinfo(

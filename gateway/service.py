@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters.base import Backend, ReportsMemory, ReportsModels
 from adapters.types import ModelMemory, WorkerMemory
@@ -34,6 +34,13 @@ _RETIRE_S = 600.0
 MakeBackend = Callable[[BackendSpec], Backend]
 Fill = Callable[[], Awaitable[None]]
 Replaced = Callable[[LiveBackend, LiveBackend | None], Awaitable[None]]
+
+
+class ReloadRefused(NamedTuple):
+    """Why the policy's files were not put into force, and when (seconds since the epoch)."""
+
+    at: float
+    problems: tuple[str, ...]
 
 
 class Gateway:
@@ -77,6 +84,8 @@ class Gateway:
         """What a reload reads beside the policy's own files."""
         self.files: tuple[FileRead, ...] = ()
         """What the last reload read of them."""
+        self.refused: ReloadRefused | None = None
+        """The last reload that changed nothing; None once one has."""
         self._changing = asyncio.Lock()
         self._background = BackgroundTasks()
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -155,6 +164,7 @@ class Gateway:
             self._superseded.append(before)
             self._history = [*self._history[-_HISTORY + 1 :], before.policy]
             self.metrics.reloads.labels("applied").inc()
+            self.refused = None
             log.info("policy %s is in force", policy.version)
             self._retire(before, after)
             if limits and self.fill is not None:
@@ -212,13 +222,18 @@ class Gateway:
             policy = await asyncio.to_thread(self.load_policy)
         except Exception as error:
             self.metrics.reloads.labels("refused").inc()
-            for problem in error.problems if isinstance(error, PolicyError) else (error,):
-                log.error("the policy was not changed: %s", problem)
+            self._refuse(error)
             return
         try:
             await self.apply(policy)
         except Exception as error:
-            log.error("the policy was not changed: %s", error)
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        problems = error.problems if isinstance(error, PolicyError) else (error,)
+        self.refused = ReloadRefused(self.clock.time(), tuple(str(one) for one in problems))
+        for problem in self.refused.problems:
+            log.error("the policy was not changed: %s", problem)
 
     # --- how it stands ------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ and in the ledger is integer microseconds; sizes are bytes.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
@@ -81,3 +82,26 @@ class ApiError(Exception):
                 "param": self.param,
             }
         }
+
+
+_JSON_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a string",
+    "bool": "true or false",
+    "array": "an array",
+    "object": "an object",
+}
+_PYTHON_TYPES = re.compile(rf"\b({'|'.join(_JSON_WORDS)})\b")
+
+
+def in_json_words(text: str) -> str:
+    """'Expected `int | null`, got `str`' -> 'Expected a whole number or null, got a string': what
+    a decoder says, for those who write JSON."""
+
+    def said(match: re.Match[str]) -> str:
+        if match[1].startswith(("$", "_")):
+            return match[1]
+        return _PYTHON_TYPES.sub(lambda name: _JSON_WORDS[name[1]], match[1]).replace(" | ", " or ")
+
+    return re.sub(r"`([^`]*)`", said, text)

@@ -1,4 +1,5 @@
-"""The gateway and its spare backend, started together and ended together.
+"""The gateway and its spare backend, started together and ended together. A policy that does not
+name the spare backend's port is served without it.
 
     .venv/bin/python -m scripts.serve --config config/default.yaml
 
@@ -12,8 +13,10 @@ import argparse
 import contextlib
 import ctypes
 import os
+import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+USUAL_PORT = 8700
+"""Of the spare backend, in config/default.yaml."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that a process gets when its parent dies."""
 
@@ -43,19 +48,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     data: Path = options.data
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return keep_together(
-        [gateway(options.config), overflow(options.overflow_port, data)],
-        environment(os.environ, demo_key=f"local-{secrets.token_hex(16)}"),
-    )
+    programs, environ = [gateway(options.config)], dict(os.environ)
+    if needs_overflow(options.config, options.overflow_port):
+        if not is_free(options.overflow_port):
+            print(taken(options.config, options.overflow_port), file=sys.stderr)
+            return 1
+        programs.append(overflow(options.overflow_port, data))
+        environ = environment(os.environ, demo_key=f"local-{secrets.token_hex(16)}")
+    elif options.overflow_port != USUAL_PORT:
+        print(unnamed(options.config, options.overflow_port), file=sys.stderr)
+        return 1
+    return keep_together(programs, environ)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m scripts.serve", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--config", type=Path, default=Path("config/default.yaml"))
-    parser.add_argument("--overflow-port", type=int, default=8700, help="as the policy names it")
+    parser.add_argument(
+        "--overflow-port",
+        type=int,
+        default=8700,
+        help="as the policy names it; OVERFLOW_PORT of make",
+    )
     parser.add_argument("--data", type=Path, default=Path(".spillgate"), help="for the log")
     return parser
+
+
+def needs_overflow(config: Path, port: int) -> bool:
+    """Whether the policy, a file or a folder of them, names the port on this machine."""
+    files = sorted(config.glob("*.y*ml")) if config.is_dir() else [config]
+    texts = [file.read_text(errors="replace") for file in files if file.is_file()]
+    lines = (line.partition("#")[0] for text in texts for line in text.splitlines())
+    address = re.compile(rf"//(127\.0\.0\.1|localhost):{port}\b")
+    return any(address.search(line) for line in lines)
+
+
+def is_free(port: int) -> bool:
+    """Nobody listens there."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def taken(config: Path, port: int) -> str:
+    """What to do then."""
+    return (
+        f"The port {port}, where the spare backend would listen, is taken. End the program that "
+        f"has it, another make serve perhaps, or give another port in {config} (base_url and "
+        f"management_url) and say the same: make serve OVERFLOW_PORT={port + 1}"
+    )
+
+
+def unnamed(config: Path, port: int) -> str:
+    """Where a port was asked for and nobody would call it."""
+    return (
+        f"No backend in {config} is at 127.0.0.1:{port}: write the port into its base_url and "
+        "management_url as well"
+    )
 
 
 def gateway(config: Path) -> Program:

@@ -16,6 +16,7 @@ from gateway.api.request import (
     only,
     respond_json,
 )
+from gateway.api_keys import without_keys
 from gateway.backends.live import LiveBackend
 from gateway.key_requests import as_json, issue, read_request
 from gateway.money.text import iso, iso_or_none
@@ -75,7 +76,11 @@ async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, 
     key_id: str = scope["path_params"]["key_id"]
     if not await asyncio.to_thread(gateway.keys.revoke, key_id):
         raise ApiError(
-            404, "key_not_found", f"There is no key {key_id!r} that is in use.", param="key_id"
+            404,
+            "key_not_found",
+            f"There is no key {without_keys(key_id)!r} that is in use. GET /admin/keys lists the "
+            "ids, which begin with key_.",
+            param="key_id",
         )
     return 200, {"id": key_id, "revoked": True}
 
@@ -163,8 +168,15 @@ class PolicyRoutes:
         self._read_text = read
 
     async def show(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """With what the last SIGHUP read of the files that the policy names."""
-        return 200, {**_summary(gateway.active.policy), "files": gateway.files}
+        """With what the last SIGHUP read of the files that the policy names, and why the policy's
+        own were refused, where they were."""
+        refused = gateway.refused
+        return 200, {
+            **_summary(gateway.active.policy),
+            "files": gateway.files,
+            "last_refused": refused
+            and {"at": iso(refused.at, "milliseconds"), "problems": refused.problems},
+        }
 
     async def validate(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
         """Reads a policy without applying it. Raises ApiError 400 with every problem found."""

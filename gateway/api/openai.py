@@ -24,7 +24,7 @@ from gateway.api.request import (
 from gateway.money.inputs import TEXT_ALONE, InputParts, parts_of
 from gateway.money.pricing import MOST_TOKENS
 from gateway.service import Gateway
-from gateway.types import ApiError
+from gateway.types import ApiError, in_json_words
 
 _NOTHING = msgspec.Raw(b"null")
 
@@ -188,7 +188,7 @@ def invalid_field(error: msgspec.ValidationError) -> ApiError:
             400, "missing_field", f"{param!r} is missing from the request.", param=param
         )
     place = f" in {param!r}" if param else ""
-    return ApiError(400, "invalid_field", f"{what}{place}.".replace("`", ""), param=param)
+    return ApiError(400, "invalid_field", f"{in_json_words(what)}{place}.", param=param)
 
 
 class ModelsEndpoint:

@@ -23,7 +23,8 @@ from gateway.api.probes import (
 )
 from gateway.api.refused import log_refused
 from gateway.api.request import Receive, Scope, Send
-from gateway.api.usage import CallUsageEndpoint, UsageEndpoint
+from gateway.api.usage import CallsEndpoint, CallUsageEndpoint, UsageEndpoint
+from gateway.api_keys import without_keys
 from gateway.failed_keys import FailedKeys
 from gateway.service import Gateway
 from gateway.types import ApiError
@@ -33,9 +34,8 @@ class NotFound:
     """Every other path. Raises ApiError 404."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raise ApiError(
-            404, "not_found", f"There is nothing at {scope['path']}. GET /docs lists the routes."
-        )
+        path = without_keys(scope["path"])
+        raise ApiError(404, "not_found", f"There is nothing at {path}. GET /docs lists the routes.")
 
 
 class Application(Starlette):
@@ -99,6 +99,7 @@ def _pages(gateway: Gateway) -> list[Route]:
         Route("/readyz", ReadyEndpoint(gateway)),
         Route("/metrics", MetricsEndpoint(gateway)),
         Route("/usage", UsageEndpoint(gateway)),
+        Route("/usage/calls", CallsEndpoint(gateway)),
         Route("/usage/{request_id:path}", CallUsageEndpoint(gateway)),
         Route("/openapi.json", OpenApiEndpoint()),
         Route("/docs", DocsEndpoint()),

@@ -1,4 +1,6 @@
-"""GET /usage and /usage/{request_id}: who spent what. A user sees their own, an admin all."""
+"""GET /usage, /usage/calls and /usage/{request_id}: who spent what, and in which calls.
+
+A user sees their own, an admin all."""
 
 from __future__ import annotations
 
@@ -16,6 +18,8 @@ from gateway.api.request import (
     respond,
     respond_json,
 )
+from gateway.api_keys import without_keys
+from gateway.money.call_lists import calls_json, one_more, parse_calls_query
 from gateway.money.call_reports import call_json
 from gateway.money.usage_reports import (
     as_csv,
@@ -24,7 +28,8 @@ from gateway.money.usage_reports import (
     refusal_of,
 )
 from gateway.service import Gateway
-from gateway.storage.base import ReportRefused, UsageQuery, UsageReport
+from gateway.storage.base import ReportRefused
+from gateway.storage.queries import UsageQuery, UsageReport
 from gateway.types import ApiError
 
 _CSV: Header = (b"content-type", b"text/csv; charset=utf-8")
@@ -42,7 +47,7 @@ class UsageEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context: RequestContext = scope["context"]
         only("GET", scope)
-        params = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        params = _params(scope)
         form = _form(params.pop("format", None), context)
         query = parse_usage_query(params, context.principal, now_at=self._gateway.clock.time())
         try:
@@ -57,6 +62,10 @@ class UsageEndpoint:
         await respond(send, context, 200, body, [_CSV if form == "csv" else JSON, left_out])
 
 
+def _params(scope: Scope) -> dict[str, str]:
+    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
 def _written(form: str, report: UsageReport, query: UsageQuery) -> bytes:
     return as_csv(report, query).encode() if form == "csv" else as_json_bytes(report, query)
 
@@ -69,6 +78,24 @@ def _form(asked: str | None, context: RequestContext) -> str:
             400, "invalid_parameter", f"format={asked} is neither json nor csv.", param="format"
         )
     return asked
+
+
+class CallsEndpoint:
+    """GET /usage/calls: single calls that have ended, newest first, a page at a time."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: RequestContext = scope["context"]
+        only("GET", scope)
+        now_at = self._gateway.clock.time()
+        query = parse_calls_query(_params(scope), context.principal, now_at=now_at)
+        try:
+            rows = await self._gateway.ledger.calls(one_more(query))
+        except ReportRefused as refused:
+            raise refusal_of(refused) from None
+        await respond_json(send, context, calls_json(rows, query))
 
 
 class CallUsageEndpoint:
@@ -90,6 +117,9 @@ class CallUsageEndpoint:
         if not rows or (principal.role != "admin" and rows[0].user != principal.user):
             # Another user's call answers as one that never was.
             raise ApiError(
-                404, "call_not_found", f"There is no call {request_id!r}.", param="request_id"
+                404,
+                "call_not_found",
+                f"There is no call {without_keys(request_id)!r}.",
+                param="request_id",
             )
         await respond_json(send, context, call_json(rows))

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
 from gateway.money.tariffs import WindowUse
-from gateway.storage.base import Ledger, StorageUnavailable, UsageQuery, UsageRow
+from gateway.storage.base import Ledger, StorageUnavailable
+from gateway.storage.queries import UsageQuery, UsageRow
 from gateway.storage.windows import bounds
 from gateway.types import MICRO
 

@@ -1,7 +1,7 @@
 """The command line: one module a command, loaded when it is asked for.
 
-``serve`` runs the gateway, ``listener`` has its connections, and ``banner`` tells a newcomer how to
-call it; ``check`` validates a
+``serve`` runs the gateway, ``data_lock`` keeps a second one from its data folder, ``listener`` has
+its connections, and ``banner`` tells a newcomer how to call it; ``check`` validates a
 policy; ``keys`` makes, lists, revokes and rotates; ``usage`` is who spent what, with ``reconcile``
 for the bills of the platforms beside it; ``explain`` asks which backend a call would get;
 ``package`` writes the files that run an app elsewhere; ``probe`` asks how one backend is, by the
@@ -33,7 +33,7 @@ _EPILOG = """\
 examples:
   spillgate serve --config config/default.yaml
   spillgate check --without-secrets config/default.yaml
-  spillgate keys create --config config/default.yaml --user alice --plan free
+  spillgate keys create --config config/default.yaml --user alice --plan default
   spillgate usage --config config/default.yaml --group-by user,model --from 7d
   spillgate explain --config config/default.yaml --model minilm
 

@@ -29,7 +29,7 @@ def first_keys(keys: KeyStore, policy: Policy, now_at: float) -> FirstKeys | Non
 
 
 def banner(policy: Policy, material: TlsMaterial | None, keys: FirstKeys | None) -> str:
-    """Plain text; every indented block can be pasted into another terminal."""
+    """Plain text; the curl line, and the snippet from one end to the other, can be pasted."""
     host, port = policy.server.listen
     scheme = "http" if material is None else "https"
     name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
@@ -81,4 +81,5 @@ def _snippet(base: str, ca: Path | None, keys: FirstKeys | None, model: str) -> 
         "print(len(answer.data[0].embedding), answer.usage)",
     ]
     title = "Or with the openai client in Python (pip install openai):"
-    return "\n".join([title, *(f"  {line}" for line in lines)])
+    # Python takes no line that is indented for nothing: what is pasted begins where lines begin.
+    return "\n".join([title, "", *lines])

@@ -57,12 +57,25 @@ def _ask(options: argparse.Namespace, policy: Policy) -> dict[str, Any]:
             )
             value: dict[str, Any] = answer.json()
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            fail(f"{base} does not answer ({error}); is the gateway running?")
+            fail(_why(base, error, policy))
         except ValueError:
             fail(f"{base}: HTTP {answer.status_code}, and no JSON; is this the gateway?")
     if answer.status_code != 200:
         fail(f"{base}: {_message(value, answer.status_code)}")
     return value
+
+
+def _why(base: str, error: Exception, policy: Policy) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        ca = _authority(policy)
+        return (
+            f"{base} answers, but its certificate is not trusted ({error}). What is trusted is "
+            f"the system's authorities{f' and {ca}' if ca else ''}; another gateway, or another "
+            "server.data than its own, has another certificate"
+        )
+    if "WRONG_VERSION_NUMBER" in str(error) or "disconnected without" in str(error):
+        return f"{base} does not speak {base.partition(':')[0]} ({error}): see server.tls"
+    return f"{base} does not answer ({error}); is the gateway running?"
 
 
 def _headers(options: argparse.Namespace) -> dict[str, str]:
@@ -90,10 +103,16 @@ def _body(options: argparse.Namespace) -> dict[str, Any]:
 
 def _trust(policy: Policy) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    ca = Path(policy.server.data) / "tls" / "ca.pem"
-    if not isinstance(policy.server.tls, TlsFiles) and ca.is_file():
+    if (ca := _authority(policy)) is not None:
         context.load_verify_locations(ca)
     return context
+
+
+def _authority(policy: Policy) -> Path | None:
+    """The gateway's own, where it has made one, or what its certificate's file says."""
+    tls = policy.server.tls
+    own = Path(tls.cert) if isinstance(tls, TlsFiles) else Path(policy.server.data, "tls", "ca.pem")
+    return own.absolute() if own.is_file() else None
 
 
 def _text(decision: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
 from gateway.app import open_keys
-from gateway.cli.shared import add_config, command, fail, policy_with_stores
+from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
 from gateway.key_requests import as_json, issue, read_request
 from gateway.policy.model import Policy
@@ -95,7 +95,8 @@ def _create(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
     }
     now_at = SystemClock().time()
     key, record = issue(keys, read_request(asked, policy), now_at)
-    _show(options, {**as_json(record, now_at), "key": key}, f"{key}  ({record.principal.key_id})")
+    shown = as_json(record, now_at)
+    _show(options, {**shown, "key": key}, f"{key}  ({_words(shown)})")
     return 0
 
 
@@ -122,20 +123,31 @@ def _list(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
-    for row in rows:
-        tags = " ".join(f"{name}={value}" for name, value in row["tags"].items())
-        print(
-            f"{row['id']:<18} {row['hint']:<9} {row['role']:<6} {row['state']:<8} "
-            f"{row['user']:<20} {row['plan']:<12} {tags}"
-        )
+    print(table(_HEADS, [_cells(row) for row in rows]), end="")
     return 0
+
+
+_HEADS = ("id", "key", "role", "state", "user", "plan", "limits", "expires", "tags")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    limits = ", ".join(f"{name} {value}" for name, value in row["limits"].items())
+    tags = " ".join(f"{name}={value}" for name, value in row["tags"].items())
+    told = (row["hint"] + "...", row["role"], row["state"], row["user"], row["plan"], limits)
+    return (row["id"], *told, row["expires_at"] or "", tags)
 
 
 def _revoke(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
     if not keys.revoke(options.id):
-        fail(f"there is no key {options.id!r} that is in use; `spillgate keys list` shows them")
+        fail(_no_such(options.id))
     _show(options, {"id": options.id, "revoked": True}, f"{options.id} is revoked")
     return 0
+
+
+def _no_such(given: str) -> str:
+    if given.startswith("sg-"):
+        return "that is a key, not its id (key_...); `spillgate keys list` shows the ids"
+    return f"there is no key {given!r} that is in use; `spillgate keys list` shows them"
 
 
 def _rotate(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
@@ -143,10 +155,19 @@ def _rotate(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
     try:
         record = keys.rotate(options.id, key, grace_s=parse_duration(options.grace))
     except (KeyError, ValueError) as error:
-        fail(f"{options.id}: {error}")
+        wrong = options.id.startswith("sg-")
+        fail(_no_such(options.id) if wrong else f"{options.id}: {error}")
     shown = as_json(record, SystemClock().time())
-    _show(options, {**shown, "key": key}, f"{key}  ({record.principal.key_id})")
+    _show(options, {**shown, "key": key}, f"{key}  ({_words(shown)})")
     return 0
+
+
+def _words(row: dict[str, Any]) -> str:
+    """What a key that was made is, in a line."""
+    limits = [f"{name} {value}" for name, value in row["limits"].items()]
+    plan = [f"plan {row['plan']}"] if row["plan"] else ["no plan"]
+    expires = [f"expires {row['expires_at']}"] if row["expires_at"] else []
+    return ", ".join([row["id"], *plan, *limits, *expires])
 
 
 def _show(options: argparse.Namespace, value: dict[str, Any], text: str) -> None:

@@ -63,7 +63,7 @@ def _backend(policy: Policy, name: str) -> BackendSpec:
     if spec is None:
         fail(f"no backend {name!r}; the policy has {', '.join(policy.backends) or 'none'}")
     if unset := unset_secret(spec):
-        fail(f"backends.{name}.{unset}: its environment variable is not set")
+        fail(unset)
     return spec
 
 

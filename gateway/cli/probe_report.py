@@ -212,6 +212,9 @@ def _price(found: ProbeFindings) -> str:
         return "none in the policy: calls cost nothing"
     rates = [f"${usd(rate)} {unit_of(name)}" for name, rate in figures_of(price)]
     expected = f"a call of {found.spec.common.expect:g} s ${usd(found.warm.charge)}"
+    if price.per_million_input is not None or price.per_million_output is not None:
+        # How many tokens a call has, nobody knows before it is made.
+        expected = "a call by its tokens" + (f", and {expected}" if found.warm.charge else "")
     if found.cold.charge != found.warm.charge:
         expected += f", after a start of {_cold_s(found.spec):g} s ${usd(found.cold.charge)}"
     dated = f", as of {price.as_of}" if price.as_of else ""
@@ -226,9 +229,11 @@ def _call_lines(call: MeasuredCall) -> Iterator[tuple[str, str]]:
     used = call.usage
     seconds = {"queue": used.queue_s, "cold": used.cold_s, "ran": used.exec_s}
     tokens = {"tokens in": used.input_tokens, "tokens out": used.output_tokens}
-    parts = [f"{name} {value:.3f} s" for name, value in seconds.items() if value is not None]
-    parts += [f"{name} {value}" for name, value in tokens.items() if value is not None]
-    told = "the platform's figures" if used.reported else "our estimate"
-    yield "used", ", ".join(parts) + f" ({told})" if parts else "nobody says"
+    timed = [f"{name} {value:.3f} s" for name, value in seconds.items() if value is not None]
+    counted = [f"{name} {value}" for name, value in tokens.items() if value is not None]
+    by_clock = "the platform's figures" if used.reported else "by our clock"
+    parts = [f"{', '.join(timed)} ({by_clock})"] if timed else []
+    parts += [f"{', '.join(counted)} (the server's figures)"] if counted else []
+    yield "used", "; ".join(parts) or "nobody says"
     by = "by the platform" if used.cost_nano is not None else "by the policy's price"
     yield "cost", f"${usd(call.cost_nano)} {by}"

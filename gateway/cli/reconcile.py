@@ -11,7 +11,8 @@ from gateway.cli.shared import fail, unset_secret
 from gateway.clock import Clock
 from gateway.money.reconciliation import Comparison, Period, totals_of
 from gateway.policy.model import BackendSpec, Policy
-from gateway.storage.base import Ledger, UsageQuery
+from gateway.storage.base import Ledger
+from gateway.storage.queries import UsageQuery
 
 EVERY = "*"
 """In the place of a backend's name: all whose platforms state bills."""
@@ -53,7 +54,7 @@ async def _one(
     policy: Policy, spec: BackendSpec, backend: Backend, period: Period, ledger: Ledger
 ) -> Comparison | Unbilled:
     if unset := unset_secret(spec):
-        return Unbilled(spec.name, f"backends.{spec.name}.{unset}: its variable is not set")
+        return Unbilled(spec.name, unset)
     assert isinstance(backend, Billed)
     await backend.start()
     try:

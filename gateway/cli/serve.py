@@ -16,9 +16,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
+from gateway.cli.data_lock import DataInUse, DataLock
 from gateway.cli.listener import Crowd, protocol_of
 from gateway.cli.shared import add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
@@ -27,7 +29,7 @@ from gateway.named_files import FileRead
 from gateway.policy.model import ClientSettings, ServerSettings, TlsFiles
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
-from gateway.preflight import exposed_files
+from gateway.preflight import PortTaken, check_port_is_free, exposed_files
 from gateway.service import Gateway
 from gateway.storage.base import StorageUnavailable
 from gateway.tls.context import ensure_certificates
@@ -44,30 +46,45 @@ def main(arguments: Sequence[str]) -> int:
     """Serves until it is told to end. Exit status 0; 2: it could not begin; 130: told twice."""
     parser = command("serve", "Starts the gateway.", "spillgate serve --config config/default.yaml")
     add_config(parser)
+    parser.add_argument(
+        "--beside-others",
+        action="store_true",
+        help="start although another gateway with memory:// uses the same data folder: each has "
+        "limits and budgets of its own then, and together they spend several times as much",
+    )
     options = parser.parse_args(arguments)
     lines = writer_to(sys.stderr.fileno())
     why = ""
     with all_through(lines):
         try:
-            status = _serve(options.config, lines)
-        except (PolicyError, TlsError, StorageUnavailable) as error:
+            status = _serve(options.config, lines, options.beside_others)
+        except (PolicyError, TlsError, StorageUnavailable, DataInUse, PortTaken) as error:
             why = str(error)
     if why:
         fail(why)
     return status
 
 
-def _serve(config: Path, lines: LineWriter) -> int:
+def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
     """The exit status, once it has ended."""
     descriptors.raise_limit()
     gateway = from_path(config, lines)
+    policy = gateway.active.policy
+    # Before a model is loaded or a key is made.
+    check_port_is_free(*policy.server.listen)
+    alone = policy.store.shared is None and not beside_others
+    lock = DataLock(Path(policy.server.data)) if alone else None
     certificate = _certificate(gateway)
     out = writer_to(sys.stdout.fileno())
     try:
-        server = _Server(gateway, certificate, out)
+        server = _Server(gateway, certificate, out, lock)
         server.run()
+    except SystemExit:  # uvicorn has told why it could not begin
+        return 2
     finally:
         out.close()
+        if lock is not None:
+            lock.close()
     return 130 if server.force_exit else 0 if server.started else 2
 
 
@@ -127,6 +144,7 @@ class _Server(HttpServer):
         gateway: Gateway,
         certificate: ServerCertificate | None,
         out: LineWriter,
+        lock: DataLock | None,
     ) -> None:
         policy = gateway.active.policy
         host, port = policy.server.listen
@@ -146,11 +164,18 @@ class _Server(HttpServer):
         self._gateway = gateway
         self._material = None if certificate is None else certificate.material
         self._out = out
+        self._lock = lock
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Whoever waits for the data folder waits no longer than calls take to end."""
+        super().handle_exit(sig, frame)
+        if self._lock is not None:
+            self._lock.ends()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if not self.started:
-            return
+        if not self.started or self.should_exit:
+            return  # nobody would see the keys that are made for a first start
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         self._announce()
         gc_tuning.relax()

@@ -6,15 +6,18 @@ import argparse
 import os
 import sys
 from collections import UserDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
+
+import msgspec
 
 from adapters.settings import Secret
 from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy
-from gateway.store_urls import Database
+from gateway.store_urls import Database, LedgerFile
 
 
 def command(name: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -49,7 +52,7 @@ def policy_at(path: Path) -> Policy:
 def policy_offline(path: Path) -> Policy:
     """The policy for a command that asks no backend: secrets that are not set do not matter."""
     try:
-        return load_policy(path, AnySecret(os.environ))
+        return _where_its_data_is(load_policy(path, AnySecret(os.environ)), path)
     except PolicyError as error:
         fail(str(error))
 
@@ -58,32 +61,74 @@ def policy_with_stores(path: Path) -> Policy:
     """The same for a command that reads the ledger or the keys: their passwords matter."""
     policy = policy_offline(path)
     for name, place in (("ledger", policy.store.ledger), ("keys", policy.store.keys)):
-        if isinstance(place, Database) and place.password.reveal() == AnySecret.VALUE:
-            fail(f"store.{name}: the environment variable of its password is not set")
+        unset = _unset(place.password) if isinstance(place, Database) else None
+        if unset is not None:
+            fail(f"store.{name}: the environment variable {unset} is not set")
     return policy
 
 
+_MADE = ("keys.db", "tls")
+"""What a start makes in the data folder, by which it is known."""
+
+
+def _where_its_data_is(policy: Policy, path: Path) -> Policy:
+    """A gateway takes relative paths from the folder that it was started in. From another one they
+    are looked for in the folders above the policy, so that a command finds the gateway's keys and
+    ledger there, and makes none beside them."""
+    data = Path(policy.server.data)
+    folders = () if data.is_absolute() or data.exists() else path.absolute().parents
+    found = (one for one in folders for name in _MADE if (one / data / name).exists())
+    base = next(found, None)
+    if base is None:
+        return policy
+    replace, store = msgspec.structs.replace, policy.store
+    if isinstance(store.ledger, LedgerFile):
+        ledger = replace(store.ledger, path=str(base / store.ledger.path))
+        store = replace(store, ledger=ledger)
+    return replace(policy, server=replace(policy.server, data=str(base / data)), store=store)
+
+
 def unset_secret(spec: BackendSpec) -> str | None:
-    """The first setting of a backend whose environment variable is not set, in such a policy."""
-    keys = spec.settings.__struct_fields__
-    return next((key for key in keys if _is_unset(getattr(spec.settings, key))), None)
+    """Which setting of a backend is not to be had, and whose fault it is, in such a policy:
+    'backends.burst.api_key: the environment variable KEY is not set'; None where all are."""
+    for key in spec.settings.__struct_fields__:
+        if (name := _unset(getattr(spec.settings, key))) is not None:
+            return f"backends.{spec.name}.{key}: the environment variable {name} is not set"
+    return None
 
 
-def _is_unset(value: object) -> bool:
+def _unset(value: object) -> str | None:
     values = value.values() if isinstance(value, dict) else [value]
-    return any(isinstance(one, Secret) and one.reveal() == AnySecret.VALUE for one in values)
+    texts = [one.reveal() for one in values if isinstance(one, Secret)]
+    found = (text.partition(AnySecret.MARK) for text in texts)
+    return next((name for _, mark, name in found if mark), None)
 
 
 class AnySecret(UserDict[str, str]):
     """The environment, in which every secret is set to something."""
 
-    VALUE = "not-set"
+    MARK = "not-set-"
 
     def __missing__(self, key: str) -> str:
-        return self.VALUE
+        return self.MARK + key
 
     def __contains__(self, key: object) -> bool:
         return True
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of columns below their heads, for a terminal, which must obey nothing in them."""
+    lines = [heads, *([_printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text) or "-"
 
 
 def fail(message: str) -> NoReturn:

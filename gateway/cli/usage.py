@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import sys
@@ -10,54 +11,37 @@ from pathlib import Path
 
 from gateway.app import open_ledger
 from gateway.cli.reconcile import EVERY, Unbilled, reconcile
-from gateway.cli.shared import add_config, command, fail, policy_with_stores
+from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
 from gateway.money import reconciliation
+from gateway.money.call_lists import calls_json, one_more, parse_calls_query
 from gateway.money.reconciliation import Comparison, period_of
-from gateway.money.usage_reports import as_csv, as_json, as_table, parse_usage_query
+from gateway.money.text import iso, usd
+from gateway.money.usage_reports import (
+    DIMENSIONS,
+    as_csv,
+    as_json,
+    as_table,
+    parse_usage_query,
+)
 from gateway.policy.model import Policy
-from gateway.storage.base import UsageQuery, UsageReport
-from gateway.types import ApiError, Principal
+from gateway.storage.base import LedgerRow
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
+from gateway.types import MICRO, ApiError, Principal
 
 _OPERATOR = Principal(key_id="operator", user="operator", role="admin")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0; 1: a bill could not be had; 2: the request or the policy cannot be read."""
-    parser = command(
-        "usage",
-        "Cost, device seconds and calls, summed as you like; with --reconcile, what platforms bill "
-        "beside what the ledger has. Exit status 1: a bill could not be had.",
-        "spillgate usage --config config/default.yaml --group-by user,model --from 7d",
-    )
-    add_config(parser)
-    parser.add_argument(
-        "--group-by",
-        default="user",
-        metavar="LIST",
-        help="of user, key, plan, model, task, backend, day, hour, outcome, reason, kind, tag:NAME",
-    )
-    parser.add_argument(
-        "--from", "--since", dest="since", metavar="TIME", help="a date, or such as 7d"
-    )
-    parser.add_argument("--to", "--until", dest="until", metavar="TIME", help="a date, or 1d")
-    parser.add_argument(
-        "--reconcile",
-        nargs="?",
-        const=EVERY,
-        metavar="BACKEND",
-        help="the platform's bill beside the ledger; left out: of every backend that has one",
-    )
-    parser.add_argument("--where", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("--limit", metavar="N", help="the N dearest groups; the rest as one sum")
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    parser.add_argument("--json", action="store_const", const="json", dest="format")
-    options = parser.parse_args(arguments)
-    params = {"group_by": options.group_by}
+    options = _parser().parse_args(arguments)
     given = {"from": options.since, "to": options.until, "limit": options.limit}
-    params |= {name: value for name, value in given.items() if value is not None}
+    params = {name: value for name, value in given.items() if value is not None}
     params |= dict(_pair(text) for text in options.where)
     try:
+        if options.calls:
+            return _calls(options, params)
+        params = {"group_by": options.group_by, **params}
         query = parse_usage_query(params, _OPERATOR, now_at=SystemClock().time())
     except ApiError as error:
         fail(error.message)
@@ -68,6 +52,84 @@ def main(arguments: Sequence[str]) -> int:
     if report.groups_left_out and options.format == "csv":
         print(f"{report.groups_left_out} groups are left out", file=sys.stderr)
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command(
+        "usage",
+        "Cost, device seconds and calls, summed as you like; with --calls, single calls, newest "
+        "first; with --reconcile, what platforms bill beside what the ledger has. Exit status 0: "
+        "done, whatever the figures say; 1: a bill could not be had; 2: it was asked wrongly, or "
+        "the ledger cannot be read.",
+        "spillgate usage --config config/default.yaml --group-by user,model --from 7d",
+    )
+    add_config(parser)
+    parser.add_argument(
+        "--group-by", default="user", metavar="LIST", help=f"of {', '.join(DIMENSIONS)}, tag:NAME"
+    )
+    parser.add_argument(
+        "--from", "--since", dest="since", metavar="TIME", help="a date, or such as 7d"
+    )
+    parser.add_argument("--to", "--until", dest="until", metavar="TIME", help="a date, or 1d")
+    parser.add_argument(
+        "--calls",
+        action="store_true",
+        help="single calls that have ended, newest first: --limit of them (50), --after the `next` "
+        "that the page before ended with",
+    )
+    parser.add_argument("--after", default="", metavar="NEXT", help="with --calls: the next page")
+    parser.add_argument(
+        "--reconcile",
+        nargs="?",
+        const=EVERY,
+        metavar="BACKEND",
+        help="the platform's bill beside the ledger; left out: of every backend that has one",
+    )
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of these alone, by any of what one may group by, such as outcome=error",
+    )
+    parser.add_argument("--limit", metavar="N", help="the N dearest groups; the rest as one sum")
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.add_argument("--json", action="store_const", const="json", dest="format")
+    return parser
+
+
+def _calls(options: argparse.Namespace, params: dict[str, str]) -> int:
+    if options.format == "csv" or options.reconcile is not None:
+        fail("--calls tells single calls, as a table or as JSON")
+    given = {**params, "after": options.after}
+    query = parse_calls_query(given, _OPERATOR, now_at=SystemClock().time())
+    rows = asyncio.run(_read_calls(policy_with_stores(options.config), query))
+    told = calls_json(rows, query)
+    if options.format == "json":
+        print(json.dumps(told, indent=2))
+        return 0
+    print(table(_HEADS, [_cells(row) for row in rows[: query.most]]), end="")
+    if told["next"]:
+        print(f"more: --after {told['next']}")
+    return 0
+
+
+_HEADS = ("began", "id", "user", "model", "backend", "outcome", "status", "error", "gpu s", "USD")
+
+
+def _cells(row: LedgerRow) -> tuple[str, ...]:
+    return (
+        *(iso(row.started_at, "seconds"), row.id, row.user, row.model, row.backend, row.outcome),
+        *(str(row.status), row.error, f"{row.gpu_us / MICRO:.3f}", usd(row.cost_nano, padded=True)),
+    )
+
+
+async def _read_calls(policy: Policy, query: CallsQuery) -> list[LedgerRow]:
+    ledger = open_ledger(policy)
+    try:
+        return await ledger.calls(one_more(query))
+    finally:
+        await ledger.aclose()
 
 
 def _reconcile(config: Path, name: str, query: UsageQuery, form: str) -> int:

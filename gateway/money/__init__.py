@@ -7,7 +7,7 @@ what was probably used where no backend says it, and ``inputs`` what a request h
 its bytes do not show. ``limits`` makes a principal's limits into claims on the shared store, and
 says what a refusal is told; ``room`` asks them of a call that is not made. ``settlement`` settles
 an ended call in both stores, once, and tries again what a store did not take. ``usage_reports`` is
-who spent what, ``call_reports`` what became of one call; ``price_comparison`` holds prices against
-other prices, ``reconciliation`` a platform's bill against the ledger. ``text`` is how amounts and
-instants are written.
+who spent what, ``call_lists`` in which calls, ``call_reports`` what became of one call;
+``price_comparison`` holds prices against other prices, ``reconciliation`` a platform's bill against
+the ledger. ``text`` is how amounts and instants are written.
 """

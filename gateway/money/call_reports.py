@@ -23,7 +23,7 @@ def call_json(rows: Sequence[LedgerRow]) -> dict[str, Any]:
     its own first; raises ValueError when empty."""
     if not rows:
         raise ValueError("a call has at least one row")
-    call = _entry(rows[0])
+    call = entry_json(rows[0])
     total = sum(row.cost_nano for row in rows)
     return call | {
         "object": "usage.call",
@@ -45,14 +45,14 @@ def _attempts(rows: Sequence[LedgerRow]) -> list[dict[str, Any]]:
     for attempt in (call.history or CallHistory()).attempts:
         row = charged.pop(f"{call.id}#{attempt.entry}", None)
         told.append(_attempt(attempt, _in_own_row(call, attempt) if row is None else row))
-    return [_entry(row) | _UNTOLD for row in charged.values()] + told
+    return [entry_json(row) | _UNTOLD for row in charged.values()] + told
 
 
 _UNTOLD = {"message": "", "after_seconds": None, "seconds": None}
 
 
 def _attempt(attempt: AttemptRecord, row: LedgerRow) -> dict[str, Any]:
-    return _entry(row) | {
+    return entry_json(row) | {
         "backend": attempt.backend,
         "error": attempt.failure,
         "message": attempt.message,
@@ -134,7 +134,8 @@ _ENTRY_TEXTS = (
 )  # fmt: skip
 
 
-def _entry(row: LedgerRow) -> dict[str, Any]:
+def entry_json(row: LedgerRow) -> dict[str, Any]:
+    """One row of the ledger."""
     entry: dict[str, Any] = {name: getattr(row, name) for name in _ENTRY_TEXTS}
     entry["key"] = row.key_id
     entry["started_at"] = iso(row.started_at, "milliseconds")

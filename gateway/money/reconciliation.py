@@ -16,7 +16,7 @@ from adapters.types import Bill
 from gateway.money.pricing import second_rate
 from gateway.money.text import iso, usd
 from gateway.policy.price import Price
-from gateway.storage.base import UsageRow
+from gateway.storage.queries import UsageRow
 from gateway.types import MICRO
 
 HOUR, DAY = 3600, 86_400

@@ -15,14 +15,8 @@ from typing import Any, get_args
 import msgspec
 
 from gateway.money.text import iso_or_none, usd
-from gateway.storage.base import (
-    Dimension,
-    Outcome,
-    ReportRefused,
-    UsageQuery,
-    UsageReport,
-    UsageRow,
-)
+from gateway.storage.base import Outcome, ReportRefused
+from gateway.storage.queries import Dimension, UsageQuery, UsageReport, UsageRow
 from gateway.types import MICRO, NANO, ApiError, Principal
 
 DIMENSIONS: tuple[str, ...] = get_args(Dimension)

@@ -65,6 +65,11 @@ Places = Mapping[str, Mark]
 _SECTIONS = ("backends", "models", "prices", "plans")
 """Those whose keys are names."""
 
+_SPEAK_OPENAI = frozenset(
+    ("vllm", "sglang", "tgi", "llama.cpp", "llamacpp", "llama-cpp", "ollama", "litellm", "lmstudio")
+)
+"""Servers that one may look for among the kinds."""
+
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """The top level of a policy, as it is written."""
@@ -213,7 +218,14 @@ class _Reader:
             adapter = self._kinds.load(kind)
             fields_of(adapter.Settings)
         except KeyError:
-            reading.note(mark, where, f"no kind {shortened(kind)!r}", self._kinds.known(), kind)
+            known = self._kinds.known()
+            if kind.lower() in _SPEAK_OPENAI and "openai" in known:
+                message = (
+                    f"no kind {kind!r}: such a server speaks OpenAI's protocol, so write openai"
+                )
+                reading.note(mark, where, message, known)
+            else:
+                reading.note(mark, where, f"no kind {shortened(kind)!r}", known, kind)
         except (ImportError, AttributeError, TypeError) as error:
             named = "" if isinstance(error, BrokenKind) else f"{type(error).__name__}: "
             message = f"the kind {shortened(kind)!r} cannot be loaded: {named}{error}"

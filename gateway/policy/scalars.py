@@ -30,6 +30,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LIMIT = re.compile(
     r"(?P<amount>\d{1,20}(?:\.\d{1,9})?)\s*(?P<currency>USD)?\s*/\s*(?P<window>[a-z]+)\Z"
 )
+_CURRENCY = re.compile(r"[\d.,]+\s*(?!USD\b)(?P<currency>[A-Za-z]{3}|[€£¥])\s*(/|\Z)")
 _CONDITION = re.compile(r"(?P<op><=|>=|==|<|>)\s*(?P<number>\d{1,20}(?:\.\d{1,9})?)\Z")
 _HOURS = re.compile(
     r"(?:(?P<first>[A-Za-z]{3})(?:-(?P<last>[A-Za-z]{3}))?\s+)?"
@@ -89,7 +90,10 @@ def _whole(amount: Decimal, scale: int, value: Any) -> int:
 
 def parse_limit(value: Any, unit: Unit) -> Limit:
     """'60/minute', or '5 USD/month' for money -> Limit. Raises ValueError."""
-    match = _LIMIT.match(str(value).strip())
+    text = str(value).strip()
+    match = _LIMIT.match(text)
+    if match is None and (other := _CURRENCY.match(text)) is not None:
+        raise ValueError(f"{value!r}: money is counted in USD alone, not in {other['currency']}")
     if match is None or match["window"] not in _WINDOWS:
         raise ValueError(f"{value!r} is not an amount per {', '.join(_WINDOWS)}")
     if (match["currency"] is not None) != (unit == "nano_usd"):

@@ -39,6 +39,7 @@ _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
 _DECIMAL = re.compile(
     r"[-+]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][-+]?[0-9]{1,3})?\Z"
 )
+_PERCENT = re.compile(r"[0-9]{1,3}(\.[0-9]{1,9})? ?%\Z")
 _TYPES = {
     "null": "nothing",
     "bool": "the boolean",
@@ -374,6 +375,8 @@ def found(node: Node) -> str:
     if isinstance(node, ListNode):
         return "a list"
     word = _TYPES.get(node.type)
+    if word is None and node.plain and _PERCENT.match(node.text):
+        return f"{node.text}: write {node.text.rstrip('% ')}"
     if word is None:
         return "a string" if node.plain else "a string in quotes"
     return word if node.type == "null" else f"{word} {shortened(node.text)}"

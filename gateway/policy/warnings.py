@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from gateway.policy.matching import choices
-from gateway.policy.model import ModelSpec, Policy, When
+from gateway.policy.model import BackendSpec, ModelSpec, Policy, When
 from gateway.policy.price import DatedPrices, epoch_s
 from gateway.policy.problems import Mark, Problem, place_of, problem_at
 from gateway.store_urls import Database
@@ -43,6 +43,7 @@ def warnings_of(
         *_idle_seconds(policy.prices),
         *_warm_pool(policy),
         *_pinged_too_late(policy),
+        *_first_tokens(policy),
         *_plans(policy),
         *_listener(policy),
         *_databases(policy),
@@ -249,6 +250,27 @@ def _pinged_too_late(policy: Policy) -> _Found:
                 f"{rule.ping_every:g} s is longer than the {idle:g} s that {name} stays warm "
                 "unused: it is cold again before each ping",
             )
+
+
+def _first_tokens(policy: Policy) -> _Found:
+    """Where a call has ended before its first token is late."""
+    for name, spec in policy.backends.items():
+        if spec.common.first_token is not None:
+            yield from _never_late(spec, spec.common.first_token, f"backends.{name}.first_token")
+    for index, route in enumerate(policy.routes):
+        for name in route.use if route.first_token is not None else ():
+            path = f"routes[{index}].first_token"
+            yield from _never_late(policy.backends[name], route.first_token, path)
+
+
+def _never_late(spec: BackendSpec, first_token: float | None, path: str) -> _Found:
+    timeout = getattr(spec.settings, "timeout", None)
+    if first_token is not None and isinstance(timeout, float) and timeout <= first_token:
+        yield (
+            path,
+            f"without effect: the timeout of {spec.name}, {timeout:g} s, ends a call before "
+            f"{first_token:g} s; give a longer timeout, or a shorter first_token",
+        )
 
 
 def _plans(policy: Policy) -> _Found:

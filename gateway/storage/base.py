@@ -9,6 +9,7 @@ import msgspec
 
 from adapters.shortage import lacks_descriptors
 from gateway.storage.history import CallHistory
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.types import Principal, Unit
 
 
@@ -217,49 +218,6 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was decided, and who failed; of calls alone."""
 
 
-Dimension = Literal[
-    "user", "key", "plan", "model", "task", "backend", "day", "hour", "outcome", "reason", "kind"
-]
-
-
-class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``/usage`` was asked. ``group_by`` entries are Dimensions or ``tag:NAME``."""
-
-    since: float | None = None
-    until: float | None = None
-    group_by: tuple[str, ...] = ("user",)
-    where: dict[str, str] = {}
-    """Dimension or ``tag:NAME`` -> the value it must have."""
-    limit: int | None = None
-    """The most groups that are told, the dearest first; the rest is told as one sum. None: all."""
-
-
-class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A sum over settled rows. ``calls`` counts rows of kind "call"; the rest counts all."""
-
-    group: dict[str, str]
-    calls: int
-    errors: int
-    cold_starts: int
-    input_tokens: int
-    output_tokens: int
-    queue_us: int
-    cold_us: int
-    exec_us: int
-    gpu_us: int
-    cost_nano: int
-
-
-class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a query found. All ``rows`` and ``left_out`` together are the whole."""
-
-    rows: list[UsageRow]
-    """By cost, dearest first."""
-    groups_left_out: int = 0
-    left_out: UsageRow | None = None
-    """The sum of the groups that ``limit`` left out; None where there are none."""
-
-
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
     """What one key of one user on one plan was charged; sums over them are those of any scope."""
 
@@ -302,6 +260,10 @@ class Ledger(Protocol):
     async def usage(self, query: UsageQuery) -> UsageReport:
         """Grouped sums, ordered by cost, dearest first. Raises ValueError for a bad dimension,
         ReportRefused, and StorageUnavailable where the file cannot be read."""
+        ...
+
+    async def calls(self, query: CallsQuery) -> list[LedgerRow]:
+        """Settled rows, newest first by when they began. Raises as ``usage``."""
         ...
 
     async def rows(self, request_id: str) -> list[LedgerRow]:

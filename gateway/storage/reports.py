@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.storage.base import ReportRefused, UsageQuery, UsageReport, UsageRow
+from gateway.storage.base import ReportRefused
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport, UsageRow
 from gateway.types import MICRO
 
 MAX_GROUPS = 50_000
@@ -28,6 +29,8 @@ _COLUMNS = {
     "outcome": "outcome",
     "reason": "reason",
     "kind": "kind",
+    "error": "error",
+    "route": "route",
     "day": f"started_at / {_DAY_US}",
     "hour": f"started_at / {_HOUR_US}",
 }
@@ -90,6 +93,25 @@ def _limited(grouped: str, names: str, limit: int) -> str:
         f"UNION ALL SELECT 0, COUNT(*), {empty}{sums} FROM grouped "
         f"ORDER BY told DESC, cost_nano DESC{names}"
     )
+
+
+def calls_sql(query: CallsQuery, select: str, dialect: Dialect) -> tuple[str, list[Any]]:
+    """The statement for a page of single rows, newest first, and its parameters. Raises ValueError
+    as ``usage_sql``."""
+    values: list[Any] = []
+    conditions = conditions_of(query.rows, values, dialect)
+    if query.before is not None:
+        at = round(query.before.started_at * MICRO)
+        marks = [dialect.parameter(len(values) + number) for number in (1, 2, 3)]
+        # The first of the two is the one that an index serves.
+        conditions.append(f"started_at <= {marks[0]}")
+        conditions.append(f"(started_at, id) < ({marks[1]}, {marks[2]})")
+        values += [at, at, query.before.id]
+    sql = (
+        f"{select} WHERE {' AND '.join(conditions) or 'TRUE'} "
+        f"ORDER BY started_at DESC, id DESC LIMIT {query.most}"
+    )
+    return sql, values
 
 
 def report_of(query: UsageQuery, found: Sequence[Sequence[Any]]) -> UsageReport:

@@ -81,10 +81,10 @@ class Newcomer:
         return self.output.read_text(errors="replace")
 
     def block(self, title: str) -> str:
-        """The indented lines under a title of what was printed, as one would copy them."""
-        found = re.search(rf"^{re.escape(title)}\n((?:  .*\n)+)", self.printed, re.MULTILINE)
+        """The lines under a title of what was printed, exactly as one would copy them."""
+        found = re.search(rf"^{re.escape(title)}\n\n?((?:.+\n)+)", self.printed, re.MULTILINE)
         assert found is not None, f"{title!r} is not in:\n{self.printed}"
-        return re.sub(r"^  ", "", found[1], flags=re.MULTILINE)
+        return found[1]
 
     def until(self, holds: Callable[[], bool], within_s: float, what: str) -> None:
         deadline = time.monotonic() + within_s

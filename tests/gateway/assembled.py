@@ -23,8 +23,9 @@ from gateway.key_requests import issue, read_request
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import Kinds, read_policy_text
 from gateway.service import Gateway
-from gateway.storage.base import Ledger, LedgerRow, SharedStore, UsageQuery
+from gateway.storage.base import Ledger, LedgerRow, SharedStore
 from gateway.storage.memory import MemorySharedStore
+from gateway.storage.queries import UsageQuery
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Principal

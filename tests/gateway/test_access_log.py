@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from gateway.access_log import AccessLog, refused_line
 from gateway.clock import FakeClock
 from gateway.log_lines import MOST_WAITING, LineWriter
 from gateway.storage.base import LedgerRow
 from gateway.types import Principal
+from tests.gateway.assembled import assembled
 from tests.gateway.pipes import Pipe
 
 EVERY_S = 0.25
@@ -126,3 +128,25 @@ async def test_a_request_that_was_refused_has_a_line_without_what_only_a_call_ha
     )
     assert (line["user"], line["key"], line["model"]) == ("alice", "key_1", "minilm")
     assert len(str(line["path"])) == 200
+
+
+KEY = f"sg-{'S3cretKey9' * 4}"
+
+
+async def test_a_key_in_the_place_of_an_id_is_repeated_by_nobody(
+    tmp_path: Path, pipe: Pipe, clock: FakeClock
+) -> None:
+    """Neither by the answer nor by the access log: whoever reads that could use it."""
+    writer = LineWriter(pipe)
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.inner.access_log = AccessLog(writer, clock)
+        async with gateway.client(gateway.key("root", admin=True)) as client:
+            said = [
+                await client.request(method, f"{path}{KEY}")
+                for method, path in (("DELETE", "/admin/keys/"), ("GET", "/usage/"), ("GET", "/"))
+            ]
+    writer.close()
+    assert [answer.status_code for answer in said] == [404, 404, 404]
+    assert all("sg-***" in answer.text for answer in said)
+    assert sum("sg-***" in line for line in pipe.lines) == 3
+    assert not any("S3cret" in text for text in (*pipe.lines, *(one.text for one in said)))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.key_requests import as_json, issue, read_request, state_of
+from gateway.key_requests import as_json, issue, limits_json, read_request, state_of
 from gateway.policy.model import Plan, Policy
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.types import MICRO, NANO, ApiError, Limit
@@ -30,7 +30,7 @@ BAD: list[tuple[Any, str | None, str]] = [
     ({"user": "a" * 129}, "user", "1 to 128"),
     ({"user": "a", "plan": "golden"}, "plan", "default, gold"),
     ({"user": "a", "plan": 1}, None, "str"),
-    ({"user": "a", "admin": "yes"}, None, "bool"),
+    ({"user": "a", "admin": "yes"}, None, "true or false"),
     ({"user": "a", "role": "admin"}, None, "role"),
     ({"user": "a", "tags": {"team": 3}}, None, "str"),
     ({"user": "a", "tags": {"a b": "x"}}, "tags", "'a b'"),
@@ -129,3 +129,38 @@ def test_a_key_is_active_until_it_expires_or_is_revoked(tmp_path: Path, clock: F
     [revoked] = keys.list()
     assert state_of(revoked, ends) == as_json(revoked, ends)["state"] == "revoked"
     keys.close()
+
+
+LIMITS = {
+    "requests": "60/minute",
+    "gpu_seconds": "0.5/day",
+    "spend": "0.25 USD/week",
+    "concurrent": 3,
+}
+
+
+def test_limits_are_shown_as_they_were_asked_for(tmp_path: Path, clock: FakeClock) -> None:
+    """So that what is shown of one key makes another like it."""
+    request = read_request({"user": "a", "limits": LIMITS}, WITHOUT)
+    assert limits_json(request.principal.limits) == LIMITS
+    keys = SqliteKeys(tmp_path / "keys.db", clock=clock)
+    _, record = issue(keys, request, clock.time())
+    assert as_json(record, clock.time())["limits"] == LIMITS
+    keys.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("spend", "5", "write it like 5 USD/month"),
+        ("spend", "5 EUR/month", "USD alone, not in EUR"),
+        ("spend", "€5", "write it like 5 USD/month"),
+        ("requests", "60", "write it like 60/minute"),
+        ("gpu_seconds", "600 USD/day", "write it like 600/day"),
+    ],
+)
+def test_a_limit_that_is_not_whole_says_what_is_missing(name: str, value: str, says: str) -> None:
+    with pytest.raises(ApiError) as wrong:
+        read_request({"user": "a", "limits": {name: value}}, WITHOUT)
+    assert says in wrong.value.message
+    assert f"`{name}`" in wrong.value.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.serve import environment
+from scripts.serve import environment, main, needs_overflow
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -156,3 +157,45 @@ def test_both_end_even_when_their_keeper_is_killed(start: Start) -> None:
 def test_a_key_that_the_user_set_is_kept_and_a_missing_one_is_filled_in() -> None:
     assert environment({"HOME": "/h"}, demo_key="d") == {"HOME": "/h", "RUNPOD_API_KEY": "d"}
     assert environment({"RUNPOD_API_KEY": "mine"}, demo_key="d")["RUNPOD_API_KEY"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ("base_url: http://127.0.0.1:8700/v2", True),
+        ("base_url: 'http://localhost:8700'", True),
+        ("base_url: http://127.0.0.1:87001/v2", False),
+        ("# base_url: http://127.0.0.1:8700/v2", False),
+        ("base_url: https://api.runpod.ai/v2", False),
+    ],
+)
+def test_the_spare_backend_is_started_for_a_policy_that_names_it(
+    text: str, needed: bool, tmp_path: Path
+) -> None:
+    """A file, or a folder of them."""
+    (tmp_path / "p.yaml").write_text(f"version: 1\n{text}\n")
+    assert needs_overflow(tmp_path / "p.yaml", 8700) == needs_overflow(tmp_path, 8700) == needed
+
+
+def test_the_default_policy_names_it_and_another_port_must_be_named_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = ROOT / "config" / "default.yaml"
+    assert needs_overflow(config, 8700)
+    words = ["--config", str(config), "--overflow-port", "8701", "--data", str(tmp_path)]
+    assert main(words) == 1
+    assert "is at 127.0.0.1:8701: write the port into its base_url" in capsys.readouterr().err
+
+
+def test_a_spare_backend_whose_port_is_taken_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        config = tmp_path / "p.yaml"
+        config.write_text(f"base_url: http://127.0.0.1:{port}\n")
+        words = ["--config", str(config), "--overflow-port", str(port), "--data", str(tmp_path)]
+        assert main(words) == 1
+    said = capsys.readouterr().err
+    assert f"The port {port}" in said
+    assert f"make serve OVERFLOW_PORT={port + 1}" in said

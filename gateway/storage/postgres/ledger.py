@@ -12,14 +12,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import (
-    LedgerRow,
-    ReportRefused,
-    Spent,
-    StorageUnavailable,
-    UsageQuery,
-    UsageReport,
-)
+from gateway.storage.base import LedgerRow, ReportRefused, Spent, StorageUnavailable
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.postgres.connections import (
     FAILURES,
@@ -34,7 +27,8 @@ from gateway.storage.postgres.heartbeats import Heartbeats
 from gateway.storage.postgres.migrations import migrate
 from gateway.storage.postgres.rows import SELECT_OPEN, SELECT_SETTLED
 from gateway.storage.postgres.writer import PostgresWriter
-from gateway.storage.reports import Dialect, report_of, usage_sql
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
+from gateway.storage.reports import Dialect, calls_sql, report_of, usage_sql
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.store_urls import Database
 from gateway.types import MICRO
@@ -237,12 +231,19 @@ class PostgresLedger:
     async def usage(self, query: UsageQuery) -> UsageReport:
         """Calls count at the moment they began; ``until`` is excluded. Ordered by cost, dearest
         first. Raises ValueError for a bad dimension, ReportRefused and StorageUnavailable."""
+        return report_of(query, await self._report(*usage_sql(query, _DIALECT)))
+
+    async def calls(self, query: CallsQuery) -> list[LedgerRow]:
+        """Settled rows, newest first. Raises as ``usage``."""
+        found = await self._report(*calls_sql(query, SELECT_SETTLED, _DIALECT))
+        return [decode_settled(row) for row in found]
+
+    async def _report(self, sql: str, values: list[Any]) -> list[Any]:
         if self._reports_there >= _MOST_REPORTS:
             raise _busy()
-        sql, values = usage_sql(query, _DIALECT)
         self._reports_there += 1
         try:
-            return report_of(query, await self._fetch(sql, *values))
+            return await self._fetch(sql, *values)
         finally:
             self._reports_there -= 1
 

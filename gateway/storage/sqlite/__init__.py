@@ -1,7 +1,7 @@
 """The ledger and the keys, in SQLite files.
 
 ``ledger`` is the ledger; ``writer`` commits its rows in groups, on a thread, and is where a full
-disk or a locked file is met; ``rows`` are its two tables, ``usage`` is its reports, which
-``readers`` runs in lanes, so that a large one holds up no small one. ``keys`` finds keys by their
-hash, in the memory that is ``known_keys``, and follows the file that is ``key_file``.
+disk or a locked file is met; ``rows`` are its two tables, ``usage`` is its reports and lists,
+which ``readers`` runs in lanes, so that a large one holds up no small one. ``keys`` finds keys by
+their hash, in the memory that is ``known_keys``, and follows the file that is ``key_file``.
 """

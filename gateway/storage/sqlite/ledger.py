@@ -13,19 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import (
-    LedgerRow,
-    Spent,
-    StorageUnavailable,
-    UsageQuery,
-    UsageReport,
-    unavailable,
-)
+from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, unavailable
 from gateway.storage.owner import LedgerOwner
+from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.storage.sqlite.readers import ReaderLane
 from gateway.storage.sqlite.rows import SELECT_OPEN, SELECT_SETTLED, connect
-from gateway.storage.sqlite.usage import rows_to_visit, run_usage
+from gateway.storage.sqlite.usage import is_found_by_index, rows_to_visit, run_calls, run_usage
 from gateway.storage.sqlite.writer import GroupWriter
 from gateway.store_urls import Synchronous
 from gateway.types import MICRO
@@ -207,6 +201,21 @@ class SqliteLedger:
         if report is None:
             report = await self._heavy.read(lambda connection: run_usage(connection, query))
         return report
+
+    async def calls(self, query: CallsQuery) -> list[LedgerRow]:
+        """Settled rows, newest first; ones that are hard to find wait their turn among large
+        reports."""
+
+        def read(connection: sqlite3.Connection) -> list[LedgerRow] | None:
+            small = is_found_by_index(query.rows) or (
+                rows_to_visit(connection, query.rows, _LIGHT_ROWS) < _LIGHT_ROWS
+            )
+            return run_calls(connection, query) if small else None
+
+        found = await self._light.read(read)
+        if found is None:
+            found = await self._heavy.read(lambda connection: run_calls(connection, query))
+        return found
 
     async def rows(self, request_id: str) -> list[LedgerRow]:
         """The call's row first, then those of its attempts in their order."""

@@ -40,6 +40,8 @@ models:
 prices:
   tokens: {{per_million_input: 1000, per_million_output: 1000, as_of: 2026-11-01, source: test}}
   seconds: {{per_second: 0.001, as_of: 2026-11-01, source: test}}
+  hours: {{per_hour: 3.6, as_of: 2026-11-01, source: test}}
+  fees: {{per_call: 0.25, as_of: 2026-11-01, source: test}}
 routes:
   - {{name: all, use: [faulty, well], order: listed}}
 plans:
@@ -203,6 +205,39 @@ async def test_at_a_price_by_the_second_nothing_that_may_have_run_is_run_again(
         else:
             assert told.charged <= (0 if failure.ran is Ran.NO else 3_000_000)
             assert told.again == "false"
+
+
+COSTS = {
+    cells[0].strip("`"): (cells[1], cells[2])
+    for line in PAGE.partition("### What a failed attempt costs")[2].splitlines()
+    if line.count("|") == 5 and len(cells := [each.strip() for each in line.split("|")[1:-1]]) == 4
+}
+PRICES = {"tokens": "by tokens", "seconds": "per_second", "hours": "per_hour", "fees": "per_call"}
+
+
+@pytest.mark.parametrize("price", PRICES)
+@pytest.mark.parametrize("fault", ["refused", "overloaded", "failed", "silent"])
+async def test_a_failed_attempt_costs_what_the_page_says_at_every_kind_of_price(
+    fault: str, price: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Silence lasts until the time-out of two seconds, at a tenth of a cent a second."""
+    ran = fault in ("failed", "silent")
+    async with scene(tmp_path, clock, fault, price) as stage:
+        told = await stage.call("alone", stream=False)
+    costs = COSTS[PRICES[price]][ran]
+    assert costs in ("nothing", "its seconds")
+    if costs == "nothing":
+        assert told.charged == 0
+    elif fault == "silent":
+        assert 2_000_000 <= told.charged <= 2_200_000
+    else:
+        assert told.charged < 200_000
+
+
+def test_what_did_not_run_is_named_on_the_page() -> None:
+    text = PAGE.partition("*It did not run* are")[2].partition("and what a platform")[0]
+    said = set(text.replace("`", " ").replace(",", " ").split())
+    assert {one.slug for one in FailureClass if one.ran is Ran.NO} <= said
 
 
 RETURNING = [

@@ -61,5 +61,14 @@ async def test_it_is_refused_by_http_and_on_sighup_and_the_old_one_goes_on(tmp_p
                     return count == refused
 
                 await until(told, "the reload is refused")
-            assert (await client.get("/admin/policy")).json()["policy"] == before
+            shown = (await client.get("/admin/policy")).json()
+            assert shown["policy"] == before
+            assert f"backends.b.{key}: " in shown["last_refused"]["problems"][0]
+            gateway.write_config(GOOD)
+            gateway.reload()
+
+            async def forgotten() -> bool:
+                return (await client.get("/admin/policy")).json()["last_refused"] is None
+
+            await until(forgotten, "a reload that is taken ends it")
         assert "Traceback" not in gateway.log

@@ -41,3 +41,21 @@ async def test_what_can_be_read_can_be_asked_for_its_head(
     """Load balancers look at health so."""
     async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         assert (await client.head(path)).status_code == (await client.get(path)).status_code
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"max_tokens": "many"}, "Expected a whole number or null, got a string in 'max_tokens'."),
+        ({"stream": 1}, "Expected true or false or null, got a whole number in 'stream'."),
+        ({"messages": {}}, "Expected an array, got an object in 'messages'."),
+    ],
+    ids=["string", "number", "object"],
+)
+async def test_a_field_of_another_type_is_told_in_the_words_of_json(
+    fields: dict[str, object], says: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        body = {"model": "chat", "messages": [], **fields}
+        answer = await client.post("/v1/chat/completions", json=body)
+    assert answer.json()["error"]["message"] == says

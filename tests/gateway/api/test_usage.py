@@ -70,3 +70,54 @@ async def test_a_ledger_that_cannot_be_read_is_503_and_one_line_of_the_log(
     assert answer.headers["retry-after"] == "1"
     [line] = [record for record in caplog.records if "ledger.db" in record.getMessage()]
     assert line.exc_info is None
+
+
+async def test_calls_are_listed_without_an_id_newest_first_and_ones_own_alone(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        bob = {"Authorization": f"Bearer {gateway.key('bob')}"}
+        admin = {"Authorization": f"Bearer {gateway.key('root', admin=True)}"}
+        ids = []
+        for headers in ({}, {}, bob):
+            answer = await client.post("/v1/chat/completions", json=CHAT, headers=headers)
+            ids.append(answer.headers["x-request-id"])
+            await clock.advance(1)
+        first = (await client.get("/usage/calls?limit=1")).json()
+        second = (await client.get("/usage/calls", params={"after": first["next"]})).json()
+        assert [row["id"] for row in (*first["data"], *second["data"])] == [ids[1], ids[0]]
+        assert second["next"] is None
+        assert {row["user"] for row in second["data"]} == {"alice"}
+        everybodys = (await client.get("/usage/calls?outcome=success", headers=admin)).json()
+        assert [row["id"] for row in everybodys["data"]] == ids[::-1]
+        assert (await client.get("/usage/calls?user=alice", headers=bob)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("query", "param", "says"),
+    [
+        ("outcome=failed", "outcome", "success, error"),
+        ("kind=calls", "kind", "call, attempt, ping"),
+        ("limit=0", "limit", "1 to 1000"),
+        ("limit=many", "limit", "1 to 1000"),
+        ("after=x", "after", "`next`"),
+        ("after=W10=", "after", "`next`"),
+        ("group_by=user", "group_by", "GET /usage"),
+        ("colour=red", "colour", "unknown parameter"),
+    ],
+)
+async def test_a_list_of_calls_that_cannot_be_had_is_explained(
+    query: str, param: str, says: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        answer = await client.get(f"/usage/calls?{query}")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "invalid_parameter", param)
+    assert says in error["message"]
+
+
+async def test_usage_is_grouped_by_error_and_route(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        await client.post("/v1/chat/completions", json=CHAT)
+        [row] = (await client.get("/usage?group_by=error,route&error=")).json()["rows"]
+    assert (row["error"], row["route"], row["calls"]) == ("", "default", 1)

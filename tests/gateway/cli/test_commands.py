@@ -10,62 +10,13 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import COMMANDS, main
+from gateway.cli import COMMANDS
 from gateway.clock import SystemClock
 from gateway.storage.base import LedgerRow
-from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.warm.kept import FILE, FileKept
 from tests.gateway.cli.gateways import stand_in
-
-POLICY = """
-version: 1
-server: {{listen: "127.0.0.1:1", tls: "off", data: {folder}}}
-store: {{ledger: "sqlite:///{folder}/ledger.db"}}
-backends:
-  home: {{kind: local, app: "examples/embeddings.py:app"}}
-  burst: {{kind: openai, base_url: "http://127.0.0.1:1", api_key: "${{NOT_SET_ANYWHERE}}"}}
-models:
-  m: {{task: chat, backends: [home, burst]}}
-plans:
-  default: {{requests: 60/minute}}
-  gold: {{}}
-"""
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> str:
-    """A policy whose secret is not set: commands that ask no backend do not need it."""
-    path = tmp_path / "policy.yaml"
-    path.write_text(POLICY.format(folder=tmp_path / "data"))
-    return str(path)
-
-
-class Shell:
-    """Runs a command in this process."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
-        self._capfd = capfd
-        self.error = ""
-
-    def __call__(self, *arguments: str, status: int = 0) -> str:
-        try:
-            found: object = main(arguments)
-        except SystemExit as end:
-            found = end.code
-        printed = self._capfd.readouterr()
-        self.error = printed.err
-        assert found == status, printed.err
-        return printed.out
-
-    def json(self, *arguments: str, status: int = 0) -> Any:
-        return json.loads(self(*arguments, status=status))
-
-
-@pytest.fixture
-def shell(capfd: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(capfd)
-
+from tests.gateway.cli.shells import Shell
 
 # --- all of them ------------------------------------------------------------------------------
 
@@ -184,54 +135,6 @@ def test_workers_that_platforms_were_told_to_keep_are_shown(
     }
 
 
-# --- keys -------------------------------------------------------------------------------------
-
-
-def test_a_key_is_made_found_rotated_and_revoked(config: str, shell: Shell, tmp_path: Path) -> None:
-    made = shell.json(
-        "keys", "create", "--config", config, "--user", "alice", "--plan", "gold", "--json",
-        "--tag", "team=search", "--limit", "spend=1 USD/day", "--limit", "concurrent=2",
-    )  # fmt: skip
-    assert re.fullmatch(r"sg-[A-Za-z0-9]{40}", made["key"])
-    assert (made["user"], made["plan"], made["tags"]) == ("alice", "gold", {"team": "search"})
-    listed = shell("keys", "list", "--config", config)
-    assert made["id"] in listed
-    assert made["key"] not in listed
-    keys = SqliteKeys(tmp_path / "data" / "keys.db", clock=SystemClock())
-    principal = keys.find(made["key"])
-    assert principal is not None
-    assert len(principal.limits) == 2
-    rotated = shell.json("keys", "rotate", "--config", config, made["id"], "--json")
-    assert keys.find(made["key"]) is None
-    assert keys.find(rotated["key"]) is not None
-    shell("keys", "revoke", "--config", config, rotated["id"])
-    assert keys.find(rotated["key"]) is None
-    keys.close()
-    states = {row["id"]: row["revoked_at"] for row in shell.json("keys", "list", "--config", config, "--json")}  # fmt: skip  # noqa: E501
-    assert states[rotated["id"]] is not None
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["create", "--user", "a b"], "1 to 128"),
-        (["create", "--user", "a", "--plan", "silver"], "default, gold"),
-        (["create", "--user", "a", "--tag", "team"], "NAME=VALUE"),
-        (["create", "--user", "a", "--limit", "spend=lots"], "lots"),
-        (["create", "--user", "a", "--expires-in", "soon"], "soon"),
-        (["revoke", "key_nobody"], "keys list"),
-        (["rotate", "key_nobody"], "key_nobody"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_key_that_cannot_be_had_is_explained(
-    arguments: list[str], says: str, config: str, shell: Shell
-) -> None:
-    shell("keys", arguments[0], "--config", config, *arguments[1:], status=2)
-    assert says in shell.error
-    assert "Traceback" not in shell.error
-
-
 # --- usage ------------------------------------------------------------------------------------
 
 
@@ -277,6 +180,16 @@ def test_a_report_that_cannot_be_made_is_explained(
 ) -> None:
     shell("usage", "--config", spent, *option, status=2)
     assert says in shell.error
+
+
+def test_single_calls_are_told_page_by_page(spent: str, shell: Shell) -> None:
+    heads, row = shell("usage", "--config", spent, "--calls", "--from", "1d").splitlines()
+    assert heads.split()[:3] == ["began", "id", "user"]
+    assert row.split()[1:6] == ["r1", "alice", "m", "home", "success"]
+    told = shell.json("usage", "--config", spent, "--calls", "--json", "--where", "user=alice")
+    assert ([call["id"] for call in told["data"]], told["next"]) == (["r1"], None)
+    shell("usage", "--config", spent, "--calls", "--where", "outcome=bad", status=2)
+    assert "outcome is one of success, error" in shell.error
 
 
 # --- explain ----------------------------------------------------------------------------------

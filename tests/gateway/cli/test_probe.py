@@ -192,7 +192,7 @@ def test_nothing_is_spent_without_being_asked_for(
     before = engine[0].calls
     text = probe("engine")
     assert engine[0].calls == before
-    assert "tokens: $0.5 a million tokens in, $1.5 a million tokens out" in text
+    assert "$0.5 a million tokens in, $1.5 a million tokens out; a call by its tokens\n" in text
     assert "\ncall" not in text
 
 
@@ -259,7 +259,7 @@ def test_a_call_is_measured_and_priced(probe: Prober, engine: tuple[Engine, str]
     assert (call["model"], call["failure"], call["usd"]) == ("chat", None, "0.0035")
     assert (call["usage"]["input_tokens"], call["usage"]["output_tokens"]) == (1000, 2000)
     text = probe("engine", "--call")
-    assert "tokens in 1000, tokens out 2000 (our estimate)" in text
+    assert "tokens in 1000, tokens out 2000 (the server's figures)" in text
     assert "cost       $0.0035 by the policy's price" in text
 
 
@@ -286,7 +286,7 @@ def test_a_call_that_fails_is_what_was_found(probe: Prober) -> None:
     ("words", "said"),
     [
         (["nobody"], "no backend 'nobody'; the policy has burst, engine, other"),
-        (["other"], "backends.other.api_key: its environment variable is not set"),
+        (["other"], "backends.other.api_key: the environment variable SET_NOWHERE is not set"),
         (["engine", "--call", "--model", "echo"], "engine serves chat"),
         (["engine", "--call", "--body", "{"], "--body is no JSON"),
     ],

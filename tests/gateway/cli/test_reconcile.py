@@ -203,7 +203,8 @@ def test_a_secret_that_is_not_set_is_told(
 ) -> None:
     monkeypatch.delenv("BILLED_KEY")
     shell("--reconcile", *of(hour), status=1)
-    assert "burst: no bill: backends.burst.api_key: its variable is not set" in shell.error
+    assert "burst: no bill: backends.burst.api_key: the environment variable" in shell.error
+    assert "BILLED_KEY is not set" in shell.error
 
 
 @pytest.mark.parametrize(

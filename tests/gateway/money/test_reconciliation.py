@@ -19,7 +19,7 @@ from gateway.money.reconciliation import (
     totals_of,
 )
 from gateway.policy.price import Price
-from gateway.storage.base import UsageRow
+from gateway.storage.queries import UsageRow
 
 NOON = 1_795_305_600.0 + 12 * HOUR
 """2026-11-22T12:00:00Z."""

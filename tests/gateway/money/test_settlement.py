@@ -12,7 +12,8 @@ import pytest
 from gateway.clock import FakeClock, settle
 from gateway.metrics import Metrics
 from gateway.money.settlement import Settler
-from gateway.storage.base import Claim, LedgerRow, StorageUnavailable, UsageQuery
+from gateway.storage.base import Claim, LedgerRow, StorageUnavailable
+from gateway.storage.queries import UsageQuery
 from tests.gateway.assembled import PATIENCE_S
 from tests.gateway.failing_stores import FailingLedger, FailingShared, Moment, Trouble
 

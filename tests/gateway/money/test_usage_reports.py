@@ -21,14 +21,8 @@ from gateway.money.usage_reports import (
     refusal_of,
     total_of,
 )
-from gateway.storage.base import (
-    LedgerRow,
-    ReportFault,
-    ReportRefused,
-    UsageQuery,
-    UsageReport,
-    UsageRow,
-)
+from gateway.storage.base import LedgerRow, ReportFault, ReportRefused
+from gateway.storage.queries import UsageQuery, UsageReport, UsageRow
 from gateway.types import NANO, ApiError, Principal
 from tests.gateway.storage.sqlite.ledger_rows import NOON, settled_row
 

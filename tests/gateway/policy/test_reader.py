@@ -307,3 +307,17 @@ def test_each_key_path_is_given_with_its_place(tmp_path: Path) -> None:
     mark = places["routes[1].when.priority"]
     assert (mark.line, mark.column) == (22, 25)
     assert places["models.sentence-transformers/minilm"].line == 16
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang", "tgi", "llama.cpp", "Ollama", "litellm"])
+def test_a_server_that_speaks_openais_protocol_is_no_kind_of_its_own(kind: str) -> None:
+    with pytest.raises(PolicyError, match="so write openai"):
+        read_policy_text(
+            f"version: 1\nbackends: {{a: {{kind: {kind}, base_url: 'http://h'}}}}\n", {}
+        )
+
+
+def test_a_percentage_is_written_as_a_number() -> None:
+    text = "version: 1\nroutes: [{name: r, use: [], retries: {budget: 20%}}]\n"
+    with pytest.raises(PolicyError, match="expected a number; found 20%: write 20"):
+        read_policy_text(text, {})

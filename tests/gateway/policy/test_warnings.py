@@ -208,3 +208,20 @@ def test_rows_that_may_be_read_on_their_way_to_a_database_are_told() -> None:
 def test_a_shared_ledger_beside_counters_that_are_not_shared_is_told() -> None:
     [said] = warned('store: {ledger: "postgresql://me@127.0.0.1/db"}\n')
     assert said.startswith("store.ledger: memory:// of store.shared is each gateway's own")
+
+
+OPENAI = """\
+version: 1
+backends:
+  a: {kind: openai, base_url: "http://127.0.0.1:9", timeout: 5s, first_token: 30s}
+  b: {kind: openai, base_url: "http://127.0.0.1:9"}
+models: {m: {task: chat, backends: [a, b]}}
+routes: [{name: r, use: [a, b], first_token: 20s}]
+"""
+
+
+def test_a_timeout_that_ends_a_call_before_its_first_token_is_late_is_told() -> None:
+    policy = read_policy_text(OPENAI, {})
+    said = {p.path: p.message for p in warnings_of(policy, today=TODAY)}
+    assert set(said) == {"backends.a.first_token", "routes[0].first_token"}
+    assert "the timeout of a, 5 s, ends a call before 20 s" in said["routes[0].first_token"]

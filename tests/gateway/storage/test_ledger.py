@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from gateway.storage.base import StorageUnavailable, UsageQuery
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.queries import UsageQuery
 from tests.gateway.storage.opened import OpenLedger, opened
 from tests.gateway.storage.sqlite.ledger_rows import CLAIMS, NOON, open_row, settled_row
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.money.usage_reports import total_of
-from gateway.storage.base import Ledger, LedgerRow, Spent, UsageQuery
+from gateway.storage.base import Ledger, LedgerRow, Spent
+from gateway.storage.queries import UsageQuery
 from tests.gateway.storage.opened import OpenLedger, ledger_of, opened
 from tests.gateway.storage.sqlite.ledger_rows import NOON, open_row, settled_row, settled_rows
 

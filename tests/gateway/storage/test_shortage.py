@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock, SystemClock
-from gateway.storage.base import StorageShortage, UsageQuery, unavailable
+from gateway.storage.base import StorageShortage, unavailable
+from gateway.storage.queries import UsageQuery
 from gateway.storage.redis.store import RedisSharedStore
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adapters.errors import BackendError, FailureClass
 from gateway.clock import FakeClock
-from gateway.storage.base import UsageQuery
+from gateway.storage.queries import UsageQuery
 from gateway.warm.account import ACCOUNT, WarmAccount
 from gateway.warm.keeper import WarmKeeper
 from gateway.warm.kept import MemoryKept

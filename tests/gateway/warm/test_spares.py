@@ -9,7 +9,7 @@ from pathlib import Path
 
 from adapters.errors import BackendError, FailureClass
 from gateway.clock import FakeClock
-from gateway.storage.base import UsageQuery
+from gateway.storage.queries import UsageQuery
 from gateway.warm.account import ACCOUNT
 from gateway.warm.kept import FileKept
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled, read

@@ -11,7 +11,8 @@ import signal
 import sys
 from pathlib import Path
 
-from gateway.storage.base import StorageUnavailable, UsageQuery
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.queries import UsageQuery
 from gateway.storage.sqlite.ledger import SqliteLedger
 from tests.gateway.storage.sqlite.ledger_rows import settled_row
 

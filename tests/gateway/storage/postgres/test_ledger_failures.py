@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.storage.base import MaybeWritten, StorageUnavailable, UsageQuery
+from gateway.storage.base import MaybeWritten, StorageUnavailable
 from gateway.storage.postgres.ledger import PostgresLedger
+from gateway.storage.queries import UsageQuery
 from gateway.store_urls import Database, parse_database
 from tests.gateway.storage.postgres.conftest import Machines
 from tests.gateway.storage.postgres.severed import severed

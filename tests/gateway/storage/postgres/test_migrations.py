@@ -10,11 +10,12 @@ import asyncpg
 import msgspec
 import pytest
 
-from gateway.storage.base import StorageUnavailable, UsageQuery
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.postgres.connections import Connection, connect
 from gateway.storage.postgres.keys import PostgresKeys
 from gateway.storage.postgres.migrations import STEPS, migrate, version_of
 from gateway.storage.postgres.rows import OPEN, SETTLE, columns
+from gateway.storage.queries import UsageQuery
 from gateway.storage.rows import encode_open, encode_settled
 from gateway.store_urls import Database
 from gateway.types import Principal

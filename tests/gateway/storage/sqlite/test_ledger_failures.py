@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock, settle
-from gateway.storage.base import StorageUnavailable, UsageQuery
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.queries import UsageQuery
 from gateway.storage.rows import encode_open, encode_settled
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.rows import connect

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.storage.base import ReportRefused, UsageQuery
-from gateway.storage.reports import MAX_GROUPS, usage_sql
+from gateway.storage.base import ReportRefused
+from gateway.storage.queries import CallsCursor, CallsQuery, UsageQuery
+from gateway.storage.reports import MAX_GROUPS, calls_sql, usage_sql
 from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.storage.sqlite.rows import SELECT_SETTLED
 from gateway.storage.sqlite.usage import SQLITE
 from tests.gateway.storage.sqlite.ledger_rows import NOON, ledger_at, settled_row
 
@@ -71,3 +73,18 @@ async def test_more_groups_than_a_report_may_have_are_refused_or_told_in_part(
     assert report.left_out is not None
     assert (report.groups_left_out, report.left_out.calls) == (49_999, 49_999)
     assert report.left_out.cost_nano == sum(range(1, 50_000))
+
+
+@pytest.mark.parametrize(
+    ("where", "index"), [({"user": "alice"}, "entries_by_user"), ({}, "entries_by_time")]
+)
+async def test_a_page_of_calls_is_read_from_an_index(
+    where: dict[str, str], index: str, tmp_path: Path
+) -> None:
+    async with ledger_at(tmp_path / "ledger.db") as ledger:
+        await ledger.settle([settled_row()])
+    rows, before = UsageQuery(where=where), CallsCursor(NOON, "r9")
+    sql, values = calls_sql(CallsQuery(rows=rows, most=5, before=before), SELECT_SETTLED, SQLITE)
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values))
+    assert index in plan

@@ -1,0 +1,82 @@
+"""``/usage/calls``: single calls, newest first, a page at a time. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.money.call_reports import entry_json
+from gateway.money.usage_reports import parse_usage_query
+from gateway.storage.base import LedgerRow
+from gateway.storage.queries import CallsCursor, CallsQuery
+from gateway.types import ApiError, Principal
+
+_MOST = 1_000
+_USUAL = 50
+_OURS = ("limit", "after")
+
+
+def parse_calls_query(
+    params: Mapping[str, str], principal: Principal, *, now_at: float
+) -> CallsQuery:
+    """The query of ``/usage/calls?from=1h&outcome=error&limit=20``.
+
+    ``from``, ``to`` and dimensions are those of ``parse_usage_query``, who sees what as well; of
+    ``kind`` calls alone unless it is given. ``after`` is the ``next`` of the page before. Raises
+    ApiError.
+    """
+    if "group_by" in params:
+        raise _bad("group_by", "calls are told one by one; GET /usage groups them")
+    asked = {name: value for name, value in params.items() if name not in _OURS}
+    return CallsQuery(
+        rows=parse_usage_query({"kind": "call", **asked}, principal, now_at=now_at),
+        most=_most(params.get("limit")),
+        before=_cursor(params.get("after", "")),
+    )
+
+
+def _most(text: str | None) -> int:
+    if text is None:
+        return _USUAL
+    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= _MOST):
+        raise _bad("limit", f"limit is a whole number from 1 to {_MOST}")
+    return int(text)
+
+
+def _cursor(text: str) -> CallsCursor | None:
+    if not text:
+        return None
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(text), type=CallsCursor)
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise _bad("after", "after is the `next` of the page before, as it was told") from None
+
+
+def _bad(param: str, message: str) -> ApiError:
+    return ApiError(400, "invalid_parameter", message, param=param)
+
+
+def one_more(query: CallsQuery) -> CallsQuery:
+    """What to ask the ledger, so that one knows whether there is a next page."""
+    return msgspec.structs.replace(query, most=query.most + 1)
+
+
+def calls_json(rows: Sequence[LedgerRow], query: CallsQuery) -> dict[str, Any]:
+    """The body of ``/usage/calls``; ``rows`` are those of ``one_more``. ``next`` is None on the
+    last page."""
+    page = rows[: query.most]
+    more = len(rows) > len(page)
+    return {
+        "object": "usage.calls",
+        "data": [entry_json(row) for row in page],
+        "next": _written(page[-1]) if more else None,
+    }
+
+
+def _written(row: LedgerRow) -> str:
+    cursor = CallsCursor(row.started_at, row.id)
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode()
