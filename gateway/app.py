@@ -22,6 +22,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.environment import Environment
 from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
+from gateway.money.idle_books import IdleBooks
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, read_ca_files
 from gateway.policy.model import BackendSpec, Policy
@@ -183,6 +184,11 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         gateway.run_forever(reader.run())
         gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
         gateway.run_forever(keeper.run())
+        gateway.run_forever(
+            IdleBooks(
+                policy=lambda: gateway.active.policy, ledger=gateway.ledger, clock=clock
+            ).run()
+        )
         try:
             yield gateway
         finally:

@@ -6,6 +6,7 @@ from collections import deque
 
 import msgspec
 
+from gateway.backends.machine_share import MachineShare
 from gateway.routing.forecast import RunTime
 
 
@@ -16,12 +17,14 @@ class Lease(msgspec.Struct, frozen=True):
     leased_at: float
     trial: bool = False
     """It is the one call that is let through after a rest."""
+    share_mark: float = 0.0
+    """Where the backend's ``MachineShare`` stood."""
 
 
 class Leases:
     """Those of one backend that have not ended. Instants are monotonic seconds."""
 
-    __slots__ = ("_handed_over", "_runs_from", "_starting")
+    __slots__ = ("_handed_over", "_runs_from", "_starting", "share")
 
     def __init__(self) -> None:
         self._runs_from: dict[int, float] = {}
@@ -29,10 +32,15 @@ class Leases:
         self._handed_over: set[int] = set()
         """Leases whose place in line others have, though their work goes on."""
         self._starting: deque[float] = deque()
+        self.share = MachineShare()
+        """Whose the machine is."""
 
-    def begin(self, lease: Lease, runs_from: float) -> Lease:
+    def begin(
+        self, now: float, runs_from: float, *, expected_cold: bool, trial: bool = False
+    ) -> Lease:
         """A call is sent, and should run from ``runs_from`` on."""
-        if lease.expected_cold:
+        lease = Lease(expected_cold, now, trial, self.share.begin(now))
+        if expected_cold:
             self._starting.append(lease.leased_at)
         self._runs_from[id(lease)] = runs_from
         return lease
@@ -41,8 +49,9 @@ class Leases:
         """Another call gets its place in line, before it has ended."""
         self._handed_over.add(id(lease))
 
-    def end(self, lease: Lease) -> bool:
+    def end(self, lease: Lease, now: float) -> bool:
         """True where its place in line is given back by that."""
+        self.share.end(now)
         key = id(lease)
         self._runs_from.pop(key, None)
         if lease.expected_cold and self._starting:

@@ -296,7 +296,8 @@ class LiveBackend:
             self.in_flight -= 1
             self._queue.give_back()
             raise
-        return self._leases.begin(Lease(self.learned.start(now), now, trial), now + load_s)
+        cold = self.learned.start(now)
+        return self._leases.begin(now, now + load_s, expected_cold=cold, trial=trial)
 
     def lease_at_once(self, now: float, load_s: float) -> Lease | None:
         """A lease for a call that need not wait; None where it must, or where not everybody may
@@ -305,7 +306,7 @@ class LiveBackend:
             return None
         self._note_call(now)
         self.in_flight += 1
-        return self._leases.begin(Lease(self.learned.start(now), now), now + load_s)
+        return self._leases.begin(now, now + load_s, expected_cold=self.learned.start(now))
 
     async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)
@@ -336,10 +337,13 @@ class LiveBackend:
         return max(slots, 1) * self.learned.depth
 
     def _note_call(self, now: float) -> None:
-        learned = self.learned
-        if learned.cold is not None and self.in_flight == 0 and self.last_call is not None:
-            learned.gaps.observe(now - self.last_call)
+        if self.in_flight == 0 and self.last_call is not None and self.learned.cold is not None:
+            self.learned.gaps.observe(now - self.last_call)
         self.last_call = now
+
+    def share_of(self, lease: Lease) -> float:
+        """Seconds of the machine that are the call's whose lease it is, up to now."""
+        return self._leases.share.since(lease.share_mark, self._clock.monotonic())
 
     def hand_over(self, lease: Lease) -> None:
         """The backend has promised to do the work later: whoever is next in line may be sent there.
@@ -365,7 +369,7 @@ class LiveBackend:
         self.last_end = now
         if self.last_call is not None:
             self.last_call = now
-        if self._leases.end(lease):
+        if self._leases.end(lease, now):
             self._queue.give_back()
         if failure is not None:
             self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)

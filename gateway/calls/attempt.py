@@ -132,10 +132,9 @@ class Attempt(msgspec.Struct, frozen=True):
             self.backend.learned.observe_input(self.call.model, parts, held, used.input_tokens)
 
     def _with_share(self, reported: Usage) -> Usage:
-        price = self.price
         if reported.gpu_s is not None or reported.exec_s is None:
             return reported
-        share = device_share(price, reported.exec_s, self.backend.in_flight)
+        share = self._share(reported.exec_s)
         return msgspec.structs.replace(reported, gpu_s=share)
 
     def used_until(self, now: float, reported: Usage | None) -> Usage:
@@ -146,7 +145,7 @@ class Attempt(msgspec.Struct, frozen=True):
         seen = credible(reported or self.progress.usage)
         exec_s = elapsed if seen.exec_s is None else seen.exec_s
         seen = self._counted(seen, self._probably_made(exec_s))
-        share = device_share(self.price, exec_s, self.backend.in_flight)
+        share = self._share(exec_s)
         return msgspec.structs.replace(
             seen,
             queue_s=queue_s if seen.queue_s is None else seen.queue_s,
@@ -209,10 +208,10 @@ class Attempt(msgspec.Struct, frozen=True):
         rate = self.backend.learned.output_rate(self.call.model)
         return min(round(exec_s * rate), self.quote.output_held)
 
-
-def device_share(price: Price | None, exec_s: float, in_flight: int) -> float:
-    """Device seconds of a call on a backend that states none: its time, divided by the calls
-    that share a reserved machine; nothing where tokens are bought."""
-    if price is None or price.reserved:
-        return exec_s / max(in_flight, 1)
-    return exec_s if price.per_second is not None else 0.0
+    def _share(self, exec_s: float) -> float:
+        """Device seconds on a backend that states none: of a reserved machine what is this call's
+        of the time in which it had calls; nothing where tokens are bought."""
+        price = self.price
+        if price is None or price.reserved:
+            return min(self.backend.share_of(self.lease), exec_s)
+        return exec_s if price.per_second is not None else 0.0

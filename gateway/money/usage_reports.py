@@ -29,7 +29,7 @@ _MAX_LIMIT = 50_000
 _OTHER_PARAMS = ("from", "to", "group_by", "limit")
 _VALUES: dict[str, tuple[str, ...]] = {
     "outcome": tuple(name for name in get_args(Outcome) if name != "open"),
-    "kind": ("call", "attempt", "ping"),
+    "kind": ("call", "attempt", "ping", "idle"),
 }
 _COUNTS = ("calls", "errors", "cold_starts", "input_tokens", "output_tokens")
 _TIMES = ("queue", "cold", "exec", "gpu")

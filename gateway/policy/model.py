@@ -12,6 +12,7 @@ import msgspec
 
 from adapters.settings import ByteSize, Duration, Scalar
 from adapters.types import Task
+from gateway.policy.commitments import Commitment
 from gateway.policy.price import DatedPrices
 from gateway.policy.scalars import (
     BackendName,
@@ -353,6 +354,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The last one always matches: where the document ends without such a route, one named
     ``default`` that uses each model's own backends, cheapest first, is added."""
     warm_pool: dict[str, WarmRule] = {}
+    commitments: dict[str, Commitment] = {}
     plans: dict[str, Plan] = {}
     limits: Limits = Limits()
     """Of the whole gateway."""

@@ -18,6 +18,8 @@ from adapters import BrokenKind, known_kinds, load_kind
 from adapters.base import AdapterClass
 from adapters.settings import Secret
 from adapters.types import Capabilities
+from gateway.policy.commitment_section import check_overlaps
+from gateway.policy.commitments import Commitment
 from gateway.policy.documents import read_path, read_text
 from gateway.policy.findings import BAD, Findings
 from gateway.policy.model import (
@@ -62,7 +64,7 @@ __all__ = [
 
 Places = Mapping[str, Mark]
 """Key path -> where the key stands."""
-_SECTIONS = ("backends", "models", "prices", "plans")
+_SECTIONS = ("backends", "models", "prices", "commitments", "plans")
 """Those whose keys are names."""
 
 _SPEAK_OPENAI = frozenset(
@@ -90,6 +92,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """First match wins; one that matches every call is added where the last has conditions."""
     warm_pool: dict[BackendName, WarmRule] = {}
     """Backend -> when to keep it warm."""
+    commitments: dict[Name, Commitment] = {}
+    """Name -> capacity that is paid for whether or not anybody calls."""
     plans: dict[Name, Plan] = {}
     """Name -> limits of each user on the plan."""
     limits: Limits = Limits()
@@ -166,6 +170,7 @@ class _Reader:
         own = dated(values.get("prices", {}), reading)
         values["prices"] = _with_listed(own, backends.values(), tables)
         values["routes"] = _routes(document, values.get("routes", ()), tuple(backends), reading)
+        check_overlaps(values.get("commitments", {}), reading)
         for name, model in values.get("models", {}).items():
             self._check_task(name, model, backends, reading)
         _check_larger(values.get("models", {}), reading)

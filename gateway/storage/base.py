@@ -178,7 +178,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     id: str
-    kind: Literal["call", "attempt", "ping"] = "call"
+    kind: Literal["call", "attempt", "ping", "idle"] = "call"
     outcome: Outcome = "open"
     started_at: float
     """Seconds since the epoch."""
@@ -272,7 +272,8 @@ class Ledger(Protocol):
 
     async def spent_since(self, since: float) -> list[Spent]:
         """Sums over the settled rows that began at or after ``since``: a call counts in the window
-        in which it was admitted. Asked once a window, to restore the shared store."""
+        in which it was admitted. What nobody used is not among them: no limit holds for it. Asked
+        once a window, to restore the shared store."""
         ...
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:

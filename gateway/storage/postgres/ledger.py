@@ -270,7 +270,8 @@ class PostgresLedger:
         """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
         sql = (
             'SELECT key_id, "user", plan, SUM(gpu_us)::bigint, SUM(cost_nano)::bigint '
-            'FROM entries WHERE started_at >= $1 GROUP BY key_id, "user", plan '
+            "FROM entries WHERE started_at >= $1 AND kind <> 'idle' "
+            'GROUP BY key_id, "user", plan '
             'ORDER BY key_id, "user", plan'
         )
         return [

@@ -225,7 +225,7 @@ class SqliteLedger:
         """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
         sql = (
             "SELECT key_id, user, plan, SUM(gpu_us), SUM(cost_nano) FROM entries "
-            "WHERE started_at >= ? GROUP BY key_id, user, plan"
+            "WHERE started_at >= ? AND kind <> 'idle' GROUP BY key_id, user, plan"
         )
         found = await self._own.read(
             lambda connection: connection.execute(sql, (round(since * MICRO),)).fetchall()

@@ -140,7 +140,8 @@ async def test_a_dimension_that_is_none_is_refused(open_ledger: OpenLedger, name
 async def test_what_was_spent_is_summed_for_each_key_user_and_plan_since_an_instant(
     open_ledger: OpenLedger,
 ) -> None:
-    """A call counts in the window in which it began, however long it ran."""
+    """A call counts in the window in which it began, however long it ran; what nobody used is no
+    call."""
     async with opened(open_ledger) as ledger:
         await ledger.open(open_row("open"))
         await ledger.settle(
@@ -149,6 +150,7 @@ async def test_what_was_spent_is_summed_for_each_key_user_and_plan_since_an_inst
                 settled_row("a", plan="free", cost_nano=1, gpu_us=10),
                 settled_row("a#1", plan="free", kind="attempt", cost_nano=2, gpu_us=20),
                 settled_row("b", key_id="k2", cost_nano=4),
+                settled_row("idle", kind="idle", cost_nano=10**9),
             ]
         )
         assert await ledger.spent_since(NOON) == [
