@@ -15,6 +15,7 @@ from adapters import load_kind
 from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.api.routes import application
+from gateway.backends.live import LiveBackend
 from gateway.backends.use_reader import UseReader
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
@@ -37,6 +38,7 @@ from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.store_urls import Database, LedgerFile
 from gateway.warm.account import WarmAccount
+from gateway.warm.idle_tails import IdleTails
 from gateway.warm.keeper import WarmKeeper
 from gateway.warm.kept import FILE, FileKept, KeptWorkers
 from gateway.warm.minimums import WorkerMinimums
@@ -162,6 +164,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         await restore(gateway)
         gateway.fill = functools.partial(fill, gateway)
         await gateway.start()
+        minimums = WorkerMinimums(kept=gateway.kept_workers, clock=clock)
         keeper = WarmKeeper(
             active=lambda: gateway.active,
             account=WarmAccount(
@@ -170,11 +173,22 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
                 settler=gateway.settler,
                 clock=clock,
             ),
-            minimums=WorkerMinimums(kept=gateway.kept_workers, clock=clock),
+            minimums=minimums,
             clock=clock,
             metrics=gateway.metrics,
         )
-        gateway.replaced = keeper.replaced
+        tails = IdleTails(
+            active=lambda: gateway.active,
+            held=lambda name: name in minimums.kept(),
+            ledger=gateway.ledger,
+            clock=clock,
+        )
+
+        async def replaced(old: LiveBackend, new: LiveBackend | None) -> None:
+            await keeper.replaced(old, new)
+            await tails.leave(old)
+
+        gateway.replaced = replaced
         reader = UseReader(
             backends=lambda: tuple(gateway.active.backends.values()),
             ledger=gateway.ledger,
@@ -184,6 +198,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         gateway.run_forever(reader.run())
         gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
         gateway.run_forever(keeper.run())
+        gateway.run_forever(tails.run())
         gateway.run_forever(
             IdleBooks(
                 policy=lambda: gateway.active.policy, ledger=gateway.ledger, clock=clock
@@ -193,6 +208,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
             yield gateway
         finally:
             await keeper.aclose()
+            await tails.aclose()
     finally:
         await gateway.aclose()
 

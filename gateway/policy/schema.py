@@ -31,6 +31,7 @@ from gateway.policy.shapes import (
     TableShape,
     TextShape,
     UnreadShape,
+    described,
     fields_of,
 )
 
@@ -380,23 +381,3 @@ def found(node: Node) -> str:
     if word is None:
         return "a string" if node.plain else "a string in quotes"
     return word if node.type == "null" else f"{word} {shortened(node.text)}"
-
-
-def described(shape: Shape) -> str:
-    """What would be right, to end the sentence "expected ..."."""
-    if isinstance(shape, ParsedShape):
-        return shape.scalar.expects
-    if isinstance(shape, ChoiceShape):
-        return f"one of {', '.join(str(value) for value in shape.values)}"
-    if isinstance(shape, NumberShape):
-        return "a whole number" if shape.whole else "a number"
-    if isinstance(shape, ItemsShape):
-        return f"{described(shape.item)} or a list of such" if shape.alone else "a list"
-    if isinstance(shape, EitherShape):
-        options = [o for o in shape.options if not isinstance(o, NothingShape)]
-        return " or ".join(dict.fromkeys(described(option) for option in options))
-    if isinstance(shape, TextShape):
-        return f"a name in {shape.refers}" if shape.refers else "a string"
-    if isinstance(shape, RecordShape | TableShape):
-        return "a mapping (key: value)"
-    return {FlagShape: "true or false", NothingShape: "nothing"}.get(type(shape), "a value")

@@ -40,7 +40,6 @@ def warnings_of(
         *_weights(policy),
         *_unused(policy, plans_in_use),
         *_old_prices(policy.prices, today),
-        *_idle_seconds(policy.prices),
         *_warm_pool(policy),
         *_pinged_too_late(policy),
         *_first_tokens(policy),
@@ -215,16 +214,6 @@ def _old_prices(prices: Mapping[str, DatedPrices], today: datetime.date) -> _Fou
 def _path_at(name: str, dated: DatedPrices, now: float) -> str:
     index = f"[{dated.index_at(now)}]" if len(dated.entries) > 1 else ""
     return f"prices.{name}{index}"
-
-
-def _idle_seconds(prices: Mapping[str, DatedPrices]) -> _Found:
-    for name, dated in prices.items():
-        now = dated.begins[-1]
-        if "idle" in dated.at(now).bills:
-            yield (
-                f"{_path_at(name, dated, now)}.bills",
-                "`idle` is not charged to calls: the seconds in which a worker waits are in no row",
-            )
 
 
 def _warm_pool(policy: Policy) -> _Found:

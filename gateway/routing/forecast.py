@@ -164,6 +164,8 @@ class WarmSet:
 
     def __init__(self, idle_timeout: float) -> None:
         self.idle_timeout = idle_timeout
+        self.waited_s = 0.0
+        """Worker-seconds in which they waited for calls; of a wait that goes on, nothing yet."""
         self._cold_at: list[float] = []
 
     def idle(self, now: float) -> int:
@@ -171,14 +173,25 @@ class WarmSet:
         expired = bisect.bisect_right(self._cold_at, now)
         if expired:
             del self._cold_at[:expired]
+            self.waited_s += expired * self.idle_timeout
         return len(self._cold_at)
 
     def take(self, now: float) -> bool:
         """A call goes to the warmest worker; False when there is none."""
         if not self.idle(now):
             return False
-        self._cold_at.pop()
+        self.waited_s += self._waited(self._cold_at.pop(), now)
         return True
+
+    def _waited(self, cold_at: float, now: float) -> float:
+        return max(0.0, self.idle_timeout - (cold_at - now))
+
+    def give_up(self) -> float:
+        """Nobody looks at them any more. Returns the worker-seconds that those which wait now will
+        have waited when their platform takes them down."""
+        left_s = len(self._cold_at) * self.idle_timeout
+        self._cold_at.clear()
+        return left_s
 
     def give(self, now: float) -> None:
         """A worker ended its call and waits."""

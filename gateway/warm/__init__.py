@@ -4,5 +4,6 @@
 ``keeper`` is the loop that does it, ``prober`` the one that asks how backends are. ``account``
 holds and settles what the pool spends in the limits of the whole gateway, ``spares`` the seconds
 in which spare workers wait. ``minimums`` is what platforms were told to keep and takes it back;
-``kept`` writes that down.
+``kept`` writes that down. ``idle_tails`` books the seconds for which a platform keeps a worker
+after its last call, where these are billed.
 """

@@ -44,16 +44,6 @@ def test_a_sound_policy_gives_no_warning() -> None:
     assert warned(routes("name: a, use: [burst], when: {plan: free, body: '> 100'}")) == []
 
 
-def test_idle_seconds_that_no_row_holds_are_told() -> None:
-    head = HEAD.replace(
-        "flex: {per_second: 0.001}", "flex: {per_second: 0.001, bills: [run, idle]}"
-    )
-    assert warned("", head=head) == [
-        "prices.flex.bills: `idle` is not charged to calls: "
-        "the seconds in which a worker waits are in no row"
-    ]
-
-
 def test_routes_after_one_without_conditions_are_never_reached() -> None:
     """All of them, named after the one that takes their calls."""
     said = warned(routes("name: all, use: [burst]", "name: b, use: [burst], when: {user: bob}"))
