@@ -174,7 +174,8 @@ class BackendError(Exception):
         )
 
     def reworded(self, fit: Callable[[str], str], usage: Usage | None = None) -> BackendError:
-        """The same failure, its words as ``fit`` makes them; ``usage`` is what is known now."""
+        """The same failure, all its words as ``fit`` makes them, those for the log too; ``usage``
+        is what is known now."""
         said = (self.code, self.type, self.param)
         code, type, param = (None if words is None else fit(words) for words in said)
         return BackendError(
@@ -183,7 +184,7 @@ class BackendError(Exception):
             retry_after=self.retry_after,
             usage=usage or self.usage,
             param=param,
-            detail=self.detail,
+            detail=fit(self.detail),
             fault=self.fault,
             ran=self.ran,
             status=self.status,

@@ -151,20 +151,21 @@ def parse_strict_json(body: bytes) -> Any:
 def malformed(error: Exception, body: bytes) -> ApiError:
     """The 400 for a body that is no JSON; the error names the place."""
     why: object = "it nests too deeply" if isinstance(error, RecursionError) else error
-    if half := _HALF.match(body, 0, _LOOKED_AT):
+    escapes = _ESCAPE.finditer(body, 0, _LOOKED_AT)
+    if half := next((one for one in escapes if one[1]), None):
         why = (
-            f"byte {half.start(1)} begins {half[1].decode()}, which is half of a character: send "
+            f"byte {half.start()} begins {half[1].decode()}, which is half of a character: send "
             "both halves of the surrogate pair, or \\ufffd where one was cut off"
         )
     return ApiError(400, "invalid_json", f"The request body is not valid JSON: {why}.")
 
 
-_HALF = re.compile(
-    rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|\\(?!u[dD][89a-fA-F]).)*+(\\u[dD][89a-fA-F][0-9a-fA-F]{2})",
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
     re.S,
 )
-"""Up to the first escape that is one surrogate without the other (RFC 8259, 8.2)."""
+"""One escape, or both of a pair; the group is one surrogate without the other (RFC 8259, 8.2)."""
 _LOOKED_AT = 256 * 1024
 """Bytes of a body that is no JSON in which one is looked for: it takes some 60 ns a byte."""
 

@@ -31,6 +31,14 @@ SAYS = {
 }
 
 
+def test_all_words_of_a_failure_are_made_fit_those_for_the_log_too() -> None:
+    key = "the key"
+    error = BackendError(FailureClass.FAILED, key, detail=key, code=key, type=key, param=key)
+    told = error.reworded(lambda text: text.replace("key", "***"))
+    shown = [told.message, told.detail, told.told, told.code, told.type, told.param]
+    assert not any("key" in str(text) for text in shown)
+
+
 def test_every_class_is_in_the_table_under_its_own_word() -> None:
     assert [failure.slug for failure in FailureClass] == list(SAYS)
 
