@@ -17,7 +17,7 @@ def decision_headers(state: CallState) -> list[Header]:
     if state.backend is not None:
         headers.append((b"x-spillgate-backend", state.backend.name.encode()))
         headers.append((b"x-spillgate-reason", state.reason.encode()))
-    if state.output_bound is not None:
+    if state.is_bounded and state.output_bound is not None:
         headers.append((b"x-spillgate-max-tokens", b"%d" % state.output_bound))
     if state.call.model != state.asked_model:
         headers.append((b"x-spillgate-model", state.call.model.encode()))

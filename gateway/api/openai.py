@@ -144,17 +144,19 @@ def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
     body does not bound; ``most`` is what each may hold then.
 
     Of the two fields that bound an answer the larger one counts, as nobody knows which of them
-    a backend reads; and a bound below 1 is none, as to some servers -1 means without end.
+    a backend reads; and a bound below 1 is none, as to some servers -1 means without end: then the
+    other one is what such an answer is given.
     """
     if task == "embeddings":
         return 0, 0
-    asked = max(envelope.max_completion_tokens or 0, envelope.max_tokens or 0)
+    bounds = (envelope.max_completion_tokens, envelope.max_tokens)
+    asked = max(bound or 0 for bound in bounds)
     answers = max(envelope.n or 1, envelope.best_of or 1, 1)
     if isinstance(envelope, CompletionBody):
         answers *= _prompts(envelope.prompt)
-    if asked > 0:
-        return min(asked * answers, MOST_TOKENS), 0
-    return min(most * answers, MOST_TOKENS), answers
+    is_bound = asked > 0 and not any(bound is not None and bound < 1 for bound in bounds)
+    tokens = (asked if asked > 0 else most) * answers
+    return min(tokens, MOST_TOKENS), 0 if is_bound else answers
 
 
 def parts_in(envelope: Envelope) -> InputParts:

@@ -45,6 +45,13 @@ class Leases:
         self._runs_from[id(lease)] = runs_from
         return lease
 
+    def share_of(self, lease: Lease, now: float) -> float:
+        """The part of the machine that was a call's, on the average, since its lease began."""
+        lasts_s = now - lease.leased_at
+        if lasts_s <= 0:
+            return 1 / max(len(self._runs_from), 1)
+        return min(self.share.since(lease.share_mark, now) / lasts_s, 1.0)
+
     def hand_over(self, lease: Lease) -> None:
         """Another call gets its place in line, before it has ended."""
         self._handed_over.add(id(lease))

@@ -342,8 +342,8 @@ class LiveBackend:
         self.last_call = now
 
     def share_of(self, lease: Lease) -> float:
-        """Seconds of the machine that are the call's whose lease it is, up to now."""
-        return self._leases.share.since(lease.share_mark, self._clock.monotonic())
+        """The part of the machine that was the call's, on the average, since its lease began."""
+        return self._leases.share_of(lease, self._clock.monotonic())
 
     def hand_over(self, lease: Lease) -> None:
         """The backend has promised to do the work later: whoever is next in line may be sent there.

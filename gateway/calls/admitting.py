@@ -15,14 +15,14 @@ import msgspec
 from gateway.active_policy import ActivePolicy
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import Admission, CallState
+from gateway.calls.top_up import TopUp
+from gateway.clock import Clock
 from gateway.money.limits import ClaimTemplate, claims_for, is_callers_own, refusal
 from gateway.money.room import Room
-from gateway.routing.router import Decision, Quote
+from gateway.routing.router import Decision, Quote, device_us
 from gateway.storage.base import Admitted, LimitStatus, Refused, SharedStore
-from gateway.types import MICRO, ApiError
+from gateway.types import ApiError
 
-_GRACE_S = 60.0
-"""A hold outlives the longest run by this much before it expires by itself."""
 _FEWEST = 16
 """Tokens; a shorter answer is of no use to anybody, and the call is refused."""
 _TRIES = 4
@@ -43,11 +43,15 @@ class Admitting:
         slow_clients: SlowClients,
         held: set[CallState],
         decide: Decide,
+        clock: Clock,
+        top_up: TopUp,
     ) -> None:
         """``held``: the calls that hold something; whoever settles one takes it out."""
         self._shared = shared
         self._slow_clients = slow_clients
         self._decide = decide
+        self._clock = clock
+        self._top_up = top_up
         self.held = held
 
     async def admit(
@@ -61,10 +65,10 @@ class Admitting:
         if not template.limits:
             self.held.add(state)
             return quotes
-        refused = await self._try(active, state, template, quotes)
+        refused = await self._try(state, template, quotes)
         if refused is None:
             return quotes
-        again = partial(self._try, active, state, template)
+        again = partial(self._try, state, template)
         left = await self._less(active, state, quotes, refused, again)
         state.narrowed(left)
         return left
@@ -115,20 +119,15 @@ class Admitting:
             quotes, refused = left, again
 
     async def _try(
-        self,
-        active: ActivePolicy,
-        state: CallState,
-        template: ClaimTemplate,
-        quotes: tuple[Quote, ...],
+        self, state: CallState, template: ClaimTemplate, quotes: tuple[Quote, ...]
     ) -> Refused | None:
         nano = max([quote.estimate.hold for quote in quotes])
-        seconds = max([quote.hold_s for quote in quotes])
-        claims = claims_for(template, nano, round(seconds * MICRO))
-        ttl = max([active.backends[q.backend].spec.common.max_run for q in quotes]) + _GRACE_S
-        result = await self._shared.admit(state.call.id, claims, ttl)
+        claims = claims_for(template, nano, device_us(quotes))
+        ttl_s = state.hold_lasts_s(self._clock.monotonic())
+        result = await self._shared.admit(state.call.id, claims, ttl_s)
         if not isinstance(result, Admitted):
             return result
-        state.admission = Admission(result, claims, nano, ttl)
+        state.admission = Admission(result, claims, nano)
         self.held.add(state)
         wanted = state.preferences
         if wanted.unbounded and template.spends:
@@ -142,11 +141,13 @@ class Admitting:
         for state in tuple(self.held):
             if state not in self.held:
                 continue
+            now, attempt, widened = self._clock.monotonic(), state.attempt, False
             with contextlib.suppress(ApiError):  # its plan has gone: what it holds stays
-                state.widen(active.template(state.principal).limits)
-            admission = state.admission
-            ttl_s = admission.ttl_s or active.longest(state.call.model) + _GRACE_S
-            await self._shared.reinstate(state.call.id, admission.claims, ttl_s)
+                widened = state.widen(active.template(state.principal).limits, now)
+            claims, ttl_s = state.admission.claims, state.hold_lasts_s(now)
+            await self._shared.reinstate(state.call.id, claims, ttl_s)
+            if widened and attempt is not None and state.attempt is attempt:
+                self._top_up.arm(state, attempt)
             if state not in self.held:
                 await self._shared.release(state.call.id)
 
@@ -157,7 +158,9 @@ class Admitting:
         says itself how long it may be, or that would be too short. Of what others have left
         nobody is told by the length of an answer."""
         wanted = state.preferences
-        if not wanted.unbounded or not is_callers_own(short.claim):
+        if short.claim.unit != "nano_usd" or not is_callers_own(short.claim):
+            return ()
+        if not wanted.unbounded:
             return ()
         cheapest = min(quotes, key=_hold)
         without = self._asked_for(active, state, 0, cheapest.backend)

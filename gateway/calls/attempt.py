@@ -213,5 +213,5 @@ class Attempt(msgspec.Struct, frozen=True):
         of the time in which it had calls; nothing where tokens are bought."""
         price = self.price
         if price is None or price.reserved:
-            return min(self.backend.share_of(self.lease), exec_s)
+            return exec_s * self.backend.share_of(self.lease)
         return exec_s if price.per_second is not None else 0.0

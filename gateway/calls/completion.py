@@ -176,7 +176,7 @@ class Completion:
         try:
             async with asyncio.timeout(_CANCEL_S):
                 return await backend.cancellable.cancel(call_id)
-        except (BackendError, TimeoutError) as error:
+        except Exception as error:  # an adapter with a fault must not keep the call's lease
             log.warning("cancelling %s at %s failed: %r", call_id, backend.name, error)
             return None
 
@@ -190,6 +190,7 @@ class Completion:
         await self._background.shielded(self._settle_not_asked(state))
 
     async def _settle_not_asked(self, state: CallState) -> None:
+        self._held.discard(state)
         try:
             if state.opened or state.charged:
                 await self._close(state, "error", None, status=503, error="store_unavailable")
@@ -200,7 +201,6 @@ class Completion:
 
     async def _give_back(self, state: CallState) -> None:
         """The hold of a call that asked no backend."""
-        self._held.discard(state)
         try:
             await self._shared.release(state.call.id)
         except StorageUnavailable as unavailable:

@@ -91,7 +91,12 @@ class Dispatcher:
             clock=clock, metrics=metrics, completion=self._completion, top_up=self._top_up
         )
         self.admitting = Admitting(
-            shared=shared, slow_clients=slow_clients, held=held, decide=self._decide
+            shared=shared,
+            slow_clients=slow_clients,
+            held=held,
+            decide=self._decide,
+            clock=clock,
+            top_up=self._top_up,
         )
         self._larger = LargerModel(self._failover, self._top_up, self._decide)
         self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)

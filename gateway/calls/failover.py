@@ -131,13 +131,17 @@ class Failover:
         now = self._clock.monotonic()
         return retries is None or self._budget(state.route).take(now, retries.budget)
 
+    def end(self, state: CallState, attempt: Attempt, failure: BackendError) -> None:
+        """Ends a failed attempt; what is held for the next one is somebody else's matter."""
+        self._completion.close_attempt(state, attempt, failure)
+
     async def leave(
         self, state: CallState, attempt: Attempt, failure: BackendError, step: NextStep
     ) -> bool:
         """Ends a failed attempt; True when what it has used up is held again, so that the next
         step may be taken."""
         charged = self._completion.close_attempt(state, attempt, failure)
-        covered = charged is None or await self._top_up.cover(state, charged)
+        covered = charged is None or await self._top_up.cover(state, step.quotes)
         if covered:
             return True
         others = [q.backend for q in step.quotes if q.backend != attempt.backend.name]

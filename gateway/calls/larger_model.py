@@ -42,14 +42,15 @@ class LargerModel:
         if call is None or not self._failover.take_one_more(active, state):
             return None
         decision = self._decide(active, state, None, call)
-        step = NextStep(decision.quotes)
-        if not step or not await self._failover.leave(state, attempt, failure, step):
+        if not decision.quotes:
             return None
+        self._failover.end(state, attempt, failure)
         held = await self._top_up.hold_for(state, decision.quotes)
         if not held:
             state.leave_out([quote.backend for quote in decision.quotes], "budget")
             return None
         state.becomes(call, decision)
+        await self._top_up.lengthen(state)
         state.narrowed(held)
         return NextStep(held)
 

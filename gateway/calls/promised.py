@@ -57,6 +57,9 @@ class PromisedJobs:
             # else the work goes on without this process: its row stays open for the next one
         except ApiError as error:
             log.error("call %s: %s", state.call.id, error.message)
+        except Exception:
+            log.exception("call %s: its adapter failed after it had promised", state.call.id)
+            await self._completion.abandon_after_fault(state)
 
     async def aclose(self) -> None:
         """The gateway ends: what ends with it is stopped, and charged what it used."""

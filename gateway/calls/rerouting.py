@@ -24,9 +24,7 @@ def reroute(decision: Decision, state: CallState, backend: str) -> Rerouted | No
     and no backend that has failed it. None: it stays."""
     failed = {one.backend for one in state.tried}
     quotes = tuple(
-        quote
-        for quote in decision.quotes
-        if state.admission.covers(quote) and quote.backend not in failed
+        quote for quote in decision.quotes if state.covers(quote) and quote.backend not in failed
     )
     if not quotes or quotes[0].backend == backend:
         return None

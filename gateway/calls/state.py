@@ -28,7 +28,7 @@ from gateway.money.estimates import by_tokens, cost_basis
 from gateway.money.pricing import charge
 from gateway.money.tariffs import PriceInForce, settled_by
 from gateway.routing.repeating import WhyNot
-from gateway.routing.router import Decision, Quote, ReasonCode, reason_for
+from gateway.routing.router import Decision, Quote, ReasonCode, device_us, reason_for
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
 from gateway.storage.history import OWN_ROW, CallHistory
 from gateway.types import MICRO, Principal, Unit
@@ -47,6 +47,9 @@ BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
 
 
 _HELD = frozenset(("gpu_us", "nano_usd"))
+_GRACE_S = 60.0
+_LONGEST_S = 30 * 86_400.0
+"""Of a hold, for a call without an end."""
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -57,12 +60,6 @@ class Admission(msgspec.Struct, frozen=True):
     claims: tuple[Claim, ...] = ()
     hold_nano: int = 0
     """Nano-dollars."""
-    ttl_s: float = 0.0
-    """Seconds after which the hold expires by itself."""
-
-    def covers(self, quote: Quote) -> bool:
-        """Whether a backend may be asked for this quote without holding more."""
-        return not self.claims or quote.estimate.hold <= self.hold_nano
 
 
 UNLIMITED = Admission()
@@ -125,6 +122,8 @@ class CallState:
         self.ending: Ending | None = None
         self.output_bound: int | None = None
         """Tokens that each answer may be, where the caller bounds none and has to pay for them."""
+        self.is_bounded = False
+        """The backend was told that bound."""
         self.opened = False
         """A row of it is durable: a restart would settle it."""
         self.waited_s = 0.0
@@ -210,25 +209,55 @@ class CallState:
         nano = held.hold_nano + (amount if unit == "nano_usd" else 0)
         self.admission = msgspec.structs.replace(held, claims=claims, hold_nano=nano)
 
-    def widen(self, claims: Iterable[Claim]) -> None:
-        """The call holds as much in limits that came after its admission."""
+    def covers(self, quote: Quote) -> bool:
+        """Whether a backend may be asked for this quote without holding more."""
+        return not self.admission.claims or quote.estimate.hold <= self.room("nano_usd")
+
+    def room(self, unit: Unit) -> int:
+        """What is held and not used up by attempts that failed and are charged."""
+        if unit == "nano_usd":
+            return self.admission.hold_nano - sum(row.cost_nano for row in self.charged)
+        held = max((one.take for one in self.admission.claims if one.unit == unit), default=0)
+        return held - sum(row.gpu_us for row in self.charged)
+
+    def hold_lasts_s(self, now: float) -> float:
+        """Seconds after which what it holds expires by itself: some time after nobody waits for
+        its answer any more. ``now``: monotonic seconds."""
+        return min(max(self.call.deadline - now, 0.0), _LONGEST_S) + _GRACE_S
+
+    def widen(self, claims: Iterable[Claim], now: float) -> bool:
+        """The call holds as much in limits that came after its admission, and what it holds counts
+        against those that were changed. True where it holds more than before. ``now``: monotonic
+        seconds."""
         held = self.admission
-        takes = self._asked_to_hold() | {claim.unit: claim.take for claim in held.claims}
-        had = {(claim.scope, claim.unit, claim.window) for claim in held.claims}
+        limits = {_counter(claim): claim for claim in claims}
+        known = tuple(
+            msgspec.structs.replace(claim, limit=limits.pop(_counter(claim), claim).limit)
+            for claim in held.claims
+        )
+        takes = self._asked_to_hold(now) | {claim.unit: claim.take for claim in known}
         new = tuple(
             msgspec.structs.replace(claim, take=takes.get(claim.unit, claim.take))
-            for claim in claims
-            if (claim.scope, claim.unit, claim.window) not in had
+            for claim in limits.values()
         )
-        if new:
-            self.admission = msgspec.structs.replace(held, claims=(*held.claims, *new))
+        nano = max((one.take for one in (*known, *new) if one.unit == "nano_usd"), default=0)
+        self.admission = msgspec.structs.replace(
+            held, claims=(*known, *new), hold_nano=max(held.hold_nano, nano)
+        )
+        return bool(new)
 
-    def _asked_to_hold(self) -> dict[Unit, int]:
-        """What a call that nothing limited would hold, where it has been sent."""
-        if self.attempt is None:
-            return {}
-        quote = self.attempt.quote
-        return {"nano_usd": quote.estimate.hold, "gpu_us": round(quote.hold_s * MICRO)}
+    def _asked_to_hold(self, now: float) -> dict[Unit, int]:
+        """What a call that nothing limited would hold: for all that it may still be sent to, and
+        for what it has used by now."""
+        attempt = self.attempt
+        if attempt is None:
+            quotes = () if self.decision is None else self.decision.quotes
+            nano = max((quote.estimate.hold for quote in quotes), default=0)
+            return {"nano_usd": nano, "gpu_us": device_us(quotes)}
+        quote, used_s = attempt.quote, max(0.0, now - attempt.charged_from())
+        nano = quote.estimate.hold + round(quote.estimate.per_second * used_s)
+        used_us = round(used_s * MICRO) if quote.uses_device else 0
+        return {"nano_usd": nano, "gpu_us": device_us((quote,)) + used_us}
 
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""
@@ -239,6 +268,7 @@ class CallState:
         price = None if in_force is None else in_force.price
         if self.output_bound is not None and by_tokens(price):
             call = bounded(call, backend.spec.common.output_bound, self.output_bound)
+        self.is_bounded = call is not self.call
         attempt = self.attempt = Attempt(call, backend, quote, lease, StreamProgress())
         self.in_force = in_force
         return attempt
@@ -364,3 +394,7 @@ class CallState:
 
 def _microseconds(seconds: float | None) -> int:
     return 0 if seconds is None else round(seconds * MICRO)
+
+
+def _counter(claim: Claim) -> tuple[str, Unit, str]:
+    return claim.scope, claim.unit, claim.window

@@ -8,17 +8,18 @@ platform's own queue uses up nothing: a call is not stopped for money before it 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.money.pricing import output_cost
-from gateway.routing.router import Quote
+from gateway.routing.router import Quote, device_us
 from gateway.shared_timer import EVERY_S, SharedTimer
-from gateway.storage.base import LedgerRow, SharedStore, StorageUnavailable
+from gateway.storage.base import SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks
-from gateway.types import MICRO, Unit
+from gateway.types import Unit
 
 _AT = 0.75
 """The share of the held seconds after which more is held."""
@@ -113,12 +114,10 @@ class TopUp:
 
         self._timer.watch(state, look)
 
-    async def cover(self, state: CallState, charged: LedgerRow) -> bool | None:
-        """Holds once more what a failed attempt has used up of the hold, so that the next one has
-        the whole of it; False where the limits have no room for that, None where the store does
-        not answer."""
-        more: dict[Unit, int] = {"gpu_us": charged.gpu_us, "nano_usd": charged.cost_nano}
-        return await self._hold(state, more)
+    async def cover(self, state: CallState, quotes: Sequence[Quote]) -> bool | None:
+        """Holds what the next attempts lack, after one that failed has used up some of it; False
+        where the limits have no room for that, None where the store does not answer."""
+        return await self._hold(state, _lacking(state, quotes))
 
     async def hold_for(self, state: CallState, quotes: Sequence[Quote]) -> tuple[Quote, ...]:
         """Holds what is lacking for other quotes than those that the call was admitted with;
@@ -134,9 +133,16 @@ class TopUp:
             left = tuple(quote for quote in left if quote.estimate.hold < dearest)
         return left
 
+    async def lengthen(self, state: CallState) -> None:
+        """What is held outlives the call, which may take longer than it was admitted for."""
+        claims, lasts_s = state.admission.claims, state.hold_lasts_s(self._clock.monotonic())
+        if claims:
+            with contextlib.suppress(StorageUnavailable):  # it lives as long as it did
+                await self._shared.reinstate(state.call.id, claims, lasts_s)
+
     def _seconds(self, quote: Quote) -> dict[Unit, int]:
         return {
-            "gpu_us": round(quote.hold_s * MICRO),
+            "gpu_us": device_us((quote,)),
             "nano_usd": round(quote.estimate.per_second * quote.hold_s),
         }
 
@@ -158,9 +164,7 @@ class TopUp:
 
 def _lacking(state: CallState, quotes: Sequence[Quote]) -> dict[Unit, int]:
     """What the dearest and the longest of the quotes need beyond what is held."""
-    admission = state.admission
-    held_us = max((one.take for one in admission.claims if one.unit == "gpu_us"), default=0)
     return {
-        "gpu_us": max(0, round(max(quote.hold_s for quote in quotes) * MICRO) - held_us),
-        "nano_usd": max(0, max(quote.estimate.hold for quote in quotes) - admission.hold_nano),
+        "gpu_us": max(0, device_us(quotes) - state.room("gpu_us")),
+        "nano_usd": max(0, max(quote.estimate.hold for quote in quotes) - state.room("nano_usd")),
     }

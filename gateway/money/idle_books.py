@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import partial
 
 from gateway.clock import Clock
-from gateway.money.committed import HOUR_S, IDLE, bill, hours_of, idle_by_user
+from gateway.money.committed import HOUR_S, IDLE, bill, hours_of, idle_by_user, split
 from gateway.money.text import iso
 from gateway.policy.commitments import Commitment
 from gateway.policy.model import Policy
@@ -30,6 +32,11 @@ _AGAIN_S = 3 * 86_400
 _FIRST_S = 400 * 86_400
 """How far back the first look of a gateway goes."""
 _ROWS_AT_ONCE = 400
+_OURS = ("idle", "committed")
+"""Kind and reason of the rows that are booked here."""
+
+Commitments = dict[str, Commitment]
+"""By their names, of one backend."""
 
 
 class IdleBooks:
@@ -54,48 +61,88 @@ class IdleBooks:
         """Books every hour that has ended and is not booked as it should be. Raises
         StorageUnavailable."""
         policy, now = self._policy(), int(self._clock.time())
-        by_backend: defaultdict[str, list[Commitment]] = defaultdict(list)
-        for commitment in policy.commitments.values():
-            by_backend[commitment.backend].append(commitment)
+        by_backend: defaultdict[str, Commitments] = defaultdict(dict)
+        for name, commitment in policy.commitments.items():
+            by_backend[commitment.backend][name] = commitment
         back_s = _AGAIN_S if self._looked else _FIRST_S
         for backend, commitments in by_backend.items():
-            begun = min(commitment.start for commitment in commitments)
+            begun = min(commitment.start for commitment in commitments.values())
             since = max(begun, now - back_s) // HOUR_S * HOUR_S
             await self._book(backend, commitments, since, now - _GRACE_S, policy.version)
         self._looked = True
 
     async def _book(
-        self, backend: str, commitments: list[Commitment], since: int, until: int, version: str
+        self, backend: str, commitments: Commitments, since: int, until: int, version: str
     ) -> None:
-        hours = tuple(hours_of(commitments, since, until))
+        hours = tuple(hours_of(commitments.values(), since, until))
         if not hours:
             return
-        told = await self._told(backend, hours[0], hours[-1], "hour")
-        booked = {name: nano for (name,), nano in told.items()}
+        told = await self._told(backend, hours[0], hours[-1], "hour", "kind")
         for hour in hours:
-            missing = bill(commitments, hour, hour + HOUR_S) - booked.get(iso(hour, "minutes"), 0)
-            if missing:
-                await self._book_hour(backend, commitments, hour, missing, version)
+            name = iso(hour, "minutes")
+            sums = [nano for (at, _), nano in told.items() if at == name]
+            bills = _bills(commitments, hour)
+            if (name, "idle") not in told or sum(sums) != sum(bills.values()):
+                await self._book_hour(backend, commitments, hour, bills, version)
 
     async def _book_hour(
-        self, backend: str, commitments: list[Commitment], hour: int, missing: int, version: str
+        self, backend: str, commitments: Commitments, hour: int, bills: dict[str, int], version: str
     ) -> None:
-        told = await self._told(backend, hour, hour, "kind", "user")
-        idle = {user: nano for (kind, user), nano in told.items() if kind == "idle"}
+        """What was once booked as an hour's bill stays that, whatever the policy says later, and
+        for whichever backend it was booked: only what calls used of it may still change."""
+        names = [_name(commitment, hour, 0) for commitment in bills]
+        first = [row for name in names for row in (await self._ledger.rows(name))[:1]]
+        if any(row.backend != backend for row in first):
+            return
+        if first:
+            bills = {row.model: row.hold_nano for row in first}
+        told = await self._told(backend, hour, hour, "kind", "user", "reason")
+        idle = {user: nano for (kind, user, why), nano in told.items() if (kind, why) == _OURS}
         charged: defaultdict[str, int] = defaultdict(int)
-        for (kind, user), nano in told.items():
-            if kind != "idle":
+        for (kind, user, why), nano in told.items():
+            if (kind, why) != _OURS:
                 charged[user] += nano
-        rule = next(one for one in commitments if bill([one], hour, hour + HOUR_S))
-        wanted = idle_by_user(rule, missing + sum(idle.values()), charged)
-        parts = list(_differences(idle, wanted))
-        name = await self._free_name(f"idle_{backend}_{iso(hour, 'minutes')}")
-        rows = [
-            self._row(f"{name}#{index}" if index else name, backend, hour, user, nano, version)
-            for index, (user, nano) in enumerate(parts)
-        ]
+        left = sum(bills.values()) - sum(charged.values())
+        wanted = _wanted(commitments, bills, left, charged)
+        parts = _differences(idle, wanted)
+        if first and not parts:
+            return
+        rows = await self._rows(backend, hour, bills, parts, version, begins=not first)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             await self._ledger.settle(rows[start : start + _ROWS_AT_ONCE])
+
+    async def _rows(
+        self,
+        backend: str,
+        hour: int,
+        bills: dict[str, int],
+        parts: list[tuple[str, int]],
+        version: str,
+        *,
+        begins: bool,
+    ) -> list[LedgerRow]:
+        """The first rows of an hour are one for each commitment, with what it costs as
+        ``hold_nano``; who pays for it is in them and in those that follow."""
+        row = partial(self._row, backend=backend, hour=hour, version=version)
+        main = next(iter(bills))
+        number = 0
+        rows: list[LedgerRow] = []
+        if begins:
+            user, nano = parts[0] if parts else (IDLE, 0)
+            parts = parts[1:]
+            for commitment, bill_nano in bills.items():
+                name = _name(commitment, hour, 0)
+                paid = nano if commitment == main else 0
+                rows.append(row(name, commitment, user, paid, hold_nano=bill_nano))
+        else:
+            number = 1
+            while await self._ledger.rows(_name(main, hour, number)):
+                number += 1
+            user, nano = parts.pop(0)
+            rows.append(row(_name(main, hour, number), main, user, nano))
+        for index, (user, nano) in enumerate(parts, 1):
+            rows.append(row(f"{_name(main, hour, number)}#{index}", main, user, nano))
+        return rows
 
     async def _told(
         self, backend: str, first: int, last: int, *group_by: str
@@ -107,15 +154,17 @@ class IdleBooks:
         rows = (await self._ledger.usage(query)).rows
         return {tuple(row.group[name] for name in group_by): row.cost_nano for row in rows}
 
-    async def _free_name(self, hour: str) -> str:
-        """The first row of an hour, or the correction that comes next."""
-        number = 0
-        while await self._ledger.rows(f"{hour}_{number}"):
-            number += 1
-        return f"{hour}_{number}"
-
     def _row(
-        self, name: str, backend: str, hour: int, user: str, nano: int, version: str
+        self,
+        name: str,
+        commitment: str,
+        user: str,
+        nano: int,
+        *,
+        backend: str,
+        hour: int,
+        version: str,
+        hold_nano: int = 0,
     ) -> LedgerRow:
         return LedgerRow(
             id=name,
@@ -125,18 +174,43 @@ class IdleBooks:
             ended_at=self._clock.time(),
             key_id=IDLE,
             user=user,
-            model="",
+            model=commitment,
             task="idle",
             backend=backend,
-            reason="idle",
+            reason="committed",
             policy=version,
+            hold_nano=hold_nano,
             cost_nano=nano,
             cost_basis="reported",
         )
 
 
-def _differences(booked: dict[str, int], wanted: dict[str, int]) -> Iterator[tuple[str, int]]:
+def _name(commitment: str, hour: int, number: int) -> str:
+    return f"idle_{commitment}_{iso(hour, 'minutes')}_{number}"
+
+
+def _bills(commitments: Commitments, hour: int) -> dict[str, int]:
+    """Commitment -> what it costs in the hour, of those that cost something."""
+    each = {name: bill([one], hour, hour + HOUR_S) for name, one in commitments.items()}
+    return {name: nano for name, nano in each.items() if nano}
+
+
+def _wanted(
+    commitments: Commitments, bills: dict[str, int], left: int, charged: Mapping[str, int]
+) -> dict[str, int]:
+    """User -> what he pays of the hour's idle part, each commitment's share of it by its rule."""
+    shares = split(left, {name: Fraction(nano) for name, nano in bills.items()})
+    wanted: defaultdict[str, int] = defaultdict(int)
+    for name, nano in shares.items():
+        rule = commitments.get(name)
+        parts = {IDLE: nano} if rule is None else idle_by_user(rule, nano, charged)
+        for user, part in parts.items():
+            wanted[user] += part
+    return wanted
+
+
+def _differences(booked: Mapping[str, int], wanted: Mapping[str, int]) -> list[tuple[str, int]]:
     """User -> what is still to be booked, the largest first."""
     users = booked.keys() | wanted.keys()
     parts = ((user, wanted.get(user, 0) - booked.get(user, 0)) for user in users)
-    return iter(sorted((part for part in parts if part[1]), key=lambda part: (-part[1], part[0])))
+    return sorted((part for part in parts if part[1]), key=lambda part: (-part[1], part[0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -14,6 +14,7 @@ from gateway.money.tariffs import PriceInForce
 from gateway.policy.model import Route
 from gateway.policy.price import Price
 from gateway.routing.forecast import BackendLoad, Delay, RunTime, cold_delay, warm_delay, with_load
+from gateway.types import MICRO
 
 SLO_MARGIN = 0.8
 """A predicted delay counts as within the SLO up to this share of it: predictions err."""
@@ -127,6 +128,18 @@ class Quote(msgspec.Struct, frozen=True):
     """Tokens of output that the hold covers."""
     in_force: PriceInForce | None = None
     """By what the call is charged if this backend is asked, whatever the policy says later."""
+
+    @property
+    def uses_device(self) -> bool:
+        """Whether its seconds count as those of a device: where time is bought, and on machines
+        of one's own."""
+        return self.reserved or bool(self.estimate.per_second)
+
+
+def device_us(quotes: Iterable[Quote]) -> int:
+    """Microseconds of device that the longest of them may use; none where tokens are bought."""
+    timed = [quote.hold_s for quote in quotes if quote.uses_device]
+    return round(max(timed, default=0.0) * MICRO)
 
 
 class Decision(msgspec.Struct, frozen=True):

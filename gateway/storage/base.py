@@ -115,8 +115,10 @@ class SharedStore(Protocol):
 
     async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
         """Holds what a call that has begun holds, whatever the limits say: what its hold lacks of
-        ``claims`` is added to it, and one that the store has forgotten is made anew. Nothing of it
-        counts as another request, and an id that was settled stays settled."""
+        ``claims`` is added to it, and one that the store has forgotten is made anew. What it has
+        already stays as it is, with the limit that the claim has now, and it lives for ``ttl_s``
+        from now at least. Nothing of it counts as another request, and an id that was settled
+        stays settled."""
         ...
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:

@@ -115,14 +115,20 @@ class MemorySharedStore:
         now = self._now()
         if hold_id in self._settled:
             return
-        hold = self._alive(hold_id, now) or ((), [], [], now + round(ttl_s * MICRO))
-        had = {_key(claim) for claim in hold[0]}
-        lacks = [claim for claim in claims if claim.unit != "requests" and _key(claim) not in had]
+        expires = now + round(ttl_s * MICRO)
+        hold = self._alive(hold_id, now) or ((), [], [], expires)
+        asked = {_key(claim): claim for claim in claims if claim.unit != "requests"}
+        known = [
+            msgspec.structs.replace(claim, limit=asked.pop(_key(claim), claim).limit)
+            for claim in hold[0]
+        ]
+        lacks = list(asked.values())
         counters = [self._current(claim, now) for claim in lacks]
         for claim, counter in zip(lacks, counters, strict=True):
             counter.insist(claim)
-        marks = [claim.take for claim in lacks]
-        self._hold(hold_id, ((*hold[0], *lacks), hold[1] + counters, hold[2] + marks, hold[3]))
+        marks = hold[2] + [claim.take for claim in lacks]
+        held = ((*known, *lacks), hold[1] + counters, marks, max(hold[3], expires))
+        self._hold(hold_id, held)
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         now = self._now()

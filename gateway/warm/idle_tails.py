@@ -22,6 +22,7 @@ from gateway.types import MICRO
 log = logging.getLogger("spillgate")
 
 _EVERY_S = 60.0
+_ROWS_AT_ONCE = 100
 
 
 class IdleTails:
@@ -43,6 +44,7 @@ class IdleTails:
         self._clock = clock
         self._booked: dict[LiveBackend, float] = {}
         """Worker-seconds that are in rows, or somebody else's."""
+        self._unwritten: list[LedgerRow] = []
 
     async def run(self) -> None:
         """A look a minute, for ever."""
@@ -75,15 +77,24 @@ class IdleTails:
 
     async def _book(self, backend: LiveBackend, waited_s: float) -> None:
         idle_us = round((waited_s - self._booked.get(backend, 0.0)) * MICRO)
-        if idle_us <= 0:
+        if idle_us > 0:
+            self._booked[backend] = waited_s
+            if not self._held(backend.name):
+                self._unwritten.append(self._row(backend, idle_us))
+        await self._write()
+
+    async def _write(self) -> None:
+        """A row that may have been written is written again by its name, which the ledger takes
+        once."""
+        rows = tuple(self._unwritten[:_ROWS_AT_ONCE])
+        if not rows:
             return
-        if not self._held(backend.name):
-            try:
-                await self._ledger.settle([self._row(backend, idle_us)])
-            except StorageUnavailable as unavailable:
-                log.error("idle seconds of %s wait for the ledger: %s", backend.name, unavailable)
-                return
-        self._booked[backend] = waited_s
+        try:
+            await self._ledger.settle(rows)
+        except StorageUnavailable as unavailable:
+            log.error("idle seconds of %d bursts wait for the ledger: %s", len(rows), unavailable)
+            return
+        self._unwritten = [row for row in self._unwritten if row not in rows]
 
     def _row(self, backend: LiveBackend, idle_us: int) -> LedgerRow:
         now_at = self._clock.time()

@@ -75,19 +75,29 @@ function operations.admit()
   return cmsgpack.pack(reply)
 end
 
+-- The counter of an entry, in whatever window: without the START of a total's key.
+local function counter_of(entry)
+  if KINDS[entry.unit] == total then return (string.gsub(entry.key, ':%d+$', '')) end
+  return entry.key
+end
+
 -- {claims, ttl} -> 1, or 0 when the id was settled.
 function operations.reinstate()
   if redis.call('EXISTS', prefix .. 'ended:' .. id) == 1 then return 0 end
   local entries, had, ttl = {}, {}, input[2]
   if alive(id) then
     entries = cmsgpack.unpack(redis.call('GET', record_key(id)))
-    ttl = tonumber(redis.call('ZSCORE', holds_key, id)) - now
+    ttl = math.max(ttl, tonumber(redis.call('ZSCORE', holds_key, id)) - now)
   end
-  for _, entry in ipairs(entries) do had[entry.key] = true end
+  for _, entry in ipairs(entries) do had[counter_of(entry)] = entry end
   for _, claim in ipairs(input[1]) do
     local kind = KINDS[claim.unit]
     local entry = kind.open(claim)
-    if kind ~= rate and not had[entry.key] then
+    local known = had[counter_of(entry)]
+    if known then
+      known.limit = claim.limit
+      if kind == gauge then kind.insist(known, ttl) end
+    elseif kind ~= rate then
       kind.insist(entry, ttl)
       entries[#entries + 1] = entry
     end

@@ -88,15 +88,15 @@ async def test_what_settles_late_is_a_row_of_its_own_and_changes_none(
     books = Books(tmp_path, clock)
     began = clock.time()
     await books.hours_pass(1.1)
-    before = await books.ledger.rows("idle_home_2026-01-01T00:00Z_0")
+    before = await books.ledger.rows("idle_gpu_2026-01-01T00:00Z_0")
     await books.call(7, started_at=began)
     await books.hours_pass(0.1)
     await books.hours_pass(0.1)
     assert await books.spent(hour=0) == HOURLY
-    assert await books.ledger.rows("idle_home_2026-01-01T00:00Z_0") == before
-    [late] = await books.ledger.rows("idle_home_2026-01-01T00:00Z_1")
+    assert await books.ledger.rows("idle_gpu_2026-01-01T00:00Z_0") == before
+    [late] = await books.ledger.rows("idle_gpu_2026-01-01T00:00Z_1")
     assert (late.cost_nano, late.user) == (-7, IDLE)
-    assert await books.ledger.rows("idle_home_2026-01-01T00:00Z_2") == []
+    assert await books.ledger.rows("idle_gpu_2026-01-01T00:00Z_2") == []
     await books.ledger.aclose()
 
 
@@ -172,4 +172,58 @@ async def test_what_nobody_used_is_no_users_budget(tmp_path: Path, clock: FakeCl
     assert await books.spent(user="alice") == HOURLY
     [spent] = await books.ledger.spent_since(0)
     assert spent.nano_usd == 5
+    await books.ledger.aclose()
+
+
+# --- a policy that changes ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        COMMITTED.replace("2.690000001", "3.69"),
+        COMMITTED.replace("start:", "end: 2026-01-01T05:00Z, start:"),
+        COMMITTED.replace("source: test", "idle: by_use"),
+        COMMITTED.replace("backend: home", "backend: burst"),
+        "",
+    ],
+    ids=["another price", "an end that has passed", "another rule", "another backend", "none"],
+)
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_what_was_booked_stays_whatever_the_policy_says_later(
+    later: str, restarts: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    """A new price is a new commitment, from when it holds."""
+    books = Books(tmp_path, clock)
+    await books.call(5)
+    await books.hours_pass(10.1)
+    if restarts:
+        await books.ledger.aclose()
+        books = Books(tmp_path, clock, POLICY + later)
+    else:
+        books.policy = read(POLICY + later)
+    for _ in range(2):
+        await books.books.book()
+    rows = (await books.ledger.usage(UsageQuery(group_by=(), until=EPOCH + 10 * HOUR_S))).rows
+    assert sum(row.cost_nano for row in rows) == 10 * HOURLY
+    await books.ledger.aclose()
+
+
+async def test_each_of_two_commitments_in_an_hour_is_charged_by_its_own_rule(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A minute for one, the rest of the hour for another."""
+    text = (
+        POLICY
+        + """
+commitments:
+  old: {backend: home, per_hour: 0.6, start: 2026-01-01, end: 2026-01-01T00:01Z,
+        idle: by_reservation, shares: {zed: 1}}
+  new: {backend: home, per_hour: 6, start: 2026-01-01T00:01Z}
+"""
+    )
+    books = Books(tmp_path, clock, text)
+    await books.hours_pass(1.1)
+    assert await books.spent(user="zed") == 10_000_000
+    assert await books.spent(user=IDLE) == 5_900_000_000
     await books.ledger.aclose()
