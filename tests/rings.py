@@ -59,6 +59,7 @@ OUTER = (
     "gateway/storage/test_shared_store.py",
     "gateway/storage/test_shared_store_holds.py",
     "gateway/storage/test_shared_store_model.py",
+    "gateway/storage/test_shared_store_reinstates.py",
     "gateway/tls",
     "house",
     "local_runtime/app/test_store.py",
