@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -25,8 +26,8 @@ _ENDS_S = 10.0
 _BINARIES = Path("/usr/lib/postgresql")
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
-QUICK = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
-"""For tests that are not about what survives."""
+QUICK = {"fsync": "off", "full_page_writes": "off"}
+"""For tests that are not about what survives a machine: what a process has committed does."""
 
 
 class PostgresServer:
@@ -78,7 +79,11 @@ class PostgresServer:
         """At once: SIGQUIT leaves out the checkpoint, SIGKILL everything, as a crash would; SIGINT
         ends its sessions in good order."""
         if self._process is not None:
+            sessions = _children(self._process.pid) if how is signal.SIGKILL else ()
             self._process.send_signal(how)
+            for pid in sessions:  # else they go on until they notice that they are alone
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, how)
             self._process.wait(_ENDS_S)
             self._process = None
 

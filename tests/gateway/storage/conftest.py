@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,7 +66,9 @@ def open_store(request: pytest.FixtureRequest, clock: FakeClock) -> OpenStore:
 @pytest.fixture(scope="session")
 def postgres_session() -> Iterator[PostgresServer]:
     require_postgres()
-    with lasting(), PostgresServer() as server:
+    with contextlib.ExitStack() as stack:
+        with lasting():
+            server = stack.enter_context(PostgresServer())
         yield server
 
 
