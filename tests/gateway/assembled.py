@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from adapters.base import AdapterClass, Backend
 from adapters.fake import Fake
 from adapters.types import Call, Task
 from gateway.active_policy import Preferences
-from gateway.app import build_gateway, running, web
+from gateway.app import backend_maker, build_gateway, running, web
 from gateway.calls.dispatcher import Answer
 from gateway.calls.state import CallState
 from gateway.clock import FakeClock
@@ -196,11 +196,22 @@ def build(
     ledger: Ledger | None = None,
 ) -> Gateway:
     """Stores that are left out are the embedded ones, in ``folder``."""
-    policy = read(text)
 
     def make(spec: BackendSpec) -> Backend:
         return Fake(spec.name, spec.settings, clock)
 
+    return _built(folder, clock, read(text), lambda: read(text), make, shared, ledger)
+
+
+def _built(
+    folder: Path,
+    clock: FakeClock,
+    policy: Policy,
+    load: Callable[[], Policy],
+    make: Callable[[BackendSpec], Backend],
+    shared: SharedStore | None = None,
+    ledger: Ledger | None = None,
+) -> Gateway:
     return build_gateway(
         policy,
         clock=clock,
@@ -209,7 +220,7 @@ def build(
         or SqliteLedger(folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S),
         shared=shared or MemorySharedStore(clock),
         make_backend=make,
-        load=lambda: read(text),
+        load=load,
         random_source=random.Random(7),
         kept_workers=FileKept(folder / "kept-workers.json"),
     )
@@ -229,4 +240,24 @@ async def assembled(
         yield AssembledGateway(inner, clock)
 
 
-__all__ = ["ALICE", "FAKES", "POLICY", "AssembledGateway", "assembled", "build", "read"]
+@contextlib.asynccontextmanager
+async def with_own_kinds(
+    folder: Path, clock: FakeClock, text: str, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[AssembledGateway]:
+    """The same with the backends that the policy names, which ask real servers."""
+    policy = read_policy_text(text, environ or {})
+    gateway = _built(folder, clock, policy, lambda: policy, backend_maker(clock))
+    async with running(gateway) as inner:
+        yield AssembledGateway(inner, clock)
+
+
+__all__ = [
+    "ALICE",
+    "FAKES",
+    "POLICY",
+    "AssembledGateway",
+    "assembled",
+    "build",
+    "read",
+    "with_own_kinds",
+]

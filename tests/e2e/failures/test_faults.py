@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,11 @@ import msgspec
 import pytest
 
 from adapters.errors import FailureClass, Ran
-from gateway.app import backend_maker, build_gateway, running
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
-from gateway.policy.reader import read_policy_text
-from gateway.storage.memory import MemorySharedStore
-from gateway.storage.sqlite.keys import SqliteKeys
-from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import ApiError, Principal
-from gateway.warm.kept import MemoryKept
 from tests.e2e.servers.faulty import FAULTS, FaultyServer, program
-from tests.gateway.assembled import ALICE, PATIENCE_S, AssembledGateway
+from tests.gateway.assembled import ALICE, AssembledGateway, with_own_kinds
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reliability.md").read_text(encoding="utf-8")
 POLICY = """
@@ -137,20 +130,8 @@ async def scene(
     play = None if fault == "refused" else program(fault)
     async with FaultyServer(play) as faulty, FaultyServer() as well:
         text = POLICY.format(faulty=faulty.url, well=well.url, price=price)
-        policy = read_policy_text(text, {})
-        inner = build_gateway(
-            policy,
-            clock=clock,
-            keys=SqliteKeys(folder / "keys.db", clock=clock),
-            ledger=SqliteLedger(folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S),
-            shared=MemorySharedStore(clock),
-            make_backend=backend_maker(clock),
-            load=lambda: policy,
-            kept_workers=MemoryKept(),
-            random_source=random.Random(7),
-        )
-        async with running(inner):
-            yield Scene(AssembledGateway(inner, clock), faulty)
+        async with with_own_kinds(folder, clock, text) as gateway:
+            yield Scene(gateway, faulty)
 
 
 ROWS = rows()

@@ -4,25 +4,18 @@ where nothing was run, and nobody is charged for more than the platform bills.""
 from __future__ import annotations
 
 import contextlib
-import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from gateway.app import backend_maker, build_gateway, running
 from gateway.clock import FakeClock
-from gateway.policy.reader import read_policy_text
-from gateway.storage.memory import MemorySharedStore
-from gateway.storage.sqlite.keys import SqliteKeys
-from gateway.storage.sqlite.ledger import SqliteLedger
-from gateway.warm.kept import MemoryKept
 from tests.e2e.failures.test_faults import WELL_COSTS, Scene
 from tests.e2e.failures.test_matrix import BACK_WITHIN_S, BOB, LONG, assert_nothing_is_left, pass_by
 from tests.e2e.servers.faulty import FaultyServer
 from tests.e2e.servers.job_plane import RUN_S, JobPlane, Trouble
-from tests.gateway.assembled import PATIENCE_S, AssembledGateway
+from tests.gateway.assembled import with_own_kinds
 
 RUNPOD = (
     '{{kind: runpod, endpoint: e, api_key: "${{PLANE_KEY}}", base_url: "{plane}/v2",'
@@ -61,20 +54,9 @@ NANO_A_SECOND = 1_000_000
 @contextlib.asynccontextmanager
 async def scene(folder: Path, clock: FakeClock) -> AsyncIterator[tuple[Scene, JobPlane]]:
     async with JobPlane(clock) as plane, FaultyServer() as well:
-        policy = read_policy_text(POLICY.format(plane=plane.url, well=well.url), {"PLANE_KEY": "k"})
-        inner = build_gateway(
-            policy,
-            clock=clock,
-            keys=SqliteKeys(folder / "keys.db", clock=clock),
-            ledger=SqliteLedger(folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S),
-            shared=MemorySharedStore(clock),
-            make_backend=backend_maker(clock),
-            load=lambda: policy,
-            kept_workers=MemoryKept(),
-            random_source=random.Random(7),
-        )
-        async with running(inner):
-            yield Scene(AssembledGateway(inner, clock), plane), plane
+        text = POLICY.format(plane=plane.url, well=well.url)
+        async with with_own_kinds(folder, clock, text, {"PLANE_KEY": "k"}) as gateway:
+            yield Scene(gateway, plane), plane
 
 
 @pytest.mark.soak

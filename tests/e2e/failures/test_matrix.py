@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import itertools
 import os
-import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal
@@ -21,17 +20,11 @@ import msgspec
 import pytest
 
 from adapters.errors import FailureClass, Ran
-from gateway.app import backend_maker, build_gateway, running
 from gateway.clock import FakeClock
-from gateway.policy.reader import read_policy_text
-from gateway.storage.memory import MemorySharedStore
-from gateway.storage.sqlite.keys import SqliteKeys
-from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Principal
-from gateway.warm.kept import MemoryKept
 from tests.e2e.failures.test_faults import ROWS, STEP_S, WELL_COSTS, Row, Scene, Told
 from tests.e2e.servers.faulty import FaultyServer, program
-from tests.gateway.assembled import ALICE, PATIENCE_S, AssembledGateway
+from tests.gateway.assembled import ALICE, with_own_kinds
 
 Beside = Literal["nobody", "healthy", "dear", "by-second"]
 Shape = Literal["whole", "stream", "mixed"]
@@ -131,20 +124,9 @@ def policy_text(faulty: str, well: str) -> str:
 async def matrix(folder: Path, clock: FakeClock, fault: str) -> AsyncIterator[Scene]:
     """A gateway with the backends of all cells, in front of a server that is well as yet."""
     async with FaultyServer() as faulty, FaultyServer() as well:
-        policy = read_policy_text(policy_text(faulty.url, well.url), {})
-        inner = build_gateway(
-            policy,
-            clock=clock,
-            keys=SqliteKeys(folder / "keys.db", clock=clock),
-            ledger=SqliteLedger(folder / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S),
-            shared=MemorySharedStore(clock),
-            make_backend=backend_maker(clock),
-            load=lambda: policy,
-            kept_workers=MemoryKept(),
-            random_source=random.Random(7),
-        )
-        async with running(inner):
-            yield Scene(AssembledGateway(inner, clock), faulty)
+        text = policy_text(faulty.url, well.url)
+        async with with_own_kinds(folder, clock, text) as gateway:
+            yield Scene(gateway, faulty)
 
 
 class Checks:
