@@ -30,6 +30,7 @@ from gateway.money.tariffs import PriceInForce, settled_by
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Decision, Quote, ReasonCode, device_us, reason_for
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
+from gateway.storage.counters import TOTALS
 from gateway.storage.history import OWN_ROW, CallHistory
 from gateway.types import MICRO, Principal, Unit
 
@@ -46,7 +47,6 @@ BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
 """Why a call was broken off -> what its row says: outcome, status, error."""
 
 
-_HELD = frozenset(("gpu_us", "nano_usd"))
 _GRACE_S = 60.0
 _LONGEST_S = 30 * 86_400.0
 """Of a hold, for a call without an end."""
@@ -332,7 +332,7 @@ class CallState:
         """The row that must be durable before a paid backend is asked."""
         # What is left to settle if this process dies; a rate is not given back by then.
         claims = self.admission.claims
-        return self._row(tuple([claim for claim in claims if claim.unit in _HELD]))
+        return self._row(tuple([claim for claim in claims if claim.unit in TOTALS]))
 
     def end_row(
         self, outcome: Outcome, usage: Usage | None, *, status: int, error: str, now_at: float

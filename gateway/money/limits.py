@@ -17,12 +17,12 @@ import msgspec
 from gateway.money.text import usd
 from gateway.policy.model import Policy
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
+from gateway.storage.counters import TOTALS
 from gateway.storage.windows import RATE_US
 from gateway.types import MICRO, ApiError, Limit, Principal
 
 _OWN = ("key:", "user:")
 """Scopes whose figures a caller is shown."""
-_HELD = ("gpu_us", "nano_usd")
 _SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -82,11 +82,11 @@ def compile_claims(principal: Principal, policy: Policy) -> ClaimTemplate:
     for scope, limit in _limits(principal, policy):
         key = (scope, limit.unit, limit.window)
         if key not in smallest or limit.amount < smallest[key].limit:
-            take = 0 if limit.unit in _HELD else 1
+            take = 0 if limit.unit in TOTALS else 1
             smallest[key] = Claim(scope, limit.unit, limit.window, limit.amount, take)
     claims = smallest.values()
-    counted = tuple(claim for claim in claims if claim.unit not in _HELD)
-    held = tuple(claim for claim in claims if claim.unit in _HELD)
+    counted = tuple(claim for claim in claims if claim.unit not in TOTALS)
+    held = tuple(claim for claim in claims if claim.unit in TOTALS)
     return ClaimTemplate(principal=principal, counted=counted, held=held, limits=counted + held)
 
 

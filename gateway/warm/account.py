@@ -24,6 +24,7 @@ from gateway.storage.base import (
     SharedStore,
     StorageUnavailable,
 )
+from gateway.storage.counters import TOTALS
 from gateway.types import MICRO, Principal
 
 log = logging.getLogger("spillgate")
@@ -31,7 +32,6 @@ log = logging.getLogger("spillgate")
 ACCOUNT = "system:warm-pool"
 """The user to whom pings and spares are charged."""
 _PRINCIPAL = Principal(key_id=ACCOUNT, user=ACCOUNT)
-_HELD = ("nano_usd", "gpu_us")
 _GRACE_S = 60.0
 
 
@@ -141,7 +141,7 @@ def ping_hold(backend: LiveBackend) -> tuple[int, float]:
 def _claims(policy: Policy, nano: int, lasts_s: float) -> tuple[Claim, ...]:
     template = compile_claims(_PRINCIPAL, policy)
     claims = claims_for(template, nano, round(lasts_s * MICRO))
-    return tuple(claim for claim in claims if claim.unit in _HELD)
+    return tuple(claim for claim in claims if claim.unit in TOTALS)
 
 
 def _row(backend: LiveBackend, task: str, reason: str, policy: str, now_at: float) -> LedgerRow:
