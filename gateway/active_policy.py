@@ -9,11 +9,12 @@ import msgspec
 from adapters.types import Call
 from gateway.backends.live import LiveBackend
 from gateway.money.inputs import TEXT_ALONE, InputParts
-from gateway.money.limits import ClaimTemplate, compile_claims
+from gateway.money.limits import compile_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
 from gateway.routing.repeating import RepeatRules
 from gateway.routing.router import Decision, RoutingRequest, decide
+from gateway.storage.claims import ClaimTemplate
 from gateway.types import ApiError, Principal, Priority
 
 _TEMPLATES_KEPT = 10_000

@@ -24,12 +24,13 @@ from gateway.api.request import (
 from gateway.calls.refusals import store_unavailable
 from gateway.calls.state import CallState
 from gateway.money.inputs import TEXT_ALONE, InputParts
-from gateway.money.limits import ClaimTemplate, refusal
+from gateway.money.limits import refusal
 from gateway.money.room import Room
 from gateway.policy.model import ModelSpec
 from gateway.routing.router import Decision, Quote, reason_for
 from gateway.service import Gateway
 from gateway.storage.base import LimitStatus, StorageUnavailable
+from gateway.storage.claims import ClaimTemplate
 from gateway.types import MICRO, NANO, ApiError
 
 

@@ -17,10 +17,11 @@ from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import Admission, CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
-from gateway.money.limits import ClaimTemplate, claims_for, is_callers_own, refusal
+from gateway.money.limits import is_callers_own, refusal
 from gateway.money.room import Room
 from gateway.routing.router import Decision, Quote, device_us
 from gateway.storage.base import Admitted, LimitStatus, Refused, SharedStore
+from gateway.storage.claims import CallClaims, ClaimTemplate
 from gateway.types import ApiError
 
 _FEWEST = 16
@@ -122,7 +123,7 @@ class Admitting:
         self, state: CallState, template: ClaimTemplate, quotes: tuple[Quote, ...]
     ) -> Refused | None:
         nano = max([quote.estimate.hold for quote in quotes])
-        claims = claims_for(template, nano, device_us(quotes))
+        claims = CallClaims(template, nano, device_us(quotes))
         ttl_s = state.hold_lasts_s(self._clock.monotonic())
         result = await self._shared.admit(state.call.id, claims, ttl_s)
         if not isinstance(result, Admitted):

@@ -30,7 +30,7 @@ from gateway.money.tariffs import PriceInForce, settled_by
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Decision, Quote, ReasonCode, device_us, reason_for
 from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
-from gateway.storage.counters import TOTALS
+from gateway.storage.claims import held_in
 from gateway.storage.history import OWN_ROW, CallHistory
 from gateway.types import MICRO, Principal, Unit
 
@@ -57,7 +57,7 @@ class Admission(msgspec.Struct, frozen=True):
 
     admitted: Admitted | None = None
     """What the store answered."""
-    claims: tuple[Claim, ...] = ()
+    claims: Sequence[Claim] = ()
     hold_nano: int = 0
     """Nano-dollars."""
 
@@ -330,9 +330,7 @@ class CallState:
 
     def open_row(self) -> LedgerRow:
         """The row that must be durable before a paid backend is asked."""
-        # What is left to settle if this process dies; a rate is not given back by then.
-        claims = self.admission.claims
-        return self._row(tuple([claim for claim in claims if claim.unit in TOTALS]))
+        return self._row(held_in(self.admission.claims))
 
     def end_row(
         self, outcome: Outcome, usage: Usage | None, *, status: int, error: str, now_at: float
@@ -369,7 +367,7 @@ class CallState:
             self.decision, self.tried, self.not_asked, self.received_at, price, amounts
         )
 
-    def _row(self, claims: tuple[Claim, ...] = ()) -> LedgerRow:
+    def _row(self, claims: Sequence[Claim] = ()) -> LedgerRow:
         """What is known of the call however it ends."""
         call, principal, backend = self.call, self.principal, self.backend
         return LedgerRow(

@@ -12,11 +12,10 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from gateway.money.text import usd
 from gateway.policy.model import Policy
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
+from gateway.storage.claims import ClaimTemplate, template_of
 from gateway.storage.counters import TOTALS
 from gateway.storage.windows import RATE_US
 from gateway.types import MICRO, ApiError, Limit, Principal
@@ -24,23 +23,6 @@ from gateway.types import MICRO, ApiError, Limit, Principal
 _OWN = ("key:", "user:")
 """Scopes whose figures a caller is shown."""
 _SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-
-
-class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True):
-    """What every call of one principal claims, but for the amounts that are held."""
-
-    principal: Principal
-    counted: tuple[Claim, ...]
-    """Rates and concurrency: the same claims for each call."""
-    held: tuple[Claim, ...]
-    """Device time and money, with nothing taken."""
-    limits: tuple[Claim, ...]
-    """All of them; empty when nothing limits the principal."""
-
-    @property
-    def spends(self) -> bool:
-        """Whether any of them is one of money."""
-        return any(claim.unit == "nano_usd" for claim in self.held)
 
 
 # --- scopes -----------------------------------------------------------------------------------
@@ -84,10 +66,8 @@ def compile_claims(principal: Principal, policy: Policy) -> ClaimTemplate:
         if key not in smallest or limit.amount < smallest[key].limit:
             take = 0 if limit.unit in TOTALS else 1
             smallest[key] = Claim(scope, limit.unit, limit.window, limit.amount, take)
-    claims = smallest.values()
-    counted = tuple(claim for claim in claims if claim.unit not in TOTALS)
-    held = tuple(claim for claim in claims if claim.unit in TOTALS)
-    return ClaimTemplate(principal=principal, counted=counted, held=held, limits=counted + held)
+    claims = tuple(smallest.values())
+    return template_of(principal, claims, {one.scope for one in claims if is_callers_own(one)})
 
 
 def _limits(principal: Principal, policy: Policy) -> Iterator[tuple[str, Limit]]:
@@ -107,24 +87,6 @@ def _limits(principal: Principal, policy: Policy) -> Iterator[tuple[str, Limit]]
 
 def _each(scope: str, limits: Iterable[Limit]) -> Iterator[tuple[str, Limit]]:
     return ((scope, limit) for limit in limits)
-
-
-def claims_for(template: ClaimTemplate, hold_nano: int, hold_gpu_us: int) -> tuple[Claim, ...]:
-    """The claims of one call that may cost ``hold_nano`` nano-dollars and use ``hold_gpu_us``
-    microseconds of device."""
-    if not template.held:
-        return template.counted
-    held = [
-        Claim(
-            claim.scope,
-            claim.unit,
-            claim.window,
-            claim.limit,
-            hold_nano if claim.unit == "nano_usd" else hold_gpu_us,
-        )
-        for claim in template.held
-    ]
-    return (*template.counted, *held)
 
 
 def is_callers_own(claim: Claim) -> bool:

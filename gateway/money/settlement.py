@@ -11,7 +11,7 @@ import contextlib
 import functools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
@@ -71,7 +71,7 @@ class Settler:
             self._refuse_until = now + _RETRY_EVERY_S
 
     async def settle(
-        self, rows: tuple[LedgerRow, ...], claims: tuple[Claim, ...], *, opened: bool
+        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim], *, opened: bool
     ) -> None:
         """``rows``: the call's own first, with the call's id; then those of its attempts.
         ``claims``: of its admission; none of a caller without limits. ``opened``: the row is
@@ -93,7 +93,7 @@ class Settler:
             self._keep(functools.partial(self._ledger.settle, rows))
 
     async def _settle_late(
-        self, call_id: str, claims: tuple[Claim, ...], charged: dict[Unit, int]
+        self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]
     ) -> None:
         self._count(call_id, await self._shared.settle(call_id, claims, charged))
 

@@ -214,7 +214,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     price: str = ""
     """The name of the price that was applied."""
     worker: str = ""
-    claims: tuple[Claim, ...] = ()
+    claims: Sequence[Claim] = ()
     """Of an open row: what must be settled in the shared store if this process dies."""
     history: CallHistory | None = None
     """What was decided, and who failed; of calls alone."""

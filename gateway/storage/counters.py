@@ -1,13 +1,13 @@
 """The three counters of a limit, each for one (scope, unit, window). Pure: time is passed in.
 
-All times are integer microseconds since the epoch. ``take`` takes a claim if it fits and returns
-its mark, which is kept with the hold: ``settle``, ``release`` or ``expire`` is given it back.
+All times are integer microseconds since the epoch. What takes from a call's counters, and gives
+back, is ``CounterSet``: it has all of them at hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from gateway.storage.base import Claim, LimitStatus
 from gateway.storage.windows import RATE_US, bounds
@@ -18,31 +18,17 @@ _GRACE_US = 60 * MICRO
 
 
 class Counter(Protocol):
-    """One counter of one scope. Instants are integer microseconds of the store's clock; a mark is
-    what a claim left, by which it is ended."""
+    """One counter of one scope. Instants are integer microseconds of the store's clock."""
 
     ends: int
-    """When the counter's window is over and a new counter takes its place."""
+    """When the counter's window is over and a new counter takes its place; 0: one has."""
 
-    def take(self, claim: Claim, now: int) -> Any:
-        """The claim's mark, or None: it does not fit, and nothing has changed."""
+    def fits(self, claim: Claim, now: int) -> bool:
+        """Whether there is room for the claim."""
         ...
 
     def insist(self, claim: Claim) -> None:
-        """Takes a claim whether or not it fits: its call has begun. Its mark is what it takes."""
-        ...
-
-    def settle(self, claim: Claim, mark: Any, actual: int) -> int:
-        """The claim's call ended, and used ``actual``. Returns how many nano-dollars of it lie past
-        the claim's limit."""
-        ...
-
-    def release(self, claim: Claim, mark: Any, now: int) -> None:
-        """The claim's call has not been."""
-        ...
-
-    def expire(self, mark: Any) -> None:
-        """Nobody ended the claim's call in time."""
+        """Takes a claim whether or not it fits: its call has begun."""
         ...
 
     def status(self, claim: Claim, now: int) -> LimitStatus:
@@ -62,8 +48,8 @@ class Rate:
     """GCRA with a burst of the whole amount: calls fit while their debt is within one window.
 
     The state is one instant, that at which nothing is owed any more: ``us`` microseconds and
-    ``part / limit`` of one, so that 7 a minute are exactly 7. A mark is (us, part) after the
-    claim. Source: ITU-T I.371 (virtual scheduling algorithm).
+    ``part / limit`` of one, so that 7 a minute are exactly 7. Source: ITU-T I.371 (virtual
+    scheduling algorithm).
     """
 
     __slots__ = ("ends", "length", "part", "us")
@@ -82,32 +68,24 @@ class Rate:
             return us + 1, 0
         return us, self.part
 
-    def _after(self, claim: Claim, now: int) -> tuple[int, int]:
+    def after(self, claim: Claim, now: int) -> tuple[int, int]:
+        """Where it would stand with the claim."""
         limit = claim.limit
         us, part = (now, 0) if self.us < now else self._owed(limit, now)
         debt = claim.take * self.length + part
         return us + debt // limit, debt % limit
 
-    def take(self, claim: Claim, now: int) -> tuple[int, int] | None:
-        mark = us, part = self._after(claim, now)
+    def fits(self, claim: Claim, now: int) -> bool:
+        us, part = self.after(claim, now)
         room = now + self.length - us
-        if room < 0 or (room == 0 and part):
-            return None
-        self.us = us
-        self.part = part
-        return mark
+        return room > 0 or (room == 0 and not part)
 
     def insist(self, claim: Claim) -> None:
         pass
 
-    def settle(self, claim: Claim, mark: tuple[int, int], actual: int) -> int:
-        return 0
-
-    def expire(self, mark: tuple[int, int]) -> None:
-        pass
-
-    def release(self, claim: Claim, mark: tuple[int, int], now: int) -> None:
-        if mark[0] <= now:
+    def release(self, claim: Claim, taken_until: int, now: int) -> None:
+        """The claim's call has not been; ``taken_until`` is where the counter stood after it."""
+        if taken_until <= now:
             return  # nothing has been owed since: time has given the token back already
         us, part = self._owed(claim.limit, now)
         debt = part - claim.take * self.length
@@ -120,7 +98,7 @@ class Rate:
         return LimitStatus(claim, remaining, (us - now + (part > 0)) / MICRO)
 
     def retry_after_us(self, claim: Claim, now: int) -> int:
-        us, part = self._after(claim, now)
+        us, part = self.after(claim, now)
         return us + (part > 0) - now - self.length
 
     def idle_at(self, now: int) -> int:
@@ -128,7 +106,7 @@ class Rate:
 
 
 class Total:
-    """What was spent and is held in one calendar window. A mark is the amount held."""
+    """What was spent and is held in one calendar window."""
 
     __slots__ = ("ends", "held", "spent")
 
@@ -137,29 +115,11 @@ class Total:
         self.spent = 0
         self.held = 0
 
-    def take(self, claim: Claim, now: int) -> int | None:
-        held = self.held + claim.take
-        if self.spent + held > claim.limit:
-            return None
-        self.held = held
-        return claim.take
+    def fits(self, claim: Claim, now: int) -> bool:
+        return self.spent + self.held + claim.take <= claim.limit
 
     def insist(self, claim: Claim) -> None:
         self.held += claim.take
-
-    def settle(self, claim: Claim, mark: int, actual: int) -> int:
-        self.held -= mark
-        self.spent = spent = self.spent + actual
-        past = spent - claim.limit
-        if past <= 0 or claim.unit != "nano_usd":
-            return 0
-        return min(past, actual)
-
-    def expire(self, mark: int) -> None:
-        self.held -= mark
-
-    def release(self, claim: Claim, mark: int, now: int) -> None:
-        self.held -= mark
 
     def status(self, claim: Claim, now: int) -> LimitStatus:
         remaining = claim.limit - self.spent - self.held
@@ -173,7 +133,7 @@ class Total:
 
 
 class Gauge:
-    """How many holds are alive. A mark is the number that the hold counts for."""
+    """How many holds are alive."""
 
     __slots__ = ("alive", "ends")
 
@@ -181,24 +141,11 @@ class Gauge:
         self.ends = _FOREVER
         self.alive = 0
 
-    def take(self, claim: Claim, now: int) -> int | None:
-        if self.alive + claim.take > claim.limit:
-            return None
-        self.alive += claim.take
-        return claim.take
+    def fits(self, claim: Claim, now: int) -> bool:
+        return self.alive + claim.take <= claim.limit
 
     def insist(self, claim: Claim) -> None:
         self.alive += claim.take
-
-    def settle(self, claim: Claim, mark: int, actual: int) -> int:
-        self.alive -= mark
-        return 0
-
-    def expire(self, mark: int) -> None:
-        self.alive -= mark
-
-    def release(self, claim: Claim, mark: int, now: int) -> None:
-        self.alive -= mark
 
     def status(self, claim: Claim, now: int) -> LimitStatus:
         return LimitStatus(claim, max(0, claim.limit - self.alive), 0.0)

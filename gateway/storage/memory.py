@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
 from adapters.base import Clock
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageUnavailable
+from gateway.storage.claims import CallClaims, ClaimTemplate
+from gateway.storage.counter_set import CounterSet, Marks, Takes
 from gateway.storage.counters import KINDS, TOTALS, Counter, Total
 from gateway.types import MICRO, Unit
 
 _Key = tuple[str, Unit, str]
-_Hold = tuple[Sequence[Claim], list[Counter], list[Any], int]
-"""(claims, the counter of each, the mark of each, when it expires). A tuple because it is made
-on every call and a tuple is the cheapest record."""
+_Hold = tuple[CounterSet, Takes, Marks, int]
+"""(what it is held in, how much in each, where its rates stood, when it expires). A tuple because
+it is made on every call and a tuple is the cheapest record."""
 
 _LOOK_EVERY_US = 10 * MICRO
 """A counter that says nothing any more is dropped this much later at the most: one that is used
@@ -29,6 +30,9 @@ again at once must not be made anew for every call."""
 
 _SWEEP = 64
 """The most holds, and the most counters, that one call drops."""
+
+_SETS = 4096
+"""The most callers whose counters are known without looking."""
 
 
 class _Remembered:
@@ -59,6 +63,7 @@ class MemorySharedStore:
     def __init__(self, clock: Clock, *, remember: int = 100_000) -> None:
         self._clock = clock
         self._counters: dict[_Key, Counter] = {}
+        self._sets: dict[ClaimTemplate, CounterSet] = {}
         self._holds: dict[str, _Hold] = {}
         self._settled = _Remembered(remember)
         self._expiries: list[tuple[int, str]] = []
@@ -76,25 +81,12 @@ class MemorySharedStore:
         self._sweep(now)
         if hold_id in self._holds:
             raise ValueError(f"{hold_id!r} is held already")
-        known = self._counters
-        counters: list[Counter] = []
-        marks: list[Any] = []
-        shown: list[LimitStatus] = []
-        for claim in claims:
-            counter = known.get((claim.scope, claim.unit, claim.window))
-            if counter is None or counter.ends <= now:
-                counter = self._open(claim, now)
-            mark = counter.take(claim, now)
-            if mark is None:
-                _give_back(claims, counters, marks, now)
-                wait = counter.retry_after_us(claim, now)
-                return Refused(counter.status(claim, now), wait / MICRO)
-            counters.append(counter)
-            marks.append(mark)
-            if claim.unit == "requests":
-                shown.append(counter.status(claim, now))
-        self._hold(hold_id, (claims, counters, marks, now + round(ttl_s * MICRO)))
-        return Admitted(tuple(shown))
+        found, takes = self._found(claims, now)
+        marks = found.take(takes, now)
+        if marks is None:
+            return found.refused(claims, now)
+        self._hold(hold_id, (found, takes, marks, now + round(ttl_s * MICRO)))
+        return Admitted(found.statuses(now))
 
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
         if unit not in TOTALS:
@@ -102,45 +94,34 @@ class MemorySharedStore:
         hold = self._holds.get(hold_id)
         if hold is None or hold[3] <= self._now():
             raise StorageUnavailable(f"{hold_id} is not held any more")
-        claims, counters, marks, _ = hold
-        chosen = [index for index, claim in enumerate(claims) if claim.unit == unit]
-        if any(not _has_room(counters[index], claims[index], more) for index in chosen):
-            return False
-        for index in chosen:
-            counters[index].insist(msgspec.structs.replace(claims[index], take=more))
-            marks[index] += more
-        return True
+        found, takes, _, _ = hold
+        return found.extend(takes, unit, more)
 
     async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
         now = self._now()
         if hold_id in self._settled:
             return
         expires = now + round(ttl_s * MICRO)
-        hold = self._alive(hold_id, now) or ((), [], [], expires)
+        hold = self._alive(hold_id, now) or (CounterSet((), ()), [], [], expires)
+        found, takes, marks, until = hold
         asked = {_key(claim): claim for claim in claims if claim.unit != "requests"}
         known = [
             msgspec.structs.replace(claim, limit=asked.pop(_key(claim), claim).limit)
-            for claim in hold[0]
+            for claim in found.held(takes)
         ]
         lacks = list(asked.values())
         counters = [self._current(claim, now) for claim in lacks]
         for claim, counter in zip(lacks, counters, strict=True):
             counter.insist(claim)
-        marks = hold[2] + [claim.take for claim in lacks]
-        held = ((*known, *lacks), hold[1] + counters, marks, max(hold[3], expires))
-        self._hold(hold_id, held)
+        merged = CounterSet((*known, *lacks), (*found.counters, *counters))
+        self._hold(hold_id, (merged, merged.own_takes, marks, max(until, expires)))
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         now = self._now()
         hold = self._alive(hold_id, now)
-        past = 0
         if hold is not None:
-            for claim, counter, mark in zip(hold[0], hold[1], hold[2], strict=True):
-                unit = claim.unit
-                if unit != "requests":
-                    over = counter.settle(claim, mark, actual.get(unit, 0))
-                    if over > past:  # a call of max() for each claim costs more than its rest
-                        past = over
+            used = actual.get("nano_usd", 0), actual.get("gpu_us", 0)
+            past = hold[0].settle(hold[1], *used)
         elif hold_id in self._settled:
             return 0
         else:
@@ -152,7 +133,7 @@ class MemorySharedStore:
         now = self._now()
         hold = self._alive(hold_id, now)
         if hold is not None:
-            _give_back(hold[0], hold[1], hold[2], now)
+            hold[0].release(hold[1], hold[2], now)
 
     async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
         now = self._now()
@@ -182,6 +163,24 @@ class MemorySharedStore:
 
     def _now(self) -> int:
         return round(self._clock.time() * MICRO)
+
+    def _found(self, claims: Sequence[Claim], now: int) -> tuple[CounterSet, Takes]:
+        """The counters of what a call claims, and what it takes of them."""
+        if not isinstance(claims, CallClaims):
+            counters = [self._current(claim, now) for claim in claims]
+            found = CounterSet(tuple(claims), counters)
+            return found, found.own_takes
+        known = self._sets.get(claims.template)
+        if known is None or not known.stands(now):
+            known = self._find(claims.template, now)
+        return known, known.takes(claims.nano_usd, claims.gpu_us)
+
+    def _find(self, template: ClaimTemplate, now: int) -> CounterSet:
+        if len(self._sets) >= _SETS:
+            self._sets.clear()
+        counters = [self._current(claim, now) for claim in template.limits]
+        found = self._sets[template] = CounterSet(template.limits, counters, template.shown)
+        return found
 
     def _current(self, claim: Claim, now: int) -> Counter:
         counter = self._counters.get((claim.scope, claim.unit, claim.window))
@@ -218,12 +217,10 @@ class MemorySharedStore:
         return hold
 
     def _spend(self, claims: Sequence[Claim], actual: dict[Unit, int], now: int) -> int:
-        past = 0
-        for claim in claims:
-            if claim.unit in TOTALS:
-                amount = actual.get(claim.unit, 0)
-                past = max(past, self._current(claim, now).settle(claim, 0, amount))
-        return past
+        totals = tuple(claim for claim in claims if claim.unit in TOTALS)
+        found = CounterSet(totals, [self._current(claim, now) for claim in totals])
+        used = actual.get("nano_usd", 0), actual.get("gpu_us", 0)
+        return found.settle([0] * len(totals), *used)
 
     # --- what is over ---------------------------------------------------------------------------
 
@@ -248,8 +245,10 @@ class MemorySharedStore:
             if not self._idle or self._idle[0][0] > now:
                 return
             _, key = heapq.heappop(self._idle)
-            again = self._counters[key].idle_at(now)
+            counter = self._counters[key]
+            again = counter.idle_at(now)
             if again <= now:
+                counter.ends = 0
                 del self._counters[key]
             else:
                 heapq.heappush(self._idle, (max(again, now + _LOOK_EVERY_US), key))
@@ -259,19 +258,5 @@ def _key(claim: Claim) -> _Key:
     return claim.scope, claim.unit, claim.window
 
 
-def _has_room(counter: Counter, claim: Claim, more: int) -> bool:
-    assert isinstance(counter, Total)
-    return counter.spent + counter.held + more <= claim.limit
-
-
-def _give_back(
-    claims: Sequence[Claim], counters: list[Counter], marks: list[Any], now: int
-) -> None:
-    """Undoes what was taken: of all claims, or of the first ones when a later one was refused."""
-    for claim, counter, mark in zip(claims, counters, marks, strict=False):
-        counter.release(claim, mark, now)
-
-
 def _expire(hold: _Hold) -> None:
-    for counter, mark in zip(hold[1], hold[2], strict=True):
-        counter.expire(mark)
+    hold[0].expire(hold[1])

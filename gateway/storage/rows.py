@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from gateway.storage.base import LedgerRow
+from gateway.storage.claims import from_json, to_json
 from gateway.storage.history import CallHistory
 from gateway.types import MICRO
 
@@ -26,10 +27,10 @@ _STARTED, _ENDED, _TAGS, _STREAM = (
 _CLAIMS = LedgerRow.__struct_fields__.index("claims")
 _HISTORY = COLUMNS.index("history")
 
-_to_json = msgspec.json.Encoder().encode
+_to_json = msgspec.json.Encoder(enc_hook=to_json).encode
+_from_json = msgspec.json.Decoder().decode
 _tags_from_json = msgspec.json.Decoder(dict[str, str]).decode
 _history_from_json = msgspec.json.Decoder(CallHistory).decode
-_row_from_json = msgspec.json.Decoder(LedgerRow).decode
 
 
 def encode_open(row: LedgerRow, owner: str) -> Encoded:
@@ -39,12 +40,14 @@ def encode_open(row: LedgerRow, owner: str) -> Encoded:
 
 def decode_open(values: tuple[str]) -> LedgerRow:
     """A row of the open ones, which is a text alone."""
-    return _row_from_json(values[0])
+    fields = _from_json(values[0])
+    claims = from_json(fields.pop("claims", []))
+    return msgspec.structs.replace(msgspec.convert(fields, LedgerRow), claims=claims)
 
 
 def same_call(entry: str, other: str) -> bool:
     """Whether two open rows of one id are of one call: one key, one user, one beginning."""
-    one, two = _row_from_json(entry), _row_from_json(other)
+    one, two = decode_open((entry,)), decode_open((other,))
     return (one.key_id, one.user, one.started_at) == (two.key_id, two.user, two.started_at)
 
 

@@ -10,7 +10,7 @@ import msgspec
 from adapters.types import Usage
 from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
-from gateway.money.limits import claims_for, compile_claims
+from gateway.money.limits import compile_claims
 from gateway.money.pricing import Expectation, estimate
 from gateway.money.settlement import Settler
 from gateway.policy.model import Policy
@@ -24,6 +24,7 @@ from gateway.storage.base import (
     SharedStore,
     StorageUnavailable,
 )
+from gateway.storage.claims import CallClaims
 from gateway.storage.counters import TOTALS
 from gateway.types import MICRO, Principal
 
@@ -139,8 +140,7 @@ def ping_hold(backend: LiveBackend) -> tuple[int, float]:
 
 
 def _claims(policy: Policy, nano: int, lasts_s: float) -> tuple[Claim, ...]:
-    template = compile_claims(_PRINCIPAL, policy)
-    claims = claims_for(template, nano, round(lasts_s * MICRO))
+    claims = CallClaims(compile_claims(_PRINCIPAL, policy), nano, round(lasts_s * MICRO))
     return tuple(claim for claim in claims if claim.unit in TOTALS)
 
 

@@ -94,7 +94,7 @@ class RedisSharedStore:
     ) -> Admitted | Refused:
         if ttl_s > LONGEST_HOLD_S:
             raise ValueError(f"a hold of {ttl_s:g} s is longer than {LONGEST_HOLD_S:g} s")
-        body = _encode((claims, round(ttl_s * MICRO)))
+        body = _encode((tuple(claims), round(ttl_s * MICRO)))
         undo = functools.partial(self._pack, b"release", hold_id, b"\x90")
         try:
             found = _numbers(await self._run(b"admit", hold_id, body, undo))
@@ -120,10 +120,10 @@ class RedisSharedStore:
         return reply == 1
 
     async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
-        await self._run(b"reinstate", hold_id, _encode((claims, round(ttl_s * MICRO))))
+        await self._run(b"reinstate", hold_id, _encode((tuple(claims), round(ttl_s * MICRO))))
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
-        reply = await self._run(b"settle", hold_id, _encode((claims, actual)))
+        reply = await self._run(b"settle", hold_id, _encode((tuple(claims), actual)))
         return int(reply) if isinstance(reply, (bytes, int)) else 0
 
     async def release(self, hold_id: str) -> None:

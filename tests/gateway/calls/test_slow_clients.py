@@ -16,7 +16,8 @@ from gateway.api.call_requests import ParsedRequest, serve
 from gateway.api.request import RequestContext
 from gateway.calls.slow_clients import SMALL, SlowClients
 from gateway.clock import FakeClock
-from gateway.money.limits import ClaimTemplate, compile_claims
+from gateway.money.limits import compile_claims
+from gateway.storage.claims import ClaimTemplate
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError, Limit, Principal
 from tests.gateway.assembled import ALICE, assembled, read

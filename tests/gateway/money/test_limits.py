@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gateway.money.limits import (
-    claims_for,
     compile_claims,
     rate_limit_headers,
     refusal,
@@ -13,6 +12,7 @@ from gateway.money.limits import (
 )
 from gateway.policy.model import Limits, Plan, Policy
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
+from gateway.storage.claims import CallClaims
 from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Unit
 
 POLICY = Policy(
@@ -66,7 +66,7 @@ def test_a_caller_on_a_plan_has_four_scopes_and_one_without_has_three() -> None:
 
 
 def test_a_call_claims_in_every_scope_with_what_it_may_cost() -> None:
-    claims = claims_for(compile_claims(ALICE, POLICY), hold_nano=700, hold_gpu_us=90)
+    claims = CallClaims(compile_claims(ALICE, POLICY), nano_usd=700, gpu_us=90)
     assert claims == (
         Claim("key:k1", "requests", "minute", 20, 1),
         Claim("user:alice", "requests", "minute", 60, 1),
@@ -96,7 +96,7 @@ def test_each_counter_is_claimed_once() -> None:
 def test_a_principal_that_nothing_limits_claims_nothing() -> None:
     free = compile_claims(Principal(key_id="k", user="u"), Policy(version="0" * 12))
     assert free.limits == ()
-    assert claims_for(free, 5, 5) == ()
+    assert tuple(CallClaims(free, 5, 5)) == ()
 
 
 def test_a_plan_that_the_policy_lost_refuses_rather_than_lifts_every_limit() -> None:

@@ -6,8 +6,10 @@ import gc
 import sys
 
 from gateway.clock import FakeClock
-from gateway.storage.base import Admitted, Claim
+from gateway.storage.base import Admitted, Claim, Refused
+from gateway.storage.claims import CallClaims, template_of
 from gateway.storage.memory import MemorySharedStore
+from gateway.types import Principal
 
 
 def claims_of(user: str) -> tuple[Claim, ...]:
@@ -73,3 +75,31 @@ async def test_at_least_so_many_settled_ids_are_remembered_as_was_asked(clock: F
     for number in range(100):
         await store.settle(f"call-{number}", [claim], {"nano_usd": 1})
     assert (await store.statuses([claim]))[0].remaining == 10**9 - 100
+
+
+async def test_a_counter_that_was_forgotten_is_looked_up_anew_by_callers_who_knew_it(
+    clock: FakeClock,
+) -> None:
+    store = MemorySharedStore(clock)
+    one_at_a_time = Claim("gateway", "concurrent", "", 1, 1)
+    known = CallClaims(template_of(Principal(key_id="k", user="u"), [one_at_a_time], ()), 0, 0)
+    assert isinstance(await store.admit("first", known, 600.0), Admitted)
+    await store.settle("first", known, {})
+    clock.move(60.0)
+    assert isinstance(await store.admit("second", [one_at_a_time], 600.0), Admitted)
+    assert repr(store) == "MemoryStore(1 holds, 1 counters)"
+    assert isinstance(await store.admit("third", known, 600.0), Refused)
+
+
+async def test_a_window_that_begins_begins_for_callers_whose_counters_are_known(
+    clock: FakeClock,
+) -> None:
+    store = MemorySharedStore(clock)
+    limit = Claim("user:u", "nano_usd", "minute", 10, 0)
+    template = template_of(Principal(key_id="k", user="u"), [limit], ())
+    for name in ("this minute", "the next"):
+        claims = CallClaims(template, 10, 0)
+        assert isinstance(await store.admit(name, claims, 600.0), Admitted)
+        await store.settle(name, claims, {"nano_usd": 10})
+        assert isinstance(await store.admit("one more", claims, 600.0), Refused)
+        clock.move(60.0)

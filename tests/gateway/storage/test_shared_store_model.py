@@ -6,6 +6,7 @@ The model keeps every hold and every settlement as a list and sums them when it 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from gateway.clock import FakeClock
 from gateway.storage.base import Admitted, Claim, SharedStore, StorageUnavailable
+from gateway.storage.claims import CallClaims, template_of
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.redis.store import RedisSharedStore
 from gateway.storage.windows import bounds
-from gateway.types import MICRO, Unit
+from gateway.types import MICRO, Principal, Unit
 from tests.redis_server import RedisServer
 
 LIMITS: dict[tuple[str, Unit, str], int] = {
@@ -30,12 +32,24 @@ LIMITS: dict[tuple[str, Unit, str], int] = {
     ("user:a", "concurrent", ""): 4,
     ("gateway", "concurrent", ""): 6,
 }
+TEMPLATES = {
+    user: template_of(
+        Principal(key_id="", user=user),
+        [
+            Claim(scope, unit, window, limit, int(unit == "concurrent"))
+            for (scope, unit, window), limit in LIMITS.items()
+            if scope in (user, "gateway")
+        ],
+        shown=(),
+    )
+    for user in ("user:a", "user:b")
+}
 USERS = st.sampled_from(["user:a", "user:b"])
 AMOUNTS = st.integers(min_value=0, max_value=70)
 
 
 class Held:
-    def __init__(self, claims: tuple[Claim, ...], now: float, ttl: float) -> None:
+    def __init__(self, claims: Sequence[Claim], now: float, ttl: float) -> None:
         self.claims = claims
         self.admitted_us = round(now * MICRO)
         self.expires = now + ttl
@@ -92,7 +106,7 @@ class StoreMachine(RuleBasedStateMachine):
         spent = [(at, amount) for where, at, amount in self.spent if where == key]
         return sum(amount for at, amount in [*holds, *spent] if bounds(key[2], at) == window)
 
-    def spend(self, claims: tuple[Claim, ...], instant_us: int, amounts: dict[Unit, int]) -> None:
+    def spend(self, claims: Sequence[Claim], instant_us: int, amounts: dict[Unit, int]) -> None:
         for claim in claims:
             if claim.unit != "concurrent":
                 key = (claim.scope, claim.unit, claim.window)
@@ -100,14 +114,18 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- what can happen ------------------------------------------------------------------------
 
-    @rule(user=USERS, nano=AMOUNTS, gpu=AMOUNTS, ttl=st.sampled_from([5.0, 40.0, 200.0]))
-    def admit(self, user: str, nano: int, gpu: int, ttl: float) -> None:
-        takes: dict[Unit, int] = {"nano_usd": nano, "gpu_us": gpu, "concurrent": 1}
-        claims = tuple(
-            Claim(scope, unit, window, limit, takes[unit])
-            for (scope, unit, window), limit in LIMITS.items()
-            if scope in (user, "gateway")
-        )
+    @rule(
+        user=USERS,
+        nano=AMOUNTS,
+        gpu=AMOUNTS,
+        ttl=st.sampled_from([5.0, 40.0, 200.0]),
+        one_by_one=st.booleans(),
+    )
+    def admit(self, user: str, nano: int, gpu: int, ttl: float, one_by_one: bool) -> None:
+        """Claims that are told one by one count as those of a caller whose limits are known."""
+        claims: Sequence[Claim] = CallClaims(TEMPLATES[user], nano, gpu)
+        if one_by_one:
+            claims = tuple(claims)
         fits = all(self.used((c.scope, c.unit, c.window)) + c.take <= c.limit for c in claims)
         self.count += 1
         name = f"call-{self.count}"

@@ -1,0 +1,179 @@
+"""The counters of one call's claims, taken from and given back to as one. Pure: time is passed in.
+
+A principal's calls all claim from the same counters, so that a store finds them once and passes
+over them in two loops: one sees whether there is room in all of them, one takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.storage.base import Claim, LimitStatus, Refused
+from gateway.storage.claims import with_take
+from gateway.storage.counters import Counter, Gauge, Rate, Total
+from gateway.types import MICRO, Unit
+
+Takes = list[int]
+"""What is held in each of ``CounterSet.totals``, in their order."""
+Marks = list[tuple[int, int]]
+"""Where each of ``CounterSet.rates`` stood after the call: microseconds, and parts of one."""
+
+
+class CounterSet:
+    """``claims`` and the counter of each. What belongs to a hold (``takes`` and ``marks``) is the
+    store's to keep."""
+
+    __slots__ = (
+        "claims",
+        "counters",
+        "ends",
+        "gauges",
+        "limits",
+        "money",
+        "own_takes",
+        "rates",
+        "shown",
+        "totals",
+        "undated",
+    )
+
+    def __init__(
+        self,
+        claims: tuple[Claim, ...],
+        counters: Sequence[Counter],
+        shown: frozenset[str] | None = None,
+    ) -> None:
+        """``shown``: the scopes whose rates are told; None: all of them."""
+        pairs = list(zip(claims, counters, strict=True))
+        self.claims = claims
+        self.counters = tuple(counters)
+        self.rates = [
+            (one, claim, *divmod(claim.take * one.length, claim.limit))
+            for claim, one in pairs
+            if isinstance(one, Rate)
+        ]
+        """With what a claim adds where nothing is owed: microseconds, and parts of one."""
+        self.gauges = [
+            (one, claim.limit, claim.take) for claim, one in pairs if isinstance(one, Gauge)
+        ]
+        dated = [(claim, one) for claim, one in pairs if isinstance(one, Total)]
+        dated.sort(key=lambda pair: pair[0].unit != "nano_usd")
+        self.totals = [one for _, one in dated]
+        """Those of money first."""
+        self.limits = [claim.limit for claim, _ in dated]
+        """Of the totals."""
+        self.money = sum(claim.unit == "nano_usd" for claim, _ in dated)
+        """How many these are."""
+        self.own_takes = [claim.take for claim, _ in dated]
+        self.shown = [pair[:2] for pair in self.rates if shown is None or pair[1].scope in shown]
+        self.undated = [one for one in counters if not isinstance(one, Total)]
+        self.ends = min((one.ends for _, one in dated), default=1 << 62)
+
+    def stands(self, now: int) -> bool:
+        """Whether no other counter has taken the place of one of these."""
+        if self.ends <= now:
+            return False
+        for counter in self.undated:  # noqa: SIM110 - a generator in all() costs twice this loop
+            if not counter.ends:
+                return False
+        return True
+
+    def takes(self, nano_usd: int, gpu_us: int) -> Takes:
+        """Of a call that holds as much in each scope."""
+        money = self.money
+        return [nano_usd] * money + [gpu_us] * (len(self.totals) - money)
+
+    def held(self, takes: Takes) -> list[Claim]:
+        """The claims, with what is held of each."""
+        known = {id(total): take for total, take in zip(self.totals, takes, strict=True)}
+        return [
+            with_take(claim, known.get(id(counter), claim.take))
+            for claim, counter in zip(self.claims, self.counters, strict=True)
+        ]
+
+    # --- a hold -------------------------------------------------------------------------------
+
+    def take(self, takes: Takes, now: int) -> Marks | None:
+        """Takes all, or nothing where one has no room: then None."""
+        marks: Marks = []
+        for rate, claim, us, part in self.rates:
+            mark = (now + us, part) if rate.us < now else rate.after(claim, now)
+            room = now + rate.length - mark[0]
+            if room <= 0 and (room or mark[1]):
+                return None
+            marks.append(mark)
+        for gauge, limit, one in self.gauges:
+            if gauge.alive + one > limit:
+                return None
+        for total, limit, take in zip(self.totals, self.limits, takes, strict=True):
+            held = total.held + take
+            if total.spent + held > limit:
+                self._take_back(takes, total)
+                return None
+            total.held = held
+        for gauge, _, one in self.gauges:
+            gauge.alive += one
+        for (rate, *_), mark in zip(self.rates, marks, strict=True):
+            rate.us, rate.part = mark
+        return marks
+
+    def _take_back(self, takes: Takes, full: Total) -> None:
+        """From the totals before the one that has no room."""
+        for total, take in zip(self.totals, takes, strict=True):
+            if total is full:
+                return
+            total.held -= take
+
+    def refused(self, claims: Sequence[Claim], now: int) -> Refused:
+        """What is told where ``take`` took nothing; ``claims`` are those of the call."""
+        for claim, counter in zip(claims, self.counters, strict=True):
+            if not counter.fits(claim, now):
+                wait = counter.retry_after_us(claim, now)
+                return Refused(counter.status(claim, now), wait / MICRO)
+        raise AssertionError("there was room for every claim")
+
+    def statuses(self, now: int) -> tuple[LimitStatus, ...]:
+        """Of the rates that are told."""
+        return tuple([rate.status(claim, now) for rate, claim in self.shown])
+
+    def extend(self, takes: Takes, unit: Unit, more: int) -> bool:
+        """Holds more of a unit, in each scope or in none."""
+        chosen = range(self.money) if unit == "nano_usd" else range(self.money, len(self.totals))
+        for index in chosen:
+            total = self.totals[index]
+            if total.spent + total.held + more > self.limits[index]:
+                return False
+        for index in chosen:
+            self.totals[index].held += more
+            takes[index] += more
+        return True
+
+    def settle(self, takes: Takes, nano_usd: int, gpu_us: int) -> int:
+        """The call has ended and used so much. Returns the nano-dollars that lie past a limit."""
+        past = 0
+        money = self.money
+        for total, limit, take in zip(self.totals, self.limits, takes, strict=True):
+            total.held -= take
+            if money > 0:
+                money -= 1
+                spent = total.spent = total.spent + nano_usd
+                if spent > limit:
+                    past = max(past, min(spent - limit, nano_usd))
+            else:
+                total.spent += gpu_us
+        for gauge, _, one in self.gauges:
+            gauge.alive -= one
+        return past
+
+    def expire(self, takes: Takes) -> None:
+        """Nobody ended the call in time."""
+        for total, take in zip(self.totals, takes, strict=True):
+            total.held -= take
+        for gauge, _, one in self.gauges:
+            gauge.alive -= one
+
+    def release(self, takes: Takes, marks: Marks, now: int) -> None:
+        """The call has not been."""
+        self.expire(takes)
+        for (rate, claim, *_), mark in zip(self.rates, marks, strict=True):
+            rate.release(claim, mark[0], now)
