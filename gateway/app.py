@@ -36,7 +36,7 @@ from gateway.storage.memory import MemorySharedStore
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
-from gateway.store_urls import Database, LedgerFile
+from gateway.store_urls import Database, LedgerFile, ServerGroup
 from gateway.warm.account import WarmAccount
 from gateway.warm.idle_tails import IdleTails
 from gateway.warm.keeper import WarmKeeper
@@ -81,14 +81,17 @@ def open_shared(
 ) -> SharedStore:
     """``ledger`` is whose sums are restored there; ``emptied`` is called when the store has lost
     its memory and must be filled again."""
-    address = policy.store.shared
-    if address is None:
+    place = policy.store.shared
+    if place is None:
         return MemorySharedStore(clock, remember=1024)
     # Imported here because a gateway without Redis must not pay for its client.
-    from gateway.storage.redis.store import RedisSharedStore
+    from gateway.storage.redis.store import KEY, RedisSharedStore
 
+    if isinstance(place, ServerGroup):
+        # Imported here because redis-py is an extra.
+        from gateway.storage.redis.discovery import primary_of
     return RedisSharedStore(
-        address,
+        primary_of(place, KEY) if isinstance(place, ServerGroup) else place,
         timeout_s=policy.store.timeout,
         clock=clock,
         ledger=ledger.identity,

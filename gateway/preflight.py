@@ -19,6 +19,7 @@ from pathlib import Path
 
 from adapters.base import Backend
 from adapters.settings import NeedsFiles, Secret, SettingError
+from adapters.trust import read_trust
 from gateway.policy.model import BackendSpec, Policy, TlsFiles
 from gateway.policy.problems import (
     Mark,
@@ -29,7 +30,7 @@ from gateway.policy.problems import (
     problem_at,
     redacted,
 )
-from gateway.store_urls import Database, LedgerFile
+from gateway.store_urls import Database, LedgerFile, ServerGroup
 from gateway.tls.context import check_readable, server_context
 from gateway.tls.files import TlsError, TlsMaterial, current
 
@@ -61,7 +62,8 @@ def check_startable(
     """
     found = [*_backends(policy, make, known, files=files)]
     if known is None and files:
-        found += [*_data(policy), *_drivers(policy, installed), *_listener(policy), *_tls(policy)]
+        found += [*_data(policy), *_drivers(policy, installed), *_authorities(policy)]
+        found += [*_listener(policy), *_tls(policy)]
     if found:
         hidden = [*_secrets(policy.backends.values())]
         problems = [problem_at(place_of(path, places), path, message) for path, message in found]
@@ -135,6 +137,22 @@ def _drivers(policy: Policy, installed: Callable[[str], bool]) -> Found:
     for path, place in (("store.ledger", policy.store.ledger), ("store.keys", policy.store.keys)):
         if isinstance(place, Database) and not installed("asyncpg"):
             yield path, "PostgreSQL needs the package asyncpg: pip install 'spillgate[postgres]'"
+    if isinstance(policy.store.shared, ServerGroup) and not installed("redis"):
+        yield (
+            "store.shared",
+            "a cluster and Sentinels need the package redis: pip install 'spillgate[redis]'",
+        )
+
+
+def _authorities(policy: Policy) -> Found:
+    shared = policy.store.shared
+    address = shared.entry if isinstance(shared, ServerGroup) else shared
+    if address is not None and address.ca_file:
+        try:
+            read_trust(address.ca_file)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            yield "store.shared", f"ca_file: {address.ca_file} is of no use: {why}"
 
 
 def _clash(folder: Path, ledger: Path) -> str | None:

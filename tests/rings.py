@@ -49,6 +49,7 @@ OUTER = (
     "gateway/cli/test_probe.py",
     "gateway/storage/postgres",
     "gateway/storage/redis/test_client.py",
+    "gateway/storage/redis/test_groups.py",
     "gateway/storage/redis/test_store.py",
     "gateway/storage/sqlite/test_keys.py",
     "gateway/storage/sqlite/test_ledger_failures.py",

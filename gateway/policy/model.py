@@ -120,7 +120,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The longest a call waits for a ledger on PostgreSQL."""
     shared: SharedUrl = None
     """memory:// for one process; for several redis://HOST:PORT/DB, rediss:// with TLS or
-    unix:///SOCKET?db=DB; with a password redis://USER:${NAME}@HOST:PORT/DB."""
+    unix:///SOCKET?db=DB; redis+cluster://HOST,HOST or redis+sentinel://HOST,HOST/NAME for several
+    servers; with a password redis://USER:${NAME}@HOST:PORT/DB."""
     timeout: Annotated[Duration, msgspec.Meta(gt=0)] = 0.25
     """The longest a call waits for the shared store."""
 

@@ -17,6 +17,7 @@ from gateway.store_urls import (
     Address,
     Database,
     LedgerFile,
+    ServerGroup,
     SslMode,
     parse_keys,
     parse_ledger,
@@ -308,14 +309,19 @@ KeysUrl = Annotated[
     ),
 ]
 """None: beside the ledger."""
+_ENTRY = r"([^:@/?#$]*(:\$\{[A-Za-z_][A-Za-z0-9_]*\})?@)?"
+_CA_FILE = r"ca_file=[^&#$]+"
 SharedUrl = Annotated[
-    Address | None,
+    Address | ServerGroup | None,
     Scalar(
         parse=parse_shared,
         expects="memory:// or a URL such as redis://:${REDIS_PASSWORD}@127.0.0.1:6379/0",
         pattern=(
-            r"^(memory:(//)?|rediss?://([^:@/?#$]*(:\$\{[A-Za-z_][A-Za-z0-9_]*\})?@)?"
-            r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@/?#$]*)(:\d{1,5})?(/\d{0,4})?|unix:///[^?#$]+(\?db=\d{1,4})?)$"
+            rf"^(?!redis[:+].*ca_file=)(memory:(//)?|unix:///[^?#$]+(\?db=\d{{1,4}})?"
+            rf"|rediss?://{_ENTRY}{_SERVER}(/\d{{0,4}})?(\?{_CA_FILE})?"
+            rf"|rediss?\+cluster://{_ENTRY}{_SERVER}(,{_SERVER})*(/0?)?(\?{_CA_FILE})?"
+            rf"|rediss?\+sentinel://{_ENTRY}{_SERVER}(,{_SERVER})*/[^/?#$]+(/\d{{0,4}})?"
+            rf"(\?({_CA_FILE}|sentinel_auth=same)(&({_CA_FILE}|sentinel_auth=same))?)?)$"
         ),
         hidden=_HIDDEN,
     ),

@@ -2,9 +2,10 @@
 
 ``base`` has the ports: the shared store, the ledger, the keys. The shared store admits a call in
 all its limits and budgets at once or not at all, so that gateways together never pass one:
-``memory`` is that of one process, ``redis/`` that of several; ``counters``, ``counter_set`` and
-``windows`` are the arithmetic of limits, ``claims`` is all that one call claims. ``history`` is
-what a row keeps of its call's way, ``rows`` a row as values for a table, ``queries`` what reports
-ask and are told, ``reports`` the same of such a table, ``owner`` says which process's open rows are
-whose. ``sqlite/`` has the ledger and the keys of one machine, ``postgres/`` those of several.
+``memory`` is that of one process, ``redis/`` that of several, of which more is asked by ``remote``;
+``counters``, ``counter_set`` and ``windows`` are the arithmetic of limits, ``claims`` is all that
+one call claims. ``history`` is what a row keeps of its call's way, ``rows`` a row as values for a
+table, ``queries`` what reports ask and are told, ``reports`` the same of such a table, ``owner``
+says which process's open rows are whose. ``sqlite/`` has the ledger and the keys of one machine,
+``postgres/`` those of several.
 """

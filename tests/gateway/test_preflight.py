@@ -14,6 +14,7 @@ from gateway.policy.model import BackendSpec
 from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_with_places
 from gateway.preflight import check_startable
+from gateway.store_urls import Address
 
 PORT = 'kind: openai, base_url: "http://127.0.0.1:1"'
 
@@ -268,7 +269,7 @@ def test_a_secret_that_no_header_can_carry_is_told_without_it(key: str, tmp_path
 def test_a_stores_password_is_taken_without_the_white_space_around_it(tmp_path: Path) -> None:
     text = policy_of(tmp_path, store=', shared: "redis://:${KEY}@127.0.0.1:6379/0"')
     policy, _ = read_with_places(text, {"KEY": "pass word\n"})
-    assert policy.store.shared is not None
+    assert isinstance(policy.store.shared, Address)
     assert policy.store.shared.password.reveal() == "pass word"
 
 
@@ -290,6 +291,20 @@ def test_a_database_without_its_driver_is_refused_with_what_to_install(
     [problem] = raised.value.problems
     assert (problem.line, problem.path) == (3, f"store.{place}")
     assert "pip install 'spillgate[postgres]'" in problem.message
+
+
+def test_a_cluster_needs_its_driver_and_a_private_authority_its_file(tmp_path: Path) -> None:
+    url = f"rediss+cluster://one,two?ca_file={tmp_path}/ca.pem"
+    store = f"{{ledger: 'sqlite:///{tmp_path}/ledger.db', shared: '{url}'}}"
+    text = f"version: 1\nserver: {{tls: 'off', data: {tmp_path}}}\nstore: {store}\n"
+    policy, places = read_with_places(text, {})
+    make = backend_maker(FakeClock())
+    with pytest.raises(PolicyError) as raised:
+        check_startable(policy, places, make, installed=lambda package: False)
+    driver, authority = raised.value.problems
+    assert "pip install 'spillgate[redis]'" in driver.message
+    assert authority.path == "store.shared"
+    assert f"{tmp_path}/ca.pem is of no use" in authority.message
 
 
 # --- this machine --------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ pytestmark = needs_git
 # Imports inside functions, and why each is worth it.
 LAZY = {
     "gateway.tls.authority": "a warm start makes no certificate and must not pay for cryptography",
+    "gateway.storage.redis.discovery": "redis-py is an extra, for a policy that names a cluster",
     "gateway.storage.redis.store": "a gateway of one process has no use for it",
     "gateway.storage.postgres.keys": "asyncpg is an extra, for a policy that names a database",
     "gateway.storage.postgres.ledger": "the same",

@@ -3,7 +3,9 @@
 Commands of many calls share it and are answered in order, so a command costs a write and a
 future: 6 to 8 microseconds of CPU for a GET, 32 in flight, where redis-py's pool takes 39 to 43.
 Every command is bounded: the one that waits longest is watched, and when it is overdue the
-connection is given up, all who wait are told, and a breaker refuses calls for a while.
+connection is given up, all who wait are told, and a breaker refuses calls for a while. A connection
+that is being made has a bound of its own: to find the primary and to agree on keys takes longer
+than a command may.
 """
 
 from __future__ import annotations
@@ -17,10 +19,20 @@ from typing import cast
 from gateway.clock import Clock, Timer
 from gateway.storage.base import StorageShortage, StorageUnavailable, unavailable
 from gateway.storage.redis.breaker import Breaker
+from gateway.storage.redis.primary import Primary
+from gateway.storage.redis.replication import (
+    ASK_REPLICATION,
+    Replication,
+    read_replication,
+    serves_elsewhere,
+)
 from gateway.storage.redis.resp import BadReply, Reply, ReplyError, ReplyReader, greeting
+from gateway.storage.remote import StorageLost
 from gateway.store_urls import Address
 
 _GOODBYE_S = 1.0
+_CONNECT_S = 2.0
+"""The longest that a connection may take to be made."""
 
 
 class _Waiter:
@@ -40,7 +52,7 @@ class _Waiter:
         self.deadline = deadline
         self.undo = undo
 
-    def fail(self, reason: str, kind: type[StorageUnavailable] = StorageUnavailable) -> None:
+    def fail(self, reason: str, kind: type[StorageUnavailable] = StorageLost) -> None:
         if not self.future.done():
             self.future.set_exception(kind(reason))
             self.future.exception()  # whoever was cancelled meanwhile does not ask for it
@@ -115,14 +127,27 @@ class _Wire(asyncio.Protocol):
 class RedisConnection:
     """Sends commands to one server; connects, and connects again, by itself."""
 
-    def __init__(self, address: Address, timeout_s: float, clock: Clock, breaker: Breaker) -> None:
-        self._address = address
+    def __init__(
+        self,
+        primary: Primary,
+        timeout_s: float,
+        clock: Clock,
+        breaker: Breaker,
+        replaced: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``replaced`` is called when another server answers than before, or the same one with
+        another history, before the first command goes there."""
+        self._primary = primary
+        self._replaced = replaced
+        self._history = ""
         self._timeout = timeout_s
         self._clock = clock
         self._breaker = breaker
         self._wire: _Wire | None = None
         self._unsent: deque[_Waiter] = deque()
         self._connecting: asyncio.Task[None] | None = None
+        self._connect_until = 0.0
+        self._looked = False
         self._timer: Timer | None = None
         self._closed = False
         self._reason = ""
@@ -133,13 +158,13 @@ class RedisConnection:
         return "" if self._breaker.closed else self._reason
 
     def __repr__(self) -> str:
-        return f"Link({self._address!r}, {'open' if self._wire else 'not connected'})"
+        return f"Link({self._primary!r}, {'open' if self._wire else 'not connected'})"
 
     def send(self, packed: bytes, undo: Callable[[], bytes] | None = None) -> asyncio.Future[Reply]:
         """The future of the command's reply. It, or this call, raises StorageUnavailable."""
         now = self._clock.monotonic()
         if self._closed or not self._breaker.allows(now):
-            raise StorageUnavailable("the shared store did not answer a moment ago")
+            raise StorageLost("the shared store did not answer a moment ago")
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(packed, future, now + self._timeout, undo)
         if self._wire is not None:
@@ -150,6 +175,15 @@ class RedisConnection:
         if self._timer is None:
             self._timer = self._clock.call_later(self._timeout, self._check)
         return future
+
+    def leave(self, reply: ReplyError) -> bool:
+        """Whether the reply says that another server, or none, takes our commands: then the next
+        one looks for it. Nothing was carried out."""
+        if not serves_elsewhere(reply.text):
+            return False
+        if self._wire is not None:
+            self._wire.give_up(reply.text)
+        return True
 
     async def aclose(self) -> None:
         """Closes the socket; what was asked and not answered fails."""
@@ -168,6 +202,7 @@ class RedisConnection:
 
     def _connect(self) -> None:
         if self._connecting is None:
+            self._connect_until = self._clock.monotonic() + _CONNECT_S
             self._connecting = asyncio.create_task(self._open())
             self._connecting.add_done_callback(self._connected)
 
@@ -178,8 +213,9 @@ class RedisConnection:
     async def _open(self) -> None:
         wire: _Wire | None = None
         try:
-            wire = await self._dial()
-            await self._greet(wire)
+            address = await self._primary.find()
+            wire = await self._dial(address)
+            await self._greet(wire, address)
         except (OSError, StorageUnavailable) as error:
             if wire is not None:
                 wire.give_up(str(error))
@@ -192,9 +228,8 @@ class RedisConnection:
         self._wire = wire
         self._flush(wire)
 
-    async def _dial(self) -> _Wire:
+    async def _dial(self, address: Address) -> _Wire:
         loop = asyncio.get_running_loop()
-        address = self._address
 
         def protocol() -> _Wire:
             return _Wire(self._answered, self._lost)
@@ -202,23 +237,30 @@ class RedisConnection:
         if address.scheme == "unix":
             _, wire = await loop.create_unix_connection(protocol, address.path)
         else:
-            tls = ssl.create_default_context() if address.scheme == "rediss" else None
+            tls = None
+            if address.scheme == "rediss":  # read anew: its authorities may have been replaced
+                tls = ssl.create_default_context(cafile=address.ca_file or None)
             _, wire = await loop.create_connection(protocol, address.host, address.port, ssl=tls)
         return wire
 
-    async def _greet(self, wire: _Wire) -> None:
-        for packed in greeting(self._address):
-            future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            deadline = self._clock.monotonic() + self._timeout
-            wire.send(_Waiter(packed, future, deadline, None))
-            reply = await future
+    async def _greet(self, wire: _Wire, address: Address) -> None:
+        for packed in greeting(address):
+            reply = await self._ask(wire, packed)
             if isinstance(reply, ReplyError):
-                raise StorageUnavailable(self._without_password(reply.text))
+                raise StorageUnavailable(_without_password(reply.text, address))
+        self._compare(read_replication(await self._ask(wire, ASK_REPLICATION)))
 
-    def _without_password(self, text: str) -> str:
-        """What refuses a command may repeat its words, as Redis does with one it does not know."""
-        password = self._address.password.reveal()
-        return text.replace(password, "***") if password else text
+    def _ask(self, wire: _Wire, packed: bytes) -> asyncio.Future[Reply]:
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        wire.send(_Waiter(packed, future, self._clock.monotonic() + self._timeout, None))
+        return future
+
+    def _compare(self, replication: Replication) -> None:
+        if replication.is_replica:
+            raise StorageUnavailable("the server is a replica, which takes no writes")
+        before, self._history = self._history, replication.history or self._history
+        if before and self._history != before:
+            self._replaced()
 
     def _flush(self, wire: _Wire) -> None:
         while self._unsent:
@@ -250,7 +292,7 @@ class RedisConnection:
         self._reason = reason
         self._drop(reason)
 
-    def _drop(self, reason: str, kind: type[StorageUnavailable] = StorageUnavailable) -> None:
+    def _drop(self, reason: str, kind: type[StorageUnavailable] = StorageLost) -> None:
         if self._wire is not None:
             self._wire.give_up(reason)
         while self._unsent:
@@ -266,9 +308,20 @@ class RedisConnection:
             return
         wait = deadline - self._clock.monotonic()
         if wait > 0:
+            self._looked = False
             self._timer = self._clock.call_later(wait, self._check)
+        elif not self._looked:
+            self._looked = True
+            self._look_again()
         else:
+            self._looked = False
             self._overdue()
+
+    def _look_again(self) -> None:
+        """A loop that was busy for long has not read yet what has come: uvloop runs its timers
+        first, and reads before the second of its next turns."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_soon(loop.call_soon, self._check)
 
     def _oldest(self) -> float | None:
         if self._wire is not None and self._wire.waiting:
@@ -276,6 +329,12 @@ class RedisConnection:
         return self._unsent[0].deadline if self._unsent else None
 
     def _overdue(self) -> None:
-        if self._connecting is not None:
+        if self._connecting is not None and self._clock.monotonic() >= self._connect_until:
             self._connecting.cancel()
         self._failed(f"the shared store did not answer within {self._timeout:g} s")
+
+
+def _without_password(text: str, address: Address) -> str:
+    """What refuses a command may repeat its words, as Redis does with one it does not know."""
+    password = address.password.reveal()
+    return text.replace(password, "***") if password else text

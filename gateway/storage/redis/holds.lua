@@ -193,5 +193,3 @@ function operations.statuses()
   end
   return cmsgpack.pack(reply)
 end
-
-return operations[operation]()

@@ -1,16 +1,16 @@
 """The shared store of several gateway processes: one Redis server, one script a decision.
 
-Every method is one call of one script (``counters.lua`` and ``holds.lua``), which runs alone on
-the server and by the server's clock, so neither two gateways nor two clocks can disagree.
-Amounts are integers below 2^53, which Lua holds exactly: up to 9,007,199 USD in nano-dollars,
-or 285 years in microseconds.
+Every method is one call of one script (``counters.lua``, ``holds.lua`` and ``catch_up.lua``), which
+runs alone on the server and by the server's clock, so neither two gateways nor two clocks can
+disagree. Amounts are integers below 2^53, which Lua holds exactly: up to 9,007,199 USD in
+nano-dollars, or 285 years in microseconds.
 
 What the server needs: Redis 6.2 or later (or Valkey), ``maxmemory-policy noeviction`` (an
-evicted counter is a forgotten bill). Every key is ``spillgate:{limits}:...``: one hash tag, so
-a cluster keeps them on one node; give the URL of that node's primary, since redirections are
-not followed. Every key has a time to live.
+evicted counter is a forgotten bill). Every key is ``spillgate:{limits}:...``: one hash tag, so that
+on a cluster all lie in one slot and one call's scopes are one atomic step there too; the other
+nodes do nothing for us. Every key has a time to live.
 
-A call that is not answered within ``timeout_s`` raises StorageUnavailable, and so do, at once and
+A call that is not answered within ``timeout_s`` raises StorageLost, and so do, at once and
 for a moment, those that come after it: a slow server slows the gateway down once, not always.
 """
 
@@ -19,6 +19,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import secrets
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -29,15 +31,21 @@ from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageU
 from gateway.storage.counters import TOTALS
 from gateway.storage.redis.breaker import Breaker
 from gateway.storage.redis.connection import RedisConnection
+from gateway.storage.redis.primary import FixedPrimary, Primary
+from gateway.storage.redis.replication import serves_nobody
 from gateway.storage.redis.resp import Reply, ReplyError, pack
+from gateway.storage.remote import Alive, CatchUp, Settled, StorageLost
 from gateway.store_urls import Address, parse_address
 from gateway.types import MICRO, Unit
 
 _SOURCE = b"".join(
-    Path(__file__).with_name(part).read_bytes() for part in ("counters.lua", "holds.lua")
+    Path(__file__).with_name(part).read_bytes()
+    for part in ("counters.lua", "holds.lua", "catch_up.lua")
 )
 _SHA = hashlib.sha1(_SOURCE, usedforsecurity=False).hexdigest().encode()
-_KEY = b"spillgate:{limits}:holds"
+KEY = "spillgate:{limits}:holds"
+"""One of our keys: the others lie where it lies."""
+_KEY = KEY.encode()
 _NUMBERS = msgspec.msgpack.Decoder(list[int])
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -51,10 +59,17 @@ def _server_time() -> int:
 
 _AT_ONCE = 500
 """Counters that one script restores: a few milliseconds."""
+_TRIES = 3
+"""How often a command is sent that was refused before anything was done: to a server that does not
+know the script, and to one that is not the primary any more."""
+_RECENT_S = 5.0
+"""How long an end of a hold is remembered: a replica that takes over may not have heard of it."""
 
 
 class RedisSharedStore:
-    """A ``SharedStore`` on a Redis server.
+    """A ``RemoteStore`` on a Redis server.
+
+    ``place``    a URL or an address, or how to find the primary among several servers.
 
     ``now_us``   the time instead of the server's, for tests and replays; 0 asks the server.
     ``ledger``   names the ledger whose sums this gateway restores: its own, or the one that it
@@ -62,12 +77,14 @@ class RedisSharedStore:
     ``emptied``  called when an admission or a ping finds that the server has lost its memory since
                  the last ``restore``: time to call ``restore`` again. Called on each of them until
                  then, so it should only start the work; the admission raises StorageUnavailable,
-                 for what was spent is not known. Left out: it is admitted.
+                 for what was spent is not known. Left out: it is admitted. The same holds when
+                 another server has taken over, which may lack the last writes.
+    ``gateway``  names this process among those that are alive.
     """
 
     def __init__(
         self,
-        url: str | Address,
+        place: str | Address | Primary,
         timeout_s: float,
         *,
         clock: Clock | None = None,
@@ -75,11 +92,18 @@ class RedisSharedStore:
         ledger: str = "",
         emptied: Callable[[], None] | None = None,
         breaker: Breaker | None = None,
+        gateway: str = "",
     ) -> None:
-        address = parse_address(url) if isinstance(url, str) else url
+        self._clock = clock or SystemClock()
         self._link = RedisConnection(
-            address, timeout_s, clock or SystemClock(), breaker or Breaker()
+            _primary(place), timeout_s, self._clock, breaker or Breaker(), self._replaced
         )
+        self._gateway = gateway or secrets.token_hex(8)
+        self._replacements = 0
+        """Servers that have taken over, and may lack what was written last."""
+        self._known_of = 0
+        """Of these: how many there had been when the counters were restored."""
+        self._ended: deque[tuple[float, Settled | str]] = deque()
         self._now_us = now_us
         self._ledger = ledger.encode()
         self._emptied = emptied
@@ -103,7 +127,7 @@ class RedisSharedStore:
             raise
         if found[0] < 0:
             raise ValueError(f"{hold_id!r} is held already")
-        if not found[1] and self._emptied is not None:
+        if (not found[1] or self._uncertain) and self._emptied is not None:
             self._emptied()
             if found[0]:
                 self._undo(undo)
@@ -124,10 +148,12 @@ class RedisSharedStore:
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         reply = await self._run(b"settle", hold_id, _encode((tuple(claims), actual)))
+        self._remember(Settled(hold_id, tuple(claims), actual))
         return int(reply) if isinstance(reply, (bytes, int)) else 0
 
     async def release(self, hold_id: str) -> None:
         await self._run(b"release", hold_id, b"\x90")
+        self._remember(hold_id)
 
     async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
         totals = [
@@ -135,11 +161,15 @@ class RedisSharedStore:
             for scope, unit, window, amount in spent
             if unit in TOTALS
         ]
+        replacements = self._replacements
+        if self._uncertain:
+            await self._repeat()
         # Short scripts, since each one stops the server; the last one says that all is there.
         for start in range(0, max(1, len(totals)), _AT_ONCE):
             part = totals[start : start + _AT_ONCE]
             last = start + _AT_ONCE >= len(totals)
             await self._run(b"restore", "", _encode((part, last)))
+        self._known_of = replacements
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         if not claims:
@@ -151,8 +181,28 @@ class RedisSharedStore:
         )
 
     async def ping(self) -> None:
-        if await self._run(b"known", "", b"\x90") == 0 and self._emptied is not None:
-            self._emptied()
+        self._look(int(await self._run(b"known", "", b"\x90") != 0))
+
+    async def beat(self) -> Alive:
+        restored, gateways = _numbers(await self._run(b"beat", self._gateway, b"\x90"))
+        self._look(restored)
+        return Alive(gateways)
+
+    async def catch_up(self, missed: CatchUp) -> Alive:
+        restored, gateways, past_nano = await self._tell(missed)
+        self._look(restored)
+        return Alive(gateways, past_nano)
+
+    async def _tell(self, missed: CatchUp) -> list[int]:
+        told = (
+            *(self._gateway, missed.spent, missed.settled),
+            *(missed.released, missed.held, missed.extended),
+        )
+        return _numbers(await self._run(b"catch_up", missed.id, _encode(told)))
+
+    async def leave(self) -> None:
+        """This gateway ends: the others need not wait until it is known to be gone."""
+        await self._run(b"leave", self._gateway, b"\x90")
 
     @property
     def failing(self) -> str:
@@ -160,6 +210,35 @@ class RedisSharedStore:
 
     async def aclose(self) -> None:
         await self._link.aclose()
+
+    # --- a server that takes over -----------------------------------------------------------------
+
+    def _replaced(self) -> None:
+        self._replacements += 1
+
+    @property
+    def _uncertain(self) -> bool:
+        return self._known_of < self._replacements
+
+    def _look(self, restored: int) -> None:
+        if (not restored or self._uncertain) and self._emptied is not None:
+            self._emptied()
+
+    def _remember(self, end: Settled | str) -> None:
+        now = self._clock.monotonic()
+        self._ended.append((now, end))
+        while self._ended[0][0] < now - _RECENT_S:
+            self._ended.popleft()
+
+    async def _repeat(self) -> None:
+        """Tells the last ends of holds again, before the ledger's sums: what the server has heard
+        it takes once."""
+        ends = [end for _, end in self._ended]
+        settled = tuple(end for end in ends if isinstance(end, Settled))
+        released = tuple(end for end in ends if isinstance(end, str))
+        again = CatchUp(id=f"again:{secrets.token_hex(8)}", settled=settled, released=released)
+        if not again.empty:
+            await self._tell(again)
 
     # --- the script -----------------------------------------------------------------------------
 
@@ -170,10 +249,18 @@ class RedisSharedStore:
         body: bytes,
         undo: Callable[[], bytes] | None = None,
     ) -> Reply:
-        reply = await self._link.send(self._pack(operation, hold_id, body), undo)
-        if isinstance(reply, ReplyError) and reply.text.startswith("NOSCRIPT"):
-            reply = await self._link.send(self._pack(operation, hold_id, body, whole=True), undo)
-        return _checked(reply)
+        whole, refused = False, ""
+        for _ in range(_TRIES):
+            reply = await self._link.send(self._pack(operation, hold_id, body, whole), undo)
+            if not isinstance(reply, ReplyError):
+                return reply
+            refused = reply.text
+            if refused.startswith("NOSCRIPT"):
+                whole = True
+            elif not self._link.leave(reply):
+                break
+        kind = StorageLost if serves_nobody(refused) else StorageUnavailable
+        raise kind(f"the shared store refused a command: {refused}")
 
     def _pack(self, operation: bytes, hold_id: str, body: bytes, whole: bool = False) -> bytes:
         script = (b"EVAL", _SOURCE) if whole else (b"EVALSHA", _SHA)
@@ -188,10 +275,10 @@ class RedisSharedStore:
             return  # the hold expires by itself
 
 
-def _checked(reply: Reply) -> Reply:
-    if isinstance(reply, ReplyError):
-        raise StorageUnavailable(f"the shared store refused a command: {reply.text}")
-    return reply
+def _primary(place: str | Address | Primary) -> Primary:
+    if isinstance(place, str):
+        place = parse_address(place)
+    return FixedPrimary(place) if isinstance(place, Address) else place
 
 
 def _numbers(reply: Reply) -> list[int]:

@@ -11,6 +11,7 @@ from gateway.policy.model import Plan, Policy, Route, TlsFiles, When
 from gateway.policy.price import Price
 from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy, load_with_places, read_policy_text
+from gateway.store_urls import Address
 from gateway.types import Limit
 from tests.gateway.policy.kinds import ENVIRON, KINDS, CloudSettings
 
@@ -79,7 +80,7 @@ def test_the_password_of_a_shared_store_is_the_value_of_a_variable_as_it_is(
     text = f'version: 1\nstore: {{shared: "{url}"}}\n'
     policy = read_policy_text(text, {"PASSWORD": password}, kinds=KINDS)
     address = policy.store.shared
-    assert address is not None
+    assert isinstance(address, Address)
     assert address.password.reveal() == password
     assert (address.host, address.port, address.database) == ("h", 7000, 2)
     assert not password or password not in repr(policy)

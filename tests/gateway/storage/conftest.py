@@ -16,14 +16,17 @@ from gateway.storage.memory import MemorySharedStore
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.postgres.keys import PostgresKeys
 from gateway.storage.postgres.ledger import PostgresLedger
-from gateway.storage.redis.store import RedisSharedStore
+from gateway.storage.redis.discovery import primary_of
+from gateway.storage.redis.primary import Primary
+from gateway.storage.redis.store import KEY, RedisSharedStore
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
-from gateway.store_urls import Database
+from gateway.store_urls import Database, parse_group
 from gateway.types import MICRO
 from tests.gateway.storage.opened import OpenKeys, OpenLedger
 from tests.postgres_server import PostgresServer, require_postgres
 from tests.processes import lasting
+from tests.redis_groups import ClusterServers, RedisGroup, SentinelServers
 from tests.redis_server import RedisServer, require_redis
 
 PATIENT: dict[str, Any] = {"timeout_s": 30.0}
@@ -47,15 +50,33 @@ def redis_server(redis_session: RedisServer) -> RedisServer:
     return redis_session
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers]:
+    require_redis()
+    with ClusterServers(tmp_path_factory.mktemp("cluster")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelServers]:
+    require_redis()
+    with SentinelServers(tmp_path_factory.mktemp("sentinels")) as servers:
+        yield servers
+
+
+@pytest.fixture(params=["memory", "redis", "cluster", "sentinels"])
 def open_store(request: pytest.FixtureRequest, clock: FakeClock) -> OpenStore:
     if request.param == "memory":
         return lambda: MemorySharedStore(clock)
-    server: RedisServer = request.getfixturevalue("redis_server")
+    name = {"redis": "redis_session"}.get(request.param, f"redis_{request.param}")
+    servers: RedisServer | RedisGroup = request.getfixturevalue(name)
 
     def opened() -> SharedStore:
-        server.command("FLUSHALL")
-        return RedisSharedStore(server.url, 5.0, now_us=lambda: round(clock.time() * MICRO))
+        place: str | Primary = servers.url
+        if isinstance(servers, RedisGroup):
+            place = primary_of(parse_group(servers.url), KEY)
+        servers.command("FLUSHALL")
+        return RedisSharedStore(place, 5.0, now_us=lambda: round(clock.time() * MICRO))
 
     return opened
 
