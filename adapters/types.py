@@ -238,9 +238,12 @@ class BillLine(msgspec.Struct, frozen=True, kw_only=True):
 
     start: float
     end: float
-    cost_nano: int
+    cost_nano: int | None
+    """None where the platform states seconds alone: then the policy's price says what they cost."""
     seconds: float | None = None
     """Device seconds that were billed, where the line states them."""
+    calls: int | None = None
+    """Runs that it is for, where the line states them."""
     label: str = ""
     """What was billed, as the platform names it: an endpoint, a model, a worker."""
     parts: dict[str, int] = {}
@@ -253,11 +256,19 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
     start: float
     end: float
     lines: tuple[BillLine, ...] = ()
+    of_runs: bool = False
+    """Its seconds are those in which calls ran; else all of workers' time, idle and starting."""
 
     @property
     def cost_nano(self) -> int:
-        """Nano-dollars of all lines together."""
-        return sum(line.cost_nano for line in self.lines)
+        """Nano-dollars of all lines together, of those that state any."""
+        return sum(line.cost_nano or 0 for line in self.lines)
+
+    @property
+    def calls(self) -> int | None:
+        """Runs of all lines together; None where no line states them."""
+        stated = [line.calls for line in self.lines if line.calls is not None]
+        return sum(stated) if stated else None
 
     @property
     def seconds(self) -> float | None:

@@ -17,6 +17,7 @@ from gateway.access_log import AccessLog
 from gateway.api.routes import application
 from gateway.backends.live import LiveBackend
 from gateway.backends.use_reader import UseReader
+from gateway.bills.watch import BillWatch
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
 from gateway.clock import Clock, SystemClock
@@ -207,6 +208,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
                 policy=lambda: gateway.active.policy, ledger=gateway.ledger, clock=clock
             ).run()
         )
+        gateway.run_forever(_bill_watch(gateway).run())
         try:
             yield gateway
         finally:
@@ -214,6 +216,17 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
             await tails.aclose()
     finally:
         await gateway.aclose()
+
+
+def _bill_watch(gateway: Gateway) -> BillWatch:
+    watch = BillWatch(
+        policy=lambda: gateway.active.policy,
+        backends=lambda: {name: one.adapter for name, one in gateway.active.backends.items()},
+        ledger=gateway.ledger,
+        clock=gateway.clock,
+    )
+    gateway.metrics.observe(watch.readings)
+    return watch
 
 
 def web(gateway: Gateway) -> Starlette:

@@ -188,6 +188,10 @@ class ReplicateApi(Api):
         response = await self.ask("GET", path, within=_ASK_S, deadline=deadline)
         return decode_prediction(response.body)
 
+    async def list_page(self, path: str) -> bytes:
+        """A page of the account's predictions."""
+        return (await self.ask("GET", path, within=_ASK_S)).body
+
     async def cancel(self, prediction_id: str) -> Prediction | None:
         """The prediction as it was stopped; None where the platform no longer knows it."""
         path = f"/predictions/{prediction_id}/cancel"

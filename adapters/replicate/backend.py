@@ -33,11 +33,13 @@ from adapters.http.token_counts import count_of
 from adapters.polling import poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
 from adapters.replicate.api import ReplicateApi, ReplicateSettings
+from adapters.replicate.bill import ListedPrediction, bill_of, listed
 from adapters.replicate.stream import PredictionOnlooker, PredictionSource, PredictionStream
 from adapters.types import (
     ALL_TASKS,
     INFER_ONLY,
     Assumption,
+    Bill,
     Call,
     Capabilities,
     Chunk,
@@ -122,6 +124,11 @@ class Replicate:
             return Probe(ready=False, detail=error.message)
         ready = bool(kept) or self._settings.model is not None or self._was_used()
         return Probe(ready=ready, warm_workers=kept)
+
+    async def bill(self, start: float, end: float) -> Bill:
+        """The seconds that its predictions ran, by the hour in which they were created."""
+        predictions = await listed(self._api.list_page, start, end)
+        return bill_of(predictions, start, end, ours=self._is_ours)
 
     async def assumptions(self) -> list[Assumption]:
         return [await tried(f"{ACCEPTED}, and what it runs is known", self._known)]
@@ -210,6 +217,15 @@ class Replicate:
             )
         chunks = once(Chunk(event_of(reply.body), "data", usage))
         return Reply(content_type="text/event-stream", chunks=chunks)
+
+    def _is_ours(self, prediction: ListedPrediction) -> bool:
+        settings = self._settings
+        if settings.deployment is not None:
+            return prediction.deployment == settings.deployment
+        if settings.model is not None:
+            return prediction.model == settings.model and not prediction.deployment
+        version = (settings.version or "").rpartition(":")[2]
+        return prediction.version == version and not prediction.deployment
 
     async def _known(self) -> tuple[bool, str]:
         kept = await self._api.min_instances()

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.app import open_ledger
-from gateway.cli.reconcile import EVERY, Unbilled, reconcile
+from gateway.bills import texts
+from gateway.bills.comparison import Comparison
+from gateway.bills.periods import Period, period_of
+from gateway.cli.reconcile import EVERY, Reconciliation, Unbilled, reconcile
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
-from gateway.money import reconciliation
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
-from gateway.money.reconciliation import Comparison, period_of
 from gateway.money.text import iso, usd
 from gateway.money.usage_reports import (
     DIMENSIONS,
@@ -46,7 +47,10 @@ def main(arguments: Sequence[str]) -> int:
     except ApiError as error:
         fail(error.message)
     if options.reconcile is not None:
-        return _reconcile(options.config, options.reconcile, query, options.format)
+        return _reconcile(options, query)
+    for name in ("bill", "book", "runs"):
+        if getattr(options, name):
+            fail(f"--{name} belongs to --reconcile BACKEND")
     report = asyncio.run(_read(policy_with_stores(options.config), query))
     print(_render(options.format, report, query), end="")
     if report.groups_left_out and options.format == "csv":
@@ -84,6 +88,24 @@ def _parser() -> argparse.ArgumentParser:
         const=EVERY,
         metavar="BACKEND",
         help="the platform's bill beside the ledger; left out: of every backend that has one",
+    )
+    parser.add_argument(
+        "--bill",
+        type=Path,
+        metavar="FILE",
+        help="with --reconcile BACKEND: its bill as CSV, with the columns day (or start, end), usd "
+        "and, where there are any, seconds, calls, label, fee_usd",
+    )
+    parser.add_argument(
+        "--runs",
+        action="store_true",
+        help="with --bill: its seconds are of runs alone, not of workers' whole time",
+    )
+    parser.add_argument(
+        "--book",
+        action="store_true",
+        help="with --reconcile: books what the bill of whole days has and the ledger has not, as "
+        "rows of the kind correction",
     )
     parser.add_argument(
         "--where",
@@ -132,30 +154,44 @@ async def _read_calls(policy: Policy, query: CallsQuery) -> list[LedgerRow]:
         await ledger.aclose()
 
 
-def _reconcile(config: Path, name: str, query: UsageQuery, form: str) -> int:
+def _reconcile(options: argparse.Namespace, query: UsageQuery) -> int:
+    form = options.format
     if form == "csv" or query.where or query.limit is not None:
         fail("--reconcile compares whole backends, as a table or as JSON")
     clock = SystemClock()
-    try:
-        period = period_of(query.since, query.until, clock.time())
-    except ValueError as error:
-        fail(str(error))
-    found = asyncio.run(reconcile(policy_with_stores(config), name, period, clock))
+    wanted = Reconciliation(
+        name=options.reconcile,
+        period=_period(options, query, clock.time()),
+        file=options.bill,
+        of_runs=options.runs,
+        book=options.book,
+    )
+    found = asyncio.run(reconcile(policy_with_stores(options.config), wanted, clock))
     compared = [one for one in found if isinstance(one, Comparison)]
     unbilled = [one for one in found if isinstance(one, Unbilled)]
     if form == "json":
         told = {
             "object": "reconciliation",
-            "backends": [reconciliation.as_json(one) for one in compared],
+            "backends": [texts.as_json(one) for one in compared],
             "not_had": {one.backend: one.why for one in unbilled},
         }
         print(json.dumps(told, indent=2))
     else:
         for same in compared:
-            print(reconciliation.as_text(same))
+            print(texts.as_text(same))
         for one in unbilled:
             print(f"{one.backend}: no bill: {one.why}", file=sys.stderr)
     return 1 if unbilled else 0
+
+
+def _period(options: argparse.Namespace, query: UsageQuery, now_at: float) -> Period | None:
+    """None: all that the file covers."""
+    if options.bill is not None and query.since is None and query.until is None:
+        return None
+    try:
+        return period_of(query.since, query.until, now_at, days=options.book)
+    except ValueError as error:
+        fail(str(error))
 
 
 def _pair(text: str) -> tuple[str, str]:

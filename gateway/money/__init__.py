@@ -10,6 +10,6 @@ an ended call in both stores, once, and tries again what a store did not take. `
 bill of capacity that is paid for by the hour, and ``idle_books`` books what no call used of it.
 ``usage_reports`` is who spent what, ``call_lists`` in which calls, ``call_reports`` what became of
 one call;
-``price_comparison`` holds prices against other prices, ``reconciliation`` a platform's bill against
-the ledger. ``text`` is how amounts and instants are written.
+``price_comparison`` holds prices against other prices. ``text`` is how amounts and instants are
+written.
 """

@@ -147,12 +147,17 @@ class IdleBooks:
     async def _told(
         self, backend: str, first: int, last: int, *group_by: str
     ) -> dict[tuple[str, ...], int]:
-        """Nano-dollars of all rows of the backend that began in these hours, by group."""
+        """Nano-dollars of all rows of the backend that began in these hours, by group; what was
+        corrected by a platform's bill is beside the commitment's."""
         query = UsageQuery(
             since=first, until=last + HOUR_S, group_by=group_by, where={"backend": backend}
         )
         rows = (await self._ledger.usage(query)).rows
-        return {tuple(row.group[name] for name in group_by): row.cost_nano for row in rows}
+        return {
+            tuple(row.group[name] for name in group_by): row.cost_nano
+            for row in rows
+            if row.group["kind"] != "correction"
+        }
 
     def _row(
         self,

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from gateway.money.text import iso_or_none, usd
-from gateway.storage.base import Outcome, ReportRefused
+from gateway.storage.base import Outcome, ReportRefused, RowKind
 from gateway.storage.queries import Dimension, UsageQuery, UsageReport, UsageRow
 from gateway.types import MICRO, NANO, ApiError, Principal
 
@@ -29,7 +29,7 @@ _MAX_LIMIT = 50_000
 _OTHER_PARAMS = ("from", "to", "group_by", "limit")
 _VALUES: dict[str, tuple[str, ...]] = {
     "outcome": tuple(name for name in get_args(Outcome) if name != "open"),
-    "kind": ("call", "attempt", "ping", "idle"),
+    "kind": get_args(RowKind),
 }
 _COUNTS = ("calls", "errors", "cold_starts", "input_tokens", "output_tokens")
 _TIMES = ("queue", "cold", "exec", "gpu")

@@ -14,6 +14,7 @@ from adapters.settings import ByteSize, Duration, Scalar
 from adapters.types import Task
 from gateway.policy.commitments import Commitment
 from gateway.policy.price import DatedPrices
+from gateway.policy.reconcile import Reconcile
 from gateway.policy.scalars import (
     BackendName,
     Condition,
@@ -356,6 +357,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     ``default`` that uses each model's own backends, cheapest first, is added."""
     warm_pool: dict[str, WarmRule] = {}
     commitments: dict[str, Commitment] = {}
+    reconcile: Reconcile | None = None
     plans: dict[str, Plan] = {}
     limits: Limits = Limits()
     """Of the whole gateway."""

@@ -46,6 +46,7 @@ from gateway.policy.problems import (
     redacted,
     shortened,
 )
+from gateway.policy.reconcile import Reconcile
 from gateway.policy.scalars import BackendName, Name
 from gateway.policy.schema import check_keys, make, read, read_fields
 from gateway.policy.shapes import UnreadShape, fields_of, shape_of
@@ -94,6 +95,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Backend -> when to keep it warm."""
     commitments: dict[Name, Commitment] = {}
     """Name -> capacity that is paid for whether or not anybody calls."""
+    reconcile: Reconcile | None = None
+    """When platforms' bills are put beside the ledger; left out: when somebody asks."""
     plans: dict[Name, Plan] = {}
     """Name -> limits of each user on the plan."""
     limits: Limits = Limits()

@@ -170,6 +170,7 @@ class SharedStore(Protocol):
 # --- the ledger ----------------------------------------------------------------------------------
 
 Outcome = Literal["open", "success", "error", "cancelled", "disconnected", "interrupted", "ping"]
+RowKind = Literal["call", "attempt", "ping", "idle", "correction"]
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -180,7 +181,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     id: str
-    kind: Literal["call", "attempt", "ping", "idle"] = "call"
+    kind: RowKind = "call"
     outcome: Outcome = "open"
     started_at: float
     """Seconds since the epoch."""

@@ -270,7 +270,7 @@ class PostgresLedger:
         """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
         sql = (
             'SELECT key_id, "user", plan, SUM(gpu_us)::bigint, SUM(cost_nano)::bigint '
-            "FROM entries WHERE started_at >= $1 AND kind <> 'idle' "
+            "FROM entries WHERE started_at >= $1 AND kind NOT IN ('idle', 'correction') "
             'GROUP BY key_id, "user", plan '
             'ORDER BY key_id, "user", plan'
         )

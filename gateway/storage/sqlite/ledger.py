@@ -225,7 +225,8 @@ class SqliteLedger:
         """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
         sql = (
             "SELECT key_id, user, plan, SUM(gpu_us), SUM(cost_nano) FROM entries "
-            "WHERE started_at >= ? AND kind <> 'idle' GROUP BY key_id, user, plan"
+            "WHERE started_at >= ? AND kind NOT IN ('idle', 'correction') "
+            "GROUP BY key_id, user, plan"
         )
         found = await self._own.read(
             lambda connection: connection.execute(sql, (round(since * MICRO),)).fetchall()
@@ -252,9 +253,10 @@ def _rows(connection: sqlite3.Connection, request_id: str) -> list[LedgerRow]:
     # "$" follows "#": the bounds are those of the prefix, which an index serves.
     names = (request_id, f"{request_id}#", f"{request_id}$")
     where = "WHERE id = ? OR (id > ? AND id < ?)"
+    # What is open first: a call that is settled meanwhile is seen in both, never in none.
+    waiting = [decode_open(row) for row in connection.execute(f"{SELECT_OPEN} {where}", names)]
     rows = [decode_settled(row) for row in connection.execute(f"{SELECT_SETTLED} {where}", names)]
     settled = {row.id for row in rows}
-    waiting = [decode_open(row) for row in connection.execute(f"{SELECT_OPEN} {where}", names)]
     rows += [row for row in waiting if row.id not in settled]
     return sorted(rows, key=lambda row: (len(row.id), row.id))
 

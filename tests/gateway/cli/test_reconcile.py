@@ -158,25 +158,28 @@ def test_a_bill_stands_beside_the_rows_of_the_same_backend_and_hours(
     [found] = told["backends"]
     assert (found["from"], found["to"]) == (iso(hour)[:-4] + "Z", iso(hour + HOUR)[:-4] + "Z")
     assert platform[0].asked[0]["startTime"] == iso(hour)
-    assert found["bill"] == {
+    [day] = found["days"]
+    assert day["bill"] == {
         "usd": "0.05",
         "seconds": 40.0,
+        "calls": None,
         "lines": 1,
         "parts": {"gpu": "0.04", "fee": "0.01"},
     }
-    assert found["ledger"] == {
+    assert day["ledger"] == {
         "usd": "0.026",
         "seconds": 26.0,
         "calls": 2,
         "by_kind": {"call": "0.025", "ping": "0.001"},
     }
-    assert found["difference"] == {"usd": "0.024", "percent_of_bill": 48.0}
-    assert found["unknown_to_the_ledger"] == {
-        "seconds": 14.0,
-        "seconds_usd": "0.014",
-        "parts": {"fee": "0.01"},
-        "rest_usd": "0",
+    assert found["difference"] == {
+        "usd": "0.024",
+        "corrected_usd": "0",
+        "open_usd": "0.024",
+        "percent_of_bill": 48.0,
     }
+    parts = {cause["cause"]: (cause["usd"], cause.get("seconds")) for cause in found["causes"]}
+    assert parts == {"idle": ("0.014", 14.0), "fees": ("0.01", None)}
 
 
 def test_without_a_name_every_backend_that_has_bills_is_compared(shell: Shell, hour: float) -> None:
@@ -213,6 +216,14 @@ def test_a_secret_that_is_not_set_is_told(
         (["--reconcile", "nobody"], "no backend 'nobody'; bills are stated for burst"),
         (["--reconcile", "engine"], "engine: kind openai states no bill that we can read"),
         (["--reconcile", "--since", "1m"], "no hour that has ended"),
+        (["--reconcile", "--bill", "b.csv"], "--bill is one backend's: name it"),
+        (
+            ["--reconcile", "nobody", "--bill", "b.csv"],
+            "no backend 'nobody'; there are burst, engi",
+        ),
+        (["--reconcile", "engine", "--bill", "none.csv"], "none.csv cannot be read: No such file"),
+        (["--book"], "--book belongs to --reconcile BACKEND"),
+        (["--bill", "b.csv"], "--bill belongs to --reconcile BACKEND"),
         (["--reconcile", "--format", "csv"], "as a table or as JSON"),
         (["--reconcile", "--where", "user=alice"], "compares whole backends"),
         (["--reconcile", "--since", "yesterday-ish"], "from is a date"),
@@ -230,3 +241,47 @@ def test_a_policy_without_any_bill_says_so(shell: Shell) -> None:
     shell.config.write_text((text[:start] + text[end:]).replace("[burst, engine]", "[engine]"))
     shell("--reconcile", status=2)
     assert "no backend's platform states a bill that we can read" in shell.error
+
+
+# --- a bill as a file, and corrections -----------------------------------------------------------
+
+
+def test_a_bill_as_csv_is_compared_for_a_backend_that_no_program_can_ask(
+    shell: Shell, hour: float, tmp_path: Path
+) -> None:
+    bill = tmp_path / "engine.csv"
+    bill.write_text(f"start,end,usd\n{iso(hour)},{iso(hour + HOUR)},0.5\n")
+    told = shell.json("--reconcile", "engine", "--bill", str(bill), *of(hour))
+    assert told["backends"][0]["difference"]["usd"] == "0.49"
+    assert told["backends"][0]["priced_by"] == "platform"
+
+
+def test_a_line_of_a_bill_that_cannot_be_read_is_named(
+    shell: Shell, hour: float, tmp_path: Path
+) -> None:
+    bill = tmp_path / "engine.csv"
+    bill.write_text("day,usd\n2026-11-22,1\n2026-11-23,one\n")
+    shell("--reconcile", "engine", "--bill", str(bill), "--book", status=2)
+    assert "engine.csv line 3: usd 'one' is no number such as 1234.56" in shell.error
+
+
+def test_a_bill_of_seconds_needs_a_price_of_a_second(
+    shell: Shell, hour: float, tmp_path: Path
+) -> None:
+    bill = tmp_path / "engine.csv"
+    bill.write_text(f"start,end,seconds\n{iso(hour)},{iso(hour + HOUR)},3600\n")
+    shell("--reconcile", "engine", "--bill", str(bill), *of(hour), status=1)
+    assert "engine: no bill: the bill states seconds alone" in shell.error
+
+
+def test_what_is_booked_is_in_the_report_of_usage(
+    shell: Shell, hour: float, tmp_path: Path
+) -> None:
+    day = (hour // 86_400 - 1) * 86_400
+    bill = tmp_path / "burst.csv"
+    bill.write_text(f"day,usd\n{iso(day)[:10]},3\n")
+    told = shell.json("--reconcile", "burst", "--bill", str(bill), "--book")
+    assert told["backends"][0]["difference"]["open_usd"] == "0"
+    again = shell("--reconcile", "burst", "--bill", str(bill), "--since", iso(day))
+    assert "$3  of the difference, as corrections" in again
+    assert "system:corrections" in shell("--since", iso(day), "--where", "kind=correction")

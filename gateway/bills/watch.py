@@ -1,0 +1,97 @@
+"""Compares bills and ledger while the gateway runs: gauges, a warning, and corrections."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+from adapters.base import Backend, Billed
+from adapters.errors import BackendError
+from gateway.bills.comparison import Comparison
+from gateway.bills.periods import DAY, Period, period_of
+from gateway.bills.reconciler import Unpriced, asked, book, compare
+from gateway.clock import Clock
+from gateway.metrics import Reading
+from gateway.money.text import usd
+from gateway.policy.model import Policy
+from gateway.storage.base import Ledger, StorageUnavailable
+from gateway.types import NANO
+
+log = logging.getLogger("spillgate")
+
+_FIRST_S = 300.0
+"""After a start, until bills are first asked for: one that restarts again and again asks none."""
+
+
+class BillWatch:
+    """Asks the bills of the policy in force, as often as it says; none where it says nothing."""
+
+    def __init__(
+        self,
+        *,
+        policy: Callable[[], Policy],
+        backends: Callable[[], Mapping[str, Backend]],
+        ledger: Ledger,
+        clock: Clock,
+    ) -> None:
+        self._policy = policy
+        self._backends = backends
+        self._ledger = ledger
+        self._clock = clock
+        self._found: dict[str, Comparison] = {}
+
+    async def run(self) -> None:
+        """Looks again and again, for ever."""
+        await self._clock.sleep(_FIRST_S)
+        asked_at = float("-inf")
+        while True:
+            rule = self._policy().reconcile
+            if rule is not None and self._clock.monotonic() >= asked_at + rule.every:
+                asked_at = self._clock.monotonic()
+                await self.look()
+            await self._clock.sleep(_FIRST_S)
+
+    async def look(self) -> None:
+        """Compares every backend's bill once; what cannot be had is logged."""
+        policy = self._policy()
+        rule = policy.reconcile
+        if rule is None:
+            return
+        now = self._clock.time()
+        period = period_of(now - rule.days * DAY, now, now, days=True)
+        bills = {name: one for name, one in self._backends().items() if isinstance(one, Billed)}
+        self._found = {name: one for name, one in self._found.items() if name in bills}
+        for name, backend in bills.items():
+            try:
+                await self._look_at(policy, name, backend, period)
+            except (BackendError, Unpriced, StorageUnavailable) as error:
+                log.warning("%s: no bill could be compared: %s", name, error)
+
+    def readings(self) -> Iterator[Reading]:
+        """Gauges of the last comparison of each backend."""
+        for name, found in self._found.items():
+            label = {"backend": name}
+            text = "US dollars that the platform billed for the days compared last"
+            yield "spillgate_bill_usd", text, label, found.billed / NANO
+            text = "US dollars of that bill that no row of the ledger has"
+            yield "spillgate_bill_difference_usd", text, label, found.open / NANO
+
+    async def _look_at(self, policy: Policy, name: str, backend: Billed, period: Period) -> None:
+        rule, spec = policy.reconcile, policy.backends.get(name)
+        if rule is None or spec is None:
+            return
+        bill = await asked(backend, period)
+        found = await compare(policy, spec, bill, period, self._ledger)
+        if found.exceeds(rule.threshold):
+            log.warning(
+                "%s: billed %s USD for %s, of which %s USD are in no row; "
+                "spillgate usage --reconcile %s says why",
+                *(name, usd(found.billed), found.period, usd(found.open), name),
+            )
+        if rule.book:
+            now = self._clock.time()
+            booked = await book(found, self._ledger, now_at=now, version=policy.version)
+            if booked:
+                log.info("%s: %d corrections are booked for %s", name, booked, found.period)
+                found = await compare(policy, spec, bill, period, self._ledger)
+        self._found[name] = found

@@ -1,0 +1,1 @@
+"""Platforms' bills beside the ledger: days, causes, files, corrections, and the watch."""
