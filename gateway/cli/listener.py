@@ -2,7 +2,8 @@
 
 When only the reserve is left, connections on which no call runs are closed, the longest idle
 first. Where there are none, a call on a new connection is refused with 503, and /healthz,
-/metrics and the like are still answered.
+/metrics and the like are still answered: every request's head is read. Connections whose heads
+have not come are the first to go when those that are to be refused come quicker than they leave.
 
 A call needs a second descriptor, for its backend. Of connections that come all at once, only as
 many are promised one as there would be: a call on any other is refused while the calls that run
@@ -14,21 +15,25 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adapters.shortage import TOO_MANY, last_for_calls, reserve_of
+from adapters.shortage import TOO_MANY, has_room, last_for_calls, reserve_of
 from gateway.api.middleware import PUBLIC
 from local_runtime.descriptors import limit
+from local_runtime.http.accepting import Headroom
 from local_runtime.http.errors import Refusal
-from local_runtime.http.head import refusal_answer
 from local_runtime.http.protocol import HttpProtocol
+from local_runtime.http.strangers import Strangers
 
 log = logging.getLogger("spillgate")
 
 CLOSED_AT_ONCE = 32
 """Idle connections that make room together: to find them takes a look at all."""
+HEADLESS_AT_ONCE = 4
+NEWEST = 4
+"""So many of those that came last have had no time to ask, and are not taken for idle."""
 OVERLOADED = Refusal(
     503,
     "overloaded",
@@ -44,20 +49,44 @@ class Crowd:
         self.limit = limit()
         self.last_for_calls = last_for_calls()
         self.comfortable = self.limit - reserve_of(self.limit)
+        self.last_for_heads = self.limit - reserve_of(self.limit) // 4
+        """From here on no connection is taken before another is gone."""
         self.own = 0
         """Descriptors of the gateway itself: what was open when the first connection came."""
+        self.came = 0
+        """Connections so far."""
         self.refused = 0
         """Connections that were told 503."""
         self.closed_idle = 0
 
-    def make_room(self, connections: set[ListenerProtocol], but: ListenerProtocol) -> bool:
-        """Closes idle connections; False where there are none."""
-        idle = [one for one in connections if one is not but and one.is_idle()]
+    def close_idle(self, connections: Iterable[ListenerProtocol]) -> bool:
+        """Closes idle ones; False where there are none."""
+        idle = [one for one in connections if one.is_idle()]
         found = heapq.nsmallest(CLOSED_AT_ONCE, idle, key=ListenerProtocol.idle_since)
         for connection in found:
             connection.transport.close()
         self.closed_idle += len(found)
         return bool(found)
+
+
+class Spared(Headroom):
+    """The descriptors below those that are kept for what is no connection."""
+
+    def __init__(self, crowd: Crowd, connections: set[ListenerProtocol], new: Strangers) -> None:
+        self._crowd = crowd
+        self._connections = connections
+        self._new = new
+
+    def is_left(self) -> bool:
+        """Whether a descriptor is left beside those for what is no connection. The number of the
+        last that was taken does not say it: it may have been let go below many in use."""
+        return has_room(self._crowd.last_for_heads)
+
+    def make(self) -> None:
+        """Idle connections go, else those on which no whole head has come."""
+        if not self._crowd.close_idle(self._connections):
+            for _ in range(HEADLESS_AT_ONCE):
+                self._new.close_oldest()
 
 
 class ListenerProtocol(HttpProtocol):
@@ -67,21 +96,25 @@ class ListenerProtocol(HttpProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The caller is there; whether it may call depends on who else is."""
-        super().connection_made(transport)
         descriptor = transport.get_extra_info("socket").fileno()
-        crowd = self.crowd
+        crowd, connections = self.crowd, self.state.connections
         crowd.own = crowd.own or descriptor
-        connections = self.state.connections
-        if descriptor < crowd.comfortable or crowd.make_room(connections, self):
+        crowd.came += 1
+        self._number = crowd.came
+        super().connection_made(transport)
+        if descriptor < crowd.comfortable or crowd.close_idle(connections):
             if crowd.own + 2 * len(connections) >= crowd.comfortable:
                 self._app = _Refusing(self._app, self._is_one_too_many)
             return
-        if descriptor < crowd.last_for_calls:
-            self._app = _Refusing(self._app, self._turn_away)
+        self._app = _Refusing(self._app, self._turn_away)
+
+    def close_idle(self) -> None:
+        """Ends the connection; a client that has begun to ask is told why."""
+        if self._in_head and not self.transport.is_closing():
+            self.crowd.refused += 1
+            self._refuse(OVERLOADED)
         else:
-            self._turn_away()
-            self.transport.write(refusal_answer(OVERLOADED))
-            self.transport.close()
+            super().close_idle()
 
     def _turn_away(self) -> bool:
         crowd = self.crowd
@@ -98,8 +131,11 @@ class ListenerProtocol(HttpProtocol):
         return self._turn_away()
 
     def is_idle(self) -> bool:
-        """No call is under way on it, nor has one begun to arrive."""
-        return not self._in_head and not self.is_answering() and not self._unread
+        """No call is under way on it, nor has one begun to arrive, nor is it one of the newest,
+        nor about to end."""
+        if self._in_head or self._unread or self.is_answering() or self.transport.is_closing():
+            return False
+        return self.reading is not None or self._number <= self.crowd.came - NEWEST
 
 
 def protocol_of(crowd: Crowd) -> type[ListenerProtocol]:

@@ -17,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 from gateway.app import from_path, web
 from gateway.cli.banner import banner, first_keys
 from gateway.cli.data_lock import DataInUse, DataLock
-from gateway.cli.listener import Crowd, protocol_of
+from gateway.cli.listener import Crowd, ListenerProtocol, Spared, protocol_of
 from gateway.cli.shared import add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
 from gateway.metrics import Reading
@@ -36,6 +37,7 @@ from gateway.tls.context import ensure_certificates
 from gateway.tls.files import TlsError, TlsMaterial
 from gateway.tls.renewal import ServerCertificate
 from local_runtime import descriptors, gc_tuning
+from local_runtime.http.accepting import Headroom
 from local_runtime.http.client_limits import ClientLimits
 from local_runtime.http.server import HttpServer
 
@@ -120,7 +122,7 @@ def _descriptors(crowd: Crowd) -> Iterator[Reading]:
     used = float(len(os.listdir("/proc/self/fd")))
     yield "spillgate_descriptors", "Files and sockets that are open", {}, used
     yield "spillgate_descriptor_limit", "How many there may be", {}, float(crowd.limit)
-    text = "Connections told 503 for want of descriptors"
+    text = "Connections told 503 because too many were open"
     yield "spillgate_connections_refused", text, {}, float(crowd.refused)
 
 
@@ -148,7 +150,7 @@ class _Server(HttpServer):
     ) -> None:
         policy = gateway.active.policy
         host, port = policy.server.listen
-        crowd = Crowd()
+        self._crowd = crowd = Crowd()
         gateway.metrics.observe(partial(_descriptors, crowd))
         super().__init__(
             web(gateway),
@@ -165,6 +167,12 @@ class _Server(HttpServer):
         self._material = None if certificate is None else certificate.material
         self._out = out
         self._lock = lock
+
+    def room(self) -> Headroom:
+        """What descriptors leave."""
+        assert self.strangers is not None
+        connections = cast("set[ListenerProtocol]", self.server_state.connections)
+        return Spared(self._crowd, connections, self.strangers)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Whoever waits for the data folder waits no longer than calls take to end."""

@@ -4,5 +4,6 @@
 ``request_cycle`` a request and its answer; ``head`` and ``flow_control`` are parts of them.
 ``errors`` is the one shape of a refusal, ``content_codings`` what reads a compressed body.
 ``client_limits`` are the bounds of every wait on a client: ``client_timer`` keeps a connection
-within them, and ``strangers`` are those whose clients have shown no key.
+within them, and ``strangers`` are those whose clients have shown no key; ``accepting`` takes
+them while there is room.
 """

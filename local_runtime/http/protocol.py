@@ -326,8 +326,11 @@ class HttpProtocol(asyncio.Protocol):
         return self._client_timer.quiet_since
 
     def close_idle(self) -> None:
-        """Ends the connection, whose client has sent nothing, or not enough."""
-        if not self.transport.is_closing():
+        """Ends the connection, whose client has sent nothing, or not enough; at once where it ends
+        already, and its client takes its time."""
+        if self.transport.is_closing():
+            self.transport.abort()
+        else:
             self.transport.close()
 
     def give_up_reading(self) -> None:

@@ -5,17 +5,29 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
+import os
 import signal
+import socket
 import ssl
+import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
 
+from local_runtime.http.accepting import Acceptor, Headroom
 from local_runtime.http.client_limits import ClientLimits
 from local_runtime.http.protocol import DEFAULT_LIMITS, HttpProtocol
 from local_runtime.http.strangers import Strangers
+
+_log = logging.getLogger("uvicorn.error")
+_HANDSHAKES = 4
+"""So many times as many clients as have not shown who they are may be agreeing on TLS: that takes
+some round trips of clients of whom nothing is wrong."""
 
 
 class HttpServer(uvicorn.Server):
@@ -42,6 +54,8 @@ class HttpServer(uvicorn.Server):
     ) -> None:
         self.strangers = Strangers(limits.strangers) if identifies else None
         """Connections of clients that have yet to show who they are."""
+        self._tls = tls
+        self._limits = limits
         connection = functools.partial(protocol, limits=limits, strangers=self.strangers)
         super().__init__(
             uvicorn.Config(
@@ -58,7 +72,6 @@ class HttpServer(uvicorn.Server):
                 server_header=False,
                 timeout_graceful_shutdown=drain_s,
                 h11_max_incomplete_event_size=max_head,
-                ssl_context_factory=None if tls is None else (lambda *_: tls),
             )
         )
 
@@ -67,3 +80,50 @@ class HttpServer(uvicorn.Server):
         to end, and did, has not failed. A second Ctrl-C ends it at once."""
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
+
+    def room(self) -> Headroom:
+        """Asked before each connection is taken."""
+        return Headroom()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's own; connections are taken by a listener of ours. ``sockets`` are none."""
+        await super().startup([])
+        try:
+            listening = await self._listening()
+        except OSError as error:
+            _log.error(error)
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
+        make = functools.partial(
+            cast("type[HttpProtocol]", self.config.http_protocol_class),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        servers = [self._listener(each, make) for each in listening]
+        self.servers = cast(
+            "list[asyncio.base_events.Server]", servers
+        )  # it closes them, and waits
+
+    def _listener(self, listening: socket.socket, make: Callable[[], HttpProtocol]) -> Acceptor:
+        return Acceptor(
+            listening,
+            make,
+            room=self.room(),
+            tls=self._tls,
+            within_s=self._limits.first_head_s,
+            most=_HANDSHAKES * self._limits.strangers,
+        )
+
+    async def _listening(self) -> list[socket.socket]:
+        """Bound as the loop does it, for a name that has several addresses too."""
+        loop, config = asyncio.get_running_loop(), self.config
+        bound = await loop.create_server(
+            asyncio.Protocol, config.host, config.port, start_serving=False
+        )
+        listening = [socket.socket(fileno=os.dup(each.fileno())) for each in bound.sockets]
+        bound.close()
+        for each in listening:
+            each.setblocking(False)
+            each.listen(config.backlog)
+        return listening

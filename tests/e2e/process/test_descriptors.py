@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.e2e.observing import error_of, metric
 from tests.live import LiveGateway
@@ -59,6 +61,10 @@ def config_of(port: int) -> str:
     )
 
 
+def trust(gateway: LiveGateway) -> ssl.SSLContext | bool:
+    return ssl.create_default_context(cafile=gateway.ca) if gateway.tls else False
+
+
 async def call(gateway: LiveGateway, limits: httpx.Limits) -> httpx.Response:
     async with httpx.AsyncClient(
         base_url=gateway.url,
@@ -66,33 +72,34 @@ async def call(gateway: LiveGateway, limits: httpx.Limits) -> httpx.Response:
         timeout=60,
         trust_env=False,
         limits=limits,
+        verify=trust(gateway),
     ) as client:
         return await client.post("/v1/chat/completions", json=BODY)
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_more_calls_than_descriptors_are_refused_as_the_gateways_own_lack(
-    tmp_path: Path,
+    tmp_path: Path, tls: bool
 ) -> None:
-    """Those that were taken are answered; health checks are, once those that were turned away have
-    left the reserve; no backend is blamed."""
+    """Those that were taken are answered, and each health check on a connection of its own from
+    the first moment on; no backend is blamed."""
     async with slow_backend() as (slow, port):
-        gateway = LiveGateway(tmp_path, config_of(port), under=LIMITED)
+        gateway = LiveGateway(tmp_path, config_of(port), under=LIMITED, tls=tls)
         await asyncio.to_thread(gateway.start)
         try:
             assert gateway.user_key
             assert metric(gateway, "spillgate_descriptor_limit") == HARD
             limits = httpx.Limits(max_connections=None)
             calls = [asyncio.create_task(call(gateway, limits)) for _ in range(TOGETHER)]
+            health: Counter[int | None] = Counter()
 
-            def arrived() -> bool:
+            async def have_arrived() -> bool:
+                for path in ("/healthz", "/readyz"):
+                    health[await asyncio.to_thread(gateway.status_of, path)] += 1
                 return sum(call.done() for call in calls) + slow.asked >= TOGETHER
 
-            await until(arrived, "all have arrived")
-
-            async def is_healthy() -> bool:
-                return await asyncio.to_thread(gateway.status_of, "/healthz") == 200
-
-            await until(is_healthy, "those that were turned away are gone")
+            await until(have_arrived, "all have arrived")
+            assert set(health) == {200}, health
             assert slow.asked > 20
             slow.gate.set()
             answers = await asyncio.gather(*calls)
@@ -105,6 +112,36 @@ async def test_more_calls_than_descriptors_are_refused_as_the_gateways_own_lack(
             assert unblamed(gateway)
             assert (await call(gateway, limits)).status_code == 200
         finally:
+            assert await asyncio.to_thread(gateway.stop) == 0
+
+
+HALF_A_HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    ("tls", "said"),
+    [(False, b""), (False, HALF_A_HEAD), (True, b""), (True, b"\x16\x03\x01")],
+    ids=["silent", "half a head", "silent before TLS", "half a handshake"],
+)
+async def test_connections_that_never_ask_keep_no_health_check_from_its_answer(
+    tmp_path: Path, tls: bool, said: bytes
+) -> None:
+    """More of them than there are descriptors: the oldest makes way for the newest."""
+    async with slow_backend() as (_, port):
+        gateway = LiveGateway(tmp_path, config_of(port), under=LIMITED, tls=tls)
+        await asyncio.to_thread(gateway.start)
+        held: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        try:
+            for number in range(3 * HARD):
+                reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+                writer.write(said)
+                held.append((reader, writer))
+                if number % 50 == 49:
+                    for path in ("/healthz", "/readyz"):
+                        assert await asyncio.to_thread(gateway.status_of, path) == 200
+        finally:
+            for _, writer in held:
+                writer.close()
             assert await asyncio.to_thread(gateway.stop) == 0
 
 

@@ -1,0 +1,144 @@
+"""Takes the connections of one server, and agrees with each on TLS where the server speaks it.
+
+The loop's own server takes all that come, also when descriptors run out: it ends those for which
+there is none, and shows a connection to nobody before TLS is agreed upon, though it holds a
+descriptor from its first moment. So here one is taken when there is room for it, others wait in
+the kernel's queue, and those that keep agreeing on TLS make way, the oldest first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+
+from local_runtime.http.strangers import Strangers
+
+_SHUTDOWN_S = 5.0
+"""A client has so long to answer the end of TLS (RFC 8446, 6.1), and is cut then."""
+_PAUSE_S = 0.001
+"""Those that were closed to make room are gone by then."""
+_AT_ONCE = 8
+"""So many handshakes make way together."""
+
+
+class Headroom:
+    """Whether there is room for another connection: for a server that counts them."""
+
+    def is_left(self) -> bool:
+        """Whether one more may be taken now."""
+        return True
+
+    def make(self) -> None:
+        """Closes connections that can be missed. Called where none agrees on TLS any more."""
+
+
+class Acceptor:
+    """Accepts on ``listening``, which it owns, while ``room`` is left; ``make`` makes the protocol
+    of each connection.
+
+    With ``tls`` at most ``most`` clients agree on it at a time, each ``within_s`` seconds.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        make: Callable[[], asyncio.Protocol],
+        *,
+        room: Headroom,
+        tls: ssl.SSLContext | None,
+        within_s: float,
+        most: int,
+    ) -> None:
+        self._listening = listening
+        self._make = make
+        self._room = room
+        self._tls = tls
+        self._within_s = None if tls is None else within_s
+        self._shutdown_s = None if tls is None else _SHUTDOWN_S
+        self._agreeing = Strangers(most)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._paused: asyncio.TimerHandle | None = None
+        self._read()
+
+    def close(self) -> None:
+        """Takes no further connection, and ends those that have not agreed on TLS."""
+        if self._paused is not None:
+            self._paused.cancel()
+        self._loop.remove_reader(self._listening)
+        self._listening.close()
+        while self._agreeing.close_oldest():
+            pass
+
+    async def wait_closed(self) -> None:
+        """Until nobody agrees on TLS any more."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _read(self) -> None:
+        self._paused = None
+        self._loop.add_reader(self._listening, self._accept)
+
+    def _pause(self) -> None:
+        """Until those that make way are gone: who comes waits in the kernel's queue."""
+        self._loop.remove_reader(self._listening)
+        self._paused = self._loop.call_later(_PAUSE_S, self._read)
+
+    def _accept(self) -> None:
+        """One at a time: what others have sent is read in between."""
+        if not self._room.is_left():
+            self._make_room()
+            return
+        try:
+            accepted, _ = self._listening.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError:  # of descriptors, or memory
+            self._make_room()
+            return
+        accepted.setblocking(False)
+        task = self._loop.create_task(self._connect(accepted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _make_room(self) -> None:
+        closed = [self._agreeing.close_oldest() for _ in range(_AT_ONCE)]
+        if not any(closed):
+            self._room.make()
+        self._pause()
+
+    async def _connect(self, accepted: socket.socket) -> None:
+        handshake = _Handshake(accepted)
+        if self._tls is not None:
+            self._agreeing.add(handshake)
+        try:
+            await self._loop.connect_accepted_socket(
+                self._make,
+                accepted,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._within_s,
+                ssl_shutdown_timeout=self._shutdown_s,
+            )
+        except OSError:  # no word of TLS, none in time, or the client is gone
+            pass
+        finally:
+            self._agreeing.discard(handshake)
+
+
+class _Handshake:
+    """One connection that has not agreed on TLS."""
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self._accepted = accepted
+
+    def owes_nothing(self) -> bool:
+        """Nothing was asked yet."""
+        return True
+
+    def close_idle(self) -> None:
+        """The loop, which has the socket, sees its end. There is no word for a client before TLS
+        is agreed upon."""
+        with contextlib.suppress(OSError):
+            self._accepted.shutdown(socket.SHUT_RDWR)
