@@ -44,9 +44,21 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def predict_time(self) -> float | None:
-        """Seconds that the model ran; none for one that was aborted before it began."""
-        if self.status == "aborted":
+        """Seconds that the model ran; none for one that ended before it began."""
+        if self.never_began:
             return 0.0
+        return self._measured
+
+    @property
+    def never_began(self) -> bool:
+        """Whether it ended before the model was run: aborted, or cancelled with the instant of its
+        creation and none of a start."""
+        if self.status != "canceled":
+            return self.status == "aborted"
+        return self.created_at is not None and self.started_at is None and self._measured is None
+
+    @property
+    def _measured(self) -> float | None:
         seconds = (self.metrics or {}).get("predict_time")
         return float(seconds) if isinstance(seconds, int | float) else None
 
@@ -57,28 +69,38 @@ def decode_prediction(body: bytes) -> Prediction:
 
 
 def failure_of(
-    prediction: Prediction, usage: Usage, secrets: Sequence[Secret] = ()
+    prediction: Prediction, usage: Usage, secrets: Sequence[Secret] = (), *, late: bool = False
 ) -> BackendError | None:
-    """Why a prediction that ended has no result; None when it has one."""
+    """Why a prediction that ended has no result; None when it has one. ``late``: the time that the
+    platform was given for it is up, so it is the platform that cancelled it."""
     if prediction.status == "succeeded":
         return _removed(usage) if prediction.data_removed else None
+    if prediction.never_began:
+        return BackendError(
+            FailureClass.NOT_STARTED, "The prediction was ended before it began.", usage=usage
+        )
+    if prediction.status == "canceled" and late:
+        return BackendError(
+            FailureClass.TIMEOUT, "The prediction's time at the backend ran out.", usage=usage
+        )
     if prediction.status == "canceled":
         return BackendError(
             FailureClass.CANCELLED, "The prediction was cancelled at the backend.", usage=usage
-        )
-    if prediction.status == "aborted":
-        return BackendError(
-            FailureClass.NOT_STARTED, "The prediction's time ran out before it began.", usage=usage
         )
     message = clean(words_in(prediction.error), secrets) or "The prediction failed."
     return BackendError(FailureClass.FAILED, message, usage=usage)
 
 
 def reply_of(
-    prediction: Prediction, task: Task, usage: Usage, secrets: Sequence[Secret] = ()
+    prediction: Prediction,
+    task: Task,
+    usage: Usage,
+    secrets: Sequence[Secret] = (),
+    *,
+    late: bool = False,
 ) -> Reply:
-    """The answer of a prediction that ended. Raises why there is none."""
-    error = failure_of(prediction, usage, secrets)
+    """The answer of a prediction that ended. Raises why there is none: see ``failure_of``."""
+    error = failure_of(prediction, usage, secrets, late=late)
     if error is not None:
         raise error
     return answer_of(bytes(prediction.output), task, usage, secrets)

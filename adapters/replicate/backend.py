@@ -105,7 +105,7 @@ class Replicate:
                 return await self._stream(call, prediction, url, deadline)
             self._note(prediction, call.progress)
             prediction = await self.final(prediction.id, deadline, call.progress)
-        return self._answer(call, prediction)
+        return self._answer(call, prediction, deadline)
 
     async def cancel(self, call_id: str) -> Usage | None:
         """Stops a call's prediction. Waits for its id where the create is still held."""
@@ -196,7 +196,7 @@ class Replicate:
         """A prediction has ended: what it used."""
         self._jobs.forget(call_id)
         usage = usage_of(prediction, warm=self._was_used())
-        if prediction.status != "aborted":
+        if not prediction.never_began:
             self._last_end = self._clock.monotonic()
         return usage
 
@@ -206,9 +206,10 @@ class Replicate:
 
     # --- inside ----------------------------------------------------------------------------
 
-    def _answer(self, call: Call, prediction: Prediction) -> Reply:
+    def _answer(self, call: Call, prediction: Prediction, deadline: float) -> Reply:
         usage = self.conclude(call.id, prediction)
-        reply = reply_of(prediction, call.task, usage, self._api.secrets)
+        late = self._clock.monotonic() >= deadline
+        reply = reply_of(prediction, call.task, usage, self._api.secrets, late=late)
         if not call.stream:
             return reply
         if call.task != "infer":

@@ -169,8 +169,7 @@ class PredictionStream(ChunkStream):
         if record is not None and not (reason and record.status == "succeeded"):
             self._complete(record)
         elif reason:
-            kind = FailureClass.CANCELLED if reason == "canceled" else FailureClass.FAILED
-            raise BackendError(kind, f"The prediction ended: {reason}.")
+            raise BackendError(self._class_of(reason), f"The prediction ended: {reason}.")
         else:
             self._finish(b"", Usage(exec_s=self._clock.monotonic() - self._opened))
         self._let_go()
@@ -181,7 +180,7 @@ class PredictionStream(ChunkStream):
             usage = await self._give_up()
         else:
             usage = self._source.conclude(self._call.id, record)
-        if record is not None and (error := failure_of(record, usage or Usage(), self._secrets)):
+        if record is not None and (error := self._failure(record, usage or Usage())):
             raise error
         self._broken(FailureClass.FAILED, said or "The prediction failed.", usage)
 
@@ -195,10 +194,22 @@ class PredictionStream(ChunkStream):
 
     def _complete(self, record: Prediction) -> None:
         usage = self._source.conclude(self._call.id, record)
-        error = failure_of(record, usage, self._secrets)
+        error = self._failure(record, usage)
         if error is not None:
             raise error
         self._finish(bytes(record.output), usage)
+
+    def _failure(self, record: Prediction, usage: Usage) -> BackendError | None:
+        return failure_of(record, usage, self._secrets, late=self._is_late())
+
+    def _class_of(self, reason: str) -> FailureClass:
+        """Of an end of which there is no record."""
+        if reason != "canceled":
+            return FailureClass.FAILED
+        return FailureClass.TIMEOUT if self._is_late() else FailureClass.CANCELLED
+
+    def _is_late(self) -> bool:
+        return self._clock.monotonic() >= self._deadline
 
     async def _give_up(self) -> Usage | None:
         """Nobody can use the rest: the prediction is stopped."""

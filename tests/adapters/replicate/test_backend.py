@@ -81,6 +81,7 @@ async def test_a_prediction_that_goes_on_is_waited_for_until_the_deadline(clock:
         (prediction("failed", error="boo"), FailureClass.FAILED),
         (prediction("canceled"), FailureClass.CANCELLED),
         (prediction("aborted"), FailureClass.NOT_STARTED),
+        (prediction("canceled", created_at="2026-11-22T12:00:00Z"), FailureClass.NOT_STARTED),
         (answer({"detail": "bad"}, 400), FailureClass.INVALID),
         (answer({"detail": "who are you"}, 401), FailureClass.CREDENTIAL),
         (answer({"detail": "pay"}, 402), FailureClass.QUOTA),

@@ -114,7 +114,7 @@ class FaultyServer:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         method, path, _ = head.split("\r\n", 1)[0].split(" ")
         length = head.partition("content-length: ")[2].split("\r\n", 1)[0]
-        asked = Asked(method, path, await reader.readexactly(int(length or 0)))
+        asked = Asked(method, path, await reader.readexactly(int(length or 0)), head)
         await self.answer(asked, writer)
 
     async def answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:

@@ -18,6 +18,8 @@ class Asked(msgspec.Struct, frozen=True):
     method: str
     path: str
     body: bytes
+    head: str = ""
+    """All of it, in lower case."""
 
     @property
     def stream(self) -> bool:
