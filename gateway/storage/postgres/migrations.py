@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.postgres.connections import Connection
+from gateway.storage.postgres.outbox_tables import OUTBOX
 
 log = logging.getLogger("spillgate")
 
@@ -101,7 +102,7 @@ CREATE TABLE key_hashes (
 CREATE INDEX key_hashes_by_key ON key_hashes (key_id);
 """
 
-STEPS = (_LEDGER, _KEYS)
+STEPS = (_LEDGER, _KEYS, OUTBOX)
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 
 

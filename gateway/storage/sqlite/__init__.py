@@ -4,4 +4,5 @@
 disk or a locked file is met; ``rows`` are its two tables, ``usage`` is its reports and lists,
 which ``readers`` runs in lanes, so that a large one holds up no small one. ``keys`` finds keys by
 their hash, in the memory that is ``known_keys``, and follows the file that is ``key_file``.
+``outbox`` runs what the outbox asks for in the ledger's file, which has its ``outbox_tables``.
 """

@@ -17,8 +17,9 @@ from typing import Literal
 
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.rows import COLUMNS
+from gateway.storage.sqlite import outbox_tables
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -77,9 +78,10 @@ END;
 """
 
 _IDENTITY = "CREATE TABLE ledger AS SELECT lower(hex(randomblob(8))) AS identity"
-_UPGRADES = {
-    1: "ALTER TABLE entries ADD COLUMN history TEXT NOT NULL DEFAULT ''",
-    2: _IDENTITY,
+_UPGRADES: dict[int, tuple[str, ...]] = {
+    1: ("ALTER TABLE entries ADD COLUMN history TEXT NOT NULL DEFAULT ''",),
+    2: (_IDENTITY,),
+    3: outbox_tables.STATEMENTS,
 }
 """What brings the schema of a version to that of the next."""
 
@@ -206,5 +208,5 @@ def _keep_a_copy(connection: sqlite3.Connection, copy: Path) -> None:
 def _towards_newest(version: int) -> list[str]:
     """The statements for a file of ``version``; 0: it is new."""
     if not version:
-        return [*_SCHEMA.split(";\n\n"), _IDENTITY]
-    return [_UPGRADES[each] for each in range(version, SCHEMA_VERSION)]
+        return [*_SCHEMA.split(";\n\n"), _IDENTITY, *outbox_tables.STATEMENTS]
+    return [step for each in range(version, SCHEMA_VERSION) for step in _UPGRADES[each]]

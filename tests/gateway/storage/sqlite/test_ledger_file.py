@@ -46,6 +46,9 @@ async def first_version(path: Path) -> None:
         await ledger.open(open_row("left"))
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TABLE ledger")
+        connection.execute("DROP TRIGGER usage_is_noted")
+        for table in ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE entries DROP COLUMN history")
         connection.execute("PRAGMA user_version = 1")
 

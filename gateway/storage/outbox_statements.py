@@ -1,0 +1,223 @@
+"""The outbox's statements, which stores of every kind share: values in, statements out.
+
+Each function gives what one transaction runs. A ``?`` stands for a value; ``{now}`` for the store's
+clock, ``{lock}`` and ``{skip}`` for how rows are locked, where they are.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway.storage.outbox import Attempted, BudgetFact, Message
+from gateway.storage.rows import COLUMNS
+from gateway.types import MICRO
+
+Statement = tuple[str, tuple[Any, ...]]
+"""SQL, and its values."""
+
+_DAY_US = 86_400 * MICRO
+_LATE_US = 62 * 86_400 * MICRO
+"""Windows are no longer than a month: a fact of one that ended so long ago is told no more."""
+_PUT = (
+    "INSERT INTO outbox (id, endpoint, topic, url, body, made_at, due_at) "
+    "SELECT CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), "
+    "{now}, {now} WHERE "
+)
+_ONCE = " ON CONFLICT (endpoint, id) DO NOTHING"
+_ENTRY = ", ".join(f'entries."{name}"' for name in COLUMNS)
+_NOTE = (
+    "INSERT INTO unsent_usage (endpoint, entry, made_at) "
+    "SELECT endpoints.name, entries.id, {now} FROM endpoints CROSS JOIN entries "
+    "WHERE endpoints.name = ? AND endpoints.usage = 1 AND "
+)
+
+
+def subscribe(endpoints: Mapping[str, bool]) -> list[Statement]:
+    upsert = (
+        "INSERT INTO endpoints (name, usage) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET usage = excluded.usage"
+    )
+    names = tuple(sorted(endpoints))
+    others = (
+        f"UPDATE endpoints SET usage = 0 WHERE usage = 1 AND name NOT IN ({_marks(('', *names))})"  # noqa: S608
+    )
+    return [*((upsert, (name, int(endpoints[name]))) for name in names), (others, ("", *names))]
+
+
+def put(messages: Sequence[Message]) -> list[Statement]:
+    return [(f"{_PUT} TRUE{_ONCE}", _values(message)) for message in messages]
+
+
+def noted(endpoint: str, most: int) -> Statement:
+    """Each row: number, entry's id, and the values of the entry, or as many NULL."""
+    sql = (
+        f"SELECT unsent_usage.number, unsent_usage.entry, {_ENTRY} FROM unsent_usage "  # noqa: S608
+        "LEFT JOIN entries ON entries.id = unsent_usage.entry "
+        "WHERE unsent_usage.endpoint = ? ORDER BY unsent_usage.number LIMIT ?"
+    )
+    return sql, (endpoint, most)
+
+
+def gathered(
+    endpoint: str, messages: Sequence[tuple[Message, Sequence[int]]], numbers: Sequence[int]
+) -> list[Statement]:
+    """``messages``, each with the numbers of its rows; ``numbers``: all that are noted no more.
+    Where another gateway has made a message of one of a group, this one makes none of it."""
+    statements: list[Statement] = [("SELECT name FROM endpoints WHERE name = ?{lock}", (endpoint,))]
+    for message, rows in messages:
+        whole = f"(SELECT COUNT(*) FROM unsent_usage WHERE number IN ({_marks(rows)})) = ?"  # noqa: S608
+        values = (*_values(message), *rows, len(rows))
+        statements.append((_PUT + whole + _ONCE, values))
+    drop = f"DELETE FROM unsent_usage WHERE number IN ({_marks(numbers)}) RETURNING number"  # noqa: S608
+    return [*statements, (drop, tuple(numbers))]
+
+
+def take(endpoint: str, most: int, lease_us: int) -> Statement:
+    sql = (
+        "WITH found AS MATERIALIZED (SELECT number FROM outbox WHERE endpoint = ? "
+        "AND delivered_at IS NULL AND due_at <= {now} ORDER BY due_at LIMIT ?{skip}) "
+        "UPDATE outbox SET due_at = {now} + ?, attempts = attempts + 1 "
+        "WHERE number IN (SELECT number FROM found) "
+        "RETURNING number, id, endpoint, topic, url, body, made_at, attempts"
+    )
+    return sql, (endpoint, most, lease_us)
+
+
+def mark(attempted: Sequence[Attempted]) -> list[Statement]:
+    return [statement for one in attempted for statement in _mark(one)]
+
+
+def _mark(one: Attempted) -> list[Statement]:
+    delivery = one.delivery
+    ended: Statement
+    which = (delivery.endpoint, delivery.id)
+    failing = "UPDATE endpoints SET failing_since = "
+    if one.again_s is not None:
+        sql = "UPDATE outbox SET due_at = {now} + ? WHERE endpoint = ? AND id = ?"
+        ended = (f"{sql} AND delivered_at IS NULL", (round(one.again_s * MICRO), *which))
+        state = failing + "{now} WHERE name = ? AND failing_since IS NULL"
+    else:
+        sql = "UPDATE outbox SET delivered_at = {now}" if one.keep else "DELETE FROM outbox"
+        ended = (f"{sql} WHERE endpoint = ? AND id = ?", which)
+        state = failing + "NULL WHERE name = ? AND failing_since IS NOT NULL"
+    log = (
+        "INSERT INTO deliveries (id, endpoint, topic, attempt, at, took_us, status, error) "
+        "VALUES (?, ?, ?, ?, {now}, ?, ?, ?)"
+    )
+    told = (
+        *(delivery.id, delivery.endpoint, delivery.topic, delivery.attempt),
+        *(round(delivery.took_s * MICRO), delivery.status, delivery.error),
+    )
+    return [ended, (log, told), (state, (delivery.endpoint,))]
+
+
+def tell(fact: BudgetFact, messages: Sequence[Message]) -> list[Statement]:
+    """The last gives a row where the fact is new."""
+    key = (fact.scope, fact.unit, fact.window, fact.ends_at, fact.limit, fact.step)
+    teller = secrets.token_hex(8)
+    know = (
+        "INSERT INTO budget_facts (scope, unit, span, ends_at, bound, step, teller, told_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, {now}) ON CONFLICT DO NOTHING"
+    )
+    mine = (
+        "SELECT 1 FROM budget_facts WHERE scope = ? AND unit = ? AND span = ? AND ends_at = ? "
+        "AND bound = ? AND step = ? AND teller = ?"
+    )
+    told = [
+        (f"{_PUT} EXISTS ({mine}){_ONCE}", (*_values(message), *key, teller))
+        for message in messages
+    ]
+    return [(know, (*key, teller)), *told, (mine, (*key, teller))]
+
+
+_WAITS = "FROM outbox WHERE endpoint = name AND delivered_at IS NULL"
+_UNSENT = "FROM unsent_usage WHERE endpoint = name"
+_DUE = f"EXISTS (SELECT 1 {_UNSENT}) OR EXISTS (SELECT 1 {_WAITS} AND due_at <= {{now}})"
+
+STATES = (
+    "SELECT name, usage, "  # noqa: S608
+    f"(SELECT COUNT(*) {_WAITS}) + (SELECT COUNT(*) {_UNSENT}), "
+    f"(SELECT MIN(made_at) {_WAITS}), (SELECT made_at {_UNSENT} ORDER BY number LIMIT 1), "
+    f"failing_since, disabled_at, {{now}}, {_DUE} FROM endpoints ORDER BY name"
+)
+DUE = f"SELECT name FROM endpoints WHERE disabled_at IS NULL AND ({_DUE})"  # noqa: S608
+
+
+def disable(endpoint: str) -> Statement:
+    sql = "UPDATE endpoints SET disabled_at = {now} WHERE name = ? AND disabled_at IS NULL "
+    return sql + "RETURNING name", (endpoint,)
+
+
+def enable(endpoint: str) -> list[Statement]:
+    """The last gives a row where there is such an endpoint."""
+    missed = (
+        "entries.started_at >= endpoints.disabled_at - ? "
+        "AND entries.ended_at >= endpoints.disabled_at"
+    )
+    return [
+        (_NOTE + missed, (endpoint, _DAY_US)),
+        (
+            "UPDATE outbox SET due_at = {now} WHERE endpoint = ? AND delivered_at IS NULL",
+            (endpoint,),
+        ),
+        (
+            "UPDATE endpoints SET disabled_at = NULL, failing_since = NULL WHERE name = ? "
+            "RETURNING name",
+            (endpoint,),
+        ),
+    ]
+
+
+def redeliver(endpoint: str, id: str) -> Statement:
+    sql = (
+        "UPDATE outbox SET due_at = {now}, delivered_at = NULL, attempts = 0 "
+        "WHERE endpoint = ? AND id = ? RETURNING id"
+    )
+    return sql, (endpoint, id)
+
+
+def usage_again(endpoint: str, since: float, until: float) -> list[Statement]:
+    """The first gives their number, in the second's transaction."""
+    began = "entries.started_at >= ? AND entries.started_at < ?"
+    values = (round(since * MICRO), round(until * MICRO))
+    count = (
+        "SELECT COUNT(*) FROM endpoints CROSS JOIN entries "  # noqa: S608
+        f"WHERE endpoints.name = ? AND endpoints.usage = 1 AND {began}"
+    )
+    return [(count, (endpoint, *values)), (_NOTE + began, (endpoint, *values))]
+
+
+def deliveries(endpoint: str, most: int) -> Statement:
+    sql = (
+        "SELECT id, endpoint, topic, attempt, at, took_us, status, error FROM deliveries "
+        "WHERE endpoint = ? ORDER BY number DESC LIMIT ?"
+    )
+    return sql, (endpoint, most)
+
+
+def prune(keep_us: int, most_deliveries: int) -> list[Statement]:
+    """The first two give an endpoint for each message and row that nobody had taken."""
+    return [
+        (
+            "DELETE FROM outbox WHERE delivered_at IS NULL AND made_at < {now} - ? "
+            "RETURNING endpoint",
+            (keep_us,),
+        ),
+        ("DELETE FROM unsent_usage WHERE made_at < {now} - ? RETURNING endpoint", (keep_us,)),
+        ("DELETE FROM outbox WHERE delivered_at < {now} - ?", (keep_us,)),
+        (
+            "DELETE FROM deliveries WHERE number <= (SELECT MAX(number) FROM deliveries) - ?",
+            (most_deliveries,),
+        ),
+        ("DELETE FROM budget_facts WHERE ends_at < {now} - ?", (_LATE_US,)),
+    ]
+
+
+def _values(message: Message) -> tuple[str, ...]:
+    return message.id, message.endpoint, message.topic, message.url, message.body
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,150 @@
+"""The outbox in a database of whatever kind: statements out, rows in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from gateway.storage import outbox_statements as statements
+from gateway.storage.outbox import (
+    Attempted,
+    BudgetFact,
+    Delivery,
+    EndpointState,
+    Make,
+    Message,
+)
+from gateway.storage.outbox_statements import Statement
+from gateway.storage.rows import decode_settled
+from gateway.types import MICRO
+
+_MARKS_AT_ONCE = 64
+Rows = list[Sequence[Any]]
+
+
+class RunsStatements(Protocol):
+    """A connection of the outbox's own to the ledger's database."""
+
+    async def run(self, batch: Sequence[Statement]) -> list[Rows]:
+        """The rows of each, in one transaction. Raises StorageUnavailable, and then nothing was
+        done, or nobody knows."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class SqlOutbox:
+    """An ``Outbox`` over a connection."""
+
+    def __init__(self, connection: RunsStatements) -> None:
+        self._connection = connection
+
+    async def _one(self, statement: Statement) -> Rows:
+        [rows] = await self._connection.run([statement])
+        return rows
+
+    async def subscribe(self, endpoints: Mapping[str, bool]) -> None:
+        await self._connection.run(statements.subscribe(endpoints))
+
+    async def put(self, messages: Sequence[Message]) -> None:
+        if messages:
+            await self._connection.run(statements.put(messages))
+
+    async def gather(self, endpoint: str, most: int, batch: int, make: Make) -> int:
+        found = await self._one(statements.noted(endpoint, most))
+        if not found:
+            return 0
+        kept = [(number, decode_settled(tuple(entry))) for number, _, *entry in found if entry[0]]
+        groups = [kept[at : at + batch] for at in range(0, len(kept), batch)]
+        messages = [
+            (make([row for _, row in group]), [number for number, _ in group]) for group in groups
+        ]
+        numbers = [number for number, *_ in found]
+        done = await self._connection.run(statements.gathered(endpoint, messages, numbers))
+        return len(done[-1])
+
+    async def take(self, endpoint: str, most: int, lease_s: float) -> list[Message]:
+        found = await self._one(statements.take(endpoint, most, round(lease_s * MICRO)))
+        return [
+            Message(
+                id=id,
+                endpoint=name,
+                topic=topic,
+                url=url,
+                body=body,
+                made_at=made_at / MICRO,
+                attempts=attempts,
+            )
+            for _, id, name, topic, url, body, made_at, attempts in sorted(found, key=_number)
+        ]
+
+    async def mark(self, attempted: Sequence[Attempted]) -> None:
+        for start in range(0, len(attempted), _MARKS_AT_ONCE):
+            part = attempted[start : start + _MARKS_AT_ONCE]
+            await self._connection.run(statements.mark(part))
+
+    async def tell(self, fact: BudgetFact, messages: Sequence[Message]) -> bool:
+        return bool((await self._connection.run(statements.tell(fact, messages)))[-1])
+
+    async def states(self) -> list[EndpointState]:
+        return [_state(row) for row in await self._one((statements.STATES, ()))]
+
+    async def due(self) -> set[str]:
+        return {name for (name,) in await self._one((statements.DUE, ()))}
+
+    async def disable(self, endpoint: str) -> bool:
+        return bool(await self._one(statements.disable(endpoint)))
+
+    async def enable(self, endpoint: str) -> bool:
+        return bool((await self._connection.run(statements.enable(endpoint)))[-1])
+
+    async def redeliver(self, endpoint: str, id: str) -> bool:
+        return bool(await self._one(statements.redeliver(endpoint, id)))
+
+    async def usage_again(self, endpoint: str, since: float, until: float) -> int:
+        found, _ = await self._connection.run(statements.usage_again(endpoint, since, until))
+        return int(found[0][0])
+
+    async def deliveries(self, endpoint: str, most: int) -> list[Delivery]:
+        return [
+            Delivery(
+                id=id,
+                endpoint=name,
+                topic=topic,
+                attempt=attempt,
+                at=at / MICRO,
+                took_s=took_us / MICRO,
+                status=status,
+                error=error,
+            )
+            for id, name, topic, attempt, at, took_us, status, error in await self._one(
+                statements.deliveries(endpoint, most)
+            )
+        ]
+
+    async def prune(self, keep_s: float, most_deliveries: int) -> dict[str, int]:
+        batch = statements.prune(round(keep_s * MICRO), most_deliveries)
+        messages, rows, *_ = await self._connection.run(batch)
+        return dict(Counter(endpoint for (endpoint,) in [*messages, *rows]))
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
+
+
+def _number(row: Sequence[Any]) -> int:
+    return int(row[0])
+
+
+def _state(row: Sequence[Any]) -> EndpointState:
+    name, usage, waiting, oldest_message, oldest_row, failing_since, disabled_at, now, due = row
+    oldest = [made_at for made_at in (oldest_message, oldest_row) if made_at is not None]
+    return EndpointState(
+        name=name,
+        usage=bool(usage),
+        waiting=waiting,
+        oldest_s=max(0, now - min(oldest)) / MICRO if oldest else 0.0,
+        failing_s=None if failing_since is None else (now - failing_since) / MICRO,
+        disabled_at=None if disabled_at is None else disabled_at / MICRO,
+        due=bool(due),
+    )

@@ -1,0 +1,81 @@
+"""Ledgers with their outboxes, of both kinds, by a test's clock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from gateway.clock import FakeClock
+from gateway.storage.base import Ledger
+from gateway.storage.outbox import Outbox
+from gateway.storage.owner import LedgerOwner
+from gateway.storage.postgres.ledger import PostgresLedger
+from gateway.storage.postgres.outbox import PostgresStatements
+from gateway.storage.sql_outbox import SqlOutbox
+from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.storage.sqlite.outbox import SqliteStatements
+from gateway.store_urls import Database
+from gateway.types import MICRO
+from tests.postgres_server import PostgresServer
+
+KINDS = ("sqlite", "postgres")
+
+
+class Books(NamedTuple):
+    """A ledger, and what waits to be sent in its store."""
+
+    ledger: Ledger
+    outbox: Outbox
+
+
+OpenBooks = Callable[[], contextlib.AbstractAsyncContextManager[Books]]
+"""The same store each time, as gateways share one; closed at the end of the block."""
+
+
+def books_opener(
+    kind: str, folder: Path, clock: FakeClock, server: PostgresServer | None
+) -> OpenBooks:
+    """``server`` is asked for postgres alone."""
+    databases: defaultdict[str, Database] = defaultdict(_schema_of(server))
+
+    def now_us() -> int:
+        return round(clock.time() * MICRO)
+
+    def made() -> Books:
+        if kind == "sqlite":
+            path = folder / "books.db"
+            return Books(SqliteLedger(path), SqlOutbox(SqliteStatements(path, now_us=now_us)))
+        database = databases["one"]
+        ledger = PostgresLedger(database, LedgerOwner(folder / "ledger"), timeout_s=30.0)
+        statements = PostgresStatements(database, timeout_s=30.0, now_us=now_us)
+        return Books(ledger, SqlOutbox(statements))
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Books]:
+        books = made()
+        try:
+            yield books
+        finally:
+            await books.outbox.aclose()
+            await books.ledger.aclose()
+
+    return opened
+
+
+def _schema_of(server: PostgresServer | None) -> Callable[[], Database]:
+    def empty() -> Database:
+        assert server is not None, "a server is needed for postgres"
+        return server.empty()
+
+    return empty
+
+
+@pytest.fixture(params=KINDS)
+def open_books(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> OpenBooks:
+    server = request.getfixturevalue("postgres_session") if request.param == "postgres" else None
+    return books_opener(request.param, tmp_path, clock, server)
