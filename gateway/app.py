@@ -22,6 +22,9 @@ from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
 from gateway.clock import Clock, SystemClock
 from gateway.environment import Environment
+from gateway.events.addresses import SystemResolver
+from gateway.events.attempts import MessageClient
+from gateway.events.notices import Notices
 from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
 from gateway.money.idle_books import IdleBooks
@@ -30,13 +33,16 @@ from gateway.named_files import FileRead, read_ca_files
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places, read_with_places
 from gateway.preflight import check_startable, keys_file
-from gateway.restore import Refill, fill, restore
+from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.storage.memory import MemorySharedStore
+from gateway.storage.outbox import Outbox
 from gateway.storage.owner import LedgerOwner
+from gateway.storage.sql_outbox import SqlOutbox
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.storage.sqlite.outbox import SqliteStatements
 from gateway.store_urls import Database, LedgerFile, ServerGroup
 from gateway.warm.account import WarmAccount
 from gateway.warm.idle_tails import IdleTails
@@ -75,6 +81,25 @@ def open_ledger(policy: Policy) -> Ledger:
 
     owner = LedgerOwner(Path(policy.server.data) / "ledger")
     return PostgresLedger(place, owner, timeout_s=policy.store.ledger_timeout)
+
+
+def open_outbox(policy: Policy) -> Outbox:
+    """What waits to be sent, in the policy's ledger; its store is asked later."""
+    place = policy.store.ledger
+    if isinstance(place, LedgerFile):
+        return SqlOutbox(SqliteStatements(place.path, synchronous=place.synchronous))
+    # Imported here because asyncpg is an extra.
+    from gateway.storage.postgres.outbox import PostgresStatements
+
+    return SqlOutbox(PostgresStatements(place))
+
+
+def webhook_client() -> MessageClient:
+    """Sends messages to wherever names lead."""
+    # Imported here because a gateway without webhooks must not pay for httpx.
+    from gateway.events.client import WebhookClient
+
+    return WebhookClient(SystemResolver())
 
 
 def open_shared(
@@ -126,10 +151,13 @@ def build_gateway(
     random_source: random.Random,
     kept_workers: KeptWorkers,
     lines: LineWriter | None = None,
+    outbox: Outbox | None = None,
+    client: Callable[[], MessageClient] = webhook_client,
 ) -> Gateway:
     """Everything but the web: a gateway over the stores and backends that it is given.
 
-    ``lines`` is where calls that ended are logged, if the policy wants that.
+    ``lines`` is where calls that ended are logged, if the policy wants that; ``outbox`` is of the
+    ledger's store, and ``client`` makes what sends its messages.
     """
     metrics = Metrics()
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
@@ -144,7 +172,7 @@ def build_gateway(
         slow_clients=SlowClients(shared, per_key=clients.per_key, in_all=clients.in_all),
     )
     log_to = lines if policy.server.access_log else None
-    return Gateway(
+    gateway = Gateway(
         policy=policy,
         shared=shared,
         ledger=ledger,
@@ -158,6 +186,18 @@ def build_gateway(
         load_policy=load,
         kept_workers=kept_workers,
     )
+    if outbox is not None:
+        gateway.notices = Notices(
+            outbox=outbox,
+            spending=settler.spending,
+            shared=shared,
+            policy=lambda: gateway.active.policy,
+            client=client,
+            clock=clock,
+            metrics=metrics,
+            draw=random_source,
+        )
+    return gateway
 
 
 @contextlib.asynccontextmanager
@@ -193,6 +233,9 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
             await tails.leave(old)
 
         gateway.replaced = replaced
+        if gateway.notices is not None:
+            await gateway.notices.start()
+            gateway.run_forever(_recall(gateway, gateway.notices))
         reader = UseReader(
             backends=lambda: tuple(gateway.active.backends.values()),
             ledger=gateway.ledger,
@@ -214,6 +257,8 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         finally:
             await keeper.aclose()
             await tails.aclose()
+            if gateway.notices is not None:
+                await gateway.notices.aclose()
     finally:
         await gateway.aclose()
 
@@ -227,6 +272,10 @@ def _bill_watch(gateway: Gateway) -> BillWatch:
     )
     gateway.metrics.observe(watch.readings)
     return watch
+
+
+async def _recall(gateway: Gateway, notices: Notices) -> None:
+    notices.recall(await spenders(gateway))
 
 
 def web(gateway: Gateway) -> Starlette:
@@ -274,6 +323,7 @@ def from_path(path: Path, lines: LineWriter) -> Gateway:
         random_source=random.SystemRandom(),
         kept_workers=open_kept(policy),
         lines=lines,
+        outbox=open_outbox(policy),
     )
     gateway.file_readers += [
         lambda: [FileRead(f"the secret {name}", file) for name, file in secrets.items()],

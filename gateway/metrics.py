@@ -55,6 +55,30 @@ class CallMetrics:
         child.value += 1
 
 
+class NoticeMetrics:
+    """What is counted of those who are told of something."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.webhooks = Counter(
+            "spillgate_webhooks",
+            "Attempts to send a message to an endpoint of the policy",
+            ("endpoint", "outcome"),
+            registry=registry,
+        )
+        self.dropped = Counter(
+            "spillgate_webhooks_dropped",
+            "Messages that no attempt brought to their endpoint in time: 0, or something is lost",
+            ("endpoint",),
+            registry=registry,
+        )
+        self.alerts = Counter(
+            "spillgate_budget_alerts",
+            "Limits that were reached, each once in its window",
+            ("scope", "step"),
+            registry=registry,
+        )
+
+
 class Metrics:
     """One registry a gateway; ``render`` gives Prometheus' text format."""
 
@@ -117,6 +141,7 @@ class Metrics:
             "US dollars that calls were charged past a limit: 0, or a hold was too small",
             registry=registry,
         )
+        self.notices = NoticeMetrics(registry)
         self._pairs: dict[tuple[str, str], CallMetrics] = {}
 
     def pair(self, model: str, backend: str) -> CallMetrics:

@@ -30,6 +30,7 @@ from gateway.policy.problems import (
     problem_at,
     redacted,
 )
+from gateway.policy.webhooks import unfit_secrets
 from gateway.store_urls import Database, LedgerFile, ServerGroup
 from gateway.tls.context import check_readable, server_context
 from gateway.tls.files import TlsError, TlsMaterial, current
@@ -60,7 +61,7 @@ def check_startable(
     leaves this machine's files and packages out, for a machine that only checks; ``installed`` says
     whether a package is here.
     """
-    found = [*_backends(policy, make, known, files=files)]
+    found = [*_backends(policy, make, known, files=files), *unfit_secrets(policy.webhooks)]
     if known is None and files:
         found += [*_data(policy), *_drivers(policy, installed), *_authorities(policy)]
         found += [*_listener(policy), *_tls(policy)]

@@ -3,15 +3,17 @@ shared store that loses its memory later is filled again."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.money.limits import scopes_of
 from gateway.service import Gateway
-from gateway.storage.base import Spent, StorageUnavailable
+from gateway.storage.base import Claim, Spent, StorageUnavailable
 from gateway.storage.windows import bounds
-from gateway.types import MICRO, Unit
+from gateway.types import MICRO, ApiError, Unit
 
 log = logging.getLogger("spillgate")
 
@@ -43,6 +45,20 @@ async def fill(gateway: Gateway) -> None:
         await gateway.shared.restore(await _spent(gateway))
     except StorageUnavailable as unavailable:
         log.error("the shared store could not be filled from the ledger: %s", unavailable)
+
+
+async def spenders(gateway: Gateway) -> dict[str, Sequence[Claim]]:
+    """Keys that have spent something in a window which goes on, and their limits. Raises
+    StorageUnavailable."""
+    now_us = round(gateway.clock.time() * MICRO)
+    since = min(bounds(window, now_us)[0] for window in _WINDOWS)
+    ids = {row.key_id for row in await gateway.ledger.spent_since(since / MICRO)}
+    found: dict[str, Sequence[Claim]] = {}
+    for record in await asyncio.to_thread(gateway.keys.list) if ids else ():
+        if record.principal.key_id in ids:
+            with contextlib.suppress(ApiError):  # its plan has gone, and its limits with it
+                found[record.principal.key_id] = gateway.active.template(record.principal).limits
+    return found
 
 
 class Refill:

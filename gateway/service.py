@@ -14,6 +14,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock
+from gateway.events.notices import Notices
 from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
@@ -74,6 +75,8 @@ class Gateway:
         self.kept_workers = kept_workers
         self.replaced: Replaced | None = None
         """Is told of each backend that a reload has replaced, or dropped, before that is closed."""
+        self.notices: Notices | None = None
+        """What tells others of the calls; None of a gateway without an outbox."""
         self.fill: Fill | None = None
         """Fills the counters of limits that a reload brings, before it is in force and after."""
         self._make_backend = make_backend

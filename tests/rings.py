@@ -47,6 +47,8 @@ OUTER = (
     "examples/test_textgen.py",
     "gateway/cli/test_commands.py",
     "gateway/cli/test_probe.py",
+    "gateway/events/test_budgets.py",
+    "gateway/events/test_sender.py",
     "gateway/storage/postgres",
     "gateway/storage/redis/test_client.py",
     "gateway/storage/redis/test_groups.py",

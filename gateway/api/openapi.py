@@ -22,6 +22,11 @@ _ROUTES: tuple[tuple[str, str, str, str], ...] = (
     ("get", "/admin/backends", "Admin", "The backends as they stand"),
     ("post", "/admin/backends/{backend}/drain", "Admin", "Send it no more calls"),
     ("post", "/admin/backends/{backend}/enable", "Admin", "Send it calls again"),
+    ("get", "/admin/webhooks", "Admin", "Who is told of what, and what waits for them"),
+    ("get", "/admin/webhooks/{webhook}/deliveries", "Admin", "The last attempts"),
+    ("post", "/admin/webhooks/{webhook}/test", "Admin", "Send a message that says nothing"),
+    ("post", "/admin/webhooks/{webhook}/redeliver", "Admin", "Send once more"),
+    ("post", "/admin/webhooks/{webhook}/enable", "Admin", "Ask one again that was disabled"),
     ("get", "/admin/policy", "Admin", "The policy in force"),
     ("put", "/admin/policy", "Admin", "Put a policy (YAML) into force, whole or not at all"),
     ("post", "/admin/policy/validate", "Admin", "Check a policy (YAML)"),
@@ -59,6 +64,11 @@ _REFUSES: dict[str, tuple[str, ...]] = {
     "/admin/backends": (*_KEYED, "403", "413"),
     "/admin/backends/{backend}/drain": (*_KEYED, "403", "404", "413"),
     "/admin/backends/{backend}/enable": (*_KEYED, "403", "404", "413"),
+    "/admin/webhooks": (*_KEYED, "403", "413"),
+    "/admin/webhooks/{webhook}/deliveries": (*_KEYED, "403", "404", "413"),
+    "/admin/webhooks/{webhook}/test": (*_KEYED, "403", "404", "413"),
+    "/admin/webhooks/{webhook}/redeliver": (*_KEYED, "400", "403", "404", "413"),
+    "/admin/webhooks/{webhook}/enable": (*_KEYED, "403", "404", "413"),
     "/admin/policy": (*_KEYED, "400", "403", "409", "413"),
     "/admin/policy/validate": (*_KEYED, "400", "403", "413"),
     "/admin/policy/rollback": (*_KEYED, "403", "409", "413"),
@@ -67,7 +77,7 @@ _REFUSES: dict[str, tuple[str, ...]] = {
     "/metrics": (),
 }
 """Which refusals a path has; a path that is not here is a call's and has them all."""
-_NO_BODY = ("drain", "enable", "rollback")
+_NO_BODY = ("drain", "enable", "rollback", "test")
 _ERROR_REF = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }

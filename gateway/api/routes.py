@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
-from gateway.api import admin
+from gateway.api import admin, webhooks
 from gateway.api.explain import ExplainEndpoint
 from gateway.api.infer import InferEndpoint
 from gateway.api.me import MeEndpoint
@@ -115,6 +115,11 @@ def _admin(gateway: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
         "/admin/backends": {"GET": admin.list_backends},
         "/admin/backends/{backend:path}/drain": {"POST": admin.drain},
         "/admin/backends/{backend:path}/enable": {"POST": admin.enable},
+        "/admin/webhooks": {"GET": webhooks.list_webhooks},
+        "/admin/webhooks/{webhook:path}/deliveries": {"GET": webhooks.list_deliveries},
+        "/admin/webhooks/{webhook:path}/test": {"POST": webhooks.test_webhook},
+        "/admin/webhooks/{webhook:path}/redeliver": {"POST": webhooks.redeliver},
+        "/admin/webhooks/{webhook:path}/enable": {"POST": webhooks.enable_webhook},
         "/admin/policy": {"GET": policy.show, "PUT": policy.apply},
         "/admin/policy/validate": {"POST": policy.validate},
         "/admin/policy/rollback": {"POST": policy.roll_back},

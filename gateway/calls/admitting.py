@@ -19,6 +19,7 @@ from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.money.limits import is_callers_own, refusal
 from gateway.money.room import Room
+from gateway.money.spending import Spending
 from gateway.routing.router import Decision, Quote, device_us
 from gateway.storage.base import Admitted, LimitStatus, Refused, SharedStore
 from gateway.storage.claims import CallClaims, ClaimTemplate
@@ -34,6 +35,14 @@ Hold = Callable[[tuple[Quote, ...]], Awaitable[Refused | None]]
 """Takes what all of the quotes may need, or says what did not fit."""
 
 
+class _NoRoomError(Exception):
+    """The limits have room for none of the quotes."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__()
+        self.refused = refused
+
+
 class Admitting:
     """Takes calls into the limits of their callers."""
 
@@ -46,6 +55,7 @@ class Admitting:
         decide: Decide,
         clock: Clock,
         top_up: TopUp,
+        spending: Spending,
     ) -> None:
         """``held``: the calls that hold something; whoever settles one takes it out."""
         self._shared = shared
@@ -53,6 +63,7 @@ class Admitting:
         self._decide = decide
         self._clock = clock
         self._top_up = top_up
+        self._spending = spending
         self.held = held
 
     async def admit(
@@ -70,7 +81,11 @@ class Admitting:
         if refused is None:
             return quotes
         again = partial(self._try, state, template)
-        left = await self._less(active, state, quotes, refused, again)
+        try:
+            left = await self._less(active, state, quotes, refused, again)
+        except _NoRoomError as error:
+            self._spending.refuse(error.refused.status.claim)
+            raise refusal(error.refused) from None
         state.narrowed(left)
         return left
 
@@ -83,7 +98,7 @@ class Admitting:
         state.routed(decision)
         if not decision.quotes:
             return ()
-        with contextlib.suppress(ApiError):
+        with contextlib.suppress(ApiError, _NoRoomError):
             return await self._foresee(active, state, decision.quotes, room)
         return ()
 
@@ -105,7 +120,7 @@ class Admitting:
         refused: Refused,
         hold: Hold,
     ) -> tuple[Quote, ...]:
-        """What there is room for after ``quotes`` were ``refused``."""
+        """What there is room for after ``quotes`` were ``refused``. Raises _NoRoomError."""
         tries = _TRIES
         while True:
             left = _affordable(quotes, refused)
@@ -113,7 +128,7 @@ class Admitting:
                 tries -= 1
                 left = self._shortened(active, state, quotes, refused.status)
             if not left:
-                raise refusal(refused)
+                raise _NoRoomError(refused)
             again = await hold(left)
             if again is None:
                 return left

@@ -97,6 +97,7 @@ class Dispatcher:
             decide=self._decide,
             clock=clock,
             top_up=self._top_up,
+            spending=settler.spending,
         )
         self._larger = LargerModel(self._failover, self._top_up, self._decide)
         self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)

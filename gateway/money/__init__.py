@@ -6,7 +6,8 @@ price: usage in, integer nano-dollars out, its tokens in the parts of ``token_sp
 what was probably used where no backend says it, and ``inputs`` what a request holds whose tokens
 its bytes do not show. ``limits`` makes a principal's limits into claims on the shared store, and
 says what a refusal is told; ``room`` asks them of a call that is not made. ``settlement`` settles
-an ended call in both stores, once, and tries again what a store did not take. ``committed`` is the
+an ended call in both stores, once, and tries again what a store did not take; ``spending`` is whose
+figures that has changed, for who watches them. ``committed`` is the
 bill of capacity that is paid for by the hour, and ``idle_books`` books what no call used of it.
 ``usage_reports`` is who spent what, ``call_lists`` in which calls, ``call_reports`` what became of
 one call;

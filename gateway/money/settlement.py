@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics
+from gateway.money.spending import Spending
 from gateway.money.text import usd
 from gateway.storage.base import Claim, Ledger, LedgerRow, SharedStore, StorageUnavailable
 from gateway.types import NANO, Unit
@@ -51,6 +52,8 @@ class Settler:
         self._late: deque[Step] = deque()
         self._refuse_until = 0.0
         self._retrying = asyncio.Lock()
+        self.spending = Spending()
+        """Whose spending has changed, for those who watch it."""
         self._hopeless: set[str] = set()
         """Open rows that no settlement can end."""
 
@@ -79,6 +82,7 @@ class Settler:
         call_id = rows[0].id
         if claims:
             charged = _charged(rows)
+            self.spending.by_key[rows[0].key_id] = claims
             try:
                 self._count(call_id, await self._shared.settle(call_id, claims, charged))
             except StorageUnavailable as unavailable:

@@ -33,6 +33,7 @@ from gateway.policy.scalars import (
     parse_condition,
 )
 from gateway.policy.tokens import TokensPerPart
+from gateway.policy.webhooks import AlertSettings, WebhookSettings
 from gateway.store_urls import LedgerFile
 from gateway.types import Limit, Priority
 
@@ -361,3 +362,5 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     plans: dict[str, Plan] = {}
     limits: Limits = Limits()
     """Of the whole gateway."""
+    webhooks: WebhookSettings = WebhookSettings()
+    alerts: AlertSettings = AlertSettings()

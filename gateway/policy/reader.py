@@ -50,6 +50,7 @@ from gateway.policy.reconcile import Reconcile
 from gateway.policy.scalars import BackendName, Name
 from gateway.policy.schema import check_keys, make, read, read_fields
 from gateway.policy.shapes import UnreadShape, fields_of, shape_of
+from gateway.policy.webhooks import AlertSettings, WebhookSettings
 
 __all__ = [
     "Document",
@@ -101,6 +102,10 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Name -> limits of each user on the plan."""
     limits: Limits = Limits()
     """Of the whole gateway."""
+    webhooks: WebhookSettings = WebhookSettings()
+    """Who is told of what by POST."""
+    alerts: AlertSettings = AlertSettings()
+    """Of which limits it is told how much is spent."""
 
 
 class Kinds(msgspec.Struct, frozen=True):

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from gateway.policy.matching import choices
-from gateway.policy.model import BackendSpec, ModelSpec, Policy, When
+from gateway.policy.model import BackendSpec, Limits, ModelSpec, Policy, When
 from gateway.policy.price import DatedPrices, epoch_s
 from gateway.policy.problems import Mark, Problem, place_of, problem_at
+from gateway.policy.webhooks import AlertSettings, doubtful
 from gateway.store_urls import Database
 
 PRICE_DAYS = 180
@@ -46,6 +47,8 @@ def warnings_of(
         *_plans(policy),
         *_listener(policy),
         *_databases(policy),
+        *doubtful(policy.webhooks, policy.alerts),
+        *_alerts(policy),
     ]
     at = places or {}
     problems = [problem_at(place_of(path, at), path, message) for path, message in found]
@@ -295,6 +298,22 @@ def _databases(policy: Policy) -> _Found:
             "memory:// of store.shared is each gateway's own: where several share the ledger, each "
             "allows every limit whole; give them a redis://",
         )
+
+
+def _alerts(policy: Policy) -> _Found:
+    """Limits that are to be told of, and that nobody has. Of keys' own limits a policy knows
+    nothing."""
+    if policy.alerts == AlertSettings():
+        return
+    plans = policy.plans.values()
+    limits: dict[str, list[Limits]] = {
+        "user": list(plans),
+        "plan": [plan.shared for plan in plans if plan.shared is not None],
+        "gateway": [policy.limits],
+    }
+    for index, kind in enumerate(policy.alerts.of):
+        if kind != "key" and not any(one.spend or one.gpu_seconds for one in limits[kind]):
+            yield f"alerts.of[{index}]", f"never told: no limit of spend or gpu_seconds of a {kind}"
 
 
 def _is_near(host: str) -> bool:

@@ -72,6 +72,15 @@ class LimitStatus(msgspec.Struct, frozen=True):
     """Seconds until ``remaining`` is whole again (rate) or the window ends; 0 for concurrent."""
 
 
+class WindowSpent(msgspec.Struct, frozen=True):
+    """What one limit has spent in its window."""
+
+    claim: Claim
+    spent: int
+    ends_at: int
+    """When the window ends, by the store's clock: integer microseconds since the epoch."""
+
+
 class Admitted(msgspec.Struct, frozen=True):
     """Every claim was taken."""
 
@@ -150,6 +159,11 @@ class SharedStore(Protocol):
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         """How each counter stands; takes nothing."""
+        ...
+
+    async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
+        """Of each claim of device time or money, what its window has spent so far, which is less
+        than what is taken: nothing that is held is in it. Takes nothing."""
         ...
 
     async def ping(self) -> None:

@@ -13,7 +13,14 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from adapters.base import Clock
-from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageUnavailable
+from gateway.storage.base import (
+    Admitted,
+    Claim,
+    LimitStatus,
+    Refused,
+    StorageUnavailable,
+    WindowSpent,
+)
 from gateway.storage.claims import CallClaims, ClaimTemplate
 from gateway.storage.counter_set import CounterSet, Marks, Takes
 from gateway.storage.counters import KINDS, TOTALS, Counter, Total
@@ -148,6 +155,15 @@ class MemorySharedStore:
         now = self._now()
         self._sweep(now)
         return tuple(self._current(claim, now).status(claim, now) for claim in claims)
+
+    async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
+        now = self._now()
+        counters = [(claim, self._current(claim, now)) for claim in claims]
+        return tuple(
+            WindowSpent(claim, counter.spent, counter.ends)
+            for claim, counter in counters
+            if isinstance(counter, Total)
+        )
 
     @property
     def failing(self) -> str:

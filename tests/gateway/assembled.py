@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import httpx
@@ -66,8 +67,8 @@ PATIENCE_S = 1e9
 ALICE = Principal(key_id="key_alice", user="alice", plan="default", tags={"team": "nlp"})
 
 
-def read(text: str = POLICY) -> Policy:
-    return read_policy_text(text, {}, kinds=FAKES)
+def read(text: str = POLICY, secrets: Mapping[str, str] = MappingProxyType({})) -> Policy:
+    return read_policy_text(text, secrets, kinds=FAKES)
 
 
 class AssembledGateway:
@@ -194,13 +195,15 @@ def build(
     *,
     shared: SharedStore | None = None,
     ledger: Ledger | None = None,
+    secrets: Mapping[str, str] = MappingProxyType({}),
 ) -> Gateway:
     """Stores that are left out are the embedded ones, in ``folder``."""
 
     def make(spec: BackendSpec) -> Backend:
         return Fake(spec.name, spec.settings, clock)
 
-    return _built(folder, clock, read(text), lambda: read(text), make, shared, ledger)
+    policy = read(text, secrets)
+    return _built(folder, clock, policy, lambda: read(text, secrets), make, shared, ledger)
 
 
 def _built(

@@ -21,6 +21,8 @@ pytestmark = needs_git
 LAZY = {
     "gateway.tls.authority": "a warm start makes no certificate and must not pay for cryptography",
     "gateway.storage.redis.discovery": "redis-py is an extra, for a policy that names a cluster",
+    "gateway.events.client": "httpx is loaded where there is a message to send",
+    "gateway.storage.postgres.outbox": "asyncpg, as below",
     "gateway.storage.redis.store": "a gateway of one process has no use for it",
     "gateway.storage.postgres.keys": "asyncpg is an extra, for a policy that names a database",
     "gateway.storage.postgres.ledger": "the same",

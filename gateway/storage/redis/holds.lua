@@ -193,3 +193,14 @@ function operations.statuses()
   end
   return cmsgpack.pack(reply)
 end
+
+-- {claim...} of totals -> {(spent, end of the window)...}
+function operations.spent()
+  local reply = {}
+  for _, claim in ipairs(input) do
+    local entry = open(claim)
+    reply[#reply + 1] = entry.spent
+    reply[#reply + 1] = entry.ends
+  end
+  return cmsgpack.pack(reply)
+end

@@ -27,7 +27,14 @@ from pathlib import Path
 import msgspec
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageUnavailable
+from gateway.storage.base import (
+    Admitted,
+    Claim,
+    LimitStatus,
+    Refused,
+    StorageUnavailable,
+    WindowSpent,
+)
 from gateway.storage.counters import TOTALS
 from gateway.storage.redis.breaker import Breaker
 from gateway.storage.redis.connection import RedisConnection
@@ -178,6 +185,16 @@ class RedisSharedStore:
         return tuple(
             LimitStatus(claim, found[2 * index], found[2 * index + 1] / MICRO)
             for index, claim in enumerate(claims)
+        )
+
+    async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
+        totals = [claim for claim in claims if claim.unit in TOTALS]
+        if not totals:
+            return ()
+        found = _numbers(await self._run(b"spent", "", _encode(totals)))
+        return tuple(
+            WindowSpent(claim, found[2 * index], found[2 * index + 1])
+            for index, claim in enumerate(totals)
         )
 
     async def ping(self) -> None:

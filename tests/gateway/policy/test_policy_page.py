@@ -28,6 +28,7 @@ from gateway.policy.price import Price, VolumeRates
 from gateway.policy.reader import Document, PolicyError, load_policy
 from gateway.policy.shapes import fields_of
 from gateway.policy.warnings import warnings_of
+from gateway.policy.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
@@ -46,6 +47,9 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## routes", Retries, "retries."),
     ("## routes", When, ""),
     ("## warm_pool", WarmRule, ""),
+    ("## webhooks", WebhookSettings, ""),
+    ("## webhooks", WebhookEndpoint, ""),
+    ("## alerts", AlertSettings, ""),
     ("## plans and limits", Limits, ""),
     ("## plans and limits", Plan, ""),
 ]

@@ -1,0 +1,1 @@
+"""Who is told of what happened: addresses, attempts, the sender, budgets."""
