@@ -31,7 +31,7 @@ T = TypeVar("T")
 _LOOK_EVERY_S = 1.0
 AT_ONCE = 8
 """Messages that are on their way to one endpoint."""
-_LEASE_S = 30.0
+_LEASE_S = 10.0
 """Beyond the longest attempt, until another gateway takes a message that was never marked."""
 _GONE = 410
 """By it a receiver says that it wants no more: Standard Webhooks, "Operational considerations"."""

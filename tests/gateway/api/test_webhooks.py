@@ -144,7 +144,15 @@ async def test_what_cannot_be_done_is_said_with_what_can(tmp_path: Path, clock: 
         assert "It has billing, ops." in unknown.json()["error"]["message"]
         gone = await gateway.admin("POST", "/admin/webhooks/ops/redeliver", {"id": "none"})
         assert (gone.status_code, gone.json()["error"]["code"]) == (404, "message_not_found")
-        for asked in ({}, {"id": 1}, {"to": "1d"}, {"until": "1d"}, {"id": "a", "from": "1d"}, []):
+        bad: tuple[Any, ...] = (
+            {},
+            {"id": 1},
+            {"to": "1d"},
+            {"until": "1d"},
+            {"id": "a", "from": "1d"},
+            [],
+        )
+        for asked in bad:
             refused = await gateway.admin("POST", "/admin/webhooks/ops/redeliver", asked)
             assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_field")
 
