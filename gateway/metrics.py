@@ -31,6 +31,8 @@ _SECONDS = (
 )
 _OVERHEAD = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0)
 
+_PAIR = ("model", "backend")
+
 Reading = tuple[str, str, dict[str, str], float]
 """(name, help, labels, value) of a gauge, read at the scrape."""
 
@@ -84,12 +86,11 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
-        pair = ("model", "backend")
-        self.calls = Counters("spillgate_calls", "Calls that ended", (*pair, "outcome"), registry)
+        self.calls = Counters("spillgate_calls", "Calls that ended", (*_PAIR, "outcome"), registry)
         self.seconds = Histograms(
             "spillgate_call_seconds",
             "Seconds from a call's arrival to its end",
-            pair,
+            _PAIR,
             _SECONDS,
             registry,
         )
@@ -100,12 +101,12 @@ class Metrics:
             _OVERHEAD,
             registry,
         ).of(())
-        self.cost = Counters("spillgate_cost_usd", "Dollars charged to calls", pair, registry)
+        self.cost = Counters("spillgate_cost_usd", "Dollars charged to calls", _PAIR, registry)
         self.gpu = Counters(
-            "spillgate_gpu_seconds", "Seconds of device charged to calls", pair, registry
+            "spillgate_gpu_seconds", "Seconds of device charged to calls", _PAIR, registry
         )
         self.cold = Counters(
-            "spillgate_cold_starts", "Calls that waited for a worker", pair, registry
+            "spillgate_cold_starts", "Calls that waited for a worker", _PAIR, registry
         )
         self.refused = Counter(
             "spillgate_refused",

@@ -7,6 +7,6 @@ all its limits and budgets at once or not at all, so that gateways together neve
 one call claims. ``history`` is what a row keeps of its call's way, ``rows`` a row as values for a
 table, ``queries`` what reports ask and are told, ``reports`` the same of such a table, ``owner``
 says which process's open rows are whose. ``outbox`` is the port of what waits to be sent by
-webhook: ``outbox_statements`` is its SQL, ``sql_outbox`` the values around that. ``sqlite/`` has the
-ledger and the keys of one machine, ``postgres/`` those of several.
+webhook: ``outbox_statements`` is its SQL, ``sql_outbox`` the values around that. ``sqlite/`` has
+the ledger and the keys of one machine, ``postgres/`` those of several.
 """
