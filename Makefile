@@ -3,6 +3,8 @@ VENV := .venv
 CONFIG ?= config/default.yaml
 OVERFLOW_PORT ?= 8700
 ARGS ?=
+SEEDS ?= 10000
+FIRST ?= 0
 WORKERS ?= logical
 # Chosen by hand: a release of torch of which a build without CUDA is to be had as well.
 TORCH := 2.13.0
@@ -20,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-gpu faults soak constraints clean
+.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-gpu faults soak simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -78,6 +80,9 @@ faults: $(TESTING) ## every fault of a backend, whoever else could answer and ho
 soak: $(TESTING) ## the long form of the endurance tests
 	@scripts/system-packages redis-server=redis-server
 	@SPILLGATE_SOAK=long $(BIN)/pytest -m soak $(ARGS)
+
+simulate: $(TESTING) ## SEEDS=10000 days of whole gateways, from FIRST=0 on; ARGS='--trace' tells one
+	@$(BIN)/python -W ignore -m tests.simulation --first $(FIRST) --seeds $(SEEDS) --jobs 2 $(ARGS)
 
 constraints: ## constraints.txt anew, from today's releases
 	@scripts/constraints $(TORCH)

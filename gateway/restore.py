@@ -39,12 +39,10 @@ async def restore(gateway: Gateway) -> None:
 
 async def fill(gateway: Gateway) -> None:
     """Counters know what the ledger knows, and what calls on their way hold, by the limits in
-    force: one that a reload has added counts what its window has seen."""
-    try:
-        await gateway.dispatcher.reinstate(gateway.active)
-        await gateway.shared.restore(await _spent(gateway))
-    except StorageUnavailable as unavailable:
-        log.error("the shared store could not be filled from the ledger: %s", unavailable)
+    force: one that a reload has added counts what its window has seen. Raises
+    StorageUnavailable."""
+    await gateway.dispatcher.reinstate(gateway.active)
+    await gateway.shared.restore(await _spent(gateway))
 
 
 async def spenders(gateway: Gateway) -> dict[str, Sequence[Claim]]:

@@ -20,7 +20,7 @@ from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
-from gateway.storage.base import KeyStore, Ledger, SharedStore
+from gateway.storage.base import KeyStore, Ledger, SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks
 from gateway.types import ApiError
 from gateway.warm.kept import KeptWorkers
@@ -31,6 +31,7 @@ _HISTORY = 10
 """Earlier policies that a roll-back can return to."""
 _RETIRE_S = 600.0
 """A backend that left the policy is closed when its last call ends, or after this."""
+_FILL_AGAIN_S = 1.0
 
 MakeBackend = Callable[[BackendSpec], Backend]
 Fill = Callable[[], Awaitable[None]]
@@ -78,7 +79,8 @@ class Gateway:
         self.notices: Notices | None = None
         """What tells others of the calls; None of a gateway without an outbox."""
         self.fill: Fill | None = None
-        """Fills the counters of limits that a reload brings, before it is in force and after."""
+        """Fills the counters of limits that a reload brings, before it is in force and after.
+        Raises StorageUnavailable."""
         self._make_backend = make_backend
         self._history: list[Policy] = []
         self._superseded: list[ActivePolicy] = []
@@ -146,12 +148,16 @@ class Gateway:
         return backends
 
     async def apply(self, policy: Policy) -> None:
-        """Swaps the whole policy, or raises and leaves the old one in force."""
+        """Swaps the whole policy, or raises and leaves the old one in force: StorageUnavailable
+        where its limits are others, and what was spent is not known."""
         async with self._changing:
             before = self.active
             tariffs = {name: backend.charged.tariff for name, backend in before.backends.items()}
+            limits = _limits_of(before.policy) != _limits_of(policy)
             try:
                 _check_fixed(before.policy, policy)
+                if limits and self.fill is not None:
+                    await self.fill()
                 after = ActivePolicy(policy, self._backends(policy, before.backends))
                 await self._start_new(before, after)
             except BaseException:
@@ -159,9 +165,6 @@ class Gateway:
                     before.backends[name].charged.tariff = tariff
                 self.metrics.reloads.labels("refused").inc()
                 raise
-            limits = _limits_of(before.policy) != _limits_of(policy)
-            if limits and self.fill is not None:
-                await self.fill()
             self.active = after
             self._superseded = [one for one in self._superseded if one.calls]
             self._superseded.append(before)
@@ -171,7 +174,20 @@ class Gateway:
             log.info("policy %s is in force", policy.version)
             self._retire(before, after)
             if limits and self.fill is not None:
-                await self.fill()
+                await self._fill_again(self.fill)
+
+    async def _fill_again(self, fill: Fill) -> None:
+        """For what calls have spent since the first time; until it is done, behind the caller's
+        back."""
+        try:
+            await fill()
+        except StorageUnavailable as unavailable:
+            log.error("the new limits could not be filled from the ledger: %s", unavailable)
+            self.run_forever(self._fill_later(fill))
+
+    async def _fill_later(self, fill: Fill) -> None:
+        await self.clock.sleep(_FILL_AGAIN_S)
+        await self._fill_again(fill)
 
     async def _start_new(self, before: ActivePolicy, after: ActivePolicy) -> None:
         started: list[LiveBackend] = []

@@ -90,6 +90,7 @@ OUTER = (
     "local_runtime/worker/test_odd_ends.py",
     "local_runtime/worker/test_orphans.py",
     "scripts",
+    "simulation/test_replay.py",
     "test_docs.py",
     "test_live.py",
     "test_processes.py",

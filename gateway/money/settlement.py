@@ -19,7 +19,14 @@ from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.spending import Spending
 from gateway.money.text import usd
-from gateway.storage.base import Claim, Ledger, LedgerRow, SharedStore, StorageUnavailable
+from gateway.storage.base import (
+    Claim,
+    Ledger,
+    LedgerRow,
+    MaybeWritten,
+    SharedStore,
+    StorageUnavailable,
+)
 from gateway.types import NANO, Unit
 
 log = logging.getLogger("spillgate")
@@ -78,23 +85,53 @@ class Settler:
     ) -> None:
         """``rows``: the call's own first, with the call's id; then those of its attempts.
         ``claims``: of its admission; none of a caller without limits. ``opened``: the row is
-        durable already. Raises StorageUnavailable only when it is not."""
-        call_id = rows[0].id
+        durable already. Raises StorageUnavailable only when it is not: then nothing is charged,
+        unless the row was written all the same."""
         if claims:
-            charged = _charged(rows)
             self.spending.by_key[rows[0].key_id] = claims
-            try:
-                self._count(call_id, await self._shared.settle(call_id, claims, charged))
-            except StorageUnavailable as unavailable:
-                log.error("shared store: %s; settlement of %s waits", unavailable, call_id)
-                self._keep(functools.partial(self._settle_late, call_id, claims, charged))
+        if not opened:
+            await self._settle_unopened(rows, claims)
+            return
+        await self._spend(rows[0].id, claims, _charged(rows))
         try:
             await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
-            if not opened:
-                raise
-            log.error("ledger: %s; settlement of %s waits", unavailable, call_id)
+            log.error("ledger: %s; settlement of %s waits", unavailable, rows[0].id)
             self._keep(functools.partial(self._ledger.settle, rows))
+
+    async def _settle_unopened(
+        self, rows: tuple[LedgerRow, ...], claims: tuple[Claim, ...]
+    ) -> None:
+        """The row comes first: what has none is not charged. One that may have been written is
+        written again until that is certain, and only then counted."""
+        call_id = rows[0].id
+        try:
+            await self._ledger.settle(rows)
+        except MaybeWritten:
+            self._keep(functools.partial(self._settle_in_doubt, rows, claims))
+            raise
+        except StorageUnavailable:
+            await self._spend(call_id, claims, {})
+            raise
+        await self._spend(call_id, claims, _charged(rows))
+
+    async def _settle_in_doubt(
+        self, rows: tuple[LedgerRow, ...], claims: tuple[Claim, ...]
+    ) -> None:
+        await self._ledger.settle(rows)
+        await self._spend(rows[0].id, claims, _charged(rows))
+
+    async def _spend(
+        self, call_id: str, claims: tuple[Claim, ...], charged: dict[Unit, int]
+    ) -> None:
+        """In the shared store, now or when it is back."""
+        if not claims:
+            return
+        try:
+            self._count(call_id, await self._shared.settle(call_id, claims, charged))
+        except StorageUnavailable as unavailable:
+            log.error("shared store: %s; settlement of %s waits", unavailable, call_id)
+            self._keep(functools.partial(self._settle_late, call_id, claims, charged))
 
     async def _settle_late(
         self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]

@@ -10,10 +10,11 @@ from adapters.types import Reply, Usage
 from gateway.calls.dispatcher import Answer
 from gateway.clock import FakeClock
 from gateway.restore import Refill
-from gateway.storage.base import Claim
+from gateway.storage.base import Claim, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled, read
+from tests.gateway.failing_stores import FailingShared, Trouble
 from tests.waiting import until
 
 RUN_ALONE = POLICY.replace("bills: [start, run]", "bills: [run]")
@@ -92,6 +93,45 @@ async def test_what_is_under_way_is_held_in_the_limits_that_are_new(
         assert await left(gateway, "gateway") == 20_000_000 - await gateway.spent()
         assert await gateway.spent() == 10_000_000
         assert not gateway.inner.dispatcher.held
+
+
+async def test_limits_are_not_changed_while_nobody_can_say_what_was_spent(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Nothing has changed then, and the same policy is taken a moment later."""
+    trouble = Trouble()
+    shared = FailingShared(clock).told(trouble)
+    async with assembled(tmp_path, clock, FREE, shared=shared) as gateway:
+        await spend(gateway, 20.0)
+        before = gateway.inner.active
+        trouble.fails("before", "restore")
+        with pytest.raises(StorageUnavailable):
+            await gateway.inner.apply(read(SMALL))
+        assert gateway.inner.active is before
+        trouble.ends()
+        await gateway.inner.apply(read(SMALL))
+        assert await left(gateway, "user:alice") == 0
+
+
+async def test_what_was_spent_while_limits_changed_is_asked_for_until_it_is_known(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, FREE) as gateway:
+        fill, asked = gateway.inner.fill, 0
+        assert fill is not None
+
+        async def fails_twice() -> None:
+            nonlocal asked
+            asked += 1
+            if asked in (2, 3):
+                raise StorageUnavailable("it did not answer")
+            await fill()
+
+        gateway.inner.fill = fails_twice
+        await gateway.inner.apply(read(SMALL))
+        assert asked == 2
+        await clock.advance(3.0)
+        assert asked == 4
 
 
 async def test_a_store_that_lost_its_memory_learns_what_is_held(

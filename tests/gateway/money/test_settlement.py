@@ -126,6 +126,23 @@ async def test_a_call_without_a_durable_row_is_told_that_it_cannot_be_written(
         assert (await bench.books())[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("when", "charged"), [("before", (0, 0, 0)), ("after", (0, 500, 500))], ids=["not", "perhaps"]
+)
+async def test_a_call_whose_row_was_not_written_is_charged_in_neither_store_or_in_both(
+    when: Moment, charged: tuple[int, int, int], tmp_path: Path, clock: FakeClock
+) -> None:
+    """Its caller is refused. What may have been written is written again before it is counted."""
+    async with bench_in(tmp_path, clock) as bench:
+        settlement = await bench.call("r1", opened=False)
+        bench.ledger_trouble.fails(when, "settle")
+        with pytest.raises(StorageUnavailable):
+            await bench.settler.settle(*settlement, opened=False)
+        bench.ledger_trouble.ends()
+        await bench.settler.retry()
+        assert await bench.books() == charged
+
+
 async def test_late_settlements_are_tried_every_second_until_they_are_taken(
     tmp_path: Path, clock: FakeClock
 ) -> None:

@@ -1,0 +1,297 @@
+"""What holds at the end of every seed, however it went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from adapters.errors import FailureClass, Ran
+from gateway.calls.top_up import PATIENCE_S
+from gateway.shared_timer import EVERY_S
+from gateway.storage.base import Claim, LedgerRow, SharedStore
+from gateway.types import MICRO, NANO
+from tests.simulation.callers import Caller
+from tests.simulation.gateways import GatewayProcess
+from tests.simulation.platforms import INPUT_TOKENS
+from tests.simulation.shared_server import at_once
+from tests.simulation.world import EPOCH, World
+
+LONGEST_S = 60.0
+"""No call takes longer, whatever fails: 24 seconds of its own, one to be stopped, ten to stop what
+runs elsewhere, and what stores may take."""
+_HUGE = 1 << 60
+_NOTHING_RAN = frozenset(one.slug for one in FailureClass if one.ran is Ran.NO)
+_USED_IN_VAIN = frozenset(("cancelled", "disconnected", "error", "success"))
+
+
+def violations(world: World) -> list[str]:
+    """Everything that does not hold, in words; empty where all does."""
+    return [
+        *world.blamed,
+        *world.loop.trouble,
+        *_late(world),
+        *_untrue_answers(world),
+        *_bad_rows(world),
+        *_wrong_charges(world),
+        *_leaks(world),
+        *_miscounted(world),
+        *_passed_caps(world),
+        *_too_much_machine(world),
+    ]
+
+
+def _late(world: World) -> Iterator[str]:
+    """Every call ends, in its time."""
+    for caller in world.callers:
+        if caller.ended_at is None:
+            yield f"{caller.call.id} never ended"
+        elif caller.ended_at - caller.began_at > LONGEST_S:
+            yield f"{caller.call.id} took {caller.ended_at - caller.began_at:.1f} s"
+
+
+# --- answers and rows -----------------------------------------------------------------------------
+
+
+def _untrue_answers(world: World) -> Iterator[str]:
+    """A client saw a whole answer exactly where one row says that the call succeeded."""
+    for caller in world.callers:
+        row = world.ledger.settled.get(caller.call.id)
+        outcome = "" if row is None else row.outcome
+        seen = caller.seen
+        if seen == "whole" and outcome != "success" and not _may_be_interrupted(world, caller, row):
+            yield f"{caller.call.id} was answered, and its row says {outcome or 'nothing'}"
+        elif (
+            row is not None
+            and outcome == "success"
+            and seen != "whole"
+            and not _may_have_missed(caller)
+            and not _was_in_doubt(caller, row)
+        ):
+            yield f"{caller.call.id} has a row of a success, and its client saw {seen}"
+        elif seen == "promised" and row is None and not _has_died(caller):
+            yield f"{caller.call.id} was promised, and has no row"
+        elif (
+            seen == "cut"
+            and not _may_have_missed(caller)
+            and b'"error"' not in caller.connection.body
+        ):
+            yield f"{caller.call.id} was cut without a word"
+        elif seen == "nothing" and not _may_have_missed(caller):
+            yield f"{caller.call.id} was told nothing"
+
+
+def _may_be_interrupted(world: World, caller: Caller, row: LedgerRow | None) -> bool:
+    """Its settlement waited for the ledger, and its gateway died, or was taken for dead."""
+    if row is None or row.outcome != "interrupted":
+        return False
+    return _has_died(caller) or row.id in world.ledger.taken
+
+
+def _has_died(caller: Caller) -> bool:
+    return caller.by is not None and not caller.by.process.is_alive
+
+
+def _may_have_missed(caller: Caller) -> bool:
+    """It hung up, or its gateway died, or it was promised the work and saw that."""
+    return caller.connection.hung_up.is_set() or _has_died(caller) or caller.seen == "promised"
+
+
+def _was_in_doubt(caller: Caller, row: LedgerRow) -> bool:
+    """The ledger did not say whether it had written the row of a call that bought nothing, and the
+    client was told so."""
+    bought_nothing = row.backend in ("home", "free")
+    return bought_nothing and b"store_unavailable" in caller.connection.body
+
+
+def _bad_rows(world: World) -> Iterator[str]:
+    """Every row is settled, once, and is of a call that was made."""
+    ledger, made = world.ledger, {caller.call.id for caller in world.callers}
+    yield from (f"{id} is still open" for id in ledger.opened)
+    yield from (f"{id} was settled twice" for id in ledger.doubled if id not in ledger.taken)
+    for row in ledger.settled.values():
+        if row.kind in ("call", "attempt") and row.id.partition("#")[0] not in made:
+            yield f"{row.id} is the row of no call"
+        if row.cost_nano < 0 or row.gpu_us < 0:
+            yield f"{row.id} costs {row.cost_nano}"
+
+
+def _wrong_charges(world: World) -> Iterator[str]:
+    """Nothing is charged for what did not run, and what was stated is charged as stated."""
+    for row in world.ledger.settled.values():
+        if row.kind not in ("call", "attempt"):
+            continue
+        if row.outcome == "interrupted":
+            if row.cost_nano != row.hold_nano:
+                yield f"{row.id} was interrupted, and charged otherwise than it was held"
+            continue
+        works = world.platforms[row.backend].works[row.id.partition("#")[0]] if row.backend else []
+        if row.cost_nano and not works:
+            yield f"{row.id} is charged {row.cost_nano}, and was never asked"
+        elif row.cost_nano and row.error in _NOTHING_RAN:
+            yield f"{row.id} is charged {row.cost_nano}, and did not run: {row.error}"
+        elif row.outcome == "success" and works and works[-1].stated:
+            asked = _price_of(row, works[-1].tokens)
+            if asked is not None and row.cost_nano != asked:
+                yield f"{row.id} is charged {row.cost_nano}, and its platform asked {asked}"
+
+
+def _price_of(row: LedgerRow, tokens: int) -> int | None:
+    """Nano-dollars that the platform asks, where that depends on nothing but the call."""
+    if row.backend == "fee":
+        return NANO // 20
+    if row.backend == "tokens":
+        return (INPUT_TOKENS * 1000 + tokens * 3000) * NANO // 1_000_000
+    return 0 if row.backend == "free" else None
+
+
+# --- what is held ---------------------------------------------------------------------------------
+
+
+def _leaks(world: World) -> Iterator[str]:
+    """At rest nothing is held anywhere, and nobody has a place."""
+    for name, store in _stores(world):
+        for _ in range(8):  # it drops so many at once
+            at_once(store.statuses(_claims(world)))
+        if "(0 holds," not in repr(store):
+            yield f"the shared store of {name} still has {store!r}"
+        for status in at_once(store.statuses(_places())):
+            if status.remaining != _HUGE:
+                yield f"{status.claim.scope} has {_HUGE - status.remaining} places for ever"
+    for one in world.gateways:
+        if one.serves:
+            yield from _left_in(one)
+    for platform in world.platforms.values():
+        if platform.visits:
+            yield f"{platform.name} still has {len(platform.visits)} calls"
+
+
+def _left_in(one: GatewayProcess) -> Iterator[str]:
+    gateway, name = one.gateway, one.process.name
+    assert gateway is not None
+    if gateway.dispatcher.held:
+        yield f"{name} still holds {gateway.dispatcher.held} calls"
+    if gateway.settler.waiting:
+        yield f"{name} has {gateway.settler.waiting} settlements that wait"
+    for backend in gateway.active.backends.values():
+        if backend.in_flight:
+            yield f"{name} has {backend.in_flight} calls at {backend.name} for ever"
+
+
+def _stores(world: World) -> Iterable[tuple[str, SharedStore]]:
+    if world.shared is not None:
+        return [("all", world.shared.store)]
+    return [
+        (one.process.name, one.gateway.shared)
+        for one in world.gateways
+        if one.serves and one.gateway is not None
+    ]
+
+
+def _claims(world: World) -> list[Claim]:
+    return [Claim(scope, "nano_usd", "day", _HUGE, 0) for scope in _all_caps(world)]
+
+
+def _places() -> list[Claim]:
+    return [Claim(f"user:{user}", "concurrent", "", _HUGE, 0) for user in ("alice", "bob")]
+
+
+def _all_caps(world: World) -> list[str]:
+    return sorted({scope for change in world.changes for scope in change.knobs.caps()})
+
+
+def _miscounted(world: World) -> Iterator[str]:
+    """What the shared store says was spent is what the rows say, in every scope that a limit is in
+    force for. Of a call that was interrupted it may know better than its row, which has what was
+    held; and what was settled while it did not answer it may count twice, but never not at all."""
+    rows = tuple(world.ledger.settled.values())
+    sums = _sums(rows)
+    less = _sums(row for row in rows if row.outcome == "interrupted")
+    twice = _sums(row for row in rows if _fell_into_a_silence(world, row))
+    in_force = world.knobs.caps()
+    for name, store in _stores(world):
+        claims = [claim for claim in _claims(world) if claim.scope in in_force]
+        for status in at_once(store.statuses(claims)):
+            scope, counted = status.claim.scope, _HUGE - status.remaining
+            if not sums[scope] - less[scope] <= counted <= sums[scope] + twice[scope]:
+                yield f"{scope} has spent {sums[scope]}, and {name} counts {counted}"
+
+
+def _fell_into_a_silence(world: World, row: LedgerRow) -> bool:
+    ended = row.ended_at or 0.0
+    return any(begin <= ended < end for begin, end in _silences(world, 5.0))
+
+
+def _silences(world: World, after_s: float) -> list[tuple[float, float]]:
+    """When the shared store did not answer, in seconds since 1970, and some time after."""
+    return [
+        (EPOCH + fault.at_s, EPOCH + fault.at_s + fault.lasts_s + after_s)
+        for fault in world.faults
+        if fault.what.startswith("shared")
+    ]
+
+
+def _sums(rows: Iterable[LedgerRow]) -> defaultdict[str, int]:
+    sums: defaultdict[str, int] = defaultdict(int)
+    for row in rows:
+        for scope in _scopes(row):
+            sums[scope] += row.cost_nano
+    return sums
+
+
+def _scopes(row: LedgerRow) -> tuple[str, ...]:
+    return () if row.kind == "idle" else (f"user:{row.user}", f"plan:{row.plan}", "gateway")
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def _passed_caps(world: World) -> Iterator[str]:
+    """Whatever has begun under a limit fits into what the limit had left then."""
+    rows = [row for row in world.ledger.settled.values() if row.kind in ("call", "attempt")]
+    changes = world.changes
+    for scope in _all_caps(world):
+        mine = [row for row in rows if scope in _scopes(row)]
+        for index, change in enumerate(changes):
+            after = changes[index + 1] if index + 1 < len(changes) else change
+            caps = [one.knobs.caps().get(scope, _HUGE) for one in (change, after)]
+            until = after.at if after is not change else float("inf")
+            before = sum(row.cost_nano for row in mine if row.started_at < change.at)
+            since = sum(row.cost_nano for row in mine if change.at <= row.started_at < until)
+            if since > max(0, max(caps) - before) + _patience(world, mine):
+                yield f"{scope}: {since} spent past {before} on a cap of {max(caps)}"
+
+
+def _patience(world: World, rows: Iterable[LedgerRow]) -> int:
+    """Nano-dollars that calls may cost past what is held for them, since the shared store did not
+    answer when they asked for more: ten seconds of each that ran then."""
+    silent = _silences(world, 2 * PATIENCE_S)
+    dearest = max(change.knobs.per_second for change in world.changes)
+    rates = {"home": 0.01, "burst": dearest}
+    meanwhile = (
+        rates.get(row.backend, 0.0)
+        for row in rows
+        if any(row.started_at < end and (row.ended_at or 0) > begin for begin, end in silent)
+    )
+    return round(sum(meanwhile) * (PATIENCE_S + 2 * EVERY_S) * NANO)
+
+
+def _too_much_machine(world: World) -> Iterator[str]:
+    """The parts that calls have of a machine add up to no more than the time in which it was
+    busy."""
+    spans = world.platforms["home"].spans
+    busy_s = sum(
+        _length(span[1:] for span in spans if span[0] == name) for name in {one[0] for one in spans}
+    )
+    rows = [row for row in world.ledger.settled.values() if row.backend == "home"]
+    used_s = sum(row.gpu_us for row in rows if row.outcome in _USED_IN_VAIN) / MICRO
+    if used_s > busy_s + 1e-3:
+        yield f"home was busy for {busy_s:.6f} s, of which calls used {used_s:.6f}"
+
+
+def _length(spans: Iterable[tuple[float, float]]) -> float:
+    """Of what they cover together."""
+    length, end = 0.0, float("-inf")
+    for begins, ends in sorted(spans):
+        length += max(0.0, ends - max(begins, end))
+        end = max(end, ends)
+    return length

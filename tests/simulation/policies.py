@@ -1,0 +1,137 @@
+"""What is configured: one policy with knobs, which a seed turns and its reloads turn again."""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+from typing import cast
+
+import msgspec
+
+from adapters.base import AdapterClass
+from gateway.policy.model import Policy
+from gateway.policy.reader import Kinds, read_policy_text
+from gateway.types import NANO, Principal
+from tests.simulation.platforms import SimulatedBackend
+
+KINDS = Kinds(
+    load=lambda kind: cast(AdapterClass, {"simulated": SimulatedBackend}[kind]),
+    known=lambda: ["simulated"],
+)
+
+_TEXT = """
+version: 1
+server: {{tls: "off", access_log: false}}
+backends:
+  home: {{kind: simulated, slots: 2, runs_for: 1, stoppable: false, price: reserved, expect: 1s,
+         max_run: 20s}}
+  burst: {{kind: simulated, runs_for: 2, price: flex, cold_start: {{p50: 1s, p95: 4s}},
+          idle_timeout: 20s, expect: 1s, max_run: {max_run}s}}
+  tokens: {{kind: simulated, runs_for: 1, price: by-token, expect: 1s, max_run: 20s,
+           concurrency: {at_once}}}
+  fee: {{kind: simulated, runs_for: 0.5, price: by-call, expect: 1s, max_run: 10s,
+        stoppable: false}}
+  free: {{kind: simulated, slots: 1, runs_for: 0.5, expect: 1s, max_run: 10s}}
+models:
+  chat: {{task: chat, backends: [{chat}], slo: 3s, max_output_tokens: 40}}
+  any: {{task: infer, backends: [{any}], slo: 3s}}
+  far: {{task: infer, backends: [burst, fee], slo: 20s}}
+  near: {{task: infer, backends: [home, free], slo: 3s}}
+prices:
+  reserved: {{per_hour: 36, as_of: 2026-11-01, source: test}}
+  flex: {{per_second: {per_second}, bills: [start, run], as_of: 2026-11-01, source: test}}
+  by-token: {{per_million_input: 1000, per_million_output: 3000, as_of: 2026-11-01, source: test}}
+  by-call: {{per_call: 0.05, as_of: 2026-11-01, source: test}}
+plans:
+  default:
+    requests: 1000/minute
+    concurrent: {concurrent}
+    gpu_seconds: {gpu_seconds}/day
+    spend: {user_usd} USD/day
+{shared}
+{gateway}
+"""
+
+
+class Knobs(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs from one policy to the next."""
+
+    user_usd: float = 2.0
+    plan_usd: float | None = None
+    gateway_usd: float | None = None
+    per_second: float = 0.01
+    concurrent: int = 6
+    gpu_seconds: int = 400
+    at_once: int = 4
+    max_run: int = 20
+    reverse: bool = False
+
+    def policy(self) -> Policy:
+        """As a file would be read."""
+        return _read(self)
+
+    def caps(self) -> dict[str, int]:
+        """Scope -> nano-dollars a day, of the scopes that are limited."""
+        caps = {f"user:{one.user}": round(self.user_usd * NANO) for one in PEOPLE}
+        if self.plan_usd is not None:
+            caps["plan:default"] = round(self.plan_usd * NANO)
+        if self.gateway_usd is not None:
+            caps["gateway"] = round(self.gateway_usd * NANO)
+        return caps
+
+
+PEOPLE = tuple(
+    Principal(key_id=f"key_{user}{number}", user=user, plan="default")
+    for user in ("alice", "bob")
+    for number in range(2)
+)
+
+
+@lru_cache(maxsize=4096)
+def _read(knobs: Knobs) -> Policy:
+    def order(*names: str) -> str:
+        return ", ".join(reversed(names) if knobs.reverse else names)
+
+    shared = f"    shared: {{spend: {knobs.plan_usd} USD/day}}" if knobs.plan_usd else ""
+    gateway = f"limits: {{spend: {knobs.gateway_usd} USD/day}}" if knobs.gateway_usd else ""
+    text = _TEXT.format(
+        max_run=knobs.max_run,
+        at_once=knobs.at_once,
+        per_second=knobs.per_second,
+        concurrent=knobs.concurrent,
+        gpu_seconds=knobs.gpu_seconds,
+        user_usd=knobs.user_usd,
+        shared=shared,
+        gateway=gateway,
+        chat=order("home", "tokens", "burst"),
+        any=order("home", "burst", "fee", "tokens"),
+    )
+    return read_policy_text(text, {}, kinds=KINDS)
+
+
+def drawn(draw: random.Random) -> Knobs:
+    """A first policy."""
+    return Knobs(
+        user_usd=draw.choice((0.2, 0.5, 1.0, 4.0)),
+        plan_usd=draw.choice((None, 0.4, 1.5)),
+        gateway_usd=draw.choice((None, 0.6, 3.0)),
+        concurrent=draw.choice((1, 3, 8)),
+        gpu_seconds=draw.choice((30, 400)),
+        at_once=draw.choice((1, 4)),
+        reverse=draw.random() < 0.5,
+    )
+
+
+def changed(knobs: Knobs, draw: random.Random) -> Knobs:
+    """Another knob turned."""
+    turns: tuple[dict[str, object], ...] = (
+        {"user_usd": draw.choice((0.1, 0.3, 2.0))},
+        {"plan_usd": draw.choice((None, 0.2, 0.8, 2.0))},
+        {"gateway_usd": draw.choice((None, 0.3, 1.0))},
+        {"per_second": draw.choice((0.002, 0.01, 0.05))},
+        {"concurrent": draw.choice((1, 2, 8))},
+        {"at_once": draw.choice((1, 2, 4))},
+        {"max_run": draw.choice((10, 20))},
+        {"reverse": not knobs.reverse},
+    )
+    return msgspec.structs.replace(knobs, **draw.choice(turns))

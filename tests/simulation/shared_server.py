@@ -1,0 +1,122 @@
+"""The shared store as a server: the store of one process behind a network, which may forget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from gateway.clock import Clock
+from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageUnavailable
+from gateway.storage.memory import MemorySharedStore
+from gateway.types import Unit
+from tests.simulation.loop import Process
+from tests.simulation.network import Link, Server
+
+T = TypeVar("T")
+
+
+class SharedServer:
+    """``server`` is how it stands, ``store`` what it remembers."""
+
+    def __init__(self, server: Server, clock: Clock) -> None:
+        self.server = server
+        self._clock = clock
+        self.forgets()
+
+    def forgets(self) -> None:
+        """Its memory is empty, and stays unknown until somebody has filled it."""
+        self.store = MemorySharedStore(self._clock)
+        self.is_known = False
+
+
+class SharedLink:
+    """A ``SharedStore`` of one process; ``emptied`` is called when the server has lost its memory,
+    and what it admits before it is filled is given back."""
+
+    def __init__(
+        self,
+        shared: SharedServer,
+        process: Process,
+        timeout_s: float,
+        emptied: Callable[[], None],
+    ) -> None:
+        self._shared = shared
+        self._link = Link(shared.server, process, timeout_s)
+        self._emptied = emptied
+
+    async def admit(
+        self, hold_id: str, claims: Sequence[Claim], ttl_s: float
+    ) -> Admitted | Refused:
+        def work() -> tuple[Admitted | Refused, bool]:
+            shared = self._shared
+            return at_once(shared.store.admit(hold_id, claims, ttl_s)), shared.is_known
+
+        def undo() -> None:
+            at_once(self._shared.store.release(hold_id))
+
+        found, is_known = await self._link.ask(work, undo)
+        if is_known:
+            return found
+        self._emptied()
+        if isinstance(found, Admitted):
+            self._link.send(undo)
+        raise StorageUnavailable("the shared store was emptied")
+
+    async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
+        def work() -> bool | None:
+            try:
+                return at_once(self._shared.store.extend(hold_id, unit, more))
+            except StorageUnavailable:
+                return None
+
+        found = await self._link.ask(work)
+        if found is None:
+            await self.ping()
+            raise StorageUnavailable(f"{hold_id} is not held any more")
+        return found
+
+    async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
+        await self._ask(lambda store: store.reinstate(hold_id, claims, ttl_s))
+
+    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
+        return await self._ask(lambda store: store.settle(hold_id, claims, actual))
+
+    async def release(self, hold_id: str) -> None:
+        await self._ask(lambda store: store.release(hold_id))
+
+    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
+        sums = list(spent)
+
+        def work() -> None:
+            at_once(self._shared.store.restore(sums))
+            self._shared.is_known = True
+
+        await self._link.ask(work)
+
+    async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
+        return await self._ask(lambda store: store.statuses(claims))
+
+    async def ping(self) -> None:
+        if not await self._link.ask(lambda: self._shared.is_known):
+            self._emptied()
+
+    @property
+    def failing(self) -> str:
+        return self._link.failing
+
+    async def aclose(self) -> None:
+        return None
+
+    async def _ask(self, work: Callable[[MemorySharedStore], Coroutine[Any, Any, T]]) -> T:
+        return await self._link.ask(lambda: at_once(work(self._shared.store)))
+
+
+def at_once(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        found: T = done.value
+        return found
+    work.close()
+    raise AssertionError("it waited")

@@ -1,0 +1,31 @@
+"""Whatever happens in a seed, what must hold holds; ``make simulate`` plays thousands."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.simulation.seeds import run
+
+_LONG = os.environ.get("SPILLGATE_SOAK") == "long"
+_BLOCKS, _OF = (50, 40) if _LONG else (10, 20)
+
+
+@pytest.mark.parametrize("first", [number * _OF for number in range(_BLOCKS)])
+def test_what_must_hold_holds_in_every_seed(first: int) -> None:
+    """One that fails is told again by ``python -m tests.simulation --first SEED --trace``."""
+    results = [run(seed) for seed in range(first, first + _OF)]
+    assert {one.seed: one.violations for one in results if one.violations} == {}
+
+
+def test_seeds_have_all_that_they_are_for() -> None:
+    """A simulation in which nothing goes wrong would show nothing."""
+    figures: dict[str, int] = {}
+    for seed in range(40):
+        for name, count in run(seed).figures.items():
+            figures[name] = figures.get(name, 0) + count
+    wanted = {"kills", "faults", "rows success", "rows error", "rows disconnected",
+              "rows cancelled", "rows interrupted", "seen whole", "seen cut", "seen refused",
+              "seen promised", "seen nothing"}  # fmt: skip
+    assert {name for name in wanted if not figures.get(name)} == set()
