@@ -23,7 +23,10 @@ def main() -> int:
         told.update(result.figures)
         if result.violations:
             failed += 1
-            print(f"seed {result.seed}: {result.violations[0]} (+{len(result.violations) - 1})")
+            print(
+                f"seed {result.seed}: {result.violations[0]} (+{len(result.violations) - 1})",
+                flush=True,
+            )
             if failed >= options.most:
                 break
     seconds = time.monotonic() - began
