@@ -41,6 +41,9 @@ async def fill(gateway: Gateway) -> None:
     """Counters know what the ledger knows, and what calls on their way hold, by the limits in
     force: one that a reload has added counts what its window has seen. Raises
     StorageUnavailable."""
+    # Settlements that waited come first: they are in the ledger's sums already, and what a store
+    # counts after it was filled is added to them.
+    await gateway.settler.retry()
     await gateway.dispatcher.reinstate(gateway.active)
     await gateway.shared.restore(await _spent(gateway))
 
@@ -78,11 +81,7 @@ class Refill:
 
     async def _run(self, gateway: Gateway) -> None:
         try:
-            # Settlements that waited come first: they are in the ledger's sums already, and what
-            # a store counts after it was filled is added to them.
-            await gateway.settler.retry()
-            await gateway.dispatcher.reinstate(gateway.active)
-            await gateway.shared.restore(await _spent(gateway))
+            await fill(gateway)
             log.warning("the shared store had lost its memory; it was filled from the ledger")
         except StorageUnavailable as unavailable:
             log.error("the shared store could not be filled from the ledger: %s", unavailable)

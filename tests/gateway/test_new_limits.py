@@ -113,6 +113,22 @@ async def test_limits_are_not_changed_while_nobody_can_say_what_was_spent(
         assert await left(gateway, "user:alice") == 0
 
 
+async def test_a_settlement_that_waits_is_counted_once_by_a_limit_that_is_new(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Its row is in the ledger's sums already."""
+    trouble = Trouble()
+    shared = FailingShared(clock).told(trouble)
+    async with assembled(tmp_path, clock, RUN_ALONE, shared=shared) as gateway:
+        trouble.fails("before", "settle")
+        await spend(gateway, 5.0)
+        trouble.ends()
+        await gateway.inner.apply(read(SMALL))
+        await clock.advance(3.0)
+        assert gateway.inner.settler.waiting == 0
+        assert await left(gateway, "user:alice") == 15_000_000
+
+
 async def test_what_was_spent_while_limits_changed_is_asked_for_until_it_is_known(
     tmp_path: Path, clock: FakeClock
 ) -> None:
