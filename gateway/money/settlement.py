@@ -99,9 +99,7 @@ class Settler:
             log.error("ledger: %s; settlement of %s waits", unavailable, rows[0].id)
             self._keep(functools.partial(self._ledger.settle, rows))
 
-    async def _settle_unopened(
-        self, rows: tuple[LedgerRow, ...], claims: tuple[Claim, ...]
-    ) -> None:
+    async def _settle_unopened(self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim]) -> None:
         """The row comes first: what has none is not charged. One that may have been written is
         written again until that is certain, and only then counted."""
         call_id = rows[0].id
@@ -115,15 +113,11 @@ class Settler:
             raise
         await self._spend(call_id, claims, _charged(rows))
 
-    async def _settle_in_doubt(
-        self, rows: tuple[LedgerRow, ...], claims: tuple[Claim, ...]
-    ) -> None:
+    async def _settle_in_doubt(self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim]) -> None:
         await self._ledger.settle(rows)
         await self._spend(rows[0].id, claims, _charged(rows))
 
-    async def _spend(
-        self, call_id: str, claims: tuple[Claim, ...], charged: dict[Unit, int]
-    ) -> None:
+    async def _spend(self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]) -> None:
         """In the shared store, now or when it is back."""
         if not claims:
             return

@@ -6,7 +6,14 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from gateway.clock import Clock
-from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageUnavailable
+from gateway.storage.base import (
+    Admitted,
+    Claim,
+    LimitStatus,
+    Refused,
+    StorageUnavailable,
+    WindowSpent,
+)
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import Unit
 from tests.simulation.loop import Process
@@ -95,6 +102,9 @@ class SharedLink:
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         return await self._ask(lambda store: store.statuses(claims))
+
+    async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
+        return await self._ask(lambda store: store.spent(claims))
 
     async def ping(self) -> None:
         if not await self._link.ask(lambda: self._shared.is_known):
