@@ -149,12 +149,12 @@ def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
     """
     if task == "embeddings":
         return 0, 0
-    bounds = (envelope.max_completion_tokens, envelope.max_tokens)
-    asked = max(bound or 0 for bound in bounds)
+    one, other = envelope.max_completion_tokens, envelope.max_tokens
+    asked = max(one or 0, other or 0)
     answers = max(envelope.n or 1, envelope.best_of or 1, 1)
     if isinstance(envelope, CompletionBody):
         answers *= _prompts(envelope.prompt)
-    is_bound = asked > 0 and not any(bound is not None and bound < 1 for bound in bounds)
+    is_bound = asked > 0 and (one is None or one >= 1) and (other is None or other >= 1)
     tokens = (asked if asked > 0 else most) * answers
     return min(tokens, MOST_TOKENS), 0 if is_bound else answers
 

@@ -80,6 +80,8 @@ class Ending(msgspec.Struct, frozen=True):
     @property
     def cost_nano(self) -> int:
         """Nano-dollars of all attempts together."""
+        if not self.attempts:
+            return self.row.cost_nano
         return self.row.cost_nano + sum(row.cost_nano for row in self.attempts)
 
 
@@ -350,10 +352,10 @@ class CallState:
             error=error,
             input_tokens=used.input_tokens or 0,
             output_tokens=used.output_tokens or 0,
-            queue_us=_microseconds((used.queue_s or 0.0) + self.waited_s),
-            cold_us=_microseconds(used.cold_s),
-            exec_us=_microseconds(used.exec_s),
-            gpu_us=_microseconds(used.gpu_s),
+            queue_us=round(((used.queue_s or 0.0) + self.waited_s) * MICRO),
+            cold_us=round((used.cold_s or 0.0) * MICRO),
+            exec_us=round((used.exec_s or 0.0) * MICRO),
+            gpu_us=round((used.gpu_s or 0.0) * MICRO),
             cost_nano=cost,
             cost_basis=cost_basis(price, used, cost),
             worker=used.worker or "",
@@ -388,10 +390,6 @@ class CallState:
             price="" if backend is None else backend.spec.common.price or "",
             claims=claims,
         )
-
-
-def _microseconds(seconds: float | None) -> int:
-    return 0 if seconds is None else round(seconds * MICRO)
 
 
 def _counter(claim: Claim) -> tuple[str, Unit, str]:

@@ -11,6 +11,8 @@ from gateway.types import NANO
 def usd(nano: int, *, padded: bool = False) -> str:
     """Nano-dollars as a decimal number of dollars, exactly: '0.000116'. ``padded``: with all nine
     decimals, so that figures below one another can be compared: '0.000116000'."""
+    if 0 < nano < NANO and not padded:  # what most calls cost
+        return f"0.{nano:09d}".rstrip("0")
     whole, rest = divmod(abs(nano), NANO)
     sign, digits = "-" if nano < 0 else "", f"{whole}.{rest:09d}"
     return sign + (digits if padded else digits.rstrip("0").rstrip("."))
