@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-gpu faults soak simulate constraints clean
+.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-money bench-gpu faults soak simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -73,6 +73,10 @@ bench-runtime: $(RUNTIME) ## the stand-alone server against LitServe, BentoML an
 
 bench-adapters: $(RUNTIME) ## what each kind of backend adds to the bare exchange, and its CPU at 1 to 200 calls
 	@$(BIN)/python -m benchmarks.adapters $(ARGS)
+
+bench-money: $(TESTING) ## what limits and the ledger's rows cost, in process, SQLite, PostgreSQL and Redis
+	@scripts/system-packages redis-server=redis-server $(POSTGRES)
+	@$(BIN)/python -m benchmarks.money $(ARGS)
 
 faults: $(TESTING) ## every fault of a backend, whoever else could answer and however long it lasts
 	@SPILLGATE_SOAK=long $(BIN)/pytest $(PARALLEL) $(FAULTS) $(ARGS)

@@ -3,8 +3,8 @@
 ``gateway/`` (``make bench``) stands beside nginx, sglang-router and LiteLLM; ``runtime/``
 (``make bench-runtime``) beside LitServe, BentoML and Ray Serve; ``gpu/`` (``make bench-gpu``) is
 torch under the runtime; ``adapters`` (``make bench-adapters``) what each kind adds to the bare
-exchange with the ``platforms``. Smaller: ``ledger`` (a row), ``shared_store`` (an admission),
-``restart`` (a killed worker), ``profile_gateway`` (where CPU goes). Their options and results are
-``command``; a contender while it runs is an ``entry``. ``apps/`` are served by several. What they
-found: docs/performance.md.
+exchange with the ``platforms``; ``money`` (``make bench-money``) what limits and rows cost.
+Smaller: ``ledger`` (a row), ``restart`` (a killed worker), ``profile_gateway`` (where CPU goes).
+Their options and results are ``command``; a contender while it runs is an ``entry``. ``apps/`` are
+served by several. What they found: docs/performance.md.
 """
