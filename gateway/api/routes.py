@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Lifespan
 
 from gateway.api import admin, webhooks
 from gateway.api.explain import ExplainEndpoint
+from gateway.api.forecast import ForecastEndpoint
 from gateway.api.infer import InferEndpoint
 from gateway.api.me import MeEndpoint
 from gateway.api.middleware import AuthMiddleware
@@ -100,6 +101,7 @@ def _pages(gateway: Gateway) -> list[Route]:
         Route("/metrics", MetricsEndpoint(gateway)),
         Route("/usage", UsageEndpoint(gateway)),
         Route("/usage/calls", CallsEndpoint(gateway)),
+        Route("/usage/forecast", ForecastEndpoint(gateway)),
         Route("/usage/{request_id:path}", CallUsageEndpoint(gateway)),
         Route("/openapi.json", OpenApiEndpoint()),
         Route("/docs", DocsEndpoint()),

@@ -13,6 +13,7 @@ from gateway.app import open_ledger
 from gateway.bills import texts
 from gateway.bills.comparison import Comparison
 from gateway.bills.periods import Period, period_of
+from gateway.cli.forecast import forecast
 from gateway.cli.reconcile import EVERY, Reconciliation, Unbilled, reconcile
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
         query = parse_usage_query(params, _OPERATOR, now_at=SystemClock().time())
     except ApiError as error:
         fail(error.message)
+    if options.forecast is not None:
+        return forecast(options.config, options.forecast, options.format)
     if options.reconcile is not None:
         return _reconcile(options, query)
     for name in ("bill", "book", "runs"):
@@ -82,6 +85,26 @@ def _parser() -> argparse.ArgumentParser:
         "that the page before ended with",
     )
     parser.add_argument("--after", default="", metavar="NEXT", help="with --calls: the next page")
+    _add_reconcile(parser)
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of these alone, by any of what one may group by, such as outcome=error",
+    )
+    parser.add_argument(
+        "--forecast",
+        metavar="SCOPE",
+        help="where the spend of user:NAME, key:ID, plan:NAME, tag:NAME=VALUE or the gateway leads",
+    )
+    parser.add_argument("--limit", metavar="N", help="the N dearest groups; the rest as one sum")
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.add_argument("--json", action="store_const", const="json", dest="format")
+    return parser
+
+
+def _add_reconcile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reconcile",
         nargs="?",
@@ -107,17 +130,6 @@ def _parser() -> argparse.ArgumentParser:
         help="with --reconcile: books what the bill of whole days has and the ledger has not, as "
         "rows of the kind correction",
     )
-    parser.add_argument(
-        "--where",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="of these alone, by any of what one may group by, such as outcome=error",
-    )
-    parser.add_argument("--limit", metavar="N", help="the N dearest groups; the rest as one sum")
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    parser.add_argument("--json", action="store_const", const="json", dest="format")
-    return parser
 
 
 def _calls(options: argparse.Namespace, params: dict[str, str]) -> int:

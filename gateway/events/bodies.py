@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from gateway.money.text import iso, iso_or_none, usd
+from gateway.money.text import iso, iso_or_none, seconds, usd
 from gateway.storage.base import LedgerRow
 from gateway.storage.outbox import BudgetFact, Message
 from gateway.types import MICRO
@@ -84,7 +84,7 @@ def usage(row: LedgerRow) -> dict[str, Any]:
             "requests": int(row.kind == "call"),
             "input_tokens": row.input_tokens,
             "output_tokens": row.output_tokens,
-            "gpu_seconds": _exact(row.gpu_us, MICRO),
+            "gpu_seconds": seconds(row.gpu_us),
         },
         "cost_usd": usd(row.cost_nano),
         "cost_basis": row.cost_basis,
@@ -120,13 +120,7 @@ def budget(fact: BudgetFact, spent: int) -> dict[str, Any]:
 
 def amount(fact: BudgetFact, value: int) -> str:
     """Of the fact's unit, exactly: dollars or seconds."""
-    return usd(value) if fact.unit == "nano_usd" else _exact(value, MICRO)
-
-
-def _exact(value: int, part: int) -> str:
-    whole, rest = divmod(abs(value), part)
-    digits = f"{whole}.{rest:0{len(str(part)) - 1}d}".rstrip("0").rstrip(".")
-    return f"-{digits}" if value < 0 else digits
+    return usd(value) if fact.unit == "nano_usd" else seconds(value)
 
 
 def sample(endpoint: str, id: str, at: float) -> Message:

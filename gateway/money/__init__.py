@@ -9,8 +9,8 @@ says what a refusal is told; ``room`` asks them of a call that is not made. ``se
 an ended call in both stores, once, and tries again what a store did not take; ``spending`` is whose
 figures that has changed, for who watches them. ``committed`` is the
 bill of capacity that is paid for by the hour, and ``idle_books`` books what no call used of it.
-``usage_reports`` is who spent what, ``call_lists`` in which calls, ``call_reports`` what became of
-one call;
+``forecasts`` is where spend leads, by ``spend_forecast``. ``usage_reports`` is who spent what,
+``call_lists`` in which calls, ``call_reports`` what became of one call;
 ``price_comparison`` holds prices against other prices. ``text`` is how amounts and instants are
 written.
 """

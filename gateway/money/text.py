@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Literal
 
-from gateway.types import NANO
+from gateway.types import MICRO, NANO
 
 
 def usd(nano: int, *, padded: bool = False) -> str:
@@ -16,6 +16,13 @@ def usd(nano: int, *, padded: bool = False) -> str:
     whole, rest = divmod(abs(nano), NANO)
     sign, digits = "-" if nano < 0 else "", f"{whole}.{rest:09d}"
     return sign + (digits if padded else digits.rstrip("0").rstrip("."))
+
+
+def seconds(micro: int) -> str:
+    """Microseconds as a decimal number of seconds, exactly: '1.5'."""
+    whole, rest = divmod(abs(micro), MICRO)
+    sign, digits = "-" if micro < 0 else "", f"{whole}.{rest:06d}"
+    return sign + digits.rstrip("0").rstrip(".")
 
 
 def iso(instant: float, to: Literal["minutes", "seconds", "milliseconds"]) -> str:
