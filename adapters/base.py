@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -118,6 +118,38 @@ class ScalesItself(Protocol):
     def watch(self, demand: Callable[[], int]) -> None:
         """Says, once, how to learn the number of calls that run there or wait for it: more than
         it has been asked, since calls for which it has no slot wait before it."""
+        ...
+
+
+class WorkersHost(Protocol):
+    """Has the workers of one backend for other processes to use, and runs no call."""
+
+    folder: str
+    """Where they are found; known once it has started."""
+
+    async def start(self) -> None:
+        """Returns before a model is loaded."""
+        ...
+
+    async def aclose(self) -> None:
+        """Ends the workers. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class SharesWorkers(Protocol):
+    """A kind whose backends start workers on this machine, which several processes of one gateway
+    may use: its class has these two."""
+
+    @classmethod
+    def host(cls, name: str, settings: Any, clock: Clock) -> WorkersHost | None:
+        """Of the process that starts them; None where these settings start none. Raises
+        SettingError where they cannot be shared."""
+        ...
+
+    @classmethod
+    def guest(cls, settings: Any, folder: str) -> msgspec.Struct:
+        """The settings of a process that finds them there."""
         ...
 
 

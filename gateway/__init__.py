@@ -12,7 +12,7 @@ How it is put together: ``app`` makes a gateway from concrete stores, adapters a
 settles after a crash what was left open, and fills the counters of limits again from the ledger.
 ``preflight`` finds what would keep a policy from being served; ``named_files`` are read again on
 SIGHUP; ``environment`` is where secrets come from. ``cli`` is the command line, ``tls`` makes
-certificates.
+certificates, ``processes`` is what several of them on one port have in common.
 
 A key's life: ``key_requests`` is what a request for one may say, ``api_keys`` makes its secret and
 its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that is unknown, revoked

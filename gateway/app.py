@@ -8,7 +8,9 @@ import os
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Protocol
 
+from msgspec import Struct
 from starlette.applications import Starlette
 
 from adapters import load_kind
@@ -53,6 +55,22 @@ from gateway.warm.prober import Prober
 
 _KEYS_TRUSTED_S = 0.001
 """How long a key that another process has revoked may still be taken: less than a call takes."""
+
+
+class OneOfSeveral(Protocol):
+    """What is different in a process that serves with others on one machine."""
+
+    def settings_of(self, spec: BackendSpec) -> Struct:
+        """Those with which a backend is made here. Raises SettingError."""
+        ...
+
+    def part_of(self, policy: Policy) -> Policy:
+        """The policy with this process's part of what clients may keep waiting."""
+        ...
+
+    def open_shared(self, policy: Policy) -> SharedStore:
+        """The store that all of them share, where the policy names none."""
+        ...
 
 
 def open_keys(policy: Policy, clock: Clock) -> KeyStore:
@@ -130,11 +148,14 @@ def open_kept(policy: Policy) -> KeptWorkers:
     return FileKept(Path(policy.server.data) / FILE)
 
 
-def backend_maker(clock: Clock) -> Callable[[BackendSpec], Backend]:
-    """Makes a backend of the adapter that its kind names; not started yet."""
+def backend_maker(
+    clock: Clock, settings_of: Callable[[BackendSpec], Struct] = lambda spec: spec.settings
+) -> Callable[[BackendSpec], Backend]:
+    """Makes a backend of the adapter that its kind names; not started yet. ``settings_of``: with
+    other settings than the policy's, where this process is one of several."""
 
     def make(spec: BackendSpec) -> Backend:
-        return load_kind(spec.kind)(spec.name, spec.settings, clock)
+        return load_kind(spec.kind)(spec.name, settings_of(spec), clock)
 
     return make
 
@@ -278,12 +299,15 @@ async def _recall(gateway: Gateway, notices: Notices) -> None:
     notices.recall(await spenders(gateway))
 
 
-def web(gateway: Gateway) -> Starlette:
-    """The ASGI application over a gateway; its lifespan starts and ends the gateway."""
+def web(
+    gateway: Gateway,
+    run: Callable[[Gateway], contextlib.AbstractAsyncContextManager[Gateway]] = running,
+) -> Starlette:
+    """The ASGI application over a gateway; its lifespan starts and ends the gateway, by ``run``."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with running(gateway):
+        async with run(gateway):
             yield
 
     def read(text: str) -> Policy:
@@ -295,29 +319,33 @@ def web(gateway: Gateway) -> Starlette:
     return application(gateway, read, lifespan)
 
 
-def from_path(path: Path, lines: LineWriter) -> Gateway:
+def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) -> Gateway:
     """A gateway as the policy at ``path`` wants it, which logs to ``lines``. Raises PolicyError."""
     clock, refill = SystemClock(), Refill()
-    make = backend_maker(clock)
+    make = backend_maker(clock) if among is None else backend_maker(clock, among.settings_of)
 
     secrets: dict[str, str] = {}
 
     def load(known: Policy | None) -> Policy:
         environ = Environment(os.environ)
         policy, places = load_with_places(path, environ)
-        check_startable(policy, places, make, known=known)
+        check_startable(policy, places, make, known=known, files=among is None)
         secrets.clear()
         secrets.update(environ.files)
-        return policy
+        return policy if among is None else among.part_of(policy)
 
     policy = load(None)
     ledger = open_ledger(policy)
+    if among is not None and policy.store.shared is None:
+        shared = among.open_shared(policy)
+    else:
+        shared = open_shared(policy, clock, ledger, refill)
     gateway = build_gateway(
         policy,
         clock=clock,
         keys=open_keys(policy, clock),
         ledger=ledger,
-        shared=open_shared(policy, clock, ledger, refill),
+        shared=shared,
         make_backend=make,
         load=lambda: load(gateway.active.policy),
         random_source=random.SystemRandom(),

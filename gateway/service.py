@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from adapters.base import Backend, ReportsMemory, ReportsModels
@@ -81,6 +81,10 @@ class Gateway:
         self.fill: Fill | None = None
         """Fills the counters of limits that a reload brings, before it is in force and after.
         Raises StorageUnavailable."""
+        self.drained: Callable[[str, bool], None] | None = None
+        """Is told of each backend that is drained, or sent calls again, where others serve too."""
+        self.is_alone = True
+        """No other process serves the same policy on the same port."""
         self._make_backend = make_backend
         self._history: list[Policy] = []
         self._superseded: list[ActivePolicy] = []
@@ -221,6 +225,23 @@ class Gateway:
             one.calls and one.backends.get(backend.name) is backend for one in self._superseded
         )
 
+    def set_draining(self, name: str, draining: bool) -> LiveBackend:
+        """Sends a backend no more calls, or calls again. Raises ApiError 404 for an unknown one."""
+        backend = self.active.backend(name)
+        backend.draining = draining
+        if self.drained is not None:
+            self.drained(name, draining)
+        return backend
+
+    def check_alone(self) -> None:
+        """Raises ApiError 409 where a policy that came by HTTP would be in force here alone."""
+        if not self.is_alone:
+            raise ApiError(
+                409,
+                "several_processes",
+                "Several processes serve: write the policy to its file, and send SIGHUP.",
+            )
+
     async def roll_back(self) -> Policy:
         """Returns to the policy before this one. Raises ApiError 409 when there is none."""
         if not self._history:
@@ -230,10 +251,15 @@ class Gateway:
         self._history = self._history[:-2]
         return earlier
 
-    async def reload(self) -> None:
+    async def reload(self, problems: Sequence[str] = ()) -> None:
         """Reads the policy's files again, then those that it names; on any error the old policy
-        stays, and of each file what was read before."""
-        await self._reload_policy()
+        stays, and of each file what was read before. ``problems``: why the policy's are not to be
+        put in force, where somebody else has found that."""
+        if problems:
+            self.metrics.reloads.labels("refused").inc()
+            self.refused = ReloadRefused(self.clock.time(), tuple(problems))
+        else:
+            await self._reload_policy()
         self.files = await asyncio.to_thread(read_again, self.file_readers)
 
     async def _reload_policy(self) -> None:

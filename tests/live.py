@@ -49,8 +49,9 @@ class LiveGateway:
     ``config`` is the policy's YAML without ``version``, ``server`` and ``store``, which are
     written here; ``server`` and ``store`` add settings to those two. ``env`` is added to the
     environment. ``stderr``: a descriptor to log to, beside the log file. ``under``: a command that
-    runs the gateway's, which follows it. Used as a context manager, or by ``start`` and ``stop``; a
-    stopped gateway may be started again, on the same port and data.
+    runs the gateway's, which follows it. ``workers``: processes that serve. Used as a context
+    manager, or by ``start`` and ``stop``; a stopped gateway may be started again, on the same port
+    and data.
 
         with LiveGateway(tmp_path, "backends: ...") as gateway:
             with gateway.client() as client:
@@ -69,8 +70,10 @@ class LiveGateway:
         ready_within_s: float = 120.0,
         stderr: int = subprocess.STDOUT,
         under: Sequence[str] = (),
+        workers: int = 1,
     ) -> None:
         self.folder = folder
+        self.workers = workers
         self.stderr = stderr
         self.under = under
         self.data = folder / "data"
@@ -111,6 +114,8 @@ class LiveGateway:
         """Starts it and waits until ``wait_for`` answers 200; an empty path waits for nothing."""
         assert self.process is None, "it runs already"
         command = [str(SPILLGATE), "serve", "--config", str(self.config)]
+        if self.workers > 1:
+            command += ["--workers", str(self.workers)]
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.under, *command],

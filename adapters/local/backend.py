@@ -22,8 +22,10 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.local.answers import Chunks, done_of, end_of, usage_of
+from adapters.local.hosting import LocalHost, guest_of, host_of
 from adapters.local.ray_settings import PROGRAM
 from adapters.local.settings import LocalSettings
+from adapters.local.starting import arguments_of
 from adapters.types import (
     OPENAI_ROUTES,
     Call,
@@ -36,11 +38,10 @@ from adapters.types import (
     WorkerMemory,
 )
 from adapters.waiting import before
-from local_runtime.app.model_sizes import to_json
 from local_runtime.client.attached import AttachedWorkers
 from local_runtime.client.autoscaler import Autoscaler
 from local_runtime.client.connection import WorkerConnection
-from local_runtime.client.managed import ManagedWorkers, supervisor_arguments
+from local_runtime.client.managed import ManagedWorkers
 from local_runtime.client.pending_call import CANCELLED, PendingCall
 from local_runtime.client.promises import promise_of
 from local_runtime.client.worker_environment import worker_environment
@@ -55,7 +56,7 @@ _LATE_S = 5.0
 
 class Local:
     """The backend of one app: see ``adapters.base.Backend``. Cancellable, Warmable,
-    ScalesItself, ReportsStarts, ReportsMemory, ReportsModels and LoadsModels."""
+    ScalesItself, ReportsStarts, ReportsMemory, ReportsModels, LoadsModels and SharesWorkers."""
 
     Settings: type[msgspec.Struct] = LocalSettings
 
@@ -76,6 +77,14 @@ class Local:
             for pending in connection.calls.values()
         )
         return f"<Local {self.name}: {waited_for} active>"
+
+    @classmethod
+    def host(cls, name: str, settings: LocalSettings, clock: Clock) -> LocalHost | None:
+        return host_of(name, settings, clock)
+
+    @classmethod
+    def guest(cls, settings: LocalSettings, folder: str) -> LocalSettings:
+        return guest_of(settings, folder)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -331,7 +340,7 @@ def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers,
     limit = settings.max_message
     if settings.sockets is not None:
         return Workers(name, AttachedWorkers(settings.sockets, clock), limit, clock), None
-    arguments = _arguments(settings)
+    arguments = arguments_of(settings)
     environment = worker_environment(os.environ, settings.added_environment)
     if isinstance(settings.workers, int):
         managed = ManagedWorkers(arguments, clock, environment=environment)
@@ -339,27 +348,3 @@ def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers,
     placed = ManagedWorkers(arguments, clock, PROGRAM, environment=environment)
     workers = Workers(name, placed, limit, clock)
     return workers, Autoscaler(workers, placed.keep, settings.workers.replicas.bounds, clock)
-
-
-def _arguments(settings: LocalSettings) -> list[str]:
-    assert settings.app is not None
-    placed = settings.workers
-    own: dict[str, object] = (
-        {"workers": placed, "standby": settings.standby}
-        if isinstance(placed, int)
-        else placed.options
-    )
-    return supervisor_arguments(
-        settings.app,
-        {
-            **own,
-            "device": settings.device,
-            "threads": settings.threads,
-            "start-timeout": settings.start_timeout,
-            "silence": settings.silence,
-            "grace": settings.grace,
-            "max-frame": settings.max_message,
-            "memory": settings.memory,
-            "models": to_json(settings.declared) if settings.models else None,
-        },
-    )

@@ -149,8 +149,7 @@ async def enable(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]
 
 
 def _set_draining(gateway: Gateway, scope: Scope, draining: bool) -> tuple[int, Any]:
-    backend = gateway.active.backend(scope["path_params"]["backend"])
-    backend.draining = draining
+    backend = gateway.set_draining(scope["path_params"]["backend"], draining)
     return 200, {
         "backend": backend.name,
         "draining": draining,
@@ -183,13 +182,17 @@ class PolicyRoutes:
         return 200, {"valid": True, **_summary(await self._read(body))}
 
     async def apply(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """In force until the next reload or restart, which read the files again."""
+        """In force until the next reload or restart, which read the files again. Raises ApiError
+        409 where several processes serve."""
+        gateway.check_alone()
         policy = await self._read(body)
         await gateway.apply(policy)
         return 200, {"applied": True, **_summary(policy)}
 
     async def roll_back(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """Returns to the policy before this one. Raises ApiError 409 when there is none."""
+        """Returns to the policy before this one. Raises ApiError 409 when there is none, and where
+        several processes serve."""
+        gateway.check_alone()
         return 200, {"applied": True, **_summary(await gateway.roll_back())}
 
     async def _read(self, body: bytes) -> Policy:

@@ -1,7 +1,8 @@
 """The command line: one module a command, loaded when it is asked for.
 
-``serve`` runs the gateway, ``data_lock`` keeps a second one from its data folder, ``listener`` has
-its connections, and ``banner`` tells a newcomer how to call it; ``check`` validates a
+``serve`` runs the gateway as a ``server``, ``serve_together`` several of them; ``data_lock`` keeps
+a second one from its data folder, ``listener`` has its connections, and ``banner`` tells a newcomer
+how to call it; ``check`` validates a
 policy; ``keys`` makes, lists, revokes and rotates; ``usage`` is who spent what, with ``reconcile``
 for the bills of the platforms beside it and ``forecast`` for where it leads; ``webhooks`` is who
 is told of what; ``explain`` asks which backend a call would get;

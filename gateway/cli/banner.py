@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
+import logging
 from pathlib import Path
 
 import msgspec
 
+from gateway.clock import Clock
 from gateway.key_requests import issue, read_request
+from gateway.log_lines import LineWriter
 from gateway.policy.model import Policy
+from gateway.policy.warnings import warnings_of
+from gateway.preflight import exposed_files
 from gateway.storage.base import KeyStore
 from gateway.tls.files import TlsMaterial
+
+log = logging.getLogger("spillgate")
 
 
 class FirstKeys(msgspec.Struct, frozen=True):
@@ -26,6 +34,17 @@ def first_keys(keys: KeyStore, policy: Policy, now_at: float) -> FirstKeys | Non
     admin, _ = issue(keys, read_request({"user": "admin", "admin": True}, policy), now_at)
     user, _ = issue(keys, read_request({"user": "me"}, policy), now_at)
     return FirstKeys(admin, user)
+
+
+def announce(
+    policy: Policy, keys: KeyStore, material: TlsMaterial | None, out: LineWriter, clock: Clock
+) -> None:
+    """What a newcomer reads, with the keys of a first start; and what the policy is warned of."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    for warning in (*warnings_of(policy, today=today), *exposed_files(policy, {})):
+        log.warning("policy: %s", warning)
+    text = banner(policy, material, first_keys(keys, policy, clock.time())) + "\n"
+    out.put(text.count("\n"), text.encode)
 
 
 def banner(policy: Policy, material: TlsMaterial | None, keys: FirstKeys | None) -> str:

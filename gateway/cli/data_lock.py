@@ -12,6 +12,8 @@ import os
 import time
 from pathlib import Path
 
+from gateway.policy.model import Policy
+
 _FILE = "gateway.lock"
 _ENDING = b" ending"
 _EVERY_S = 0.1
@@ -27,20 +29,21 @@ class DataLock:
 
     def __init__(self, folder: Path) -> None:
         path = folder / _FILE
-        self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        # Who inherits it keeps the folder until it has ended too.
+        self.descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             while not self._is_taken():
                 if not self._told().endswith(_ENDING):
                     raise DataInUse(_words(folder, self._told().decode(errors="replace")))
                 time.sleep(_EVERY_S)
         except BaseException:
-            os.close(self._descriptor)
+            os.close(self.descriptor)
             raise
         self._tell(b"%d" % os.getpid())
 
     def _is_taken(self) -> bool:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
@@ -51,18 +54,24 @@ class DataLock:
 
     def close(self) -> None:
         """Gives the folder free; a second time changes nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def _told(self) -> bytes:
-        return os.pread(self._descriptor, 64, 0)
+        return os.pread(self.descriptor, 64, 0)
 
     def _tell(self, text: bytes) -> None:
         # A full disk is no reason not to serve: the lock is what holds.
         with contextlib.suppress(OSError):
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, text, 0)
+            os.ftruncate(self.descriptor, 0)
+            os.pwrite(self.descriptor, text, 0)
+
+
+def lock_of(policy: Policy, beside_others: bool) -> DataLock | None:
+    """Where limits are in this machine's memory alone. Raises DataInUse."""
+    alone = policy.store.shared is None and not beside_others
+    return DataLock(Path(policy.server.data)) if alone else None
 
 
 def _words(folder: Path, process: str) -> str:

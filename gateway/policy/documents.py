@@ -20,7 +20,7 @@ def read_path(path: Path) -> tuple[MapNode, list[Problem]]:
     documents: list[MapNode] = []
     problems: list[Problem] = []
     fatal: list[Problem] = []
-    for file in _files(path):
+    for file in policy_files(path):
         try:
             document, found = parse(_text(file), str(file))
         except PolicyError as error:
@@ -48,7 +48,7 @@ def _refused(name: str, message: str) -> PolicyError:
     return PolicyError([problem_at(Mark(name), "", message)])
 
 
-def _files(path: Path) -> list[Path]:
+def policy_files(path: Path) -> list[Path]:
     """Hidden files are left out: editors keep their locks and copies there."""
     try:
         if not path.is_dir():

@@ -2,7 +2,8 @@
 
 ``base`` has the ports: the shared store, the ledger, the keys. The shared store admits a call in
 all its limits and budgets at once or not at all, so that gateways together never pass one:
-``memory`` is that of one process, ``redis/`` that of several, of which more is asked by ``remote``;
+``memory`` is that of one process, ``served/`` that of several on one machine, ``redis/`` that of
+several gateways, of which more is asked by ``remote``;
 ``counters``, ``counter_set`` and ``windows`` are the arithmetic of limits, ``claims`` is all that
 one call claims. ``history`` is what a row keeps of its call's way, ``rows`` a row as values for a
 table, ``queries`` what reports ask and are told, ``reports`` the same of such a table, ``owner``

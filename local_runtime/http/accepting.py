@@ -64,12 +64,22 @@ class Acceptor:
         self._paused: asyncio.TimerHandle | None = None
         self._read()
 
-    def close(self) -> None:
-        """Takes no further connection, and ends those that have not agreed on TLS."""
+    @property
+    def agrees(self) -> bool:
+        """Connections were taken that the protocol has not been told of."""
+        return bool(self._tasks)
+
+    def stop(self) -> None:
+        """Takes no further connection. A second time changes nothing."""
         if self._paused is not None:
             self._paused.cancel()
-        self._loop.remove_reader(self._listening)
-        self._listening.close()
+        if self._listening.fileno() >= 0:
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+
+    def close(self) -> None:
+        """Takes no further connection, and ends those that have not agreed on TLS."""
+        self.stop()
         while self._agreeing.close_oldest():
             pass
 

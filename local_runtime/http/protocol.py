@@ -78,6 +78,7 @@ class HttpProtocol(asyncio.Protocol):
         self.is_known = False
         self.is_half_closed = False
         self._in_head = False
+        self._goes_on = True
         self._app = config.loaded_app
         self._waiting: deque[RequestCycle] = deque()
         """Requests behind the one that is being answered."""
@@ -161,6 +162,13 @@ class HttpProtocol(asyncio.Protocol):
         if self.reading is None or self.reading.response_complete:
             self.transport.close()
         else:
+            self.reading.keep_alive = False
+
+    def retire(self) -> None:
+        """Takes one request more, whose answer says that it is the last: a client that does not
+        know would send its next one into a connection that ends in that instant."""
+        self._goes_on = False
+        if self.reading is not None and not self.reading.response_started:
             self.reading.keep_alive = False
 
     # --- from the parser -------------------------------------------------------------------------
@@ -267,7 +275,7 @@ class HttpProtocol(asyncio.Protocol):
             self,
             self._app,
             scope,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            keep_alive=self._goes_on and version != "1.0" and self.parser.should_keep_alive(),
             wants_continue=self.wants_continue,
         )
 

@@ -29,6 +29,10 @@ _HANDSHAKES = 4
 """So many times as many clients as have not shown who they are may be agreeing on TLS: that takes
 some round trips of clients of whom nothing is wrong."""
 
+LINGER_S = 5.0
+"""How long a server that retires waits for clients that are idle."""
+_LOOKS = 100
+
 
 class HttpServer(uvicorn.Server):
     """Uvicorn over one app, at ``host`` and ``port``.
@@ -52,6 +56,7 @@ class HttpServer(uvicorn.Server):
         limits: ClientLimits = DEFAULT_LIMITS,
         identifies: bool = False,
     ) -> None:
+        self._retires = False
         self.strangers = Strangers(limits.strangers) if identifies else None
         """Connections of clients that have yet to show who they are."""
         self._tls = tls
@@ -80,16 +85,42 @@ class HttpServer(uvicorn.Server):
         to end, and did, has not failed. A second Ctrl-C ends it at once."""
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
+        self._retires = False
+
+    def retire(self) -> None:
+        """Ends, for others listen at the same port: clients are told on each connection to make
+        another, where an end by a signal closes those that are idle at once."""
+        self._retires = self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's own, once the clients that would call again have been told."""
+        if self._retires:
+            await self._tell_all()
+        await super().shutdown()
+
+    async def _tell_all(self) -> None:
+        acceptors = cast("list[Acceptor]", self.servers)
+        for acceptor in acceptors:
+            acceptor.stop()
+        connections = cast("set[HttpProtocol]", self.server_state.connections)
+        for _ in range(_LOOKS):
+            for connection in tuple(connections):
+                connection.retire()
+            come = any(acceptor.agrees for acceptor in acceptors)
+            if not (connections or come) or not self._retires:
+                return
+            await asyncio.sleep(LINGER_S / _LOOKS)
 
     def room(self) -> Headroom:
         """Asked before each connection is taken."""
         return Headroom()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's own; connections are taken by a listener of ours. ``sockets`` are none."""
+        """As uvicorn's own; connections are taken by a listener of ours, at ``sockets``, which
+        listen already and become the server's, or else at its own address."""
         await super().startup([])
         try:
-            listening = await self._listening()
+            listening = sockets or await self._listening()
         except OSError as error:
             _log.error(error)
             await self.lifespan.shutdown()

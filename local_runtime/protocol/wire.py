@@ -179,7 +179,7 @@ class FramedConnection(asyncio.Protocol, Generic[E]):
         if self._drained is not None:
             await asyncio.shield(self._drained)
 
-    def send(self, event: Event) -> None:
+    def send(self, event: msgspec.Struct) -> None:
         """Queues the event; drops it when the socket is gone. Raises FrameTooLarge."""
         if self._transport is None:
             return

@@ -24,6 +24,7 @@ from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.store_urls import Database, parse_group
 from gateway.types import MICRO
 from tests.gateway.storage.opened import OpenKeys, OpenLedger
+from tests.gateway.storage.served.wired import wired
 from tests.postgres_server import PostgresServer, require_postgres
 from tests.processes import lasting
 from tests.redis_groups import ClusterServers, RedisGroup, SentinelServers
@@ -64,10 +65,12 @@ def redis_sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentin
         yield servers
 
 
-@pytest.fixture(params=["memory", "redis", "cluster", "sentinels"])
+@pytest.fixture(params=["memory", "served", "redis", "cluster", "sentinels"])
 def open_store(request: pytest.FixtureRequest, clock: FakeClock) -> OpenStore:
     if request.param == "memory":
         return lambda: MemorySharedStore(clock)
+    if request.param == "served":
+        return lambda: wired(MemorySharedStore(clock), clock)[0]
     name = {"redis": "redis_session"}.get(request.param, f"redis_{request.param}")
     servers: RedisServer | RedisGroup = request.getfixturevalue(name)
 

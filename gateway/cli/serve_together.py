@@ -1,0 +1,139 @@
+"""``spillgate serve --workers N``: the parent of the processes that serve, and one of these."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from gateway.app import backend_maker, from_path, open_keys, running, web
+from gateway.cli.banner import announce
+from gateway.cli.data_lock import lock_of
+from gateway.cli.server import GatewayServer, certificate_of, material_of
+from gateway.clock import SystemClock
+from gateway.log_lines import LineWriter, writer_to
+from gateway.policy.model import BackendSpec, Policy
+from gateway.preflight import check_port_is_free
+from gateway.processes.child import ParentLink
+from gateway.processes.hosts import Guests, Hosts
+from gateway.processes.loading import PolicyLoader
+from gateway.processes.parent import Parent, Shared
+from gateway.processes.ports import listeners_at
+from gateway.processes.snapshots import PolicySnapshots
+from gateway.processes.told import Told, told
+from gateway.service import Gateway
+from gateway.storage.base import SharedStore
+from gateway.storage.memory import MemorySharedStore
+from gateway.storage.served.server import StoreServer
+
+log = logging.getLogger("spillgate")
+
+
+def serve_all(config: Path, count: int, beside_others: bool) -> int:
+    """The parent's exit status, once all have ended. Raises as ``spillgate serve`` does."""
+    clock = SystemClock()
+    hosts = Hosts(clock)
+    loader = PolicyLoader(backend_maker(clock), clock, hosts)
+    with contextlib.closing(PolicySnapshots(config)) as snapshots, contextlib.ExitStack() as stack:
+        policy, copy = snapshots.take(loader.anew)
+        snapshots.put_in_force(copy)
+        loader.in_force = policy
+        check_port_is_free(*policy.server.listen)
+        keys = stack.enter_context(contextlib.closing(open_keys(policy, clock)))
+        lock = lock_of(policy, beside_others)
+        if lock is not None:
+            stack.callback(lock.close)
+        material = material_of(policy.server)
+        listeners = [stack.enter_context(one) for one in listeners_at(*policy.server.listen)]
+        out = stack.enter_context(contextlib.closing(writer_to(sys.stdout.fileno())))
+
+        def say() -> None:
+            log.info("%d processes serve; SIGUSR2 replaces them one by one", count)
+            announce(policy, keys, material, out, clock)
+
+        def command(what: Told) -> Sequence[str]:
+            serve = ("-P", "-m", "gateway", "serve", "--config", str(snapshots.current))
+            return (sys.executable, *serve, "--process", what.as_argument())
+
+        shared = Shared(
+            store=StoreServer(MemorySharedStore(clock)),
+            hosts=hosts,
+            snapshots=snapshots,
+            loader=loader,
+            listeners=tuple(one.fileno() for one in listeners),
+            inherited=() if lock is None else (lock.descriptor,),
+        )
+        ending = (lambda: None) if lock is None else lock.ends
+        return uvloop.run(Parent(count, command, shared, clock, ending).run(say))
+
+
+def serve_one(config: Path, lines: LineWriter, argument: str) -> int:
+    """The exit status of one of the processes, once it has ended."""
+    what = told(argument)
+    member = _Member(what)
+    gateway = from_path(config, lines, member)
+    certificate = certificate_of(gateway)
+    server = GatewayServer(
+        gateway,
+        web(gateway, member.run),
+        certificate,
+        serving=lambda: member.link.serving(gateway.active.policy.version),
+    )
+
+    def end() -> None:
+        server.should_exit = True
+
+    member.link.end, member.link.retire = end, server.retire
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent says when
+    try:
+        server.run([socket.socket(fileno=one) for one in what.listeners])
+    except SystemExit:
+        return 2
+    return 130 if server.force_exit else 0 if server.started else 2
+
+
+class _Member:
+    """This process, among those that serve."""
+
+    def __init__(self, what: Told) -> None:
+        clock = SystemClock()
+        self.link = ParentLink(what.parent, clock)
+        self._what = what
+        self._guests = Guests(what.folders, clock)
+
+    def settings_of(self, spec: BackendSpec) -> msgspec.Struct:
+        return self._guests.settings(spec)
+
+    def part_of(self, policy: Policy) -> Policy:
+        """An address's failed keys and the room for slow clients are bounded in all; what one key
+        may keep waiting is bounded in each process."""
+        of, server = self._what.of, policy.server
+        clients = msgspec.structs.replace(
+            server.clients,
+            without_key=-(-server.clients.without_key // of),
+            failed_keys=-(-server.clients.failed_keys // of),
+            in_all=-(-server.clients.in_all // of),
+        )
+        server = msgspec.structs.replace(server, clients=clients)
+        return msgspec.structs.replace(policy, server=server)
+
+    def open_shared(self, policy: Policy) -> SharedStore:
+        self.link.store.timeout_s = policy.store.timeout
+        return self.link.store
+
+    @contextlib.asynccontextmanager
+    async def run(self, gateway: Gateway) -> AsyncIterator[Gateway]:
+        """The parent is there before the gateway starts; where others serve, connections are taken
+        once the backends are ready."""
+        await self.link.connect(gateway)
+        async with running(gateway):
+            if self._what.waits:
+                await self.link.until_ready()
+            yield gateway

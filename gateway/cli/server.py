@@ -1,0 +1,138 @@
+"""The gateway as a server: uvicorn over its application, with SIGHUP for the policy."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import cast
+
+from starlette.types import ASGIApp
+
+from gateway.cli.listener import Crowd, ListenerProtocol, Spared, protocol_of
+from gateway.metrics import Reading
+from gateway.named_files import FileRead
+from gateway.policy.model import ClientSettings, ServerSettings, TlsFiles
+from gateway.service import Gateway
+from gateway.tls.context import ensure_certificates
+from gateway.tls.files import TlsError, TlsMaterial
+from gateway.tls.renewal import ServerCertificate
+from local_runtime import gc_tuning
+from local_runtime.http.accepting import Headroom
+from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.server import HttpServer
+
+
+def certificate_of(gateway: Gateway) -> ServerCertificate | None:
+    """The listener's, which a reload reads again. Raises TlsError."""
+    server = gateway.active.policy.server
+    if server.tls == "off":
+        return None
+    certificate = ServerCertificate(partial(_made, server))
+    gateway.file_readers.append(partial(_renew, certificate))
+    return certificate
+
+
+def material_of(server: ServerSettings) -> TlsMaterial | None:
+    """Certificate and key, made where they are missing; None without TLS. Raises TlsError."""
+    return None if server.tls == "off" else _made(server)
+
+
+def _made(server: ServerSettings) -> TlsMaterial:
+    tls = server.tls
+    if isinstance(tls, TlsFiles):
+        return TlsMaterial(ca=Path(tls.cert), cert=Path(tls.cert), key=Path(tls.key))
+    host, _ = server.listen
+    now = datetime.datetime.now(datetime.UTC)
+    return ensure_certificates(Path(server.data) / "tls", [host], now)
+
+
+def _renew(certificate: ServerCertificate) -> list[FileRead]:
+    try:
+        material = certificate.renew()
+    except (TlsError, OSError) as error:
+        return [FileRead("server.tls", str(certificate.material.cert), str(error))]
+    files = dict.fromkeys((material.cert, material.key))
+    return [FileRead("server.tls", str(file)) for file in files]
+
+
+def _descriptors(crowd: Crowd) -> Iterator[Reading]:
+    used = float(len(os.listdir("/proc/self/fd")))
+    yield "spillgate_descriptors", "Files and sockets that are open", {}, used
+    yield "spillgate_descriptor_limit", "How many there may be", {}, float(crowd.limit)
+    text = "Connections told 503 because too many were open"
+    yield "spillgate_connections_refused", text, {}, float(crowd.refused)
+
+
+def _limits(clients: ClientSettings) -> ClientLimits:
+    return ClientLimits(
+        first_head_s=clients.first_head,
+        head_s=clients.head,
+        body_s=clients.body,
+        write_s=clients.write,
+        rate=clients.rate,
+        idle_s=clients.idle,
+        strangers=clients.without_key,
+    )
+
+
+class GatewayServer(HttpServer):
+    """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        app: ASGIApp,
+        certificate: ServerCertificate | None,
+        *,
+        serving: Callable[[], None],
+        ending: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``serving`` is called once connections are taken, ``ending`` when it is told to end."""
+        policy = gateway.active.policy
+        host, port = policy.server.listen
+        self._crowd = crowd = Crowd()
+        gateway.metrics.observe(partial(_descriptors, crowd))
+        super().__init__(
+            app,
+            host=host,
+            port=port,
+            drain_s=max(1, round(policy.server.drain)),
+            max_head=policy.server.max_header,
+            protocol=protocol_of(crowd),
+            tls=None if certificate is None else certificate.context,
+            limits=_limits(policy.server.clients),
+            identifies=True,
+        )
+        self._gateway = gateway
+        self._serving = serving
+        self._ending = ending
+
+    def room(self) -> Headroom:
+        """What descriptors leave."""
+        assert self.strangers is not None
+        connections = cast("set[ListenerProtocol]", self.server_state.connections)
+        return Spared(self._crowd, connections, self.strangers)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Whoever waits for the data folder waits no longer than calls take to end."""
+        super().handle_exit(sig, frame)
+        self._ending()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started or self.should_exit:
+            return  # nobody would see the keys that are made for a first start
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
+        self._serving()
+        gc_tuning.relax()
+
+    def reload(self) -> None:
+        """On SIGHUP."""
+        self._gateway.run_forever(self._gateway.reload())

@@ -1,0 +1,140 @@
+"""The parent, as a serving process knows it: keeps the shared store, says what is to be done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+from gateway.clock import Clock
+from gateway.processes.messages import (
+    Drained,
+    Gone,
+    Reload,
+    Reloaded,
+    Retire,
+    Serving,
+    ToChild,
+    ToParent,
+    decode_to_child,
+)
+from gateway.service import Gateway
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.served.messages import Answer
+from gateway.storage.served.store import ServedSharedStore
+from local_runtime.protocol.wire import FramedConnection
+
+log = logging.getLogger("spillgate")
+
+_AGAIN_S = 1.0
+TIMEOUT_S = 1.0
+"""For the store's answers, until the policy is read."""
+READY_WITHIN_S = 10.0
+_LOOK_S = 0.02
+PARENT_GONE = "the parent process is gone"
+
+
+class ParentLink:
+    """The connection to the parent by the inherited descriptor ``descriptor``.
+
+    ``store`` is the shared store that the parent keeps. ``retire`` is called when others serve in
+    this process's place, ``end`` when the parent is gone.
+    """
+
+    def __init__(self, descriptor: int, clock: Clock) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._clock = clock
+        self._connection = FramedConnection[ToChild](
+            decode=decode_to_child, receive=self._receive, lost=self._lose
+        )
+        self.store = ServedSharedStore(self.say, clock, TIMEOUT_S)
+        self.retire: Callable[[], None] = _nothing
+        self.end: Callable[[], None] = _nothing
+        self._gateway: Gateway | None = None
+
+    async def connect(self, gateway: Gateway) -> None:
+        """From now on both may speak. Once, before the gateway starts."""
+        self._gateway = gateway
+        gateway.drained = self._tell_of_drained
+        gateway.is_alone = False
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_connection(lambda: self._connection, sock=self._socket)
+
+    def say(self, message: ToParent) -> None:
+        """Leaves at the end of this turn of the loop."""
+        self._connection.send(message)
+
+    def serving(self, policy: str) -> None:
+        """Connections are taken from now on."""
+        self.say(Serving(policy))
+
+    async def until_ready(self) -> None:
+        """Waits, within bounds, until this process knows as well as those beside it which backends
+        are ready, lest it send calls elsewhere for want of knowing."""
+        gateway = self._gateway
+        assert gateway is not None
+        end = self._clock.monotonic() + READY_WITHIN_S
+        while self._clock.monotonic() < end:
+            backends = gateway.active.backends.values()
+            unknown = [one for one in backends if one.starts is not None and not one.is_warm]
+            if not unknown and not gateway.not_ready():
+                return
+            await self._clock.sleep(_LOOK_S)
+
+    def _receive(self, message: ToChild) -> None:
+        if type(message) is Gone:
+            self._run(self._inherit(message.processes))
+        elif type(message) is Reload:
+            self._run(self._reload(message.problems))
+        elif type(message) is Retire:
+            self.retire()
+        elif type(message) is Drained:
+            self._drain(message)
+        else:
+            self.store.receive(cast("Answer", message))
+
+    def _tell_of_drained(self, backend: str, draining: bool) -> None:
+        self.say(Drained(backend, draining))
+
+    def _drain(self, drained: Drained) -> None:
+        """Another process was asked to, or was before this one came."""
+        assert self._gateway is not None
+        backend = self._gateway.active.backends.get(drained.backend)
+        if backend is not None:
+            backend.draining = drained.draining
+
+    def _lose(self, error: Exception | None) -> None:
+        self.store.lose(PARENT_GONE)
+        if self._gateway is not None:
+            log.error("%s: calls under way may end, and no more are taken", PARENT_GONE)
+        self.end()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._gateway is not None
+        self._gateway.run_forever(work)
+
+    async def _inherit(self, processes: tuple[int, ...]) -> None:
+        """Settles what they left open; then what they held is nobody's."""
+        assert self._gateway is not None
+        while True:
+            try:
+                settled = await self._gateway.settler.recover()
+                self.store.tidied(processes)
+            except StorageUnavailable as unavailable:
+                log.error("what other processes left open waits: %s", unavailable)
+                await self._clock.sleep(_AGAIN_S)
+                continue
+            if settled:
+                log.warning("%d calls that a process left open are settled", settled)
+            return
+
+    async def _reload(self, problems: tuple[str, ...]) -> None:
+        assert self._gateway is not None
+        await self._gateway.reload(problems)
+        self.say(Reloaded(self._gateway.active.policy.version))
+
+
+def _nothing() -> None:
+    """Nobody serves yet."""

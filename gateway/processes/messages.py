@@ -1,0 +1,60 @@
+"""What crosses between a serving process and its parent, beside questions to the shared store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.storage.served.messages import Answer, StoreMessage, Question
+
+# --- to the parent ------------------------------------------------------------------------------
+
+
+class Serving(StoreMessage, tag=64, frozen=True):
+    """It takes connections."""
+
+    policy: str
+    """The version of its policy."""
+
+
+class Reloaded(StoreMessage, tag=65, frozen=True):
+    """It has read the policy again."""
+
+    policy: str
+    """The version that is in force now."""
+
+
+class Drained(StoreMessage, tag=66, frozen=True):
+    """An administrator has drained a backend, or sends it calls again: of every process."""
+
+    backend: str
+    draining: bool
+
+
+ToParent = Question | Serving | Reloaded | Drained
+
+# --- to a serving process -----------------------------------------------------------------------
+
+
+class Gone(StoreMessage, tag=96, frozen=True):
+    """These processes have ended: what they left in the ledger is to be settled."""
+
+    processes: tuple[int, ...]
+
+
+class Reload(StoreMessage, tag=97, frozen=True):
+    """Read the policy's files again, and those that it names."""
+
+    problems: tuple[str, ...] = ()
+    """Why the files' policy is not put in force, where it is not."""
+
+
+class Retire(StoreMessage, tag=98, frozen=True):
+    """Others serve now: take no new connection, and end when the calls have."""
+
+
+ToChild = Answer | Gone | Reload | Retire | Drained
+
+decode_to_parent: Callable[[memoryview], ToParent] = msgspec.msgpack.Decoder(ToParent).decode
+decode_to_child: Callable[[memoryview], ToChild] = msgspec.msgpack.Decoder(ToChild).decode

@@ -1,0 +1,306 @@
+"""The parent of the serving processes: starts them, starts anew what dies, replaces them one by
+one, and ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.policy.problems import PolicyError
+from gateway.processes.hosts import Hosts
+from gateway.processes.loading import PolicyLoader
+from gateway.processes.messages import Drained, Gone
+from gateway.processes.snapshots import PolicySnapshots
+from gateway.processes.spawned import ServingProcess
+from gateway.processes.told import Told
+from gateway.storage.served.server import StoreServer
+from gateway.tasks import BackgroundTasks
+
+log = logging.getLogger("spillgate")
+
+SERVES_WITHIN_S = 120.0
+"""The longest that a process may take from its start until it takes connections."""
+KILL_AFTER_S = 3.0
+"""What was told twice to end, and has not by then, is killed."""
+_LONGEST_PAUSE_S = 30.0
+_REMEMBERED_S = 60.0
+
+
+class Restarts:
+    """How long to wait before a process that died is started again: not at all for one, twice as
+    long for each more within a minute. Pure: time is passed in."""
+
+    def __init__(self) -> None:
+        self._deaths: deque[float] = deque()
+
+    def died(self, now: float) -> float:
+        """Seconds to wait."""
+        while self._deaths and self._deaths[0] <= now - _REMEMBERED_S:
+            self._deaths.popleft()
+        self._deaths.append(now)
+        others = len(self._deaths) - 1
+        return min(_LONGEST_PAUSE_S, 0.25 * 2**others) if others else 0.0
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What all serving processes have of the parent."""
+
+    store: StoreServer
+    hosts: Hosts
+    snapshots: PolicySnapshots
+    loader: PolicyLoader
+    listeners: tuple[int, ...]
+    """Descriptors of the listening sockets."""
+    inherited: tuple[int, ...]
+    """Descriptors that they hold open, and have no other use for."""
+
+
+class Parent:
+    """``count`` processes, each by the command line that ``command`` makes of what it is told.
+    ``ending`` is called once, when they are told to end."""
+
+    def __init__(
+        self,
+        count: int,
+        command: Callable[[Told], Sequence[str]],
+        shared: Shared,
+        clock: Clock,
+        ending: Callable[[], None],
+    ) -> None:
+        self._count = count
+        self._command = command
+        self._shared = shared
+        self._clock = clock
+        self._ending = ending
+        self._processes: list[ServingProcess] = []
+        self._started = 0
+        self._folders: dict[str, str] = {}
+        self._gone: list[int] = []
+        """Processes that have ended, of which nobody has been told, or that hold something yet."""
+        self._drained: dict[str, Drained] = {}
+        """What administrators have said of backends."""
+        self._changing = asyncio.Lock()
+        self._lacking = asyncio.Event()
+        self._restarts = Restarts()
+        self._pause_s = 0.0
+        self._signals = 0
+        self._told_to_end = asyncio.Event()
+        self._tasks = BackgroundTasks()
+
+    # --- its life ---------------------------------------------------------------------------------
+
+    async def run(self, announce: Callable[[], None]) -> int:
+        """The exit status, once all have ended. ``announce`` is called when the first serves."""
+        self._listen_to_signals()
+        try:
+            if not await self._begin():
+                return 0 if self._signals else 2
+            announce()
+            async with self._changing:
+                await self._fill(waits=False)
+            self._tasks.run(self._keep_count())
+            await self._told_to_end.wait()
+        finally:
+            await self._end()
+        return 130 if self._signals > 1 else 0
+
+    async def _begin(self) -> bool:
+        """One alone first: it makes what is missing, and settles what an earlier start left."""
+        policy = self._shared.loader.in_force
+        assert policy is not None
+        self._folders = await self._shared.hosts.adopt(policy)
+        return await self._add(waits=False) is not None
+
+    async def _end(self) -> None:
+        self._signal(signal.SIGTERM)
+        while self._processes:
+            await asyncio.wait([process.ended for process in self._processes])
+            await asyncio.sleep(0)  # each is taken off the list by who waits for it
+        await self._tasks.cancel()
+        await self._shared.hosts.aclose()
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.run(self._reload()))
+        loop.add_signal_handler(signal.SIGUSR2, lambda: self._tasks.run(self._restart()))
+
+    def _stop(self) -> None:
+        self._signals += 1
+        self._told_to_end.set()
+        if self._signals == 1:
+            self._ending()
+            self._signal(signal.SIGTERM)
+        else:
+            self._signal(signal.SIGINT)
+            self._clock.call_later(KILL_AFTER_S, lambda: self._signal(signal.SIGKILL))
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes:
+            process.signal(number)
+
+    # --- processes --------------------------------------------------------------------------------
+
+    async def _add(self, *, waits: bool) -> ServingProcess | None:
+        """Starts another; None where it does not serve. ``waits``: until its backends are ready."""
+        self._started += 1
+        process = ServingProcess(self._started, self._shared.store, self._drain)
+
+        def command(connection: int) -> Sequence[str]:
+            return self._command(
+                Told(
+                    number=process.number,
+                    parent=connection,
+                    listeners=self._shared.listeners,
+                    of=self._count,
+                    folders=self._folders,
+                    waits=waits,
+                )
+            )
+
+        await process.start(command, (*self._shared.listeners, *self._shared.inherited))
+        self._processes.append(process)
+        self._tasks.run(self._watch(process))
+        try:
+            async with asyncio.timeout(SERVES_WITHIN_S):
+                serves = await asyncio.shield(process.serves)
+        except TimeoutError:
+            log.error("process %d does not serve in time", process.pid)
+            serves = False
+            process.retired = True
+            process.signal(signal.SIGKILL)
+        if serves:
+            self._tell_of_the_gone()
+            for drained in self._drained.values():
+                process.say(drained)
+        return process if serves else None
+
+    async def _watch(self, process: ServingProcess) -> None:
+        status = await process.wait()
+        self._processes.remove(process)
+        self._gone.append(process.number)
+        self._tell_of_the_gone()
+        if process.retired or self._told_to_end.is_set():
+            return
+        self._pause_s = self._restarts.died(self._clock.monotonic())
+        log.error(
+            "the serving process %d has ended with status %d; another is started in %.2g s",
+            process.pid,
+            status,
+            self._pause_s,
+        )
+        self._lacking.set()
+
+    def _tell_of_the_gone(self) -> None:
+        """One that serves settles what they left open."""
+        heir = next((one for one in self._processes if _serves(one)), None)
+        if heir is not None and self._gone:
+            heir.say(Gone(tuple(self._gone)))
+            # Should the heir die over it, the next one is told again.
+            self._gone = [one for one in self._gone if self._shared.store.holds_of(one)]
+
+    def _drain(self, drained: Drained) -> None:
+        """Every process is told, those to come too; who has told of it does it twice."""
+        self._drained[drained.backend] = drained
+        for process in self._processes:
+            process.say(drained)
+
+    async def _keep_count(self) -> None:
+        while True:
+            await self._lacking.wait()
+            self._lacking.clear()
+            await self._clock.sleep(self._pause_s)
+            async with self._changing:
+                await self._fill(waits=True)
+
+    async def _fill(self, *, waits: bool) -> None:
+        lacking = self._count - sum(not one.retired for one in self._processes)
+        await asyncio.gather(*(self._add(waits=waits) for _ in range(lacking)))
+
+    # --- changes ----------------------------------------------------------------------------------
+
+    async def _reload(self) -> None:
+        """All serve the same policy afterwards: the new one, or the old."""
+        async with self._changing:
+            shared = self._shared
+            problems: tuple[str, ...] = ()
+            try:
+                policy, copy = await asyncio.to_thread(shared.snapshots.take, shared.loader.again)
+            except PolicyError as error:
+                problems = _said(error)
+            else:
+                shared.snapshots.put_in_force(copy)
+                shared.loader.in_force = policy
+            serving = [one for one in self._processes if _serves(one)]
+            versions = await asyncio.gather(*(one.reload(problems) for one in serving))
+            if not problems and {*versions} != {policy.version}:
+                log.error("the processes serve %s, and not %s", versions, policy.version)
+
+    async def _restart(self) -> None:
+        """Starts one and retires one, until all are new; where a new one does not serve, the old
+        ones stay."""
+        async with self._changing:
+            shared = self._shared
+            try:
+                policy, copy = await asyncio.to_thread(shared.snapshots.take, shared.loader.anew)
+                folders = await shared.hosts.adopt(policy)
+            except PolicyError as error:
+                _said(error)
+                return
+            except OSError as error:
+                log.error("no rolling restart: %s", error)
+                return
+            before = shared.snapshots.put_in_force(copy), shared.loader.in_force, self._folders
+            shared.loader.in_force, self._folders = policy, folders
+            if not await self._replace_all():
+                copy_before, policy_before, self._folders = before
+                assert copy_before is not None
+                assert policy_before is not None
+                shared.snapshots.put_in_force(copy_before)
+                shared.loader.in_force = policy_before
+            self._tasks.run(self._end_unused_hosts())
+
+    async def _replace_all(self) -> bool:
+        """False where the first new one does not serve: nothing has changed then."""
+        old = [one for one in self._processes if not one.retired]
+        for index, one in enumerate(old):
+            if await self._add(waits=True) is None:
+                log.error("a new process does not serve: %d of the old ones stay", len(old) - index)
+                return index > 0
+            one.retire()
+        log.info("rolling restart: %d new processes serve", len(old))
+        return True
+
+    async def _end_unused_hosts(self) -> None:
+        """When the processes that use them are gone."""
+        leaving = [one.ended for one in self._processes if one.retired]
+        if leaving:
+            await asyncio.wait(leaving)
+        async with self._changing:
+            policy = self._shared.loader.in_force
+            assert policy is not None
+            await self._shared.hosts.keep_only(policy)
+
+
+def _serves(process: ServingProcess) -> bool:
+    return (
+        process.serves.done()
+        and process.serves.result()
+        and not process.retired
+        and not process.ended.done()
+    )
+
+
+def _said(error: PolicyError) -> tuple[str, ...]:
+    """Its problems, which are logged."""
+    problems = tuple(str(problem) for problem in error.problems)
+    for problem in problems:
+        log.error("the policy was not changed: %s", problem)
+    return problems

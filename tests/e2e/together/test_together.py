@@ -1,0 +1,164 @@
+"""Two processes on one port: what one of them alone would keep, both keep together."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+
+import httpx
+import pytest
+
+from tests.e2e.observing import error_of
+from tests.e2e.together.gateways import (
+    alive,
+    ask,
+    ask_quickly,
+    gateway_in,
+    open_calls,
+    settled,
+    started,
+)
+from tests.live import LiveGateway
+from tests.processes import lasting
+from tests.waiting import until
+
+MILLI = 1_000_000
+"""Nano-dollars that a call costs."""
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
+    with lasting(), gateway_in(tmp_path_factory.mktemp("together")) as running:
+        yield running
+
+
+async def both(gateway: LiveGateway) -> tuple[int, int]:
+    """Waits until two processes serve."""
+    await until(lambda: len(alive(gateway)) == 2, "two serve")
+    one, two = alive(gateway)
+    return one, two
+
+
+async def test_a_cap_for_a_hundred_lets_a_hundred_of_a_thousand_pass(
+    gateway: LiveGateway,
+) -> None:
+    await both(gateway)
+    before = sum(cost for _, _, cost in settled(gateway))
+    key = gateway.create_key("carol", "--limit", "spend=0.1 USD/day")
+    asked = await asyncio.gather(*(ask_quickly(gateway, key, 5) for _ in range(200)))
+    seen = collections.Counter(itertools.chain.from_iterable(asked))
+    assert set(seen) == {200, 402}
+    assert 97 <= seen[200] <= 100
+    cost = sum(cost for _, _, cost in settled(gateway)) - before
+    assert cost == seen[200] * MILLI <= 100 * MILLI
+    async with gateway.async_client(key) as client:
+        limits = (await client.get("/v1/me")).json()["limits"]
+    (spend,) = (limit for limit in limits if (limit["unit"], limit["window"]) == ("usd", "day"))
+    assert spend["remaining"] == pytest.approx(0.1 - seen[200] * 0.001)
+
+
+async def test_a_key_is_known_to_both_as_soon_as_it_is_made_and_no_longer_than_it_lives(
+    gateway: LiveGateway,
+) -> None:
+    await both(gateway)
+    with gateway.client(gateway.admin_key) as admin:
+        made = admin.post("/admin/keys", json={"user": "bob"}).json()
+        assert await statuses(gateway, made["key"]) == {200}
+        assert admin.delete(f"/admin/keys/{made['id']}").status_code == 200
+        assert await statuses(gateway, made["key"]) == {401}
+
+
+async def statuses(gateway: LiveGateway, key: str) -> set[int]:
+    """What thirty new connections get."""
+
+    async def one() -> int:
+        async with gateway.async_client(key) as client:
+            return (await client.get("/v1/models")).status_code
+
+    return {await one() for _ in range(30)}
+
+
+async def test_one_that_is_killed_is_replaced_and_its_calls_are_settled(
+    gateway: LiveGateway,
+) -> None:
+    one, two = await both(gateway)
+    before = len(started(gateway))
+    answered: list[str] = []
+    async with gateway.async_client() as client:
+        callers = [asyncio.create_task(keep_asking(client, answered)) for _ in range(16)]
+        await until(lambda: len(answered) > 100, "the load runs")
+        os.kill(one, signal.SIGKILL)
+        so_far = len(answered)
+        await until(lambda: len(answered) > so_far + 100, "the other serves")
+        await until(lambda: len(started(gateway)) > before, "another is started")
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+    assert two in alive(gateway)
+    await until(lambda: open_calls(gateway) == 0, "what it left open is settled", within_s=10.0)
+    rows = settled(gateway)
+    outcomes = {id: outcome for id, outcome, _ in rows}
+    assert len(outcomes) == len(rows)
+    assert {outcomes.get(id) for id in answered} == {"success"}
+    await until(partial(holds_nothing, gateway), "nothing is held any more", within_s=10.0)
+
+
+async def keep_asking(client: httpx.AsyncClient, answered: list[str]) -> None:
+    while True:
+        try:
+            answer = await ask(client)
+        except httpx.TransportError:
+            continue
+        if answer.status_code == 200:
+            answered.append(answer.headers["x-request-id"])
+
+
+async def holds_nothing(gateway: LiveGateway) -> bool:
+    async with gateway.async_client() as client:
+        limits = (await client.get("/v1/me")).json()["limits"]
+    (concurrent,) = (one for one in limits if one["unit"] == "concurrent")
+    left: bool = concurrent["remaining"] == concurrent["limit"]
+    return left
+
+
+async def test_a_backend_that_is_drained_is_drained_in_both_and_in_who_comes_later(
+    gateway: LiveGateway,
+) -> None:
+    await both(gateway)
+    with gateway.client(gateway.admin_key) as admin:
+        assert admin.post("/admin/backends/home/drain").status_code == 200
+        await until(partial(all_answer, gateway, 503), "nobody sends it calls")
+        before = len(started(gateway))
+        os.kill(alive(gateway)[0], signal.SIGKILL)
+        await until(lambda: len(started(gateway)) > before, "another is started")
+        await both(gateway)
+        assert await all_answer(gateway, 503)
+    with gateway.client(gateway.admin_key) as admin:  # its process may have been the one
+        assert admin.post("/admin/backends/home/enable").status_code == 200
+    await until(partial(all_answer, gateway, 200), "all send it calls again")
+
+
+async def all_answer(gateway: LiveGateway, status: int) -> bool:
+    """Whether twenty new connections get it."""
+
+    async def one() -> int:
+        async with gateway.async_client() as client:
+            return (await ask(client)).status_code
+
+    return {await one() for _ in range(20)} == {status}
+
+
+async def test_a_policy_by_http_would_be_one_processs_alone_and_is_refused(
+    gateway: LiveGateway,
+) -> None:
+    with gateway.client(gateway.admin_key) as admin:
+        answers = [
+            admin.put("/admin/policy", content=gateway.config.read_text()),
+            admin.post("/admin/policy/rollback"),
+        ]
+    assert [error_of(answer) for answer in answers] == [(409, "several_processes")] * 2

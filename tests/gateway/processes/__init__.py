@@ -1,0 +1,1 @@
+"""The parent of several processes, and what it decides before any is started."""
