@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.storage.served.messages import Answer, StoreMessage, Question
+from gateway.storage.served.messages import Answer, Question, StoreMessage
 
 # --- to the parent ------------------------------------------------------------------------------
 

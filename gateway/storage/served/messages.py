@@ -69,7 +69,7 @@ class Statuses(StoreMessage, tag=7, frozen=True):
     claims: tuple[Claim, ...]
 
 
-class Spending(StoreMessage, tag=11, frozen=True):
+class WindowsAsked(StoreMessage, tag=11, frozen=True):
     """``SharedStore.spent``."""
 
     claims: tuple[Claim, ...]
@@ -124,7 +124,7 @@ Question = (
     | Release
     | Restore
     | Statuses
-    | Spending
+    | WindowsAsked
     | Learn
     | Forget
     | AdmitAs

@@ -22,12 +22,12 @@ from gateway.storage.served.messages import (
     Restore,
     Settle,
     SettleAs,
-    Spending,
     SpentInWindows,
     Statuses,
     StoreFault,
     Taken,
     Tidied,
+    WindowsAsked,
     standings,
     told,
 )
@@ -56,7 +56,7 @@ class StoreServer:
             Release: self._release,
             Restore: self._restore,
             Statuses: self._statuses,
-            Spending: self._spending,
+            WindowsAsked: self._spending,
             Learn: self._learn,
             Forget: self._forget,
             AdmitAs: self._admit_as,
@@ -127,7 +127,7 @@ class StoreServer:
     def _statuses(self, process: int, asked: Statuses) -> Answer:
         return Taken(standings(_at_once(self._store.statuses(asked.claims)), asked.claims))
 
-    def _spending(self, process: int, asked: Spending) -> Answer:
+    def _spending(self, process: int, asked: WindowsAsked) -> Answer:
         found = _at_once(self._store.spent(asked.claims))
         index = asked.claims.index
         return SpentInWindows(tuple([(index(one.claim), one.spent, one.ends_at) for one in found]))

@@ -33,12 +33,12 @@ from gateway.storage.served.messages import (
     Restore,
     Settle,
     SettleAs,
-    Spending,
     SpentInWindows,
     Statuses,
     StoreFault,
     Taken,
     Tidied,
+    WindowsAsked,
     status_of,
 )
 from gateway.types import Unit
@@ -137,7 +137,7 @@ class ServedSharedStore:
 
     async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
         asked = tuple(claims)
-        found = _of(SpentInWindows, await self._ask(Spending(asked)))
+        found = _of(SpentInWindows, await self._ask(WindowsAsked(asked)))
         return tuple([WindowSpent(asked[at], spent, ends) for at, spent, ends in found.windows])
 
     async def ping(self) -> None:
