@@ -37,7 +37,13 @@ _OPERATOR = Principal(key_id="operator", user="operator", role="admin")
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0; 1: a bill could not be had; 2: the request or the policy cannot be read."""
     options = _parser().parse_args(arguments)
-    given = {"from": options.since, "to": options.until, "limit": options.limit}
+    given = {
+        "from": options.since,
+        "to": options.until,
+        "limit": options.limit,
+        "tz": options.tz,
+        "percentiles": "true" if options.percentiles else None,
+    }
     params = {name: value for name, value in given.items() if value is not None}
     params |= dict(_pair(text) for text in options.where)
     try:
@@ -78,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
         "--from", "--since", dest="since", metavar="TIME", help="a date, or such as 7d"
     )
     parser.add_argument("--to", "--until", dest="until", metavar="TIME", help="a date, or 1d")
+    parser.add_argument("--tz", metavar="ZONE", help="whose days and hours; UTC if left out")
+    parser.add_argument(
+        "--percentiles", action="store_true", help="how long calls took, as CSV or JSON too"
+    )
     parser.add_argument(
         "--calls",
         action="store_true",

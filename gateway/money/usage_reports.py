@@ -10,12 +10,15 @@ import datetime
 import io
 import re
 from collections.abc import Iterable, Mapping
+from operator import add
 from typing import Any, get_args
 
 import msgspec
 
 from gateway.money.text import iso_or_none, usd
 from gateway.storage.base import Outcome, ReportRefused, RowKind
+from gateway.storage.calendar import hour_of_week, instant_of, interval_of, zone_of
+from gateway.storage.durations import BUCKETS, percentile_s
 from gateway.storage.queries import Dimension, UsageQuery, UsageReport, UsageRow
 from gateway.types import MICRO, NANO, ApiError, Principal
 
@@ -26,13 +29,21 @@ _SECONDS = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _MAX_GROUPS = 6
 _MAX_VALUE = 256
 _MAX_LIMIT = 50_000
-_OTHER_PARAMS = ("from", "to", "group_by", "limit")
+_OTHER_PARAMS = ("from", "to", "group_by", "limit", "tz", "percentiles")
 _VALUES: dict[str, tuple[str, ...]] = {
     "outcome": tuple(name for name in get_args(Outcome) if name != "open"),
     "kind": get_args(RowKind),
 }
-_COUNTS = ("calls", "errors", "cold_starts", "input_tokens", "output_tokens")
+_COUNTS = ("calls", "errors", "refused", "cold_starts", "input_tokens", "output_tokens")
 _TIMES = ("queue", "cold", "exec", "gpu")
+_COSTS = ("cost_nano", "idle_nano")
+_EXAMPLES = {
+    "month": "2026-01",
+    "day": "2026-01-31",
+    "hour": "2026-01-31T13:00Z",
+    "hour_of_week": "Mon 13:00",
+}
+_PERCENTILES = {"p50_seconds": 0.5, "p95_seconds": 0.95, "p99_seconds": 0.99}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -46,14 +57,16 @@ def parse_usage_query(
 
     ``from`` and ``to`` are a date, a date and time (UTC unless they say otherwise) or how long
     ago (30m, 12h, 7d, 4w); ``limit`` is how many groups are told; every other parameter is a
-    dimension and the value it must have. A user sees its own calls alone. Raises ApiError: 400
-    names the parameter and what is allowed, 403 is for a user who asks for another one's.
+    dimension and the value it must have. ``tz`` is the zone of dates, days and hours, UTC unless it
+    is given. A user sees its own calls alone. Raises ApiError: 400 names the parameter and what is
+    allowed, 403 is for a user who asks for another one's.
     """
     for name in params:
         if name not in _OTHER_PARAMS and not _is_dimension(name):
             allowed = ", ".join((*_OTHER_PARAMS, *DIMENSIONS))
             raise _bad(name, f"unknown parameter {_short(name)}; allowed: {allowed}, tag:NAME")
-    since, until = (_instant(params, name, now_at) for name in ("from", "to"))
+    zone = _zone(params.get("tz", "UTC"))
+    since, until = (_instant(params, name, now_at, zone_of(zone)) for name in ("from", "to"))
     if since is not None and until is not None and since >= until:
         raise _bad("from", "from must be before to")
     return UsageQuery(
@@ -62,7 +75,25 @@ def parse_usage_query(
         group_by=_group_by(params.get("group_by", "user")),
         where=_where(params, principal),
         limit=_limit(params.get("limit")),
+        zone=zone,
+        durations=_yes("percentiles", params.get("percentiles", "false")),
     )
+
+
+def _zone(name: str) -> str:
+    try:
+        zone_of(name)
+    except ValueError:
+        raise _bad(
+            "tz", f"{_short(name)} is no time zone; write one such as Europe/Berlin, or UTC"
+        ) from None
+    return name
+
+
+def _yes(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise _bad(name, f"{name} is true or false")
+    return text == "true"
 
 
 def _is_dimension(name: str) -> bool:
@@ -109,18 +140,20 @@ def _value(name: str, text: str) -> str:
     allowed = _VALUES.get(name)
     if allowed is not None and text not in allowed:
         raise _bad(name, f"{name} is one of {', '.join(allowed)}")
-    if name in ("day", "hour"):
+    example = _EXAMPLES.get(name)
+    if example is not None:
         try:
-            _parse_time(text)
+            hour_of_week(text) if name == "hour_of_week" else interval_of(name, text, datetime.UTC)
         except ValueError:
-            example = "2026-01-31" if name == "day" else "2026-01-31T13:00Z"
             raise _bad(name, f"{name} is written like {example}") from None
     if len(text) > _MAX_VALUE:
         raise _bad(name, f"{_short(name)} has at most {_MAX_VALUE} characters")
     return text
 
 
-def _instant(params: Mapping[str, str], name: str, now_at: float) -> float | None:
+def _instant(
+    params: Mapping[str, str], name: str, now_at: float, zone: datetime.tzinfo
+) -> float | None:
     text = params.get(name, "").strip()
     if not text:
         return None
@@ -128,27 +161,13 @@ def _instant(params: Mapping[str, str], name: str, now_at: float) -> float | Non
     if relative is not None:
         return max(0.0, now_at - int(relative[1]) * _SECONDS[relative[2]])
     try:
-        return _parse_time(text)
+        return instant_of(text, zone)
     except ValueError:
         raise _bad(
             name,
             f"{name} is a date such as 2026-01-31, a time such as 2026-01-31T13:00Z, "
             "or how long ago, such as 30m, 12h, 7d or 4w",
         ) from None
-
-
-def _parse_time(text: str) -> float:
-    """Seconds since the epoch; in a query string, the plus of a time zone arrives as a space."""
-    moment = datetime.datetime.fromisoformat(re.sub(r" (\d\d:?\d\d)\Z", r"+\1", text))
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    try:
-        seconds = moment.timestamp()
-    except OverflowError:
-        raise ValueError("out of range") from None
-    if seconds < 0:
-        raise ValueError("before the epoch")
-    return seconds
 
 
 def _bad(param: str, message: str) -> ApiError:
@@ -162,6 +181,7 @@ def _short(text: str) -> str:
 _REFUSED: dict[str, tuple[int, str, dict[str, str]]] = {
     "too_many_groups": (400, "limit", {}),
     "report_too_slow": (504, "from", {"x-should-retry": "false"}),
+    "archived": (400, "from", {}),
     "reports_busy": (503, "from", {"Retry-After": "5", "x-should-retry": "true"}),
 }
 """Fault -> status, the parameter that makes the report smaller, headers."""
@@ -179,11 +199,15 @@ def refusal_of(refused: ReportRefused) -> ApiError:
 
 def total_of(rows: Iterable[UsageRow]) -> UsageRow:
     """One row that is the sum of all."""
-    sums = dict.fromkeys((*_COUNTS, *(f"{each}_us" for each in _TIMES), "cost_nano"), 0)
+    sums = dict.fromkeys((*_COUNTS, *(f"{each}_us" for each in _TIMES), *_COSTS), 0)
+    durations: tuple[int, ...] = ()
     for row in rows:
         for name in sums:
             sums[name] += getattr(row, name)
-    return UsageRow(group={}, **sums)
+        if row.durations:
+            durations = tuple(map(add, durations or [0] * BUCKETS, row.durations))
+    named: dict[str, Any] = dict(sums)
+    return UsageRow(group={}, **named, durations=durations)
 
 
 def as_json(report: UsageReport, query: UsageQuery) -> dict[str, Any]:
@@ -197,12 +221,13 @@ def as_json(report: UsageReport, query: UsageQuery) -> dict[str, Any]:
         "group_by": list(query.group_by),
         "filters": query.where,
         "limit": query.limit,
+        "tz": query.zone,
         "currency": "USD",
-        "rows": [row.group | _figures(row) for row in report.rows],
+        "rows": [row.group | _figures(row, query) for row in report.rows],
         "left_out": None
         if left_out is None
-        else {"groups": report.groups_left_out} | _figures(left_out),
-        "totals": _figures(_total(report)),
+        else {"groups": report.groups_left_out} | _figures(left_out, query),
+        "totals": _figures(_total(report), query),
     }
 
 
@@ -222,9 +247,9 @@ def as_csv(report: UsageReport, query: UsageQuery) -> str:
     formula begins with '."""
     sheet = io.StringIO(newline="")
     writer = csv.writer(sheet)
-    writer.writerow([*(_as_text(name) for name in query.group_by), *_figures(total_of(()))])
+    writer.writerow([*(_as_text(name) for name in query.group_by), *_figures(total_of(()), query)])
     for row in report.rows:
-        figures = _figures(row) | {"cost_usd": usd(row.cost_nano, padded=True)}
+        figures = _figures(row, query) | {"cost_usd": usd(row.cost_nano, padded=True)}
         groups = (_as_text(row.group[name]) for name in query.group_by)
         writer.writerow([*groups, *figures.values()])
     return sheet.getvalue()
@@ -262,11 +287,28 @@ def _cells(row: UsageRow) -> list[str]:
     return [*counts, f"{row.gpu_us / MICRO:.3f}", usd(row.cost_nano, padded=True)]
 
 
-def _figures(row: UsageRow) -> dict[str, int | float]:
-    figures: dict[str, int | float] = {name: getattr(row, name) for name in _COUNTS}
+def _figures(row: UsageRow, query: UsageQuery) -> dict[str, int | float | None]:
+    figures: dict[str, int | float | None] = {name: getattr(row, name) for name in _COUNTS}
     for name in _TIMES:
         figures[f"{name}_seconds"] = getattr(row, f"{name}_us") / MICRO
-    return figures | {"cost_usd": row.cost_nano / NANO, "cost_nano": row.cost_nano}
+    figures |= {"cost_usd": row.cost_nano / NANO, "cost_nano": row.cost_nano}
+    tokens = row.input_tokens + row.output_tokens
+    figures |= {
+        "usd_per_1000_calls": _ratio(row.cost_nano * 1_000, row.calls * NANO),
+        "usd_per_million_tokens": _ratio(row.cost_nano * 1_000_000, tokens * NANO),
+        "cold_start_share": _ratio(row.cold_starts, row.calls),
+        "idle_share": _ratio(row.idle_nano, row.cost_nano),
+    }
+    if query.durations:
+        for name, share in _PERCENTILES.items():
+            told = percentile_s(row.durations, share)
+            figures[name] = None if told is None else round(told, 6)
+    return figures
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    """To six significant digits; None of nothing."""
+    return float(f"{part / whole:.6g}") if whole else None
 
 
 def _as_text(value: str) -> str:

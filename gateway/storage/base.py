@@ -21,7 +21,7 @@ class MaybeWritten(StorageUnavailable):
     """The same, where what was asked may be done all the same, or be done in a moment."""
 
 
-ReportFault = Literal["too_many_groups", "report_too_slow", "reports_busy"]
+ReportFault = Literal["too_many_groups", "report_too_slow", "reports_busy", "archived"]
 
 
 class ReportRefused(StorageUnavailable):

@@ -13,8 +13,11 @@ Dimension = Literal[
     "model",
     "task",
     "backend",
+    "price",
+    "month",
     "day",
     "hour",
+    "hour_of_week",
     "outcome",
     "error",
     "reason",
@@ -33,6 +36,12 @@ class UsageQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Dimension or ``tag:NAME`` -> the value it must have."""
     limit: int | None = None
     """The most groups that are told, the dearest first; the rest is told as one sum. None: all."""
+    zone: str = "UTC"
+    """Whose months, days and hours are meant."""
+    durations: bool = False
+    """Whether it is counted how long calls took."""
+    every_group: bool = False
+    """All of them, however many: for who adds them up, not for who is told them."""
 
 
 class CallsCursor(msgspec.Struct, frozen=True):
@@ -58,6 +67,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     group: dict[str, str]
     calls: int
     errors: int
+    refused: int = 0
+    """Of the errors, those of calls that no backend was asked for."""
     cold_starts: int
     input_tokens: int
     output_tokens: int
@@ -66,6 +77,10 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     exec_us: int
     gpu_us: int
     cost_nano: int
+    idle_nano: int = 0
+    """Of the cost, what no call used."""
+    durations: tuple[int, ...] = ()
+    """Calls by how long they took, where that was asked: see ``durations.py``."""
 
 
 class UsageReport(msgspec.Struct, frozen=True, kw_only=True):

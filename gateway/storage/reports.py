@@ -1,53 +1,64 @@
 """``/usage`` as SQL, in the dialect of each store. Names come from the tables below, values and tag
-names are parameters."""
+names are parameters.
+
+A report is a sum over parts: rows, and hours or days that are rolled up (``rollups``). Each part
+gives the same columns, so that a report is the same however it is cut.
+"""
 
 from __future__ import annotations
 
-import datetime
 import re
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from gateway.storage.base import ReportRefused
+from gateway.storage.base import ReportRefused, Spent
+from gateway.storage.calendar import (
+    MOMENTS,
+    Calendar,
+    calendar_of,
+    hour_of_week,
+    interval_of,
+    zone_of,
+)
+from gateway.storage.durations import BUCKETS, bucket_sql
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport, UsageRow
 from gateway.types import MICRO
 
 MAX_GROUPS = 50_000
 """A report of more groups is told in part only where its query has a limit."""
+MAX_TIMED_GROUPS = 5_000
+"""The most groups of which it is told how long calls took."""
 
-_DAY_US = 86_400 * MICRO
-_HOUR_US = 3_600 * MICRO
-_COLUMNS = {
+COLUMNS = {
     "user": '"user"',
     "key": "key_id",
     "plan": "plan",
     "model": "model",
     "task": "task",
     "backend": "backend",
+    "price": "price",
     "outcome": "outcome",
     "reason": "reason",
     "kind": "kind",
     "error": "error",
     "route": "route",
-    "day": f"started_at / {_DAY_US}",
-    "hour": f"started_at / {_HOUR_US}",
 }
+"""Dimensions that are a column."""
+SUMMED = ("input_tokens", "output_tokens", "queue_us", "cold_us", "exec_us", "gpu_us", "cost_nano")
 _TAG = re.compile(r"tag:([\w.:/-]{1,64})\Z")
-_FAILED = "('error', 'interrupted')"
-_SUMS = {
-    "calls": "COUNT(*) FILTER (WHERE kind = 'call')",
-    "errors": f"COUNT(*) FILTER (WHERE kind = 'call' AND outcome IN {_FAILED})",
-    "cold_starts": "COUNT(*) FILTER (WHERE cold_us > 0)",
-    **{
-        name: f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)"
-        for name in (
-            "input_tokens", "output_tokens", "queue_us", "cold_us", "exec_us", "gpu_us", "cost_nano"
-        )
-    },
-}  # fmt: skip
-_SELECT_SUMS = ", ".join(f"{sql} AS {name}" for name, sql in _SUMS.items())
+_ERROR = "kind = 'call' AND outcome IN ('error', 'interrupted')"
+_MEASURES = {
+    "calls": "CASE WHEN kind = 'call' THEN 1 ELSE 0 END",
+    "errors": f"CASE WHEN {_ERROR} THEN 1 ELSE 0 END",
+    "refused": f"CASE WHEN {_ERROR} AND backend = '' THEN 1 ELSE 0 END",
+    "cold_starts": "CASE WHEN cold_us > 0 THEN 1 ELSE 0 END",
+    **{name: name for name in SUMMED},
+    "idle_nano": "CASE WHEN kind = 'idle' THEN cost_nano ELSE 0 END",
+}
+"""What a report adds up, of one row."""
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,149 +66,312 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     parameter: Callable[[int], str]
     """The mark of the first, second ... parameter."""
-    tag: Callable[[str], str]
-    """A row's tag, empty where it has none, by the mark of a parameter that names it."""
+    tag: Callable[[str, str], str]
+    """A row's tag, empty where it has none, by the column of its tags and the mark of a parameter
+    that names it."""
     tag_value: Callable[[str], str]
     """That parameter, by the tag's name."""
     grouped: str = ""
     """Stands before what a report is grouped by."""
 
 
-def usage_sql(query: UsageQuery, dialect: Dialect) -> tuple[str, list[Any]]:
-    """The statement and its parameters, in order. Of a query with a limit it goes once through the
-    ledger as well: its groups are told and summed from one table. Raises ValueError for a dimension
-    that is none, or a bad day."""
-    values: list[Any] = []
-    groups = "".join(
-        f"{dialect.grouped}{_expression(name, values, dialect)} AS g{index}, "
+class Statement:
+    """SQL as it is written, from its beginning to its end, and the parameters in their order."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.values: list[Any] = []
+
+    def value(self, value: Any) -> str:
+        """The mark of one more parameter."""
+        self.values.append(value)
+        return self.dialect.parameter(len(self.values))
+
+    def dimension(self, name: str, instant: str, calendar: Calendar | None, table: str = "") -> str:
+        """SQL for a dimension of a row of ``table``. Raises ValueError for one that is none."""
+        if name in COLUMNS:
+            return f"{table}{COLUMNS[name]}"
+        if name in MOMENTS:
+            assert calendar is not None, "a report by time has a calendar"
+            return calendar.expression(name, instant)
+        tag = _TAG.match(name)
+        if tag is None:
+            raise ValueError(f"{name!r} is no dimension; they are {_known()} and tag:NAME")
+        return self.dialect.tag(f"{table}tags", self.value(self.dialect.tag_value(tag[1])))
+
+
+def _known() -> str:
+    return ", ".join((*COLUMNS, *MOMENTS))
+
+
+def check(query: UsageQuery) -> None:
+    """Raises ValueError for a dimension or a zone that is none."""
+    zone_of(query.zone)
+    for name in (*query.group_by, *query.where):
+        if name not in COLUMNS and name not in MOMENTS and _TAG.match(name) is None:
+            raise ValueError(f"{name!r} is no dimension; they are {_known()} and tag:NAME")
+
+
+def narrowed(query: UsageQuery) -> UsageQuery:
+    """The same query, where a day, an hour or a month that is asked for is a bound of its time.
+    Raises ValueError."""
+    check(query)
+    zone = zone_of(query.zone)
+    since, until = query.since, query.until
+    where = dict(query.where)
+    for name in ("month", "day", "hour"):
+        if name in where:
+            begin, end = interval_of(name, where.pop(name), zone)
+            since = begin if since is None else max(since, begin)
+            until = end if until is None else min(until, end)
+    return msgspec.structs.replace(query, since=since, until=until, where=where)
+
+
+def needs_calendar(query: UsageQuery) -> bool:
+    """Whether anything of it is a moment."""
+    return any(name in MOMENTS for name in (*query.group_by, *query.where))
+
+
+def calendar_for(query: UsageQuery, *known: int | None) -> Calendar | None:
+    """That of a narrowed query, over what it asks for of what is between the instants that are
+    ``known``; None where it needs none."""
+    if not needs_calendar(query):
+        return None
+    there = [at for at in known if at is not None] or [0]
+    first = max(min(there), round((query.since or 0.0) * MICRO))
+    last = max(there) if query.until is None else min(max(there), round(query.until * MICRO))
+    return calendar_of(zone_of(query.zone), first, last)
+
+
+# --- the statement -----------------------------------------------------------------------------
+
+
+def rows_part(
+    query: UsageQuery, statement: Statement, calendar: Calendar | None, *more: str
+) -> str:
+    """Each row of a narrowed query as a row of a report; ``more`` are conditions."""
+    return _rows(query, statement, calendar, _MEASURES, more)
+
+
+def row_durations(
+    query: UsageQuery, statement: Statement, calendar: Calendar | None, *more: str
+) -> str:
+    """The same of how long calls took."""
+    columns = {"bucket": bucket_sql(), "calls": "1"}
+    return _rows(query, statement, calendar, columns, ("kind = 'call'", *more))
+
+
+def _rows(
+    query: UsageQuery,
+    statement: Statement,
+    calendar: Calendar | None,
+    named: Mapping[str, str],
+    more: Sequence[str],
+) -> str:
+    grouped = statement.dialect.grouped
+    columns = [
+        f"{grouped}{statement.dimension(name, 'started_at', calendar)} AS g{index}"
         for index, name in enumerate(query.group_by)
-    )
-    conditions = " AND ".join(conditions_of(query, values, dialect)) or "TRUE"
+    ]
+    columns += [f"{sql} AS {name}" for name, sql in named.items()]
+    conditions = [*conditions_of(query, statement, calendar), *more]
+    return f"SELECT {', '.join(columns)} FROM entries WHERE {' AND '.join(conditions) or 'TRUE'}"  # noqa: S608
+
+
+def sum_of(query: UsageQuery, parts: Sequence[str]) -> str:
+    """The statement that adds its parts up; with a limit its groups are told and summed from one
+    table, so that it goes through each part once."""
     names = "".join(f", g{index}" for index in range(len(query.group_by)))
-    grouped = f"SELECT {groups}{_SELECT_SUMS} FROM entries WHERE {conditions} "  # noqa: S608
+    grouped = (
+        f"SELECT {names.removeprefix(', ')}{', ' if names else ''}{_SUMS} "  # noqa: S608
+        f"FROM ({' UNION ALL '.join(parts)}) AS parts"
+    )
     if names:
-        grouped += f"GROUP BY {names.removeprefix(', ')} "
+        grouped += f" GROUP BY {names.removeprefix(', ')}"
     if query.limit is not None:
-        return _limited(grouped, names, query.limit), values
-    return f"{grouped}ORDER BY cost_nano DESC{names} LIMIT {MAX_GROUPS + 1}", values
+        return _limited(grouped, names, query.limit)
+    if query.every_group:
+        return grouped
+    return f"{grouped} ORDER BY cost_nano DESC{names} LIMIT {MAX_GROUPS + 1}"
+
+
+_SUMS = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT) AS {name}" for name in _MEASURES)
 
 
 def _limited(grouped: str, names: str, limit: int) -> str:
     """(1, NULL, groups, sums) for each group told, then (0, their number, NULLs, sums of all)."""
     empty = "NULL, " * names.count(",")
-    sums = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)" for name in _SUMS)
     return (
         f"WITH grouped AS ({grouped}) "  # noqa: S608
         "SELECT * FROM (SELECT 1 AS told, CAST(NULL AS BIGINT) AS counted, * FROM grouped "
         f"ORDER BY cost_nano DESC{names} LIMIT {limit}) AS dearest "
-        f"UNION ALL SELECT 0, COUNT(*), {empty}{sums} FROM grouped "
+        f"UNION ALL SELECT 0, COUNT(*), {empty}{_SUMS} FROM grouped "
         f"ORDER BY told DESC, cost_nano DESC{names}"
     )
 
 
-def calls_sql(query: CallsQuery, select: str, dialect: Dialect) -> tuple[str, list[Any]]:
-    """The statement for a page of single rows, newest first, and its parameters. Raises ValueError
-    as ``usage_sql``."""
-    values: list[Any] = []
-    conditions = conditions_of(query.rows, values, dialect)
+def durations_of(query: UsageQuery, parts: Sequence[str]) -> str:
+    """The statement that counts the calls of each group by their bucket: (groups, bucket,
+    calls)."""
+    names = "".join(f"g{index}, " for index in range(len(query.group_by)))
+    return (
+        f"SELECT {names}bucket, CAST(SUM(calls) AS BIGINT) "  # noqa: S608
+        f"FROM ({' UNION ALL '.join(parts)}) AS parts GROUP BY {names}bucket"
+    )
+
+
+def calls_sql(
+    query: CallsQuery, select: str, dialect: Dialect, calendar: Calendar | None
+) -> tuple[str, list[Any]]:
+    """The statement for a page of single rows, newest first, and its parameters; ``rows`` are
+    narrowed."""
+    statement = Statement(dialect)
+    conditions = conditions_of(query.rows, statement, calendar)
     if query.before is not None:
         at = round(query.before.started_at * MICRO)
-        marks = [dialect.parameter(len(values) + number) for number in (1, 2, 3)]
         # The first of the two is the one that an index serves.
-        conditions.append(f"started_at <= {marks[0]}")
-        conditions.append(f"(started_at, id) < ({marks[1]}, {marks[2]})")
-        values += [at, at, query.before.id]
+        conditions.append(f"started_at <= {statement.value(at)}")
+        after = (statement.value(at), statement.value(query.before.id))
+        conditions.append(f"(started_at, id) < ({', '.join(after)})")
     sql = (
         f"{select} WHERE {' AND '.join(conditions) or 'TRUE'} "
         f"ORDER BY started_at DESC, id DESC LIMIT {query.most}"
     )
-    return sql, values
+    return sql, statement.values
 
 
-def report_of(query: UsageQuery, found: Sequence[Sequence[Any]]) -> UsageReport:
-    """What the statement found. Raises ReportRefused for more than ``MAX_GROUPS`` groups where the
-    query has no limit."""
-    if query.limit is not None:
-        return _part(query, found)
-    if len(found) > MAX_GROUPS:
-        raise ReportRefused(
-            "too_many_groups",
-            f"The report has more than {MAX_GROUPS} groups. Ask for the dearest of them by limit, "
-            "for a shorter time by from and to, or for fewer dimensions in group_by.",
-        )
-    return UsageReport(rows=[_usage_row(query.group_by, row) for row in found])
-
-
-def _part(query: UsageQuery, found: Sequence[Sequence[Any]]) -> UsageReport:
-    """Of a statement with a limit: the groups that it told, and behind them the sum of all."""
-    *told, (_, groups, *sums) = found
-    rows = [_usage_row(query.group_by, tuple(row)[2:]) for row in told]
-    missing = groups - len(rows)
-    if not missing:
-        return UsageReport(rows=rows)
-    rest = dict(zip(_SUMS, sums[len(query.group_by) :], strict=True))
-    for row in rows:
-        for name in rest:
-            rest[name] -= getattr(row, name)
-    return UsageReport(rows=rows, groups_left_out=missing, left_out=UsageRow(group={}, **rest))
-
-
-def conditions_of(query: UsageQuery, values: list[Any], dialect: Dialect) -> list[str]:
-    """Conditions of a query, whose values are added to ``values``. Raises ValueError."""
+def conditions_of(query: UsageQuery, statement: Statement, calendar: Calendar | None) -> list[str]:
+    """On rows, of a narrowed query."""
     conditions = []
     for sign, bound in ((">=", query.since), ("<", query.until)):
         if bound is not None:
-            values.append(round(bound * MICRO))
-            conditions.append(f"started_at {sign} {dialect.parameter(len(values))}")
-    for name, wanted in query.where.items():
-        expression = _expression(name, values, dialect)
-        values.append(_stored(name, wanted))
-        conditions.append(f"{expression} = {dialect.parameter(len(values))}")
-    return conditions
+            conditions.append(f"started_at {sign} {statement.value(round(bound * MICRO))}")
+    return conditions + filters_of(query, statement, calendar, "started_at")
 
 
-def _expression(name: str, values: list[Any], dialect: Dialect) -> str:
-    """SQL for a dimension; a tag's name goes to the parameters. Raises ValueError."""
-    if name in _COLUMNS:
-        return _COLUMNS[name]
-    tag = _TAG.match(name)
-    if tag is None:
-        known = ", ".join(_COLUMNS)
-        raise ValueError(f"{name!r} is no dimension; they are {known} and tag:NAME")
-    values.append(dialect.tag_value(tag[1]))
-    return dialect.tag(dialect.parameter(len(values)))
+def filters_of(
+    query: UsageQuery,
+    statement: Statement,
+    calendar: Calendar | None,
+    instant: str,
+    table: str = "",
+) -> list[str]:
+    """The values that dimensions must have. Raises ValueError for an hour of the week that is
+    none."""
+    return [
+        f"{statement.dimension(name, instant, calendar, table)} = "
+        f"{statement.value(hour_of_week(wanted) if name == 'hour_of_week' else wanted)}"
+        for name, wanted in query.where.items()
+    ]
 
 
-def _stored(name: str, wanted: str) -> str | int:
-    """A filter's value as the expression gives it. Raises ValueError for a bad day or hour."""
-    if name not in ("day", "hour"):
-        return wanted
-    try:
-        instant = datetime.datetime.fromisoformat(wanted)
-    except ValueError:
-        raise ValueError(f"{wanted!r} is no {name} such as {_example(name)}") from None
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=datetime.UTC)
-    return int(instant.timestamp()) // (86_400 if name == "day" else 3_600)
+# --- what it found -----------------------------------------------------------------------------
 
 
-def _example(name: str) -> str:
-    return "2026-01-31" if name == "day" else "2026-01-31T13:00Z"
+def report_of(
+    query: UsageQuery, found: Sequence[Sequence[Any]], calendar: Calendar | None
+) -> UsageReport:
+    """What the statement found. Raises ReportRefused for more groups than may be told, where the
+    query has no limit."""
+    if query.limit is not None:
+        return _part(query, found, calendar)
+    if len(found) > MAX_GROUPS and not query.every_group:
+        raise _too_many(MAX_GROUPS)
+    return UsageReport(rows=[_usage_row(query, row, calendar) for row in found])
 
 
-def _usage_row(group_by: tuple[str, ...], row: Sequence[Any]) -> UsageRow:
-    count = len(group_by)
-    group = {name: _label(name, value) for name, value in zip(group_by, row[:count], strict=True)}
-    return UsageRow(group=group, **dict(zip(_SUMS, row[count:], strict=True)))
+def _too_many(most: int) -> ReportRefused:
+    return ReportRefused(
+        "too_many_groups",
+        f"The report has more than {most} groups. Ask for the dearest of them by limit, "
+        "for a shorter time by from and to, or for fewer dimensions in group_by.",
+    )
 
 
-def _label(name: str, value: Any) -> str:
-    if name == "day":
-        return _instant(value * 86_400).strftime("%Y-%m-%d")
-    if name == "hour":
-        return _instant(value * 3_600).strftime("%Y-%m-%dT%H:00Z")
-    return str(value)
+def _part(
+    query: UsageQuery, found: Sequence[Sequence[Any]], calendar: Calendar | None
+) -> UsageReport:
+    """Of a statement with a limit: the groups that it told, and behind them the sum of all."""
+    *told, (_, groups, *sums) = (tuple(row) for row in found)
+    missing = groups - len(told)
+    rows = [_usage_row(query, row[2:], calendar) for row in told]
+    if not missing:
+        return UsageReport(rows=rows)
+    count = len(query.group_by)
+    rest = sums[count:]
+    for row in told:
+        rest = [left - each for left, each in zip(rest, row[2 + count :], strict=True)]
+    return UsageReport(rows=rows, groups_left_out=missing, left_out=_sums({}, rest))
 
 
-def _instant(seconds: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+def _usage_row(query: UsageQuery, row: Sequence[Any], calendar: Calendar | None) -> UsageRow:
+    count = len(query.group_by)
+    return _sums(_group(query, row[:count], calendar), row[count:])
+
+
+def _group(query: UsageQuery, row: Sequence[Any], calendar: Calendar | None) -> dict[str, str]:
+    return {
+        name: calendar.label(name, value) if calendar and name in MOMENTS else str(value)
+        for name, value in zip(query.group_by, row, strict=True)
+    }
+
+
+def _sums(group: dict[str, str], sums: Sequence[int]) -> UsageRow:
+    named: dict[str, Any] = dict(zip(_MEASURES, sums, strict=True))
+    return UsageRow(group=group, **named)
+
+
+class Durations:
+    """How long the calls of a report's groups took, as it is told row by row. Raises ReportRefused
+    for a report of more groups than that is told of."""
+
+    def __init__(self, query: UsageQuery, report: UsageReport, calendar: Calendar | None) -> None:
+        if len(report.rows) > MAX_TIMED_GROUPS:
+            raise _too_many(MAX_TIMED_GROUPS)
+        self._query = query
+        self._report = report
+        self._calendar = calendar
+        self._told = {tuple(row.group.values()): [0] * BUCKETS for row in report.rows}
+        self._left_out = [0] * BUCKETS
+
+    def add(self, row: Sequence[Any]) -> None:
+        """What ``durations_of`` found of one group and bucket."""
+        *group, bucket, calls = row
+        name = tuple(_group(self._query, group, self._calendar).values())
+        self._told.get(name, self._left_out)[bucket] += calls
+
+    def report(self) -> UsageReport:
+        """The same report, with them."""
+        rows = [
+            msgspec.structs.replace(row, durations=tuple(self._told[tuple(row.group.values())]))
+            for row in self._report.rows
+        ]
+        left_out = self._report.left_out
+        if left_out is not None:
+            left_out = msgspec.structs.replace(left_out, durations=tuple(self._left_out))
+        return msgspec.structs.replace(self._report, rows=rows, left_out=left_out)
+
+
+# --- what was spent ----------------------------------------------------------------------------
+
+_UNCOUNTED = frozenset({"idle", "correction"})
+"""Kinds for which no limit holds."""
+
+
+def spent_query(since: float) -> UsageQuery:
+    """What is asked to learn what was spent since an instant."""
+    return UsageQuery(since=since, group_by=("key", "user", "plan", "kind"), every_group=True)
+
+
+def spent_of(report: UsageReport) -> list[Spent]:
+    """What was spent by each key of each user and plan, in their order."""
+    sums: defaultdict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for row in report.rows:
+        if row.group["kind"] not in _UNCOUNTED:
+            spent = sums[row.group["key"], row.group["user"], row.group["plan"]]
+            spent[0] += row.gpu_us
+            spent[1] += row.cost_nano
+    return [
+        Spent(key_id=key, user=user, plan=plan, gpu_us=gpu_us, nano_usd=nano_usd)
+        for (key, user, plan), (gpu_us, nano_usd) in sorted(sums.items())
+    ]

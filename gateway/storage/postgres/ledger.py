@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import asyncpg
+import msgspec
 
 from gateway.clock import Clock, SystemClock
 from gateway.storage.base import LedgerRow, ReportRefused, Spent, StorageUnavailable
@@ -25,10 +26,18 @@ from gateway.storage.postgres.connections import (
 )
 from gateway.storage.postgres.heartbeats import Heartbeats
 from gateway.storage.postgres.migrations import migrate
+from gateway.storage.postgres.rollups import POSTGRES, bounds, roll_up, usage
 from gateway.storage.postgres.rows import SELECT_OPEN, SELECT_SETTLED
 from gateway.storage.postgres.writer import PostgresWriter
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
-from gateway.storage.reports import Dialect, calls_sql, report_of, usage_sql
+from gateway.storage.reports import (
+    calendar_for,
+    calls_sql,
+    narrowed,
+    needs_calendar,
+    spent_of,
+    spent_query,
+)
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.store_urls import Database
 from gateway.types import MICRO
@@ -40,13 +49,10 @@ _READERS = 3
 _MOST_REPORTS = 64
 """How many may be there at once, of which some are being made."""
 _GRACE_S = 1.0
+_ROLL_UP_EVERY_S = 15.0
+_BETWEEN_BATCHES_S = 0.1
 _CONNECT_S = 5.0
 """The longest that a report, or the first connection, waits to be let in."""
-_DIALECT = Dialect(
-    parameter=lambda number: f"${number}",
-    tag=lambda mark: f"COALESCE(tags ->> {mark}::text, '')",
-    tag_value=lambda name: name,
-)
 
 
 class PostgresLedger:
@@ -98,6 +104,7 @@ class PostgresLedger:
         self._reports_there = 0
         self._identity = ""
         self._tending: asyncio.Task[None] | None = None
+        self._rolling: asyncio.Task[None] | None = None
 
     # --- connections ---
 
@@ -165,6 +172,7 @@ class PostgresLedger:
     def _begin_tending(self) -> None:
         if self._tending is None:
             self._tending = asyncio.create_task(self._tend(), name="ledger-tending")
+            self._rolling = asyncio.create_task(self._roll(), name="ledger-roll-ups")
 
     async def _tend(self) -> None:
         """An empty write says that this gateway is alive, and finds out that a server which failed
@@ -178,11 +186,43 @@ class PostgresLedger:
                     await self._writer.submit(())
             await self._clock.sleep(self._tend_every_s)
 
+    async def _roll(self) -> None:
+        """Rolls up what waits, a batch at a time, for ever; beside the writer."""
+        while True:
+            rows = 0
+            with contextlib.suppress(StorageUnavailable):
+                rows = await self.roll_up()
+            await self._clock.sleep(_BETWEEN_BATCHES_S if rows else _ROLL_UP_EVERY_S)
+
+    async def roll_up(self) -> int:
+        """Adds a batch of settled rows to the sums of hours and days, as the ledger does by itself;
+        how many they were. Raises StorageUnavailable."""
+        return await self._apart("roll-ups", roll_up)
+
+    async def _apart(self, name: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """On a connection that is made for it, and closed. Raises StorageUnavailable."""
+        connection: Connection | None = None
+        try:
+            await self._migrate()
+            connection = await connect(
+                self._database,
+                name,
+                timeout_s=_CONNECT_S,
+                statement_timeout_s=self._read_timeout_s,
+            )
+            return await work(connection)
+        except FAILURES as error:
+            raise unreachable(error, self._database) from error
+        finally:
+            if connection is not None:
+                connection.terminate()
+
     async def aclose(self) -> None:
         """Writes what waits and closes the connections. May be called twice."""
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.wait((self._tending,))
+        for task in (self._tending, self._rolling):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
         await self._writer.aclose(self._beats.leave)
         if self._pool is not None:
             self._pool.terminate()
@@ -206,22 +246,7 @@ class PostgresLedger:
             now = self._clock.monotonic()
             return await self._beats.take(connection, dead, now)
 
-        try:
-            await self._migrate()
-            connection = await connect(
-                self._database,
-                "recovery",
-                timeout_s=_CONNECT_S,
-                statement_timeout_s=self._read_timeout_s,
-            )
-        except FAILURES as error:
-            raise unreachable(error, self._database) from error
-        try:
-            taken = await take(connection)
-        except FAILURES as error:
-            raise unreachable(error, self._database) from error
-        finally:
-            connection.terminate()
+        taken = await self._apart("recovery", take)
         for token in dead:
             self._owner.forget(token)
         return _oldest_first([(entry,) for entry in taken])
@@ -231,19 +256,26 @@ class PostgresLedger:
     async def usage(self, query: UsageQuery) -> UsageReport:
         """Calls count at the moment they began; ``until`` is excluded. Ordered by cost, dearest
         first. Raises ValueError for a bad dimension, ReportRefused and StorageUnavailable."""
-        return report_of(query, await self._report(*usage_sql(query, _DIALECT)))
+        return await self._report(lambda connection: usage(connection, query))
 
     async def calls(self, query: CallsQuery) -> list[LedgerRow]:
         """Settled rows, newest first. Raises as ``usage``."""
-        found = await self._report(*calls_sql(query, SELECT_SETTLED, _DIALECT))
-        return [decode_settled(row) for row in found]
 
-    async def _report(self, sql: str, values: list[Any]) -> list[Any]:
+        async def read(connection: Connection) -> list[LedgerRow]:
+            rows = narrowed(query.rows)
+            known = await bounds(connection) if needs_calendar(rows) else ()
+            asked = msgspec.structs.replace(query, rows=rows)
+            sql, values = calls_sql(asked, SELECT_SETTLED, POSTGRES, calendar_for(rows, *known))
+            return [decode_settled(row) for row in await connection.fetch(sql, *values)]
+
+        return await self._report(read)
+
+    async def _report(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         if self._reports_there >= _MOST_REPORTS:
             raise _busy()
         self._reports_there += 1
         try:
-            return await self._fetch(sql, *values)
+            return await self._read(read)
         finally:
             self._reports_there -= 1
 
@@ -268,16 +300,8 @@ class PostgresLedger:
 
     async def spent_since(self, since: float) -> list[Spent]:
         """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
-        sql = (
-            'SELECT key_id, "user", plan, SUM(gpu_us)::bigint, SUM(cost_nano)::bigint '
-            "FROM entries WHERE started_at >= $1 AND kind NOT IN ('idle', 'correction') "
-            'GROUP BY key_id, "user", plan '
-            'ORDER BY key_id, "user", plan'
-        )
-        return [
-            Spent(key_id=key_id, user=user, plan=plan, gpu_us=gpu_us, nano_usd=nano_usd)
-            for key_id, user, plan, gpu_us, nano_usd in await self._fetch(sql, round(since * MICRO))
-        ]
+        query = spent_query(since)
+        return spent_of(await self._read(lambda connection: usage(connection, query)))
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.postgres.connections import Connection
 from gateway.storage.postgres.outbox_tables import OUTBOX
+from gateway.storage.postgres.rollups import SCHEMA as ROLLUPS
 
 log = logging.getLogger("spillgate")
 
@@ -102,7 +103,7 @@ CREATE TABLE key_hashes (
 CREATE INDEX key_hashes_by_key ON key_hashes (key_id);
 """
 
-STEPS = (_LEDGER, _KEYS, OUTBOX)
+STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS)
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 
 

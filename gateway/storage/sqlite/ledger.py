@@ -8,7 +8,7 @@ import logging
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from gateway.clock import Clock, SystemClock
 from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, unavailable
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
+from gateway.storage.reports import spent_of, spent_query
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.storage.sqlite.readers import ReaderLane
+from gateway.storage.sqlite.rollups import roll_up, run_usage
 from gateway.storage.sqlite.rows import SELECT_OPEN, SELECT_SETTLED, connect
-from gateway.storage.sqlite.usage import is_found_by_index, rows_to_visit, run_calls, run_usage
+from gateway.storage.sqlite.usage import is_found_by_index, rows_to_visit, run_calls
 from gateway.storage.sqlite.writer import GroupWriter
 from gateway.store_urls import Synchronous
 from gateway.types import MICRO
@@ -28,6 +30,9 @@ log = logging.getLogger("spillgate")
 
 _TEND_EVERY_S = 1.0
 _CHECKPOINT_ROWS = 8_000
+_ROLL_UP_EVERY_S = 15.0
+_ROLL_UP_S = 0.3
+"""How long rows are rolled up at a time."""
 _MAX_ROWS_AT_ONCE = 500
 _THREADS = 2
 _LIGHT_ROWS = 20_000
@@ -77,6 +82,8 @@ class SqliteLedger:
         self._own = lane("own", threads=1)
         self._light = lane("light", threads=_THREADS, most=_LIGHT_REPORTS)
         self._heavy = lane("heavy", threads=_THREADS, most=_HEAVY_REPORTS)
+        self._rolls = lane("rolls", threads=1)
+        self._roll_at = self._clock.monotonic()
         self._tending: asyncio.Task[None] | None = None
         self._checkpointed = 0
         self._inode = _inode_of(self._path)
@@ -138,6 +145,27 @@ class SqliteLedger:
             if self._writer.written - self._checkpointed >= _CHECKPOINT_ROWS:
                 self._checkpointed = self._writer.written
                 self._own.run_later(self._checkpoint)
+            if self._clock.monotonic() >= self._roll_at:
+                self._roll_at = self._clock.monotonic() + _ROLL_UP_EVERY_S
+                self._rolls.run_later(self._roll_up_for_a_while)
+
+    def _roll_up_for_a_while(self) -> None:
+        """Part of what waits, so that others have the processor and the file; the rest at the next
+        second."""
+        until = self._clock.monotonic() + _ROLL_UP_S
+        with contextlib.suppress(sqlite3.Error, OSError, StorageUnavailable):
+            self._roll_up(lambda: self._clock.monotonic() < until)
+            if self._clock.monotonic() >= until:
+                self._roll_at = 0.0
+
+    def _roll_up(self, goes_on: Callable[[], bool]) -> int:
+        with contextlib.closing(self._connect()) as connection:
+            return roll_up(connection, goes_on)
+
+    async def roll_up(self) -> int:
+        """Adds a batch of settled rows to the sums of hours and days, as the ledger does by itself;
+        how many they were. Raises StorageUnavailable."""
+        return await self._rolls.run(lambda: self._roll_up(lambda: False))
 
     def _look(self) -> None:
         """Follows another file that stands at the path."""
@@ -165,7 +193,7 @@ class SqliteLedger:
             self._tending.cancel()
             await asyncio.wait((self._tending,))
         await self._writer.aclose()
-        for lane in (self._own, self._light, self._heavy):
+        for lane in (self._own, self._light, self._heavy, self._rolls):
             lane.close()
         self._owner.close()
 
@@ -177,6 +205,8 @@ class SqliteLedger:
 
     async def take_abandoned(self) -> list[LedgerRow]:
         """Those of ledgers that are gone, until somebody settles them."""
+        if self._tending is None:
+            self._begin_tending()
         return await self._open_rows_but_of(self._token)
 
     async def _open_rows_but_of(self, *tokens: str) -> list[LedgerRow]:
@@ -195,7 +225,7 @@ class SqliteLedger:
         def read(connection: sqlite3.Connection) -> UsageReport | None:
             if rows_to_visit(connection, query, _LIGHT_ROWS) == _LIGHT_ROWS:
                 return None
-            return run_usage(connection, query)
+            return run_usage(connection, query, by_rows=True)
 
         report = await self._light.read(read)
         if report is None:
@@ -223,18 +253,8 @@ class SqliteLedger:
 
     async def spent_since(self, since: float) -> list[Spent]:
         """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
-        sql = (
-            "SELECT key_id, user, plan, SUM(gpu_us), SUM(cost_nano) FROM entries "
-            "WHERE started_at >= ? AND kind NOT IN ('idle', 'correction') "
-            "GROUP BY key_id, user, plan"
-        )
-        found = await self._own.read(
-            lambda connection: connection.execute(sql, (round(since * MICRO),)).fetchall()
-        )
-        return [
-            Spent(key_id=key_id, user=user, plan=plan, gpu_us=gpu_us, nano_usd=nano_usd)
-            for key_id, user, plan, gpu_us, nano_usd in found
-        ]
+        query = spent_query(since)
+        return spent_of(await self._own.read(lambda connection: run_usage(connection, query)))
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""

@@ -65,6 +65,13 @@ class ReaderLane:
             self._there -= 1
             job.unwanted.set()
 
+    async def run(self, work: Callable[[], T]) -> T:
+        """What ``work`` gives, from a thread. Raises StorageUnavailable."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (sqlite3.Error, OSError, RuntimeError) as error:
+            raise unavailable(error, f"ledger {self._path}: {error}") from error
+
     def run_later(self, work: Callable[[], None]) -> None:
         """Runs ``work`` when a thread is free, unless the lane is closed."""
         with contextlib.suppress(RuntimeError):

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.rollups import GROUP, Types, tables
 from gateway.storage.rows import COLUMNS
 from gateway.storage.sqlite import outbox_tables
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -78,12 +79,21 @@ END;
 """
 
 _IDENTITY = "CREATE TABLE ledger AS SELECT lower(hex(randomblob(8))) AS identity"
+ROLLUP_TABLES = (
+    *tables(Types("TEXT", "INTEGER", "TEXT", "id INTEGER PRIMARY KEY", " STRICT, WITHOUT ROWID")),
+    f"CREATE UNIQUE INDEX rollup_groups_by_name ON rollup_groups ({', '.join(GROUP)})",
+    "CREATE TABLE rollup_state AS SELECT '' AS rolled_up_to, 0 AS archived_before",
+)
 _UPGRADES: dict[int, tuple[str, ...]] = {
     1: ("ALTER TABLE entries ADD COLUMN history TEXT NOT NULL DEFAULT ''",),
     2: (_IDENTITY,),
     3: outbox_tables.STATEMENTS,
+    4: ROLLUP_TABLES,
 }
 """What brings the schema of a version to that of the next."""
+_ONLY_ADDS = {2, 3, 4}
+"""Steps that make tables and leave those that are there as they are: whoever goes back sets
+``PRAGMA user_version`` back, and needs no copy."""
 
 SELECT_SETTLED = f"SELECT {', '.join(COLUMNS)} FROM entries"  # noqa: S608 - constant names
 SELECT_OPEN = "SELECT entry FROM open_entries"
@@ -172,7 +182,7 @@ def _create(connection: sqlite3.Connection, path: Path) -> None:
     earlier = _check_version(connection, path)
     if earlier == SCHEMA_VERSION:
         return
-    if earlier:
+    if earlier and not _ONLY_ADDS.issuperset(range(earlier, SCHEMA_VERSION)):
         _keep_a_copy(connection, path.with_name(f"{path.name}.before-{earlier}"))
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -208,5 +218,5 @@ def _keep_a_copy(connection: sqlite3.Connection, copy: Path) -> None:
 def _towards_newest(version: int) -> list[str]:
     """The statements for a file of ``version``; 0: it is new."""
     if not version:
-        return [*_SCHEMA.split(";\n\n"), _IDENTITY, *outbox_tables.STATEMENTS]
+        return [*_SCHEMA.split(";\n\n"), _IDENTITY, *outbox_tables.STATEMENTS, *ROLLUP_TABLES]
     return [step for each in range(version, SCHEMA_VERSION) for step in _UPGRADES[each]]

@@ -1,53 +1,63 @@
-"""``/usage`` and ``/usage/calls`` in SQLite's SQL."""
+"""Lists of single rows in SQLite's SQL, and how much a report has to visit."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
 
 import msgspec
 
 from gateway.storage.base import LedgerRow
-from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
-from gateway.storage.reports import Dialect, calls_sql, conditions_of, report_of, usage_sql
-from gateway.storage.rows import decode_settled
-from gateway.storage.sqlite.rows import SELECT_SETTLED
-
-SQLITE = Dialect(
-    parameter=lambda number: "?",
-    tag=lambda mark: f"COALESCE(json_extract(tags, {mark}), '')",
-    tag_value=lambda name: f'$."{name}"',
-    # The plus keeps SQLite from walking an index in the order of a group: it would visit every
-    # row of the ledger at random, where the time asked for, or the table's own order, is cheaper.
-    grouped="+",
+from gateway.storage.calendar import Calendar
+from gateway.storage.queries import CallsQuery, UsageQuery
+from gateway.storage.reports import (
+    Statement,
+    calendar_for,
+    calls_sql,
+    conditions_of,
+    narrowed,
+    needs_calendar,
 )
+from gateway.storage.rows import decode_settled
+from gateway.storage.sqlite.dialect import SQLITE
+from gateway.storage.sqlite.rows import SELECT_SETTLED
 
 
 def rows_to_visit(connection: sqlite3.Connection, query: UsageQuery, most: int) -> int:
     """How many rows a report has to visit, by the conditions that an index serves; ``most`` where
     there are as many or more, so that the count is soon done. Raises sqlite3.Error."""
+    query = narrowed(query)
     by_index = {name: value for name, value in query.where.items() if name == "user"}
-    values: list[Any] = []
-    conditions = conditions_of(msgspec.structs.replace(query, where=by_index), values, SQLITE)
+    statement = Statement(SQLITE)
+    conditions = conditions_of(msgspec.structs.replace(query, where=by_index), statement, None)
     sql = (
         "SELECT COUNT(*) FROM (SELECT 1 FROM entries "  # noqa: S608
-        f"WHERE {' AND '.join(conditions) or 'TRUE'} LIMIT ?)"
+        f"WHERE {' AND '.join(conditions) or 'TRUE'} LIMIT {most})"
     )
-    count: int = connection.execute(sql, [*values, most]).fetchone()[0]
+    count: int = connection.execute(sql, statement.values).fetchone()[0]
     return count
-
-
-def run_usage(connection: sqlite3.Connection, query: UsageQuery) -> UsageReport:
-    """Raises ValueError for a dimension that is none or a bad day, and ReportRefused for more than
-    ``MAX_GROUPS`` groups where the query has no limit."""
-    sql, values = usage_sql(query, SQLITE)
-    return report_of(query, connection.execute(sql, values).fetchall())
 
 
 def run_calls(connection: sqlite3.Connection, query: CallsQuery) -> list[LedgerRow]:
     """As ``Ledger.calls`` says. Raises ValueError for a dimension that is none."""
-    sql, values = calls_sql(query, SELECT_SETTLED, SQLITE)
+    rows = narrowed(query.rows)
+    calendar = _calendar(connection, rows)
+    asked = msgspec.structs.replace(query, rows=rows)
+    sql, values = calls_sql(asked, SELECT_SETTLED, SQLITE, calendar)
     return [decode_settled(row) for row in connection.execute(sql, values)]
+
+
+def _calendar(connection: sqlite3.Connection, query: UsageQuery) -> Calendar | None:
+    return calendar_for(query, *bounds(connection)) if needs_calendar(query) else None
+
+
+def bounds(connection: sqlite3.Connection) -> tuple[int | None, int | None]:
+    """When the first and the last row began."""
+    # One at a time, an index answers.
+    first, last = (
+        connection.execute(f"SELECT {which}(started_at) FROM entries").fetchone()[0]  # noqa: S608
+        for which in ("MIN", "MAX")
+    )
+    return first, last
 
 
 def is_found_by_index(query: UsageQuery) -> bool:

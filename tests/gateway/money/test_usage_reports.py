@@ -6,6 +6,8 @@ import contextlib
 import csv
 import io
 import json
+import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,6 +24,7 @@ from gateway.money.usage_reports import (
     total_of,
 )
 from gateway.storage.base import LedgerRow, ReportFault, ReportRefused
+from gateway.storage.durations import BUCKETS, bucket_of, percentile_s
 from gateway.storage.queries import UsageQuery, UsageReport, UsageRow
 from gateway.types import NANO, ApiError, Principal
 from tests.gateway.storage.sqlite.ledger_rows import NOON, settled_row
@@ -30,9 +33,9 @@ ALICE = Principal(key_id="k1", user="alice")
 ADMIN = Principal(key_id="k0", user="root", role="admin")
 
 
-def usage_row(group: dict[str, str], **figures: int) -> UsageRow:
-    zeros = dict.fromkeys(UsageRow.__struct_fields__[1:], 0)
-    return UsageRow(group=group, **zeros | figures)
+def usage_row(group: dict[str, str], durations: tuple[int, ...] = (), **figures: int) -> UsageRow:
+    zeros: dict[str, Any] = dict.fromkeys(UsageRow.__struct_fields__[1:-1], 0)
+    return UsageRow(group=group, durations=durations, **zeros | figures)
 
 
 def parse(principal: Principal = ADMIN, **params: str) -> UsageQuery:
@@ -101,6 +104,13 @@ def test_a_time_is_a_date_an_instant_or_how_long_ago(text: str, seconds: float |
         ({"model": "x" * 300}, "model", "256"),
         ({"format": "xml"}, "format", "from, to, group_by"),
         ({'tag:a"b': "x"}, 'tag:a"b', "tag:NAME"),
+        ({"month": "January"}, "month", "2026-01"),
+        ({"month": "2026-13"}, "month", "2026-01"),
+        ({"hour_of_week": "Mon 24:00"}, "hour_of_week", "Mon 13:00"),
+        ({"tz": "Mars"}, "tz", "Europe/Berlin"),
+        ({"tz": "../etc/passwd"}, "tz", "Europe/Berlin"),
+        ({"tz": ""}, "tz", "Europe/Berlin"),
+        ({"percentiles": "99"}, "percentiles", "true or false"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_what_is_allowed(
@@ -151,6 +161,12 @@ def test_a_report_that_is_not_made_says_what_makes_it_smaller(
     assert ("Retry-After" in error.headers) == (status == 503)
 
 
+def test_dates_are_those_of_the_zone_that_is_asked_for() -> None:
+    """In Berlin the first of January began an hour before it did in UTC."""
+    assert parse(from_="2026-01-01", tz="Europe/Berlin").since == NOON - 46_800
+    assert parse(from_="2026-01-01T12:00Z", tz="Europe/Berlin").since == NOON
+
+
 # --- how it is shown -------------------------------------------------------------------------
 
 
@@ -172,7 +188,9 @@ def test_json_has_rows_and_a_total_that_is_exact() -> None:
     assert body["rows"][0] == {
         "user": "alice", "calls": 2, "errors": 1, "cold_starts": 1, "input_tokens": 0,
         "output_tokens": 0, "queue_seconds": 0, "cold_seconds": 0, "exec_seconds": 0,
-        "gpu_seconds": 1.5, "cost_usd": 3e-9, "cost_nano": 3,
+        "gpu_seconds": 1.5, "cost_usd": 3e-9, "cost_nano": 3, "refused": 0,
+        "usd_per_1000_calls": 1.5e-06, "usd_per_million_tokens": None, "cold_start_share": 0.5,
+        "idle_share": 0.0,
     }  # fmt: skip
     assert body["totals"]["cost_nano"] == 2 * NANO + 4
     assert body["totals"]["cost_usd"] == 2.000000004
@@ -263,3 +281,40 @@ def test_a_call_is_shown_with_its_attempts_and_what_they_cost_together() -> None
     assert [attempt["id"] for attempt in body["attempts"]] == ["r1#1"]
     assert (body["cost_nano"], body["total_cost_nano"]) == (5, 12)
     assert "claims" not in body
+
+
+def test_costs_are_told_by_the_call_and_the_token_and_shares_of_what_there_is() -> None:
+    row = usage_row(
+        {"model": "m"}, calls=4, cold_starts=1, input_tokens=300, output_tokens=200,
+        cost_nano=2 * NANO, idle_nano=NANO // 2,
+    )  # fmt: skip
+    [told] = as_json(UsageReport(rows=[row]), UsageQuery(group_by=("model",)))["rows"]
+    assert told["usd_per_1000_calls"] == 500.0
+    assert told["usd_per_million_tokens"] == 4_000.0
+    assert (told["cold_start_share"], told["idle_share"]) == (0.25, 0.25)
+    nothing = as_json(UsageReport(rows=[]), UsageQuery())["totals"]
+    assert nothing["usd_per_1000_calls"] is nothing["idle_share"] is None
+
+
+@given(
+    took_us=st.lists(st.integers(1_190, 1_700 * 1_000_000), min_size=1, max_size=60),
+    share=st.sampled_from([0.5, 0.95, 0.99]),
+)
+def test_a_percentile_is_wrong_by_less_than_a_tenth(took_us: list[int], share: float) -> None:
+    counts = [0] * BUCKETS
+    for took in took_us:
+        counts[bucket_of(took)] += 1
+    told = percentile_s(counts, share)
+    exact = sorted(took_us)[max(0, math.ceil(share * len(took_us)) - 1)] / 1e6
+    assert told == pytest.approx(exact, rel=0.0906)
+
+
+def test_percentiles_are_of_all_groups_together_in_the_total() -> None:
+    """Nine calls of a second in one group, one of a minute in the other."""
+    slow, fast = [0] * BUCKETS, [0] * BUCKETS
+    fast[bucket_of(1_000_000)], slow[bucket_of(60_000_000)] = 9, 1
+    rows = [usage_row({"model": "a"}, tuple(fast), calls=9), usage_row({"model": "b"}, tuple(slow))]
+    body = as_json(UsageReport(rows=rows), UsageQuery(group_by=("model",), durations=True))
+    assert body["rows"][0]["p99_seconds"] == pytest.approx(1.0, rel=0.1)
+    assert body["totals"]["p50_seconds"] == pytest.approx(1.0, rel=0.1)
+    assert body["totals"]["p99_seconds"] == pytest.approx(60.0, rel=0.1)

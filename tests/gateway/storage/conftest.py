@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.storage.base import KeyStore, Ledger, SharedStore
+from gateway.storage.base import KeyStore, SharedStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.postgres.keys import PostgresKeys
@@ -23,7 +23,7 @@ from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.store_urls import Database, parse_group
 from gateway.types import MICRO
-from tests.gateway.storage.opened import OpenKeys, OpenLedger
+from tests.gateway.storage.opened import OpenKeys, OpenLedger, StoredLedger
 from tests.gateway.storage.served.wired import wired
 from tests.postgres_server import PostgresServer, require_postgres
 from tests.processes import lasting
@@ -103,7 +103,7 @@ def open_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> OpenLedger:
     server: PostgresServer = request.getfixturevalue("postgres_session")
     schemas: defaultdict[str, Database] = defaultdict(server.empty)
 
-    def opened(place: str = "one", **options: Any) -> Ledger:
+    def opened(place: str = "one", **options: Any) -> StoredLedger:
         owner = LedgerOwner(tmp_path / place)
         return PostgresLedger(schemas[place], owner, **PATIENT | options)
 

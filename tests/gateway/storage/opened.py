@@ -12,8 +12,16 @@ from gateway.storage.base import KeyStore, Ledger, LedgerRow
 _PLACES = itertools.count(1)
 
 
+class StoredLedger(Ledger, Protocol):
+    """One that keeps sums beside its rows."""
+
+    async def roll_up(self) -> int:
+        """Adds a batch of settled rows to the sums; how many they were."""
+        ...
+
+
 class OpenLedger(Protocol):
-    def __call__(self, place: str = "one", **options: Any) -> Ledger:
+    def __call__(self, place: str = "one", **options: Any) -> StoredLedger:
         """The ledger of a name: the same one for the same name. The test closes it."""
         ...
 
@@ -25,7 +33,7 @@ class OpenKeys(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def opened(open_ledger: OpenLedger, place: str = "one") -> AsyncIterator[Ledger]:
+async def opened(open_ledger: OpenLedger, place: str = "one") -> AsyncIterator[StoredLedger]:
     ledger = open_ledger(place)
     try:
         yield ledger
@@ -34,7 +42,9 @@ async def opened(open_ledger: OpenLedger, place: str = "one") -> AsyncIterator[L
 
 
 @contextlib.asynccontextmanager
-async def ledger_of(open_ledger: OpenLedger, rows: Sequence[LedgerRow]) -> AsyncIterator[Ledger]:
+async def ledger_of(
+    open_ledger: OpenLedger, rows: Sequence[LedgerRow]
+) -> AsyncIterator[StoredLedger]:
     """A new one, with these rows."""
     async with opened(open_ledger, f"of{next(_PLACES)}") as ledger:
         for start in range(0, len(rows), 100):

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.history import AttemptRecord, CallHistory
+from gateway.storage.queries import UsageQuery
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.store_urls import LedgerFile, Synchronous, parse_ledger
 from tests.gateway.storage.sqlite.ledger_rows import ledger_at, open_row, settled_row
@@ -39,15 +40,18 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
     assert (tmp_path / "ledger.db").read_text() == "my diary" * 1000
 
 
+ROLLUPS = ("rollups", "rollup_durations", "rollup_groups", "rollup_state")
+OUTBOX = ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts")
+
+
 async def first_version(path: Path) -> None:
     """With a settled row and an open one."""
     async with ledger_at(path) as ledger:
         await ledger.settle([settled_row("before")])
         await ledger.open(open_row("left"))
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE ledger")
         connection.execute("DROP TRIGGER usage_is_noted")
-        for table in ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts"):
+        for table in ("ledger", *OUTBOX, *ROLLUPS):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE entries DROP COLUMN history")
         connection.execute("PRAGMA user_version = 1")
@@ -81,6 +85,57 @@ async def test_before_a_file_is_brought_up_to_date_it_is_copied(tmp_path: Path) 
     async with ledger_at(path):
         assert copy.read_bytes() == kept
     assert {each.name for each in tmp_path.glob("*before*")} == {copy.name}
+
+
+async def test_a_step_that_only_adds_tables_copies_nothing(tmp_path: Path) -> None:
+    """However large the file is; its rows are in the reports before they are rolled up, and
+    after."""
+    path = tmp_path / "ledger.db"
+    async with ledger_at(path) as ledger:
+        await ledger.settle([settled_row("before", cost_nano=5)])
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for table in ROLLUPS:
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("PRAGMA user_version = 4")
+    async with ledger_at(path) as ledger:
+        await ledger.settle([settled_row("after", cost_nano=6)])
+        for _ in range(2):
+            [row] = (await ledger.usage(UsageQuery(group_by=("day",)))).rows
+            assert (row.calls, row.cost_nano) == (2, 11)
+            await ledger.roll_up()
+    assert not list(tmp_path.glob("*before*"))
+
+
+async def test_rows_that_were_given_new_numbers_are_still_known(tmp_path: Path) -> None:
+    """VACUUM numbers rows anew where some are gone."""
+    path = tmp_path / "ledger.db"
+    async with ledger_at(path) as ledger:
+        await ledger.settle([settled_row(f"r{n}", cost_nano=2**n) for n in range(4)])
+        while await ledger.roll_up():
+            pass
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM entries WHERE id IN ('r0', 'r1')")
+        connection.execute("UPDATE rollup_state SET archived_before = 1")
+        connection.commit()
+        connection.execute("VACUUM")
+    async with ledger_at(path) as ledger:
+        await ledger.settle([settled_row("r4", cost_nano=16), settled_row("r5", cost_nano=32)])
+        while await ledger.roll_up():
+            pass
+        [row] = (await ledger.usage(UsageQuery(group_by=("month",)))).rows
+        assert (row.calls, row.cost_nano) == (6, 63)
+
+
+async def test_a_ledger_whose_last_rolled_up_row_was_deleted_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    async with ledger_at(path) as ledger:
+        await ledger.settle([settled_row("r1")])
+        await ledger.roll_up()
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("DELETE FROM entries")
+            connection.commit()
+        with pytest.raises(StorageUnavailable, match="'r1', which somebody has deleted"):
+            await ledger.usage(UsageQuery())
 
 
 async def test_a_file_that_cannot_be_copied_is_left_as_it_is(tmp_path: Path) -> None:

@@ -11,15 +11,21 @@ import pytest
 from gateway.clock import FakeClock
 from gateway.storage.base import ReportRefused
 from gateway.storage.queries import CallsCursor, CallsQuery, UsageQuery
-from gateway.storage.reports import MAX_GROUPS, calls_sql, usage_sql
+from gateway.storage.reports import MAX_GROUPS, calls_sql
+from gateway.storage.rollups import Reading
+from gateway.storage.sqlite.dialect import SQLITE
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.rows import SELECT_SETTLED
-from gateway.storage.sqlite.usage import SQLITE
 from tests.gateway.storage.sqlite.ledger_rows import NOON, ledger_at, settled_row
 
 
+def by_rows(query: UsageQuery) -> tuple[str, list[object]]:
+    """The statement of a report that no roll-up serves."""
+    return Reading(query, SQLITE, None, None, "").sums()
+
+
 def test_names_of_tags_and_values_are_parameters_and_no_part_of_the_statement() -> None:
-    sql, values = usage_sql(UsageQuery(group_by=("tag:team",), where={"user": "x' --"}), SQLITE)
+    sql, values = by_rows(UsageQuery(group_by=("tag:team",), where={"user": "x' --"}))
     assert "team" not in sql
     assert "x'" not in sql
     assert values == ['$."team"', "x' --"]
@@ -32,7 +38,7 @@ async def test_a_user_report_and_a_time_report_are_served_by_an_index(tmp_path: 
                 (UsageQuery(where={"user": "alice"}), "entries_by_user"),
                 (UsageQuery(since=NOON), "entries_by_time"),
             ):
-                sql, values = usage_sql(query, SQLITE)
+                sql, values = by_rows(query)
                 plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
                 assert index in str(plan)
 
@@ -84,7 +90,9 @@ async def test_a_page_of_calls_is_read_from_an_index(
     async with ledger_at(tmp_path / "ledger.db") as ledger:
         await ledger.settle([settled_row()])
     rows, before = UsageQuery(where=where), CallsCursor(NOON, "r9")
-    sql, values = calls_sql(CallsQuery(rows=rows, most=5, before=before), SELECT_SETTLED, SQLITE)
+    sql, values = calls_sql(
+        CallsQuery(rows=rows, most=5, before=before), SELECT_SETTLED, SQLITE, None
+    )
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values))
     assert index in plan
