@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Ran
 from adapters.types import Chunk, Reply, Usage
 from gateway.clock import FakeClock
 from gateway.storage.base import LedgerRow
@@ -108,6 +108,19 @@ async def test_a_call_that_brought_nothing_costs_nothing_where_time_is_free(
         gateway.fake("burst").answers = lambda _: BackendError(failure, "no answer", usage=used)
         row = await row_of(gateway)
     assert (row.outcome, row.cost_nano) == ("error", 0)
+
+
+@pytest.mark.parametrize("failure", list(FailureClass), ids=lambda f: f.slug)
+async def test_the_fee_of_a_run_goes_with_the_seconds_of_the_run(
+    failure: FailureClass, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Where the seconds of a failed run are charged, so is the fee beside them; else neither."""
+    used = None if failure.ran is Ran.NO else Usage(exec_s=2.0, reported=True)
+    prices = BY_TOKENS.replace("per_million_output: 1", "per_second: 0.001, per_call: 0.5")
+    async with assembled(tmp_path, clock, prices) as gateway:
+        gateway.fake("burst").answers = lambda _: BackendError(failure, "no answer", usage=used)
+        row = await row_of(gateway)
+    assert row.cost_nano == (0 if used is None else 500_000_000 + 2_000_000)
 
 
 async def test_tokens_that_a_failure_states_are_charged(tmp_path: Path, clock: FakeClock) -> None:
