@@ -182,6 +182,7 @@ class HttpJson(HttpBackend):
             usage,
             limit=self._settings.max_response,
             max_event=self._settings.max_event,
+            asked=call.body,
         )
 
     def _check(self, response: Response) -> None:

@@ -72,12 +72,18 @@ class ChunkStream(ReadyChunks):
     """The chunks of a platform with an envelope of its own; a subclass brings them by ``_more``."""
 
     def __init__(
-        self, task: Task, secrets: Sequence[Secret] = (), *, max_event: int = MAX_EVENT
+        self,
+        task: Task,
+        secrets: Sequence[Secret] = (),
+        *,
+        max_event: int = MAX_EVENT,
+        asked: bytes = b"",
     ) -> None:
+        """``asked``: the body of the call, where no platform says that its answer is whole."""
         super().__init__()
         self._task = task
         self._secrets = secrets
-        self._reader = EventReader(openai=task != "infer", max_event=max_event)
+        self._reader = EventReader(openai=task != "infer", max_event=max_event, asked=asked)
 
     # --- for a subclass --------------------------------------------------------------------
 

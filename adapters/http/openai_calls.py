@@ -127,6 +127,7 @@ class OpenAICalls:
             worker=worker,
             begun=begun,
             max_event=self._settings.max_event,
+            asked=call.body,
         )
         await chunks.first()
         content_type = "text/event-stream"
@@ -166,15 +167,16 @@ class EventStream(ReadyChunks):
         worker: str | None = None,
         begun: bytes = b"",
         max_event: int = MAX_EVENT,
+        asked: bytes = b"",
     ) -> None:
-        """``begun``: what has been read of the body."""
+        """``begun``: what has been read of the body; ``asked``: that of the call."""
         super().__init__()
         self._begun = begun
         self._body = body
         self._clock = clock
         self._started = started
         self._secrets = secrets
-        self._reader = EventReader(openai=openai, max_event=max_event)
+        self._reader = EventReader(openai=openai, max_event=max_event, asked=asked)
         self._worker = worker
 
     @property

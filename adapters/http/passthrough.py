@@ -31,10 +31,11 @@ class Passthrough(ChunkStream):
         *,
         begun: bytes = b"",
         max_event: int = MAX_EVENT,
+        asked: bytes = b"",
     ) -> None:
         """``usage`` is what was used before the answer began; ``exec_s`` counts from now on top
-        of it. ``begun`` is what has been read of the body."""
-        super().__init__(task, secrets, max_event=max_event)
+        of it. ``begun`` is what has been read of the body, ``asked`` the body of the call."""
+        super().__init__(task, secrets, max_event=max_event, asked=asked)
         self._body = body
         self._start = begun
         self._clock = clock
@@ -92,10 +93,11 @@ async def stream_of(
     limit: int,
     max_event: int = MAX_EVENT,
     events: type[Passthrough] = Passthrough,
+    asked: bytes = b"",
 ) -> Reply:
     """The stream that a body is, whatever it is labelled: ``events`` of the server's own, text,
-    or one whole answer, of at most ``limit`` bytes. Raises BackendError where it is none of them,
-    or breaks before its first chunk."""
+    or one whole answer, of at most ``limit`` bytes. ``asked`` is the body of the call. Raises
+    BackendError where it is none of them, or breaks before its first chunk."""
     kind = body.header(b"content-type") or ""
     declared = kind.startswith("text/event-stream")
     begun = b"" if declared and task == "infer" else await start_of(body)
@@ -106,7 +108,7 @@ async def stream_of(
         return _streamed(each(as_chunks(data, task, usage, api.secrets)))
     text = task == "infer" and not declared and not are_events(begun)
     chunks = (TextPassthrough if text else events)(
-        body, task, api.clock, usage, api.secrets, begun=begun, max_event=max_event
+        body, task, api.clock, usage, api.secrets, begun=begun, max_event=max_event, asked=asked
     )
     await chunks.first()
     return _streamed(chunks)

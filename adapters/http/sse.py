@@ -19,6 +19,7 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.answers import failure_in, failure_of, is_broken, no_answer
+from adapters.http.asked_choices import choices_asked
 from adapters.http.failures import UNREADABLE, read_if
 from adapters.http.odd_json import mended
 from adapters.http.stated_usage import told, usage_in
@@ -103,10 +104,12 @@ class EventReader:
     """Feeds on bytes, gives Chunks. Pure: no I/O, no time.
 
     ``openai`` is False for a stream that is nobody's protocol but the caller's: its events are
-    passed on unread, and its clean end is its end.
+    passed on unread, and its clean end is its end. ``asked`` is the body of the call: it says how
+    many choices have to end, where no [DONE] says that they have.
     """
 
     __slots__ = (
+        "_asked",
         "_begun_choices",
         "_early",
         "_ended_choices",
@@ -119,7 +122,8 @@ class EventReader:
         "usage",
     )
 
-    def __init__(self, *, openai: bool, max_event: int = MAX_EVENT) -> None:
+    def __init__(self, *, openai: bool, max_event: int = MAX_EVENT, asked: bytes = b"") -> None:
+        self._asked = asked
         self._events = WholeEvents(max_event)
         self._early: list[Chunk] = []
         self.openai = openai
@@ -139,8 +143,9 @@ class EventReader:
 
     @property
     def finished(self) -> bool:
-        """Every choice that has begun has said why it ended, and one has."""
-        return bool(self._ended_choices) and self._begun_choices <= self._ended_choices
+        """Every choice that has begun has said why it ended, and all that were asked for have."""
+        ended = self._ended_choices
+        return self._begun_choices <= ended and len(ended) >= choices_asked(self._asked)
 
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that ``data`` completes, up to an error frame if there is one."""

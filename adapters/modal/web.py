@@ -121,6 +121,7 @@ class ModalEndpoint(Api):
             usage,
             limit=self._settings.max_response,
             max_event=self._settings.max_event,
+            asked=call.body,
         )
 
     def _whole(self, call: Call, response: Response, wall: float) -> Reply:

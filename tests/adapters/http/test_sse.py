@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -51,6 +53,36 @@ def test_usage_in_an_event_of_its_own_is_a_usage_chunk() -> None:
         Chunk(DONE, "done"),
     ]
     assert reader.usage == usage
+
+
+@pytest.mark.parametrize(
+    ("asked", "ended", "whole"),
+    [
+        ({}, 1, True),
+        ({"n": 2}, 1, False),
+        ({"n": 2}, 2, True),
+        ({"n": None, "prompt": "a"}, 1, True),
+        ({"prompt": ["a", "b"]}, 1, False),
+        ({"prompt": ["a", "b"], "n": 2}, 3, False),
+        ({"prompt": ["a", "b"], "n": 2}, 4, True),
+        ({"prompt": [[1, 2], [3]]}, 1, False),
+        ({"prompt": [1, 2, 3]}, 1, True),
+        ({"n": "many"}, 1, True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("end", [b"", DONE], ids=["closed", "done"])
+def test_choices_that_were_asked_for_and_never_ended_are_a_cut_where_no_done_comes(
+    asked: dict[str, Any], ended: int, whole: bool, end: bytes
+) -> None:
+    reader = EventReader(openai=True, asked=msgspec.json.encode(asked))
+    for index in range(ended):
+        choice = {"index": index, "delta": {"content": "a"}, "finish_reason": "stop"}
+        reader.feed(b"data: %b\n\n" % msgspec.json.encode({"choices": [choice]}))
+    reader.feed(end)
+    reader.end()
+    cut = reader.error is not None and reader.error.failure is FailureClass.TRUNCATED
+    assert cut is not (whole or bool(end))
 
 
 def test_usage_on_the_finishing_event_is_data_that_tells_it() -> None:
