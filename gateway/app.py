@@ -230,14 +230,13 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         gateway.fill = functools.partial(fill, gateway)
         await gateway.start()
         minimums = WorkerMinimums(kept=gateway.kept_workers, clock=clock)
+        account = WarmAccount(
+            shared=gateway.shared, ledger=gateway.ledger, settler=gateway.settler, clock=clock
+        )
+        gateway.holders.append(account.reinstate)
         keeper = WarmKeeper(
             active=lambda: gateway.active,
-            account=WarmAccount(
-                shared=gateway.shared,
-                ledger=gateway.ledger,
-                settler=gateway.settler,
-                clock=clock,
-            ),
+            account=account,
             minimums=minimums,
             clock=clock,
             metrics=gateway.metrics,

@@ -44,7 +44,8 @@ async def fill(gateway: Gateway) -> None:
     # Settlements that waited come first: they are in the ledger's sums already, and what a store
     # counts after it was filled is added to them.
     await gateway.settler.retry()
-    await gateway.dispatcher.reinstate(gateway.active)
+    for reinstate in gateway.holders:
+        await reinstate()
     await gateway.shared.restore(await _spent(gateway))
 
 

@@ -35,6 +35,7 @@ _FILL_AGAIN_S = 1.0
 
 MakeBackend = Callable[[BackendSpec], Backend]
 Fill = Callable[[], Awaitable[None]]
+Holder = Callable[[], Awaitable[None]]
 Replaced = Callable[[LiveBackend, LiveBackend | None], Awaitable[None]]
 
 
@@ -85,6 +86,9 @@ class Gateway:
         """Is told of each backend that is drained, or sent calls again, where others serve too."""
         self.is_alone = True
         """No other process serves the same policy on the same port."""
+        self.holders: list[Holder] = [lambda: dispatcher.reinstate(self.active)]
+        """Whoever holds something in the shared store, and holds it again where it was forgotten,
+        when called."""
         self._make_backend = make_backend
         self._history: list[Policy] = []
         self._superseded: list[ActivePolicy] = []

@@ -54,6 +54,19 @@ class WarmAccount:
         self._ledger = ledger
         self._settler = settler
         self._clock = clock
+        self._held: dict[str, tuple[LedgerRow, float]] = {}
+        """What is not settled, by its id, and until when it holds."""
+
+    async def reinstate(self) -> None:
+        """Pings and periods that are not settled hold again what they held, where the store has
+        forgotten it. Raises StorageUnavailable."""
+        for id, (row, until) in tuple(self._held.items()):
+            left_s = until - self._clock.monotonic()
+            if left_s <= 0 or id not in self._held:
+                continue
+            await self._shared.reinstate(id, row.claims, left_s)
+            if id not in self._held:
+                await self._shared.release(id)
 
     async def open(
         self,
@@ -82,11 +95,14 @@ class WarmAccount:
                 )
                 return None
         row = msgspec.structs.replace(row, claims=claims, hold_nano=nano)
+        if claims:
+            self._held[row.id] = row, self._clock.monotonic() + lasts_s + _GRACE_S
         opened = backend.price is not None and not backend.price.reserved
         if opened:
             try:
                 await self._ledger.open(row)
             except StorageUnavailable as unavailable:
+                self._held.pop(row.id, None)
                 if claims:
                     await self._shared.release(row.id)
                 if isinstance(unavailable, MaybeWritten):
@@ -107,6 +123,7 @@ class WarmAccount:
     ) -> None:
         """``used``: what was used; ``nano``: what that costs. Raises StorageUnavailable where no
         row can be made durable."""
+        self._held.pop(expense.row.id, None)
         ended = msgspec.structs.replace(
             expense.row,
             outcome=outcome,

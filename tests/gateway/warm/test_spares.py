@@ -6,9 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
+
+import pytest
 
 from adapters.errors import BackendError, FailureClass
 from gateway.clock import FakeClock
+from gateway.storage.base import Claim, SharedStore
+from gateway.storage.memory import MemorySharedStore
 from gateway.storage.queries import UsageQuery
 from gateway.warm.account import ACCOUNT
 from gateway.warm.kept import FileKept
@@ -151,6 +156,63 @@ async def test_a_spend_cap_of_the_gateway_refuses_spares(tmp_path: Path) -> None
             await gateway.clock.advance(1.0)
             await asyncio.sleep(0.002)
         assert gateway.fake("burst").minimum is None
+
+
+class Forgetful:
+    """A shared store of one process that can be emptied."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.forget()
+
+    def forget(self) -> None:
+        self._kept = MemorySharedStore(self._clock)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)
+
+
+async def free(gateway: AssembledGateway) -> int:
+    claim = Claim("gateway", "nano_usd", "day", 10**9, 0)
+    [status] = await gateway.inner.shared.statuses([claim])
+    return status.remaining
+
+
+@pytest.mark.parametrize("kind", ["spare", "ping"])
+async def test_what_the_pool_holds_is_held_again_in_a_store_that_was_emptied(
+    kind: str, tmp_path: Path
+) -> None:
+    """Until it is settled, and no longer."""
+    clock = FakeClock(MONDAY_0800)
+    store = Forgetful(clock)
+    shared = cast("SharedStore", store)
+    rule = SPARE if kind == "spare" else "\nwarm_pool:\n  burst: {ping_every: 50s}\n"
+    cap = "\nlimits: {spend: 1 USD/day}\n"
+    async with assembled(tmp_path, clock, POLICY + rule + cap, shared=shared) as gateway:
+        burst = gateway.fake("burst")
+        burst.cold_s = burst.runs_for = 20.0
+
+        async def is_held() -> bool:
+            await clock.advance(1.0)
+            return await free(gateway) < 10**9
+
+        await until(is_held, "something is held", every_s=0.001)
+        held = await free(gateway)
+        store.forget()
+        assert gateway.inner.fill is not None
+        await gateway.inner.fill()
+        assert await free(gateway) == held
+        gateway.inner.active.backends["burst"].draining = True
+
+        async def is_settled() -> bool:
+            await clock.advance(1.0)
+            spent = await gateway.spent(ACCOUNT)
+            return spent > 0 and await free(gateway) == 10**9 - spent
+
+        await until(is_settled, "what it used is spent, and nothing is held", every_s=0.001)
+        store.forget()
+        await gateway.inner.fill()
+        assert await free(gateway) == 10**9 - await gateway.spent(ACCOUNT)
 
 
 async def test_a_spend_cap_of_the_gateway_refuses_pings(tmp_path: Path) -> None:
