@@ -3,10 +3,11 @@
 ``dispatcher`` is the story: admit the call, walk from backend to backend, return an answer;
 ``stream`` is one that comes in pieces and ends its call itself, also when its reader leaves in the
 middle, with the events of ``stream_events`` that the gateway adds. ``state`` is what is known of
-the call on the way, ``attempt`` of its try at one backend, ``history`` what is kept of those that
-failed; ``completion`` ends it, each way once, and has it settled. ``admitting`` holds what a call
-may cost, and ``output_bound`` gives its answer a bound where it has none. ``refusals`` is what a
-caller is told when a call is not served: no backend, a limit, a store or a ledger that fails.
+the call on the way, ``admission`` what it holds, ``attempt`` of its try at one backend, ``history``
+what is kept of those that failed; ``completion`` ends it, each way once, and has it settled.
+``admitting`` holds what a call may cost, and ``output_bound`` gives its answer a bound where it has
+none. ``refusals`` is what a caller is told when a call is not served: no backend, a limit, a store
+or a ledger that fails.
 ``slow_clients`` counts what waits for clients before a call begins and after it has ended.
 ``failover`` is what is done after a failed attempt.
 ``larger_model`` is where a call goes that was too long for its model.

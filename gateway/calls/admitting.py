@@ -13,8 +13,9 @@ from functools import partial
 import msgspec
 
 from gateway.active_policy import ActivePolicy
+from gateway.calls.admission import Admission
 from gateway.calls.slow_clients import SlowClients
-from gateway.calls.state import Admission, CallState
+from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.money.limits import is_callers_own, refusal

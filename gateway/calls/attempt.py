@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Ran
@@ -10,7 +12,7 @@ from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.money.estimates import by_media, by_tokens, with_media, with_tokens
 from gateway.money.inputs import InputParts
-from gateway.money.pricing import credible
+from gateway.money.pricing import credible, output_cost
 from gateway.policy.price import Price
 from gateway.routing.health import Failed
 from gateway.routing.repeating import Asked, costs_tokens_at_most
@@ -31,6 +33,9 @@ class StreamProgress(msgspec.Struct):
     """What the backend said last."""
     events: int = 0
     """Tokens of answer passed to the caller, about: what is charged where no usage is reported."""
+    covered: float = inf
+    """Of these, how many what is held covers, or would cover, were the call limited; no bound where
+    none are paid."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -52,6 +57,14 @@ class Attempt(msgspec.Struct, frozen=True):
         """By what the call is charged: what held when it was quoted, whatever a reload says."""
         in_force = self.quote.in_force
         return None if in_force is None else in_force.price
+
+    def cost_beyond_hold(self) -> int:
+        """Nano-dollars of the tokens that its stream may bring beyond those that its quote holds
+        for."""
+        in_force, covered = self.quote.in_force, self.progress.covered
+        if in_force is None or covered == inf:
+            return 0
+        return output_cost(in_force.dearest, round(covered) - self.quote.output_held)
 
     @property
     def begins_at(self) -> float:

@@ -61,11 +61,10 @@ class Completion:
 
     # --- a stream's way -----------------------------------------------------------------------
 
-    def paid_output(self, state: CallState, attempt: Attempt) -> float:
-        """Tokens of output that what is held covers; no bound where none are paid, or nothing is
-        held."""
-        held = state.admission.hold_nano and by_tokens(attempt.price)
-        return attempt.quote.output_held if held else inf
+    def paid_output(self, attempt: Attempt) -> float:
+        """Tokens of output that what is held covers, or would: limits may come while a stream is on
+        its way. No bound where none are paid."""
+        return attempt.quote.output_held if by_tokens(attempt.price) else inf
 
     def more_output(self, state: CallState, attempt: Attempt) -> int:
         """A stream has brought more than that: more is held, or the call is stopped. Returns how

@@ -263,8 +263,10 @@ class Dispatcher:
                 if larger is None:
                     return failure
                 step = larger
-            elif not await self._failover.leave(state, attempt, failure, step):
-                return failure
+            else:
+                step = await self._failover.leave(state, attempt, failure, step)
+                if not step:
+                    return failure
             untried = deque(step.quotes)
             again = untried[0] is quote
             if step.wait_s:

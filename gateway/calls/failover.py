@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import msgspec
+
 from adapters.errors import BackendError, FailureClass
 from gateway.active_policy import ActivePolicy
 from gateway.calls.attempt import Attempt
@@ -137,16 +139,14 @@ class Failover:
 
     async def leave(
         self, state: CallState, attempt: Attempt, failure: BackendError, step: NextStep
-    ) -> bool:
-        """Ends a failed attempt; True when what it has used up is held again, so that the next
-        step may be taken."""
+    ) -> NextStep:
+        """Ends a failed attempt; the next step, as far as what it has used up is held again."""
         charged = self._completion.close_attempt(state, attempt, failure)
-        covered = charged is None or await self._top_up.cover(state, step.quotes)
-        if covered:
-            return True
-        others = [q.backend for q in step.quotes if q.backend != attempt.backend.name]
-        state.leave_out(others, "store" if covered is None else "budget")
-        return False
+        if charged is None:
+            return step
+        held = await self._top_up.hold_for(state, step.quotes)
+        first = bool(held) and held[0] is step.quotes[0]
+        return msgspec.structs.replace(step, quotes=held, wait_s=step.wait_s if first else 0.0)
 
     def _budget(self, route: str) -> RepeatBudget:
         found = self._budgets.get(route)

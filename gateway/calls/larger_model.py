@@ -47,7 +47,6 @@ class LargerModel:
         self._failover.end(state, attempt, failure)
         held = await self._top_up.hold_for(state, decision.quotes)
         if not held:
-            state.leave_out([quote.backend for quote in decision.quotes], "budget")
             return None
         state.becomes(call, decision)
         await self._top_up.lengthen(state)

@@ -20,6 +20,7 @@ from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
+from gateway.calls.admission import UNLIMITED
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
 from gateway.calls.history import FailedAttempt, history_of
 from gateway.calls.output_bound import bounded
@@ -29,7 +30,7 @@ from gateway.money.pricing import charge
 from gateway.money.tariffs import PriceInForce, settled_by
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Decision, Quote, ReasonCode, device_us, reason_for
-from gateway.storage.base import Admitted, Claim, LedgerRow, Outcome
+from gateway.storage.base import Claim, LedgerRow, Outcome
 from gateway.storage.claims import held_in
 from gateway.storage.history import OWN_ROW, CallHistory
 from gateway.types import MICRO, Principal, Unit
@@ -50,19 +51,6 @@ BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
 _GRACE_S = 60.0
 _LONGEST_S = 30 * 86_400.0
 """Of a hold, for a call without an end."""
-
-
-class Admission(msgspec.Struct, frozen=True):
-    """What a call holds in the shared store. That of a caller whom nothing limits is empty."""
-
-    admitted: Admitted | None = None
-    """What the store answered."""
-    claims: Sequence[Claim] = ()
-    hold_nano: int = 0
-    """Nano-dollars."""
-
-
-UNLIMITED = Admission()
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -201,15 +189,7 @@ class CallState:
 
     def hold_more(self, unit: Unit, amount: int) -> None:
         """``amount`` more of ``unit`` is held."""
-        held = self.admission
-        claims = tuple(
-            msgspec.structs.replace(claim, take=claim.take + amount)
-            if claim.unit == unit
-            else claim
-            for claim in held.claims
-        )
-        nano = held.hold_nano + (amount if unit == "nano_usd" else 0)
-        self.admission = msgspec.structs.replace(held, claims=claims, hold_nano=nano)
+        self.admission = self.admission.with_more(unit, amount)
 
     def covers(self, quote: Quote) -> bool:
         """Whether a backend may be asked for this quote without holding more."""
@@ -231,22 +211,9 @@ class CallState:
         """The call holds as much in limits that came after its admission, and what it holds counts
         against those that were changed. True where it holds more than before. ``now``: monotonic
         seconds."""
-        held = self.admission
-        limits = {_counter(claim): claim for claim in claims}
-        known = tuple(
-            msgspec.structs.replace(claim, limit=limits.pop(_counter(claim), claim).limit)
-            for claim in held.claims
-        )
-        takes = self._asked_to_hold(now) | {claim.unit: claim.take for claim in known}
-        new = tuple(
-            msgspec.structs.replace(claim, take=takes.get(claim.unit, claim.take))
-            for claim in limits.values()
-        )
-        nano = max((one.take for one in (*known, *new) if one.unit == "nano_usd"), default=0)
-        self.admission = msgspec.structs.replace(
-            held, claims=(*known, *new), hold_nano=max(held.hold_nano, nano)
-        )
-        return bool(new)
+        held = len(self.admission.claims)
+        self.admission = self.admission.widened(claims, self._asked_to_hold(now))
+        return len(self.admission.claims) > held
 
     def _asked_to_hold(self, now: float) -> dict[Unit, int]:
         """What a call that nothing limited would hold: for all that it may still be sent to, and
@@ -258,6 +225,7 @@ class CallState:
             return {"nano_usd": nano, "gpu_us": device_us(quotes)}
         quote, used_s = attempt.quote, max(0.0, now - attempt.charged_from())
         nano = quote.estimate.hold + round(quote.estimate.per_second * used_s)
+        nano += attempt.cost_beyond_hold()
         used_us = round(used_s * MICRO) if quote.uses_device else 0
         return {"nano_usd": nano, "gpu_us": device_us((quote,)) + used_us}
 
@@ -390,7 +358,3 @@ class CallState:
             price="" if backend is None else backend.spec.common.price or "",
             claims=claims,
         )
-
-
-def _counter(claim: Claim) -> tuple[str, Unit, str]:
-    return claim.scope, claim.unit, claim.window

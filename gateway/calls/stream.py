@@ -47,7 +47,7 @@ class SettledStream:
         self._progress = attempt.progress
         self._progress.usage = reply.usage
         self._chunks = reply.chunks
-        self._room = completion.paid_output(state, attempt)
+        self._progress.covered = completion.paid_output(attempt)
         self._redact = attempt.backend.redactor.over_stream()
         self._first: list[Chunk] = []
         """Up to the first token."""
@@ -125,8 +125,8 @@ class SettledStream:
             return None
         data = chunk.data
         progress.events += events_in(data) if chunk.tokens is None else chunk.tokens
-        if progress.events > self._room:
-            self._room += self._completion.more_output(self._state, self._attempt)
+        if progress.events > progress.covered:
+            progress.covered += self._completion.more_output(self._state, self._attempt)
         return self._redact(data)
 
     # --- its end ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.money.pricing import output_cost
+from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Quote, device_us
 from gateway.shared_timer import EVERY_S, SharedTimer
 from gateway.storage.base import SharedStore, StorageUnavailable
@@ -23,6 +24,7 @@ from gateway.types import Unit
 
 _AT = 0.75
 """The share of the held seconds after which more is held."""
+_NO_ROOM: WhyNot = "budget"
 _FEWEST = 256
 """Tokens that are held more at once, where a stream brings more than its hold covers."""
 PATIENCE_S = 10.0
@@ -76,7 +78,8 @@ class TopUp:
         and stops the call where there is no room. Returns how many more it may bring until then.
         """
         more = max(_FEWEST, attempt.quote.output_held // 4)
-        self._background.run(self._extend_output(state, attempt, more))
+        if state.admission.holds("nano_usd"):
+            self._background.run(self._extend_output(state, attempt, more))
         return more
 
     async def _extend_output(self, state: CallState, attempt: Attempt, tokens: int) -> None:
@@ -114,23 +117,22 @@ class TopUp:
 
         self._timer.watch(state, look)
 
-    async def cover(self, state: CallState, quotes: Sequence[Quote]) -> bool | None:
-        """Holds what the next attempts lack, after one that failed has used up some of it; False
-        where the limits have no room for that, None where the store does not answer."""
-        return await self._hold(state, _lacking(state, quotes))
-
     async def hold_for(self, state: CallState, quotes: Sequence[Quote]) -> tuple[Quote, ...]:
-        """Holds what is lacking for other quotes than those that the call was admitted with;
-        returns those that are held for then, none where the limits have room for none."""
-        left = tuple(quotes)
-        if not state.admission.claims:
-            return left
+        """Holds what is lacking for these quotes, beyond what is held and was not used up by
+        attempts that failed. Returns those that are held for: the dearest are left out where the
+        limits have no room for them, and all where the store does not answer."""
+        left, why = tuple(quotes), _NO_ROOM
         while left:
             held = await self._hold(state, _lacking(state, left))
-            if held is not False:
-                return left if held else ()
+            if held:
+                break
+            if held is None:
+                left, why = (), "store"
+                break
             dearest = max(quote.estimate.hold for quote in left)
             left = tuple(quote for quote in left if quote.estimate.hold < dearest)
+        asked = {quote.backend for quote in left} | {one.backend for one in state.tried}
+        state.leave_out([q.backend for q in quotes if q.backend not in asked], why)
         return left
 
     async def lengthen(self, state: CallState) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.errors import BackendError, FailureClass
-from adapters.types import Reply, Usage
-from gateway.clock import FakeClock
+from adapters.types import Chunk, Reply, Usage
+from gateway.calls.state import StopCause
+from gateway.calls.stream import SettledStream
+from gateway.clock import FakeClock, settle
 from gateway.storage.base import Claim
 from gateway.types import ApiError
 from tests.gateway.assembled import (
@@ -127,6 +131,66 @@ async def test_a_model_that_a_reload_drops_does_not_break_it(
         assert await left(gateway, 20_000_000) == 15_000_000
 
 
+TEXT = """
+version: 1
+server: {tls: "off", access_log: false}
+backends:
+  paid: {kind: fake, price: tokens}
+models:
+  chat: {task: chat, backends: [paid]}
+prices:
+  tokens: {per_million_output: 10, as_of: 2026-11-01, source: test}
+plans:
+  default: {%s}
+"""
+
+
+@pytest.mark.parametrize("pieces_before", [0, 1, 30], ids=str)
+async def test_a_stream_of_tokens_passes_no_cap_that_a_reload_brings(
+    pieces_before: int, tmp_path: Path, clock: FakeClock
+) -> None:
+    """However much of it there was: a backend that heeds no bound, at a cent a thousand tokens."""
+    came_so_far, reloaded = asyncio.Event(), asyncio.Event()
+
+    async def chunks() -> AsyncIterator[Chunk]:
+        for number in range(400):
+            if number == pieces_before:
+                came_so_far.set()
+                await reloaded.wait()
+            await settle()
+            yield Chunk(b"data: {}\n\n", tokens=20)
+
+    async with assembled(tmp_path, clock, TEXT % "") as gateway:
+        gateway.fake("paid").tell(Reply(chunks=chunks()))
+        asked = b'{"model": "chat", "messages": [], "max_tokens": 16, "stream": true}'
+
+        async def read_all() -> StopCause:
+            state = gateway.call_state("chat", stream=True, body=asked)
+            answer = await gateway.ask(state)
+            assert isinstance(answer, SettledStream)
+            with contextlib.suppress(asyncio.CancelledError):
+                async with answer:
+                    async for _ in answer:
+                        pass
+            return state.stop_cause
+
+        task = asyncio.create_task(read_all())
+        await asyncio.wait_for(came_so_far.wait(), 20)
+        await gateway.inner.apply(read(TEXT % "spend: 0.02 USD/month"))
+        reloaded.set()
+        assert await asyncio.wait_for(task, 20) == "budget"
+        assert await until_spent(gateway) <= 20_000_000
+        assert await past_caps(gateway) == 0
+
+
+async def until_spent(gateway: AssembledGateway) -> int:
+    async def has_spent() -> bool:
+        return await gateway.spent() > 0
+
+    await until(has_spent, "it is settled")
+    return await gateway.spent()
+
+
 # --- attempts that failed and are charged -----------------------------------------------------
 
 CALLS = """
@@ -170,6 +234,28 @@ async def test_what_a_failed_attempt_cost_is_no_room_for_the_next(
         assert await past_caps(gateway) == 0
         assert gateway.inner.dispatcher.held == 0
         assert state.ending is not None
+
+
+DEAR = CALLS.replace("  b: {kind: fake, price: small}", "  b: {kind: fake, price: large}").replace(
+    "models:", "  c: {kind: fake, price: small}\nmodels:"
+)
+
+
+async def test_a_dearer_backend_is_left_out_after_a_charged_failure_and_a_cheaper_one_answers(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """There is room for 0.50 then: not for 0.80, but for 0.40."""
+    text = DEAR.replace("backends: [a, b]", "backends: [a, b, c]").replace(
+        "use: [a, b, big]", "use: [a, b, c, big]"
+    )
+    async with assembled(tmp_path, clock, text % "0.9") as gateway:
+        gateway.fake("a").tell(CHARGED)
+        state = gateway.call_state("chat", body=BODY)
+        await gateway.ask(state)
+        assert [len(gateway.fake(name).calls) for name in ("a", "b", "c")] == [1, 0, 1]
+        assert dict(state.not_asked)["b"] == "budget"
+        assert await gateway.spent() == 800_000_000
+        assert await past_caps(gateway) == 0
 
 
 # --- what leaks nothing -----------------------------------------------------------------------

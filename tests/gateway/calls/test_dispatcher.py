@@ -10,7 +10,7 @@ import pytest
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.types import Reply, Usage
 from gateway.active_policy import Preferences
-from gateway.calls.state import Admission
+from gateway.calls.admission import Admission
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Claim
 from gateway.types import ApiError
