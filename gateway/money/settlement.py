@@ -101,21 +101,17 @@ class Settler:
 
     async def _settle_unopened(self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim]) -> None:
         """The row comes first: what has none is not charged. One that may have been written is
-        written again until that is certain, and only then counted."""
+        written again until that is certain."""
         call_id = rows[0].id
         try:
             await self._ledger.settle(rows)
-        except MaybeWritten:
-            self._keep(functools.partial(self._settle_in_doubt, rows, claims))
-            raise
-        except StorageUnavailable:
-            await self._spend(call_id, claims, {})
+        except StorageUnavailable as unavailable:
+            in_doubt = isinstance(unavailable, MaybeWritten)
+            if in_doubt:
+                self._keep(functools.partial(self._ledger.settle, rows))
+            await self._spend(call_id, claims, _charged(rows) if in_doubt else {})
             raise
         await self._spend(call_id, claims, _charged(rows))
-
-    async def _settle_in_doubt(self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim]) -> None:
-        await self._ledger.settle(rows)
-        await self._spend(rows[0].id, claims, _charged(rows))
 
     async def _spend(self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]) -> None:
         """In the shared store, now or when it is back."""

@@ -101,6 +101,7 @@ class GatewayProcess:
         try:
             async with running(gateway):
                 self.gateway = gateway
+                self._has_filled()
                 await self.reload()
                 world.note(f"{self.process.name} serves")
                 await self._asked_to_end.wait()
@@ -197,6 +198,10 @@ class GatewayProcess:
             connection.close()
         self.world.look_at_changes()
 
+    def _has_filled(self) -> None:
+        if self.world.shared is not None:
+            self.world.fills.append(self.world.clock.time())
+
     async def reload(self) -> None:
         """What its file says is in force from then on."""
         newest = len(self.world.changes) - 1
@@ -210,5 +215,6 @@ class GatewayProcess:
             await self.reload()
             return
         self.has = max(self.has, newest)
+        self._has_filled()
         self.world.note(f"{self.process.name} has policy {self.has}")
         self.world.look_at_changes()

@@ -20,6 +20,8 @@ LONGEST_S = 60.0
 """No call takes longer, whatever fails: 24 seconds of its own, one to be stopped, ten to stop what
 runs elsewhere, and what stores may take."""
 _HUGE = 1 << 60
+_SETTLES_S = 2.5
+"""What both stores may take for it, and for the sums that fill one of them."""
 _NOTHING_RAN = frozenset(one.slug for one in FailureClass if one.ran is Ran.NO)
 _USED_IN_VAIN = frozenset(("cancelled", "disconnected", "error", "success"))
 
@@ -202,11 +204,12 @@ def _all_caps(world: World) -> list[str]:
 def _miscounted(world: World) -> Iterator[str]:
     """What the shared store says was spent is what the rows say, in every scope that a limit is in
     force for. Of a call that was interrupted it may know better than its row, which has what was
-    held; and what was settled while it did not answer it may count twice, but never not at all."""
+    held; and what was being settled while it was filled it may count twice, but never not at
+    all."""
     rows = tuple(world.ledger.settled.values())
     sums = _sums(rows)
     less = _sums(row for row in rows if row.outcome == "interrupted")
-    twice = _sums(row for row in rows if _fell_into_a_silence(world, row))
+    twice = _sums(row for row in rows if _was_under_way(world, row))
     in_force = world.knobs.caps()
     for name, store in _stores(world):
         claims = [claim for claim in _claims(world) if claim.scope in in_force]
@@ -216,9 +219,11 @@ def _miscounted(world: World) -> Iterator[str]:
                 yield f"{scope} has spent {sums[scope]}, and {name} counts {counted}"
 
 
-def _fell_into_a_silence(world: World, row: LedgerRow) -> bool:
+def _was_under_way(world: World, row: LedgerRow) -> bool:
+    """Its settlement may not have come to the shared store before somebody filled that."""
     ended = row.ended_at or 0.0
-    return any(begin <= ended < end for begin, end in _silences(world, 5.0))
+    filled = any(ended <= at <= ended + _SETTLES_S for at in world.fills)
+    return filled or any(begin <= ended < end for begin, end in _silences(world, 5.0))
 
 
 def _silences(world: World, after_s: float) -> list[tuple[float, float]]:

@@ -68,6 +68,8 @@ class World:
         )
         self.callers: list[Caller] = []
         self.unserved = 0
+        self.fills: list[float] = []
+        """When a gateway filled a store that it shares, in seconds since 1970."""
         self.gateways: list[GatewayProcess] = []
         """Those that there were, in the order of their starts."""
         self._ending = self._is_over = False

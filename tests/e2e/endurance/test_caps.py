@@ -1,0 +1,138 @@
+"""A thousand calls at once on a cap that fits a hundred: however many gateways share it, and
+whatever they keep it in, it is used up and never passed."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.e2e.endurance.wires import Heard, Wire, chat_request, upstream, wires
+from tests.live import LiveGateway
+from tests.postgres_server import PostgresServer, require_postgres
+from tests.redis_server import RedisServer, require_redis
+from tests.waiting import until
+
+ROUNDS = 50 if os.environ.get("SPILLGATE_SOAK") == "long" else 2
+CALLS, FIT, AT_LEAST = 1_000, 100, 97
+
+CONFIG = """
+backends:
+  paid: {{kind: openai, base_url: "{url}", price: calls}}
+models:
+  chat: {{task: chat, backends: [paid]}}
+prices:
+  calls: {{per_call: 0.001, as_of: 2026-11-01, source: test}}
+"""
+KEY: dict[str, Any] = {"limits": {"spend": f"{FIT / 1000} USD/month", "concurrent": CALLS}}
+
+
+class Placed(NamedTuple):
+    """What the gateways keep their limits and rows in, and how many they are."""
+
+    shared: str
+    ledger: str
+    processes: int
+
+
+PLACES = [
+    Placed(shared, ledger, processes)
+    for ledger in ("sqlite", "postgres")
+    for shared, processes in (("memory", 1), ("redis", 1), ("redis", 2), ("redis", 4))
+]
+
+
+@pytest.fixture(params=PLACES, ids=lambda one: f"{one.shared}-{one.ledger}-{one.processes}")
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """How many gateways, and the policy's section ``store``."""
+    placed: Placed = request.param
+    with contextlib.ExitStack() as stack:
+        store: dict[str, Any] = {"ledger": f"sqlite:///{tmp_path}/data/ledger.db", "timeout": "5s"}
+        if placed.shared == "redis":
+            require_redis()
+            store["shared"] = stack.enter_context(RedisServer()).url
+        if placed.ledger == "postgres":
+            require_postgres()
+            store |= {"ledger": stack.enter_context(PostgresServer()).url(), "ledger_timeout": "5s"}
+        yield placed.processes, store
+
+
+@pytest.mark.soak
+async def test_a_thousand_calls_at_once_use_a_cap_up_and_never_pass_it(
+    stores: tuple[int, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Served are at least 97 of the 100 that fit, the others are told why, and nothing is held
+    afterwards."""
+    count, store = stores
+    async with upstream(takes_s=0.02) as url:
+        with contextlib.ExitStack() as stack:
+            gateways = [_gateway(tmp_path, f"g{n}", url, store) for n in range(count)]
+            for gateway in gateways:
+                await asyncio.to_thread(stack.enter_context, gateway)
+            keys = await _keys(gateways)
+            lines = [await wires(one.port, CALLS // count, keys[0][1]) for one in gateways]
+            served = [await _round(key, lines, gateways) for key in keys]
+            for wire in (wire for line in lines for wire in line):
+                wire.close()
+    assert min(served) >= AT_LEAST, served
+
+
+def _gateway(folder: Path, name: str, url: str, store: dict[str, Any]) -> LiveGateway:
+    """Of one machine: keys and data are shared."""
+    place = folder / name
+    place.mkdir()
+    server = {"access_log": False, "data": str(folder / "data")}
+    return LiveGateway(place, CONFIG.format(url=url), server=server, store=store)
+
+
+async def _keys(gateways: list[LiveGateway]) -> list[tuple[str, str]]:
+    """(user, key) of each round, known to all gateways."""
+    admin = gateways[0].admin_key
+    made: list[tuple[str, str]] = []
+    async with gateways[0].async_client(admin) as client:
+        for number in range(ROUNDS):
+            asked = {"user": f"user{number}", **KEY}
+            made.append(
+                (asked["user"], (await client.post("/admin/keys", json=asked)).json()["key"])
+            )
+    for gateway in gateways:
+        async with gateway.async_client(made[-1][1]) as client:
+
+            async def is_known(client: Any = client) -> bool:
+                return bool((await client.get("/v1/me")).status_code == 200)
+
+            await until(is_known, "the keys are known", every_s=0.1)
+    return made
+
+
+async def _round(
+    user_key: tuple[str, str], lines: list[list[Wire]], gateways: list[LiveGateway]
+) -> int:
+    """How many were served."""
+    user, key = user_key
+    request = chat_request(key)
+    heard = await asyncio.gather(*(wire.ask(request) for line in lines for wire in line))
+    served = _told(heard)
+    admin = gateways[0].admin_key
+    async with gateways[-1].async_client(admin) as client:
+        rows = (await client.get(f"/usage?group_by=user,outcome&user={user}")).json()["rows"]
+    settled = {row["outcome"]: (row["calls"], row["cost_nano"]) for row in rows}
+    assert settled == {"success": (served, served * 1_000_000)}
+    assert served <= FIT
+    async with gateways[-1].async_client(key) as client:
+        limits = (await client.get("/v1/me")).json()["limits"]
+    left = {one["unit"]: one["remaining"] for one in limits}
+    assert left == {"usd": pytest.approx((FIT - served) / 1000), "concurrent": CALLS}
+    return served
+
+
+def _told(heard: list[Heard]) -> int:
+    told = collections.Counter((one.status, one.code) for one in heard)
+    assert set(told) <= {(200, ""), (402, "budget_exhausted")}, told
+    return told[200, ""]
