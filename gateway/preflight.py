@@ -58,10 +58,12 @@ def check_startable(
     """Raises PolicyError with all that would keep ``policy`` from being served.
 
     ``known`` is the policy in force: what it has too is not looked at again. ``files`` False
-    leaves this machine's files and packages out, for a machine that only checks; ``installed`` says
-    whether a package is here.
+    leaves this machine's files, secrets and packages out, for a machine that only checks;
+    ``installed`` says whether a package is here.
     """
-    found = [*_backends(policy, make, known, files=files), *unfit_secrets(policy.webhooks)]
+    found = [*_backends(policy, make, known, files=files)]
+    if files:
+        found += unfit_secrets(policy.webhooks)
     if known is None and files:
         found += [*_data(policy), *_drivers(policy, installed), *_authorities(policy)]
         found += [*_listener(policy), *_tls(policy)]

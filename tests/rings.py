@@ -49,6 +49,7 @@ OUTER = (
     "gateway/cli/test_commands.py",
     "gateway/cli/test_probe.py",
     "gateway/events/test_budgets.py",
+    "gateway/events/test_keeping.py",
     "gateway/events/test_sender.py",
     "gateway/storage/postgres",
     "gateway/storage/redis/test_client.py",

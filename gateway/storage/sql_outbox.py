@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from gateway.storage.outbox import (
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.rows import decode_settled
 from gateway.types import MICRO
+
+log = logging.getLogger("spillgate")
 
 _MARKS_AT_ONCE = 64
 Rows = list[Sequence[Any]]
@@ -62,6 +65,12 @@ class SqlOutbox:
         ]
         numbers = [number for number, *_ in found]
         done = await self._connection.run(statements.gathered(endpoint, messages, numbers))
+        if len(kept) < len(found):
+            log.error(
+                "webhook %s: %d rows had left the ledger before they were told",
+                endpoint,
+                len(found) - len(kept),
+            )
         return len(done[-1])
 
     async def take(self, endpoint: str, most: int, lease_s: float) -> list[Message]:
