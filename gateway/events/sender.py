@@ -123,7 +123,7 @@ class WebhookSender:
         endpoint = settings.endpoints.get(name)
         if endpoint is None:
             return False
-        await self._gather(name, endpoint)
+        gathered = await self._gather(name, endpoint)
         most = 1 if self._failures.get(name) else AT_ONCE
         messages = await self._outbox.take(name, most, settings.timeout + _LEASE_S)
         if not messages:
@@ -131,14 +131,18 @@ class WebhookSender:
         sending = (self._attempt(endpoint, settings, message) for message in messages)
         attempted = await asyncio.gather(*sending)
         await self._outbox.mark(attempted)
-        return await self._learn(name, attempted)
+        well = await self._learn(name, attempted)
+        # What is not a full round's work waits for the next look, and comes in fewer messages.
+        return well and (gathered or len(messages) == most)
 
-    async def _gather(self, name: str, endpoint: WebhookEndpoint) -> None:
-        """No more than will be sent soon: what waits for long waits as a row of a few bytes."""
-        if "usage" in endpoint.events:
-            batched = endpoint.batch > 1
-            make = partial(_usage_of, name, batched)
-            await self._outbox.gather(name, AT_ONCE * endpoint.batch, endpoint.batch, make)
+    async def _gather(self, name: str, endpoint: WebhookEndpoint) -> bool:
+        """No more than will be sent soon: what waits for long waits as a row of a few bytes. True
+        where there was so much."""
+        if "usage" not in endpoint.events:
+            return False
+        most = AT_ONCE * endpoint.batch
+        make = partial(_usage_of, name, endpoint.batch > 1)
+        return await self._outbox.gather(name, most, endpoint.batch, make) >= most
 
     async def _attempt(
         self, endpoint: WebhookEndpoint, settings: WebhookSettings, message: Message

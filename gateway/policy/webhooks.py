@@ -28,6 +28,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what such a secret begins with
 LEAST_SECRET = 24
 """Bytes of a secret, and the most: Standard Webhooks, "Signature scheme"."""
 MOST_SECRET = 64
+DEFAULT_BATCH = 100
 
 
 def parse_webhook_url(value: Any) -> str:
@@ -65,8 +66,8 @@ class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """While a secret is exchanged: messages are signed with this one too."""
     events: Annotated[tuple[Topic, ...], msgspec.Meta(min_length=1)]
     """usage: each row of the ledger, once it is settled; budget: limits that were reached."""
-    batch: Annotated[int, msgspec.Meta(ge=1, le=500)] = 1
-    """Rows of usage that one message tells of, at most; above 1 they are told as a list."""
+    batch: Annotated[int, msgspec.Meta(ge=1, le=500)] = DEFAULT_BATCH
+    """Rows of usage that one message tells of, at most; 1: each is told by itself."""
     ca_file: str | None = None
     """PEM file of the authority that signed the receiver's certificate; left out: the system's."""
 
@@ -129,7 +130,7 @@ def doubtful(settings: WebhookSettings, alerts: AlertSettings) -> Iterator[tuple
                 f"{path}.url",
                 "never reached: it lies in a private network, and webhooks.allow_private is false",
             )
-        if endpoint.batch > 1 and "usage" not in endpoint.events:
+        if endpoint.batch != DEFAULT_BATCH and "usage" not in endpoint.events:
             yield f"{path}.batch", "without effect: it takes no usage"
     for path, secret in _secrets(settings):
         yield from _doubtful_length(path, secret)

@@ -30,7 +30,8 @@ BY_CALL = POLICY.replace("per_second: 0.001, bills: [start, run]", "per_call: 0.
 TEXT = f"""{BY_CALL}
 webhooks:
   endpoints:
-    billing: {{url: "https://billing.example.com/", secret: "${{SECRET}}", events: [usage]}}
+    billing:
+      {{url: "https://billing.example.com/", secret: "${{SECRET}}", events: [usage], batch: 1}}
     ops: {{url: "https://ops.example.com/", secret: "${{SECRET}}", events: [budget]}}
 """
 

@@ -16,7 +16,7 @@ from gateway.storage.outbox import Outbox
 from tests.gateway.events.receivers import SECRET
 
 USAGE = WebhookEndpoint(
-    url="https://billing.example.com/hooks", secret=Secret(SECRET), events=("usage",)
+    url="https://billing.example.com/hooks", secret=Secret(SECRET), events=("usage",), batch=1
 )
 
 
