@@ -40,6 +40,8 @@ from gateway.service import Gateway
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.outbox import Outbox
+from gateway.storage.outage.answers import Answers
+from gateway.storage.outage.store import FallbackStore
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.sql_outbox import SqlOutbox
 from gateway.storage.sqlite.keys import SqliteKeys
@@ -120,27 +122,29 @@ def webhook_client() -> MessageClient:
     return WebhookClient(SystemResolver())
 
 
-def open_shared(
-    policy: Policy, clock: Clock, ledger: Ledger, emptied: Callable[[], None]
-) -> SharedStore:
-    """``ledger`` is whose sums are restored there; ``emptied`` is called when the store has lost
+def open_shared(policy: Policy, clock: Clock, ledger: Ledger, refill: Refill) -> SharedStore:
+    """``ledger`` is whose sums are restored there; ``refill`` is called when the store has lost
     its memory and must be filled again."""
     place = policy.store.shared
     if place is None:
         return MemorySharedStore(clock, remember=1024)
     # Imported here because a gateway without Redis must not pay for its client.
+    from gateway.storage.redis.breaker import Breaker
     from gateway.storage.redis.store import KEY, RedisSharedStore
 
     if isinstance(place, ServerGroup):
         # Imported here because redis-py is an extra.
         from gateway.storage.redis.discovery import primary_of
-    return RedisSharedStore(
+    remote = RedisSharedStore(
         primary_of(place, KEY) if isinstance(place, ServerGroup) else place,
-        timeout_s=policy.store.timeout,
+        timeout_s=policy.store.timeout_s,
         clock=clock,
         ledger=ledger.identity,
-        emptied=emptied,
+        emptied=refill,
+        breaker=Breaker(pause_s=0.04, longest_s=1.0),
     )
+    given = policy.store.answers
+    return FallbackStore(remote, Answers(given.named, given.rest), clock, refill.past)
 
 
 def open_kept(policy: Policy) -> KeptWorkers:
@@ -357,6 +361,8 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         lambda: read_ca_files(gateway.active.policy),
     ]
     gateway.metrics.observe(lambda: [_lines_dropped(lines)])
+    if isinstance(gateway.shared, FallbackStore):
+        gateway.metrics.observe(gateway.shared.readings)
     refill.serves(gateway)
     return gateway
 

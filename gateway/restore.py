@@ -10,10 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from gateway.money.limits import scopes_of
+from gateway.money.text import usd
 from gateway.service import Gateway
 from gateway.storage.base import Claim, Spent, StorageUnavailable
 from gateway.storage.windows import bounds
-from gateway.types import MICRO, ApiError, Unit
+from gateway.types import MICRO, NANO, ApiError, Unit
 
 log = logging.getLogger("spillgate")
 
@@ -79,6 +80,12 @@ class Refill:
         if self._gateway is not None and not self._under_way:
             self._under_way = True
             self._gateway.run_forever(self._run(self._gateway))
+
+    def past(self, nano: int) -> None:
+        """Told of what was spent past a limit while the shared store was lost."""
+        if self._gateway is not None:
+            self._gateway.metrics.past_caps.inc(nano / NANO)
+        log.warning("%s USD were spent past a cap while the shared store was lost", usd(nano))
 
     async def _run(self, gateway: Gateway) -> None:
         try:

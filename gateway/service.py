@@ -308,7 +308,7 @@ class Gateway:
             "spillgate_shared_store_failing",
             "1 while it does not answer",
             {},
-            float(bool(self.shared.failing)),
+            float(bool(self.shared.failing or self.shared.degraded)),
         )
         text = "1 while changes of keys cannot be read"
         yield "spillgate_keys_failing", text, {}, float(bool(self.keys.failing))

@@ -17,6 +17,9 @@ MICRO = 1_000_000
 """Microseconds in a second."""
 
 Unit = Literal["requests", "concurrent", "gpu_us", "nano_usd"]
+LostAnswer = Literal["closed", "open", "share"]
+"""What becomes of calls with limits while the shared store is lost: refused, not limited, or
+limited to this gateway's part."""
 Priority = Literal["high", "normal", "low"]
 Role = Literal["user", "admin"]
 

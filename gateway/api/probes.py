@@ -44,9 +44,14 @@ class ReadyEndpoint:
         if self._gateway.shared.failing:
             missing.append("the shared store does not answer")
         told: dict[str, object] = {"policy": self._gateway.active.policy.version}
+        # Nothing is missing: calls of keys that are known are taken, and within what limits let.
+        warnings = []
         if self._gateway.keys.failing:
-            # Nothing is missing: calls of keys that are known are taken.
-            told["warnings"] = ["changes of keys cannot be read"]
+            warnings.append("changes of keys cannot be read")
+        if self._gateway.shared.degraded:
+            warnings.append(f"the shared store is lost: {self._gateway.shared.degraded}")
+        if warnings:
+            told["warnings"] = warnings
         if not missing:
             await respond_json(send, context, {"status": "ready", **told})
             return

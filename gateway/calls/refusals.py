@@ -12,6 +12,7 @@ from gateway.backends.live import LiveBackend
 from gateway.calls.history import FailedAttempt
 from gateway.routing.router import Decision
 from gateway.storage.base import StorageShortage, StorageUnavailable
+from gateway.storage.remote import StorageLost
 from gateway.types import ApiError
 
 log = logging.getLogger("spillgate")
@@ -168,7 +169,8 @@ def store_unavailable(error: StorageUnavailable) -> ApiError:
     if isinstance(error, StorageShortage):
         log.warning("too few descriptors to reach a store: %s", error)
         return overloaded(TOO_MANY)
-    log.error("store unavailable: %s", error)
+    if not isinstance(error, StorageLost):  # of which the log is told once, not by each call
+        log.error("store unavailable: %s", error)
     return ApiError(
         503,
         "store_unavailable",

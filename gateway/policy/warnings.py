@@ -18,6 +18,7 @@ from gateway.store_urls import Database
 PRICE_DAYS = 180
 """A price that was looked up longer ago is worth another look."""
 
+_NOTICEABLE_S = 0.1
 _SETS = ("model", "task", "user", "plan", "priority", "stream")
 
 
@@ -49,6 +50,7 @@ def warnings_of(
         *_databases(policy),
         *doubtful(policy.webhooks, policy.alerts),
         *_alerts(policy),
+        *_when_lost(policy),
     ]
     at = places or {}
     problems = [problem_at(place_of(path, at), path, message) for path, message in found]
@@ -314,6 +316,30 @@ def _alerts(policy: Policy) -> _Found:
     for index, kind in enumerate(policy.alerts.of):
         if kind != "key" and not any(one.spend or one.gpu_seconds for one in limits[kind]):
             yield f"alerts.of[{index}]", f"never told: no limit of spend or gpu_seconds of a {kind}"
+
+
+def _when_lost(policy: Policy) -> _Found:
+    """Answers to a question that nobody asks, and budgets that nobody counts."""
+    store, answers = policy.store, policy.store.answers
+    if store.when_lost == "closed":
+        return
+    if store.shared is None:
+        yield "store.when_lost", "without effect: memory:// is never lost"
+        return
+    open_scopes = [scope for scope, answer in answers.named.items() if answer == "open"]
+    open_scopes += ["rest"] if answers.rest == "open" else []
+    if open_scopes:
+        yield (
+            "store.when_lost",
+            f"while the shared store is lost, limits of {', '.join(open_scopes)} hold nobody back, "
+            "those of money neither; share gives each gateway its part of them",
+        )
+    if store.timeout_s > _NOTICEABLE_S and {*answers.named.values(), answers.rest} != {"closed"}:
+        yield (
+            "store.timeout",
+            f"calls that go on without the shared store wait {store.timeout_s:g} s for it first; "
+            "left out it is 20ms",
+        )
 
 
 def _is_near(host: str) -> bool:

@@ -11,5 +11,5 @@ table. ``queries`` is what reports ask and are told, ``reports`` the same in SQL
 calls took, and ``calendar`` has days and hours of time zones. ``owner`` says which process's open
 rows are whose. ``outbox`` is the port of what waits to be sent by webhook: ``outbox_statements`` is
 its SQL, ``sql_outbox`` the values around that. ``sqlite/`` has the ledger and the keys of one
-machine, ``postgres/`` those of several.
+machine, ``postgres/`` those of several. ``outage/`` is what holds while a shared store is lost.
 """

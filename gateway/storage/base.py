@@ -173,7 +173,13 @@ class SharedStore(Protocol):
 
     @property
     def failing(self) -> str:
-        """Why it was not reached when it was last tried; empty while it answers."""
+        """Why no call with limits is taken: it was not reached when it was last tried. Empty while
+        it answers, or calls go on without."""
+        ...
+
+    @property
+    def degraded(self) -> str:
+        """How limits hold while it is not reached and calls go on all the same; else empty."""
         ...
 
     async def aclose(self) -> None:

@@ -169,6 +169,10 @@ class MemorySharedStore:
     def failing(self) -> str:
         return ""
 
+    @property
+    def degraded(self) -> str:
+        return ""
+
     async def ping(self) -> None:
         return None
 

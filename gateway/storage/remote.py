@@ -77,3 +77,7 @@ class RemoteStore(SharedStore, Protocol):
     async def catch_up(self, missed: CatchUp) -> Alive:
         """Adds all of it in one step, once, and is a sign of life."""
         ...
+
+    async def leave(self) -> None:
+        """This gateway ends: it is not alive any more."""
+        ...

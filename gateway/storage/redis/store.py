@@ -225,6 +225,10 @@ class RedisSharedStore:
     def failing(self) -> str:
         return self._link.failing
 
+    @property
+    def degraded(self) -> str:
+        return ""
+
     async def aclose(self) -> None:
         await self._link.aclose()
 
