@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.clock import Clock
 from gateway.storage.base import Claim
-from gateway.storage.claims import CallClaims, ClaimTemplate
+from gateway.storage.claims import CallClaims, ClaimTemplate, with_take
 from gateway.storage.counters import TOTALS
 from gateway.storage.outage.shares import Key, Left, key_of
 from gateway.storage.remote import RemoteStore
@@ -17,40 +17,69 @@ _AT_ONCE = 500
 
 class RecentlyLeft:
     """Of the budgets that calls have claimed since the last look, at each look; of the others as
-    long as their windows last."""
+    long as their windows last. What this gateway took since then is not left any more."""
 
     def __init__(self, remote: RemoteStore, clock: Clock) -> None:
         self._remote = remote
         self._clock = clock
-        self._templates: set[ClaimTemplate] = set()
-        self._claims: dict[Key, Claim] = {}
+        self._since: dict[ClaimTemplate, tuple[int, int]] = {}
+        """Nano-dollars and microseconds of device that calls took since the last look."""
+        self._others: dict[Key, Claim] = {}
+        """The same of calls whose claims have no template."""
         self._left: dict[Key, Left] = {}
 
     def saw(self, claims: Sequence[Claim]) -> None:
-        """A call has claimed these."""
+        """A call has taken these."""
         if isinstance(claims, CallClaims):
-            self._templates.add(claims.template)
+            nano, gpu_us = self._since.get(claims.template, (0, 0))
+            self._since[claims.template] = nano + claims.nano_usd, gpu_us + claims.gpu_us
         else:
-            self._add(claims)
-
-    def _add(self, claims: Sequence[Claim]) -> None:
-        self._claims.update((key_of(claim), claim) for claim in claims if claim.unit in TOTALS)
+            _add(self._others, claims)
 
     async def look(self) -> None:
-        """Asks the store. Raises StorageUnavailable."""
-        for template in self._templates:
-            self._add(template.held)
-        self._templates.clear()
-        claims = list(self._claims.values())
-        self._claims.clear()
-        for start in range(0, len(claims), _AT_ONCE):
-            asked = claims[start : start + _AT_ONCE]
-            for status in await self._remote.statuses(asked):
-                until = self._clock.time() + status.reset_s
-                self._left[key_of(status.claim)] = Left(status.remaining, until)
+        """Asks the store. Raises StorageUnavailable, and then what was taken is still that."""
+        since, others = self._since, self._others
+        self._since, self._others = {}, {}
+        try:
+            for asked in _parts(list(_taken(since, others).values())):
+                for status in await self._remote.statuses(asked):
+                    until = self._clock.time() + status.reset_s
+                    self._left[key_of(status.claim)] = Left(status.remaining, until)
+        except BaseException:
+            _add(others, list(_taken(since, {}).values()))
+            _add(others, list(self._others.values()))
+            self._others = others
+            raise
 
     def left(self) -> Mapping[Key, Left]:
         """What is known of windows that go on."""
         now = self._clock.time()
         self._left = {key: left for key, left in self._left.items() if left.until > now}
-        return self._left
+        taken = _taken(self._since, self._others)
+        return {
+            key: left._replace(taken=taken[key].take) if key in taken else left
+            for key, left in self._left.items()
+        }
+
+
+def _taken(
+    since: Mapping[ClaimTemplate, tuple[int, int]], others: Mapping[Key, Claim]
+) -> dict[Key, Claim]:
+    """By counter."""
+    taken = dict(others)
+    for template, amounts in since.items():
+        _add(taken, CallClaims(template, *amounts).each)
+    return taken
+
+
+def _add(taken: dict[Key, Claim], claims: Sequence[Claim]) -> None:
+    for claim in claims:
+        if claim.unit in TOTALS:
+            key = key_of(claim)
+            before = taken.get(key)
+            more = 0 if before is None else before.take
+            taken[key] = with_take(claim, claim.take + more)
+
+
+def _parts(claims: list[Claim]) -> Iterator[list[Claim]]:
+    return (claims[start : start + _AT_ONCE] for start in range(0, len(claims), _AT_ONCE))

@@ -1,10 +1,10 @@
 """What this gateway lets through by itself, while the shared store of all is lost.
 
 Each living gateway has the same part of every limit whose scope's answer is ``share``: of a budget
-what was left of it when the store was last asked, else the whole limit, divided by their number. It
-is counted here, in this process' memory. Nobody is told that a budget is used up because of that:
-the part that is used up says nothing of the budget, so the call is refused as if the store were
-asked in vain.
+what was left of it when the store was last asked, else the whole limit, divided by their number,
+less what this one's calls have taken since. It is counted here, in this process' memory. Nobody is
+told that a budget is used up because of that: a part that is used up says nothing of the budget, so
+the call is refused as if the store were asked in vain.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ def key_of(claim: Claim) -> Key:
 
 class Left(NamedTuple):
     """What a counter had left when the store was last asked, in the window that ends at ``until``
-    (seconds since the epoch)."""
+    (seconds since the epoch); ``taken``: what this gateway's calls took since then."""
 
     remaining: int
     until: float
+    taken: int = 0
 
 
 class LocalShares:
@@ -103,8 +104,9 @@ class LocalShares:
         if answer == "closed" or not self._gateways:
             return 0
         left = self._known(claim)
-        whole = claim.limit if left is None else min(claim.limit, left.remaining)
-        return whole // self._gateways
+        if left is None:
+            return claim.limit // self._gateways
+        return min(claim.limit, left.remaining) // self._gateways - left.taken
 
     def _known(self, claim: Claim) -> Left | None:
         left = self._left.get(key_of(claim))
@@ -129,10 +131,10 @@ class LocalShares:
                 LimitStatus(claim, status.remaining, status.reset_s), refused.retry_after_s
             )
         left = self._known(claim)
-        if left is None or left.remaining >= claim.take:
+        if left is None or left.remaining - left.taken >= claim.take:
             raise _nothing_for(claim)
         wait = left.until - self._clock.time()
-        return Refused(LimitStatus(claim, left.remaining, wait), wait)
+        return Refused(LimitStatus(claim, max(0, left.remaining - left.taken), wait), wait)
 
 
 def _nothing_for(claim: Claim) -> StorageLost:

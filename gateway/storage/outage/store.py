@@ -87,8 +87,8 @@ class FallbackStore:
             else:
                 if isinstance(answer, Admitted):
                     self._held.add(hold_id, claims, ttl_s, known=True)
-                if self._shares:
-                    self._recent.saw(claims)
+                    if self._shares:
+                        self._recent.saw(claims)
                 return answer
         return await self._admit_alone(hold_id, claims, ttl_s, maybe_known=asked)
 

@@ -69,6 +69,9 @@ _AT_ONCE = 500
 _TRIES = 3
 """How often a command is sent that was refused before anything was done: to a server that does not
 know the script, and to one that is not the primary any more."""
+_FILL_S = 2.0
+"""The longest that one step of filling the counters may take: no call waits for it, and it is on a
+connection of its own."""
 _RECENT_S = 5.0
 """How long an end of a hold is remembered: a replica that takes over may not have heard of it."""
 
@@ -102,8 +105,12 @@ class RedisSharedStore:
         gateway: str = "",
     ) -> None:
         self._clock = clock or SystemClock()
+        primary = _primary(place)
         self._link = RedisConnection(
-            _primary(place), timeout_s, self._clock, breaker or Breaker(), self._replaced
+            primary, timeout_s, self._clock, breaker or Breaker(), self._replaced
+        )
+        self._filling = RedisConnection(
+            primary, max(timeout_s, _FILL_S), self._clock, Breaker(pause_s=0.0, longest_s=0.0)
         )
         self._gateway = gateway or secrets.token_hex(8)
         self._replacements = 0
@@ -175,7 +182,7 @@ class RedisSharedStore:
         for start in range(0, max(1, len(totals)), _AT_ONCE):
             part = totals[start : start + _AT_ONCE]
             last = start + _AT_ONCE >= len(totals)
-            await self._run(b"restore", "", _encode((part, last)))
+            await self._run(b"restore", "", _encode((part, last)), link=self._filling)
         self._known_of = replacements
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
@@ -230,6 +237,7 @@ class RedisSharedStore:
         return ""
 
     async def aclose(self) -> None:
+        await self._filling.aclose()
         await self._link.aclose()
 
     # --- a server that takes over -----------------------------------------------------------------
@@ -269,16 +277,18 @@ class RedisSharedStore:
         hold_id: str,
         body: bytes,
         undo: Callable[[], bytes] | None = None,
+        link: RedisConnection | None = None,
     ) -> Reply:
+        link = link or self._link
         whole, refused = False, ""
         for _ in range(_TRIES):
-            reply = await self._link.send(self._pack(operation, hold_id, body, whole), undo)
+            reply = await link.send(self._pack(operation, hold_id, body, whole), undo)
             if not isinstance(reply, ReplyError):
                 return reply
             refused = reply.text
             if refused.startswith("NOSCRIPT"):
                 whole = True
-            elif not self._link.leave(reply):
+            elif not link.leave(reply):
                 break
         kind = StorageLost if serves_nobody(refused) else StorageUnavailable
         raise kind(f"the shared store refused a command: {refused}")

@@ -322,3 +322,23 @@ def test_a_percentage_is_written_as_a_number() -> None:
     text = "version: 1\nroutes: [{name: r, use: [], retries: {budget: 20%}}]\n"
     with pytest.raises(PolicyError, match="expected a number; found 20%: write 20"):
         read_policy_text(text, {})
+
+
+@pytest.mark.parametrize(
+    ("written", "named", "rest", "timeout_s"),
+    [
+        ("", {}, "closed", 0.25),
+        ("when_lost: closed", {}, "closed", 0.25),
+        ("when_lost: share", {}, "share", 0.02),
+        ("when_lost: {key: open}", {"key": "open"}, "closed", 0.02),
+        ("when_lost: {user: share, rest: open}, timeout: 5ms", {"user": "share"}, "open", 0.005),
+    ],
+)
+def test_what_becomes_of_calls_while_the_shared_store_is_lost(
+    written: str, named: dict[str, str], rest: str, timeout_s: float
+) -> None:
+    """By scope; calls that go on without it wait for it for less."""
+    policy = read_policy_text(f"version: 1\nstore: {{{written}}}\n", {}, kinds=KINDS)
+    assert policy.store.answers.named == named
+    assert policy.store.answers.rest == rest
+    assert policy.store.timeout_s == timeout_s

@@ -215,3 +215,26 @@ def test_a_timeout_that_ends_a_call_before_its_first_token_is_late_is_told() -> 
     said = {p.path: p.message for p in warnings_of(policy, today=TODAY)}
     assert set(said) == {"backends.a.first_token", "routes[0].first_token"}
     assert "the timeout of a, 5 s, ends a call before 20 s" in said["routes[0].first_token"]
+
+
+# --- a shared store that may be lost ----------------------------------------------------------
+
+
+def test_scopes_that_nobody_holds_back_are_warned_of() -> None:
+    store = 'store: {shared: "redis://h", when_lost: {key: open, user: share}}\n'
+    [warning] = warned(store)
+    assert warning.startswith("store.when_lost: while the shared store is lost, limits of key hold")
+    [warning] = warned('store: {shared: "redis://h", when_lost: open}\n')
+    assert "limits of rest hold nobody back, those of money neither" in warning
+
+
+def test_an_answer_that_nobody_asks_for_is_warned_of() -> None:
+    assert warned("store: {when_lost: share}\n") == [
+        "store.when_lost: without effect: memory:// is never lost"
+    ]
+
+
+def test_a_wait_for_a_lost_store_that_callers_notice_is_warned_of() -> None:
+    assert warned('store: {shared: "redis://h", when_lost: share}\n') == []
+    [warning] = warned('store: {shared: "redis://h", when_lost: share, timeout: 250ms}\n')
+    assert warning.startswith("store.timeout: calls that go on without the shared store wait 0.25")

@@ -98,6 +98,18 @@ async def test_a_share_is_of_what_a_budget_had_left(clock: FakeClock) -> None:
         assert await passed(store, money("user:a", 100, 1)) == 20
 
 
+async def test_what_was_taken_since_the_last_look_is_not_shared_again(clock: FakeClock) -> None:
+    """Nor what was taken while the look itself was lost."""
+    budget = money("user:a", 100, 20)
+    async with outage(clock, before=(budget,)) as (store, remote):
+        remote.lost = False
+        assert isinstance(await store.admit("since", [budget], 60.0), Admitted)
+        remote.lost = True
+        with pytest.raises(StorageLost):
+            await store.ping()
+        assert await passed(store, money("user:a", 100, 1)) == 20
+
+
 async def test_a_budget_that_was_used_up_is_refused_as_ever(clock: FakeClock) -> None:
     async with outage(clock, before=(money("user:a", 100, 95),)) as (store, _):
         answer = await store.admit("one", [money("user:a", 100, 10)], 60.0)
