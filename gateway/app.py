@@ -39,9 +39,9 @@ from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
 from gateway.storage.base import KeyStore, Ledger, SharedStore
 from gateway.storage.memory import MemorySharedStore
-from gateway.storage.outbox import Outbox
-from gateway.storage.outage.answers import Answers
+from gateway.storage.outage.answers import LostAnswers
 from gateway.storage.outage.store import FallbackStore
+from gateway.storage.outbox import Outbox
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.sql_outbox import SqlOutbox
 from gateway.storage.sqlite.keys import SqliteKeys
@@ -144,7 +144,7 @@ def open_shared(policy: Policy, clock: Clock, ledger: Ledger, refill: Refill) ->
         breaker=Breaker(pause_s=0.04, longest_s=1.0),
     )
     given = policy.store.answers
-    return FallbackStore(remote, Answers(given.named, given.rest), clock, refill.past)
+    return FallbackStore(remote, LostAnswers(given.named, given.rest), clock, refill.past)
 
 
 def open_kept(policy: Policy) -> KeptWorkers:

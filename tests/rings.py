@@ -52,6 +52,7 @@ OUTER = (
     "gateway/events/test_keeping.py",
     "gateway/events/test_sender.py",
     "gateway/storage/postgres",
+    "gateway/storage/redis/test_catch_up.py",
     "gateway/storage/redis/test_client.py",
     "gateway/storage/redis/test_groups.py",
     "gateway/storage/redis/test_store.py",

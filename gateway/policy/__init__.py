@@ -7,7 +7,8 @@ what one reading has found so far, ``problems`` is one mistake with its line and
 ``warnings`` what is said in vain. ``price`` is what a backend charges, ``price_section`` reads the
 dates of several, ``price_tables`` those that come with the gateway, as the files of ``prices/``;
 ``commitments`` is what is paid for calls or none, ``commitment_section`` checks them together;
-``reconcile`` says when bills are asked for, ``webhooks`` who is told of what. ``matching`` says
-which route a call takes, ``hours`` when hours of the week are; ``tokens`` is what is held where a
-request does not show its tokens; ``json_schema`` makes the schema for editors.
+``store_section`` says where counters, rows and keys are; ``reconcile`` says when bills are asked
+for, ``webhooks`` who is told of what. ``matching`` says which route a call takes, ``hours`` when
+hours of the week are; ``tokens`` is what is held where a request does not show its tokens;
+``json_schema`` makes the schema for editors.
 """

@@ -31,7 +31,6 @@ from gateway.policy.model import (
     Policy,
     Route,
     ServerSettings,
-    StoreSettings,
     WarmRule,
 )
 from gateway.policy.nodes import ListNode, MapEntry, MapNode, ScalarNode
@@ -50,6 +49,7 @@ from gateway.policy.reconcile import Reconcile
 from gateway.policy.scalars import BackendName, Name
 from gateway.policy.schema import check_keys, make, read, read_fields
 from gateway.policy.shapes import UnreadShape, fields_of, shape_of
+from gateway.policy.store_section import StoreSettings
 from gateway.policy.webhooks import AlertSettings, WebhookSettings
 
 __all__ = [

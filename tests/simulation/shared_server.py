@@ -114,6 +114,10 @@ class SharedLink:
     def failing(self) -> str:
         return self._link.failing
 
+    @property
+    def degraded(self) -> str:
+        return ""
+
     async def aclose(self) -> None:
         return None
 

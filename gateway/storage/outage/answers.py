@@ -10,7 +10,7 @@ from gateway.storage.base import Claim
 from gateway.types import LostAnswer
 
 
-class Answers(msgspec.Struct, frozen=True):
+class LostAnswers(msgspec.Struct, frozen=True):
     """``by_scope``: kind of scope, such as ``user`` -> its answer; ``rest``: that of the others."""
 
     by_scope: Mapping[str, LostAnswer] = {}

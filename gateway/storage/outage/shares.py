@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gateway.clock import Clock
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.memory import MemorySharedStore
-from gateway.storage.outage.answers import Answers
+from gateway.storage.outage.answers import LostAnswers
 from gateway.storage.remote import StorageLost
 from gateway.types import Unit
 
@@ -44,7 +44,7 @@ class LocalShares:
     then nothing is shared. ``left``: what counters had left."""
 
     def __init__(
-        self, clock: Clock, answers: Answers, gateways: int, left: Mapping[Key, Left]
+        self, clock: Clock, answers: LostAnswers, gateways: int, left: Mapping[Key, Left]
     ) -> None:
         self._clock = clock
         self._answers = answers

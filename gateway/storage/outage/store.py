@@ -17,9 +17,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gateway.clock import Clock
 from gateway.metrics import Reading
-from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageUnavailable
+from gateway.storage.base import (
+    Admitted,
+    Claim,
+    LimitStatus,
+    Refused,
+    StorageUnavailable,
+    WindowSpent,
+)
 from gateway.storage.counters import TOTALS
-from gateway.storage.outage.answers import Answers
+from gateway.storage.outage.answers import LostAnswers
 from gateway.storage.outage.holds import HeldCall, HeldCalls
 from gateway.storage.outage.missed import Missed
 from gateway.storage.outage.recent import RecentlyLeft
@@ -53,7 +60,7 @@ class FallbackStore:
     def __init__(
         self,
         remote: RemoteStore,
-        answers: Answers,
+        answers: LostAnswers,
         clock: Clock,
         past: Callable[[int], None] = lambda nano: None,
     ) -> None:
@@ -205,6 +212,11 @@ class FallbackStore:
         if outage is None:
             raise StorageLost("the shared store was lost a moment ago")
         return await outage.shares.statuses(claims)
+
+    async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
+        if self._outage is not None:
+            raise StorageLost(self._outage.reason)
+        return await self._remote.spent(claims)
 
     # --- the store ----------------------------------------------------------------------------
 

@@ -19,7 +19,6 @@ from gateway.policy.model import (
     Retries,
     Route,
     ServerSettings,
-    StoreSettings,
     TlsFiles,
     WarmRule,
     When,
@@ -27,6 +26,7 @@ from gateway.policy.model import (
 from gateway.policy.price import Price, VolumeRates
 from gateway.policy.reader import Document, PolicyError, load_policy
 from gateway.policy.shapes import fields_of
+from gateway.policy.store_section import StoreSettings, WhenLost
 from gateway.policy.warnings import warnings_of
 from gateway.policy.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
 
@@ -38,6 +38,7 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## server", TlsFiles, "tls."),
     ("## server", ClientSettings, "clients."),
     ("## store", StoreSettings, ""),
+    ("### While the shared store is lost", WhenLost, ""),
     ("## backends", BackendCommon, ""),
     ("## backends", ColdStart, "cold_start."),
     ("## models", ModelSpec, ""),

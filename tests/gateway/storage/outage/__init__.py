@@ -1,0 +1,1 @@
+"""What holds while a shared store is lost, over one that a test loses."""

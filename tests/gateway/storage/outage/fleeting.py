@@ -8,7 +8,14 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from gateway.clock import Clock
-from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, StorageUnavailable
+from gateway.storage.base import (
+    Admitted,
+    Claim,
+    LimitStatus,
+    Refused,
+    StorageUnavailable,
+    WindowSpent,
+)
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.remote import Alive, CatchUp, StorageLost
 from gateway.types import MICRO, Unit
@@ -60,6 +67,10 @@ class FleetingStore:
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         self._reach()
         return self._answer(await self.memory.statuses(claims))
+
+    async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
+        self._reach()
+        return self._answer(await self.memory.spent(claims))
 
     async def ping(self) -> None:
         self._reach()

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Admitted, Claim, Refused
-from gateway.storage.outage.answers import Answers
+from gateway.storage.outage.answers import LostAnswers
 from gateway.storage.outage.store import FallbackStore
 from gateway.storage.remote import StorageLost
 from gateway.types import LostAnswer
@@ -24,14 +24,14 @@ BACK_S = 2.0
 @asynccontextmanager
 async def outage(
     clock: FakeClock,
-    answers: LostAnswer | Answers = "share",
+    answers: LostAnswer | LostAnswers = "share",
     *,
     gateways: int = 2,
     before: tuple[Claim, ...] = (),
 ) -> AsyncIterator[tuple[FallbackStore, FleetingStore]]:
     """Lost after a call with the claims ``before`` was admitted, as ``before``."""
     remote = FleetingStore(clock, gateways)
-    given = answers if isinstance(answers, Answers) else Answers(rest=answers)
+    given = answers if isinstance(answers, LostAnswers) else LostAnswers(rest=answers)
     store = FallbackStore(remote, given, clock)
     try:
         await store.ping()
@@ -86,7 +86,7 @@ async def test_a_scope_is_closed_open_or_has_a_share(
 
 
 async def test_a_call_goes_on_where_all_of_its_scopes_let_it(clock: FakeClock) -> None:
-    answers = Answers({"key": "open", "user": "share"}, "closed")
+    answers = LostAnswers({"key": "open", "user": "share"}, "closed")
     async with outage(clock, answers) as (store, _):
         assert await passed(store, rate("key:k", 1), money("user:a", 10, 1)) == 5
         assert await passed(store, rate("key:l", 1), money("gateway", 10, 1)) == 0
@@ -127,7 +127,7 @@ async def test_calls_that_run_already_count_for_how_many_run_at_once(clock: Fake
 
 async def test_nothing_is_shared_by_a_gateway_that_knows_of_no_others(clock: FakeClock) -> None:
     remote = FleetingStore(clock)
-    store = FallbackStore(remote, Answers(rest="share"), clock)
+    store = FallbackStore(remote, LostAnswers(rest="share"), clock)
     remote.lost = True
     assert await passed(store, money("user:a", 10, 1)) == 0
     await store.aclose()
@@ -136,7 +136,7 @@ async def test_nothing_is_shared_by_a_gateway_that_knows_of_no_others(clock: Fak
 async def test_a_rate_that_is_shared_tells_its_limit_and_one_that_is_open_tells_nothing(
     clock: FakeClock,
 ) -> None:
-    answers = Answers({"key": "open"}, "share")
+    answers = LostAnswers({"key": "open"}, "share")
     async with outage(clock, answers) as (store, _):
         answer = await store.admit("one", [rate("key:k", 60), rate("user:a", 60)], 60.0)
         assert isinstance(answer, Admitted)
@@ -250,7 +250,9 @@ async def test_what_lies_past_a_limit_is_told(clock: FakeClock) -> None:
     """By gateways that had a share each of the same budget."""
     past: list[int] = []
     remote = FleetingStore(clock, gateways=1)
-    stores = [FallbackStore(remote, Answers(rest="share"), clock, past.append) for _ in range(2)]
+    stores = [
+        FallbackStore(remote, LostAnswers(rest="share"), clock, past.append) for _ in range(2)
+    ]
     claim = money("user:a", 100, 80)
     for store in stores:
         await store.ping()

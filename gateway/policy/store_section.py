@@ -1,0 +1,69 @@
+"""The section ``store``: where counters, rows and keys are, and what holds without the first."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from adapters.settings import Duration
+from gateway.policy.scalars import KeysUrl, LedgerUrl, SharedUrl
+from gateway.store_urls import LedgerFile
+from gateway.types import LostAnswer
+
+
+class WhenLost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What becomes of calls, by the scopes of their limits, while the shared store is lost. A call
+    goes on where all of them let it."""
+
+    key: LostAnswer | None = None
+    """Limits of one key."""
+    user: LostAnswer | None = None
+    """Of one user."""
+    plan: LostAnswer | None = None
+    """Of all users of a plan together."""
+    gateway: LostAnswer | None = None
+    """Of the whole gateway."""
+    rest: LostAnswer = "closed"
+    """Of what is not named here."""
+
+    @property
+    def named(self) -> dict[str, LostAnswer]:
+        """Kind of scope -> its answer."""
+        given = {name: getattr(self, name) for name in self.__struct_fields__ if name != "rest"}
+        return {name: answer for name, answer in given.items() if answer is not None}
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``store``; a change of it takes a restart."""
+
+    ledger: LedgerUrl = LedgerFile(path=".spillgate/ledger.db")
+    """sqlite:///PATH, with ?synchronous=full to keep every row through the machine's own death; or
+    postgresql://USER:${NAME}@HOST:PORT/DATABASE, which several gateways may share."""
+    keys: KeysUrl = None
+    """Where keys are kept; left out: in a PostgreSQL ledger's database, else in server.data."""
+    ledger_timeout: Annotated[Duration, msgspec.Meta(gt=0)] = 1.0
+    """The longest a call waits for a ledger on PostgreSQL."""
+    shared: SharedUrl = None
+    """memory:// for one process; for several redis://HOST:PORT/DB, rediss:// with TLS or
+    unix:///SOCKET?db=DB; redis+cluster://HOST,HOST or redis+sentinel://HOST,HOST/NAME for several
+    servers; with a password redis://USER:${NAME}@HOST:PORT/DB."""
+    timeout: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
+    """The longest a call waits for the shared store; left out: 250ms, and 20ms where calls go on
+    without."""
+    when_lost: LostAnswer | WhenLost = "closed"
+    """What becomes of calls with limits while the shared store does not answer: closed, open or
+    share, for all scopes or by scope."""
+
+    @property
+    def answers(self) -> WhenLost:
+        """``when_lost`` by scope."""
+        given = self.when_lost
+        return given if isinstance(given, WhenLost) else WhenLost(rest=given)
+
+    @property
+    def timeout_s(self) -> float:
+        """The longest a call waits for the shared store."""
+        if self.timeout is not None:
+            return self.timeout
+        return 0.25 if {*self.answers.named.values(), self.answers.rest} == {"closed"} else 0.02
