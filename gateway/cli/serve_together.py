@@ -125,7 +125,7 @@ class _Member:
         return msgspec.structs.replace(policy, server=server)
 
     def open_shared(self, policy: Policy) -> SharedStore:
-        self.link.store.timeout_s = policy.store.timeout
+        self.link.store.timeout_s = policy.store.timeout_s
         return self.link.store
 
     @contextlib.asynccontextmanager

@@ -66,4 +66,5 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """The longest a call waits for the shared store."""
         if self.timeout is not None:
             return self.timeout
-        return 0.25 if {*self.answers.named.values(), self.answers.rest} == {"closed"} else 0.02
+        closed = {*self.answers.named.values(), self.answers.rest} == {"closed"}
+        return 0.25 if closed or self.shared is None else 0.02

@@ -147,6 +147,10 @@ class ServedSharedStore:
     def failing(self) -> str:
         return self._failing
 
+    @property
+    def degraded(self) -> str:
+        return ""
+
     async def aclose(self) -> None:
         self.lose("the shared store is closed")
 

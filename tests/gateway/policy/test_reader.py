@@ -329,8 +329,9 @@ def test_a_percentage_is_written_as_a_number() -> None:
     [
         ("", {}, "closed", 0.25),
         ("when_lost: closed", {}, "closed", 0.25),
-        ("when_lost: share", {}, "share", 0.02),
-        ("when_lost: {key: open}", {"key": "open"}, "closed", 0.02),
+        ("when_lost: share", {}, "share", 0.25),
+        ("shared: 'redis://h', when_lost: share", {}, "share", 0.02),
+        ("shared: 'redis://h', when_lost: {key: open}", {"key": "open"}, "closed", 0.02),
         ("when_lost: {user: share, rest: open}, timeout: 5ms", {"user": "share"}, "open", 0.005),
     ],
 )
