@@ -5,6 +5,7 @@ A user sees their own, an admin all."""
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from urllib.parse import parse_qsl
 
 from gateway.api.request import (
@@ -21,25 +22,28 @@ from gateway.api.request import (
 from gateway.api_keys import without_keys
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
 from gateway.money.call_reports import call_json
+from gateway.money.focus import contract_commitments, cost_and_usage, focus_query
 from gateway.money.usage_reports import (
     as_csv,
     as_json_bytes,
     parse_usage_query,
     refusal_of,
 )
+from gateway.policy.model import Policy
 from gateway.service import Gateway
 from gateway.storage.base import ReportRefused
 from gateway.storage.queries import UsageQuery, UsageReport
 from gateway.types import ApiError
 
 _CSV: Header = (b"content-type", b"text/csv; charset=utf-8")
+_FORMS = ("json", "csv", "focus", "focus-commitments")
 _LEFT_OUT = b"x-spillgate-groups-left-out"
 _SHORT = 200
 """A report of so many groups is written on the event loop, in a millisecond or two."""
 
 
 class UsageEndpoint:
-    """GET /usage, as JSON, or as CSV where ``format`` or Accept say so."""
+    """GET /usage, as JSON, as CSV where ``format`` or Accept say so, or as FOCUS."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -50,33 +54,52 @@ class UsageEndpoint:
         params = _params(scope)
         form = _form(params.pop("format", None), context)
         query = parse_usage_query(params, context.principal, now_at=self._gateway.clock.time())
+        policy = self._gateway.active.policy
+        if form == "focus-commitments":
+            only_admin(context)
+            body = contract_commitments(policy, self._gateway.clock.time()).encode()
+            await respond(send, context, 200, body, [_CSV])
+            return
+        if form == "focus":
+            query = focus_query(query)
         try:
             report = await self._gateway.ledger.usage(query)
         except ReportRefused as refused:
             raise refusal_of(refused) from None
-        if len(report.rows) <= _SHORT:
-            body = _written(form, report, query)
-        else:
-            body = await asyncio.to_thread(_written, form, report, query)
+        write = partial(_written, form, report, query, policy)
+        body = write() if len(report.rows) <= _SHORT else await asyncio.to_thread(write)
         left_out = (_LEFT_OUT, str(report.groups_left_out).encode())
-        await respond(send, context, 200, body, [_CSV if form == "csv" else JSON, left_out])
+        await respond(send, context, 200, body, [JSON if form == "json" else _CSV, left_out])
 
 
 def _params(scope: Scope) -> dict[str, str]:
     return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
 
 
-def _written(form: str, report: UsageReport, query: UsageQuery) -> bytes:
+def _written(form: str, report: UsageReport, query: UsageQuery, policy: Policy) -> bytes:
+    if form == "focus":
+        return cost_and_usage(report, policy).encode()
     return as_csv(report, query).encode() if form == "csv" else as_json_bytes(report, query)
+
+
+def only_admin(context: RequestContext) -> None:
+    """Raises ApiError for a key that is none of an admin's."""
+    if context.principal.role != "admin":
+        raise ApiError(
+            403,
+            "forbidden",
+            "commitments are shown to an admin's key alone",
+            type="permission_error",
+            param="format",
+        )
 
 
 def _form(asked: str | None, context: RequestContext) -> str:
     if asked is None:
         return "csv" if b"text/csv" in context.headers.get(b"accept", b"") else "json"
-    if asked not in ("json", "csv"):
-        raise ApiError(
-            400, "invalid_parameter", f"format={asked} is neither json nor csv.", param="format"
-        )
+    if asked not in _FORMS:
+        words = f"format={asked} is none of {', '.join(_FORMS)}."
+        raise ApiError(400, "invalid_parameter", words, param="format")
     return asked
 
 

@@ -23,7 +23,7 @@ _COLUMNS = (
 
 def forecast(config: Path, scope: str, form: str) -> int:
     """Exit status 0. Ends the program where the scope or the policy cannot be read."""
-    if form == "csv":
+    if form not in ("table", "json"):
         fail("--forecast tells windows, as a table or as JSON")
     policy = policy_with_stores(config)
     try:

@@ -18,6 +18,7 @@ from gateway.cli.reconcile import EVERY, Reconciliation, Unbilled, reconcile
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
+from gateway.money.focus import contract_commitments, cost_and_usage, focus_query
 from gateway.money.text import iso, usd
 from gateway.money.usage_reports import (
     DIMENSIONS,
@@ -60,9 +61,15 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("bill", "book", "runs"):
         if getattr(options, name):
             fail(f"--{name} belongs to --reconcile BACKEND")
-    report = asyncio.run(_read(policy_with_stores(options.config), query))
-    print(_render(options.format, report, query), end="")
-    if report.groups_left_out and options.format == "csv":
+    policy = policy_with_stores(options.config)
+    if options.format == "focus-commitments":
+        print(contract_commitments(policy, SystemClock().time()), end="")
+        return 0
+    if options.format == "focus":
+        query = _focus(query)
+    report = asyncio.run(_read(policy, query))
+    print(_render(options.format, report, query, policy), end="")
+    if report.groups_left_out and options.format in ("csv", "focus"):
         print(f"{report.groups_left_out} groups are left out", file=sys.stderr)
     return 0
 
@@ -109,7 +116,13 @@ def _parser() -> argparse.ArgumentParser:
         help="where the spend of user:NAME, key:ID, plan:NAME, tag:NAME=VALUE or the gateway leads",
     )
     parser.add_argument("--limit", metavar="N", help="the N dearest groups; the rest as one sum")
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.add_argument(
+        "--format",
+        choices=("table", "csv", "json", "focus", "focus-commitments"),
+        default="table",
+        help="focus: FOCUS 1.3 by the day, with tag:NAME of --group-by; focus-commitments: its "
+        "dataset of the policy's commitments",
+    )
     parser.add_argument("--json", action="store_const", const="json", dest="format")
     return parser
 
@@ -143,7 +156,7 @@ def _add_reconcile(parser: argparse.ArgumentParser) -> None:
 
 
 def _calls(options: argparse.Namespace, params: dict[str, str]) -> int:
-    if options.format == "csv" or options.reconcile is not None:
+    if options.format not in ("table", "json") or options.reconcile is not None:
         fail("--calls tells single calls, as a table or as JSON")
     given = {**params, "after": options.after}
     query = parse_calls_query(given, _OPERATOR, now_at=SystemClock().time())
@@ -178,7 +191,7 @@ async def _read_calls(policy: Policy, query: CallsQuery) -> list[LedgerRow]:
 
 def _reconcile(options: argparse.Namespace, query: UsageQuery) -> int:
     form = options.format
-    if form == "csv" or query.where or query.limit is not None:
+    if form not in ("table", "json") or query.where or query.limit is not None:
         fail("--reconcile compares whole backends, as a table or as JSON")
     clock = SystemClock()
     wanted = Reconciliation(
@@ -231,7 +244,16 @@ async def _read(policy: Policy, query: UsageQuery) -> UsageReport:
         await ledger.aclose()
 
 
-def _render(form: str, report: UsageReport, query: UsageQuery) -> str:
+def _focus(query: UsageQuery) -> UsageQuery:
+    try:
+        return focus_query(query)
+    except ApiError as error:
+        fail(error.message)
+
+
+def _render(form: str, report: UsageReport, query: UsageQuery, policy: Policy) -> str:
+    if form == "focus":
+        return cost_and_usage(report, policy)
     if form == "json":
         return json.dumps(as_json(report, query), indent=2) + "\n"
     return as_csv(report, query) if form == "csv" else as_table(report, query)

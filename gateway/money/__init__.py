@@ -10,7 +10,8 @@ an ended call in both stores, once, and tries again what a store did not take; `
 figures that has changed, for who watches them. ``committed`` is the
 bill of capacity that is paid for by the hour, and ``idle_books`` books what no call used of it.
 ``forecasts`` is where spend leads, by ``spend_forecast``. ``usage_reports`` is who spent what,
-``call_lists`` in which calls, ``call_reports`` what became of one call;
+``focus`` the same for tools that read bills, ``call_lists`` in which calls, ``call_reports`` what
+became of one call;
 ``price_comparison`` holds prices against other prices. ``text`` is how amounts and instants are
 written.
 """

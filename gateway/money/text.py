@@ -25,6 +25,14 @@ def seconds(micro: int) -> str:
     return sign + digits.rstrip("0").rstrip(".")
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def safe_cell(text: str) -> str:
+    """A cell of CSV: text that a spreadsheet would run as a formula begins with '."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 def iso(instant: float, to: Literal["minutes", "seconds", "milliseconds"]) -> str:
     """Seconds since the epoch as a time of RFC 3339 in UTC, cut off after ``to``:
     '2026-01-31T13:00Z', '2026-01-31T13:00:00Z', '2026-01-31T13:00:00.000Z'."""

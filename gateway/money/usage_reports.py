@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from gateway.money.text import iso_or_none, usd
+from gateway.money.text import iso_or_none, safe_cell, usd
 from gateway.storage.base import Outcome, ReportRefused, RowKind
 from gateway.storage.calendar import hour_of_week, instant_of, interval_of, zone_of
 from gateway.storage.durations import BUCKETS, percentile_s
@@ -44,7 +44,6 @@ _EXAMPLES = {
     "hour_of_week": "Mon 13:00",
 }
 _PERCENTILES = {"p50_seconds": 0.5, "p95_seconds": 0.95, "p99_seconds": 0.99}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 # --- what was asked --------------------------------------------------------------------------
@@ -247,10 +246,10 @@ def as_csv(report: UsageReport, query: UsageQuery) -> str:
     formula begins with '."""
     sheet = io.StringIO(newline="")
     writer = csv.writer(sheet)
-    writer.writerow([*(_as_text(name) for name in query.group_by), *_figures(total_of(()), query)])
+    writer.writerow([*(safe_cell(name) for name in query.group_by), *_figures(total_of(()), query)])
     for row in report.rows:
         figures = _figures(row, query) | {"cost_usd": usd(row.cost_nano, padded=True)}
-        groups = (_as_text(row.group[name]) for name in query.group_by)
+        groups = (safe_cell(row.group[name]) for name in query.group_by)
         writer.writerow([*groups, *figures.values()])
     return sheet.getvalue()
 
@@ -309,10 +308,6 @@ def _figures(row: UsageRow, query: UsageQuery) -> dict[str, int | float | None]:
 def _ratio(part: int, whole: int) -> float | None:
     """To six significant digits; None of nothing."""
     return float(f"{part / whole:.6g}") if whole else None
-
-
-def _as_text(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA) else value
 
 
 def _printable(value: str) -> str:

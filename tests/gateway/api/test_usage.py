@@ -40,6 +40,22 @@ async def test_usage_comes_as_csv_where_that_is_asked(tmp_path: Path, clock: Fak
         assert (await client.get("/usage?format=pdf")).status_code == 400
 
 
+async def test_usage_comes_as_focus_and_commitments_to_an_admin_alone(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        await client.post("/v1/chat/completions", json=CHAT)
+        charges = await client.get("/usage?format=focus")
+        assert charges.text.startswith("BilledCost,")
+        assert len(charges.text.splitlines()) == 2
+        elsewhere = await client.get("/usage?format=focus&tz=Europe/Berlin")
+        assert (elsewhere.status_code, elsewhere.json()["error"]["param"]) == (400, "tz")
+        assert (await client.get("/usage?format=focus-commitments")).status_code == 403
+        admin = {"Authorization": f"Bearer {gateway.key('root', admin=True)}"}
+        commitments = await client.get("/usage?format=focus-commitments", headers=admin)
+        assert commitments.text.startswith("BillingCurrency,ContractCommitmentCategory,")
+
+
 async def test_a_report_says_how_many_groups_its_limit_left_out(
     tmp_path: Path, clock: FakeClock
 ) -> None:
