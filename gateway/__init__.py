@@ -19,5 +19,5 @@ its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that 
 or expired, and ``failed_keys`` bounds how many an address may try. Small things that several share:
 ``store_urls``, ``access_log`` (a line for each call that ended), ``log_lines`` (all lines, by one
 thread), ``metrics`` (what ``/metrics`` shows), ``shared_timer`` (one timer for all calls),
-``tasks`` (work that may outlive whoever began it), ``clock``, ``types``.
+``tasks`` (work that may outlive whoever began it), ``windows`` (of limits), ``clock``, ``types``.
 """

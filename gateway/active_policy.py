@@ -9,7 +9,7 @@ import msgspec
 from adapters.types import Call
 from gateway.backends.live import LiveBackend
 from gateway.money.inputs import TEXT_ALONE, InputParts
-from gateway.money.limits import compile_claims
+from gateway.money.limits import backend_claims, compile_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
 from gateway.routing.repeating import RepeatRules
@@ -62,9 +62,12 @@ class ActivePolicy:
         self.calls = 0
         """Calls on their way to an answer by this policy: its backends must stay open for them."""
         self._routes = compile_routes(policy)
-        self._templates: dict[Principal | str, ClaimTemplate] = {}
+        self._templates: dict[str | tuple[str, str], ClaimTemplate] = {}
+        self._of_backends: dict[str, ClaimTemplate] = {}
         self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}
         self._named = {route.name: route for route in policy.routes}
+        self.limits_backends = any(one.flat() for one in policy.limits.backends.values())
+        """Whether any backend has limits of its own."""
         self.bounds_repetitions = any(route.retries for route in policy.routes)
         """Whether any route counts how often calls are repeated."""
         self.bounds_first_token = any(
@@ -149,14 +152,33 @@ class ActivePolicy:
             )
         return found
 
-    def template(self, principal: Principal) -> ClaimTemplate:
-        """The principal's limits, compiled once."""
-        found = self._templates.get(principal.key_id)
-        if found is None or found.principal is not principal:
+    def template(self, principal: Principal, model: str = "", now_at: float = 0.0) -> ClaimTemplate:
+        """The limits of the principal's calls of a model, compiled once for as long as they are the
+        same. ``now_at``: seconds since the epoch."""
+        key_id = principal.key_id
+        name = (key_id, model) if model in self.policy.limits.models else key_id
+        found = self._templates.get(name)
+        if found is None or found.principal is not principal or found.until <= now_at:
             if len(self._templates) >= _TEMPLATES_KEPT:
                 self._templates.clear()
-            found = self._templates[principal.key_id] = compile_claims(principal, self.policy)
+            found = compile_claims(principal, self.policy, now_at, model)
+            self._templates[name] = found
         return found
+
+    def backend_template(self, backend: str, now_at: float) -> ClaimTemplate | None:
+        """The limits that the backend has itself; None where it has none."""
+        if backend not in self.policy.limits.backends:
+            return None
+        found = self._of_backends.get(backend)
+        if found is None or found.until <= now_at:
+            found = self._of_backends[backend] = backend_claims(self.policy, backend, now_at)
+        return found if found.limits else None
+
+    def input_bound(self, call: Call, preferences: Preferences) -> int:
+        """The most tokens that a call should have to read: of its text, one for each byte."""
+        parts, known = preferences.parts, self._part_tokens.get(call.model)
+        tokens = 0 if parts is TEXT_ALONE or known is None else parts.tokens(known)
+        return len(call.body) - parts.data_bytes + tokens
 
     def priority(self, principal: Principal, preferences: Preferences) -> Priority:
         """The plan's priority, or the lower one that the caller asked for."""

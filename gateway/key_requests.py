@@ -11,17 +11,25 @@ import msgspec
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
 from gateway.money.text import iso, iso_or_none, usd
+from gateway.policy.limits import parse_limit
 from gateway.policy.model import Policy
-from gateway.policy.scalars import parse_limit
 from gateway.storage.base import KeyRecord, KeyStore
 from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Role, Unit, in_json_words
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/:-]{0,127}\Z")
 _OURS = "system:"
 """Accounts to which the gateway charges what it does by itself, such as its pings."""
-_LIMITS: dict[str, Unit] = {"requests": "requests", "gpu_seconds": "gpu_us", "spend": "nano_usd"}
-_NAMES = {unit: name for name, unit in _LIMITS.items()}
+_LIMITS: dict[str, Unit] = {
+    "requests": "requests",
+    "gpu_seconds": "gpu_us",
+    "tokens": "tokens",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "spend": "nano_usd",
+}
+_NAMES: dict[Unit, str] = {unit: name for name, unit in _LIMITS.items()} | {"calls": "requests"}
 _EXAMPLES = {"requests": "60/minute", "gpu_seconds": "600/day", "spend": "5 USD/month"}
+_EXAMPLE = "1000000/day"
 
 
 class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +96,7 @@ def _limit(name: str, value: Any) -> Limit:
     try:
         return parse_limit(value, _LIMITS[name])
     except ValueError as error:
-        message = f"`{name}`: {error}; write it like {_EXAMPLES[name]}"
+        message = f"`{name}`: {error}; write it like {_EXAMPLES.get(name, _EXAMPLE)}"
         raise _invalid(message, "limits") from None
 
 
@@ -100,11 +108,11 @@ def limits_json(limits: tuple[Limit, ...]) -> dict[str, str | int]:
 def _written(limit: Limit) -> str | int:
     if limit.unit == "concurrent":
         return limit.amount
-    if limit.unit == "requests":
-        return f"{limit.amount}/{limit.window}"
     if limit.unit == "gpu_us":
         return f"{usd(limit.amount * (NANO // MICRO))}/{limit.window}"
-    return f"{usd(limit.amount)} USD/{limit.window}"
+    if limit.unit == "nano_usd":
+        return f"{usd(limit.amount)} USD/{limit.window}"
+    return f"{limit.amount}/{limit.window}"
 
 
 def _lasts(value: str | None) -> float | None:

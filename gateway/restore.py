@@ -7,25 +7,26 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from gateway.money.limits import scopes_of
+from gateway.money.counted import amounts_of, limited, scopes_of
 from gateway.money.text import usd
+from gateway.policy.model import Policy
 from gateway.service import Gateway
-from gateway.storage.base import Claim, Spent, StorageUnavailable
-from gateway.storage.windows import bounds
+from gateway.storage.base import Claim, Counted, StorageUnavailable
+from gateway.storage.spent import Spent
 from gateway.types import MICRO, NANO, ApiError, Unit
+from gateway.windows import LONGEST_US, bounds, read_window
 
 log = logging.getLogger("spillgate")
 
 _DAY_S = 86_400.0
-_WINDOWS = ("second", "minute", "hour", "day", "week", "month")
 
 
 async def restore(gateway: Gateway) -> None:
     """Before the first call. Counters first, so that interrupted calls are added to them once.
     Raises StorageUnavailable where the ledger cannot be read: what was spent is not known then."""
-    counters = await _spent(gateway)
+    counters = await _spent(gateway, gateway.active.policy)
     try:
         await gateway.shared.restore(counters)
     except StorageUnavailable as unavailable:
@@ -38,24 +39,24 @@ async def restore(gateway: Gateway) -> None:
     gateway.dispatcher.volume.restore(await gateway.ledger.calls_since(since))
 
 
-async def fill(gateway: Gateway) -> None:
+async def fill(gateway: Gateway, policy: Policy) -> None:
     """Counters know what the ledger knows, and what calls on their way hold, by the limits in
-    force: one that a reload has added counts what its window has seen. Raises
-    StorageUnavailable."""
+    force, and those of ``policy``: one that a reload has added counts what its window has seen.
+    Raises StorageUnavailable."""
     # Settlements that waited come first: they are in the ledger's sums already, and what a store
     # counts after it was filled is added to them.
     await gateway.settler.retry()
     for reinstate in gateway.holders:
         await reinstate()
-    await gateway.shared.restore(await _spent(gateway))
+    await gateway.shared.restore(await _spent(gateway, policy))
 
 
 async def spenders(gateway: Gateway) -> dict[str, Sequence[Claim]]:
     """Keys that have spent something in a window which goes on, and their limits. Raises
     StorageUnavailable."""
     now_us = round(gateway.clock.time() * MICRO)
-    since = min(bounds(window, now_us)[0] for window in _WINDOWS)
-    ids = {row.key_id for row in await gateway.ledger.spent_since(since / MICRO)}
+    since = (now_us - LONGEST_US) / MICRO
+    ids = {row.key_id for row in await gateway.ledger.spent_since(since)}
     found: dict[str, Sequence[Claim]] = {}
     for record in await asyncio.to_thread(gateway.keys.list) if ids else ():
         if record.principal.key_id in ids:
@@ -89,7 +90,7 @@ class Refill:
 
     async def _run(self, gateway: Gateway) -> None:
         try:
-            await fill(gateway)
+            await fill(gateway, gateway.active.policy)
             log.warning("the shared store had lost its memory; it was filled from the ledger")
         except StorageUnavailable as unavailable:
             log.error("the shared store could not be filled from the ledger: %s", unavailable)
@@ -97,24 +98,32 @@ class Refill:
             self._under_way = False
 
 
-async def _spent(gateway: Gateway) -> list[tuple[str, Unit, str, int]]:
+async def _spent(gateway: Gateway, policy: Policy) -> list[Counted]:
     """Of all windows in one go: a store that knows only some of them would let calls pass."""
     now_us = round(gateway.clock.time() * MICRO)
-    counters: list[tuple[str, Unit, str, int]] = []
-    for window in _WINDOWS:
-        start_us, _ = bounds(window, now_us)
-        spent = await gateway.ledger.spent_since(start_us / MICRO)
-        counters.extend(_counters(spent, window))
+    keys = await asyncio.to_thread(gateway.keys.list)
+    counters: list[Counted] = []
+    for text, wanted in limited(policy, [record.principal for record in keys]).items():
+        window = read_window(text)
+        since_us, _ = bounds(text, now_us)
+        step_us = window.step_us if window.rolling else 0
+        tagged = any(kind.startswith("tag:") for kind, _ in wanted)
+        spent = await gateway.ledger.spent_since(since_us / MICRO, step_us=step_us, tagged=tagged)
+        counters.extend(_counters(spent, text, wanted))
     return counters
 
 
-def _counters(spent: Iterable[Spent], window: str) -> Iterator[tuple[str, Unit, str, int]]:
-    """The sums of every scope: (scope, unit, window, spent)."""
-    sums: defaultdict[tuple[str, Unit], int] = defaultdict(int)
+def _counters(
+    spent: Iterable[Spent], window: str, wanted: Collection[tuple[str, Unit]]
+) -> Iterator[Counted]:
+    """The sums of every scope that is limited in the window."""
+    sums: defaultdict[tuple[str, Unit, int], int] = defaultdict(int)
     for row in spent:
-        for scope in scopes_of(row.key_id, row.user, row.plan).named():
-            sums[scope, "gpu_us"] += row.gpu_us
-            sums[scope, "nano_usd"] += row.nano_usd
-    for (scope, unit), amount in sums.items():
+        amounts = amounts_of(row)
+        for kind, scope in scopes_of(row):
+            for unit, amount in amounts.items():
+                if (kind, unit) in wanted:
+                    sums[scope, unit, row.step] += amount
+    for (scope, unit, step), amount in sums.items():
         if amount:
-            yield scope, unit, window, amount
+            yield Counted(scope, unit, window, amount, step)

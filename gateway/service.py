@@ -34,7 +34,7 @@ _RETIRE_S = 600.0
 _FILL_AGAIN_S = 1.0
 
 MakeBackend = Callable[[BackendSpec], Backend]
-Fill = Callable[[], Awaitable[None]]
+Fill = Callable[[Policy], Awaitable[None]]
 Holder = Callable[[], Awaitable[None]]
 Replaced = Callable[[LiveBackend, LiveBackend | None], Awaitable[None]]
 
@@ -165,7 +165,7 @@ class Gateway:
             try:
                 _check_fixed(before.policy, policy)
                 if limits and self.fill is not None:
-                    await self.fill()
+                    await self.fill(policy)
                 after = ActivePolicy(policy, self._backends(policy, before.backends))
                 await self._start_new(before, after)
             except BaseException:
@@ -182,20 +182,20 @@ class Gateway:
             log.info("policy %s is in force", policy.version)
             self._retire(before, after)
             if limits and self.fill is not None:
-                await self._fill_again(self.fill)
+                await self._fill_again(self.fill, policy)
 
-    async def _fill_again(self, fill: Fill) -> None:
+    async def _fill_again(self, fill: Fill, policy: Policy) -> None:
         """For what calls have spent since the first time; until it is done, behind the caller's
         back."""
         try:
-            await fill()
+            await fill(policy)
         except StorageUnavailable as unavailable:
             log.error("the new limits could not be filled from the ledger: %s", unavailable)
-            self.run_forever(self._fill_later(fill))
+            self.run_forever(self._fill_later(fill, policy))
 
-    async def _fill_later(self, fill: Fill) -> None:
+    async def _fill_later(self, fill: Fill, policy: Policy) -> None:
         await self.clock.sleep(_FILL_AGAIN_S)
-        await self._fill_again(fill)
+        await self._fill_again(fill, policy)
 
     async def _start_new(self, before: ActivePolicy, after: ActivePolicy) -> None:
         started: list[LiveBackend] = []

@@ -16,7 +16,10 @@ NANO = 1_000_000_000
 MICRO = 1_000_000
 """Microseconds in a second."""
 
-Unit = Literal["requests", "concurrent", "gpu_us", "nano_usd"]
+Unit = Literal[
+    "requests", "calls", "concurrent", "gpu_us", "nano_usd",
+    "tokens", "input_tokens", "output_tokens",
+]  # fmt: skip
 LostAnswer = Literal["closed", "open", "share"]
 """What becomes of calls with limits while the shared store is lost: refused, not limited, or
 limited to this gateway's part."""
@@ -25,15 +28,17 @@ Role = Literal["user", "admin"]
 
 
 class Limit(msgspec.Struct, frozen=True):
-    """One bound: ``amount`` of ``unit`` in each ``window``.
+    """One bound: ``amount`` of ``unit`` in each ``window``, which is written as ``gateway.windows``
+    reads it.
 
-    ``requests`` is a rate (GCRA: ``amount`` at once, then evenly); ``gpu_us`` and ``nano_usd`` are
-    totals in a calendar window (UTC); ``concurrent`` has no window.
+    ``requests`` is a rate (GCRA: ``amount`` at once, then evenly) in a window of one word;
+    ``concurrent`` has no window; all others are totals in a window of any kind, of which ``calls``
+    are requests that are counted.
     """
 
     unit: Unit
     amount: int
-    window: Literal["second", "minute", "hour", "day", "week", "month", ""] = ""
+    window: str = ""
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ async def read_body(gateway: Gateway, context: RequestContext, receive: Receive)
         if len(body) > limit:
             raise _too_large(limit)
         return body
-    template = gateway.active.template(context.principal)
+    template = gateway.active.template(context.principal, now_at=context.received_at)
     with gateway.dispatcher.slow_clients.upload(template) as upload:
         body = await _whole(body, more, receive, limit, upload)
         return await _decoded(body, codings, limit, upload) if codings else body

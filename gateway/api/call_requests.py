@@ -12,14 +12,17 @@ from gateway.api.headers import decision_headers
 from gateway.api.refused import log_refused
 from gateway.api.relay import Relay
 from gateway.api.request import Receive, RequestContext, Send, respond_error
+from gateway.calls.dispatcher import Answer
 from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.clock import Clock, Timer
 from gateway.money.inputs import TEXT_ALONE, InputParts
+from gateway.money.limits import is_own_budget
 from gateway.policy.scalars import parse_nano_usd
 from gateway.service import Gateway
 from gateway.shared_timer import EVERY_S, SharedTimer
+from gateway.storage.base import StorageUnavailable
 from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError, Priority
 
@@ -195,6 +198,8 @@ async def _answer(
             log_refused(gateway, context, error, parsed.model)
         await respond_error(send, context, error, decision_headers(state))
         return
+    if gateway.active.policy.limits.show_left:
+        await _look_left(gateway, state, answer)
     relay, now = (
         Relay(state, context, send, gateway.dispatcher.slow_clients),
         gateway.clock.monotonic(),
@@ -203,3 +208,17 @@ async def _answer(
         await relay.stream(answer, show_usage=parsed.show_usage, now=now)
     else:
         await relay.whole(answer, now)
+
+
+async def _look_left(gateway: Gateway, state: CallState, answer: Answer) -> None:
+    """What the answer will say of its caller's own budgets; nothing while the store is silent."""
+    claims = [claim for claim in state.admission.claims if is_own_budget(claim)]
+    try:
+        if claims:
+            state.left = await gateway.shared.statuses(claims)
+    except StorageUnavailable:
+        return
+    except BaseException:
+        if isinstance(answer, SettledStream):
+            await answer.abandon()
+        raise

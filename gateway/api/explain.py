@@ -24,7 +24,7 @@ from gateway.api.request import (
 from gateway.calls.refusals import store_unavailable
 from gateway.calls.state import CallState
 from gateway.money.inputs import TEXT_ALONE, InputParts
-from gateway.money.limits import refusal
+from gateway.money.limit_refusals import refusal
 from gateway.money.room import Room
 from gateway.policy.model import ModelSpec
 from gateway.routing.router import Decision, Quote, reason_for

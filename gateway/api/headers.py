@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapters.types import Usage
 from gateway.api.request import Header
 from gateway.calls.state import CallState
-from gateway.money.limits import rate_limit_headers
+from gateway.money.limits import left_header, rate_limit_headers
 from gateway.money.text import usd
 
 _TIMING = b"gateway;dur=%.3f, queue;dur=%.3f, cold;dur=%.3f, exec;dur=%.3f"
@@ -23,6 +23,8 @@ def decision_headers(state: CallState) -> list[Header]:
         headers.append((b"x-spillgate-model", state.call.model.encode()))
     if state.admission.admitted is not None:
         headers.extend(rate_limit_headers(state.admission.admitted))
+    if state.left:
+        headers.extend(left_header(state.left))
     if state.ending is not None:
         headers.append((b"x-spillgate-cost", usd(state.cost_nano).encode()))
     return headers

@@ -1,7 +1,8 @@
-"""GET /v1/me: what the key that asks is, may use and has left."""
+"""GET /v1/me: what the key that asks is, may use, has used and has left."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -9,14 +10,18 @@ from gateway.api.forecast import forecast_of
 from gateway.api.request import Receive, RequestContext, Scope, Send, only, respond_json
 from gateway.calls.refusals import store_unavailable
 from gateway.money.forecasts import parse_scope
-from gateway.money.limits import is_callers_own
+from gateway.money.limits import is_callers_own, unit_name
 from gateway.money.text import iso
 from gateway.service import Gateway
 from gateway.storage.base import LimitStatus, StorageUnavailable
-from gateway.types import MICRO, NANO, ApiError, Unit
+from gateway.storage.claims import ClaimTemplate
+from gateway.storage.queries import UsageQuery
+from gateway.types import MICRO, NANO, ApiError, Principal, Unit
+from gateway.windows import bounds
 
-_NAMES: dict[Unit, str] = {"gpu_us": "gpu_seconds", "nano_usd": "usd"}
 _PARTS: dict[Unit, int] = {"gpu_us": MICRO, "nano_usd": NANO}
+_SPANS = ("day", "month")
+"""Windows of the calendar, UTC, of which is told what the key has used."""
 
 
 class MeEndpoint:
@@ -32,12 +37,12 @@ class MeEndpoint:
         context: RequestContext = scope["context"]
         only("GET", scope)
         gateway, who = self._gateway, context.principal
-        claims = gateway.active.template(who).limits
+        now_at = gateway.clock.time()
+        template = gateway.active.template(who, now_at=now_at)
         try:
-            statuses = await gateway.shared.statuses(claims)
+            statuses = await gateway.shared.statuses(template.limits)
         except StorageUnavailable as unavailable:
             raise store_unavailable(unavailable) from None
-        now_at = gateway.clock.time()
         answer = {
             "key": who.key_id,
             "user": who.user,
@@ -46,11 +51,36 @@ class MeEndpoint:
             "tags": who.tags,
             "models": list(gateway.active.policy.models),
             "limits": [_limit(status, now_at) for status in statuses],
+            "limits_change_at": _changes_at(template),
+            "used": {window: await self._used(who, window, now_at) for window in _SPANS},
         }
         if _wants_forecast(scope):
             whose = parse_scope(None, who)
             answer["forecast"] = (await forecast_of(gateway, context, whose))["windows"]
         await respond_json(send, context, answer)
+
+    async def _used(self, who: Principal, window: str, now_at: float) -> dict[str, Any] | None:
+        """What the key has used in the window that holds now; None while the ledger cannot say."""
+        start_us, _ = bounds(window, round(now_at * MICRO))
+        where = {"user": who.user, "key": who.key_id}
+        query = UsageQuery(since=start_us / MICRO, group_by=(), where=where)
+        try:
+            [row] = (await self._gateway.ledger.usage(query)).rows
+        except StorageUnavailable:
+            return None
+        return {
+            "since": iso(start_us / MICRO, "seconds"),
+            "calls": row.calls,
+            "usd": row.cost_nano / NANO,
+            "gpu_seconds": row.gpu_us / MICRO,
+            "input_tokens": row.input_tokens,
+            "output_tokens": row.output_tokens,
+        }
+
+
+def _changes_at(template: ClaimTemplate) -> str | None:
+    """When a raise of a limit begins or ends next."""
+    return None if template.until == math.inf else iso(template.until, "seconds")
 
 
 def _wants_forecast(scope: Scope) -> bool:
@@ -64,9 +94,11 @@ def _wants_forecast(scope: Scope) -> bool:
 
 def _limit(status: LimitStatus, now_at: float) -> dict[str, Any]:
     claim = status.claim
+    kind, _, name = claim.scope.partition(":")
     told: dict[str, Any] = {
-        "scope": claim.scope.partition(":")[0],
-        "unit": _NAMES.get(claim.unit, claim.unit),
+        "scope": kind,
+        "name": name or None,
+        "unit": unit_name(claim.unit),
         "window": claim.window or None,
         "limit": None,
         "remaining": None,

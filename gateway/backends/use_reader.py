@@ -14,8 +14,8 @@ from gateway.clock import Clock
 from gateway.money.tariffs import WindowUse
 from gateway.storage.base import Ledger, StorageUnavailable
 from gateway.storage.queries import UsageQuery, UsageRow
-from gateway.storage.windows import bounds
 from gateway.types import MICRO
+from gateway.windows import bounds
 
 log = logging.getLogger("spillgate")
 

@@ -9,10 +9,11 @@ what is kept of those that failed; ``completion`` ends it, each way once, and ha
 none. ``refusals`` is what a caller is told when a call is not served: no backend, a limit, a store
 or a ledger that fails.
 ``slow_clients`` counts what waits for clients before a call begins and after it has ended.
-``failover`` is what is done after a failed attempt.
+``failover`` is what is done after a failed attempt, ``backend_limits`` what a backend's own limits
+hold of one.
 ``larger_model`` is where a call goes that was too long for its model.
-``answer_limit`` bounds how long a backend may bring nothing. ``rerouting`` calls a waiting call
-away to a backend that would now be sooner; ``top_up`` holds more money before a long run has used
-up what is held for it.
+``entering`` takes it into a backend; ``answer_limit`` bounds how long one may bring nothing.
+``rerouting`` calls a waiting call away to a backend that would now be sooner; ``top_up`` holds more
+money before a long run has used up what is held for it.
 ``promised`` settles the background calls whose caller has been answered, when their work has ended.
 """

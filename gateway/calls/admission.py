@@ -1,4 +1,5 @@
-"""What a call holds in the shared store, of the limits that it was admitted by. Pure."""
+"""What a call holds in the shared store once the limits had room for it. Frozen: who holds more has
+another one."""
 
 from __future__ import annotations
 
@@ -6,12 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from adapters.types import Call
+from gateway.active_policy import ActivePolicy, Preferences
+from gateway.routing.router import Quote
 from gateway.storage.base import Admitted, Claim
+from gateway.storage.claims import ClaimTemplate
 from gateway.types import Unit
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """What a call holds in the shared store. That of a caller whom nothing limits is empty."""
+    """That of a caller whom nothing limits is empty."""
 
     admitted: Admitted | None = None
     """What the store answered."""
@@ -25,35 +30,66 @@ class Admission(msgspec.Struct, frozen=True):
 
     def with_more(self, unit: Unit, amount: int) -> Admission:
         """The same with ``amount`` more of ``unit``."""
-        claims = tuple(
-            msgspec.structs.replace(claim, take=claim.take + amount)
-            if claim.unit == unit
-            else claim
-            for claim in self.claims
-        )
+        claims = more_of(self.claims, unit, amount)
         nano = self.hold_nano + (amount if unit == "nano_usd" else 0)
         return msgspec.structs.replace(self, claims=claims, hold_nano=nano)
 
     def widened(self, claims: Iterable[Claim], takes: Mapping[Unit, int]) -> Admission:
-        """The same in limits that came after it as well, and against those that were changed:
-        ``claims`` are all that are in force. Of a unit that nothing limited ``takes`` is held."""
-        limits = {_counter(claim): claim for claim in claims}
-        known = tuple(
-            msgspec.structs.replace(claim, limit=limits.pop(_counter(claim), claim).limit)
-            for claim in self.claims
-        )
-        held = {**takes, **{claim.unit: claim.take for claim in known}}
-        new = tuple(
-            msgspec.structs.replace(claim, take=held.get(claim.unit, claim.take))
-            for claim in limits.values()
-        )
-        nano = max((one.take for one in (*known, *new) if one.unit == "nano_usd"), default=0)
-        return msgspec.structs.replace(
-            self, claims=(*known, *new), hold_nano=max(self.hold_nano, nano)
-        )
+        """The same under the limits of ``claims``, in those too that came after the admission: of
+        each unit as much as is held elsewhere, or else ``takes``."""
+        found = widened(self.claims, claims, takes)
+        nano = max((one.take for one in found if one.unit == "nano_usd"), default=0)
+        return msgspec.structs.replace(self, claims=found, hold_nano=max(self.hold_nano, nano))
 
 
 UNLIMITED = Admission()
+
+
+def counted_amounts(
+    active: ActivePolicy,
+    call: Call,
+    preferences: Preferences,
+    template: ClaimTemplate,
+    quotes: Iterable[Quote],
+) -> dict[Unit, int]:
+    """What a call holds beside money and device time: itself, and the most tokens that it should
+    read and may write."""
+    if not template.tokens:
+        return {"calls": 1}
+    read = max([active.input_bound(call, preferences), *(quote.input_held for quote in quotes)])
+    written = preferences.output_tokens
+    return {
+        "calls": 1,
+        "input_tokens": read,
+        "output_tokens": written,
+        "tokens": read + written,
+    }
+
+
+def more_of(claims: Iterable[Claim], unit: Unit, amount: int) -> tuple[Claim, ...]:
+    """The claims, of which those of ``unit`` take ``amount`` more."""
+    return tuple(
+        msgspec.structs.replace(claim, take=claim.take + amount) if claim.unit == unit else claim
+        for claim in claims
+    )
+
+
+def widened(
+    held: Iterable[Claim], claims: Iterable[Claim], takes: Mapping[Unit, int]
+) -> tuple[Claim, ...]:
+    """What is held, under the limits that ``claims`` have now; then those of ``claims`` in which
+    nothing is held yet, which take as much of their unit as the others, or else ``takes``."""
+    limits = {_counter(claim): claim for claim in claims}
+    known = tuple(
+        msgspec.structs.replace(claim, limit=limits.pop(_counter(claim), claim).limit)
+        for claim in held
+    )
+    takes = {**takes, **{claim.unit: claim.take for claim in known}}
+    new = tuple(
+        msgspec.structs.replace(claim, take=takes.get(claim.unit, claim.take))
+        for claim in limits.values()
+    )
+    return (*known, *new)
 
 
 def _counter(claim: Claim) -> tuple[str, Unit, str]:

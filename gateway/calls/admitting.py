@@ -13,16 +13,18 @@ from functools import partial
 import msgspec
 
 from gateway.active_policy import ActivePolicy
-from gateway.calls.admission import Admission
+from gateway.calls.admission import Admission, counted_amounts
+from gateway.calls.backend_limits import BackendLimits
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
-from gateway.money.limits import is_callers_own, refusal
+from gateway.money.limit_refusals import refusal
+from gateway.money.limits import is_callers_own
 from gateway.money.room import Room
 from gateway.money.spending import Spending
 from gateway.routing.router import Decision, Quote, device_us
-from gateway.storage.base import Admitted, LimitStatus, Refused, SharedStore
+from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, SharedStore
 from gateway.storage.claims import CallClaims, ClaimTemplate
 from gateway.types import ApiError
 
@@ -57,6 +59,7 @@ class Admitting:
         clock: Clock,
         top_up: TopUp,
         spending: Spending,
+        backend_limits: BackendLimits,
     ) -> None:
         """``held``: the calls that hold something; whoever settles one takes it out."""
         self._shared = shared
@@ -65,6 +68,7 @@ class Admitting:
         self._clock = clock
         self._top_up = top_up
         self._spending = spending
+        self._backend_limits = backend_limits
         self.held = held
 
     async def admit(
@@ -72,16 +76,16 @@ class Admitting:
     ) -> tuple[Quote, ...]:
         """Holds the dearest quote that the limits still allow; dearer ones are struck off. Raises
         ApiError 402 or 429 where none is, and StorageUnavailable."""
-        template = active.template(state.principal)
+        template = active.template(state.principal, state.call.model, state.received_at)
         if self._slow_clients.any:
             await self._slow_clients.check(template)
         if not template.limits:
             self.held.add(state)
             return quotes
-        refused = await self._try(state, template, quotes)
+        refused = await self._try(active, state, template, quotes)
         if refused is None:
             return quotes
-        again = partial(self._try, state, template)
+        again = partial(self._try, active, state, template)
         try:
             left = await self._less(active, state, quotes, refused, again)
         except _NoRoomError as error:
@@ -136,10 +140,16 @@ class Admitting:
             quotes, refused = left, again
 
     async def _try(
-        self, state: CallState, template: ClaimTemplate, quotes: tuple[Quote, ...]
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        template: ClaimTemplate,
+        quotes: tuple[Quote, ...],
     ) -> Refused | None:
         nano = max([quote.estimate.hold for quote in quotes])
-        claims = CallClaims(template, nano, device_us(quotes))
+        if template.rest:
+            state.counted = counted_amounts(active, state.call, state.preferences, template, quotes)
+        claims = CallClaims(template, nano, device_us(quotes), state.counted)
         ttl_s = state.hold_lasts_s(self._clock.monotonic())
         result = await self._shared.admit(state.call.id, claims, ttl_s)
         if not isinstance(result, Admitted):
@@ -147,7 +157,7 @@ class Admitting:
         state.admission = Admission(result, claims, nano)
         self.held.add(state)
         wanted = state.preferences
-        if wanted.unbounded and template.spends:
+        if wanted.unbounded and (template.spends or template.tokens):
             # What is sent is what was held for, whatever a later decision finds.
             state.output_bound = max(1, wanted.output_tokens // wanted.unbounded)
         return None
@@ -160,13 +170,22 @@ class Admitting:
                 continue
             now, attempt, widened = self._clock.monotonic(), state.attempt, False
             with contextlib.suppress(ApiError):  # its plan has gone: what it holds stays
-                widened = state.widen(active.template(state.principal).limits, now)
+                widened = state.widen(self._limits(active, state), now)
             claims, ttl_s = state.admission.claims, state.hold_lasts_s(now)
             await self._shared.reinstate(state.call.id, claims, ttl_s)
+            widened = await self._backend_limits.reinstate(active, state) or widened
             if widened and attempt is not None and state.attempt is attempt:
                 self._top_up.arm(state, attempt)
             if state not in self.held:
                 await self._shared.release(state.call.id)
+
+    def _limits(self, active: ActivePolicy, state: CallState) -> tuple[Claim, ...]:
+        """Those in force now. Raises ApiError for a caller whose plan has gone."""
+        template = active.template(state.principal, state.call.model, self._clock.time())
+        if template.rest and not state.counted:
+            quotes = () if state.decision is None else state.decision.quotes
+            state.counted = counted_amounts(active, state.call, state.preferences, template, quotes)
+        return template.limits
 
     def _shortened(
         self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], short: LimitStatus
@@ -174,10 +193,12 @@ class Admitting:
         """The same for an answer as long as the caller's own budget reaches for; none where it
         says itself how long it may be, or that would be too short. Of what others have left
         nobody is told by the length of an answer."""
-        wanted = state.preferences
-        if short.claim.unit != "nano_usd" or not is_callers_own(short.claim):
+        wanted, unit = state.preferences, short.claim.unit
+        if not wanted.unbounded or not is_callers_own(short.claim):
             return ()
-        if not wanted.unbounded:
+        if unit in ("tokens", "output_tokens"):
+            return self._with_fewer_tokens(active, state, quotes, short)
+        if unit != "nano_usd":
             return ()
         cheapest = min(quotes, key=_hold)
         without = self._asked_for(active, state, 0, cheapest.backend)
@@ -191,14 +212,31 @@ class Admitting:
         shorter = self._asked_for(active, state, tokens * wanted.unbounded, cheapest.backend)
         return () if shorter is None else (shorter,)
 
+    def _with_fewer_tokens(
+        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], short: LimitStatus
+    ) -> tuple[Quote, ...]:
+        """The same where it is tokens of which few are left."""
+        each, read = state.preferences.unbounded, 0
+        if short.claim.unit == "tokens":
+            read = state.counted["input_tokens"]
+        tokens = (short.remaining - read) // each
+        if tokens < _FEWEST or tokens * each >= state.preferences.output_tokens:
+            return ()
+        names = {quote.backend for quote in quotes}
+        found = self._decided_for(active, state, tokens * each)
+        return tuple(quote for quote in found.quotes if quote.backend in names)
+
     def _asked_for(
         self, active: ActivePolicy, state: CallState, output_tokens: int, backend: str
     ) -> Quote | None:
         """What the backend means for the call with so many tokens of output, which it asks for
         from now on."""
+        found = self._decided_for(active, state, output_tokens)
+        return next((quote for quote in found.quotes if quote.backend == backend), None)
+
+    def _decided_for(self, active: ActivePolicy, state: CallState, output_tokens: int) -> Decision:
         state.preferences = msgspec.structs.replace(state.preferences, output_tokens=output_tokens)
-        decision = self._decide(active, state)
-        return next((quote for quote in decision.quotes if quote.backend == backend), None)
+        return self._decide(active, state)
 
 
 def _hold(quote: Quote) -> int:

@@ -46,6 +46,8 @@ class Attempt(msgspec.Struct, frozen=True):
     quote: Quote
     lease: Lease
     progress: StreamProgress
+    tokens_count: bool = False
+    """Tokens are paid for or limited: where nobody says how many there were, they are estimated."""
 
     @property
     def asked_at(self) -> float:
@@ -132,7 +134,7 @@ class Attempt(msgspec.Struct, frozen=True):
         the tokens, where they are paid and nobody counted them: no answer is free for that."""
         reported = credible(reported)
         price = self.price
-        if by_tokens(price):
+        if self.tokens_count:
             reported = self._counted(reported)
         if by_media(price):
             reported = with_media(price, reported, len(self.call.body))

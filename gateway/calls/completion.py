@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from math import inf
 
 from adapters.errors import BackendError
@@ -61,9 +62,11 @@ class Completion:
 
     # --- a stream's way -----------------------------------------------------------------------
 
-    def paid_output(self, attempt: Attempt) -> float:
+    def paid_output(self, state: CallState, attempt: Attempt) -> float:
         """Tokens of output that what is held covers, or would: limits may come while a stream is on
-        its way. No bound where none are paid."""
+        its way. No bound where none are paid or limited."""
+        if state.limits_tokens:
+            return state.preferences.output_tokens
         return attempt.quote.output_held if by_tokens(attempt.price) else inf
 
     def more_output(self, state: CallState, attempt: Attempt) -> int:
@@ -97,8 +100,15 @@ class Completion:
         self._release(state, attempt, None, failure)
         if failure.failure.maybe_running and attempt.backend.cancellable is not None:
             self._background.run(self._forget_remote(attempt))
-        if used is None:
-            return None
+        charged = None if used is None else self._charge_attempt(state, used, failure)
+        if state.at_backend is not None:
+            rows = () if charged is None else (charged,)
+            self._background.run(self._leave_backend(state, rows))
+        return charged
+
+    def _charge_attempt(
+        self, state: CallState, used: Usage, failure: BackendError
+    ) -> LedgerRow | None:
         row = state.end_row(
             "error",
             used,
@@ -107,6 +117,12 @@ class Completion:
             now_at=self._clock.time(),
         )
         return state.charge(row) if row.cost_nano or row.gpu_us else None
+
+    async def _leave_backend(self, state: CallState, rows: Sequence[LedgerRow]) -> None:
+        """Ends what is held in the limits of the backend, of which ``rows`` were used."""
+        hold, state.at_backend = state.at_backend, None
+        if hold is not None:
+            await self._settler.spend(hold.id, hold.claims, rows)
 
     async def failed_after_answer(
         self, state: CallState, attempt: Attempt, failure: BackendError
@@ -186,13 +202,17 @@ class Completion:
         except for attempts before it. A row that may be there all the same is ended, or a later
         start would take it for a call that was interrupted."""
         state.opened = state.opened or isinstance(unavailable, MaybeWritten)
-        await self._background.shielded(self._settle_not_asked(state))
+        await self.refused(state, 503, "store_unavailable")
 
-    async def _settle_not_asked(self, state: CallState) -> None:
+    async def refused(self, state: CallState, status: int, code: str) -> None:
+        """Its caller is told ``status`` and ``code`` before any backend was asked."""
+        await self._background.shielded(self._settle_not_asked(state, status, code))
+
+    async def _settle_not_asked(self, state: CallState, status: int, code: str) -> None:
         self._held.discard(state)
         try:
             if state.opened or state.charged:
-                await self._close(state, "error", None, status=503, error="store_unavailable")
+                await self._close(state, "error", None, status=status, error=code)
             elif state.admission.claims:
                 await self._give_back(state)
         except StorageUnavailable as unavailable:
@@ -236,12 +256,15 @@ class Completion:
         ending = state.end(row)
         claims = state.admission.claims
         self._held.discard(state)
+        hold, state.at_backend = state.at_backend, None
+        settle = self._settler.settle
         try:
-            await self._settler.settle(ending.rows, claims, opened=state.opened)
+            await settle(ending.rows, claims, opened=state.opened, at_backend=hold)
         except asyncio.CancelledError:
             # Nobody knows how far it came; both stores take it only once.
             self._count(state, ending)
-            await self._background.shielded(self._settler.settle(ending.rows, claims, opened=True))
+            again = settle(ending.rows, claims, opened=True, at_backend=hold)
+            await self._background.shielded(again)
             raise
         self._count(state, ending)
 

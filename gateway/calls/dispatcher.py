@@ -17,25 +17,26 @@ from collections.abc import Awaitable, Sequence
 
 from adapters.errors import BackendError
 from adapters.types import Call, Reply
-from gateway.active_policy import RANK, ActivePolicy, Preferences, Queued
-from gateway.backends.leases import Lease
-from gateway.backends.rests import Caller, LeftAlone
-from gateway.backends.slots import Reconsider, Replaced
+from gateway.active_policy import ActivePolicy, Preferences, Queued
+from gateway.backends.rests import LeftAlone
 from gateway.calls.admitting import Admitting
 from gateway.calls.answer_limit import first_token_limit, whole_answer_limit
 from gateway.calls.attempt import Attempt
+from gateway.calls.backend_limits import BackendLimits, NoRoom
 from gateway.calls.completion import Completion
+from gateway.calls.entering import Entering
 from gateway.calls.failover import Failover
 from gateway.calls.larger_model import LargerModel
 from gateway.calls.promised import PromisedJobs
 from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
-from gateway.calls.rerouting import Rerouted, reroute
+from gateway.calls.rerouting import Rerouted
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
+from gateway.money.limit_refusals import refusal
 from gateway.money.settlement import Settler
 from gateway.routing.router import Decision, Quote
 from gateway.routing.volume import CallVolume
@@ -77,6 +78,7 @@ class Dispatcher:
         self._top_up = TopUp(
             shared=shared, clock=clock, timer=self.timer, background=self.background
         )
+        limits = BackendLimits(shared=shared, clock=clock)
         held: set[CallState] = set()
         self._completion = Completion(
             shared=shared,
@@ -98,8 +100,12 @@ class Dispatcher:
             clock=clock,
             top_up=self._top_up,
             spending=settler.spending,
+            backend_limits=limits,
         )
         self._larger = LargerModel(self._failover, self._top_up, self._decide)
+        self._entering = Entering(
+            ledger=ledger, clock=clock, backend_limits=limits, decide=self._decide
+        )
         self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)
 
     async def aclose(self) -> None:
@@ -211,6 +217,10 @@ class Dispatcher:
             if not isinstance(answer, BackendError):
                 return answer
             await self._completion.call_failed(state, answer)
+        except NoRoom as full:
+            refused = self._refused(refusal(full.refused))
+            await self._completion.refused(state, refused.status, refused.code)
+            raise refused from None
         except asyncio.CancelledError:
             await self._completion.abandon(state)
             if (error := stopped(state.stop_cause)) is None:
@@ -238,7 +248,7 @@ class Dispatcher:
             quote = untried.popleft()
             last_resort = again or not untried or quote.backend in put_off
             try:
-                attempt = await self._take_slot(active, state, quote, last_resort=last_resort)
+                attempt = await self._entering.enter(active, state, quote, last_resort=last_resort)
             except LeftAlone as resting:
                 if resting.hard:
                     state.left_alone(quote, untried)
@@ -248,6 +258,13 @@ class Dispatcher:
                 if untried:
                     continue
                 return failure or resting.failure
+            except NoRoom:
+                state.left_alone(quote, untried, "backend_limit")
+                if untried:
+                    continue
+                if failure is None:
+                    raise
+                return failure
             except Rerouted as rerouted:
                 state.routed(rerouted.decision)
                 state.narrowed(rerouted.quotes)
@@ -273,61 +290,13 @@ class Dispatcher:
                 await self._clock.sleep(step.wait_s)
             state.reason = "FAILOVER"
 
-    async def _open(self, state: CallState) -> None:
-        """A call that is cancelled meanwhile may have its row all the same: it is ended."""
-        try:
-            await self._ledger.open(state.open_row())
-        except asyncio.CancelledError:
-            state.opened = True
-            raise
-        state.opened = True
-
-    async def _take_slot(
-        self, active: ActivePolicy, state: CallState, quote: Quote, *, last_resort: bool
-    ) -> Attempt:
-        """Waits for a slot of the backend, after the row is durable where the backend is paid.
-        Raises LeftAlone where the backend has begun to rest since the decision, or another call is
-        the one that tries it."""
-        backend = state.backend = active.backends[quote.backend]
-        if quote.paid:
-            await self._open(state)
-        since = self._clock.monotonic()
-        backend = state.backend = backend.newest()
-        lease = backend.lease_at_once(since, quote.delay.load_s)
-        if lease is not None:
-            return state.begin(backend, quote, lease, 0.0)
-        try:
-            lease = await self._wait_for_lease(active, state, quote, last_resort=last_resort)
-        except Rerouted:
-            state.waited_s += self._clock.monotonic() - since
-            raise
-        return state.begin(state.backend, quote, lease, lease.leased_at - since)
-
-    async def _wait_for_lease(
-        self, active: ActivePolicy, state: CallState, quote: Quote, *, last_resort: bool
-    ) -> Lease:
-        """Of ``state.backend``, in its line, or in that of the one that a reload puts in its place
-        meanwhile."""
-        rank = RANK[active.priority(state.principal, state.preferences)]
-        while True:
-            assert state.backend is not None
-            backend = state.backend = state.backend.newest()
-            try:
-                return await backend.lease(
-                    self._reconsider(active, state, quote),
-                    load_s=quote.delay.load_s,
-                    rank=rank,
-                    caller=Caller(state.call.model, state.principal.user, last_resort),
-                )
-            except Replaced:
-                continue
-
     async def _ask(
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
     ) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""
         quote, backend = attempt.quote, attempt.backend
-        if state.admission.claims and (quote.estimate.per_second or quote.reserved):
+        held = state.admission.claims or state.at_backend
+        if held and (quote.estimate.per_second or quote.reserved):
             self._top_up.arm(state, attempt)
         if state.call.stream:
             if active.bounds_first_token:
@@ -387,14 +356,3 @@ class Dispatcher:
             if reply.chunks is not None:
                 return await self._begin(state, attempt, reply)
         return await self._take(state, attempt, reply)
-
-    def _reconsider(self, active: ActivePolicy, state: CallState, quote: Quote) -> Reconsider:
-        """For a call that waits in line: the quotes to go on with, if another backend would now
-        answer it clearly sooner than its place in the line does."""
-
-        def ask(ahead: int) -> Rerouted | None:
-            waited = self._clock.monotonic() - state.received
-            decision = self._decide(active, state, Queued(quote.backend, ahead, waited))
-            return reroute(decision, state, quote.backend)
-
-        return ask

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from gateway.money.limits import refusal
+from gateway.money.limit_refusals import refusal
 from gateway.storage.base import Claim, Refused, SharedStore
 from gateway.storage.claims import ClaimTemplate
 from gateway.types import ApiError

@@ -10,7 +10,7 @@ It is made of parts, each of which exists when it is true:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -20,18 +20,19 @@ from adapters.types import Call, Usage
 from gateway.active_policy import Preferences
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
-from gateway.calls.admission import UNLIMITED
+from gateway.calls.admission import UNLIMITED, more_of
 from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
 from gateway.calls.history import FailedAttempt, history_of
 from gateway.calls.output_bound import bounded
 from gateway.money.charge_records import amounts_of, charged_alone
+from gateway.money.counted import charged_of
 from gateway.money.estimates import by_tokens, cost_basis
 from gateway.money.pricing import charge
 from gateway.money.tariffs import PriceInForce, settled_by
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Decision, Quote, ReasonCode, device_us, reason_for
-from gateway.storage.base import Claim, LedgerRow, Outcome
-from gateway.storage.claims import held_in
+from gateway.storage.base import Claim, Hold, LedgerRow, LimitStatus, Outcome
+from gateway.storage.claims import TOKENS, held_in
 from gateway.storage.history import OWN_ROW, CallHistory
 from gateway.types import MICRO, Principal, Unit
 
@@ -104,6 +105,10 @@ class CallState:
         self.route = ""
         self.reason: ReasonCode = "NONE"
         self.admission = UNLIMITED
+        self.counted: Mapping[Unit, int] = {}
+        """What it holds beside money and device time, where that is limited."""
+        self.at_backend: Hold | None = None
+        """What it holds in the limits of the backend at which it is."""
         self.backend: LiveBackend | None = None
         """That answers, or was turned to last."""
         self.attempt: Attempt | None = None
@@ -121,6 +126,8 @@ class CallState:
         self.answered_s = 0.0
         """Seconds from asking the backend to its answer, or the first piece of it; those of the
         backends that failed before it count as well."""
+        self.left: tuple[LimitStatus, ...] = ()
+        """What its caller's budgets have left, where the answer says so."""
         self.decision: Decision | None = None
         """The last one."""
         self.tried: list[FailedAttempt] = []
@@ -167,10 +174,12 @@ class CallState:
         self.leave_out(dear, "budget")
         self._goes_to(quotes[0])
 
-    def left_alone(self, quote: Quote, untried: Sequence[Quote]) -> None:
-        """The backend of ``quote`` has begun to rest; the next of ``untried`` is asked in its
+    def left_alone(
+        self, quote: Quote, untried: Sequence[Quote], why: WhyNot = "cooling_down"
+    ) -> None:
+        """The backend of ``quote`` is not asked after all; the next of ``untried`` is asked in its
         place, if there is one."""
-        self.leave_out((quote.backend,), "cooling_down")
+        self.leave_out((quote.backend,), why)
         if untried:
             self._goes_to(untried[0])
 
@@ -187,9 +196,30 @@ class CallState:
         """Backends that nothing but money kept from being asked."""
         return [backend for backend, why in self.not_asked if why == "budget"]
 
+    @property
+    def pays_for_output(self) -> bool:
+        """Whether what it holds depends on how much it writes."""
+        at = self.at_backend
+        spends = at is not None and any(claim.unit == "nano_usd" for claim in at.claims)
+        return spends or self.admission.holds("nano_usd") or self.limits_tokens
+
+    @property
+    def limits_tokens(self) -> bool:
+        """Whether a limit of tokens holds for it."""
+        at = self.at_backend
+        return "tokens" in self.counted or (
+            at is not None and any(claim.unit in TOKENS for claim in at.claims)
+        )
+
     def hold_more(self, unit: Unit, amount: int) -> None:
         """``amount`` more of ``unit`` is held."""
         self.admission = self.admission.with_more(unit, amount)
+
+    def hold_more_at_backend(self, unit: Unit, amount: int) -> None:
+        """The same in the limits of the backend at which it is."""
+        hold = self.at_backend
+        if hold is not None:
+            self.at_backend = Hold(hold.id, more_of(hold.claims, unit, amount))
 
     def covers(self, quote: Quote) -> bool:
         """Whether a backend may be asked for this quote without holding more."""
@@ -200,7 +230,7 @@ class CallState:
         if unit == "nano_usd":
             return self.admission.hold_nano - sum(row.cost_nano for row in self.charged)
         held = max((one.take for one in self.admission.claims if one.unit == unit), default=0)
-        return held - sum(row.gpu_us for row in self.charged)
+        return held - charged_of(self.charged).get(unit, 0)
 
     def hold_lasts_s(self, now: float) -> float:
         """Seconds after which what it holds expires by itself: some time after nobody waits for
@@ -212,22 +242,22 @@ class CallState:
         against those that were changed. True where it holds more than before. ``now``: monotonic
         seconds."""
         held = len(self.admission.claims)
-        self.admission = self.admission.widened(claims, self._asked_to_hold(now))
+        self.admission = self.admission.widened(claims, self.asked_to_hold(now))
         return len(self.admission.claims) > held
 
-    def _asked_to_hold(self, now: float) -> dict[Unit, int]:
+    def asked_to_hold(self, now: float) -> dict[Unit, int]:
         """What a call that nothing limited would hold: for all that it may still be sent to, and
         for what it has used by now."""
         attempt = self.attempt
         if attempt is None:
             quotes = () if self.decision is None else self.decision.quotes
             nano = max((quote.estimate.hold for quote in quotes), default=0)
-            return {"nano_usd": nano, "gpu_us": device_us(quotes)}
+            return {**self.counted, "nano_usd": nano, "gpu_us": device_us(quotes)}
         quote, used_s = attempt.quote, max(0.0, now - attempt.charged_from())
         nano = quote.estimate.hold + round(quote.estimate.per_second * used_s)
         nano += attempt.cost_beyond_hold()
         used_us = round(used_s * MICRO) if quote.uses_device else 0
-        return {"nano_usd": nano, "gpu_us": device_us((quote,)) + used_us}
+        return {**self.counted, "nano_usd": nano, "gpu_us": device_us((quote,)) + used_us}
 
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""
@@ -236,10 +266,12 @@ class CallState:
             self.not_asked = tuple(one for one in self.not_asked if one[0] != backend.name)
         call, in_force = self.call, quote.in_force
         price = None if in_force is None else in_force.price
-        if self.output_bound is not None and by_tokens(price):
+        tokens_count = self.limits_tokens or by_tokens(price)
+        if self.output_bound is not None and tokens_count:
             call = bounded(call, backend.spec.common.output_bound, self.output_bound)
         self.is_bounded = call is not self.call
-        attempt = self.attempt = Attempt(call, backend, quote, lease, StreamProgress())
+        progress = StreamProgress()
+        attempt = self.attempt = Attempt(call, backend, quote, lease, progress, tokens_count)
         self.in_force = in_force
         return attempt
 
@@ -298,9 +330,17 @@ class CallState:
 
     # --- rows ---------------------------------------------------------------------------------
 
-    def open_row(self) -> LedgerRow:
-        """The row that must be durable before a paid backend is asked."""
-        return self._row(held_in(self.admission.claims))
+    def open_row(self, at_backend: Hold | None = None) -> LedgerRow:
+        """The row that must be durable before a paid backend is asked, and ``at_backend`` is held
+        there."""
+        row = self._row(held_in(self.admission.claims))
+        if at_backend is None:
+            return row
+        claims = tuple(held_in(at_backend.claims))
+        nano = max((one.take for one in claims if one.unit == "nano_usd"), default=0)
+        return msgspec.structs.replace(
+            row, at_backend=Hold(at_backend.id, claims), hold_nano=max(row.hold_nano, nano)
+        )
 
     def end_row(
         self, outcome: Outcome, usage: Usage | None, *, status: int, error: str, now_at: float

@@ -47,7 +47,7 @@ class SettledStream:
         self._progress = attempt.progress
         self._progress.usage = reply.usage
         self._chunks = reply.chunks
-        self._progress.covered = completion.paid_output(attempt)
+        self._progress.covered = completion.paid_output(state, attempt)
         self._redact = attempt.backend.redactor.over_stream()
         self._first: list[Chunk] = []
         """Up to the first token."""

@@ -9,7 +9,7 @@ platform's own queue uses up nothing: a call is not stopped for money before it 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
@@ -18,7 +18,7 @@ from gateway.money.pricing import output_cost
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Quote, device_us
 from gateway.shared_timer import EVERY_S, SharedTimer
-from gateway.storage.base import SharedStore, StorageUnavailable
+from gateway.storage.base import Claim, SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks
 from gateway.types import Unit
 
@@ -77,15 +77,16 @@ class TopUp:
         """A stream has brought all the tokens that its hold covers: holds more behind its back,
         and stops the call where there is no room. Returns how many more it may bring until then.
         """
-        more = max(_FEWEST, attempt.quote.output_held // 4)
-        if state.admission.holds("nano_usd"):
+        more = max(_FEWEST, (attempt.quote.output_held or state.preferences.output_tokens) // 4)
+        if state.pays_for_output:
             self._background.run(self._extend_output(state, attempt, more))
         return more
 
     async def _extend_output(self, state: CallState, attempt: Attempt, tokens: int) -> None:
         in_force = attempt.quote.in_force
         nano = 0 if in_force is None else output_cost(in_force.dearest, tokens)
-        held = await self._answered(state, attempt, {"nano_usd": nano}, 0.0)
+        more: dict[Unit, int] = {"nano_usd": nano, "output_tokens": tokens, "tokens": tokens}
+        held = await self._answered(state, attempt, more, 0.0)
         if held is False and state.attempt is attempt:
             state.stop("budget")
 
@@ -95,8 +96,11 @@ class TopUp:
         """Whether more is held, once the store says so; None where the attempt ended before, or
         the call was stopped, since the store did not answer for too long."""
         until = self._clock.monotonic() + covered_s + PATIENCE_S
+        at_backend = dict(more)
         while state.attempt is attempt:
             held = await self._hold(state, more)
+            if held and state.at_backend is not None:
+                held = await self._hold_at_backend(state, at_backend)
             if held is not None:
                 return held
             if self._clock.monotonic() >= until:
@@ -150,14 +154,31 @@ class TopUp:
 
     async def _hold(self, state: CallState, more: dict[Unit, int]) -> bool | None:
         """Whether there is room for more; None where the store does not answer."""
-        limited = {claim.unit for claim in state.admission.claims}
+        claims = state.admission.claims
+        return await self._extended(state.call.id, claims, more, state.hold_more)
+
+    async def _hold_at_backend(self, state: CallState, more: dict[Unit, int]) -> bool | None:
+        """The same in the limits of the backend itself."""
+        hold = state.at_backend
+        if hold is None:
+            return True
+        return await self._extended(hold.id, hold.claims, more, state.hold_more_at_backend)
+
+    async def _extended(
+        self,
+        hold_id: str,
+        claims: Sequence[Claim],
+        more: dict[Unit, int],
+        held: Callable[[Unit, int], None],
+    ) -> bool | None:
+        limited = {claim.unit for claim in claims}
         try:
             for unit, amount in more.items():
                 if unit not in limited or not amount:
                     continue
-                if not await self._shared.extend(state.call.id, unit, amount):
+                if not await self._shared.extend(hold_id, unit, amount):
                     return False
-                state.hold_more(unit, amount)
+                held(unit, amount)
                 more[unit] = 0  # a repetition after a silence must not hold it twice
         except StorageUnavailable:
             return None
@@ -167,6 +188,7 @@ class TopUp:
 def _lacking(state: CallState, quotes: Sequence[Quote]) -> dict[Unit, int]:
     """What the dearest and the longest of the quotes need beyond what is held."""
     return {
+        **{unit: max(0, amount - state.room(unit)) for unit, amount in state.counted.items()},
         "gpu_us": max(0, device_us(quotes) - state.room("gpu_us")),
         "nano_usd": max(0, max(quote.estimate.hold for quote in quotes) - state.room("nano_usd")),
     }

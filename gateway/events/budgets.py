@@ -17,7 +17,7 @@ from gateway.metrics import Metrics
 from gateway.money.spending import LimitKey, Spending
 from gateway.policy.model import Policy
 from gateway.storage.base import Claim, SharedStore, StorageUnavailable, WindowSpent
-from gateway.storage.counters import TOTALS
+from gateway.storage.counters import PAID
 from gateway.storage.outbox import BudgetFact, Outbox
 from gateway.types import MICRO
 
@@ -82,7 +82,7 @@ class BudgetWatch:
             (claim.scope, claim.unit, claim.window): claim
             for claims in calls
             for claim in claims
-            if claim.unit in TOTALS and claim.scope.partition(":")[0] in kinds
+            if claim.unit in PAID and claim.scope.partition(":")[0] in kinds
         }
 
     async def _tell(self, found: WindowSpent, refused: dict[LimitKey, Claim]) -> None:

@@ -4,10 +4,11 @@
 price: usage in, integer nano-dollars out, its tokens in the parts of ``token_split``;
 ``charge_records`` is what a row keeps of that, and each part of its charge again. ``estimates`` is
 what was probably used where no backend says it, and ``inputs`` what a request holds whose tokens
-its bytes do not show. ``limits`` makes a principal's limits into claims on the shared store, and
-says what a refusal is told; ``room`` asks them of a call that is not made. ``settlement`` settles
-an ended call in both stores, once, and tries again what a store did not take; ``spending`` is whose
-figures that has changed, for who watches them. ``committed`` is the
+its bytes do not show. ``scopes`` are where limits lie, ``limits`` makes them into claims on the
+shared store, ``limit_refusals`` says what is told where one has no room, ``counted`` how much a
+charged call counts for, in which counters; ``room`` asks them of a call that is not made.
+``settlement`` settles an ended call in both stores, once, and tries again what a store did not
+take; ``spending`` is whose figures that has changed, for who watches them. ``committed`` is the
 bill of capacity that is paid for by the hour, and ``idle_books`` books what no call used of it.
 ``forecasts`` is where spend leads, by ``spend_forecast``. ``usage_reports`` is who spent what,
 ``focus`` the same for tools that read bills, ``call_lists`` in which calls, ``call_reports`` what

@@ -16,8 +16,8 @@ from gateway.money.text import iso, iso_or_none, seconds, usd
 from gateway.policy.model import Policy
 from gateway.storage.base import Claim, Ledger
 from gateway.storage.queries import UsageQuery, UsageRow
-from gateway.storage.windows import bounds
 from gateway.types import MICRO, ApiError, Principal, Unit
+from gateway.windows import bounds, read_window
 
 _WINDOWS = ("day", "week", "month")
 """Shorter ones have no hours to tell apart."""
@@ -99,7 +99,8 @@ def limits_of(
     found: dict[tuple[Unit, str], int] = {}
     for claim in _claims(scope, policy, principals):
         key = claim.unit, claim.window
-        if claim.scope == scope.text and claim.window in _WINDOWS:
+        ours = claim.scope == scope.text and claim.unit in _UNITS
+        if ours and read_window(claim.window).period in _WINDOWS:
             found[key] = min(claim.limit, found.get(key, claim.limit))
     told = [(unit, window, amount) for (unit, window), amount in sorted(found.items())]
     return [*told] or [("nano_usd", "month", None)]

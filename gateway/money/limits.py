@@ -1,5 +1,5 @@
-"""What a caller may use: a principal's limits as claims on the shared store, and how a refusal
-is told.
+"""What a caller may use: the limits of each scope as claims on the shared store, and how they are
+told in headers.
 
 A caller sees the figures of its own scopes only, those of its key and its user: those of the others
 are made by other tenants.
@@ -9,84 +9,65 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable
 
+from gateway.money.scopes import (
+    GATEWAY,
+    WARM_POOL,
+    Allowed,
+    InForce,
+    allowed,
+    backend_scope,
+    in_force,
+)
 from gateway.money.text import usd
+from gateway.policy.limits import Limits
 from gateway.policy.model import Policy
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.claims import ClaimTemplate, template_of
 from gateway.storage.counters import TOTALS
-from gateway.storage.windows import RATE_US
-from gateway.types import MICRO, ApiError, Limit, Principal
+from gateway.types import MICRO, Principal, Unit
+from gateway.windows import RATE_US
 
 _OWN = ("key:", "user:")
 """Scopes whose figures a caller is shown."""
-_SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-
-
-# --- scopes -----------------------------------------------------------------------------------
-
-
-class Scopes(NamedTuple):
-    """Where the limits of one call may lie, narrowest first. A counter of the shared store belongs
-    to one of them; what a call claims and what a restart refills are both read off here."""
-
-    key: str
-    """``key:<id>``"""
-    user: str
-    """``user:<name>``: all keys of the user together."""
-    plan: str
-    """``plan:<name>``: all users of the plan together. Empty for a caller without a plan."""
-    gateway: str = "gateway"
-
-    def named(self) -> list[str]:
-        """Those that there are: all but an empty plan."""
-        return [scope for scope in self if scope]
-
-
-def scopes_of(key_id: str, user: str, plan: str) -> Scopes:
-    """The scopes of a call that the key ``key_id`` of ``user`` makes; ``plan`` may be empty."""
-    return Scopes(f"key:{key_id}", f"user:{user}", f"plan:{plan}" if plan else "")
+NOBODY = Principal(key_id="", user="")
+"""For limits that are no caller's."""
+_NAMES: dict[Unit, str] = {"gpu_us": "gpu_seconds", "nano_usd": "usd", "calls": "requests"}
 
 
 # --- claims -----------------------------------------------------------------------------------
 
 
-def compile_claims(principal: Principal, policy: Policy) -> ClaimTemplate:
-    """Made once for a principal and a policy. Each counter appears once, under the smallest of
-    the limits that name it.
+def compile_claims(
+    principal: Principal, policy: Policy, now: float = 0.0, model: str = ""
+) -> ClaimTemplate:
+    """Made once for a principal and a policy, and ``model`` where that has limits of its own; holds
+    from ``now``, in seconds since the epoch, until ``ClaimTemplate.until``. Each counter appears
+    once, under the smallest of the limits that name it.
 
     Raises ApiError 403 for a plan that the policy does not define: without its limits the
     caller would have none.
     """
-    smallest: dict[tuple[str, str, str], Claim] = {}
-    for scope, limit in _limits(principal, policy):
-        key = (scope, limit.unit, limit.window)
-        if key not in smallest or limit.amount < smallest[key].limit:
-            take = 0 if limit.unit in TOTALS else 1
-            smallest[key] = Claim(scope, limit.unit, limit.window, limit.amount, take)
-    claims = tuple(smallest.values())
-    return template_of(principal, claims, {one.scope for one in claims if is_callers_own(one)})
+    return _template(principal, in_force(allowed(principal, policy, model), now))
 
 
-def _limits(principal: Principal, policy: Policy) -> Iterator[tuple[str, Limit]]:
-    scopes = scopes_of(principal.key_id, principal.user, principal.plan)
-    yield from _each(scopes.key, principal.limits)
-    if principal.plan:
-        plan = policy.plans.get(principal.plan)
-        if plan is None:
-            raise _plan_unknown(principal.plan)
-        if plan.per_key is not None:
-            yield from _each(scopes.key, plan.per_key.flat())
-        yield from _each(scopes.user, plan.flat())
-        if plan.shared is not None:
-            yield from _each(scopes.plan, plan.shared.flat())
-    yield from _each(scopes.gateway, policy.limits.flat())
+def backend_claims(policy: Policy, backend: str, now: float) -> ClaimTemplate:
+    """The same of the limits that the backend has itself; without any where there are none."""
+    limits = policy.limits.backends.get(backend, Limits())
+    return _template(NOBODY, in_force([Allowed(backend_scope(backend), limits)], now))
 
 
-def _each(scope: str, limits: Iterable[Limit]) -> Iterator[tuple[str, Limit]]:
-    return ((scope, limit) for limit in limits)
+def warm_pool_claims(policy: Policy, now: float) -> ClaimTemplate:
+    """The same of what pings and spares are counted in: nobody's key and nobody's plan pays for
+    them."""
+    places = [Allowed(WARM_POOL, policy.limits.warm_pool), Allowed(GATEWAY, policy.limits)]
+    return _template(NOBODY, in_force(places, now))
+
+
+def _template(principal: Principal, found: InForce) -> ClaimTemplate:
+    own = {one.scope for one in found.claims if is_callers_own(one)}
+    return template_of(principal, found.claims, own, found.until)
 
 
 def is_callers_own(claim: Claim) -> bool:
@@ -128,103 +109,33 @@ def _policy_item(claim: Claim) -> tuple[str, str] | None:
     return name, f"{name};q={claim.limit};w={RATE_US[claim.window] // MICRO}"
 
 
-# --- refusals ---------------------------------------------------------------------------------
+def left_header(statuses: Iterable[LimitStatus]) -> list[tuple[bytes, bytes]]:
+    """``X-Spillgate-Left`` of the caller's own budgets: a list of items with parameters, as
+    RFC 9651 writes them. Empty where there are none."""
+    items = [_left_item(status) for status in statuses if is_own_budget(status.claim)]
+    return [(b"x-spillgate-left", ", ".join(items).encode())] if items else []
 
 
-def refusal(refused: Refused) -> ApiError:
-    """What the caller is told: whose limit, how much where that is its own, when to come back,
-    and what to do. 429 for rates and concurrency, 402 for budgets."""
-    unit = refused.status.claim.unit
-    if unit == "requests":
-        return _too_many(refused, "rate_limit_exceeded", _rate_message(refused))
-    if unit == "concurrent":
-        return _too_many(refused, "concurrency_limit_exceeded", _concurrency_message(refused))
-    return ApiError(
-        402,
-        "budget_exhausted",
-        _budget_message(refused.status),
-        type="insufficient_quota",
-        headers={"x-should-retry": "false"},
-    )
+def is_own_budget(claim: Claim) -> bool:
+    """Whether it is held in amounts, and its figures are the caller's own."""
+    return claim.unit in TOTALS and is_callers_own(claim)
 
 
-def _too_many(refused: Refused, code: str, message: str) -> ApiError:
-    headers = {"Retry-After": str(_retry_after(refused))}
-    for name, value in rate_limit_headers(refused):
-        headers[name.decode()] = value.decode()
-    return ApiError(429, code, message, type="rate_limit_error", headers=headers)
-
-
-def _retry_after(refused: Refused) -> int:
-    return max(1, math.ceil(refused.retry_after_s))
-
-
-def _rate_message(refused: Refused) -> str:
-    claim = refused.status.claim
-    again = f"Try again in {_duration(_retry_after(refused))}."
-    if not is_callers_own(claim):
-        return f"{_whose(claim)} takes no more requests at the moment. {again}"
-    bound = _count(claim.limit, "request")
-    return f"{_whose(claim)} may make {bound} a {claim.window} and has none left. {again}"
-
-
-def _concurrency_message(refused: Refused) -> str:
-    claim = refused.status.claim
-    if not is_callers_own(claim):
-        return f"{_whose(claim)} has no room for another call at the moment. Try again shortly."
-    bound = _count(claim.limit, "call")
-    return (
-        f"{_whose(claim)} may have {bound} in progress at once and has. "
-        "Wait for one to end, then try again."
-    )
-
-
-def _budget_message(status: LimitStatus) -> str:
+def _left_item(status: LimitStatus) -> str:
     claim = status.claim
-    kind = "budget" if claim.unit == "nano_usd" else "device time"
-    reset = f"It resets in {_duration(status.reset_s)}."
-    ask = "ask whoever runs this gateway for more"
-    if not is_callers_own(claim):
-        return f"{_whose(claim)} has used up its {kind} of this {claim.window}. {reset} Or {ask}."
-    left, most, needs = (_amount(claim, n) for n in (status.remaining, claim.limit, claim.take))
-    return (
-        f"{_whose(claim)} has {left} left of its {kind} of {most} a {claim.window}, and this call "
-        f"may need {needs}. {reset} Make a smaller call or use a cheaper model, or {ask}; "
-        "GET /usage shows what was spent."
-    )
+    scope, unit = claim.scope.partition(":")[0], unit_name(claim.unit)
+    left, limit = amount_text(claim.unit, status.remaining), amount_text(claim.unit, claim.limit)
+    reset = math.ceil(status.reset_s)
+    return f'{scope};unit={unit};window="{claim.window}";left={left};limit={limit};t={reset}'
 
 
-def _plan_unknown(plan: str) -> ApiError:
-    return ApiError(
-        403,
-        "plan_not_found",
-        f"Your key is on the plan {plan!r}, which this gateway does not define any more. Ask "
-        "whoever runs it for a key on another plan.",
-        type="permission_error",
-    )
+def unit_name(unit: Unit) -> str:
+    """How callers are told a unit."""
+    return _NAMES.get(unit, unit)
 
 
-def _whose(claim: Claim) -> str:
-    kind, _, name = claim.scope.partition(":")
-    return {"key": "Your key", "gateway": "This gateway"}.get(kind, f"{kind.capitalize()} {name}")
-
-
-def _amount(claim: Claim, amount: int) -> str:
-    if claim.unit == "nano_usd":
-        return f"{usd(amount)} USD"
-    return f"{amount / MICRO:g} GPU-seconds"
-
-
-def _duration(seconds: float) -> str:
-    """A length of time, rounded up to two units at most: '11 days 4 hours'."""
-    rest = max(1, math.ceil(seconds))
-    words: list[str] = []
-    for size, name in _SPANS:
-        count, rest = divmod(rest, size)
-        if count:
-            words.append(_count(count, name))
-    return " ".join(words[:2])
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+def amount_text(unit: Unit, amount: int) -> str:
+    """An amount in the unit that callers are told."""
+    if unit == "nano_usd":
+        return usd(amount)
+    return f"{amount / MICRO:g}" if unit == "gpu_us" else str(amount)

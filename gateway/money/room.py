@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.money.limits import refusal
+from gateway.money.limit_refusals import refusal
 from gateway.storage.base import LimitStatus, Refused
-from gateway.storage.windows import RATE_US
 from gateway.types import MICRO, ApiError, Unit
+from gateway.windows import RATE_US
 
 
 class Room(msgspec.Struct, frozen=True):

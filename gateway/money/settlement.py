@@ -11,22 +11,25 @@ import contextlib
 import functools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics
+from gateway.money.counted import charged_of
 from gateway.money.spending import Spending
 from gateway.money.text import usd
 from gateway.storage.base import (
     Claim,
+    Hold,
     Ledger,
     LedgerRow,
     MaybeWritten,
     SharedStore,
     StorageUnavailable,
 )
+from gateway.storage.claims import holds_rest
 from gateway.types import NANO, Unit
 
 log = logging.getLogger("spillgate")
@@ -81,47 +84,67 @@ class Settler:
             self._refuse_until = now + _RETRY_EVERY_S
 
     async def settle(
-        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim], *, opened: bool
+        self,
+        rows: tuple[LedgerRow, ...],
+        claims: Sequence[Claim],
+        *,
+        opened: bool,
+        at_backend: Hold | None = None,
     ) -> None:
         """``rows``: the call's own first, with the call's id; then those of its attempts.
-        ``claims``: of its admission; none of a caller without limits. ``opened``: the row is
-        durable already. Raises StorageUnavailable only when it is not: then nothing is charged,
-        unless the row was written all the same."""
+        ``claims``: of its admission; none of a caller without limits. ``at_backend``: what it holds
+        in the limits of the backend of its own row. ``opened``: the row is durable already. Raises
+        StorageUnavailable only when it is not: then nothing is charged, unless the row was written
+        all the same."""
         if claims:
             self.spending.by_key[rows[0].key_id] = claims
         if not opened:
-            await self._settle_unopened(rows, claims)
+            await self._settle_unopened(rows, claims, at_backend)
             return
-        await self._spend(rows[0].id, claims, _charged(rows))
+        await self._spend(rows, claims, at_backend)
         try:
             await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; settlement of %s waits", unavailable, rows[0].id)
             self._keep(functools.partial(self._ledger.settle, rows))
 
-    async def _settle_unopened(self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim]) -> None:
+    async def _settle_unopened(
+        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim], at_backend: Hold | None
+    ) -> None:
         """The row comes first: what has none is not charged. One that may have been written is
         written again until that is certain."""
-        call_id = rows[0].id
         try:
             await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
             in_doubt = isinstance(unavailable, MaybeWritten)
             if in_doubt:
                 self._keep(functools.partial(self._ledger.settle, rows))
-            await self._spend(call_id, claims, _charged(rows) if in_doubt else {})
+            await self._spend(rows, claims, at_backend, counted=in_doubt)
             raise
-        await self._spend(call_id, claims, _charged(rows))
+        await self._spend(rows, claims, at_backend)
 
-    async def _spend(self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]) -> None:
-        """In the shared store, now or when it is back."""
-        if not claims:
-            return
+    async def _spend(
+        self,
+        rows: tuple[LedgerRow, ...],
+        claims: Sequence[Claim],
+        at_backend: Hold | None,
+        *,
+        counted: bool = True,
+    ) -> None:
+        if claims:
+            await self.spend(rows[0].id, claims, rows if counted else ())
+        if at_backend is not None:
+            await self.spend(at_backend.id, at_backend.claims, rows[:1] if counted else ())
+
+    async def spend(self, hold_id: str, claims: Sequence[Claim], rows: Sequence[LedgerRow]) -> None:
+        """Ends what is held under the id, of which ``rows`` were used, in the shared store, now or
+        when it is back."""
+        charged = charged_of(rows, holds_rest(claims))
         try:
-            self._count(call_id, await self._shared.settle(call_id, claims, charged))
+            self._count(hold_id, await self._shared.settle(hold_id, claims, charged))
         except StorageUnavailable as unavailable:
-            log.error("shared store: %s; settlement of %s waits", unavailable, call_id)
-            self._keep(functools.partial(self._settle_late, call_id, claims, charged))
+            log.error("shared store: %s; settlement of %s waits", unavailable, hold_id)
+            self._keep(functools.partial(self._settle_late, hold_id, claims, charged))
 
     async def _settle_late(
         self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]
@@ -188,7 +211,8 @@ class Settler:
                 continue
             try:
                 ended = _interrupted(row, self._clock.time())
-                await self.settle((ended,), row.claims, opened=True)
+                at_backend = row.at_backend
+                await self.settle((ended,), row.claims, opened=True, at_backend=at_backend)
                 settled += 1
             except ValueError as error:  # one bad row must not keep the gateway from starting
                 log.error("ledger: the open row %s stays open: %s", row.id, error)
@@ -197,6 +221,9 @@ class Settler:
 
 
 def _interrupted(row: LedgerRow, now: float) -> LedgerRow:
+    at_backend = () if row.at_backend is None else row.at_backend.claims
+    held = {claim.unit: claim.take for claim in (*at_backend, *row.claims)}
+    read, written = _held_tokens(held)
     return msgspec.structs.replace(
         row,
         outcome="interrupted",
@@ -204,14 +231,16 @@ def _interrupted(row: LedgerRow, now: float) -> LedgerRow:
         error="interrupted",
         cost_nano=row.hold_nano,
         cost_basis="estimated" if row.hold_nano else "none",
-        gpu_us=max((claim.take for claim in row.claims if claim.unit == "gpu_us"), default=0),
+        gpu_us=held.get("gpu_us", 0),
+        input_tokens=read,
+        output_tokens=written,
         claims=(),
+        at_backend=None,
     )
 
 
-def _charged(rows: Iterable[LedgerRow]) -> dict[Unit, int]:
-    nano_usd = gpu_us = 0
-    for row in rows:
-        nano_usd += row.cost_nano
-        gpu_us += row.gpu_us
-    return {"nano_usd": nano_usd, "gpu_us": gpu_us}
+def _held_tokens(held: Mapping[Unit, int]) -> tuple[int, int]:
+    """(input, output) of what was held; where only their sum is known, all of it is output."""
+    read, written = held.get("input_tokens", 0), held.get("output_tokens", 0)
+    rest = max(0, held.get("tokens", 0) - read - written)
+    return (read + rest, written) if written else (read, rest)

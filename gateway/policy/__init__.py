@@ -2,11 +2,12 @@
 
 ``model`` is what a policy says, ``reader`` reads one. Below the reader, in the order of the work:
 ``documents`` merges files, ``nodes`` is a tree that knows its lines, ``schema`` walks it by the
-``shapes`` of the settings, with ``scalars`` for limits, money and hours; ``findings`` collects
+``shapes`` of the settings, with ``scalars`` for money and hours; ``findings`` collects
 what one reading has found so far, ``problems`` is one mistake with its line and column,
 ``warnings`` what is said in vain. ``price`` is what a backend charges, ``price_section`` reads the
 dates of several, ``price_tables`` those that come with the gateway, as the files of ``prices/``;
 ``commitments`` is what is paid for calls or none, ``commitment_section`` checks them together;
+``limits`` is how much of what each scope may use, ``limit_section`` checks them together;
 ``store_section`` says where counters, rows and keys are; ``reconcile`` says when bills are asked
 for, ``webhooks`` who is told of what. ``matching`` says which route a call takes, ``hours`` when
 hours of the week are; ``tokens`` is what is held where a request does not show its tokens;

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from adapters.settings import Scalar
-from gateway.policy.scalars import BackendName, NanoUsd
+from gateway.policy.scalars import BackendName, Instant, NanoUsd
 
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _HOUR_MINUTES = 60
-
-
-def parse_instant(value: Any) -> int:
-    """A day, or a day and a time with a zone -> seconds since the epoch. Raises ValueError."""
-    text = str(value).strip()
-    moment = datetime.datetime.fromisoformat(text)
-    if len(text) == len("2026-11-01"):
-        moment = moment.replace(tzinfo=datetime.UTC)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text} has no time zone: write {text}Z for UTC")
-    if moment.microsecond:
-        raise ValueError(f"{text} is finer than a second")
-    return round((moment - _EPOCH).total_seconds())
-
-
-Instant = Annotated[
-    int,
-    Scalar(
-        parse=parse_instant,
-        expects="a day such as 2026-11-01 (UTC), or an instant such as 2026-11-01T08:00Z",
-        pattern=r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$",
-    ),
-]
 
 
 class Commitment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

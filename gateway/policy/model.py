@@ -13,26 +13,24 @@ import msgspec
 from adapters.settings import ByteSize, Duration, Scalar
 from adapters.types import Task
 from gateway.policy.commitments import Commitment
+from gateway.policy.limits import GatewayLimits, Limits
 from gateway.policy.price import DatedPrices
 from gateway.policy.reconcile import Reconcile
 from gateway.policy.scalars import (
     BackendName,
     Condition,
-    GpuSecondLimits,
     Hours,
     ListenAddress,
     ModelName,
     Name,
     NanoUsd,
     PriceName,
-    RequestLimits,
-    SpendLimits,
     parse_condition,
 )
 from gateway.policy.store_section import StoreSettings
 from gateway.policy.tokens import TokensPerPart
 from gateway.policy.webhooks import AlertSettings, WebhookSettings
-from gateway.types import Limit, Priority
+from gateway.types import Priority
 
 RepeatRule = Literal["auto", "always", "never"]
 RepeatableFailure = Literal[
@@ -293,24 +291,6 @@ class WarmRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """For ``keep: learned``: the dollars that one cold start seen by a user is worth to you."""
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds of one scope; each may be left out."""
-
-    requests: RequestLimits = ()
-    """Such as 60/minute; a list gives several windows."""
-    concurrent: Positive | None = None
-    """The most calls in flight at once."""
-    gpu_seconds: GpuSecondLimits = ()
-    """Such as 600/day."""
-    spend: SpendLimits = ()
-    """Such as 5 USD/month."""
-
-    def flat(self) -> tuple[Limit, ...]:
-        """All bounds as one tuple, in the order in which they are checked."""
-        concurrent = () if self.concurrent is None else (Limit("concurrent", self.concurrent),)
-        return (*self.requests, *concurrent, *self.gpu_seconds, *self.spend)
-
-
 class Plan(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The limits of each user who is on the plan."""
 
@@ -339,7 +319,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     commitments: dict[str, Commitment] = {}
     reconcile: Reconcile | None = None
     plans: dict[str, Plan] = {}
-    limits: Limits = Limits()
-    """Of the whole gateway."""
+    limits: GatewayLimits = GatewayLimits()
+    """Of the whole gateway, and of any part of it."""
     webhooks: WebhookSettings = WebhookSettings()
     alerts: AlertSettings = AlertSettings()

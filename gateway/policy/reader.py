@@ -22,10 +22,11 @@ from gateway.policy.commitment_section import check_overlaps
 from gateway.policy.commitments import Commitment
 from gateway.policy.documents import read_path, read_text
 from gateway.policy.findings import BAD, Findings
+from gateway.policy.limit_section import check_raises
+from gateway.policy.limits import GatewayLimits
 from gateway.policy.model import (
     BackendCommon,
     BackendSpec,
-    Limits,
     ModelSpec,
     Plan,
     Policy,
@@ -100,8 +101,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """When platforms' bills are put beside the ledger; left out: when somebody asks."""
     plans: dict[Name, Plan] = {}
     """Name -> limits of each user on the plan."""
-    limits: Limits = Limits()
-    """Of the whole gateway."""
+    limits: GatewayLimits = GatewayLimits()
+    """Of the whole gateway, and of any part of it."""
     webhooks: WebhookSettings = WebhookSettings()
     """Who is told of what by POST."""
     alerts: AlertSettings = AlertSettings()
@@ -179,6 +180,7 @@ class _Reader:
         values["prices"] = _with_listed(own, backends.values(), tables)
         values["routes"] = _routes(document, values.get("routes", ()), tuple(backends), reading)
         check_overlaps(values.get("commitments", {}), reading)
+        check_raises(values, reading)
         for name, model in values.get("models", {}).items():
             self._check_task(name, model, backends, reading)
         _check_larger(values.get("models", {}), reading)

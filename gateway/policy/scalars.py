@@ -1,14 +1,12 @@
-"""The scalars of the policy: limits, money, hours, comparisons, addresses, dates."""
+"""The scalars of the policy: money, hours, comparisons, addresses, dates and instants."""
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
 import re
-import zoneinfo
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 
@@ -23,15 +21,10 @@ from gateway.store_urls import (
     parse_ledger,
     parse_shared,
 )
-from gateway.types import MICRO, NANO, Limit, Unit
+from gateway.types import NANO
+from gateway.windows import check_zone
 
-Window = Literal["second", "minute", "hour", "day", "week", "month"]
-_WINDOWS = ("second", "minute", "hour", "day", "week", "month")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_LIMIT = re.compile(
-    r"(?P<amount>\d{1,20}(?:\.\d{1,9})?)\s*(?P<currency>USD)?\s*/\s*(?P<window>[a-z]+)\Z"
-)
-_CURRENCY = re.compile(r"[\d.,]+\s*(?!USD\b)(?P<currency>[A-Za-z]{3}|[€£¥])\s*(/|\Z)")
 _CONDITION = re.compile(r"(?P<op><=|>=|==|<|>)\s*(?P<number>\d{1,20}(?:\.\d{1,9})?)\Z")
 _HOURS = re.compile(
     r"(?:(?P<first>[A-Za-z]{3})(?:-(?P<last>[A-Za-z]{3}))?\s+)?"
@@ -40,6 +33,7 @@ _HOURS = re.compile(
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})\Z")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}\Z")
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MOST = 2**63 - 1
 """The stores count in 64 bits."""
 
@@ -76,10 +70,10 @@ def parse_nano_usd(value: Any) -> int:
         raise ValueError(f"{value!r} is not an amount of money") from None
     if not amount.is_finite() or amount < 0:
         raise ValueError(f"{value!r} is not an amount of money")
-    return _whole(amount, NANO, value)
+    return whole_units(amount, NANO, value)
 
 
-def _whole(amount: Decimal, scale: int, value: Any) -> int:
+def whole_units(amount: Decimal, scale: int, value: Any) -> int:
     """``amount * scale`` exactly, in at most 64 bits."""
     if amount > _MOST // scale:
         raise ValueError(f"{value!r} is too large")
@@ -87,24 +81,6 @@ def _whole(amount: Decimal, scale: int, value: Any) -> int:
     if scaled != scaled.to_integral_value():
         raise ValueError(f"{value!r} is not a whole number of the units counted (1/{scale})")
     return int(scaled)
-
-
-def parse_limit(value: Any, unit: Unit) -> Limit:
-    """'60/minute', or '5 USD/month' for money -> Limit. Raises ValueError."""
-    text = str(value).strip()
-    match = _LIMIT.match(text)
-    if match is None and (other := _CURRENCY.match(text)) is not None:
-        raise ValueError(f"{value!r}: money is counted in USD alone, not in {other['currency']}")
-    if match is None or match["window"] not in _WINDOWS:
-        raise ValueError(f"{value!r} is not an amount per {', '.join(_WINDOWS)}")
-    if (match["currency"] is not None) != (unit == "nano_usd"):
-        wanted = "5 USD/month" if unit == "nano_usd" else "600/day"
-        raise ValueError(f"{value!r} has the wrong unit: write it like {wanted}")
-    scale = {"requests": 1, "gpu_us": MICRO, "nano_usd": NANO, "concurrent": 1}[unit]
-    amount = _whole(Decimal(match["amount"]), scale, value)
-    if amount <= 0:
-        raise ValueError(f"{value!r} would refuse every call; give at least 1, or revoke the key")
-    return Limit(unit, amount, cast(Window, match["window"]))
 
 
 def parse_condition(value: Any) -> tuple[str, float]:
@@ -122,22 +98,13 @@ def parse_hours(value: Any) -> WeeklyHours:
         raise ValueError(f"{value!r} is not a span of hours")
     start, end = _minute(match["start"]), _minute(match["end"])
     zone = match["zone"] or "UTC"
-    _check_zone(zone)
+    check_zone(zone)
     return WeeklyHours(
         days=_days(match["first"], match["last"]),
         start=start,
         end=end if end > start else end + 1440,
         zone=zone,
     )
-
-
-def _check_zone(zone: str) -> None:
-    if zone == "UTC":  # known even where no zone data is installed
-        return
-    try:
-        zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{zone!r} is not a time zone that this machine knows") from None
 
 
 def _days(first: str | None, last: str | None) -> frozenset[int]:
@@ -188,23 +155,25 @@ def parse_date(value: Any) -> str:
         raise ValueError(f"{text!r} is not in the calendar") from None
 
 
+def parse_instant(value: Any) -> int:
+    """A day, or a day and a time with a zone -> seconds since the epoch. Raises ValueError."""
+    text = str(value).strip()
+    moment = datetime.datetime.fromisoformat(text)
+    if len(text) == len("2026-11-01"):
+        moment = moment.replace(tzinfo=datetime.UTC)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone: write {text}Z for UTC")
+    if moment.microsecond:
+        raise ValueError(f"{text} is finer than a second")
+    return round((moment - _EPOCH).total_seconds())
+
+
 def parse_name(value: Any) -> str:
     """What a backend, model, price, plan or route is called. Raises ValueError."""
     text = str(value)
     if _NAME.match(text) is None:
         raise ValueError(f"{text[:80]!r} is not a name")
     return text
-
-
-def _limits_of(unit: Unit) -> Callable[[Any], Limit]:
-    def parse(value: Any) -> Limit:
-        return parse_limit(value, unit)
-
-    return parse
-
-
-def _amount_per_window(prefix: str) -> str:
-    return rf"^\d+(\.\d+)?\s*{prefix}/\s*({'|'.join(_WINDOWS)})$"
 
 
 Name = Annotated[
@@ -227,38 +196,6 @@ NanoUsd = Annotated[
     ),
 ]
 """Nano-dollars; dollars in YAML."""
-RequestLimits = Annotated[
-    tuple[Limit, ...],
-    OneOrMany(
-        Scalar(
-            parse=_limits_of("requests"),
-            expects="a number of calls such as 60/minute",
-            pattern=_amount_per_window(""),
-        )
-    ),
-]
-GpuSecondLimits = Annotated[
-    tuple[Limit, ...],
-    OneOrMany(
-        Scalar(
-            parse=_limits_of("gpu_us"),
-            expects="a number of GPU seconds such as 600/day",
-            pattern=_amount_per_window(""),
-        )
-    ),
-]
-"""In YAML seconds; in each ``Limit`` microseconds."""
-SpendLimits = Annotated[
-    tuple[Limit, ...],
-    OneOrMany(
-        Scalar(
-            parse=_limits_of("nano_usd"),
-            expects="an amount of money such as 5 USD/month",
-            pattern=_amount_per_window(r"USD\s*"),
-        )
-    ),
-]
-"""In YAML dollars; in each ``Limit`` nano-dollars."""
 Condition = Annotated[
     tuple[str, float],
     Scalar(
@@ -330,4 +267,12 @@ SharedUrl = Annotated[
 DateStr = Annotated[
     str,
     Scalar(parse=parse_date, expects="a date such as 2026-11-09", pattern=r"^\d{4}-\d{2}-\d{2}$"),
+]
+Instant = Annotated[
+    int,
+    Scalar(
+        parse=parse_instant,
+        expects="a day such as 2026-11-01 (UTC), or an instant such as 2026-11-01T08:00Z",
+        pattern=r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|[+-]\d{2}:\d{2}))?$",
+    ),
 ]

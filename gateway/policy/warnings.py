@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
+from gateway.policy.limit_section import limits_in_vain
+from gateway.policy.limits import Limits
 from gateway.policy.matching import choices
-from gateway.policy.model import BackendSpec, Limits, ModelSpec, Policy, When
+from gateway.policy.model import BackendSpec, ModelSpec, Policy, When
 from gateway.policy.price import DatedPrices, epoch_s
 from gateway.policy.problems import Mark, Problem, place_of, problem_at
 from gateway.policy.webhooks import AlertSettings, doubtful
@@ -46,6 +48,7 @@ def warnings_of(
         *_pinged_too_late(policy),
         *_first_tokens(policy),
         *_plans(policy),
+        *limits_in_vain(policy, today),
         *_listener(policy),
         *_databases(policy),
         *doubtful(policy.webhooks, policy.alerts),
@@ -309,7 +312,7 @@ def _alerts(policy: Policy) -> _Found:
         return
     plans = policy.plans.values()
     limits: dict[str, list[Limits]] = {
-        "user": list(plans),
+        "user": [*plans, *policy.limits.users.values()],
         "plan": [plan.shared for plan in plans if plan.shared is not None],
         "gateway": [policy.limits],
     }

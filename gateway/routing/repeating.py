@@ -43,6 +43,7 @@ WhyNot = Literal[
     "budget",  # a limit of money has no room for what it may cost
     "store",  # the shared store did not say whether there is room
     "cooling_down",  # it began to rest after the decision
+    "backend_limit",  # a limit of its own has no room for the call
 ]
 """Why a backend that could have taken a call was not asked for it."""
 

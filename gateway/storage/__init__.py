@@ -3,13 +3,14 @@
 ``base`` has the ports: the shared store, the ledger, the keys. The shared store admits a call in
 all its limits and budgets at once or not at all, so that gateways together never pass one:
 ``memory`` is that of one process, ``served/`` that of several on one machine, ``redis/`` that of
-several gateways, of which more is asked by ``remote``;
-``counters``, ``counter_set`` and ``windows`` are the arithmetic of limits, ``claims`` is all that
-one call claims. ``history`` is what a row keeps of its call's way, ``rows`` a row as values for a
-table. ``queries`` is what reports ask and are told, ``reports`` the same in SQL, over rows;
-``rollups`` are sums of hours and days, of which large reports are made, ``durations`` how long
-calls took, and ``calendar`` has days and hours of time zones. ``owner`` says which process's open
-rows are whose. ``outbox`` is the port of what waits to be sent by webhook: ``outbox_statements`` is
-its SQL, ``sql_outbox`` the values around that. ``sqlite/`` has the ledger and the keys of one
-machine, ``postgres/`` those of several. ``outage/`` is what holds while a shared store is lost.
+several gateways, of which more is asked by ``remote``; ``counters``, ``rolling`` and
+``counter_set`` are the arithmetic of limits, ``claims`` is all that one call claims. ``history`` is
+what a row keeps of its call's way, ``rows`` a row as values for a table. ``queries`` is what
+reports ask and are told, ``reports`` the same in SQL, over rows; ``rollups`` are sums of hours and
+days, of which large reports are made, ``durations`` how long calls took, and ``calendar`` has days
+and hours of time zones; ``spent`` is what a ledger knows of the counters. ``owner`` says which
+process's open rows are whose. ``outbox`` is the port of what waits to be sent by webhook:
+``outbox_statements`` is its SQL, ``sql_outbox`` the values around that. ``sqlite/`` has the ledger
+and the keys of one machine, ``postgres/`` those of several. ``outage/`` is what
+holds while a shared store is lost.
 """

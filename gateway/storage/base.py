@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from adapters.shortage import lacks_descriptors
 from gateway.storage.history import CallHistory
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
+from gateway.storage.spent import Spent
 from gateway.types import Principal, Unit
 
 
@@ -51,8 +52,9 @@ class Claim(msgspec.Struct, frozen=True):
 
     ``scope``   such as ``user:alice``; with unit and window it names the counter, which appears
                 once among the claims of a call.
-    ``take``    for ``requests`` 1; for ``concurrent`` 1; for ``gpu_us`` and ``nano_usd`` what is
-                held until the call is settled.
+    ``window``  as ``gateway.windows`` reads it; empty for ``concurrent``.
+    ``take``    for ``requests``, ``calls`` and ``concurrent`` 1; for the others what is held until
+                the call is settled.
     """
 
     scope: str
@@ -62,6 +64,13 @@ class Claim(msgspec.Struct, frozen=True):
     take: int
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """What is held in the shared store under one id."""
+
+    id: str
+    claims: tuple[Claim, ...]
+
+
 class LimitStatus(msgspec.Struct, frozen=True):
     """How a counter stands, for RateLimit headers and reports."""
 
@@ -69,7 +78,8 @@ class LimitStatus(msgspec.Struct, frozen=True):
     remaining: int
     """Of ``requests`` and ``concurrent``: calls; of the others: units not spent and not held."""
     reset_s: float
-    """Seconds until ``remaining`` is whole again (rate) or the window ends; 0 for concurrent."""
+    """Seconds until ``remaining`` is whole again (of a rate, and a rolling window but for what is
+    held) or the window ends; 0 for concurrent."""
 
 
 class WindowSpent(msgspec.Struct, frozen=True):
@@ -78,7 +88,8 @@ class WindowSpent(msgspec.Struct, frozen=True):
     claim: Claim
     spent: int
     ends_at: int
-    """When the window ends, by the store's clock: integer microseconds since the epoch."""
+    """When the window ends, by the store's clock: integer microseconds since the epoch. A rolling
+    one is told of as if it ended at each multiple of its length."""
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -94,16 +105,29 @@ class Refused(msgspec.Struct, frozen=True):
     status: LimitStatus
     """Of the first claim that did not fit."""
     retry_after_s: float
-    """When it could fit: exact for a rate, the window's end for a total, 1 for concurrent."""
+    """When it could fit: exact for a rate; when enough of it does not count any more, in a rolling
+    window; the window's end for another total; 1 for concurrent."""
+
+
+class Counted(NamedTuple):
+    """What a ledger knows of one counter."""
+
+    scope: str
+    unit: Unit
+    window: str
+    amount: int
+    """Spent in the window that holds now; of a rolling one, in the step ``at``."""
+    at: int = 0
 
 
 class SharedStore(Protocol):
     """Counters and holds. Each method is one atomic step by the store's own clock.
 
     ``requests`` is GCRA with a burst of the whole amount: one number a counter, no edge between
-    windows. ``gpu_us`` and ``nano_usd`` count ``spent + held`` in calendar windows (UTC; a week
-    begins on Monday): a hold belongs to the window in which it was admitted. ``concurrent``
-    counts holds that are alive.
+    windows. ``concurrent`` counts holds that are alive. All others count ``spent + held`` in the
+    windows of ``gateway.windows``. In one of the calendar a hold belongs to the window in which it
+    was admitted. In a rolling one it counts while it is held, and what was spent from its admission
+    on, for the window's length and at most one step of it longer.
 
     A hold that is neither settled nor released expires ``ttl_s`` after its admission: its
     concurrency and held amounts are given back.
@@ -146,8 +170,8 @@ class SharedStore(Protocol):
         so is the ``requests`` token. A no-op for an unknown id."""
         ...
 
-    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
-        """(scope, unit, window, spent in the current window): what the ledger knows. Where a
+    async def restore(self, spent: Iterable[Counted]) -> None:
+        """What the ledger knows. Where a
         counter knows less of this ledger, it counts as much from now on; where it knows more,
         whose settlement is still on its way to the ledger, it stays.
 
@@ -162,7 +186,7 @@ class SharedStore(Protocol):
         ...
 
     async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
-        """Of each claim of device time or money, what its window has spent so far, which is less
+        """Of each claim that is held in amounts, what its window has spent so far, which is less
         than what is taken: nothing that is held is in it. Takes nothing."""
         ...
 
@@ -237,18 +261,10 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     worker: str = ""
     claims: Sequence[Claim] = ()
     """Of an open row: what must be settled in the shared store if this process dies."""
+    at_backend: Hold | None = None
+    """The same in the limits of the backend itself."""
     history: CallHistory | None = None
     """What was decided, and who failed; of calls alone."""
-
-
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """What one key of one user on one plan was charged; sums over them are those of any scope."""
-
-    key_id: str
-    user: str
-    plan: str
-    gpu_us: int
-    nano_usd: int
 
 
 class Ledger(Protocol):
@@ -293,10 +309,13 @@ class Ledger(Protocol):
         """The call's row and those of its attempts, or an empty list."""
         ...
 
-    async def spent_since(self, since: float) -> list[Spent]:
-        """Sums over the settled rows that began at or after ``since``: a call counts in the window
-        in which it was admitted. What nobody used is not among them: no limit holds for it. Asked
-        once a window, to restore the shared store."""
+    async def spent_since(
+        self, since: float, *, step_us: int = 0, tagged: bool = False
+    ) -> list[Spent]:
+        """Sums over the settled rows that began at or after ``since``, for each ``step_us``
+        microseconds since the epoch where that is given, and with their tags where they are asked
+        for: a call counts in the window in which it was admitted. What nobody used is not among
+        them: no limit holds for it. Asked once a window, to restore the shared store."""
         ...
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:

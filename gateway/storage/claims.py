@@ -3,14 +3,18 @@ holds of them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import msgspec
 
 from gateway.storage.base import Claim
-from gateway.storage.counters import TOTALS
+from gateway.storage.counters import PAID, TOTALS
 from gateway.types import Principal, Unit
+
+TOKENS: frozenset[Unit] = frozenset(("tokens", "input_tokens", "output_tokens"))
+_NOTHING: Mapping[Unit, int] = {}
 
 
 class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -21,13 +25,19 @@ class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     counted: tuple[Claim, ...]
     """Rates and concurrency: the same claims for each call."""
     held: tuple[Claim, ...]
-    """Device time and money, with nothing taken."""
+    """What is held in amounts, with nothing taken."""
     limits: tuple[Claim, ...]
     """All of them; empty when nothing limits the principal."""
     shown: frozenset[str]
     """The scopes whose rates a call's answer tells."""
     held_text: msgspec.Raw
     """``held`` for the ledger: scope, unit, window and limit of each, as JSON."""
+    until: float = inf
+    """Seconds since the epoch: when limits of the principal change by themselves."""
+    tokens: bool = False
+    """Whether any of them is one of tokens."""
+    rest: bool = False
+    """Whether any of them is held in another unit than money and device time."""
 
     @property
     def spends(self) -> bool:
@@ -36,10 +46,11 @@ class ClaimTemplate(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def template_of(
-    principal: Principal, claims: Sequence[Claim], shown: Collection[str]
+    principal: Principal, claims: Sequence[Claim], shown: Collection[str], until: float = inf
 ) -> ClaimTemplate:
-    """The claims of a principal, each counter once; of device time and money they take nothing.
-    ``shown``: the scopes whose rates a call's answer tells."""
+    """The claims of a principal, each counter once; of what is held in amounts they take nothing.
+    ``shown``: the scopes whose rates a call's answer tells. ``until``: seconds since the epoch,
+    when these are its claims no more."""
     counted = tuple(claim for claim in claims if claim.unit not in TOTALS)
     held = tuple(claim for claim in claims if claim.unit in TOTALS)
     parts = [(claim.scope, claim.unit, claim.window, claim.limit) for claim in held]
@@ -50,6 +61,9 @@ def template_of(
         limits=counted + held,
         shown=frozenset(shown),
         held_text=msgspec.Raw(msgspec.json.encode(parts)),
+        until=until,
+        tokens=any(claim.unit in TOKENS for claim in held),
+        rest=any(claim.unit not in PAID for claim in held),
     )
 
 
@@ -57,13 +71,21 @@ class CallClaims(Sequence[Claim]):
     """The claims of one call. They are made when somebody looks at one: where one process counts,
     nobody does but to refuse the call."""
 
-    __slots__ = ("_claims", "gpu_us", "nano_usd", "template")
+    __slots__ = ("_claims", "gpu_us", "nano_usd", "rest", "template")
 
-    def __init__(self, template: ClaimTemplate, nano_usd: int, gpu_us: int) -> None:
-        """``nano_usd`` and ``gpu_us``: what is held in each scope that limits it."""
+    def __init__(
+        self,
+        template: ClaimTemplate,
+        nano_usd: int,
+        gpu_us: int,
+        rest: Mapping[Unit, int] = _NOTHING,
+    ) -> None:
+        """``nano_usd``, ``gpu_us`` and ``rest``, the other units: what is held in each scope that
+        limits it."""
         self.template = template
         self.nano_usd = nano_usd
         self.gpu_us = gpu_us
+        self.rest = rest
         self._claims: tuple[Claim, ...] | None = None
 
     @property
@@ -77,7 +99,9 @@ class CallClaims(Sequence[Claim]):
         return claims
 
     def _take(self, unit: Unit) -> int:
-        return self.nano_usd if unit == "nano_usd" else self.gpu_us
+        if unit == "nano_usd":
+            return self.nano_usd
+        return self.gpu_us if unit == "gpu_us" else self.rest.get(unit, 0)
 
     def __len__(self) -> int:
         return len(self.template.limits)
@@ -102,6 +126,13 @@ def with_take(claim: Claim, take: int) -> Claim:
     return Claim(claim.scope, claim.unit, claim.window, claim.limit, take)
 
 
+def holds_rest(claims: Sequence[Claim]) -> bool:
+    """Whether anything is held beside money and device time."""
+    if isinstance(claims, CallClaims):
+        return claims.template.rest
+    return any(claim.unit in TOTALS and claim.unit not in PAID for claim in claims)
+
+
 def held_in(claims: Sequence[Claim]) -> Sequence[Claim]:
     """What is left to settle if this process dies: a rate is not given back by then."""
     if isinstance(claims, CallClaims):
@@ -112,16 +143,18 @@ def held_in(claims: Sequence[Claim]) -> Sequence[Claim]:
 # --- as JSON ----------------------------------------------------------------------------------
 
 
-class _HeldText(msgspec.Struct):
+class _HeldText(msgspec.Struct, omit_defaults=True):
     nano_usd: int
     gpu_us: int
     held: msgspec.Raw
+    rest: dict[Unit, int] = {}
 
 
 def to_json(value: object) -> Any:
     """For an encoder: of a call's claims what is held, each limit as an array of its parts."""
     if isinstance(value, CallClaims):
-        return _HeldText(value.nano_usd, value.gpu_us, value.template.held_text)
+        rest = dict(value.rest) if value.rest else {}
+        return _HeldText(value.nano_usd, value.gpu_us, value.template.held_text, rest)
     raise NotImplementedError(f"{type(value).__name__} has no form in JSON")
 
 
@@ -130,7 +163,8 @@ def from_json(value: Any) -> tuple[Claim, ...]:
     that earlier versions wrote."""
     if isinstance(value, list):
         return msgspec.convert(value, tuple[Claim, ...])
+    takes = {**value, **value.get("rest", {})}
     return tuple(
-        Claim(scope, unit, window, limit, value[unit])
+        Claim(scope, unit, window, limit, takes.get(unit, 0))
         for scope, unit, window, limit in value["held"]
     )

@@ -6,17 +6,19 @@ over them in two loops: one sees whether there is room in all of them, one takes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.storage.base import Claim, LimitStatus, Refused
 from gateway.storage.claims import with_take
-from gateway.storage.counters import Counter, Gauge, Rate, Total
+from gateway.storage.counters import PAID, Counter, Gauge, Rate, Total
+from gateway.storage.rolling import Rolling
 from gateway.types import MICRO, Unit
 
 Takes = list[int]
-"""What is held in each of ``CounterSet.totals``, in their order."""
+"""What is held in each of ``CounterSet.totals``, in their order, then in each of ``others``."""
 Marks = list[tuple[int, int]]
-"""Where each of ``CounterSet.rates`` stood after the call: microseconds, and parts of one."""
+"""Where each of ``CounterSet.rates`` stood after the call: microseconds, and parts of one; then the
+step of each of ``others`` in which it was admitted, and nothing."""
 
 
 class CounterSet:
@@ -30,6 +32,7 @@ class CounterSet:
         "gauges",
         "limits",
         "money",
+        "others",
         "own_takes",
         "rates",
         "shown",
@@ -56,7 +59,9 @@ class CounterSet:
         self.gauges = [
             (one, claim.limit, claim.take) for claim, one in pairs if isinstance(one, Gauge)
         ]
-        dated = [(claim, one) for claim, one in pairs if isinstance(one, Total)]
+        dated = [
+            (claim, one) for claim, one in pairs if isinstance(one, Total) and claim.unit in PAID
+        ]
         dated.sort(key=lambda pair: pair[0].unit != "nano_usd")
         self.totals = [one for _, one in dated]
         """Those of money first."""
@@ -64,10 +69,18 @@ class CounterSet:
         """Of the totals."""
         self.money = sum(claim.unit == "nano_usd" for claim, _ in dated)
         """How many these are."""
+        ours = {id(one) for _, one in dated}
+        self.others = [
+            (one, claim)
+            for claim, one in pairs
+            if isinstance(one, (Total, Rolling)) and id(one) not in ours
+        ]
+        """Of other units, and of rolling windows."""
         self.own_takes = [claim.take for claim, _ in dated]
+        self.own_takes += [claim.take for _, claim in self.others]
         self.shown = [pair[:2] for pair in self.rates if shown is None or pair[1].scope in shown]
         self.undated = [one for one in counters if not isinstance(one, Total)]
-        self.ends = min((one.ends for _, one in dated), default=1 << 62)
+        self.ends = min([one.ends for one in counters if isinstance(one, Total)], default=1 << 62)
 
     def stands(self, now: int) -> bool:
         """Whether no other counter has taken the place of one of these."""
@@ -78,14 +91,19 @@ class CounterSet:
                 return False
         return True
 
-    def takes(self, nano_usd: int, gpu_us: int) -> Takes:
+    def takes(self, nano_usd: int, gpu_us: int, rest: Mapping[Unit, int]) -> Takes:
         """Of a call that holds as much in each scope."""
         money = self.money
-        return [nano_usd] * money + [gpu_us] * (len(self.totals) - money)
+        takes = [nano_usd] * money + [gpu_us] * (len(self.totals) - money)
+        if self.others:
+            amounts = {"nano_usd": nano_usd, "gpu_us": gpu_us, **rest}
+            takes += [amounts.get(claim.unit, 0) for _, claim in self.others]
+        return takes
 
     def held(self, takes: Takes) -> list[Claim]:
         """The claims, with what is held of each."""
-        known = {id(total): take for total, take in zip(self.totals, takes, strict=True)}
+        counters = [*self.totals, *(one for one, _ in self.others)]
+        known = {id(one): take for one, take in zip(counters, takes, strict=True)}
         return [
             with_take(claim, known.get(id(counter), claim.take))
             for claim, counter in zip(self.claims, self.counters, strict=True)
@@ -105,7 +123,9 @@ class CounterSet:
         for gauge, limit, one in self.gauges:
             if gauge.alive + one > limit:
                 return None
-        for total, limit, take in zip(self.totals, self.limits, takes, strict=True):
+        if self.others and not self._others_fit(takes, now):
+            return None
+        for total, limit, take in zip(self.totals, self.limits, takes, strict=False):
             held = total.held + take
             if total.spent + held > limit:
                 self._take_back(takes, total)
@@ -115,11 +135,32 @@ class CounterSet:
             gauge.alive += one
         for (rate, *_), mark in zip(self.rates, marks, strict=True):
             rate.us, rate.part = mark
+        if self.others:
+            self._take_others(takes, 1)
+            marks += self.marks_of_others(now)
         return marks
+
+    def _takes_of_others(self, takes: Takes) -> Takes:
+        return takes[len(self.totals) :]
+
+    def _others_fit(self, takes: Takes, now: int) -> bool:
+        amounts = self._takes_of_others(takes)
+        return all(
+            counter.has_room(take, claim.limit, now)
+            for (counter, claim), take in zip(self.others, amounts, strict=True)
+        )
+
+    def _take_others(self, takes: Takes, sign: int) -> None:
+        for (counter, _), take in zip(self.others, self._takes_of_others(takes), strict=True):
+            counter.held += sign * take
+
+    def marks_of_others(self, now: int) -> Marks:
+        """Of a call that is admitted at ``now``."""
+        return [(counter.step_at(now), 0) for counter, _ in self.others]
 
     def _take_back(self, takes: Takes, full: Total) -> None:
         """From the totals before the one that has no room."""
-        for total, take in zip(self.totals, takes, strict=True):
+        for total, take in zip(self.totals, takes, strict=False):
             if total is full:
                 return
             total.held -= take
@@ -136,23 +177,33 @@ class CounterSet:
         """Of the rates that are told."""
         return tuple([rate.status(claim, now) for rate, claim in self.shown])
 
-    def extend(self, takes: Takes, unit: Unit, more: int) -> bool:
+    def extend(self, takes: Takes, unit: Unit, more: int, now: int) -> bool:
         """Holds more of a unit, in each scope or in none."""
-        chosen = range(self.money) if unit == "nano_usd" else range(self.money, len(self.totals))
-        for index in chosen:
-            total = self.totals[index]
-            if total.spent + total.held + more > self.limits[index]:
-                return False
-        for index in chosen:
-            self.totals[index].held += more
+        chosen = [
+            (index, counter, limit)
+            for index, (counter, limit, of) in enumerate(self._amounts())
+            if of == unit
+        ]
+        if not all(counter.has_room(more, limit, now) for _, counter, limit in chosen):
+            return False
+        for index, counter, _ in chosen:
+            counter.held += more
             takes[index] += more
         return True
 
-    def settle(self, takes: Takes, nano_usd: int, gpu_us: int) -> int:
+    def _amounts(self) -> Iterator[tuple[Total | Rolling, int, Unit]]:
+        """(counter, limit, unit) of each of the takes."""
+        for index, (total, limit) in enumerate(zip(self.totals, self.limits, strict=True)):
+            yield total, limit, "nano_usd" if index < self.money else "gpu_us"
+        for counter, claim in self.others:
+            yield counter, claim.limit, claim.unit
+
+    def settle(self, takes: Takes, marks: Marks, actual: Mapping[Unit, int]) -> int:
         """The call has ended and used so much. Returns the nano-dollars that lie past a limit."""
-        past = 0
+        nano_usd, gpu_us = actual.get("nano_usd", 0), actual.get("gpu_us", 0)
+        past = self._settle_others(takes, marks, actual) if self.others else 0
         money = self.money
-        for total, limit, take in zip(self.totals, self.limits, takes, strict=True):
+        for total, limit, take in zip(self.totals, self.limits, takes, strict=False):
             total.held -= take
             if money > 0:
                 money -= 1
@@ -165,15 +216,29 @@ class CounterSet:
             gauge.alive -= one
         return past
 
+    def _settle_others(self, takes: Takes, marks: Marks, actual: Mapping[Unit, int]) -> int:
+        past = 0
+        steps = marks[len(self.rates) :]
+        amounts = self._takes_of_others(takes)
+        for (counter, claim), take, (step, _) in zip(self.others, amounts, steps, strict=True):
+            counter.held -= take
+            used = actual.get(claim.unit, 0)
+            counter.spend(used, step)
+            if claim.unit == "nano_usd" and counter.spent > claim.limit:
+                past = max(past, min(counter.spent - claim.limit, used))
+        return past
+
     def expire(self, takes: Takes) -> None:
         """Nobody ended the call in time."""
-        for total, take in zip(self.totals, takes, strict=True):
+        for total, take in zip(self.totals, takes, strict=False):
             total.held -= take
+        if self.others:
+            self._take_others(takes, -1)
         for gauge, _, one in self.gauges:
             gauge.alive -= one
 
     def release(self, takes: Takes, marks: Marks, now: int) -> None:
         """The call has not been."""
         self.expire(takes)
-        for (rate, claim, *_), mark in zip(self.rates, marks, strict=True):
+        for (rate, claim, *_), mark in zip(self.rates, marks, strict=False):
             rate.release(claim, mark[0], now)

@@ -1,4 +1,4 @@
-"""The three counters of a limit, each for one (scope, unit, window). Pure: time is passed in.
+"""The counters of limits, each for one (scope, unit, window). Pure: time is passed in.
 
 All times are integer microseconds since the epoch. What takes from a call's counters, and gives
 back, is ``CounterSet``: it has all of them at hand.
@@ -6,12 +6,12 @@ back, is ``CounterSet``: it has all of them at hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from gateway.storage.base import Claim, LimitStatus
-from gateway.storage.windows import RATE_US, bounds
+from gateway.storage.rolling import Rolling
 from gateway.types import MICRO, Unit
+from gateway.windows import RATE_US, bounds, read_window
 
 _FOREVER = 1 << 62
 _GRACE_US = 60 * MICRO
@@ -106,7 +106,7 @@ class Rate:
 
 
 class Total:
-    """What was spent and is held in one calendar window."""
+    """What was spent and is held in one window of the calendar."""
 
     __slots__ = ("ends", "held", "spent")
 
@@ -114,6 +114,30 @@ class Total:
         self.ends = bounds(claim.window, now)[1]
         self.spent = 0
         self.held = 0
+
+    def step_at(self, now: int) -> int:
+        """It has one step, the window."""
+        return 0
+
+    def has_room(self, amount: int, limit: int, now: int) -> bool:
+        """Whether so much more fits."""
+        return self.spent + self.held + amount <= limit
+
+    def spend(self, amount: int, step: int) -> None:
+        """So much was spent by a call that was admitted in the window."""
+        self.spent += amount
+
+    def spent_at(self, now: int) -> int:
+        """What was spent in the window."""
+        return self.spent
+
+    def told_until(self, now: int) -> int:
+        """When the window ends."""
+        return self.ends
+
+    def learn(self, amount: int, step: int) -> None:
+        """So much at least was spent in the window."""
+        self.spent = max(self.spent, amount)
 
     def fits(self, claim: Claim, now: int) -> bool:
         return self.spent + self.held + claim.take <= claim.limit
@@ -157,13 +181,19 @@ class Gauge:
         return now + _GRACE_US if self.alive else now
 
 
-KINDS: dict[Unit, Callable[[Claim, int], Counter]] = {
-    "requests": Rate,
-    "concurrent": Gauge,
-    "gpu_us": Total,
-    "nano_usd": Total,
-}
-"""The counter of each unit."""
-
-TOTALS: frozenset[Unit] = frozenset(("gpu_us", "nano_usd"))
+TOTALS: frozenset[Unit] = frozenset(
+    ("calls", "gpu_us", "tokens", "input_tokens", "output_tokens", "nano_usd")
+)
 """The units that are held and spent."""
+PAID: frozenset[Unit] = frozenset(("nano_usd", "gpu_us"))
+"""Money and device time: what every call is held for."""
+
+
+def counter_of(claim: Claim, now: int) -> Counter:
+    """A new counter for the claim's unit and window. Raises ValueError for what is no window."""
+    if claim.unit == "requests":
+        return Rate(claim, now)
+    if claim.unit == "concurrent":
+        return Gauge(claim, now)
+    rolls = claim.window not in RATE_US and read_window(claim.window).rolling
+    return Rolling(claim, now) if rolls else Total(claim, now)

@@ -16,6 +16,7 @@ from adapters.base import Clock
 from gateway.storage.base import (
     Admitted,
     Claim,
+    Counted,
     LimitStatus,
     Refused,
     StorageUnavailable,
@@ -23,7 +24,8 @@ from gateway.storage.base import (
 )
 from gateway.storage.claims import CallClaims, ClaimTemplate
 from gateway.storage.counter_set import CounterSet, Marks, Takes
-from gateway.storage.counters import KINDS, TOTALS, Counter, Total
+from gateway.storage.counters import TOTALS, Counter, Total, counter_of
+from gateway.storage.rolling import Rolling
 from gateway.types import MICRO, Unit
 
 _Key = tuple[str, Unit, str]
@@ -102,7 +104,7 @@ class MemorySharedStore:
         if hold is None or hold[3] <= self._now():
             raise StorageUnavailable(f"{hold_id} is not held any more")
         found, takes, _, _ = hold
-        return found.extend(takes, unit, more)
+        return found.extend(takes, unit, more, self._now())
 
     async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
         now = self._now()
@@ -121,14 +123,14 @@ class MemorySharedStore:
         for claim, counter in zip(lacks, counters, strict=True):
             counter.insist(claim)
         merged = CounterSet((*known, *lacks), (*found.counters, *counters))
+        marks = marks + CounterSet(tuple(lacks), counters).marks_of_others(now)
         self._hold(hold_id, (merged, merged.own_takes, marks, max(until, expires)))
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         now = self._now()
         hold = self._alive(hold_id, now)
         if hold is not None:
-            used = actual.get("nano_usd", 0), actual.get("gpu_us", 0)
-            past = hold[0].settle(hold[1], *used)
+            past = hold[0].settle(hold[1], hold[2], actual)
         elif hold_id in self._settled:
             return 0
         else:
@@ -142,14 +144,12 @@ class MemorySharedStore:
         if hold is not None:
             hold[0].release(hold[1], hold[2], now)
 
-    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
+    async def restore(self, spent: Iterable[Counted]) -> None:
         now = self._now()
-        for scope, unit, window, amount in spent:
-            if unit not in TOTALS:
-                continue
-            counter = self._current(Claim(scope, unit, window, 0, 0), now)
-            if isinstance(counter, Total):
-                counter.spent = max(counter.spent, amount)
+        for one in spent:
+            counter = self._current(Claim(one.scope, one.unit, one.window, 0, 0), now)
+            if isinstance(counter, (Total, Rolling)):
+                counter.learn(one.amount, one.at)
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         now = self._now()
@@ -160,9 +160,9 @@ class MemorySharedStore:
         now = self._now()
         counters = [(claim, self._current(claim, now)) for claim in claims]
         return tuple(
-            WindowSpent(claim, counter.spent, counter.ends)
+            WindowSpent(claim, counter.spent_at(now), counter.told_until(now))
             for claim, counter in counters
-            if isinstance(counter, Total)
+            if isinstance(counter, (Total, Rolling))
         )
 
     @property
@@ -193,7 +193,7 @@ class MemorySharedStore:
         known = self._sets.get(claims.template)
         if known is None or not known.stands(now):
             known = self._find(claims.template, now)
-        return known, known.takes(claims.nano_usd, claims.gpu_us)
+        return known, known.takes(claims.nano_usd, claims.gpu_us, claims.rest)
 
     def _find(self, template: ClaimTemplate, now: int) -> CounterSet:
         if len(self._sets) >= _SETS:
@@ -210,7 +210,7 @@ class MemorySharedStore:
 
     def _open(self, claim: Claim, now: int) -> Counter:
         key = (claim.scope, claim.unit, claim.window)
-        counter = KINDS[claim.unit](claim, now)
+        counter = counter_of(claim, now)
         if key not in self._counters:
             heapq.heappush(self._idle, (max(counter.idle_at(now), now + _LOOK_EVERY_US), key))
         self._counters[key] = counter
@@ -239,8 +239,7 @@ class MemorySharedStore:
     def _spend(self, claims: Sequence[Claim], actual: dict[Unit, int], now: int) -> int:
         totals = tuple(claim for claim in claims if claim.unit in TOTALS)
         found = CounterSet(totals, [self._current(claim, now) for claim in totals])
-        used = actual.get("nano_usd", 0), actual.get("gpu_us", 0)
-        return found.settle([0] * len(totals), *used)
+        return found.settle([0] * len(totals), found.marks_of_others(now), actual)
 
     # --- what is over ---------------------------------------------------------------------------
 

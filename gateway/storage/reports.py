@@ -8,13 +8,12 @@ gives the same columns, so that a report is the same however it is cut.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from gateway.storage.base import ReportRefused, Spent
+from gateway.storage.base import ReportRefused
 from gateway.storage.calendar import (
     MOMENTS,
     Calendar,
@@ -356,22 +355,3 @@ class Durations:
 
 _UNCOUNTED = frozenset({"idle", "correction"})
 """Kinds for which no limit holds."""
-
-
-def spent_query(since: float) -> UsageQuery:
-    """What is asked to learn what was spent since an instant."""
-    return UsageQuery(since=since, group_by=("key", "user", "plan", "kind"), every_group=True)
-
-
-def spent_of(report: UsageReport) -> list[Spent]:
-    """What was spent by each key of each user and plan, in their order."""
-    sums: defaultdict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for row in report.rows:
-        if row.group["kind"] not in _UNCOUNTED:
-            spent = sums[row.group["key"], row.group["user"], row.group["plan"]]
-            spent[0] += row.gpu_us
-            spent[1] += row.cost_nano
-    return [
-        Spent(key_id=key, user=user, plan=plan, gpu_us=gpu_us, nano_usd=nano_usd)
-        for (key, user, plan), (gpu_us, nano_usd) in sorted(sums.items())
-    ]

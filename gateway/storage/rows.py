@@ -19,7 +19,9 @@ from gateway.types import MICRO
 Encoded = Sequence[Any]
 """A row as ``encode_open`` or ``encode_settled`` gives it."""
 
-COLUMNS = tuple(name for name in LedgerRow.__struct_fields__ if name != "claims")
+_HELD = ("claims", "at_backend")
+"""Of open rows alone."""
+COLUMNS = tuple(name for name in LedgerRow.__struct_fields__ if name not in _HELD)
 """Of a settled row, in the order of its values."""
 _STARTED, _ENDED, _TAGS, _STREAM = (
     COLUMNS.index(name) for name in ("started_at", "ended_at", "tags", "stream")
@@ -52,9 +54,9 @@ def same_call(entry: str, other: str) -> bool:
 
 
 def encode_settled(row: LedgerRow) -> Encoded:
-    """All but its claims, which are given back."""
+    """All but what is held, which is given back."""
     values = list(msgspec.structs.astuple(row))
-    del values[_CLAIMS]
+    del values[_CLAIMS : _CLAIMS + len(_HELD)]
     values[_STARTED] = round(row.started_at * MICRO)
     if row.ended_at is not None:
         values[_ENDED] = round(row.ended_at * MICRO)

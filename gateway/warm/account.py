@@ -10,12 +10,14 @@ import msgspec
 from adapters.types import Usage
 from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
-from gateway.money.limits import compile_claims
+from gateway.money.limits import backend_claims, warm_pool_claims
 from gateway.money.pricing import Expectation, estimate
+from gateway.money.scopes import ACCOUNT
 from gateway.money.settlement import Settler
 from gateway.policy.model import Policy
 from gateway.storage.base import (
     Claim,
+    Hold,
     Ledger,
     LedgerRow,
     MaybeWritten,
@@ -25,14 +27,10 @@ from gateway.storage.base import (
     StorageUnavailable,
 )
 from gateway.storage.claims import CallClaims
-from gateway.storage.counters import TOTALS
-from gateway.types import MICRO, Principal
+from gateway.types import MICRO
 
 log = logging.getLogger("spillgate")
 
-ACCOUNT = "system:warm-pool"
-"""The user to whom pings and spares are charged."""
-_PRINCIPAL = Principal(key_id=ACCOUNT, user=ACCOUNT)
 _GRACE_S = 60.0
 
 
@@ -44,8 +42,8 @@ class Expense(msgspec.Struct, frozen=True):
 
 
 class WarmAccount:
-    """Holds and settles as the calls of callers do. Only the limits of the whole gateway are its
-    own: nobody's key and nobody's plan pays for it."""
+    """Holds and settles as the calls of callers do. Its own are the limits of the warm pool, of the
+    whole gateway and of the backend: nobody's key and nobody's plan pays for it."""
 
     def __init__(
         self, *, shared: SharedStore, ledger: Ledger, settler: Settler, clock: Clock
@@ -62,11 +60,10 @@ class WarmAccount:
         forgotten it. Raises StorageUnavailable."""
         for id, (row, until) in tuple(self._held.items()):
             left_s = until - self._clock.monotonic()
-            if left_s <= 0 or id not in self._held:
-                continue
-            await self._shared.reinstate(id, row.claims, left_s)
-            if id not in self._held:
-                await self._shared.release(id)
+            for hold in _holds(row) if left_s > 0 and id in self._held else ():
+                await self._shared.reinstate(hold.id, hold.claims, left_s)
+                if id not in self._held:
+                    await self._shared.release(hold.id)
 
     async def open(
         self,
@@ -80,41 +77,45 @@ class WarmAccount:
     ) -> Expense | None:
         """Holds ``nano`` nano-dollars and ``lasts_s`` seconds of device; None where the limits have
         no room for that. Raises StorageUnavailable."""
-        row = _row(backend, task, reason, policy.version, self._clock.time())
-        claims = _claims(policy, nano, lasts_s) if backend.price is not None else ()
-        if claims:
-            admitted = await self._shared.admit(row.id, claims, lasts_s + _GRACE_S)
-            if isinstance(admitted, Refused):
-                status = admitted.status
-                log.warning(
-                    "%s of %s: the gateway's limit of %s a %s has no room for it",
-                    task,
-                    backend.name,
-                    status.claim.unit,
-                    status.claim.window,
-                )
+        now_at = self._clock.time()
+        row = _row(backend, task, reason, policy.version, now_at)
+        if backend.price is not None:
+            row = _holding(row, policy, nano, lasts_s)
+            if not await self._hold(row, lasts_s + _GRACE_S):
                 return None
-        row = msgspec.structs.replace(row, claims=claims, hold_nano=nano)
-        if claims:
-            self._held[row.id] = row, self._clock.monotonic() + lasts_s + _GRACE_S
+        row = msgspec.structs.replace(row, hold_nano=nano)
+        self._held[row.id] = row, self._clock.monotonic() + lasts_s + _GRACE_S
         opened = backend.price is not None and not backend.price.reserved
         if opened:
             try:
                 await self._ledger.open(row)
             except StorageUnavailable as unavailable:
                 self._held.pop(row.id, None)
-                if claims:
-                    await self._shared.release(row.id)
+                for hold in _holds(row):
+                    await self._shared.release(hold.id)
                 if isinstance(unavailable, MaybeWritten):
                     await self._withdraw(row)
                 raise
         return Expense(row, opened)
 
+    async def _hold(self, row: LedgerRow, ttl_s: float) -> bool:
+        """Whether there is room in every limit; else nothing is held."""
+        held: list[Hold] = []
+        for hold in _holds(row):
+            answer = await self._shared.admit(hold.id, hold.claims, ttl_s)
+            if isinstance(answer, Refused):
+                _tell(row, answer)
+                for earlier in held:
+                    await self._shared.release(earlier.id)
+                return False
+            held.append(hold)
+        return True
+
     async def _withdraw(self, row: LedgerRow) -> None:
         """Ends a row that may have been opened, for nothing is done after all."""
         now, error = self._clock.time(), "store_unavailable"
         ended = msgspec.structs.replace(
-            row, outcome="error", ended_at=now, error=error, claims=(), hold_nano=0
+            row, outcome="error", ended_at=now, error=error, claims=(), at_backend=None, hold_nano=0
         )
         await self._settler.settle((ended,), (), opened=True)
 
@@ -137,8 +138,12 @@ class WarmAccount:
             cost_basis="none" if not nano else "reported" if used.reported else "estimated",
             worker=used.worker or "",
             claims=(),
+            at_backend=None,
         )
-        await self._settler.settle((ended,), expense.row.claims, opened=expense.opened)
+        row = expense.row
+        await self._settler.settle(
+            (ended,), row.claims, opened=expense.opened, at_backend=row.at_backend
+        )
 
 
 def ping_hold(backend: LiveBackend) -> tuple[int, float]:
@@ -156,9 +161,31 @@ def ping_hold(backend: LiveBackend) -> tuple[int, float]:
     return estimate(backend.price, expected).hold, expected.exec_high_s + expected.cold_s
 
 
-def _claims(policy: Policy, nano: int, lasts_s: float) -> tuple[Claim, ...]:
-    claims = CallClaims(compile_claims(_PRINCIPAL, policy), nano, round(lasts_s * MICRO))
-    return tuple(claim for claim in claims if claim.unit in TOTALS)
+def _holding(row: LedgerRow, policy: Policy, nano: int, lasts_s: float) -> LedgerRow:
+    """With what is held for it, in its own account and at its backend."""
+    now_at, us = row.started_at, round(lasts_s * MICRO)
+    claims = _amounts(CallClaims(warm_pool_claims(policy, now_at), nano, us))
+    there = _amounts(CallClaims(backend_claims(policy, row.backend, now_at), nano, us))
+    hold = Hold(f"{row.id}@{row.backend}", there) if there else None
+    return msgspec.structs.replace(row, claims=claims, at_backend=hold)
+
+
+def _amounts(claims: CallClaims) -> tuple[Claim, ...]:
+    """A ping is no request of anybody's: it counts in money and device time alone."""
+    return tuple(claim for claim in claims if claim.unit in ("nano_usd", "gpu_us"))
+
+
+def _holds(row: LedgerRow) -> list[Hold]:
+    own = [Hold(row.id, tuple(row.claims))] if row.claims else []
+    return own if row.at_backend is None else [*own, row.at_backend]
+
+
+def _tell(row: LedgerRow, refused: Refused) -> None:
+    claim = refused.status.claim
+    log.warning(
+        "%s of %s: the limit of %s a %s of %s has no room for it",
+        row.task, row.backend, claim.unit, claim.window, claim.scope,
+    )  # fmt: skip
 
 
 def _row(backend: LiveBackend, task: str, reason: str, policy: str, now_at: float) -> LedgerRow:

@@ -16,10 +16,11 @@ from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.pricing import charge, credible
+from gateway.money.scopes import ACCOUNT
 from gateway.policy.model import WarmRule
 from gateway.storage.base import Outcome, StorageUnavailable
 from gateway.tasks import BackgroundTasks
-from gateway.warm.account import ACCOUNT, WarmAccount, ping_hold
+from gateway.warm.account import WarmAccount, ping_hold
 from gateway.warm.minimums import AGAIN_S, WorkerMinimums
 from gateway.warm.plan import WarmView, plan
 from gateway.warm.spares import Spares

@@ -10,6 +10,7 @@ from typing import Literal
 from gateway.storage.base import (
     Admitted,
     Claim,
+    Counted,
     LedgerRow,
     MaybeWritten,
     Refused,
@@ -98,7 +99,7 @@ class FailingShared(MemorySharedStore):
         release = super().release
         await self.trouble.around("release", lambda: release(hold_id))
 
-    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
+    async def restore(self, spent: Iterable[Counted]) -> None:
         restore = super().restore
         await self.trouble.around("restore", lambda: restore(spent))
 

@@ -9,6 +9,7 @@ import pytest
 from adapters.types import Reply, Usage
 from gateway.calls.dispatcher import Answer
 from gateway.clock import FakeClock
+from gateway.policy.model import Policy
 from gateway.restore import Refill
 from gateway.storage.base import Claim, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
@@ -136,12 +137,12 @@ async def test_what_was_spent_while_limits_changed_is_asked_for_until_it_is_know
         fill, asked = gateway.inner.fill, 0
         assert fill is not None
 
-        async def fails_twice() -> None:
+        async def fails_twice(policy: Policy) -> None:
             nonlocal asked
             asked += 1
             if asked in (2, 3):
                 raise StorageUnavailable("it did not answer")
-            await fill()
+            await fill(policy)
 
         gateway.inner.fill = fails_twice
         await gateway.inner.apply(read(SMALL))

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.clock import FakeClock, settle
-from gateway.money.limits import scopes_of
+from gateway.money.scopes import ACCOUNT
 from gateway.restore import Refill
 from gateway.storage.base import Claim, LedgerRow
-from gateway.types import Unit
-from tests.gateway.assembled import ALICE, POLICY, AssembledGateway, assembled, build
+from gateway.types import Principal, Unit
+from tests.gateway.assembled import POLICY, AssembledGateway, assembled, build
 from tests.gateway.failing_stores import FailingShared, Trouble
 from tests.waiting import until
 
@@ -55,36 +55,100 @@ async def spent(
     return LIMIT - status.remaining
 
 
-@pytest.mark.parametrize("scope", ["key:key_alice", "user:alice", "plan:default", "gateway"])
+OF_EACH = """
+  spend: [9 USD/hour, 90 USD/24h, 300 USD/month from 15 Europe/Berlin]
+  gpu_seconds: [900/hour, 9000/2h]
+  tokens: 100000/day Asia/Tokyo
+  input_tokens: 90000/7d
+  output_tokens: 80000/month
+  requests: [60/minute, 1000/day America/New_York]
+"""
+ONE = "{" + ", ".join(line.strip() for line in OF_EACH.strip().splitlines()) + "}"
+EVERYWHERE = POLICY.replace(
+    "spend: 5 USD/month}", f"spend: 5 USD/month, per_key: {ONE}, shared: {ONE}}}"
+).replace(
+    "plans:",
+    f"""limits:{OF_EACH.rstrip()}
+  users: {{alice: {ONE}}}
+  tags: {{team: {{nlp: {ONE}}}, site: {{"*": {ONE}}}}}
+  models: {{chat: {ONE}}}
+  backends: {{home: {ONE}}}
+plans:""",
+)
+SCOPES = [
+    "key:key_alice", "user:alice", "plan:default", "tag:team=nlp", "tag:site=berlin", "model:chat",
+    "backend:home", "gateway",
+]  # fmt: skip
+TAGS = {"team": "nlp", "site": "berlin", "unlimited": "x"}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
 async def test_a_restart_forgives_no_scope_what_it_spent(
     scope: str, tmp_path: Path, clock: FakeClock
 ) -> None:
-    """Money and device time, in every window that the calls fall into."""
-    await left_by_a_dead_gateway(tmp_path, clock, row("a", clock), row("b", clock, cost_nano=11))
-    async with assembled(tmp_path, clock) as gateway:
-        assert await spent(gateway, scope) == 111
-        assert await spent(gateway, scope, window="day") == 111
-        assert await spent(gateway, scope, "gpu_us", "day") == 14
+    """In every unit, and every window that the calls fall into."""
+    used = {"tags": TAGS, "input_tokens": 30, "output_tokens": 4}
+    rows = row("a", clock, **used), row("b", clock, cost_nano=11, **used)
+    await left_by_a_dead_gateway(tmp_path, clock, *rows)
+    async with assembled(tmp_path, clock, EVERYWHERE) as gateway:
+        counters: tuple[tuple[Unit, str, int], ...] = (
+            ("nano_usd", "hour", 111),
+            ("nano_usd", "24h", 111),
+            ("nano_usd", "month from 15 Europe/Berlin", 111),
+            ("gpu_us", "2h", 14),
+            ("tokens", "day Asia/Tokyo", 68),
+            ("input_tokens", "7d", 60),
+            ("output_tokens", "month", 8),
+            ("calls", "day America/New_York", 2),
+        )
+        for unit, window, amount in counters:
+            assert await spent(gateway, scope, unit, window) == amount, (unit, window)
 
 
-EVERYWHERE = POLICY.replace(
-    "spend: 5 USD/month}",
-    "spend: 5 USD/month, per_key: {spend: 1 USD/week}, "
-    "shared: {spend: 50 USD/day, gpu_seconds: 900/hour}}",
-).replace("plans:", "limits: {spend: 500 USD/month, gpu_seconds: 9000/day}\nplans:")
+async def test_the_warm_pool_is_not_forgiven_what_it_spent_either(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    ping = row("p", clock, kind="ping", key_id=ACCOUNT, user=ACCOUNT, plan="", model="")
+    await left_by_a_dead_gateway(tmp_path, clock, ping)
+    policy = POLICY.replace("plans:", "limits: {warm_pool: {spend: 1 USD/24h}}\nplans:")
+    async with assembled(tmp_path, clock, policy) as gateway:
+        assert await spent(gateway, "warm-pool", window="24h") == 100
+
+
+async def test_what_lies_further_back_than_a_rolling_window_is_not_counted(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Each call in the step in which it began, so that it leaves the window when it should."""
+    ago = [3600.0, 7000.0, 7400.0]
+    rows = [
+        row(f"r{index}", clock, started_at=clock.time() - back, gpu_us=10**index)
+        for index, back in enumerate(ago)
+    ]
+    await left_by_a_dead_gateway(tmp_path, clock, *rows)
+    async with assembled(tmp_path, clock, EVERYWHERE) as gateway:
+        assert await spent(gateway, "gateway", "gpu_us", "2h") == 11
+        clock.move(200 + 7200 / 60)
+        assert await spent(gateway, "gateway", "gpu_us", "2h") == 1
+
+
+CALLER = Principal(key_id="key_alice", user="alice", plan="default", tags=TAGS)
+COUNTS: dict[Unit, int] = {
+    "nano_usd": 100, "gpu_us": 7, "calls": 1, "tokens": 34, "input_tokens": 30, "output_tokens": 4,
+}  # fmt: skip
 
 
 async def test_every_scope_in_which_a_call_claims_is_filled_again(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     """A scope that claims know and a restart does not would be a budget without an end."""
-    await left_by_a_dead_gateway(tmp_path, clock, row("a", clock))
+    used = {"tags": TAGS, "input_tokens": 30, "output_tokens": 4}
+    await left_by_a_dead_gateway(tmp_path, clock, row("a", clock, **used))
     async with assembled(tmp_path, clock, EVERYWHERE) as gateway:
-        held = gateway.inner.active.template(ALICE).held
-        assert {claim.scope for claim in held} == {*scopes_of(ALICE.key_id, ALICE.user, ALICE.plan)}
+        held = gateway.inner.active.template(CALLER, "chat").held
+        assert {claim.scope for claim in held} == {*SCOPES} - {"backend:home"}
         for claim in held:
             taken = await spent(gateway, claim.scope, claim.unit, claim.window)
-            assert taken == (100 if claim.unit == "nano_usd" else 7), claim
+            assert taken == COUNTS[claim.unit], claim
 
 
 async def test_a_row_that_cannot_be_settled_keeps_no_gateway_from_starting(
@@ -106,7 +170,8 @@ async def test_what_was_spent_before_the_window_is_not_counted(tmp_path: Path) -
     clock = FakeClock(epoch=1_767_960_000.0)  # 2026-01-09 12:00 UTC
     yesterday = row("a", clock, started_at=clock.time() - DAY_S)
     await left_by_a_dead_gateway(tmp_path, clock, yesterday, row("b", clock, cost_nano=1))
-    async with assembled(tmp_path, clock) as gateway:
+    policy = POLICY.replace("spend: 5 USD/month", "spend: [5 USD/month, 1 USD/day]")
+    async with assembled(tmp_path, clock, policy) as gateway:
         assert await spent(gateway, "user:alice", window="day") == 1
         assert await spent(gateway, "user:alice", window="month") == 101
 

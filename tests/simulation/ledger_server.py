@@ -13,8 +13,10 @@ from typing import Literal, TypeVar
 
 from gateway.clock import Clock
 from gateway.money.text import iso
-from gateway.storage.base import LedgerRow, MaybeWritten, Spent, StorageUnavailable
+from gateway.storage.base import LedgerRow, MaybeWritten, StorageUnavailable
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport, UsageRow
+from gateway.storage.spent import Spent
+from gateway.types import MICRO
 from tests.simulation.loop import Process
 from tests.simulation.network import Link, Server
 
@@ -176,8 +178,10 @@ class LedgerLink:
 
         return await self._read(work)
 
-    async def spent_since(self, since: float) -> list[Spent]:
-        return await self._read(lambda: _spent(self._ledger.settled.values(), since))
+    async def spent_since(
+        self, since: float, *, step_us: int = 0, tagged: bool = False
+    ) -> list[Spent]:
+        return await self._read(lambda: _spent(self._ledger.settled.values(), since, step_us))
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         def work() -> dict[tuple[str, int], int]:
@@ -199,16 +203,25 @@ def _call_of(row: LedgerRow) -> tuple[str, str, float]:
     return row.key_id, row.user, row.started_at
 
 
-def _spent(rows: Iterable[LedgerRow], since: float) -> list[Spent]:
-    sums: defaultdict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for row in rows:
-        if row.started_at >= since and row.kind != "idle":
-            of = sums[row.key_id, row.user, row.plan]
-            of[0] += row.gpu_us
-            of[1] += row.cost_nano
+def _spent(rows: Iterable[LedgerRow], since: float, step_us: int) -> list[Spent]:
+    """One of each row: sums are whoever asks to make."""
     return [
-        Spent(key_id=key, user=user, plan=plan, gpu_us=gpu_us, nano_usd=nano)
-        for (key, user, plan), (gpu_us, nano) in sums.items()
+        Spent(
+            key_id=row.key_id,
+            user=row.user,
+            plan=row.plan,
+            tags=row.tags,
+            model=row.model,
+            backend=row.backend,
+            step=round(row.started_at * MICRO) // step_us if step_us else 0,
+            calls=int(row.kind == "call"),
+            gpu_us=row.gpu_us,
+            nano_usd=row.cost_nano,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+        )
+        for row in rows
+        if row.started_at >= since and row.kind != "idle"
     ]
 
 

@@ -9,6 +9,7 @@ from gateway.clock import Clock
 from gateway.storage.base import (
     Admitted,
     Claim,
+    Counted,
     LimitStatus,
     Refused,
     StorageUnavailable,
@@ -91,7 +92,7 @@ class SharedLink:
     async def release(self, hold_id: str) -> None:
         await self._ask(lambda store: store.release(hold_id))
 
-    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
+    async def restore(self, spent: Iterable[Counted]) -> None:
         sums = list(spent)
 
         def work() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.clock import Clock
-from gateway.storage.base import Claim
+from gateway.storage.base import Claim, LimitStatus
 from gateway.storage.claims import CallClaims, ClaimTemplate, with_take
 from gateway.storage.counters import TOTALS
 from gateway.storage.outage.shares import Key, Left, key_of
 from gateway.storage.remote import RemoteStore
+from gateway.types import MICRO
+from gateway.windows import read_window
 
 _AT_ONCE = 500
 """Counters that are asked for at once: a few milliseconds of the server's."""
@@ -30,7 +32,7 @@ class RecentlyLeft:
 
     def saw(self, claims: Sequence[Claim]) -> None:
         """A call has taken these."""
-        if isinstance(claims, CallClaims):
+        if isinstance(claims, CallClaims) and not claims.rest:
             nano, gpu_us = self._since.get(claims.template, (0, 0))
             self._since[claims.template] = nano + claims.nano_usd, gpu_us + claims.gpu_us
         else:
@@ -43,7 +45,7 @@ class RecentlyLeft:
         try:
             for asked in _parts(list(_taken(since, others).values())):
                 for status in await self._remote.statuses(asked):
-                    until = self._clock.time() + status.reset_s
+                    until = self._clock.time() + _lasts_s(status)
                     self._left[key_of(status.claim)] = Left(status.remaining, until)
         except BaseException:
             _add(others, list(_taken(since, {}).values()))
@@ -60,6 +62,13 @@ class RecentlyLeft:
             key: left._replace(taken=taken[key].take) if key in taken else left
             for key, left in self._left.items()
         }
+
+
+def _lasts_s(status: LimitStatus) -> float:
+    """For how long what is left says something: of a rolling window, while any of what was used by
+    then may still count."""
+    window = read_window(status.claim.window)
+    return window.length_us / MICRO if window.rolling else status.reset_s
 
 
 def _taken(

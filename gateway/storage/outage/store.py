@@ -20,6 +20,7 @@ from gateway.metrics import Reading
 from gateway.storage.base import (
     Admitted,
     Claim,
+    Counted,
     LimitStatus,
     Refused,
     StorageUnavailable,
@@ -220,7 +221,7 @@ class FallbackStore:
 
     # --- the store ----------------------------------------------------------------------------
 
-    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
+    async def restore(self, spent: Iterable[Counted]) -> None:
         if self._outage is not None:
             raise StorageLost(self._outage.reason)
         try:

@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import LedgerRow, ReportRefused, Spent, StorageUnavailable
+from gateway.storage.base import LedgerRow, ReportRefused, StorageUnavailable
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.postgres.connections import (
     FAILURES,
@@ -35,10 +35,9 @@ from gateway.storage.reports import (
     calls_sql,
     narrowed,
     needs_calendar,
-    spent_of,
-    spent_query,
 )
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
+from gateway.storage.spent import Spent, spent_in, spent_of, spent_query, spent_sql
 from gateway.store_urls import Database
 from gateway.types import MICRO
 
@@ -298,10 +297,15 @@ class PostgresLedger:
 
         return await self._read(read)
 
-    async def spent_since(self, since: float) -> list[Spent]:
-        """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
-        query = spent_query(since)
-        return spent_of(await self._read(lambda connection: usage(connection, query)))
+    async def spent_since(
+        self, since: float, *, step_us: int = 0, tagged: bool = False
+    ) -> list[Spent]:
+        """Sums of the settled rows that began at or after ``since``."""
+        if not step_us and not tagged:
+            query = spent_query(since)
+            return spent_in(await self._read(lambda connection: usage(connection, query)))
+        found = await self._fetch(spent_sql("$1", step_us), round(since * MICRO))
+        return [spent_of(row) for row in found]
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""

@@ -2,12 +2,15 @@
 --
 -- KEYS[1]   spillgate:{limits}:holds, a sorted set: hold id -> when it expires
 -- ARGV      operation, now (microseconds since the epoch; 0: ask TIME), hold id, MessagePack,
---           the ledger of whoever asks
+--           the ledger of whoever asks, and the windows that are not told by one word as MessagePack:
+--           text -> {0, instants at which such windows begin...} or {1, length, step} of a rolling one
 --
 -- Every other key has the same prefix, and so the same hash slot:
 --   rate:SCOPE:WINDOW                "us part": nothing is owed any more at us + part/limit
 --   total:SCOPE:UNIT:WINDOW:START    {spent, held, of:LEDGER...} in the calendar window that begins
 --                                    at START; of:LEDGER is what that ledger knows of what was spent
+--   rolling:SCOPE:UNIT:WINDOW        {held, STEP:LEDGER...}: what is held, and what that ledger knows of
+--                                    what was spent in that step of the window
 --   alive:SCOPE:WINDOW               a sorted set: hold id -> when it expires
 --   hold:ID                          MessagePack: what the hold took, to give it back
 --   ended:ID                         the hold was settled; kept for an hour
@@ -19,6 +22,7 @@ local holds_key = KEYS[1]
 local prefix = string.sub(holds_key, 1, -6)
 local operation, now, id = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local input = cmsgpack.unpack(ARGV[4])
+local windows = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6]) or {}
 local of_ledger, restored_key = 'of:' .. ARGV[5], prefix .. 'restored:' .. ARGV[5]
 
 if now == 0 then
@@ -73,7 +77,18 @@ local function month_bounds(day)
   end
 end
 
+-- The windows of a time zone are told by whoever asks: this server knows no zones.
+local function bounds_among(edges)
+  for index = 2, #edges - 1 do
+    if edges[index] <= now and now < edges[index + 1] then
+      return edges[index], edges[index + 1]
+    end
+  end
+  error('the clocks of this server and of a gateway are days apart')
+end
+
 local function bounds(window)
+  if windows[window] then return bounds_among(windows[window]) end
   if window == 'month' then return month_bounds(math.floor(now / DAY)) end
   local length = LENGTH[window]
   -- Weeks are counted from the first Monday, 1970-01-05.
@@ -171,7 +186,7 @@ function rate.retry(entry)
   return us + (part > 0 and 1 or 0) - now - entry.length
 end
 
--- gpu_us, nano_usd: spent and held in a calendar window ---------------------------------------------
+-- What is held and spent, in a calendar window -------------------------------------------------------
 
 local total = {}
 
@@ -227,8 +242,106 @@ function total.status(entry)
   return math.max(0, entry.limit - entry.used), entry.ends - now
 end
 
+function total.told_until(entry)
+  return entry.ends
+end
+
 function total.retry(entry)
   return entry.ends - now
+end
+
+-- The same in a rolling window: what was spent is kept by the steps of the window -------------------
+
+local rolling, spent_in = {}, {}
+
+function rolling.open(claim)
+  local _, length, step = unpack(windows[claim.window])
+  return {
+    unit = claim.unit, take = claim.take, limit = claim.limit, length = length, step = step,
+    at = math.floor(now / step),
+    key = prefix .. 'rolling:' .. claim.scope .. ':' .. claim.unit .. ':' .. claim.window,
+  }
+end
+
+-- Leaves {step, amount} of each step that counts in spent_in, the oldest first, and forgets others.
+function rolling.read(entry)
+  local fields, oldest = redis.call('HGETALL', entry.key), math.floor((now - entry.length) / entry.step)
+  local sums, over, steps = {}, {}, {}
+  entry.spent, entry.used = 0, 0
+  for index = 1, #fields, 2 do
+    local name, amount = fields[index], tonumber(fields[index + 1])
+    local step = tonumber(string.match(name, '^(%d+):'))
+    if not step then
+      entry.used = amount
+    elseif step < oldest then
+      over[#over + 1] = name
+    else
+      if not sums[step] then steps[#steps + 1] = step end
+      sums[step] = (sums[step] or 0) + amount
+      entry.spent = entry.spent + amount
+    end
+  end
+  if #over > 0 then redis.call('HDEL', entry.key, unpack(over)) end
+  entry.used = entry.used + entry.spent
+  table.sort(steps)
+  for index, step in ipairs(steps) do steps[index] = {step, sums[step]} end
+  spent_in[entry.key] = steps
+end
+
+rolling.fits = total.fits
+
+function rolling.take(entry, ttl)
+  redis.call('HINCRBY', entry.key, 'held', text(entry.take))
+  keep(entry.key, entry.length + entry.step + ttl)
+end
+
+rolling.insist = rolling.take
+
+function rolling.expire(entry)
+  redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
+  keep(entry.key, entry.length + entry.step)
+end
+
+rolling.release = rolling.expire
+
+function rolling.spend(entry, amount)
+  if amount == 0 then return 0 end
+  redis.call('HINCRBY', entry.key, text(entry.at) .. ':' .. of_ledger, text(amount))
+  keep(entry.key, entry.length + entry.step)
+  if entry.unit ~= 'nano_usd' then return 0 end
+  rolling.read(entry)
+  return math.min(math.max(0, entry.spent - entry.limit), amount)
+end
+
+function rolling.settle(entry, amount)
+  redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
+  return rolling.spend(entry, amount)
+end
+
+-- Until a step does not count any more.
+local function over_in(entry, step)
+  return (step + 1) * entry.step + entry.length - now
+end
+
+function rolling.status(entry)
+  local steps = spent_in[entry.key]
+  local last = steps[#steps]
+  return math.max(0, entry.limit - entry.used), last and over_in(entry, last[1]) or 0
+end
+
+-- It ends at no instant: whoever tells of it once a window takes the next multiple of its length.
+function rolling.told_until(entry)
+  return (math.floor(now / entry.length) + 1) * entry.length
+end
+
+function rolling.retry(entry)
+  local lacks, wait = entry.used + entry.take - entry.limit, SECOND
+  for _, step in ipairs(spent_in[entry.key]) do
+    wait = over_in(entry, step[1])
+    lacks = lacks - step[2]
+    if lacks <= 0 then break end
+  end
+  return wait
 end
 
 -- concurrent: the holds that are alive ---------------------------------------------------------------
@@ -277,4 +390,15 @@ function gauge.retry()
   return SECOND
 end
 
-local KINDS = {requests = rate, concurrent = gauge, gpu_us = total, nano_usd = total}
+local KINDS = {requests = rate, concurrent = gauge}
+
+local function kind_of(entry)
+  if entry.step then return rolling end
+  return KINDS[entry.unit] or total
+end
+
+local function open(claim)
+  local window = windows[claim.window]
+  local kind = window and window[1] == 1 and rolling or KINDS[claim.unit] or total
+  return kind.open(claim), kind
+end

@@ -15,7 +15,7 @@ end
 
 local function expire(hold)
   for _, entry in ipairs(take_out(hold)) do
-    KINDS[entry.unit].expire(entry, hold)
+    kind_of(entry).expire(entry, hold)
   end
 end
 
@@ -32,13 +32,6 @@ local function sweep()
   for _, hold in ipairs(over) do expire(hold) end
 end
 
-local function open(claim)
-  local kind = KINDS[claim.unit]
-  local entry = kind.open(claim)
-  kind.read(entry)
-  return entry, kind
-end
-
 -- Operations -----------------------------------------------------------------------------------------
 
 local operations = {}
@@ -53,6 +46,7 @@ function operations.admit()
   local entries = {}
   for index, claim in ipairs(claims) do
     local entry, kind = open(claim)
+    kind.read(entry)
     if not kind.fits(entry) then
       local remaining, reset = kind.status(entry)
       return cmsgpack.pack({0, restored, index - 1, remaining, reset, kind.retry(entry)})
@@ -61,7 +55,7 @@ function operations.admit()
   end
   local reply = {1, restored}
   for index, entry in ipairs(entries) do
-    KINDS[entry.unit].take(entry, ttl)
+    kind_of(entry).take(entry, ttl)
     if entry.unit == 'requests' then
       local remaining, reset = rate.status(entry)
       reply[#reply + 1] = index - 1
@@ -77,7 +71,7 @@ end
 
 -- The counter of an entry, in whatever window: without the START of a total's key.
 local function counter_of(entry)
-  if KINDS[entry.unit] == total then return (string.gsub(entry.key, ':%d+$', '')) end
+  if kind_of(entry) == total then return (string.gsub(entry.key, ':%d+$', '')) end
   return entry.key
 end
 
@@ -91,8 +85,7 @@ function operations.reinstate()
   end
   for _, entry in ipairs(entries) do had[counter_of(entry)] = entry end
   for _, claim in ipairs(input[1]) do
-    local kind = KINDS[claim.unit]
-    local entry = kind.open(claim)
+    local entry, kind = open(claim)
     local known = had[counter_of(entry)]
     if known then
       known.limit = claim.limit
@@ -116,7 +109,7 @@ function operations.extend()
   local chosen = {}
   for _, entry in ipairs(entries) do
     if entry.unit == unit then
-      total.read(entry)
+      kind_of(entry).read(entry)
       if entry.used + more > entry.limit then return 0 end
       chosen[#chosen + 1] = entry
     end
@@ -136,14 +129,15 @@ function operations.settle()
   local ended, past = prefix .. 'ended:' .. id, 0
   if alive(id) then
     for _, entry in ipairs(take_out(id)) do
-      past = math.max(past, KINDS[entry.unit].settle(entry, actual[entry.unit] or 0, id))
+      past = math.max(past, kind_of(entry).settle(entry, actual[entry.unit] or 0, id))
     end
   elseif redis.call('EXISTS', ended) == 1 then
     return 0
   else
     for _, claim in ipairs(claims) do
-      if KINDS[claim.unit] == total then
-        past = math.max(past, total.spend(total.open(claim), actual[claim.unit] or 0))
+      if not KINDS[claim.unit] then
+        local entry, kind = open(claim)
+        past = math.max(past, kind.spend(entry, actual[claim.unit] or 0))
       end
     end
   end
@@ -154,20 +148,25 @@ end
 function operations.release()
   if not alive(id) then return 0 end
   for _, entry in ipairs(take_out(id)) do
-    KINDS[entry.unit].release(entry, id)
+    kind_of(entry).release(entry, id)
   end
   return 1
 end
 
--- {{claim...}, last}, whose take is what the ledger knows of the current window; last: all is there
--- now. What is counted of this ledger may be less, on a server that has lost its memory or for a
+-- {{claim...}, last}, whose take is what the ledger knows of the current window, or of the step ``at``
+-- of a rolling one; last: all is there now. What is counted of this ledger may be less, on a server that has lost its memory or for a
 -- limit that is new, or more, while a settlement is on its way to the ledger.
 function operations.restore()
   for _, claim in ipairs(input[1]) do
-    local entry = total.open(claim)
-    local known = tonumber(redis.call('HGET', entry.key, of_ledger) or 0)
+    local entry, kind = open(claim)
+    local field = of_ledger
+    if kind == rolling then
+      entry.at = claim.at
+      field = text(entry.at) .. ':' .. of_ledger
+    end
+    local known = tonumber(redis.call('HGET', entry.key, field) or 0)
     if known < claim.take then
-      total.spend(entry, claim.take - known)
+      kind.spend(entry, claim.take - known)
     end
   end
   if input[2] then
@@ -187,6 +186,7 @@ function operations.statuses()
   local reply = {}
   for _, claim in ipairs(input) do
     local entry, kind = open(claim)
+    kind.read(entry)
     local remaining, reset = kind.status(entry)
     reply[#reply + 1] = remaining
     reply[#reply + 1] = reset
@@ -198,9 +198,10 @@ end
 function operations.spent()
   local reply = {}
   for _, claim in ipairs(input) do
-    local entry = open(claim)
+    local entry, kind = open(claim)
+    kind.read(entry)
     reply[#reply + 1] = entry.spent
-    reply[#reply + 1] = entry.ends
+    reply[#reply + 1] = kind.told_until(entry)
   end
   return cmsgpack.pack(reply)
 end

@@ -21,7 +21,7 @@ import functools
 import hashlib
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -30,6 +30,7 @@ from gateway.clock import Clock, SystemClock
 from gateway.storage.base import (
     Admitted,
     Claim,
+    Counted,
     LimitStatus,
     Refused,
     StorageUnavailable,
@@ -41,6 +42,7 @@ from gateway.storage.redis.connection import RedisConnection
 from gateway.storage.redis.primary import FixedPrimary, Primary
 from gateway.storage.redis.replication import serves_nobody
 from gateway.storage.redis.resp import Reply, ReplyError, pack
+from gateway.storage.redis.window_table import WindowTable
 from gateway.storage.remote import Alive, CatchUp, Settled, StorageLost
 from gateway.store_urls import Address, parse_address
 from gateway.types import MICRO, Unit
@@ -62,6 +64,12 @@ LONGEST_HOLD_S = 31 * 86400.0
 
 def _server_time() -> int:
     return 0
+
+
+class _Restored(Claim, frozen=True):
+    """What the ledger knows of a counter, in place of what a call takes."""
+
+    at: int = 0
 
 
 _AT_ONCE = 500
@@ -119,6 +127,7 @@ class RedisSharedStore:
         """Of these: how many there had been when the counters were restored."""
         self._ended: deque[tuple[float, Settled | str]] = deque()
         self._now_us = now_us
+        self._windows = WindowTable(lambda: now_us() / MICRO or (clock or SystemClock()).time())
         self._ledger = ledger.encode()
         self._emptied = emptied
 
@@ -135,7 +144,7 @@ class RedisSharedStore:
         body = _encode((tuple(claims), round(ttl_s * MICRO)))
         undo = functools.partial(self._pack, b"release", hold_id, b"\x90")
         try:
-            found = _numbers(await self._run(b"admit", hold_id, body, undo))
+            found = _numbers(await self._run(b"admit", hold_id, body, claims, undo))
         except asyncio.CancelledError:
             self._undo(undo)
             raise
@@ -158,10 +167,11 @@ class RedisSharedStore:
         return reply == 1
 
     async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
-        await self._run(b"reinstate", hold_id, _encode((tuple(claims), round(ttl_s * MICRO))))
+        body = _encode((tuple(claims), round(ttl_s * MICRO)))
+        await self._run(b"reinstate", hold_id, body, claims)
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
-        reply = await self._run(b"settle", hold_id, _encode((tuple(claims), actual)))
+        reply = await self._run(b"settle", hold_id, _encode((tuple(claims), actual)), claims)
         self._remember(Settled(hold_id, tuple(claims), actual))
         return int(reply) if isinstance(reply, (bytes, int)) else 0
 
@@ -169,12 +179,8 @@ class RedisSharedStore:
         await self._run(b"release", hold_id, b"\x90")
         self._remember(hold_id)
 
-    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
-        totals = [
-            Claim(scope, unit, window, 0, amount)
-            for scope, unit, window, amount in spent
-            if unit in TOTALS
-        ]
+    async def restore(self, spent: Iterable[Counted]) -> None:
+        totals = [_Restored(*one[:3], 0, *one[3:]) for one in spent if one.unit in TOTALS]
         replacements = self._replacements
         if self._uncertain:
             await self._repeat()
@@ -182,13 +188,14 @@ class RedisSharedStore:
         for start in range(0, max(1, len(totals)), _AT_ONCE):
             part = totals[start : start + _AT_ONCE]
             last = start + _AT_ONCE >= len(totals)
-            await self._run(b"restore", "", _encode((part, last)), link=self._filling)
+            body = _encode((part, last))
+            await self._run(b"restore", "", body, part, link=self._filling)
         self._known_of = replacements
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         if not claims:
             return ()
-        found = _numbers(await self._run(b"statuses", "", _encode(claims)))
+        found = _numbers(await self._run(b"statuses", "", _encode(claims), claims))
         return tuple(
             LimitStatus(claim, found[2 * index], found[2 * index + 1] / MICRO)
             for index, claim in enumerate(claims)
@@ -198,7 +205,7 @@ class RedisSharedStore:
         totals = [claim for claim in claims if claim.unit in TOTALS]
         if not totals:
             return ()
-        found = _numbers(await self._run(b"spent", "", _encode(totals)))
+        found = _numbers(await self._run(b"spent", "", _encode(totals), totals))
         return tuple(
             WindowSpent(claim, found[2 * index], found[2 * index + 1])
             for index, claim in enumerate(totals)
@@ -222,7 +229,8 @@ class RedisSharedStore:
             *(self._gateway, missed.spent, missed.settled),
             *(missed.released, missed.held, missed.extended),
         )
-        return _numbers(await self._run(b"catch_up", missed.id, _encode(told)))
+        claims = [claim for group in _claims_of(missed) for claim in group]
+        return _numbers(await self._run(b"catch_up", missed.id, _encode(told), claims))
 
     async def leave(self) -> None:
         """This gateway ends: the others need not wait until it is known to be gone."""
@@ -276,13 +284,16 @@ class RedisSharedStore:
         operation: bytes,
         hold_id: str,
         body: bytes,
+        claims: Iterable[Claim] = (),
         undo: Callable[[], bytes] | None = None,
         link: RedisConnection | None = None,
     ) -> Reply:
+        """``claims``: those that the script looks at for the first time."""
         link = link or self._link
+        told = hold_id.encode(), body, self._ledger, self._windows.of(claims)
         whole, refused = False, ""
         for _ in range(_TRIES):
-            reply = await link.send(self._pack(operation, hold_id, body, whole), undo)
+            reply = await link.send(self._packed(operation, told, whole), undo)
             if not isinstance(reply, ReplyError):
                 return reply
             refused = reply.text
@@ -293,10 +304,13 @@ class RedisSharedStore:
         kind = StorageLost if serves_nobody(refused) else StorageUnavailable
         raise kind(f"the shared store refused a command: {refused}")
 
-    def _pack(self, operation: bytes, hold_id: str, body: bytes, whole: bool = False) -> bytes:
+    def _pack(self, operation: bytes, hold_id: str, body: bytes) -> bytes:
+        return self._packed(operation, (hold_id.encode(), body, self._ledger, b""))
+
+    def _packed(self, operation: bytes, told: tuple[bytes, ...], whole: bool = False) -> bytes:
         script = (b"EVAL", _SOURCE) if whole else (b"EVALSHA", _SHA)
         now = b"%d" % self._now_us()
-        return pack((*script, b"1", _KEY, operation, now, hold_id.encode(), body, self._ledger))
+        return pack((*script, b"1", _KEY, operation, now, *told))
 
     def _undo(self, undo: Callable[[], bytes]) -> None:
         """Nobody waits for the admission any more: gives back what it took, behind it."""
@@ -304,6 +318,12 @@ class RedisSharedStore:
             self._link.send(undo())
         except StorageUnavailable:
             return  # the hold expires by itself
+
+
+def _claims_of(missed: CatchUp) -> Iterator[Iterable[Claim]]:
+    yield (claim for claim, _ in missed.spent)
+    yield from (settled.claims for settled in missed.settled)
+    yield from (held.claims for held in missed.held)
 
 
 def _primary(place: str | Address | Primary) -> Primary:

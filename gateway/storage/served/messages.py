@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
+from gateway.storage.base import Admitted, Claim, Counted, LimitStatus, Refused
 from gateway.types import Unit
 
 
@@ -60,7 +60,7 @@ class Release(StoreMessage, tag=5, frozen=True):
 class Restore(StoreMessage, tag=6, frozen=True):
     """``SharedStore.restore``."""
 
-    spent: tuple[tuple[str, Unit, str, int], ...]
+    spent: tuple[Counted, ...]
 
 
 class Statuses(StoreMessage, tag=7, frozen=True):

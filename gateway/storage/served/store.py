@@ -11,6 +11,7 @@ from gateway.clock import Clock, Timer
 from gateway.storage.base import (
     Admitted,
     Claim,
+    Counted,
     LimitStatus,
     Refused,
     StorageUnavailable,
@@ -127,7 +128,7 @@ class ServedSharedStore:
     async def release(self, hold_id: str) -> None:
         self._say(Release(hold_id))
 
-    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
+    async def restore(self, spent: Iterable[Counted]) -> None:
         _of(Number, await self._ask(Restore(tuple(spent))))
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import LedgerRow, Spent, StorageUnavailable, unavailable
+from gateway.storage.base import LedgerRow, StorageUnavailable, unavailable
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
-from gateway.storage.reports import spent_of, spent_query
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
+from gateway.storage.spent import Spent, spent_in, spent_of, spent_query, spent_sql
 from gateway.storage.sqlite.readers import ReaderLane
 from gateway.storage.sqlite.rollups import roll_up, run_usage
 from gateway.storage.sqlite.rows import SELECT_OPEN, SELECT_SETTLED, connect
@@ -251,10 +251,16 @@ class SqliteLedger:
         """The call's row first, then those of its attempts in their order."""
         return await self._light.read(lambda connection: _rows(connection, request_id))
 
-    async def spent_since(self, since: float) -> list[Spent]:
-        """Sums by (key, user, plan) of the settled rows that began at or after ``since``."""
-        query = spent_query(since)
-        return spent_of(await self._own.read(lambda connection: run_usage(connection, query)))
+    async def spent_since(
+        self, since: float, *, step_us: int = 0, tagged: bool = False
+    ) -> list[Spent]:
+        """Sums of the settled rows that began at or after ``since``."""
+        if not step_us and not tagged:
+            query = spent_query(since)
+            return spent_in(await self._own.read(lambda connection: run_usage(connection, query)))
+        sql, values = spent_sql("?", step_us), (round(since * MICRO),)
+        found = await self._own.read(lambda connection: connection.execute(sql, values).fetchall())
+        return [spent_of(row) for row in found]
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""

@@ -30,6 +30,7 @@ async def test_a_key_learns_what_it_is_and_what_it_has_left(
     assert limits["key", "usd"]["limit"] == limits["key", "usd"]["remaining"] == 2.0
     assert limits["key", "requests"] | {"resets_at": ""} == {
         "scope": "key",
+        "name": told["key"],
         "unit": "requests",
         "window": "minute",
         "limit": 7,

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.money.limits import (
-    compile_claims,
-    rate_limit_headers,
-    refusal,
-    scopes_of,
-)
-from gateway.policy.model import Limits, Plan, Policy
+from gateway.money.limit_refusals import refusal
+from gateway.money.limits import compile_claims, rate_limit_headers
+from gateway.policy.limits import GatewayLimits, Limits
+from gateway.policy.model import Plan, Policy
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.claims import CallClaims
 from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Unit
@@ -27,7 +24,7 @@ POLICY = Policy(
             shared=Limits(spend=(Limit("nano_usd", 100 * NANO, "month"),)),
         ),
     },
-    limits=Limits(concurrent=500),
+    limits=GatewayLimits(concurrent=500),
 )
 ALICE = Principal(
     key_id="k1",
@@ -50,16 +47,6 @@ def refused(
 ) -> Refused:
     claim = Claim(scope, unit, window, limit, take)
     return Refused(LimitStatus(claim, remaining, reset_s), retry_after_s)
-
-
-# --- scopes -----------------------------------------------------------------------------------
-
-
-def test_a_caller_on_a_plan_has_four_scopes_and_one_without_has_three() -> None:
-    assert scopes_of("k1", "alice", "free").named() == [
-        "key:k1", "user:alice", "plan:free", "gateway",
-    ]  # fmt: skip
-    assert scopes_of("k1", "alice", "").named() == ["key:k1", "user:alice", "gateway"]
 
 
 # --- claims -----------------------------------------------------------------------------------

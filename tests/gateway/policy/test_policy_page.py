@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from gateway.policy.json_schema import settings_of_kinds
+from gateway.policy.limits import GatewayLimits, Limits, Raise
 from gateway.policy.model import (
     BackendCommon,
     ClientSettings,
     ColdStart,
-    Limits,
     ModelSpec,
     Plan,
     Retries,
@@ -52,6 +52,8 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## webhooks", WebhookEndpoint, ""),
     ("## alerts", AlertSettings, ""),
     ("## plans and limits", Limits, ""),
+    ("## plans and limits", GatewayLimits, ""),
+    ("## plans and limits", Raise, "raises."),
     ("## plans and limits", Plan, ""),
 ]
 KEYS = ("RUNPOD_API_KEY", "VLLM_API_KEY")

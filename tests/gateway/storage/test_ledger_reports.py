@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.money.usage_reports import total_of
-from gateway.storage.base import Ledger, LedgerRow, Spent
+from gateway.storage.base import Ledger, LedgerRow
 from gateway.storage.queries import UsageQuery
+from gateway.storage.spent import Spent
+from gateway.types import MICRO
 from tests.gateway.storage.opened import OpenLedger, ledger_of, opened
 from tests.gateway.storage.sqlite.ledger_rows import NOON, open_row, settled_row, settled_rows
 
@@ -137,7 +140,13 @@ async def test_a_dimension_that_is_none_is_refused(open_ledger: OpenLedger, name
             await ledger.usage(UsageQuery(where={"day": "yesterday"}))
 
 
-async def test_what_was_spent_is_summed_for_each_key_user_and_plan_since_an_instant(
+def spent(**fields: Any) -> Spent:
+    """Of alice's calls, as ``settled_row`` makes them."""
+    values: dict[str, Any] = {"user": "alice", "model": "minilm", "backend": "home"}
+    return Spent(**(values | fields))
+
+
+async def test_what_was_spent_is_summed_for_all_in_which_calls_are_alike_since_an_instant(
     open_ledger: OpenLedger,
 ) -> None:
     """A call counts in the window in which it began, however long it ran; what nobody used is no
@@ -154,9 +163,38 @@ async def test_what_was_spent_is_summed_for_each_key_user_and_plan_since_an_inst
             ]
         )
         assert await ledger.spent_since(NOON) == [
-            Spent(key_id="k1", user="alice", plan="free", gpu_us=30, nano_usd=3),
-            Spent(key_id="k2", user="alice", plan="", gpu_us=0, nano_usd=4),
+            spent(key_id="k1", plan="free", calls=1, gpu_us=30, nano_usd=3),
+            spent(key_id="k2", plan="", calls=1, gpu_us=0, nano_usd=4),
         ]
+
+
+async def test_what_was_spent_is_told_by_tag_model_and_backend_in_steps_of_time(
+    open_ledger: OpenLedger,
+) -> None:
+    """A rolling window counts by steps; tokens and calls are told beside money."""
+    minute, tags = 60 * MICRO, {"team": "nlp"}
+    step = round(NOON) // 60
+    tokens = {"input_tokens": 7, "output_tokens": 2}
+    async with opened(open_ledger) as ledger:
+        await ledger.settle(
+            [
+                settled_row("a", tags=tags, cost_nano=1, **tokens),
+                settled_row("b", tags=tags, cost_nano=2, started_at=NOON + 59, **tokens),
+                settled_row("c", tags=tags, cost_nano=4, started_at=NOON + 60, **tokens),
+                settled_row("d", tags=tags, cost_nano=8, started_at=NOON + 60, model="gpt"),
+                settled_row("e", cost_nano=16, started_at=NOON + 60, backend="burst"),
+            ]
+        )
+        found = await ledger.spent_since(NOON, step_us=minute, tagged=True)
+    known = [(one.tags, one.model, one.backend, one.step - step, one.nano_usd) for one in found]
+    assert sorted(known, key=lambda one: one[-1]) == [
+        (tags, "minilm", "home", 0, 3),
+        (tags, "minilm", "home", 1, 4),
+        (tags, "gpt", "home", 1, 8),
+        ({}, "minilm", "burst", 1, 16),
+    ]
+    [both] = [one for one in found if one.nano_usd == 3]
+    assert (both.calls, both.input_tokens, both.output_tokens) == (2, 14, 4)
 
 
 async def test_calls_are_counted_by_model_and_hour_with_those_still_open(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.storage.base import Admitted, Claim, StorageUnavailable
+from gateway.storage.base import Admitted, Claim, Counted, StorageUnavailable
 from gateway.types import NANO, Unit
 from tests.gateway.storage.claims import (
     CENT,
@@ -250,12 +250,12 @@ async def test_a_counter_knows_what_the_ledger_knows_and_never_less_than_it_did(
         for claim in (less, more):
             await admit(store, claim.scope, claim)
             await store.settle(claim.scope, [claim], {"nano_usd": 8})
-        spent: list[tuple[str, Unit, str, int]] = [
-            ("user:a", "nano_usd", "month", 50),
-            ("user:b", "nano_usd", "month", 5),
-            ("user:c", "nano_usd", "month", 60),
-            ("user:c", "gpu_us", "day", 7),
-            ("user:c", "requests", "minute", 3),
+        spent = [
+            Counted("user:a", "nano_usd", "month", 50),
+            Counted("user:b", "nano_usd", "month", 5),
+            Counted("user:c", "nano_usd", "month", 60),
+            Counted("user:c", "gpu_us", "day", 7),
+            Counted("user:c", "requests", "minute", 3),
         ]
         for _ in range(2):
             await store.restore(iter(spent))
@@ -272,7 +272,7 @@ async def test_what_is_held_before_restoring_is_kept_beside_what_was_spent(
     async with opened(open_store) as store:
         claim = money("user:a", 100, 8)
         await admit(store, "one", claim)
-        await store.restore([("user:a", "nano_usd", "month", 50)])
+        await store.restore([Counted("user:a", "nano_usd", "month", 50)])
         assert await left(store, claim) == 42
 
 

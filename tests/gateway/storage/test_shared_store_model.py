@@ -20,8 +20,8 @@ from gateway.storage.base import Admitted, Claim, SharedStore, StorageUnavailabl
 from gateway.storage.claims import CallClaims, template_of
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.redis.store import RedisSharedStore
-from gateway.storage.windows import bounds
 from gateway.types import MICRO, Principal, Unit
+from gateway.windows import bounds, read_window
 from tests.redis_server import RedisServer
 
 LIMITS: dict[tuple[str, Unit, str], int] = {
@@ -31,6 +31,11 @@ LIMITS: dict[tuple[str, Unit, str], int] = {
     ("user:a", "gpu_us", "day"): 90,
     ("user:a", "concurrent", ""): 4,
     ("gateway", "concurrent", ""): 6,
+    ("user:b", "nano_usd", "90s"): 120,
+    ("user:b", "calls", "90s"): 5,
+    ("user:a", "tokens", "day Europe/Berlin"): 150,
+    ("gateway", "tokens", "2m"): 250,
+    ("gateway", "calls", "week from sat Asia/Kolkata"): 25,
 }
 TEMPLATES = {
     user: template_of(
@@ -102,9 +107,18 @@ class StoreMachine(RuleBasedStateMachine):
         ]
         if key[1] == "concurrent":
             return len(holds)
-        window = bounds(key[2], now)
         spent = [(at, amount) for where, at, amount in self.spent if where == key]
+        if read_window(key[2]).rolling:
+            return sum(amount for _, amount in holds) + self.rolling(key[2], spent)
+        window = bounds(key[2], now)
         return sum(amount for at, amount in [*holds, *spent] if bounds(key[2], at) == window)
+
+    def rolling(self, text: str, spent: list[tuple[int, int]]) -> int:
+        """Steps of a sixtieth count whole while any instant of theirs is in the window."""
+        length = read_window(text).length_us
+        step = length // 60
+        begun = round(self.clock.time() * MICRO) - length
+        return sum(amount for at, amount in spent if (at // step + 1) * step > begun)
 
     def spend(self, claims: Sequence[Claim], instant_us: int, amounts: dict[Unit, int]) -> None:
         for claim in claims:
@@ -118,12 +132,16 @@ class StoreMachine(RuleBasedStateMachine):
         user=USERS,
         nano=AMOUNTS,
         gpu=AMOUNTS,
+        tokens=AMOUNTS,
         ttl=st.sampled_from([5.0, 40.0, 200.0]),
         one_by_one=st.booleans(),
     )
-    def admit(self, user: str, nano: int, gpu: int, ttl: float, one_by_one: bool) -> None:
+    def admit(
+        self, user: str, nano: int, gpu: int, tokens: int, ttl: float, one_by_one: bool
+    ) -> None:
         """Claims that are told one by one count as those of a caller whose limits are known."""
-        claims: Sequence[Claim] = CallClaims(TEMPLATES[user], nano, gpu)
+        rest: dict[Unit, int] = {"tokens": tokens, "calls": 1}
+        claims: Sequence[Claim] = CallClaims(TEMPLATES[user], nano, gpu, rest)
         if one_by_one:
             claims = tuple(claims)
         fits = all(self.used((c.scope, c.unit, c.window)) + c.take <= c.limit for c in claims)
@@ -135,7 +153,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.held[name] = Held(claims, self.clock.time(), ttl)
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data(), more=AMOUNTS, unit=st.sampled_from(["nano_usd", "gpu_us"]))
+    @rule(data=st.data(), more=AMOUNTS, unit=st.sampled_from(["nano_usd", "gpu_us", "tokens"]))
     def extend(self, data: st.DataObject, more: int, unit: Unit) -> None:
         name = data.draw(st.sampled_from(sorted(self.held)))
         held = self.held[name]
@@ -153,10 +171,10 @@ class StoreMachine(RuleBasedStateMachine):
             held.more[unit] = held.more.get(unit, 0) + more
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data(), nano=AMOUNTS, gpu=AMOUNTS)
-    def settle(self, data: st.DataObject, nano: int, gpu: int) -> None:
+    @rule(data=st.data(), nano=AMOUNTS, gpu=AMOUNTS, tokens=AMOUNTS)
+    def settle(self, data: st.DataObject, nano: int, gpu: int, tokens: int) -> None:
         name = data.draw(st.sampled_from(sorted(self.held)))
-        amounts: dict[Unit, int] = {"nano_usd": nano, "gpu_us": gpu}
+        amounts: dict[Unit, int] = {"nano_usd": nano, "gpu_us": gpu, "tokens": tokens, "calls": 1}
         alive = name in self.alive()
         held = self.held.pop(name)
         now = round(self.clock.time() * MICRO)
@@ -177,7 +195,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.release(name))
         del self.held[name]
 
-    @rule(seconds=st.sampled_from([0.5, 5.0, 61.0, 3601.0]))
+    @rule(seconds=st.sampled_from([0.5, 5.0, 61.0, 95.0, 3601.0, 50_000.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.move(seconds)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.clock import FakeClock
 from gateway.storage.base import Claim, WindowSpent
-from gateway.storage.windows import bounds
 from gateway.types import MICRO
+from gateway.windows import bounds
 from tests.gateway.storage.claims import admit, money, opened
 from tests.gateway.storage.conftest import OpenStore
 

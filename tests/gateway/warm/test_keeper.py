@@ -7,8 +7,9 @@ from pathlib import Path
 
 from adapters.errors import BackendError, FailureClass
 from gateway.clock import FakeClock
+from gateway.money.scopes import ACCOUNT
 from gateway.storage.queries import UsageQuery
-from gateway.warm.account import ACCOUNT, WarmAccount
+from gateway.warm.account import WarmAccount
 from gateway.warm.keeper import WarmKeeper
 from gateway.warm.kept import MemoryKept
 from gateway.warm.minimums import WorkerMinimums

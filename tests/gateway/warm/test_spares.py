@@ -12,10 +12,10 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from gateway.clock import FakeClock
+from gateway.money.scopes import ACCOUNT
 from gateway.storage.base import Claim, SharedStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.queries import UsageQuery
-from gateway.warm.account import ACCOUNT
 from gateway.warm.kept import FileKept
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled, read
 from tests.waiting import until
@@ -200,7 +200,7 @@ async def test_what_the_pool_holds_is_held_again_in_a_store_that_was_emptied(
         held = await free(gateway)
         store.forget()
         assert gateway.inner.fill is not None
-        await gateway.inner.fill()
+        await gateway.inner.fill(gateway.inner.active.policy)
         assert await free(gateway) == held
         gateway.inner.active.backends["burst"].draining = True
 
@@ -211,7 +211,7 @@ async def test_what_the_pool_holds_is_held_again_in_a_store_that_was_emptied(
 
         await until(is_settled, "what it used is spent, and nothing is held", every_s=0.001)
         store.forget()
-        await gateway.inner.fill()
+        await gateway.inner.fill(gateway.inner.active.policy)
         assert await free(gateway) == 10**9 - await gateway.spent(ACCOUNT)
 
 

@@ -11,6 +11,7 @@ from gateway.clock import Clock
 from gateway.storage.base import (
     Admitted,
     Claim,
+    Counted,
     LimitStatus,
     Refused,
     StorageUnavailable,
@@ -59,7 +60,7 @@ class FleetingStore:
         await self.memory.release(hold_id)
         self._answer(None)
 
-    async def restore(self, spent: Iterable[tuple[str, Unit, str, int]]) -> None:
+    async def restore(self, spent: Iterable[Counted]) -> None:
         self._reach()
         await self.memory.restore(spent)
         self._answer(None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.storage.base import Admitted, Claim, StorageUnavailable
+from gateway.storage.base import Admitted, Claim, Counted, StorageUnavailable
 from gateway.storage.redis.breaker import Breaker
 from gateway.storage.redis.discovery import primary_of
 from gateway.storage.redis.store import KEY, RedisSharedStore
@@ -61,7 +61,7 @@ async def test_a_primary_dies_and_another_one_takes_over_what_was_spent(
 ) -> None:
     reports: list[str] = []
     async with opened(servers.url, ledger="one", emptied=lambda: reports.append("lost")) as store:
-        await store.restore([("user:a", "nano_usd", "month", 20)])
+        await store.restore([Counted("user:a", "nano_usd", "month", 20)])
         assert isinstance(await store.admit("before", [MONEY, ALIVE], 60.0), Admitted)
         await store.settle("before", [MONEY, ALIVE], {"nano_usd": 7})
         before = servers.primary
@@ -69,7 +69,7 @@ async def test_a_primary_dies_and_another_one_takes_over_what_was_spent(
         while not reports:
             assert await answers(store, "during") is None
             await asyncio.sleep(0.05)
-        await store.restore([("user:a", "nano_usd", "month", 27)])
+        await store.restore([Counted("user:a", "nano_usd", "month", 27)])
         assert servers.primary is not before
         assert isinstance(await store.admit("after", [MONEY, ALIVE], 60.0), Admitted)
         (money, alive) = await store.statuses([MONEY, ALIVE])
@@ -98,7 +98,7 @@ async def test_what_a_replica_has_not_heard_is_told_it_when_it_takes_over(tmp_pa
                 assert await answers(store, "during") is None
                 await asyncio.sleep(0.05)
             await store.reinstate("goes on", [MONEY, ALIVE], 60.0)
-            await store.restore([("user:a", "nano_usd", "month", 7)])
+            await store.restore([Counted("user:a", "nano_usd", "month", 7)])
             (money, alive) = await store.statuses([MONEY, ALIVE])
             assert (money.remaining, alive.remaining) == (1000 - 7 - 10, 99)
 

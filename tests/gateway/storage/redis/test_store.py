@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from gateway.clock import FakeClock, settle
-from gateway.storage.base import Admitted, Claim, Refused, StorageUnavailable
+from gateway.storage.base import Admitted, Claim, Counted, Refused, StorageUnavailable
 from gateway.storage.redis.store import LONGEST_HOLD_S, RedisSharedStore
 from gateway.store_urls import parse_address
 from tests.redis_server import RedisServer, require_redis
@@ -84,7 +84,7 @@ async def test_every_key_has_the_prefix_the_hash_tag_and_a_time_to_live(
 ) -> None:
     async with opened(RedisSharedStore(redis_server.url, 5.0)) as store:
         claims = [MONEY, ALIVE, RATE, Claim("user:a", "gpu_us", "second", 100, 1)]
-        await store.restore([("user:b", "nano_usd", "week", 5)])
+        await store.restore([Counted("user:b", "nano_usd", "week", 5)])
         for name in ("held", "settled", "released"):
             await store.admit(name, claims, 60.0)
         await store.extend("held", "nano_usd", 5)
@@ -170,7 +170,7 @@ async def test_an_emptied_server_admits_nothing_until_it_is_restored(
         own_server.url, 5.0, clock=clock, emptied=lambda: reports.append("empty")
     )
     async with opened(store):
-        await store.restore([("user:a", "nano_usd", "month", 20)])
+        await store.restore([Counted("user:a", "nano_usd", "month", 20)])
         await store.admit("one", [MONEY], 60.0)
         assert reports == []
         own_server.stop()
@@ -182,7 +182,7 @@ async def test_an_emptied_server_admits_nothing_until_it_is_restored(
         assert len(reports) == 2
         assert await alive(store) == 0
         await store.settle("two", [MONEY], {"nano_usd": 7})
-        await store.restore([("user:a", "nano_usd", "month", 30)])
+        await store.restore([Counted("user:a", "nano_usd", "month", 30)])
         assert (await store.statuses([MONEY]))[0].remaining == 70
         assert await alive(store) == 0
         await store.admit("three", [MONEY], 60.0)
@@ -195,11 +195,11 @@ async def test_what_several_ledgers_know_of_a_counter_adds_up(redis_server: Redi
     one, two = (RedisSharedStore(url, 5.0, ledger=name) for name in ("one", "two"))
     async with opened(one), opened(two):
         for _ in range(2):
-            await one.restore([("user:a", "nano_usd", "month", 30)])
-            await two.restore([("user:a", "nano_usd", "month", 50)])
+            await one.restore([Counted("user:a", "nano_usd", "month", 30)])
+            await two.restore([Counted("user:a", "nano_usd", "month", 50)])
             assert (await one.statuses([MONEY]))[0].remaining == 20
         await two.settle("late", [MONEY], {"nano_usd": 5})
-        await two.restore([("user:a", "nano_usd", "month", 55)])
+        await two.restore([Counted("user:a", "nano_usd", "month", 55)])
         assert (await one.statuses([MONEY]))[0].remaining == 15
 
 

@@ -1,0 +1,100 @@
+"""How much a call counts for once it is charged, in which counters of the shared store, and for
+which of them there are limits: what a restart fills again."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from gateway.money.scopes import (
+    ACCOUNT,
+    GATEWAY,
+    WARM_POOL,
+    backend_scope,
+    key_scope,
+    model_scope,
+    plan_scope,
+    tag_scope,
+    user_scope,
+)
+from gateway.policy.limits import Bounds
+from gateway.policy.model import Policy
+from gateway.storage.base import LedgerRow
+from gateway.storage.counters import TOTALS
+from gateway.storage.spent import Spent
+from gateway.types import Limit, Principal, Unit
+
+
+def charged_of(rows: Sequence[LedgerRow], rest: bool = True) -> dict[Unit, int]:
+    """What a call's rows count for together; without ``rest`` in money and device time alone."""
+    nano_usd = gpu_us = 0
+    for row in rows:
+        nano_usd += row.cost_nano
+        gpu_us += row.gpu_us
+    charged: dict[Unit, int] = {"nano_usd": nano_usd, "gpu_us": gpu_us}
+    return charged | _rest_of(rows) if rest else charged
+
+
+def _rest_of(rows: Sequence[LedgerRow]) -> dict[Unit, int]:
+    read = sum(row.input_tokens for row in rows)
+    written = sum(row.output_tokens for row in rows)
+    return {
+        "calls": sum(row.kind == "call" for row in rows),
+        "input_tokens": read,
+        "output_tokens": written,
+        "tokens": read + written,
+    }
+
+
+def scopes_of(spent: Spent) -> list[tuple[str, str]]:
+    """(kind, scope) of each scope in which the calls count; the kind of a tag has its name."""
+    scopes = [
+        ("key", key_scope(spent.key_id)),
+        ("user", user_scope(spent.user)),
+        ("gateway", GATEWAY),
+        *((f"tag:{name}", tag_scope(name, value)) for name, value in spent.tags.items()),
+    ]
+    for kind, name, scope in (
+        ("plan", spent.plan, plan_scope),
+        ("model", spent.model, model_scope),
+        ("backend", spent.backend, backend_scope),
+    ):
+        if name:
+            scopes.append((kind, scope(name)))
+    if spent.user == ACCOUNT:
+        scopes.append(("warm-pool", WARM_POOL))
+    return scopes
+
+
+def amounts_of(spent: Spent) -> dict[Unit, int]:
+    """What the calls count for, in each unit that is counted in totals."""
+    return {
+        "calls": spent.calls,
+        "gpu_us": spent.gpu_us,
+        "nano_usd": spent.nano_usd,
+        "tokens": spent.input_tokens + spent.output_tokens,
+        "input_tokens": spent.input_tokens,
+        "output_tokens": spent.output_tokens,
+    }
+
+
+def limited(policy: Policy, keys: Iterable[Principal]) -> dict[str, set[tuple[str, Unit]]]:
+    """Window -> (kind of scope, unit) of each limit that the policy or a key has in it."""
+    found: defaultdict[str, set[tuple[str, Unit]]] = defaultdict(set)
+    for kind, limits in (*_of_policy(policy), *(("key", key.limits) for key in keys)):
+        for limit in limits:
+            if limit.unit in TOTALS:
+                found[limit.window].add((kind, limit.unit))
+    return found
+
+
+def _of_policy(policy: Policy) -> Iterator[tuple[str, tuple[Limit, ...]]]:
+    for plan in policy.plans.values():
+        scopes: list[tuple[str, Bounds | None]] = [
+            ("key", plan.per_key),
+            ("user", plan),
+            ("plan", plan.shared),
+        ]
+        yield from ((kind, bounds.flat()) for kind, bounds in scopes if bounds is not None)
+    for kind, _, limits in policy.limits.parts():
+        yield kind, limits.flat()
