@@ -1,4 +1,4 @@
-"""Whatever is lost, and whenever: what calls used is counted once in the end, and no hold is left."""
+"""Whatever is lost, and whenever: what calls used is counted once, and no hold is left."""
 
 from __future__ import annotations
 
