@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from urllib.parse import urlsplit
 
@@ -16,6 +17,9 @@ import httpx
 
 from gateway.events.addresses import Forbidden, Resolve, dialled
 from gateway.events.attempts import NotReceived, Receiver, ReceiverAnswer
+
+# It would log the URL of every message, which may say what nobody else should know.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 _MOST_ANSWER = 16 * 1024
 """Bytes of an answer that are read, so that a server may end in good order."""

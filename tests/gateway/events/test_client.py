@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -77,6 +78,14 @@ async def test_while_a_secret_is_exchanged_either_verifies_and_no_other() -> Non
     assert both.verified(SECRET) == both.verified(OTHER_SECRET)
     with pytest.raises(WebhookVerificationError, match="No matching signature"):
         one.verified(OTHER_SECRET)
+
+
+async def test_no_line_of_the_log_has_a_url(caplog: pytest.LogCaptureFixture) -> None:
+    """It may hold a token of the receiver's."""
+    caplog.set_level(logging.INFO)
+    async with client() as sender, receiving() as receiver:
+        await sender.post(at(receiver.url), signed(), BODY)
+    assert "team=a" not in caplog.text
 
 
 TAKEN = {"a slow body": slow_in_body, "a body without end": huge_in_body, "204": saying(204)}
