@@ -95,7 +95,8 @@ Make = Callable[[Sequence[LedgerRow]], Message]
 
 class Outbox(Protocol):
     """Messages, endpoints and what was told. Several gateways may share one; each method is one
-    transaction, by the store's clock, and raises StorageUnavailable."""
+    transaction, by the store's clock, but for those that note what is past, which are several. All
+    raise StorageUnavailable."""
 
     async def subscribe(self, endpoints: Mapping[str, bool]) -> None:
         """The policy's endpoints -> whether each takes usage. From now on rows are noted for

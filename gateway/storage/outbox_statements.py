@@ -17,7 +17,6 @@ from gateway.types import MICRO
 Statement = tuple[str, tuple[Any, ...]]
 """SQL, and its values."""
 
-_DAY_US = 86_400 * MICRO
 _LATE_US = 62 * 86_400 * MICRO
 """Windows are no longer than a month: a fact of one that ended so long ago is told no more."""
 _PUT = (
@@ -150,21 +149,19 @@ def disable(endpoint: str) -> Statement:
     return sql + "RETURNING name", (endpoint,)
 
 
+def disabled(endpoint: str) -> Statement:
+    """A row where there is such an endpoint: since when, and the time now."""
+    return "SELECT disabled_at, {now} FROM endpoints WHERE name = ?", (endpoint,)
+
+
 def enable(endpoint: str) -> list[Statement]:
-    """The last gives a row where there is such an endpoint."""
-    missed = (
-        "entries.started_at >= endpoints.disabled_at - ? "
-        "AND entries.ended_at >= endpoints.disabled_at"
-    )
     return [
-        (_NOTE + missed, (endpoint, _DAY_US)),
         (
             "UPDATE outbox SET due_at = {now} WHERE endpoint = ? AND delivered_at IS NULL",
             (endpoint,),
         ),
         (
-            "UPDATE endpoints SET disabled_at = NULL, failing_since = NULL WHERE name = ? "
-            "RETURNING name",
+            "UPDATE endpoints SET disabled_at = NULL, failing_since = NULL WHERE name = ?",
             (endpoint,),
         ),
     ]
@@ -178,15 +175,22 @@ def redeliver(endpoint: str, id: str) -> Statement:
     return sql, (endpoint, id)
 
 
-def usage_again(endpoint: str, since: float, until: float) -> list[Statement]:
-    """The first gives their number, in the second's transaction."""
-    began = "entries.started_at >= ? AND entries.started_at < ?"
-    values = (round(since * MICRO), round(until * MICRO))
-    count = (
-        "SELECT COUNT(*) FROM endpoints CROSS JOIN entries "  # noqa: S608
-        f"WHERE endpoints.name = ? AND endpoints.usage = 1 AND {began}"
+def part_of(since_us: int, until_us: int, most: int) -> Statement:
+    """Where a time of about ``most`` rows ends; no row where there are fewer."""
+    sql = (
+        "SELECT started_at FROM entries WHERE started_at >= ? AND started_at < ? "
+        "ORDER BY started_at LIMIT 1 OFFSET ?"
     )
-    return [(count, (endpoint, *values)), (_NOTE + began, (endpoint, *values))]
+    return sql, (since_us, until_us, most)
+
+
+def note(endpoint: str, since_us: int, until_us: int, ended_us: int) -> Statement:
+    """Notes the rows that began in a time and did not end before ``ended_us``; gives one each."""
+    which = (
+        "entries.started_at >= ? AND entries.started_at < ? "
+        "AND COALESCE(entries.ended_at, entries.started_at) >= ? RETURNING number"
+    )
+    return _NOTE + which, (endpoint, since_us, until_us, ended_us)
 
 
 def deliveries(endpoint: str, most: int) -> Statement:
@@ -197,15 +201,13 @@ def deliveries(endpoint: str, most: int) -> Statement:
     return sql, (endpoint, most)
 
 
-def prune(keep_us: int, most_deliveries: int) -> list[Statement]:
-    """The first two give an endpoint for each message and row that nobody had taken."""
+def prune(keep_us: int, most_deliveries: int, most: int) -> list[Statement]:
+    """Of the oldest ``most`` of each. The first two give an endpoint for each message and row that
+    nobody had taken."""
+    waiting = "SELECT number, made_at FROM outbox WHERE delivered_at IS NULL"
     return [
-        (
-            "DELETE FROM outbox WHERE delivered_at IS NULL AND made_at < {now} - ? "
-            "RETURNING endpoint",
-            (keep_us,),
-        ),
-        ("DELETE FROM unsent_usage WHERE made_at < {now} - ? RETURNING endpoint", (keep_us,)),
+        _drop("outbox", waiting, keep_us, most),
+        _drop("unsent_usage", "SELECT number, made_at FROM unsent_usage", keep_us, most),
         ("DELETE FROM outbox WHERE delivered_at < {now} - ?", (keep_us,)),
         (
             "DELETE FROM deliveries WHERE number <= (SELECT MAX(number) FROM deliveries) - ?",
@@ -213,6 +215,16 @@ def prune(keep_us: int, most_deliveries: int) -> list[Statement]:
         ),
         ("DELETE FROM budget_facts WHERE ends_at < {now} - ?", (_LATE_US,)),
     ]
+
+
+def _drop(table: str, oldest: str, keep_us: int, most: int) -> Statement:
+    """In the order in which they came, so that no more than ``most`` are looked at."""
+    sql = (
+        f"DELETE FROM {table} WHERE number IN (SELECT number FROM "  # noqa: S608
+        f"({oldest} ORDER BY number LIMIT ?) AS oldest WHERE made_at < {{now}} - ?) "
+        "RETURNING endpoint"
+    )
+    return sql, (most, keep_us)
 
 
 def _values(message: Message) -> tuple[str, ...]:

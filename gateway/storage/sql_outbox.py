@@ -23,6 +23,8 @@ from gateway.types import MICRO
 log = logging.getLogger("spillgate")
 
 _MARKS_AT_ONCE = 64
+_LONGEST_US = 86_400 * MICRO
+"""No call takes longer: one that ended in a time began no sooner before it."""
 Rows = list[Sequence[Any]]
 
 
@@ -38,10 +40,14 @@ class RunsStatements(Protocol):
 
 
 class SqlOutbox:
-    """An ``Outbox`` over a connection."""
+    """An ``Outbox`` over a connection.
 
-    def __init__(self, connection: RunsStatements) -> None:
+    ``rows_at_once``  that one transaction notes of a past time, or drops: some milliseconds.
+    """
+
+    def __init__(self, connection: RunsStatements, *, rows_at_once: int = 2_000) -> None:
         self._connection = connection
+        self._rows_at_once = rows_at_once
 
     async def _one(self, statement: Statement) -> Rows:
         [rows] = await self._connection.run([statement])
@@ -106,14 +112,31 @@ class SqlOutbox:
         return bool(await self._one(statements.disable(endpoint)))
 
     async def enable(self, endpoint: str) -> bool:
-        return bool((await self._connection.run(statements.enable(endpoint)))[-1])
+        found = await self._one(statements.disabled(endpoint))
+        if not found:
+            return False
+        since_us, now_us = found[0]
+        await self._connection.run(statements.enable(endpoint))
+        if since_us is not None:
+            await self._note(endpoint, since_us - _LONGEST_US, now_us + _LONGEST_US, since_us)
+        return True
 
     async def redeliver(self, endpoint: str, id: str) -> bool:
         return bool(await self._one(statements.redeliver(endpoint, id)))
 
     async def usage_again(self, endpoint: str, since: float, until: float) -> int:
-        found, _ = await self._connection.run(statements.usage_again(endpoint, since, until))
-        return int(found[0][0])
+        return await self._note(endpoint, round(since * MICRO), round(until * MICRO), 0)
+
+    async def _note(self, endpoint: str, since_us: int, until_us: int, ended_us: int) -> int:
+        """In short transactions, for calls write to the same store."""
+        noted = 0
+        while since_us < until_us:
+            found = await self._one(statements.part_of(since_us, until_us, self._rows_at_once))
+            end_us = max(found[0][0], since_us + 1) if found else until_us
+            statement = statements.note(endpoint, since_us, end_us, ended_us)
+            noted += len(await self._one(statement))
+            since_us = end_us
+        return noted
 
     async def deliveries(self, endpoint: str, most: int) -> list[Delivery]:
         return [
@@ -133,9 +156,13 @@ class SqlOutbox:
         ]
 
     async def prune(self, keep_s: float, most_deliveries: int) -> dict[str, int]:
-        batch = statements.prune(round(keep_s * MICRO), most_deliveries)
-        messages, rows, *_ = await self._connection.run(batch)
-        return dict(Counter(endpoint for (endpoint,) in [*messages, *rows]))
+        most, dropped = self._rows_at_once, Counter[str]()
+        batch = statements.prune(round(keep_s * MICRO), most_deliveries, most)
+        while True:
+            messages, rows, *_ = await self._connection.run(batch)
+            dropped.update(endpoint for (endpoint,) in [*messages, *rows])
+            if max(len(messages), len(rows)) < most:
+                return dict(dropped)
 
     async def aclose(self) -> None:
         await self._connection.aclose()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from gateway.clock import FakeClock
 from gateway.storage.base import LedgerRow
 from gateway.storage.outbox import Attempted, BudgetFact, Delivery, Message, Outbox
+from gateway.storage.sql_outbox import SqlOutbox
 from tests.gateway.storage.outboxes import OpenBooks, open_books
-from tests.gateway.storage.sqlite.ledger_rows import open_row, settled_row
+from tests.gateway.storage.sqlite.ledger_rows import NOON, open_row, settled_row
 
 __all__ = ["open_books"]
 
@@ -213,6 +215,22 @@ async def test_rows_of_a_time_are_noted_once_more_on_request(open_books: OpenBoo
         assert [one.id for one in await take(outbox)] == [first.id]
 
 
+async def test_many_rows_of_a_time_are_noted_part_by_part_and_each_once(
+    open_books: OpenBooks,
+) -> None:
+    """Some of them began at the same instant."""
+    async with open_books() as (ledger, outbox):
+        await outbox.subscribe({"billing": True})
+        rows = [settled_row(f"r{at}", started_at=NOON + at // 4) for at in range(40)]
+        await ledger.settle(rows)
+        await gather(outbox)
+        await outbox.mark([taken(one, keep=False) for one in await take(outbox, 100)])
+        small = SqlOutbox(outbox._connection, rows_at_once=3)  # type: ignore[attr-defined]
+        assert await small.usage_again("billing", NOON, NOON + 9) == 36
+        await gather(outbox)
+        assert {one.body for one in await take(outbox, 100)} == {row.id for row in rows[:36]}
+
+
 # --- endpoints -----------------------------------------------------------------------------------
 
 
@@ -265,6 +283,20 @@ async def test_what_nobody_took_for_long_is_dropped_and_counted(
         assert [one.id for one in await take(outbox)] == ["young"]
         assert not await outbox.redeliver("billing", "told")
         assert len(await outbox.deliveries("billing", 10)) == 1
+
+
+async def test_much_that_nobody_took_is_dropped_part_by_part(
+    open_books: OpenBooks, clock: FakeClock
+) -> None:
+    async with open_books() as (ledger, outbox):
+        await outbox.subscribe({"billing": True})
+        await ledger.settle([settled_row(f"r{at}") for at in range(10)])
+        await outbox.put([message(f"m{at}") for at in range(7)])
+        clock.move(100.0)
+        small = SqlOutbox(outbox._connection, rows_at_once=3)  # type: ignore[attr-defined]
+        assert await small.prune(50.0, most_deliveries=1) == {"billing": 7}, "rows are younger"
+        clock.move(time.time() - clock.time() + 1000)
+        assert await small.prune(50.0, most_deliveries=1) == {"billing": 10}
 
 
 # --- budgets -------------------------------------------------------------------------------------
