@@ -195,7 +195,7 @@ class LiveBackend:
         would go before."""
         learned = self.learned
         cold = learned.cold
-        slots = self.slots
+        own = slots = self.slots
         if slots is None:
             slots = self.line.computes(now)
         in_flight = self._ahead_of(rank) if ahead is None else ahead
@@ -222,7 +222,7 @@ class LiveBackend:
             None if cold is None else cold.p95,
             self.spec.common.max_run,
             blocked,
-            self._max_queue(),
+            self._max_queue(own),
             learned.more_input(model, parts),
             last_resort,
             price,
@@ -231,11 +231,11 @@ class LiveBackend:
             return candidate
         return with_model_load(candidate, cast(LoadsModels, self.adapter).load_in(model))
 
-    def _max_queue(self) -> int | None:
+    def _max_queue(self, slots: int | None) -> int | None:
         """Calls that may wait for a slot: as many as the policy allows, else some for each slot."""
         if self.spec.common.max_queue is not None:
             return self.spec.common.max_queue
-        return None if self.slots is None else max(self.slots, 1) * _QUEUE_PER_SLOT
+        return None if slots is None else (slots or 1) * _QUEUE_PER_SLOT
 
     def _ahead_of(self, rank: int) -> int:
         """Calls that are there, and in line before one of this rank."""

@@ -36,6 +36,6 @@ class MachineShare:
         self._calls -= 1
 
     def _advance(self, now: float) -> None:
-        if self._calls:
-            self._virtual += max(0.0, now - self._at) / self._calls
+        if self._calls and now > self._at:
+            self._virtual += (now - self._at) / self._calls
         self._at = now

@@ -138,8 +138,11 @@ class Quote(msgspec.Struct, frozen=True):
 
 def device_us(quotes: Iterable[Quote]) -> int:
     """Microseconds of device that the longest of them may use; none where tokens are bought."""
-    timed = [quote.hold_s for quote in quotes if quote.uses_device]
-    return round(max(timed, default=0.0) * MICRO)
+    longest = 0.0
+    for quote in quotes:
+        if quote.hold_s > longest and quote.uses_device:
+            longest = quote.hold_s
+    return round(longest * MICRO)
 
 
 class Decision(msgspec.Struct, frozen=True):

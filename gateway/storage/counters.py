@@ -92,8 +92,11 @@ class Rate:
         self.us, self.part = us + debt // claim.limit, debt % claim.limit
 
     def status(self, claim: Claim, now: int) -> LimitStatus:
-        us, part = self._owed(claim.limit, now)
+        us, part = self.us, self.part
         slack = now + self.length - us
+        if us < now or slack < 0 or part >= claim.limit:
+            us, part = self._owed(claim.limit, now)
+            slack = now + self.length - us
         remaining = (slack * claim.limit - part) // self.length
         return LimitStatus(claim, remaining, (us - now + (part > 0)) / MICRO)
 
