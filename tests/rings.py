@@ -69,6 +69,7 @@ OUTER = (
     "gateway/storage/test_shared_store_model.py",
     "gateway/storage/test_shared_store_reinstates.py",
     "gateway/storage/test_shared_store_spent.py",
+    "gateway/storage/test_shared_store_windows.py",
     "gateway/tls",
     "house",
     "local_runtime/app/test_store.py",

@@ -102,7 +102,7 @@ def _limit(status: LimitStatus, now_at: float) -> dict[str, Any]:
         "window": claim.window or None,
         "limit": None,
         "remaining": None,
-        "resets_at": iso(now_at + status.reset_s, "seconds") if claim.window else None,
+        "resets_at": iso(round(now_at + status.reset_s), "seconds") if claim.window else None,
     }
     if is_callers_own(claim):
         told["limit"] = _amount(claim.unit, claim.limit)

@@ -86,10 +86,12 @@ def _used_up_message(refused: Refused) -> str:
     if not is_callers_own(claim):
         return f"{_whose(claim)} has used up its {kind} of {_this(claim)}. {reset} Or {_ASK}."
     left, most, needs = (_amount(claim, n) for n in (status.remaining, claim.limit, claim.take))
+    has = f"{_whose(claim)} has {left} left of its {kind} of {most} {_per(claim)}"
+    if claim.unit == "calls":
+        return f"{has}. {reset} Try again then, or {_ASK}."
     return (
-        f"{_whose(claim)} has {left} left of its {kind} of {most} {_per(claim)}, and this call "
-        f"may need {needs}. {reset} Make a smaller call or use a cheaper model, or {_ASK}; "
-        "GET /usage shows what was spent."
+        f"{has}, and this call may need {needs}. {reset} Make a smaller call or use a cheaper "
+        f"model, or {_ASK}; GET /usage shows what was spent."
     )
 
 
