@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -30,8 +31,9 @@ async def restore(gateway: Gateway) -> None:
     try:
         await gateway.shared.restore(counters)
     except StorageUnavailable as unavailable:
-        # It is filled when it is back, should it have lost its memory; until then it refuses.
+        # What waited to be settled there when the process before died is in the ledger alone.
         log.error("the shared store: %s; calls with limits wait for it", unavailable)
+        gateway.run_forever(gateway.fill_later(functools.partial(fill, gateway)))
     interrupted = await gateway.settler.recover()
     if interrupted:
         log.warning("%d calls that were open when the gateway died are settled", interrupted)

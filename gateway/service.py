@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -185,17 +186,20 @@ class Gateway:
                 await self._fill_again(self.fill, policy)
 
     async def _fill_again(self, fill: Fill, policy: Policy) -> None:
-        """For what calls have spent since the first time; until it is done, behind the caller's
-        back."""
+        """For what calls have spent since the first time."""
         try:
             await fill(policy)
         except StorageUnavailable as unavailable:
             log.error("the new limits could not be filled from the ledger: %s", unavailable)
-            self.run_forever(self._fill_later(fill, policy))
+            self.run_forever(self.fill_later(fill))
 
-    async def _fill_later(self, fill: Fill, policy: Policy) -> None:
-        await self.clock.sleep(_FILL_AGAIN_S)
-        await self._fill_again(fill, policy)
+    async def fill_later(self, fill: Fill) -> None:
+        """As soon as the stores answer, by the limits that are in force then."""
+        while True:
+            await self.clock.sleep(_FILL_AGAIN_S)
+            with contextlib.suppress(StorageUnavailable):
+                await fill(self.active.policy)
+                return
 
     async def _start_new(self, before: ActivePolicy, after: ActivePolicy) -> None:
         started: list[LiveBackend] = []

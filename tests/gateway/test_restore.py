@@ -195,6 +195,24 @@ async def test_how_much_a_model_is_used_is_known_again(tmp_path: Path, clock: Fa
         assert gateway.inner.dispatcher.volume.per_day("chat", clock.time()) >= 30
 
 
+async def test_a_store_that_is_away_at_a_start_learns_what_the_ledger_knows_when_it_is_back(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """It has lost nothing, and yet does not know what waited in the process that died."""
+    await left_by_a_dead_gateway(tmp_path, clock, row("a", clock))
+    trouble = Trouble()
+    trouble.fails("before", "restore")
+    shared = FailingShared(clock).told(trouble)
+    async with assembled(tmp_path, clock, shared=shared) as gateway:
+        assert await spent(gateway, "user:alice") == 0
+        trouble.ends()
+        before = trouble.asked.count("restore")
+        await clock.advance(1.0)
+        await until(lambda: trouble.asked.count("restore") > before, "it is filled")
+        await settle()
+        assert await spent(gateway, "user:alice") == 100
+
+
 # --- a store that was emptied -----------------------------------------------------------------
 
 

@@ -28,7 +28,7 @@ EPOCH = 1_767_225_600.0 + 86_400 * 0.5
 LASTS_S = 40.0
 _STARTS_AGAIN_S = 2.0
 """A process that is gone is started again after this."""
-_AT_REST_S = 140.0
+_AT_REST_S = 95.0
 """Longer than any hold: the longest call, and a minute."""
 
 log = logging.getLogger("spillgate")
