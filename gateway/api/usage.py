@@ -5,6 +5,8 @@ A user sees their own, an admin all."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
 from functools import partial
 from urllib.parse import parse_qsl
 
@@ -22,12 +24,14 @@ from gateway.api.request import (
 from gateway.api_keys import without_keys
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
 from gateway.money.call_reports import call_json
+from gateway.money.call_streams import FORMS, CallStream
 from gateway.money.focus import contract_commitments, cost_and_usage, focus_query
 from gateway.money.usage_reports import (
     as_csv,
     as_json_bytes,
     parse_usage_query,
     refusal_of,
+    yes,
 )
 from gateway.policy.model import Policy
 from gateway.service import Gateway
@@ -104,7 +108,8 @@ def _form(asked: str | None, context: RequestContext) -> str:
 
 
 class CallsEndpoint:
-    """GET /usage/calls: single calls that have ended, newest first, a page at a time."""
+    """GET /usage/calls: single calls that have ended, newest first: a page at a time, or all
+    of them as a stream of JSON lines or CSV."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -113,12 +118,45 @@ class CallsEndpoint:
         context: RequestContext = scope["context"]
         only("GET", scope)
         now_at = self._gateway.clock.time()
-        query = parse_calls_query(_params(scope), context.principal, now_at=now_at)
+        params = _params(scope)
+        form = params.pop("format", "json")
+        attempts = yes("attempts", params.pop("attempts", "false"))
+        if form not in ("json", *FORMS):
+            words = f"format={form} is none of json, {', '.join(FORMS)}."
+            raise ApiError(400, "invalid_parameter", words, param="format")
+        query = parse_calls_query(params, context.principal, now_at=now_at)
+        if attempts and form != "jsonl":
+            words = "attempts are told of each call with format=jsonl; of one, at its own address"
+            raise ApiError(400, "invalid_parameter", words, param="attempts")
+        if form != "json":
+            stream = CallStream(self._gateway.ledger, query, form, attempts=attempts, now_at=now_at)
+            await _respond_stream(send, context, stream.pieces(), FORMS[form])
+            return
         try:
             rows = await self._gateway.ledger.calls(one_more(query))
         except ReportRefused as refused:
             raise refusal_of(refused) from None
         await respond_json(send, context, calls_json(rows, query))
+
+
+async def _respond_stream(
+    send: Send, context: RequestContext, pieces: AsyncGenerator[bytes, None], content_type: bytes
+) -> None:
+    """Each piece when the last one was taken. A stream that cannot go on is cut, without its
+    end."""
+    async with contextlib.aclosing(pieces):
+        try:
+            first = await anext(pieces)
+        except ReportRefused as refused:
+            raise refusal_of(refused) from None
+        headers = [(b"content-type", content_type), (b"x-request-id", context.request_id.encode())]
+        context.begun = True
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if first:
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+        async for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 class CallUsageEndpoint:

@@ -18,6 +18,7 @@ from gateway.cli.reconcile import EVERY, Reconciliation, Unbilled, reconcile
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
+from gateway.money.call_streams import FORMS, CallStream
 from gateway.money.focus import contract_commitments, cost_and_usage, focus_query
 from gateway.money.text import iso, usd
 from gateway.money.usage_reports import (
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         query = parse_usage_query(params, _OPERATOR, now_at=SystemClock().time())
     except ApiError as error:
         fail(error.message)
+    if options.format == "jsonl":
+        fail("--format jsonl belongs to --calls")
     if options.forecast is not None:
         return forecast(options.config, options.forecast, options.format)
     if options.reconcile is not None:
@@ -118,10 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", metavar="N", help="the N dearest groups; the rest as one sum")
     parser.add_argument(
         "--format",
-        choices=("table", "csv", "json", "focus", "focus-commitments"),
+        choices=("table", "csv", "json", "jsonl", "focus", "focus-commitments"),
         default="table",
-        help="focus: FOCUS 1.3 by the day, with tag:NAME of --group-by; focus-commitments: its "
-        "dataset of the policy's commitments",
+        help="jsonl: with --calls, all of them, as csv does; focus: FOCUS 1.3 by the day, with "
+        "tag:NAME of --group-by; focus-commitments: its dataset of the policy's commitments",
     )
     parser.add_argument("--json", action="store_const", const="json", dest="format")
     return parser
@@ -156,10 +159,13 @@ def _add_reconcile(parser: argparse.ArgumentParser) -> None:
 
 
 def _calls(options: argparse.Namespace, params: dict[str, str]) -> int:
-    if options.format not in ("table", "json") or options.reconcile is not None:
-        fail("--calls tells single calls, as a table or as JSON")
+    if options.format.startswith("focus") or options.reconcile is not None:
+        fail("--calls tells single calls, as a table, JSON, JSON lines or CSV")
     given = {**params, "after": options.after}
     query = parse_calls_query(given, _OPERATOR, now_at=SystemClock().time())
+    if options.format in FORMS:
+        asyncio.run(_stream_calls(policy_with_stores(options.config), query, options.format))
+        return 0
     rows = asyncio.run(_read_calls(policy_with_stores(options.config), query))
     told = calls_json(rows, query)
     if options.format == "json":
@@ -179,6 +185,17 @@ def _cells(row: LedgerRow) -> tuple[str, ...]:
         *(iso(row.started_at, "seconds"), row.id, row.user, row.model, row.backend, row.outcome),
         *(str(row.status), row.error, f"{row.gpu_us / MICRO:.3f}", usd(row.cost_nano, padded=True)),
     )
+
+
+async def _stream_calls(policy: Policy, query: CallsQuery, form: str) -> None:
+    ledger = open_ledger(policy)
+    now_at = SystemClock().time()
+    try:
+        stream = CallStream(ledger, query, form, attempts=form == "jsonl", now_at=now_at)
+        async for piece in stream.pieces():
+            sys.stdout.buffer.write(piece)
+    finally:
+        await ledger.aclose()
 
 
 async def _read_calls(policy: Policy, query: CallsQuery) -> list[LedgerRow]:

@@ -11,8 +11,7 @@ charged call counts for, in which counters; ``room`` asks them of a call that is
 take; ``spending`` is whose figures that has changed, for who watches them. ``committed`` is the
 bill of capacity that is paid for by the hour, and ``idle_books`` books what no call used of it.
 ``forecasts`` is where spend leads, by ``spend_forecast``. ``usage_reports`` is who spent what,
-``focus`` the same for tools that read bills, ``call_lists`` in which calls, ``call_reports`` what
-became of one call;
-``price_comparison`` holds prices against other prices. ``text`` is how amounts and instants are
-written.
+``focus`` the same for tools that read bills, ``call_lists`` in which calls, ``call_streams`` in all
+of them, ``call_reports`` what became of one call; ``price_comparison`` holds prices against other
+prices. ``text`` is how amounts and instants are written.
 """

@@ -26,14 +26,17 @@ def parse_calls_query(
     """The query of ``/usage/calls?from=1h&outcome=error&limit=20``.
 
     ``from``, ``to`` and dimensions are those of ``parse_usage_query``, who sees what as well; of
-    ``kind`` calls alone unless it is given. ``after`` is the ``next`` of the page before. Raises
-    ApiError.
+    ``kind`` calls alone unless it is given, ``all`` for rows of every kind. ``after`` is the
+    ``next`` of the page before. Raises ApiError.
     """
     if "group_by" in params:
         raise _bad("group_by", "calls are told one by one; GET /usage groups them")
-    asked = {name: value for name, value in params.items() if name not in _OURS}
+    asked = {"kind": "call"}
+    asked |= {name: value for name, value in params.items() if name not in _OURS}
+    if asked["kind"] == "all":
+        del asked["kind"]
     return CallsQuery(
-        rows=parse_usage_query({"kind": "call", **asked}, principal, now_at=now_at),
+        rows=parse_usage_query(asked, principal, now_at=now_at),
         most=_most(params.get("limit")),
         before=_cursor(params.get("after", "")),
     )

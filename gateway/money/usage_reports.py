@@ -75,7 +75,7 @@ def parse_usage_query(
         where=_where(params, principal),
         limit=_limit(params.get("limit")),
         zone=zone,
-        durations=_yes("percentiles", params.get("percentiles", "false")),
+        durations=yes("percentiles", params.get("percentiles", "false")),
     )
 
 
@@ -89,7 +89,8 @@ def _zone(name: str) -> str:
     return name
 
 
-def _yes(name: str, text: str) -> bool:
+def yes(name: str, text: str) -> bool:
+    """Raises ApiError for a text that is neither true nor false."""
     if text not in ("true", "false"):
         raise _bad(name, f"{name} is true or false")
     return text == "true"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,24 @@ async def test_usage_is_grouped_by_error_and_route(tmp_path: Path, clock: FakeCl
         await client.post("/v1/chat/completions", json=CHAT)
         [row] = (await client.get("/usage?group_by=error,route&error=")).json()["rows"]
     assert (row["error"], row["route"], row["calls"]) == ("", "default", 1)
+
+
+async def test_calls_come_as_a_stream_where_that_is_asked(tmp_path: Path, clock: FakeClock) -> None:
+    """A user's own; and a wish that cannot be met is an error before anything is told."""
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        answer = await client.post("/v1/chat/completions", json=CHAT)
+        clock.move(1.0)
+        lines = await client.get("/usage/calls?format=jsonl&attempts=true")
+        assert [json.loads(line)["id"] for line in lines.text.splitlines()] == [
+            answer.headers["x-request-id"]
+        ]
+        sheet = await client.get("/usage/calls?format=csv")
+        assert (sheet.headers["content-type"], len(sheet.text.splitlines())) == (
+            "text/csv; charset=utf-8",
+            2,
+        )
+        bob = {"Authorization": f"Bearer {gateway.key('bob')}"}
+        assert (await client.get("/usage/calls?format=jsonl", headers=bob)).text == ""
+        for wish, param in (("format=xml", "format"), ("attempts=true", "attempts")):
+            refused = await client.get(f"/usage/calls?{wish}")
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
