@@ -18,6 +18,7 @@ from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.api.routes import application
 from gateway.backends.live import LiveBackend
+from gateway.backends.shared_bound import MakeBound, SharedBound
 from gateway.backends.use_reader import UseReader
 from gateway.bills.watch import BillWatch
 from gateway.calls.dispatcher import Dispatcher
@@ -68,6 +69,10 @@ class OneOfSeveral(Protocol):
 
     def part_of(self, policy: Policy) -> Policy:
         """The policy with this process's part of what clients may keep waiting."""
+        ...
+
+    def bound(self, backend: str, calls: int) -> SharedBound:
+        """This process's part of a bound on the calls at a backend."""
         ...
 
     def open_shared(self, policy: Policy) -> SharedStore:
@@ -177,6 +182,7 @@ def build_gateway(
     kept_workers: KeptWorkers,
     lines: LineWriter | None = None,
     outbox: Outbox | None = None,
+    bound: MakeBound | None = None,
     client: Callable[[], MessageClient] = webhook_client,
 ) -> Gateway:
     """Everything but the web: a gateway over the stores and backends that it is given.
@@ -210,6 +216,7 @@ def build_gateway(
         make_backend=make_backend,
         load_policy=load,
         kept_workers=kept_workers,
+        bound=bound,
     )
     if outbox is not None:
         gateway.notices = Notices(
@@ -355,6 +362,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         kept_workers=open_kept(policy),
         lines=lines,
         outbox=open_outbox(policy),
+        bound=None if among is None else among.bound,
     )
     gateway.file_readers += [
         lambda: [FileRead(f"the secret {name}", file) for name, file in secrets.items()],

@@ -13,6 +13,7 @@ from adapters.types import ModelMemory, WorkerMemory
 from gateway.access_log import AccessLog
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
+from gateway.backends.shared_bound import MakeBound
 from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock
 from gateway.events.notices import Notices
@@ -65,7 +66,9 @@ class Gateway:
         make_backend: MakeBackend,
         load_policy: Callable[[], Policy],
         kept_workers: KeptWorkers,
+        bound: MakeBound | None = None,
     ) -> None:
+        """``bound``: a part of what bounds the calls at a backend, where other processes serve."""
         self.shared = shared
         self.ledger = ledger
         self.keys = keys
@@ -91,6 +94,7 @@ class Gateway:
         """Whoever holds something in the shared store, and holds it again where it was forgotten,
         when called."""
         self._make_backend = make_backend
+        self._bound = bound
         self._history: list[Policy] = []
         self._superseded: list[ActivePolicy] = []
         """Policies that are in force no more, while calls are on their way by them."""
@@ -151,6 +155,7 @@ class Gateway:
                     self.clock,
                     self.dispatcher.timer,
                     self.dispatcher.draw,
+                    self._bound,
                 )
                 if known is not None:
                     made.charged.tariff.uses = known.charged.tariff.uses

@@ -26,6 +26,7 @@ from gateway.backends.learned import Learned
 from gateway.backends.leases import Lease, Leases
 from gateway.backends.redaction import Redactor
 from gateway.backends.rests import OURSELVES, Caller, LeftAlone, Rests
+from gateway.backends.shared_bound import MakeBound, SharedBound
 from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.model import BackendSpec
@@ -57,8 +58,10 @@ class LiveBackend:
         clock: Clock,
         timer: SharedTimer,
         draw: Callable[[], float] = lambda: 0.0,
+        bound: MakeBound | None = None,
     ) -> None:
-        """``draw`` gives a number in [0, 1), by which rests are made uneven."""
+        """``draw`` gives a number in [0, 1), by which rests are made uneven; ``bound`` makes this
+        process's part of a bound on the calls, where several share it."""
         self.spec = spec
         self.name = spec.name
         self.charged = CurrentPrice(prices, spec.common, clock)
@@ -89,6 +92,10 @@ class LiveBackend:
         self._clock = clock
         self._timer = timer
         self._queue = SlotQueue(self._cap)
+        self._bound: SharedBound | None = None
+        if bound is not None and spec.common.concurrency is not None:
+            self._bound = bound(spec.name, spec.common.concurrency)
+            self._bound.governs(self._queue)
         self._leases = Leases()
         self._reconsider_at = 0.0
         self._limit = spec.common.max_request
@@ -101,6 +108,8 @@ class LiveBackend:
     def slots(self) -> int | None:
         """Calls it runs at once: what the adapter says, no more than the policy allows."""
         cap, own = self.spec.common.concurrency, self.adapter.slots
+        if self._bound is not None:
+            cap = self._bound.expected
         if cap is None or own is None:
             return own if cap is None else cap
         return min(cap, own)
@@ -310,6 +319,8 @@ class LiveBackend:
 
     async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)
+        if self._bound is not None:
+            self._bound.ask()
         try:
             await self._queue.wait(reconsider, rank)
         except BaseException:
@@ -330,6 +341,8 @@ class LiveBackend:
         it busy for a moment; the rest waits here, where waiting costs nothing and a call can
         still go elsewhere."""
         fixed, slots = self.spec.common.concurrency, self.adapter.slots
+        if self._bound is not None:
+            return self._bound.cap(self._queue)
         if fixed is not None or slots is None:
             return fixed
         if not self.adapter.capabilities.queues:

@@ -50,6 +50,8 @@ class SlotQueue:
         self.running = 0
         self.waiting = 0
         """Calls in line."""
+        self.freed: Callable[[], None] | None = None
+        """Called when a call has ended, before its slot goes to another."""
 
     def waiting_below(self, rank: int) -> int:
         """Calls in line that one of this rank would go before."""
@@ -83,6 +85,8 @@ class SlotQueue:
     def give_back(self) -> None:
         """A call ended: its slot goes to the first in line."""
         self.running -= 1
+        if self.freed is not None:
+            self.freed()
         self.fill()
 
     def fill(self) -> None:

@@ -14,6 +14,7 @@ import msgspec
 import uvloop
 
 from gateway.app import backend_maker, from_path, open_keys, running, web
+from gateway.backends.shared_bound import SharedBound
 from gateway.cli.banner import announce
 from gateway.cli.data_lock import lock_of
 from gateway.cli.server import GatewayServer, certificate_of, material_of
@@ -104,7 +105,7 @@ class _Member:
 
     def __init__(self, what: Told) -> None:
         clock = SystemClock()
-        self.link = ParentLink(what.parent, clock)
+        self.link = ParentLink(what.parent, what.of, clock)
         self._what = what
         self._guests = Guests(what.folders, clock)
 
@@ -123,6 +124,9 @@ class _Member:
         )
         server = msgspec.structs.replace(server, clients=clients)
         return msgspec.structs.replace(policy, server=server)
+
+    def bound(self, backend: str, calls: int) -> SharedBound:
+        return self.link.bound(backend, calls)
 
     def open_shared(self, policy: Policy) -> SharedStore:
         self.link.store.timeout_s = policy.store.timeout_s

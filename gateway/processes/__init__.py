@@ -2,8 +2,9 @@
 
 The ``parent`` starts them, starts anew what dies, and replaces all at a rolling restart; each is to
 it a ``spawned`` process. It holds what they share: the listening sockets, made in ``ports``, the
-shared store where no Redis is, and the local workers, whose ``hosts`` it has. The policy that they
-serve is a copy in ``snapshots``, after ``loading`` has read it and ``unshared`` has said what
-takes a single process. ``child`` is the other end: the parent, as a serving process knows it.
-``messages`` is what crosses between the two, ``told`` what a process is told when it is started.
+shared store where no Redis is, and the local workers, whose ``hosts`` it has; ``bounds`` parts
+among them what bounds the calls at a backend. The policy that they serve is a copy in
+``snapshots``, after ``loading`` has read it and ``unshared`` has said what takes a single process.
+``child`` is the other end: the parent, as a serving process knows it. ``messages`` is what crosses
+between the two, ``told`` what a process is told when it is started.
 """

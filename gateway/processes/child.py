@@ -8,16 +8,21 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
+from gateway.backends.shared_bound import SharedBound
 from gateway.clock import Clock
 from gateway.processes.messages import (
     Drained,
+    GivesBack,
     Gone,
+    Granted,
+    Recalled,
     Reload,
     Reloaded,
     Retire,
     Serving,
     ToChild,
     ToParent,
+    Wants,
     decode_to_child,
 )
 from gateway.service import Gateway
@@ -43,9 +48,12 @@ class ParentLink:
     this process's place, ``end`` when the parent is gone.
     """
 
-    def __init__(self, descriptor: int, clock: Clock) -> None:
+    def __init__(self, descriptor: int, of: int, clock: Clock) -> None:
+        """``of``: how many processes serve."""
         self._socket = socket.socket(fileno=descriptor)
         self._clock = clock
+        self._of = of
+        self._bounds: dict[tuple[str, int], SharedBound] = {}
         self._connection = FramedConnection[ToChild](
             decode=decode_to_child, receive=self._receive, lost=self._lose
         )
@@ -92,8 +100,25 @@ class ParentLink:
             self.retire()
         elif type(message) is Drained:
             self._drain(message)
+        elif type(message) is Granted:
+            bound = self._bounds[message.backend, message.bound]
+            bound.grant(message.more, pressed=message.pressed)
+        elif type(message) is Recalled:
+            self._bounds[message.backend, message.bound].recall(message.left)
         else:
             self.store.receive(cast("Answer", message))
+
+    def bound(self, backend: str, calls: int) -> SharedBound:
+        """This process's part of a bound on the calls at a backend; the same one again for a
+        backend that a reload has made anew with the same bound."""
+        bound = self._bounds.get((backend, calls))
+        if bound is None:
+            bound = self._bounds[backend, calls] = SharedBound(
+                fair=max(1, calls // self._of),
+                want=lambda wanted: self.say(Wants(backend, calls, wanted)),
+                give=lambda count: self.say(GivesBack(backend, calls, count)),
+            )
+        return bound
 
     def _tell_of_drained(self, backend: str, draining: bool) -> None:
         self.say(Drained(backend, draining))

@@ -32,7 +32,26 @@ class Drained(StoreMessage, tag=66, frozen=True):
     draining: bool
 
 
-ToParent = Question | Serving | Reloaded | Drained
+class Wants(StoreMessage, tag=67, frozen=True):
+    """It has so many calls at a backend, of which some wait for what bounds them in all."""
+
+    backend: str
+    bound: int
+    """How many there may be over all processes."""
+    calls: int
+
+
+class GivesBack(StoreMessage, tag=68, frozen=True):
+    """It does not need so many of those that it was granted."""
+
+    backend: str
+    bound: int
+    count: int
+
+
+Affair = Drained | Wants | GivesBack
+"""What is everybody's."""
+ToParent = Question | Serving | Reloaded | Affair
 
 # --- to a serving process -----------------------------------------------------------------------
 
@@ -54,7 +73,24 @@ class Retire(StoreMessage, tag=98, frozen=True):
     """Others serve now: take no new connection, and end when the calls have."""
 
 
-ToChild = Answer | Gone | Reload | Retire | Drained
+class Granted(StoreMessage, tag=99, frozen=True):
+    """It may have so many more calls at a backend; ``pressed``: though others lack some."""
+
+    backend: str
+    bound: int
+    more: int
+    pressed: bool
+
+
+class Recalled(StoreMessage, tag=100, frozen=True):
+    """It is to keep no more than ``left``, and none that it does not need."""
+
+    backend: str
+    bound: int
+    left: int
+
+
+ToChild = Answer | Gone | Reload | Retire | Drained | Granted | Recalled
 
 decode_to_parent: Callable[[memoryview], ToParent] = msgspec.msgpack.Decoder(ToParent).decode
 decode_to_child: Callable[[memoryview], ToChild] = msgspec.msgpack.Decoder(ToChild).decode

@@ -13,9 +13,10 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.policy.problems import PolicyError
+from gateway.processes.bounds import Bounds
 from gateway.processes.hosts import Hosts
 from gateway.processes.loading import PolicyLoader
-from gateway.processes.messages import Drained, Gone
+from gateway.processes.messages import Affair, Drained, Gone, ToChild
 from gateway.processes.snapshots import PolicySnapshots
 from gateway.processes.spawned import ServingProcess
 from gateway.processes.told import Told
@@ -83,6 +84,7 @@ class Parent:
         self._folders: dict[str, str] = {}
         self._gone: list[int] = []
         """Processes that have ended, of which nobody has been told, or that hold something yet."""
+        self._bounds = Bounds(count)
         self._drained: dict[str, Drained] = {}
         """What administrators have said of backends."""
         self._changing = asyncio.Lock()
@@ -151,7 +153,7 @@ class Parent:
     async def _add(self, *, waits: bool) -> ServingProcess | None:
         """Starts another; None where it does not serve. ``waits``: until its backends are ready."""
         self._started += 1
-        process = ServingProcess(self._started, self._shared.store, self._drain)
+        process = ServingProcess(self._started, self._shared.store, self._hear)
 
         def command(connection: int) -> Sequence[str]:
             return self._command(
@@ -185,6 +187,8 @@ class Parent:
     async def _watch(self, process: ServingProcess) -> None:
         status = await process.wait()
         self._processes.remove(process)
+        for number, told in self._bounds.end(process.number):
+            self._tell(number, told)
         self._gone.append(process.number)
         self._tell_of_the_gone()
         if process.retired or self._told_to_end.is_set():
@@ -205,6 +209,18 @@ class Parent:
             heir.say(Gone(tuple(self._gone)))
             # Should the heir die over it, the next one is told again.
             self._gone = [one for one in self._gone if self._shared.store.holds_of(one)]
+
+    def _hear(self, process: ServingProcess, message: Affair) -> None:
+        if isinstance(message, Drained):
+            self._drain(message)
+            return
+        for number, told in self._bounds.hear(process.number, message):
+            self._tell(number, told)
+
+    def _tell(self, number: int, message: ToChild) -> None:
+        for process in self._processes:
+            if process.number == number:
+                process.say(message)
 
     def _drain(self, drained: Drained) -> None:
         """Every process is told, those to come too; who has told of it does it twice."""

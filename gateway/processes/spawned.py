@@ -7,19 +7,21 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from gateway.processes.messages import (
+    Affair,
     Drained,
+    GivesBack,
     Reload,
     Reloaded,
     Retire,
     Serving,
     ToChild,
     ToParent,
+    Wants,
     decode_to_parent,
 )
-from gateway.storage.served.messages import Question
 from gateway.storage.served.server import StoreServer
 from local_runtime.protocol.wire import FramedConnection
 
@@ -29,10 +31,12 @@ T = TypeVar("T")
 class ServingProcess:
     """Started by ``start``; ``ended`` is its exit status once it has one."""
 
-    def __init__(self, number: int, store: StoreServer, drained: Callable[[Drained], None]) -> None:
-        """``drained`` is told of what an administrator has told it."""
+    def __init__(
+        self, number: int, store: StoreServer, hear: Callable[[ServingProcess, Affair], None]
+    ) -> None:
+        """``hear`` is given what it says that is everybody's affair."""
         self.number = number
-        self._drained = drained
+        self._hear = hear
         self.retired = False
         """It is meant to end."""
         self.policy = ""
@@ -102,16 +106,16 @@ class ServingProcess:
         return self.policy
 
     def _receive(self, message: ToParent) -> None:
-        if type(message) is Serving:
+        if isinstance(message, Serving):
             self.policy = message.policy
             _resolve(self.serves, True)
-        elif type(message) is Reloaded:
+        elif isinstance(message, Reloaded):
             self.policy = message.policy
             _resolve(self._reloaded, None)
-        elif type(message) is Drained:
-            self._drained(message)
+        elif isinstance(message, (Drained, Wants, GivesBack)):
+            self._hear(self, message)
         else:
-            answer = self._store.answer(self.number, cast("Question", message))
+            answer = self._store.answer(self.number, message)
             if answer is not None:
                 self._connection.send(answer)
 

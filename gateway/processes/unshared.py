@@ -39,8 +39,6 @@ def _unshared(policy: Policy, clock: Clock) -> Iterator[tuple[str, str]]:
 
 def _why_not(policy: Policy, spec: BackendSpec) -> tuple[str, str] | None:
     common = spec.common
-    if common.concurrency is not None:
-        return "concurrency", "each process would have as many calls in flight"
     dated = policy.prices[common.price] if common.price else None
     if dated is None:
         return None

@@ -16,7 +16,9 @@ CONFIG = """
 backends:
   home: {kind: local, app: tests/programs/echo.py:app, required: true, price: calls, workers: 2}
   paced: {kind: local, app: tests/programs/echo.py:app, handler: /count, price: calls}
+  narrow: {kind: local, app: tests/programs/crowd.py:app, price: calls, concurrency: 3}
 models:
+  narrow: {task: infer, backends: [narrow]}
   near: {task: infer, backends: [home]}
   count: {task: infer, backends: [paced]}
 prices:

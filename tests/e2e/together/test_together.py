@@ -162,3 +162,18 @@ async def test_a_policy_by_http_would_be_one_processs_alone_and_is_refused(
             admin.post("/admin/policy/rollback"),
         ]
     assert [error_of(answer) for answer in answers] == [(409, "several_processes")] * 2
+
+
+async def test_what_bounds_the_calls_at_a_backend_bounds_those_of_both(
+    gateway: LiveGateway,
+) -> None:
+    await both(gateway)
+
+    async def one() -> int:
+        async with gateway.async_client() as client:
+            answer = await client.post("/v1/infer/narrow", json=0.05, timeout=120.0)
+        assert answer.status_code == 200, answer.text
+        most: int = answer.json()["most"]
+        return most
+
+    assert max(await asyncio.gather(*(one() for _ in range(40)))) == 3
