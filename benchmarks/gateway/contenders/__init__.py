@@ -21,7 +21,8 @@ ALL: tuple[Contender, ...] = (
     Spillgate(name="spillgate"),
     Spillgate(name="spillgate-local", local=True),
     Spillgate(name="spillgate-tls", tls=True),
+    Spillgate(name="spillgate-2", processes=2),
 )
 NAMES = tuple(contender.name for contender in ALL)
-SLOW = frozenset(("litellm", "spillgate-tls"))
+SLOW = frozenset(("litellm", "spillgate-tls", "spillgate-2"))
 """Left out of a quick run."""

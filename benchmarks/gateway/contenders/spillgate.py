@@ -53,16 +53,19 @@ LOCAL = "{{kind: local, app: 'benchmarks/apps/trivial.py:app', workers: 1, price
 
 
 class Spillgate:
-    """``local``: a local worker answers instead of the upstream."""
+    """``local``: a local worker answers instead of the upstream; ``processes`` serve."""
 
-    def __init__(self, *, name: str, local: bool = False, tls: bool = False) -> None:
+    def __init__(
+        self, *, name: str, local: bool = False, tls: bool = False, processes: int = 1
+    ) -> None:
         self.name = name
+        self._processes = processes
         self._local = local
         self._tls = tls
 
     @property
     def streams(self) -> bool:
-        return not (self._local or self._tls)
+        return not (self._local or self._tls) and self._processes == 1
 
     def start(self, upstream: Target, folder: Path) -> Running:
         running = self.launch(upstream, folder)
@@ -75,7 +78,10 @@ class Spillgate:
         (folder / "data").mkdir(parents=True, exist_ok=True)
         target, config = self._configure(upstream, folder)
         key = make_key(config)
-        child = Child([str(PROGRAM), "serve", "--config", str(config)], log=folder / "gateway.log")
+        command = [str(PROGRAM), "serve", "--config", str(config)]
+        if self._processes > 1:
+            command += ["--workers", str(self._processes)]
+        child = Child(command, log=folder / "gateway.log")
         return Running(child=child, target=Target(url=target, key=key), apart=WORKERS)
 
     def _configure(self, upstream: Target, folder: Path) -> tuple[str, Path]:
