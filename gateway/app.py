@@ -202,7 +202,6 @@ def build_gateway(
         random_source=random_source,
         slow_clients=SlowClients(shared, per_key=clients.per_key, in_all=clients.in_all),
     )
-    log_to = lines if policy.server.access_log else None
     gateway = Gateway(
         policy=policy,
         shared=shared,
@@ -211,7 +210,7 @@ def build_gateway(
         dispatcher=dispatcher,
         settler=settler,
         metrics=metrics,
-        access_log=AccessLog(log_to, clock),
+        access_log=AccessLog(lines if policy.server.access_log else None, clock),
         clock=clock,
         make_backend=make_backend,
         load_policy=load,

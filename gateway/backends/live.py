@@ -26,7 +26,7 @@ from gateway.backends.learned import Learned
 from gateway.backends.leases import Lease, Leases
 from gateway.backends.redaction import Redactor
 from gateway.backends.rests import OURSELVES, Caller, LeftAlone, Rests
-from gateway.backends.shared_bound import MakeBound, SharedBound
+from gateway.backends.shared_bound import MakeBound, bound_of
 from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.model import BackendSpec
@@ -89,16 +89,11 @@ class LiveBackend:
         self._unwell = False
         """Its last word was not a good one: only then is it asked what that means."""
         self.probe_detail = ""
-        self._clock = clock
-        self._timer = timer
+        self._clock, self._timer = clock, timer
         self._queue = SlotQueue(self._cap)
-        self._bound: SharedBound | None = None
-        if bound is not None and spec.common.concurrency is not None:
-            self._bound = bound(spec.name, spec.common.concurrency)
-            self._bound.governs(self._queue)
+        self._bound = bound_of(spec.name, spec.common.concurrency, self._queue, bound)
         self._leases = Leases()
         self._reconsider_at = 0.0
-        self._limit = spec.common.max_request
         if isinstance(adapter, ScalesItself):
             adapter.watch(lambda: self.in_flight)
 
@@ -107,9 +102,8 @@ class LiveBackend:
     @property
     def slots(self) -> int | None:
         """Calls it runs at once: what the adapter says, no more than the policy allows."""
-        cap, own = self.spec.common.concurrency, self.adapter.slots
-        if self._bound is not None:
-            cap = self._bound.expected
+        own = self.adapter.slots
+        cap = self.spec.common.concurrency if self._bound is None else self._bound.expected
         if cap is None or own is None:
             return own if cap is None else cap
         return min(cap, own)
@@ -118,7 +112,7 @@ class LiveBackend:
     def max_request(self) -> int | None:
         """Bytes of the largest body that it takes: the policy's figure, else the platform's."""
         own = self.adapter.capabilities.max_request_bytes
-        return own if self._limit is None else self._limit
+        return own if self.spec.common.max_request is None else self.spec.common.max_request
 
     @property
     def context(self) -> int | None:
@@ -134,8 +128,7 @@ class LiveBackend:
 
     @property
     def warm_idle(self) -> int | None:
-        """Workers that are warm and idle, as far as ``is_warm`` has it; None of a backend that is
-        always warm."""
+        """Workers that are warm and idle; None of a backend that is always warm."""
         idle = self.learned.warm_idle(self._clock.monotonic())
         return idle if idle is None or self.is_warm else 0
 
@@ -207,7 +200,7 @@ class LiveBackend:
         own = slots = self.slots
         if slots is None:
             slots = self.line.computes(now)
-        in_flight = self._ahead_of(rank) if ahead is None else ahead
+        in_flight = self._queue.ahead_of(rank, self.in_flight) if ahead is None else ahead
         in_flight += self.line.others(now)
         run = learned.run_time(model)
         if slots is not None and in_flight >= slots:
@@ -245,12 +238,6 @@ class LiveBackend:
         if self.spec.common.max_queue is not None:
             return self.spec.common.max_queue
         return None if slots is None else (slots or 1) * _QUEUE_PER_SLOT
-
-    def _ahead_of(self, rank: int) -> int:
-        """Calls that are there, and in line before one of this rank."""
-        if self.in_flight <= self._queue.running:
-            return self.in_flight
-        return self.in_flight - self._queue.waiting_below(rank)
 
     def _ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""

@@ -99,3 +99,15 @@ class SharedBound:
 
 MakeBound = Callable[[str, int], SharedBound]
 """Of a backend's name and the bound on its calls in all."""
+
+
+def bound_of(
+    backend: str, calls: int | None, queue: SlotQueue, make: MakeBound | None
+) -> SharedBound | None:
+    """What governs the calls in ``queue``; None where nothing bounds them, or one process is all
+    that there is."""
+    if make is None or calls is None:
+        return None
+    bound = make(backend, calls)
+    bound.governs(queue)
+    return bound

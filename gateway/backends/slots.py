@@ -57,6 +57,10 @@ class SlotQueue:
         """Calls in line that one of this rank would go before."""
         return sum(map(len, self._lines[:rank]))
 
+    def ahead_of(self, rank: int, calls: int) -> int:
+        """Of so many calls that are there, those that run or stand before one of this rank."""
+        return calls if calls <= self.running else calls - self.waiting_below(rank)
+
     def take(self) -> bool:
         """True when there is a slot now, which is then taken."""
         cap = self._cap()

@@ -170,6 +170,8 @@ class Parent:
         await process.start(command, (*self._shared.listeners, *self._shared.inherited))
         self._processes.append(process)
         self._tasks.run(self._watch(process))
+        for drained in self._drained.values():
+            process.say(drained)
         try:
             async with asyncio.timeout(SERVES_WITHIN_S):
                 serves = await asyncio.shield(process.serves)
@@ -180,8 +182,6 @@ class Parent:
             process.signal(signal.SIGKILL)
         if serves:
             self._tell_of_the_gone()
-            for drained in self._drained.values():
-                process.say(drained)
         return process if serves else None
 
     async def _watch(self, process: ServingProcess) -> None:
