@@ -42,7 +42,7 @@ async def forecast_of(
     except ReportRefused as refused:
         raise refusal_of(refused) from None
     principals = await _principals(gateway, context.principal, whose)
-    limits = limits_of(whose, gateway.active.policy, principals)
+    limits = limits_of(whose, gateway.active.policy, principals, now_at)
     return told(whose, spend, limits, now_at)
 
 

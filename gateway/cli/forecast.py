@@ -45,7 +45,8 @@ async def _forecast(policy: Policy, whose: SpendScope) -> dict[str, Any]:
         spend = await hourly(ledger, whose, _OPERATOR, clock.time())
     finally:
         await ledger.aclose()
-    limits = limits_of(whose, policy, await asyncio.to_thread(_principals, policy, whose))
+    principals = await asyncio.to_thread(_principals, policy, whose)
+    limits = limits_of(whose, policy, principals, clock.time())
     return told(whose, spend, limits, clock.time())
 
 

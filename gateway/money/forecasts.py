@@ -91,13 +91,13 @@ def _bad(message: str) -> ApiError:
 
 
 def limits_of(
-    scope: SpendScope, policy: Policy, principals: Iterable[Principal]
+    scope: SpendScope, policy: Policy, principals: Iterable[Principal], now_at: float
 ) -> list[tuple[Unit, str, int | None]]:
-    """(unit, window, amount) of each limit of money and device time that holds for a scope, the
-    smallest of each; of a scope without any the month's money, without an amount. ``principals``:
-    those to whom it may apply."""
+    """(unit, window, amount) of each limit of money and device time that holds now for a scope,
+    the smallest of each; of a scope without any the month's money, without an amount.
+    ``principals``: those to whom it may apply."""
     found: dict[tuple[Unit, str], int] = {}
-    for claim in _claims(scope, policy, principals):
+    for claim in _claims(scope, policy, principals, now_at):
         key = claim.unit, claim.window
         ours = claim.scope == scope.text and claim.unit in _UNITS
         if ours and read_window(claim.window).period in _WINDOWS:
@@ -106,12 +106,17 @@ def limits_of(
     return [*told] or [("nano_usd", "month", None)]
 
 
-def _claims(scope: SpendScope, policy: Policy, principals: Iterable[Principal]) -> Iterator[Claim]:
+def _claims(
+    scope: SpendScope, policy: Policy, principals: Iterable[Principal], now_at: float
+) -> Iterator[Claim]:
     if scope.kind in ("plan", "gateway"):
         principals = [Principal(key_id="", user="", plan=scope.name)]
+    elif scope.kind == "tag":
+        name, _, value = scope.name.partition("=")
+        principals = [Principal(key_id="", user="", tags={name: value})]
     for principal in principals:
         try:
-            yield from compile_claims(principal, policy).held
+            yield from compile_claims(principal, policy, now_at).held
         except ApiError:  # a plan that has gone
             continue
 
@@ -124,8 +129,7 @@ async def hourly(
 ) -> HourlySpend:
     """Of the last weeks, and of every window that goes on. What nobody used is not in it, for no
     limit holds for it. Raises ReportRefused and StorageUnavailable."""
-    now_us = round(now_at * MICRO)
-    since = min(now_at - HISTORY_S, *(bounds(window, now_us)[0] / MICRO for window in _WINDOWS))
+    since = now_at - HISTORY_S
     where = scope.where()
     if principal.role != "admin":
         where["user"] = principal.user

@@ -21,8 +21,8 @@ import msgspec
 HOUR_S = 3_600
 DAY_H = 24
 WEEK_H = 168
-HISTORY_S = 28 * 86_400
-"""More is not asked for: what was further back says little."""
+HISTORY_S = 32 * 86_400
+"""As long as the longest window goes on; what was further back says little."""
 
 Shape = Literal["flat", "day", "week"]
 _DAYS_FOR: tuple[tuple[int, Shape], ...] = ((14, "week"), (3, "day"))

@@ -314,6 +314,10 @@ def _alerts(policy: Policy) -> _Found:
     limits: dict[str, list[Limits]] = {
         "user": [*plans, *policy.limits.users.values()],
         "plan": [plan.shared for plan in plans if plan.shared is not None],
+        "tag": [one for values in policy.limits.tags.values() for one in values.values()],
+        "model": [*policy.limits.models.values()],
+        "backend": [*policy.limits.backends.values()],
+        "warm-pool": [policy.limits.warm_pool],
         "gateway": [policy.limits],
     }
     for index, kind in enumerate(policy.alerts.of):

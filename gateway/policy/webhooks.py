@@ -6,7 +6,7 @@ import base64
 import binascii
 import ipaddress
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,7 +21,7 @@ from adapters.settings import (
 )
 
 Topic = Literal["usage", "budget"]
-ScopeKind = Literal["key", "user", "plan", "gateway"]
+ScopeKind = Literal["key", "user", "plan", "tag", "model", "backend", "warm-pool", "gateway"]
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what such a secret begins with
@@ -92,7 +92,7 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     at: tuple[Percent, ...] = (50, 80, 100)
     """Percent of a limit; each is told once in a window. Empty: only what was refused."""
-    of: tuple[ScopeKind, ...] = ("key", "user", "plan", "gateway")
+    of: tuple[ScopeKind, ...] = get_args(ScopeKind)
     """Whose limits."""
 
 

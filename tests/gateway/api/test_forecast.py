@@ -10,7 +10,7 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.storage.base import LedgerRow
-from tests.gateway.assembled import AssembledGateway, assembled
+from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 from tests.gateway.storage.sqlite.ledger_rows import settled_row
 
 USD = 1_000_000_000
@@ -68,7 +68,8 @@ async def test_me_tells_the_same_where_it_is_asked_to(tmp_path: Path, clock: Fak
 
 async def test_an_admin_sees_others_and_the_whole(tmp_path: Path, clock: FakeClock) -> None:
     clock.move(10 * 86_400.0)
-    async with assembled(tmp_path, clock) as gateway:
+    text = POLICY + "limits: {tags: {team: {bob: {spend: 7 USD/month}}}}\n"
+    async with assembled(tmp_path, clock, text) as gateway:
         for user in ("alice", "bob"):
             tags = {"team": user}
             await gateway.inner.ledger.settle(rows_of(clock.time(), user=user, tags=tags))
@@ -82,7 +83,7 @@ async def test_an_admin_sees_others_and_the_whole(tmp_path: Path, clock: FakeClo
     assert spent == {
         "user:bob": ("1.92", "5"),
         "gateway": ("3.84", None),
-        "tag:team=bob": ("1.92", None),
+        "tag:team=bob": ("1.92", "7"),
         "plan:default": ("0", None),
         "key:k1": ("3.84", None),
     }
