@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-money bench-gpu bench-outage faults soak endurance simulate constraints clean
+.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-gpu bench-outage faults soak endurance simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ bench-runtime: $(RUNTIME) ## the stand-alone server against LitServe, BentoML an
 
 bench-outage: $(RUNTIME) ## two gateways under load whose Redis is stopped for ten seconds
 	@$(BIN)/python -m benchmarks.lost_store $(ARGS)
+
+bench-economics: $(RUNTIME) ## what planned capacity costs over recorded traffic; ARGS='--traces FOLDER'
+	@$(BIN)/python -m benchmarks.economics $(ARGS)
 
 bench-adapters: $(RUNTIME) ## what each kind of backend adds to the bare exchange, and its CPU at 1 to 200 calls
 	@$(BIN)/python -m benchmarks.adapters $(ARGS)

@@ -4,7 +4,8 @@ In the order of a call: it comes in through ``api``; ``calls`` carries it from i
 settlement; ``routing`` decides which of the ``backends`` gets it, and so whether it spills;
 ``money`` says what it costs and whether its caller may spend that; ``storage`` keeps the counters,
 the ledger and the keys; ``events`` tells others of what happened. Between the calls ``warm`` wakes
-backends before they are needed, and ``bills`` puts what platforms billed beside the ledger.
+backends before they are needed, ``planning`` says how much capacity that should be, and ``bills``
+puts what platforms billed beside the ledger.
 ``policy`` reads the YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;

@@ -1,0 +1,9 @@
+"""How much capacity a model needs in the next seconds and the next hour. Pure: values in, values
+out; an instant is an argument.
+
+``overdue`` counts the calls that are past their promise, ``growth`` learns how far they may grow
+within a start's time, ``starts`` says how long starts take, and ``worth`` what a call that comes
+late may cost. From these the ``planner`` says, at every look, how many workers to hold and to
+start; ``baseline`` how many are worth an hour's rent, ``feedback`` whether promises are kept as
+often as they should be. ``line`` says which of the waiting calls is next.
+"""

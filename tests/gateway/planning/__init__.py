@@ -1,0 +1,1 @@
+"""The planner's rooms against plain recounts of what they say in constant time."""
