@@ -276,7 +276,7 @@ def _part(
     where = _where(query, statement, calendar, span, first, last)
     return (
         f"SELECT {', '.join(columns)} FROM {_joined('rollups')} WHERE {where} "  # noqa: S608
-        f"GROUP BY g.id{_moments(query)}"
+        f"GROUP BY {_grouping(query)}"
     )
 
 
@@ -293,7 +293,7 @@ def _durations_part(
     where = _where(query, statement, calendar, span, first, last)
     return (
         f"SELECT {', '.join(columns)} FROM {_joined('rollup_durations')} WHERE {where} "  # noqa: S608
-        f"GROUP BY g.id, r.bucket{_moments(query)}"
+        f"GROUP BY {_grouping(query, ', r.bucket')}"
     )
 
 
@@ -324,5 +324,10 @@ def _where(
     return " AND ".join(conditions + filters_of(query, statement, calendar, _START_US, "g."))
 
 
-def _moments(query: UsageQuery) -> str:
-    return "".join(f", g{index}" for index, name in enumerate(query.group_by) if name in MOMENTS)
+def _grouping(query: UsageQuery, then: str = "") -> str:
+    """What roll-ups are added up by. Where only moments are asked for, that is the hour or day of a
+    roll-up: its table has that order, and nothing needs to be sorted."""
+    if all(name in MOMENTS for name in query.group_by):
+        return f"r.start{then}"
+    moments = (f", g{index}" for index, name in enumerate(query.group_by) if name in MOMENTS)
+    return f"g.id{then}{''.join(moments)}"

@@ -81,7 +81,7 @@ class SqliteLedger:
         lane = partial(ReaderLane, self._path, clock=self._clock, timeout_s=read_timeout_s)
         self._own = lane("own", threads=1)
         self._light = lane("light", threads=_THREADS, most=_LIGHT_REPORTS)
-        self._heavy = lane("heavy", threads=_THREADS, most=_HEAVY_REPORTS)
+        self._heavy = lane("heavy", threads=_THREADS, most=_HEAVY_REPORTS, yielding=True)
         self._rolls = lane("rolls", threads=1)
         self._roll_at = self._clock.monotonic()
         self._tending: asyncio.Task[None] | None = None

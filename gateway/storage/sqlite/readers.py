@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -29,7 +30,8 @@ _PROGRESS_STEPS = 100_000
 
 class ReaderLane:
     """Reads of one kind. ``most`` may be there at once, those that run included; None: any
-    number, for those whose own number is bounded."""
+    number, for those whose own number is bounded. ``yielding``: its threads have the processor when
+    no other of this machine wants it more, such as calls."""
 
     def __init__(
         self,
@@ -40,12 +42,14 @@ class ReaderLane:
         timeout_s: float,
         threads: int,
         most: int | None = None,
+        yielding: bool = False,
     ) -> None:
         self._path = path
         self._clock = clock
         self._timeout_s = timeout_s
         self._most = most
-        self._threads = ThreadPoolExecutor(threads, f"ledger-{name}")
+        begin = _yield_to_others if yielding else None
+        self._threads = ThreadPoolExecutor(threads, f"ledger-{name}", initializer=begin)
         self._there = 0
 
     async def read(self, read: Read[T]) -> T:
@@ -80,6 +84,12 @@ class ReaderLane:
     def close(self) -> None:
         """What waits is not begun; what runs ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _yield_to_others() -> None:
+    """Lowers the priority of the thread, which Linux has for each by itself."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 class _Job(Generic[T]):
