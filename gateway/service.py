@@ -249,11 +249,8 @@ class Gateway:
     def check_alone(self) -> None:
         """Raises ApiError 409 where a policy that came by HTTP would be in force here alone."""
         if not self.is_alone:
-            raise ApiError(
-                409,
-                "several_processes",
-                "Several processes serve: write the policy to its file, and send SIGHUP.",
-            )
+            text = "Several processes serve: write the policy to its file, and send SIGHUP."
+            raise ApiError(409, "several_processes", text)
 
     async def roll_back(self) -> Policy:
         """Returns to the policy before this one. Raises ApiError 409 when there is none."""

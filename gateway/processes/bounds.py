@@ -1,4 +1,4 @@
-"""Bounds on the calls at a backend, over all processes: who may have how many. Pure."""
+"""CallBounds on the calls at a backend, over all processes: who may have how many. Pure."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class BoundShares:
         return self._wanted.get(process, 0) > self._held[process]
 
 
-class Bounds:
+class CallBounds:
     """All of them, by backend and by how many calls there may be at it."""
 
     def __init__(self, processes: int) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.policy.problems import PolicyError
-from gateway.processes.bounds import Bounds
+from gateway.processes.bounds import CallBounds
 from gateway.processes.hosts import Hosts
 from gateway.processes.loading import PolicyLoader
 from gateway.processes.messages import Affair, Drained, Gone, ToChild
@@ -84,7 +84,7 @@ class Parent:
         self._folders: dict[str, str] = {}
         self._gone: list[int] = []
         """Processes that have ended, of which nobody has been told, or that hold something yet."""
-        self._bounds = Bounds(count)
+        self._bounds = CallBounds(count)
         self._drained: dict[str, Drained] = {}
         """What administrators have said of backends."""
         self._changing = asyncio.Lock()

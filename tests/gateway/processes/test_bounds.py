@@ -12,7 +12,7 @@ import pytest
 from gateway.backends.shared_bound import SharedBound
 from gateway.backends.slots import SlotQueue
 from gateway.clock import settle
-from gateway.processes.bounds import Bounds
+from gateway.processes.bounds import CallBounds
 from gateway.processes.messages import GivesBack, Granted, Recalled, ToChild, Wants
 
 
@@ -63,7 +63,7 @@ class Machine:
 
     def __init__(self, total: int, processes: int) -> None:
         self.total = total
-        self.bounds = Bounds(processes)
+        self.bounds = CallBounds(processes)
         self.processes = {number: Process(self, number) for number in range(1, processes + 1)}
         self._ways: deque[Callable[[], None]] = deque()
 
