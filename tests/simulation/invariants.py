@@ -204,19 +204,31 @@ def _all_caps(world: World) -> list[str]:
 def _miscounted(world: World) -> Iterator[str]:
     """What the shared store says was spent is what the rows say, in every scope that a limit is in
     force for. Of a call that was interrupted it may know better than its row, which has what was
-    held; and what was being settled while it was filled it may count twice, but never not at
-    all."""
+    held; what was being settled while it was filled it may count twice; and it counts a call whose
+    gateway died while nobody knew whether its row was written. But never less than the rows."""
     rows = tuple(world.ledger.settled.values())
     sums = _sums(rows)
     less = _sums(row for row in rows if row.outcome == "interrupted")
-    twice = _sums(row for row in rows if _was_under_way(world, row))
+    more = _sums(row for row in rows if _was_under_way(world, row))
+    for scope, nano in _died_in_doubt(world):
+        more[scope] += nano
     in_force = world.knobs.caps()
     for name, store in _stores(world):
         claims = [claim for claim in _claims(world) if claim.scope in in_force]
         for status in at_once(store.statuses(claims)):
             scope, counted = status.claim.scope, _HUGE - status.remaining
-            if not sums[scope] - less[scope] <= counted <= sums[scope] + twice[scope]:
+            if not sums[scope] - less[scope] <= counted <= sums[scope] + more[scope]:
                 yield f"{scope} has spent {sums[scope]}, and {name} counts {counted}"
+
+
+def _died_in_doubt(world: World) -> Iterator[tuple[str, int]]:
+    """(scope, nano-dollars) of calls that bought nothing, were settled, and have no row."""
+    settled = {} if world.shared is None else world.shared.settled
+    for caller in world.callers:
+        if caller.call.id not in world.ledger.settled and _has_died(caller):
+            who = caller.call.principal
+            for scope in (f"user:{who.user}", f"plan:{who.plan}", "gateway"):
+                yield scope, settled.get(caller.call.id, 0)
 
 
 def _was_under_way(world: World, row: LedgerRow) -> bool:

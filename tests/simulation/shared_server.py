@@ -29,6 +29,8 @@ class SharedServer:
     def __init__(self, server: Server, clock: Clock) -> None:
         self.server = server
         self._clock = clock
+        self.settled: dict[str, int] = {}
+        """Nano-dollars that each id was settled at, first."""
         self.forgets()
 
     def forgets(self) -> None:
@@ -87,7 +89,11 @@ class SharedLink:
         await self._ask(lambda store: store.reinstate(hold_id, claims, ttl_s))
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
-        return await self._ask(lambda store: store.settle(hold_id, claims, actual))
+        def work() -> int:
+            self._shared.settled.setdefault(hold_id, actual.get("nano_usd", 0))
+            return at_once(self._shared.store.settle(hold_id, claims, actual))
+
+        return await self._link.ask(work)
 
     async def release(self, hold_id: str) -> None:
         await self._ask(lambda store: store.release(hold_id))
