@@ -86,8 +86,12 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stores]:
 
 
 @pytest.mark.soak
-async def test_a_gateway_killed_under_load_keeps_its_books(stores: Stores, tmp_path: Path) -> None:
+def test_a_gateway_killed_under_load_keeps_its_books(stores: Stores, tmp_path: Path) -> None:
     """Its next start settles what was open: nothing is held, lost or doubled."""
+    asyncio.run(_kill_gateways(stores, tmp_path))
+
+
+async def _kill_gateways(stores: Stores, tmp_path: Path) -> None:
     draw, answered = random.Random(20261129), list[str]()
     async with upstream(takes_s=0.02) as url:
         gateway = _gateway(tmp_path, url, stores)
@@ -110,9 +114,13 @@ async def test_a_gateway_killed_under_load_keeps_its_books(stores: Stores, tmp_p
 
 
 @pytest.mark.soak
-async def test_postgres_killed_under_load_keeps_the_books(tmp_path: Path) -> None:
+def test_postgres_killed_under_load_keeps_the_books(tmp_path: Path) -> None:
     """By SIGKILL; the gateway finds its way back by itself."""
     require_postgres()
+    asyncio.run(_kill_postgres(tmp_path))
+
+
+async def _kill_postgres(tmp_path: Path) -> None:
     answered: list[str] = []
     with PostgresServer(DURABLE) as server:
         stores = Stores(tmp_path, None, server)
