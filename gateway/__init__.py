@@ -15,7 +15,8 @@ settles after a crash what was left open, and fills the counters of limits again
 SIGHUP; ``environment`` is where secrets come from. ``cli`` is the command line, ``tls`` makes
 certificates, ``processes`` is what several of them on one port have in common.
 
-A key's life: ``key_requests`` is what a request for one may say, ``api_keys`` makes its secret and
+A key's life: ``key_requests`` is what a request for one may say, ``keys`` what one may be used
+for, ``api_keys`` makes its secret and
 its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that is unknown, revoked
 or expired, and ``failed_keys`` bounds how many an address may try. Small things that several share:
 ``store_urls``, ``access_log`` (a line for each call that ended), ``log_lines`` (all lines, by one

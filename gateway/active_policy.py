@@ -8,6 +8,7 @@ import msgspec
 
 from adapters.types import Call
 from gateway.backends.live import LiveBackend
+from gateway.keys.permitted import check_model
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.limits import backend_claims, compile_claims
 from gateway.policy.matching import compile_routes
@@ -92,8 +93,11 @@ class ActivePolicy:
             for name, serving in self._serving.items()
         }
 
-    def model(self, name: str) -> ModelSpec:
-        """Raises ApiError 404 for a model that the policy does not have."""
+    def model(self, name: str, principal: Principal) -> ModelSpec:
+        """Raises ApiError 403 for a model that the caller's key is not for, and 404 for one that
+        the policy does not have."""
+        if principal.permitted is not None:
+            check_model(principal.permitted, name)
         found = self.policy.models.get(name)
         if found is None:
             raise ApiError(

@@ -10,11 +10,22 @@ import msgspec
 
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
+from gateway.keys.permitted import read_permitted
 from gateway.money.text import iso, iso_or_none, usd
 from gateway.policy.limits import parse_limit
 from gateway.policy.model import Policy
 from gateway.storage.base import KeyRecord, KeyStore
-from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Role, Unit, in_json_words
+from gateway.types import (
+    MICRO,
+    NANO,
+    ApiError,
+    Limit,
+    Permitted,
+    Principal,
+    Role,
+    Unit,
+    in_json_words,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/:-]{0,127}\Z")
 _OURS = "system:"
@@ -45,6 +56,9 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     admin: bool = False
     tags: dict[str, str] = {}
     limits: dict[str, Any] = {}
+    models: list[str] | None = None
+    paths: list[str] | None = None
+    addresses: list[str] | None = None
     expires_in: str | None = None
 
 
@@ -52,7 +66,8 @@ def read_request(value: Any, policy: Policy) -> KeyRequest:
     """A JSON object -> a request for a key. Raises ApiError 400 naming the field at fault.
 
     Fields: ``user``; ``plan`` (left out: ``default``, where the policy has one), ``admin``,
-    ``tags``, ``limits`` such as {"spend": "1 USD/day", "concurrent": 2}, ``expires_in`` ("30d").
+    ``tags``, ``limits`` such as {"spend": "1 USD/day", "concurrent": 2}, ``expires_in`` ("30d");
+    ``models``, ``paths`` and ``addresses`` that it is bound to (left out: to none).
     """
     try:
         asked = msgspec.convert(value, _Asked)
@@ -72,6 +87,7 @@ def read_request(value: Any, policy: Policy) -> KeyRequest:
         role=role,
         tags=asked.tags,
         limits=tuple(_limit(name, limit) for name, limit in asked.limits.items()),
+        permitted=read_permitted(asked.models, asked.paths, asked.addresses, policy.models),
     )
     return KeyRequest(principal=principal, lasts_s=_lasts(asked.expires_in))
 
@@ -103,6 +119,16 @@ def _limit(name: str, value: Any) -> Limit:
 def limits_json(limits: tuple[Limit, ...]) -> dict[str, str | int]:
     """Limits as a request for a key writes them: {"spend": "1 USD/day", "concurrent": 2}."""
     return {_NAMES.get(limit.unit, limit.unit): _written(limit) for limit in limits}
+
+
+def permitted_json(permitted: Permitted | None) -> dict[str, list[str] | None]:
+    """What a key is bound to, as a request for one writes it; null where it is to nothing."""
+    bound = permitted or Permitted()
+    return {
+        "models": list(bound.models) or None,
+        "paths": list(bound.paths) or None,
+        "addresses": list(bound.addresses) or None,
+    }
 
 
 def _written(limit: Limit) -> str | int:
@@ -162,6 +188,7 @@ def as_json(record: KeyRecord, now_at: float) -> dict[str, Any]:
         "role": principal.role,
         "tags": principal.tags,
         "limits": limits_json(principal.limits),
+        **permitted_json(principal.permitted),
         "hint": record.hint,
         "state": state_of(record, now_at),
         "created_at": iso(record.created_at, "seconds"),

@@ -41,6 +41,16 @@ class Limit(msgspec.Struct, frozen=True):
     window: str = ""
 
 
+class Permitted(msgspec.Struct, frozen=True):
+    """What a key may be used for; of what is empty, everything."""
+
+    models: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    """A ``*`` at the end stands for whatever follows."""
+    addresses: tuple[str, ...] = ()
+    """Networks, such as 10.0.0.0/8, of the connections that bring it."""
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who is calling. Made from a key; lives as long as the key is not changed."""
 
@@ -52,6 +62,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     tags: dict[str, str] = {}
     limits: tuple[Limit, ...] = ()
     """Limits of this key alone."""
+    permitted: Permitted | None = None
+    """None: it may be used for everything."""
 
 
 class ApiError(Exception):

@@ -50,7 +50,7 @@ class ExplainEndpoint:
         if not isinstance(value, dict) or not isinstance(value.get("model"), str):
             raise ApiError(400, "missing_field", "'model' is missing.", param="model")
         DECIDING.check(body)
-        spec = active.model(value["model"])
+        spec = active.model(value["model"], context.principal)
         call = Call(
             id=context.request_id,
             model=value["model"],

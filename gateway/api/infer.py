@@ -21,7 +21,7 @@ class InferEndpoint:
         only("POST", scope)
         active = self._gateway.active
         name: str = scope["path_params"]["model"]
-        spec = active.model(name)
+        spec = active.model(name, context.principal)
         if spec.task != "infer":
             raise ApiError(
                 400,

@@ -9,6 +9,8 @@ from urllib.parse import parse_qs
 from gateway.api.forecast import forecast_of
 from gateway.api.request import Receive, RequestContext, Scope, Send, only, respond_json
 from gateway.calls.refusals import store_unavailable
+from gateway.key_requests import permitted_json
+from gateway.keys.permitted import may_use
 from gateway.money.forecasts import parse_scope
 from gateway.money.limits import is_callers_own, unit_name
 from gateway.money.text import iso
@@ -43,13 +45,15 @@ class MeEndpoint:
             statuses = await gateway.shared.statuses(template.limits)
         except StorageUnavailable as unavailable:
             raise store_unavailable(unavailable) from None
+        models = gateway.active.policy.models
         answer = {
             "key": who.key_id,
             "user": who.user,
             "plan": who.plan or None,
             "role": who.role,
             "tags": who.tags,
-            "models": list(gateway.active.policy.models),
+            **permitted_json(who.permitted),
+            "models": [name for name in models if may_use(who.permitted, name)],
             "limits": [_limit(status, now_at) for status in statuses],
             "limits_change_at": _changes_at(template),
             "used": {window: await self._used(who, window, now_at) for window in _SPANS},

@@ -18,6 +18,7 @@ from gateway.api.request import Receive, RequestContext, Scope, Send, respond_er
 from gateway.calls.refusals import store_unavailable
 from gateway.clock import Clock
 from gateway.failed_keys import FailedKey, FailedKeys
+from gateway.keys.permitted import check_request
 from gateway.storage.base import KeyStore, StorageUnavailable
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
@@ -95,6 +96,8 @@ class AuthMiddleware:
             self._check_headers(raw, context.headers)
             if context.path not in PUBLIC:
                 context.principal = self._principal(context)
+                if context.principal.permitted is not None:
+                    check_request(context.principal.permitted, context.path, context.client)
                 identify = scope.get(IDENTIFY)
                 if identify is not None:
                     identify()

@@ -21,6 +21,7 @@ from gateway.api.request import (
     only,
     respond_json,
 )
+from gateway.keys.permitted import may_use
 from gateway.money.inputs import TEXT_ALONE, InputParts, parts_of
 from gateway.money.pricing import MOST_TOKENS
 from gateway.service import Gateway
@@ -96,7 +97,7 @@ class OpenAIEndpoint:
         active = self._gateway.active
         body = await read_body(self._gateway, context, receive)
         envelope = self._read(body)
-        spec = active.model(envelope.model)
+        spec = active.model(envelope.model, context.principal)
         if spec.task != self._task:
             raise ApiError(
                 400,
@@ -194,7 +195,8 @@ def invalid_field(error: msgspec.ValidationError) -> ApiError:
 
 
 class ModelsEndpoint:
-    """GET /v1/models and /v1/models/{model}: what the policy serves."""
+    """GET /v1/models and /v1/models/{model}: what the policy serves, as far as
+    the key may use it."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -205,10 +207,14 @@ class ModelsEndpoint:
         active = self._gateway.active
         name: str | None = scope.get("path_params", {}).get("model")
         if name is None:
-            rows = [_model(name, spec.task) for name, spec in active.policy.models.items()]
+            rows = [
+                _model(name, spec.task)
+                for name, spec in active.policy.models.items()
+                if may_use(context.principal.permitted, name)
+            ]
             await respond_json(send, context, {"object": "list", "data": rows})
             return
-        await respond_json(send, context, _model(name, active.model(name).task))
+        await respond_json(send, context, _model(name, active.model(name, context.principal).task))
 
 
 def _model(name: str, task: Task) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from gateway.calls.attempt import Attempt
 from gateway.calls.failover import Failover
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
+from gateway.keys.permitted import may_use
 from gateway.routing.repeating import NextStep, may_go_on
 from gateway.routing.router import Decision
 
@@ -57,10 +58,13 @@ class LargerModel:
 def _enlarged(
     active: ActivePolicy, state: CallState, attempt: Attempt, failure: BackendError
 ) -> Call | None:
-    """The call as one of the larger model; None where there is none, or no other may be asked."""
+    """The call as one of the larger model; None where there is none, the key is not for it,
+    or no other may be asked."""
     call = state.call
     larger = active.policy.models[call.model].larger
-    if larger is None or failure.failure is not FailureClass.CONTEXT_TOO_LONG:
+    if larger is None or not may_use(state.principal.permitted, larger):
+        return None
+    if failure.failure is not FailureClass.CONTEXT_TOO_LONG:
         return None
     rules = active.rules(call.model, state.route)
     if not may_go_on(rules, failure, attempt.asked(failure)):

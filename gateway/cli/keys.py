@@ -81,6 +81,16 @@ def _creates(create: argparse.ArgumentParser) -> None:
         metavar="NAME=LIMIT",
         help="of this key alone: requests=60/minute, concurrent=4, spend='5 USD/month', ...",
     )
+    create.add_argument("--model", action="append", metavar="MODEL", help="of these models alone")
+    create.add_argument(
+        "--path",
+        action="append",
+        metavar="PATH",
+        help="on these paths alone: /v1/chat/completions, '/v1/infer/*'",
+    )
+    create.add_argument(
+        "--address", action="append", metavar="NETWORK", help="from 10.0.0.0/8 and the like alone"
+    )
     create.add_argument("--expires-in", metavar="DURATION", help="such as 30d")
 
 
@@ -91,6 +101,9 @@ def _create(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
         "admin": options.admin,
         "tags": _pairs("--tag", options.tag),
         "limits": _limits(_pairs("--limit", options.limit)),
+        "models": options.model,
+        "paths": options.path,
+        "addresses": options.address,
         "expires_in": options.expires_in,
     }
     now_at = SystemClock().time()
@@ -127,14 +140,19 @@ def _list(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
     return 0
 
 
-_HEADS = ("id", "key", "role", "state", "user", "plan", "limits", "expires", "tags")
+_HEADS = ("id", "key", "role", "state", "user", "plan", "limits", "permitted", "expires", "tags")
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     limits = ", ".join(f"{name} {value}" for name, value in row["limits"].items())
     tags = " ".join(f"{name}={value}" for name, value in row["tags"].items())
     told = (row["hint"] + "...", row["role"], row["state"], row["user"], row["plan"], limits)
-    return (row["id"], *told, row["expires_at"] or "", tags)
+    return (row["id"], *told, " ".join(_bound(row)), row["expires_at"] or "", tags)
+
+
+def _bound(row: dict[str, Any]) -> list[str]:
+    """The models, paths and networks that a key is bound to."""
+    return [one for name in ("models", "paths", "addresses") for one in row[name] or ()]
 
 
 def _revoke(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
@@ -165,9 +183,10 @@ def _rotate(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
 def _words(row: dict[str, Any]) -> str:
     """What a key that was made is, in a line."""
     limits = [f"{name} {value}" for name, value in row["limits"].items()]
+    bound = [f"for {' '.join(_bound(row))} alone"] if _bound(row) else []
     plan = [f"plan {row['plan']}"] if row["plan"] else ["no plan"]
     expires = [f"expires {row['expires_at']}"] if row["expires_at"] else []
-    return ", ".join([row["id"], *plan, *limits, *expires])
+    return ", ".join([row["id"], *plan, *limits, *bound, *expires])
 
 
 def _show(options: argparse.Namespace, value: dict[str, Any], text: str) -> None:

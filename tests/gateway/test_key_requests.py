@@ -9,11 +9,14 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.key_requests import as_json, issue, limits_json, read_request, state_of
-from gateway.policy.model import Plan, Policy
+from gateway.policy.model import ModelSpec, Plan, Policy
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.types import MICRO, NANO, ApiError, Limit
 
-WITH_PLANS = Policy(version="0123456789ab", plans={"default": Plan(), "gold": Plan()})
+MODELS = {name: ModelSpec(task="chat", backends=("home",)) for name in ("chat", "draw")}
+WITH_PLANS = Policy(
+    version="0123456789ab", plans={"default": Plan(), "gold": Plan()}, models=MODELS
+)
 WITHOUT = Policy(version="0123456789ab")
 
 BAD: list[tuple[Any, str | None, str]] = [
@@ -44,6 +47,16 @@ BAD: list[tuple[Any, str | None, str]] = [
     ({"user": "a", "limits": {"concurrent": 0}}, "limits", "at least 1"),
     ({"user": "a", "limits": {"concurrent": True}}, "limits", "whole number"),
     ({"user": "a", "limits": {"concurrent": "4"}}, "limits", "whole number"),
+    ({"user": "a", "models": ["gpt"]}, "models", "the policy has: chat, draw"),
+    ({"user": "a", "models": []}, "models", "leave it out for all"),
+    ({"user": "a", "models": "chat"}, None, "an array"),
+    ({"user": "a", "paths": ["/v2/chat"]}, "paths", "/v1/chat/completions"),
+    ({"user": "a", "paths": ["v1/infer/x"]}, "paths", "v1/infer/x"),
+    ({"user": "a", "paths": ["/v1/*/x"]}, "paths", "/v1/*/x"),
+    ({"user": "a", "paths": ["/v1/infer*"]}, "paths", "/v1/infer*"),
+    ({"user": "a", "addresses": ["here"]}, "addresses", "'here' is no address"),
+    ({"user": "a", "addresses": ["10.0.0.1/8"]}, "addresses", "write 10.0.0.0/8"),
+    ({"user": "a", "addresses": ["10.0.0.0"] * 101}, "addresses", "at most 100"),
     ({"user": "a", "expires_in": "soon"}, "expires_in", "soon"),
     ({"user": "a", "expires_in": 30}, None, "str"),
     ({"user": "a", "expires_in": "999999999d"}, "expires_in", "century"),

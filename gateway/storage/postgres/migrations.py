@@ -103,7 +103,12 @@ CREATE TABLE key_hashes (
 CREATE INDEX key_hashes_by_key ON key_hashes (key_id);
 """
 
-STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS)
+_PERMITTED = """
+COMMENT ON COLUMN keys.principal IS 'JSON; "permitted" is what the key is bound to';
+"""
+"""An older Spillgate would not heed what a key is bound to: it must not read the schema."""
+
+STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED)
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 
 

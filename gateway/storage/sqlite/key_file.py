@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.storage.base import StorageUnavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE keys (
@@ -75,6 +75,10 @@ END;
 """
 """Beside the tables of version 1 and unknown to it: an older Spillgate may share the file, and what
 it changes is told as well. A mark tells a change from another file's of the same number."""
+
+_LATER: tuple[tuple[str, ...], ...] = ((),)
+"""The statements that bring version 1 to 2, and so on. 2: keys may be bound to models, paths and
+addresses, which an older Spillgate would not heed: it must not read the file."""
 
 _CHANGE_COUNTER = 24
 """Offset of four bytes that SQLite changes in every transaction that writes, where the journal is
@@ -171,7 +175,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, empty: bool) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not _is_whole(connection, path, empty):
-            _create(connection)
+            _bring_up_to_date(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()
@@ -189,15 +193,19 @@ def _is_whole(connection: sqlite3.Connection, path: Path, empty: bool) -> bool:
     if not version and (names or not empty):
         fault = "it is another program's database" if names else "it is empty"
         raise StorageUnavailable(_words(path, fault, _BROKEN))
-    return "old_changes" in names
+    return "old_changes" in names and version == SCHEMA_VERSION
 
 
-def _create(connection: sqlite3.Connection) -> None:
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    for statement in (_CHANGES if version else f"{_SCHEMA.rstrip()}\n\n{_CHANGES.lstrip()}").split(
-        ";\n\n"
-    ):
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    for statement in () if version else _SCHEMA.split(";\n\n"):
         connection.execute(statement)
+    for statement in () if "old_changes" in names else _CHANGES.split(";\n\n"):
+        connection.execute(statement)
+    for statements in _LATER[max(version, 1) - 1 :]:
+        for statement in statements:
+            connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

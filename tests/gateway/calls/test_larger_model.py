@@ -12,7 +12,7 @@ from adapters.types import Chunk, Reply, Usage
 from gateway.active_policy import Preferences
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
-from gateway.types import ApiError
+from gateway.types import ApiError, Permitted
 from tests.gateway.assembled import ALICE, AssembledGateway, assembled
 
 POLICY = """
@@ -217,3 +217,18 @@ async def test_what_becomes_of_it_there_is_what_the_caller_is_told(
         assert caught.value.code == "backend_failed"
         row = await gateway.row(state.call.id)
         assert (row.model, row.backend, row.cost_nano) == ("long", "big", 0)
+
+
+@pytest.mark.parametrize("models", [("chat",), ("chat", "long")], ids=["one", "both"])
+async def test_a_key_that_is_not_for_the_larger_one_is_told_so(
+    models: tuple[str, ...], tmp_path: Path, clock: FakeClock
+) -> None:
+    """As if there were none: it gets nothing that it may not name."""
+    bound = msgspec.structs.replace(ALICE, permitted=Permitted(models=models))
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        refuse(gateway, "small")
+        if "long" in models:
+            assert await gateway.ask(gateway.call_state(body=BODY, principal=bound)) == ANSWER
+        else:
+            assert (await refused(gateway, principal=bound)).code == "context_length_exceeded"
+        assert asked(gateway) == [1, len(models) - 1, 0]

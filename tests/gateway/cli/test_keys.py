@@ -23,7 +23,7 @@ def test_a_key_is_made_found_rotated_and_revoked(config: str, shell: Shell, tmp_
     assert made["limits"] == {"spend": "1 USD/day", "concurrent": 2}
     heads, listed = shell("keys", "list", "--config", config).splitlines()
     assert heads.split() == [
-        "id", "key", "role", "state", "user", "plan", "limits", "expires", "tags"
+        "id", "key", "role", "state", "user", "plan", "limits", "permitted", "expires", "tags"
     ]  # fmt: skip
     assert made["id"] in listed
     assert "spend 1 USD/day, concurrent 2" in listed
@@ -50,6 +50,9 @@ def test_a_key_is_made_found_rotated_and_revoked(config: str, shell: Shell, tmp_
         (["create", "--user", "a", "--tag", "team"], "NAME=VALUE"),
         (["create", "--user", "a", "--limit", "spend=lots"], "lots"),
         (["create", "--user", "a", "--expires-in", "soon"], "soon"),
+        (["create", "--user", "a", "--model", "gpt"], "there is no model 'gpt'"),
+        (["create", "--user", "a", "--path", "/v2"], "no route has the path '/v2'"),
+        (["create", "--user", "a", "--address", "10.0.0.1/8"], "write 10.0.0.0/8"),
         (["revoke", "key_nobody"], "keys list"),
         (["rotate", "key_nobody"], "key_nobody"),
     ],

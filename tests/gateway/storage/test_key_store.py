@@ -10,7 +10,7 @@ import pytest
 from gateway.api_keys import generate_key
 from gateway.clock import FakeClock
 from gateway.storage.base import KeyStore
-from gateway.types import Limit, Principal
+from gateway.types import Limit, Permitted, Principal
 from tests.gateway.storage.opened import OpenKeys
 from tests.waiting import wait_until
 
@@ -21,6 +21,7 @@ ALICE = Principal(
     role="admin",
     tags={"team": "search"},
     limits=(Limit("requests", 5, "minute"),),
+    permitted=Permitted(models=("chat",), paths=("/usage",), addresses=("10.0.0.0/8",)),
 )
 KEY, OTHER = "sg-" + "a" * 40, "sg-" + "b" * 40
 

@@ -124,6 +124,7 @@ def test_a_file_of_before_changes_were_told_is_taken_and_follows(
             connection.execute(f"DROP TRIGGER {name}")
         connection.execute("DROP TABLE changes")
         connection.execute("DROP INDEX hashes_by_key")
+        connection.execute("PRAGMA user_version = 1")
         connection.commit()
     with contextlib.closing(SqliteKeys(path, clock=clock)) as keys:
         assert keys.find(KEY) == ALICE

@@ -1,0 +1,4 @@
+"""What keys may do, beside what they may spend.
+
+``permitted`` binds a key to models, paths and addresses.
+"""

@@ -1,0 +1,1 @@
+"""What keys may do beside what they may spend."""
