@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import encodings.idna  # noqa: F401  (the loops connect with it; it cannot be read from its file then)
 import os
 import resource
 from collections.abc import Iterator
