@@ -275,6 +275,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         gateway.run_forever(reader.run())
         gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
         gateway.run_forever(keeper.run())
+        gateway.run_forever(gateway.last_uses.run())
         gateway.run_forever(tails.run())
         gateway.run_forever(
             IdleBooks(
@@ -290,6 +291,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
             if gateway.notices is not None:
                 await gateway.notices.aclose()
     finally:
+        await gateway.last_uses.write()
         await gateway.aclose()
 
 

@@ -14,7 +14,8 @@ from gateway.keys.permitted import read_permitted
 from gateway.money.text import iso, iso_or_none, usd
 from gateway.policy.limits import parse_limit
 from gateway.policy.model import Policy
-from gateway.storage.base import KeyRecord, KeyStore
+from gateway.storage.base import KeyStore
+from gateway.storage.key_records import KeyRecord
 from gateway.types import (
     MICRO,
     NANO,
@@ -194,4 +195,5 @@ def as_json(record: KeyRecord, now_at: float) -> dict[str, Any]:
         "created_at": iso(record.created_at, "seconds"),
         "expires_at": iso_or_none(record.expires_at, "seconds"),
         "revoked_at": iso_or_none(record.revoked_at, "seconds"),
+        "last_used_at": iso_or_none(record.last_used_at, "seconds"),
     }

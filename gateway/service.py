@@ -17,6 +17,7 @@ from gateway.backends.shared_bound import MakeBound
 from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock
 from gateway.events.notices import Notices
+from gateway.keys.last_uses import LastUses
 from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
@@ -72,6 +73,7 @@ class Gateway:
         self.shared = shared
         self.ledger = ledger
         self.keys = keys
+        self.last_uses = LastUses(keys, clock)
         self.dispatcher = dispatcher
         self.settler = settler
         self.metrics = metrics

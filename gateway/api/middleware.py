@@ -52,7 +52,7 @@ _NOWHERE = ("",)
 
 class AuthMiddleware:
     """Stands before the application that ``leads_to`` names. ``refused`` is told of each request
-    that ends in an error of ours."""
+    that ends in an error of ours, and ``uses`` when each key came last."""
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class AuthMiddleware:
         keys: KeyStore,
         clock: Clock,
         failed_keys: FailedKeys,
+        uses: dict[str, float],
         max_header: int,
         refused: Callable[[RequestContext, ApiError], None],
     ) -> None:
@@ -68,6 +69,7 @@ class AuthMiddleware:
         self._keys = keys
         self._clock = clock
         self._failed_keys = failed_keys
+        self._uses = uses
         self._max_header = max_header
         self._refused = refused
         self._ids = random.Random(os.urandom(16))
@@ -96,6 +98,7 @@ class AuthMiddleware:
             self._check_headers(raw, context.headers)
             if context.path not in PUBLIC:
                 context.principal = self._principal(context)
+                self._uses[context.principal.key_id] = received_at
                 if context.principal.permitted is not None:
                     check_request(context.principal.permitted, context.path, context.client)
                 identify = scope.get(IDENTIFY)

@@ -69,6 +69,7 @@ def application(
         failed_keys=FailedKeys(
             server.clients.failed_keys, clock=gateway.clock, metrics=gateway.metrics
         ),
+        uses=gateway.last_uses.noted,
         max_header=server.max_header,
         refused=functools.partial(log_refused, gateway),
     )

@@ -140,14 +140,33 @@ def _list(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
     return 0
 
 
-_HEADS = ("id", "key", "role", "state", "user", "plan", "limits", "permitted", "expires", "tags")
+_HEADS = (
+    "id",
+    "key",
+    "role",
+    "state",
+    "user",
+    "plan",
+    "limits",
+    "permitted",
+    "expires",
+    "last used",
+    "tags",
+)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     limits = ", ".join(f"{name} {value}" for name, value in row["limits"].items())
     tags = " ".join(f"{name}={value}" for name, value in row["tags"].items())
     told = (row["hint"] + "...", row["role"], row["state"], row["user"], row["plan"], limits)
-    return (row["id"], *told, " ".join(_bound(row)), row["expires_at"] or "", tags)
+    return (
+        row["id"],
+        *told,
+        " ".join(_bound(row)),
+        row["expires_at"] or "",
+        row["last_used_at"] or "",
+        tags,
+    )
 
 
 def _bound(row: dict[str, Any]) -> list[str]:

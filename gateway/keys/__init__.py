@@ -1,4 +1,5 @@
 """What keys may do, beside what they may spend.
 
-``permitted`` binds a key to models, paths and addresses.
+``permitted`` binds a key to models, paths and addresses; ``last_uses`` remembers when each was
+used last.
 """

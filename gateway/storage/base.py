@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from adapters.shortage import lacks_descriptors
 from gateway.storage.history import CallHistory
+from gateway.storage.key_records import KeyRecord
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.spent import Spent
 from gateway.types import Principal, Unit
@@ -341,17 +342,6 @@ class Ledger(Protocol):
 # --- keys ----------------------------------------------------------------------------------------
 
 
-class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it is stored; instants are seconds since the epoch."""
-
-    principal: Principal
-    created_at: float
-    revoked_at: float | None = None
-    expires_at: float | None = None
-    hint: str = ""
-    """The key's first seven characters, to recognise it by."""
-
-
 WhyNot = Literal["unknown", "expired", "revoked"]
 
 
@@ -387,6 +377,11 @@ class KeyStore(Protocol):
     def rotate(self, key_id: str, key: str, *, grace_s: float = 0.0) -> KeyRecord:
         """A new key for the same principal; the old one works for another ``grace_s`` seconds.
         Raises ValueError for a key that is unknown, revoked or expired."""
+        ...
+
+    def note_uses(self, uses: Mapping[str, float]) -> None:
+        """Key id -> when it was used last; an earlier instant than the one that is kept changes
+        nothing. Keys that others have in memory stay as they are."""
         ...
 
     def list(self) -> list[KeyRecord]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from adapters.base import Backend
@@ -15,12 +15,12 @@ from gateway.policy.model import BackendSpec
 from gateway.restore import Refill
 from gateway.service import Gateway
 from gateway.storage.base import (
-    KeyRecord,
     KeyStore,
     SharedStore,
     StorageUnavailable,
     WhyNot,
 )
+from gateway.storage.key_records import KeyRecord
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import Principal
 from gateway.warm.kept import MemoryKept
@@ -62,6 +62,9 @@ class NoKeys(KeyStore):
         raise NotImplementedError
 
     def rotate(self, key_id: str, key: str, *, grace_s: float = 0.0) -> KeyRecord:
+        raise NotImplementedError
+
+    def note_uses(self, uses: Mapping[str, float]) -> None:
         raise NotImplementedError
 
     def list(self) -> list[KeyRecord]:

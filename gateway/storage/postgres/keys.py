@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import asyncpg
@@ -18,7 +18,8 @@ import msgspec
 
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import KeyRecord, StorageUnavailable, WhyNot
+from gateway.storage.base import StorageUnavailable, WhyNot
+from gateway.storage.key_records import KeyRecord
 from gateway.storage.postgres.connections import FAILURES, LOST, Connection, connect, reason_of
 from gateway.storage.postgres.known_keys import KeysInMemory
 from gateway.storage.postgres.migrations import migrate
@@ -30,6 +31,10 @@ T = TypeVar("T")
 _HINT = 7
 _CONNECT_S = 5.0
 """The longest that the first connection may take, the schema included."""
+_NOTE_USES = (
+    "INSERT INTO key_uses SELECT * FROM unnest($1::text[], $2::float8[]) "
+    "ON CONFLICT (key_id) DO UPDATE SET used_at = greatest(key_uses.used_at, excluded.used_at)"
+)
 _principal_of = msgspec.json.Decoder(Principal).decode
 
 
@@ -163,10 +168,20 @@ class PostgresKeys:
             await connection.execute(
                 "UPDATE keys SET revision = $2 WHERE id = $1", key_id, revision
             )
-            [record] = await _records(connection, "AND keys.id = $1", key_id)
+            [record] = await _records(connection, "WHERE keys.id = $1", key_id)
             return record
 
         return self._change(change)
+
+    def note_uses(self, uses: Mapping[str, float]) -> None:
+        """Key id -> when it was used last. No key changes by it."""
+        # In one order everywhere, so that two gateways cannot wait for each other's rows.
+        rows = sorted(uses.items())
+
+        async def write(connection: Connection) -> None:
+            await connection.execute(_NOTE_USES, [one for one, _ in rows], [at for _, at in rows])
+
+        self._wait_for(self._use(write), self._timeout_s)
 
     def list(self) -> list[KeyRecord]:
         """Every key there ever was, oldest first; the hint is that of its newest secret."""
@@ -291,8 +306,9 @@ async def _within(work: Coroutine[Any, Any, T], seconds: float) -> T:
 
 async def _records(connection: Connection, where: str = "", *values: str) -> list[KeyRecord]:
     sql = (
-        "SELECT principal, keys.created_at, revoked_at, keys.expires_at, hint "  # noqa: S608
-        "FROM keys JOIN key_hashes ON keys.id = key_id AND key_hashes.expires_at IS NULL "
+        "SELECT principal, keys.created_at, revoked_at, keys.expires_at, hint, used_at "  # noqa: S608
+        "FROM keys JOIN key_hashes ON keys.id = key_hashes.key_id "
+        "AND key_hashes.expires_at IS NULL LEFT JOIN key_uses ON keys.id = key_uses.key_id "
         f"{where} ORDER BY keys.created_at, keys.id"
     )
     return [
@@ -302,8 +318,9 @@ async def _records(connection: Connection, where: str = "", *values: str) -> lis
             revoked_at=revoked_at,
             expires_at=expires_at,
             hint=hint,
+            last_used_at=used_at,
         )
-        for principal, created_at, revoked_at, expires_at, hint in await connection.fetch(
+        for principal, created_at, revoked_at, expires_at, hint, used_at in await connection.fetch(
             sql, *values
         )
     ]

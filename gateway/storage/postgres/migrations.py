@@ -108,7 +108,14 @@ COMMENT ON COLUMN keys.principal IS 'JSON; "permitted" is what the key is bound 
 """
 """An older Spillgate would not heed what a key is bound to: it must not read the schema."""
 
-STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED)
+_USES = """
+CREATE TABLE key_uses (
+    key_id TEXT COLLATE "C" PRIMARY KEY,
+    used_at DOUBLE PRECISION NOT NULL
+);
+"""
+
+STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES)
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gateway.storage.base import StorageUnavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE keys (
@@ -76,9 +76,15 @@ END;
 """Beside the tables of version 1 and unknown to it: an older Spillgate may share the file, and what
 it changes is told as well. A mark tells a change from another file's of the same number."""
 
-_LATER: tuple[tuple[str, ...], ...] = ((),)
+_USES = """
+CREATE TABLE key_uses (key_id TEXT NOT NULL PRIMARY KEY, used_at REAL NOT NULL)
+STRICT, WITHOUT ROWID
+"""
+
+_LATER: tuple[tuple[str, ...], ...] = ((), (_USES,))
 """The statements that bring version 1 to 2, and so on. 2: keys may be bound to models, paths and
-addresses, which an older Spillgate would not heed: it must not read the file."""
+addresses, which an older Spillgate would not heed: it must not read the file. 3: when each was used
+last."""
 
 _CHANGE_COUNTER = 24
 """Offset of four bytes that SQLite changes in every transaction that writes, where the journal is

@@ -6,14 +6,15 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
-from gateway.storage.base import KeyRecord, StorageUnavailable, WhyNot, unavailable
+from gateway.storage.base import StorageUnavailable, WhyNot, unavailable
+from gateway.storage.key_records import KeyRecord
 from gateway.storage.sqlite.key_file import KeyFile, connect, fault_of, is_locked
 from gateway.storage.sqlite.known_keys import REVOKED, KnownKey, KnownKeys, find_key
 from gateway.types import Principal
@@ -235,14 +236,25 @@ class SqliteKeys:
 
     # --- the rest ---
 
+    def note_uses(self, uses: Mapping[str, float]) -> None:
+        """Key id -> when it was used last. No key changes by it."""
+        sql = (
+            "INSERT INTO key_uses VALUES (?, ?) "
+            "ON CONFLICT (key_id) DO UPDATE SET used_at = max(used_at, excluded.used_at)"
+        )
+        with self._change() as connection:
+            connection.executemany(sql, uses.items())
+
     def list(self) -> list[KeyRecord]:
         """Every key there ever was, oldest first; the hint is that of its newest secret."""
         sql = (
-            "SELECT principal, keys.created_at, revoked_at, keys.expires_at, hint "
-            "FROM keys JOIN hashes ON keys.id = key_id AND hashes.expires_at IS NULL "
+            "SELECT principal, keys.created_at, revoked_at, keys.expires_at, hint, used_at "
+            "FROM keys JOIN hashes ON keys.id = hashes.key_id AND hashes.expires_at IS NULL "
+            "LEFT JOIN key_uses ON keys.id = key_uses.key_id "
             "ORDER BY keys.created_at, keys.id"
         )
         with self._connected() as connection:
+            found = connection.execute(sql)
             return [
                 KeyRecord(
                     principal=_principal_of(principal),
@@ -250,8 +262,9 @@ class SqliteKeys:
                     revoked_at=revoked_at,
                     expires_at=expires_at,
                     hint=hint,
+                    last_used_at=used_at,
                 )
-                for principal, created_at, revoked_at, expires_at, hint in connection.execute(sql)
+                for principal, created_at, revoked_at, expires_at, hint, used_at in found
             ]
 
     def close(self) -> None:

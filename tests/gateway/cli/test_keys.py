@@ -23,7 +23,8 @@ def test_a_key_is_made_found_rotated_and_revoked(config: str, shell: Shell, tmp_
     assert made["limits"] == {"spend": "1 USD/day", "concurrent": 2}
     heads, listed = shell("keys", "list", "--config", config).splitlines()
     assert heads.split() == [
-        "id", "key", "role", "state", "user", "plan", "limits", "permitted", "expires", "tags"
+        "id", "key", "role", "state", "user", "plan", "limits", "permitted",
+        "expires", "last", "used", "tags",
     ]  # fmt: skip
     assert made["id"] in listed
     assert "spend 1 USD/day, concurrent 2" in listed

@@ -148,3 +148,20 @@ def test_changes_elsewhere_are_seen_whatever_they_are(keys: KeyStore, open_keys:
             for key_id in made:
                 elsewhere.revoke(key_id)
             wait_until(lambda: not any(keys.find(key) for key in newer.values()))  # noqa: B023
+
+
+def test_the_last_use_of_a_key_is_listed_and_is_no_change_of_the_key(
+    keys: KeyStore, open_keys: OpenKeys
+) -> None:
+    """The later of two that several processes note; of a key that is not there nothing is."""
+    keys.create(ALICE, KEY)
+    assert [record.last_used_at for record in keys.list()] == [None]
+    with contextlib.closing(open_keys()) as elsewhere:
+        before = elsewhere.find(KEY)
+        keys.note_uses({"k1": 20.0, "gone": 1.0})
+        elsewhere.note_uses({"k1": 10.0})
+        assert elsewhere.find(KEY) is before
+    assert [record.last_used_at for record in keys.list()] == [20.0]
+    keys.note_uses({"k1": 30.5})
+    assert [record.last_used_at for record in keys.list()] == [30.5]
+    assert keys.rotate("k1", OTHER).last_used_at == 30.5

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.sqlite.key_file import KeyFile
+from gateway.storage.sqlite.key_file import SCHEMA_VERSION, KeyFile
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.known_keys import MOST_CHANGES, KnownKeys
 from gateway.types import Principal
@@ -123,6 +123,7 @@ def test_a_file_of_before_changes_were_told_is_taken_and_follows(
         for (name,) in found.fetchall():
             connection.execute(f"DROP TRIGGER {name}")
         connection.execute("DROP TABLE changes")
+        connection.execute("DROP TABLE key_uses")
         connection.execute("DROP INDEX hashes_by_key")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
@@ -131,6 +132,24 @@ def test_a_file_of_before_changes_were_told_is_taken_and_follows(
         with contextlib.closing(SqliteKeys(path, clock=clock)) as command_line:
             command_line.revoke(ALICE.key_id)
         assert keys.find(KEY) is None
+
+
+@pytest.mark.parametrize("version", [1, 2], ids=lambda version: f"from {version}")
+def test_a_file_of_an_earlier_version_is_brought_up_to_date(
+    version: int, path: Path, clock: FakeClock
+) -> None:
+    with contextlib.closing(SqliteKeys(path, clock=clock)) as keys:
+        keys.create(ALICE, KEY)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE key_uses")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.commit()
+    with contextlib.closing(SqliteKeys(path, clock=clock)) as keys:
+        assert keys.find(KEY) == ALICE
+        keys.note_uses({ALICE.key_id: 7.0})
+        assert [record.last_used_at for record in keys.list()] == [7.0]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
 # --- while it runs -------------------------------------------------------------------------------
