@@ -3,7 +3,7 @@ each. Answers come in the order of the questions; ``Release`` has none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -97,6 +97,8 @@ class AdmitAs(StoreMessage, tag=14, frozen=True):
     nano_usd: int
     gpu_us: int
     ttl_s: float
+    rest: Mapping[Unit, int]
+    """What is held in other units."""
 
 
 class SettleAs(StoreMessage, tag=15, frozen=True):

@@ -166,7 +166,7 @@ class ServedSharedStore:
         if not isinstance(claims, CallClaims):
             return Admit(hold_id, tuple(claims), ttl_s)
         caller = self._number(claims.template)
-        return AdmitAs(hold_id, caller, claims.nano_usd, claims.gpu_us, ttl_s)
+        return AdmitAs(hold_id, caller, claims.nano_usd, claims.gpu_us, ttl_s, claims.rest)
 
     def _number(self, template: ClaimTemplate) -> int:
         """By which the other end knows a caller; it is told once."""

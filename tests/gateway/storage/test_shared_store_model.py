@@ -22,6 +22,7 @@ from gateway.storage.memory import MemorySharedStore
 from gateway.storage.redis.store import RedisSharedStore
 from gateway.types import MICRO, Principal, Unit
 from gateway.windows import bounds, read_window
+from tests.gateway.storage.served.wired import wired
 from tests.redis_server import RedisServer
 
 LIMITS: dict[tuple[str, Unit, str], int] = {
@@ -219,6 +220,14 @@ _SETTINGS = settings(
 
 def test_memory_behaves_as_the_model_does() -> None:
     run_machine(StoreMachine, settings=_SETTINGS)
+
+
+def test_memory_of_another_process_behaves_as_the_model_does() -> None:
+    class ServedMachine(StoreMachine):
+        def open_store(self) -> SharedStore:
+            return wired(MemorySharedStore(self.clock), self.clock)[0]
+
+    run_machine(ServedMachine, settings=settings(_SETTINGS, max_examples=25))
 
 
 def test_redis_behaves_as_the_model_does(redis_server: RedisServer) -> None:
