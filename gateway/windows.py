@@ -126,7 +126,7 @@ def _calendar(text: str) -> LimitWindow:
 def _first(period: str, said: str | None) -> int:
     if said is None:
         return 1 if period == "month" else 0
-    if period == "month" and said.isdigit() and 1 <= int(said) <= 31:
+    if period == "month" and said.isdecimal() and 1 <= int(said) <= 31:
         return int(said)
     if period == "week" and said[:3].lower() in _WEEKDAYS and not said.isdigit():
         return _WEEKDAYS.index(said[:3].lower())

@@ -125,7 +125,7 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
 
 def _limits(pairs: dict[str, str]) -> dict[str, Any]:
     return {
-        name: int(value) if name == "concurrent" and value.isdigit() else value
+        name: int(value) if name == "concurrent" and value.isdecimal() else value
         for name, value in pairs.items()
     }
 

@@ -105,7 +105,7 @@ async def _answer(response: httpx.Response) -> ReceiverAnswer:
 
 def _retry_after(text: str | None) -> float | None:
     """Of a number of seconds; a date is left out, as servers' clocks are their own."""
-    if text is None or not text.strip().isdigit() or len(text) > 9:
+    if text is None or not text.strip().isdecimal() or len(text) > 9:
         return None
     return min(float(text), _MOST_HINT_S)
 

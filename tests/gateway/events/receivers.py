@@ -97,7 +97,7 @@ async def receiving(
 def saying(status: int, *headers: str, body: bytes = b"ok") -> Answer:
     async def answer(writer: asyncio.StreamWriter) -> None:
         lines = [f"HTTP/1.1 {status} Said", f"content-length: {len(body)}", *headers, "", ""]
-        writer.write("\r\n".join(lines).encode() + body)
+        writer.write("\r\n".join(lines).encode("latin-1") + body)
         await writer.drain()
 
     return answer

@@ -111,6 +111,12 @@ async def test_the_receivers_own_pause_is_told() -> None:
     assert (answer.status, answer.retry_after_s) == (503, 120.0)
 
 
+async def test_a_pause_in_digits_that_are_no_number_is_none() -> None:
+    async with client() as sender, receiving(saying(503, "retry-after: \xb2")) as receiver:
+        answer = await sender.post(at(receiver.url), signed(), BODY)
+    assert (answer.status, answer.retry_after_s) == (503, None)
+
+
 SILENT: dict[str, Answer] = {
     "it hangs": hanging,
     "it hangs in the head": slow_in_head,
