@@ -13,13 +13,15 @@ How it is put together: ``app`` makes a gateway from concrete stores, adapters a
 settles after a crash what was left open, and fills the counters of limits again from the ledger.
 ``preflight`` finds what would keep a policy from being served; ``named_files`` are read again on
 SIGHUP; ``environment`` is where secrets come from. ``cli`` is the command line, ``tls`` makes
-certificates, ``processes`` is what several of them on one port have in common.
+certificates, ``processes`` is what several of them on one port have in common, ``together``
+what one of these may ask of all.
 
 A key's life: ``key_requests`` is what a request for one may say, ``keys`` what one may be used
 for, ``api_keys`` makes its secret and
 its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that is unknown, revoked
 or expired, and ``failed_keys`` bounds how many an address may try. Small things that several share:
 ``store_urls``, ``access_log`` (a line for each call that ended), ``log_lines`` (all lines, by one
-thread), ``metrics`` (what ``/metrics`` shows), ``shared_timer`` (one timer for all calls),
-``tasks`` (work that may outlive whoever began it), ``windows`` (of limits), ``clock``, ``types``.
+thread), ``metrics`` (what ``/metrics`` shows), ``readings`` (its gauges), ``shared_timer`` (one
+timer for all calls), ``tasks`` (work that may outlive whoever began it), ``windows`` (of limits),
+``clock``, ``types``.
 """

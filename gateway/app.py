@@ -36,6 +36,7 @@ from gateway.named_files import FileRead, read_ca_files
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places, read_with_places
 from gateway.preflight import check_startable, keys_file
+from gateway.readings import readings
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
 from gateway.storage.base import KeyStore, Ledger, SharedStore
@@ -217,18 +218,28 @@ def build_gateway(
         kept_workers=kept_workers,
         bound=bound,
     )
+    metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
-        gateway.notices = Notices(
-            outbox=outbox,
-            spending=settler.spending,
-            shared=shared,
-            policy=lambda: gateway.active.policy,
-            client=client,
-            clock=clock,
-            metrics=metrics,
-            draw=random_source,
-        )
+        gateway.notices = _notices(gateway, outbox, client, random_source)
     return gateway
+
+
+def _notices(
+    gateway: Gateway,
+    outbox: Outbox,
+    client: Callable[[], MessageClient],
+    random_source: random.Random,
+) -> Notices:
+    return Notices(
+        outbox=outbox,
+        spending=gateway.settler.spending,
+        shared=gateway.shared,
+        policy=lambda: gateway.active.policy,
+        client=client,
+        clock=gateway.clock,
+        metrics=gateway.metrics,
+        draw=random_source,
+    )
 
 
 @contextlib.asynccontextmanager

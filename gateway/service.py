@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from adapters.base import Backend, ReportsMemory, ReportsModels
-from adapters.types import ModelMemory, WorkerMemory
+from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
@@ -18,13 +17,14 @@ from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock
 from gateway.events.notices import Notices
 from gateway.keys.last_uses import LastUses
-from gateway.metrics import Metrics, Reading
+from gateway.metrics import Metrics
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
 from gateway.storage.base import KeyStore, Ledger, SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks
+from gateway.together import Readiness, Together
 from gateway.types import ApiError
 from gateway.warm.kept import KeptWorkers
 
@@ -88,10 +88,8 @@ class Gateway:
         self.fill: Fill | None = None
         """Fills the counters of limits that a reload brings, before it is in force and after.
         Raises StorageUnavailable."""
-        self.drained: Callable[[str, bool], None] | None = None
-        """Is told of each backend that is drained, or sent calls again, where others serve too."""
-        self.is_alone = True
-        """No other process serves the same policy on the same port."""
+        self.together: Together | None = None
+        """All processes that serve the same policy on the same port, where there are several."""
         self.holders: list[Holder] = [lambda: dispatcher.reinstate(self.active)]
         """Whoever holds something in the shared store, and holds it again where it was forgotten,
         when called."""
@@ -111,7 +109,6 @@ class Gateway:
         self.loop: asyncio.AbstractEventLoop | None = None
         """The one that it runs on, once it has started."""
         self.active = ActivePolicy(policy, self._backends(policy, {}))
-        metrics.observe(self.readings)
 
     # --- start and stop -----------------------------------------------------------------------
 
@@ -244,13 +241,13 @@ class Gateway:
         """Sends a backend no more calls, or calls again. Raises ApiError 404 for an unknown one."""
         backend = self.active.backend(name)
         backend.draining = draining
-        if self.drained is not None:
-            self.drained(name, draining)
+        if self.together is not None:
+            self.together.tell_of_drained(name, draining)
         return backend
 
     def check_alone(self) -> None:
         """Raises ApiError 409 where a policy that came by HTTP would be in force here alone."""
-        if not self.is_alone:
+        if self.together is not None:
             text = "Several processes serve: write the policy to its file, and send SIGHUP."
             raise ApiError(409, "several_processes", text)
 
@@ -294,6 +291,21 @@ class Gateway:
 
     # --- how it stands ------------------------------------------------------------------------
 
+    def readiness(self) -> Readiness:
+        """Of this process: the policy is loaded, the stores work, every required backend is warm.
+        Of what is warned of nothing is missing: calls of keys that are known are taken, and within
+        what limits let."""
+        missing, warnings = self.not_ready(), []
+        if self.ledger.failing:
+            missing.append("the ledger cannot be written")
+        if self.shared.failing:
+            missing.append("the shared store does not answer")
+        if self.keys.failing:
+            warnings.append("changes of keys cannot be read")
+        if self.shared.degraded:
+            warnings.append(f"the shared store is lost: {self.shared.degraded}")
+        return Readiness(tuple(missing), tuple(warnings))
+
     def not_ready(self) -> list[str]:
         """The required backends that are not warm, each with why. One that rests after failures
         is missing where a model has no other backend that may be asked."""
@@ -301,47 +313,6 @@ class Gateway:
         required = [b for b in active.backends.values() if b.spec.common.required]
         missing = [(backend.name, _what_is_missing(active, backend, now)) for backend in required]
         return [f"{name}: {what}" for name, what in missing if what]
-
-    def readings(self) -> Iterable[Reading]:
-        """Gauges, at the instant of a scrape."""
-        now = self.clock.monotonic()
-        yield "spillgate_policy_info", "The policy in force", self._version_label(), 1.0
-        yield (
-            "spillgate_ledger_failing",
-            "1 while writes fail",
-            {},
-            float(bool(self.ledger.failing)),
-        )
-        yield (
-            "spillgate_shared_store_failing",
-            "1 while it does not answer",
-            {},
-            float(bool(self.shared.failing or self.shared.degraded)),
-        )
-        text = "1 while changes of keys cannot be read"
-        yield "spillgate_keys_failing", text, {}, float(bool(self.keys.failing))
-        yield "spillgate_settlements_waiting", "Not taken yet", {}, float(self.settler.waiting)
-        yield "spillgate_access_log_dropped", "Lines lost", {}, float(self.access_log.dropped)
-        for name, backend in self.active.backends.items():
-            label = {"backend": name}
-            yield "spillgate_in_flight", "Calls at the backend", label, float(backend.in_flight)
-            yield "spillgate_slots", "Calls it runs at once", label, float(backend.slots or 0)
-            yield "spillgate_backend_ready", "1: warm", label, float(backend.is_warm)
-            blocked = float(bool(backend.blocked(now)))
-            yield "spillgate_backend_blocked", "1: not asked now", label, blocked
-            if backend.starts is not None:
-                for stage, seconds in backend.starts.start_stages.items():
-                    text = "What a stage of the last start took"
-                    yield "spillgate_start_seconds", text, {**label, "stage": stage}, seconds
-            if isinstance(backend.adapter, ReportsMemory):
-                for worker, memory in backend.adapter.memory().items():
-                    yield from weights({**label, "worker": worker}, memory)
-            if isinstance(backend.adapter, ReportsModels):
-                for worker, models in backend.adapter.stock().items():
-                    yield from stock({**label, "worker": worker}, models)
-
-    def _version_label(self) -> dict[str, str]:
-        return {"version": self.active.policy.version}
 
 
 def _limits_of(policy: Policy) -> object:
@@ -357,35 +328,6 @@ def _what_is_missing(active: ActivePolicy, backend: LiveBackend, now: float) -> 
         return backend.probe_detail or "not ready"
     alone = [model for model in active.served_by(backend) if not active.answers(model, now)]
     return f"left alone after failures, and nothing else serves {', '.join(alone)}" if alone else ""
-
-
-def stock(label: dict[str, str], models: Mapping[str, ModelMemory]) -> Iterable[Reading]:
-    """The gauges of the models that share one worker."""
-    for name, model in models.items():
-        for what, text, value in (
-            ("resident_bytes", "Set aside for a model that is loaded", model.resident),
-            ("loads", "Loads since its worker started", model.loads),
-            ("evictions", "Times that it went for another", model.evictions),
-            ("load_failures", "Loads that failed", model.failures),
-            ("load_seconds", "What its last load took", model.load_s),
-        ):
-            yield f"spillgate_model_{what}", text, {**label, "model": name}, float(value)
-
-
-def weights(label: dict[str, str], memory: WorkerMemory) -> Iterable[Reading]:
-    """The gauges of what one worker occupies; none of what it does not tell."""
-    if memory.resident is not None:
-        name = "spillgate_worker_resident_memory_bytes"
-        yield name, "A worker's process in its machine's memory", label, float(memory.resident)
-    kinds = {
-        "allocated": memory.device_allocated,
-        "reserved": memory.device_reserved,
-        "peak": memory.device_peak,
-    }
-    for kind, size in kinds.items():
-        if size is not None:
-            name, text = "spillgate_worker_device_memory_bytes", "A worker's memory on its GPUs"
-            yield name, text, {**label, "kind": kind}, float(size)
 
 
 def _check_fixed(before: Policy, after: Policy) -> None:

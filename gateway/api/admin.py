@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from gateway.api.bodies import parse_strict_json, read_body
@@ -29,6 +29,8 @@ from gateway.types import ApiError
 
 ReadPolicy = Callable[[str], Policy]
 Handler = Callable[[Gateway, Scope, bytes], Awaitable[tuple[int, Any]]]
+
+_OF_A_PROCESS = ("in_flight", "warm", "warm_idle", "blocked", "blocked_until", "failures_in_a_row")
 
 
 class AdminEndpoint:
@@ -91,9 +93,18 @@ async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, 
 async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """How each backend of the policy stands, and how many workers its platform was told to keep;
     ``left_behind``: the same of platforms that the policy does not know any more."""
-    now = gateway.clock.monotonic()
     kept = gateway.kept_workers.read()
-    rows = [
+    rows = backend_rows(gateway)
+    if gateway.together is not None:
+        rows = _of_all(rows, await gateway.together.backends())
+    rows = [{**row, "kept_workers": kept.pop(row["backend"], 0)} for row in rows]
+    return 200, {"backends": rows, "left_behind": kept}
+
+
+def backend_rows(gateway: Gateway) -> list[dict[str, Any]]:
+    """How each backend stands in this process."""
+    now = gateway.clock.monotonic()
+    return [
         {
             "backend": name,
             "kind": backend.spec.kind,
@@ -101,13 +112,32 @@ async def list_backends(gateway: Gateway, scope: Scope, body: bytes) -> tuple[in
             "slots": backend.slots,
             "in_flight": backend.in_flight,
             "warm_idle": backend.warm_idle,
-            "kept_workers": kept.pop(name, 0),
             **_standing(backend, now, gateway.clock.time()),
             "detail": backend.probe_detail,
         }
         for name, backend in gateway.active.backends.items()
     ]
-    return 200, {"backends": rows, "left_behind": kept}
+
+
+def _of_all(
+    rows: list[dict[str, Any]], processes: Mapping[int, list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """With the calls of all processes, and under ``processes`` how each of these stands to it."""
+    return [
+        {**row, "in_flight": sum(one["in_flight"] for one in each), "processes": each}
+        for row in rows
+        for each in [[*_same(row, processes)]]
+    ]
+
+
+def _same(
+    row: dict[str, Any], processes: Mapping[int, list[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    for number, others in sorted(processes.items()):
+        for other in others:
+            if other["backend"] == row["backend"]:
+                shown = {key: other[key] for key in _OF_A_PROCESS}
+                yield {"process": number, **shown}
 
 
 def _standing(backend: LiveBackend, now: float, now_at: float) -> dict[str, Any]:

@@ -30,7 +30,8 @@ class HealthEndpoint:
 
 
 class ReadyEndpoint:
-    """GET /readyz: the policy is loaded, the stores work, every required backend is warm."""
+    """GET /readyz: the policy is loaded, the stores work, every required backend is warm, in every
+    process that serves."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -38,24 +39,15 @@ class ReadyEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context: RequestContext = scope["context"]
         only("GET", scope)
-        missing = self._gateway.not_ready()
-        if self._gateway.ledger.failing:
-            missing.append("the ledger cannot be written")
-        if self._gateway.shared.failing:
-            missing.append("the shared store does not answer")
+        together = self._gateway.together
+        found = self._gateway.readiness() if together is None else await together.readiness()
         told: dict[str, object] = {"policy": self._gateway.active.policy.version}
-        # Nothing is missing: calls of keys that are known are taken, and within what limits let.
-        warnings = []
-        if self._gateway.keys.failing:
-            warnings.append("changes of keys cannot be read")
-        if self._gateway.shared.degraded:
-            warnings.append(f"the shared store is lost: {self._gateway.shared.degraded}")
-        if warnings:
-            told["warnings"] = warnings
-        if not missing:
+        if found.warnings:
+            told["warnings"] = found.warnings
+        if not found.missing:
             await respond_json(send, context, {"status": "ready", **told})
             return
-        body = msgspec.json.encode({"status": "not ready", **told, "missing": missing})
+        body = msgspec.json.encode({"status": "not ready", **told, "missing": found.missing})
         await respond(send, context, 503, body, [JSON, (b"retry-after", b"1")])
 
 
@@ -67,7 +59,9 @@ class MetricsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         only("GET", scope)
-        await respond(send, scope["context"], 200, self._gateway.metrics.render(), [_TEXT])
+        together, own = self._gateway.together, self._gateway.metrics
+        text = own.render() if together is None else await together.metrics()
+        await respond(send, scope["context"], 200, text, [_TEXT])
 
 
 class OpenApiEndpoint:

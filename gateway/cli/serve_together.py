@@ -141,3 +141,4 @@ class _Member:
             if self._what.waits:
                 await self.link.until_ready()
             yield gateway
+        await self.link.aclose()

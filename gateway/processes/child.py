@@ -10,7 +10,9 @@ from typing import Any, cast
 
 from gateway.backends.shared_bound import SharedBound
 from gateway.clock import Clock
+from gateway.processes.all_processes import AllProcesses
 from gateway.processes.messages import (
+    AllTold,
     Drained,
     GivesBack,
     Gone,
@@ -20,6 +22,7 @@ from gateway.processes.messages import (
     Reloaded,
     Retire,
     Serving,
+    TellOf,
     ToChild,
     ToParent,
     Wants,
@@ -61,12 +64,22 @@ class ParentLink:
         self.retire: Callable[[], None] = _nothing
         self.end: Callable[[], None] = _nothing
         self._gateway: Gateway | None = None
+        self._all: AllProcesses | None = None
+        self._hears: dict[type, Callable[[Any], None]] = {
+            Gone: lambda gone: self._run(self._inherit(gone.processes)),
+            Reload: lambda reload: self._run(self._reload(reload.problems)),
+            Retire: lambda _: self.retire(),
+            Drained: self._drain,
+            Granted: self._grant,
+            Recalled: self._recall,
+        }
 
     async def connect(self, gateway: Gateway) -> None:
         """From now on both may speak. Once, before the gateway starts."""
         self._gateway = gateway
-        gateway.drained = self._tell_of_drained
-        gateway.is_alone = False
+        self._all = gateway.together = AllProcesses(gateway, self.say)
+        self._hears |= {TellOf: self._all.tell, AllTold: self._all.receive}
+        gateway.run_forever(self._all.keep_telling())
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._connection, sock=self._socket)
 
@@ -91,22 +104,25 @@ class ParentLink:
                 return
             await self._clock.sleep(_LOOK_S)
 
+    async def aclose(self) -> None:
+        """Says what there is left to say, after the gateway has ended."""
+        if self._all is not None:
+            self._all.tell_of_counts()
+        await asyncio.sleep(0)  # it leaves at the end of this turn of the loop
+
     def _receive(self, message: ToChild) -> None:
-        if type(message) is Gone:
-            self._run(self._inherit(message.processes))
-        elif type(message) is Reload:
-            self._run(self._reload(message.problems))
-        elif type(message) is Retire:
-            self.retire()
-        elif type(message) is Drained:
-            self._drain(message)
-        elif type(message) is Granted:
-            bound = self._bounds[message.backend, message.bound]
-            bound.grant(message.more, pressed=message.pressed)
-        elif type(message) is Recalled:
-            self._bounds[message.backend, message.bound].recall(message.left)
-        else:
+        hear = self._hears.get(type(message))
+        if hear is None:
             self.store.receive(cast("Answer", message))
+        else:
+            hear(message)
+
+    def _grant(self, granted: Granted) -> None:
+        bound = self._bounds[granted.backend, granted.bound]
+        bound.grant(granted.more, pressed=granted.pressed)
+
+    def _recall(self, recalled: Recalled) -> None:
+        self._bounds[recalled.backend, recalled.bound].recall(recalled.left)
 
     def bound(self, backend: str, calls: int) -> SharedBound:
         """This process's part of a bound on the calls at a backend; the same one again for a
@@ -119,9 +135,6 @@ class ParentLink:
                 give=lambda count: self.say(GivesBack(backend, calls, count)),
             )
         return bound
-
-    def _tell_of_drained(self, backend: str, draining: bool) -> None:
-        self.say(Drained(backend, draining))
 
     def _drain(self, drained: Drained) -> None:
         """Another process was asked to, or was before this one came."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
@@ -49,7 +50,26 @@ class GivesBack(StoreMessage, tag=68, frozen=True):
     count: int
 
 
-Affair = Drained | Wants | GivesBack
+About = Literal["metrics", "readiness", "backends"]
+"""What all processes may be asked of."""
+
+
+class Asks(StoreMessage, tag=69, frozen=True):
+    """It wants to know how something stands in all processes. One answer, ``AllTold``, is for all
+    questions of the same that came before the round in which it was found out."""
+
+    about: About
+
+
+class Tells(StoreMessage, tag=70, frozen=True):
+    """How it stands in this process; in round 0 nobody has asked."""
+
+    round: int
+    about: About
+    report: bytes
+
+
+Affair = Drained | Wants | GivesBack | Asks | Tells
 """What is everybody's."""
 ToParent = Question | Serving | Reloaded | Affair
 
@@ -90,7 +110,24 @@ class Recalled(StoreMessage, tag=100, frozen=True):
     left: int
 
 
-ToChild = Answer | Gone | Reload | Retire | Drained | Granted | Recalled
+class TellOf(StoreMessage, tag=101, frozen=True):
+    """It is to tell how something stands in it."""
+
+    round: int
+    about: About
+
+
+class AllTold(StoreMessage, tag=102, frozen=True):
+    """What all processes have told."""
+
+    about: About
+    reports: tuple[tuple[int, bytes], ...]
+    """(number of the process, what it has told); 0 are all together that are gone."""
+    silent: tuple[int, ...]
+    """Those that have not answered in time."""
+
+
+ToChild = Answer | Gone | Reload | Retire | Drained | Granted | Recalled | TellOf | AllTold
 
 decode_to_parent: Callable[[memoryview], ToParent] = msgspec.msgpack.Decoder(ToParent).decode
 decode_to_child: Callable[[memoryview], ToChild] = msgspec.msgpack.Decoder(ToChild).decode

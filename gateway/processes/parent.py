@@ -16,7 +16,8 @@ from gateway.policy.problems import PolicyError
 from gateway.processes.bounds import CallBounds
 from gateway.processes.hosts import Hosts
 from gateway.processes.loading import PolicyLoader
-from gateway.processes.messages import Affair, Drained, Gone, ToChild
+from gateway.processes.messages import Affair, Asks, Drained, Gone, Tells, ToChild
+from gateway.processes.rounds import Rounds
 from gateway.processes.snapshots import PolicySnapshots
 from gateway.processes.spawned import ServingProcess
 from gateway.processes.told import Told
@@ -85,6 +86,7 @@ class Parent:
         self._gone: list[int] = []
         """Processes that have ended, of which nobody has been told, or that hold something yet."""
         self._bounds = CallBounds(count)
+        self._rounds = Rounds(self._answering, self._tell, clock)
         self._drained: dict[str, Drained] = {}
         """What administrators have said of backends."""
         self._changing = asyncio.Lock()
@@ -189,6 +191,7 @@ class Parent:
         self._processes.remove(process)
         for number, told in self._bounds.end(process.number):
             self._tell(number, told)
+        self._rounds.end(process.number)
         self._gone.append(process.number)
         self._tell_of_the_gone()
         if process.retired or self._told_to_end.is_set():
@@ -213,9 +216,17 @@ class Parent:
     def _hear(self, process: ServingProcess, message: Affair) -> None:
         if isinstance(message, Drained):
             self._drain(message)
-            return
-        for number, told in self._bounds.hear(process.number, message):
-            self._tell(number, told)
+        elif isinstance(message, Asks):
+            self._rounds.ask(process.number, message)
+        elif isinstance(message, Tells):
+            self._rounds.tell(process.number, message)
+        else:
+            for number, told in self._bounds.hear(process.number, message):
+                self._tell(number, told)
+
+    def _answering(self) -> list[int]:
+        """Those that can be asked: also such as end with their calls."""
+        return [one.number for one in self._processes if _answers(one)]
 
     def _tell(self, number: int, message: ToChild) -> None:
         for process in self._processes:
@@ -306,12 +317,11 @@ class Parent:
 
 
 def _serves(process: ServingProcess) -> bool:
-    return (
-        process.serves.done()
-        and process.serves.result()
-        and not process.retired
-        and not process.ended.done()
-    )
+    return _answers(process) and not process.retired
+
+
+def _answers(process: ServingProcess) -> bool:
+    return process.serves.done() and process.serves.result() and not process.ended.done()
 
 
 def _said(error: PolicyError) -> tuple[str, ...]:

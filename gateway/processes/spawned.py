@@ -11,21 +11,21 @@ from typing import TypeVar
 
 from gateway.processes.messages import (
     Affair,
-    Drained,
-    GivesBack,
     Reload,
     Reloaded,
     Retire,
     Serving,
     ToChild,
     ToParent,
-    Wants,
     decode_to_parent,
 )
 from gateway.storage.served.server import StoreServer
 from local_runtime.protocol.wire import FramedConnection
 
 T = TypeVar("T")
+
+_LAST_WORDS_S = 1.0
+"""What a process said before its end is read within this."""
 
 
 class ServingProcess:
@@ -48,8 +48,12 @@ class ServingProcess:
         self._store = store
         self._process: asyncio.subprocess.Process | None = None
         self._connection = FramedConnection[ToParent](
-            decode=decode_to_parent, receive=self._receive, lost=_ignore
+            decode=decode_to_parent,
+            receive=self._receive,
+            lost=lambda _: _resolve(self._heard_all, None),
         )
+        self._heard_all: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Its end of the connection is closed."""
 
     @property
     def pid(self) -> int:
@@ -76,6 +80,7 @@ class ServingProcess:
         """Until it has ended, and all that it held open is closed. Its exit status."""
         assert self._process is not None
         status = await self._process.wait()
+        await asyncio.wait([self._heard_all], timeout=_LAST_WORDS_S)
         _resolve(self.serves, False)
         _resolve(self._reloaded, None)
         self._connection.abort()
@@ -112,7 +117,7 @@ class ServingProcess:
         elif isinstance(message, Reloaded):
             self.policy = message.policy
             _resolve(self._reloaded, None)
-        elif isinstance(message, (Drained, Wants, GivesBack)):
+        elif isinstance(message, Affair):
             self._hear(self, message)
         else:
             answer = self._store.answer(self.number, message)
@@ -123,7 +128,3 @@ class ServingProcess:
 def _resolve(future: asyncio.Future[T] | None, value: T) -> None:
     if future is not None and not future.done():
         future.set_result(value)
-
-
-def _ignore(error: Exception | None) -> None:
-    """Its end is seen by its exit status."""

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapters.types import ModelMemory
 from gateway.access_log import LogLine
 from gateway.clock import FakeClock
-from gateway.service import stock
+from gateway.readings import stock
 from tests.gateway.assembled import assembled
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from adapters.local.settings import LocalSettings
 from adapters.types import WorkerMemory
 from gateway.clock import FakeClock
 from gateway.metrics import Metrics
-from gateway.service import weights
+from gateway.readings import weights
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.facts import WorkerFacts
 from local_runtime.protocol.events import Memory

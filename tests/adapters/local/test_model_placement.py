@@ -7,7 +7,7 @@ from adapters.local.settings import LocalSettings
 from adapters.types import ModelMemory
 from gateway.clock import FakeClock
 from gateway.metrics import Metrics
-from gateway.service import stock
+from gateway.readings import stock
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.protocol.events import CacheStatus, ModelStatus
 

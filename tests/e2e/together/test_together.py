@@ -12,6 +12,7 @@ from functools import partial
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.observing import error_of
 from tests.e2e.together.gateways import (
@@ -177,3 +178,52 @@ async def test_what_bounds_the_calls_at_a_backend_bounds_those_of_both(
         return most
 
     assert max(await asyncio.gather(*(one() for _ in range(40)))) == 3
+
+
+async def test_a_scrape_tells_of_both_and_no_counter_falls_when_one_is_killed(
+    gateway: LiveGateway,
+) -> None:
+    await both(gateway)
+    before = {await calls_that_ended(gateway) for _ in range(10)}
+    assert len(before) == 1
+    statuses = await asyncio.gather(*(ask_quickly(gateway, gateway.user_key, 2) for _ in range(20)))
+    assert statuses == [[200, 200]] * 20
+    after = await calls_that_ended(gateway)
+    assert after == before.pop() + 40
+    count = len(started(gateway))
+    os.kill(alive(gateway)[0], signal.SIGKILL)
+    await until(lambda: len(started(gateway)) > count, "another is started")
+    await both(gateway)
+    assert {await calls_that_ended(gateway) for _ in range(10)} == {after}
+
+
+async def calls_that_ended(gateway: LiveGateway) -> float:
+    """By whoever answers a new connection."""
+    async with gateway.async_client("") as client:
+        families = text_string_to_metric_families((await client.get("/metrics")).text)
+    samples = (one for family in families for one in family.samples)
+    return sum(one.value for one in samples if one.name == "spillgate_calls_total")
+
+
+async def test_the_calls_of_both_are_in_flight_at_a_backend(gateway: LiveGateway) -> None:
+    await both(gateway)
+    calls = [asyncio.create_task(count_slowly(gateway)) for _ in range(8)]
+    await until(partial(in_flight_are, gateway, 8), "all are there")
+    await asyncio.gather(*calls)
+    await until(partial(in_flight_are, gateway, 0), "none is there any more")
+
+
+async def count_slowly(gateway: LiveGateway) -> None:
+    async with gateway.async_client() as client:
+        answer = await client.post("/v1/infer/count", json={"to": 5, "pause": 0.3}, timeout=120.0)
+        assert answer.status_code == 200, answer.text
+
+
+async def in_flight_are(gateway: LiveGateway, calls: int) -> bool:
+    async with gateway.async_client(gateway.admin_key) as client:
+        rows = (await client.get("/admin/backends")).json()["backends"]
+    (row,) = (one for one in rows if one["backend"] == "paced")
+    assert sum(one["in_flight"] for one in row["processes"]) == row["in_flight"]
+    assert len(row["processes"]) == 2
+    in_flight: int = row["in_flight"]
+    return in_flight == calls

@@ -1,0 +1,113 @@
+"""What processes count, and how one scrape tells it of all of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+How = Literal["sum", "most", "least", "each"]
+
+GAUGES: dict[str, How] = {
+    "spillgate_in_flight": "sum",
+    "spillgate_settlements_waiting": "sum",
+    "spillgate_access_log_dropped": "sum",
+    "spillgate_log_lines_dropped": "sum",
+    "spillgate_connections_refused": "sum",
+    "spillgate_shared_store_outage_calls": "sum",
+    "spillgate_backend_ready": "least",
+    "spillgate_descriptors": "each",
+    "spillgate_descriptor_limit": "each",
+}
+"""How a gauge is told of several processes; of all others it is the most that one of them says,
+for they look at the same thing."""
+
+_Labels = tuple[tuple[str, str], ...]
+
+
+class Family(msgspec.Struct, frozen=True):
+    """The samples of one metric."""
+
+    name: str
+    text: str
+    kind: str
+    samples: tuple[tuple[str, _Labels, float], ...]
+    """(name, labels, value)."""
+
+
+_decode = msgspec.msgpack.Decoder(tuple[Family, ...]).decode
+
+
+def counted(registry: CollectorRegistry) -> bytes:
+    """All that one process counts at this instant."""
+    return msgspec.msgpack.encode(tuple(_family(metric) for metric in registry.collect()))
+
+
+def without_gauges(reports: Iterable[bytes]) -> bytes:
+    """The sum of what processes counted that are gone: a counter never falls."""
+    families = _merged((0, report) for report in reports)
+    return msgspec.msgpack.encode(tuple(one for one in families if one.kind != "gauge"))
+
+
+def rendered(reports: Iterable[tuple[int, bytes]]) -> bytes:
+    """Prometheus' text of what processes count, each known by its number."""
+    registry = CollectorRegistry()
+    registry.register(_Told([*_merged(reports)]))
+    return generate_latest(registry)
+
+
+def _family(metric: Metric) -> Family:
+    samples = tuple((one.name, tuple(one.labels.items()), one.value) for one in metric.samples)
+    return Family(metric.name, metric.documentation, metric.type, samples)
+
+
+def _merged(reports: Iterable[tuple[int, bytes]]) -> Iterator[Family]:
+    found: dict[str, Family] = {}
+    values: dict[str, dict[tuple[str, _Labels], float]] = {}
+    for number, report in reports:
+        for family in _decode(report):
+            found.setdefault(family.name, family)
+            _add(values.setdefault(family.name, {}), family, number)
+    for name, family in found.items():
+        samples = tuple((*key, value) for key, value in values[name].items())
+        yield msgspec.structs.replace(family, samples=samples)
+
+
+def _add(values: dict[tuple[str, _Labels], float], family: Family, number: int) -> None:
+    for name, labels, value in family.samples:
+        how = _how(family, name)
+        own = (*labels, ("process", str(number))) if how == "each" else labels
+        known = values.get((name, own))
+        values[name, own] = value if known is None else _both(how, known, value)
+
+
+def _how(family: Family, sample: str) -> How:
+    if family.kind == "gauge":
+        return GAUGES.get(family.name, "most")
+    return "least" if sample.endswith("_created") else "sum"
+
+
+def _both(how: How, one: float, other: float) -> float:
+    if how == "sum":
+        return one + other
+    return min(one, other) if how == "least" else max(one, other)
+
+
+class _Told(Collector):
+    def __init__(self, families: list[Family]) -> None:
+        self._families = families
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._families:
+            metric = Metric(family.name, family.text, family.kind)
+            metric.samples = [
+                Sample(name, dict(labels), value) for name, labels, value in family.samples
+            ]
+            yield metric
