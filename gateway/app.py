@@ -288,11 +288,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         gateway.run_forever(keeper.run())
         gateway.run_forever(gateway.last_uses.run())
         gateway.run_forever(tails.run())
-        gateway.run_forever(
-            IdleBooks(
-                policy=lambda: gateway.active.policy, ledger=gateway.ledger, clock=clock
-            ).run()
-        )
+        gateway.run_forever(_idle_books(gateway).run())
         gateway.run_forever(_bill_watch(gateway).run())
         try:
             yield gateway
@@ -304,6 +300,12 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
     finally:
         await gateway.last_uses.write()
         await gateway.aclose()
+
+
+def _idle_books(gateway: Gateway) -> IdleBooks:
+    return IdleBooks(
+        policy=lambda: gateway.active.policy, ledger=gateway.ledger, clock=gateway.clock
+    )
 
 
 def _bill_watch(gateway: Gateway) -> BillWatch:
