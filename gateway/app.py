@@ -298,8 +298,12 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
             if gateway.notices is not None:
                 await gateway.notices.aclose()
     finally:
-        await gateway.last_uses.write()
-        await gateway.aclose()
+        await _end(gateway)
+
+
+async def _end(gateway: Gateway) -> None:
+    await gateway.last_uses.write()
+    await gateway.aclose()
 
 
 def _idle_books(gateway: Gateway) -> IdleBooks:

@@ -14,6 +14,7 @@ from gateway.keys.permitted import read_permitted
 from gateway.money.text import iso, iso_or_none, usd
 from gateway.policy.limits import parse_limit
 from gateway.policy.model import Policy
+from gateway.storage.audit import Act
 from gateway.storage.base import KeyStore
 from gateway.storage.key_records import KeyRecord
 from gateway.types import (
@@ -164,11 +165,22 @@ def _invalid(message: str, param: str | None) -> ApiError:
     return ApiError(400, "invalid_key_request", message, param=param)
 
 
-def issue(keys: KeyStore, request: KeyRequest, now_at: float) -> tuple[str, KeyRecord]:
-    """Makes the key and stores its hash. The key itself is returned, and kept nowhere."""
+def issue(
+    keys: KeyStore, request: KeyRequest, now_at: float, act: Act | None = None
+) -> tuple[str, KeyRecord]:
+    """Makes the key and stores its hash, and with it the ``act`` by which it was asked for. The key
+    itself is returned, and kept nowhere."""
     key = generate_key()
     ends = None if request.lasts_s is None else now_at + request.lasts_s
-    return key, keys.create(request.principal, key, expires_at=ends)
+    entry = None if act is None else _entry(act, request.principal, ends)
+    return key, keys.create(request.principal, key, expires_at=ends, act=entry)
+
+
+def _entry(act: Act, principal: Principal, expires_at: float | None) -> Act:
+    details = {"user": principal.user, "plan": principal.plan, "role": principal.role}
+    if expires_at is not None:
+        details["expires_at"] = iso(expires_at, "seconds")
+    return msgspec.structs.replace(act, target=principal.key_id, details=details)
 
 
 def state_of(record: KeyRecord, now_at: float) -> str:

@@ -58,6 +58,7 @@ OUTER = (
     "gateway/storage/redis/test_store.py",
     "gateway/storage/sqlite/test_keys.py",
     "gateway/storage/sqlite/test_ledger_failures.py",
+    "gateway/storage/test_audit.py",
     "gateway/storage/test_calls.py",
     "gateway/storage/test_key_store.py",
     "gateway/storage/test_ledger.py",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
+from gateway.api.audited import ACTS, audited
 from gateway.api.bodies import parse_strict_json, read_body
 from gateway.api.request import (
     Receive,
@@ -37,8 +39,9 @@ class AdminEndpoint:
     """One route: ``handlers`` maps a method to what it does; each returns (status, JSON).
     Raises ApiError 403 for a key that is no admin's, and 405 for another method."""
 
-    def __init__(self, gateway: Gateway, handlers: dict[str, Handler]) -> None:
+    def __init__(self, gateway: Gateway, path: str, handlers: dict[str, Handler]) -> None:
         self._gateway = gateway
+        self._path = path
         self._handlers = handlers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +52,9 @@ class AdminEndpoint:
             only(next(iter(self._handlers)), scope)
             raise AssertionError("unreachable")
         body = await read_body(self._gateway, context, receive)
-        status, value = await handler(self._gateway, scope, body)
+        run = functools.partial(handler, self._gateway, scope, body)
+        act = ACTS.get((scope["method"], self._path))
+        status, value = await (run() if act is None else audited(self._gateway, act, scope, run))
         await respond_json(send, context, value, status)
 
 
@@ -69,14 +74,15 @@ async def create_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, 
     """Shows the key this once."""
     request = read_request(parse_strict_json(body), gateway.active.policy)
     now_at = gateway.clock.time()
-    key, record = await asyncio.to_thread(issue, gateway.keys, request, now_at)
+    key, record = await asyncio.to_thread(issue, gateway.keys, request, now_at, scope["act"])
     return 201, {**as_json(record, now_at), "key": key}
 
 
 async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Ends a key at once. Raises ApiError 404 for one that is not in use."""
     key_id: str = scope["path_params"]["key_id"]
-    if not await asyncio.to_thread(gateway.keys.revoke, key_id):
+    revoke = functools.partial(gateway.keys.revoke, key_id, act=scope["act"])
+    if not await asyncio.to_thread(revoke):
         raise ApiError(
             404,
             "key_not_found",

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
 from gateway.api import admin, webhooks
+from gateway.api.audited import list_acts
 from gateway.api.explain import ExplainEndpoint
 from gateway.api.forecast import ForecastEndpoint
 from gateway.api.infer import InferEndpoint
@@ -115,6 +116,7 @@ def _admin(gateway: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
     table: dict[str, dict[str, admin.Handler]] = {
         "/admin/keys": {"GET": admin.list_keys, "POST": admin.create_key},
         "/admin/keys/{key_id}": {"DELETE": admin.revoke_key},
+        "/admin/audit": {"GET": list_acts},
         "/admin/backends": {"GET": admin.list_backends},
         "/admin/backends/{backend:path}/drain": {"POST": admin.drain},
         "/admin/backends/{backend:path}/enable": {"POST": admin.enable},
@@ -127,4 +129,4 @@ def _admin(gateway: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
         "/admin/policy/validate": {"POST": policy.validate},
         "/admin/policy/rollback": {"POST": policy.roll_back},
     }
-    return [Route(path, admin.AdminEndpoint(gateway, handlers)) for path, handlers in table.items()]
+    return [Route(path, admin.AdminEndpoint(gateway, path, table[path])) for path in table]

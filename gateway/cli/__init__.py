@@ -3,7 +3,8 @@
 ``serve`` runs the gateway as a ``server``, ``serve_together`` several of them; ``data_lock`` keeps
 a second one from its data folder, ``listener`` has its connections, and ``banner`` tells a newcomer
 how to call it; ``check`` validates a
-policy; ``keys`` makes, lists, revokes and rotates; ``usage`` is who spent what, with ``reconcile``
+policy; ``keys`` makes, lists, revokes and rotates; ``audit`` is what
+administrators did; ``usage`` is who spent what, with ``reconcile``
 for the bills of the platforms beside it and ``forecast`` for where it leads; ``webhooks`` is who
 is told of what; ``explain`` asks which backend a call would get;
 ``package`` writes the files that run an app elsewhere; ``probe`` asks how one backend is, by the
@@ -24,6 +25,7 @@ COMMANDS = {
     "serve": "start the gateway",
     "check": "validate a policy",
     "keys": "make, list, revoke and rotate API keys",
+    "audit": "what administrators did",
     "usage": "who spent what",
     "webhooks": "who is told of what: test, redeliver, enable",
     "explain": "which backend a call would get, and why",

@@ -14,6 +14,7 @@ from gateway.log_lines import LineWriter
 from gateway.policy.model import Policy
 from gateway.policy.warnings import warnings_of
 from gateway.preflight import exposed_files
+from gateway.storage.audit import Act
 from gateway.storage.base import KeyStore
 from gateway.tls.files import TlsMaterial
 
@@ -31,8 +32,9 @@ def first_keys(keys: KeyStore, policy: Policy, now_at: float) -> FirstKeys | Non
     """An admin's and a user's key where no key exists yet; only their hashes are stored."""
     if keys.list():
         return None
-    admin, _ = issue(keys, read_request({"user": "admin", "admin": True}, policy), now_at)
-    user, _ = issue(keys, read_request({"user": "me"}, policy), now_at)
+    act = Act(at=now_at, actor="gateway", act="key.create")
+    admin, _ = issue(keys, read_request({"user": "admin", "admin": True}, policy), now_at, act)
+    user, _ = issue(keys, read_request({"user": "me"}, policy), now_at, act)
     return FirstKeys(admin, user)
 
 

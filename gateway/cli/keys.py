@@ -10,7 +10,14 @@ from typing import Any
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
 from gateway.app import open_keys
-from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
+from gateway.cli.shared import (
+    act_of_this_user,
+    add_config,
+    command,
+    fail,
+    policy_with_stores,
+    table,
+)
 from gateway.clock import SystemClock
 from gateway.key_requests import as_json, issue, read_request
 from gateway.policy.model import Policy
@@ -107,7 +114,7 @@ def _create(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
         "expires_in": options.expires_in,
     }
     now_at = SystemClock().time()
-    key, record = issue(keys, read_request(asked, policy), now_at)
+    key, record = issue(keys, read_request(asked, policy), now_at, act_of_this_user("key.create"))
     shown = as_json(record, now_at)
     _show(options, {**shown, "key": key}, f"{key}  ({_words(shown)})")
     return 0
@@ -175,7 +182,7 @@ def _bound(row: dict[str, Any]) -> list[str]:
 
 
 def _revoke(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
-    if not keys.revoke(options.id):
+    if not keys.revoke(options.id, act=act_of_this_user("key.revoke", options.id)):
         fail(_no_such(options.id))
     _show(options, {"id": options.id, "revoked": True}, f"{options.id} is revoked")
     return 0
@@ -190,7 +197,8 @@ def _no_such(given: str) -> str:
 def _rotate(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
     key = generate_key()
     try:
-        record = keys.rotate(options.id, key, grace_s=parse_duration(options.grace))
+        act = act_of_this_user("key.rotate", options.id, grace=options.grace)
+        record = keys.rotate(options.id, key, grace_s=parse_duration(options.grace), act=act)
     except (KeyError, ValueError) as error:
         wrong = options.id.startswith("sg-")
         fail(_no_such(options.id) if wrong else f"{options.id}: {error}")

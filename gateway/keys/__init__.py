@@ -1,5 +1,5 @@
 """What keys may do, beside what they may spend.
 
 ``permitted`` binds a key to models, paths and addresses; ``last_uses`` remembers when each was
-used last.
+used last; ``audit`` reads the log of what administrators did.
 """

@@ -9,6 +9,7 @@ what a row keeps of its call's way, ``rows`` a row as values for a table. ``quer
 reports ask and are told, ``reports`` the same in SQL, over rows; ``rollups`` are sums of hours and
 days, of which large reports are made, ``durations`` how long calls took, and ``calendar`` has days
 and hours of time zones; ``spent`` is what a ledger knows of the counters.
+``audit`` is the port of the log of administrative acts;
 ``key_records`` is what is known of a key, ``owner`` says which process's open rows are whose.
 ``outbox`` is the port of what waits to be sent by webhook:
 ``outbox_statements`` is its SQL, ``sql_outbox`` the values around that. ``sqlite/`` has the ledger

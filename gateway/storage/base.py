@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from adapters.shortage import lacks_descriptors
+from gateway.storage.audit import Act, AuditLog
 from gateway.storage.history import CallHistory
 from gateway.storage.key_records import KeyRecord
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
@@ -345,14 +346,14 @@ class Ledger(Protocol):
 WhyNot = Literal["unknown", "expired", "revoked"]
 
 
-class KeyStore(Protocol):
+class KeyStore(AuditLog, Protocol):
     """Keys, by their hash alone. A change made by another process is seen by the next ``find``, or,
     where the store is on another machine, by one that comes a second later. ``find`` belongs to one
-    thread; the other methods wait for the store, and may be called by any."""
+    thread; the others wait for the store, and may be called by any. An ``act`` is in the audit log
+    if, and only if, the key was changed."""
 
     def find(self, key: str) -> Principal | None:
-        """The principal of a key that is neither revoked nor expired. Answers from memory. Raises
-        StorageUnavailable where it cannot be said."""
+        """Whose it is, if neither revoked nor expired; from memory. Raises StorageUnavailable."""
         ...
 
     def why_not(self, key: str) -> WhyNot:
@@ -365,23 +366,29 @@ class KeyStore(Protocol):
         ...
 
     def create(
-        self, principal: Principal, key: str, *, expires_at: float | None = None
+        self,
+        principal: Principal,
+        key: str,
+        *,
+        expires_at: float | None = None,
+        act: Act | None = None,
     ) -> KeyRecord:
         """Raises ValueError when the principal's ``key_id`` is taken."""
         ...
 
-    def revoke(self, key_id: str) -> bool:
+    def revoke(self, key_id: str, *, act: Act | None = None) -> bool:
         """False when there is no such key or it was revoked before."""
         ...
 
-    def rotate(self, key_id: str, key: str, *, grace_s: float = 0.0) -> KeyRecord:
+    def rotate(
+        self, key_id: str, key: str, *, grace_s: float = 0.0, act: Act | None = None
+    ) -> KeyRecord:
         """A new key for the same principal; the old one works for another ``grace_s`` seconds.
         Raises ValueError for a key that is unknown, revoked or expired."""
         ...
 
     def note_uses(self, uses: Mapping[str, float]) -> None:
-        """Key id -> when it was used last; an earlier instant than the one that is kept changes
-        nothing. Keys that others have in memory stay as they are."""
+        """Key id -> when it was used last: no change of a key, and an earlier instant is none."""
         ...
 
     def list(self) -> list[KeyRecord]:

@@ -14,6 +14,7 @@ from gateway.app import build_gateway, running
 from gateway.policy.model import BackendSpec
 from gateway.restore import Refill
 from gateway.service import Gateway
+from gateway.storage.audit import Act, AuditEntry, AuditQuery
 from gateway.storage.base import (
     KeyStore,
     SharedStore,
@@ -54,15 +55,28 @@ class NoKeys(KeyStore):
         return "unknown"
 
     def create(
-        self, principal: Principal, key: str, *, expires_at: float | None = None
+        self,
+        principal: Principal,
+        key: str,
+        *,
+        expires_at: float | None = None,
+        act: Act | None = None,
     ) -> KeyRecord:
         raise NotImplementedError
 
-    def revoke(self, key_id: str) -> bool:
+    def revoke(self, key_id: str, *, act: Act | None = None) -> bool:
         raise NotImplementedError
 
-    def rotate(self, key_id: str, key: str, *, grace_s: float = 0.0) -> KeyRecord:
+    def rotate(
+        self, key_id: str, key: str, *, grace_s: float = 0.0, act: Act | None = None
+    ) -> KeyRecord:
         raise NotImplementedError
+
+    def record(self, act: Act) -> None:
+        raise NotImplementedError
+
+    def audit(self, query: AuditQuery) -> list[AuditEntry]:
+        return []
 
     def note_uses(self, uses: Mapping[str, float]) -> None:
         raise NotImplementedError

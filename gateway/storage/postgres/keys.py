@@ -18,8 +18,10 @@ import msgspec
 
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
+from gateway.storage.audit import Act, AuditEntry, AuditQuery
 from gateway.storage.base import StorageUnavailable, WhyNot
 from gateway.storage.key_records import KeyRecord
+from gateway.storage.postgres import audit_table
 from gateway.storage.postgres.connections import FAILURES, LOST, Connection, connect, reason_of
 from gateway.storage.postgres.known_keys import KeysInMemory
 from gateway.storage.postgres.migrations import migrate
@@ -112,7 +114,12 @@ class PostgresKeys:
     # --- changes ---
 
     def create(
-        self, principal: Principal, key: str, *, expires_at: float | None = None
+        self,
+        principal: Principal,
+        key: str,
+        *,
+        expires_at: float | None = None,
+        act: Act | None = None,
     ) -> KeyRecord:
         """Raises ValueError when the principal's ``key_id`` or the key itself is taken."""
         now = self._clock.time()
@@ -130,9 +137,9 @@ class PostgresKeys:
                 principal=principal, created_at=now, expires_at=expires_at, hint=key[:_HINT]
             )
 
-        return self._change(change)
+        return self._change(change, act)
 
-    def revoke(self, key_id: str) -> bool:
+    def revoke(self, key_id: str, *, act: Act | None = None) -> bool:
         """Ends the key and what it was rotated from: for the next ``find`` here, and within a
         second elsewhere."""
         now = self._clock.time()
@@ -144,9 +151,11 @@ class PostgresKeys:
             )
             return bool(await connection.fetch(sql, key_id, now, revision))
 
-        return self._change(change)
+        return self._change(change, act)
 
-    def rotate(self, key_id: str, key: str, *, grace_s: float = 0.0) -> KeyRecord:
+    def rotate(
+        self, key_id: str, key: str, *, grace_s: float = 0.0, act: Act | None = None
+    ) -> KeyRecord:
         """Gives the principal a new key; the old one works for another ``grace_s`` seconds.
 
         The ``key_id`` stays, and with it limits, ledger and expiry. Raises ValueError for a key
@@ -171,7 +180,24 @@ class PostgresKeys:
             [record] = await _records(connection, "WHERE keys.id = $1", key_id)
             return record
 
-        return self._change(change)
+        return self._change(change, act)
+
+    def record(self, act: Act) -> None:
+        """Adds an entry to the audit log."""
+
+        async def write(connection: Connection) -> None:
+            async with connection.transaction():
+                await audit_table.add(connection, act)
+
+        self._wait_for(self._use(write), self._timeout_s)
+
+    def audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """Of the audit log, newest first."""
+
+        async def read(connection: Connection) -> list[AuditEntry]:
+            return await audit_table.read(connection, query)
+
+        return self._wait_for(self._use(read), self._timeout_s)
 
     def note_uses(self, uses: Mapping[str, float]) -> None:
         """Key id -> when it was used last. No key changes by it."""
@@ -187,7 +213,7 @@ class PostgresKeys:
         """Every key there ever was, oldest first; the hint is that of its newest secret."""
         return self._wait_for(self._use(_records), self._timeout_s)
 
-    def _change(self, change: Callable[[Connection, int], Awaitable[T]]) -> T:
+    def _change(self, change: Callable[[Connection, int], Awaitable[T]], act: Act | None) -> T:
         async def run(connection: Connection) -> T:
             async with connection.transaction():
                 # The row is locked to the end: revisions are committed in their order.
@@ -195,6 +221,8 @@ class PostgresKeys:
                     "UPDATE key_changes SET revision = revision + 1 RETURNING revision"
                 )
                 result = await change(connection, revision)
+                if act is not None and result:
+                    await audit_table.add(connection, act)
                 await connection.execute("SELECT pg_notify($1, '')", self._channel)
             await self._known.refresh(connection)
             return result

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.postgres.audit_table import AUDIT
 from gateway.storage.postgres.connections import Connection
 from gateway.storage.postgres.outbox_tables import OUTBOX
 from gateway.storage.postgres.rollups import SCHEMA as ROLLUPS
@@ -115,7 +116,7 @@ CREATE TABLE key_uses (
 );
 """
 
-STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES)
+STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT)
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 
 

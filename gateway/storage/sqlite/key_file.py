@@ -13,8 +13,9 @@ import sqlite3
 from pathlib import Path
 
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.sqlite.audit_table import AUDIT
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _SCHEMA = """
 CREATE TABLE keys (
@@ -81,10 +82,10 @@ CREATE TABLE key_uses (key_id TEXT NOT NULL PRIMARY KEY, used_at REAL NOT NULL)
 STRICT, WITHOUT ROWID
 """
 
-_LATER: tuple[tuple[str, ...], ...] = ((), (_USES,))
+_LATER: tuple[tuple[str, ...], ...] = ((), (_USES,), AUDIT)
 """The statements that bring version 1 to 2, and so on. 2: keys may be bound to models, paths and
 addresses, which an older Spillgate would not heed: it must not read the file. 3: when each was used
-last."""
+last. 4: the audit log."""
 
 _CHANGE_COUNTER = 24
 """Offset of four bytes that SQLite changes in every transaction that writes, where the journal is

@@ -13,8 +13,10 @@ import msgspec
 
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
+from gateway.storage.audit import Act, AuditEntry, AuditQuery
 from gateway.storage.base import StorageUnavailable, WhyNot, unavailable
 from gateway.storage.key_records import KeyRecord
+from gateway.storage.sqlite import audit_table
 from gateway.storage.sqlite.key_file import KeyFile, connect, fault_of, is_locked
 from gateway.storage.sqlite.known_keys import REVOKED, KnownKey, KnownKeys, find_key
 from gateway.types import Principal
@@ -177,7 +179,12 @@ class SqliteKeys:
     # --- changes ---
 
     def create(
-        self, principal: Principal, key: str, *, expires_at: float | None = None
+        self,
+        principal: Principal,
+        key: str,
+        *,
+        expires_at: float | None = None,
+        act: Act | None = None,
     ) -> KeyRecord:
         """Raises ValueError when the principal's ``key_id`` or the key itself is taken."""
         now = self._clock.time()
@@ -188,19 +195,24 @@ class SqliteKeys:
                     (principal.key_id, _json(principal), now, expires_at),
                 )
                 self._add_hash(connection, principal.key_id, key)
+                _add(connection, act)
             except sqlite3.IntegrityError:
                 raise ValueError(f"there is a key {principal.key_id!r} already") from None
         return KeyRecord(
             principal=principal, created_at=now, expires_at=expires_at, hint=key[:_HINT]
         )
 
-    def revoke(self, key_id: str) -> bool:
+    def revoke(self, key_id: str, *, act: Act | None = None) -> bool:
         """Ends the key and what it was rotated from, for the very next ``find`` anywhere."""
         with self._change() as connection:
             sql = "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
-            return connection.execute(sql, (self._clock.time(), key_id)).rowcount == 1
+            revoked = connection.execute(sql, (self._clock.time(), key_id)).rowcount == 1
+            _add(connection, act if revoked else None)
+            return revoked
 
-    def rotate(self, key_id: str, key: str, *, grace_s: float = 0.0) -> KeyRecord:
+    def rotate(
+        self, key_id: str, key: str, *, grace_s: float = 0.0, act: Act | None = None
+    ) -> KeyRecord:
         """Gives the principal a new key; the old one works for another ``grace_s`` seconds.
 
         The ``key_id`` stays, and with it limits, ledger and expiry. Raises ValueError for a key
@@ -215,6 +227,7 @@ class SqliteKeys:
             )
             try:
                 self._add_hash(connection, key_id, key)
+                _add(connection, act)
             except sqlite3.IntegrityError:
                 raise ValueError("the new key is in use already") from None
         return next(record for record in self.list() if record.principal.key_id == key_id)
@@ -235,6 +248,16 @@ class SqliteKeys:
         )
 
     # --- the rest ---
+
+    def record(self, act: Act) -> None:
+        """Adds an entry to the audit log."""
+        with self._change() as connection:
+            audit_table.add(connection, act)
+
+    def audit(self, query: AuditQuery) -> list[AuditEntry]:
+        """Of the audit log, newest first."""
+        with self._connected() as connection:
+            return audit_table.read(connection, query)
 
     def note_uses(self, uses: Mapping[str, float]) -> None:
         """Key id -> when it was used last. No key changes by it."""
@@ -329,6 +352,11 @@ class _Reading:
             self._error = error
         finally:
             self._done.set()
+
+
+def _add(connection: sqlite3.Connection, act: Act | None) -> None:
+    if act is not None:
+        audit_table.add(connection, act)
 
 
 def _json(principal: Principal) -> str:

@@ -106,3 +106,18 @@ def test_from_another_folder_a_command_finds_the_data_that_the_gateway_has(
     assert listed["id"] == made["id"]
     assert shell.json("usage", "--config", str(config), "--calls", "--json")["data"] == []
     assert list(elsewhere.iterdir()) == []
+
+
+def test_commands_leave_who_gave_them_in_the_audit_log(config: str, shell: Shell) -> None:
+    made = shell.json("keys", "create", "--config", config, "--user", "a", "--json")
+    shell("keys", "rotate", "--config", config, made["id"], "--grace", "1h")
+    shell("keys", "revoke", "--config", config, made["id"])
+    told = shell.json("audit", "--config", config, "--json")
+    acts = [(one["act"], one["target"], one["outcome"]) for one in told["data"]]
+    names = ("key.revoke", "key.rotate", "key.create")
+    assert acts == [(name, made["id"], "done") for name in names]
+    assert all(one["actor"].startswith("os:") for one in told["data"])
+    assert told["data"][1]["details"] == {"grace": "1h"}
+    assert "key.rotate" in shell("audit", "--config", config, "--act", "key.rotate")
+    shell("audit", "--config", config, "--limit", "none", status=2)
+    assert "whole number" in shell.error
