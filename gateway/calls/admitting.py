@@ -169,12 +169,13 @@ class Admitting:
             if state not in self.held:
                 continue
             now, attempt, widened = self._clock.monotonic(), state.attempt, False
+            watched = bool(state.admission.claims)  # since it was asked: its hold ends when it did
             with contextlib.suppress(ApiError):  # its plan has gone: what it holds stays
                 widened = state.widen(self._limits(active, state), now)
             claims, ttl_s = state.admission.claims, state.hold_lasts_s(now)
             await self._shared.reinstate(state.call.id, claims, ttl_s)
             widened = await self._backend_limits.reinstate(active, state) or widened
-            if widened and attempt is not None and state.attempt is attempt:
+            if widened and not watched and attempt is not None and state.attempt is attempt:
                 self._top_up.arm(state, attempt)
             if state not in self.held:
                 await self._shared.release(state.call.id)

@@ -151,6 +151,25 @@ async def test_what_was_spent_while_limits_changed_is_asked_for_until_it_is_know
         assert asked == 4
 
 
+async def test_a_limit_that_comes_under_a_call_gives_it_no_time_past_its_hold(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """It is stopped when the limit that it began under has no more, however many are added."""
+    windows = [f"5 USD/{window}" for window in ("month", "week", "day", "hour", "minute")]
+    wider = [
+        SMALL + f"limits: {{spend: [{', '.join(windows[:count])}]}}\n" for count in range(1, 6)
+    ]
+    async with assembled(tmp_path, clock, SMALL) as gateway:
+        gateway.fake("burst").runs_for = 60.0
+        _, task = gateway.start("far")
+        await gateway.until_asked("burst")
+        for text in wider:
+            await clock.advance(1.5)
+            await gateway.inner.apply(read(text))
+        await gateway.until_done([task], step=0.5)
+        assert await gateway.spent() <= 20_000_000
+
+
 async def test_a_store_that_lost_its_memory_learns_what_is_held(
     tmp_path: Path, clock: FakeClock
 ) -> None:

@@ -263,7 +263,14 @@ def _scopes(row: LedgerRow) -> tuple[str, ...]:
 
 
 def _passed_caps(world: World) -> Iterator[str]:
-    """Whatever has begun under a limit fits into what the limit had left then."""
+    """Whatever has begun under a limit fits into what the limit had left then: of a call that was
+    interrupted what it used, where the limit knows that."""
+    known = {} if world.shared is None else world.shared.settled
+
+    def cost(row: LedgerRow) -> int:
+        interrupted = row.outcome == "interrupted"
+        return known.get(row.id, row.cost_nano) if interrupted else row.cost_nano
+
     rows = [row for row in world.ledger.settled.values() if row.kind in ("call", "attempt")]
     changes = world.changes
     for scope in _all_caps(world):
@@ -272,8 +279,8 @@ def _passed_caps(world: World) -> Iterator[str]:
             after = changes[index + 1] if index + 1 < len(changes) else change
             caps = [one.knobs.caps().get(scope, _HUGE) for one in (change, after)]
             until = after.at if after is not change else float("inf")
-            before = sum(row.cost_nano for row in mine if row.started_at < change.at)
-            since = sum(row.cost_nano for row in mine if change.at <= row.started_at < until)
+            before = sum(cost(row) for row in mine if row.started_at < change.at)
+            since = sum(cost(row) for row in mine if change.at <= row.started_at < until)
             if since > max(0, max(caps) - before) + _patience(world, mine):
                 yield f"{scope}: {since} spent past {before} on a cap of {max(caps)}"
 
