@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,14 +11,23 @@ import msgspec
 
 from gateway.api.admin import backend_rows
 from gateway.processes.counted import counted, rendered
-from gateway.processes.messages import About, AllTold, Asks, Drained, TellOf, Tells, ToParent
+from gateway.processes.messages import (
+    About,
+    AllTold,
+    Asks,
+    Called,
+    Drained,
+    TellOf,
+    Tells,
+    ToParent,
+)
 from gateway.service import Gateway
 from gateway.storage.base import StorageUnavailable
 from gateway.together import Readiness
 
 WITHIN_S = 3.0
 """The parent answers sooner, whichever process is silent."""
-EVERY_S = 5.0
+EVERY_S = 5
 """What a process has counted since it last told of it is lost when it is killed."""
 _readiness = msgspec.msgpack.Decoder(Readiness).decode
 _rows = msgspec.msgpack.Decoder(list[dict[str, Any]]).decode
@@ -41,14 +51,28 @@ class AllProcesses:
         self._asked[told.about].answer(told)
 
     async def keep_telling(self) -> None:
-        """What is counted here, now and then: it is known when this process is gone."""
-        while True:
-            await self._gateway.clock.sleep(EVERY_S)
-            self.tell_of_counts()
+        """How many calls have come, for routes by it; and now and then all that is counted here,
+        which is known then when this process is gone."""
+        for second in itertools.count(1):
+            await self._gateway.clock.sleep(1.0)
+            self._tell_of_calls()
+            if second % EVERY_S == 0:
+                self.tell(TellOf(0, "metrics"))
 
-    def tell_of_counts(self) -> None:
-        """What is counted here at this instant."""
+    def tell_the_rest(self) -> None:
+        """The same, before the end."""
+        self._tell_of_calls()
         self.tell(TellOf(0, "metrics"))
+
+    def hear_of_calls(self, called: Called) -> None:
+        """Calls have come to another process."""
+        counts = {(model, hour): calls for model, hour, calls in called.counts}
+        self._gateway.dispatcher.volume.add_others(counts)
+
+    def _tell_of_calls(self) -> None:
+        new = self._gateway.dispatcher.volume.take_new()
+        if new:
+            self._say(Called(tuple((*key, calls) for key, calls in new.items())))
 
     def tell_of_drained(self, backend: str, draining: bool) -> None:
         """As ``Together`` has it."""

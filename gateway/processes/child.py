@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.processes.all_processes import AllProcesses
 from gateway.processes.messages import (
     AllTold,
+    Called,
     Drained,
     GivesBack,
     Gone,
@@ -78,7 +79,11 @@ class ParentLink:
         """From now on both may speak. Once, before the gateway starts."""
         self._gateway = gateway
         self._all = gateway.together = AllProcesses(gateway, self.say)
-        self._hears |= {TellOf: self._all.tell, AllTold: self._all.receive}
+        self._hears |= {
+            TellOf: self._all.tell,
+            AllTold: self._all.receive,
+            Called: self._all.hear_of_calls,
+        }
         gateway.run_forever(self._all.keep_telling())
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._connection, sock=self._socket)
@@ -107,7 +112,7 @@ class ParentLink:
     async def aclose(self) -> None:
         """Says what there is left to say, after the gateway has ended."""
         if self._all is not None:
-            self._all.tell_of_counts()
+            self._all.tell_the_rest()
         await asyncio.sleep(0)  # it leaves at the end of this turn of the loop
 
     def _receive(self, message: ToChild) -> None:

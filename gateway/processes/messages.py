@@ -69,7 +69,14 @@ class Tells(StoreMessage, tag=70, frozen=True):
     report: bytes
 
 
-Affair = Drained | Wants | GivesBack | Asks | Tells
+class Called(StoreMessage, tag=71, frozen=True):
+    """Calls that have come to one process: of every other, which is told the same."""
+
+    counts: tuple[tuple[str, int, int], ...]
+    """(model, hour since the epoch, calls)."""
+
+
+Affair = Drained | Wants | GivesBack | Asks | Tells | Called
 """What is everybody's."""
 ToParent = Question | Serving | Reloaded | Affair
 
@@ -127,7 +134,7 @@ class AllTold(StoreMessage, tag=102, frozen=True):
     """Those that have not answered in time."""
 
 
-ToChild = Answer | Gone | Reload | Retire | Drained | Granted | Recalled | TellOf | AllTold
+ToChild = Answer | Gone | Reload | Retire | Drained | Granted | Recalled | TellOf | AllTold | Called
 
 decode_to_parent: Callable[[memoryview], ToParent] = msgspec.msgpack.Decoder(ToParent).decode
 decode_to_child: Callable[[memoryview], ToChild] = msgspec.msgpack.Decoder(ToChild).decode

@@ -16,7 +16,7 @@ from gateway.policy.problems import PolicyError
 from gateway.processes.bounds import CallBounds
 from gateway.processes.hosts import Hosts
 from gateway.processes.loading import PolicyLoader
-from gateway.processes.messages import Affair, Asks, Drained, Gone, Tells, ToChild
+from gateway.processes.messages import Affair, Asks, Called, Drained, Gone, Tells, ToChild
 from gateway.processes.rounds import Rounds
 from gateway.processes.snapshots import PolicySnapshots
 from gateway.processes.spawned import ServingProcess
@@ -220,6 +220,8 @@ class Parent:
             self._rounds.ask(process.number, message)
         elif isinstance(message, Tells):
             self._rounds.tell(process.number, message)
+        elif isinstance(message, Called):
+            self._tell_others(process, message)
         else:
             for number, told in self._bounds.hear(process.number, message):
                 self._tell(number, told)
@@ -232,6 +234,11 @@ class Parent:
         for process in self._processes:
             if process.number == number:
                 process.say(message)
+
+    def _tell_others(self, process: ServingProcess, message: ToChild) -> None:
+        for other in self._processes:
+            if other is not process:
+                other.say(message)
 
     def _drain(self, drained: Drained) -> None:
         """Every process is told, those to come too; who has told of it does it twice."""

@@ -21,6 +21,10 @@ models:
   narrow: {task: infer, backends: [narrow]}
   near: {task: infer, backends: [home]}
   count: {task: infer, backends: [paced]}
+  popular: {task: infer, backends: [home, paced]}
+routes:
+  - {name: few, when: {model: popular, requests_per_day: "< 20"}, use: [home]}
+  - {name: many, when: {model: popular}, use: [paced]}
 prices:
   calls: {per_call: 0.001, as_of: 2026-11-01, source: test}
 plans:

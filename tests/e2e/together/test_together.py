@@ -227,3 +227,22 @@ async def in_flight_are(gateway: LiveGateway, calls: int) -> bool:
     assert len(row["processes"]) == 2
     in_flight: int = row["in_flight"]
     return in_flight == calls
+
+
+async def test_a_route_by_the_calls_of_a_day_sees_those_of_both(gateway: LiveGateway) -> None:
+    await both(gateway)
+
+    async def one() -> str:
+        async with gateway.async_client() as client:
+            body = {"to": 1, "pause": 0}
+            answer = await client.post("/v1/infer/popular", json=body, timeout=120.0)
+        assert answer.status_code == 200, answer.text
+        return answer.headers["x-spillgate-backend"]
+
+    async def all_go_elsewhere() -> bool:
+        return {await one() for _ in range(10)} == {"paced"}
+
+    assert await one() == "home"
+    for _ in range(19):
+        await one()
+    await until(all_go_elsewhere, "both know of twenty")

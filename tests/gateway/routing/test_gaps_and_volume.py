@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.routing.gaps import GapHistory
 from gateway.routing.volume import CallVolume
@@ -59,3 +61,46 @@ def test_counts_of_the_ledger_are_added() -> None:
     volume = CallVolume()
     volume.restore({("m", 490_000): 7})
     assert volume.per_day("m", 490_000 * 3600.0) == 7
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.sampled_from(["call", "tell"]), st.integers(0, 30)),
+        max_size=40,
+    )
+)
+def test_several_that_tell_each_other_count_the_calls_of_all(
+    steps: list[tuple[int, str, int]],
+) -> None:
+    volumes = [CallVolume() for _ in range(3)]
+    for volume in volumes:
+        volume.restore({("m", 490_000): 7})
+    called = []
+
+    def tell(at: int) -> None:
+        new = volumes[at].take_new()
+        for other in volumes:
+            if other is not volumes[at]:
+                other.add_others(new)
+
+    for at, step, hour in sorted(steps, key=lambda one: one[2]):
+        if step == "call":
+            volumes[at].add("m", (490_000 + hour) * 3600.0)
+            called.append(hour)
+        else:
+            tell(at)
+    for at in range(3):
+        tell(at)
+    recent = sum(hour > 6 for hour in called)
+    assert [one.per_day("m", (490_030 + 1) * 3600.0 - 1) for one in volumes] == pytest.approx(
+        [recent + sum(hour == 6 for hour in called) / 3600] * 3
+    )
+
+
+def test_what_others_count_before_the_past_is_known_is_in_that_past() -> None:
+    volume = CallVolume()
+    volume.add_others({("m", 490_000): 3})
+    assert volume.take_new() == {}
+    volume.restore({("m", 490_000): 3})
+    assert volume.per_day("m", 490_000 * 3600.0) == 3
+    assert volume.take_new() == {}
