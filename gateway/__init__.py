@@ -20,8 +20,8 @@ A key's life: ``key_requests`` is what a request for one may say, ``keys`` what 
 for, ``api_keys`` makes its secret and
 its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that is unknown, revoked
 or expired, and ``failed_keys`` bounds how many an address may try. Small things that several share:
-``store_urls``, ``access_log`` (a line for each call that ended), ``log_lines`` (all lines, by one
-thread), ``metrics`` (what ``/metrics`` shows), ``readings`` (its gauges), ``shared_timer`` (one
-timer for all calls), ``tasks`` (work that may outlive whoever began it), ``windows`` (of limits),
-``clock``, ``types``.
+``store_urls``, ``tag_values`` (how many a key may give a tag), ``access_log`` (a line for each call
+that ended), ``log_lines`` (all lines, by one thread), ``metrics`` (what ``/metrics`` shows),
+``readings`` (its gauges), ``shared_timer`` (one timer for all calls), ``tasks`` (work that may
+outlive whoever began it), ``windows`` (of limits), ``clock``, ``types``.
 """

@@ -51,6 +51,8 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of a request that was refused: what it asked for, without its query."""
     client: str = ""
     """Of one that was refused and had no good key: the address that it came from."""
+    tags: dict[str, str] = {}
+    """Of a call's row: those of its key, and those that its request gave."""
 
 
 _Entry = tuple[LedgerRow, int, int] | LogLine
@@ -161,4 +163,5 @@ def _line(entry: _Entry) -> LogLine:
         cost_nano,
         row.error,
         attempts,
+        tags=row.tags,
     )

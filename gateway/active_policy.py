@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 
 import msgspec
 
@@ -36,6 +36,12 @@ class Preferences(msgspec.Struct, frozen=True):
     where its shape is not known."""
     parts: InputParts = TEXT_ALONE
     """What the body holds beside text."""
+    tags: Mapping[str, str] | None = None
+    """That the request gives its call."""
+
+    def tags_with(self, own: dict[str, str]) -> dict[str, str]:
+        """The call's: those of its key, ``own``, and what the request gives beside them."""
+        return own if self.tags is None else {**self.tags, **own}
 
 
 NO_PREFERENCES = Preferences()
@@ -63,7 +69,7 @@ class ActivePolicy:
         self.calls = 0
         """Calls on their way to an answer by this policy: its backends must stay open for them."""
         self._routes = compile_routes(policy)
-        self._templates: dict[str | tuple[str, str], ClaimTemplate] = {}
+        self._templates: dict[Hashable, ClaimTemplate] = {}
         self._of_backends: dict[str, ClaimTemplate] = {}
         self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}
         self._named = {route.name: route for route in policy.routes}
@@ -156,18 +162,36 @@ class ActivePolicy:
             )
         return found
 
-    def template(self, principal: Principal, model: str = "", now_at: float = 0.0) -> ClaimTemplate:
+    def template(
+        self,
+        principal: Principal,
+        model: str = "",
+        now_at: float = 0.0,
+        tags: Mapping[str, str] | None = None,
+    ) -> ClaimTemplate:
         """The limits of the principal's calls of a model, compiled once for as long as they are the
-        same. ``now_at``: seconds since the epoch."""
+        same. ``now_at``: seconds since the epoch. ``tags``: those of the call, where it has others
+        than its key."""
         key_id = principal.key_id
-        name = (key_id, model) if model in self.policy.limits.models else key_id
+        more: tuple[tuple[str, str], ...] = ()
+        name: Hashable = (key_id, model) if model in self.policy.limits.models else key_id
+        if tags is not None and self.policy.limits.tags:
+            more = self._limited(principal, tags)
+            name = (name, more) if more else name
         found = self._templates.get(name)
         if found is None or found.principal is not principal or found.until <= now_at:
             if len(self._templates) >= _TEMPLATES_KEPT:
                 self._templates.clear()
-            found = compile_claims(principal, self.policy, now_at, model)
+            found = compile_claims(principal, self.policy, now_at, model, dict(more))
             self._templates[name] = found
         return found
+
+    def _limited(
+        self, principal: Principal, tags: Mapping[str, str]
+    ) -> tuple[tuple[str, str], ...]:
+        """The call's own tags that have limits."""
+        own, limits = principal.tags, self.policy.limits
+        return tuple([one for one in tags.items() if one[0] not in own and limits.tagged(*one)])
 
     def backend_template(self, backend: str, now_at: float) -> ClaimTemplate | None:
         """The limits that the backend has itself; None where it has none."""
@@ -211,7 +235,9 @@ class ActivePolicy:
             user=principal.user,
             plan=principal.plan,
             priority=priority,
-            tags=principal.tags,
+            tags=preferences.tags_with(principal.tags)
+            if self.policy.tags.choose_routes
+            else principal.tags,
             stream=call.stream,
             body_bytes=len(call.body),
             requests_per_day=per_day,

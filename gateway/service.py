@@ -23,6 +23,7 @@ from gateway.named_files import FileRead, ReadFiles, read_again
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
 from gateway.storage.base import KeyStore, Ledger, SharedStore, StorageUnavailable
+from gateway.tag_values import TagValues
 from gateway.tasks import BackgroundTasks
 from gateway.together import Readiness, Together
 from gateway.types import ApiError
@@ -80,7 +81,7 @@ class Gateway:
         self.access_log = access_log
         self.clock = clock
         self.load_policy = load_policy
-        self.kept_workers = kept_workers
+        self.kept_workers, self.tag_values = kept_workers, TagValues()
         self.replaced: Replaced | None = None
         """Is told of each backend that a reload has replaced, or dropped, before that is closed."""
         self.notices: Notices | None = None

@@ -6,10 +6,9 @@ new page begins there. ``openai`` and ``infer`` are the surfaces for calls: ``ca
 a request into a call and notices a client that hangs up at whatever point, upon which
 ``gateway.calls`` ends and settles the call; ``bodies`` reads what they were sent; ``relay`` sends
 the answer to the client's socket, whole or as it comes, with the ``headers`` that say how it was
-decided and what it cost; ``refused`` logs the requests for which no backend was asked. The other
-pages: ``explain`` (the decision without the call), ``me`` (what a key may use and has left),
-``usage`` (who spent what), ``forecast`` (where that leads), ``admin`` (keys, backends, policy; what
-it changes is ``audited``),
-``webhooks`` (who is told of what), ``probes`` (health, readiness, metrics), ``openapi`` (the
-description of it all).
+decided and what it cost; ``request_tags`` are those that a request gives its call; ``refused`` logs
+the requests for which no backend was asked. The other pages: ``explain`` (the decision without the
+call), ``me`` (what a key may use and has left), ``usage`` (who spent what), ``forecast`` (where
+that leads), ``admin`` (keys, backends, policy; what it changes is ``audited``), ``webhooks`` (who
+is told of what), ``probes`` (health, readiness, metrics), ``openapi`` (the description of it all).
 """

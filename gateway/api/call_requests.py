@@ -12,6 +12,7 @@ from gateway.api.headers import decision_headers
 from gateway.api.refused import log_refused
 from gateway.api.relay import Relay
 from gateway.api.request import Receive, RequestContext, Send, respond_error
+from gateway.api.request_tags import tags_of
 from gateway.calls.dispatcher import Answer
 from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
@@ -148,6 +149,9 @@ async def serve(
     taken back."""
     active = gateway.active
     preferences = preferences_of(context, parsed.output_tokens, parsed.unbounded, parsed.parts)
+    if (taken := active.policy.tags).any:
+        tags = tags_of(taken, gateway.tag_values, context, parsed.body, parsed.task)
+        preferences = msgspec.structs.replace(preferences, tags=tags)
     call = Call(
         id=context.request_id,
         model=parsed.model,

@@ -21,6 +21,7 @@ from gateway.api.request import (
     only,
     respond_json,
 )
+from gateway.api.request_tags import tags_of
 from gateway.calls.refusals import store_unavailable
 from gateway.calls.state import CallState
 from gateway.money.inputs import TEXT_ALONE, InputParts
@@ -59,6 +60,9 @@ class ExplainEndpoint:
             stream=value.get("stream") is True,
         )
         preferences = preferences_of(context, *_output_of(spec, body))
+        if (taken := active.policy.tags).any:
+            tags = tags_of(taken, self._gateway.tag_values, context, body, spec.task)
+            preferences = msgspec.structs.replace(preferences, tags=tags)
         state = CallState(
             call,
             context.principal,
@@ -71,7 +75,7 @@ class ExplainEndpoint:
         await respond_json(send, context, as_json(told, active.policy.version))
 
     async def _explain(self, active: ActivePolicy, state: CallState) -> Explanation:
-        room = Room(await self._left(active.template(state.principal)))
+        room = Room(await self._left(active.template(state.principal, tags=state.preferences.tags)))
         wanted = state.preferences
         quotes = await self._gateway.dispatcher.admitting.foresee(active, state, room)
         assert state.decision is not None

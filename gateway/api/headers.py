@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapters.types import Usage
 from gateway.api.request import Header
+from gateway.api.request_tags import told
 from gateway.calls.state import CallState
 from gateway.money.limits import left_header, rate_limit_headers
 from gateway.money.text import usd
@@ -23,6 +24,8 @@ def decision_headers(state: CallState) -> list[Header]:
         headers.append((b"x-spillgate-model", state.call.model.encode()))
     if state.admission.admitted is not None:
         headers.extend(rate_limit_headers(state.admission.admitted))
+    if state.preferences.tags is not None:
+        headers.append(told(state.preferences.tags))
     if state.left:
         headers.extend(left_header(state.left))
     if state.ending is not None:

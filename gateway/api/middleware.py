@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from gateway.api.bodies import ClientGone
 from gateway.api.request import Receive, RequestContext, Scope, Send, respond_error
+from gateway.api.request_tags import HEADER as TAG
 from gateway.calls.refusals import store_unavailable
 from gateway.clock import Clock
 from gateway.failed_keys import FailedKey, FailedKeys
@@ -132,9 +133,7 @@ class AuthMiddleware:
         ledger's index takes a batch of them in one page instead of one page each."""
         return f"req_{int(received_at * 1000):012x}{self._ids.getrandbits(48):012x}"
 
-    def _check_headers(
-        self, raw: list[tuple[bytes, bytes]], by_name: Mapping[bytes, bytes]
-    ) -> None:
+    def _check_headers(self, raw: list[tuple[bytes, bytes]], by_name: dict[bytes, bytes]) -> None:
         size = 0
         for name, value in raw:
             size += len(name) + len(value)
@@ -146,6 +145,7 @@ class AuthMiddleware:
             )
         if len(by_name) != len(raw):
             _check_once(raw)
+            _join_tags(raw, by_name)
 
     def _principal(self, context: RequestContext) -> Principal:
         given = context.headers.get(b"authorization", b"")
@@ -195,6 +195,12 @@ def _check_once(raw: list[tuple[bytes, bytes]]) -> None:
                 f"The request has the header {name.decode()} more than once; send it once.",
                 param=name.decode(),
             )
+
+
+def _join_tags(raw: list[tuple[bytes, bytes]], by_name: dict[bytes, bytes]) -> None:
+    """A header that is a list may stand in several lines (RFC 9110, 5.3)."""
+    if TAG in by_name:
+        by_name[TAG] = b", ".join([value for name, value in raw if name == TAG])
 
 
 def _internal(context: RequestContext) -> ApiError:

@@ -76,7 +76,9 @@ class Admitting:
     ) -> tuple[Quote, ...]:
         """Holds the dearest quote that the limits still allow; dearer ones are struck off. Raises
         ApiError 402 or 429 where none is, and StorageUnavailable."""
-        template = active.template(state.principal, state.call.model, state.received_at)
+        template = active.template(
+            state.principal, state.call.model, state.received_at, state.preferences.tags
+        )
         if self._slow_clients.any:
             await self._slow_clients.check(template)
         if not template.limits:
@@ -182,7 +184,9 @@ class Admitting:
 
     def _limits(self, active: ActivePolicy, state: CallState) -> tuple[Claim, ...]:
         """Those in force now. Raises ApiError for a caller whose plan has gone."""
-        template = active.template(state.principal, state.call.model, self._clock.time())
+        template = active.template(
+            state.principal, state.call.model, self._clock.time(), state.preferences.tags
+        )
         if template.rest and not state.counted:
             quotes = () if state.decision is None else state.decision.quotes
             state.counted = counted_amounts(active, state.call, state.preferences, template, quotes)

@@ -386,7 +386,7 @@ class CallState:
             key_id=principal.key_id,
             user=principal.user,
             plan=principal.plan,
-            tags=principal.tags,
+            tags=self.preferences.tags_with(principal.tags),
             model=call.model,
             task=call.task,
             backend="" if backend is None else backend.name,

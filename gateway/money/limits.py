@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from gateway.money.scopes import (
     GATEWAY,
@@ -29,6 +30,7 @@ from gateway.storage.counters import TOTALS
 from gateway.types import MICRO, Principal, Unit
 from gateway.windows import RATE_US
 
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
 _OWN = ("key:", "user:")
 """Scopes whose figures a caller is shown."""
 NOBODY = Principal(key_id="", user="")
@@ -40,16 +42,21 @@ _NAMES: dict[Unit, str] = {"gpu_us": "gpu_seconds", "nano_usd": "usd", "calls": 
 
 
 def compile_claims(
-    principal: Principal, policy: Policy, now: float = 0.0, model: str = ""
+    principal: Principal,
+    policy: Policy,
+    now: float = 0.0,
+    model: str = "",
+    tags: Mapping[str, str] = _NO_TAGS,
 ) -> ClaimTemplate:
     """Made once for a principal and a policy, and ``model`` where that has limits of its own; holds
-    from ``now``, in seconds since the epoch, until ``ClaimTemplate.until``. Each counter appears
-    once, under the smallest of the limits that name it.
+    from ``now``, in seconds since the epoch, until ``ClaimTemplate.until``. ``tags``: those of a
+    call, beside the key's own. Each counter appears once, under the smallest of the limits that
+    name it.
 
     Raises ApiError 403 for a plan that the policy does not define: without its limits the
     caller would have none.
     """
-    return _template(principal, in_force(allowed(principal, policy, model), now))
+    return _template(principal, in_force(allowed(principal, policy, model, tags), now))
 
 
 def backend_claims(policy: Policy, backend: str, now: float) -> ClaimTemplate:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import inf
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.policy.limits import Limits
@@ -63,10 +64,15 @@ class Allowed(NamedTuple):
     """Limits beside the policy's: those that a key was made with."""
 
 
-def allowed(principal: Principal, policy: Policy, model: str = "") -> Iterator[Allowed]:
+def allowed(
+    principal: Principal,
+    policy: Policy,
+    model: str = "",
+    tags: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Allowed]:
     """Of a call of the principal that asks for ``model``, narrowest first; without a model: of
-    whatever it may ask for. Raises ApiError 403 for a plan that the policy does not define: without
-    its limits the caller would have none."""
+    whatever it may ask for. ``tags``: those of the call, beside the key's own. Raises ApiError 403
+    for a plan that the policy does not define: without its limits the caller would have none."""
     key, user = key_scope(principal.key_id), user_scope(principal.user)
     plan, limits = _plan(principal, policy), policy.limits
     if principal.limits:
@@ -79,7 +85,7 @@ def allowed(principal: Principal, policy: Policy, model: str = "") -> Iterator[A
         yield Allowed(user, plan)
     if principal.user in limits.users:
         yield Allowed(user, limits.users[principal.user], overrides=True)
-    yield from _tagged(principal.tags, policy)
+    yield from _tagged({**tags, **principal.tags}, policy)
     if plan is not None and plan.shared is not None:
         yield Allowed(plan_scope(principal.plan), plan.shared)
     if model in limits.models:

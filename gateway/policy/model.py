@@ -302,6 +302,35 @@ class Plan(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of calls that ask for none; a caller may ask for less, not for more."""
 
 
+class RequestTags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``tags``: which tags a request may give its call, below those of its key."""
+
+    take: tuple[Name, ...] = ()
+    """Names that X-Spillgate-Tag may give. Empty: none."""
+    user_as: Name | None = None
+    """The tag that OpenAI's body field ``user`` gives; left out: none."""
+    metadata: bool = False
+    """Whether names in ``take`` are taken from OpenAI's body field ``metadata`` too."""
+    values: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    """Of one tag that one key may give in a day (UTC); further ones are counted as "other"."""
+    choose_routes: bool = False
+    """Whether routes look at them too, and not at the key's own tags alone."""
+
+    def __post_init__(self) -> None:
+        if self.metadata and not self.take:
+            raise ValueError("metadata: true takes names in `take` alone, and there are none")
+
+    @property
+    def any(self) -> bool:
+        """Whether a request may give any."""
+        return bool(self.take or self.user_as)
+
+    @property
+    def reads_bodies(self) -> bool:
+        """Whether any may stand in a body."""
+        return bool(self.user_as or (self.metadata and self.take))
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A whole, validated policy: every name that it refers to exists."""
 
@@ -321,5 +350,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     plans: dict[str, Plan] = {}
     limits: GatewayLimits = GatewayLimits()
     """Of the whole gateway, and of any part of it."""
+    tags: RequestTags = RequestTags()
     webhooks: WebhookSettings = WebhookSettings()
     alerts: AlertSettings = AlertSettings()

@@ -30,6 +30,7 @@ from gateway.policy.model import (
     ModelSpec,
     Plan,
     Policy,
+    RequestTags,
     Route,
     ServerSettings,
     WarmRule,
@@ -103,6 +104,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Name -> limits of each user on the plan."""
     limits: GatewayLimits = GatewayLimits()
     """Of the whole gateway, and of any part of it."""
+    tags: RequestTags = RequestTags()
+    """Which tags a request may give its call."""
     webhooks: WebhookSettings = WebhookSettings()
     """Who is told of what by POST."""
     alerts: AlertSettings = AlertSettings()

@@ -1,0 +1,115 @@
+"""The tags that a request gives its call: below those of its key, within what the policy takes.
+
+They say whose a call is within one key, and so in which counters and reports it stands. What a key
+has itself no request can change: nobody writes a call into another one's account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+
+from adapters.types import Task
+from gateway.api.request import Header, RequestContext
+from gateway.policy.model import RequestTags
+from gateway.tag_values import OTHER, TagValues
+from gateway.types import ApiError
+
+HEADER = b"x-spillgate-tag"
+_NAME = "X-Spillgate-Tag"
+_MOST = 16
+"""Tags that one request may give."""
+_LONGEST = 128
+"""Characters of a value."""
+_PLAIN = " !\"#$&'()*+-./:;<=>?@[\\]^_`{|}~"
+"""What stands in a header as it is, beside letters and digits."""
+
+
+class _Fields(msgspec.Struct, frozen=True):
+    """What OpenAI's bodies say of whom a call is for; of whatever type, as it is the backend's."""
+
+    user: Any = None
+    metadata: Any = None
+
+
+_fields = msgspec.json.Decoder(_Fields).decode
+
+
+def tags_of(
+    taken: RequestTags, values: TagValues, context: RequestContext, body: bytes, task: Task
+) -> dict[str, str] | None:
+    """The tags that the policy takes of this request; None where it gives none of them. ``body``
+    is JSON. Raises ApiError 400 for a header that cannot be read."""
+    given: dict[str, str] = {}
+    if taken.reads_bodies and task != "infer":
+        given |= {name: _shortened(text) for name, text in _of_body(taken, body)}
+    header = context.headers.get(HEADER)
+    if header is not None:
+        given |= {name: text for name, text in _of_header(header).items() if name in taken.take}
+    if not given:
+        return None
+    principal = context.principal
+    for name, value in given.items():
+        if name not in principal.tags:
+            given[name] = values.within(
+                principal.key_id, name, value, taken.values, context.received_at
+            )
+    return {name: principal.tags.get(name, value) for name, value in given.items()}
+
+
+def told(tags: Mapping[str, str]) -> Header:
+    """The header by which an answer says what was taken."""
+    items = [f"{name}={quote(value, safe=_PLAIN)}" for name, value in tags.items()]
+    return HEADER, ", ".join(items).encode()
+
+
+def _of_body(taken: RequestTags, body: bytes) -> Iterator[tuple[str, str]]:
+    fields = _fields(body)
+    if taken.user_as is not None and isinstance(fields.user, str) and fields.user:
+        yield taken.user_as, fields.user
+    if taken.metadata and isinstance(fields.metadata, dict):
+        for name in taken.take:
+            value = fields.metadata.get(name)
+            if isinstance(value, str) and value:
+                yield name, value
+
+
+def _shortened(value: str) -> str:
+    """A body's text is its backend's, and no reason to refuse the call."""
+    return value if _is_value(value) else OTHER
+
+
+def _is_value(value: str) -> bool:
+    return len(value) <= _LONGEST and value.isprintable()
+
+
+def _of_header(header: bytes) -> dict[str, str]:
+    """``name=value, name=value``: a comma within a value is %2C."""
+    found: dict[str, str] = {}
+    items = [item.strip() for item in header.split(b",") if item.strip()]
+    if len(items) > _MOST:
+        raise _invalid(f"gives more than {_MOST} tags")
+    for item in items:
+        name, _, text = item.partition(b"=")
+        name_text = name.strip().decode("latin-1")
+        if name_text in found:
+            raise _invalid(f"gives the tag {name_text[:_LONGEST]!r} twice")
+        found[name_text] = _value(name_text, text.strip())
+    return found
+
+
+def _value(name: str, text: bytes) -> str:
+    try:
+        value = unquote_to_bytes(text).decode()
+    except UnicodeDecodeError:
+        raise _invalid(f"has a value of {name[:_LONGEST]!r} that is no UTF-8") from None
+    if not (name and value and _is_value(value)):
+        raise _invalid(f"must be name=value, each value of 1 to {_LONGEST} printable characters")
+    return value
+
+
+def _invalid(what: str) -> ApiError:
+    return ApiError(400, "invalid_header", f"{_NAME} {what}.", param=_NAME)
