@@ -24,10 +24,12 @@ class DataInUse(Exception):
 
 
 class DataLock:
-    """The lock on the data folder ``folder``, taken at once. Raises DataInUse while another gateway
-    has it; one that is ending is waited for, as at a restart: until its calls have ended."""
+    """The lock on the data folder ``folder``, which is made where it is missing. Raises DataInUse
+    while another gateway has it; one that is ending is waited for, as at a restart: until its calls
+    have ended."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / _FILE
         # Who inherits it keeps the folder until it has ended too.
         self.descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -34,9 +36,15 @@ _LENGTH = re.compile(rb"(?i)content-length: (\d+)")
 _STARTED = re.compile(r"Started server process \[(\d+)\]")
 
 
-def gateway_in(folder: Path, *, workers: int = 2, config: str = CONFIG) -> LiveGateway:
-    """Not started yet."""
-    return LiveGateway(folder, config, workers=workers)
+def gateway_in(
+    folder: Path,
+    *,
+    workers: int = 2,
+    config: str = CONFIG,
+    store: Mapping[str, str] = MappingProxyType({}),
+) -> LiveGateway:
+    """Not started yet. ``store``: settings of the policy's."""
+    return LiveGateway(folder, config, workers=workers, store=dict(store))
 
 
 def started(gateway: LiveGateway) -> list[int]:

@@ -39,3 +39,8 @@ def test_what_a_dead_one_left_behind_is_in_nobodys_way(tmp_path: Path) -> None:
     (tmp_path / "gateway.lock").write_text("999999999")
     DataLock(tmp_path).close()
     DataLock(tmp_path).close()
+
+
+def test_a_folder_that_nobody_has_made_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    DataLock(tmp_path / "new" / "data").close()
+    assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -72,6 +72,7 @@ def test_a_gauge_is_told_as_fits_it(gauge: str, told: dict[str, float]) -> None:
     assert {dict(labels).get("process", ""): value for labels, value in read.items()} == told
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["count", "end"]), st.integers(0, 2)), min_size=1, max_size=20

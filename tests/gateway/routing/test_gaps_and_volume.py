@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.routing.gaps import GapHistory
@@ -63,6 +63,7 @@ def test_counts_of_the_ledger_are_added() -> None:
     assert volume.per_day("m", 490_000 * 3600.0) == 7
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.sampled_from(["call", "tell"]), st.integers(0, 30)),
