@@ -176,7 +176,7 @@ class Attempt(msgspec.Struct, frozen=True):
         nothing: no platform bills that."""
         if failure.failure is FailureClass.NOT_STARTED:
             return None
-        if failure.usage is not None and self._is_paid(failure.usage):
+        if failure.usage is not None and self._is_paid(failure.usage, failure.ran):
             used = credible(failure.usage)
             return self._with_share(self._counted(used) if self.progress.events else used)
         if failure.ran is Ran.NO:
@@ -188,18 +188,20 @@ class Attempt(msgspec.Struct, frozen=True):
         then."""
         if self.progress.events:
             return self.used(reported)
-        return self._with_share(credible(reported)) if self._is_paid(reported) else None
+        return self._with_share(credible(reported)) if self._is_paid(reported, Ran.YES) else None
 
     @property
     def _is_timed(self) -> bool:
         price = self.price
         return price is None or price.reserved or price.per_second is not None
 
-    def _is_paid(self, used: Usage) -> bool:
+    def _is_paid(self, used: Usage, ran: Ran) -> bool:
         """Whether a failed call's usage holds what the price is of: our own clock's seconds are
-        nothing to one by tokens or by the call."""
-        if self._is_timed or used.cost_nano is not None:
+        nothing to one by tokens or by the call, nor where the call did not run."""
+        if used.cost_nano is not None:
             return True
+        if self._is_timed:
+            return used.reported or ran is not Ran.NO
         tokens = (used.input_tokens, used.output_tokens, used.total_tokens) != (None, None, None)
         media = not (used.images is used.audio_s is None)
         return (by_tokens(self.price) and tokens) or (by_media(self.price) and media)

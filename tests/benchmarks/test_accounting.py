@@ -111,7 +111,7 @@ def test_stopping_a_child_ends_its_descendants_in_other_sessions_too(tmp_path: P
         child.wait_until(lambda: "up" in log.read_text(), what="grandchild", deadline=20)
         members = family(child.pid).own
         assert len(members) == 2
-    assert not [pid for pid in members if _lives(pid)]
+    wait_until(lambda: not [pid for pid in members if _lives(pid)], "all have ended")
 
 
 def test_a_paused_child_stands_still_and_is_ended_all_the_same(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_paused_child_stands_still_and_is_ended_all_the_same(tmp_path: Path) -
         child.resume()
         wait_until(lambda: "R" in {_state(pid) for pid in members}, "the busy one is at work")
         child.pause()
-    assert not [pid for pid in members if _lives(pid)]
+    wait_until(lambda: not [pid for pid in members if _lives(pid)], "all have ended")
 
 
 def _state(pid: int) -> str:

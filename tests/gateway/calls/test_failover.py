@@ -117,6 +117,19 @@ async def test_a_native_call_goes_on_where_the_policy_calls_it_idempotent(
         assert asked(gateway) == [1, 1, 0]
 
 
+@pytest.mark.parametrize("failure", GOING_ON, ids=lambda f: f.slug)
+async def test_our_own_clocks_seconds_are_charged_of_what_may_have_run_alone(
+    failure: FailureClass, tmp_path: Path, clock: FakeClock
+) -> None:
+    """A refusal that took its time to come is a refusal all the same."""
+    async with assembled(tmp_path, clock, policy("seconds", ", repeat: always")) as gateway:
+        seen = Usage(exec_s=0.05)
+        gateway.fake("first").tell(BackendError(failure, "it failed", usage=seen))
+        state = gateway.call_state()
+        await gateway.ask(state)
+        assert state.tried[0].cost_nano == (0 if failure.ran is Ran.NO else 50_000)
+
+
 async def test_a_call_that_was_given_up_in_the_platforms_queue_was_not_begun(
     tmp_path: Path, clock: FakeClock
 ) -> None:
