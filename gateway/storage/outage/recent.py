@@ -54,13 +54,19 @@ class RecentlyLeft:
             raise
 
     def left(self) -> Mapping[Key, Left]:
-        """What is known of windows that go on."""
+        """What is known of windows that go on; of a budget that was never looked at, what this
+        gateway took of it."""
         now = self._clock.time()
         self._left = {key: left for key, left in self._left.items() if left.until > now}
         taken = _taken(self._since, self._others)
+        unseen = {
+            key: Left(claim.limit, now + read_window(claim.window).length_us / MICRO)
+            for key, claim in taken.items()
+            if key not in self._left
+        }
         return {
             key: left._replace(taken=taken[key].take) if key in taken else left
-            for key, left in self._left.items()
+            for key, left in (self._left | unseen).items()
         }
 
 

@@ -115,6 +115,8 @@ class FallbackStore:
                 outage.missed.release(hold_id)
         if isinstance(answer, Admitted):
             self._held.add(hold_id, claims, ttl_s, known=maybe_known)
+            if self._shares:
+                self._recent.saw(claims)  # the next outage may begin before a look
             if maybe_known:
                 self._held.tell_again(hold_id)
         return answer

@@ -110,6 +110,26 @@ async def test_what_was_taken_since_the_last_look_is_not_shared_again(clock: Fak
         assert await passed(store, money("user:a", 100, 1)) == 20
 
 
+@pytest.mark.parametrize("looks", [True, False], ids=["after a look", "before a look"])
+async def test_an_outage_after_another_gives_no_second_share(looks: bool, clock: FakeClock) -> None:
+    claim = money("user:a", 100, 1)
+    async with outage(clock, gateways=1, before=(money("user:a", 100, 40),)) as (store, remote):
+        assert await passed(store, claim) == 60
+        await back(clock, remote)
+        if looks:
+            await store.ping()
+        remote.lost = True
+        assert await passed(store, money("user:a", 100, 2)) == 0
+
+
+async def test_what_was_taken_of_a_budget_before_any_look_is_taken_off(clock: FakeClock) -> None:
+    async with outage(clock, gateways=1) as (store, remote):
+        remote.lost = False
+        assert isinstance(await store.admit("since", [money("user:a", 100, 70)], 60.0), Admitted)
+        remote.lost = True
+        assert await passed(store, money("user:a", 100, 1)) == 30
+
+
 async def test_a_budget_that_was_used_up_is_refused_as_ever(clock: FakeClock) -> None:
     async with outage(clock, before=(money("user:a", 100, 95),)) as (store, _):
         answer = await store.admit("one", [money("user:a", 100, 10)], 60.0)
