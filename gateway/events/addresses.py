@@ -24,6 +24,15 @@ _TRANSLATED = (
 )
 _COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291, 2.5.5.1
 
+_NOT_FOR_ALL = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16", "fec0::/10", "3fff::/20"),
+    )
+)
+"""What ``is_global`` of Python 3.11 lets pass: the registries' newer entries, site-local addresses
+(RFC 3879), and Azure's own services, whose address looks like anybody's."""
+
 
 class Forbidden(Exception):
     """The receiver is nowhere where a webhook may be sent. Says no address: who named the host may
@@ -81,6 +90,7 @@ def _is_public(address: IpAddress) -> bool:
         and not address.is_multicast
         and not address.is_reserved
         and not address.is_unspecified
+        and not any(address in network for network in _NOT_FOR_ALL)
     )
 
 

@@ -46,6 +46,11 @@ PRIVATE = {
     "NAT64 metadata": "64:ff9b::a9fe:a9fe",
     "local NAT64": "64:ff9b:1::a00:1",
     "Teredo": "2001:0:7f00:1::",
+    "site-local": "fec0::1",
+    "a cloud's metadata, of the protocols' network": "192.0.0.192",
+    "a cloud's own services": "168.63.129.16",
+    "relays of 6to4": "192.88.99.1",
+    "newer documentation, IPv6": "3fff::1",
     "no address": "localhost",
     "empty": "",
 }
