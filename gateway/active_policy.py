@@ -10,7 +10,7 @@ from adapters.types import Call
 from gateway.backends.live import LiveBackend
 from gateway.keys.permitted import check_model
 from gateway.money.inputs import TEXT_ALONE, InputParts
-from gateway.money.limits import backend_claims, compile_claims
+from gateway.money.limits import backend_claims, compile_claims, model_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
 from gateway.routing.repeating import RepeatRules
@@ -71,6 +71,7 @@ class ActivePolicy:
         self._routes = compile_routes(policy)
         self._templates: dict[Hashable, ClaimTemplate] = {}
         self._of_backends: dict[str, ClaimTemplate] = {}
+        self._of_models: dict[str, ClaimTemplate] = {}
         self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}
         self._named = {route.name: route for route in policy.routes}
         self.limits_backends = any(one.flat() for one in policy.limits.backends.values())
@@ -197,10 +198,13 @@ class ActivePolicy:
         """The limits that the backend has itself; None where it has none."""
         if backend not in self.policy.limits.backends:
             return None
-        found = self._of_backends.get(backend)
-        if found is None or found.until <= now_at:
-            found = self._of_backends[backend] = backend_claims(self.policy, backend, now_at)
-        return found if found.limits else None
+        return _in_force(self._of_backends, backend_claims, self.policy, backend, now_at)
+
+    def model_template(self, model: str, now_at: float) -> ClaimTemplate | None:
+        """The limits that the model has itself; None where it has none."""
+        if model not in self.policy.limits.models:
+            return None
+        return _in_force(self._of_models, model_claims, self.policy, model, now_at)
 
     def input_bound(self, call: Call, preferences: Preferences) -> int:
         """The most tokens that a call should have to read: of its text, one for each byte."""
@@ -265,6 +269,20 @@ class ActivePolicy:
         return RoutingRequest(
             call.task, call.stream, size, output, parts, tokens, spec.max_images, spec.max_audio
         )
+
+
+def _in_force(
+    known: dict[str, ClaimTemplate],
+    compiled: Callable[[Policy, str, float], ClaimTemplate],
+    policy: Policy,
+    name: str,
+    now_at: float,
+) -> ClaimTemplate | None:
+    """What is known of a name while it holds, else compiled anew; None where it limits nothing."""
+    found = known.get(name)
+    if found is None or found.until <= now_at:
+        found = known[name] = compiled(policy, name, now_at)
+    return found if found.limits else None
 
 
 def _longest(backend: LiveBackend) -> float:

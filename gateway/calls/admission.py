@@ -9,9 +9,9 @@ import msgspec
 
 from adapters.types import Call
 from gateway.active_policy import ActivePolicy, Preferences
-from gateway.routing.router import Quote
-from gateway.storage.base import Admitted, Claim
-from gateway.storage.claims import ClaimTemplate
+from gateway.routing.router import Quote, device_us
+from gateway.storage.base import Admitted, Claim, Hold
+from gateway.storage.claims import CallClaims, ClaimTemplate, held_in
 from gateway.types import Unit
 
 
@@ -26,7 +26,7 @@ class Admission(msgspec.Struct, frozen=True):
 
     def holds(self, unit: Unit) -> bool:
         """Whether something of ``unit`` is limited, and so held."""
-        return any(claim.unit == unit for claim in self.claims)
+        return holds(self.claims, unit)
 
     def with_more(self, unit: Unit, amount: int) -> Admission:
         """The same with ``amount`` more of ``unit``."""
@@ -38,7 +38,7 @@ class Admission(msgspec.Struct, frozen=True):
         """The same under the limits of ``claims``, in those too that came after the admission: of
         each unit as much as is held elsewhere, or else ``takes``."""
         found = widened(self.claims, claims, takes)
-        nano = max((one.take for one in found if one.unit == "nano_usd"), default=0)
+        nano = most_held(found, "nano_usd")
         return msgspec.structs.replace(self, claims=found, hold_nano=max(self.hold_nano, nano))
 
 
@@ -66,6 +66,42 @@ def counted_amounts(
     }
 
 
+def claims_for(
+    active: ActivePolicy,
+    call: Call,
+    preferences: Preferences,
+    template: ClaimTemplate,
+    quotes: Sequence[Quote],
+) -> CallClaims:
+    """What a call claims in these limits that may be sent to any of the quotes."""
+    nano = max([quote.estimate.hold for quote in quotes])
+    rest: dict[Unit, int] = {}
+    if template.rest:
+        rest = counted_amounts(active, call, preferences, template, quotes)
+    return CallClaims(template, nano, device_us(quotes), rest)
+
+
+def without_dearest(quotes: Sequence[Quote]) -> tuple[Quote, ...]:
+    """Those that hold less money than the others."""
+    dearest = max([quote.estimate.hold for quote in quotes])
+    return tuple([quote for quote in quotes if quote.estimate.hold < dearest])
+
+
+def holds(claims: Iterable[Claim], unit: Unit) -> bool:
+    """Whether any of them is one of ``unit``."""
+    return any(claim.unit == unit for claim in claims)
+
+
+def most_held(claims: Iterable[Claim], unit: Unit) -> int:
+    """What is held of ``unit``; 0 where nothing is."""
+    return max((claim.take for claim in claims if claim.unit == unit), default=0)
+
+
+def amounts_in(hold: Hold) -> Hold:
+    """The hold, with what is left to settle if this process dies."""
+    return Hold(hold.id, tuple(held_in(hold.claims)))
+
+
 def more_of(claims: Iterable[Claim], unit: Unit, amount: int) -> tuple[Claim, ...]:
     """The claims, of which those of ``unit`` take ``amount`` more."""
     return tuple(
@@ -90,6 +126,11 @@ def widened(
         for claim in limits.values()
     )
     return (*known, *new)
+
+
+def widened_hold(hold: Hold, template: ClaimTemplate, takes: Mapping[Unit, int]) -> Hold:
+    """The same of what is held beside an admission."""
+    return Hold(hold.id, widened(hold.claims, template.limits, takes))
 
 
 def _counter(claim: Claim) -> tuple[str, Unit, str]:

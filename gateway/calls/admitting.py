@@ -7,14 +7,13 @@ bound where it is paid by tokens: what its model may produce, or what the budget
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import msgspec
 
 from gateway.active_policy import ActivePolicy
-from gateway.calls.admission import Admission, counted_amounts
-from gateway.calls.backend_limits import BackendLimits
+from gateway.calls.admission import Admission, counted_amounts, without_dearest
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
@@ -34,6 +33,8 @@ _TRIES = 4
 """How often an answer is made shorter: others spend the same budget meanwhile."""
 
 Decide = Callable[[ActivePolicy, CallState], Decision]
+Reinstate = Callable[[ActivePolicy, CallState], Awaitable[bool]]
+"""A call holds the same again; True where it holds in more limits than before."""
 Hold = Callable[[tuple[Quote, ...]], Awaitable[Refused | None]]
 """Takes what all of the quotes may need, or says what did not fit."""
 
@@ -59,16 +60,17 @@ class Admitting:
         clock: Clock,
         top_up: TopUp,
         spending: Spending,
-        backend_limits: BackendLimits,
+        reinstating: Sequence[Reinstate],
     ) -> None:
-        """``held``: the calls that hold something; whoever settles one takes it out."""
+        """``held``: the calls that hold something; whoever settles one takes it out.
+        ``reinstating``: of what they hold beside their admission."""
         self._shared = shared
         self._slow_clients = slow_clients
         self._decide = decide
         self._clock = clock
         self._top_up = top_up
         self._spending = spending
-        self._backend_limits = backend_limits
+        self._reinstating = reinstating
         self.held = held
 
     async def admit(
@@ -171,12 +173,15 @@ class Admitting:
             if state not in self.held:
                 continue
             now, attempt, widened = self._clock.monotonic(), state.attempt, False
-            watched = bool(state.admission.claims)  # since it was asked: its hold ends when it did
+            # since it was asked: its hold ends when it did
+            watched = bool(state.admission.claims or state.beside)
             with contextlib.suppress(ApiError):  # its plan has gone: what it holds stays
                 widened = state.widen(self._limits(active, state), now)
             claims, ttl_s = state.admission.claims, state.hold_lasts_s(now)
             await self._shared.reinstate(state.call.id, claims, ttl_s)
-            widened = await self._backend_limits.reinstate(active, state) or widened
+            for more in self._reinstating:
+                if state in self.held:
+                    widened = await more(active, state) or widened
             if widened and not watched and attempt is not None and state.attempt is attempt:
                 self._top_up.arm(state, attempt)
             if state not in self.held:
@@ -185,7 +190,7 @@ class Admitting:
     def _limits(self, active: ActivePolicy, state: CallState) -> tuple[Claim, ...]:
         """Those in force now. Raises ApiError for a caller whose plan has gone."""
         template = active.template(
-            state.principal, state.call.model, self._clock.time(), state.preferences.tags
+            state.principal, state.asked_model, self._clock.time(), state.preferences.tags
         )
         if template.rest and not state.counted:
             quotes = () if state.decision is None else state.decision.quotes
@@ -252,5 +257,4 @@ def _affordable(quotes: tuple[Quote, ...], refused: Refused) -> tuple[Quote, ...
     """The quotes that hold less than the one that did not fit; none when money is not why."""
     if refused.status.claim.unit != "nano_usd":
         return ()
-    dearest = max(map(_hold, quotes))
-    return tuple(quote for quote in quotes if quote.estimate.hold < dearest)
+    return without_dearest(quotes)

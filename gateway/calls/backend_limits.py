@@ -6,13 +6,11 @@ from __future__ import annotations
 from gateway.active_policy import ActivePolicy
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
-from gateway.calls.admission import counted_amounts, widened
+from gateway.calls.admission import claims_for, widened_hold
 from gateway.calls.state import CallState
 from gateway.clock import Clock
-from gateway.routing.router import Quote, device_us
+from gateway.routing.router import Quote
 from gateway.storage.base import Hold, Refused, SharedStore
-from gateway.storage.claims import CallClaims, ClaimTemplate
-from gateway.types import Unit
 
 
 class NoRoom(Exception):
@@ -36,20 +34,10 @@ class BackendLimits:
         template = active.backend_template(quote.backend, self._clock.time())
         if template is None:
             return None
+        state.bound_output(template)
         wanted = state.preferences
-        limits_output = template.spends or template.tokens
-        if limits_output and wanted.unbounded and state.output_bound is None:
-            state.output_bound = max(1, wanted.output_tokens // wanted.unbounded)
-        claims = self._claims(active, state, template, quote)
-        return Hold(f"{state.call.id}@{quote.backend}.{len(state.tried)}", tuple(claims))
-
-    def _claims(
-        self, active: ActivePolicy, state: CallState, template: ClaimTemplate, quote: Quote
-    ) -> CallClaims:
-        rest: dict[Unit, int] = {}
-        if template.rest:
-            rest = counted_amounts(active, state.call, state.preferences, template, (quote,))
-        return CallClaims(template, quote.estimate.hold, device_us((quote,)), rest)
+        claims = claims_for(active, state.call, wanted, template, (quote,))
+        return Hold(_hold_id(state, quote), tuple(claims))
 
     async def take(self, state: CallState, hold: Hold, backend: LiveBackend, lease: Lease) -> None:
         """Takes it, or gives the slot back and raises NoRoom, or StorageUnavailable."""
@@ -69,21 +57,28 @@ class BackendLimits:
         attempt, hold, now = state.attempt, state.at_backend, self._clock.monotonic()
         if attempt is None:
             return False
-        before = 0 if hold is None else len(hold.claims)
-        template = active.backend_template(attempt.quote.backend, self._clock.time())
+        quote = attempt.quote
+        template = active.backend_template(quote.backend, self._clock.time())
         if template is not None:
-            takes = state.asked_to_hold(now) | dict(
-                self._claims(active, state, template, attempt.quote).rest
-            )
-            known = () if hold is None else hold.claims
-            hold = Hold(
-                f"{state.call.id}@{attempt.quote.backend}.{len(state.tried)}",
-                widened(known, template.limits, takes),
-            )
-            state.at_backend = hold
-        if hold is None:
-            return False
-        await self._shared.reinstate(hold.id, hold.claims, state.hold_lasts_s(now))
-        if state.at_backend is not hold:
-            await self._shared.release(hold.id)
-        return len(hold.claims) > before
+            rest = claims_for(active, state.call, state.preferences, template, (quote,)).rest
+            known = Hold(_hold_id(state, quote), ()) if hold is None else hold
+            state.at_backend = widened_hold(known, template, state.asked_to_hold(now) | dict(rest))
+        return await hold_again(self._shared, state, hold, state.at_backend, now)
+
+
+async def hold_again(
+    shared: SharedStore, state: CallState, before: Hold | None, hold: Hold | None, now: float
+) -> bool:
+    """What a call holds beside its admission is held by the store, and given back where the call
+    has left it meanwhile. Whether it is in more limits than ``before``. ``now``: monotonic seconds.
+    Raises StorageUnavailable."""
+    if hold is None:
+        return False
+    await shared.reinstate(hold.id, hold.claims, state.hold_lasts_s(now))
+    if all(one.id != hold.id for one in state.beside):
+        await shared.release(hold.id)
+    return len(hold.claims) > (0 if before is None else len(before.claims))
+
+
+def _hold_id(state: CallState, quote: Quote) -> str:
+    return f"{state.call.id}@{quote.backend}.{len(state.tried)}"

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from math import inf
 
 from adapters.errors import BackendError
 from adapters.types import Usage
 from gateway.calls.attempt import Attempt
+from gateway.calls.ending import BROKEN_OFF, Ending
 from gateway.calls.refusals import refusal_of, store_unavailable
-from gateway.calls.state import BROKEN_OFF, CallState, Ending
+from gateway.calls.rows import end_row
+from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.money.estimates import by_tokens
-from gateway.money.settlement import Settler
+from gateway.money.settlement import Part, Settler
 from gateway.storage.base import (
     LedgerRow,
     MaybeWritten,
@@ -101,15 +102,14 @@ class Completion:
         if failure.failure.maybe_running and attempt.backend.cancellable is not None:
             self._background.run(self._forget_remote(attempt))
         charged = None if used is None else self._charge_attempt(state, used, failure)
-        if state.at_backend is not None:
-            rows = () if charged is None else (charged,)
-            self._background.run(self._leave_backend(state, rows))
+        self.end_hold(state.leaves_backend(() if charged is None else (charged,)))
         return charged
 
     def _charge_attempt(
         self, state: CallState, used: Usage, failure: BackendError
     ) -> LedgerRow | None:
-        row = state.end_row(
+        row = end_row(
+            state,
             "error",
             used,
             status=failure.failure.status,
@@ -118,11 +118,11 @@ class Completion:
         )
         return state.charge(row) if row.cost_nano or row.gpu_us else None
 
-    async def _leave_backend(self, state: CallState, rows: Sequence[LedgerRow]) -> None:
-        """Ends what is held in the limits of the backend, of which ``rows`` were used."""
-        hold, state.at_backend = state.at_backend, None
-        if hold is not None:
-            await self._settler.spend(hold.id, hold.claims, rows)
+    def end_hold(self, part: Part | None) -> None:
+        """Ends what is held beside a call's admission, if anything is, while the call goes on."""
+        if part is not None:
+            hold = part.hold
+            self._background.run(self._settler.spend(hold.id, hold.claims, part.rows))
 
     async def failed_after_answer(
         self, state: CallState, attempt: Attempt, failure: BackendError
@@ -213,15 +213,17 @@ class Completion:
         try:
             if state.opened or state.charged:
                 await self._close(state, "error", None, status=status, error=code)
-            elif state.admission.claims:
+            else:
                 await self._give_back(state)
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; the row of call %s is lost", unavailable, state.call.id)
 
     async def _give_back(self, state: CallState) -> None:
-        """The hold of a call that asked no backend."""
+        """What a call holds that asked no backend."""
+        own = [state.call.id] if state.admission.claims else []
         try:
-            await self._shared.release(state.call.id)
+            for hold_id in (*own, *(part.hold.id for part in state.leaves_all(()))):
+                await self._shared.release(hold_id)
         except StorageUnavailable as unavailable:
             log.error("store: %s; the hold of %s expires by itself", unavailable, state.call.id)
 
@@ -252,18 +254,18 @@ class Completion:
         """Settles, once. Raises StorageUnavailable only where no durable row existed."""
         if state.ending is not None:
             return
-        row = state.end_row(outcome, used, status=status, error=error, now_at=self._clock.time())
+        row = end_row(state, outcome, used, status=status, error=error, now_at=self._clock.time())
         ending = state.end(row)
         claims = state.admission.claims
         self._held.discard(state)
-        hold, state.at_backend = state.at_backend, None
+        parts = state.leaves_all(ending.rows)
         settle = self._settler.settle
         try:
-            await settle(ending.rows, claims, opened=state.opened, at_backend=hold)
+            await settle(ending.rows, claims, opened=state.opened, beside=parts)
         except asyncio.CancelledError:
             # Nobody knows how far it came; both stores take it only once.
             self._count(state, ending)
-            again = settle(ending.rows, claims, opened=True, at_backend=hold)
+            again = settle(ending.rows, claims, opened=True, beside=parts)
             await self._background.shielded(again)
             raise
         self._count(state, ending)

@@ -27,6 +27,7 @@ from gateway.calls.completion import Completion
 from gateway.calls.entering import Entering
 from gateway.calls.failover import Failover
 from gateway.calls.larger_model import LargerModel
+from gateway.calls.model_limits import ModelLimits
 from gateway.calls.promised import PromisedJobs
 from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
 from gateway.calls.rerouting import Rerouted
@@ -79,6 +80,7 @@ class Dispatcher:
             shared=shared, clock=clock, timer=self.timer, background=self.background
         )
         limits = BackendLimits(shared=shared, clock=clock)
+        model_limits = ModelLimits(shared=shared, clock=clock)
         held: set[CallState] = set()
         self._completion = Completion(
             shared=shared,
@@ -100,9 +102,11 @@ class Dispatcher:
             clock=clock,
             top_up=self._top_up,
             spending=settler.spending,
-            backend_limits=limits,
+            reinstating=(model_limits.reinstate, limits.reinstate),
         )
-        self._larger = LargerModel(self._failover, self._top_up, self._decide)
+        self._larger = LargerModel(
+            self._failover, self._completion, self._top_up, model_limits, self._decide
+        )
         self._entering = Entering(
             ledger=ledger, clock=clock, backend_limits=limits, decide=self._decide
         )
@@ -295,7 +299,7 @@ class Dispatcher:
     ) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""
         quote, backend = attempt.quote, attempt.backend
-        held = state.admission.claims or state.at_backend
+        held = state.admission.claims or state.beside
         if held and (quote.estimate.per_second or quote.reserved):
             self._top_up.arm(state, attempt)
         if state.call.stream:

@@ -13,6 +13,7 @@ from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.attempt import Attempt
 from gateway.calls.backend_limits import BackendLimits
 from gateway.calls.rerouting import Rerouted, reroute
+from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.routing.router import Decision, Quote
@@ -36,7 +37,7 @@ class Entering:
     async def _open(self, state: CallState, at_backend: Hold | None) -> None:
         """A call that is cancelled meanwhile may have its row all the same: it is ended."""
         try:
-            await self._ledger.open(state.open_row(at_backend))
+            await self._ledger.open(open_row(state, at_backend))
         except asyncio.CancelledError:
             state.opened = True
             raise

@@ -15,7 +15,9 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Call
 from gateway.active_policy import ActivePolicy
 from gateway.calls.attempt import Attempt
+from gateway.calls.completion import Completion
 from gateway.calls.failover import Failover
+from gateway.calls.model_limits import ModelLimits
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.keys.permitted import may_use
@@ -29,9 +31,18 @@ Decide = Callable[[ActivePolicy, CallState, None, Call], Decision]
 class LargerModel:
     """Leads calls on that were too long for their model."""
 
-    def __init__(self, failover: Failover, top_up: TopUp, decide: Decide) -> None:
+    def __init__(
+        self,
+        failover: Failover,
+        completion: Completion,
+        top_up: TopUp,
+        limits: ModelLimits,
+        decide: Decide,
+    ) -> None:
         self._failover = failover
+        self._completion = completion
         self._top_up = top_up
+        self._limits = limits
         self._decide = decide
 
     async def next_step(
@@ -46,10 +57,12 @@ class LargerModel:
         if not decision.quotes:
             return None
         self._failover.end(state, attempt, failure)
-        held = await self._top_up.hold_for(state, decision.quotes)
+        self._limits.foresee(active, state, call, decision.quotes)
+        quotes = await self._top_up.hold_for(state, decision.quotes, leaves_model=True)
+        held, at_model = await self._limits.hold(active, state, call, quotes)
         if not held:
             return None
-        state.becomes(call, decision)
+        self._completion.end_hold(state.becomes(call, decision, at_model))
         await self._top_up.lengthen(state)
         state.narrowed(held)
         return NextStep(held)

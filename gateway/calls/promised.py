@@ -14,6 +14,7 @@ from adapters.errors import BackendError
 from adapters.types import Reply, Usage
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
+from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.storage.base import Ledger, StorageUnavailable
 from gateway.tasks import BackgroundTasks
@@ -36,7 +37,7 @@ class PromisedJobs:
         assert reply.rest is not None
         if not state.opened:
             try:
-                await self._ledger.open(state.open_row())
+                await self._ledger.open(open_row(state, state.at_backend))
             except StorageUnavailable:
                 await self._completion.abandon_after_fault(state)
                 raise

@@ -11,67 +11,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
 from adapters.errors import BackendError
-from adapters.types import Call, Usage
+from adapters.types import Call
 from gateway.active_policy import Preferences
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
-from gateway.calls.admission import UNLIMITED, more_of
-from gateway.calls.attempt import NOTHING, Attempt, StreamProgress
-from gateway.calls.history import FailedAttempt, history_of
+from gateway.calls.admission import UNLIMITED, holds, more_of, most_held
+from gateway.calls.attempt import Attempt, StreamProgress
+from gateway.calls.ending import Ending, StopCause
+from gateway.calls.history import FailedAttempt
 from gateway.calls.output_bound import bounded
-from gateway.money.charge_records import amounts_of, charged_alone
+from gateway.money.charge_records import charged_alone
 from gateway.money.counted import charged_of
-from gateway.money.estimates import by_tokens, cost_basis
-from gateway.money.pricing import charge
-from gateway.money.tariffs import PriceInForce, settled_by
+from gateway.money.estimates import by_tokens
+from gateway.money.settlement import Part
+from gateway.money.tariffs import PriceInForce
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Decision, Quote, ReasonCode, device_us, reason_for
-from gateway.storage.base import Claim, Hold, LedgerRow, LimitStatus, Outcome
-from gateway.storage.claims import TOKENS, held_in
-from gateway.storage.history import OWN_ROW, CallHistory
+from gateway.storage.base import Claim, Hold, LedgerRow, LimitStatus
+from gateway.storage.claims import TOKENS, ClaimTemplate
+from gateway.storage.history import OWN_ROW
 from gateway.types import MICRO, Principal, Unit
-
-StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
-
-BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
-    "": ("cancelled", 503, "cancelled"),
-    "disconnected": ("disconnected", 499, "disconnected"),
-    "budget": ("error", 402, "budget_exhausted"),
-    "store": ("error", 503, "store_unavailable"),
-    "timeout": ("error", 504, "timeout"),
-    "fault": ("error", 500, "internal_error"),
-}
-"""Why a call was broken off -> what its row says: outcome, status, error."""
-
 
 _GRACE_S = 60.0
 _LONGEST_S = 30 * 86_400.0
 """Of a hold, for a call without an end."""
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """How a call ended, and what it is charged."""
-
-    row: LedgerRow
-    attempts: tuple[LedgerRow, ...]
-    """Of backends that failed before, and are charged."""
-
-    @property
-    def rows(self) -> tuple[LedgerRow, ...]:
-        """The call's own first."""
-        return (self.row, *self.attempts)
-
-    @property
-    def cost_nano(self) -> int:
-        """Nano-dollars of all attempts together."""
-        if not self.attempts:
-            return self.row.cost_nano
-        return self.row.cost_nano + sum(row.cost_nano for row in self.attempts)
 
 
 class CallState:
@@ -108,7 +75,8 @@ class CallState:
         self.counted: Mapping[Unit, int] = {}
         """What it holds beside money and device time, where that is limited."""
         self.at_backend: Hold | None = None
-        """What it holds in the limits of the backend at which it is."""
+        self.at_model: Hold | None = None
+        """What it holds in the limits of its backend, and of the larger model that it became."""
         self.backend: LiveBackend | None = None
         """That answers, or was turned to last."""
         self.attempt: Attempt | None = None
@@ -124,8 +92,7 @@ class CallState:
         self.waited_s = 0.0
         """Seconds in the gateway's own queue for a slot of a backend."""
         self.answered_s = 0.0
-        """Seconds from asking the backend to its answer, or the first piece of it; those of the
-        backends that failed before it count as well."""
+        """Seconds from asking its backends, failed ones too, to the answer, or its first piece."""
         self.left: tuple[LimitStatus, ...] = ()
         """What its caller's budgets have left, where the answer says so."""
         self.decision: Decision | None = None
@@ -160,10 +127,13 @@ class CallState:
         self.route = decision.route
         self.reason = decision.reason
 
-    def becomes(self, call: Call, decision: Decision) -> None:
-        """The same caller's call of another model, from here on."""
-        self.call = call
+    def becomes(self, call: Call, decision: Decision, at_model: Hold | None) -> Part | None:
+        """The same caller's call of another model, from here on. What is left of the model before,
+        where that was none that its caller asked for."""
+        left = self._leaves_model()
+        self.call, self.at_model = call, at_model
         self.routed(decision)
+        return left
 
     def narrowed(self, quotes: tuple[Quote, ...]) -> None:
         """The limits have room for these of the decision's quotes alone."""
@@ -199,38 +169,70 @@ class CallState:
     @property
     def pays_for_output(self) -> bool:
         """Whether what it holds depends on how much it writes."""
-        at = self.at_backend
-        spends = at is not None and any(claim.unit == "nano_usd" for claim in at.claims)
+        spends = any(holds(one.claims, "nano_usd") for one in self.beside)
         return spends or self.admission.holds("nano_usd") or self.limits_tokens
 
     @property
     def limits_tokens(self) -> bool:
         """Whether a limit of tokens holds for it."""
-        at = self.at_backend
-        return "tokens" in self.counted or (
-            at is not None and any(claim.unit in TOKENS for claim in at.claims)
-        )
+        if "tokens" in self.counted:
+            return True
+        return any(claim.unit in TOKENS for one in self.beside for claim in one.claims)
 
-    def hold_more(self, unit: Unit, amount: int) -> None:
-        """``amount`` more of ``unit`` is held."""
-        self.admission = self.admission.with_more(unit, amount)
+    @property
+    def beside(self) -> tuple[Hold, ...]:
+        """What it holds beside its admission, each under an id of its own."""
+        at_backend, at_model = self.at_backend, self.at_model
+        if at_backend is None and at_model is None:
+            return ()
+        return tuple([one for one in (at_model, at_backend) if one is not None])
 
-    def hold_more_at_backend(self, unit: Unit, amount: int) -> None:
-        """The same in the limits of the backend at which it is."""
-        hold = self.at_backend
-        if hold is not None:
-            self.at_backend = Hold(hold.id, more_of(hold.claims, unit, amount))
+    def hold_more(self, hold_id: str, unit: Unit, amount: int) -> None:
+        """``amount`` more of ``unit`` is held under the id."""
+        if hold_id == self.call.id:
+            self.admission = self.admission.with_more(unit, amount)
+        elif self.at_model is not None and self.at_model.id == hold_id:
+            self.at_model = Hold(hold_id, more_of(self.at_model.claims, unit, amount))
+        elif self.at_backend is not None and self.at_backend.id == hold_id:
+            self.at_backend = Hold(hold_id, more_of(self.at_backend.claims, unit, amount))
 
     def covers(self, quote: Quote) -> bool:
         """Whether a backend may be asked for this quote without holding more."""
-        return not self.admission.claims or quote.estimate.hold <= self.room("nano_usd")
+        nano, at = quote.estimate.hold, self.at_model
+        if (
+            at is not None
+            and holds(at.claims, "nano_usd")
+            and nano > self.room_at_model("nano_usd")
+        ):
+            return False
+        return not self.admission.claims or nano <= self.room("nano_usd")
 
     def room(self, unit: Unit) -> int:
         """What is held and not used up by attempts that failed and are charged."""
         if unit == "nano_usd":
             return self.admission.hold_nano - sum(row.cost_nano for row in self.charged)
-        held = max((one.take for one in self.admission.claims if one.unit == unit), default=0)
-        return held - charged_of(self.charged).get(unit, 0)
+        return most_held(self.admission.claims, unit) - charged_of(self.charged).get(unit, 0)
+
+    def room_at_model(self, unit: Unit) -> int:
+        """The same in the limits of the larger model."""
+        claims = () if self.at_model is None else self.at_model.claims
+        return most_held(claims, unit) - charged_of(self._of_model(self.charged)).get(unit, 0)
+
+    def count(self, amounts: Mapping[Unit, int]) -> None:
+        """It holds so much beside money and device time, where it held less."""
+        known = self.counted
+        self.counted = {
+            **known,
+            **{unit: max(known.get(unit, 0), n) for unit, n in amounts.items()},
+        }
+
+    def bound_output(self, template: ClaimTemplate) -> None:
+        """An answer without a bound of its own is given one from here on, where the limits are
+        ones of what it costs."""
+        wanted = self.preferences
+        limited = template.spends or template.tokens
+        if limited and wanted.unbounded and self.output_bound is None:
+            self.output_bound = max(1, wanted.output_tokens // wanted.unbounded)
 
     def hold_lasts_s(self, now: float) -> float:
         """Seconds after which what it holds expires by itself: some time after nobody waits for
@@ -308,6 +310,25 @@ class CallState:
         )
         return row
 
+    def leaves_backend(self, rows: Sequence[LedgerRow]) -> Part | None:
+        """What was held in the limits of the backend, of which ``rows`` were used."""
+        hold, self.at_backend = self.at_backend, None
+        return None if hold is None else Part(hold, rows)
+
+    def _leaves_model(self) -> Part | None:
+        hold, self.at_model = self.at_model, None
+        return None if hold is None else Part(hold, self._of_model(self.charged))
+
+    def leaves_all(self, rows: Sequence[LedgerRow]) -> list[Part]:
+        """All that was held beside the admission, of which ``rows``, its own first, were used."""
+        at_model, self.at_model = self.at_model, None
+        parts = [] if at_model is None else [Part(at_model, self._of_model(rows))]
+        at_backend = self.leaves_backend(rows[:1])
+        return parts if at_backend is None else [*parts, at_backend]
+
+    def _of_model(self, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+        return [row for row in rows if row.model == self.call.model]
+
     def charge_in_own_row(self) -> None:
         """The last failed attempt is charged in the row of the call, which it ends."""
         if self.tried:
@@ -327,74 +348,3 @@ class CallState:
     def goes_on_in(self, job: asyncio.Task[None]) -> None:
         """The caller has its answer; what is left belongs to ``job``, which ``stop`` cancels."""
         self.job = self._task = job
-
-    # --- rows ---------------------------------------------------------------------------------
-
-    def open_row(self, at_backend: Hold | None = None) -> LedgerRow:
-        """The row that must be durable before a paid backend is asked, and ``at_backend`` is held
-        there."""
-        row = self._row(held_in(self.admission.claims))
-        if at_backend is None:
-            return row
-        claims = tuple(held_in(at_backend.claims))
-        nano = max((one.take for one in claims if one.unit == "nano_usd"), default=0)
-        return msgspec.structs.replace(
-            row, at_backend=Hold(at_backend.id, claims), hold_nano=max(row.hold_nano, nano)
-        )
-
-    def end_row(
-        self, outcome: Outcome, usage: Usage | None, *, status: int, error: str, now_at: float
-    ) -> LedgerRow:
-        """The settled row. ``usage`` is what is charged; ``None``: nothing was used. ``now_at``:
-        seconds since the epoch."""
-        in_force, used = self.in_force, NOTHING if usage is None else usage
-        if in_force is not None and in_force.devices:
-            in_force, used = settled_by(in_force, used)
-        price = None if in_force is None else in_force.price
-        cost = 0 if usage is None else charge(price, used)
-        return msgspec.structs.replace(
-            self._row(),
-            outcome=outcome,
-            ended_at=now_at,
-            status=status,
-            error=error,
-            input_tokens=used.input_tokens or 0,
-            output_tokens=used.output_tokens or 0,
-            queue_us=round(((used.queue_s or 0.0) + self.waited_s) * MICRO),
-            cold_us=round((used.cold_s or 0.0) * MICRO),
-            exec_us=round((used.exec_s or 0.0) * MICRO),
-            gpu_us=round((used.gpu_s or 0.0) * MICRO),
-            cost_nano=cost,
-            cost_basis=cost_basis(price, used, cost),
-            worker=used.worker or "",
-            history=self._history(used, in_force),
-        )
-
-    def _history(self, used: Usage, in_force: PriceInForce | None) -> CallHistory | None:
-        price = None if in_force is None else in_force.record
-        amounts = amounts_of(used) if price is not None else {}
-        return history_of(
-            self.decision, self.tried, self.not_asked, self.received_at, price, amounts
-        )
-
-    def _row(self, claims: Sequence[Claim] = ()) -> LedgerRow:
-        """What is known of the call however it ends."""
-        call, principal, backend = self.call, self.principal, self.backend
-        return LedgerRow(
-            id=call.id,
-            started_at=self.received_at,
-            key_id=principal.key_id,
-            user=principal.user,
-            plan=principal.plan,
-            tags=self.preferences.tags_with(principal.tags),
-            model=call.model,
-            task=call.task,
-            backend="" if backend is None else backend.name,
-            reason=self.reason,
-            route=self.route,
-            policy=self.policy,
-            stream=call.stream,
-            hold_nano=self.admission.hold_nano,
-            price="" if backend is None else backend.spec.common.price or "",
-            claims=claims,
-        )

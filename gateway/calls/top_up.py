@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 
+from gateway.calls.admission import without_dearest
 from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock
@@ -96,11 +97,9 @@ class TopUp:
         """Whether more is held, once the store says so; None where the attempt ended before, or
         the call was stopped, since the store did not answer for too long."""
         until = self._clock.monotonic() + covered_s + PATIENCE_S
-        at_backend = dict(more)
+        left: dict[str, dict[Unit, int]] = {}
         while state.attempt is attempt:
-            held = await self._hold(state, more)
-            if held and state.at_backend is not None:
-                held = await self._hold_at_backend(state, at_backend)
+            held = await self._hold(state, lambda hold_id: left.setdefault(hold_id, dict(more)))
             if held is not None:
                 return held
             if self._clock.monotonic() >= until:
@@ -121,30 +120,32 @@ class TopUp:
 
         self._timer.watch(state, look)
 
-    async def hold_for(self, state: CallState, quotes: Sequence[Quote]) -> tuple[Quote, ...]:
+    async def hold_for(
+        self, state: CallState, quotes: Sequence[Quote], *, leaves_model: bool = False
+    ) -> tuple[Quote, ...]:
         """Holds what is lacking for these quotes, beyond what is held and was not used up by
         attempts that failed. Returns those that are held for: the dearest are left out where the
-        limits have no room for them, and all where the store does not answer."""
+        limits have no room for them, and all where the store does not answer. ``leaves_model``:
+        they are another model's, so nothing is held in the limits of this one."""
         left, why = tuple(quotes), _NO_ROOM
         while left:
-            held = await self._hold(state, _lacking(state, left))
+            held = await self._hold(state, _lacking(state, left, leaves_model))
             if held:
                 break
             if held is None:
                 left, why = (), "store"
                 break
-            dearest = max(quote.estimate.hold for quote in left)
-            left = tuple(quote for quote in left if quote.estimate.hold < dearest)
+            left = without_dearest(left)
         asked = {quote.backend for quote in left} | {one.backend for one in state.tried}
         state.leave_out([q.backend for q in quotes if q.backend not in asked], why)
         return left
 
     async def lengthen(self, state: CallState) -> None:
         """What is held outlives the call, which may take longer than it was admitted for."""
-        claims, lasts_s = state.admission.claims, state.hold_lasts_s(self._clock.monotonic())
-        if claims:
+        lasts_s = state.hold_lasts_s(self._clock.monotonic())
+        for hold_id, claims in _holds(state):
             with contextlib.suppress(StorageUnavailable):  # it lives as long as it did
-                await self._shared.reinstate(state.call.id, claims, lasts_s)
+                await self._shared.reinstate(hold_id, claims, lasts_s)
 
     def _seconds(self, quote: Quote) -> dict[Unit, int]:
         return {
@@ -152,24 +153,19 @@ class TopUp:
             "nano_usd": round(quote.estimate.per_second * quote.hold_s),
         }
 
-    async def _hold(self, state: CallState, more: dict[Unit, int]) -> bool | None:
-        """Whether there is room for more; None where the store does not answer."""
-        claims = state.admission.claims
-        return await self._extended(state.call.id, claims, more, state.hold_more)
-
-    async def _hold_at_backend(self, state: CallState, more: dict[Unit, int]) -> bool | None:
-        """The same in the limits of the backend itself."""
-        hold = state.at_backend
-        if hold is None:
-            return True
-        return await self._extended(hold.id, hold.claims, more, state.hold_more_at_backend)
+    async def _hold(
+        self, state: CallState, lacking: Callable[[str], dict[Unit, int]]
+    ) -> bool | None:
+        """Whether there is room for what each of its holds lacks, by its id; None where the store
+        does not answer."""
+        for hold_id, claims in _holds(state):
+            held = await self._extended(state, hold_id, claims, lacking(hold_id))
+            if not held:
+                return held
+        return True
 
     async def _extended(
-        self,
-        hold_id: str,
-        claims: Sequence[Claim],
-        more: dict[Unit, int],
-        held: Callable[[Unit, int], None],
+        self, state: CallState, hold_id: str, claims: Sequence[Claim], more: dict[Unit, int]
     ) -> bool | None:
         limited = {claim.unit for claim in claims}
         try:
@@ -178,17 +174,31 @@ class TopUp:
                     continue
                 if not await self._shared.extend(hold_id, unit, amount):
                     return False
-                held(unit, amount)
+                state.hold_more(hold_id, unit, amount)
                 more[unit] = 0  # a repetition after a silence must not hold it twice
         except StorageUnavailable:
             return None
         return True
 
 
-def _lacking(state: CallState, quotes: Sequence[Quote]) -> dict[Unit, int]:
-    """What the dearest and the longest of the quotes need beyond what is held."""
-    return {
-        **{unit: max(0, amount - state.room(unit)) for unit, amount in state.counted.items()},
-        "gpu_us": max(0, device_us(quotes) - state.room("gpu_us")),
-        "nano_usd": max(0, max(quote.estimate.hold for quote in quotes) - state.room("nano_usd")),
-    }
+def _holds(state: CallState) -> list[tuple[str, Sequence[Claim]]]:
+    """All that a call holds, by id; in its caller's own limits first."""
+    own, claims = state.call.id, state.admission.claims
+    return ([(own, claims)] if claims else []) + [(one.id, one.claims) for one in state.beside]
+
+
+def _lacking(
+    state: CallState, quotes: Sequence[Quote], leaves_model: bool
+) -> Callable[[str], dict[Unit, int]]:
+    """What the dearest and the longest of the quotes need beyond what is held under an id."""
+    nano = max(quote.estimate.hold for quote in quotes)
+    needed: dict[Unit, int] = {**state.counted, "gpu_us": device_us(quotes), "nano_usd": nano}
+
+    def lacking(hold_id: str) -> dict[Unit, int]:
+        own = hold_id == state.call.id
+        if leaves_model and not own:
+            return {}
+        room = state.room if own else state.room_at_model
+        return {unit: max(0, amount - room(unit)) for unit, amount in needed.items()}
+
+    return lacking

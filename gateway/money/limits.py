@@ -20,6 +20,7 @@ from gateway.money.scopes import (
     allowed,
     backend_scope,
     in_force,
+    model_scope,
 )
 from gateway.money.text import usd
 from gateway.policy.limits import Limits
@@ -63,6 +64,12 @@ def backend_claims(policy: Policy, backend: str, now: float) -> ClaimTemplate:
     """The same of the limits that the backend has itself; without any where there are none."""
     limits = policy.limits.backends.get(backend, Limits())
     return _template(NOBODY, in_force([Allowed(backend_scope(backend), limits)], now))
+
+
+def model_claims(policy: Policy, model: str, now: float) -> ClaimTemplate:
+    """The same of the limits that the model has itself."""
+    limits = policy.limits.models.get(model, Limits())
+    return _template(NOBODY, in_force([Allowed(model_scope(model), limits)], now))
 
 
 def warm_pool_claims(policy: Policy, now: float) -> ClaimTemplate:

@@ -12,6 +12,7 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -40,6 +41,18 @@ _RECOVER_EVERY_S = 5.0
 
 Step = Callable[[], Awaitable[None]]
 """Gives one store its part of a settlement. Raises StorageUnavailable where that takes none."""
+
+
+class Part(NamedTuple):
+    """What is held under an id of its own, and the rows of what was used of it."""
+
+    hold: Hold
+    rows: Sequence[LedgerRow]
+
+
+def held_beside(row: LedgerRow) -> tuple[Hold, ...]:
+    """What must be settled for an open row beside its claims, each under an id of its own."""
+    return tuple(hold for hold in (row.at_backend, row.at_model) if hold is not None)
 
 
 class Settler:
@@ -89,19 +102,19 @@ class Settler:
         claims: Sequence[Claim],
         *,
         opened: bool,
-        at_backend: Hold | None = None,
+        beside: Sequence[Part] = (),
     ) -> None:
         """``rows``: the call's own first, with the call's id; then those of its attempts.
-        ``claims``: of its admission; none of a caller without limits. ``at_backend``: what it holds
-        in the limits of the backend of its own row. ``opened``: the row is durable already. Raises
+        ``claims``: of its admission; none of a caller without limits. ``beside``: what it holds
+        under ids of its own beside that. ``opened``: the row is durable already. Raises
         StorageUnavailable only when it is not: then nothing is charged, unless the row was written
         all the same."""
         if claims:
             self.spending.by_key[rows[0].key_id] = claims
         if not opened:
-            await self._settle_unopened(rows, claims, at_backend)
+            await self._settle_unopened(rows, claims, beside)
             return
-        await self._spend(rows, claims, at_backend)
+        await self._spend(rows, claims, beside)
         try:
             await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
@@ -109,7 +122,7 @@ class Settler:
             self._keep(functools.partial(self._ledger.settle, rows))
 
     async def _settle_unopened(
-        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim], at_backend: Hold | None
+        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim], beside: Sequence[Part]
     ) -> None:
         """The row comes first: what has none is not charged. One that may have been written is
         written again until that is certain."""
@@ -119,22 +132,22 @@ class Settler:
             in_doubt = isinstance(unavailable, MaybeWritten)
             if in_doubt:
                 self._keep(functools.partial(self._ledger.settle, rows))
-            await self._spend(rows, claims, at_backend, counted=in_doubt)
+            await self._spend(rows, claims, beside, counted=in_doubt)
             raise
-        await self._spend(rows, claims, at_backend)
+        await self._spend(rows, claims, beside)
 
     async def _spend(
         self,
         rows: tuple[LedgerRow, ...],
         claims: Sequence[Claim],
-        at_backend: Hold | None,
+        beside: Sequence[Part],
         *,
         counted: bool = True,
     ) -> None:
         if claims:
             await self.spend(rows[0].id, claims, rows if counted else ())
-        if at_backend is not None:
-            await self.spend(at_backend.id, at_backend.claims, rows[:1] if counted else ())
+        for hold, used in beside:
+            await self.spend(hold.id, hold.claims, used if counted else ())
 
     async def spend(self, hold_id: str, claims: Sequence[Claim], rows: Sequence[LedgerRow]) -> None:
         """Ends what is held under the id, of which ``rows`` were used, in the shared store, now or
@@ -211,8 +224,8 @@ class Settler:
                 continue
             try:
                 ended = _interrupted(row, self._clock.time())
-                at_backend = row.at_backend
-                await self.settle((ended,), row.claims, opened=True, at_backend=at_backend)
+                beside = [Part(hold, (ended,)) for hold in held_beside(row)]
+                await self.settle((ended,), row.claims, opened=True, beside=beside)
                 settled += 1
             except ValueError as error:  # one bad row must not keep the gateway from starting
                 log.error("ledger: the open row %s stays open: %s", row.id, error)
@@ -221,8 +234,8 @@ class Settler:
 
 
 def _interrupted(row: LedgerRow, now: float) -> LedgerRow:
-    at_backend = () if row.at_backend is None else row.at_backend.claims
-    held = {claim.unit: claim.take for claim in (*at_backend, *row.claims)}
+    beside = [claim for hold in held_beside(row) for claim in hold.claims]
+    held = {claim.unit: claim.take for claim in (*beside, *row.claims)}
     read, written = _held_tokens(held)
     return msgspec.structs.replace(
         row,
@@ -236,6 +249,7 @@ def _interrupted(row: LedgerRow, now: float) -> LedgerRow:
         output_tokens=written,
         claims=(),
         at_backend=None,
+        at_model=None,
     )
 
 

@@ -44,6 +44,7 @@ WhyNot = Literal[
     "store",  # the shared store did not say whether there is room
     "cooling_down",  # it began to rest after the decision
     "backend_limit",  # a limit of its own has no room for the call
+    "model_limit",  # a limit of the larger model that it serves has no room for the call
 ]
 """Why a backend that could have taken a call was not asked for it."""
 

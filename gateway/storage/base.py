@@ -173,9 +173,8 @@ class SharedStore(Protocol):
         ...
 
     async def restore(self, spent: Iterable[Counted]) -> None:
-        """What the ledger knows. Where a
-        counter knows less of this ledger, it counts as much from now on; where it knows more,
-        whose settlement is still on its way to the ledger, it stays.
+        """What the ledger knows. Where a counter knows less of this ledger, it counts as much from
+        now on; where it knows more, whose settlement is on its way to the ledger, it stays.
 
         All windows at once, so that an emptied store does not forget them: at start, when a store
         says that it was emptied, and when a policy has brought other limits. What several ledgers
@@ -264,7 +263,8 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     claims: Sequence[Claim] = ()
     """Of an open row: what must be settled in the shared store if this process dies."""
     at_backend: Hold | None = None
-    """The same in the limits of the backend itself."""
+    at_model: Hold | None = None
+    """The same in limits of the backend, and of a larger model that the call has become one of."""
     history: CallHistory | None = None
     """What was decided, and who failed; of calls alone."""
 

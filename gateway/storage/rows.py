@@ -19,7 +19,7 @@ from gateway.types import MICRO
 Encoded = Sequence[Any]
 """A row as ``encode_open`` or ``encode_settled`` gives it."""
 
-_HELD = ("claims", "at_backend")
+_HELD = ("claims", "at_backend", "at_model")
 """Of open rows alone."""
 COLUMNS = tuple(name for name in LedgerRow.__struct_fields__ if name not in _HELD)
 """Of a settled row, in the order of its values."""

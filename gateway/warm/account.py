@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.money.limits import backend_claims, warm_pool_claims
 from gateway.money.pricing import Expectation, estimate
 from gateway.money.scopes import ACCOUNT
-from gateway.money.settlement import Settler
+from gateway.money.settlement import Part, Settler, held_beside
 from gateway.policy.model import Policy
 from gateway.storage.base import (
     Claim,
@@ -141,9 +141,8 @@ class WarmAccount:
             at_backend=None,
         )
         row = expense.row
-        await self._settler.settle(
-            (ended,), row.claims, opened=expense.opened, at_backend=row.at_backend
-        )
+        beside = [Part(hold, (ended,)) for hold in held_beside(row)]
+        await self._settler.settle((ended,), row.claims, opened=expense.opened, beside=beside)
 
 
 def ping_hold(backend: LiveBackend) -> tuple[int, float]:
@@ -177,7 +176,7 @@ def _amounts(claims: CallClaims) -> tuple[Claim, ...]:
 
 def _holds(row: LedgerRow) -> list[Hold]:
     own = [Hold(row.id, tuple(row.claims))] if row.claims else []
-    return own if row.at_backend is None else [*own, row.at_backend]
+    return [*own, *held_beside(row)]
 
 
 def _tell(row: LedgerRow, refused: Refused) -> None:

@@ -17,7 +17,8 @@ from adapters.types import Chunk, Reply, Usage
 from gateway.api.relay import Relay
 from gateway.api.request import RequestContext
 from gateway.backends.redaction import Redactor
-from gateway.calls.state import CallState, StopCause
+from gateway.calls.ending import StopCause
+from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
 from gateway.storage.base import Claim

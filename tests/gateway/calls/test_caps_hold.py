@@ -13,7 +13,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply, Usage
-from gateway.calls.state import StopCause
+from gateway.calls.ending import StopCause
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Claim

@@ -11,6 +11,7 @@ from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.types import Reply, Usage
 from gateway.active_policy import Preferences
 from gateway.calls.admission import Admission
+from gateway.calls.rows import open_row
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Claim
 from gateway.types import ApiError
@@ -308,7 +309,7 @@ async def test_a_restart_settles_what_a_dead_process_left_open(
     claims = (Claim("user:alice", "nano_usd", "month", 5_000_000_000, 123_000),)
     state.admission = Admission(None, claims, 123_000)
     state.backend = dead.active.backends["burst"]
-    await dead.ledger.open(state.open_row())
+    await dead.ledger.open(open_row(state, None))
     await dead.ledger.aclose()
     dead.keys.close()
     async with assembled(tmp_path, clock) as gateway:

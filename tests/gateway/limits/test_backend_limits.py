@@ -179,3 +179,20 @@ async def test_what_a_dead_gateway_left_at_a_backend_counts_there(
         assert (await gateway.row(state.call.id)).outcome == "interrupted"
         assert await spent_at(gateway, "a") == CENT
         assert await left(gateway, "user:alice", "nano_usd", "day", DOLLAR) == DOLLAR - CENT
+
+
+async def test_a_call_that_goes_on_holds_at_its_next_backend_alone(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """However soon it is there: the first one's place is free, the second one's is taken."""
+    free = POLICY.replace(", price: cent", "").replace("prices:\n  cent: {per_call: 0.01}\n", "")
+    text = free + "limits: {backends: {a: {concurrent: 1}, b: {concurrent: 1}}}\n"
+    async with assembled(tmp_path, clock, text) as gateway:
+        gateway.fake("a").tell(BackendError(FailureClass.OVERLOADED, "busy"))
+        gateway.fake("b").runs_for = 5.0
+        _, task = gateway.start("chat", principal=DAVE)
+        await gateway.until_asked("b")
+        assert await left(gateway, "backend:a", "concurrent", "", 1) == 1
+        assert await left(gateway, "backend:b", "concurrent", "", 1) == 0
+        await gateway.until_done([task], step=1.0)
+        assert await left(gateway, "backend:b", "concurrent", "", 1) == 1

@@ -1,0 +1,41 @@
+"""How a call ended, and what its row says where it was broken off."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from gateway.storage.base import LedgerRow, Outcome
+
+StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
+
+BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
+    "": ("cancelled", 503, "cancelled"),
+    "disconnected": ("disconnected", 499, "disconnected"),
+    "budget": ("error", 402, "budget_exhausted"),
+    "store": ("error", 503, "store_unavailable"),
+    "timeout": ("error", 504, "timeout"),
+    "fault": ("error", 500, "internal_error"),
+}
+"""Why a call was broken off -> what its row says: outcome, status, error."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a call ended, and what it is charged."""
+
+    row: LedgerRow
+    attempts: tuple[LedgerRow, ...]
+    """Of backends that failed before, and are charged."""
+
+    @property
+    def rows(self) -> tuple[LedgerRow, ...]:
+        """The call's own first."""
+        return (self.row, *self.attempts)
+
+    @property
+    def cost_nano(self) -> int:
+        """Nano-dollars of all attempts together."""
+        if not self.attempts:
+            return self.row.cost_nano
+        return self.row.cost_nano + sum(row.cost_nano for row in self.attempts)

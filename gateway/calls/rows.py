@@ -1,0 +1,100 @@
+"""What the ledger is told of a call: an open row before it is asked, and the row of its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from adapters.types import Usage
+from gateway.calls.admission import amounts_in, most_held
+from gateway.calls.attempt import NOTHING
+from gateway.calls.history import history_of
+from gateway.calls.state import CallState
+from gateway.money.charge_records import amounts_of
+from gateway.money.estimates import cost_basis
+from gateway.money.pricing import charge
+from gateway.money.tariffs import PriceInForce, settled_by
+from gateway.storage.base import Claim, Hold, LedgerRow, Outcome
+from gateway.storage.claims import held_in
+from gateway.storage.history import CallHistory
+from gateway.types import MICRO
+
+
+def open_row(state: CallState, at_backend: Hold | None) -> LedgerRow:
+    """The row that must be durable before a paid backend is asked, and ``at_backend`` is held
+    there."""
+    row, at_model = _row(state, held_in(state.admission.claims)), state.at_model
+    if at_backend is None and at_model is None:
+        return row
+    beside = [None if one is None else amounts_in(one) for one in (at_backend, at_model)]
+    nano = max(most_held(one.claims, "nano_usd") for one in beside if one is not None)
+    return msgspec.structs.replace(
+        row, at_backend=beside[0], at_model=beside[1], hold_nano=max(row.hold_nano, nano)
+    )
+
+
+def end_row(
+    state: CallState,
+    outcome: Outcome,
+    usage: Usage | None,
+    *,
+    status: int,
+    error: str,
+    now_at: float,
+) -> LedgerRow:
+    """The settled row. ``usage`` is what is charged; ``None``: nothing was used. ``now_at``:
+    seconds since the epoch."""
+    in_force, used = state.in_force, NOTHING if usage is None else usage
+    if in_force is not None and in_force.devices:
+        in_force, used = settled_by(in_force, used)
+    price = None if in_force is None else in_force.price
+    cost = 0 if usage is None else charge(price, used)
+    return msgspec.structs.replace(
+        _row(state),
+        outcome=outcome,
+        ended_at=now_at,
+        status=status,
+        error=error,
+        input_tokens=used.input_tokens or 0,
+        output_tokens=used.output_tokens or 0,
+        queue_us=round(((used.queue_s or 0.0) + state.waited_s) * MICRO),
+        cold_us=round((used.cold_s or 0.0) * MICRO),
+        exec_us=round((used.exec_s or 0.0) * MICRO),
+        gpu_us=round((used.gpu_s or 0.0) * MICRO),
+        cost_nano=cost,
+        cost_basis=cost_basis(price, used, cost),
+        worker=used.worker or "",
+        history=_history(state, used, in_force),
+    )
+
+
+def _history(state: CallState, used: Usage, in_force: PriceInForce | None) -> CallHistory | None:
+    price = None if in_force is None else in_force.record
+    amounts = amounts_of(used) if price is not None else {}
+    return history_of(
+        state.decision, state.tried, state.not_asked, state.received_at, price, amounts
+    )
+
+
+def _row(state: CallState, claims: Sequence[Claim] = ()) -> LedgerRow:
+    """What is known of the call however it ends."""
+    call, principal, backend = state.call, state.principal, state.backend
+    return LedgerRow(
+        id=call.id,
+        started_at=state.received_at,
+        key_id=principal.key_id,
+        user=principal.user,
+        plan=principal.plan,
+        tags=state.preferences.tags_with(principal.tags),
+        model=call.model,
+        task=call.task,
+        backend="" if backend is None else backend.name,
+        reason=state.reason,
+        route=state.route,
+        policy=state.policy,
+        stream=call.stream,
+        hold_nano=state.admission.hold_nano,
+        price="" if backend is None else backend.spec.common.price or "",
+        claims=claims,
+    )
