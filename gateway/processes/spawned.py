@@ -7,7 +7,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast, get_args
 
 from gateway.processes.messages import (
     Affair,
@@ -19,11 +19,14 @@ from gateway.processes.messages import (
     ToParent,
     decode_to_parent,
 )
+from gateway.storage.served.messages import Question
 from gateway.storage.served.server import StoreServer
 from local_runtime.protocol.wire import FramedConnection
 
 T = TypeVar("T")
 
+_QUESTIONS = frozenset(get_args(Question))
+"""To the shared store: most of what is said, so they are told apart by one look."""
 _LAST_WORDS_S = 1.0
 """What a process said before its end is read within this."""
 
@@ -111,18 +114,22 @@ class ServingProcess:
         return self.policy
 
     def _receive(self, message: ToParent) -> None:
+        if type(message) not in _QUESTIONS:
+            self._receive_of_itself(message)
+            return
+        answer = self._store.answer(self.number, cast("Question", message))
+        if answer is not None:
+            self._connection.send(answer)
+
+    def _receive_of_itself(self, message: ToParent) -> None:
         if isinstance(message, Serving):
             self.policy = message.policy
             _resolve(self.serves, True)
         elif isinstance(message, Reloaded):
             self.policy = message.policy
             _resolve(self._reloaded, None)
-        elif isinstance(message, Affair):
-            self._hear(self, message)
         else:
-            answer = self._store.answer(self.number, message)
-            if answer is not None:
-                self._connection.send(answer)
+            self._hear(self, cast("Affair", message))
 
 
 def _resolve(future: asyncio.Future[T] | None, value: T) -> None:
