@@ -22,6 +22,14 @@ class WhenLost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of one user."""
     plan: LostAnswer | None = None
     """Of all users of a plan together."""
+    tag: LostAnswer | None = None
+    """Of all calls with a tag of one value."""
+    model: LostAnswer | None = None
+    """Of all calls of a model."""
+    backend: LostAnswer | None = None
+    """Of all that a backend does."""
+    warm_pool: LostAnswer | None = None
+    """Of pings and spares."""
     gateway: LostAnswer | None = None
     """Of the whole gateway."""
     rest: LostAnswer = "closed"
@@ -29,9 +37,11 @@ class WhenLost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def named(self) -> dict[str, LostAnswer]:
-        """Kind of scope -> its answer."""
+        """Kind of scope, as counters are named -> its answer."""
         given = {name: getattr(self, name) for name in self.__struct_fields__ if name != "rest"}
-        return {name: answer for name, answer in given.items() if answer is not None}
+        return {
+            name.replace("_", "-"): answer for name, answer in given.items() if answer is not None
+        }
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
