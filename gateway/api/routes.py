@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Coroutine
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import Route
-from starlette.types import ASGIApp, Lifespan
+from starlette.types import Lifespan
 
 from gateway.api import admin, webhooks
 from gateway.api.audited import list_acts
@@ -54,9 +56,10 @@ class Application(Starlette):
         exact = {route.path: route.app for route in routes if not route.param_convertors}
         middleware.leads_to(self.router, exact)
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """Starlette asks for it once; ours is one middleware deep."""
-        return self._middleware
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """What a call awaits is the middleware itself: one coroutine less, each time it waits."""
+        scope["app"] = self
+        return self._middleware(scope, receive, send)
 
 
 def application(

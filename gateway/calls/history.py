@@ -57,11 +57,12 @@ def history_of(
     """What is kept of a call's way; None of a call that was never decided."""
     if decision is None:
         return None
+    attempts = [_remembered(one, received_at) for one in tried[-MOST_KEPT:]] if tried else ()
     return CallHistory(
         decision.slo,
-        tuple([_recorded(quote) for quote in decision.quotes[:MOST_KEPT]]),
+        tuple(map(_recorded, decision.quotes[:MOST_KEPT])),
         decision.refused[:MOST_KEPT],
-        tuple([_remembered(one, received_at) for one in tried[-MOST_KEPT:]]),
+        tuple(attempts),
         price,
         amounts,
         not_asked[:MOST_KEPT],

@@ -11,8 +11,8 @@ import contextlib
 import functools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -96,14 +96,14 @@ class Settler:
                 raise StorageUnavailable(self._ledger.failing)
             self._refuse_until = now + _RETRY_EVERY_S
 
-    async def settle(
+    def settle(
         self,
         rows: tuple[LedgerRow, ...],
         claims: Sequence[Claim],
         *,
         opened: bool,
         beside: Sequence[Part] = (),
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """``rows``: the call's own first, with the call's id; then those of its attempts.
         ``claims``: of its admission; none of a caller without limits. ``beside``: what it holds
         under ids of its own beside that. ``opened``: the row is durable already. Raises
@@ -111,9 +111,13 @@ class Settler:
         all the same."""
         if claims:
             self.spending.by_key[rows[0].key_id] = claims
-        if not opened:
-            await self._settle_unopened(rows, claims, beside)
-            return
+        if opened:
+            return self._settle_opened(rows, claims, beside)
+        return self._settle_unopened(rows, claims, beside)
+
+    async def _settle_opened(
+        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim], beside: Sequence[Part]
+    ) -> None:
         await self._spend(rows, claims, beside)
         try:
             await self._ledger.settle(rows)

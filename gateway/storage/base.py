@@ -49,7 +49,7 @@ def unavailable(error: Exception, message: str) -> StorageUnavailable:
 # --- limits and budgets: shared by every gateway process ---------------------------------------
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, cache_hash=True):
     """What one call takes from one limit in one scope.
 
     ``scope``   such as ``user:alice``; with unit and window it names the counter, which appears

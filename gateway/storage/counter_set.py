@@ -115,7 +115,10 @@ class CounterSet:
         """Takes all, or nothing where one has no room: then None."""
         marks: Marks = []
         for rate, claim, us, part in self.rates:
-            mark = (now + us, part) if rate.us < now else rate.after(claim, now)
+            if rate.us < now:  # nothing is owed, and one request alone fits into any limit
+                marks.append((now + us, part))
+                continue
+            mark = rate.after(claim, now)
             room = now + rate.length - mark[0]
             if room <= 0 and (room or mark[1]):
                 return None

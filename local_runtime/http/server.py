@@ -70,6 +70,7 @@ class HttpServer(uvicorn.Server):
                 loop="uvloop",
                 http=cast("type[asyncio.Protocol]", connection),
                 ws="none",
+                interface="asgi3",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
