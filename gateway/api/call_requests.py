@@ -39,6 +39,8 @@ class Watch:
     backend looks at the time as well, but nobody does while a client does not take what is there.
     """
 
+    __slots__ = ("_clock", "_late", "_receive", "_since", "_state", "_task", "_timer")
+
     def __init__(
         self, receive: Receive, state: CallState, timer: SharedTimer, clock: Clock
     ) -> None:

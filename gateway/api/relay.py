@@ -23,6 +23,8 @@ _STREAM_HEADERS: list[Header] = [
 class Relay:
     """Carries one call's answer to one client."""
 
+    __slots__ = ("_context", "_send", "_slow_clients", "_state")
+
     def __init__(
         self, state: CallState, context: RequestContext, send: Send, slow_clients: SlowClients
     ) -> None:

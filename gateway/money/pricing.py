@@ -183,13 +183,9 @@ def estimate(price: Price | None, expected: Expectation, dearest: Price | None =
     if price is None:
         return FREE
     held = dearest_tokens(price) if dearest is None else dearest
-    likely = _likely(price, expected)
-    return Estimate(
-        marginal=0 if price.reserved else likely,
-        charge=likely,
-        hold=max(likely, _most(held, expected)),
-        per_second=second_rate(held),
-    )
+    likely, most = _likely(price, expected), _most(held, expected)
+    hold = most if most > likely else likely
+    return Estimate(0 if price.reserved else likely, likely, hold, second_rate(held))
 
 
 def _likely(price: Price, expected: Expectation) -> int:

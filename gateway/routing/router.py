@@ -253,14 +253,14 @@ def _quote(question: RoutingRequest, candidate: Candidate) -> Quote:
         images=question.images,
         audio_s=question.audio_s,
     )
-    in_force = candidate.in_force
+    in_force, reserved = candidate.in_force, price.reserved
     found = estimate(price, expected, None if in_force is None else in_force.dearest)
     return Quote(
         candidate.name,
         delay,
         found,
-        price.reserved,
-        not price.reserved,
+        reserved,
+        not reserved,
         high,
         expected.input_high_tokens,
         expected.output_tokens,

@@ -36,6 +36,7 @@ class CounterSet:
         "own_takes",
         "rates",
         "shown",
+        "stood_at",
         "totals",
         "undated",
     )
@@ -81,14 +82,18 @@ class CounterSet:
         self.shown = [pair[:2] for pair in self.rates if shown is None or pair[1].scope in shown]
         self.undated = [one for one in counters if not isinstance(one, Total)]
         self.ends = min([one.ends for one in counters if isinstance(one, Total)], default=1 << 62)
+        self.stood_at = -1
+        """How many counters the store had dropped when these were last seen to be in use."""
 
-    def stands(self, now: int) -> bool:
-        """Whether no other counter has taken the place of one of these."""
+    def stands(self, now: int, dropped: int) -> bool:
+        """Whether no other counter has taken the place of one of these. ``dropped``: how many the
+        store has dropped by now."""
         if self.ends <= now:
             return False
-        for counter in self.undated:  # noqa: SIM110 - a generator in all() costs twice this loop
-            if not counter.ends:
+        if self.stood_at != dropped:
+            if not all(counter.ends for counter in self.undated):
                 return False
+            self.stood_at = dropped
         return True
 
     def takes(self, nano_usd: int, gpu_us: int, rest: Mapping[Unit, int]) -> Takes:

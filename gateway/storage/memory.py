@@ -77,6 +77,8 @@ class MemorySharedStore:
         self._settled = _Remembered(remember)
         self._expiries: list[tuple[int, str]] = []
         self._idle: list[tuple[int, _Key]] = []
+        self._dropped = 0
+        """Counters that said nothing any more."""
 
     def __repr__(self) -> str:
         return f"MemoryStore({len(self._holds)} holds, {len(self._counters)} counters)"
@@ -191,7 +193,7 @@ class MemorySharedStore:
             found = CounterSet(tuple(claims), counters)
             return found, found.own_takes
         known = self._sets.get(claims.template)
-        if known is None or not known.stands(now):
+        if known is None or not known.stands(now, self._dropped):
             known = self._find(claims.template, now)
         return known, known.takes(claims.nano_usd, claims.gpu_us, claims.rest)
 
@@ -268,6 +270,7 @@ class MemorySharedStore:
             again = counter.idle_at(now)
             if again <= now:
                 counter.ends = 0
+                self._dropped += 1
                 del self._counters[key]
             else:
                 heapq.heappush(self._idle, (max(again, now + _LOOK_EVERY_US), key))
