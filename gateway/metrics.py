@@ -46,6 +46,8 @@ class CallMetrics:
         self._outcomes: dict[str, Count] = {}
         self.seconds = owner.seconds.of((model, backend))
         self.cost = owner.cost.of((model, backend))
+        self.held = owner.holds.held.of((model, backend))
+        self.settled = owner.holds.settled.of((model, backend))
         self.gpu = owner.gpu.of((model, backend))
         self.cold = owner.cold.of((model, backend))
 
@@ -55,6 +57,19 @@ class CallMetrics:
         if child is None:
             child = self._outcomes[outcome] = self._owner.calls.of((*self._pair, outcome))
         child.value += 1
+
+
+class HoldMetrics:
+    """What was held of calls that have ended, and what they were charged: of those whose money was
+    limited alone, so that the one by the other is how much too much is held."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.held = Counters(
+            "spillgate_held_usd", "Dollars held for calls that have ended", _PAIR, registry
+        )
+        self.settled = Counters(
+            "spillgate_settled_usd", "Dollars that the same calls were charged", _PAIR, registry
+        )
 
 
 class NoticeMetrics:
@@ -102,6 +117,7 @@ class Metrics:
             registry,
         ).of(())
         self.cost = Counters("spillgate_cost_usd", "Dollars charged to calls", _PAIR, registry)
+        self.holds = HoldMetrics(registry)
         self.gpu = Counters(
             "spillgate_gpu_seconds", "Seconds of device charged to calls", _PAIR, registry
         )

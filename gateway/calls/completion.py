@@ -278,6 +278,9 @@ class Completion:
         pair.seconds.observe(elapsed)
         if row.cost_nano:
             pair.cost.value += row.cost_nano / 1e9
+        if row.hold_nano and row.backend:
+            pair.held.value += row.hold_nano / 1e9
+            pair.settled.value += ending.cost_nano / 1e9
         if row.gpu_us:
             pair.gpu.value += row.gpu_us / MICRO
         if row.cold_us:
