@@ -121,9 +121,8 @@ class Metrics:
         self.gpu = Counters(
             "spillgate_gpu_seconds", "Seconds of device charged to calls", _PAIR, registry
         )
-        self.cold = Counters(
-            "spillgate_cold_starts", "Calls that waited for a worker", _PAIR, registry
-        )
+        text = "Calls that waited for a worker"
+        self.cold = Counters("spillgate_cold_starts", text, _PAIR, registry)
         self.refused = Counter(
             "spillgate_refused",
             "Calls refused before a backend was asked",
