@@ -39,7 +39,8 @@ from gateway.preflight import check_startable, keys_file
 from gateway.readings import readings
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
-from gateway.storage.base import KeyStore, Ledger, SharedStore
+from gateway.storage.base import Ledger, SharedStore
+from gateway.storage.key_store import KeyStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.outage.answers import LostAnswers
 from gateway.storage.outage.store import FallbackStore

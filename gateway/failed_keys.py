@@ -14,7 +14,7 @@ from typing import Literal
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics
-from gateway.storage.base import WhyNot
+from gateway.storage.key_store import WhyNot
 
 log = logging.getLogger("spillgate")
 

@@ -10,13 +10,14 @@ import msgspec
 
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
+from gateway.keys.delegation import Delegation
 from gateway.keys.permitted import read_permitted
 from gateway.money.text import iso, iso_or_none, usd
 from gateway.policy.limits import parse_limit
 from gateway.policy.model import Policy
 from gateway.storage.audit import Act
-from gateway.storage.base import KeyStore
 from gateway.storage.key_records import KeyRecord
+from gateway.storage.key_store import KeyStore
 from gateway.types import (
     MICRO,
     NANO,
@@ -30,6 +31,8 @@ from gateway.types import (
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+/:-]{0,127}\Z")
+_REPORTED = re.compile(r"[\w.:/-]{1,64}\Z")
+"""Tags by which usage can be told."""
 _OURS = "system:"
 """Accounts to which the gateway charges what it does by itself, such as its pings."""
 _LIMITS: dict[str, Unit] = {
@@ -50,12 +53,19 @@ class KeyRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     principal: Principal
     lasts_s: float | None = None
+    not_after: float | None = None
+    """When it ends at the latest, in seconds since the epoch."""
+
+    def ends_at(self, now_at: float) -> float | None:
+        """Of a key that is made at ``now_at``; None: never."""
+        return self.not_after if self.lasts_s is None else now_at + self.lasts_s
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user: str
     plan: str | None = None
     admin: bool = False
+    delegate: bool = False
     tags: dict[str, str] = {}
     limits: dict[str, Any] = {}
     models: list[str] | None = None
@@ -64,34 +74,63 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     expires_in: str | None = None
 
 
-def read_request(value: Any, policy: Policy) -> KeyRequest:
+def read_request(value: Any, policy: Policy, delegation: Delegation | None = None) -> KeyRequest:
     """A JSON object -> a request for a key. Raises ApiError 400 naming the field at fault.
 
-    Fields: ``user``; ``plan`` (left out: ``default``, where the policy has one), ``admin``,
-    ``tags``, ``limits`` such as {"spend": "1 USD/day", "concurrent": 2}, ``expires_in`` ("30d");
-    ``models``, ``paths`` and ``addresses`` that it is bound to (left out: to none).
+    Fields: ``user``; ``plan`` (left out: ``default``, where the policy has one), ``admin`` or
+    ``delegate``, ``tags``, ``limits`` such as {"spend": "1 USD/day", "concurrent": 2},
+    ``expires_in`` ("30d"); ``models``, ``paths`` and ``addresses`` that it is bound to (left out:
+    to none). Of what a delegate's request leaves out, the key gets what the delegate's own has.
     """
     try:
         asked = msgspec.convert(value, _Asked)
     except msgspec.ValidationError as error:
         raise _invalid(in_json_words(str(error)), None) from None
+    if delegation is not None:
+        asked = _filled(asked, delegation, policy)
     _check_name("user", asked.user)
     if asked.user.lower().startswith(_OURS):
         raise _invalid(f"users that begin with {_OURS} are the gateway's own", "user")
     for name, tag in asked.tags.items():
         _check_name("tags", name)
         _check_name("tags", tag)
-    role: Role = "admin" if asked.admin else "user"
     principal = Principal(
         key_id=f"key_{os.urandom(6).hex()}",
         user=asked.user,
         plan=_plan(asked.plan, policy),
-        role=role,
+        role=_role(asked),
         tags=asked.tags,
         limits=tuple(_limit(name, limit) for name, limit in asked.limits.items()),
         permitted=read_permitted(asked.models, asked.paths, asked.addresses, policy.models),
     )
-    return KeyRequest(principal=principal, lasts_s=_lasts(asked.expires_in))
+    ends_at = None if delegation is None else delegation.ends_at
+    return KeyRequest(principal=principal, lasts_s=_lasts(asked.expires_in), not_after=ends_at)
+
+
+def _filled(asked: _Asked, delegation: Delegation, policy: Policy) -> _Asked:
+    by = delegation.by
+    bound = by.permitted or Permitted()
+    return msgspec.structs.replace(
+        asked,
+        plan=by.plan or None if asked.plan is None else asked.plan,
+        tags={**by.tags, **asked.tags},
+        limits={**limits_json(delegation.limits(policy, asked.user)), **asked.limits},
+        models=[*bound.models] or None if asked.models is None else asked.models,
+        paths=[*bound.paths] or None if asked.paths is None else asked.paths,
+        addresses=[*bound.addresses] or None if asked.addresses is None else asked.addresses,
+    )
+
+
+def _role(asked: _Asked) -> Role:
+    if asked.admin and asked.delegate:
+        raise _invalid("a key is an admin's or a delegate's; leave one of the two out", "delegate")
+    if asked.delegate and not asked.tags:
+        raise _invalid("a delegate's key needs the tags of its team, such as team=nlp", "tags")
+    if asked.delegate and not all(map(_REPORTED.match, asked.tags)):
+        raise _invalid(
+            "a delegate's tags are names of at most 64 letters, digits or _ . : / -", "tags"
+        )
+    return "admin" if asked.admin else "delegate" if asked.delegate else "user"
 
 
 def _plan(asked: str | None, policy: Policy) -> str:
@@ -171,7 +210,7 @@ def issue(
     """Makes the key and stores its hash, and with it the ``act`` by which it was asked for. The key
     itself is returned, and kept nowhere."""
     key = generate_key()
-    ends = None if request.lasts_s is None else now_at + request.lasts_s
+    ends = request.ends_at(now_at)
     entry = None if act is None else _entry(act, request.principal, ends)
     return key, keys.create(request.principal, key, expires_at=ends, act=entry)
 

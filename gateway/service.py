@@ -22,7 +22,8 @@ from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
-from gateway.storage.base import KeyStore, Ledger, SharedStore, StorageUnavailable
+from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
+from gateway.storage.key_store import KeyStore
 from gateway.tag_values import TagValues
 from gateway.tasks import BackgroundTasks
 from gateway.together import Readiness, Together

@@ -24,7 +24,8 @@ LostAnswer = Literal["closed", "open", "share"]
 """What becomes of calls with limits while the shared store is lost: refused, not limited, or
 limited to this gateway's part."""
 Priority = Literal["high", "normal", "low"]
-Role = Literal["user", "admin"]
+Role = Literal["user", "admin", "delegate"]
+"""A delegate makes keys for its own team, and is a user otherwise."""
 
 
 class Limit(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ the answer to the client's socket, whole or as it comes, with the ``headers`` th
 decided and what it cost; ``request_tags`` are those that a request gives its call; ``refused`` logs
 the requests for which no backend was asked. The other pages: ``explain`` (the decision without the
 call), ``me`` (what a key may use and has left), ``usage`` (who spent what), ``forecast`` (where
-that leads), ``admin`` (keys, backends, policy; what it changes is ``audited``), ``webhooks`` (who
-is told of what), ``probes`` (health, readiness, metrics), ``openapi`` (the description of it all).
+that leads), ``admin`` (backends, policy; what it changes is ``audited``), ``keys`` (made, rotated
+and revoked by admins and delegates), ``webhooks`` (who is told of what), ``probes`` (health,
+readiness, metrics), ``openapi`` (the description of it all).
 """

@@ -1,4 +1,4 @@
-"""/admin: keys, backends, policy. For admin keys only."""
+"""/admin: its endpoint, backends, policy. For admin keys only, but for the keys of delegates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from gateway.api.audited import ACTS, audited
-from gateway.api.bodies import parse_strict_json, read_body
+from gateway.api.bodies import read_body
 from gateway.api.request import (
     Receive,
     RequestContext,
@@ -18,26 +18,28 @@ from gateway.api.request import (
     only,
     respond_json,
 )
-from gateway.api_keys import without_keys
 from gateway.backends.live import LiveBackend
-from gateway.key_requests import as_json, issue, read_request
 from gateway.money.text import iso, iso_or_none
 from gateway.policy.model import Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Gateway
-from gateway.storage.base import KeyStore
-from gateway.types import ApiError
+from gateway.types import ApiError, Role
 
 ReadPolicy = Callable[[str], Policy]
 Handler = Callable[[Gateway, Scope, bytes], Awaitable[tuple[int, Any]]]
+
+_ADMINS: tuple[Role, ...] = ("admin",)
+_DELEGATED: tuple[Role, ...] = ("admin", "delegate")
+FOR_DELEGATES = ("/admin/keys", "/admin/keys/{key_id}", "/admin/keys/{key_id}/rotate")
+"""The routes that a delegate may ask for its team."""
 
 _OF_A_PROCESS = ("in_flight", "warm", "warm_idle", "blocked", "blocked_until", "failures_in_a_row")
 
 
 class AdminEndpoint:
     """One route: ``handlers`` maps a method to what it does; each returns (status, JSON).
-    Raises ApiError 403 for a key that is no admin's, and 405 for another method."""
+    Raises ApiError 403 for a key without the right, and 405 for another method."""
 
     def __init__(self, gateway: Gateway, path: str, handlers: dict[str, Handler]) -> None:
         self._gateway = gateway
@@ -46,7 +48,7 @@ class AdminEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context: RequestContext = scope["context"]
-        context.require_admin()
+        context.require(_DELEGATED if self._path in FOR_DELEGATES else _ADMINS)
         handler = self._handlers.get(scope["method"])
         if handler is None:
             only(next(iter(self._handlers)), scope)
@@ -56,41 +58,6 @@ class AdminEndpoint:
         act = ACTS.get((scope["method"], self._path))
         status, value = await (run() if act is None else audited(self._gateway, act, scope, run))
         await respond_json(send, context, value, status)
-
-
-# --- keys ----------------------------------------------------------------------------------------
-
-
-async def list_keys(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    """Every key, revoked ones too; of a key itself, its first characters alone."""
-    return await asyncio.to_thread(_listed, gateway.keys, gateway.clock.time())
-
-
-def _listed(keys: KeyStore, now_at: float) -> tuple[int, Any]:
-    return 200, {"keys": [as_json(record, now_at) for record in keys.list()]}
-
-
-async def create_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    """Shows the key this once."""
-    request = read_request(parse_strict_json(body), gateway.active.policy)
-    now_at = gateway.clock.time()
-    key, record = await asyncio.to_thread(issue, gateway.keys, request, now_at, scope["act"])
-    return 201, {**as_json(record, now_at), "key": key}
-
-
-async def revoke_key(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    """Ends a key at once. Raises ApiError 404 for one that is not in use."""
-    key_id: str = scope["path_params"]["key_id"]
-    revoke = functools.partial(gateway.keys.revoke, key_id, act=scope["act"])
-    if not await asyncio.to_thread(revoke):
-        raise ApiError(
-            404,
-            "key_not_found",
-            f"There is no key {without_keys(key_id)!r} that is in use. GET /admin/keys lists the "
-            "ids, which begin with key_.",
-            param="key_id",
-        )
-    return 200, {"id": key_id, "revoked": True}
 
 
 # --- backends ------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ log = logging.getLogger("spillgate")
 ACTS = {
     ("POST", "/admin/keys"): "key.create",
     ("DELETE", "/admin/keys/{key_id}"): "key.revoke",
+    ("POST", "/admin/keys/{key_id}/rotate"): "key.rotate",
     ("POST", "/admin/backends/{backend:path}/drain"): "backend.drain",
     ("POST", "/admin/backends/{backend:path}/enable"): "backend.enable",
     ("POST", "/admin/webhooks/{webhook:path}/test"): "webhook.test",
@@ -33,7 +34,7 @@ ACTS = {
     ("POST", "/admin/policy/rollback"): "policy.roll_back",
 }
 """(method, route) -> how the act is called; whatever is not here changes nothing."""
-_WITH_THE_CHANGE = ("key.create", "key.revoke")
+_WITH_THE_CHANGE = ("key.create", "key.revoke", "key.rotate")
 """Their entry is written in the transaction of the change itself."""
 
 

@@ -20,7 +20,8 @@ from gateway.calls.refusals import store_unavailable
 from gateway.clock import Clock
 from gateway.failed_keys import FailedKey, FailedKeys
 from gateway.keys.permitted import check_request
-from gateway.storage.base import KeyStore, StorageUnavailable
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.key_store import KeyStore
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
 
@@ -148,11 +149,10 @@ class AuthMiddleware:
             _join_tags(raw, by_name)
 
     def _principal(self, context: RequestContext) -> Principal:
-        given = context.headers.get(b"authorization", b"")
-        scheme, _, key = given.partition(b" ")
-        if not key or scheme.lower() != b"bearer":
+        text = context.key()
+        if not text:
+            given = context.headers.get(b"authorization")
             raise self._unauthorised(context, "malformed" if given else "missing")
-        text = key.strip().decode("latin-1")
         try:
             principal = self._keys.find(text)
         except StorageUnavailable:

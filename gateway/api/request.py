@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 import msgspec
 
-from gateway.types import ApiError, Principal
+from gateway.types import ApiError, Principal, Role
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -54,17 +54,29 @@ class RequestContext:
         self.is_logged = True
         """Should it be refused."""
 
-    def require_admin(self) -> None:
-        """Raises ApiError 403 for a key without the right."""
-        if self.principal.role != "admin":
+    def require(self, roles: Collection[Role]) -> None:
+        """Raises ApiError 403 for a key of another role."""
+        if self.principal.role not in roles:
             raise ApiError(
                 403,
                 "admin_required",
-                "This needs an admin key; yours is a user's. `spillgate keys create --admin` "
-                "makes one.",
+                f"This needs an admin key; {_YOURS[self.principal.role]}. `spillgate keys create "
+                "--admin` makes one.",
                 type="permission_error",
             )
 
+    def key(self) -> str:
+        """The text of the key that was sent; empty where none was."""
+        scheme, _, key = self.headers.get(b"authorization", b"").partition(b" ")
+        return key.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
+
+
+_YOURS: dict[Role, str] = {
+    "user": "yours is a user's",
+    "delegate": "yours is a delegate's, which may list, make, rotate and revoke the keys of its "
+    "team, at /admin/keys and below",
+    "admin": "yours is one",
+}
 
 NOBODY = Principal(key_id="", user="")
 

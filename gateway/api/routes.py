@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-from gateway.api import admin, webhooks
+from gateway.api import admin, keys, webhooks
 from gateway.api.audited import list_acts
 from gateway.api.explain import ExplainEndpoint
 from gateway.api.forecast import ForecastEndpoint
@@ -117,8 +117,9 @@ def _pages(gateway: Gateway) -> list[Route]:
 def _admin(gateway: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
     policy = admin.PolicyRoutes(read_policy)
     table: dict[str, dict[str, admin.Handler]] = {
-        "/admin/keys": {"GET": admin.list_keys, "POST": admin.create_key},
-        "/admin/keys/{key_id}": {"DELETE": admin.revoke_key},
+        "/admin/keys": {"GET": keys.list_keys, "POST": keys.create_key},
+        "/admin/keys/{key_id}": {"DELETE": keys.revoke_key},
+        "/admin/keys/{key_id}/rotate": {"POST": keys.rotate_key},
         "/admin/audit": {"GET": list_acts},
         "/admin/backends": {"GET": admin.list_backends},
         "/admin/backends/{backend:path}/drain": {"POST": admin.drain},

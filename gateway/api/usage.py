@@ -29,6 +29,7 @@ from gateway.money.focus import contract_commitments, cost_and_usage, focus_quer
 from gateway.money.usage_reports import (
     as_csv,
     as_json_bytes,
+    may_see,
     parse_usage_query,
     refusal_of,
     yes,
@@ -174,8 +175,7 @@ class CallUsageEndpoint:
             rows = await self._gateway.ledger.rows(request_id)
         except ReportRefused as refused:
             raise refusal_of(refused) from None
-        principal = context.principal
-        if not rows or (principal.role != "admin" and rows[0].user != principal.user):
+        if not rows or not may_see(context.principal, rows[0].user, rows[0].tags):
             # Another user's call answers as one that never was.
             raise ApiError(
                 404,

@@ -15,7 +15,7 @@ from gateway.policy.model import Policy
 from gateway.policy.warnings import warnings_of
 from gateway.preflight import exposed_files
 from gateway.storage.audit import Act
-from gateway.storage.base import KeyStore
+from gateway.storage.key_store import KeyStore
 from gateway.tls.files import TlsMaterial
 
 log = logging.getLogger("spillgate")

@@ -21,7 +21,7 @@ from gateway.cli.shared import (
 from gateway.clock import SystemClock
 from gateway.key_requests import as_json, issue, read_request
 from gateway.policy.model import Policy
-from gateway.storage.base import KeyStore
+from gateway.storage.key_store import KeyStore
 from gateway.types import ApiError
 
 
@@ -80,6 +80,9 @@ def _creates(create: argparse.ArgumentParser) -> None:
     create.add_argument("--user", required=True, help="who is charged")
     create.add_argument("--plan", help="a plan of the policy; left out: `default`, if there is one")
     create.add_argument("--admin", action="store_true", help="may see all and change keys")
+    create.add_argument(
+        "--delegate", action="store_true", help="may make keys for its team, those of its tags"
+    )
     create.add_argument("--tag", action="append", default=[], metavar="NAME=VALUE")
     create.add_argument(
         "--limit",
@@ -106,6 +109,7 @@ def _create(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
         "user": options.user,
         "plan": options.plan,
         "admin": options.admin,
+        "delegate": options.delegate,
         "tags": _pairs("--tag", options.tag),
         "limits": _limits(_pairs("--limit", options.limit)),
         "models": options.model,

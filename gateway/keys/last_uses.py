@@ -9,7 +9,8 @@ import asyncio
 import logging
 
 from gateway.clock import Clock
-from gateway.storage.base import KeyStore, StorageUnavailable
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.key_store import KeyStore
 
 log = logging.getLogger("spillgate")
 

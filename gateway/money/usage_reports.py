@@ -57,8 +57,8 @@ def parse_usage_query(
     ``from`` and ``to`` are a date, a date and time (UTC unless they say otherwise) or how long
     ago (30m, 12h, 7d, 4w); ``limit`` is how many groups are told; every other parameter is a
     dimension and the value it must have. ``tz`` is the zone of dates, days and hours, UTC unless it
-    is given. A user sees its own calls alone. Raises ApiError: 400 names the parameter and what is
-    allowed, 403 is for a user who asks for another one's.
+    is given. A user sees its own calls alone, a delegate those with its tags. Raises ApiError: 400
+    names the parameter and what is allowed, 403 is for a user who asks for another one's.
     """
     for name in params:
         if name not in _OTHER_PARAMS and not _is_dimension(name):
@@ -125,6 +125,8 @@ def _where(params: Mapping[str, str], principal: Principal) -> dict[str, str]:
     where = {name: _value(name, text) for name, text in params.items() if _is_dimension(name)}
     if principal.role == "admin":
         return where
+    if principal.role == "delegate" and principal.tags:
+        return where | _of_team(where, principal.tags)
     if where.get("user", principal.user) != principal.user:
         raise ApiError(
             403,
@@ -134,6 +136,28 @@ def _where(params: Mapping[str, str], principal: Principal) -> dict[str, str]:
             param="user",
         )
     return where | {"user": principal.user}
+
+
+def may_see(principal: Principal, user: str, tags: Mapping[str, str]) -> bool:
+    """Whether a call of ``user`` with ``tags`` is one that the asker is told of."""
+    if principal.role == "delegate" and principal.tags:
+        return principal.tags.items() <= tags.items()
+    return principal.role == "admin" or user == principal.user
+
+
+def _of_team(where: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, str]:
+    own = {f"tag:{name}": value for name, value in tags.items()}
+    other = next((name for name, value in own.items() if where.get(name, value) != value), None)
+    if other is not None:
+        raise ApiError(
+            403,
+            "forbidden",
+            f"a delegate's key sees the usage of its team alone, whose {other} is {own[other]}; "
+            "leave it out, or use an admin key",
+            type="permission_error",
+            param=other,
+        )
+    return own
 
 
 def _value(name: str, text: str) -> str:

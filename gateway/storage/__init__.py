@@ -1,7 +1,8 @@
 """What is kept: the counters that admit calls, the ledger, the keys.
 
-``base`` has the ports: the shared store, the ledger, the keys. The shared store admits a call in
-all its limits and budgets at once or not at all, so that gateways together never pass one:
+``base`` has the ports of the shared store and the ledger, ``key_store`` that of the keys. The
+shared store admits a call in all its limits and budgets at once or not at all, so that gateways
+together never pass one:
 ``memory`` is that of one process, ``served/`` that of several on one machine, ``redis/`` that of
 several gateways, of which more is asked by ``remote``; ``counters``, ``rolling`` and
 ``counter_set`` are the arithmetic of limits, ``claims`` is all that one call claims. ``history`` is

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from adapters.shortage import lacks_descriptors
-from gateway.storage.audit import Act, AuditLog
 from gateway.storage.history import CallHistory
-from gateway.storage.key_records import KeyRecord
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.spent import Spent
-from gateway.types import Principal, Unit
+from gateway.types import Unit
 
 
 class StorageUnavailable(Exception):
@@ -337,64 +335,4 @@ class Ledger(Protocol):
 
     async def aclose(self) -> None:
         """Writes what waits, then closes the file."""
-        ...
-
-
-# --- keys ----------------------------------------------------------------------------------------
-
-
-WhyNot = Literal["unknown", "expired", "revoked"]
-
-
-class KeyStore(AuditLog, Protocol):
-    """Keys, by their hash alone. A change made by another process is seen by the next ``find``, or,
-    where the store is on another machine, by one that comes a second later. ``find`` belongs to one
-    thread; the others wait for the store, and may be called by any. An ``act`` is in the audit log
-    if, and only if, the key was changed."""
-
-    def find(self, key: str) -> Principal | None:
-        """Whose it is, if neither revoked nor expired; from memory. Raises StorageUnavailable."""
-        ...
-
-    def why_not(self, key: str) -> WhyNot:
-        """Why ``find`` has just found nothing."""
-        ...
-
-    @property
-    def failing(self) -> str:
-        """Why changes cannot be read at the moment; empty while they can."""
-        ...
-
-    def create(
-        self,
-        principal: Principal,
-        key: str,
-        *,
-        expires_at: float | None = None,
-        act: Act | None = None,
-    ) -> KeyRecord:
-        """Raises ValueError when the principal's ``key_id`` is taken."""
-        ...
-
-    def revoke(self, key_id: str, *, act: Act | None = None) -> bool:
-        """False when there is no such key or it was revoked before."""
-        ...
-
-    def rotate(
-        self, key_id: str, key: str, *, grace_s: float = 0.0, act: Act | None = None
-    ) -> KeyRecord:
-        """A new key for the same principal; the old one works for another ``grace_s`` seconds.
-        Raises ValueError for a key that is unknown, revoked or expired."""
-        ...
-
-    def note_uses(self, uses: Mapping[str, float]) -> None:
-        """Key id -> when it was used last: no change of a key, and an earlier instant is none."""
-        ...
-
-    def list(self) -> list[KeyRecord]:
-        """All keys, revoked ones too, in the order in which they were made."""
-        ...
-
-    def close(self) -> None:
-        """Closes the file."""
         ...

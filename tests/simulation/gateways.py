@@ -16,12 +16,11 @@ from gateway.restore import Refill
 from gateway.service import Gateway
 from gateway.storage.audit import Act, AuditEntry, AuditQuery
 from gateway.storage.base import (
-    KeyStore,
     SharedStore,
     StorageUnavailable,
-    WhyNot,
 )
 from gateway.storage.key_records import KeyRecord
+from gateway.storage.key_store import KeyStore, WhyNot
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import Principal
 from gateway.warm.kept import MemoryKept
@@ -53,6 +52,9 @@ class NoKeys(KeyStore):
 
     def why_not(self, key: str) -> WhyNot:
         return "unknown"
+
+    def ends_at(self, key: str) -> float | None:
+        return None
 
     def create(
         self,

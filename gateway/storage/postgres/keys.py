@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from math import isinf
 from typing import Any, TypeVar
 
 import asyncpg
@@ -19,8 +20,9 @@ import msgspec
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
 from gateway.storage.audit import Act, AuditEntry, AuditQuery
-from gateway.storage.base import StorageUnavailable, WhyNot
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.key_records import KeyRecord
+from gateway.storage.key_store import WhyNot
 from gateway.storage.postgres import audit_table
 from gateway.storage.postgres.connections import FAILURES, LOST, Connection, connect, reason_of
 from gateway.storage.postgres.known_keys import KeysInMemory
@@ -105,6 +107,12 @@ class PostgresKeys:
         if known is None:
             return "unknown"
         return "revoked" if known.revoked else "expired"
+
+    def ends_at(self, key: str) -> float | None:
+        """When a key that was found will end: it expires, or the grace of its rotation does; None:
+        never."""
+        known = self._known.by_digest.get(digest_of(key))
+        return None if known is None or isinf(known.expires_at) else known.expires_at
 
     @property
     def failing(self) -> str:

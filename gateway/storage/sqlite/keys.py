@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
+from math import isinf
 from pathlib import Path
 
 import msgspec
@@ -14,8 +15,9 @@ import msgspec
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
 from gateway.storage.audit import Act, AuditEntry, AuditQuery
-from gateway.storage.base import StorageUnavailable, WhyNot, unavailable
+from gateway.storage.base import StorageUnavailable, unavailable
 from gateway.storage.key_records import KeyRecord
+from gateway.storage.key_store import WhyNot
 from gateway.storage.sqlite import audit_table
 from gateway.storage.sqlite.key_file import KeyFile, connect, fault_of, is_locked
 from gateway.storage.sqlite.known_keys import REVOKED, KnownKey, KnownKeys, find_key
@@ -99,6 +101,12 @@ class SqliteKeys:
         if known is None:
             return "unknown"
         return "revoked" if known is REVOKED else "expired"
+
+    def ends_at(self, key: str) -> float | None:
+        """When a key that was found will end: it expires, or the grace of its rotation does; None:
+        never."""
+        known = self._known.by_digest.get(digest_of(key))
+        return None if known is None or isinf(known.expires_at) else known.expires_at
 
     @property
     def failing(self) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.storage.base import KeyStore, SharedStore
+from gateway.storage.base import SharedStore
+from gateway.storage.key_store import KeyStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.postgres.keys import PostgresKeys

@@ -7,7 +7,8 @@ import itertools
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol
 
-from gateway.storage.base import KeyStore, Ledger, LedgerRow
+from gateway.storage.base import Ledger, LedgerRow
+from gateway.storage.key_store import KeyStore
 
 _PLACES = itertools.count(1)
 

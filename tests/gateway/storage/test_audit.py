@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gateway.storage.audit import Act, AuditQuery
-from gateway.storage.base import KeyStore
+from gateway.storage.key_store import KeyStore
 from gateway.types import Principal
 from tests.gateway.storage.opened import OpenKeys
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.api_keys import generate_key
 from gateway.clock import FakeClock
-from gateway.storage.base import KeyStore
+from gateway.storage.key_store import KeyStore
 from gateway.types import Limit, Permitted, Principal
 from tests.gateway.storage.opened import OpenKeys
 from tests.waiting import wait_until
@@ -165,3 +165,17 @@ def test_the_last_use_of_a_key_is_listed_and_is_no_change_of_the_key(
     keys.note_uses({"k1": 30.5})
     assert [record.last_used_at for record in keys.list()] == [30.5]
     assert keys.rotate("k1", OTHER).last_used_at == 30.5
+
+
+def test_a_key_knows_when_it_ends_by_its_expiry_or_the_grace_of_its_rotation(
+    keys: KeyStore, clock: FakeClock
+) -> None:
+    keys.create(ALICE, KEY)
+    assert keys.ends_at(KEY) is keys.ends_at(OTHER) is None
+    keys.rotate("k1", OTHER, grace_s=60)
+    assert keys.find(KEY) == keys.find(OTHER) == ALICE
+    assert (keys.ends_at(KEY), keys.ends_at(OTHER)) == (clock.time() + 60, None)
+    expiring = generate_key()
+    keys.create(Principal(key_id="k2", user="bob"), expiring, expires_at=clock.time() + 10)
+    assert keys.find(expiring) is not None
+    assert keys.ends_at(expiring) == clock.time() + 10
