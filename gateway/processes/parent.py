@@ -273,8 +273,9 @@ class Parent:
                 shared.snapshots.put_in_force(copy)
                 shared.loader.in_force = policy
             serving = [one for one in self._processes if _serves(one)]
-            versions = await asyncio.gather(*(one.reload(problems) for one in serving))
-            if not problems and {*versions} != {policy.version}:
+            await asyncio.gather(*(one.reload(problems) for one in serving))
+            versions = {one.policy for one in serving if _serves(one)}
+            if not problems and versions - {policy.version}:
                 log.error("the processes serve %s, and not %s", versions, policy.version)
 
     async def _restart(self) -> None:

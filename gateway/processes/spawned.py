@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -23,10 +24,14 @@ from gateway.storage.served.messages import Question
 from gateway.storage.served.server import StoreServer
 from local_runtime.protocol.wire import FramedConnection
 
+log = logging.getLogger("spillgate")
+
 T = TypeVar("T")
 
 _QUESTIONS = frozenset(get_args(Question))
 """To the shared store: most of what is said, so they are told apart by one look."""
+_RELOADED_WITHIN_S = 10.0
+"""Seconds for a process to put into force a policy that its parent has read."""
 _LAST_WORDS_S = 1.0
 """What a process said before its end is read within this."""
 
@@ -105,13 +110,17 @@ class ServingProcess:
         self.retired = True
         self.say(Retire())
 
-    async def reload(self, problems: tuple[str, ...]) -> str:
-        """Has it read the policy again, or told why that was not put in force; the version that
-        it serves then."""
-        self._reloaded = asyncio.get_running_loop().create_future()
+    async def reload(self, problems: tuple[str, ...]) -> None:
+        """Has it read the policy again, or told why that was not put in force. One that does not
+        answer in time is killed: it may hang for ever, and who takes its place serves what the
+        others do."""
+        reloaded = self._reloaded = asyncio.get_running_loop().create_future()
         self.say(Reload(problems))
-        await self._reloaded
-        return self.policy
+        await asyncio.wait([reloaded], timeout=_RELOADED_WITHIN_S)
+        if not reloaded.done():
+            log.error("process %d did not read the policy in time, and is ended", self.pid)
+            self.signal(signal.SIGKILL)
+            await reloaded
 
     def _receive(self, message: ToParent) -> None:
         if type(message) not in _QUESTIONS:

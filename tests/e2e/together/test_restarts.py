@@ -4,6 +4,7 @@ is everybody's."""
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,3 +147,24 @@ async def versions(gateway: LiveGateway) -> set[str]:
             return version
 
     return {await one() for _ in range(10)}
+
+
+async def test_a_process_that_hangs_in_a_reload_is_ended_and_replaced(
+    gateway: LiveGateway,
+) -> None:
+    hung, other = await both(gateway)
+    os.kill(hung, signal.SIGSTOP)
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGHUP)
+    os.kill(other, signal.SIGKILL)
+    await until(lambda: len(alive(gateway)) == 2 and not {hung, other} & {*alive(gateway)}, "both")
+    assert f"process {hung} did not read the policy in time" in gateway.log
+    async with gateway.async_client() as client:
+        await until(lambda: _answers(client), "calls are answered")
+
+
+async def _answers(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await ask(client)).status_code == 200
+    except httpx.HTTPError:
+        return False
