@@ -5,7 +5,8 @@ settlement; ``routing`` decides which of the ``backends`` gets it, and so whethe
 ``money`` says what it costs and whether its caller may spend that; ``storage`` keeps the counters,
 the ledger and the keys; ``events`` tells others of what happened. Between the calls ``warm`` wakes
 backends before they are needed, ``planning`` says how much capacity that should be, and ``bills``
-puts what platforms billed beside the ledger.
+puts what platforms billed beside the ledger, whose old rows ``archive`` moves to files;
+``past_days`` begins what goes over days that have ended.
 ``policy`` reads the YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;

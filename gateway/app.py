@@ -17,10 +17,10 @@ from adapters import load_kind
 from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.api.routes import application
+from gateway.archive.archivist import Archivist
 from gateway.backends.live import LiveBackend
 from gateway.backends.shared_bound import MakeBound, SharedBound
 from gateway.backends.use_reader import UseReader
-from gateway.bills.watch import BillWatch
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
 from gateway.clock import Clock, SystemClock
@@ -30,9 +30,9 @@ from gateway.events.attempts import MessageClient
 from gateway.events.notices import Notices
 from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
-from gateway.money.idle_books import IdleBooks
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, read_ca_files
+from gateway.past_days import look_back
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places, read_with_places
 from gateway.preflight import check_startable, keys_file
@@ -46,10 +46,12 @@ from gateway.storage.outage.answers import LostAnswers
 from gateway.storage.outage.store import FallbackStore
 from gateway.storage.outbox import Outbox
 from gateway.storage.owner import LedgerOwner
-from gateway.storage.sql_outbox import SqlOutbox
+from gateway.storage.row_archive import ArchiveSql, SqlRowArchive
+from gateway.storage.sql_outbox import RunsStatements, SqlOutbox
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.outbox import SqliteStatements
+from gateway.storage.sqlite.rollups import ARCHIVE as SQLITE_ARCHIVE
 from gateway.store_urls import Database, LedgerFile, ServerGroup
 from gateway.warm.account import WarmAccount
 from gateway.warm.idle_tails import IdleTails
@@ -112,13 +114,19 @@ def open_ledger(policy: Policy) -> Ledger:
 
 def open_outbox(policy: Policy) -> Outbox:
     """What waits to be sent, in the policy's ledger; its store is asked later."""
+    return SqlOutbox(_statements(policy)[0])
+
+
+def _statements(policy: Policy) -> tuple[RunsStatements, ArchiveSql]:
+    """A connection of its own to the policy's ledger, and how that is asked for old rows."""
     place = policy.store.ledger
     if isinstance(place, LedgerFile):
-        return SqlOutbox(SqliteStatements(place.path, synchronous=place.synchronous))
+        return SqliteStatements(place.path, synchronous=place.synchronous), SQLITE_ARCHIVE
     # Imported here because asyncpg is an extra.
     from gateway.storage.postgres.outbox import PostgresStatements
+    from gateway.storage.postgres.rollups import ARCHIVE
 
-    return SqlOutbox(PostgresStatements(place))
+    return PostgresStatements(place), ARCHIVE
 
 
 def webhook_client() -> MessageClient:
@@ -289,8 +297,7 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         gateway.run_forever(keeper.run())
         gateway.run_forever(gateway.last_uses.run())
         gateway.run_forever(tails.run())
-        gateway.run_forever(_idle_books(gateway).run())
-        gateway.run_forever(_bill_watch(gateway).run())
+        look_back(gateway)
         try:
             yield gateway
         finally:
@@ -305,23 +312,6 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
 async def _end(gateway: Gateway) -> None:
     await gateway.last_uses.write()
     await gateway.aclose()
-
-
-def _idle_books(gateway: Gateway) -> IdleBooks:
-    return IdleBooks(
-        policy=lambda: gateway.active.policy, ledger=gateway.ledger, clock=gateway.clock
-    )
-
-
-def _bill_watch(gateway: Gateway) -> BillWatch:
-    watch = BillWatch(
-        policy=lambda: gateway.active.policy,
-        backends=lambda: {name: one.adapter for name, one in gateway.active.backends.items()},
-        ledger=gateway.ledger,
-        clock=gateway.clock,
-    )
-    gateway.metrics.observe(watch.readings)
-    return watch
 
 
 async def _recall(gateway: Gateway, notices: Notices) -> None:
@@ -388,6 +378,9 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         lambda: read_ca_files(gateway.active.policy),
     ]
     gateway.metrics.observe(lambda: [_lines_dropped(lines)])
+    rows = SqlRowArchive(*_statements(policy))
+    gateway.archivist = Archivist(rows, policy.store.keep, clock)
+    gateway.metrics.observe(gateway.archivist.readings)
     if isinstance(gateway.shared, FallbackStore):
         gateway.metrics.observe(gateway.shared.readings)
     refill.serves(gateway)

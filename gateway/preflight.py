@@ -65,7 +65,12 @@ def check_startable(
     if files:
         found += unfit_secrets(policy.webhooks)
     if known is None and files:
-        found += [*_data(policy), *_drivers(policy, installed), *_authorities(policy)]
+        found += [
+            *_data(policy),
+            *_archive(policy),
+            *_drivers(policy, installed),
+            *_authorities(policy),
+        ]
         found += [*_listener(policy), *_tls(policy)]
     if found:
         hidden = [*_secrets(policy.backends.values())]
@@ -145,6 +150,18 @@ def _drivers(policy: Policy, installed: Callable[[str], bool]) -> Found:
             "store.shared",
             "a cluster and Sentinels need the package redis: pip install 'spillgate[redis]'",
         )
+    keep = policy.store.keep
+    if keep is not None and keep.format == "parquet" and not installed("pyarrow"):
+        why = "parquet needs the package pyarrow: pip install 'spillgate[archive]'"
+        yield "store.keep.format", why
+
+
+def _archive(policy: Policy) -> Found:
+    keep = policy.store.keep
+    if keep is not None and keep.archive is not None:
+        fault = _fault_of(_folder_fault, Path(keep.archive))
+        if fault is not None:
+            yield "store.keep.archive", fault
 
 
 def _authorities(policy: Policy) -> Found:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.active_policy import ActivePolicy
+from gateway.archive.archivist import Archivist
 from gateway.backends.live import LiveBackend
 from gateway.backends.shared_bound import MakeBound
 from gateway.calls.dispatcher import Dispatcher
@@ -53,6 +54,8 @@ class ReloadRefused(NamedTuple):
 
 class Gateway:
     """Holds what runs together; ``gateway.app`` puts it together."""
+
+    archivist: Archivist | None = None  # moves old rows out of the ledger
 
     def __init__(
         self,

@@ -1,10 +1,13 @@
 """Tasks of the event loop: work that may outlive the one that began it, and a cancellation that is
-taken back."""
+taken back; and threads beside it, which calls must not wait for."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import threading
 from collections.abc import Coroutine
 from typing import Any
 
@@ -55,3 +58,9 @@ def take_back_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()
+
+
+def yield_to_others() -> None:
+    """Lowers the priority of the thread that calls it, which Linux has for each by itself."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -46,6 +46,7 @@ OUTER = (
     "examples/test_overflow_bill.py",
     "examples/test_reports.py",
     "examples/test_textgen.py",
+    "gateway/archive/test_archivist.py",
     "gateway/cli/test_commands.py",
     "gateway/cli/test_probe.py",
     "gateway/events/test_budgets.py",

@@ -177,10 +177,12 @@ class CallUsageEndpoint:
             raise refusal_of(refused) from None
         if not rows or not may_see(context.principal, rows[0].user, rows[0].tags):
             # Another user's call answers as one that never was.
+            archivist = None if rows else self._gateway.archivist
+            where = "" if archivist is None else f" {archivist.where(request_id)}"
             raise ApiError(
                 404,
                 "call_not_found",
-                f"There is no call {without_keys(request_id)!r}.",
+                f"There is no call {without_keys(request_id)!r}.{where.rstrip()}",
                 param="request_id",
             )
         await respond_json(send, context, call_json(rows))

@@ -8,8 +8,8 @@ what one reading has found so far, ``problems`` is one mistake with its line and
 dates of several, ``price_tables`` those that come with the gateway, as the files of ``prices/``;
 ``commitments`` is what is paid for calls or none, ``commitment_section`` checks them together;
 ``limits`` is how much of what each scope may use, ``limit_section`` checks them together;
-``store_section`` says where counters, rows and keys are; ``reconcile`` says when bills are asked
-for, ``webhooks`` who is told of what. ``matching`` says which route a call takes, ``hours`` when
-hours of the week are; ``tokens`` is what is held where a request does not show its tokens;
-``json_schema`` makes the schema for editors.
+``store_section`` says where counters, rows and keys are, and for how long; ``reconcile`` says when
+bills are asked for, ``webhooks`` who is told of what. ``matching`` says which route a call takes,
+``hours`` when hours of the week are; ``tokens`` is what is held where a request does not show its
+tokens; ``json_schema`` makes the schema for editors.
 """

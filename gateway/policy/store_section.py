@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -10,6 +10,9 @@ from adapters.settings import Duration
 from gateway.policy.scalars import KeysUrl, LedgerUrl, SharedUrl
 from gateway.store_urls import LedgerFile
 from gateway.types import LostAnswer
+
+SHORTEST_KEEP_S = 35 * 86_400.0
+"""Limits of up to 31 days and months of any time zone are counted from rows at a start."""
 
 
 class WhenLost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +47,17 @@ class WhenLost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         }
 
 
+class KeepSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the ledger keeps rows; their sums by hour and day stay."""
+
+    rows: Annotated[Duration, msgspec.Meta(ge=SHORTEST_KEEP_S)]
+    """Whole days of UTC that are older leave the ledger."""
+    archive: str | None = None
+    """The folder for a file of each day; left out: rows are deleted."""
+    format: Literal["csv", "parquet"] = "csv"
+    """csv is compressed by gzip; parquet needs the extra ``archive``."""
+
+
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section ``store``; a change of it takes a restart."""
 
@@ -54,6 +68,8 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Where keys are kept; left out: in a PostgreSQL ledger's database, else in server.data."""
     ledger_timeout: Annotated[Duration, msgspec.Meta(gt=0)] = 1.0
     """The longest a call waits for a ledger on PostgreSQL."""
+    keep: KeepSettings | None = None
+    """How long rows stay in the ledger, and where they go then; left out: for ever."""
     shared: SharedUrl = None
     """memory:// for one process; for several redis://HOST:PORT/DB, rediss:// with TLS or
     unix:///SOCKET?db=DB; redis+cluster://HOST,HOST or redis+sentinel://HOST,HOST/NAME for several

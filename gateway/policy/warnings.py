@@ -51,6 +51,7 @@ def warnings_of(
         *limits_in_vain(policy, today),
         *_listener(policy),
         *_databases(policy),
+        *_kept_rows(policy),
         *doubtful(policy.webhooks, policy.alerts),
         *_alerts(policy),
         *_when_lost(policy),
@@ -302,6 +303,25 @@ def _databases(policy: Policy) -> _Found:
             "store.ledger",
             "memory:// of store.shared is each gateway's own: where several share the ledger, each "
             "allows every limit whole; give them a redis://",
+        )
+
+
+def _kept_rows(policy: Policy) -> _Found:
+    """Rows that are lost, or that leave before others have what they are to be told of."""
+    keep, webhooks = policy.store.keep, policy.webhooks
+    if keep is None:
+        return
+    if keep.archive is None:
+        yield (
+            "store.keep",
+            "rows are deleted when they are old enough, and no file has them: name a folder in "
+            "store.keep.archive",
+        )
+    if webhooks.endpoints and webhooks.keep > keep.rows:
+        yield (
+            "store.keep.rows",
+            "is shorter than webhooks.keep: an endpoint that is disabled for longer is not told of "
+            "the rows that have left the ledger meanwhile",
         )
 
 

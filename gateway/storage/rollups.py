@@ -204,15 +204,29 @@ def check_archived(query: UsageQuery, cut: Cut | None, before_us: int) -> None:
         raise archived(before_us)
 
 
+def check_rows(query: UsageQuery, before_us: int) -> None:
+    """Raises ReportRefused for a list of a narrowed query that begins in time whose rows are
+    archived. One that has no beginning is told down to there."""
+    if query.since is not None and round(query.since * MICRO) < before_us:
+        raise ReportRefused(
+            "archived",
+            f"Rows of before {_when(before_us)} are archived. Ask for calls from then on; those "
+            "before are in the files of store.keep.archive, and /usage has their sums.",
+        )
+
+
 def archived(before_us: int) -> ReportRefused:
     """Of a report that takes rows which are archived."""
-    from_when = datetime.datetime.fromtimestamp(before_us // MICRO, datetime.UTC)
     return ReportRefused(
         "archived",
-        f"Rows of before {from_when:%Y-%m-%dT%H:%MZ} are archived; sums by whole hours of UTC are "
+        f"Rows of before {_when(before_us)} are archived; sums by whole hours of UTC are "
         "kept. Ask from a whole hour to a whole hour, in a zone whose hours are whole, or for a "
         "later time.",
     )
+
+
+def _when(at_us: int) -> str:
+    return f"{datetime.datetime.fromtimestamp(at_us // MICRO, datetime.UTC):%Y-%m-%dT%H:%MZ}"
 
 
 class Reading(msgspec.Struct, frozen=True):

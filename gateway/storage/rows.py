@@ -23,6 +23,13 @@ _HELD = ("claims", "at_backend", "at_model")
 """Of open rows alone."""
 COLUMNS = tuple(name for name in LedgerRow.__struct_fields__ if name not in _HELD)
 """Of a settled row, in the order of its values."""
+INTEGERS = frozenset(
+    {
+        "started_at", "ended_at", "status", "stream", "input_tokens", "output_tokens", "queue_us",
+        "cold_us", "exec_us", "gpu_us", "hold_nano", "cost_nano",
+    }
+)  # fmt: skip
+"""Those of the columns that are numbers; all others are texts."""
 _STARTED, _ENDED, _TAGS, _STREAM = (
     COLUMNS.index(name) for name in ("started_at", "ended_at", "tags", "stream")
 )

@@ -293,6 +293,26 @@ def test_a_database_without_its_driver_is_refused_with_what_to_install(
     assert "pip install 'spillgate[postgres]'" in problem.message
 
 
+def test_parquet_without_its_package_is_refused_with_what_to_install(tmp_path: Path) -> None:
+    keep = f"{{rows: 90d, archive: {tmp_path}/old, format: parquet}}"
+    policy, places = read_with_places(policy_of(tmp_path, store=f", keep: {keep}"), {})
+    make = backend_maker(FakeClock())
+    check_startable(policy, places, make, installed=lambda package: True)
+    with pytest.raises(PolicyError) as raised:
+        check_startable(policy, places, make, installed=lambda package: package != "pyarrow")
+    [problem] = raised.value.problems
+    assert (problem.line, problem.path) == (3, "store.keep.format")
+    assert "pip install 'spillgate[archive]'" in problem.message
+
+
+def test_an_archive_that_is_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("")
+    keep = f"{{rows: 90d, archive: {tmp_path}/old}}"
+    [(line, path, message)] = faults(policy_of(tmp_path, store=f", keep: {keep}"))
+    assert (line, path) == (3, "store.keep.archive")
+    assert message == f"{tmp_path}/old is a file, not a folder"
+
+
 def test_a_cluster_needs_its_driver_and_a_private_authority_its_file(tmp_path: Path) -> None:
     url = f"rediss+cluster://one,two?ca_file={tmp_path}/ca.pem"
     store = f"{{ledger: 'sqlite:///{tmp_path}/ledger.db', shared: '{url}'}}"

@@ -25,6 +25,8 @@ LAZY = {
     "gateway.storage.redis.discovery": "redis-py is an extra, for a policy that names a cluster",
     "gateway.events.client": "httpx is loaded where there is a message to send",
     "gateway.storage.postgres.outbox": "asyncpg, as below",
+    "gateway.storage.postgres.rollups": "asyncpg, as below",
+    "gateway.archive": "pyarrow is an extra, for a policy that asks for Parquet",
     "gateway.storage.redis.store": "a gateway of one process has no use for it",
     "gateway.storage.postgres.keys": "asyncpg is an extra, for a policy that names a database",
     "gateway.storage.postgres.ledger": "the same",
@@ -82,7 +84,8 @@ HEAVY = {
     "aiohttp", "asyncpg", "banana_dev", "boto3", "botocore", "cog", "coglet", "cryptography",
     "functorch",
     "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jsonschema", "modal",
-    "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "py", "pytest", "ray",
+    "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "py", "pyarrow",
+    "pytest", "ray",
     "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",
     "transformers", "xdist", "xllamacpp",
 }  # fmt: skip

@@ -26,7 +26,7 @@ from gateway.storage.postgres.connections import (
 )
 from gateway.storage.postgres.heartbeats import Heartbeats
 from gateway.storage.postgres.migrations import migrate
-from gateway.storage.postgres.rollups import POSTGRES, bounds, roll_up, usage
+from gateway.storage.postgres.rollups import POSTGRES, archived_before, bounds, roll_up, usage
 from gateway.storage.postgres.rows import SELECT_OPEN, SELECT_SETTLED
 from gateway.storage.postgres.writer import PostgresWriter
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
@@ -36,6 +36,7 @@ from gateway.storage.reports import (
     narrowed,
     needs_calendar,
 )
+from gateway.storage.rollups import check_rows
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.storage.spent import Spent, spent_in, spent_of, spent_query, spent_sql
 from gateway.store_urls import Database
@@ -262,6 +263,7 @@ class PostgresLedger:
 
         async def read(connection: Connection) -> list[LedgerRow]:
             rows = narrowed(query.rows)
+            check_rows(rows, await archived_before(connection))
             known = await bounds(connection) if needs_calendar(rows) else ()
             asked = msgspec.structs.replace(query, rows=rows)
             sql, values = calls_sql(asked, SELECT_SETTLED, POSTGRES, calendar_for(rows, *known))

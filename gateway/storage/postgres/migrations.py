@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from gateway.storage import row_archive
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.postgres.audit_table import AUDIT
 from gateway.storage.postgres.connections import Connection
@@ -116,7 +117,9 @@ CREATE TABLE key_uses (
 );
 """
 
-STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT)
+_ARCHIVES = ";\n\n".join(row_archive.TABLES)
+
+STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES)
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 
 

@@ -23,6 +23,7 @@ from gateway.storage.rollups import (
     cut_of,
     tables,
 )
+from gateway.storage.row_archive import ArchiveSql
 
 BATCH_ROWS = 5_000
 POSTGRES = Dialect(
@@ -76,6 +77,10 @@ _TAKE = (
 _BEFORE = (
     "SELECT id FROM entries WHERE queued IS NULL AND id > $1 "  # noqa: S608
     f"ORDER BY id LIMIT {BATCH_ROWS}"
+)
+_WAITS = "(NOT (SELECT backfilled FROM rollup_state) OR id IN (SELECT id FROM unrolled))"
+ARCHIVE = ArchiveSql(
+    rolled_up=f"NOT {_WAITS}", waits=_WAITS, waiting="SELECT COUNT(*) FROM unrolled"
 )
 _STATE = "SELECT backfilled_to, backfilled, archived_before FROM rollup_state"
 
@@ -131,6 +136,11 @@ async def _fetch(connection: Connection, statement: tuple[str, list[Any]]) -> li
     sql, values = statement
     found: list[Any] = await connection.fetch(sql, *values)
     return found
+
+
+async def archived_before(connection: Connection) -> int:
+    """Rows that began before are archived; microseconds since the epoch, 0 where none are."""
+    return int(await connection.fetchval("SELECT archived_before FROM rollup_state"))
 
 
 async def bounds(connection: Connection, archived_before: int = 0) -> tuple[int | None, ...]:

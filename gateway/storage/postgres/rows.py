@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.storage.rows import COLUMNS, Encoded
+from gateway.storage.rows import COLUMNS, INTEGERS, Encoded
 
-_INTEGERS = frozenset(
-    {
-        "started_at", "ended_at", "status", "stream", "input_tokens", "output_tokens", "queue_us",
-        "cold_us", "exec_us", "gpu_us", "hold_nano", "cost_nano",
-    }
-)  # fmt: skip
 _TYPES = [
-    "bigint" if name in _INTEGERS else "jsonb" if name == "tags" else "text" for name in COLUMNS
+    "bigint" if name in INTEGERS else "jsonb" if name == "tags" else "text" for name in COLUMNS
 ]
 _NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
 

@@ -21,7 +21,12 @@ from gateway.storage.spent import Spent, spent_in, spent_of, spent_query, spent_
 from gateway.storage.sqlite.readers import ReaderLane
 from gateway.storage.sqlite.rollups import roll_up, run_usage
 from gateway.storage.sqlite.rows import SELECT_OPEN, SELECT_SETTLED, connect
-from gateway.storage.sqlite.usage import is_found_by_index, rows_to_visit, run_calls
+from gateway.storage.sqlite.usage import (
+    is_found_by_index,
+    reaches_back,
+    rows_to_visit,
+    run_calls,
+)
 from gateway.storage.sqlite.writer import GroupWriter
 from gateway.store_urls import Synchronous
 from gateway.types import MICRO
@@ -224,6 +229,8 @@ class SqliteLedger:
 
         def read(connection: sqlite3.Connection) -> UsageReport | None:
             if rows_to_visit(connection, query, _LIGHT_ROWS) == _LIGHT_ROWS:
+                return None
+            if reaches_back(connection, query):
                 return None
             return run_usage(connection, query, by_rows=True)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Generic, TypeVar
 from gateway.clock import Clock
 from gateway.storage.base import ReportRefused, StorageUnavailable, unavailable
 from gateway.storage.sqlite.rows import LOCK_WAIT_S
+from gateway.tasks import yield_to_others
 
 T = TypeVar("T")
 Read = Callable[[sqlite3.Connection], T]
@@ -48,7 +48,7 @@ class ReaderLane:
         self._clock = clock
         self._timeout_s = timeout_s
         self._most = most
-        begin = _yield_to_others if yielding else None
+        begin = yield_to_others if yielding else None
         self._threads = ThreadPoolExecutor(threads, f"ledger-{name}", initializer=begin)
         self._there = 0
 
@@ -84,12 +84,6 @@ class ReaderLane:
     def close(self) -> None:
         """What waits is not begun; what runs ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _yield_to_others() -> None:
-    """Lowers the priority of the thread, which Linux has for each by itself."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 class _Job(Generic[T]):

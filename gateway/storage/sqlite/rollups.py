@@ -22,6 +22,7 @@ from gateway.storage.rollups import (
     check_archived,
     cut_of,
 )
+from gateway.storage.row_archive import ArchiveSql
 from gateway.storage.sqlite.dialect import SQLITE
 from gateway.storage.sqlite.usage import bounds
 
@@ -36,6 +37,12 @@ _GROUPS = (
     "WHERE TRUE ON CONFLICT DO NOTHING"
 )
 _STATE = "SELECT rolled_up_to, archived_before FROM rollup_state"
+_LAST = "(SELECT rowid FROM entries WHERE id = (SELECT rolled_up_to FROM rollup_state))"
+ARCHIVE = ArchiveSql(
+    rolled_up=f"rowid < {_LAST}",  # that one stays: it says how far the roll-ups reach
+    waits=f"rowid > {_LAST}",
+    waiting=f"SELECT COALESCE(MAX(rowid), 0) - COALESCE({_LAST}, 0) FROM entries",  # noqa: S608
+)
 
 
 def roll_up(connection: sqlite3.Connection, goes_on: Callable[[], bool]) -> int:

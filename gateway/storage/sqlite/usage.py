@@ -17,9 +17,11 @@ from gateway.storage.reports import (
     narrowed,
     needs_calendar,
 )
+from gateway.storage.rollups import check_rows
 from gateway.storage.rows import decode_settled
 from gateway.storage.sqlite.dialect import SQLITE
 from gateway.storage.sqlite.rows import SELECT_SETTLED
+from gateway.types import MICRO
 
 
 def rows_to_visit(connection: sqlite3.Connection, query: UsageQuery, most: int) -> int:
@@ -38,12 +40,26 @@ def rows_to_visit(connection: sqlite3.Connection, query: UsageQuery, most: int) 
 
 
 def run_calls(connection: sqlite3.Connection, query: CallsQuery) -> list[LedgerRow]:
-    """As ``Ledger.calls`` says. Raises ValueError for a dimension that is none."""
+    """As ``Ledger.calls`` says. Raises ValueError for a dimension that is none, and
+    ReportRefused."""
     rows = narrowed(query.rows)
+    check_rows(rows, archived_before(connection))
     calendar = _calendar(connection, rows)
     asked = msgspec.structs.replace(query, rows=rows)
     sql, values = calls_sql(asked, SELECT_SETTLED, SQLITE, calendar)
     return [decode_settled(row) for row in connection.execute(sql, values)]
+
+
+def archived_before(connection: sqlite3.Connection) -> int:
+    """Rows that began before are archived; microseconds since the epoch, 0 where none are."""
+    return int(connection.execute("SELECT archived_before FROM rollup_state").fetchone()[0])
+
+
+def reaches_back(connection: sqlite3.Connection, query: UsageQuery) -> bool:
+    """Whether a report is of time whose rows are archived: it may be long, however few rows there
+    are. Raises ValueError for a dimension that is none."""
+    since = narrowed(query).since or 0.0
+    return round(since * MICRO) < archived_before(connection)
 
 
 def _calendar(connection: sqlite3.Connection, query: UsageQuery) -> Calendar | None:

@@ -27,7 +27,7 @@ from gateway.policy.model import (
 from gateway.policy.price import Price, VolumeRates
 from gateway.policy.reader import Document, PolicyError, load_policy
 from gateway.policy.shapes import fields_of
-from gateway.policy.store_section import StoreSettings, WhenLost
+from gateway.policy.store_section import KeepSettings, StoreSettings, WhenLost
 from gateway.policy.warnings import warnings_of
 from gateway.policy.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
 
@@ -39,6 +39,7 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## server", TlsFiles, "tls."),
     ("## server", ClientSettings, "clients."),
     ("## store", StoreSettings, ""),
+    ("### How long rows stay", KeepSettings, ""),
     ("### While the shared store is lost", WhenLost, ""),
     ("## backends", BackendCommon, ""),
     ("## backends", ColdStart, "cold_start."),

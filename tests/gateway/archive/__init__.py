@@ -1,0 +1,1 @@
+"""Old rows that leave the ledger for files."""
