@@ -13,7 +13,7 @@ from gateway.key_requests import permitted_json
 from gateway.keys.permitted import may_use
 from gateway.money.forecasts import parse_scope
 from gateway.money.limits import is_callers_own, unit_name
-from gateway.money.text import iso
+from gateway.money.text import iso, iso_or_none
 from gateway.service import Gateway
 from gateway.storage.base import LimitStatus, StorageUnavailable
 from gateway.storage.claims import ClaimTemplate
@@ -52,6 +52,7 @@ class MeEndpoint:
             "plan": who.plan or None,
             "role": who.role,
             "tags": who.tags,
+            "expires_at": iso_or_none(gateway.keys.ends_at(context.key()), "seconds"),
             **permitted_json(who.permitted),
             "models": [name for name in models if may_use(who.permitted, name)],
             "limits": [_limit(status, now_at) for status in statuses],

@@ -45,7 +45,8 @@ _FAILED: dict[FailedKey, str] = {
     "unknown": "The API key is not known here. Send `Authorization: Bearer sg-...`; "
     "`spillgate keys create` makes a key.",
     "revoked": "The API key was revoked. `spillgate keys create` makes another one.",
-    "expired": "The API key has expired. `spillgate keys create` makes another one.",
+    "expired": "The API key has expired, or was rotated and works no longer: send the one that "
+    "took its place. `spillgate keys create` makes another one.",
 }
 
 

@@ -10,6 +10,7 @@ from gateway.storage.key_records import KeyRecord
 from gateway.types import Principal
 
 WhyNot = Literal["unknown", "expired", "revoked"]
+"""``expired`` is also what was rotated, when its grace is over."""
 
 
 class KeyStore(AuditLog, Protocol):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.api_keys import generate_key
 from gateway.clock import FakeClock
 from tests.gateway.assembled import POLICY, assembled
 
@@ -38,7 +39,8 @@ async def test_past_the_bound_a_bad_key_is_429_and_a_good_one_is_taken(
         ("Bearer", "missing_api_key", "holds no API key"),
         ("Bearer sg-unknown", "invalid_api_key", "not known"),
         ("Bearer {revoked}", "invalid_api_key", "was revoked"),
-        ("Bearer {expired}", "invalid_api_key", "has expired"),
+        ("Bearer {expired}", "invalid_api_key", "has expired, or was rotated"),
+        ("Bearer {rotated}", "invalid_api_key", "has expired, or was rotated"),
     ],
 )
 async def test_it_is_said_what_is_wrong_with_a_key(
@@ -46,10 +48,12 @@ async def test_it_is_said_what_is_wrong_with_a_key(
 ) -> None:
     async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         revoked, expired = gateway.key("bob"), gateway.key("carol", expires_in="1s")
-        [bob] = [one for one in gateway.inner.keys.list() if one.principal.user == "bob"]
-        gateway.inner.keys.revoke(bob.principal.key_id)
+        rotated = gateway.key("dave")
+        ids = {one.principal.user: one.principal.key_id for one in gateway.inner.keys.list()}
+        gateway.inner.keys.revoke(ids["bob"])
+        gateway.inner.keys.rotate(ids["dave"], generate_key(), grace_s=1)
         clock.move(2)
-        header = authorization.format(revoked=revoked, expired=expired)
+        header = authorization.format(revoked=revoked, expired=expired, rotated=rotated)
         answer = await client.get("/v1/models", headers={"Authorization": header})
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, code)
         assert words in answer.json()["error"]["message"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.api_keys import generate_key
 from gateway.clock import FakeClock
 from tests.gateway.assembled import POLICY, assembled
 
@@ -56,3 +57,19 @@ async def test_what_other_tenants_share_is_named_without_its_figures(
 async def test_it_is_only_read(method: str, status: int, tmp_path: Path, clock: FakeClock) -> None:
     async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         assert (await client.request(method, "/v1/me")).status_code == status
+
+
+async def test_it_says_when_the_key_that_was_sent_ends(tmp_path: Path, clock: FakeClock) -> None:
+    """By its expiry, or the grace of its rotation; the one in its place has its own end."""
+    async with assembled(tmp_path, clock) as gateway:
+        old, new = gateway.key("bob", expires_in="2h"), generate_key()
+        told = []
+        for key in (gateway.key("alice"), old):
+            async with gateway.client(key) as client:
+                told.append((await client.get("/v1/me")).json()["expires_at"])
+        [bob] = [one.principal for one in gateway.inner.keys.list() if one.principal.user == "bob"]
+        gateway.inner.keys.rotate(bob.key_id, new, grace_s=3_600)
+        for key in (old, new):
+            async with gateway.client(key) as client:
+                told.append((await client.get("/v1/me")).json()["expires_at"])
+    assert told == [None, "2026-01-01T02:00:00Z", "2026-01-01T01:00:00Z", "2026-01-01T02:00:00Z"]
