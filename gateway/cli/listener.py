@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapters.shortage import TOO_MANY, has_room, last_for_calls, reserve_of
 from gateway.api.middleware import PUBLIC
 from local_runtime.descriptors import limit
-from local_runtime.http.accepting import Headroom
+from local_runtime.http.accepting import TIME_TO_ASK_S, Headroom
 from local_runtime.http.errors import Refusal
 from local_runtime.http.protocol import HttpProtocol
 from local_runtime.http.strangers import Strangers
@@ -32,8 +32,6 @@ log = logging.getLogger("spillgate")
 CLOSED_AT_ONCE = 32
 """Idle connections that make room together: to find them takes a look at all."""
 HEADLESS_AT_ONCE = 4
-NEWEST = 4
-"""So many of those that came last have had no time to ask, and are not taken for idle."""
 OVERLOADED = Refusal(
     503,
     "overloaded",
@@ -53,8 +51,6 @@ class Crowd:
         """From here on no connection is taken before another is gone."""
         self.own = 0
         """Descriptors of the gateway itself: what was open when the first connection came."""
-        self.came = 0
-        """Connections so far."""
         self.refused = 0
         """Connections that were told 503."""
         self.closed_idle = 0
@@ -85,8 +81,9 @@ class Spared(Headroom):
     def make(self) -> None:
         """Idle connections go, else those on which no whole head has come."""
         if not self._crowd.close_idle(self._connections):
+            idle_since = asyncio.get_running_loop().time() - TIME_TO_ASK_S
             for _ in range(HEADLESS_AT_ONCE):
-                self._new.close_oldest()
+                self._new.close_oldest(idle_since)
 
 
 class ListenerProtocol(HttpProtocol):
@@ -99,8 +96,6 @@ class ListenerProtocol(HttpProtocol):
         descriptor = transport.get_extra_info("socket").fileno()
         crowd, connections = self.crowd, self.state.connections
         crowd.own = crowd.own or descriptor
-        crowd.came += 1
-        self._number = crowd.came
         super().connection_made(transport)
         if descriptor < crowd.comfortable or crowd.close_idle(connections):
             if crowd.own + 2 * len(connections) >= crowd.comfortable:
@@ -131,11 +126,11 @@ class ListenerProtocol(HttpProtocol):
         return self._turn_away()
 
     def is_idle(self) -> bool:
-        """No call is under way on it, nor has one begun to arrive, nor is it one of the newest,
-        nor about to end."""
+        """No call is under way on it, nor has one begun to arrive, nor has it just come, nor is it
+        about to end."""
         if self._in_head or self._unread or self.is_answering() or self.transport.is_closing():
             return False
-        return self.reading is not None or self._number <= self.crowd.came - NEWEST
+        return self.reading is not None or self.loop.time() - self.idle_since() >= TIME_TO_ASK_S
 
 
 def protocol_of(crowd: Crowd) -> type[ListenerProtocol]:

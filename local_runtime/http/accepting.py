@@ -22,6 +22,8 @@ _PAUSE_S = 0.001
 """Those that were closed to make room are gone by then."""
 _AT_ONCE = 8
 """So many handshakes make way together."""
+TIME_TO_ASK_S = 0.5
+"""Who has just come is not taken for idle: in a burst a client gets to its first bytes late."""
 
 
 class Headroom:
@@ -114,13 +116,14 @@ class Acceptor:
         task.add_done_callback(self._tasks.discard)
 
     def _make_room(self) -> None:
-        closed = [self._agreeing.close_oldest() for _ in range(_AT_ONCE)]
+        idle_since = self._loop.time() - TIME_TO_ASK_S
+        closed = [self._agreeing.close_oldest(idle_since) for _ in range(_AT_ONCE)]
         if not any(closed):
             self._room.make()
         self._pause()
 
     async def _connect(self, accepted: socket.socket) -> None:
-        handshake = _Handshake(accepted)
+        handshake = _Handshake(accepted, self._loop.time())
         if self._tls is not None:
             self._agreeing.add(handshake)
         try:
@@ -140,12 +143,17 @@ class Acceptor:
 class _Handshake:
     """One connection that has not agreed on TLS."""
 
-    def __init__(self, accepted: socket.socket) -> None:
+    def __init__(self, accepted: socket.socket, came: float) -> None:
         self._accepted = accepted
+        self._came = came
 
     def owes_nothing(self) -> bool:
         """Nothing was asked yet."""
         return True
+
+    def idle_since(self) -> float:
+        """When it came."""
+        return self._came
 
     def close_idle(self) -> None:
         """The loop, which has the socket, sees its end. There is no word for a client before TLS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 IDENTIFY = "identify"
@@ -14,6 +15,10 @@ class Stranger(Protocol):
 
     def owes_nothing(self) -> bool:
         """No answer is under way on it."""
+        ...
+
+    def idle_since(self) -> float:
+        """By the loop's clock."""
         ...
 
     def close_idle(self) -> None:
@@ -41,11 +46,11 @@ class Strangers:
         """It is gone, or known."""
         self._waiting.pop(connection, None)
 
-    def close_oldest(self) -> bool:
-        """Ends the idle one that came first; False where none is idle. For whoever runs short of
-        descriptors, too."""
+    def close_oldest(self, idle_since: float = math.inf) -> bool:
+        """Ends the idle one that came first; False where none is idle, or that one only after
+        ``idle_since``. For whoever runs short of descriptors, too."""
         oldest = next((each for each in self._waiting if each.owes_nothing()), None)
-        if oldest is None:
+        if oldest is None or oldest.idle_since() > idle_since:
             return False
         self.discard(oldest)
         oldest.close_idle()
