@@ -11,6 +11,7 @@ import msgspec
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
 from gateway.keys.delegation import Delegation
+from gateway.keys.limited import check_limited
 from gateway.keys.permitted import read_permitted
 from gateway.money.text import iso, iso_or_none, usd
 from gateway.policy.limits import parse_limit
@@ -75,7 +76,8 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def read_request(value: Any, policy: Policy, delegation: Delegation | None = None) -> KeyRequest:
-    """A JSON object -> a request for a key. Raises ApiError 400 naming the field at fault.
+    """A JSON object -> a request for a key. Raises ApiError 400 naming the field at fault, and for
+    a key that nothing would limit, where the policy does not allow such.
 
     Fields: ``user``; ``plan`` (left out: ``default``, where the policy has one), ``admin`` or
     ``delegate``, ``tags``, ``limits`` such as {"spend": "1 USD/day", "concurrent": 2},
@@ -103,6 +105,7 @@ def read_request(value: Any, policy: Policy, delegation: Delegation | None = Non
         limits=tuple(_limit(name, limit) for name, limit in asked.limits.items()),
         permitted=read_permitted(asked.models, asked.paths, asked.addresses, policy.models),
     )
+    check_limited(principal, policy)
     ends_at = None if delegation is None else delegation.ends_at
     return KeyRequest(principal=principal, lasts_s=_lasts(asked.expires_in), not_after=ends_at)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 import logging
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from gateway.clock import Clock
 from gateway.key_requests import issue, read_request
+from gateway.keys.limited import unlimited
 from gateway.log_lines import LineWriter
 from gateway.policy.model import Policy
 from gateway.policy.warnings import warnings_of
@@ -17,25 +19,45 @@ from gateway.preflight import exposed_files
 from gateway.storage.audit import Act
 from gateway.storage.key_store import KeyStore
 from gateway.tls.files import TlsMaterial
+from gateway.types import ApiError
 
 log = logging.getLogger("spillgate")
 
+_NAMED = 20
+"""Keys that one line of the log names."""
+
 
 class FirstKeys(msgspec.Struct, frozen=True):
-    """The keys themselves, shown this once."""
+    """The keys themselves, shown this once; None: nothing would have limited a user's key."""
 
     admin: str
-    user: str
+    user: str | None
+
+
+_WITHOUT_CALLS = ["/admin/*", "/usage", "/usage/*", "/v1/route/explain"]
 
 
 def first_keys(keys: KeyStore, policy: Policy, now_at: float) -> FirstKeys | None:
-    """An admin's and a user's key where no key exists yet; only their hashes are stored."""
+    """An admin's and a user's key where no key exists yet; only their hashes are stored. Where the
+    policy would limit neither of them, the admin's makes no calls, and there is no user's."""
     if keys.list():
         return None
+    admin = _first_key(keys, {"user": "admin", "admin": True}, policy, now_at)
+    if admin is None:
+        bound = {"user": "admin", "admin": True, "paths": _WITHOUT_CALLS}
+        admin = _first_key(keys, bound, policy, now_at)
+    assert admin is not None
+    return FirstKeys(admin, _first_key(keys, {"user": "me"}, policy, now_at))
+
+
+def _first_key(keys: KeyStore, asked: dict[str, Any], policy: Policy, now_at: float) -> str | None:
+    """None where nothing would limit it, and the policy does not allow that."""
+    try:
+        request = read_request(asked, policy)
+    except ApiError:
+        return None
     act = Act(at=now_at, actor="gateway", act="key.create")
-    admin, _ = issue(keys, read_request({"user": "admin", "admin": True}, policy), now_at, act)
-    user, _ = issue(keys, read_request({"user": "me"}, policy), now_at, act)
-    return FirstKeys(admin, user)
+    return issue(keys, request, now_at, act)[0]
 
 
 def announce(
@@ -45,8 +67,24 @@ def announce(
     today = datetime.datetime.now(datetime.UTC).date()
     for warning in (*warnings_of(policy, today=today), *exposed_files(policy, {})):
         log.warning("policy: %s", warning)
+    warn_of_unlimited(keys, policy, clock.time())
     text = banner(policy, material, first_keys(keys, policy, clock.time())) + "\n"
     out.put(text.count("\n"), text.encode)
+
+
+def warn_of_unlimited(keys: KeyStore, policy: Policy, now_at: float) -> None:
+    """Names the keys that were made before there was a rule against them, or under one that allows
+    them."""
+    names = [record.principal.key_id for record in unlimited(keys.list(), policy, now_at)]
+    if names:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        log.warning(
+            "nothing limits what %d keys may spend: %s%s; put them under limits.keys or "
+            "limits.users, or make others",
+            len(names),
+            ", ".join(names[:_NAMED]),
+            more,
+        )
 
 
 def banner(policy: Policy, material: TlsMaterial | None, keys: FirstKeys | None) -> str:
@@ -56,11 +94,11 @@ def banner(policy: Policy, material: TlsMaterial | None, keys: FirstKeys | None)
     name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     base = f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
     ca = None if material is None or material.ca == material.cert else material.ca.resolve()
-    key = keys.user if keys is not None else "$SPILLGATE_KEY"
+    key = None if keys is None else keys.user
     parts = [f"Spillgate is listening on {base}", _keys(keys), _trust(ca)]
     model = next((name for name, spec in policy.models.items() if spec.task == "embeddings"), None)
     if model is not None:
-        parts += [_curl(base, ca, key, model), _snippet(base, ca, keys, model)]
+        parts += [_curl(base, ca, key, model), _snippet(base, ca, key, model)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -69,6 +107,13 @@ def _keys(keys: FirstKeys | None) -> str:
         return (
             "Keys were shown when they were made. To make another:\n"
             "  spillgate keys create --config PATH --user NAME"
+        )
+    if keys.user is None:
+        return (
+            "An admin's key was made, which makes no calls. It is stored as a hash, so it is shown "
+            f"only now:\n  admin key  {keys.admin}\n"
+            "No user's key was made, for nothing would limit it: give the policy a plan called "
+            "default, then\n  spillgate keys create --config PATH --user NAME"
         )
     return (
         "Two keys were made. They are stored as hashes, so they are shown only now:\n"
@@ -81,7 +126,8 @@ def _trust(ca: Path | None) -> str:
     return "" if ca is None else f"Clients trust it by this certificate authority:\n  CA  {ca}"
 
 
-def _curl(base: str, ca: Path | None, key: str, model: str) -> str:
+def _curl(base: str, ca: Path | None, key: str | None, model: str) -> str:
+    key = key or "$SPILLGATE_KEY"
     trust = "" if ca is None else f" --cacert '{ca}'"
     body = f'{{"model": "{model}", "input": "a warm GPU"}}'
     return (
@@ -91,13 +137,13 @@ def _curl(base: str, ca: Path | None, key: str, model: str) -> str:
     )
 
 
-def _snippet(base: str, ca: Path | None, keys: FirstKeys | None, model: str) -> str:
-    key = 'os.environ["SPILLGATE_KEY"]' if keys is None else f'"{keys.user}"'
+def _snippet(base: str, ca: Path | None, key: str | None, model: str) -> str:
+    shown = 'os.environ["SPILLGATE_KEY"]' if key is None else f'"{key}"'
     lines = [
-        *(["import os"] if keys is None or ca is not None else []),
+        *(["import os"] if key is None or ca is not None else []),
         *([f'os.environ["SSL_CERT_FILE"] = "{ca}"'] if ca is not None else []),
         "from openai import OpenAI",
-        f'client = OpenAI(base_url="{base}/v1", api_key={key})',
+        f'client = OpenAI(base_url="{base}/v1", api_key={shown})',
         f'answer = client.embeddings.create(model="{model}", input="a warm GPU")',
         "print(len(answer.data[0].embedding), answer.usage)",
     ]

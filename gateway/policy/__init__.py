@@ -5,8 +5,8 @@
 ``shapes`` of the settings, with ``scalars`` for money and hours; ``findings`` collects
 what one reading has found so far, ``problems`` is one mistake with its line and column,
 ``warnings`` what is said in vain. ``price`` is what a backend charges, ``price_section`` reads the
-dates of several, ``price_tables`` those that come with the gateway, as the files of ``prices/``;
-``commitments`` is what is paid for calls or none, ``commitment_section`` checks them together;
+dates of several and of commitments, ``price_tables`` those that come with the gateway, as the files
+of ``prices/``; ``commitments`` is what is paid for calls or none; ``keys`` says which may be made;
 ``limits`` is how much of what each scope may use, ``limit_section`` checks them together;
 ``store_section`` says where counters, rows and keys are, and for how long; ``reconcile`` says when
 bills are asked for, ``webhooks`` who is told of what. ``matching`` says which route a call takes,

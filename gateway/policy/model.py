@@ -13,6 +13,7 @@ import msgspec
 from adapters.settings import ByteSize, Duration, Scalar
 from adapters.types import Task
 from gateway.policy.commitments import Commitment
+from gateway.policy.keys import KeySettings
 from gateway.policy.limits import GatewayLimits, Limits
 from gateway.policy.price import DatedPrices
 from gateway.policy.reconcile import Reconcile
@@ -350,6 +351,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     plans: dict[str, Plan] = {}
     limits: GatewayLimits = GatewayLimits()
     """Of the whole gateway, and of any part of it."""
+    keys: KeySettings = KeySettings()
     tags: RequestTags = RequestTags()
     webhooks: WebhookSettings = WebhookSettings()
     alerts: AlertSettings = AlertSettings()

@@ -18,10 +18,10 @@ from adapters import BrokenKind, known_kinds, load_kind
 from adapters.base import AdapterClass
 from adapters.settings import Secret
 from adapters.types import Capabilities
-from gateway.policy.commitment_section import check_overlaps
 from gateway.policy.commitments import Commitment
 from gateway.policy.documents import read_path, read_text
 from gateway.policy.findings import BAD, Findings
+from gateway.policy.keys import KeySettings
 from gateway.policy.limit_section import check_raises
 from gateway.policy.limits import GatewayLimits
 from gateway.policy.model import (
@@ -37,7 +37,7 @@ from gateway.policy.model import (
 )
 from gateway.policy.nodes import ListNode, MapEntry, MapNode, ScalarNode
 from gateway.policy.price import DatedPrices, PriceList
-from gateway.policy.price_section import dated
+from gateway.policy.price_section import check_overlaps, dated
 from gateway.policy.price_tables import listed
 from gateway.policy.problems import (
     Mark,
@@ -104,6 +104,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Name -> limits of each user on the plan."""
     limits: GatewayLimits = GatewayLimits()
     """Of the whole gateway, and of any part of it."""
+    keys: KeySettings = KeySettings()
+    """Which keys may be made."""
     tags: RequestTags = RequestTags()
     """Which tags a request may give its call."""
     webhooks: WebhookSettings = WebhookSettings()

@@ -47,7 +47,7 @@ def warnings_of(
         *_warm_pool(policy),
         *_pinged_too_late(policy),
         *_first_tokens(policy),
-        *_plans(policy),
+        *_keys(policy),
         *limits_in_vain(policy, today),
         *_listener(policy),
         *_databases(policy),
@@ -271,9 +271,12 @@ def _never_late(spec: BackendSpec, first_token: float | None, path: str) -> _Fou
         )
 
 
-def _plans(policy: Policy) -> _Found:
-    if policy.plans and "default" not in policy.plans:
-        yield "plans", "none is called default: a key that is made without a plan has no limits"
+def _keys(policy: Policy) -> _Found:
+    """Keys that nothing limits, or that can hardly be made."""
+    if policy.keys.unlimited:
+        yield "keys.unlimited", "a key may be made that nothing limits: who has it may spend it all"
+    elif policy.plans and "default" not in policy.plans:
+        yield "plans", "none is called default: a key takes a plan by name, or limits of its own"
 
 
 def _listener(policy: Policy) -> _Found:

@@ -9,15 +9,18 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.key_requests import as_json, issue, limits_json, read_request, state_of
+from gateway.policy.keys import KeySettings
 from gateway.policy.model import ModelSpec, Plan, Policy
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.types import MICRO, NANO, ApiError, Limit
 
 MODELS = {name: ModelSpec(task="chat", backends=("home",)) for name in ("chat", "draw")}
 WITH_PLANS = Policy(
-    version="0123456789ab", plans={"default": Plan(), "gold": Plan()}, models=MODELS
+    version="0123456789ab",
+    plans={"default": Plan(concurrent=8), "gold": Plan(concurrent=64)},
+    models=MODELS,
 )
-WITHOUT = Policy(version="0123456789ab")
+WITHOUT = Policy(version="0123456789ab", keys=KeySettings(unlimited=True))
 
 BAD: list[tuple[Any, str | None, str]] = [
     ([], None, "object"),

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.banner import FirstKeys, banner
+from gateway.cli.banner import FirstKeys, banner, first_keys, warn_of_unlimited
+from gateway.clock import FakeClock
+from gateway.keys.limited import makes_calls
 from gateway.policy.reader import read_policy_text
+from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.tls.files import TlsMaterial
+from gateway.types import Limit, Principal
 
 POLICY = read_policy_text(
     """
@@ -21,7 +25,11 @@ models: {m: {task: embeddings, backends: [b]}}
 FILES = TlsMaterial(ca=Path("/data/ca.pem"), cert=Path("/data/c.pem"), key=Path("/data/c.pem"))
 
 
-@pytest.mark.parametrize("keys", [FirstKeys("sg-a", "sg-u"), None], ids=["first", "later"])
+@pytest.mark.parametrize(
+    "keys",
+    [FirstKeys("sg-a", "sg-u"), FirstKeys("sg-a", None), None],
+    ids=["first", "first without limits", "later"],
+)
 @pytest.mark.parametrize("material", [FILES, None], ids=["tls", "plain"])
 def test_the_snippet_is_python_as_it_is_printed(
     material: TlsMaterial | None, keys: FirstKeys | None
@@ -35,3 +43,35 @@ def test_the_snippet_is_python_as_it_is_printed(
 def test_keys_of_a_first_start_are_shown_once() -> None:
     assert "sg-a" in banner(POLICY, FILES, FirstKeys("sg-a", "sg-u"))
     assert "Keys were shown when they were made" in banner(POLICY, FILES, None)
+
+
+def test_a_policy_that_limits_nobody_gives_an_admin_who_makes_no_calls(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    keys = SqliteKeys(tmp_path / "keys.db", clock=clock)
+    made = first_keys(keys, POLICY, clock.time())
+    [record] = keys.list()
+    keys.close()
+    assert made is not None
+    assert made.user is None
+    assert record.principal.role == "admin"
+    assert not makes_calls(record.principal.permitted)
+    said = banner(POLICY, None, made)
+    assert made.admin in said
+    assert "a plan called default" in said
+
+
+def test_keys_that_nothing_limits_are_named_at_a_start(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that are over are not."""
+    keys = SqliteKeys(tmp_path / "keys.db", clock=clock)
+    keys.create(Principal(key_id="key_old", user="a"), "sg-1")
+    keys.create(Principal(key_id="key_gone", user="a"), "sg-2")
+    keys.create(Principal(key_id="key_over", user="a"), "sg-3", expires_at=clock.time())
+    keys.create(Principal(key_id="key_ok", user="a", limits=(Limit("concurrent", 1),)), "sg-4")
+    keys.revoke("key_gone")
+    warn_of_unlimited(keys, POLICY, clock.time())
+    keys.close()
+    [line] = [one.getMessage() for one in caplog.records]
+    assert "1 keys may spend: key_old;" in line

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from gateway.policy.json_schema import settings_of_kinds
+from gateway.policy.keys import KeySettings
 from gateway.policy.limits import GatewayLimits, Limits, Raise
 from gateway.policy.model import (
     BackendCommon,
@@ -50,6 +51,7 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## routes", Retries, "retries."),
     ("## routes", When, ""),
     ("## warm_pool", WarmRule, ""),
+    ("## keys", KeySettings, ""),
     ("## tags", RequestTags, ""),
     ("## webhooks", WebhookSettings, ""),
     ("## webhooks", WebhookEndpoint, ""),
