@@ -22,8 +22,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapters.shortage import TOO_MANY, has_room, last_for_calls, reserve_of
 from gateway.api.middleware import PUBLIC
 from local_runtime.descriptors import limit
-from local_runtime.http.accepting import TIME_TO_ASK_S, Headroom
+from local_runtime.http.accepting import Headroom
 from local_runtime.http.errors import Refusal
+from local_runtime.http.head import refusal_answer
 from local_runtime.http.protocol import HttpProtocol
 from local_runtime.http.strangers import Strangers
 
@@ -31,7 +32,13 @@ log = logging.getLogger("spillgate")
 
 CLOSED_AT_ONCE = 32
 """Idle connections that make room together: to find them takes a look at all."""
-HEADLESS_AT_ONCE = 4
+HEADLESS_AT_ONCE = 16
+_LEAVES_WITHIN_S = 2.0
+"""For a client to read that it has to make way."""
+_LEAVES_IN_A_CROWD_S = 0.25
+"""The same where others wait to be taken."""
+NEWEST = 4
+"""So many of those that came last have had no time to ask, and are not taken for idle."""
 OVERLOADED = Refusal(
     503,
     "overloaded",
@@ -51,16 +58,23 @@ class Crowd:
         """From here on no connection is taken before another is gone."""
         self.own = 0
         """Descriptors of the gateway itself: what was open when the first connection came."""
+        self.came = 0
+        """Connections so far."""
         self.refused = 0
         """Connections that were told 503."""
         self.closed_idle = 0
+        self.leaving: dict[asyncio.Transport, float] = {}
+        """Since when, by the loop's clock: connections that were told 503, and end when their
+        clients have read it. The oldest come first."""
 
-    def close_idle(self, connections: Iterable[ListenerProtocol]) -> bool:
+    def close_idle(
+        self, connections: Iterable[ListenerProtocol], at_once: int = CLOSED_AT_ONCE
+    ) -> bool:
         """Closes idle ones; False where there are none."""
         idle = [one for one in connections if one.is_idle()]
-        found = heapq.nsmallest(CLOSED_AT_ONCE, idle, key=ListenerProtocol.idle_since)
+        found = heapq.nsmallest(at_once, idle, key=ListenerProtocol.idle_since)
         for connection in found:
-            connection.transport.close()
+            connection.make_way()
         self.closed_idle += len(found)
         return bool(found)
 
@@ -80,10 +94,15 @@ class Spared(Headroom):
 
     def make(self) -> None:
         """Idle connections go, else those on which no whole head has come."""
+        leaving = self._crowd.leaving
+        if leaving:
+            asked_before = asyncio.get_running_loop().time() - _LEAVES_IN_A_CROWD_S
+            for transport in [each for each, since in leaving.items() if since <= asked_before]:
+                transport.abort()
+            return
         if not self._crowd.close_idle(self._connections):
-            idle_since = asyncio.get_running_loop().time() - TIME_TO_ASK_S
             for _ in range(HEADLESS_AT_ONCE):
-                self._new.close_oldest(idle_since)
+                self._new.close_oldest()
 
 
 class ListenerProtocol(HttpProtocol):
@@ -96,41 +115,70 @@ class ListenerProtocol(HttpProtocol):
         descriptor = transport.get_extra_info("socket").fileno()
         crowd, connections = self.crowd, self.state.connections
         crowd.own = crowd.own or descriptor
+        crowd.came += 1
+        self._number = crowd.came
         super().connection_made(transport)
-        if descriptor < crowd.comfortable or crowd.close_idle(connections):
-            if crowd.own + 2 * len(connections) >= crowd.comfortable:
-                self._app = _Refusing(self._app, self._is_one_too_many)
+        if max(descriptor, crowd.own + 2 * len(connections)) >= crowd.comfortable:
+            self._app = _Refusing(self._app, self._is_one_too_many)
+
+    def make_way(self) -> None:
+        """Ends the connection. A client that has had no answer yet may be about to ask, and reads
+        why; one that has had some knows that a connection may end between two requests."""
+        if self.transport in self.crowd.leaving:
             return
-        self._app = _Refusing(self._app, self._turn_away)
-
-    def close_idle(self) -> None:
-        """Ends the connection; a client that has begun to ask is told why."""
-        if self._in_head and not self.transport.is_closing():
-            self.crowd.refused += 1
-            self._refuse(OVERLOADED)
+        if not self.transport.is_closing() and (self._in_head or self.reading is None):
+            _Leaving(self, self.transport)
+            self.transport.write(refusal_answer(OVERLOADED))
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
         else:
-            super().close_idle()
-
-    def _turn_away(self) -> bool:
-        crowd = self.crowd
-        log.warning("of %d descriptors only the reserve is left: calls are refused", crowd.limit)
-        crowd.refused += 1
-        return True
+            self.close_idle()
 
     def _is_one_too_many(self) -> bool:
-        """Whether the calls that run could not each have a descriptor more beside this one."""
+        """Whether the calls that run could not each have a descriptor more beside this one, and
+        nobody is idle who can make way for it."""
         crowd, connections = self.crowd, self.state.connections
         calls = sum(one.is_answering() for one in connections)
         if crowd.own + len(connections) + calls < crowd.last_for_calls:
             return False
-        return self._turn_away()
+        if crowd.close_idle(connections, at_once=2):
+            return False
+        log.warning("of %d descriptors only the reserve is left: calls are refused", crowd.limit)
+        crowd.refused += 1
+        return True
 
     def is_idle(self) -> bool:
-        """No call is under way on it, nor has one begun to arrive, nor has it just come, nor is it
-        about to end."""
+        """No call is under way on it, nor has one begun to arrive, nor is it one of the newest,
+        nor about to end."""
         if self._in_head or self._unread or self.is_answering() or self.transport.is_closing():
             return False
-        return self.reading is not None or self.loop.time() - self.idle_since() >= TIME_TO_ASK_S
+        if self.transport in self.crowd.leaving:
+            return False
+        return self.reading is not None or self._number <= self.crowd.came - NEWEST
+
+
+class _Leaving(asyncio.Protocol):
+    """What is left of a connection that makes way: its client has a moment to read why. Were it
+    closed at once, whatever the client sends meanwhile would take the word from it (RFC 9112,
+    9.6)."""
+
+    def __init__(self, connection: ListenerProtocol, transport: asyncio.Transport) -> None:
+        self._connection = connection
+        self._transport = transport
+        crowd = connection.crowd
+        crowd.refused += 1
+        crowd.leaving[transport] = connection.loop.time()
+        transport.set_protocol(self)
+        self._end = connection.loop.call_later(_LEAVES_WITHIN_S, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """It comes too late."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone, or had its time."""
+        self._end.cancel()
+        self._connection.crowd.leaving.pop(self._transport, None)
+        self._connection.connection_lost(exc)
 
 
 def protocol_of(crowd: Crowd) -> type[ListenerProtocol]:

@@ -22,8 +22,8 @@ _PAUSE_S = 0.001
 """Those that were closed to make room are gone by then."""
 _AT_ONCE = 8
 """So many handshakes make way together."""
-TIME_TO_ASK_S = 0.5
-"""Who has just come is not taken for idle: in a burst a client gets to its first bytes late."""
+_TIME_TO_AGREE_S = 0.5
+"""Who has just come keeps so long to agree on TLS, before which it can be told nothing."""
 
 
 class Headroom:
@@ -116,7 +116,7 @@ class Acceptor:
         task.add_done_callback(self._tasks.discard)
 
     def _make_room(self) -> None:
-        idle_since = self._loop.time() - TIME_TO_ASK_S
+        idle_since = self._loop.time() - _TIME_TO_AGREE_S
         closed = [self._agreeing.close_oldest(idle_since) for _ in range(_AT_ONCE)]
         if not any(closed):
             self._room.make()
@@ -155,7 +155,7 @@ class _Handshake:
         """When it came."""
         return self._came
 
-    def close_idle(self) -> None:
+    def make_way(self) -> None:
         """The loop, which has the socket, sees its end. There is no word for a client before TLS
         is agreed upon."""
         with contextlib.suppress(OSError):

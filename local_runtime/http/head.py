@@ -40,6 +40,11 @@ def refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(refusal.body())),
         (b"connection", b"close"),
+        *(
+            (name.lower().encode(), value.encode())
+            for name, value in refusal.headers.items()
+            if name.lower() != "connection"
+        ),
     ]
 
 

@@ -341,6 +341,10 @@ class HttpProtocol(asyncio.Protocol):
         else:
             self.transport.close()
 
+    def make_way(self) -> None:
+        """Ends the connection for the sake of others."""
+        self.close_idle()
+
     def give_up_reading(self) -> None:
         """A head or a body does not end: said to a client that has had no answer to it."""
         if self._in_head or (self.reading is not None and self._is_half_sent(self.reading)):

@@ -21,8 +21,8 @@ class Stranger(Protocol):
         """By the loop's clock."""
         ...
 
-    def close_idle(self) -> None:
-        """Ends it at once."""
+    def make_way(self) -> None:
+        """Ends it at once, with a word where its client can be given one."""
         ...
 
 
@@ -53,5 +53,5 @@ class Strangers:
         if oldest is None or oldest.idle_since() > idle_since:
             return False
         self.discard(oldest)
-        oldest.close_idle()
+        oldest.make_way()
         return True

@@ -99,16 +99,12 @@ async def test_more_calls_than_descriptors_are_refused_as_the_gateways_own_lack(
                 return sum(call.done() for call in calls) + slow.asked >= TOGETHER
 
             await until(have_arrived, "all have arrived")
-            assert health[200] > 9 * (health.total() - health[200]), health
-            assert slow.asked > 20
+            assert set(health) == {200}, health
+            assert slow.asked > 5
             slow.gate.set()
-            ended = await asyncio.gather(*calls, return_exceptions=True)
-            answers = [each for each in ended if isinstance(each, httpx.Response)]
-            # Who takes too long to ask makes way, without a word.
-            assert all(isinstance(each, httpx.Response | httpx.TransportError) for each in ended)
+            answers = await asyncio.gather(*calls)
             seen = Counter(answer.status_code for answer in answers)
-            assert set(seen) <= {200, 503}, seen
-            assert seen[200] > 20
+            assert set(seen) == {200, 503}, seen
             for answer in answers:
                 if answer.status_code == 503:
                     assert error_of(answer) == (503, "overloaded")
@@ -135,18 +131,14 @@ async def test_connections_that_never_ask_keep_no_health_check_from_its_answer(
         gateway = LiveGateway(tmp_path, config_of(port), under=LIMITED, tls=tls)
         await asyncio.to_thread(gateway.start)
         held: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-
-        async def is_healthy() -> bool:
-            paths = ("/healthz", "/readyz")
-            return {await asyncio.to_thread(gateway.status_of, path) for path in paths} == {200}
-
         try:
             for number in range(3 * HARD):
                 reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
                 writer.write(said)
                 held.append((reader, writer))
                 if number % 50 == 49:
-                    await until(is_healthy, "it says so")
+                    for path in ("/healthz", "/readyz"):
+                        assert await asyncio.to_thread(gateway.status_of, path) == 200
         finally:
             for _, writer in held:
                 writer.close()
@@ -160,12 +152,21 @@ def unblamed(gateway: LiveGateway) -> bool:
     return (row["failures_in_a_row"], row["blocked"], failures) == (0, None, 0.0)
 
 
+async def what_it_was_told(reader: asyncio.StreamReader) -> bytes | None:
+    """By a connection's end; None while it lasts."""
+    try:
+        async with asyncio.timeout(0.01):
+            return await reader.read()
+    except TimeoutError:
+        return None
+
+
 async def test_idle_connections_without_a_call_make_room_for_one(tmp_path: Path) -> None:
-    """The longest idle first, but for those that have just come; nobody needs a key to hold one
-    open."""
+    """The longest idle first; nobody needs a key to hold one open."""
     async with slow_backend() as (slow, port):
         slow.gate.set()
-        gateway = LiveGateway(tmp_path, config_of(port), under=LIMITED)
+        patient = {"clients": {"first_head": "10m"}}
+        gateway = LiveGateway(tmp_path, config_of(port), under=LIMITED, server=patient)
         await asyncio.to_thread(gateway.start)
         idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         try:
@@ -174,18 +175,17 @@ async def test_idle_connections_without_a_call_make_room_for_one(tmp_path: Path)
                 idle.append(await asyncio.open_connection("127.0.0.1", gateway.port))
 
             async def is_answered() -> bool:
-                try:
-                    return (await call(gateway, httpx.Limits())).status_code == 200
-                except httpx.TransportError:
-                    return False
+                return (await call(gateway, httpx.Limits())).status_code == 200
 
-            await until(is_answered, "they have been idle for long enough")
             for _ in range(20):
-                await until(is_answered, "it is answered")
-            ended = [reader for reader, _ in idle if reader.at_eof()]
-            assert len(ended) >= HARD
-            assert idle[0][0].at_eof()
-            assert not idle[-1][0].at_eof()
+                assert await is_answered()
+            told = [await what_it_was_told(reader) for reader, _ in idle]
+            assert sum(word is not None for word in told) >= HARD
+            assert {word.partition(b"\r\n")[0] for word in told if word is not None} == {
+                b"HTTP/1.1 503 Service Unavailable"
+            }
+            assert told[0] is not None
+            assert told[-1] is None
         finally:
             for _, writer in idle:
                 writer.close()
