@@ -56,10 +56,6 @@ class Learned:
         """How long calls of the model run."""
         return self._runs.get(model, self._prior)
 
-    def warm_idle(self, now: float) -> int | None:
-        """Workers that are warm and idle; None of a backend that is always warm."""
-        return None if self.cold is None else self.warm.idle(now)
-
     def start(self, now: float) -> bool:
         """A call goes to a worker; True where it will probably wait for a cold start."""
         return self.cold is not None and not self.warm.take(now)

@@ -20,14 +20,16 @@ from adapters.base import (
 )
 from adapters.errors import BackendError
 from adapters.types import Probe, Usage
+from gateway.backends.concurrency import Concurrency
 from gateway.backends.current_price import CurrentPrice
 from gateway.backends.engine_line import EngineLine
 from gateway.backends.learned import Learned
 from gateway.backends.leases import Lease, Leases
+from gateway.backends.platform_workers import PlatformWorkers
 from gateway.backends.redaction import Redactor
 from gateway.backends.rests import OURSELVES, Caller, LeftAlone, Rests
-from gateway.backends.shared_bound import MakeBound, bound_of
-from gateway.backends.slots import NORMAL, Reconsider, Replaced, SlotQueue
+from gateway.backends.shared_bound import MakeBound
+from gateway.backends.slots import NORMAL, Reconsider, Replaced
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.model import BackendSpec
 from gateway.policy.price import DatedPrices, Price
@@ -35,9 +37,6 @@ from gateway.routing.forecast import BackendLoad
 from gateway.routing.health import Failed
 from gateway.routing.router import Candidate, with_model_load
 from gateway.shared_timer import SharedTimer
-
-_QUEUE_PER_SLOT = 64
-"""Calls that may wait for each slot of a backend that the gateway queues for."""
 
 RECONSIDER_EVERY_S = 0.25
 """Calls in line are asked so often whether they would rather go elsewhere."""
@@ -90,9 +89,11 @@ class LiveBackend:
         """Its last word was not a good one: only then is it asked what that means."""
         self.probe_detail = ""
         self._clock, self._timer = clock, timer
-        self._queue = SlotQueue(self._cap)
-        self._bound = bound_of(spec.name, spec.common.concurrency, self._queue, bound)
+        self._concurrency = Concurrency(spec, adapter, self.learned, self.line, clock)
+        self._concurrency.share(bound)
+        self._queue = self._concurrency.queue
         self._leases = Leases()
+        self.workers = PlatformWorkers(self.learned, self._leases, self._queue, self.charged)
         self._reconsider_at = 0.0
         if isinstance(adapter, ScalesItself):
             adapter.watch(lambda: self.in_flight)
@@ -102,11 +103,7 @@ class LiveBackend:
     @property
     def slots(self) -> int | None:
         """Calls it runs at once: what the adapter says, no more than the policy allows."""
-        own = self.adapter.slots
-        cap = self.spec.common.concurrency if self._bound is None else self._bound.expected
-        if cap is None or own is None:
-            return own if cap is None else cap
-        return min(cap, own)
+        return self._concurrency.slots
 
     @property
     def max_request(self) -> int | None:
@@ -124,12 +121,12 @@ class LiveBackend:
         """A call sent now would find a warm worker, as far as is known."""
         if self.adapter.slots == 0 or self.probed_ready is False:
             return False
-        return self.learned.warm_idle(self._clock.monotonic()) != 0
+        return self.workers.idle(self._clock.monotonic()) != 0
 
     @property
     def warm_idle(self) -> int | None:
         """Workers that are warm and idle; None of a backend that is always warm."""
-        idle = self.learned.warm_idle(self._clock.monotonic())
+        idle = self.workers.idle(self._clock.monotonic())
         return idle if idle is None or self.is_warm else 0
 
     @property
@@ -208,9 +205,10 @@ class LiveBackend:
         load = BackendLoad(
             in_flight,
             slots,
-            0 if cold is None else learned.warm.idle(now),
-            self._leases.starting_for_s(now),
+            self.workers.idle(now) or 0,
+            self.workers.starting_for_s(now),
             (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
+            tail_s=self.workers.tail_s(now),
         )
         blocked, last_resort = self._standing(model, user, now)
         price = self.charged.in_force
@@ -224,7 +222,7 @@ class LiveBackend:
             None if cold is None else cold.p95,
             self.spec.common.max_run,
             blocked,
-            self._max_queue(own),
+            self._concurrency.most_waiting(own),
             learned.more_input(model, parts),
             last_resort,
             price,
@@ -232,12 +230,6 @@ class LiveBackend:
         if model not in self._loadable:
             return candidate
         return with_model_load(candidate, cast(LoadsModels, self.adapter).load_in(model))
-
-    def _max_queue(self, slots: int | None) -> int | None:
-        """Calls that may wait for a slot: as many as the policy allows, else some for each slot."""
-        if self.spec.common.max_queue is not None:
-            return self.spec.common.max_queue
-        return None if slots is None else (slots or 1) * _QUEUE_PER_SLOT
 
     def _ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""
@@ -292,7 +284,7 @@ class LiveBackend:
             self.in_flight -= 1
             self._queue.give_back()
             raise
-        cold = self.learned.start(now)
+        cold = self.workers.take(now)
         return self._leases.begin(now, now + load_s, expected_cold=cold, trial=trial)
 
     def lease_at_once(self, now: float, load_s: float) -> Lease | None:
@@ -302,12 +294,12 @@ class LiveBackend:
             return None
         self._note_call(now)
         self.in_flight += 1
-        return self._leases.begin(now, now + load_s, expected_cold=self.learned.start(now))
+        return self._leases.begin(now, now + load_s, expected_cold=self.workers.take(now))
 
     async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
         self._timer.watch(self, self._look)
-        if self._bound is not None:
-            self._bound.ask()
+        if self._concurrency.bound is not None:
+            self._concurrency.bound.ask()
         try:
             await self._queue.wait(reconsider, rank)
         except BaseException:
@@ -322,19 +314,6 @@ class LiveBackend:
             self._queue.reroute()
         if not self._queue.waiting:
             self._timer.unwatch(self)
-
-    def _cap(self) -> int | None:
-        """Calls that are sent there at once. A backend that says how many it runs gets what keeps
-        it busy for a moment; the rest waits here, where waiting costs nothing and a call can
-        still go elsewhere."""
-        fixed, slots = self.spec.common.concurrency, self.adapter.slots
-        if self._bound is not None:
-            return self._bound.cap(self._queue)
-        if fixed is not None or slots is None:
-            return fixed
-        if not self.adapter.capabilities.queues:
-            return max(slots - self.line.others(self._clock.monotonic()), 1)
-        return max(slots, 1) * self.learned.depth
 
     def _note_call(self, now: float) -> None:
         if self.in_flight == 0 and self.last_call is not None and self.learned.cold is not None:
@@ -381,6 +360,7 @@ class LiveBackend:
             self.learned.observe_success(
                 model, usage, seconds=seconds, body_bytes=len(body), expected_cold=cold
             )
+            self.workers.learn(usage, now, expected_cold=cold)
         elif lease.trial:
             self.rests.end_trial(model, user)
         if failure is None:
@@ -397,4 +377,4 @@ class LiveBackend:
         now = self._clock.monotonic()
         self.line.hear(probe, self._queue.running, now)
         if probe.warm_workers is not None:
-            self.learned.observe_warm(probe.warm_workers, now, idle=self.in_flight == 0)
+            self.workers.hear(probe.warm_workers, now, idle=self.in_flight == 0)

@@ -48,13 +48,16 @@ class Expectation(msgspec.Struct, frozen=True):
     """The most that it may make."""
     audio_s: float = 0.0
     """The most sound that it may bring or make."""
+    tail_s: float = 0.0
+    """Seconds that its worker will wait after it."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
     """Money in nano-dollars."""
 
     marginal: int
-    """What choosing this backend adds to the bill: nothing for a reserved one."""
+    """What choosing this backend adds to the bill: nothing for a reserved one. The wait of its
+    worker afterwards is in it, where that is billed, and in no charge: whose it is will be seen."""
     charge: int
     """What the ledger will probably charge."""
     hold: int
@@ -185,7 +188,10 @@ def estimate(price: Price | None, expected: Expectation, dearest: Price | None =
     held = dearest_tokens(price) if dearest is None else dearest
     likely, most = _likely(price, expected), _most(held, expected)
     hold = most if most > likely else likely
-    return Estimate(0 if price.reserved else likely, likely, hold, second_rate(held))
+    marginal = 0 if price.reserved else likely
+    if expected.tail_s:
+        marginal += idle_charge(price, microseconds(expected.tail_s))
+    return Estimate(marginal, likely, hold, second_rate(held))
 
 
 def _likely(price: Price, expected: Expectation) -> int:

@@ -97,6 +97,9 @@ class BackendLoad(msgspec.Struct, frozen=True):
     load_s: float = 0.0
     """Until the call's model should be in a worker's memory; 0 where it is, and of backends that
     have one model alone."""
+    tail_s: float = 0.0
+    """Seconds that a worker will wait after the call, where these are billed; less what it would
+    wait without it."""
 
 
 class Delay(msgspec.Struct, frozen=True):
@@ -126,14 +129,19 @@ def with_load(delay: Delay, load_s: float) -> Delay:
 
 
 def warm_delay(load: BackendLoad, run_s: float) -> Delay:
-    """A backend that is always warm: nothing while a slot is free, then whole rounds of waiting;
-    behind the start of a worker, while it has none."""
+    """A backend that is always warm: nothing while a slot is free, then the line as it flows off
+    through all slots; behind the start of a worker, while it has none."""
     if load.ready_in_s:
         return Delay(load.ready_in_s + load.in_flight * run_s, load.ready_in_s)
     if load.slots is None or load.in_flight < load.slots:
         return NO_DELAY
-    rounds = (load.in_flight - load.slots) // max(load.slots, 1) + 1
-    return Delay(rounds * run_s)
+    return Delay(_in_line(load.in_flight, load.slots, run_s))
+
+
+def _in_line(in_flight: int, slots: int, run_s: float) -> float:
+    """Seconds until a slot is free for a call that comes after so many. Runs end one by one and not
+    in rounds, so that ``slots`` of them bring one forward every ``run_s / slots`` seconds."""
+    return (in_flight - slots + 1) * run_s / max(slots, 1)
 
 
 def cold_delay(load: BackendLoad, run_s: float, cold_p95: float) -> Delay:
@@ -153,7 +161,7 @@ def _behind(load: BackendLoad, run_s: float, cold_p95: float) -> float:
         return math.inf
     workers = min(load.in_flight, load.slots or load.in_flight)
     starting = 0.0 if load.starting_s is None else max(0.0, cold_p95 - load.starting_s)
-    return starting + run_s * (load.in_flight // max(workers, 1))
+    return starting + _in_line(load.in_flight, workers, run_s)
 
 
 class WarmSet:
@@ -166,6 +174,8 @@ class WarmSet:
         self.idle_timeout = idle_timeout
         self.waited_s = 0.0
         """Worker-seconds in which they waited for calls; of a wait that goes on, nothing yet."""
+        self._tail_s = idle_timeout
+        """What a worker waits after its call, in the mean; the longest, before any was seen."""
         self._cold_at: list[float] = []
 
     def idle(self, now: float) -> int:
@@ -174,13 +184,24 @@ class WarmSet:
         if expired:
             del self._cold_at[:expired]
             self.waited_s += expired * self.idle_timeout
+            kept = (1 - _ALPHA) ** expired
+            self._tail_s = kept * self._tail_s + (1 - kept) * self.idle_timeout
         return len(self._cold_at)
+
+    def tail_s(self, now: float) -> float:
+        """Worker-seconds of waiting that a call adds which is sent there at ``now``: the mean after
+        its run, less what the worker that it takes would have waited without it."""
+        if not self._cold_at:
+            return self._tail_s
+        return max(0.0, self._tail_s - max(0.0, self._cold_at[-1] - now))
 
     def take(self, now: float) -> bool:
         """A call goes to the warmest worker; False when there is none."""
         if not self.idle(now):
             return False
-        self.waited_s += self._waited(self._cold_at.pop(), now)
+        waited_s = self._waited(self._cold_at.pop(), now)
+        self.waited_s += waited_s
+        self._tail_s += _ALPHA * (waited_s - self._tail_s)
         return True
 
     def _waited(self, cold_at: float, now: float) -> float:

@@ -252,6 +252,7 @@ def _quote(question: RoutingRequest, candidate: Candidate) -> Quote:
         output_tokens=question.output_tokens,
         images=question.images,
         audio_s=question.audio_s,
+        tail_s=candidate.load.tail_s,
     )
     in_force, reserved = candidate.in_force, price.reserved
     found = estimate(price, expected, None if in_force is None else in_force.dearest)

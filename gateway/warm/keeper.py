@@ -130,7 +130,7 @@ class WarmKeeper:
 
     def _view(self, backend: LiveBackend, rule: WarmRule, now: float) -> WarmView:
         pinged, called = self._pinged.get(backend.name), backend.last_call
-        idle = backend.learned.warm_idle(now)
+        idle = backend.workers.idle(now)
         return WarmView(
             warm_idle=1 if idle is None else idle,
             in_flight=backend.in_flight,

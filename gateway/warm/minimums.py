@@ -75,7 +75,9 @@ class WorkerMinimums:
                 log.warning("telling %s to keep %d workers failed: %s", name, workers, error)
                 return False
             self._retry_at.pop(name, None)
-            self._told[name] = _Told(workers, self._clock.monotonic(), backend)
+            now = self._clock.monotonic()
+            backend.workers.held.tell(workers, now)
+            self._told[name] = _Told(workers, now, backend)
             if not workers:
                 del self._told[name]
                 with contextlib.suppress(OSError):  # it is taken back once more at the next start
@@ -93,6 +95,8 @@ class WorkerMinimums:
             return
         if new is None or new.spec.kind != old.spec.kind or new.spec.settings != old.spec.settings:
             await self.tell(old, 0)
+        else:
+            new.workers.held = old.workers.held
 
     async def leave(self, backends: dict[str, LiveBackend]) -> None:
         """The gateway ends: takes back all that it set, within ten seconds. What was not taken

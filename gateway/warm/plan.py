@@ -41,16 +41,16 @@ class WarmActions(msgspec.Struct, frozen=True):
 def plan(rule: WarmRule, view: WarmView, now_at: float) -> WarmActions:
     """What keeps the rule at ``now_at`` (seconds since the epoch)."""
     open_now = within(rule.hours, now_at, rule.ahead)
-    workers = (rule.spare if open_now else 0) if view.scalable else None
+    none, workers = (0, rule.spare) if view.scalable else (None, None)
     if not open_now:
-        return WarmActions(0, workers, "outside the hours")
+        return WarmActions(0, none, "outside the hours")
     wanted = max(1, 0 if view.scalable else rule.spare)
     missing = wanted - view.warm_idle - view.in_flight
     if rule.keep == "none":
         opening = not within(rule.hours, now_at, 0.0)
         return WarmActions(_wake(missing, view) if opening else 0, workers, "ahead of the hours")
     if rule.keep == "learned" and not _worth_keeping(rule, view, now_at):
-        return WarmActions(0, workers, "a next call is not likely soon enough")
+        return WarmActions(0, none, "a next call is not likely soon enough")
     if view.in_flight == 0 and view.rested_s >= rule.ping_every and _may_ping(rule, view):
         return WarmActions(max(wanted, 1), workers, "rested too long")
     return WarmActions(_wake(missing, view), workers, "cold")

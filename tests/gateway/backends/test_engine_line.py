@@ -38,32 +38,32 @@ def delay_s(backend: LiveBackend, clock: FakeClock) -> float:
 
 
 @pytest.mark.parametrize(
-    ("text", "said", "rounds"),
+    ("text", "said", "seconds"),
     [
         (TWO_SLOTS, told(1), 0),
-        (TWO_SLOTS, told(2), 1),
+        (TWO_SLOTS, told(2), 0.5),
         (TWO_SLOTS, told(2, 5), 3),
         (SAYS_NOTHING, told(8), 0),
-        (SAYS_NOTHING, told(8, 1), 1),
-        (SAYS_NOTHING, told(8, 17), 3),
+        (SAYS_NOTHING, told(8, 1), 0.25),
+        (SAYS_NOTHING, told(8, 17), 2.25),
         (SAYS_NOTHING, told(0, 4), 4),
         (SAYS_NOTHING, Probe(ready=True, running=8, queued=17), 0),
     ],
 )
 async def test_a_call_is_quoted_the_line_at_the_engine(
-    text: str, said: Probe, rounds: int, clock: FakeClock
+    text: str, said: Probe, seconds: float, clock: FakeClock
 ) -> None:
-    """One second each round, as the policy expects of a run."""
+    """A run is one second, as the policy expects, and the slots share those before it."""
     backend = live_backend(clock, text=text)
     backend.probed(said)
-    assert delay_s(backend, clock) == rounds
+    assert delay_s(backend, clock) == seconds
 
 
 async def test_our_own_calls_there_are_counted_once(clock: FakeClock) -> None:
     backend = live_backend(clock, text=SAYS_NOTHING)
     leases = [await backend.lease() for _ in range(6)]
     backend.probed(told(4, 2))
-    assert delay_s(backend, clock) == 1
+    assert delay_s(backend, clock) == 0.75
     for lease in leases:
         backend.end(lease, "chat", Usage(exec_s=1.0), None)
     assert delay_s(backend, clock) == 0

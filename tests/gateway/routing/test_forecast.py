@@ -21,12 +21,12 @@ from gateway.routing.forecast import (
 
 @pytest.mark.parametrize(
     ("in_flight", "slots", "seconds"),
-    [(0, 2, 0.0), (1, 2, 0.0), (2, 2, 1.5), (3, 2, 1.5), (4, 2, 3.0), (99, None, 0.0)],
+    [(0, 2, 0.0), (1, 2, 0.0), (2, 2, 0.75), (3, 2, 1.5), (4, 2, 2.25), (99, None, 0.0)],
 )
-def test_a_warm_backend_waits_in_whole_rounds(
+def test_a_line_flows_off_through_all_slots_of_a_warm_backend(
     in_flight: int, slots: int | None, seconds: float
 ) -> None:
-    """Nothing while a slot is free, then one run for each round of calls ahead."""
+    """Nothing while a slot is free, then a run shared by the slots for each call ahead."""
     load = BackendLoad(in_flight, slots, 0, None)
     assert warm_delay(load, 1.5) == Delay(seconds)
 
@@ -73,8 +73,8 @@ def test_a_worker_that_is_starting_is_joined() -> None:
 
 
 def test_a_full_backend_cannot_start_another_worker() -> None:
-    """All slots are taken: the call waits for rounds, however long."""
-    assert cold_delay(BackendLoad(4, 2, 0, None), 10.0, 3.0) == Delay(20.0)
+    """All slots are taken: the call waits for those before it, however long."""
+    assert cold_delay(BackendLoad(4, 2, 0, None), 10.0, 3.0) == Delay(15.0)
 
 
 def test_run_time_follows_what_is_observed() -> None:
@@ -122,6 +122,20 @@ def test_workers_go_cold_one_by_one() -> None:
     warm.give(4.0)
     assert [warm.idle(now) for now in (5.0, 9.9, 10.0, 13.9, 14.0)] == [2, 2, 1, 1, 0]
     assert not warm.take(14.0)
+
+
+def test_a_call_adds_the_wait_of_its_worker_after_it() -> None:
+    """The longest before any was seen; of a warm worker what it would not have waited anyhow."""
+    warm = WarmSet(idle_timeout=10.0)
+    assert warm.tail_s(0.0) == 10.0
+    warm.give(0.0)
+    assert warm.tail_s(4.0) == 4.0
+    for start in range(100):
+        warm.take(start + 1.0)
+        warm.give(start + 1.0)
+    assert warm.tail_s(101.0) == 0.0
+    assert warm.idle(200.0) == 0
+    assert warm.tail_s(200.0) == pytest.approx(1.9, abs=0.01)
 
 
 def test_the_warmest_worker_is_taken_first() -> None:

@@ -52,7 +52,7 @@ def test_the_baseline_keeps_a_call_that_waits_within_the_slo() -> None:
 
 
 def test_a_call_spills_when_the_baseline_would_break_the_slo() -> None:
-    """Three rounds of one second are too long; a warm worker elsewhere is not."""
+    """Two and a half seconds are too long; a warm worker elsewhere is not."""
     gateway = candidate("home", load=BackendLoad(6, 2, 0, None))
     assert ask(gateway, candidate("burst")) == ("SPILL_WARM", ["burst", "home"])
 
@@ -105,8 +105,25 @@ def test_a_load_counts_into_the_price_where_a_start_is_billed() -> None:
     line = BackendLoad(4, 2, 0, None, load_s=3.0)
     for price, seconds in ((FLEX, 4), (Price(per_second=1_160_000), 1)):
         decision = decide(QUESTION, [loading(0, price=price, load=line)], ROUTE, 9, lambda: 0.0)
-        assert decision.quotes[0].delay.seconds == 5.0
+        assert decision.quotes[0].delay.seconds == 4.5
         assert decision.quotes[0].estimate.charge == 1_160_000 * seconds
+
+
+def test_the_wait_of_a_worker_after_a_call_is_in_the_price_where_it_is_billed() -> None:
+    """And in no charge: the caller pays for his run."""
+    tail = BackendLoad(0, None, 1, None, tail_s=5.0)
+    billed = Price(per_second=1_160_000, bills=("run", "idle"))
+    for price, seconds in ((billed, 6), (FLEX, 1), (RESERVED, 0)):
+        quoted = decide(QUESTION, [candidate("burst", price=price, load=tail)], ROUTE, 9, float)
+        assert quoted.quotes[0].estimate.marginal == 1_160_000 * seconds
+    assert quoted.quotes[0].estimate.charge == pytest.approx(2_690_000_000 / 3600, abs=1)
+
+
+def test_of_two_platforms_the_one_that_goes_to_sleep_sooner_is_taken() -> None:
+    billed = Price(per_second=1_160_000, bills=("run", "idle"))
+    long = candidate("long", price=billed, load=BackendLoad(0, None, 1, None, tail_s=300.0))
+    short = candidate("short", price=billed, load=BackendLoad(0, None, 1, None, tail_s=5.0))
+    assert ask(long, short) == ("WARM", ["short", "long"])
 
 
 def test_the_line_before_a_start_costs_nothing_either() -> None:

@@ -62,6 +62,14 @@ def test_a_platform_that_can_be_told_is_told_the_spare_in_its_hours_alone() -> N
     assert act(rule, WARM, hour=0.0, scalable=True) == (0, 0)
 
 
+def test_spares_are_told_only_while_keeping_pays() -> None:
+    """With ``learned`` nobody pays for a spare through the night after the last call."""
+    rule = WarmRule(keep="learned", spare=2)
+    assert act(rule, WARM, scalable=True, since_call_s=50.0)[1] == 2
+    assert act(rule, WARM, scalable=True, since_call_s=61.0)[1] == 0
+    assert act(rule, COLD, scalable=True)[1] == 0
+
+
 def test_where_it_cannot_be_told_each_missing_spare_is_woken() -> None:
     """Three wanted, one warm: two pings at once."""
     assert act(WarmRule(spare=3), WARM) == (2, None)

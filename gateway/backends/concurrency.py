@@ -1,0 +1,61 @@
+"""How many calls one backend runs at once, how many are sent there, and how many may wait."""
+
+from __future__ import annotations
+
+from adapters.base import Backend, Clock
+from gateway.backends.engine_line import EngineLine
+from gateway.backends.learned import Learned
+from gateway.backends.shared_bound import MakeBound, SharedBound, bound_of
+from gateway.backends.slots import SlotQueue
+from gateway.policy.model import BackendSpec
+
+_QUEUE_PER_SLOT = 64
+"""Calls that may wait for each slot of a backend that the gateway queues for."""
+
+
+class Concurrency:
+    """By what the adapter says, and no more than the policy allows."""
+
+    def __init__(
+        self, spec: BackendSpec, adapter: Backend, learned: Learned, line: EngineLine, clock: Clock
+    ) -> None:
+        self._spec = spec
+        self._common = spec.common
+        self._adapter = adapter
+        self._learned = learned
+        self._line = line
+        self._clock = clock
+        self.queue = SlotQueue(self._cap)
+        self.bound: SharedBound | None = None
+
+    def share(self, make: MakeBound | None) -> None:
+        """Several processes share the policy's bound: ``make`` makes this one's part of it."""
+        self.bound = bound_of(self._spec.name, self._common.concurrency, self.queue, make)
+
+    @property
+    def slots(self) -> int | None:
+        """Calls that it runs at once."""
+        own = self._adapter.slots
+        cap = self._common.concurrency if self.bound is None else self.bound.expected
+        if cap is None or own is None:
+            return own if cap is None else cap
+        return min(cap, own)
+
+    def most_waiting(self, slots: int | None) -> int | None:
+        """Calls that may wait for a slot: as many as the policy allows, else some for each slot."""
+        if self._common.max_queue is not None:
+            return self._common.max_queue
+        return None if slots is None else (slots or 1) * _QUEUE_PER_SLOT
+
+    def _cap(self) -> int | None:
+        """Calls that are sent there at once. A backend that says how many it runs gets what keeps
+        it busy for a moment; the rest waits here, where waiting costs nothing and a call can
+        still go elsewhere."""
+        fixed, slots = self._common.concurrency, self._adapter.slots
+        if self.bound is not None:
+            return self.bound.cap(self.queue)
+        if fixed is not None or slots is None:
+            return fixed
+        if not self._adapter.capabilities.queues:
+            return max(slots - self._line.others(self._clock.monotonic()), 1)
+        return max(slots, 1) * self._learned.depth

@@ -1,0 +1,67 @@
+"""Which of a backend's workers a call would find warm, where it can be cold."""
+
+from __future__ import annotations
+
+from adapters.types import Usage
+from gateway.backends.current_price import CurrentPrice
+from gateway.backends.held_workers import HeldWorkers
+from gateway.backends.learned import COLD_FLOOR_S, Learned
+from gateway.backends.leases import Leases
+from gateway.backends.slots import SlotQueue
+
+
+class PlatformWorkers:
+    """Those that ended a call a short while ago, and those that the platform was told to keep.
+    Instants are monotonic seconds."""
+
+    def __init__(
+        self, learned: Learned, leases: Leases, queue: SlotQueue, charged: CurrentPrice
+    ) -> None:
+        self.held = HeldWorkers()
+        self._learned = learned
+        self._leases = leases
+        self._queue = queue
+        self._charged = charged
+
+    def idle(self, now: float) -> int | None:
+        """Those that are warm and idle; None of a backend that is always warm."""
+        cold = self._learned.cold
+        if cold is None:
+            return None
+        idle, held = self._learned.warm.idle(now), self.held
+        if not held.count:
+            return idle
+        return max(idle, held.up(now, cold.p95) - self._queue.running)
+
+    def starting_for_s(self, now: float) -> float | None:
+        """Since when the oldest worker starts that is waited for, or was told to be there."""
+        waited_for, cold = self._leases.starting_for_s(now), self._learned.cold
+        if cold is None or not self.held.count:
+            return waited_for
+        told = self.held.starting_for_s(now, cold.p95)
+        return max((one for one in (waited_for, told) if one is not None), default=None)
+
+    def tail_s(self, now: float) -> float:
+        """Seconds of a worker's wait, where they are billed, that a call adds; none where workers
+        are kept in any case."""
+        price = self._charged.price
+        if self._learned.cold is None or self.held.count or price is None:
+            return 0.0
+        return self._learned.warm.tail_s(now) if "idle" in price.bills else 0.0
+
+    def take(self, now: float) -> bool:
+        """A worker for a call that has its slot; True where that will probably wait for a start."""
+        cold = self._learned.cold
+        if not self._learned.start(now) or cold is None:
+            return False
+        return self._queue.running > self.held.up(now, cold.p95)
+
+    def hear(self, up: int, now: float, *, idle: bool) -> None:
+        """The platform says how many are up; ``idle``: it has no call of ours."""
+        self.held.hear(up)
+        self._learned.observe_warm(up, now, idle=idle)
+
+    def learn(self, usage: Usage, now: float, *, expected_cold: bool) -> None:
+        """A call was answered: one that was not expected to wait for a start may have."""
+        if self.held.count and not expected_cold and (usage.cold_s or 0.0) >= COLD_FLOOR_S:
+            self.held.doubt(now)
