@@ -1,5 +1,5 @@
-"""What is wrong with limits that stand beside each other: raises of nothing; and what is said in
-vain: limits that another one keeps from ever being reached."""
+"""What is wrong with limits that stand beside each other: raises of nothing, limits that callers
+choose; and what is said in vain: limits that another one keeps from ever being reached."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.policy.findings import BAD, Findings
 from gateway.policy.limits import Bounds, GatewayLimits, Limits
-from gateway.policy.model import Plan, Policy
+from gateway.policy.model import Plan, Policy, RequestTags
 from gateway.policy.problems import join, place_of
 from gateway.types import Limit, Unit
 from gateway.windows import read_window
@@ -24,13 +24,28 @@ _NOT_PINGED: tuple[Unit, ...] = (
 )  # fmt: skip
 
 
-def check_raises(values: Mapping[str, Any], reading: Findings) -> None:
-    """Notes each raise to which there is no limit, or that is none."""
+def check_limits(values: Mapping[str, Any], reading: Findings) -> None:
+    """Notes each raise to which there is no limit, or that is none; and each tag with limits that
+    any caller could name, where the policy does not say that callers may."""
     plans: Any = values.get("plans", {})
     limits: Any = values.get("limits", BAD)
     for path, scope in _scopes({} if plans is BAD else plans, limits):
         for where, message in _raised_in_vain(path, scope):
             reading.note(place_of(where, reading.places), where, message)
+    for where, message in _chosen(values.get("tags"), limits):
+        reading.note(place_of(where, reading.places), where, message)
+
+
+def _chosen(tags: Any, limits: Any) -> _Found:
+    if not isinstance(tags, RequestTags) or not isinstance(limits, GatewayLimits):
+        return
+    for path, name in () if tags.choose_limits else tags.places():
+        if name in limits.tags:
+            yield (
+                path,
+                f"limits.tags has limits of {name}, and a request that names another's value would "
+                "use up that one's: take it from keys alone, or say choose_limits: true",
+            )
 
 
 def _scopes(plans: Mapping[str, Plan], limits: Any) -> Iterator[tuple[str, Limits]]:

@@ -6,6 +6,7 @@ for editors is made from them, and a field's docstring is what an editor shows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -316,10 +317,19 @@ class RequestTags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Of one tag that one key may give in a day (UTC); further ones are counted as "other"."""
     choose_routes: bool = False
     """Whether routes look at them too, and not at the key's own tags alone."""
+    choose_limits: bool = False
+    """Whether a request may give a tag of which ``limits.tags`` has limits, and so take from the
+    limit of any value that it names."""
 
     def __post_init__(self) -> None:
         if self.metadata and not self.take:
             raise ValueError("metadata: true takes names in `take` alone, and there are none")
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        """(key path, name) of each tag that a request may give."""
+        yield from ((f"tags.take[{index}]", name) for index, name in enumerate(self.take))
+        if self.user_as is not None:
+            yield "tags.user_as", self.user_as
 
     @property
     def any(self) -> bool:

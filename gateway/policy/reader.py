@@ -22,7 +22,7 @@ from gateway.policy.commitments import Commitment
 from gateway.policy.documents import read_path, read_text
 from gateway.policy.findings import BAD, Findings
 from gateway.policy.keys import KeySettings
-from gateway.policy.limit_section import check_raises
+from gateway.policy.limit_section import check_limits
 from gateway.policy.limits import GatewayLimits
 from gateway.policy.model import (
     BackendCommon,
@@ -185,7 +185,7 @@ class _Reader:
         values["prices"] = _with_listed(own, backends.values(), tables)
         values["routes"] = _routes(document, values.get("routes", ()), tuple(backends), reading)
         check_overlaps(values.get("commitments", {}), reading)
-        check_raises(values, reading)
+        check_limits(values, reading)
         for name, model in values.get("models", {}).items():
             self._check_task(name, model, backends, reading)
         _check_larger(values.get("models", {}), reading)

@@ -22,6 +22,7 @@ URL = "/v1/chat/completions"
 TAG = "X-Spillgate-Tag"
 TAKES = "tags: {take: [feature, team], user_as: end-user, metadata: true"
 TAGGED = POLICY + TAKES + "}\n"
+CHOOSES = TAKES + ", choose_limits: true}\n"
 
 
 async def tags_in(gateway: AssembledGateway, answer: httpx.Response) -> dict[str, str]:
@@ -161,7 +162,7 @@ async def test_usage_is_told_by_a_tag_of_requests(tmp_path: Path, clock: FakeClo
 async def test_a_limit_of_a_tag_holds_for_requests_that_give_it(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    text = TAGGED + "limits: {tags: {feature: {x: {requests: 2/day UTC}}}}\n"
+    text = POLICY + CHOOSES + "limits: {tags: {feature: {x: {requests: 2/day UTC}}}}\n"
     async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
         statuses = [
             (await client.post(URL, json=CHAT, headers={TAG: f"feature={feature}"})).status_code
@@ -173,7 +174,7 @@ async def test_a_limit_of_a_tag_holds_for_requests_that_give_it(
 async def test_a_limit_of_each_value_counts_each_for_itself(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    text = TAGGED + "limits: {tags: {end-user: {'*': {requests: 1/day UTC}}}}\n"
+    text = POLICY + CHOOSES + "limits: {tags: {end-user: {'*': {requests: 1/day UTC}}}}\n"
     async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
         statuses = [
             (await client.post(URL, json=CHAT | {"user": user})).status_code

@@ -103,6 +103,7 @@ BEYOND_A_SCHEMA = (
     "a raise that",
     "a raise of",
     "a raise to",
+    "a tag with limits",
     "a price without a rate",
     "a price beyond",
     "a day that",
