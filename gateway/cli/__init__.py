@@ -9,7 +9,8 @@ for the bills of the platforms beside it and ``forecast`` for where it leads; ``
 is told of what; ``explain`` asks which backend a call would get;
 ``package`` writes the files that run an app elsewhere; ``probe`` asks how one backend is, by the
 questions of ``probe_report`` and the prices of ``price_check``; ``prices`` lists prices and holds
-them against others. ``shared`` is what several need.
+them against others. ``acts`` are entries in
+the audit log, ``shared`` is what several need.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from typing import Any
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
 from gateway.app import open_keys
+from gateway.cli.acts import act_of_this_user
 from gateway.cli.shared import (
-    act_of_this_user,
     add_config,
     command,
     fail,

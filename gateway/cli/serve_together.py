@@ -19,6 +19,7 @@ from gateway.cli.banner import announce
 from gateway.cli.data_lock import lock_of
 from gateway.cli.server import GatewayServer, certificate_of, material_of
 from gateway.clock import SystemClock
+from gateway.keys.signals import SignalledActs
 from gateway.log_lines import LineWriter, writer_to
 from gateway.policy.model import BackendSpec, Policy
 from gateway.preflight import check_port_is_free
@@ -70,6 +71,7 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
             loader=loader,
             listeners=tuple(one.fileno() for one in listeners),
             inherited=() if lock is None else (lock.descriptor,),
+            acted=SignalledActs(keys, clock).record,
         )
         ending = (lambda: None) if lock is None else lock.ends
         return uvloop.run(Parent(count, command, shared, clock, ending).run(say))

@@ -16,6 +16,7 @@ from typing import cast
 from starlette.types import ASGIApp
 
 from gateway.cli.listener import Crowd, ListenerProtocol, Spared, protocol_of
+from gateway.keys.signals import SignalledActs
 from gateway.metrics import Reading
 from gateway.named_files import FileRead
 from gateway.policy.model import ClientSettings, ServerSettings, TlsFiles
@@ -135,4 +136,11 @@ class GatewayServer(HttpServer):
 
     def reload(self) -> None:
         """On SIGHUP."""
-        self._gateway.run_forever(self._gateway.reload())
+        self._gateway.run_forever(self._reload())
+
+    async def _reload(self) -> None:
+        gateway = self._gateway
+        await gateway.reload()
+        refused = () if gateway.refused is None else gateway.refused.problems
+        acts = SignalledActs(gateway.keys, gateway.clock)
+        await acts.record("policy.reload", "SIGHUP", gateway.active.policy.version, refused)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pwd
 import sys
 from collections import UserDict
 from collections.abc import Sequence
@@ -14,12 +13,10 @@ from typing import NoReturn
 import msgspec
 
 from adapters.settings import Secret
-from gateway.clock import SystemClock
 from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy
-from gateway.storage.audit import Act
 from gateway.store_urls import Database, LedgerFile
 
 
@@ -132,15 +129,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text) or "-"
-
-
-def act_of_this_user(name: str, target: str = "", **details: str) -> Act:
-    """An act for the audit log, by the system's user who runs the command."""
-    try:
-        who = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        who = str(os.getuid())
-    return Act(at=SystemClock().time(), actor=f"os:{who}", act=name, target=target, details=details)
 
 
 def fail(message: str) -> NoReturn:

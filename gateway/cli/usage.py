@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from gateway.app import open_ledger
 from gateway.bills import texts
 from gateway.bills.comparison import Comparison
 from gateway.bills.periods import Period, period_of
+from gateway.cli.acts import ACTS, act_of_this_user, audited
 from gateway.cli.forecast import forecast
 from gateway.cli.reconcile import EVERY, Reconciliation, Unbilled, reconcile
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
@@ -218,7 +220,12 @@ def _reconcile(options: argparse.Namespace, query: UsageQuery) -> int:
         of_runs=options.runs,
         book=options.book,
     )
-    found = asyncio.run(reconcile(policy_with_stores(options.config), wanted, clock))
+    policy = policy_with_stores(options.config)
+    booking: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if wanted.book:
+        booking = audited(policy, act_of_this_user(ACTS["usage", "--book"], wanted.name))
+    with booking:
+        found = asyncio.run(reconcile(policy, wanted, clock))
     compared = [one for one in found if isinstance(one, Comparison)]
     unbilled = [one for one in found if isinstance(one, Unbilled)]
     if form == "json":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.app import open_outbox
+from gateway.cli.acts import ACTS, act_of_this_user, audited
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
 from gateway.events import requests
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     policy = policy_with_stores(options.config)
     try:
-        found = asyncio.run(_run(options, policy))
+        found = _audited(options, policy)
     except ApiError as error:
         fail(error.message)
     _show(options, found)
@@ -72,6 +73,14 @@ def _action(actions: Any, name: str) -> argparse.ArgumentParser:
         if name != "list":
             action.add_argument("webhook", help="a name in webhooks.endpoints")
     return action
+
+
+def _audited(options: argparse.Namespace, policy: Policy) -> Any:
+    act = ACTS.get(("webhooks", options.action))
+    if act is None:
+        return asyncio.run(_run(options, policy))
+    with audited(policy, act_of_this_user(act, options.webhook)):
+        return asyncio.run(_run(options, policy))
 
 
 async def _run(options: argparse.Namespace, policy: Policy) -> Any:

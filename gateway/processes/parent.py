@@ -7,7 +7,7 @@ import asyncio
 import logging
 import signal
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -61,6 +61,8 @@ class Shared(msgspec.Struct, frozen=True):
     """Descriptors of the listening sockets."""
     inherited: tuple[int, ...]
     """Descriptors that they hold open, and have no other use for."""
+    acted: Callable[[str, str, str, Sequence[str]], Awaitable[None]]
+    """Records an act, by which signal, the policy in force then, and why nothing was changed."""
 
 
 class Parent:
@@ -277,6 +279,11 @@ class Parent:
             versions = {one.policy for one in serving if _serves(one)}
             if not problems and versions - {policy.version}:
                 log.error("the processes serve %s, and not %s", versions, policy.version)
+            await self._acted("policy.reload", "SIGHUP", problems)
+
+    async def _acted(self, act: str, signal: str, problems: Sequence[str]) -> None:
+        policy = self._shared.loader.in_force
+        await self._shared.acted(act, signal, "" if policy is None else policy.version, problems)
 
     async def _restart(self) -> None:
         """Starts one and retires one, until all are new; where a new one does not serve, the old
@@ -287,19 +294,23 @@ class Parent:
                 policy, copy = await asyncio.to_thread(shared.snapshots.take, shared.loader.anew)
                 folders = await shared.hosts.adopt(policy)
             except PolicyError as error:
-                _said(error)
+                await self._acted("processes.replace", "SIGUSR2", _said(error))
                 return
             except OSError as error:
                 log.error("no rolling restart: %s", error)
+                await self._acted("processes.replace", "SIGUSR2", (str(error),))
                 return
             before = shared.snapshots.put_in_force(copy), shared.loader.in_force, self._folders
             shared.loader.in_force, self._folders = policy, folders
-            if not await self._replace_all():
+            replaced = await self._replace_all()
+            if not replaced:
                 copy_before, policy_before, self._folders = before
                 assert copy_before is not None
                 assert policy_before is not None
                 shared.snapshots.put_in_force(copy_before)
                 shared.loader.in_force = policy_before
+            why = () if replaced else ("a new process does not serve",)
+            await self._acted("processes.replace", "SIGUSR2", why)
             self._tasks.run(self._end_unused_hosts())
 
     async def _replace_all(self) -> bool:
