@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 import msgspec
 
 from adapters.types import Call
+from gateway.backends.candidates import candidate_of
 from gateway.backends.live import LiveBackend
 from gateway.keys.permitted import check_model
 from gateway.money.inputs import TEXT_ALONE, InputParts
@@ -130,8 +131,18 @@ class ActivePolicy:
             retries=taken.retries,
             first_token=taken.first_token,
             answer=taken.answer,
-            slo=spec.slo if taken.slo is None else taken.slo,
+            slo=self.slo(model, route),
         )
+
+    def slo(self, model: str, route: str) -> float:
+        """Seconds that a call of the model that took this route may wait."""
+        own = self._named[route].slo
+        return self.policy.models[model].slo if own is None else own
+
+    def binds_late(self, route: str) -> bool:
+        """Whether a call that waits takes whatever is free first: a route that orders its backends
+        itself, by a list or by lot, has said where the call goes."""
+        return self._named[route].order in ("cheapest", "fastest")
 
     def asked_again_in(self, model: str, route: str, user: str, now: float) -> float | None:
         """Seconds until the first of the model's backends may be asked; None where nobody can
@@ -247,7 +258,8 @@ class ActivePolicy:
             requests_per_day=per_day,
         )
         candidates = [
-            backend.candidate(
+            candidate_of(
+                backend,
                 call.model,
                 now,
                 None if queued is None else queued.at(backend),

@@ -25,7 +25,7 @@ class Concurrency:
         self._learned = learned
         self._line = line
         self._clock = clock
-        self.queue = SlotQueue(self._cap)
+        self.queue = SlotQueue(self._cap, clock)
         self.bound: SharedBound | None = None
 
     def share(self, make: MakeBound | None) -> None:
@@ -40,6 +40,12 @@ class Concurrency:
         if cap is None or own is None:
             return own if cap is None else cap
         return min(cap, own)
+
+    def is_full(self, calls: int) -> bool:
+        """Whether, of so many calls that are there, as many wait as may."""
+        slots = self.slots
+        most = self.most_waiting(slots)
+        return slots is not None and most is not None and calls >= slots + most
 
     def most_waiting(self, slots: int | None) -> int | None:
         """Calls that may wait for a slot: as many as the policy allows, else some for each slot."""

@@ -5,8 +5,8 @@ One event loop owns them; nothing here awaits except a lease that must queue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, cast
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from adapters.base import (
     Backend,
@@ -29,13 +29,11 @@ from gateway.backends.platform_workers import PlatformWorkers
 from gateway.backends.redaction import Redactor
 from gateway.backends.rests import OURSELVES, Caller, LeftAlone, Rests
 from gateway.backends.shared_bound import MakeBound
-from gateway.backends.slots import NORMAL, Reconsider, Replaced
-from gateway.money.inputs import TEXT_ALONE, InputParts
+from gateway.backends.slots import ANYWHERE, Reconsider, Replaced
+from gateway.planning.line import Place
 from gateway.policy.model import BackendSpec
 from gateway.policy.price import DatedPrices, Price
-from gateway.routing.forecast import BackendLoad
 from gateway.routing.health import Failed
-from gateway.routing.router import Candidate, with_model_load
 from gateway.shared_timer import SharedTimer
 
 RECONSIDER_EVERY_S = 0.25
@@ -69,11 +67,11 @@ class LiveBackend:
         self.warmable = adapter if isinstance(adapter, Warmable) else None
         self.scalable = adapter if isinstance(adapter, Scalable) else None
         self.starts = adapter if isinstance(adapter, ReportsStarts) else None
-        self._loadable = adapter.loadable if isinstance(adapter, LoadsModels) else ()
+        self.loadable = adapter.loadable if isinstance(adapter, LoadsModels) else ()
         self.redactor = Redactor(spec.settings)
         self.learned = Learned(spec.common)
         self.line = EngineLine()
-        self.draining = False
+        self._draining = False
         self.successor: LiveBackend | None = None
         """The one that a reload has put in its place: what was sent here ends here."""
         self.rests = Rests(draw)
@@ -89,21 +87,32 @@ class LiveBackend:
         """Its last word was not a good one: only then is it asked what that means."""
         self.probe_detail = ""
         self._clock, self._timer = clock, timer
-        self._concurrency = Concurrency(spec, adapter, self.learned, self.line, clock)
-        self._concurrency.share(bound)
-        self._queue = self._concurrency.queue
-        self._leases = Leases()
-        self.workers = PlatformWorkers(self.learned, self._leases, self._queue, self.charged)
+        self.concurrency = Concurrency(spec, adapter, self.learned, self.line, clock)
+        self.concurrency.share(bound)
+        self.queue = self.concurrency.queue
+        self.leases = Leases()
+        self.workers = PlatformWorkers(self.learned, self.leases, self.queue, self.charged)
         self._reconsider_at = 0.0
         if isinstance(adapter, ScalesItself):
             adapter.watch(lambda: self.in_flight)
+
+    @property
+    def draining(self) -> bool:
+        """It is sent no more calls; those that wait in its line alone still are."""
+        return self._draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._draining = draining
+        if draining:
+            self.queue.dismiss(Replaced())
 
     # --- what the router sees -----------------------------------------------------------------
 
     @property
     def slots(self) -> int | None:
         """Calls it runs at once: what the adapter says, no more than the policy allows."""
-        return self._concurrency.slots
+        return self.concurrency.slots
 
     @property
     def max_request(self) -> int | None:
@@ -148,17 +157,17 @@ class LiveBackend:
         and has no worker is not ill, and neither is one whose start is waited for."""
         if self.learned.cold is not None:
             return self.stuck
-        starting = self.adapter.slots == 0 and self._ready_in() is not None
+        starting = self.adapter.slots == 0 and self.ready_in() is not None
         return self.probed_ready is False and not starting
 
     def blocked(self, now: float, model: str = "", user: str = "") -> Blocked:
         """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
         of any model go elsewhere."""
-        return self._standing(model, user, now)[0]
+        return self.standing(model, user, now)[0]
 
     def serves_nobody(self, now: float, model: str) -> Blocked:
         """Why calls of the model are refused there, even where no other backend is; or empty."""
-        blocked, last_resort = self._standing(model, "", now)
+        blocked, last_resort = self.standing(model, "", now)
         return "" if last_resort else blocked
 
     def asked_again_in(self, model: str, user: str, now: float) -> float | None:
@@ -168,70 +177,21 @@ class LiveBackend:
         resting = self.rests.health.resting(model, user, now)
         if resting is not None:
             return resting.until - now
-        return self._ready_in() if self.adapter.slots == 0 else None
+        if self.concurrency.is_full(self.in_flight):
+            return self.learned.run_time(model).mean / max(self.slots or 1, 1)
+        return self.ready_in() if self.adapter.slots == 0 else None
 
-    def _standing(self, model: str, user: str, now: float) -> tuple[Blocked, bool]:
+    def standing(self, model: str, user: str, now: float) -> tuple[Blocked, bool]:
         """(Why it should not be asked, whether it may be where no other can take the call)."""
         if self.draining:
             return "drained", False
         if self.rests.health.scopes and (resting := self.rests.resting(model, user, now)):
             return "cooling_down", not resting.hard
-        if self.learned.cold is None and self.adapter.slots == 0 and self._ready_in() is None:
+        if self.learned.cold is None and self.adapter.slots == 0 and self.ready_in() is None:
             return "not_ready", False
         return _ILL if self._unwell and self.ill else _WELL
 
-    def candidate(
-        self,
-        model: str,
-        now: float,
-        ahead: int | None = None,
-        user: str = "",
-        rank: int = NORMAL,
-        parts: InputParts = TEXT_ALONE,
-    ) -> Candidate:
-        """The backend at this instant, frozen, for a call of ``user``; for one that
-        waits there already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it
-        would go before."""
-        learned = self.learned
-        cold = learned.cold
-        own = slots = self.slots
-        if slots is None:
-            slots = self.line.computes(now)
-        in_flight = self._queue.ahead_of(rank, self.in_flight) if ahead is None else ahead
-        in_flight += self.line.others(now)
-        run = learned.run_time(model)
-        if slots is not None and in_flight >= slots:
-            run = self._leases.seen_to_run(run, now)
-        load = BackendLoad(
-            in_flight,
-            slots,
-            self.workers.idle(now) or 0,
-            self.workers.starting_for_s(now),
-            (self._ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
-            tail_s=self.workers.tail_s(now),
-        )
-        blocked, last_resort = self._standing(model, user, now)
-        price = self.charged.in_force
-        candidate = Candidate(
-            self.name,
-            None if price is None else price.price,
-            self.adapter.capabilities,
-            self.max_request,
-            load,
-            run,
-            None if cold is None else cold.p95,
-            self.spec.common.max_run,
-            blocked,
-            self._concurrency.most_waiting(own),
-            learned.more_input(model, parts),
-            last_resort,
-            price,
-        )
-        if model not in self._loadable:
-            return candidate
-        return with_model_load(candidate, cast(LoadsModels, self.adapter).load_in(model))
-
-    def _ready_in(self) -> float | None:
+    def ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""
         return None if self.starts is None else self.starts.ready_in()
 
@@ -241,7 +201,7 @@ class LiveBackend:
         """A reload put another in its place, or nothing: calls in line go there where it can."""
         self.successor = successor
         if self.newest() is not self:
-            self._queue.dismiss(Replaced())
+            self.queue.dismiss(Replaced())
 
     def newest(self) -> LiveBackend:
         """The one to which a call goes that was routed here and is not sent yet: the last that was
@@ -262,57 +222,102 @@ class LiveBackend:
         *,
         ping: bool = False,
         load_s: float = 0.0,
-        rank: int = NORMAL,
+        place: Place = ANYWHERE,
         caller: Caller = OURSELVES,
     ) -> Lease:
-        """Waits in line where no more calls may be sent there now; ``reconsider`` may call it
-        away, and what it gave is raised then. Raises LeftAlone as ``Rests.enter`` does.
+        """The same of this backend alone."""
+        _, lease = await self.first_lease(
+            (), reconsider, ping=ping, load_s=load_s, place=place, caller=caller
+        )
+        return lease
+
+    async def first_lease(
+        self,
+        others: Sequence[LiveBackend],
+        reconsider: Reconsider | None,
+        *,
+        ping: bool = False,
+        load_s: float = 0.0,
+        place: Place = ANYWHERE,
+        since: float | None = None,
+        caller: Caller = OURSELVES,
+    ) -> tuple[LiveBackend, Lease]:
+        """Waits in line where no more calls may be sent there now, and takes whatever is free
+        first, here or at one of the ``others``; ``reconsider`` may call it away, and what it gave
+        is raised then. Raises LeftAlone as ``Rests.enter`` does, and Replaced where it is to wait
+        anew. ``since``: from when on the call has waited, where that is not now.
 
         Pings keep it warm but say nothing of when callers come, nor ``load_s``, the seconds that
         the call should wait for its model there, of how long calls run.
         """
-        now = self._clock.monotonic()
+        now, at = self._clock.monotonic(), self
         if not ping:
             self._note_call(now)
         self.in_flight += 1
-        if not self._queue.take():
-            await self._wait(reconsider, rank)
+        if not self.queue.take():
+            at = await self._wait(others, reconsider, place, since, caller)
             now = self._clock.monotonic()
         try:
-            trial = self.rests.enter(caller, now)
+            trial = at.rests.enter(caller, now)
         except LeftAlone:
-            self.in_flight -= 1
-            self._queue.give_back()
+            at.in_flight -= 1
+            at.queue.give_back()
             raise
-        cold = self.workers.take(now)
-        return self._leases.begin(now, now + load_s, expected_cold=cold, trial=trial)
+        cold = at.workers.take(now)
+        return at, at.leases.begin(now, now + load_s, expected_cold=cold, trial=trial)
 
     def lease_at_once(self, now: float, load_s: float) -> Lease | None:
         """A lease for a call that need not wait; None where it must, or where not everybody may
         come: then ``lease`` is for it."""
-        if self.rests.health.scopes or not self._queue.take():
+        if self.rests.health.scopes or not self.queue.take():
             return None
         self._note_call(now)
         self.in_flight += 1
-        return self._leases.begin(now, now + load_s, expected_cold=self.workers.take(now))
+        return self.leases.begin(now, now + load_s, expected_cold=self.workers.take(now))
 
-    async def _wait(self, reconsider: Reconsider | None, rank: int) -> None:
+    async def _wait(
+        self,
+        others: Sequence[LiveBackend],
+        reconsider: Reconsider | None,
+        place: Place,
+        since: float | None,
+        caller: Caller,
+    ) -> LiveBackend:
+        """The one that has a slot. A call whose backend has begun to rest is not sent there where
+        it came for another one."""
+        while True:
+            queues = {one.queue: one for one in others}
+            for one in (self, *others):
+                one._expect()
+            try:
+                granted = await self.queue.wait(reconsider, place, tuple(queues), since)
+            except BaseException:
+                self.in_flight -= 1
+                raise
+            at = queues.get(granted, self)
+            now = self._clock.monotonic()
+            if at is self or not at.blocked(now, caller.model, caller.user):
+                if at is not self:
+                    self.in_flight -= 1
+                    at.in_flight += 1
+                    at._note_call(now)
+                return at
+            granted.give_back()
+            others = [one for one in others if one is not at]
+
+    def _expect(self) -> None:
+        """A call is about to stand in line."""
         self._timer.watch(self, self._look)
-        if self._concurrency.bound is not None:
-            self._concurrency.bound.ask()
-        try:
-            await self._queue.wait(reconsider, rank)
-        except BaseException:
-            self.in_flight -= 1
-            raise
+        if self.concurrency.bound is not None:
+            self.concurrency.bound.ask()
 
     def _look(self, now: float) -> None:
         """While calls wait in line: workers may have become ready, predictions may have failed."""
-        self._queue.fill()
+        self.queue.fill()
         if now >= self._reconsider_at:
             self._reconsider_at = now + RECONSIDER_EVERY_S
-            self._queue.reroute()
-        if not self._queue.waiting:
+            self.queue.reroute()
+        if not self.queue.waiting:
             self._timer.unwatch(self)
 
     def _note_call(self, now: float) -> None:
@@ -322,13 +327,13 @@ class LiveBackend:
 
     def share_of(self, lease: Lease) -> float:
         """The part of the machine that was the call's, on the average, since its lease began."""
-        return self._leases.share_of(lease, self._clock.monotonic())
+        return self.leases.share_of(lease, self._clock.monotonic())
 
     def hand_over(self, lease: Lease) -> None:
         """The backend has promised to do the work later: whoever is next in line may be sent there.
         The lease is ended all the same, with the work."""
-        self._leases.hand_over(lease)
-        self._queue.give_back()
+        self.leases.hand_over(lease)
+        self.queue.give_back()
 
     def end(
         self,
@@ -348,8 +353,8 @@ class LiveBackend:
         self.last_end = now
         if self.last_call is not None:
             self.last_call = now
-        if self._leases.end(lease, now):
-            self._queue.give_back()
+        if self.leases.end(lease, now):
+            self.queue.give_back()
         if failure is not None:
             self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
             self.learned.observe_failure(failure.failure, now - lease.leased_at)
@@ -357,6 +362,9 @@ class LiveBackend:
             self.rests.add_success(model)
             self.probed_ready = self.probed_ready or None  # a worker has answered since
             seconds, cold = now - lease.leased_at, lease.expected_cold
+            if self.queue.waiting and usage.exec_s is not None:
+                foreseen_s = self.learned.run_time(model).mean
+                self.queue.line.used(user, usage.exec_s - foreseen_s)
             self.learned.observe_success(
                 model, usage, seconds=seconds, body_bytes=len(body), expected_cold=cold
             )
@@ -375,6 +383,6 @@ class LiveBackend:
         if probe.ready:
             self.rests.add_good_word()
         now = self._clock.monotonic()
-        self.line.hear(probe, self._queue.running, now)
+        self.line.hear(probe, self.queue.running, now)
         if probe.warm_workers is not None:
             self.workers.hear(probe.warm_workers, now, idle=self.in_flight == 0)

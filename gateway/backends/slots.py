@@ -1,5 +1,5 @@
-"""Slots of one backend: so many calls at once, the others wait in line by their priority, and first
-come, first served within one.
+"""Slots of one backend: so many calls at once. The others wait in line, and take whatever is free
+first: a call may stand in the lines of several backends, and leaves all of them with its slot.
 
 A call that waits here has been sent nowhere yet, so it may still be rerouted to a backend that
 would answer it sooner: a line is only as good as the prediction that put calls into it.
@@ -8,54 +8,70 @@ would answer it sooner: a line is only as good as the prediction that put calls 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from adapters.base import Clock
+from gateway.planning.line import Line, Place
 
 MOVED_AT_ONCE = 8
 """Calls that one look may reroute: what they do elsewhere must be seen before more follow."""
 
-NORMAL = 1
-"""The rank of a call of normal priority; 0 is low, 2 is high."""
 _RANKS = 3
-MOST_AHEAD = 8
-"""Calls of higher rank that may go before one that waits; then it is its line's turn."""
+ANYWHERE = Place()
 
 Reconsider = Callable[[int], Exception | None]
 """Asked with the number of calls that are before this one; an exception sends it away."""
 
 
 class Replaced(Exception):
-    """Raised to a call in line: another backend stands in the place of the one that it waits for,
-    and it is to wait there."""
+    """Raised to a call in line: another backend stands in the place of one that it waits for, or
+    one is drained, and it is to wait anew."""
 
 
 class Waiter:
-    """One call in line: done when its slot is granted, or with what sends it away."""
+    """One call in line: done when its slot is granted, by the queue that has it, or with what sends
+    it away."""
 
-    __slots__ = ("granted", "reconsider")
+    __slots__ = ("granted", "place", "queues", "reconsider")
 
-    def __init__(self, reconsider: Reconsider | None) -> None:
-        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def __init__(
+        self, queues: Sequence[SlotQueue], place: Place, reconsider: Reconsider | None
+    ) -> None:
+        """``queues``: where it stands; it counts as waiting in the first."""
+        self.granted: asyncio.Future[SlotQueue] = asyncio.get_running_loop().create_future()
+        self.queues = queues
+        self.place = place
         self.reconsider = reconsider
+
+    def leave(self) -> None:
+        """It stands in no line any more."""
+        for queue in self.queues:
+            queue.forget(self)
+
+    def send_away(self, why: Exception) -> None:
+        self.leave()
+        if not self.granted.done():
+            self.granted.set_exception(why)
 
 
 class SlotQueue:
     """``cap`` says how many may run at this instant; ``None``: as many as like."""
 
-    def __init__(self, cap: Callable[[], int | None]) -> None:
+    def __init__(self, cap: Callable[[], int | None], clock: Clock) -> None:
         self._cap = cap
-        self._lines: tuple[deque[Waiter], ...] = tuple(deque() for _ in range(_RANKS))
-        self._passed = [0] * _RANKS
-        """How many of higher rank have gone since each line had its turn."""
+        self._clock = clock
+        self.line: Line[Waiter] = Line()
+        self._of_rank = [0] * _RANKS
+        """Of those that wait for this backend first."""
         self.running = 0
         self.waiting = 0
-        """Calls in line."""
+        """Calls in line, those among them that stand elsewhere too."""
         self.freed: Callable[[], None] | None = None
         """Called when a call has ended, before its slot goes to another."""
 
     def waiting_below(self, rank: int) -> int:
         """Calls in line that one of this rank would go before."""
-        return sum(map(len, self._lines[:rank]))
+        return sum(self._of_rank[:rank])
 
     def ahead_of(self, rank: int, calls: int) -> int:
         """Of so many calls that are there, those that run or stand before one of this rank."""
@@ -69,22 +85,42 @@ class SlotQueue:
         self.running += 1
         return True
 
-    async def wait(self, reconsider: Reconsider | None = None, rank: int = NORMAL) -> None:
-        """Until a slot is granted. Raises what ``reconsider`` gave when rerouted."""
-        waiter, line = Waiter(reconsider), self._lines[rank]
-        if not line:
-            self._passed[rank] = 0
-        line.append(waiter)
-        self.waiting += 1
+    async def wait(
+        self,
+        reconsider: Reconsider | None = None,
+        place: Place = ANYWHERE,
+        others: Sequence[SlotQueue] = (),
+        since: float | None = None,
+    ) -> SlotQueue:
+        """Until a slot is granted, here or in one of the ``others``, whichever is free first:
+        returns whose. ``since``: from when on the call has waited, where that is not now. Raises
+        what ``reconsider`` gave when rerouted."""
+        waiter = Waiter((self, *others), place, reconsider)
+        came = self._clock.monotonic() if since is None else since
+        for queue in waiter.queues:
+            queue.line.add(waiter, came, place)
+            queue.waiting += 1
+        self._of_rank[place.rank] += 1
+        for queue in others:
+            queue.fill()
         try:
-            await waiter.granted
+            return await waiter.granted
         except BaseException:
+            waiter.leave()
             if waiter.granted.done() and not waiter.granted.cancelled() and _was_granted(waiter):
-                self.give_back()  # granted in the instant in which the caller was cancelled
-            elif waiter in line:
-                line.remove(waiter)
-                self.waiting -= 1
+                # granted in the instant in which the caller was cancelled
+                waiter.granted.result().give_back()
             raise
+
+    def forget(self, waiter: Waiter) -> None:
+        """It stands here no more, if it did."""
+        if self.line.remove(waiter):
+            self._count_out(waiter)
+
+    def _count_out(self, waiter: Waiter) -> None:
+        self.waiting -= 1
+        if waiter.queues[0] is self:
+            self._of_rank[waiter.place.rank] -= 1
 
     def give_back(self) -> None:
         """A call ended: its slot goes to the first in line."""
@@ -95,49 +131,34 @@ class SlotQueue:
 
     def fill(self) -> None:
         """Grants what slots there are."""
-        cap = self._cap()
+        if not self.waiting:
+            return
+        cap, now = self._cap(), self._clock.monotonic()
         while (cap is None or self.running < cap) and self.waiting:
-            waiter = self._next()
+            waiter = self.line.take(now)
+            self._count_out(waiter)
+            waiter.leave()
             if not waiter.granted.done():
                 self.running += 1
-                waiter.granted.set_result(None)
-
-    def _next(self) -> Waiter:
-        """Takes the first of the highest rank from its line; of a lower one, where enough have gone
-        before it, lest it wait for ever."""
-        waiting = [rank for rank, line in enumerate(self._lines) if line]
-        late = (rank for rank in waiting if self._passed[rank] >= MOST_AHEAD)
-        chosen = next(late, waiting[-1])
-        for rank in waiting:
-            if rank < chosen:
-                self._passed[rank] += 1
-        self._passed[chosen] = 0
-        self.waiting -= 1
-        return self._lines[chosen].popleft()
+                waiter.granted.set_result(self)
 
     def dismiss(self, why: Exception) -> None:
         """Sends all away who wait."""
-        self.waiting = 0
-        for line in self._lines:
-            while line:
-                waiter = line.popleft()
-                if not waiter.granted.done():
-                    waiter.granted.set_exception(why)
+        for waiter in self.line.last(self.waiting):
+            waiter.send_away(why)
 
     def reroute(self) -> None:
-        """Asks from the end of the line on, until one would rather stay: those before it wait
-        less."""
-        for _ in range(min(self.waiting, MOVED_AT_ONCE)):
-            line = next(line for line in self._lines if line)
-            waiter = line[-1]
-            ahead = self.running + self.waiting - 1
+        """Asks those that wait for this backend first, from the end of the line on, until one would
+        rather stay: those before it wait less."""
+        ahead = self.running + sum(self._of_rank)
+        for waiter in self.line.last(MOVED_AT_ONCE):
+            if waiter.queues[0] is not self:
+                continue
+            ahead -= 1
             why = None if waiter.reconsider is None else waiter.reconsider(ahead)
             if why is None:
                 return
-            line.pop()
-            self.waiting -= 1
-            if not waiter.granted.done():
-                waiter.granted.set_exception(why)
+            waiter.send_away(why)
 
 
 def _was_granted(waiter: Waiter) -> bool:

@@ -29,8 +29,14 @@ from gateway.calls.failover import Failover
 from gateway.calls.larger_model import LargerModel
 from gateway.calls.model_limits import ModelLimits
 from gateway.calls.promised import PromisedJobs
-from gateway.calls.refusals import no_backend, refusal_of, stopped, store_unavailable
-from gateway.calls.rerouting import Rerouted
+from gateway.calls.refusals import (
+    no_backend,
+    refusal_of,
+    stopped,
+    store_unavailable,
+    too_late,
+)
+from gateway.calls.rerouting import Rerouted, with_old
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
@@ -196,6 +202,11 @@ class Dispatcher:
         state.routed(decision)
         if not decision.quotes:
             raise no_backend(decision, active.backends, self._asked_again_in(active, state))
+        if decision.quotes[0].delay.seconds:
+            waits_s = min([quote.delay.seconds for quote in decision.quotes])
+            left_s = state.call.deadline - self._clock.monotonic()
+            if waits_s > left_s:
+                raise too_late(waits_s, left_s)
         return decision.quotes
 
     def draw(self) -> float:
@@ -252,7 +263,9 @@ class Dispatcher:
             quote = untried.popleft()
             last_resort = again or not untried or quote.backend in put_off
             try:
-                attempt = await self._entering.enter(active, state, quote, last_resort=last_resort)
+                attempt = await self._entering.enter(
+                    active, state, quote, untried, last_resort=last_resort
+                )
             except LeftAlone as resting:
                 if resting.hard:
                     state.left_alone(quote, untried)
@@ -271,9 +284,14 @@ class Dispatcher:
                 return failure
             except Rerouted as rerouted:
                 state.routed(rerouted.decision)
-                state.narrowed(rerouted.quotes)
-                untried = deque(rerouted.quotes)
+                left = with_old(rerouted, quote)
+                state.narrowed(left)
+                untried = deque(left)
                 continue
+            if attempt.quote is not quote:
+                untried.remove(attempt.quote)
+                untried.appendleft(quote)
+                quote = attempt.quote
             try:
                 return await self._ask(active, state, attempt, untried)
             except BackendError as raised:

@@ -4,10 +4,12 @@ that the backend has itself."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from gateway.active_policy import RANK, ActivePolicy, Queued
 from gateway.backends.leases import Lease
+from gateway.backends.live import LiveBackend
 from gateway.backends.rests import Caller
 from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.attempt import Attempt
@@ -16,6 +18,7 @@ from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
+from gateway.planning.line import Place
 from gateway.routing.router import Decision, Quote
 from gateway.storage.base import Hold, Ledger
 
@@ -44,11 +47,18 @@ class Entering:
         state.opened = True
 
     async def enter(
-        self, active: ActivePolicy, state: CallState, quote: Quote, *, last_resort: bool
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        quote: Quote,
+        untried: Iterable[Quote] = (),
+        *,
+        last_resort: bool,
     ) -> Attempt:
-        """Waits for a slot of the backend, after the row is durable where the backend is paid.
-        Raises LeftAlone where the backend has begun to rest since the decision, or another call is
-        the one that tries it, and NoRoom where a limit of its own is reached."""
+        """Waits for a slot of the backend, after the row is durable where the backend is paid; or
+        for one of ``untried`` that is free sooner. Raises LeftAlone where the backend has begun to
+        rest since the decision, or another call is the one that tries it, and NoRoom where a limit
+        of its own is reached."""
         limits = self._limits
         hold = limits.foresee(active, state, quote) if active.limits_backends else None
         backend = state.backend = active.backends[quote.backend]
@@ -59,7 +69,8 @@ class Entering:
         lease = backend.lease_at_once(since, quote.delay.load_s)
         try:
             if lease is None:
-                lease = await self._wait_for_lease(active, state, quote, last_resort=last_resort)
+                waits = _Waits(active, state, quote, tuple(untried), last_resort)
+                lease, quote = await self._wait_for_lease(waits)
         except Rerouted:
             state.waited_s += self._clock.monotonic() - since
             raise
@@ -67,24 +78,42 @@ class Entering:
             await limits.take(state, hold, state.backend, lease)
         return state.begin(state.backend, quote, lease, lease.leased_at - since)
 
-    async def _wait_for_lease(
-        self, active: ActivePolicy, state: CallState, quote: Quote, *, last_resort: bool
-    ) -> Lease:
+    async def _wait_for_lease(self, waits: _Waits) -> tuple[Lease, Quote]:
         """Of ``state.backend``, in its line, or in that of the one that a reload puts in its place
-        meanwhile."""
-        rank = RANK[active.priority(state.principal, state.preferences)]
+        meanwhile; or of one of the others that the call may take."""
+        active, state, quote = waits.active, waits.state, waits.quote
+        user = state.principal.user
         while True:
             assert state.backend is not None
             backend = state.backend = state.backend.newest()
+            others = waits.others()
             try:
-                return await backend.lease(
+                at, lease = await backend.first_lease(
+                    tuple(others),
                     self._reconsider(active, state, quote),
                     load_s=quote.delay.load_s,
-                    rank=rank,
-                    caller=Caller(state.call.model, state.principal.user, last_resort),
+                    place=waits.place(backend),
+                    since=state.received,
+                    caller=Caller(state.call.model, user, waits.last_resort),
                 )
             except Replaced:
                 continue
+            if at is backend:
+                return lease, quote
+            return lease, await self._moved(state, at, lease, others[at])
+
+    async def _moved(self, state: CallState, at: LiveBackend, lease: Lease, quote: Quote) -> Quote:
+        """The call goes to another backend than it was in line for, which its row says where there
+        is one, or must be."""
+        state.backend = at
+        state.moves_to(quote)
+        if quote.paid or state.opened:
+            try:
+                await self._open(state, None)
+            except BaseException:
+                at.end(lease, state.call.model, None, None)
+                raise
+        return quote
 
     def _reconsider(self, active: ActivePolicy, state: CallState, quote: Quote) -> Reconsider:
         """For a call that waits in line: the quotes to go on with, if another backend would now
@@ -96,3 +125,39 @@ class Entering:
             return reroute(decision, state, quote.backend)
 
         return ask
+
+
+class _Waits(NamedTuple):
+    """A call that is about to stand in line for the backend of ``quote``."""
+
+    active: ActivePolicy
+    state: CallState
+    quote: Quote
+    untried: tuple[Quote, ...]
+    last_resort: bool
+
+    def place(self, backend: LiveBackend) -> Place:
+        """What its place there depends on."""
+        active, state = self.active, self.state
+        return Place(
+            slo_s=active.slo(state.call.model, state.route),
+            rank=RANK[active.priority(state.principal, state.preferences)],
+            user=state.principal.user,
+            work_s=backend.learned.run_time(state.call.model).mean,
+        )
+
+    def others(self) -> dict[LiveBackend, Quote]:
+        """Where it may go instead, as soon as a slot is free there: to what is paid for anyhow. Not
+        where backends have limits of their own, for which a call holds before it is sent."""
+        active, state = self.active, self.state
+        if active.limits_backends or not active.binds_late(state.route):
+            return {}
+        assert state.decision is not None
+        refused = {name for name, _ in state.decision.refused}
+        refused.update(one.backend for one in state.tried)
+        found = {
+            active.backends[quote.backend].newest(): quote
+            for quote in self.untried
+            if quote.reserved and quote.backend not in refused and not quote.delay.load_s
+        }
+        return {backend: quote for backend, quote in found.items() if not backend.draining}

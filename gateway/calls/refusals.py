@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from math import ceil
+from math import ceil, floor
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.shortage import TOO_MANY
@@ -222,6 +222,19 @@ def no_backend(
         f"No backend can take the call at the moment ({reasons}). Try again shortly.",
         type="backend_error",
         headers={"Retry-After": str(max(1, ceil(wait))), "x-should-retry": "true"},
+    )
+
+
+def too_late(waits_s: float, left_s: float) -> ApiError:
+    """The 503 for a call that would wait for ``waits_s`` seconds, while nobody waits for its answer
+    for longer than ``left_s``: it is told now, and when the line should be short enough."""
+    return ApiError(
+        503,
+        "no_backend",
+        f"Every backend would answer too late: the shortest wait is some {ceil(waits_s)} s, and "
+        f"the call has {max(0, floor(left_s))} s.",
+        type="backend_error",
+        headers={"Retry-After": str(max(1, ceil(waits_s - left_s))), "x-should-retry": "true"},
     )
 
 

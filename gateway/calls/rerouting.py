@@ -26,9 +26,17 @@ def reroute(decision: Decision, state: CallState, backend: str) -> Rerouted | No
     quotes = tuple(
         quote for quote in decision.quotes if state.covers(quote) and quote.backend not in failed
     )
-    if not quotes or quotes[0].backend == backend:
+    if not quotes or decision.quotes[0].backend == backend or quotes[0].backend == backend:
         return None
     here = next((quote for quote in quotes if quote.backend == backend), None)
     if here is not None and quotes[0].delay.seconds > here.delay.seconds * CLEARLY_SOONER:
         return None
     return Rerouted(decision, quotes)
+
+
+def with_old(rerouted: Rerouted, old: Quote) -> tuple[Quote, ...]:
+    """The order, with the quote by which the call stood in line as the last where that backend may
+    be asked but would now need more than is held: for that quote it was held."""
+    known = any(quote.backend == old.backend for quote in rerouted.quotes)
+    may_be_asked = any(quote.backend == old.backend for quote in rerouted.decision.quotes)
+    return rerouted.quotes if known or not may_be_asked else (*rerouted.quotes, old)

@@ -30,7 +30,14 @@ from gateway.money.estimates import by_tokens
 from gateway.money.settlement import Part
 from gateway.money.tariffs import PriceInForce
 from gateway.routing.repeating import WhyNot
-from gateway.routing.router import Decision, Quote, ReasonCode, device_us, reason_for
+from gateway.routing.router import (
+    Decision,
+    Quote,
+    ReasonCode,
+    device_us,
+    reason_for,
+    taken_from_line,
+)
 from gateway.storage.base import Claim, Hold, LedgerRow, LimitStatus
 from gateway.storage.claims import TOKENS, ClaimTemplate
 from gateway.storage.history import OWN_ROW
@@ -156,6 +163,11 @@ class CallState:
     def _goes_to(self, quote: Quote) -> None:
         assert self.decision is not None
         self.reason = "FAILOVER" if self.tried else reason_for(self.decision, quote)
+
+    def moves_to(self, quote: Quote) -> None:
+        """A slot was free there sooner than where the call stood in line."""
+        assert self.decision is not None
+        self.reason = "FAILOVER" if self.tried else taken_from_line(self.decision, quote)
 
     def leave_out(self, backends: Iterable[str], why: WhyNot) -> None:
         """These are not asked."""

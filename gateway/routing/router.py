@@ -204,6 +204,14 @@ def reason_for(decision: Decision, first: Quote) -> ReasonCode:
     return _elsewhere(first, decision.reason not in ("WARM", "COLD"))
 
 
+def taken_from_line(decision: Decision, quote: Quote) -> ReasonCode:
+    """Why a call goes to ``quote`` that waited in line: a slot is free there sooner than anywhere
+    else."""
+    if quote.reserved:
+        return "RES_WAIT_OK"
+    return "SPILL_WARM" if any(one.reserved for one in decision.quotes) else "WARM"
+
+
 def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
     for candidate in candidates:  # noqa: SIM110 - a generator in any() costs twice this loop
         if candidate.price is None or candidate.price.reserved:

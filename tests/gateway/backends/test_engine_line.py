@@ -8,6 +8,7 @@ import pytest
 
 from adapters.fake import Fake
 from adapters.types import Capabilities, Probe, Usage
+from gateway.backends.candidates import candidate_of
 from gateway.backends.engine_line import FRESH_S, EngineLine
 from gateway.backends.live import LiveBackend
 from gateway.clock import FakeClock, settle
@@ -28,7 +29,7 @@ def told(running: int, queued: int | None = 0) -> Probe:
 def decision(backend: LiveBackend, clock: FakeClock) -> Decision:
     question = RoutingRequest("chat", False, 100, 0)
     route = Route(name="all", use=(backend.name,))
-    candidate = backend.candidate("chat", clock.monotonic())
+    candidate = candidate_of(backend, "chat", clock.monotonic())
     return decide(question, [candidate], route, 10.0, lambda: 0.0)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from adapters.errors import BackendError, FailureClass
 from adapters.fake import Fake, FakeSettings
 from adapters.types import Capabilities, Probe, Usage
+from gateway.backends.candidates import candidate_of
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.clock import FakeClock, settle
@@ -163,12 +164,12 @@ async def test_a_call_after_the_idle_time_out_is_expected_to_be_cold(clock: Fake
 
 async def test_cold_starts_are_learned_from_those_that_happened(clock: FakeClock) -> None:
     backend = live_backend(clock, "burst")
-    before = backend.candidate("chat", clock.monotonic()).cold_p95
+    before = candidate_of(backend, "chat", clock.monotonic()).cold_p95
     assert before == pytest.approx(9.0)
     for _ in range(50):
         clock.move(1000.0)
         end(backend, await backend.lease(), Usage(exec_s=1.0, cold_s=2.0))
-    after = backend.candidate("chat", clock.monotonic()).cold_p95
+    after = candidate_of(backend, "chat", clock.monotonic()).cold_p95
     assert after is not None
     assert after < 7.0
 
@@ -181,10 +182,12 @@ async def test_a_warm_call_that_had_to_start_a_worker_empties_the_warm_set(
     one, two = await backend.lease(), await backend.lease()
     end(backend, one, Usage(exec_s=1.0))
     end(backend, two, Usage(exec_s=1.0))
-    assert backend.candidate("chat", clock.monotonic()).load.warm_idle == 2
+    assert candidate_of(backend, "chat", clock.monotonic()).load.warm_idle == 2
     third = await backend.lease()
     end(backend, third, Usage(exec_s=1.0, cold_s=7.0))
-    assert backend.candidate("chat", clock.monotonic()).load.warm_idle == 1, "its own worker alone"
+    assert candidate_of(backend, "chat", clock.monotonic()).load.warm_idle == 1, (
+        "its own worker alone"
+    )
 
 
 async def test_a_backend_that_cannot_be_reached_has_no_warm_workers(clock: FakeClock) -> None:
@@ -267,12 +270,12 @@ def test_a_backend_whose_worker_starts_is_quoted_with_what_is_left_of_the_start(
 ) -> None:
     """It need not be refused: the router weighs the start against the others' delays."""
     backend = live_backend(clock, text=POLICY.replace("slots: 2", "slots: 0"))
-    assert backend.candidate("chat", 0.0).blocked == "not_ready"
+    assert candidate_of(backend, "chat", 0.0).blocked == "not_ready"
     cast(Fake, backend.adapter).starts_in = 3.0
-    candidate = backend.candidate("chat", 0.0)
+    candidate = candidate_of(backend, "chat", 0.0)
     assert (candidate.blocked, candidate.load.ready_in_s) == ("", 3.0)
     cast(Fake, backend.adapter).slots = 2
-    assert backend.candidate("chat", 0.0).load.ready_in_s == 0.0
+    assert candidate_of(backend, "chat", 0.0).load.ready_in_s == 0.0
 
 
 # --- models that it loads ---------------------------------------------------------------------
@@ -282,19 +285,19 @@ def test_a_backend_that_must_load_the_model_is_quoted_with_the_load(clock: FakeC
     """Others of its models are there; so it is for a call that waits in line there already."""
     backend = live_backend(clock)
     cast(Fake, backend.adapter).loads_in["chat"] = 3.0
-    assert backend.candidate("chat", 0.0).load.load_s == 3.0
-    assert backend.candidate("chat", 0.0, 5).load.load_s == 3.0
-    assert backend.candidate("other", 0.0).load.load_s == 0.0
+    assert candidate_of(backend, "chat", 0.0).load.load_s == 3.0
+    assert candidate_of(backend, "chat", 0.0, 5).load.load_s == 3.0
+    assert candidate_of(backend, "other", 0.0).load.load_s == 0.0
 
 
 def test_a_backend_that_could_not_load_the_model_is_left_out_for_it_alone(clock: FakeClock) -> None:
     """What concerns the whole backend is said before it."""
     backend = live_backend(clock)
     cast(Fake, backend.adapter).loads_in["chat"] = None
-    assert backend.candidate("chat", 0.0).blocked == "load_failed"
-    assert backend.candidate("other", 0.0).blocked == ""
+    assert candidate_of(backend, "chat", 0.0).blocked == "load_failed"
+    assert candidate_of(backend, "other", 0.0).blocked == ""
     backend.draining = True
-    assert backend.candidate("chat", 0.0).blocked == "drained"
+    assert candidate_of(backend, "chat", 0.0).blocked == "drained"
 
 
 async def test_the_load_of_a_model_is_no_start_of_a_worker(clock: FakeClock) -> None:
@@ -321,9 +324,9 @@ async def test_a_call_that_waits_for_its_model_is_no_sign_that_calls_run_long(
     backend = live_backend(clock)
     lease = await backend.lease(load_s=30.0)
     clock.move(29.0)
-    assert backend.candidate("chat", clock.monotonic()).run.mean == 1.0
+    assert candidate_of(backend, "chat", clock.monotonic()).run.mean == 1.0
     clock.move(6.0)
-    assert backend.candidate("chat", clock.monotonic()).run.mean == 5.0
+    assert candidate_of(backend, "chat", clock.monotonic()).run.mean == 5.0
     end(backend, lease)
 
 
@@ -334,7 +337,7 @@ async def test_a_call_that_runs_behind_one_that_waits_for_its_model_is_still_a_s
     waits = await backend.lease(load_s=30.0)
     runs = await backend.lease()
     clock.move(20.0)
-    assert backend.candidate("chat", clock.monotonic()).run.mean == 20.0
+    assert candidate_of(backend, "chat", clock.monotonic()).run.mean == 20.0
     for lease in (waits, runs):
         end(backend, lease)
 
@@ -356,7 +359,7 @@ async def test_a_platform_whose_workers_cannot_come_is_a_last_resort(clock: Fake
     """One that is merely cold is not."""
     backend = live_backend(clock, "burst")
     backend.probed(Probe(ready=False, warm_workers=0, queued=0))
-    assert not backend.candidate("chat", clock.monotonic()).blocked
+    assert not candidate_of(backend, "chat", clock.monotonic()).blocked
     backend.probed(Probe(ready=False, warm_workers=0, queued=5, stuck=True))
-    candidate = backend.candidate("chat", clock.monotonic())
+    candidate = candidate_of(backend, "chat", clock.monotonic())
     assert (candidate.blocked, candidate.last_resort) == ("not_ready", True)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends.slots import MOST_AHEAD, MOVED_AT_ONCE, Reconsider, SlotQueue
+from gateway.backends.slots import MOVED_AT_ONCE, Reconsider, SlotQueue
 from gateway.clock import FakeClock, settle
+from gateway.planning.line import Place
 from tests.gateway.assembled import POLICY, assembled
 
 
@@ -18,7 +19,7 @@ class Away(Exception):
 
 async def test_places_are_granted_in_the_order_of_arrival() -> None:
     """One at a time, and none is granted twice."""
-    places = SlotQueue(lambda: 1)
+    places = SlotQueue(lambda: 1, FakeClock())
     assert places.take()
     order: list[int] = []
 
@@ -41,7 +42,7 @@ async def test_places_are_granted_in_the_order_of_arrival() -> None:
 
 async def test_a_caller_who_leaves_the_line_takes_nobodys_place() -> None:
     """Whether it waits still or was granted a place in that very instant."""
-    places = SlotQueue(lambda: 1)
+    places = SlotQueue(lambda: 1, FakeClock())
     assert places.take()
     waiting = [asyncio.create_task(places.wait()) for _ in range(3)]
     await settle()
@@ -61,7 +62,7 @@ async def in_line(places: SlotQueue, *ranks: int) -> list[int]:
     order: list[int] = []
 
     async def caller(number: int, rank: int) -> None:
-        await places.wait(None, rank)
+        await places.wait(None, Place(rank=rank))
         order.append(number)
 
     tasks = [asyncio.create_task(caller(*each)) for each in enumerate(ranks)]
@@ -76,33 +77,15 @@ async def in_line(places: SlotQueue, *ranks: int) -> list[int]:
 
 async def test_a_call_of_high_priority_goes_before_those_that_wait() -> None:
     """And one of low priority after them; among equals the first goes first."""
-    places = SlotQueue(lambda: 1)
+    places = SlotQueue(lambda: 1, FakeClock())
     assert places.take()
     low, normal, high = range(3)
     order = await in_line(places, low, normal, normal, high, high)
     assert order == [3, 4, 1, 2, 0]
 
 
-@pytest.mark.parametrize(("waits", "others"), [(0, 2), (0, 1), (1, 2)])
-async def test_no_call_waits_for_ever_behind_those_of_higher_priority(
-    waits: int, others: int
-) -> None:
-    """However many come, so many go before it."""
-    places = SlotQueue(lambda: 1)
-    assert places.take()
-    order = await in_line(places, waits, *[others] * (3 * MOST_AHEAD))
-    assert order.index(0) == MOST_AHEAD
-
-
-async def test_a_low_call_is_served_though_two_higher_lines_never_empty() -> None:
-    places = SlotQueue(lambda: 1)
-    assert places.take()
-    order = await in_line(places, 0, *[2, 1] * (2 * MOST_AHEAD))
-    assert order.index(0) <= 2 * MOST_AHEAD
-
-
 async def test_the_line_is_called_away_from_its_end_which_are_those_of_low_priority() -> None:
-    places = SlotQueue(lambda: 0)
+    places = SlotQueue(lambda: 0, FakeClock())
     asked: list[tuple[str, int]] = []
 
     def reconsider(name: str) -> Reconsider:
@@ -113,7 +96,10 @@ async def test_the_line_is_called_away_from_its_end_which_are_those_of_low_prior
         return ask
 
     names = {"low": 0, "high": 2, "normal": 1}
-    tasks = [asyncio.create_task(places.wait(reconsider(n), rank)) for n, rank in names.items()]
+    tasks = [
+        asyncio.create_task(places.wait(reconsider(n), Place(rank=rank)))
+        for n, rank in names.items()
+    ]
     await settle()
     places.reroute()
     assert asked == [("low", 2), ("normal", 1), ("high", 0)]
@@ -124,7 +110,7 @@ async def test_the_line_is_called_away_from_its_end_which_are_those_of_low_prior
 
 async def test_the_end_of_the_line_is_rerouted_until_one_would_rather_stay() -> None:
     """Each is asked with the number of calls before it."""
-    places = SlotQueue(lambda: 1)
+    places = SlotQueue(lambda: 1, FakeClock())
     assert places.take()
     asked: list[int] = []
 
@@ -148,7 +134,7 @@ async def test_the_end_of_the_line_is_rerouted_until_one_would_rather_stay() -> 
 
 async def test_no_more_than_a_few_are_rerouted_at_once() -> None:
     """What they do elsewhere must be seen before more follow."""
-    places = SlotQueue(lambda: 0)
+    places = SlotQueue(lambda: 0, FakeClock())
     waiting = [asyncio.create_task(places.wait(lambda _: Away())) for _ in range(20)]
     await settle()
     places.reroute()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.active_policy import Preferences
+from gateway.backends.candidates import candidate_of
 from gateway.clock import FakeClock, settle
 from gateway.types import Principal
 from tests.gateway.assembled import ALICE, NO_OUTPUT, POLICY, assembled
@@ -51,7 +52,7 @@ async def test_the_delay_that_is_quoted_knows_whom_a_call_goes_before(
         tasks = [gateway.start()[1] for _ in range(9)]
         await settle()
         now, home = clock.monotonic(), gateway.inner.active.backends["home"]
-        ahead = [home.candidate("chat", now, rank=rank).load.in_flight for rank in range(3)]
+        ahead = [candidate_of(home, "chat", now, rank=rank).load.in_flight for rank in range(3)]
         assert ahead == [9, 9, 1]
         await gateway.until_done(tasks, 1.0)
 

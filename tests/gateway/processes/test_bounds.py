@@ -11,7 +11,7 @@ import pytest
 
 from gateway.backends.shared_bound import SharedBound
 from gateway.backends.slots import SlotQueue
-from gateway.clock import settle
+from gateway.clock import FakeClock, settle
 from gateway.processes.bounds import CallBounds
 from gateway.processes.messages import GivesBack, Granted, Recalled, ToChild, Wants
 
@@ -27,7 +27,7 @@ class Process:
             machine.later(lambda: machine.hear(number, GivesBack("b", machine.total, count)))
 
         self.bound = SharedBound(fair=1, want=want, give=give)
-        self.queue = SlotQueue(lambda: self.bound.cap(self.queue))
+        self.queue = SlotQueue(lambda: self.bound.cap(self.queue), FakeClock())
         self.bound.governs(self.queue)
         self.calls: list[asyncio.Task[None]] = []
 

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from adapters.errors import BackendError, FailureClass
+from gateway.backends.candidates import candidate_of
 from gateway.clock import FakeClock
 from gateway.money.scopes import ACCOUNT
 from gateway.storage.queries import UsageQuery
@@ -61,7 +62,7 @@ async def test_a_cold_backend_is_pinged_awake_before_its_hours_and_its_first_cal
         burst.cold_s = 0.0
         await pass_time(gateway, 500)
         backend = gateway.inner.active.backends["burst"]
-        assert backend.candidate("far", clock.monotonic()).load.warm_idle == 1
+        assert candidate_of(backend, "far", clock.monotonic()).load.warm_idle == 1
         state = gateway.call_state("far")
         await gateway.ask(state)
         row = await gateway.row(state.call.id)
