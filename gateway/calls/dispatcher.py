@@ -36,7 +36,7 @@ from gateway.calls.refusals import (
     store_unavailable,
     too_late,
 )
-from gateway.calls.rerouting import Rerouted, with_old
+from gateway.calls.rerouting import Rerouted
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
@@ -283,10 +283,7 @@ class Dispatcher:
                     raise
                 return failure
             except Rerouted as rerouted:
-                state.routed(rerouted.decision)
-                left = with_old(rerouted, quote)
-                state.narrowed(left)
-                untried = deque(left)
+                untried = deque(rerouted.take(state, quote))
                 continue
             if attempt.quote is not quote:
                 untried.remove(attempt.quote)

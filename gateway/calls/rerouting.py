@@ -18,6 +18,17 @@ class Rerouted(Exception):
         self.decision = decision
         self.quotes = quotes
 
+    def take(self, state: CallState, old: Quote) -> tuple[Quote, ...]:
+        """The call is led on by the fresh decision: the quotes in order, with ``old``, by which it
+        stood in line, as the last where that backend may be asked but would now need more than is
+        held. For that one it was held."""
+        state.routed(self.decision)
+        known = any(quote.backend == old.backend for quote in self.quotes)
+        may_be_asked = any(quote.backend == old.backend for quote in self.decision.quotes)
+        quotes = self.quotes if known or not may_be_asked else (*self.quotes, old)
+        state.narrowed(quotes)
+        return quotes
+
 
 def reroute(decision: Decision, state: CallState, backend: str) -> Rerouted | None:
     """``backend`` is where the call waits. Only what the call's hold covers comes into question,
@@ -32,11 +43,3 @@ def reroute(decision: Decision, state: CallState, backend: str) -> Rerouted | No
     if here is not None and quotes[0].delay.seconds > here.delay.seconds * CLEARLY_SOONER:
         return None
     return Rerouted(decision, quotes)
-
-
-def with_old(rerouted: Rerouted, old: Quote) -> tuple[Quote, ...]:
-    """The order, with the quote by which the call stood in line as the last where that backend may
-    be asked but would now need more than is held: for that quote it was held."""
-    known = any(quote.backend == old.backend for quote in rerouted.quotes)
-    may_be_asked = any(quote.backend == old.backend for quote in rerouted.decision.quotes)
-    return rerouted.quotes if known or not may_be_asked else (*rerouted.quotes, old)
