@@ -11,7 +11,7 @@ from adapters.types import Call
 from gateway.active_policy import ActivePolicy, Preferences
 from gateway.routing.router import Quote, device_us
 from gateway.storage.base import Admitted, Claim, Hold
-from gateway.storage.claims import CallClaims, ClaimTemplate, held_in
+from gateway.storage.claims import CallClaims, ClaimTemplate, held_in, with_take
 from gateway.types import Unit
 
 
@@ -121,8 +121,9 @@ def widened(
         for claim in held
     )
     takes = {**takes, **{claim.unit: claim.take for claim in known}}
+    surplus = {claim.unit: claim.surplus for claim in known}
     new = tuple(
-        msgspec.structs.replace(claim, take=takes.get(claim.unit, claim.take))
+        with_take(claim, takes.get(claim.unit, claim.take), surplus.get(claim.unit, 0))
         for claim in limits.values()
     )
     return (*known, *new)

@@ -54,7 +54,9 @@ class Claim(msgspec.Struct, frozen=True, cache_hash=True):
                 once among the claims of a call.
     ``window``  as ``gateway.windows`` reads it; empty for ``concurrent``.
     ``take``    for ``requests``, ``calls`` and ``concurrent`` 1; for the others what is held until
-                the call is settled.
+                the call is settled: the most that it can cost.
+    ``surplus`` of money, how much of that will probably come back; the same in each scope. It is
+                told, and gives no call room.
     """
 
     scope: str
@@ -62,6 +64,7 @@ class Claim(msgspec.Struct, frozen=True, cache_hash=True):
     window: str
     limit: int
     take: int
+    surplus: int = 0
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -80,6 +83,16 @@ class LimitStatus(msgspec.Struct, frozen=True):
     reset_s: float
     """Seconds until ``remaining`` is whole again (of a rate, and a rolling window but for what is
     held) or the window ends; 0 for concurrent."""
+    held: int = 0
+    """Of what is held in amounts: units that calls on their way hold, which is the most that they
+    can cost."""
+    surplus: int = 0
+    """Of that, what will probably come back; of money alone."""
+
+    @property
+    def likely(self) -> int:
+        """Units that will probably be left when the calls on their way have ended."""
+        return self.remaining + self.surplus
 
 
 class WindowSpent(msgspec.Struct, frozen=True):

@@ -71,7 +71,7 @@ class CallClaims(Sequence[Claim]):
     """The claims of one call. They are made when somebody looks at one: where one process counts,
     nobody does but to refuse the call."""
 
-    __slots__ = ("_claims", "gpu_us", "nano_usd", "rest", "template")
+    __slots__ = ("_claims", "gpu_us", "nano_usd", "rest", "surplus", "template")
 
     def __init__(
         self,
@@ -79,13 +79,15 @@ class CallClaims(Sequence[Claim]):
         nano_usd: int,
         gpu_us: int,
         rest: Mapping[Unit, int] = _NOTHING,
+        surplus: int = 0,
     ) -> None:
         """``nano_usd``, ``gpu_us`` and ``rest``, the other units: what is held in each scope that
-        limits it."""
+        limits it. ``surplus``: nano-dollars of it that will probably come back."""
         self.template = template
         self.nano_usd = nano_usd
         self.gpu_us = gpu_us
         self.rest = rest
+        self.surplus = surplus
         self._claims: tuple[Claim, ...] | None = None
 
     @property
@@ -94,14 +96,15 @@ class CallClaims(Sequence[Claim]):
         claims = self._claims
         if claims is None:
             template = self.template
-            held = [with_take(claim, self._take(claim.unit)) for claim in template.held]
+            held = [self._with_amounts(claim) for claim in template.held]
             claims = self._claims = (*template.counted, *held)
         return claims
 
-    def _take(self, unit: Unit) -> int:
+    def _with_amounts(self, claim: Claim) -> Claim:
+        unit = claim.unit
         if unit == "nano_usd":
-            return self.nano_usd
-        return self.gpu_us if unit == "gpu_us" else self.rest.get(unit, 0)
+            return with_take(claim, self.nano_usd, self.surplus)
+        return with_take(claim, self.gpu_us if unit == "gpu_us" else self.rest.get(unit, 0))
 
     def __len__(self) -> int:
         return len(self.template.limits)
@@ -121,9 +124,16 @@ class CallClaims(Sequence[Claim]):
         return f"CallClaims({self.each!r})"
 
 
-def with_take(claim: Claim, take: int) -> Claim:
+def with_take(claim: Claim, take: int, surplus: int = 0) -> Claim:
     """The claim, which takes so much."""
-    return Claim(claim.scope, claim.unit, claim.window, claim.limit, take)
+    return Claim(claim.scope, claim.unit, claim.window, claim.limit, take, surplus)
+
+
+def surplus_of(claims: Sequence[Claim]) -> int:
+    """Nano-dollars of what they take that will probably come back."""
+    if isinstance(claims, CallClaims):
+        return claims.surplus
+    return max([claim.surplus for claim in claims if claim.unit == "nano_usd"], default=0)
 
 
 def holds_rest(claims: Sequence[Claim]) -> bool:

@@ -114,6 +114,14 @@ class CounterSet:
             for claim, counter in zip(self.claims, self.counters, strict=True)
         ]
 
+    def expect(self, surplus: int) -> None:
+        """So many nano-dollars more of what is held will probably come back; fewer, below 0."""
+        for total in self.totals[: self.money]:
+            total.surplus += surplus
+        for counter, claim in self.others:
+            if claim.unit == "nano_usd":
+                counter.surplus += surplus
+
     # --- a hold -------------------------------------------------------------------------------
 
     def take(self, takes: Takes, now: int) -> Marks | None:

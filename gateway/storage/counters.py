@@ -111,12 +111,13 @@ class Rate:
 class Total:
     """What was spent and is held in one window of the calendar."""
 
-    __slots__ = ("ends", "held", "spent")
+    __slots__ = ("ends", "held", "spent", "surplus")
 
     def __init__(self, claim: Claim, now: int) -> None:
         self.ends = bounds(claim.window, now)[1]
         self.spent = 0
         self.held = 0
+        self.surplus = 0
 
     def step_at(self, now: int) -> int:
         """It has one step, the window."""
@@ -149,8 +150,8 @@ class Total:
         self.held += claim.take
 
     def status(self, claim: Claim, now: int) -> LimitStatus:
-        remaining = claim.limit - self.spent - self.held
-        return LimitStatus(claim, max(0, remaining), (self.ends - now) / MICRO)
+        left, reset_s = max(0, claim.limit - self.spent - self.held), (self.ends - now) / MICRO
+        return LimitStatus(claim, left, reset_s, self.held, self.surplus)
 
     def retry_after_us(self, claim: Claim, now: int) -> int:
         return self.ends - now

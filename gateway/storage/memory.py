@@ -22,16 +22,17 @@ from gateway.storage.base import (
     StorageUnavailable,
     WindowSpent,
 )
-from gateway.storage.claims import CallClaims, ClaimTemplate
+from gateway.storage.claims import CallClaims, ClaimTemplate, surplus_of
 from gateway.storage.counter_set import CounterSet, Marks, Takes
 from gateway.storage.counters import TOTALS, Counter, Total, counter_of
 from gateway.storage.rolling import Rolling
 from gateway.types import MICRO, Unit
 
 _Key = tuple[str, Unit, str]
-_Hold = tuple[CounterSet, Takes, Marks, int]
-"""(what it is held in, how much in each, where its rates stood, when it expires). A tuple because
-it is made on every call and a tuple is the cheapest record."""
+_Hold = tuple[CounterSet, Takes, Marks, int, int]
+"""(what it is held in, how much in each, where its rates stood, when it expires, how many
+nano-dollars of it will probably come back). A tuple because it is made on every call and a tuple is
+the cheapest record."""
 
 _LOOK_EVERY_US = 10 * MICRO
 """A counter that says nothing any more is dropped this much later at the most: one that is used
@@ -96,7 +97,10 @@ class MemorySharedStore:
         marks = found.take(takes, now)
         if marks is None:
             return found.refused(claims, now)
-        self._hold(hold_id, (found, takes, marks, now + round(ttl_s * MICRO)))
+        surplus = surplus_of(claims)
+        if surplus:
+            found.expect(surplus)
+        self._hold(hold_id, (found, takes, marks, now + round(ttl_s * MICRO), surplus))
         return Admitted(found.statuses(now))
 
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
@@ -105,7 +109,7 @@ class MemorySharedStore:
         hold = self._holds.get(hold_id)
         if hold is None or hold[3] <= self._now():
             raise StorageUnavailable(f"{hold_id} is not held any more")
-        found, takes, _, _ = hold
+        found, takes, *_ = hold
         return found.extend(takes, unit, more, self._now())
 
     async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
@@ -113,8 +117,9 @@ class MemorySharedStore:
         if hold_id in self._settled:
             return
         expires = now + round(ttl_s * MICRO)
-        hold = self._alive(hold_id, now) or (CounterSet((), ()), [], [], expires)
-        found, takes, marks, until = hold
+        new = (CounterSet((), ()), [], [], expires, surplus_of(claims))
+        found, takes, marks, until, surplus = self._alive(hold_id, now) or new
+        found.expect(-surplus)
         asked = {_key(claim): claim for claim in claims if claim.unit != "requests"}
         known = [
             msgspec.structs.replace(claim, limit=asked.pop(_key(claim), claim).limit)
@@ -126,12 +131,15 @@ class MemorySharedStore:
             counter.insist(claim)
         merged = CounterSet((*known, *lacks), (*found.counters, *counters))
         marks = marks + CounterSet(tuple(lacks), counters).marks_of_others(now)
-        self._hold(hold_id, (merged, merged.own_takes, marks, max(until, expires)))
+        merged.expect(surplus)
+        self._hold(hold_id, (merged, merged.own_takes, marks, max(until, expires), surplus))
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         now = self._now()
         hold = self._alive(hold_id, now)
         if hold is not None:
+            if hold[4]:
+                hold[0].expect(-hold[4])
             past = hold[0].settle(hold[1], hold[2], actual)
         elif hold_id in self._settled:
             return 0
@@ -144,6 +152,7 @@ class MemorySharedStore:
         now = self._now()
         hold = self._alive(hold_id, now)
         if hold is not None:
+            hold[0].expect(-hold[4])
             hold[0].release(hold[1], hold[2], now)
 
     async def restore(self, spent: Iterable[Counted]) -> None:
@@ -281,4 +290,5 @@ def _key(claim: Claim) -> _Key:
 
 
 def _expire(hold: _Hold) -> None:
+    hold[0].expect(-hold[4])
     hold[0].expire(hold[1])

@@ -13,12 +13,13 @@ _GRACE_US = 60 * MICRO
 class Rolling:
     """What is held now, and what was spent in each step of the window."""
 
-    __slots__ = ("_first", "ends", "held", "spent", "steps", "window")
+    __slots__ = ("_first", "ends", "held", "spent", "steps", "surplus", "window")
 
     def __init__(self, claim: Claim, now: int) -> None:
         self.window = read_window(claim.window)
         self.ends = _FOREVER
         self.held = 0
+        self.surplus = 0
         self.spent = 0
         """In all steps that counted when it was looked at last."""
         self.steps: dict[int, int] = {}
@@ -64,7 +65,7 @@ class Rolling:
         self._look(now)
         remaining = max(0, claim.limit - self.spent - self.held)
         reset_us = self._over_in(max(self.steps), now) if self.steps else 0
-        return LimitStatus(claim, remaining, reset_us / MICRO)
+        return LimitStatus(claim, remaining, reset_us / MICRO, self.held, self.surplus)
 
     def retry_after_us(self, claim: Claim, now: int) -> int:
         self._look(now)

@@ -73,7 +73,7 @@ class HeldCalls:
         call = self._calls.get(hold_id)
         if call is not None and unit in TOTALS:
             call.claims = tuple(
-                with_take(claim, claim.take + more) if claim.unit == unit else claim
+                with_take(claim, claim.take + more, claim.surplus) if claim.unit == unit else claim
                 for claim in call.claims
             )
 

@@ -7,10 +7,13 @@
 --
 -- Every other key has the same prefix, and so the same hash slot:
 --   rate:SCOPE:WINDOW                "us part": nothing is owed any more at us + part/limit
---   total:SCOPE:UNIT:WINDOW:START    {spent, held, of:LEDGER...} in the calendar window that begins
---                                    at START; of:LEDGER is what that ledger knows of what was spent
+--   total:SCOPE:UNIT:WINDOW:START    {spent, held, surplus, of:LEDGER...} in the calendar window that
+--                                    begins at START; surplus is what of the held will probably come
+--                                    back, of:LEDGER what that ledger knows of what was spent
 --   rolling:SCOPE:UNIT:WINDOW        {held, STEP:LEDGER...}: what is held, and what that ledger knows of
 --                                    what was spent in that step of the window
+--   surplus:SCOPE:UNIT:WINDOW        {surplus} of such a window. Apart, for a gateway of an earlier version
+--                                    takes every other field for what is held
 --   alive:SCOPE:WINDOW               a sorted set: hold id -> when it expires
 --   hold:ID                          MessagePack: what the hold took, to give it back
 --   ended:ID                         the hold was settled; kept for an hour
@@ -193,16 +196,25 @@ local total = {}
 function total.open(claim)
   local start, ends = bounds(claim.window)
   return {
-    unit = claim.unit, take = claim.take, limit = claim.limit, ends = ends,
+    unit = claim.unit, take = claim.take, surplus = claim.surplus, limit = claim.limit, ends = ends,
     key = prefix .. 'total:' .. claim.scope .. ':' .. claim.unit .. ':' .. claim.window .. ':'
       .. text(start),
   }
 end
 
 function total.read(entry)
-  local fields = redis.call('HMGET', entry.key, 'spent', 'held')
-  entry.spent = tonumber(fields[1] or 0)
-  entry.used = entry.spent + tonumber(fields[2] or 0)
+  local fields = redis.call('HMGET', entry.key, 'spent', 'held', 'surplus')
+  entry.spent, entry.held = tonumber(fields[1] or 0), tonumber(fields[2] or 0)
+  entry.used, entry.back = entry.spent + entry.held, tonumber(fields[3] or 0)
+end
+
+-- Holds what the entry takes, or gives it back where times is -1. What is held by a gateway of an
+-- earlier version has no surplus.
+local function hold(entry, times)
+  redis.call('HINCRBY', entry.key, 'held', text(times * entry.take))
+  local surplus = entry.surplus or 0
+  if surplus == 0 then return end
+  redis.call('HINCRBY', entry.apart or entry.key, 'surplus', text(times * surplus))
 end
 
 function total.fits(entry)
@@ -210,14 +222,14 @@ function total.fits(entry)
 end
 
 function total.take(entry, ttl)
-  redis.call('HINCRBY', entry.key, 'held', text(entry.take))
+  hold(entry, 1)
   keep(entry.key, entry.ends - now + ttl)
 end
 
 total.insist = total.take
 
 function total.expire(entry)
-  redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
+  hold(entry, -1)
   keep(entry.key, entry.ends - now)
 end
 
@@ -234,12 +246,12 @@ function total.spend(entry, amount)
 end
 
 function total.settle(entry, amount)
-  redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
+  hold(entry, -1)
   return total.spend(entry, amount)
 end
 
 function total.status(entry)
-  return math.max(0, entry.limit - entry.used), entry.ends - now
+  return math.max(0, entry.limit - entry.used), entry.ends - now, entry.held, entry.back
 end
 
 function total.told_until(entry)
@@ -257,9 +269,10 @@ local rolling, spent_in = {}, {}
 function rolling.open(claim)
   local _, length, step = unpack(windows[claim.window])
   return {
-    unit = claim.unit, take = claim.take, limit = claim.limit, length = length, step = step,
-    at = math.floor(now / step),
+    unit = claim.unit, take = claim.take, surplus = claim.surplus, limit = claim.limit,
+    length = length, step = step, at = math.floor(now / step),
     key = prefix .. 'rolling:' .. claim.scope .. ':' .. claim.unit .. ':' .. claim.window,
+    apart = prefix .. 'surplus:' .. claim.scope .. ':' .. claim.unit .. ':' .. claim.window,
   }
 end
 
@@ -267,12 +280,13 @@ end
 function rolling.read(entry)
   local fields, oldest = redis.call('HGETALL', entry.key), math.floor((now - entry.length) / entry.step)
   local sums, over, steps = {}, {}, {}
-  entry.spent, entry.used = 0, 0
+  entry.spent, entry.held = 0, 0
+  entry.back = tonumber(redis.call('HGET', entry.apart, 'surplus') or 0)
   for index = 1, #fields, 2 do
     local name, amount = fields[index], tonumber(fields[index + 1])
     local step = tonumber(string.match(name, '^(%d+):'))
     if not step then
-      entry.used = amount
+      entry.held = amount
     elseif step < oldest then
       over[#over + 1] = name
     else
@@ -282,7 +296,7 @@ function rolling.read(entry)
     end
   end
   if #over > 0 then redis.call('HDEL', entry.key, unpack(over)) end
-  entry.used = entry.used + entry.spent
+  entry.used = entry.held + entry.spent
   table.sort(steps)
   for index, step in ipairs(steps) do steps[index] = {step, sums[step]} end
   spent_in[entry.key] = steps
@@ -291,14 +305,15 @@ end
 rolling.fits = total.fits
 
 function rolling.take(entry, ttl)
-  redis.call('HINCRBY', entry.key, 'held', text(entry.take))
+  hold(entry, 1)
   keep(entry.key, entry.length + entry.step + ttl)
+  if (entry.surplus or 0) ~= 0 then keep(entry.apart, entry.length + entry.step + ttl) end
 end
 
 rolling.insist = rolling.take
 
 function rolling.expire(entry)
-  redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
+  hold(entry, -1)
   keep(entry.key, entry.length + entry.step)
 end
 
@@ -314,7 +329,7 @@ function rolling.spend(entry, amount)
 end
 
 function rolling.settle(entry, amount)
-  redis.call('HINCRBY', entry.key, 'held', text(-entry.take))
+  hold(entry, -1)
   return rolling.spend(entry, amount)
 end
 
@@ -326,7 +341,8 @@ end
 function rolling.status(entry)
   local steps = spent_in[entry.key]
   local last = steps[#steps]
-  return math.max(0, entry.limit - entry.used), last and over_in(entry, last[1]) or 0
+  return math.max(0, entry.limit - entry.used), last and over_in(entry, last[1]) or 0,
+    entry.held, entry.back
 end
 
 -- It ends at no instant: whoever tells of it once a window takes the next multiple of its length.

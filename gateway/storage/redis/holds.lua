@@ -37,7 +37,7 @@ end
 local operations = {}
 
 -- {claims, ttl} -> {1, restored, (index, remaining, reset)...}, {0, restored, index, remaining,
--- reset, retry after}, or {-1} when the id is held already. Indices begin at 0.
+-- reset, held, surplus, retry after}, or {-1} when the id is held already. Indices begin at 0.
 function operations.admit()
   local claims, ttl = input[1], input[2]
   sweep()
@@ -48,8 +48,10 @@ function operations.admit()
     local entry, kind = open(claim)
     kind.read(entry)
     if not kind.fits(entry) then
-      local remaining, reset = kind.status(entry)
-      return cmsgpack.pack({0, restored, index - 1, remaining, reset, kind.retry(entry)})
+      local remaining, reset, held, back = kind.status(entry)
+      return cmsgpack.pack({
+        0, restored, index - 1, remaining, reset, held or 0, back or 0, kind.retry(entry),
+      })
     end
     entries[index] = entry
   end
@@ -180,16 +182,18 @@ function operations.known()
   return redis.call('EXISTS', restored_key)
 end
 
--- {claim...} -> {(remaining, reset)...}
+-- {claim...} -> {(remaining, reset, held, surplus)...}
 function operations.statuses()
   sweep()
   local reply = {}
   for _, claim in ipairs(input) do
     local entry, kind = open(claim)
     kind.read(entry)
-    local remaining, reset = kind.status(entry)
+    local remaining, reset, held, back = kind.status(entry)
     reply[#reply + 1] = remaining
     reply[#reply + 1] = reset
+    reply[#reply + 1] = held or 0
+    reply[#reply + 1] = back or 0
   end
   return cmsgpack.pack(reply)
 end

@@ -180,7 +180,11 @@ class RedisSharedStore:
         self._remember(hold_id)
 
     async def restore(self, spent: Iterable[Counted]) -> None:
-        totals = [_Restored(*one[:3], 0, *one[3:]) for one in spent if one.unit in TOTALS]
+        totals = [
+            _Restored(*one[:3], limit=0, take=one.amount, at=one.at)
+            for one in spent
+            if one.unit in TOTALS
+        ]
         replacements = self._replacements
         if self._uncertain:
             await self._repeat()
@@ -197,8 +201,7 @@ class RedisSharedStore:
             return ()
         found = _numbers(await self._run(b"statuses", "", _encode(claims), claims))
         return tuple(
-            LimitStatus(claim, found[2 * index], found[2 * index + 1] / MICRO)
-            for index, claim in enumerate(claims)
+            _status(claim, *found[4 * index : 4 * index + 4]) for index, claim in enumerate(claims)
         )
 
     async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
@@ -350,5 +353,9 @@ def _admitted(found: list[int], claims: Sequence[Claim]) -> Admitted:
 
 
 def _refused(found: list[int], claims: Sequence[Claim]) -> Refused:
-    _, _, index, remaining, reset, retry = found
-    return Refused(LimitStatus(claims[index], remaining, reset / MICRO), retry / MICRO)
+    _, _, index, *status, retry = found
+    return Refused(_status(claims[index], *status), retry / MICRO)
+
+
+def _status(claim: Claim, remaining: int, reset: int, held: int, surplus: int) -> LimitStatus:
+    return LimitStatus(claim, remaining, reset / MICRO, held, surplus)

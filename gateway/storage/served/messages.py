@@ -99,6 +99,8 @@ class AdmitAs(StoreMessage, tag=14, frozen=True):
     ttl_s: float
     rest: Mapping[Unit, int]
     """What is held in other units."""
+    surplus: int
+    """Nano-dollars of it that will probably come back."""
 
 
 class SettleAs(StoreMessage, tag=15, frozen=True):
@@ -136,8 +138,9 @@ Question = (
 
 # --- answers -------------------------------------------------------------------------------------
 
-Standing = tuple[int, int, float]
-"""(which of the claims that were asked, remaining, seconds until it is reset)."""
+Standing = tuple[int, int, float, int, int]
+"""(which of the claims that were asked, remaining, seconds until it is reset, what is held, and
+what of that will probably come back)."""
 
 
 class Taken(StoreMessage, tag=32, frozen=True):
@@ -185,10 +188,15 @@ def told(result: Admitted | Refused, claims: Sequence[Claim]) -> Answer:
 
 def standings(statuses: Sequence[LimitStatus], claims: Sequence[Claim]) -> tuple[Standing, ...]:
     """Each status by the place of its claim."""
-    return tuple([(claims.index(one.claim), one.remaining, one.reset_s) for one in statuses])
+    return tuple(
+        [
+            (claims.index(one.claim), one.remaining, one.reset_s, one.held, one.surplus)
+            for one in statuses
+        ]
+    )
 
 
 def status_of(standing: Standing, claims: Sequence[Claim]) -> LimitStatus:
     """The same the other way."""
-    index, remaining, reset_s = standing
-    return LimitStatus(claims[index], remaining, reset_s)
+    index, remaining, reset_s, held, surplus = standing
+    return LimitStatus(claims[index], remaining, reset_s, held, surplus)

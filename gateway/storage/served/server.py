@@ -82,7 +82,7 @@ class StoreServer:
 
     def _admit_as(self, process: int, asked: AdmitAs) -> Answer:
         template = self._callers[process][asked.caller]
-        claims = CallClaims(template, asked.nano_usd, asked.gpu_us, asked.rest)
+        claims = CallClaims(template, asked.nano_usd, asked.gpu_us, asked.rest, asked.surplus)
         return self._take(process, asked.hold_id, claims, asked.ttl_s)
 
     def _take(self, process: int, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> Answer:

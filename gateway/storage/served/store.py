@@ -165,8 +165,8 @@ class ServedSharedStore:
     def _admission(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> Question:
         if not isinstance(claims, CallClaims):
             return Admit(hold_id, tuple(claims), ttl_s)
-        caller = self._number(claims.template)
-        return AdmitAs(hold_id, caller, claims.nano_usd, claims.gpu_us, ttl_s, claims.rest)
+        caller, nano, gpu_us = self._number(claims.template), claims.nano_usd, claims.gpu_us
+        return AdmitAs(hold_id, caller, nano, gpu_us, ttl_s, claims.rest, claims.surplus)
 
     def _number(self, template: ClaimTemplate) -> int:
         """By which the other end knows a caller; it is told once."""

@@ -6,7 +6,7 @@ The model keeps every hold and every settlement as a list and sums them when it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -61,6 +61,9 @@ class Held:
         self.expires = now + ttl
         self.more: dict[Unit, int] = {}
 
+    def surplus(self, claim: Claim) -> int:
+        return claim.surplus
+
     def amount(self, claim: Claim) -> int:
         return claim.take + self.more.get(claim.unit, 0)
 
@@ -98,14 +101,30 @@ class StoreMachine(RuleBasedStateMachine):
         now = self.clock.time()
         return {name: held for name, held in self.held.items() if held.expires > now}
 
-    def used(self, key: tuple[str, Unit, str], instant_us: int | None = None) -> int:
-        now = round(self.clock.time() * MICRO) if instant_us is None else instant_us
-        holds = [
-            (held.admitted_us, held.amount(claim))
+    def holds(
+        self, key: tuple[str, Unit, str], amount: Callable[[Held, Claim], int]
+    ) -> list[tuple[int, int]]:
+        """(instant of admission, amount) of those that are alive."""
+        return [
+            (held.admitted_us, amount(held, claim))
             for held in self.alive().values()
             for claim in held.claims
             if (claim.scope, claim.unit, claim.window) == key
         ]
+
+    def held_now(self, key: tuple[str, Unit, str], amount: Callable[[Held, Claim], int]) -> int:
+        """What is told of what is held: 0 of what is held in no amounts."""
+        holds = self.holds(key, amount)
+        if key[1] == "concurrent":
+            return 0
+        if read_window(key[2]).rolling:
+            return sum(amount for _, amount in holds)
+        window = bounds(key[2], round(self.clock.time() * MICRO))
+        return sum(amount for at, amount in holds if bounds(key[2], at) == window)
+
+    def used(self, key: tuple[str, Unit, str], instant_us: int | None = None) -> int:
+        now = round(self.clock.time() * MICRO) if instant_us is None else instant_us
+        holds = self.holds(key, Held.amount)
         if key[1] == "concurrent":
             return len(holds)
         spent = [(at, amount) for where, at, amount in self.spent if where == key]
@@ -135,14 +154,24 @@ class StoreMachine(RuleBasedStateMachine):
         gpu=AMOUNTS,
         tokens=AMOUNTS,
         ttl=st.sampled_from([5.0, 40.0, 200.0]),
+        surplus=st.sampled_from([0.0, 0.5, 0.9]),
         one_by_one=st.booleans(),
     )
     def admit(
-        self, user: str, nano: int, gpu: int, tokens: int, ttl: float, one_by_one: bool
+        self,
+        user: str,
+        nano: int,
+        gpu: int,
+        tokens: int,
+        ttl: float,
+        surplus: float,
+        one_by_one: bool,
     ) -> None:
-        """Claims that are told one by one count as those of a caller whose limits are known."""
+        """Claims that are told one by one count as those of a caller whose limits are known. What
+        will probably come back gives no call room."""
         rest: dict[Unit, int] = {"tokens": tokens, "calls": 1}
-        claims: Sequence[Claim] = CallClaims(TEMPLATES[user], nano, gpu, rest)
+        back = round(nano * surplus)
+        claims: Sequence[Claim] = CallClaims(TEMPLATES[user], nano, gpu, rest, back)
         if one_by_one:
             claims = tuple(claims)
         fits = all(self.used((c.scope, c.unit, c.window)) + c.take <= c.limit for c in claims)
@@ -190,6 +219,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.settle(name, self.ended[name].claims, {"nano_usd": nano}))
 
     @precondition(lambda self: self.held)
+    @rule(data=st.data(), ttl=st.sampled_from([5.0, 200.0]))
+    def reinstate(self, data: st.DataObject, ttl: float) -> None:
+        """Nothing is held that was not, but for one that has expired."""
+        name = data.draw(st.sampled_from(sorted(self.held)))
+        held, now = self.held[name], self.clock.time()
+        if name not in self.alive():
+            held.admitted_us, held.more, held.expires = round(now * MICRO), {}, 0.0
+        held.expires = max(held.expires, now + ttl)
+        self.run(self.store.reinstate(name, held.claims, ttl))
+
+    @precondition(lambda self: self.held)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.held)))
@@ -208,6 +248,9 @@ class StoreMachine(RuleBasedStateMachine):
         statuses = self.run(self.store.statuses(claims))
         expected = [max(0, limit - self.used(key)) for key, limit in LIMITS.items()]
         assert [status.remaining for status in statuses] == expected
+        for status, key in zip(statuses, LIMITS, strict=True):
+            assert status.held == self.held_now(key, Held.amount)
+            assert status.surplus == self.held_now(key, Held.surplus)
 
 
 _SETTINGS = settings(
