@@ -2,7 +2,8 @@
 
 In the order of a call: it comes in through ``api``; ``calls`` carries it from its admission to its
 settlement; ``routing`` decides which of the ``backends`` gets it, and so whether it spills;
-``money`` says what it costs and whether its caller may spend that; ``storage`` keeps the counters,
+``money`` says what it costs and whether its caller may spend that, and ``holds`` who waits for
+others to give back what was held too much; ``storage`` keeps the counters,
 the ledger and the keys; ``events`` tells others of what happened. Between the calls ``warm`` wakes
 backends before they are needed, ``planning`` says how much capacity that should be, and ``bills``
 puts what platforms billed beside the ledger, whose old rows ``archive`` moves to files;

@@ -47,6 +47,7 @@ class CallMetrics:
         self.seconds = owner.seconds.of((model, backend))
         self.cost = owner.cost.of((model, backend))
         self.held = owner.holds.held.of((model, backend))
+        self.set_aside = owner.holds.set_aside.of((model, backend))
         self.settled = owner.holds.settled.of((model, backend))
         self.gpu = owner.gpu.of((model, backend))
         self.cold = owner.cold.of((model, backend))
@@ -60,15 +61,28 @@ class CallMetrics:
 
 
 class HoldMetrics:
-    """What was held of calls that have ended, and what they were charged: of those whose money was
-    limited alone, so that the one by the other is how much too much is held."""
+    """What was held of calls that have ended, what of that was told as taken, and what they were
+    charged: of those whose money was limited alone, so that the one by the other is how much too
+    much is held, or told."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.held = Counters(
             "spillgate_held_usd", "Dollars held for calls that have ended", _PAIR, registry
         )
+        self.set_aside = Counters(
+            "spillgate_set_aside_usd",
+            "Of these dollars, those that were not expected to come back",
+            _PAIR,
+            registry,
+        )
         self.settled = Counters(
             "spillgate_settled_usd", "Dollars that the same calls were charged", _PAIR, registry
+        )
+        self.waited = Counter(
+            "spillgate_room_waits",
+            "Calls that waited until others gave back what they had held too much",
+            ("result",),
+            registry=registry,
         )
 
 

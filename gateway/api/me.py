@@ -111,7 +111,7 @@ def _limit(status: LimitStatus, now_at: float) -> dict[str, Any]:
     }
     if is_callers_own(claim):
         told["limit"] = _amount(claim.unit, claim.limit)
-        told["remaining"] = _amount(claim.unit, status.remaining)
+        told["remaining"] = _amount(claim.unit, status.likely)
     return told
 
 

@@ -23,6 +23,8 @@ class Admission(msgspec.Struct, frozen=True):
     claims: Sequence[Claim] = ()
     hold_nano: int = 0
     """Nano-dollars."""
+    surplus_nano: int = 0
+    """Of these, how many will probably come back."""
 
     def holds(self, unit: Unit) -> bool:
         """Whether something of ``unit`` is limited, and so held."""

@@ -7,10 +7,11 @@ bound where it is paid by tokens: what its model may produce, or what the budget
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import msgspec
+from prometheus_client import Counter
 
 from gateway.active_policy import ActivePolicy
 from gateway.calls.admission import Admission, counted_amounts, without_dearest
@@ -18,6 +19,8 @@ from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
+from gateway.holds.line import LONGEST_S, WaitForRoom, RoomLines
+from gateway.holds.usual_costs import UsualCosts
 from gateway.money.limit_refusals import refusal
 from gateway.money.limits import is_callers_own
 from gateway.money.room import Room
@@ -60,43 +63,100 @@ class Admitting:
         clock: Clock,
         top_up: TopUp,
         spending: Spending,
+        usual: UsualCosts,
+        lines: RoomLines,
+        waits: Counter,
         reinstating: Sequence[Reinstate],
     ) -> None:
         """``held``: the calls that hold something; whoever settles one takes it out.
-        ``reinstating``: of what they hold beside their admission."""
+        ``reinstating``: of what they hold beside their admission. ``waits`` counts calls that have
+        waited, by what came of it."""
         self._shared = shared
         self._slow_clients = slow_clients
         self._decide = decide
         self._clock = clock
         self._top_up = top_up
         self._spending = spending
+        self._usual = usual
+        self._lines = lines
+        self._waits = waits
         self._reinstating = reinstating
+        self._newest: ActivePolicy | None = None
+        """That came with the last reload."""
         self.held = held
 
     async def admit(
         self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
     ) -> tuple[Quote, ...]:
-        """Holds the dearest quote that the limits still allow; dearer ones are struck off. Raises
-        ApiError 402 or 429 where none is, and StorageUnavailable."""
+        """Holds the dearest quote that the limits still allow; dearer ones are struck off. Waits
+        for a while where others hold more than they will probably cost. Raises ApiError 402 or
+        429 where there is no room, and StorageUnavailable."""
         template = active.template(
             state.principal, state.call.model, state.received_at, state.preferences.tags
         )
         if self._slow_clients.any:
             await self._slow_clients.check(template)
-        if not template.limits:
-            self.held.add(state)
-            return quotes
         refused = await self._try(active, state, template, quotes)
         if refused is None:
             return quotes
-        again = partial(self._try, active, state, template)
         try:
-            left = await self._less(active, state, quotes, refused, again)
+            left = await self._find_room(active, state, template, quotes, refused)
         except _NoRoomError as error:
             self._spending.refuse(error.refused.status.claim)
             raise refusal(error.refused) from None
-        state.narrowed(left)
+        if left is not quotes:
+            state.narrowed(left)
         return left
+
+    async def _find_room(
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        template: ClaimTemplate,
+        quotes: tuple[Quote, ...],
+        refused: Refused,
+    ) -> tuple[Quote, ...]:
+        """What there is room for after ``quotes`` were ``refused``: now, or when others have ended.
+        An answer is cut short where that helps alone. Raises _NoRoomError, and ApiError for a
+        caller whose plan has gone meanwhile."""
+        wanted, hold = state.preferences, partial(self._try, active, state, template)
+        mean = self._usual.mean(state.principal.key_id, state.call.model)
+        until = min(self._clock.monotonic() + LONGEST_S, state.call.deadline)
+        with WaitForRoom(self._lines, mean, until) as patience, self._counting(state, patience):
+            last, patient = refused, True
+            while True:
+                try:
+                    return await self._less(active, state, quotes, last, hold, patient)
+                except _NoRoomError as error:
+                    if not patient:
+                        raise
+                    last = error.refused
+                patient = await patience.wait(last.status)
+                state.preferences = wanted
+                if patient:
+                    hold = partial(self._try, active, state, self._template_now(active, state))
+                    again = await hold(quotes)
+                    if again is None:
+                        return quotes
+                    refused = again
+                last = refused
+
+    def _template_now(self, active: ActivePolicy, state: CallState) -> ClaimTemplate:
+        """The limits of a call that has waited: others may have come. Raises ApiError."""
+        return (self._newest or active).template(
+            state.principal, state.call.model, self._clock.time(), state.preferences.tags
+        )
+
+    @contextlib.contextmanager
+    def _counting(self, state: CallState, patience: WaitForRoom) -> Iterator[None]:
+        result = "refused"
+        try:
+            yield
+            result = "admitted"
+        finally:
+            if patience.began is not None:
+                state.waited_s += self._clock.monotonic() - patience.began
+                self._waits.labels(result).inc()
 
     async def foresee(
         self, active: ActivePolicy, state: CallState, room: Room
@@ -119,7 +179,9 @@ class Admitting:
             return room.short_of_money(max(map(_hold, quotes)))
 
         refused = await ask(quotes)
-        return quotes if refused is None else await self._less(active, state, quotes, refused, ask)
+        if refused is None:
+            return quotes
+        return await self._less(active, state, quotes, refused, ask, False)
 
     async def _less(
         self,
@@ -128,14 +190,16 @@ class Admitting:
         quotes: tuple[Quote, ...],
         refused: Refused,
         hold: Hold,
+        patient: bool,
     ) -> tuple[Quote, ...]:
-        """What there is room for after ``quotes`` were ``refused``. Raises _NoRoomError."""
+        """What there is room for after ``quotes`` were ``refused``; where the call is ``patient``,
+        without an answer that would probably be cut short. Raises _NoRoomError."""
         tries = _TRIES
         while True:
             left = _affordable(quotes, refused)
             if not left and tries:
                 tries -= 1
-                left = self._shortened(active, state, quotes, refused.status)
+                left = self._shortened(active, state, quotes, refused.status, patient)
             if not left:
                 raise _NoRoomError(refused)
             again = await hold(left)
@@ -150,15 +214,19 @@ class Admitting:
         template: ClaimTemplate,
         quotes: tuple[Quote, ...],
     ) -> Refused | None:
+        if not template.limits:
+            self.held.add(state)
+            return None
         nano = max([quote.estimate.hold for quote in quotes])
+        surplus = self._usual.surplus(state.principal.key_id, state.call.model, nano)
         if template.rest:
             state.counted = counted_amounts(active, state.call, state.preferences, template, quotes)
-        claims = CallClaims(template, nano, device_us(quotes), state.counted)
+        claims = CallClaims(template, nano, device_us(quotes), state.counted, surplus)
         ttl_s = state.hold_lasts_s(self._clock.monotonic())
         result = await self._shared.admit(state.call.id, claims, ttl_s)
         if not isinstance(result, Admitted):
             return result
-        state.admission = Admission(result, claims, nano)
+        state.admission = Admission(result, claims, nano, surplus)
         self.held.add(state)
         wanted = state.preferences
         if wanted.unbounded and (template.spends or template.tokens):
@@ -169,6 +237,7 @@ class Admitting:
     async def reinstate(self, active: ActivePolicy) -> None:
         """Every call that holds something holds it again, where the store has forgotten it, and in
         the limits that the policy has brought since. Raises StorageUnavailable."""
+        self._newest = active
         for state in tuple(self.held):
             if state not in self.held:
                 continue
@@ -198,7 +267,12 @@ class Admitting:
         return template.limits
 
     def _shortened(
-        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], short: LimitStatus
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        quotes: tuple[Quote, ...],
+        short: LimitStatus,
+        patient: bool,
     ) -> tuple[Quote, ...]:
         """The same for an answer as long as the caller's own budget reaches for; none where it
         says itself how long it may be, or that would be too short. Of what others have left
@@ -207,30 +281,42 @@ class Admitting:
         if not wanted.unbounded or not is_callers_own(short.claim):
             return ()
         if unit in ("tokens", "output_tokens"):
-            return self._with_fewer_tokens(active, state, quotes, short)
+            return self._with_fewer_tokens(active, state, quotes, short, patient)
         if unit != "nano_usd":
             return ()
-        cheapest = min(quotes, key=_hold)
+        cheapest, most = min(quotes, key=_hold), wanted.output_tokens
         without = self._asked_for(active, state, 0, cheapest.backend)
         if without is None or cheapest.estimate.hold <= without.estimate.hold:
             return ()
         left = short.remaining - without.estimate.hold
         each = cheapest.estimate.hold - without.estimate.hold
-        tokens = left * wanted.output_tokens // each // wanted.unbounded
-        if tokens < _FEWEST:
+        tokens = left * most // each // wanted.unbounded
+        usual = self._least(state, cheapest.estimate.hold) - without.estimate.hold
+        if tokens < max(_FEWEST, usual * most // each // wanted.unbounded if patient else 0):
             return ()
         shorter = self._asked_for(active, state, tokens * wanted.unbounded, cheapest.backend)
         return () if shorter is None else (shorter,)
 
+    def _least(self, state: CallState, held: int) -> int:
+        return self._usual.least(state.principal.key_id, state.call.model, held)
+
     def _with_fewer_tokens(
-        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...], short: LimitStatus
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        quotes: tuple[Quote, ...],
+        short: LimitStatus,
+        patient: bool,
     ) -> tuple[Quote, ...]:
         """The same where it is tokens of which few are left."""
         each, read = state.preferences.unbounded, 0
         if short.claim.unit == "tokens":
             read = state.counted["input_tokens"]
         tokens = (short.remaining - read) // each
-        if tokens < _FEWEST or tokens * each >= state.preferences.output_tokens:
+        most = state.preferences.output_tokens
+        if tokens < max(_FEWEST, self._least(state, most) // each if patient else 0):
+            return ()
+        if tokens * each >= most:
             return ()
         names = {quote.backend for quote in quotes}
         found = self._decided_for(active, state, tokens * each)

@@ -19,7 +19,7 @@ from gateway.calls.rows import end_row
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
-from gateway.metrics import Metrics
+from gateway.metrics import CallMetrics, Metrics
 from gateway.money.estimates import by_tokens
 from gateway.money.settlement import Part, Settler
 from gateway.storage.base import (
@@ -279,8 +279,7 @@ class Completion:
         if row.cost_nano:
             pair.cost.value += row.cost_nano / 1e9
         if row.hold_nano and row.backend:
-            pair.held.value += row.hold_nano / 1e9
-            pair.settled.value += ending.cost_nano / 1e9
+            self._count_hold(state, ending, pair)
         if row.gpu_us:
             pair.gpu.value += row.gpu_us / MICRO
         if row.cold_us:
@@ -288,3 +287,11 @@ class Completion:
         if state.answered_s and not row.stream:
             waited_s = state.answered_s + state.waited_s
             self._metrics.overhead.observe(max(0.0, elapsed - waited_s))
+
+    def _count_hold(self, state: CallState, ending: Ending, pair: CallMetrics) -> None:
+        row, cost_nano = ending.row, ending.cost_nano
+        pair.held.value += row.hold_nano / 1e9
+        pair.set_aside.value += (row.hold_nano - state.admission.surplus_nano) / 1e9
+        pair.settled.value += cost_nano / 1e9
+        if row.outcome == "success":
+            self._settler.usual.observe(row.key_id, state.asked_model, row.hold_nano, cost_nano)

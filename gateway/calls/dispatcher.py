@@ -108,6 +108,9 @@ class Dispatcher:
             clock=clock,
             top_up=self._top_up,
             spending=settler.spending,
+            usual=settler.usual,
+            lines=settler.lines,
+            waits=metrics.holds.waited,
             reinstating=(model_limits.reinstate, limits.reinstate),
         )
         self._larger = LargerModel(

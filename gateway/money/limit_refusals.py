@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from gateway.money.limits import amount_text, is_callers_own, left_header, rate_limit_headers
 from gateway.storage.base import Claim, Refused
 from gateway.storage.claims import TOKENS
@@ -52,7 +54,9 @@ def _too_many(refused: Refused, code: str, message: str) -> ApiError:
 
 
 def _left(refused: Refused) -> dict[str, str]:
-    return {name.decode(): value.decode() for name, value in left_header([refused.status])}
+    """What there is room for: what will probably come back was no room for this call."""
+    sure = msgspec.structs.replace(refused.status, surplus=0)
+    return {name.decode(): value.decode() for name, value in left_header([sure])}
 
 
 def _retry_after(refused: Refused) -> int:
@@ -87,6 +91,8 @@ def _used_up_message(refused: Refused) -> str:
         return f"{_whose(claim)} has used up its {kind} of {_this(claim)}. {reset} Or {_ASK}."
     left, most, needs = (_amount(claim, n) for n in (status.remaining, claim.limit, claim.take))
     has = f"{_whose(claim)} has {left} left of its {kind} of {most} {_per(claim)}"
+    if status.held:
+        has += f", beside {_amount(claim, status.held)} that calls on their way may cost"
     if claim.unit == "calls":
         return f"{has}. {reset} Try again then, or {_ASK}."
     return (

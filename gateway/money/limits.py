@@ -138,7 +138,7 @@ def is_own_budget(claim: Claim) -> bool:
 def _left_item(status: LimitStatus) -> str:
     claim = status.claim
     scope, unit = claim.scope.partition(":")[0], unit_name(claim.unit)
-    left, limit = amount_text(claim.unit, status.remaining), amount_text(claim.unit, claim.limit)
+    left, limit = amount_text(claim.unit, status.likely), amount_text(claim.unit, claim.limit)
     reset = math.ceil(status.reset_s)
     return f'{scope};unit={unit};window="{claim.window}";left={left};limit={limit};t={reset}'
 

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.clock import Clock
+from gateway.holds.line import RoomLines
+from gateway.holds.usual_costs import UsualCosts
 from gateway.metrics import Metrics
 from gateway.money.counted import charged_of
 from gateway.money.spending import Spending
@@ -77,6 +79,10 @@ class Settler:
         self._retrying = asyncio.Lock()
         self.spending = Spending()
         """Whose spending has changed, for those who watch it."""
+        self.lines = RoomLines(clock)
+        """The calls that wait for others to end."""
+        self.usual = UsualCosts()
+        """What calls turn out to cost of what was held for them."""
         self._hopeless: set[str] = set()
         """Open rows that no settlement can end."""
 
@@ -159,6 +165,8 @@ class Settler:
         charged = charged_of(rows, holds_rest(claims))
         try:
             self._count(hold_id, await self._shared.settle(hold_id, claims, charged))
+            if self.lines.any:
+                self.lines.wake(claims)
         except StorageUnavailable as unavailable:
             log.error("shared store: %s; settlement of %s waits", unavailable, hold_id)
             self._keep(functools.partial(self._settle_late, hold_id, claims, charged))

@@ -117,7 +117,7 @@ class MemorySharedStore:
         if hold_id in self._settled:
             return
         expires = now + round(ttl_s * MICRO)
-        new = (CounterSet((), ()), [], [], expires, surplus_of(claims))
+        new: _Hold = (CounterSet((), ()), [], [], expires, surplus_of(claims))
         found, takes, marks, until, surplus = self._alive(hold_id, now) or new
         found.expect(-surplus)
         asked = {_key(claim): claim for claim in claims if claim.unit != "requests"}

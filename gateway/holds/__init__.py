@@ -1,0 +1,5 @@
+"""What is known of holds beside their amounts, and who waits for one.
+
+``usual_costs`` is what calls turn out to cost of what was held for them, ``line`` the calls for
+which there is no room until others end. Neither decides how much is held.
+"""

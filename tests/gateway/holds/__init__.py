@@ -1,0 +1,1 @@
+"""What is known of holds beside their amounts."""
