@@ -19,7 +19,7 @@ from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
-from gateway.holds.line import LONGEST_S, WaitForRoom, RoomLines
+from gateway.holds.line import LONGEST_S, RoomLines, WaitForRoom
 from gateway.holds.usual_costs import UsualCosts
 from gateway.money.limit_refusals import refusal
 from gateway.money.limits import is_callers_own

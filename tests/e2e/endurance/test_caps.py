@@ -8,6 +8,7 @@ import collections
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,14 +23,17 @@ from tests.waiting import until
 ROUNDS = 50 if os.environ.get("SPILLGATE_SOAK") == "long" else 2
 CALLS, FIT, AT_LEAST = 1_000, 100, 97
 
+Section = dict[str, Any]
 CONFIG = """
 backends:
   paid: {{kind: openai, base_url: "{url}", price: calls}}
 models:
   chat: {{task: chat, backends: [paid]}}
 prices:
-  calls: {{per_call: 0.001, as_of: 2026-11-01, source: test}}
+  calls: {{{price}, as_of: 2026-11-01, source: test}}
 """
+PRICES = {1: "per_call: 0.001", 4: "per_million_output: 1000"}
+"""By how many times as much is held for a call as it costs: of tokens one is written of four."""
 KEY: dict[str, Any] = {"limits": {"spend": f"{FIT / 1000} USD/month", "concurrent": CALLS}}
 
 
@@ -39,6 +43,8 @@ class Placed(NamedTuple):
     shared: str
     ledger: str
     processes: int
+    held: int = 1
+    """How many times as much is held for a call as it costs."""
 
 
 PLACES = [
@@ -46,11 +52,16 @@ PLACES = [
     for ledger in ("sqlite", "postgres")
     for shared, processes in (("memory", 1), ("redis", 1), ("redis", 2), ("redis", 4))
 ]
+PLACES += [Placed("memory", "sqlite", 1, held=4), Placed("redis", "sqlite", 2, held=4)]
 
 
-@pytest.fixture(params=PLACES, ids=lambda one: f"{one.shared}-{one.ledger}-{one.processes}")
-def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """How many gateways, and the policy's section ``store``."""
+def _name(one: Placed) -> str:
+    return f"{one.shared}-{one.ledger}-{one.processes}" + ("-held4" if one.held > 1 else "")
+
+
+@pytest.fixture(params=PLACES, ids=_name)
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Placed, Section]]:
+    """Where, and the policy's section ``store``."""
     placed: Placed = request.param
     with contextlib.ExitStack() as stack:
         store: dict[str, Any] = {"ledger": f"sqlite:///{tmp_path}/data/ledger.db", "timeout": "5s"}
@@ -60,12 +71,12 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int
         if placed.ledger == "postgres":
             require_postgres()
             store |= {"ledger": stack.enter_context(PostgresServer()).url(), "ledger_timeout": "5s"}
-        yield placed.processes, store
+        yield placed, store
 
 
 @pytest.mark.soak
 def test_a_thousand_calls_at_once_use_a_cap_up_and_never_pass_it(
-    stores: tuple[int, dict[str, Any]], tmp_path: Path
+    stores: tuple[Placed, Section], tmp_path: Path
 ) -> None:
     """Served are at least 97 of the 100 that fit, the others are told why, and nothing is held
     afterwards."""
@@ -73,27 +84,29 @@ def test_a_thousand_calls_at_once_use_a_cap_up_and_never_pass_it(
     assert min(served) >= AT_LEAST, served
 
 
-async def _served(count: int, store: dict[str, Any], tmp_path: Path) -> list[int]:
+async def _served(placed: Placed, store: Section, tmp_path: Path) -> list[int]:
     """In each round."""
+    count, request = placed.processes, partial(chat_request, max_tokens=placed.held)
     async with upstream(takes_s=0.02) as url:
         with contextlib.ExitStack() as stack:
-            gateways = [_gateway(tmp_path, f"g{n}", url, store) for n in range(count)]
+            config = CONFIG.format(url=url, price=PRICES[placed.held])
+            gateways = [_gateway(tmp_path, f"g{n}", config, store) for n in range(count)]
             for gateway in gateways:
                 await asyncio.to_thread(stack.enter_context, gateway)
             keys = await _keys(gateways)
             lines = [await wires(one.port, CALLS // count, keys[0][1]) for one in gateways]
-            served = [await _round(key, lines, gateways) for key in keys]
+            served = [await _round(key, request(key[1]), lines, gateways) for key in keys]
             for wire in (wire for line in lines for wire in line):
                 wire.close()
     return served
 
 
-def _gateway(folder: Path, name: str, url: str, store: dict[str, Any]) -> LiveGateway:
+def _gateway(folder: Path, name: str, config: str, store: Section) -> LiveGateway:
     """Of one machine: keys and data are shared."""
     place = folder / name
     place.mkdir()
     server = {"access_log": False, "data": str(folder / "data")}
-    return LiveGateway(place, CONFIG.format(url=url), server=server, store=store)
+    return LiveGateway(place, config, server=server, store=store)
 
 
 async def _keys(gateways: list[LiveGateway]) -> list[tuple[str, str]]:
@@ -117,11 +130,13 @@ async def _keys(gateways: list[LiveGateway]) -> list[tuple[str, str]]:
 
 
 async def _round(
-    user_key: tuple[str, str], lines: list[list[Wire]], gateways: list[LiveGateway]
+    user_key: tuple[str, str],
+    request: bytes,
+    lines: list[list[Wire]],
+    gateways: list[LiveGateway],
 ) -> int:
     """How many were served."""
     user, key = user_key
-    request = chat_request(key)
     heard = await asyncio.gather(*(wire.ask(request) for line in lines for wire in line))
     served = _told(heard)
     admin = gateways[0].admin_key

@@ -56,9 +56,10 @@ async def wires(port: int, count: int, key: str) -> list[Wire]:
     return opened
 
 
-def chat_request(key: str, model: str = "chat") -> bytes:
+def chat_request(key: str, model: str = "chat", **fields: int) -> bytes:
     """A call in OpenAI's shape."""
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "hello"}]})
+    messages = [{"role": "user", "content": "hello"}]
+    body = json.dumps({"model": model, "messages": messages, **fields})
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n"
         f"authorization: Bearer {key}\r\ncontent-type: application/json\r\n"
