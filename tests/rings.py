@@ -71,6 +71,7 @@ OUTER = (
     "gateway/storage/test_shared_store_model.py",
     "gateway/storage/test_shared_store_reinstates.py",
     "gateway/storage/test_shared_store_spent.py",
+    "gateway/storage/test_shared_store_surplus.py",
     "gateway/storage/test_shared_store_windows.py",
     "gateway/storage/test_stolen_keys.py",
     "gateway/tls",

@@ -18,8 +18,8 @@ def rate(scope: str, limit: int, window: str = "minute") -> Claim:
     return Claim(scope, "requests", window, limit, 1)
 
 
-def money(scope: str, limit: int, take: int, window: str = "month") -> Claim:
-    return Claim(scope, "nano_usd", window, limit, take)
+def money(scope: str, limit: int, take: int, window: str = "month", surplus: int = 0) -> Claim:
+    return Claim(scope, "nano_usd", window, limit, take, surplus)
 
 
 def device(scope: str, limit: int, take: int, window: str = "day") -> Claim:

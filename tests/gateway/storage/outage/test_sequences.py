@@ -16,7 +16,7 @@ from tests.gateway.storage.claims import concurrent, money
 from tests.gateway.storage.outage.fleeting import FleetingStore
 
 LIMIT = 1_000_000
-CLAIMS = (money("user:a", LIMIT, 10), concurrent("user:a", LIMIT))
+CLAIMS = (money("user:a", LIMIT, 10, surplus=3), concurrent("user:a", LIMIT))
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("admit"), st.just(0)),
@@ -69,15 +69,17 @@ class Calls:
             self.used += 7
             await self.store.settle(name, CLAIMS, {"nano_usd": 7})
 
-    async def end(self) -> list[int]:
-        """All that run have ended, and the store has been back for a while."""
+    async def end(self) -> list[tuple[int, int, int]]:
+        """All that run have ended, and the store has been back for a while: what is left, held, and
+        will probably come back."""
         for name in list(self.running):
             await self._change("settle", name)
         self.remote.lost = self.remote.deaf = False
         await settle()
         await self.clock.advance(5.0)
         await self.store.aclose()
-        return [status.remaining for status in await self.remote.memory.statuses(CLAIMS)]
+        found = await self.remote.memory.statuses(CLAIMS)
+        return [(one.remaining, one.held, one.surplus) for one in found]
 
 
 @settings(max_examples=200, deadline=None)
@@ -90,6 +92,6 @@ def test_what_was_used_is_counted_once_and_nothing_stays_held(
         await calls.store.ping()
         for what, which in steps:
             await calls.step(what, which)
-        assert await calls.end() == [LIMIT - calls.used, LIMIT]
+        assert await calls.end() == [(LIMIT - calls.used, 0, 0), (LIMIT, 0, 0)]
 
     asyncio.run(play())
