@@ -77,8 +77,9 @@ class Watch:
         self._timer.unwatch(self)
         if self._late is not None:
             self._late.cancel()
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None
+        if task is not None:  # kept, it would hold its frame, which holds this: a cycle a call
+            task.cancel()
 
 
 def preferences_of(
