@@ -5,9 +5,9 @@ settlement; ``routing`` decides which of the ``backends`` gets it, and so whethe
 ``money`` says what it costs and whether its caller may spend that, and ``holds`` who waits for
 others to give back what was held too much; ``storage`` keeps the counters,
 the ledger and the keys; ``events`` tells others of what happened. Between the calls ``warm`` wakes
-backends before they are needed, ``planning`` says how much capacity that should be, and ``bills``
-puts what platforms billed beside the ledger, whose old rows ``archive`` moves to files;
-``past_days`` begins what goes over days that have ended.
+backends before they are needed, ``planning`` says how much capacity that should be, ``replay`` what
+recorded calls would cost by it, and ``bills`` puts what platforms billed beside the ledger, whose
+old rows ``archive`` moves to files; ``past_days`` begins what goes over days that have ended.
 ``policy`` reads the YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;

@@ -17,6 +17,8 @@ _LEAST = -64
 _EXACT = 8
 """Up to so many calls every load has a bucket of its own; above, four to each doubling."""
 _REBASE = 1e100
+_WIDTH = 16
+"""Bins that are summed up together, so that a look at all of them is one at few sums."""
 
 
 def bucket_of(load: int) -> int:
@@ -30,11 +32,13 @@ class FadingBins:
     """Weights of samples by bin. Each sample makes those before it weigh less, by one in
     ``memory``; older ones are not touched: the newer ones are made heavier."""
 
-    __slots__ = ("_fade", "bins", "total", "unit")
+    __slots__ = ("_fade", "bins", "sums", "total", "unit")
 
     def __init__(self, memory: int) -> None:
         self._fade = 1 / (1 - 1 / memory)
         self.bins = [0.0] * _BINS
+        self.sums = [0.0] * (_BINS // _WIDTH)
+        """Of each row of bins."""
         self.total = 0.0
         """Of all bins, in the same weights."""
         self.unit = 1.0
@@ -48,11 +52,13 @@ class FadingBins:
             grown = self.unit * self._fade**times
         weight = self.unit if times == 1 else (grown - self.unit) / (self._fade - 1)
         self.bins[bin] += weight
+        self.sums[bin // _WIDTH] += weight
         self.total += weight
         self.unit = grown
 
     def _rebase(self) -> None:
         self.bins = [weight / self.unit for weight in self.bins]
+        self.sums = [weight / self.unit for weight in self.sums]
         self.total /= self.unit
         self.unit = 1.0
 
@@ -98,12 +104,28 @@ class GrowthTable:
         share = self._prior * own.unit / everything.total
         bound = chance * (own.total + self._prior * own.unit)
         beyond = 0.0
-        bins, others = own.bins, everything.bins
-        for bin in range(_BINS - 1, 0, -1):
-            beyond += bins[bin] + share * others[bin]
-            if beyond > bound:
-                return max(0, load + bin + _LEAST)
+        sums, others = own.sums, everything.sums
+        for row in range(_BINS // _WIDTH - 1, -1, -1):
+            more = sums[row] + share * others[row]
+            if beyond + more > bound:
+                return max(
+                    0, load + _LEAST + _bin_beyond(own, everything, share, row, bound - beyond)
+                )
+            beyond += more
         return max(0, load + _LEAST)
+
+
+def _bin_beyond(
+    own: FadingBins, everything: FadingBins, share: float, row: int, left: float
+) -> int:
+    """The highest bin of a row with which more than ``left`` lies from there to the row's end."""
+    bins, others = own.bins, everything.bins
+    first = row * _WIDTH
+    for bin in range(first + _WIDTH - 1, first, -1):
+        left -= bins[bin] + share * others[bin]
+        if left < 0:
+            return bin
+    return first
 
 
 _NOTHING = FadingBins(2)

@@ -73,6 +73,8 @@ class Planner:
         self._growth = Growth(max(1, round(self._horizon_s / rule.every_s)))
         self._baseline = Baseline(rule.baseline, now)
         self.feedback = Feedback(rule.target)
+        self._worth_at = self.feedback.factor
+        self._last_worth = worth_of_worker(starts, rule.slo_s, rule.late_s * self._worth_at)
 
     @property
     def reserved(self) -> int:
@@ -91,8 +93,12 @@ class Planner:
         self._baseline.look(now, self._wanted(0, self._worth()))
 
     def _worth(self) -> Worth:
-        late_s = self._rule.late_s * self.feedback.factor
-        return worth_of_worker(self._starts, self._rule.slo_s, late_s)
+        factor = self.feedback.factor
+        if factor != self._worth_at:
+            late_s = self._rule.late_s * factor
+            self._worth_at = factor
+            self._last_worth = worth_of_worker(self._starts, self._rule.slo_s, late_s)
+        return self._last_worth
 
     def _wanted(self, load: int, worth: Worth) -> int:
         hold, start = self._needed(load, worth)

@@ -1,0 +1,73 @@
+"""``spillgate replay``: what recorded traffic would cost, by the planner that is the gateway's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.cli.progress import Stages
+from gateway.cli.shared import command, fail, table
+from gateway.cli.traffic_options import (
+    add_prices,
+    add_trace,
+    platform_of,
+    recording_of,
+    traffic_of,
+)
+from gateway.replay.comparison import Replayed, as_json, compare, rows
+from gateway.replay.page import page
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status 0; 2: it could not be done."""
+    parser = command(
+        "replay",
+        "Runs recorded calls against simulated workers, on a virtual clock, by the line and the "
+        "planner of the gateway; beside it what a reserved fleet, the platform alone, a rule of "
+        "thumb and a plan that knows every call beforehand would cost.",
+        "spillgate replay calls.csv --platform modal --page replay.html",
+    )
+    add_trace(parser)
+    add_prices(parser)
+    parser.add_argument("--seed", type=int, default=1, help="of the starts' lengths; default: 1")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="an HTML file with charts")
+    options = parser.parse_args(arguments)
+    with Stages() as stages:
+        recording = recording_of(options, stages)
+        traffic = traffic_of(options, recording)
+        found = compare(traffic, platform_of(options), seed=options.seed, advanced=stages.advance)
+    if options.page is not None:
+        _write(options.page, found)
+    if options.json:
+        print(json.dumps(as_json(found), indent=2))
+    else:
+        print(_text(found, recording.format, recording.left_out), end="")
+    return 0
+
+
+def _write(path: Path, found: Replayed) -> None:
+    try:
+        path.write_text(page(found), encoding="utf-8")
+    except OSError as error:
+        fail(f"--page: {error}")
+
+
+def _text(found: Replayed, form: str, left_out: int) -> str:
+    traffic, platform = found.traffic, found.platform
+    learned = (traffic.judged_from - traffic.arrivals[0].at) / 3600
+    besides = f", {left_out:,} lines left out" if left_out else ""
+    harm = found.harm
+    said = (
+        "neither a reserved fleet nor the platform alone keeps 99 %"
+        if harm is None
+        else f"{harm:.3f} of the cheaper of reserved and serverless that keeps 99 %"
+    )
+    return (
+        f"{traffic.name} ({form}{besides}): {len(traffic.arrivals):,} calls; {learned:.1f} h are "
+        f"learned from, {traffic.judged_s / 3600:.1f} h with {found.planned.calls:,} calls judged\n"
+        f"{platform.name}: reserved ${platform.reserved_per_hour:g} an hour, serverless "
+        f"${platform.per_s:g} a second; a call may wait {traffic.slo_s:g} s for its worker\n\n"
+        f"{table(*rows(found))}\nplanned: {said}\n"
+    )

@@ -1,0 +1,153 @@
+"""The options by which commands are told of a recording and of prices."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+import msgspec
+
+from adapters.settings import parse_duration
+from gateway.cli.progress import Stages
+from gateway.cli.shared import fail
+from gateway.replay.formats import Columns
+from gateway.replay.platforms import PLATFORMS, Platform
+from gateway.replay.readers import BadRecording, TraceFile, read
+from gateway.replay.traffic import Traffic, split
+
+
+def add_trace(parser: argparse.ArgumentParser) -> None:
+    """What is replayed, and which part of it is judged."""
+    parser.add_argument(
+        "trace",
+        metavar="TRACE",
+        help="CSV or JSON lines, plain or gzip, a folder of such files, or - for standard input: "
+        "calls of `spillgate usage --calls`, the ledger's archived rows, Azure's LLM traces, "
+        "BurstGPT, Mooncake, ServeGen, or any columns that --columns names",
+    )
+    parser.add_argument(
+        "--columns",
+        type=_columns,
+        metavar="NAME=COLUMN,...",
+        help="names of columns: time, and seconds or output; input, user",
+    )
+    parser.add_argument("--model", metavar="M", help="the calls of this model alone")
+    parser.add_argument(
+        "--train",
+        type=_share,
+        metavar="SHARE",
+        help="share of the time, from 0 to below 1, that is learned from and not judged; default: "
+        "20 minutes of up to two hours, a third of up to two days, half the days of more",
+    )
+    parser.add_argument(
+        "--slo",
+        type=_duration,
+        metavar="TIME",
+        help="how long a call may wait for its worker; default: 2s of text, 10s of other calls",
+    )
+    parser.add_argument(
+        "--scale", type=_positive, default=1.0, metavar="1.5", help="so many times the calls"
+    )
+
+
+def add_prices(parser: argparse.ArgumentParser) -> None:
+    """Where calls run, and what that costs."""
+    parser.add_argument(
+        "--platform",
+        choices=PLATFORMS,
+        default="runpod",
+        help="whose price of an H100 and whose starts; default: runpod",
+    )
+    parser.add_argument(
+        "--reserved",
+        type=_positive,
+        metavar="USD",
+        help="an hour of a reserved worker; default: 2.69",
+    )
+    parser.add_argument(
+        "--careful",
+        action="store_true",
+        help="starts cannot be called off, news of them comes half a second late, reserved "
+        "machines take two minutes",
+    )
+
+
+def platform_of(options: argparse.Namespace) -> Platform:
+    """That of ``add_prices``."""
+    found: Platform = PLATFORMS[options.platform]
+    if options.reserved is not None:
+        found = msgspec.structs.replace(found, reserved_per_hour=options.reserved)
+    return found.careful() if options.careful else found
+
+
+def recording_of(options: argparse.Namespace, stages: Stages) -> TraceFile:
+    """That of ``add_trace``, or the end of the program with what is wrong with it."""
+    try:
+        found = read(
+            options.trace,
+            columns=options.columns,
+            model=options.model,
+            advanced=lambda lines: stages.advance("reading", 1 - math.exp(-lines / 200_000)),
+        )
+    except BadRecording as error:
+        fail(str(error))
+    stages.advance("reading", 1.0)
+    return found
+
+
+def traffic_of(options: argparse.Namespace, found: TraceFile) -> Traffic:
+    """The recording, split and scaled, or the end of the program."""
+    name = options.trace.rstrip("/").rpartition("/")[2]
+    try:
+        traffic = split(
+            "standard input" if options.trace == "-" else name,
+            found.arrivals,
+            slo_s=options.slo,
+            train=options.train,
+            text=found.text,
+        )
+        return traffic.scaled(options.scale)
+    except ValueError as error:
+        fail(str(error))
+
+
+def _columns(text: str) -> Columns:
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    given = {name.strip(): column.strip() for name, _, column in pairs}
+    known = Columns.__struct_fields__
+    if unknown := sorted(given.keys() - set(known)):
+        raise argparse.ArgumentTypeError(f"no {unknown[0]!r}: there are {', '.join(known)}")
+    if "time" not in given or not all(given.values()):
+        raise argparse.ArgumentTypeError("write time=COLUMN,seconds=COLUMN")
+    return Columns(**given)
+
+
+def _share(text: str) -> float:
+    found = _number(text)
+    if not 0 <= found < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share from 0 to below 1")
+    return found
+
+
+def _positive(text: str) -> float:
+    found = _number(text)
+    if not found > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return found
+
+
+def _number(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not math.isfinite(found):
+        raise argparse.ArgumentTypeError(f"{text} is no number")
+    return found
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,10 @@
+"""Recorded traffic against a simulated fleet, on a virtual clock, by the planner that is the
+gateway's: what would it cost, and how much better could it be?
+
+``readers`` reads files by the ``formats`` of public recordings and of our own ledger into
+``traffic``; ``platforms`` says what serverless workers cost and how they start. ``planned`` lets
+the planner decide over a ``fleet``, whose seconds ``outcome`` sums up, with ``surges`` apart.
+``references`` are fleets without a planner, ``clairvoyant`` is the plan that knows every call
+beforehand, and the bound below it; ``comparison`` has them side by side, ``page`` draws them, with
+``charts``.
+"""
