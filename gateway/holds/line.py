@@ -34,15 +34,15 @@ _NEVER_LESS: frozenset[Unit] = frozenset(("calls",))
 class _Line:
     """At one limit. It is there while somebody waits in it."""
 
-    __slots__ = ("expected", "places")
+    __slots__ = ("expected", "turns")
 
     def __init__(self) -> None:
-        self.places: deque[Place] = deque()
+        self.turns: deque[Turn] = deque()
         self.expected = 0.0
         """What those who wait will probably cost, in the unit of the limit."""
 
 
-class Place:
+class Turn:
     """Of one call in one line."""
 
     def __init__(self, lines: RoomLines, key: _Key, expected: float, until: float) -> None:
@@ -94,8 +94,8 @@ class RoomLines:
         """Whether anybody waits."""
         return bool(self._lines)
 
-    def join(self, status: LimitStatus, mean: float, until: float) -> Place | None:
-        """A place for a call that was refused; None where those who wait will probably use up what
+    def join(self, status: LimitStatus, mean: float, until: float) -> Turn | None:
+        """A turn for a call that was refused; None where those who wait will probably use up what
         is there. ``mean``: what such calls cost of what is held for them. ``until``: monotonic
         seconds."""
         key, expected = _key(status.claim), status.claim.take * mean
@@ -105,30 +105,30 @@ class RoomLines:
         elif line.expected + expected > _MARGIN * _coming(status, mean):
             return None
         line.expected += expected
-        place = Place(self, key, expected, until)
-        line.places.append(place)
-        return place
+        turn = Turn(self, key, expected, until)
+        line.turns.append(turn)
+        return turn
 
     def wake(self, claims: Sequence[Claim]) -> None:
         """A call that held these has ended: the first who waits for one of them looks."""
         for claim in claims:
             line = self._lines.get(_key(claim))
             if line is not None:
-                line.places[0].wake()
+                line.turns[0].wake()
 
-    def is_first(self, place: Place) -> bool:
+    def is_first(self, turn: Turn) -> bool:
         """Whether nobody is before it."""
-        return self._lines[place.key].places[0] is place
+        return self._lines[turn.key].turns[0] is turn
 
-    def leave(self, place: Place) -> None:
+    def leave(self, turn: Turn) -> None:
         """It waits no more, and the next one looks."""
-        line = self._lines[place.key]
-        line.places.remove(place)
-        line.expected -= place.expected
-        if line.places:
-            line.places[0].wake()
+        line = self._lines[turn.key]
+        line.turns.remove(turn)
+        line.expected -= turn.expected
+        if line.turns:
+            line.turns[0].wake()
         else:
-            del self._lines[place.key]
+            del self._lines[turn.key]
 
 
 class WaitForRoom:
@@ -139,7 +139,7 @@ class WaitForRoom:
         self._lines = lines
         self._mean = mean
         self._until = until
-        self._place: Place | None = None
+        self._turn: Turn | None = None
         self.began: float | None = None
         """When it began to wait, if it has: monotonic seconds."""
 
@@ -147,22 +147,22 @@ class WaitForRoom:
         """Until there may be room in the limit that had none; False where the ends of others will
         probably make none, too many wait before it, or it has waited for long enough."""
         hopeless = not _may_come(status, self._mean)
-        if self._place is not None and (hopeless or self._place.key != _key(status.claim)):
+        if self._turn is not None and (hopeless or self._turn.key != _key(status.claim)):
             self._leave()
         if hopeless:
             return False
-        if self._place is None:
-            self._place = self._lines.join(status, self._mean, self._until)
-            if self._place is None:
+        if self._turn is None:
+            self._turn = self._lines.join(status, self._mean, self._until)
+            if self._turn is None:
                 return False
             if self.began is None:
                 self.began = self._lines.clock.monotonic()
-        return await self._place.turn()
+        return await self._turn.turn()
 
     def _leave(self) -> None:
-        if self._place is not None:
-            self._lines.leave(self._place)
-            self._place = None
+        if self._turn is not None:
+            self._lines.leave(self._turn)
+            self._turn = None
 
     def __enter__(self) -> WaitForRoom:
         return self
