@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import random
+import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Protocol
@@ -18,8 +19,8 @@ from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.api.routes import application
 from gateway.archive.archivist import Archivist
-from gateway.backends.live import LiveBackend
 from gateway.backends.shared_bound import MakeBound, SharedBound
+from gateway.backends.use_in_all import MakeUse, UseInAll
 from gateway.backends.use_reader import UseReader
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
@@ -28,11 +29,11 @@ from gateway.environment import Environment
 from gateway.events.addresses import SystemResolver
 from gateway.events.attempts import MessageClient
 from gateway.events.notices import Notices
+from gateway.leading import LeaderWork
 from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, read_ca_files
-from gateway.past_days import look_back
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places, read_with_places
 from gateway.preflight import check_startable, keys_file
@@ -53,11 +54,8 @@ from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.outbox import SqliteStatements
 from gateway.storage.sqlite.rollups import ARCHIVE as SQLITE_ARCHIVE
 from gateway.store_urls import Database, LedgerFile, ServerGroup
-from gateway.warm.account import WarmAccount
-from gateway.warm.idle_tails import IdleTails
-from gateway.warm.keeper import WarmKeeper
+from gateway.together import Alone, Leadership
 from gateway.warm.kept import FILE, FileKept, KeptWorkers
-from gateway.warm.minimums import WorkerMinimums
 from gateway.warm.prober import Prober
 
 _KEYS_TRUSTED_S = 0.001
@@ -77,6 +75,10 @@ class OneOfSeveral(Protocol):
 
     def bound(self, backend: str, calls: int) -> SharedBound:
         """This process's part of a bound on the calls at a backend."""
+        ...
+
+    def use(self, backend: str) -> UseInAll:
+        """The calls of all processes at a backend."""
         ...
 
     def open_shared(self, policy: Policy) -> SharedStore:
@@ -193,6 +195,7 @@ def build_gateway(
     lines: LineWriter | None = None,
     outbox: Outbox | None = None,
     bound: MakeBound | None = None,
+    use: MakeUse | None = None,
     client: Callable[[], MessageClient] = webhook_client,
 ) -> Gateway:
     """Everything but the web: a gateway over the stores and backends that it is given.
@@ -226,6 +229,7 @@ def build_gateway(
         load_policy=load,
         kept_workers=kept_workers,
         bound=bound,
+        use=use,
     )
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
@@ -252,37 +256,15 @@ def _notices(
 
 
 @contextlib.asynccontextmanager
-async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
-    """Restores what the ledger knows, starts the backends, and closes everything at the end."""
+async def running(gateway: Gateway, leadership: Leadership | None = None) -> AsyncIterator[Gateway]:
+    """Restores what the ledger knows, starts the backends, and closes everything at the end.
+    ``leadership``: where this process serves with others."""
     clock = gateway.clock
+    leading = LeaderWork(gateway, leadership or Alone(secrets.token_hex(6)))
     try:
         await restore(gateway)
         gateway.fill = functools.partial(fill, gateway)
         await gateway.start()
-        minimums = WorkerMinimums(kept=gateway.kept_workers, clock=clock)
-        account = WarmAccount(
-            shared=gateway.shared, ledger=gateway.ledger, settler=gateway.settler, clock=clock
-        )
-        gateway.holders.append(account.reinstate)
-        keeper = WarmKeeper(
-            active=lambda: gateway.active,
-            account=account,
-            minimums=minimums,
-            clock=clock,
-            metrics=gateway.metrics,
-        )
-        tails = IdleTails(
-            active=lambda: gateway.active,
-            held=lambda name: name in minimums.kept(),
-            ledger=gateway.ledger,
-            clock=clock,
-        )
-
-        async def replaced(old: LiveBackend, new: LiveBackend | None) -> None:
-            await keeper.replaced(old, new)
-            await tails.leave(old)
-
-        gateway.replaced = replaced
         if gateway.notices is not None:
             await gateway.notices.start()
             gateway.run_forever(_recall(gateway, gateway.notices))
@@ -294,15 +276,14 @@ async def running(gateway: Gateway) -> AsyncIterator[Gateway]:
         await reader.read()
         gateway.run_forever(reader.run())
         gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
-        gateway.run_forever(keeper.run())
+        leading.start()
         gateway.run_forever(gateway.last_uses.run())
-        gateway.run_forever(tails.run())
-        look_back(gateway)
+        if gateway.archivist is not None:
+            gateway.run_forever(gateway.archivist.run())
         try:
             yield gateway
         finally:
-            await keeper.aclose()
-            await tails.aclose()
+            await leading.aclose()
             if gateway.notices is not None:
                 await gateway.notices.aclose()
     finally:
@@ -372,6 +353,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         lines=lines,
         outbox=open_outbox(policy),
         bound=None if among is None else among.bound,
+        use=None if among is None else among.use,
     )
     gateway.file_readers += [
         lambda: [FileRead(f"the secret {name}", file) for name, file in secrets.items()],

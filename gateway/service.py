@@ -14,6 +14,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.archive.archivist import Archivist
 from gateway.backends.live import LiveBackend
 from gateway.backends.shared_bound import MakeBound
+from gateway.backends.use_in_all import MakeUse, matters
 from gateway.calls.dispatcher import Dispatcher
 from gateway.clock import Clock
 from gateway.events.notices import Notices
@@ -73,8 +74,10 @@ class Gateway:
         load_policy: Callable[[], Policy],
         kept_workers: KeptWorkers,
         bound: MakeBound | None = None,
+        use: MakeUse | None = None,
     ) -> None:
-        """``bound``: a part of what bounds the calls at a backend, where other processes serve."""
+        """``bound``: a part of what bounds the calls at a backend, ``use``: its calls in all, where
+        other processes serve."""
         self.shared = shared
         self.ledger = ledger
         self.keys = keys
@@ -100,6 +103,7 @@ class Gateway:
         when called."""
         self._make_backend = make_backend
         self._bound = bound
+        self._use = use
         self._history: list[Policy] = []
         self._superseded: list[ActivePolicy] = []
         """Policies that are in force no more, while calls are on their way by them."""
@@ -163,6 +167,8 @@ class Gateway:
                 )
                 if known is not None:
                     made.charged.tariff.uses = known.charged.tariff.uses
+            if self._use is not None and matters(policy, spec, backends[name].adapter):
+                self._use(name).join(backends[name])
         return backends
 
     async def apply(self, policy: Policy) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, Protocol
 
 import msgspec
@@ -36,3 +38,71 @@ class Together(Protocol):
     def tell_of_drained(self, backend: str, draining: bool) -> None:
         """A backend is drained, or sent calls again, here; it shall be everywhere."""
         ...
+
+
+class Leadership(Protocol):
+    """Whether this process does what one alone must do for all: a lease, which ends unless it is
+    renewed."""
+
+    @property
+    def until(self) -> float:
+        """Monotonic seconds: until when it leads, as far as it is known; in the past where it does
+        not."""
+        ...
+
+    @property
+    def machine(self) -> str:
+        """A name of all processes that serve together, another one after each start of all."""
+        ...
+
+    async def gained(self) -> None:
+        """Returns once this process leads."""
+        ...
+
+    async def lost(self) -> None:
+        """Returns once it does not any more, or is to hand over."""
+        ...
+
+    def leave(self) -> None:
+        """All is handed over, or this process ends: another may lead."""
+        ...
+
+    def tell_of_tails(self, backend: str, number: int) -> None:
+        """The idle seconds of the backend are booked up to now, in ``number`` rows so far."""
+        ...
+
+    def tell_of_kept(self, backend: str, workers: int) -> None:
+        """The platform of the backend was told to keep so many workers."""
+        ...
+
+    def watch(self, tails: Callable[[str, int], None], kept: Callable[[str, int], None]) -> None:
+        """These are called when another process has said the same."""
+        ...
+
+
+class Alone:
+    """The ``Leadership`` of the only process that there is."""
+
+    until = inf
+
+    def __init__(self, machine: str) -> None:
+        self.machine = machine
+
+    async def gained(self) -> None:
+        """It always leads."""
+
+    async def lost(self) -> None:
+        """Never returns."""
+        await asyncio.Event().wait()
+
+    def leave(self) -> None:
+        """Nobody else is there."""
+
+    def tell_of_tails(self, backend: str, number: int) -> None:
+        """Nobody hears it."""
+
+    def tell_of_kept(self, backend: str, workers: int) -> None:
+        """Nobody hears it."""
+
+    def watch(self, tails: Callable[[str, int], None], kept: Callable[[str, int], None]) -> None:
+        """Nobody says it."""

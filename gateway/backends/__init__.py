@@ -8,5 +8,6 @@ warm workers. ``engine_line`` is what an engine says of all its calls, those of 
 ``platform_workers`` are those that a call would find warm, ``held_workers`` those of them that a
 platform was told to keep. ``concurrency`` is how many calls are sent to one at once, ``slots``
 those that run, and the line of those that wait; ``shared_bound`` is one process's part of that,
-where several serve. ``redaction`` keeps a backend's secrets out of answers that repeat them.
+where several serve, and ``use_in_all`` what it knows of the others' calls. ``redaction`` keeps a
+backend's secrets out of answers that repeat them.
 """

@@ -31,6 +31,8 @@ def candidate_of(
         slots = backend.line.computes(now)
     in_flight = backend.queue.ahead_of(rank, backend.in_flight) if ahead is None else ahead
     in_flight += backend.line.others(now)
+    if backend.concurrency.bound is None:
+        in_flight += backend.leases.share.others
     run = learned.run_time(model)
     if slots is not None and in_flight >= slots:
         run = backend.leases.seen_to_run(run, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -17,6 +18,8 @@ class Lease(msgspec.Struct, frozen=True):
     leased_at: float
     trial: bool = False
     """It is the one call that is let through after a rest."""
+    ping: bool = False
+    """It is the warm pool's, and nobody's call."""
     share_mark: float = 0.0
     """Where the backend's ``MachineShare`` stood."""
 
@@ -24,9 +27,14 @@ class Lease(msgspec.Struct, frozen=True):
 class Leases:
     """Those of one backend that have not ended. Instants are monotonic seconds."""
 
-    __slots__ = ("_handed_over", "_runs_from", "_starting", "share")
+    __slots__ = ("_handed_over", "_runs_from", "_starting", "changed", "pings", "share")
 
     def __init__(self) -> None:
+        self.changed: Callable[[int, int], None] | None = None
+        """Called with 1, 0 when one begins, with 0, 1 when one ends and leaves a worker warm, with
+        0, 0 when one ends otherwise."""
+        self.pings = 0
+        """Leases of the warm pool."""
         self._runs_from: dict[int, float] = {}
         """From when on each call runs, as far as is foreseen; in the order of their leases."""
         self._handed_over: set[int] = set()
@@ -36,31 +44,48 @@ class Leases:
         """Whose the machine is."""
 
     def begin(
-        self, now: float, runs_from: float, *, expected_cold: bool, trial: bool = False
+        self,
+        now: float,
+        runs_from: float,
+        *,
+        expected_cold: bool,
+        trial: bool = False,
+        ping: bool = False,
     ) -> Lease:
         """A call is sent, and should run from ``runs_from`` on."""
-        lease = Lease(expected_cold, now, trial, self.share.begin(now))
+        lease = Lease(expected_cold, now, trial, ping, self.share.begin(now))
         if expected_cold:
             self._starting.append(lease.leased_at)
         self._runs_from[id(lease)] = runs_from
+        self.pings += ping
+        if self.changed is not None:
+            self.changed(1, 0)
         return lease
+
+    @property
+    def calls(self) -> int:
+        """How many there are, without pings."""
+        return len(self._runs_from) - self.pings
 
     def share_of(self, lease: Lease, now: float) -> float:
         """The part of the machine that was a call's, on the average, since its lease began."""
         lasts_s = now - lease.leased_at
         if lasts_s <= 0:
-            return 1 / max(len(self._runs_from), 1)
+            return 1 / max(self.share.calls, 1)
         return min(self.share.since(lease.share_mark, now) / lasts_s, 1.0)
 
     def hand_over(self, lease: Lease) -> None:
         """Another call gets its place in line, before it has ended."""
         self._handed_over.add(id(lease))
 
-    def end(self, lease: Lease, now: float) -> bool:
-        """True where its place in line is given back by that."""
+    def end(self, lease: Lease, now: float, *, warm: bool) -> bool:
+        """``warm``: its worker is warm now. True where its place in line is given back by that."""
         self.share.end(now)
         key = id(lease)
         self._runs_from.pop(key, None)
+        self.pings -= lease.ping
+        if self.changed is not None:
+            self.changed(0, int(warm))
         if lease.expected_cold and self._starting:
             self._starting.popleft()
         if key in self._handed_over:

@@ -115,6 +115,11 @@ class LiveBackend:
         return self.concurrency.slots
 
     @property
+    def calls_in_all(self) -> int:
+        """Of all processes."""
+        return self.in_flight + self.leases.share.others
+
+    @property
     def max_request(self) -> int | None:
         """Bytes of the largest body that it takes: the policy's figure, else the platform's."""
         own = self.adapter.capabilities.max_request_bytes
@@ -252,7 +257,7 @@ class LiveBackend:
         """
         now, at = self._clock.monotonic(), self
         if not ping:
-            self._note_call(now)
+            self.note_call(now)
         self.in_flight += 1
         if not self.queue.take():
             at = await self._wait(others, reconsider, place, since, caller)
@@ -264,14 +269,14 @@ class LiveBackend:
             at.queue.give_back()
             raise
         cold = at.workers.take(now)
-        return at, at.leases.begin(now, now + load_s, expected_cold=cold, trial=trial)
+        return at, at.leases.begin(now, now + load_s, expected_cold=cold, trial=trial, ping=ping)
 
     def lease_at_once(self, now: float, load_s: float) -> Lease | None:
         """A lease for a call that need not wait; None where it must, or where not everybody may
         come: then ``lease`` is for it."""
         if self.rests.health.scopes or not self.queue.take():
             return None
-        self._note_call(now)
+        self.note_call(now)
         self.in_flight += 1
         return self.leases.begin(now, now + load_s, expected_cold=self.workers.take(now))
 
@@ -300,7 +305,7 @@ class LiveBackend:
                 if at is not self:
                     self.in_flight -= 1
                     at.in_flight += 1
-                    at._note_call(now)
+                    at.note_call(now)
                 return at
             granted.give_back()
             others = [one for one in others if one is not at]
@@ -320,8 +325,8 @@ class LiveBackend:
         if not self.queue.waiting:
             self._timer.unwatch(self)
 
-    def _note_call(self, now: float) -> None:
-        if self.in_flight == 0 and self.last_call is not None and self.learned.cold is not None:
+    def note_call(self, now: float) -> None:
+        if self.last_call is not None and not self.calls_in_all and self.learned.cold is not None:
             self.learned.gaps.observe(now - self.last_call)
         self.last_call = now
 
@@ -353,7 +358,7 @@ class LiveBackend:
         self.last_end = now
         if self.last_call is not None:
             self.last_call = now
-        if self.leases.end(lease, now):
+        if self.leases.end(lease, now, warm=failure is None):
             self.queue.give_back()
         if failure is not None:
             self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
@@ -385,4 +390,4 @@ class LiveBackend:
         now = self._clock.monotonic()
         self.line.hear(probe, self.queue.running, now)
         if probe.warm_workers is not None:
-            self.workers.hear(probe.warm_workers, now, idle=self.in_flight == 0)
+            self.workers.hear(probe.warm_workers, now, idle=not self.calls_in_all)

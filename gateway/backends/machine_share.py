@@ -12,11 +12,13 @@ class MachineShare:
     A. K. Parekh and R. G. Gallager, 1993, doi:10.1109/90.234856 (there as virtual time).
     """
 
-    __slots__ = ("_at", "_calls", "_virtual")
+    __slots__ = ("_at", "_calls", "_virtual", "others")
 
     def __init__(self) -> None:
         self._at = 0.0
         self._calls = 0
+        self.others = 0
+        """Calls of other processes."""
         self._virtual = 0.0
 
     def begin(self, now: float) -> float:
@@ -35,7 +37,17 @@ class MachineShare:
         self._advance(now)
         self._calls -= 1
 
+    def hear_of_others(self, calls: int, now: float) -> None:
+        """So many calls of other processes are there from now on, each with an equal part."""
+        self._advance(now)
+        self.others = calls
+
+    @property
+    def calls(self) -> int:
+        """Those that are there, the others' among them."""
+        return self._calls + self.others
+
     def _advance(self, now: float) -> None:
         if self._calls and now > self._at:
-            self._virtual += (now - self._at) / self._calls
+            self._virtual += (now - self._at) / (self._calls + self.others)
         self._at = now

@@ -31,7 +31,7 @@ class PlatformWorkers:
         idle, held = self._learned.warm.idle(now), self.held
         if not held.count:
             return idle
-        return max(idle, held.up(now, cold.p95) - self._queue.running)
+        return max(idle, held.up(now, cold.p95) - self._busy)
 
     def starting_for_s(self, now: float) -> float | None:
         """Since when the oldest worker starts that is waited for, or was told to be there."""
@@ -54,7 +54,12 @@ class PlatformWorkers:
         cold = self._learned.cold
         if not self._learned.start(now) or cold is None:
             return False
-        return self._queue.running > self.held.up(now, cold.p95)
+        return self._busy > self.held.up(now, cold.p95)
+
+    @property
+    def _busy(self) -> int:
+        """Calls that are there, of all processes."""
+        return self._queue.running + self._leases.share.others
 
     def hear(self, up: int, now: float, *, idle: bool) -> None:
         """The platform says how many are up; ``idle``: it has no call of ours."""

@@ -84,7 +84,9 @@ class Failover:
         if now >= state.call.deadline:
             return nobody("deadline")
         rules = active.rules(state.call.model, state.route)
-        contexts = {quote.backend: active.backends[quote.backend].context for quote in untried}
+        contexts = {
+            quote.backend: active.backends[quote.backend].spec.common.context for quote in untried
+        }
         step = next_step(
             rules,
             failure,

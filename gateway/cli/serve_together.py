@@ -15,6 +15,7 @@ import uvloop
 
 from gateway.app import backend_maker, from_path, open_keys, running, web
 from gateway.backends.shared_bound import SharedBound
+from gateway.backends.use_in_all import UseInAll
 from gateway.cli.banner import announce
 from gateway.cli.data_lock import lock_of
 from gateway.cli.server import GatewayServer, certificate_of, material_of
@@ -107,7 +108,7 @@ class _Member:
 
     def __init__(self, what: Told) -> None:
         clock = SystemClock()
-        self.link = ParentLink(what.parent, what.of, clock)
+        self.link = ParentLink(what.parent, what.of, what.machine, clock)
         self._what = what
         self._guests = Guests(what.folders, clock)
 
@@ -128,7 +129,10 @@ class _Member:
         return msgspec.structs.replace(policy, server=server)
 
     def bound(self, backend: str, calls: int) -> SharedBound:
-        return self.link.bound(backend, calls)
+        return self.link.parts.bound(backend, calls)
+
+    def use(self, backend: str) -> UseInAll:
+        return self.link.parts.use(backend)
 
     def open_shared(self, policy: Policy) -> SharedStore:
         self.link.store.timeout_s = policy.store.timeout_s
@@ -139,7 +143,7 @@ class _Member:
         """The parent is there before the gateway starts; where others serve, connections are taken
         once the backends are ready."""
         await self.link.connect(gateway)
-        async with running(gateway):
+        async with running(gateway, self.link.parts.lease):
             if self._what.waits:
                 await self.link.until_ready()
             yield gateway

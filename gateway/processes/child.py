@@ -8,17 +8,13 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
-from gateway.backends.shared_bound import SharedBound
 from gateway.clock import Clock
 from gateway.processes.all_processes import AllProcesses
 from gateway.processes.messages import (
     AllTold,
     Called,
     Drained,
-    GivesBack,
     Gone,
-    Granted,
-    Recalled,
     Reload,
     Reloaded,
     Retire,
@@ -26,9 +22,9 @@ from gateway.processes.messages import (
     TellOf,
     ToChild,
     ToParent,
-    Wants,
     decode_to_child,
 )
+from gateway.processes.parts import PartsOfAll
 from gateway.service import Gateway
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.served.messages import Answer
@@ -48,16 +44,16 @@ PARENT_GONE = "the parent process is gone"
 class ParentLink:
     """The connection to the parent by the inherited descriptor ``descriptor``.
 
-    ``store`` is the shared store that the parent keeps. ``retire`` is called when others serve in
-    this process's place, ``end`` when the parent is gone.
+    ``store`` is the shared store that the parent keeps, ``parts`` is what this process has of what
+    all have together. ``retire`` is called when others serve in this process's place, ``end`` when
+    the parent is gone.
     """
 
-    def __init__(self, descriptor: int, of: int, clock: Clock) -> None:
-        """``of``: how many processes serve."""
+    def __init__(self, descriptor: int, of: int, machine: str, clock: Clock) -> None:
+        """``of``: how many processes serve; ``machine``: a name of all of them."""
         self._socket = socket.socket(fileno=descriptor)
         self._clock = clock
-        self._of = of
-        self._bounds: dict[tuple[str, int], SharedBound] = {}
+        self.parts = PartsOfAll(self.say, of, machine, clock)
         self._connection = FramedConnection[ToChild](
             decode=decode_to_child, receive=self._receive, lost=self._lose
         )
@@ -69,10 +65,9 @@ class ParentLink:
         self._hears: dict[type, Callable[[Any], None]] = {
             Gone: lambda gone: self._run(self._inherit(gone.processes)),
             Reload: lambda reload: self._run(self._reload(reload.problems)),
-            Retire: lambda _: self.retire(),
+            Retire: lambda _: self._retire(),
             Drained: self._drain,
-            Granted: self._grant,
-            Recalled: self._recall,
+            **self.parts.hears,
         }
 
     async def connect(self, gateway: Gateway) -> None:
@@ -87,6 +82,7 @@ class ParentLink:
         gateway.run_forever(self._all.keep_telling())
         loop = asyncio.get_running_loop()
         await loop.create_unix_connection(lambda: self._connection, sock=self._socket)
+        gateway.run_forever(self.parts.lease.keep_asking())
 
     def say(self, message: ToParent) -> None:
         """Leaves at the end of this turn of the loop."""
@@ -122,24 +118,9 @@ class ParentLink:
         else:
             hear(message)
 
-    def _grant(self, granted: Granted) -> None:
-        bound = self._bounds[granted.backend, granted.bound]
-        bound.grant(granted.more, pressed=granted.pressed)
-
-    def _recall(self, recalled: Recalled) -> None:
-        self._bounds[recalled.backend, recalled.bound].recall(recalled.left)
-
-    def bound(self, backend: str, calls: int) -> SharedBound:
-        """This process's part of a bound on the calls at a backend; the same one again for a
-        backend that a reload has made anew with the same bound."""
-        bound = self._bounds.get((backend, calls))
-        if bound is None:
-            bound = self._bounds[backend, calls] = SharedBound(
-                fair=max(1, calls // self._of),
-                want=lambda wanted: self.say(Wants(backend, calls, wanted)),
-                give=lambda count: self.say(GivesBack(backend, calls, count)),
-            )
-        return bound
+    def _retire(self) -> None:
+        self.parts.lease.retire()
+        self.retire()
 
     def _drain(self, drained: Drained) -> None:
         """Another process was asked to, or was before this one came."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Literal
 
 import msgspec
@@ -20,6 +21,7 @@ GAUGES: dict[str, How] = {
     "spillgate_connections_refused": "sum",
     "spillgate_shared_store_outage_calls": "sum",
     "spillgate_backend_ready": "least",
+    "spillgate_leads": "each",
     "spillgate_descriptors": "each",
     "spillgate_descriptor_limit": "each",
 }
@@ -29,6 +31,9 @@ for they look at the same thing."""
 _Labels = tuple[tuple[str, str], ...]
 
 
+_Values = dict[tuple[str, _Labels], Fraction]
+
+
 class Family(msgspec.Struct, frozen=True):
     """The samples of one metric."""
 
@@ -36,7 +41,7 @@ class Family(msgspec.Struct, frozen=True):
     text: str
     kind: str
     samples: tuple[tuple[str, _Labels, float], ...]
-    """(name, labels, value)."""
+    """(name, labels, value); several of the same name and labels add up."""
 
 
 _decode = msgspec.msgpack.Decoder(tuple[Family, ...]).decode
@@ -49,14 +54,25 @@ def counted(registry: CollectorRegistry) -> bytes:
 
 def without_gauges(reports: Iterable[bytes]) -> bytes:
     """The sum of what processes counted that are gone: a counter never falls."""
-    families = _merged((0, report) for report in reports)
-    return msgspec.msgpack.encode(tuple(one for one in families if one.kind != "gauge"))
+    merged = _merged((0, report) for report in reports)
+    kept = [
+        msgspec.structs.replace(family, samples=tuple(_exact(values)))
+        for family, values in merged
+        if family.kind != "gauge"
+    ]
+    return msgspec.msgpack.encode(kept)
 
 
 def rendered(reports: Iterable[tuple[int, bytes]]) -> bytes:
     """Prometheus' text of what processes count, each known by its number."""
     registry = CollectorRegistry()
-    registry.register(_Told([*_merged(reports)]))
+    families = [
+        msgspec.structs.replace(
+            family, samples=tuple((*key, float(value)) for key, value in values.items())
+        )
+        for family, values in _merged(reports)
+    ]
+    registry.register(_Told(families))
     return generate_latest(registry)
 
 
@@ -65,24 +81,34 @@ def _family(metric: Metric) -> Family:
     return Family(metric.name, metric.documentation, metric.type, samples)
 
 
-def _merged(reports: Iterable[tuple[int, bytes]]) -> Iterator[Family]:
-    found: dict[str, Family] = {}
-    values: dict[str, dict[tuple[str, _Labels], float]] = {}
+def _merged(reports: Iterable[tuple[int, bytes]]) -> Iterator[tuple[Family, _Values]]:
+    """Each family with the values of all. They are added up exactly: by floats, a sum would depend
+    on who has ended, and a counter that falls by one bit is taken for one that began anew."""
+    found: dict[str, tuple[Family, _Values]] = {}
     for number, report in reports:
         for family in _decode(report):
-            found.setdefault(family.name, family)
-            _add(values.setdefault(family.name, {}), family, number)
-    for name, family in found.items():
-        samples = tuple((*key, value) for key, value in values[name].items())
-        yield msgspec.structs.replace(family, samples=samples)
+            _, values = found.setdefault(family.name, (family, {}))
+            _add(values, family, number)
+    yield from found.values()
 
 
-def _add(values: dict[tuple[str, _Labels], float], family: Family, number: int) -> None:
+def _exact(values: _Values) -> Iterator[tuple[str, _Labels, float]]:
+    """Samples that add up to the values to the last bit."""
+    for key, value in values.items():
+        rounded, left = float(value), value
+        yield (*key, rounded)
+        while left := left - Fraction(rounded):
+            rounded = float(left)
+            yield (*key, rounded)
+
+
+def _add(values: _Values, family: Family, number: int) -> None:
     for name, labels, value in family.samples:
         how = _how(family, name)
         own = (*labels, ("process", str(number))) if how == "each" else labels
         known = values.get((name, own))
-        values[name, own] = value if known is None else _both(how, known, value)
+        exact = Fraction(value)
+        values[name, own] = exact if known is None else _both(how, known, exact)
 
 
 def _how(family: Family, sample: str) -> How:
@@ -91,7 +117,7 @@ def _how(family: Family, sample: str) -> How:
     return "least" if sample.endswith("_created") else "sum"
 
 
-def _both(how: How, one: float, other: float) -> float:
+def _both(how: How, one: Fraction, other: Fraction) -> Fraction:
     if how == "sum":
         return one + other
     return min(one, other) if how == "least" else max(one, other)

@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.backends.use_in_all import BackendUse
 from gateway.storage.served.messages import Answer, Question, StoreMessage
 
 # --- to the parent ------------------------------------------------------------------------------
@@ -76,7 +77,51 @@ class Called(StoreMessage, tag=71, frozen=True):
     """(model, hour since the epoch, calls)."""
 
 
-Affair = Drained | Wants | GivesBack | Asks | Tells | Called
+class AsksToLead(StoreMessage, tag=72, frozen=True):
+    """It would do what one alone does for all, or go on doing it. Said once a second by each; who
+    may not is not answered."""
+
+
+class LeadsNoMore(StoreMessage, tag=73, frozen=True):
+    """It has handed over."""
+
+
+class Uses(StoreMessage, tag=74, frozen=True):
+    """Its calls at a backend, as they are now."""
+
+    backend: str
+    use: BackendUse
+
+
+class TailsBooked(StoreMessage, tag=75, frozen=True):
+    """The leader has booked the idle seconds of a backend up to now: every other one is told the
+    same."""
+
+    backend: str
+    number: int
+    """Rows of it so far."""
+
+
+class Kept(StoreMessage, tag=76, frozen=True):
+    """The leader has told a platform to keep so many workers: every other one is told the same."""
+
+    backend: str
+    workers: int
+
+
+Affair = (
+    Drained
+    | Wants
+    | GivesBack
+    | Asks
+    | Tells
+    | Called
+    | AsksToLead
+    | LeadsNoMore
+    | Uses
+    | TailsBooked
+    | Kept
+)
 """What is everybody's."""
 ToParent = Question | Serving | Reloaded | Affair
 
@@ -134,7 +179,38 @@ class AllTold(StoreMessage, tag=102, frozen=True):
     """Those that have not answered in time."""
 
 
-ToChild = Answer | Gone | Reload | Retire | Drained | Granted | Recalled | TellOf | AllTold | Called
+class Leads(StoreMessage, tag=103, frozen=True):
+    """It does for all what one alone does."""
+
+    until: float
+    """Monotonic seconds, which are the same for all processes of a machine."""
+
+
+class UsedByOthers(StoreMessage, tag=104, frozen=True):
+    """The calls of all other processes at a backend, as they are now."""
+
+    backend: str
+    use: BackendUse
+    first: bool = False
+    """They were there before this process."""
+
+
+ToChild = (
+    Answer
+    | Gone
+    | Reload
+    | Retire
+    | Drained
+    | Granted
+    | Recalled
+    | TellOf
+    | AllTold
+    | Called
+    | Leads
+    | UsedByOthers
+    | TailsBooked
+    | Kept
+)
 
 decode_to_parent: Callable[[memoryview], ToParent] = msgspec.msgpack.Decoder(ToParent).decode
 decode_to_child: Callable[[memoryview], ToChild] = msgspec.msgpack.Decoder(ToChild).decode

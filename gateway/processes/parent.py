@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,11 +14,10 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.policy.problems import PolicyError
-from gateway.processes.bounds import CallBounds
+from gateway.processes.affairs import Affairs
 from gateway.processes.hosts import Hosts
 from gateway.processes.loading import PolicyLoader
-from gateway.processes.messages import Affair, Asks, Called, Drained, Gone, Tells, ToChild
-from gateway.processes.rounds import Rounds
+from gateway.processes.messages import Gone, ToChild
 from gateway.processes.snapshots import PolicySnapshots
 from gateway.processes.spawned import ServingProcess
 from gateway.processes.told import Told
@@ -84,13 +84,11 @@ class Parent:
         self._ending = ending
         self._processes: list[ServingProcess] = []
         self._started = 0
+        self._machine = secrets.token_hex(6)
         self._folders: dict[str, str] = {}
         self._gone: list[int] = []
         """Processes that have ended, of which nobody has been told, or that hold something yet."""
-        self._bounds = CallBounds(count)
-        self._rounds = Rounds(self._answering, self._tell, clock)
-        self._drained: dict[str, Drained] = {}
-        """What administrators have said of backends."""
+        self._affairs = Affairs(count, self._numbers, self._answering, self._tell, clock)
         self._changing = asyncio.Lock()
         self._lacking = asyncio.Event()
         self._restarts = Restarts()
@@ -142,6 +140,7 @@ class Parent:
         self._signals += 1
         self._told_to_end.set()
         if self._signals == 1:
+            self._affairs.stop()
             self._ending()
             self._signal(signal.SIGTERM)
         else:
@@ -157,7 +156,7 @@ class Parent:
     async def _add(self, *, waits: bool) -> ServingProcess | None:
         """Starts another; None where it does not serve. ``waits``: until its backends are ready."""
         self._started += 1
-        process = ServingProcess(self._started, self._shared.store, self._hear)
+        process = ServingProcess(self._started, self._shared.store, self._affairs.hear)
 
         def command(connection: int) -> Sequence[str]:
             return self._command(
@@ -168,14 +167,15 @@ class Parent:
                     of=self._count,
                     folders=self._folders,
                     waits=waits,
+                    machine=self._machine,
                 )
             )
 
         await process.start(command, (*self._shared.listeners, *self._shared.inherited))
         self._processes.append(process)
         self._tasks.run(self._watch(process))
-        for drained in self._drained.values():
-            process.say(drained)
+        for told in self._affairs.begin(process.number):
+            process.say(told)
         try:
             async with asyncio.timeout(SERVES_WITHIN_S):
                 serves = await asyncio.shield(process.serves)
@@ -191,9 +191,7 @@ class Parent:
     async def _watch(self, process: ServingProcess) -> None:
         status = await process.wait()
         self._processes.remove(process)
-        for number, told in self._bounds.end(process.number):
-            self._tell(number, told)
-        self._rounds.end(process.number)
+        self._affairs.end(process.number)
         self._gone.append(process.number)
         self._tell_of_the_gone()
         if process.retired or self._told_to_end.is_set():
@@ -215,18 +213,8 @@ class Parent:
             # Should the heir die over it, the next one is told again.
             self._gone = [one for one in self._gone if self._shared.store.holds_of(one)]
 
-    def _hear(self, process: ServingProcess, message: Affair) -> None:
-        if isinstance(message, Drained):
-            self._drain(message)
-        elif isinstance(message, Asks):
-            self._rounds.ask(process.number, message)
-        elif isinstance(message, Tells):
-            self._rounds.tell(process.number, message)
-        elif isinstance(message, Called):
-            self._tell_others(process, message)
-        else:
-            for number, told in self._bounds.hear(process.number, message):
-                self._tell(number, told)
+    def _numbers(self) -> list[int]:
+        return [one.number for one in self._processes]
 
     def _answering(self) -> list[int]:
         """Those that can be asked: also such as end with their calls."""
@@ -236,17 +224,6 @@ class Parent:
         for process in self._processes:
             if process.number == number:
                 process.say(message)
-
-    def _tell_others(self, process: ServingProcess, message: ToChild) -> None:
-        for other in self._processes:
-            if other is not process:
-                other.say(message)
-
-    def _drain(self, drained: Drained) -> None:
-        """Every process is told, those to come too; who has told of it does it twice."""
-        self._drained[drained.backend] = drained
-        for process in self._processes:
-            process.say(drained)
 
     async def _keep_count(self) -> None:
         while True:

@@ -40,9 +40,9 @@ class ServingProcess:
     """Started by ``start``; ``ended`` is its exit status once it has one."""
 
     def __init__(
-        self, number: int, store: StoreServer, hear: Callable[[ServingProcess, Affair], None]
+        self, number: int, store: StoreServer, hear: Callable[[int, Affair], None]
     ) -> None:
-        """``hear`` is given what it says that is everybody's affair."""
+        """``hear`` is given its number, and what it says that is everybody's affair."""
         self.number = number
         self._hear = hear
         self.retired = False
@@ -138,7 +138,7 @@ class ServingProcess:
             self.policy = message.policy
             _resolve(self._reloaded, None)
         else:
-            self._hear(self, cast("Affair", message))
+            self._hear(self.number, cast("Affair", message))
 
 
 def _resolve(future: asyncio.Future[T] | None, value: T) -> None:

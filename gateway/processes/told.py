@@ -18,6 +18,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that serve together."""
     folders: dict[str, str] = {}
     """Backend -> the folder of the sockets of its workers, which the parent has started."""
+    machine: str = ""
+    """A name of all processes below one parent."""
     waits: bool = False
     """Others serve already: it takes no connection before its backends are ready."""
 

@@ -8,7 +8,7 @@ What is known of it is when workers ended their calls and how long the platform 
 from __future__ import annotations
 
 import logging
-import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from gateway.active_policy import ActivePolicy
@@ -17,6 +17,7 @@ from gateway.clock import Clock
 from gateway.money.committed import IDLE
 from gateway.money.pricing import idle_charge
 from gateway.storage.base import Ledger, LedgerRow, StorageUnavailable
+from gateway.together import Leadership
 from gateway.types import MICRO
 
 log = logging.getLogger("spillgate")
@@ -36,14 +37,19 @@ class IdleTails:
         held: Callable[[str], bool],
         ledger: Ledger,
         clock: Clock,
+        leadership: Leadership,
     ) -> None:
         """``held``: whether the platform was told to keep workers of the backend."""
+        self._leadership = leadership
         self._active = active
         self._held = held
         self._ledger = ledger
         self._clock = clock
         self._booked: dict[LiveBackend, float] = {}
         """Worker-seconds that are in rows, or somebody else's."""
+        self._numbers: Counter[str] = Counter()
+        """Rows of each backend so far, by whichever process they were booked: a row that is booked
+        twice has the same name."""
         self._unwritten: list[LedgerRow] = []
 
     async def run(self) -> None:
@@ -53,11 +59,18 @@ class IdleTails:
             await self.book()
 
     async def book(self) -> None:
-        """A row for each backend whose workers have waited since the last."""
+        """A row for each backend whose workers have waited since the last; where another process
+        leads, it is that one's to write."""
+        if self._leads():
+            for backend in self._billed():
+                await self._book(backend, self._waited_s(backend))
+
+    def hear(self, name: str, number: int) -> None:
+        """Another process has booked the tails of a backend up to now."""
+        self._numbers[name] = number
         for backend in self._billed():
-            now = self._clock.monotonic()
-            backend.learned.warm.idle(now)
-            await self._book(backend, backend.learned.warm.waited_s)
+            if backend.name == name:
+                self._booked[backend] = self._waited_s(backend)
 
     async def aclose(self) -> None:
         """Books the waits that go on as long as they will be, since nobody is there to see it."""
@@ -66,11 +79,18 @@ class IdleTails:
 
     async def leave(self, backend: LiveBackend) -> None:
         """The same of one that a reload has taken out."""
-        if _bills_idle(backend):
-            warm = backend.learned.warm
-            warm.idle(self._clock.monotonic())
-            await self._book(backend, warm.waited_s + warm.give_up())
+        if _bills_idle(backend) and self._leads():
+            waited_s = self._waited_s(backend)
+            await self._book(backend, waited_s + backend.learned.warm.give_up())
         self._booked.pop(backend, None)
+
+    def _leads(self) -> bool:
+        return self._leadership.until > self._clock.monotonic()
+
+    def _waited_s(self, backend: LiveBackend) -> float:
+        warm = backend.learned.warm
+        warm.idle(self._clock.monotonic())
+        return warm.waited_s
 
     def _billed(self) -> Iterable[LiveBackend]:
         return filter(_bills_idle, tuple(self._active().backends.values()))
@@ -82,6 +102,8 @@ class IdleTails:
             if not self._held(backend.name):
                 self._unwritten.append(self._row(backend, idle_us))
         await self._write()
+        if not self._unwritten:
+            self._leadership.tell_of_tails(backend.name, self._numbers[backend.name])
 
     async def _write(self) -> None:
         """A row that may have been written is written again by its name, which the ledger takes
@@ -97,10 +119,11 @@ class IdleTails:
         self._unwritten = [row for row in self._unwritten if row not in rows]
 
     def _row(self, backend: LiveBackend, idle_us: int) -> LedgerRow:
-        now_at = self._clock.time()
+        now_at, number = self._clock.time(), self._numbers[backend.name]
+        self._numbers[backend.name] = number + 1
         nano = idle_charge(backend.price, idle_us)
         return LedgerRow(
-            id=f"tail_{os.urandom(12).hex()}",
+            id=f"tail_{self._leadership.machine}_{backend.name}_{number}",
             kind="idle",
             outcome="success",
             started_at=now_at,

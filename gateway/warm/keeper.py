@@ -46,7 +46,10 @@ class WarmKeeper:
         minimums: WorkerMinimums,
         clock: Clock,
         metrics: Metrics,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``leads``: whether it falls to this process, of several, to act."""
+        self._leads = leads
         self._active = active
         self._account = account
         self._minimums = minimums
@@ -79,7 +82,7 @@ class WarmKeeper:
 
     def tick(self) -> None:
         """Starts what the plan asks for at this instant, and takes back what it does not."""
-        if self._closing:
+        if self._closing or not self._leads():
             return
         active = self._active()
         rules = active.policy.warm_pool
@@ -133,7 +136,7 @@ class WarmKeeper:
         idle = backend.workers.idle(now)
         return WarmView(
             warm_idle=1 if idle is None else idle,
-            in_flight=backend.in_flight,
+            in_flight=backend.calls_in_all,
             rested_s=now - backend.last_end,
             since_call_s=None if called is None else now - called,
             since_ping_s=None if pinged is None else now - pinged,
@@ -199,11 +202,20 @@ class WarmKeeper:
     async def aclose(self) -> None:
         """Breaks off the pings under way and waits for their ends, then takes back what was set at
         platforms, within a bound in time, and settles the spares."""
+        await self.break_off()
+        await self._minimums.leave(self._active().backends)
+        await self._spares.end_all(self._clock.monotonic())
+
+    async def break_off(self) -> None:
+        """Breaks off the pings under way and waits for their ends."""
         self._closing = True
         await self._background.cancel()
-        await self._minimums.leave(self._active().backends)
-        for name in self._active().backends:
-            await self._spares.end(name, self._clock.monotonic())
+
+    async def hand_over(self, until: float) -> None:
+        """Another process goes on: pings under way end here, what was set at platforms stays, and
+        the spares are settled up to ``until`` at the latest, in monotonic seconds."""
+        self._closing = True
+        await self._spares.end_all(min(until, self._clock.monotonic()))
 
 
 def _worth(backend: LiveBackend, rule: WarmRule) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -35,7 +36,15 @@ class WorkerMinimums:
     """What each backend's platform was told last. Written down before a platform is told to keep
     any, and struck off when it has taken that back."""
 
-    def __init__(self, *, kept: KeptWorkers, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        kept: KeptWorkers,
+        clock: Clock,
+        told: Callable[[str, int], None] = lambda backend, workers: None,
+    ) -> None:
+        """``told`` is called when a platform was told to keep so many."""
+        self._has_told = told
         self._kept = kept
         self._clock = clock
         before = float("-inf")
@@ -77,6 +86,7 @@ class WorkerMinimums:
             self._retry_at.pop(name, None)
             now = self._clock.monotonic()
             backend.workers.held.tell(workers, now)
+            self._has_told(name, workers)
             self._told[name] = _Told(workers, now, backend)
             if not workers:
                 del self._told[name]

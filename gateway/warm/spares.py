@@ -26,8 +26,8 @@ class SparePeriod:
 
     def count(self, now: float) -> None:
         """As many workers were idle since the last count as are idle now."""
-        idle = max(0, self._workers - self.backend.in_flight)
-        self.idle_s += idle * (now - self._counted)
+        idle = max(0, self._workers - self.backend.calls_in_all)
+        self.idle_s += idle * max(0.0, now - self._counted)
         self._counted = now
 
     @property
@@ -73,6 +73,11 @@ class Spares:
             return False
         self._periods[backend.name] = SparePeriod(backend, workers, expense, now)
         return True
+
+    async def end_all(self, now: float) -> None:
+        """Settles every period."""
+        for name in tuple(self._periods):
+            await self.end(name, now)
 
     async def end(self, name: str, now: float) -> None:
         """Settles the period of a backend, where one goes on."""

@@ -81,10 +81,11 @@ def with_any_keys(policy: Policy) -> Policy:
 class AssembledGateway:
     """A running gateway (``inner``), and what a test does with it."""
 
-    def __init__(self, inner: Gateway, clock: FakeClock) -> None:
+    def __init__(self, inner: Gateway, clock: FakeClock, calls: int = 0) -> None:
+        """``calls``: numbers of calls that others have."""
         self.inner = inner
         self.clock = clock
-        self._calls = 0
+        self._calls = calls
 
     def fake(self, name: str) -> Fake:
         return cast(Fake, self.inner.active.backends[name].adapter)

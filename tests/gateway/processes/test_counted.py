@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -78,6 +78,7 @@ def test_a_gauge_is_told_as_fits_it(gauge: str, told: dict[str, float]) -> None:
         st.tuples(st.sampled_from(["count", "end"]), st.integers(0, 2)), min_size=1, max_size=20
     )
 )
+@example([("count", 0)] * 7 + [("count", 1), ("count", 1), ("count", 2), ("end", 2)])
 def test_no_counter_falls_whoever_ends(steps: list[tuple[str, int]]) -> None:
     processes = [process({"spillgate_in_flight": 1.0}) for _ in range(3)]
     ended: list[bytes] = []

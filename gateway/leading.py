@@ -1,0 +1,159 @@
+"""What one process alone does for all that serve together: the warm pool, what platforms keep after
+calls, committed hours and bills.
+
+A process that hands over leaves what was set at platforms as it is: whoever leads next finds it
+written down, tells them again and goes on. The last one takes it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+from gateway.backends.live import LiveBackend
+from gateway.bills.watch import BillWatch
+from gateway.metrics import Reading
+from gateway.money.idle_books import IdleBooks
+from gateway.service import Gateway
+from gateway.tasks import BackgroundTasks
+from gateway.together import Leadership
+from gateway.warm.account import WarmAccount
+from gateway.warm.idle_tails import IdleTails
+from gateway.warm.keeper import WarmKeeper
+from gateway.warm.minimums import WorkerMinimums
+
+
+class LeaderWork:
+    """Of one process: done while it leads."""
+
+    def __init__(self, gateway: Gateway, leadership: Leadership) -> None:
+        self._gateway = gateway
+        self._leadership = leadership
+        self._account = WarmAccount(
+            shared=gateway.shared,
+            ledger=gateway.ledger,
+            settler=gateway.settler,
+            clock=gateway.clock,
+        )
+        gateway.holders.append(self._account.reinstate)
+        self._past_days = _PastDays(gateway)
+        self._term: _Term | None = None
+        self._ended: list[_Term] = []
+        self._changing = asyncio.Lock()
+        self._tasks = BackgroundTasks()
+        self.tails = IdleTails(
+            active=lambda: gateway.active,
+            held=self._is_held,
+            ledger=gateway.ledger,
+            clock=gateway.clock,
+            leadership=leadership,
+        )
+        gateway.metrics.observe(self._readings)
+        leadership.watch(self.tails.hear, self._hear_kept)
+        gateway.replaced = self._replaced
+
+    def start(self) -> None:
+        """From now on, beside the calls, until ``aclose``."""
+        if self._leadership.until > self._gateway.clock.monotonic():
+            self._begin()
+        self._tasks.run(self.tails.run())
+        self._tasks.run(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            await self._leadership.gained()
+            if self._term is None:
+                self._begin()
+            await self._leadership.lost()
+            async with self._changing:
+                await self._hand_over()
+                self._leadership.leave()
+
+    def _begin(self) -> None:
+        self._term = term = _Term(self._gateway, self._account, self._leadership)
+        term.tasks.run(term.keeper.run())
+        for work in self._past_days.work():
+            term.tasks.run(work)
+
+    def _leads(self) -> bool:
+        return self._leadership.until > self._gateway.clock.monotonic()
+
+    async def _hand_over(self) -> None:
+        term, self._term = self._term, None
+        if term is not None:
+            self._ended.append(term)
+            await term.tasks.cancel()
+            await self.tails.book()
+            await term.keeper.hand_over(self._leadership.until)
+
+    async def aclose(self) -> None:
+        """This process ends. Where it leads, so do all: what was set at platforms is taken back."""
+        async with self._changing:
+            await self._tasks.cancel()
+            term, self._term = self._term, None
+            for ended in self._ended:
+                await ended.keeper.break_off()
+            if term is not None:
+                await term.tasks.cancel()
+                await term.keeper.aclose()
+                await self.tails.aclose()
+            self._leadership.leave()
+
+    def _readings(self) -> Iterator[Reading]:
+        text = "1: this process does what one alone does for all"
+        yield "spillgate_leads", text, {}, float(self._leads())
+
+    def _hear_kept(self, name: str, workers: int) -> None:
+        backend = self._gateway.active.backends.get(name)
+        if backend is not None:
+            backend.workers.held.tell(workers, self._gateway.clock.monotonic())
+
+    def _is_held(self, backend: str) -> bool:
+        return self._term is not None and backend in self._term.minimums.kept()
+
+    async def _replaced(self, old: LiveBackend, new: LiveBackend | None) -> None:
+        if self._term is not None:
+            await self._term.keeper.replaced(old, new)
+        elif new is not None and new.spec.settings == old.spec.settings:
+            new.workers.held = old.workers.held
+        await self.tails.leave(old)
+
+
+class _Term:
+    """From when a process leads until it does not: what was set at platforms is read anew."""
+
+    def __init__(self, gateway: Gateway, account: WarmAccount, leadership: Leadership) -> None:
+        self.tasks = BackgroundTasks()
+        self.minimums = WorkerMinimums(
+            kept=gateway.kept_workers, clock=gateway.clock, told=leadership.tell_of_kept
+        )
+        self.keeper = WarmKeeper(
+            active=lambda: gateway.active,
+            account=account,
+            minimums=self.minimums,
+            clock=gateway.clock,
+            metrics=gateway.metrics,
+            leads=lambda: leadership.until > gateway.clock.monotonic(),
+        )
+
+
+class _PastDays:
+    """What goes over hours and days that have ended: what nobody used, and bills. Of one process,
+    for whichever leads."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._idle_books = IdleBooks(
+            policy=lambda: gateway.active.policy, ledger=gateway.ledger, clock=gateway.clock
+        )
+        self._bill_watch = BillWatch(
+            policy=lambda: gateway.active.policy,
+            backends=lambda: {n: one.adapter for n, one in gateway.active.backends.items()},
+            ledger=gateway.ledger,
+            clock=gateway.clock,
+        )
+        gateway.metrics.observe(self._bill_watch.readings)
+
+    def work(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """All of it, each for ever."""
+        return self._idle_books.run(), self._bill_watch.run()
