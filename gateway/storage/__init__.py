@@ -15,6 +15,7 @@ and hours of time zones; ``spent`` is what a ledger knows of the counters,
 ``key_records`` is what is known of a key, ``owner`` says which process's open rows are whose.
 ``outbox`` is the port of what waits to be sent by webhook:
 ``outbox_statements`` is its SQL, ``sql_outbox`` the values around that. ``sqlite/`` has the ledger
-and the keys of one machine, ``postgres/`` those of several. ``outage/`` is what
+and the keys of one machine, ``postgres/`` those of several. ``jobs/`` are durable
+jobs in the ledger's own store. ``outage/`` is what
 holds while a shared store is lost.
 """

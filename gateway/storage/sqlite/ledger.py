@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gateway.clock import Clock, SystemClock
 from gateway.storage.base import LedgerRow, StorageUnavailable, unavailable
+from gateway.storage.jobs.base import WAITS_IN_STORE
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
@@ -216,7 +217,7 @@ class SqliteLedger:
 
     async def _open_rows_but_of(self, *tokens: str) -> list[LedgerRow]:
         def read(connection: sqlite3.Connection) -> list[LedgerRow]:
-            alive = sorted({*tokens, *self._owner.others()})
+            alive = sorted({*tokens, WAITS_IN_STORE, *self._owner.others()})
             sql = f"{SELECT_OPEN} WHERE owner NOT IN ({', '.join('?' * len(alive))})"
             rows = [decode_open(row) for row in connection.execute(sql, alive)]
             return sorted(rows, key=lambda row: row.started_at)

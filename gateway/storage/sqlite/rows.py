@@ -17,11 +17,12 @@ from typing import Literal
 
 from gateway.storage import row_archive
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.jobs.tables import SQLITE_TABLES
 from gateway.storage.rollups import GROUP, Types, tables
 from gateway.storage.rows import COLUMNS
 from gateway.storage.sqlite import outbox_tables
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -91,9 +92,10 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     3: outbox_tables.STATEMENTS,
     4: ROLLUP_TABLES,
     5: row_archive.TABLES,
+    6: SQLITE_TABLES,
 }
 """What brings the schema of a version to that of the next."""
-_ONLY_ADDS = {2, 3, 4, 5}
+_ONLY_ADDS = {2, 3, 4, 5, 6}
 """Steps that make tables and leave those that are there as they are: whoever goes back sets
 ``PRAGMA user_version`` back, and needs no copy."""
 
@@ -220,6 +222,11 @@ def _keep_a_copy(connection: sqlite3.Connection, copy: Path) -> None:
 def _towards_newest(version: int) -> list[str]:
     """The statements for a file of ``version``; 0: it is new."""
     if not version:
-        tables = (*outbox_tables.STATEMENTS, *ROLLUP_TABLES, *row_archive.TABLES)
+        tables = (
+            *outbox_tables.STATEMENTS,
+            *ROLLUP_TABLES,
+            *row_archive.TABLES,
+            *SQLITE_TABLES,
+        )
         return [*_SCHEMA.split(";\n\n"), _IDENTITY, *tables]
     return [step for each in range(version, SCHEMA_VERSION) for step in _UPGRADES[each]]

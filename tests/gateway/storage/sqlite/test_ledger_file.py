@@ -42,6 +42,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) ->
 
 ROLLUPS = ("rollups", "rollup_durations", "rollup_groups", "rollup_state")
 ARCHIVES = ("archives", "archive_lease")
+JOBS = ("jobs", "job_events")
 OUTBOX = ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts")
 
 
@@ -52,7 +53,7 @@ async def first_version(path: Path) -> None:
         await ledger.open(open_row("left"))
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TRIGGER usage_is_noted")
-        for table in ("ledger", *OUTBOX, *ROLLUPS, *ARCHIVES):
+        for table in ("ledger", *OUTBOX, *ROLLUPS, *ARCHIVES, *JOBS):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE entries DROP COLUMN history")
         connection.execute("PRAGMA user_version = 1")
@@ -95,7 +96,7 @@ async def test_a_step_that_only_adds_tables_copies_nothing(tmp_path: Path) -> No
     async with ledger_at(path) as ledger:
         await ledger.settle([settled_row("before", cost_nano=5)])
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        for table in (*ROLLUPS, *ARCHIVES):
+        for table in (*ROLLUPS, *ARCHIVES, *JOBS):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 4")
     async with ledger_at(path) as ledger:
