@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-gpu bench-outage faults soak endurance simulate constraints clean
+.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-gpu bench-guard bench-outage faults soak endurance simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -47,11 +47,12 @@ test: $(TESTING) ## every test, on all cores, with the system's packages that th
 test-quick: $(TESTING) ## the tests that start no process: a minute
 	@$(BIN)/pytest --quick $(PARALLEL) $(ARGS)
 
-check: $(TESTING) ## format, lint, types, import contracts
+check: $(TESTING) ## format, lint, types, import contracts, and whether a plain call has grown
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m benchmarks.guard
 
 format: $(TESTING) ## writes the code as 'make check' wants it
 	$(BIN)/ruff check --fix .
@@ -70,6 +71,9 @@ bench-gpu: $(RUNTIME) ## batches, CUDA graphs, cold start and overhead on the be
 bench-runtime: $(RUNTIME) ## the stand-alone server against LitServe, BentoML and Ray Serve
 	@scripts/system-packages wrk=wrk
 	@$(BIN)/python -m benchmarks.runtime $(ARGS)
+
+bench-guard: $(RUNTIME) ## whether a plain call runs more bytecodes than were recorded; ARGS=--record takes a new count
+	@$(BIN)/python -m benchmarks.guard $(ARGS)
 
 bench-outage: $(RUNTIME) ## two gateways under load whose Redis is stopped for ten seconds
 	@$(BIN)/python -m benchmarks.lost_store $(ARGS)
