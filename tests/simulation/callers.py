@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.api.request import ParsedRequest, RequestContext
+from gateway.api.call_requests import ParsedRequest
+from gateway.api.request import RequestContext
 from gateway.types import Principal
 from tests.simulation.gateways import GatewayProcess
 from tests.simulation.policies import PEOPLE

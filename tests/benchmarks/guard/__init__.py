@@ -1,1 +1,0 @@
-"""The guard of a plain call: what it counts, and what it lets pass."""

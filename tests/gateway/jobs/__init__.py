@@ -1,2 +1,0 @@
-"""Durable jobs, over embedded stores and a platform that outlives the gateways: killed at every
-step too."""
