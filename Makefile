@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-reports bench-gpu bench-outage faults soak endurance simulate constraints clean
+.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-gpu bench-guard bench-outage faults soak endurance simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -47,11 +47,12 @@ test: $(TESTING) ## every test, on all cores, with the system's packages that th
 test-quick: $(TESTING) ## the tests that start no process: a minute
 	@$(BIN)/pytest --quick $(PARALLEL) $(ARGS)
 
-check: $(TESTING) ## format, lint, types, import contracts
+check: $(TESTING) ## format, lint, types, import contracts, and whether a plain call has grown
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m benchmarks.guard
 
 format: $(TESTING) ## writes the code as 'make check' wants it
 	$(BIN)/ruff check --fix .
@@ -71,6 +72,9 @@ bench-runtime: $(RUNTIME) ## the stand-alone server against LitServe, BentoML an
 	@scripts/system-packages wrk=wrk
 	@$(BIN)/python -m benchmarks.runtime $(ARGS)
 
+bench-guard: $(RUNTIME) ## whether a plain call runs more bytecodes than were recorded; ARGS=--record takes a new count
+	@$(BIN)/python -m benchmarks.guard $(ARGS)
+
 bench-outage: $(RUNTIME) ## two gateways under load whose Redis is stopped for ten seconds
 	@$(BIN)/python -m benchmarks.lost_store $(ARGS)
 
@@ -79,10 +83,6 @@ bench-economics: $(RUNTIME) ## what planned capacity costs over recorded traffic
 
 bench-adapters: $(RUNTIME) ## what each kind of backend adds to the bare exchange, and its CPU at 1 to 200 calls
 	@$(BIN)/python -m benchmarks.adapters $(ARGS)
-
-bench-reports: $(TESTING) ## reports of ten million rows and a start with them; ARGS=--postgres, ARGS=--check
-	@scripts/system-packages $(POSTGRES)
-	@$(BIN)/python -m benchmarks.reports $(ARGS)
 
 bench-money: $(TESTING) ## what limits and the ledger's rows cost, in process, SQLite, PostgreSQL and Redis
 	@scripts/system-packages redis-server=redis-server $(POSTGRES)

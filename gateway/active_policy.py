@@ -15,7 +15,7 @@ from gateway.money.limits import backend_claims, compile_claims, model_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
 from gateway.routing.repeating import RepeatRules
-from gateway.routing.router import Decision, RoutingRequest, decide
+from gateway.routing.router import Decision, RoutingRequest, available, decide
 from gateway.storage.claims import ClaimTemplate
 from gateway.types import ApiError, Principal, Priority
 
@@ -240,8 +240,10 @@ class ActivePolicy:
         per_day: Callable[[], float],
         draw: Callable[[], float],
         queued: Queued | None = None,
+        whenever: bool = False,
     ) -> Decision:
-        """Routes one call by the state of this instant; ``queued`` where it waits already."""
+        """Routes one call by the state of this instant; ``queued`` where it waits already.
+        ``whenever``: backends that may not be asked just now are quoted too."""
         spec = self.policy.models[call.model]
         priority = self.priority(principal, preferences)
         route = self._routes.match(
@@ -269,6 +271,8 @@ class ActivePolicy:
             )
             for backend in self._usable(call.model, route)
         ]
+        if whenever:
+            candidates = [available(candidate) for candidate in candidates]
         question = self._question(call, spec, preferences)
         slo = spec.slo if route.slo is None else route.slo
         if queued is not None:

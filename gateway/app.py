@@ -41,6 +41,8 @@ from gateway.readings import readings
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
 from gateway.storage.base import Ledger, SharedStore
+from gateway.storage.jobs.base import JobStore
+from gateway.storage.jobs.sql_jobs import SqlJobs
 from gateway.storage.key_store import KeyStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.outage.answers import LostAnswers
@@ -194,6 +196,7 @@ def build_gateway(
     kept_workers: KeptWorkers,
     lines: LineWriter | None = None,
     outbox: Outbox | None = None,
+    jobs: JobStore | None = None,
     bound: MakeBound | None = None,
     use: MakeUse | None = None,
     client: Callable[[], MessageClient] = webhook_client,
@@ -201,7 +204,7 @@ def build_gateway(
     """Everything but the web: a gateway over the stores and backends that it is given.
 
     ``lines`` is where calls that ended are logged, if the policy wants that; ``outbox`` is of the
-    ledger's store, and ``client`` makes what sends its messages.
+    ledger's store, and ``client`` makes what sends its messages; ``jobs`` are in the same store.
     """
     metrics = Metrics()
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
@@ -234,6 +237,8 @@ def build_gateway(
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
         gateway.notices = _notices(gateway, outbox, client, random_source)
+    if jobs is not None:
+        gateway.serve_jobs(jobs)
     return gateway
 
 
@@ -283,6 +288,8 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
         try:
             yield gateway
         finally:
+            if gateway.jobs is not None:
+                await gateway.jobs.aclose()
             await leading.aclose()
             if gateway.notices is not None:
                 await gateway.notices.aclose()
@@ -352,6 +359,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         kept_workers=open_kept(policy),
         lines=lines,
         outbox=open_outbox(policy),
+        jobs=SqlJobs(_statements(policy)[0]),
         bound=None if among is None else among.bound,
         use=None if among is None else among.use,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
@@ -16,8 +17,10 @@ from gateway.backends.live import LiveBackend
 from gateway.backends.shared_bound import MakeBound
 from gateway.backends.use_in_all import MakeUse, matters
 from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.events.notices import Notices
+from gateway.jobs.jobs import Jobs
 from gateway.keys.last_uses import LastUses
 from gateway.metrics import Metrics
 from gateway.money.settlement import Settler
@@ -25,6 +28,7 @@ from gateway.named_files import FileRead, ReadFiles, read_again
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.problems import PolicyError
 from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
+from gateway.storage.jobs.base import JobStore
 from gateway.storage.key_store import KeyStore
 from gateway.tag_values import TagValues
 from gateway.tasks import BackgroundTasks
@@ -57,6 +61,7 @@ class Gateway:
     """Holds what runs together; ``gateway.app`` puts it together."""
 
     archivist: Archivist | None = None  # moves old rows out of the ledger
+    jobs: Jobs | None = None  # work that nobody waits for on a connection, with a store for it
 
     def __init__(
         self,
@@ -127,6 +132,29 @@ class Gateway:
         for backend in self.active.backends.values():
             await backend.adapter.start()
         self.run_forever(self.settler.run())
+        if self.jobs is not None:
+            self.run_forever(self.jobs.run())
+
+    def serve_jobs(self, store: JobStore) -> None:
+        """Takes jobs, from the start on; ``store`` is in the ledger's own."""
+        self.jobs = Jobs(
+            name=secrets.token_hex(8),
+            store=store,
+            dispatcher=self.dispatcher,
+            settler=self.settler,
+            shared=self.shared,
+            ledger=self.ledger,
+            active=lambda: self.active,
+            clock=self.clock,
+            ended=self.log_ending,
+            message=lambda *_: None,
+        )
+        self.holders.append(self.jobs.worker.reinstate)
+
+    def log_ending(self, state: CallState) -> None:
+        """A call that has ended leaves a line in the access log."""
+        if state.ending is not None:
+            self.access_log.add(state.ending.row, state.ending.cost_nano, len(state.tried))
 
     def run_forever(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs beside the calls until ``aclose``; a failure is logged, never silent."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
-from adapters.types import Call, Task
+from adapters.types import Call
 from gateway.active_policy import NO_PREFERENCES, Preferences
 from gateway.api.headers import decision_headers
+from gateway.api.job_answers import PREFER, answer_by_job, prefers_job
 from gateway.api.refused import log_refused
 from gateway.api.relay import Relay
-from gateway.api.request import Receive, RequestContext, Send, respond_error
+from gateway.api.request import ParsedRequest, Receive, RequestContext, Send, respond_error
 from gateway.api.request_tags import tags_of
 from gateway.calls.dispatcher import Answer
 from gateway.calls.refusals import shutting_down
@@ -30,6 +32,7 @@ from gateway.types import ApiError, Priority
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
 
 
+_NO_TAGS: Mapping[str, str] = {}
 _GRACE_S = 1.0
 """Whoever waits for a backend sees first that its time is up, and says so better."""
 
@@ -130,18 +133,20 @@ def _max_price(value: bytes | None) -> int | None:
         ) from None
 
 
-class ParsedRequest(msgspec.Struct, frozen=True):
-    """A request that was read and understood."""
-
-    model: str
-    task: Task
-    body: bytes
-    stream: bool
-    show_usage: bool
-    output_tokens: int
-    unbounded: int = 0
-    """Answers whose length the body does not bound."""
-    parts: InputParts = TEXT_ALONE
+def all_preferences(
+    gateway: Gateway,
+    context: RequestContext,
+    parsed: ParsedRequest,
+    named: Mapping[str, str] = _NO_TAGS,
+) -> Preferences:
+    """What the request asks for beside its call, with the tags that it gives it; ``named``: those
+    that stand beside the call's own body. Raises ApiError 400 for what cannot be read."""
+    preferences = preferences_of(context, parsed.output_tokens, parsed.unbounded, parsed.parts)
+    taken = gateway.active.policy.tags
+    if taken.any or named:
+        tags = tags_of(taken, gateway.tag_values, context, parsed.body, parsed.task, named)
+        preferences = msgspec.structs.replace(preferences, tags=tags)
+    return preferences
 
 
 async def serve(
@@ -151,10 +156,10 @@ async def serve(
     that cannot be read, and CancelledError when the server ends; that of a client who hung up is
     taken back."""
     active = gateway.active
-    preferences = preferences_of(context, parsed.output_tokens, parsed.unbounded, parsed.parts)
-    if (taken := active.policy.tags).any:
-        tags = tags_of(taken, gateway.tag_values, context, parsed.body, parsed.task)
-        preferences = msgspec.structs.replace(preferences, tags=tags)
+    preferences = all_preferences(gateway, context, parsed)
+    if PREFER in context.headers and (waits_s := prefers_job(context)) is not None:
+        await answer_by_job(gateway, context, parsed, preferences, waits_s, send)
+        return
     call = Call(
         id=context.request_id,
         model=parsed.model,
@@ -184,15 +189,9 @@ async def serve(
     finally:
         watch.end()
         if state.job is None:
-            log_ending(gateway, state)
+            gateway.log_ending(state)
         else:
-            state.job.add_done_callback(lambda _: log_ending(gateway, state))
-
-
-def log_ending(gateway: Gateway, state: CallState) -> None:
-    """A call that has ended leaves a line in the access log."""
-    if state.ending is not None:
-        gateway.access_log.add(state.ending.row, state.ending.cost_nano, len(state.tried))
+            state.job.add_done_callback(lambda _: gateway.log_ending(state))
 
 
 async def _answer(

@@ -11,9 +11,11 @@ from typing import Any, get_args
 import msgspec
 
 from adapters.types import Task
+from gateway.active_policy import ActivePolicy
 from gateway.api.bodies import DecidingKeys, check_utf8, malformed, read_body
-from gateway.api.call_requests import ParsedRequest, serve
+from gateway.api.call_requests import serve
 from gateway.api.request import (
+    ParsedRequest,
     Receive,
     RequestContext,
     Scope,
@@ -25,7 +27,7 @@ from gateway.keys.permitted import may_use
 from gateway.money.inputs import TEXT_ALONE, InputParts, parts_of
 from gateway.money.pricing import MOST_TOKENS
 from gateway.service import Gateway
-from gateway.types import ApiError, in_json_words
+from gateway.types import ApiError, Principal, in_json_words
 
 _NOTHING = msgspec.Raw(b"null")
 
@@ -89,55 +91,63 @@ class OpenAIEndpoint:
     def __init__(self, gateway: Gateway, task: Task) -> None:
         self._gateway = gateway
         self._task = task
-        self._decode = DECODERS[task].decode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context: RequestContext = scope["context"]
         only("POST", scope)
         active = self._gateway.active
         body = await read_body(self._gateway, context, receive)
-        envelope = self._read(body)
-        spec = active.model(envelope.model, context.principal)
-        if spec.task != self._task:
-            raise ApiError(
-                400,
-                "wrong_endpoint",
-                f"The model {envelope.model!r} serves {spec.task}, not {self._task}.",
-                param="model",
-            )
-        streams = bool(envelope.stream) and self._task != "embeddings"
-        options = envelope.stream_options
-        output, unbounded = output_of(envelope, self._task, spec.max_output_tokens)
-        parsed = ParsedRequest(
-            envelope.model,
-            self._task,
-            body,
-            streams,
-            options is not None and bool(options.include_usage),
-            output,
-            unbounded,
-            parts_in(envelope),
-        )
+        parsed = parsed_call(active, context.principal, self._task, body)
         await serve(self._gateway, context, parsed, receive, send)
 
-    def _read(self, body: bytes) -> Envelope:
-        check_utf8(body)
-        try:
-            envelope: Envelope = self._decode(body)
-        except msgspec.ValidationError as error:
-            raise invalid_field(error) from None
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise malformed(error, body) from None
-        DECIDING.check(body)
-        needed = _NEEDED[self._task]
-        if not getattr(envelope, needed):
-            raise ApiError(
-                400,
-                "missing_field",
-                f"{needed!r} is missing from the request, or empty.",
-                param=needed,
-            )
-        return envelope
+
+def parsed_call(
+    active: ActivePolicy, principal: Principal, task: Task, body: bytes
+) -> ParsedRequest:
+    """A body of one of OpenAI's tasks, as far as the gateway acts on it. Raises ApiError 400 for
+    one that cannot be read or a model of another task, 404 for an unknown model."""
+    envelope = _envelope(task, body)
+    spec = active.model(envelope.model, principal)
+    if spec.task != task:
+        raise ApiError(
+            400,
+            "wrong_endpoint",
+            f"The model {envelope.model!r} serves {spec.task}, not {task}.",
+            param="model",
+        )
+    streams = bool(envelope.stream) and task != "embeddings"
+    options = envelope.stream_options
+    output, unbounded = output_of(envelope, task, spec.max_output_tokens)
+    return ParsedRequest(
+        envelope.model,
+        task,
+        body,
+        streams,
+        options is not None and bool(options.include_usage),
+        output,
+        unbounded,
+        parts_in(envelope),
+    )
+
+
+def _envelope(task: Task, body: bytes) -> Envelope:
+    check_utf8(body)
+    try:
+        envelope: Envelope = DECODERS[task].decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid_field(error) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise malformed(error, body) from None
+    DECIDING.check(body)
+    needed = _NEEDED[task]
+    if not getattr(envelope, needed):
+        raise ApiError(
+            400,
+            "missing_field",
+            f"{needed!r} is missing from the request, or empty.",
+            param=needed,
+        )
+    return envelope
 
 
 def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from adapters.types import Task
+from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.types import ApiError, Principal, Role
 
 Scope = MutableMapping[str, Any]
@@ -81,6 +83,20 @@ _YOURS: dict[Role, str] = {
 NOBODY = Principal(key_id="", user="")
 
 
+class ParsedRequest(msgspec.Struct, frozen=True):
+    """A request for a call that was read and understood."""
+
+    model: str
+    task: Task
+    body: bytes
+    stream: bool
+    show_usage: bool
+    output_tokens: int
+    unbounded: int = 0
+    """Answers whose length the body does not bound."""
+    parts: InputParts = TEXT_ALONE
+
+
 async def respond(
     send: Send,
     context: RequestContext,
@@ -100,10 +116,14 @@ async def respond(
 
 
 async def respond_json(
-    send: Send, context: RequestContext, value: object, status: int = 200
+    send: Send,
+    context: RequestContext,
+    value: object,
+    status: int = 200,
+    headers: list[Header] | None = None,
 ) -> None:
-    """A whole answer: ``value`` as JSON."""
-    await respond(send, context, status, msgspec.json.encode(value))
+    """A whole answer: ``value`` as JSON, whose type ``headers`` say where they are given."""
+    await respond(send, context, status, msgspec.json.encode(value), headers)
 
 
 async def respond_error(

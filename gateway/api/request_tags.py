@@ -28,6 +28,9 @@ _PLAIN = " !\"#$&'()*+-./:;<=>?@[\\]^_`{|}~"
 """What stands in a header as it is, beside letters and digits."""
 
 
+_NONE: Mapping[str, str] = {}
+
+
 class _Fields(msgspec.Struct, frozen=True):
     """What OpenAI's bodies say of whom a call is for; of whatever type, as it is the backend's."""
 
@@ -39,16 +42,23 @@ _fields = msgspec.json.Decoder(_Fields).decode
 
 
 def tags_of(
-    taken: RequestTags, values: TagValues, context: RequestContext, body: bytes, task: Task
+    taken: RequestTags,
+    values: TagValues,
+    context: RequestContext,
+    body: bytes,
+    task: Task,
+    named: Mapping[str, str] = _NONE,
 ) -> dict[str, str] | None:
     """The tags that the policy takes of this request; None where it gives none of them. ``body``
-    is JSON. Raises ApiError 400 for a header that cannot be read."""
+    is JSON; ``named``: tags beside it. Raises ApiError 400 for a header that cannot be read, and
+    for what is named and not taken."""
     given: dict[str, str] = {}
     if taken.reads_bodies and task != "infer":
         given |= {name: _shortened(text) for name, text in _of_body(taken, body)}
     header = context.headers.get(HEADER)
     if header is not None:
         given |= {name: text for name, text in _of_header(header).items() if name in taken.take}
+    given |= _of_names(taken, named)
     if not given:
         return None
     principal = context.principal
@@ -58,6 +68,20 @@ def tags_of(
                 principal.key_id, name, value, taken.values, context.received_at
             )
     return {name: principal.tags.get(name, value) for name, value in given.items()}
+
+
+def _of_names(taken: RequestTags, named: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in named.items():
+        if name not in taken.take or not value or not _is_value(value):
+            names = ", ".join(taken.take) or "none"
+            raise ApiError(
+                400,
+                "invalid_field",
+                f"`tags` gives {name[:_LONGEST]!r}: the policy takes {names}, each of 1 to "
+                f"{_LONGEST} printable characters.",
+                param="tags",
+            )
+    return named
 
 
 def told(tags: Mapping[str, str]) -> Header:

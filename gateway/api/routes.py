@@ -15,6 +15,7 @@ from gateway.api.audited import list_acts
 from gateway.api.explain import ExplainEndpoint
 from gateway.api.forecast import ForecastEndpoint
 from gateway.api.infer import InferEndpoint
+from gateway.api.jobs import CancelEndpoint, JobEndpoint, JobsEndpoint
 from gateway.api.me import MeEndpoint
 from gateway.api.middleware import AuthMiddleware
 from gateway.api.openai import ModelsEndpoint, OpenAIEndpoint
@@ -94,6 +95,9 @@ def _calls(gateway: Gateway) -> list[Route]:
         Route("/v1/infer/{model:path}", InferEndpoint(gateway)),
         Route("/v1/models", ModelsEndpoint(gateway)),
         Route("/v1/models/{model:path}", ModelsEndpoint(gateway)),
+        Route("/v1/jobs", JobsEndpoint(gateway)),
+        Route("/v1/jobs/{job}", JobEndpoint(gateway)),
+        Route("/v1/jobs/{job}/cancel", CancelEndpoint(gateway)),
         Route("/v1/route/explain", ExplainEndpoint(gateway)),
         Route("/v1/me", MeEndpoint(gateway)),
     ]

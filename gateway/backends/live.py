@@ -280,6 +280,13 @@ class LiveBackend:
         self.in_flight += 1
         return self.leases.begin(now, now + load_s, expected_cold=self.workers.take(now))
 
+    def adopt(self) -> Lease:
+        """The lease of a call that runs there already, sent by a gateway that is gone."""
+        now = self._clock.monotonic()
+        self.in_flight += 1
+        self.queue.add()
+        return self.leases.begin(now, now, expected_cold=False)
+
     async def _wait(
         self,
         others: Sequence[LiveBackend],

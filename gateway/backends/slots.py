@@ -85,6 +85,10 @@ class SlotQueue:
         self.running += 1
         return True
 
+    def add(self) -> None:
+        """One more runs there already, however many may."""
+        self.running += 1
+
     async def wait(
         self,
         reconsider: Reconsider | None = None,

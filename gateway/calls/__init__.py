@@ -17,5 +17,6 @@ limits of that one hold of it.
 ``entering`` takes it into a backend; ``answer_limit`` bounds how long one may bring nothing.
 ``rerouting`` calls a waiting call away to a backend that would now be sooner; ``top_up`` holds more
 money before a long run has used up what is held for it.
-``promised`` settles the background calls whose caller has been answered, when their work has ended.
+``job_calls`` are those that are durable jobs; ``promised`` settles the background calls whose
+caller has been answered, when their work has ended.
 """

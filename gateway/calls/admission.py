@@ -4,6 +4,7 @@ another one."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -11,7 +12,13 @@ from adapters.types import Call
 from gateway.active_policy import ActivePolicy, Preferences
 from gateway.routing.router import Quote, device_us
 from gateway.storage.base import Admitted, Claim, Hold
-from gateway.storage.claims import CallClaims, ClaimTemplate, held_in, with_take
+from gateway.storage.claims import (
+    CallClaims,
+    ClaimTemplate,
+    held_in,
+    template_of,
+    with_take,
+)
 from gateway.types import Unit
 
 
@@ -81,6 +88,20 @@ def claims_for(
     if template.rest:
         rest = counted_amounts(active, call, preferences, template, quotes)
     return CallClaims(template, nano, device_us(quotes), rest)
+
+
+@lru_cache(maxsize=1024)
+def without_concurrency(template: ClaimTemplate) -> ClaimTemplate:
+    """What a call claims that will be asked later: who waits takes nobody's place."""
+    claims = [claim for claim in template.limits if claim.unit != "concurrent"]
+    if len(claims) == len(template.limits):
+        return template
+    return template_of(template.principal, claims, template.shown, template.until)
+
+
+def concurrency_in(template: ClaimTemplate) -> tuple[Claim, ...]:
+    """What it claims once it is asked."""
+    return tuple(claim for claim in template.counted if claim.unit == "concurrent")
 
 
 def without_dearest(quotes: Sequence[Quote]) -> tuple[Quote, ...]:

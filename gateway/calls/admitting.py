@@ -14,7 +14,12 @@ import msgspec
 from prometheus_client import Counter
 
 from gateway.active_policy import ActivePolicy
-from gateway.calls.admission import Admission, counted_amounts, without_dearest
+from gateway.calls.admission import (
+    Admission,
+    counted_amounts,
+    without_concurrency,
+    without_dearest,
+)
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
@@ -86,14 +91,15 @@ class Admitting:
         self.held = held
 
     async def admit(
-        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        quotes: tuple[Quote, ...],
     ) -> tuple[Quote, ...]:
         """Holds the dearest quote that the limits still allow; dearer ones are struck off. Waits
         for a while where others hold more than they will probably cost. Raises ApiError 402 or
         429 where there is no room, and StorageUnavailable."""
-        template = active.template(
-            state.principal, state.call.model, state.received_at, state.preferences.tags
-        )
+        template = _own_limits(active, state, state.received_at)
         if self._slow_clients.any:
             await self._slow_clients.check(template)
         refused = await self._try(active, state, template, quotes)
@@ -143,9 +149,7 @@ class Admitting:
 
     def _template_now(self, active: ActivePolicy, state: CallState) -> ClaimTemplate:
         """The limits of a call that has waited: others may have come. Raises ApiError."""
-        return (self._newest or active).template(
-            state.principal, state.call.model, self._clock.time(), state.preferences.tags
-        )
+        return _own_limits(self._newest or active, state, self._clock.time())
 
     @contextlib.contextmanager
     def _counting(self, state: CallState, patience: WaitForRoom) -> Iterator[None]:
@@ -264,7 +268,7 @@ class Admitting:
         if template.rest and not state.counted:
             quotes = () if state.decision is None else state.decision.quotes
             state.counted = counted_amounts(active, state.call, state.preferences, template, quotes)
-        return template.limits
+        return template.limits if state.durable is None else without_concurrency(template).limits
 
     def _shortened(
         self,
@@ -333,6 +337,13 @@ class Admitting:
     def _decided_for(self, active: ActivePolicy, state: CallState, output_tokens: int) -> Decision:
         state.preferences = msgspec.structs.replace(state.preferences, output_tokens=output_tokens)
         return self._decide(active, state)
+
+
+def _own_limits(active: ActivePolicy, state: CallState, now_at: float) -> ClaimTemplate:
+    """Raises ApiError for a caller whose plan has gone."""
+    tags = state.preferences.tags
+    template = active.template(state.principal, state.call.model, now_at, tags)
+    return template if state.durable is None else without_concurrency(template)
 
 
 def _hold(quote: Quote) -> int:

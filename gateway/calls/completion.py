@@ -195,6 +195,18 @@ class Completion:
             log.warning("cancelling %s at %s failed: %r", call_id, backend.name, error)
             return None
 
+    # --- a call that goes on later, or elsewhere ----------------------------------------------
+
+    def leave(self, state: CallState, failure: BackendError | None = None) -> None:
+        """A job is left as it is, its row open: its place at the backend is given back, which
+        ``failure`` is learned of; where it failed, nothing is held there any more."""
+        if state.attempt is not None:
+            self._release(state, state.attempt, None, failure)
+        self._held.discard(state)
+        if state.stop_cause != "handed_over":
+            for part in state.leaves_all(()):
+                self.end_hold(part)
+
     # --- a call that was not asked ------------------------------------------------------------
 
     async def not_asked(self, state: CallState, unavailable: StorageUnavailable) -> None:

@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Sequence
+from functools import cached_property
 
 from adapters.errors import BackendError
 from adapters.types import Call, Reply
@@ -26,6 +27,7 @@ from gateway.calls.backend_limits import BackendLimits, NoRoom
 from gateway.calls.completion import Completion
 from gateway.calls.entering import Entering
 from gateway.calls.failover import Failover
+from gateway.calls.job_calls import JobCalls
 from gateway.calls.larger_model import LargerModel
 from gateway.calls.model_limits import ModelLimits
 from gateway.calls.promised import PromisedJobs
@@ -119,11 +121,17 @@ class Dispatcher:
         self._entering = Entering(
             ledger=ledger, clock=clock, backend_limits=limits, decide=self._decide
         )
-        self._jobs = PromisedJobs(completion=self._completion, ledger=ledger)
+        self._promised = PromisedJobs(completion=self._completion, ledger=ledger)
+
+    @cached_property
+    def jobs(self) -> JobCalls:
+        """What is done for calls that are durable jobs."""
+        parts = (self.admitting, self._completion, self._failover, self._top_up, self.volume)
+        return JobCalls(*parts, clock=self._clock, quotes=self._quotes, walk=self._walk)
 
     async def aclose(self) -> None:
         """Ends the work that goes on without a caller, and waits for every settlement."""
-        await self._jobs.aclose()
+        await self._promised.aclose()
         await self.background.drain()
 
     @property
@@ -147,9 +155,11 @@ class Dispatcher:
         *,
         received_at: float,
         queued: Queued | None = None,
+        whenever: bool = False,
     ) -> Decision:
         """The decision for a call at this instant, without making it. ``received_at``: seconds
-        since the epoch. ``queued``: where the call waits in line already."""
+        since the epoch. ``queued``: where the call waits in line already. ``whenever``: for some
+        other instant, at which every backend can be asked."""
         return active.decide(
             call,
             principal,
@@ -158,6 +168,7 @@ class Dispatcher:
             per_day=lambda: self.volume.per_day(call.model, received_at),
             draw=self._random.random,
             queued=queued,
+            whenever=whenever,
         )
 
     def _decide(
@@ -166,6 +177,8 @@ class Dispatcher:
         state: CallState,
         queued: Queued | None = None,
         call: Call | None = None,
+        *,
+        whenever: bool = False,
     ) -> Decision:
         return self.decide(
             active,
@@ -174,6 +187,7 @@ class Dispatcher:
             state.preferences,
             received_at=state.received_at,
             queued=queued,
+            whenever=whenever,
         )
 
     async def ask(self, active: ActivePolicy, state: CallState) -> Answer:
@@ -198,10 +212,12 @@ class Dispatcher:
         finally:
             active.calls -= 1
 
-    def _quotes(self, active: ActivePolicy, state: CallState) -> tuple[Quote, ...]:
+    def _quotes(
+        self, active: ActivePolicy, state: CallState, *, whenever: bool = False
+    ) -> tuple[Quote, ...]:
         """Of the backends that the call may be sent to. Raises ApiError where there are none."""
         self._settler.check()
-        decision = self._decide(active, state)
+        decision = self._decide(active, state, whenever=whenever)
         state.routed(decision)
         if not decision.quotes:
             raise no_backend(decision, active.backends, self._asked_again_in(active, state))
@@ -323,6 +339,8 @@ class Dispatcher:
         if state.call.stream:
             if active.bounds_first_token:
                 return await self._begin_in_time(active, state, attempt)
+        elif state.durable is not None:
+            return await self._take(state, attempt, await state.durable.ask(attempt))
         elif active.bounds_answers:
             return await self._answer_in_time(active, state, attempt, untried)
         reply = await backend.adapter.invoke(attempt.call)
@@ -343,7 +361,7 @@ class Dispatcher:
 
     async def _follow(self, state: CallState, attempt: Attempt, reply: Reply) -> Reply:
         """The promise of one: the work goes on without the caller."""
-        await self._jobs.follow(state, attempt, reply)
+        await self._promised.follow(state, attempt, reply)
         return attempt.backend.redactor.over(reply)
 
     async def _begin(self, state: CallState, attempt: Attempt, reply: Reply) -> SettledStream:

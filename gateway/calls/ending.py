@@ -8,7 +8,9 @@ import msgspec
 
 from gateway.storage.base import LedgerRow, Outcome
 
-StopCause = Literal["", "disconnected", "budget", "store", "timeout", "fault"]
+StopCause = Literal[
+    "", "disconnected", "budget", "store", "timeout", "fault", "canceled", "handed_over"
+]
 
 BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
     "": ("cancelled", 503, "cancelled"),
@@ -17,6 +19,8 @@ BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
     "store": ("error", 503, "store_unavailable"),
     "timeout": ("error", 504, "timeout"),
     "fault": ("error", 500, "internal_error"),
+    "canceled": ("cancelled", 499, "canceled"),
+    "handed_over": ("interrupted", 503, "interrupted"),
 }
 """Why a call was broken off -> what its row says: outcome, status, error."""
 

@@ -59,6 +59,8 @@ class Entering:
         for one of ``untried`` that is free sooner. Raises LeftAlone where the backend has begun to
         rest since the decision, or another call is the one that tries it, and NoRoom where a limit
         of its own is reached."""
+        if state.attempt is not None:  # a job that another gateway has sent there
+            return state.attempt
         limits = self._limits
         hold = limits.foresee(active, state, quote) if active.limits_backends else None
         backend = state.backend = active.backends[quote.backend]

@@ -18,6 +18,15 @@ from gateway.types import ApiError
 log = logging.getLogger("spillgate")
 
 
+class PutOff(Exception):
+    """Raised to a job that nobody can serve now: nothing ran, and nothing is settled."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(error.message)
+        self.error = error
+        """What a caller who cannot wait would be told."""
+
+
 def refusal_of(
     failure: BackendError, tried: Sequence[FailedAttempt], unaffordable: Sequence[str] = ()
 ) -> ApiError:
@@ -26,7 +35,7 @@ def refusal_of(
     ``unaffordable``: backends that nothing but a limit of money kept from being asked."""
     if failure.failure is FailureClass.SHORTAGE:
         return overloaded(failure.message)
-    headers = {"x-should-retry": "true" if _helps(failure, tried) else "false"}
+    headers = {"x-should-retry": "true" if helps(failure, tried) else "false"}
     if failure.retry_after is not None:
         headers["Retry-After"] = str(max(1, ceil(failure.retry_after)))
     status = _status(failure)
@@ -60,7 +69,7 @@ _OURS = frozenset((FailureClass.CREDENTIAL,))
 """What lies between the gateway and the backend: a client would take it for its own key."""
 
 
-def _helps(failure: BackendError, tried: Sequence[FailedAttempt]) -> bool:
+def helps(failure: BackendError, tried: Sequence[FailedAttempt]) -> bool:
     """Whether to repeat the call may help and cannot be billed twice: nothing ran anywhere, and
     what was in its way may pass."""
     if failure.ran is not Ran.NO or failure.failure in _LASTING:

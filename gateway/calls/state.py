@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
 from adapters.errors import BackendError
-from adapters.types import Call
+from adapters.types import Call, Reply
 from gateway.active_policy import Preferences
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
@@ -48,11 +49,24 @@ _LONGEST_S = 30 * 86_400.0
 """Of a hold, for a call without an end."""
 
 
+class Durable(Protocol):
+    """What a call does otherwise that is a job. Its open row is there from its acceptance on, and
+    until it is settled a gateway that leaves it leaves all that is held for it."""
+
+    async def ask(self, attempt: Attempt) -> Reply:
+        """Asks the backend, in place of ``invoke``, so that the answer outlives this process.
+        Raises BackendError; StorageUnavailable only where nothing was sent."""
+        ...
+
+
 class CallState:
     """Belongs to the task that makes it. Many read it, three write to it: the dispatcher moves it
     on, up to an attempt and its answer; ``Completion`` ends attempts, and the call; ``TopUp`` lets
     the hold grow. ``stop`` is for everybody.
     """
+
+    durable: Durable | None = None
+    """How it is asked, where it is a durable job."""
 
     def __init__(
         self,

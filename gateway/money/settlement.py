@@ -235,14 +235,18 @@ class Settler:
             if row.id in self._hopeless:
                 continue
             try:
-                ended = _interrupted(row, self._clock.time())
-                beside = [Part(hold, (ended,)) for hold in held_beside(row)]
-                await self.settle((ended,), row.claims, opened=True, beside=beside)
+                await self.interrupt(row)
                 settled += 1
             except ValueError as error:  # one bad row must not keep the gateway from starting
                 log.error("ledger: the open row %s stays open: %s", row.id, error)
                 self._hopeless.add(row.id)
         return settled
+
+    async def interrupt(self, row: LedgerRow) -> None:
+        """Settles an open row at the amount held."""
+        ended = _interrupted(row, self._clock.time())
+        beside = [Part(hold, (ended,)) for hold in held_beside(row)]
+        await self.settle((ended,), row.claims, opened=True, beside=beside)
 
 
 def _interrupted(row: LedgerRow, now: float) -> LedgerRow:

@@ -342,6 +342,15 @@ class RequestTags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return bool(self.user_as or (self.metadata and self.take))
 
 
+class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``jobs``: work that nobody waits for on a connection."""
+
+    deadline: PositiveDuration = 86_400.0
+    """By when a job must have ended that names no deadline itself."""
+    keep: PositiveDuration = 86_400.0
+    """How long the result of a job stays after its end that names no time itself."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A whole, validated policy: every name that it refers to exists."""
 
@@ -363,5 +372,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Of the whole gateway, and of any part of it."""
     keys: KeySettings = KeySettings()
     tags: RequestTags = RequestTags()
+    jobs: JobSettings = JobSettings()
     webhooks: WebhookSettings = WebhookSettings()
     alerts: AlertSettings = AlertSettings()

@@ -27,6 +27,7 @@ from gateway.policy.limits import GatewayLimits
 from gateway.policy.model import (
     BackendCommon,
     BackendSpec,
+    JobSettings,
     ModelSpec,
     Plan,
     Policy,
@@ -108,6 +109,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Which keys may be made."""
     tags: RequestTags = RequestTags()
     """Which tags a request may give its call."""
+    jobs: JobSettings = JobSettings()
+    """Work that nobody waits for on a connection."""
     webhooks: WebhookSettings = WebhookSettings()
     """Who is told of what by POST."""
     alerts: AlertSettings = AlertSettings()

@@ -100,6 +100,11 @@ class Candidate(msgspec.Struct, frozen=True):
     """``price``, and what is held by."""
 
 
+def available(candidate: Candidate) -> Candidate:
+    """As it stands when it may be asked and has room."""
+    return msgspec.structs.replace(candidate, blocked="", max_queue=None)
+
+
 def with_model_load(candidate: Candidate, load_s: float | None) -> Candidate:
     """With the seconds of load that a call of a loadable model waits for; None: it failed."""
     if load_s is None:

@@ -49,6 +49,11 @@ def put(messages: Sequence[Message]) -> list[Statement]:
     return [(f"{_PUT} TRUE{_ONCE}", _values(message)) for message in messages]
 
 
+def put_where(message: Message, condition: str, values: Sequence[Any]) -> Statement:
+    """Adds a message where a condition holds in the same transaction; ``values`` are its own."""
+    return f"{_PUT} {condition}{_ONCE}", (*_values(message), *values)
+
+
 def noted(endpoint: str, most: int) -> Statement:
     """Each row: number, entry's id, and the values of the entry, or as many NULL."""
     sql = (

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.api.call_requests import ParsedRequest
-from gateway.api.request import RequestContext
+from gateway.api.request import ParsedRequest, RequestContext
 from gateway.types import Principal
 from tests.simulation.gateways import GatewayProcess
 from tests.simulation.policies import PEOPLE

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gateway.storage.jobs.base import WAITS_IN_STORE
 from gateway.storage.postgres.connections import Connection
 
 _BEAT = (
     "INSERT INTO owners (token) VALUES ($1) "
     "ON CONFLICT (token) DO UPDATE SET beat = owners.beat + 1, seen_at = now()"
 )
-_OTHERS = "SELECT token, beat FROM owners WHERE token <> $1"
+_OTHERS = "SELECT token, beat FROM owners WHERE token NOT IN ($1, $2)"
 # Whoever beats or opens a row at this moment has locked its row, and is passed over: it is alive.
 _TAKE = """
 WITH gone AS (
@@ -55,7 +56,7 @@ class Heartbeats:
     async def take(self, connection: Connection, dead: Iterable[str], now: float) -> list[str]:
         """The open rows of gateways whose lease is over, or that are ``dead`` for certain, as
         texts; ``now``: by this machine's monotonic clock."""
-        found: dict[str, int] = dict(await connection.fetch(_OTHERS, self._token))
+        found: dict[str, int] = dict(await connection.fetch(_OTHERS, self._token, WAITS_IN_STORE))
         before = self._seen
         self._seen = {
             token: seen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.storage.jobs.base import WAITS_IN_STORE
 from gateway.storage.rows import COLUMNS, INTEGERS, Encoded
 
 _TYPES = [
@@ -44,7 +45,8 @@ OPEN_AND_SETTLE = (
 )
 """Both in one transaction; gives what ``OPEN`` does."""
 REOPEN = (
-    "UPDATE open_entries SET entry = $2, owner = $3, taken = FALSE "
+    "UPDATE open_entries SET entry = $2, taken = FALSE, "  # noqa: S608 - a constant of ours
+    f"owner = CASE owner WHEN '{WAITS_IN_STORE}' THEN owner ELSE $3 END "
     "WHERE id = $1 AND entry = $4 RETURNING id"
 )
 FIND_OPEN = "SELECT entry FROM open_entries WHERE id = $1"

@@ -17,8 +17,10 @@ from typing import Literal
 
 from gateway.storage import row_archive
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.jobs.tables import SQLITE_TABLES
+from gateway.storage.rollups import GROUP, Types, tables
 from gateway.storage.rows import COLUMNS
-from gateway.storage.sqlite import outbox_tables, rollup_tables
+from gateway.storage.sqlite import outbox_tables
 
 SCHEMA_VERSION = 7
 LOCK_WAIT_S = 1.0
@@ -79,16 +81,21 @@ END;
 """
 
 _IDENTITY = "CREATE TABLE ledger AS SELECT lower(hex(randomblob(8))) AS identity"
+ROLLUP_TABLES = (
+    *tables(Types("TEXT", "INTEGER", "TEXT", "id INTEGER PRIMARY KEY", " STRICT, WITHOUT ROWID")),
+    f"CREATE UNIQUE INDEX rollup_groups_by_name ON rollup_groups ({', '.join(GROUP)})",
+    "CREATE TABLE rollup_state AS SELECT '' AS rolled_up_to, 0 AS archived_before",
+)
 _UPGRADES: dict[int, tuple[str, ...]] = {
     1: ("ALTER TABLE entries ADD COLUMN history TEXT NOT NULL DEFAULT ''",),
     2: (_IDENTITY,),
     3: outbox_tables.STATEMENTS,
-    4: rollup_tables.FIRST,
+    4: ROLLUP_TABLES,
     5: row_archive.TABLES,
-    6: rollup_tables.CUBES,
+    6: SQLITE_TABLES,
 }
 """What brings the schema of a version to that of the next."""
-_ONLY_ADDS = {2, 3, 4, 5}
+_ONLY_ADDS = {2, 3, 4, 5, 6}
 """Steps that make tables and leave those that are there as they are: whoever goes back sets
 ``PRAGMA user_version`` back, and needs no copy."""
 
@@ -215,9 +222,11 @@ def _keep_a_copy(connection: sqlite3.Connection, copy: Path) -> None:
 def _towards_newest(version: int) -> list[str]:
     """The statements for a file of ``version``; 0: it is new."""
     if not version:
-        return [*_SCHEMA.split(";\n\n"), _IDENTITY, *_steps_from(3)]
-    return _steps_from(version)
-
-
-def _steps_from(version: int) -> list[str]:
+        tables = (
+            *outbox_tables.STATEMENTS,
+            *ROLLUP_TABLES,
+            *row_archive.TABLES,
+            *SQLITE_TABLES,
+        )
+        return [*_SCHEMA.split(";\n\n"), _IDENTITY, *tables]
     return [step for each in range(version, SCHEMA_VERSION) for step in _UPGRADES[each]]

@@ -24,7 +24,13 @@ GOOD: dict[str, Any] = {
     "/v1/route/explain": {"model": "chat"},
     "/admin/keys": {"user": "bob"},
 }
-KNOWN = {"backend": "home", "request_id": "req_none", "key_id": "key_none", "webhook": "ops"}
+KNOWN = {
+    "backend": "home",
+    "request_id": "req_none",
+    "key_id": "key_none",
+    "webhook": "ops",
+    "job": "job_1",
+}
 MORE = """models:
   text: {task: completions, backends: [home]}
   vector: {task: embeddings, backends: [home]}

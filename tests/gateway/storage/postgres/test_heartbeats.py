@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.storage.jobs.base import WAITS_IN_STORE
 from gateway.storage.postgres.connections import Connection, connect
 from gateway.storage.postgres.heartbeats import Heartbeats
 from gateway.store_urls import Database
@@ -25,7 +26,9 @@ async def left_open(machine: Machines, database: Database, *ids: str) -> str:
         for id in ids:
             await ledger.open(open_row(id))
         connection = await beside(database)
-        token: str = await connection.fetchval("SELECT token FROM owners")
+        token: str = await connection.fetchval(
+            "SELECT token FROM owners WHERE token <> $1", WAITS_IN_STORE
+        )
         await connection.close()
     connection = await beside(database)
     await connection.execute("UPDATE owners SET beat = 7 WHERE token = $1", token)

@@ -1,0 +1,249 @@
+"""What a caller asks of /v1/jobs, read and understood."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, get_args
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from adapters.settings import parse_duration
+from adapters.types import OPENAI_ROUTES, Task
+from gateway.active_policy import ActivePolicy
+from gateway.api.bodies import malformed, parse_strict_json
+from gateway.api.call_requests import all_preferences
+from gateway.api.job_answers import LONGEST_WAIT_S, checked_key, idempotency_key
+from gateway.api.openai import invalid_field, parsed_call
+from gateway.api.request import ParsedRequest, RequestContext, Scope
+from gateway.jobs.accepting import AskedJob
+from gateway.policy.webhooks import parse_webhook_url
+from gateway.service import Gateway
+from gateway.storage.jobs.base import JobsQuery
+from gateway.storage.jobs.states import STATES, JobState
+from gateway.types import ApiError, Principal, Priority
+
+LONGEST_S = 30 * 86_400.0
+"""Until a job's deadline, and that its result is kept."""
+_MOST_PAGE = 100
+_TASKS: tuple[Task, ...] = get_args(Task)
+
+
+class JobBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of POST /v1/jobs."""
+
+    model: str
+    input: msgspec.Raw
+    task: Task | None = None
+    webhook: str | None = None
+    priority: Priority | None = None
+    deadline: str | float | None = None
+    ttl: str | float | None = None
+    idempotency_key: str | None = None
+    tags: dict[str, str] = {}
+
+
+_decode = msgspec.json.Decoder(JobBody).decode
+
+
+def asked_job(gateway: Gateway, context: RequestContext, body: bytes) -> AskedJob:
+    """Raises ApiError 400 with what is wrong and where, and 404 for an unknown model."""
+    parse_strict_json(body)
+    try:
+        read = _decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid_field(error) from None
+    except msgspec.DecodeError as error:
+        raise malformed(error, body) from None
+    parsed = _parsed(gateway.active, context.principal, read)
+    preferences = all_preferences(gateway, context, parsed, read.tags)
+    if read.priority is not None:
+        preferences = msgspec.structs.replace(preferences, priority=read.priority)
+    key = read.idempotency_key
+    return AskedJob(
+        model=read.model,
+        task=parsed.task,
+        body=parsed.body,
+        principal=context.principal,
+        preferences=preferences,
+        deadline_s=_until(read.deadline, context.received_at),
+        keep_s=_span(read.ttl, "ttl"),
+        webhook=_webhook(gateway, read.webhook),
+        idempotency_key=idempotency_key(context)
+        if key is None
+        else checked_key(key, "idempotency_key"),
+    )
+
+
+def _parsed(active: ActivePolicy, principal: Principal, read: JobBody) -> ParsedRequest:
+    """The call that the task's own route would have made of the input."""
+    spec = active.model(read.model, principal)
+    if read.task is not None and read.task != spec.task:
+        raise ApiError(
+            400,
+            "wrong_task",
+            f"The model {read.model!r} serves {spec.task}, not {read.task}.",
+            param="task",
+        )
+    body = bytes(read.input)
+    if spec.task == "infer":
+        return ParsedRequest(read.model, "infer", body, False, False, spec.max_output_tokens)
+    assert spec.task in OPENAI_ROUTES
+    if not body.startswith(b"{"):
+        raise ApiError(
+            400,
+            "invalid_field",
+            f"`input` is the object that {OPENAI_ROUTES[spec.task]} takes, without `model`.",
+            param="input",
+        )
+    named = b'{"model":' + msgspec.json.encode(read.model)
+    rest = body[1:].lstrip()
+    parsed = parsed_call(
+        active, principal, spec.task, named + (b"," if rest != b"}" else b"") + rest
+    )
+    if parsed.stream:
+        raise ApiError(
+            400,
+            "unsupported",
+            "A job's answer is whole: leave `stream` out of its input.",
+            param="input.stream",
+        )
+    return parsed
+
+
+def _webhook(gateway: Gateway, url: str | None) -> str:
+    if url is None:
+        return ""
+    if gateway.active.policy.webhooks.endpoints is not None:
+        raise ApiError(
+            400, "no_job_webhooks", "This gateway tells nobody of jobs yet.", param="webhook"
+        )
+    try:
+        return parse_webhook_url(url)
+    except ValueError as error:
+        raise ApiError(400, "invalid_webhook", f"`webhook`: {error}.", param="webhook") from None
+
+
+def _span(value: str | float | None, name: str) -> float | None:
+    """Seconds, or a text such as 2h."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value) if isinstance(value, (int, float)) else parse_duration(value)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= LONGEST_S:
+        raise ApiError(
+            400,
+            "invalid_field",
+            f"`{name}` is a span of up to 30 days, such as 90s, 2h or 1d.",
+            param=name,
+        )
+    return seconds
+
+
+def _until(value: str | float | None, now_at: float) -> float | None:
+    """A span, or an instant such as 2026-11-30T06:00:00Z."""
+    if not isinstance(value, str) or "T" not in value:
+        return _span(value, "deadline")
+    try:
+        instant = datetime.datetime.fromisoformat(value)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise ApiError(
+            400,
+            "invalid_field",
+            "`deadline` is a span such as 2h, or an instant with its time zone, such as "
+            "2026-11-30T06:00:00Z.",
+            param="deadline",
+        )
+    left_s = instant.timestamp() - now_at
+    if left_s <= 0:
+        raise ApiError(400, "invalid_field", "`deadline` has passed already.", param="deadline")
+    return _span(left_s, "deadline")
+
+
+# --- questions -----------------------------------------------------------------------------------
+
+
+def query_of(scope: Scope, known: frozenset[str]) -> dict[str, str]:
+    """Raises ApiError 400 for a parameter that is unknown, or there twice."""
+    text = scope.get("query_string", b"").decode("latin-1")
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name not in known or name in found:
+            why = "there twice" if name in found else "unknown"
+            takes = ", ".join(sorted(known)) or "no parameters"
+            raise ApiError(
+                400,
+                "invalid_parameter",
+                f"The parameter {name[:40]!r} is {why}; this takes {takes}.",
+                param=name[:40],
+            )
+        found[name] = value
+    return found
+
+
+def wait_of(scope: Scope) -> float:
+    """``?wait=30s``: seconds, no more than connections last."""
+    text = query_of(scope, frozenset(("wait",))).get("wait")
+    if text is None:
+        return 0.0
+    try:
+        seconds = float(text) if text.isdecimal() else parse_duration(text)
+    except ValueError:
+        raise ApiError(
+            400, "invalid_parameter", "`wait` is a span such as 30s.", param="wait"
+        ) from None
+    return min(seconds, LONGEST_WAIT_S)
+
+
+_LIST = frozenset(("state", "model", "user", "limit", "after"))
+
+
+def jobs_query(scope: Scope, principal: Principal) -> JobsQuery:
+    """Of GET /v1/jobs. A key sees its user's jobs, an admin's all. Raises ApiError 400 and 403."""
+    given = query_of(scope, _LIST)
+    user = given.get("user")
+    if principal.role != "admin":
+        if user not in (None, principal.user):
+            raise ApiError(
+                403,
+                "admin_required",
+                "Only an admin key lists another user's jobs.",
+                type="permission_error",
+                param="user",
+            )
+        user = principal.user
+    return JobsQuery(
+        user=user,
+        states=_states(given.get("state")),
+        model=given.get("model"),
+        before=given.get("after"),
+        most=_page(given.get("limit")),
+    )
+
+
+def _states(text: str | None) -> tuple[JobState, ...]:
+    if text is None:
+        return ()
+    names: list[Any] = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in STATES:
+            raise ApiError(
+                400,
+                "invalid_parameter",
+                f"There is no state {name[:40]!r}. A job is {', '.join(STATES[:-1])} or "
+                f"{STATES[-1]}.",
+                param="state",
+            )
+    return tuple(names)
+
+
+def _page(text: str | None) -> int:
+    if text is None:
+        return 20
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= _MOST_PAGE:
+        raise ApiError(400, "invalid_parameter", f"`limit` is 1 to {_MOST_PAGE}.", param="limit")
+    return int(text)

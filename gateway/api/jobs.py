@@ -1,0 +1,104 @@
+"""The paths of /v1/jobs."""
+
+from __future__ import annotations
+
+from gateway.api.bodies import read_body
+from gateway.api.job_answers import jobs_of, respond_accepted
+from gateway.api.job_requests import asked_job, jobs_query, query_of, wait_of
+from gateway.api.request import Receive, RequestContext, Scope, Send, only, respond_json
+from gateway.jobs.jobs import Jobs
+from gateway.jobs.views import listed
+from gateway.service import Gateway
+from gateway.storage.jobs.base import StoredJob
+from gateway.types import ApiError
+
+_NOTHING: frozenset[str] = frozenset()
+
+
+class JobsEndpoint:
+    """POST and GET /v1/jobs."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: RequestContext = scope["context"]
+        if scope["method"] == "POST":
+            await self._accept(context, scope, receive, send)
+            return
+        only("GET", scope)
+        jobs = jobs_of(self._gateway)
+        query = jobs_query(scope, context.principal)
+        found = await jobs.store.find(query)
+        page = {
+            "object": "list",
+            "data": [listed(job) for job in found],
+            "has_more": len(found) == query.most,
+            "last_id": found[-1].id if found else None,
+        }
+        await respond_json(send, context, page)
+
+    async def _accept(
+        self, context: RequestContext, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        query_of(scope, _NOTHING)
+        jobs = jobs_of(self._gateway)
+        body = await read_body(self._gateway, context, receive)
+        id = await jobs.accept(asked_job(self._gateway, context, body))
+        job = await jobs.store.get(id)
+        assert job is not None
+        await respond_accepted(send, context, jobs, job, preferred=False)
+
+
+class JobEndpoint:
+    """GET /v1/jobs/{id}, with ``?wait=30s``."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: RequestContext = scope["context"]
+        only("GET", scope)
+        waits_s = wait_of(scope)
+        jobs = jobs_of(self._gateway)
+        job = await own_job(jobs, context, scope)
+        if waits_s:
+            job = await jobs.ended(job.id, waits_s) or job
+        await respond_json(send, context, await jobs.view(job))
+
+
+class CancelEndpoint:
+    """POST /v1/jobs/{id}/cancel. Of one that has ended nothing changes."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: RequestContext = scope["context"]
+        only("POST", scope)
+        query_of(scope, _NOTHING)
+        jobs = jobs_of(self._gateway)
+        job = await own_job(jobs, context, scope)
+        await jobs.worker.cancel(job.id)
+        job = await jobs.ended(job.id, _CANCEL_S) or job
+        await respond_json(send, context, await jobs.view(job))
+
+
+_CANCEL_S = 5.0
+"""How long a cancellation waits for the platform, before its caller is told how things stand."""
+
+
+async def own_job(jobs: Jobs, context: RequestContext, scope: Scope) -> StoredJob:
+    """The job that the path names, where the key may see it. Raises ApiError 404."""
+    id: str = scope["path_params"]["job"]
+    job = await jobs.store.get(id) if id.startswith("job_") else None
+    principal = context.principal
+    if job is None or (principal.role != "admin" and job.user != principal.user):
+        raise ApiError(
+            404,
+            "job_not_found",
+            "There is no such job of yours. A job is forgotten some days after its end; GET /usage "
+            "still has what it has cost.",
+            param="id",
+        )
+    return job

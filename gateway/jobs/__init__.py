@@ -1,0 +1,9 @@
+"""Durable jobs: accepted, run by whoever has their lease, ended once.
+
+``records`` is what is written down of a job; ``accepting`` holds what it may cost and puts it into
+the store; ``run`` is one job at one backend, whose every step is in the store before the next;
+``outcomes`` says what became of it; ``one_lease`` sees a job through, ``worker`` takes jobs from
+the store, as many as there is room for; ``ending`` ends them. ``news`` tells who waits for one,
+``views`` is what they are told; ``foreseen`` says when a job should begin. ``jobs`` puts it all
+together.
+"""

@@ -1,0 +1,180 @@
+"""The way in: a job is held for and in the store, with the open row of its call, before its caller
+is told of it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from adapters.types import Call, Reply, Task
+from gateway.active_policy import RANK, ActivePolicy, Preferences
+from gateway.calls.attempt import Attempt
+from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.rows import open_row
+from gateway.calls.state import CallState
+from gateway.clock import Clock
+from gateway.jobs.records import JobRequest, to_text
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.jobs.base import JobStore, KnownJob, NewJob
+from gateway.types import ApiError, Principal
+
+
+class AskedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as its caller asks for it, read and understood."""
+
+    model: str
+    task: Task
+    body: bytes
+    principal: Principal
+    preferences: Preferences
+    deadline_s: float | None = None
+    """Seconds from now; None: as the policy says."""
+    keep_s: float | None = None
+    """How long its result is kept; None: as the policy says."""
+    webhook: str = ""
+    idempotency_key: str = ""
+
+
+class JobAcceptance:
+    """Accepts jobs by the policy in force. ``accepted`` is called with each id."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        accepted: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._accepted = accepted
+
+    async def accept(self, active: ActivePolicy, asked: AskedJob) -> str:
+        """The id of the job, which is that of an earlier one where the caller's idempotency key
+        names it. Raises ApiError: 402 and 429 of limits, 409 for a key that names something else,
+        503 where it could not be made durable."""
+        settings, now_at = active.policy.jobs, self._clock.time()
+        deadline_s = asked.deadline_s or settings.deadline
+        state = self._state(active, asked, now_at, deadline_s)
+        await self._dispatcher.jobs.hold(active, state)
+        state.reason = "NONE"
+        job = NewJob(
+            id=state.call.id,
+            model=asked.model,
+            task=asked.task,
+            key_id=asked.principal.key_id,
+            user=asked.principal.user,
+            rank=RANK[active.priority(asked.principal, asked.preferences)],
+            created_at=now_at,
+            deadline=now_at + deadline_s,
+            keep_s=settings.keep if asked.keep_s is None else asked.keep_s,
+            webhook=asked.webhook,
+            idempotency=name_of(asked),
+            digest=digest_of(asked),
+            request=to_text(_request(active, asked, state)),
+        )
+        known = await self._stored(state, job)
+        if known.id != job.id:
+            await self._dispatcher.jobs.end_unasked(state, 200, "")
+            _check_same(known, job)
+        else:
+            self._accepted(job.id)
+        return known.id
+
+    def _state(
+        self, active: ActivePolicy, asked: AskedJob, now_at: float, deadline_s: float
+    ) -> CallState:
+        now = self._clock.monotonic()
+        call = Call(
+            id=_new_id(now_at),
+            model=asked.model,
+            task=asked.task,
+            body=asked.body,
+            deadline=now + deadline_s,
+        )
+        state = CallState(
+            call,
+            asked.principal,
+            asked.preferences,
+            received=now,
+            received_at=now_at,
+            policy=active.policy.version,
+        )
+        state.durable = _NOT_YET
+        return state
+
+    async def _stored(self, state: CallState, job: NewJob) -> KnownJob:
+        """In one transaction with what is held. What is not in the store holds nothing."""
+        try:
+            return await self._store.accept(job, open_row(state, None))
+        except StorageUnavailable as unavailable:
+            await self._dispatcher.jobs.end_unasked(state, 503, "store_unavailable")
+            raise ApiError(
+                503,
+                "store_unavailable",
+                "The job could not be written down, so it is not accepted. With an idempotency "
+                "key it may be sent again without fear.",
+                type="api_error",
+                headers={"Retry-After": "1"},
+            ) from unavailable
+        except BaseException:
+            await self._dispatcher.jobs.end_unasked(state, 499, "disconnected")
+            raise
+
+
+class _NotYet:
+    """Of a job that is about to be accepted: whoever takes it asks."""
+
+    async def ask(self, attempt: Attempt) -> Reply:
+        raise AssertionError("a job is asked when it has been accepted")
+
+
+_NOT_YET = _NotYet()
+
+
+def _request(active: ActivePolicy, asked: AskedJob, state: CallState) -> JobRequest:
+    return JobRequest(
+        model=asked.model,
+        task=asked.task,
+        body=asked.body.decode(),
+        principal=asked.principal,
+        preferences=state.preferences,
+        policy=active.policy.version,
+    )
+
+
+def _new_id(now_at: float) -> str:
+    """Ascends, as those of requests do."""
+    return f"job_{int(now_at * 1000):012x}{secrets.randbits(48):012x}"
+
+
+def name_of(asked: AskedJob) -> str:
+    """Of a request that its caller has named, among all callers'; else empty."""
+    key = asked.idempotency_key
+    return f"{asked.principal.key_id}:{key}" if key else ""
+
+
+def digest_of(asked: AskedJob) -> str:
+    """Of what is asked: the same for the same request."""
+    parts = (asked.task.encode(), asked.model.encode(), asked.body)
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(b"%d:" % len(part) + part)
+    return whole.hexdigest()
+
+
+def _check_same(known: KnownJob, job: NewJob) -> None:
+    if known.digest != job.digest:
+        raise ApiError(
+            409,
+            "idempotency_key_reused",
+            f"This idempotency key names the job {known.id}, which asks for something else. Give "
+            "each request a key of its own.",
+            param="idempotency_key",
+            headers={"x-should-retry": "false"},
+        )

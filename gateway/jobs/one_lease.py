@@ -1,0 +1,253 @@
+"""One job on one lease: begun, gone on with, or ended, as what is written down of it says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from adapters.types import Call
+from gateway.active_policy import ActivePolicy
+from gateway.calls.admission import Admission, concurrency_in
+from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.refusals import PutOff
+from gateway.calls.state import CallState
+from gateway.clock import Clock
+from gateway.jobs.ending import JobEnding
+from gateway.jobs.outcomes import (
+    CANCELED,
+    EXPIRED,
+    INTERRUPTED,
+    PASSED,
+    EndsAs,
+    IsLeft,
+    Outcome,
+    Waits,
+    of_failure,
+    of_rows,
+    put_off,
+    restarted,
+)
+from gateway.jobs.records import JobAttempt, JobRequest, read_request, to_text
+from gateway.jobs.run import JobRun
+from gateway.money.settlement import Settler
+from gateway.storage.base import (
+    Claim,
+    Ledger,
+    LedgerRow,
+    Refused,
+    SharedStore,
+    StorageUnavailable,
+)
+from gateway.storage.jobs.base import JobStore
+from gateway.types import ApiError
+
+log = logging.getLogger("spillgate")
+
+_FULL_S = 1.0
+
+
+class OneLease:
+    """Sees jobs through that somebody has a lease of.
+
+    ``ended`` is told of each call that has ended; ``full`` of keys whose other calls take all the
+    places that they have.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        dispatcher: Dispatcher,
+        settler: Settler,
+        shared: SharedStore,
+        ledger: Ledger,
+        active: Callable[[], ActivePolicy],
+        clock: Clock,
+        ending: JobEnding,
+        ended: Callable[[CallState], None],
+        full: Callable[[str, float], None],
+    ) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._settler = settler
+        self._shared = shared
+        self._ledger = ledger
+        self._active = active
+        self._clock = clock
+        self._ending = ending
+        self._ended = ended
+        self._full = full
+
+    async def see_through(self, run: JobRun) -> None:
+        """Until it has ended, waits again, or is left to another gateway. Raises
+        StorageUnavailable: then the lease runs out, and whoever takes it next goes on."""
+        outcome = await self._outcome(run)
+        if run.state is not None and run.state.ending is not None:
+            self._ended(run.state)
+        job = run.job
+        if isinstance(outcome, EndsAs):
+            await self._ending.end(run, outcome)
+        elif isinstance(outcome, IsLeft):
+            await self._store.leave(job.id, job.epoch)
+        else:
+            attempt = "" if outcome.attempt is None else to_text(outcome.attempt)
+            error = "" if outcome.why is None else to_text(outcome.why)
+            await self._store.put_back(
+                job.id, job.epoch, outcome.pause_s, attempt=attempt, error=error
+            )
+
+    async def _outcome(self, run: JobRun) -> Outcome:
+        job, row = run.job, run.job.row
+        if row is None:
+            return of_rows(await self._ledger.rows(job.id), bool(job.answer))
+        attempt = run.attempt
+        if attempt.handed and not run.goes_on_at:
+            await self._settler.interrupt(row)
+            return INTERRUPTED
+        if attempt.backend and not run.goes_on_at:
+            again = restarted(attempt)
+            if again is None:
+                await self._settler.interrupt(row)
+                return INTERRUPTED
+            run.attempt = again
+        return await self._run(run, row)
+
+    # --- a call of its own --------------------------------------------------------------------
+
+    async def _run(self, run: JobRun, row: LedgerRow) -> Outcome:
+        active, request = self._active(), read_request(run.job.request)
+        run.state = state = self._state(active, run, request, row)
+        unasked = self._unasked(active, run, request)
+        if unasked is not None:
+            end, status, code = unasked
+            await self._dispatcher.jobs.end_unasked(state, status, code)
+            return end
+        try:
+            return await self._within_concurrency(active, run, state)
+        except asyncio.CancelledError:
+            return await self._broken_off(run, state)
+        except PutOff as error:
+            found = put_off(error.error)
+            if isinstance(found, Waits):
+                return msgspec.structs.replace(found, attempt=_restarts_of(run))
+            await self._dispatcher.jobs.end_unasked(state, error.error.status, error.error.code)
+            return found
+        except ApiError as error:
+            return of_failure(error, late=self._clock.time() >= run.job.deadline)
+        except LookupError:  # the backend that has it is none of the policy's any more
+            await self._settler.interrupt(row)
+            return INTERRUPTED
+
+    def _unasked(
+        self, active: ActivePolicy, run: JobRun, request: JobRequest
+    ) -> tuple[EndsAs, int, str] | None:
+        """Why no backend is asked: (its end, and the status and code of its call)."""
+        if run.goes_on_at:
+            return None
+        if run.job.canceling:
+            return CANCELED, 499, "canceled"
+        if self._clock.time() >= run.job.deadline:
+            return EXPIRED, 504, PASSED
+        try:
+            active.model(request.model, request.principal)
+        except ApiError as error:
+            return of_failure(error, late=False), error.status, error.code
+        return None
+
+    def _state(
+        self, active: ActivePolicy, run: JobRun, request: JobRequest, row: LedgerRow
+    ) -> CallState:
+        """The call as it was when it was admitted, or as the gateway left it that has died."""
+        now, job = self._clock.monotonic(), run.job
+        left_s = max(0.0, job.deadline - self._clock.time())
+        longest_s = active.longest(request.model) if request.model in active.policy.models else 0.0
+        call = Call(
+            id=job.id,
+            model=request.model,
+            task=request.task,
+            body=request.body.encode(),
+            deadline=now + min(left_s, longest_s),
+        )
+        state = CallState(
+            call,
+            request.principal,
+            request.preferences,
+            received=now,
+            received_at=row.started_at,
+            policy=request.policy,
+        )
+        state.durable, state.opened = run, True
+        state.admission = Admission(None, row.claims, row.hold_nano)
+        state.counted = {claim.unit: claim.take for claim in row.claims if claim.unit not in _TIMED}
+        state.at_backend = row.at_backend if run.goes_on_at else None
+        wanted = request.preferences
+        if wanted.unbounded and row.claims:
+            state.output_bound = max(1, wanted.output_tokens // wanted.unbounded)
+        return state
+
+    async def _within_concurrency(
+        self, active: ActivePolicy, run: JobRun, state: CallState
+    ) -> Outcome:
+        """A job that waits takes none of its caller's places; one that runs takes one."""
+        claims = self._concurrency(active, state)
+        if not claims:
+            return await self._go_on(active, run, state)
+        hold_id = f"{state.call.id}.run"
+        ttl_s = state.hold_lasts_s(self._clock.monotonic())
+        if run.goes_on_at:
+            await self._shared.reinstate(hold_id, claims, ttl_s)
+        else:
+            await self._shared.release(hold_id)  # of a gateway that has died
+            found = await self._shared.admit(hold_id, claims, ttl_s)
+            if isinstance(found, Refused):
+                self._full(state.principal.key_id, self._clock.monotonic() + _FULL_S)
+                return Waits(_FULL_S, _restarts_of(run))
+        try:
+            return await self._go_on(active, run, state)
+        finally:
+            if state.stop_cause != "handed_over":
+                self._dispatcher.background.run(self._give_back(hold_id))
+
+    async def _give_back(self, hold_id: str) -> None:
+        try:
+            await self._shared.release(hold_id)
+        except StorageUnavailable as unavailable:
+            log.error("store: %s; the hold of %s expires by itself", unavailable, hold_id)
+
+    def _concurrency(self, active: ActivePolicy, state: CallState) -> tuple[Claim, ...]:
+        now_at = self._clock.time()
+        try:
+            template = active.template(
+                state.principal, state.call.model, now_at, state.preferences.tags
+            )
+        except ApiError:  # its plan has gone, and its limits with it
+            return ()
+        return concurrency_in(template)
+
+    async def _go_on(self, active: ActivePolicy, run: JobRun, state: CallState) -> Outcome:
+        await self._dispatcher.jobs.go_on(active, state, at=run.goes_on_at)
+        return EndsAs("succeeded")
+
+    async def _broken_off(self, run: JobRun, state: CallState) -> Outcome:
+        """It was stopped for a reason of ours, or the gateway ends at once: then this is raised
+        again."""
+        task = asyncio.current_task()
+        if not state.stop_cause or task is None:
+            raise asyncio.CancelledError
+        while task.cancelling():
+            task.uncancel()
+        if state.stop_cause == "canceled":
+            if state.ending is None:
+                await self._dispatcher.jobs.end_unasked(state, 499, "canceled")
+            return CANCELED
+        return IsLeft() if run.goes_on_at else Waits(attempt=_restarts_of(run))
+
+
+_TIMED = frozenset(("nano_usd", "gpu_us"))
+
+
+def _restarts_of(run: JobRun) -> JobAttempt:
+    return JobAttempt(restarts=run.attempt.restarts)

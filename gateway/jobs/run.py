@@ -1,0 +1,277 @@
+"""One job at one backend: each step is in the store before the next one is taken.
+
+What a gateway that dies leaves behind at each await:
+
+    move to starting   nothing was sent: the job begins again
+    submit             the platform may have it, and nobody knows its name: it is not sent again
+    keep the handle    the same, for as long as the store takes
+    poll               whoever takes the job over asks by the handle
+    invoke             the backend of this process: the work ended with it, and begins again; where
+                       it is paid, nobody knows how far it came, and it is not sent again
+    keep the answer    a platform's job is asked again; else as before
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Literal, NoReturn
+
+import msgspec
+
+from adapters.base import Backend, LongRunning
+from adapters.errors import BackendError, FailureClass
+from adapters.polling import LONGEST_PAUSE, pace
+from adapters.types import Handle, JobState, Reply, Usage
+from gateway.calls.attempt import Attempt
+from gateway.calls.state import CallState
+from gateway.clock import Clock, Timer
+from gateway.jobs.records import JobAnswer, answer_of, read_answer, read_attempt, to_text
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.jobs.base import JobStore, StoredJob
+
+log = logging.getLogger("spillgate")
+
+_POLL_EVERY_S = 0.5
+_STORE_AGAIN_S = 1.0
+_STOP_S = 10.0
+"""The longest that a platform is waited for that is told to stop a job, or names one late."""
+_GRACE_S = 1.0
+_OF_THE_QUESTION = frozenset(
+    (FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.AMBIGUOUS)
+)
+"""A poll that failed by these says nothing of the job."""
+
+
+class JobLost(Exception):
+    """Raised where another gateway has the job."""
+
+
+class JobRun:
+    """A ``Durable``: a job on the lease that ``job`` was given by."""
+
+    def __init__(self, job: StoredJob, store: JobStore, clock: Clock) -> None:
+        self.job = job
+        self.attempt = read_attempt(job.attempt)
+        self.state: CallState | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.begun = asyncio.Event()
+        """It waits for no backend any more."""
+        self._answer = read_answer(job.answer)
+        self._store = store
+        self._clock = clock
+
+    def renewed(self, epoch: int) -> None:
+        """Its lease is another one."""
+        self.job = msgspec.structs.replace(self.job, epoch=epoch)
+
+    @property
+    def goes_on_at(self) -> str:
+        """The backend where it was begun by another gateway, and can be asked about; or empty."""
+        known = self.attempt.handle is not None or self._answer is not None
+        return self.attempt.backend if known else ""
+
+    @property
+    def may_be_left(self) -> bool:
+        """Another gateway can go on with it: nothing of it runs here that is paid for."""
+        return not self.attempt.handed or self.attempt.handle is not None
+
+    def stop(self, cause: Literal["canceled", "handed_over"]) -> None:
+        """Breaks it off, or leaves it to others."""
+        if self.state is not None:
+            self.state.stop(cause)
+
+    # --- at a backend -------------------------------------------------------------------------
+
+    async def ask(self, attempt: Attempt) -> Reply:
+        self.begun.set()
+        if self._answer is not None:
+            return self._answer.reply()
+        try:
+            with _TimeLimit(self._clock, self.state, attempt):
+                reply = await self._asked(attempt)
+            reply = attempt.backend.redactor.over(reply)
+            await self._keep(answer_of(reply))
+        except JobLost:
+            self._leave_at_once()
+        return reply
+
+    async def _keep(self, answer: JobAnswer) -> None:
+        self._answer = answer
+        text = to_text(answer)
+        await self._surely(lambda: self._store.answer(self.job.id, self.job.epoch, text))
+
+    def _leave_at_once(self) -> NoReturn:
+        """Another gateway has it: nothing more is done for it here."""
+        if self.state is not None:
+            self.state.stop_cause = "handed_over"
+        raise asyncio.CancelledError
+
+    async def _asked(self, attempt: Attempt) -> Reply:
+        adapter = attempt.backend.adapter
+        handle = self.attempt.handle
+        if handle is not None and self.attempt.backend == attempt.backend.name:
+            assert isinstance(adapter, LongRunning)
+            return await self._follow(adapter, attempt, handle)
+        if isinstance(adapter, LongRunning):
+            try:
+                return await self._handed_over(adapter, attempt)
+            except BackendError as error:
+                if error.failure is not FailureClass.UNSUPPORTED or self.attempt.handle is not None:
+                    raise
+        return await self._invoked(adapter, attempt)
+
+    async def _begin(self, attempt: Attempt, *, handed: bool, running: bool) -> None:
+        """Raises StorageUnavailable: then nothing is sent; and JobLost."""
+        self.attempt = msgspec.structs.replace(
+            self.attempt, backend=attempt.backend.name, handed=handed, handle=None
+        )
+        record = to_text(self.attempt)
+        id, epoch = self.job.id, self.job.epoch
+        if not await self._store.move(id, epoch, "starting", attempt=record):
+            raise JobLost
+        if running:
+            await self._store.move(id, epoch, "running")
+
+    # --- what the gateway runs by itself ------------------------------------------------------
+
+    async def _invoked(self, adapter: Backend, attempt: Attempt) -> Reply:
+        await self._begin(attempt, handed=attempt.quote.paid, running=True)
+        reply = await adapter.invoke(attempt.call)
+        if reply.rest is None:
+            return reply
+        return msgspec.structs.replace(reply, usage=await reply.rest(), rest=None)
+
+    # --- what a platform runs -----------------------------------------------------------------
+
+    async def _handed_over(self, adapter: LongRunning, attempt: Attempt) -> Reply:
+        await self._begin(attempt, handed=True, running=False)
+        submitting = asyncio.ensure_future(self._submit(adapter, attempt))
+        try:
+            handle = await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            await self._after_submit(adapter, attempt, submitting)
+            raise
+        return await self._follow(adapter, attempt, handle)
+
+    async def _submit(self, adapter: LongRunning, attempt: Attempt) -> Handle:
+        """The handle is in the store before anybody waits for anything else."""
+        handle = await adapter.submit(attempt.call)
+        self.attempt = msgspec.structs.replace(self.attempt, handle=handle)
+        record = to_text(self.attempt)
+        id, epoch = self.job.id, self.job.epoch
+        await self._surely(lambda: self._store.move(id, epoch, "starting", attempt=record))
+        return handle
+
+    async def _after_submit(
+        self, adapter: LongRunning, attempt: Attempt, submitting: asyncio.Future[Handle]
+    ) -> None:
+        """It was broken off while the platform named it."""
+        await asyncio.wait([submitting], timeout=_STOP_S)
+        if not submitting.done():
+            submitting.cancel()
+        elif not submitting.cancelled() and submitting.exception() is None:
+            await self._broken_off(adapter, attempt, submitting.result())
+
+    async def _follow(self, adapter: LongRunning, attempt: Attempt, handle: Handle) -> Reply:
+        try:
+            return await self._until_done(adapter, attempt, handle)
+        except asyncio.CancelledError:
+            await self._broken_off(adapter, attempt, handle)
+            raise
+
+    async def _until_done(self, adapter: LongRunning, attempt: Attempt, handle: Handle) -> Reply:
+        since, runs = self._clock.monotonic(), self.job.state == "running"
+        while True:
+            wait_s = 0.0
+            try:
+                found = await adapter.poll(handle)
+            except BackendError as error:
+                if error.failure not in _OF_THE_QUESTION:
+                    raise
+                wait_s = min(error.retry_after or 0.0, LONGEST_PAUSE)
+            else:
+                if found.reply is not None:
+                    return found.reply
+                runs = await self._seen(attempt, found, runs)
+            now = self._clock.monotonic()
+            if now >= attempt.call.deadline:
+                raise await self._out_of_time(adapter, handle)
+            wait_s = max(wait_s, pace(now - since, _POLL_EVERY_S))
+            await self._clock.sleep(min(wait_s, attempt.call.deadline - now))
+
+    async def _seen(self, attempt: Attempt, found: JobState, runs: bool) -> bool:
+        """Whether it is known to run."""
+        if found.status == "queued":
+            attempt.call.progress.queued_until = self._clock.monotonic()
+            return runs
+        if runs:
+            return True
+        try:
+            if not await self._store.move(self.job.id, self.job.epoch, "running"):
+                raise JobLost
+        except StorageUnavailable:
+            return False
+        return True
+
+    async def _out_of_time(self, adapter: LongRunning, handle: Handle) -> BackendError:
+        usage = await self._stopped(adapter, handle)
+        return BackendError(
+            FailureClass.TIMEOUT, "The backend did not finish in time.", usage=usage
+        )
+
+    async def _broken_off(self, adapter: LongRunning, attempt: Attempt, handle: Handle) -> None:
+        """Stops the platform's meter, unless another gateway goes on with the job."""
+        if self.state is not None and self.state.stop_cause == "handed_over":
+            return
+        usage = await self._stopped(adapter, handle)
+        if usage is not None:
+            attempt.progress.usage = usage
+
+    async def _stopped(self, adapter: LongRunning, handle: Handle) -> Usage | None:
+        try:
+            async with asyncio.timeout(_STOP_S):
+                return await adapter.stop(handle)
+        except Exception as error:  # an adapter with a fault must not keep the job from its end
+            log.warning("stopping %s, job %s, failed: %r", self.job.id, handle.job, error)
+            return None
+
+    async def _surely(self, write: Callable[[], Awaitable[bool]]) -> None:
+        """Writes, as soon as the store takes it. Raises JobLost."""
+        while True:
+            try:
+                if await write():
+                    return
+            except StorageUnavailable as unavailable:
+                log.error("job %s: %s; it waits for the store", self.job.id, unavailable)
+                await self._clock.sleep(_STORE_AGAIN_S)
+            else:
+                raise JobLost
+
+
+class _TimeLimit:
+    """Stops a job that runs for longer than its backend's ``max_run``."""
+
+    def __init__(self, clock: Clock, state: CallState | None, attempt: Attempt) -> None:
+        self._clock = clock
+        self._state = state
+        self._attempt = attempt
+        self._timer: Timer | None = None
+
+    def __enter__(self) -> None:
+        self._look()
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        state = self._state
+        if state is None or state.attempt is not self._attempt:
+            return
+        left_s = state.must_end_at + _GRACE_S - self._clock.monotonic()
+        if left_s <= 0:
+            state.stop("timeout")
+        else:
+            self._timer = self._clock.call_later(left_s, self._look)

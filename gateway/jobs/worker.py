@@ -1,0 +1,240 @@
+"""Takes jobs from the store, as many as there is room for, and sees each to its end.
+
+A job is taken late: while it waits in the store nothing decides where it goes, so whatever is free
+first gets whoever's turn it is. Calls on their connections find no line of jobs before them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable
+
+from gateway.active_policy import ActivePolicy
+from gateway.clock import Clock
+from gateway.jobs.news import JobNews
+from gateway.jobs.one_lease import OneLease
+from gateway.jobs.run import JobRun
+from gateway.storage.base import LedgerRow, SharedStore, StorageUnavailable
+from gateway.storage.jobs.base import JobStore, StoredJob
+from gateway.tasks import BackgroundTasks
+
+log = logging.getLogger("spillgate")
+
+LEASE_S = 20.0
+_RENEW_EVERY_S = 5.0
+_LOOK_EVERY_S = 1.0
+_AT_ONCE = 64
+"""Jobs that one look takes."""
+_BEHIND = 2
+"""Jobs of a model that wait at its backends: no worker is idle while the next one is fetched."""
+_UNBOUNDED = 32
+"""Jobs that may be on their way to a backend which states no bound."""
+_DRAIN_S = 25.0
+"""How long the end of a gateway waits for what it cannot leave to another one."""
+_PRUNE_EVERY_S = 60.0
+_FORGET_S = 8 * 86_400.0
+_PRUNED_AT_ONCE = 500
+
+
+class JobWorker:
+    """Of one gateway, which is ``name`` in the leases that it has."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: JobStore,
+        shared: SharedStore,
+        lease: Callable[[Callable[[str, float], None]], OneLease],
+        active: Callable[[], ActivePolicy],
+        clock: Clock,
+        news: JobNews,
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._shared = shared
+        self._lease = lease(self._is_full)
+        self._active = active
+        self._clock = clock
+        self._news = news
+        self._tasks = BackgroundTasks()
+        self._runs: dict[str, JobRun] = {}
+        self._full: dict[str, float] = {}
+        """Keys whose jobs have to wait -> until when, in monotonic seconds."""
+        self._wake = asyncio.Event()
+        self._renew_at = 0.0
+        self._prune_at = 0.0
+        self._closing = False
+        self._failing = ""
+
+    @property
+    def running(self) -> int:
+        """Jobs that this gateway has a lease of."""
+        return len(self._runs)
+
+    def wake(self, _: str = "") -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Works for ever."""
+        while not self._closing:
+            self._wake.clear()
+            await self.look()
+            timer = self._clock.call_later(_LOOK_EVERY_S, self._wake.set)
+            await self._wake.wait()
+            timer.cancel()
+
+    async def look(self) -> None:
+        """One look at what is to be done."""
+        try:
+            await self._renew()
+            await self._prune()
+            self._begin(await self._store.take_over(self._name, _AT_ONCE, LEASE_S))
+            await self._take()
+        except StorageUnavailable as unavailable:
+            if str(unavailable) != self._failing:
+                log.error("jobs: %s; they wait for the store", unavailable)
+            self._failing = str(unavailable)
+        else:
+            self._failing = ""
+
+    # --- what waits ---------------------------------------------------------------------------
+
+    async def _take(self) -> None:
+        queued = await self._store.queued()
+        full = self._full_now()
+        for model in sorted(queued):
+            most = min(queued[model], self._room(model), _AT_ONCE)
+            if most > 0 and not self._closing:
+                taken = await self._store.take(self._name, model, most, LEASE_S, full)
+                self._begin(taken)
+
+    def _room(self, model: str) -> int:
+        """Jobs of the model that may be taken now. One that the policy has no more is taken, to be
+        told so."""
+        active = self._active()
+        spec = active.policy.models.get(model)
+        if spec is None:
+            return _AT_ONCE
+        free = _BEHIND
+        for name in spec.backends:
+            backend = active.backends[name]
+            slots = backend.slots
+            free += _UNBOUNDED if slots is None else max(0, slots - backend.in_flight)
+        return free - sum(
+            run.job.model == model and not run.begun.is_set() for run in self._runs.values()
+        )
+
+    def _is_full(self, key_id: str, until: float) -> None:
+        self._full[key_id] = until
+
+    def _full_now(self) -> set[str]:
+        now = self._clock.monotonic()
+        self._full = {key: until for key, until in self._full.items() if until > now}
+        return set(self._full)
+
+    # --- what is on its way -------------------------------------------------------------------
+
+    def _begin(self, jobs: Iterable[StoredJob]) -> None:
+        for job in jobs:
+            if job.id in self._runs:
+                self._begun_late(self._runs[job.id], job)
+                continue
+            run = self._runs[job.id] = JobRun(job, self._store, self._clock)
+            if job.canceling:
+                self._renew_at = 0.0  # one that a platform has is stopped at the next look
+            run.task = self._tasks.run(self._see_through(run))
+
+    def _begun_late(self, run: JobRun, job: StoredJob) -> None:
+        """The lease of a job that runs here was over before it was renewed: it goes on, unless
+        another gateway has had the job meanwhile."""
+        if job.epoch == run.job.epoch + 1:
+            run.renewed(job.epoch)
+        else:
+            run.stop("handed_over")
+
+    async def _see_through(self, run: JobRun) -> None:
+        try:
+            await self._lease.see_through(run)
+        except StorageUnavailable as unavailable:
+            log.error("job %s: %s; it is taken up again later", run.job.id, unavailable)
+        finally:
+            if self._runs.get(run.job.id) is run:
+                del self._runs[run.job.id]
+            self._full.pop(run.job.key_id, None)
+            self._news.tell(run.job.id)
+            self.wake()
+
+    async def _renew(self) -> None:
+        """Those that are somebody else's now are left; those that are to be canceled are."""
+        now = self._clock.monotonic()
+        if now < self._renew_at:
+            return
+        self._renew_at = now + _RENEW_EVERY_S
+        asked = dict(self._runs)
+        mine = await self._store.renew(self._name, list(asked), LEASE_S)
+        for id, run in asked.items():
+            if id not in mine:
+                run.stop("handed_over")
+            elif mine[id]:
+                run.stop("canceled")
+
+    async def cancel(self, id: str) -> bool:
+        """Stops a job, wherever it is; False where it has ended, or there is none. Raises
+        StorageUnavailable."""
+        if not await self._store.cancel(id):
+            return False
+        run = self._runs.get(id)
+        if run is not None:
+            run.stop("canceled")
+        else:
+            taken = await self._store.take_one(self._name, id, LEASE_S)
+            self._begin(() if taken is None else (taken,))
+        return True
+
+    async def _prune(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._prune_at:
+            pruned = await self._store.prune(_FORGET_S, _PRUNED_AT_ONCE)
+            self._prune_at = now + (0.0 if pruned >= _PRUNED_AT_ONCE else _PRUNE_EVERY_S)
+
+    # --- what is held -------------------------------------------------------------------------
+
+    async def reinstate(self) -> None:
+        """What jobs hold that wait is held again, where the shared store has forgotten it. Raises
+        StorageUnavailable."""
+        now_at = self._clock.time()
+        for id, row in (await self._store.holding()).items():
+            if row.claims:
+                await self._shared.reinstate(id, row.claims, _holds_for_s(row, now_at))
+
+    # --- the end ------------------------------------------------------------------------------
+
+    async def idle(self) -> None:
+        """Waits until no job is on its way."""
+        await self._tasks.drain()
+
+    async def aclose(self) -> None:
+        """Hands jobs over: what a platform runs goes on there, what waits begins elsewhere. What
+        only this gateway can see to the end is waited for, within bounds."""
+        self._closing = True
+        self.wake()
+        for run in list(self._runs.values()):
+            if run.may_be_left:
+                run.stop("handed_over")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_S):
+                await self._tasks.drain()
+        await self._tasks.cancel()
+        await self._store.aclose()
+
+
+def _holds_for_s(row: LedgerRow, now_at: float) -> float:
+    """At least as long as the job may take."""
+    return max(0.0, row.started_at + _LONGEST_S - now_at) + 60.0
+
+
+_LONGEST_S = 31 * 86_400.0

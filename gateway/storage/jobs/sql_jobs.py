@@ -1,0 +1,169 @@
+"""Jobs in a database of whatever kind: statements out, rows in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from gateway.storage.base import LedgerRow
+from gateway.storage.jobs import statements
+from gateway.storage.jobs.base import (
+    WAITS_IN_STORE,
+    JobEvent,
+    JobsQuery,
+    KnownJob,
+    NewJob,
+    StoredJob,
+)
+from gateway.storage.jobs.states import JobState
+from gateway.storage.outbox import Message
+from gateway.storage.outbox_statements import Statement
+from gateway.storage.rows import decode_open, encode_open
+from gateway.storage.sql_outbox import Rows, RunsStatements
+from gateway.types import MICRO
+
+
+class SqlJobs:
+    """A ``JobStore`` over a connection to the ledger's database."""
+
+    def __init__(self, connection: RunsStatements) -> None:
+        self._connection = connection
+
+    async def _one(self, statement: Statement) -> Rows:
+        [rows] = await self._connection.run([statement])
+        return rows
+
+    # --- what callers ask ---------------------------------------------------------------------
+
+    async def accept(self, job: NewJob, row: LedgerRow) -> KnownJob:
+        entry = encode_open(row, WAITS_IN_STORE)
+        [[id, digest], *_] = (await self._connection.run(statements.accept(job, entry)))[-1]
+        return KnownJob(id, digest)
+
+    async def get(self, id: str) -> StoredJob | None:
+        found = await self._one(statements.get(id))
+        return _job(found[0]) if found else None
+
+    async def find(self, query: JobsQuery) -> list[StoredJob]:
+        return [_light(row) for row in await self._one(statements.find(query))]
+
+    async def ahead(self, id: str) -> int:
+        return int((await self._one(statements.ahead(id)))[0][0])
+
+    async def cancel(self, id: str) -> bool:
+        return bool(await self._one(statements.cancel(id)))
+
+    async def events(self, id: str, after: int, most: int = 500) -> list[JobEvent]:
+        return [
+            JobEvent(number, job, at / MICRO, kind, data)
+            for number, job, at, kind, data in await self._one(statements.events(id, after, most))
+        ]
+
+    # --- leases -------------------------------------------------------------------------------
+
+    async def queued(self) -> dict[str, int]:
+        return dict(map(tuple, await self._one(statements.QUEUED)))
+
+    async def take(
+        self, worker: str, model: str, most: int, lease_s: float, full: Collection[str] = ()
+    ) -> list[StoredJob]:
+        return await self._taken(statements.take(worker, model, most, lease_s, full))
+
+    async def take_over(self, worker: str, most: int, lease_s: float) -> list[StoredJob]:
+        return await self._taken(statements.take_over(worker, most, lease_s))
+
+    async def take_one(self, worker: str, id: str, lease_s: float) -> StoredJob | None:
+        found = await self._taken(statements.take_one(worker, id, lease_s))
+        return found[0] if found else None
+
+    async def _taken(self, statement: Statement) -> list[StoredJob]:
+        jobs = map(_job, await self._one(statement))
+        return sorted(jobs, key=lambda job: (-job.rank, job.created_at, job.id))
+
+    async def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> dict[str, bool]:
+        found = await self._one(statements.renew(worker, ids, lease_s)) if ids else []
+        return {id: bool(cancel) for id, cancel in found}
+
+    async def leave(self, id: str, epoch: int) -> bool:
+        return bool(await self._one(statements.leave(id, epoch)))
+
+    # --- the way of one -----------------------------------------------------------------------
+
+    async def move(self, id: str, epoch: int, to: JobState, *, attempt: str | None = None) -> bool:
+        return bool((await self._connection.run(statements.move(id, epoch, to, attempt)))[-1])
+
+    async def answer(self, id: str, epoch: int, answer: str) -> bool:
+        return bool(await self._one(statements.answer(id, epoch, answer)))
+
+    async def put_back(
+        self, id: str, epoch: int, pause_s: float, *, attempt: str = "", error: str = ""
+    ) -> bool:
+        batch = statements.put_back(id, epoch, pause_s, attempt, error)
+        return bool((await self._connection.run(batch))[-1])
+
+    async def end(
+        self,
+        id: str,
+        epoch: int,
+        state: JobState,
+        *,
+        ended_at: float,
+        error: str = "",
+        message: Message | None = None,
+    ) -> bool:
+        batch = statements.end(id, epoch, state, ended_at, error, message)
+        return bool((await self._connection.run(batch))[0])
+
+    async def cost(self, id: str) -> int:
+        return int((await self._one(statements.cost(id)))[0][0])
+
+    async def note(self, id: str, kind: str, data: str) -> None:
+        await self._one(statements.note(id, kind, data))
+
+    # --- all of them --------------------------------------------------------------------------
+
+    async def holding(self) -> Mapping[str, LedgerRow]:
+        return {id: decode_open((entry,)) for id, entry in await self._one(statements.HOLDING)}
+
+    async def prune(self, forget_s: float, most: int) -> int:
+        dropped, _, gone = await self._connection.run(statements.prune(forget_s, most))
+        return len(dropped) + len(gone)
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
+
+
+def _job(row: Sequence[Any]) -> StoredJob:
+    """A row of all columns, and the open row behind them."""
+    *light, request, answer, entry = row
+    opened = None if entry is None else decode_open((entry,))
+    return _light(light, request=request, answer=answer, row=opened)
+
+
+def _light(values: Sequence[Any], **more: Any) -> StoredJob:
+    found = dict(zip(statements.LIGHT, values, strict=True))
+    return StoredJob(
+        id=found["id"],
+        state=found["state"],
+        model=found["model"],
+        task=found["task"],
+        key_id=found["key_id"],
+        user=found["caller"],
+        rank=found["rank"],
+        created_at=found["created_at"] / MICRO,
+        deadline=found["deadline_at"] / MICRO,
+        keep_s=found["keep_us"] / MICRO,
+        started_at=_instant(found["started_at"]),
+        ended_at=_instant(found["ended_at"]),
+        epoch=found["epoch"],
+        canceling=bool(found["cancel"]),
+        cost_nano=found["cost_nano"],
+        webhook=found["webhook"],
+        attempt=found["attempt"],
+        error=found["error"],
+        **more,
+    )
+
+
+def _instant(us: int | None) -> float | None:
+    return None if us is None else us / MICRO

@@ -1,0 +1,86 @@
+"""Stores of jobs of both kinds, each beside its ledger and its outbox, by a test's clock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from gateway.clock import FakeClock
+from gateway.storage.base import Ledger
+from gateway.storage.jobs.base import JobStore
+from gateway.storage.jobs.sql_jobs import SqlJobs
+from gateway.storage.outbox import Outbox
+from gateway.storage.owner import LedgerOwner
+from gateway.storage.postgres.ledger import PostgresLedger
+from gateway.storage.postgres.outbox import PostgresStatements
+from gateway.storage.sql_outbox import RunsStatements, SqlOutbox
+from gateway.storage.sqlite.ledger import SqliteLedger
+from gateway.storage.sqlite.outbox import SqliteStatements
+from gateway.store_urls import Database
+from gateway.types import MICRO
+from tests.postgres_server import PostgresServer
+
+KINDS = ("sqlite", "postgres")
+
+
+class JobBooks(NamedTuple):
+    """What one database holds."""
+
+    ledger: Ledger
+    outbox: Outbox
+    jobs: JobStore
+
+
+OpenJobs = Callable[[], contextlib.AbstractAsyncContextManager[JobBooks]]
+"""The same store each time, as gateways share one; closed at the end of the block."""
+
+
+def jobs_opener(
+    kind: str, folder: Path, clock: FakeClock, server: PostgresServer | None
+) -> OpenJobs:
+    """``server`` is asked for postgres alone."""
+    databases: defaultdict[str, Database] = defaultdict(_schema_of(server))
+
+    def now_us() -> int:
+        return round(clock.time() * MICRO)
+
+    def statements() -> RunsStatements:
+        if kind == "sqlite":
+            return SqliteStatements(folder / "books.db", now_us=now_us)
+        return PostgresStatements(databases["one"], timeout_s=30.0, now_us=now_us)
+
+    def ledger() -> Ledger:
+        if kind == "sqlite":
+            return SqliteLedger(folder / "books.db")
+        return PostgresLedger(databases["one"], LedgerOwner(folder / "ledger"), timeout_s=30.0)
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[JobBooks]:
+        books = JobBooks(ledger(), SqlOutbox(statements()), SqlJobs(statements()))
+        try:
+            yield books
+        finally:
+            await books.jobs.aclose()
+            await books.outbox.aclose()
+            await books.ledger.aclose()
+
+    return opened
+
+
+def _schema_of(server: PostgresServer | None) -> Callable[[], Database]:
+    def empty() -> Database:
+        assert server is not None, "a server is needed for postgres"
+        return server.empty()
+
+    return empty
+
+
+@pytest.fixture(params=KINDS)
+def open_jobs(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> OpenJobs:
+    server = request.getfixturevalue("postgres_session") if request.param == "postgres" else None
+    return jobs_opener(request.param, tmp_path, clock, server)

@@ -1,1 +1,0 @@
-"""Sums kept beside rows: what is asked of them, and how they came to be."""
