@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from gateway.storage.owner import LedgerOwner
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.storage.spent import Spent, spent_in, spent_of, spent_query, spent_sql
+from gateway.storage.sqlite.journals import inode_of
 from gateway.storage.sqlite.readers import ReaderLane
 from gateway.storage.sqlite.rollups import roll_up, run_usage
 from gateway.storage.sqlite.rows import SELECT_OPEN, SELECT_SETTLED, connect
@@ -92,7 +92,7 @@ class SqliteLedger:
         self._roll_at = self._clock.monotonic()
         self._tending: asyncio.Task[None] | None = None
         self._checkpointed = 0
-        self._inode = _inode_of(self._path)
+        self._inode = inode_of(self._path)
 
     def _begin(self) -> tuple[sqlite3.Connection, LedgerOwner]:
         """The connection that writes stays open from the start: where descriptors run out, rows
@@ -175,7 +175,7 @@ class SqliteLedger:
 
     def _look(self) -> None:
         """Follows another file that stands at the path."""
-        before, self._inode = self._inode, _inode_of(self._path)
+        before, self._inode = self._inode, inode_of(self._path)
         if before is not None and before != self._inode:
             what = "is gone" if self._inode is None else "was replaced by another file"
             log.error(
@@ -273,14 +273,6 @@ class SqliteLedger:
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""
         return dict(await self._own.read(lambda connection: _calls(connection, since)))
-
-
-def _inode_of(path: Path) -> tuple[int, int] | None:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
 
 
 def _rows(connection: sqlite3.Connection, request_id: str) -> list[LedgerRow]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 from gateway.storage.base import unavailable
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.sql_outbox import Rows
+from gateway.storage.sqlite.journals import Inode, inode_of
 from gateway.storage.sqlite.outbox_tables import NOW
 from gateway.storage.sqlite.rows import connect
 from gateway.store_urls import Synchronous
@@ -36,7 +36,7 @@ class SqliteStatements:
         self._now_us = now_us
         self._thread = ThreadPoolExecutor(1, "outbox")
         self._connection: sqlite3.Connection | None = None
-        self._inode = 0
+        self._inode: Inode | None = None
 
     async def run(self, batch: Sequence[Statement]) -> list[Rows]:
         try:
@@ -79,11 +79,11 @@ class SqliteStatements:
 
     def _connected(self) -> sqlite3.Connection:
         """To the file that stands at the path now."""
-        if self._connection is not None and self._inode != _inode(self._path):
+        if self._connection is not None and self._inode != inode_of(self._path):
             self._disconnect()
         if self._connection is None:
             self._connection = connect(self._path, synchronous=self._synchronous)
-            self._inode = _inode(self._path)
+            self._inode = inode_of(self._path)
         return self._connection
 
     def _disconnect(self) -> None:
@@ -91,10 +91,3 @@ class SqliteStatements:
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
-
-
-def _inode(path: Path) -> int:
-    try:
-        return os.stat(path).st_ino
-    except OSError:
-        return 0

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 from gateway.clock import Clock
 from gateway.storage.base import ReportRefused, StorageUnavailable, unavailable
+from gateway.storage.sqlite.journals import before_opening
 from gateway.storage.sqlite.rows import LOCK_WAIT_S
 from gateway.tasks import yield_to_others
 
@@ -133,6 +134,7 @@ def _busy() -> ReportRefused:
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Makes no file where there is none."""
+    before_opening(path)
     uri = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_S, isolation_level=None)
     connection.execute("PRAGMA query_only = 1")

@@ -21,6 +21,7 @@ from gateway.storage.jobs.tables import SQLITE_TABLES
 from gateway.storage.rollups import GROUP, Types, tables
 from gateway.storage.rows import COLUMNS
 from gateway.storage.sqlite import outbox_tables
+from gateway.storage.sqlite.journals import after_opening, before_opening
 
 SCHEMA_VERSION = 7
 LOCK_WAIT_S = 1.0
@@ -133,6 +134,7 @@ def connect(path: Path, *, synchronous: Literal["normal", "full"] = "normal") ->
     ``normal`` survives the death of the process, ``full`` also that of the machine: one fsync a
     batch. Raises StorageUnavailable, or sqlite3.Error, when the file cannot be used.
     """
+    before_opening(path)
     _make_private(path)
     connection = sqlite3.connect(
         path,
@@ -146,6 +148,7 @@ def connect(path: Path, *, synchronous: Literal["normal", "full"] = "normal") ->
     except BaseException:
         connection.close()
         raise
+    after_opening(path)
     return connection
 
 

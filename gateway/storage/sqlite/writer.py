@@ -256,7 +256,7 @@ class GroupWriter:
         """In one transaction. True when each row that opens is new."""
         if self._outdated:
             self._outdated = False
-            self._disconnect()
+            self._leave()
         connection = self._connection
         if connection is None:
             connection = self._connection = self._connect()
@@ -292,6 +292,13 @@ class GroupWriter:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _KEEPS_CONNECTION:
             self._disconnect()
         return unavailable(error, " ".join(f"ledger: {error}".split()))
+
+    def _leave(self) -> None:
+        """Moves the log into the file, wherever that is now: its log stays where it was."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._disconnect()
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -16,7 +16,7 @@ import pytest
 
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.queries import UsageQuery
+from gateway.storage.queries import CallsQuery, UsageQuery
 from gateway.storage.rows import encode_open, encode_settled
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.rows import connect
@@ -230,6 +230,37 @@ async def test_a_file_that_is_replaced_is_told_and_the_new_one_is_written(
     [record] = [one for one in caplog.records if str(path) in one.getMessage()]
     assert record.levelname == "ERROR"
     await ledger.aclose()
+
+
+async def ids_in(path: Path) -> set[str]:
+    """As a ledger finds them that opens the file alone."""
+    ledger = SqliteLedger(path)
+    found = await ledger.calls(CallsQuery(rows=UsageQuery(), most=1000))
+    await ledger.aclose()
+    return {row.id for row in found}
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read first", "written first"])
+async def test_neither_of_two_files_of_which_one_is_moved_over_the_other_loses_a_row(
+    reads: bool, tmp_path: Path
+) -> None:
+    """What waits in the log of the one is not written over the other, whoever opens that first."""
+    clock = FakeClock()
+    path, aside, other = (tmp_path / f"{name}.db" for name in ("ledger", "aside", "other"))
+    before = SqliteLedger(other)
+    await before.settle([settled_row(f"other{number}") for number in range(300)])
+    await before.aclose()
+    ledger = SqliteLedger(path, clock=clock)
+    await ledger.settle([settled_row(f"r{number}") for number in range(50)])
+    path.rename(aside)
+    other.rename(path)
+    if reads:
+        assert await ledger.rows("other7") == [settled_row("other7")]
+    await clock.advance(1.0)
+    await ledger.settle([settled_row("new")])
+    await ledger.aclose()
+    assert await ids_in(path) == {"new", *(f"other{number}" for number in range(300))}
+    assert await ids_in(aside) == {f"r{number}" for number in range(50)}
 
 
 async def test_a_failed_ledger_finds_out_by_itself_that_it_writes_again(tmp_path: Path) -> None:
