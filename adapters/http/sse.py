@@ -5,7 +5,8 @@ error, the usage, and how much text has come. Dialects that are read: usage on a
 ``choices: []`` (OpenAI, vLLM), or on the finishing event, or on all; ids that change; comments and
 ``event:`` lines; ``\\n``, ``\\r\\n`` and ``\\r`` as line ends; a byte order mark; an error object
 in a frame, an event that is named ``error``, a choice that ended in an error. An event that is no
-JSON ends the stream in an error, since nobody could say what is missing without it; bytes that are
+JSON ends the stream in an error, since nobody could say what is missing without it; so does [DONE]
+while one choice of several has not said why it ended, where others have; bytes that are
 no UTF-8 are replaced, as the standard has it. What comes before the first token waits for it: a
 stream that ends without one and without a finish_reason is no answer, and another backend can still
 be asked.
@@ -147,6 +148,11 @@ class EventReader:
         ended = self._ended_choices
         return self._begun_choices <= ended and len(ended) >= choices_asked(self._asked)
 
+    def _unfinished(self) -> set[int]:
+        """Choices that have begun and not said why they ended, where another has: a server that
+        never says it is believed when it says [DONE]."""
+        return self._begun_choices - self._ended_choices if self._ended_choices else set()
+
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that ``data`` completes, up to an error frame if there is one."""
         try:
@@ -228,6 +234,9 @@ class EventReader:
         if payload.strip() == b"[DONE]":
             if not self.frames:
                 self._break(self._nothing())
+                return None
+            if unfinished := self._unfinished():
+                self._break(_cut(f" in the middle of choice {min(unfinished)}, with [DONE]."))
                 return None
             self.done = True
             return Chunk(event, "done")

@@ -34,10 +34,17 @@ DEFAULT_LIMITS = ClientLimits()
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head, where the server's settings name no other bound."""
 _NO_HTTP = Refusal(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
+_NO_HOST = Refusal(
+    400, "invalid_http", "A request of HTTP/1.1 has one Host header, not none and not several."
+)
 _TOO_SLOW = Refusal(408, "request_timeout", "The request did not come whole in time.")
 _PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """Not 102, which says the same: clients that skip 100 alone take it for the answer."""
 _TOO_LARGE = Refusal(431, "headers_too_large", "The request's headers are too large.")
+
+
+class NotOneHost(ValueError):
+    """Raised for a request of HTTP/1.1 without a Host header, or with several."""
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -74,6 +81,7 @@ class HttpProtocol(asyncio.Protocol):
         """The one whose answer is under way, or was last."""
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
+        self.hosts = 0
         self.wants_continue = False
         self.is_known = False
         self.is_half_closed = False
@@ -148,8 +156,8 @@ class HttpProtocol(asyncio.Protocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
-            self._refuse(_NO_HTTP)
+        except httptools.HttpParserError as error:
+            self._refuse(_NO_HOST if isinstance(error.__context__, NotOneHost) else _NO_HTTP)
         if self._unread > self._max_head:
             self._refuse(_TOO_LARGE)
         if self._in_head or (self.reading is not None and self.reading.more_body):
@@ -177,6 +185,7 @@ class HttpProtocol(asyncio.Protocol):
         """A request begins."""
         self.url = b""
         self.headers = []
+        self.hosts = 0
         self.wants_continue = False
         self._in_head = True
 
@@ -190,12 +199,17 @@ class HttpProtocol(asyncio.Protocol):
         if not self._in_head:
             return
         name = name.lower()
-        if name == b"expect" and value.lower() == b"100-continue":
+        if name == b"host":
+            self.hosts += 1
+        elif name == b"expect" and value.lower() == b"100-continue":
             self.wants_continue = True
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is whole: the app is asked, or the request waits for its turn."""
+        """The head is whole: the app is asked, or the request waits for its turn. Raises NotOneHost
+        (RFC 9112, 3.2): another server on the way might take it for somebody else's."""
+        if self.hosts != 1 and self.parser.get_http_version() != "1.0":
+            raise NotOneHost
         self._end_head()
         cycle = self._cycle()
         if self.is_answering():

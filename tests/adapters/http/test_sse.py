@@ -85,6 +85,41 @@ def test_choices_that_were_asked_for_and_never_ended_are_a_cut_where_no_done_com
     assert cut is not (whole or bool(end))
 
 
+def choice(index: int, ends: bool = False) -> bytes:
+    """An event of one choice of several."""
+    told = {"index": index, "delta": {"content": "a"}, "finish_reason": "stop" if ends else None}
+    return b"data: %b\n\n" % msgspec.json.encode({"choices": [told]})
+
+
+@pytest.mark.parametrize(
+    ("events", "whole"),
+    [
+        ([choice(0), choice(1), choice(0, ends=True), choice(1, ends=True)], True),
+        ([choice(0), choice(1), choice(0, ends=True)], False),
+        ([choice(0), choice(1), choice(1, ends=True)], False),
+        ([choice(0), choice(1)], True),
+        ([choice(0), choice(0, ends=True)], True),
+    ],
+    ids=["both end", "the second does not", "the first does not", "never told", "one alone"],
+)
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one by one"])
+def test_done_in_the_middle_of_a_choice_is_a_cut_where_another_says_why_it_ended(
+    events: list[bytes], whole: bool, at_once: bool
+) -> None:
+    reader = EventReader(openai=True, asked=b'{"n": 2}')
+    chunks = [
+        chunk
+        for part in ([b"".join([*events, DONE])] if at_once else [*events, DONE])
+        for chunk in reader.feed(part)
+    ]
+    assert reader.done is whole
+    assert (reader.error is None) is whole
+    assert any(chunk.kind == "done" for chunk in chunks) is whole
+    if reader.error is not None:
+        assert reader.error.failure is FailureClass.TRUNCATED
+        assert "choice" in reader.error.message
+
+
 def test_usage_on_the_finishing_event_is_data_that_tells_it() -> None:
     reader = begun()
     usage = Usage(input_tokens=3, output_tokens=2)

@@ -220,7 +220,7 @@ EVENTS = [
     events("no-text-at-all", ROLE + FINISH + USAGE + DONE),
     events("two-choices", TWO + FINISH + SECOND_ENDS + USAGE),
     events("two-choices-one-ended", TWO + FINISH + USAGE, outcome="then TRUNCATED"),
-    events("two-choices-one-ended-and-done", TWO + FINISH + USAGE + DONE),
+    events("two-choices-one-ended-and-done", TWO + FINISH + USAGE + DONE, outcome="then TRUNCATED"),
     events("lf", GOOD),
     events("crlf", GOOD.replace(b"\n", b"\r\n")),
     events("cr", GOOD.replace(b"\n", b"\r")),

@@ -118,7 +118,7 @@ async def test_a_connection_that_says_nothing_is_closed() -> None:
     "sent",
     [
         b"GET /a HTTP/1.1\r\nhos",
-        b"POST /a HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf",
+        b"POST /a HTTP/1.1\r\nhost: g\r\ncontent-length: 9\r\n\r\nhalf",
         HEAD + b"transfer-encoding: chunked\r\n\r\n4\r\nha",
     ],
     ids=["head", "body", "chunk"],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from tests.local_runtime.http.wire import (
+    ASK,
     BLOCK,
     HEAD,
     Answers,
@@ -50,6 +52,30 @@ async def test_what_is_no_http_is_refused_in_the_shape_of_every_other_error() ->
 
 
 @pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /a HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /a HTTP/1.1\r\nhost: g\r\nHost: h\r\n\r\n", b"400"),
+        (b"POST /a HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi", b"400"),
+        (b"GET /a HTTP/1.1\r\nhost: \r\n\r\n", b"200"),
+        (b"GET /a HTTP/1.0\r\n\r\n", b"200"),
+    ],
+    ids=["none", "two", "none, and a body", "one without a name", "none of HTTP/1.0"],
+)
+async def test_a_request_says_once_whose_it_is(head: bytes, status: bytes) -> None:
+    """RFC 9112, 3.2; and nothing that follows is taken for a request."""
+    wire = await said_by(tells_its_path, head + ASK)
+    said = b"".join(wire.writes)
+    statuses = re.findall(rb"HTTP/1.1 (\d{3})", said)
+    if status == b"400":
+        assert wire.closed
+        assert statuses == [status]
+        assert b"one Host header" in said
+    else:
+        assert statuses[0] == status
+
+
+@pytest.mark.parametrize(
     "begins",
     [
         b"GET /",
@@ -82,7 +108,7 @@ async def test_a_long_body_and_many_requests_at_once_are_no_endless_head() -> No
     long = HEAD + b"content-length: %d\r\n\r\n" % len(body)
     wire = await said_by(tells_its_body, long, body[:150_000], body[150_000:])
     assert b"".join(wire.writes).endswith(body)
-    large = b"GET /a HTTP/1.1\r\nx-pad: " + b"a" * 30_000 + b"\r\n\r\n"
+    large = b"GET /a HTTP/1.1\r\nhost: g\r\nx-pad: " + b"a" * 30_000 + b"\r\n\r\n"
     wire = await said_by(tells_its_path, large * 5, large[:9], large[9:])
     assert b"".join(wire.writes).count(b"HTTP/1.1 200") == 6
 

@@ -55,7 +55,11 @@ async def test_an_answer_that_is_not_as_long_as_it_says_is_cut_off(body: bytes) 
 
 @pytest.mark.parametrize(
     "sent",
-    [b"", b"GET /a HTTP/1.1\r\nhos", b"POST /a HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf"],
+    [
+        b"",
+        b"GET /a HTTP/1.1\r\nhos",
+        b"POST /a HTTP/1.1\r\nhost: g\r\ncontent-length: 9\r\n\r\nhalf",
+    ],
     ids=["nothing", "half a head", "half a body"],
 )
 async def test_a_connection_that_says_no_more_is_closed(sent: bytes) -> None:
