@@ -176,6 +176,8 @@ class RequestCycle:
         the connection is cut, so that nobody takes a part for the whole."""
         try:
             await self._app(self.scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            self._fail()  # the server ends, and says so itself: it is no fault of the app
         except BaseException as error:
             _log.error("Exception in ASGI application\n", exc_info=error)
             self._fail()

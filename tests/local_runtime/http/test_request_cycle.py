@@ -178,6 +178,22 @@ async def test_an_app_that_fails_before_it_answers_is_told_of_as_every_other_err
     assert json.loads(body)["error"]["code"] == "internal"
 
 
+async def test_a_request_that_the_server_cancels_is_cut_and_no_fault_of_the_app(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As at the end of a drain: the log has a word of the server's, and no traceback."""
+    wire, state = Wire(), ServerState()
+    connection = protocol(Waits(), state)
+    connection.connection_made(wire)
+    connection.data_received(ASK)
+    await settle()
+    await asyncio.wait(end(state.tasks))
+    connection.connection_lost(None)
+    assert b"".join(wire.writes).startswith(b"HTTP/1.1 500 ")
+    assert not state.tasks
+    assert caplog.records == []
+
+
 async def test_a_failure_after_a_length_was_named_has_a_length_of_its_own() -> None:
     wire = await said_by(Answers([(b"content-length", b"5"), (b"x-model", b"a\r\nb")]))
     head, _, body = b"".join(wire.writes).partition(b"\r\n\r\n")
