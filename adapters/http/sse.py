@@ -20,7 +20,7 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.answers import failure_in, failure_of, is_broken, no_answer
-from adapters.http.asked_choices import choices_asked
+from adapters.http.asked_choices import Choices
 from adapters.http.failures import UNREADABLE, read_if
 from adapters.http.odd_json import mended
 from adapters.http.stated_usage import told, usage_in
@@ -110,11 +110,9 @@ class EventReader:
     """
 
     __slots__ = (
-        "_asked",
-        "_begun_choices",
         "_early",
-        "_ended_choices",
         "_events",
+        "choices",
         "done",
         "error",
         "frames",
@@ -124,15 +122,13 @@ class EventReader:
     )
 
     def __init__(self, *, openai: bool, max_event: int = MAX_EVENT, asked: bytes = b"") -> None:
-        self._asked = asked
+        self.choices = Choices(asked)
         self._events = WholeEvents(max_event)
         self._early: list[Chunk] = []
         self.openai = openai
         self.frames = False
         """An event with data has been passed on; in OpenAI's protocol, one with a token or the end
         of a choice."""
-        self._begun_choices: set[int] = set()
-        self._ended_choices: set[int] = set()
         self.done = False
         """[DONE] has been seen, after an answer."""
         self.usage = Usage()
@@ -141,17 +137,6 @@ class EventReader:
         """The JSON of the event that says most of the call: the first, or the last with usage."""
         self.error: BackendError | None = None
         """Why the stream is broken; the chunks that were given before it are whole."""
-
-    @property
-    def finished(self) -> bool:
-        """Every choice that has begun has said why it ended, and all that were asked for have."""
-        ended = self._ended_choices
-        return self._begun_choices <= ended and len(ended) >= choices_asked(self._asked)
-
-    def _unfinished(self) -> set[int]:
-        """Choices that have begun and not said why they ended, where another has: a server that
-        never says it is believed when it says [DONE]."""
-        return self._begun_choices - self._ended_choices if self._ended_choices else set()
 
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that ``data`` completes, up to an error frame if there is one."""
@@ -166,7 +151,7 @@ class EventReader:
             return self._each(whole)
         if not self.openai:
             return [Chunk(whole)]
-        tokens, events = _plain(whole, self._begun_choices)
+        tokens, events = _plain(whole, self.choices.begun)
         if not events:
             return self._each(whole)
         return [Chunk(whole, tokens=None if tokens == events else tokens)]
@@ -185,7 +170,7 @@ class EventReader:
             return chunks
         if not self.frames:
             self._break(self._nothing())
-        elif self.openai and not self.done and not self.finished:
+        elif self.openai and not self.done and not self.choices.finished:
             self._break(_cut(" without a finish_reason or [DONE]."))
         return chunks
 
@@ -235,7 +220,7 @@ class EventReader:
             if not self.frames:
                 self._break(self._nothing())
                 return None
-            if unfinished := self._unfinished():
+            if unfinished := self.choices.unfinished:
                 self._break(_cut(f" in the middle of choice {min(unfinished)}, with [DONE]."))
                 return None
             self.done = True
@@ -270,9 +255,9 @@ class EventReader:
         tokens = 0
         for choice in parsed.choices or ():
             tokens += choice.tokens()
-            self._begun_choices.add(choice.index)
+            self.choices.begun.add(choice.index)
             if choice.finish_reason:
-                self._ended_choices.add(choice.index)
+                self.choices.ended.add(choice.index)
                 self.frames = True
         if parsed.choices and not tokens:
             tokens = tokens_in_event(_value(payload))
