@@ -12,9 +12,9 @@ files that take it there; ``potassium`` is Potassium's names on this runtime. ``
 apps that like it; the runtime imports none of it.
 
 Small things that several processes share: ``clock``, ``background`` (tasks beside whoever started
-them), ``status`` (how a worker is doing), ``webhooks`` (results of background calls), ``counters``
-(metrics without locks), ``gc_tuning``, ``descriptors`` (the limit of open files), ``json_bodies``
-and ``json_values``.
+them), ``status`` (how a worker is doing), ``webhooks`` (results of background calls, each sent by
+``webhook_post`` to one of the ``public_addresses``), ``counters`` (metrics without locks),
+``gc_tuning``, ``descriptors`` (the limit of open files), ``json_bodies`` and ``json_values``.
 
 Stands alone: knows nothing of the gateway or its adapters.
 """

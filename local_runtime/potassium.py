@@ -32,6 +32,7 @@ import functools
 import inspect
 import json as jsonlib
 import os
+import secrets
 import sys
 import urllib.parse
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
@@ -270,11 +271,12 @@ def _plain(name: str) -> str:
 
 
 def send_webhook(url: str, json: Any) -> bool:
-    """POSTs the JSON; four times at most, with pauses and a time-out, without following redirects.
-    True when the receiver took it. Raises ValueError for a URL that is not http or https."""
+    """POSTs the JSON; four times at most, with pauses and a time-out, without following redirects,
+    and into no private network that the environment does not allow. True when the receiver took it.
+    Raises ValueError for a URL that is not http or https."""
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise ValueError(f"a webhook goes to an http or https URL, not to {url!r}")
-    return Webhooks().deliver(url, msgspec.json.encode(json))
+    return Webhooks().deliver(url, f"msg_{secrets.token_hex(12)}", msgspec.json.encode(json))
 
 
 # --- the store ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import queue
 import sys
 import threading
@@ -17,18 +18,19 @@ import msgspec
 
 from local_runtime.json_bodies import decoded, json_or_text
 from local_runtime.protocol.events import Done, Piece, Respond, Run
+from local_runtime.public_addresses import Forbidden
+from local_runtime.webhook_post import WebhookRules, headers_of, post, rules_of
 
 ATTEMPTS = 4
 FIRST_PAUSE_S = 1.0
 """Before the second attempt; doubled from then on."""
-TIMEOUT_S = 10.0
 SENDERS = 8
 """Results that are on their way at once: a receiver that hangs holds up no other."""
 MAX_WAITING = 1024
 """Results that wait to be sent; one more is dropped with a line in the log."""
 
-Post = Callable[[str, bytes], int]
-"""(URL, JSON) -> HTTP status. Raises OSError or HTTPException when nothing came back."""
+Post = Callable[[str, bytes, dict[str, str]], int]
+"""(URL, JSON, headers) -> HTTP status. Raises OSError or HTTPException when nothing came back."""
 
 
 class _Target(msgspec.Struct):
@@ -58,29 +60,27 @@ def payload_of(job_id: str, done: Done) -> bytes:
     return msgspec.json.encode(body)
 
 
-def post(url: str, body: bytes) -> int:
-    """One POST, no redirects."""
-    parts = urllib.parse.urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
-    path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-    try:
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
 class Webhooks:
     """A queue of results and the threads that send them, each a bounded number of times.
 
     A 2xx ends it; 408, 429, 5xx and silence are tried again; anything else is final.
     """
 
-    def __init__(self, *, send: Post = post, pause: Callable[[float], None] = time.sleep) -> None:
-        self._send = send
+    def __init__(
+        self,
+        *,
+        rules: WebhookRules | None = None,
+        send: Post | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """``rules``: left out, those of the environment. Raises ValueError for a secret there that
+        is none."""
+        self._rules = rules_of(os.environ) if rules is None else rules
+        self._send = send or partial(post, rules=self._rules)
         self._pause = pause
-        self._waiting: queue.Queue[tuple[str, bytes]] = queue.Queue(MAX_WAITING)
+        self._now = now
+        self._waiting: queue.Queue[tuple[str, str, bytes]] = queue.Queue(MAX_WAITING)
         self._senders = 0
 
     @property
@@ -96,7 +96,7 @@ class Webhooks:
         if url is None or not isinstance(event, Done):
             return
         try:
-            self._waiting.put_nowait((url, payload_of(job_id, event)))
+            self._waiting.put_nowait((url, job_id, payload_of(job_id, event)))
         except queue.Full:
             _log(f"the result of job {job_id} was dropped: too many webhooks wait")
         if self._senders < min(SENDERS, self._waiting.unfinished_tasks):
@@ -105,20 +105,25 @@ class Webhooks:
 
     def _work(self) -> None:
         while True:
-            url, body = self._waiting.get()
+            url, job_id, body = self._waiting.get()
             try:
-                self.deliver(url, body)
+                self.deliver(url, job_id, body)
             finally:
                 self._waiting.task_done()
 
-    def deliver(self, url: str, body: bytes) -> bool:
-        """True when the receiver took it."""
+    def deliver(self, url: str, id: str, body: bytes) -> bool:
+        """True when the receiver took it. ``id`` is the message's, by which a receiver knows it
+        again."""
         problem = ""
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
+            headers = headers_of(id, body, self._rules.secrets, self._now())
             try:
-                status = self._send(url, body)
+                status = self._send(url, body, headers)
+            except Forbidden as error:
+                problem = str(error)
+                break
             except (OSError, http.client.HTTPException) as error:
                 problem = type(error).__name__
                 continue

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from gateway.events.addresses import Forbidden, Resolve, dialled
+from gateway.events.addresses import Resolve, dialled
 from gateway.events.attempts import NotReceived, Receiver, ReceiverAnswer
+from local_runtime.public_addresses import Forbidden
 
 # It would log the URL of every message, which may say what nobody else should know.
 logging.getLogger("httpx").setLevel(logging.WARNING)

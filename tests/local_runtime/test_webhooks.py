@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import json
 import threading
 
 import pytest
+from standardwebhooks import Webhook
 
 from local_runtime.protocol.events import Done, Run
+from local_runtime.public_addresses import Forbidden
+from local_runtime.webhook_post import WebhookRules
 from local_runtime.webhooks import ATTEMPTS, Webhooks, payload_of, url_of
 from tests.waiting import WITHIN_S, wait_until
 
@@ -19,18 +24,26 @@ class Receiver:
 
     def __init__(self, *answers: int | Exception) -> None:
         self.answers = list(answers)
-        self.got: list[tuple[str, bytes]] = []
+        self.got: list[tuple[str, bytes, dict[str, str]]] = []
         self.pauses: list[float] = []
 
-    def send(self, url: str, body: bytes) -> int:
-        self.got.append((url, body))
+    def send(self, url: str, body: bytes, headers: dict[str, str]) -> int:
+        self.got.append((url, body, headers))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def deliver(self) -> bool:
-        return Webhooks(send=self.send, pause=self.pauses.append).deliver(URL, b"{}")
+        return self.webhooks().deliver(URL, "job-1", b"{}")
+
+    def webhooks(self, *secrets: bytes) -> Webhooks:
+        return Webhooks(
+            rules=WebhookRules(secrets),
+            send=self.send,
+            pause=self.pauses.append,
+            now=itertools.count(1_700_000_000).__next__,
+        )
 
 
 def test_a_receiver_that_takes_it_is_asked_once() -> None:
@@ -71,6 +84,36 @@ def test_an_address_that_is_none_is_given_up_at_once(error: Exception) -> None:
     receiver = Receiver(error)
     assert not receiver.deliver()
     assert receiver.pauses == []
+
+
+def test_a_receiver_where_none_may_be_is_given_up_at_once_with_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    receiver = Receiver(Forbidden("it lies in a private network"))
+    assert not receiver.deliver()
+    assert receiver.pauses == []
+    told = "a webhook to example.test failed: it lies in a private network\n"
+    assert capsys.readouterr().err == told
+
+
+def test_each_attempt_is_signed_anew_under_one_id() -> None:
+    """By both secrets, while one is exchanged for another; a library of others believes it."""
+    old, new = b"o" * 24, b"n" * 24
+    receiver = Receiver(500, 204)
+    assert receiver.webhooks(new, old).deliver(URL, "job-1", b'{"n":1}')
+    sent = [headers for *_, headers in receiver.got]
+    assert [one["webhook-id"] for one in sent] == ["job-1", "job-1"]
+    assert [one["webhook-timestamp"] for one in sent] == ["1700000000", "1700000001"]
+    for headers in sent:
+        stamp = datetime.datetime.fromtimestamp(int(headers["webhook-timestamp"]), datetime.UTC)
+        wanted = {Webhook(secret).sign("job-1", stamp, '{"n":1}') for secret in (old, new)}
+        assert set(headers["webhook-signature"].split()) == wanted
+
+
+def test_without_a_secret_nothing_is_signed() -> None:
+    receiver = Receiver(204)
+    assert receiver.deliver()
+    assert "webhook-signature" not in receiver.got[0][2]
 
 
 def test_bytes_that_are_no_json_are_sent_as_text() -> None:
@@ -115,7 +158,7 @@ def test_a_receiver_that_hangs_holds_up_no_other() -> None:
     """Results of other jobs go out beside it."""
     release, others = threading.Event(), threading.Semaphore(0)
 
-    def send(url: str, body: bytes) -> int:
+    def send(url: str, body: bytes, headers: dict[str, str]) -> int:
         if json.loads(body)["job_id"] == "slow":
             release.wait(WITHIN_S)
         others.release()

@@ -13,6 +13,7 @@ import pytest
 from adapters.base import Cancellable, Warmable
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Call
+from local_runtime.webhook_post import ALLOW_PRIVATE
 from tests.adapters.local.backends import answer, call, chunks, failure, running
 from tests.waiting import until
 
@@ -174,7 +175,8 @@ async def test_a_background_call_is_answered_at_once_and_its_result_is_posted() 
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, running("echo.py:app", handler="/later") as backend:
+    env = {ALLOW_PRIVATE: "1"}
+    async with server, running("echo.py:app", handler="/later", env=env) as backend:
         hook = f"http://127.0.0.1:{port}/hook"
         reply = await backend.invoke(call({"n": 5, "webhook": hook}, id="job-1"))
         assert (reply.status, json.loads(reply.body)) == (202, {"job_id": "job-1"})

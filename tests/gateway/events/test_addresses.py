@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.addresses import Forbidden, Resolve, SystemResolver, dialled, is_public
+from gateway.events.addresses import Resolve, SystemResolver, dialled
+from local_runtime.public_addresses import Forbidden, is_public
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2a00:1450:4001:81b::200e"]
 PRIVATE = {

@@ -14,6 +14,7 @@ from typing import Self
 
 import httpx
 
+from local_runtime.webhook_post import ALLOW_PRIVATE
 from tests.adapters.local.backends import alive, grandparent_of
 from tests.live import ROOT, free_port
 from tests.waiting import wait_until
@@ -37,7 +38,7 @@ class LiveRuntime:
         self.process = subprocess.Popen(
             self._command,
             cwd=ROOT,
-            env={**os.environ, "PORT": str(self.port), "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PORT": str(self.port), "PYTHONPATH": str(ROOT), ALLOW_PRIVATE: "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -73,7 +73,7 @@ class Bench:
         self.connection = self.calls.accept()
         self.connection.connection_made(self.transport)
 
-    def post(self, url: str, body: bytes) -> int:
+    def post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
         self.posted.append(body)
         return 200
 
