@@ -6,7 +6,8 @@ torch under the runtime; ``adapters`` (``make bench-adapters``) what each kind a
 exchange with the ``platforms``; ``money`` (``make bench-money``) what limits and rows cost;
 ``economics/`` (``make bench-economics``) what planned capacity costs over recorded traffic.
 Smaller: ``ledger`` (a row), ``reports`` (of ten million rows), ``lost_store`` (a Redis that is
-stopped), ``restart`` (a killed worker), ``profile_gateway`` (where CPU goes). Their options and
+stopped), ``restart`` (a killed worker), ``profile_gateway`` (where CPU goes), ``guard``
+(whether a call has grown). Their options and
 results are ``command``; a contender while it runs is an ``entry``. ``apps/`` are served by several.
 What they found: docs/performance.md.
 """
