@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-gpu bench-guard bench-outage faults soak endurance simulate constraints clean
+.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -83,6 +83,10 @@ bench-economics: $(RUNTIME) ## what planned capacity costs over recorded traffic
 
 bench-adapters: $(RUNTIME) ## what each kind of backend adds to the bare exchange, and its CPU at 1 to 200 calls
 	@$(BIN)/python -m benchmarks.adapters $(ARGS)
+
+bench-reports: $(TESTING) ## reports of ten million rows and a start with them; ARGS=--postgres, ARGS=--check
+	@scripts/system-packages $(POSTGRES)
+	@$(BIN)/python -m benchmarks.reports $(ARGS)
 
 bench-money: $(TESTING) ## what limits and the ledger's rows cost, in process, SQLite, PostgreSQL and Redis
 	@scripts/system-packages redis-server=redis-server $(POSTGRES)

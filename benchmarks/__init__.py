@@ -4,8 +4,9 @@
 (``make bench-runtime``) beside LitServe, BentoML and Ray Serve; ``gpu/`` (``make bench-gpu``) is
 torch under the runtime; ``adapters`` (``make bench-adapters``) what each kind adds to the bare
 exchange with the ``platforms``; ``money`` (``make bench-money``) what limits and rows cost;
+``reports/`` (``make bench-reports``) how long reports of ten million rows take;
 ``economics/`` (``make bench-economics``) what planned capacity costs over recorded traffic.
-Smaller: ``ledger`` (a row), ``reports`` (of ten million rows), ``lost_store`` (a Redis that is
+Smaller: ``ledger`` (a row), ``lost_store`` (a Redis that is
 stopped), ``restart`` (a killed worker), ``profile_gateway`` (where CPU goes), ``guard``
 (whether a call has grown). Their options and
 results are ``command``; a contender while it runs is an ``entry``. ``apps/`` are served by several.

@@ -10,12 +10,12 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from gateway.money.counted import amounts_of, limited, scopes_of
+from gateway.money.counted import amounts_of, limited, scopes_of, sides_of
 from gateway.money.text import usd
 from gateway.policy.model import Policy
 from gateway.service import Gateway
 from gateway.storage.base import Claim, Counted, StorageUnavailable
-from gateway.storage.spent import Spent
+from gateway.storage.spent import Side, Spent
 from gateway.types import MICRO, NANO, ApiError, Unit
 from gateway.windows import LONGEST_US, bounds, read_window
 
@@ -109,20 +109,20 @@ async def _spent(gateway: Gateway, policy: Policy) -> list[Counted]:
         window = read_window(text)
         since_us, _ = bounds(text, now_us)
         step_us = window.step_us if window.rolling else 0
-        tagged = any(kind.startswith("tag:") for kind, _ in wanted)
-        spent = await gateway.ledger.spent_since(since_us / MICRO, step_us=step_us, tagged=tagged)
-        counters.extend(_counters(spent, text, wanted))
+        for side in sides_of(kind for kind, _ in wanted):
+            spent = await gateway.ledger.spent_since(since_us / MICRO, side=side, step_us=step_us)
+            counters.extend(_counters(spent, side, text, wanted))
     return counters
 
 
 def _counters(
-    spent: Iterable[Spent], window: str, wanted: Collection[tuple[str, Unit]]
+    spent: Iterable[Spent], side: Side, window: str, wanted: Collection[tuple[str, Unit]]
 ) -> Iterator[Counted]:
     """The sums of every scope that is limited in the window."""
     sums: defaultdict[tuple[str, Unit, int], int] = defaultdict(int)
     for row in spent:
         amounts = amounts_of(row)
-        for kind, scope in scopes_of(row):
+        for kind, scope in scopes_of(row, side):
             for unit, amount in amounts.items():
                 if (kind, unit) in wanted:
                     sums[scope, unit, row.step] += amount

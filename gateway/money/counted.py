@@ -21,8 +21,10 @@ from gateway.policy.limits import Bounds
 from gateway.policy.model import Policy
 from gateway.storage.base import LedgerRow
 from gateway.storage.counters import TOTALS
-from gateway.storage.spent import Spent
+from gateway.storage.spent import Side, Spent
 from gateway.types import Limit, Principal, Unit
+
+_PLACES = frozenset({"model", "backend"})
 
 
 def charged_of(rows: Sequence[LedgerRow], rest: bool = True) -> dict[Unit, int]:
@@ -46,21 +48,27 @@ def _rest_of(rows: Sequence[LedgerRow]) -> dict[Unit, int]:
     }
 
 
-def scopes_of(spent: Spent) -> list[tuple[str, str]]:
-    """(kind, scope) of each scope in which the calls count; the kind of a tag has its name."""
+def sides_of(kinds: Iterable[str]) -> list[Side]:
+    """Of which sides the sums tell what scopes of these kinds have spent."""
+    asked = set(kinds)
+    sides: list[Side] = ["callers"] if asked - _PLACES else []
+    return [*sides, "places"] if asked & _PLACES else sides
+
+
+def scopes_of(spent: Spent, side: Side) -> list[tuple[str, str]]:
+    """(kind, scope) of each scope of a side in which the calls count; the kind of a tag has its
+    name."""
+    if side == "places":
+        places = (("model", spent.model, model_scope), ("backend", spent.backend, backend_scope))
+        return [(kind, scope(name)) for kind, name, scope in places if name]
     scopes = [
         ("key", key_scope(spent.key_id)),
         ("user", user_scope(spent.user)),
         ("gateway", GATEWAY),
         *((f"tag:{name}", tag_scope(name, value)) for name, value in spent.tags.items()),
     ]
-    for kind, name, scope in (
-        ("plan", spent.plan, plan_scope),
-        ("model", spent.model, model_scope),
-        ("backend", spent.backend, backend_scope),
-    ):
-        if name:
-            scopes.append((kind, scope(name)))
+    if spent.plan:
+        scopes.append(("plan", plan_scope(spent.plan)))
     if spent.user == ACCOUNT:
         scopes.append(("warm-pool", WARM_POOL))
     return scopes

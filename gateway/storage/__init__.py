@@ -7,8 +7,8 @@ together never pass one:
 several gateways, of which more is asked by ``remote``; ``counters``, ``rolling`` and
 ``counter_set`` are the arithmetic of limits, ``claims`` is all that one call claims. ``history`` is
 what a row keeps of its call's way, ``rows`` a row as values for a table. ``queries`` is what
-reports ask and are told, ``reports`` the same in SQL, over rows; ``rollups`` are sums of hours and
-days, of which large reports are made, ``durations`` how long calls took, and ``calendar`` has days
+reports ask and are told, ``reports`` the same in SQL, over rows; ``rollups/`` are sums by time, of
+which large reports are made, ``durations`` how long calls took, and ``calendar`` has days
 and hours of time zones; ``spent`` is what a ledger knows of the counters,
 ``row_archive`` how old rows leave it.
 ``audit`` is the port of the log of administrative acts;

@@ -10,7 +10,7 @@ import msgspec
 from adapters.shortage import lacks_descriptors
 from gateway.storage.history import CallHistory
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
-from gateway.storage.spent import Spent
+from gateway.storage.spent import Side, Spent
 from gateway.types import Unit
 
 
@@ -323,12 +323,12 @@ class Ledger(Protocol):
         ...
 
     async def spent_since(
-        self, since: float, *, step_us: int = 0, tagged: bool = False
+        self, since: float, *, side: Side = "callers", step_us: int = 0
     ) -> list[Spent]:
-        """Sums over the settled rows that began at or after ``since``, for each ``step_us``
-        microseconds since the epoch where that is given, and with their tags where they are asked
-        for: a call counts in the window in which it was admitted. What nobody used is not among
-        them: no limit holds for it. Asked once a window, to restore the shared store."""
+        """Sums over the settled rows that began at or after ``since``, by who called or by where it
+        ran, for each ``step_us`` microseconds since the epoch where that is given: a call counts in
+        the window in which it was admitted. What nobody used is not among them: no limit holds for
+        it. Asked once a window, to restore the shared store."""
         ...
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:

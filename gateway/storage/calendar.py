@@ -89,16 +89,16 @@ class Calendar(msgspec.Struct, frozen=True):
     months: tuple[tuple[int, int], ...]
     """(when it begins, 12 * year + month - 1), the latest first."""
 
-    @property
-    def in_whole_hours(self) -> bool:
-        """Whether an hour of the zone is an hour of UTC, all the time."""
-        return all(offset % HOUR_US == 0 for _, offset in self.offsets)
+    def in_steps_of(self, length_us: int) -> bool:
+        """Whether what the zone's clocks tell changes only where such a length of UTC ends."""
+        changes = [at for at, _ in self.offsets[:-1]]
+        return all(at % length_us == 0 for at in (*changes, *(o for _, o in self.offsets)))
 
     def expression(self, name: str, instant: str) -> str:
         """SQL for a moment, an integer, by the SQL of an instant."""
         if name == "month":
             return _cases(self.months, instant)
-        if name == "hour" and self.in_whole_hours:
+        if name == "hour" and self.in_steps_of(HOUR_US):
             return f"({instant} / {HOUR_US} * {HOUR_US})"
         offset = _cases(self.offsets, instant)
         local = f"({instant} + {offset})"

@@ -49,7 +49,7 @@ COLUMNS = {
 SUMMED = ("input_tokens", "output_tokens", "queue_us", "cold_us", "exec_us", "gpu_us", "cost_nano")
 _TAG = re.compile(r"tag:([\w.:/-]{1,64})\Z")
 _ERROR = "kind = 'call' AND outcome IN ('error', 'interrupted')"
-_MEASURES = {
+MEASURES = {
     "calls": "CASE WHEN kind = 'call' THEN 1 ELSE 0 END",
     "errors": f"CASE WHEN {_ERROR} THEN 1 ELSE 0 END",
     "refused": f"CASE WHEN {_ERROR} AND backend = '' THEN 1 ELSE 0 END",
@@ -111,6 +111,17 @@ def check(query: UsageQuery) -> None:
             raise ValueError(f"{name!r} is no dimension; they are {_known()} and tag:NAME")
 
 
+def columns_of(query: UsageQuery) -> frozenset[str]:
+    """The columns of rows that tell its dimensions, moments apart."""
+    names = (name for name in (*query.group_by, *query.where) if name not in MOMENTS)
+    return frozenset(COLUMNS.get(name, "tags") for name in names)
+
+
+def moments_of(query: UsageQuery) -> frozenset[str]:
+    """Its dimensions that are read from when a call began."""
+    return frozenset(name for name in (*query.group_by, *query.where) if name in MOMENTS)
+
+
 def narrowed(query: UsageQuery) -> UsageQuery:
     """The same query, where a day, an hour or a month that is asked for is a bound of its time.
     Raises ValueError."""
@@ -128,7 +139,7 @@ def narrowed(query: UsageQuery) -> UsageQuery:
 
 def needs_calendar(query: UsageQuery) -> bool:
     """Whether anything of it is a moment."""
-    return any(name in MOMENTS for name in (*query.group_by, *query.where))
+    return bool(moments_of(query))
 
 
 def calendar_for(query: UsageQuery, *known: int | None) -> Calendar | None:
@@ -149,7 +160,7 @@ def rows_part(
     query: UsageQuery, statement: Statement, calendar: Calendar | None, *more: str
 ) -> str:
     """Each row of a narrowed query as a row of a report; ``more`` are conditions."""
-    return _rows(query, statement, calendar, _MEASURES, more)
+    return _rows(query, statement, calendar, MEASURES, more)
 
 
 def row_durations(
@@ -194,7 +205,7 @@ def sum_of(query: UsageQuery, parts: Sequence[str]) -> str:
     return f"{grouped} ORDER BY cost_nano DESC{names} LIMIT {MAX_GROUPS + 1}"
 
 
-_SUMS = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT) AS {name}" for name in _MEASURES)
+_SUMS = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT) AS {name}" for name in MEASURES)
 
 
 def _limited(grouped: str, names: str, limit: int) -> str:
@@ -316,7 +327,7 @@ def _group(query: UsageQuery, row: Sequence[Any], calendar: Calendar | None) -> 
 
 
 def _sums(group: dict[str, str], sums: Sequence[int]) -> UsageRow:
-    named: dict[str, Any] = dict(zip(_MEASURES, sums, strict=True))
+    named: dict[str, Any] = dict(zip(MEASURES, sums, strict=True))
     return UsageRow(group=group, **named)
 
 

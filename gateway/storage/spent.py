@@ -1,32 +1,30 @@
-"""What calls were charged since an instant, by all that tells in which scopes they count: as SQL
-that every ledger's database reads, and its answer."""
+"""What calls were charged since an instant, by all that tells in which scopes they count."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import datetime
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from gateway.storage.queries import UsageQuery, UsageReport
 
 _tags = msgspec.json.Decoder(dict[str, str]).decode
-_COLUMNS = ("key_id", '"user"', "plan", "CAST(tags AS TEXT)", "model", "backend")
-_ALIKE = ("key", "user", "plan", "model", "backend")
-_COUNTED = ("calls", "gpu_us", "cost_nano", "input_tokens", "output_tokens")
-_UNCOUNTED = ("idle", "correction")
-"""Kinds of rows that no limit holds for."""
-_SUMS = ("gpu_us", "cost_nano", "input_tokens", "output_tokens")
+_HOUR_S = 3_600
+
+Side = Literal["callers", "places"]
+"""Who called, which key, user, plan and tags tell; or where it ran, which model and backend do."""
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
     """What the calls that are alike in all of these were charged; sums over them are those of any
-    scope."""
+    scope of their side. What tells the other side is empty."""
 
-    key_id: str
-    user: str
-    plan: str
+    key_id: str = ""
+    user: str = ""
+    plan: str = ""
     tags: dict[str, str] = {}
     model: str = ""
     backend: str = ""
@@ -40,29 +38,25 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int = 0
 
 
-def spent_sql(mark: str, step_us: int = 0) -> str:
-    """The statement; ``mark`` stands for its parameter, the first instant, in microseconds. What
-    nobody used is not among it."""
-    sums = ", ".join(f"CAST(SUM({name}) AS BIGINT)" for name in _SUMS)
-    step = f"started_at / {int(step_us)}" if step_us else "0"
-    return (
-        f"SELECT {', '.join(_COLUMNS)}, {step}, "  # noqa: S608 - constant names and a number
-        f"COUNT(*) FILTER (WHERE kind = 'call'), {sums} "
-        f"FROM entries WHERE started_at >= {mark} AND kind NOT IN ('idle', 'correction') "
-        f"GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1, 2, 3, 4, 5, 6, 7"
+class SpentQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Of rows that began at or after ``since``, in seconds since the epoch; with ``step_us`` apart
+    for each such length of time."""
+
+    since: float
+    side: Side = "callers"
+    step_us: int = 0
+
+
+def spent_of(side: Side, row: Sequence[Any]) -> Spent:
+    """One row of what a ledger found: the side's columns, the step, and the sums."""
+    *alike, step, calls, gpu_us, nano, read, written = row
+    names: dict[str, Any] = (
+        dict(zip(("key_id", "user", "plan"), alike, strict=False)) | {"tags": _tags(alike[3])}
+        if side == "callers"
+        else dict(zip(("model", "backend"), alike, strict=True))
     )
-
-
-def spent_of(row: Sequence[Any]) -> Spent:
-    """One row of what the statement found."""
-    key_id, user, plan, tags, model, backend, step, calls, gpu_us, nano, read, written = row
     return Spent(
-        key_id=key_id,
-        user=user,
-        plan=plan,
-        tags=_tags(tags),
-        model=model,
-        backend=backend,
+        **names,
         step=step,
         calls=calls,
         gpu_us=gpu_us,
@@ -72,20 +66,19 @@ def spent_of(row: Sequence[Any]) -> Spent:
     )
 
 
-def spent_query(since: float) -> UsageQuery:
-    """A report of the same, without tags and in one step, that roll-ups answer."""
-    return UsageQuery(since=since, group_by=(*_ALIKE, "kind"), every_group=True)
+def hourly_calls(since: float) -> UsageQuery:
+    """A report of the calls of each model and hour."""
+    return UsageQuery(
+        since=since, group_by=("model", "hour"), where={"kind": "call"}, every_group=True
+    )
 
 
-def spent_in(report: UsageReport) -> list[Spent]:
-    """What was asked by ``spent_query``, in the order of what tells the calls apart."""
-    sums: defaultdict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(_COUNTED))
-    for row in report.rows:
-        if row.group["kind"] not in _UNCOUNTED:
-            sum_of = sums[tuple(row.group[name] for name in _ALIKE)]
-            for index, name in enumerate(_COUNTED):
-                sum_of[index] += getattr(row, name)
-    return [
-        spent_of((*alike[:3], "{}", *alike[3:], 0, *counted))
-        for alike, counted in sorted(sums.items())
-    ]
+def calls_of(report: UsageReport) -> Counter[tuple[str, int]]:
+    """(model, hour since the epoch) -> calls, of what was asked by ``hourly_calls``."""
+    hours = (datetime.datetime.fromisoformat(row.group["hour"]) for row in report.rows)
+    return Counter(
+        {
+            (row.group["model"], int(hour.timestamp()) // _HOUR_S): row.calls
+            for row, hour in zip(report.rows, hours, strict=True)
+        }
+    )

@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.money.text import iso
 from gateway.storage.base import LedgerRow, MaybeWritten, StorageUnavailable
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport, UsageRow
-from gateway.storage.spent import Spent
+from gateway.storage.spent import Side, Spent
 from gateway.types import MICRO
 from tests.simulation.loop import Process
 from tests.simulation.network import Link, Server
@@ -179,8 +179,9 @@ class LedgerLink:
         return await self._read(work)
 
     async def spent_since(
-        self, since: float, *, step_us: int = 0, tagged: bool = False
+        self, since: float, *, side: Side = "callers", step_us: int = 0
     ) -> list[Spent]:
+        """A row tells both sides, of which each asks for its own."""
         return await self._read(lambda: _spent(self._ledger.settled.values(), since, step_us))
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -26,7 +25,14 @@ from gateway.storage.postgres.connections import (
 )
 from gateway.storage.postgres.heartbeats import Heartbeats
 from gateway.storage.postgres.migrations import migrate
-from gateway.storage.postgres.rollups import POSTGRES, archived_before, bounds, roll_up, usage
+from gateway.storage.postgres.rollups import (
+    POSTGRES,
+    archived_before,
+    bounds,
+    roll_up,
+    spent,
+    usage,
+)
 from gateway.storage.postgres.rows import SELECT_OPEN, SELECT_SETTLED
 from gateway.storage.postgres.writer import PostgresWriter
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
@@ -36,11 +42,10 @@ from gateway.storage.reports import (
     narrowed,
     needs_calendar,
 )
-from gateway.storage.rollups import check_rows
+from gateway.storage.rollups.archived import check_rows
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
-from gateway.storage.spent import Spent, spent_in, spent_of, spent_query, spent_sql
+from gateway.storage.spent import Side, Spent, SpentQuery, calls_of, hourly_calls
 from gateway.store_urls import Database
-from gateway.types import MICRO
 
 T = TypeVar("T")
 
@@ -300,24 +305,16 @@ class PostgresLedger:
         return await self._read(read)
 
     async def spent_since(
-        self, since: float, *, step_us: int = 0, tagged: bool = False
+        self, since: float, *, side: Side = "callers", step_us: int = 0
     ) -> list[Spent]:
         """Sums of the settled rows that began at or after ``since``."""
-        if not step_us and not tagged:
-            query = spent_query(since)
-            return spent_in(await self._read(lambda connection: usage(connection, query)))
-        found = await self._fetch(spent_sql("$1", step_us), round(since * MICRO))
-        return [spent_of(row) for row in found]
+        query = SpentQuery(since=since, side=side, step_us=step_us)
+        return await self._read(lambda connection: spent(connection, query))
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""
-        hour = f"started_at / {3_600 * MICRO}"
-        sql = (
-            f"SELECT model, {hour}, COUNT(*) FROM entries "  # noqa: S608
-            "WHERE kind = 'call' AND started_at >= $1 GROUP BY 1, 2"
-        )
-        found = await self._fetch(sql, round(since * MICRO))
-        calls = Counter({(model, hour): count for model, hour, count in found})
+        query = hourly_calls(since)
+        calls = calls_of(await self._read(lambda connection: usage(connection, query)))
         for row in map(decode_open, await self._fetch(SELECT_OPEN)):
             if row.kind == "call" and row.started_at >= since:
                 calls[row.model, int(row.started_at // 3_600)] += 1

@@ -13,7 +13,8 @@ from gateway.storage.jobs.tables import POSTGRES_TABLES
 from gateway.storage.postgres.audit_table import AUDIT
 from gateway.storage.postgres.connections import Connection
 from gateway.storage.postgres.outbox_tables import OUTBOX
-from gateway.storage.postgres.rollups import SCHEMA as ROLLUPS
+from gateway.storage.postgres.rollup_tables import CUBES
+from gateway.storage.postgres.rollup_tables import FIRST as ROLLUPS
 
 log = logging.getLogger("spillgate")
 
@@ -123,7 +124,7 @@ _ARCHIVES = ";\n\n".join(row_archive.TABLES)
 _OWNER = f"INSERT INTO owners (token) VALUES ('{WAITS_IN_STORE}')"  # noqa: S608 - ours
 _JOBS = ";\n\n".join((*POSTGRES_TABLES, _OWNER))
 
-STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS)
+STEPS = (_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS, CUBES)
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 
 

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.storage.calendar import HOUR_US
 from gateway.storage.postgres.connections import Connection
+from gateway.storage.postgres.rollup_tables import PLACING, digest
 from gateway.storage.queries import UsageQuery, UsageReport
 from gateway.storage.reports import Dialect, Durations, calendar_for, narrowed, report_of
-from gateway.storage.rollups import (
-    GROUP,
-    Reading,
-    Types,
-    add_batch,
-    batch_of,
-    check_archived,
-    cut_of,
-    tables,
-)
+from gateway.storage.rollups.adding import add, batch_of, numbered, parts_of
+from gateway.storage.rollups.archived import check_archived
+from gateway.storage.rollups.cubes import DAY, FULL, GROUP, QUARTER_US, TOTAL
+from gateway.storage.rollups.cuts import cut_of
+from gateway.storage.rollups.reading import Reading, Unsummed
+from gateway.storage.rollups.spending import Sources, spent_statement
 from gateway.storage.row_archive import ArchiveSql
+from gateway.storage.spent import Spent, SpentQuery, spent_of
 
 BATCH_ROWS = 5_000
 POSTGRES = Dialect(
@@ -32,42 +29,19 @@ POSTGRES = Dialect(
     tag_value=lambda name: name,
 )
 
-_TYPES = Types(
-    'TEXT COLLATE "C"',
-    "BIGINT",
-    "JSONB",
-    'id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, digest TEXT COLLATE "C" NOT NULL UNIQUE',
-)
-SCHEMA = ";\n\n".join(
-    (
-        *tables(_TYPES),
-        "CREATE TABLE rollup_state AS SELECT CAST('' AS TEXT) AS backfilled_to, "
-        "FALSE AS backfilled, CAST(0 AS BIGINT) AS archived_before",
-        'CREATE TABLE unrolled (id TEXT COLLATE "C" PRIMARY KEY)',
-        "ALTER TABLE entries ADD COLUMN queued BOOLEAN",
-        "ALTER TABLE entries ALTER COLUMN queued SET DEFAULT TRUE",
-        "CREATE FUNCTION wait_for_rollup() RETURNS trigger LANGUAGE plpgsql AS "
-        "'BEGIN INSERT INTO unrolled SELECT id FROM settled; RETURN NULL; END'",
-        "CREATE TRIGGER waits_for_rollup AFTER INSERT ON entries REFERENCING NEW TABLE AS settled "
-        "FOR EACH STATEMENT EXECUTE FUNCTION wait_for_rollup()",
-    )
-)
-"""Its step of the schema. It touches no row, so that it takes no longer where there are many."""
-
 _COLUMNS = ", ".join(GROUP)
-_BATCH = f"({batch_of('id = ANY ($1::text[])')})"
-
-
-def _digest(table: str) -> str:
-    """Of a group: an index holds no texts as long as these may be."""
-    return f"md5(jsonb_build_array({', '.join(f'{table}{name}' for name in GROUP)})::text)"
-
-
 _GROUPS = (
-    f"INSERT INTO rollup_groups (digest, {_COLUMNS}) SELECT DISTINCT {_digest('')}, {_COLUMNS} "  # noqa: S608
+    f"INSERT INTO {FULL.groups} (digest, {_COLUMNS}) SELECT DISTINCT {digest('')}, {_COLUMNS} "  # noqa: S608
     "FROM entries WHERE id = ANY ($1::text[]) ON CONFLICT (digest) DO NOTHING"
 )
-_ADD = add_batch(_BATCH, f"g.digest = {_digest('b.')}")
+_NUMBERED = numbered(f"({batch_of('id = ANY ($1::text[])')})", f"g.digest = {digest('b.')}")
+_ADD = (
+    f"WITH numbered AS MATERIALIZED ({_NUMBERED}), "
+    + "".join(f"{name} AS MATERIALIZED ({sql}), " for name, sql in parts_of("numbered").items())
+    + ", ".join(f"added_{number} AS ({sql})" for number, sql in enumerate(add("numbered")))
+    + " SELECT 1"
+)
+"""One statement, so that what the rows are summed by is worked out once."""
 _TURN = (
     "SELECT pg_try_advisory_xact_lock(hashtext('spillgate roll-ups'), hashtext(current_schema()))"
 )
@@ -78,11 +52,12 @@ _BEFORE = (
     "SELECT id FROM entries WHERE queued IS NULL AND id > $1 "  # noqa: S608
     f"ORDER BY id LIMIT {BATCH_ROWS}"
 )
+_WAITING = Unsummed("id IN (SELECT id FROM unrolled)")
 _WAITS = "(NOT (SELECT backfilled FROM rollup_state) OR id IN (SELECT id FROM unrolled))"
 ARCHIVE = ArchiveSql(
     rolled_up=f"NOT {_WAITS}", waits=_WAITS, waiting="SELECT COUNT(*) FROM unrolled"
 )
-_STATE = "SELECT backfilled_to, backfilled, archived_before FROM rollup_state"
+_STATE = "SELECT backfilled_to, backfilled, archived_before, quarters_from FROM rollup_state"
 
 
 async def roll_up(connection: Connection) -> int:
@@ -93,14 +68,15 @@ async def roll_up(connection: Connection) -> int:
         ids = await _backfill(connection) or [id for (id,) in await connection.fetch(_TAKE)]
         if ids:
             await connection.execute(_GROUPS, ids)
-            for statement in _ADD:
-                await connection.execute(statement, ids)
+            for statement in PLACING:
+                await connection.execute(statement)
+            await connection.execute(_ADD, ids)
     return len(ids)
 
 
 async def _backfill(connection: Connection) -> list[str]:
     """Rows from before there was a queue; none when all are rolled up."""
-    after, done, _ = await connection.fetchrow(_STATE)
+    after, done, *_ = await connection.fetchrow(_STATE)
     if done:
         return []
     ids = [id for (id,) in await connection.fetch(_BEFORE, after)]
@@ -116,20 +92,33 @@ async def usage(connection: Connection, query: UsageQuery) -> UsageReport:
     query = narrowed(query)
     # What is rolled up and what waits are read at one moment.
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        _, backfilled, archived_before = await connection.fetchrow(_STATE)
+        _, backfilled, archived_before, quarters_from = await connection.fetchrow(_STATE)
         calendar = calendar_for(query, *await bounds(connection, archived_before))
-        cut = cut_of(query, calendar) if backfilled else None
-        check_archived(query, cut, archived_before)
-        waiting = "id IN (SELECT id FROM unrolled)"
-        reading = Reading(query, POSTGRES, calendar, cut, waiting)
-        report = report_of(query, await _fetch(connection, reading.sums()), calendar)
+
+        def reading(timed: bool) -> Reading:
+            cut = cut_of(query, calendar, quarters_from=quarters_from, timed=timed)
+            cut = cut if backfilled else None
+            check_archived(query, cut, archived_before)
+            return Reading(query, POSTGRES, calendar, cut, _WAITING)
+
+        report = report_of(query, await _fetch(connection, reading(False).sums()), calendar)
         if not query.durations:
             return report
         durations = Durations(query, report, calendar)
-        sql, values = reading.durations()
+        sql, values = reading(True).durations()
         async for row in connection.cursor(sql, *values):
             durations.add(row)
         return durations.report()
+
+
+async def spent(connection: Connection, query: SpentQuery) -> list[Spent]:
+    """What limits count."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        _, backfilled, _, quarters_from = await connection.fetchrow(_STATE)
+        last_us = (await bounds(connection))[1] or 0
+        sources = Sources(_WAITING if backfilled else None, quarters_from, last_us)
+        found = await connection.fetch(spent_statement(query, sources))
+        return [spent_of(query.side, row) for row in found]
 
 
 async def _fetch(connection: Connection, statement: tuple[str, list[Any]]) -> list[Any]:
@@ -148,5 +137,6 @@ async def bounds(connection: Connection, archived_before: int = 0) -> tuple[int 
     known = tuple(await connection.fetchrow("SELECT MIN(started_at), MAX(started_at) FROM entries"))
     if not archived_before:
         return known
-    oldest = await connection.fetchval("SELECT MIN(start) FROM rollups WHERE span = 24")
-    return *known, archived_before, None if oldest is None else oldest * HOUR_US
+    sql = f"SELECT MIN(start) FROM {TOTAL.sums} WHERE span = {DAY}"  # noqa: S608
+    oldest = await connection.fetchval(sql)
+    return *known, archived_before, None if oldest is None else oldest * QUARTER_US

@@ -3,9 +3,10 @@
 ``ledger`` is the ledger; ``writer`` commits its rows in groups, on a thread, and is where a full
 disk or a locked file is met; ``rows`` are its two tables, ``journals`` keeps the logs of one file
 from another that takes its place, ``dialect`` is how it writes SQL,
-``rollups`` makes its reports and what they are made of, ``usage`` its lists of rows; ``readers``
-runs them in lanes, so that a large one holds up no small one. ``keys`` finds keys by their hash, in
-the memory that is ``known_keys``, and follows the file that is ``key_file``;
+``rollups`` makes its reports and what they are made of, in its ``rollup_tables``, ``usage`` its
+lists of rows; ``readers`` runs them in lanes, so that a large one holds up no small one. ``keys``
+finds keys by their hash, in the memory that is ``known_keys``, and follows the file that is
+``key_file``;
 ``audit_table`` is the log of administrative acts in it.
 ``outbox`` runs what the outbox asks for in the ledger's file, which has its ``outbox_tables``.
 """

@@ -17,10 +17,10 @@ from gateway.storage.jobs.base import WAITS_IN_STORE
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
-from gateway.storage.spent import Spent, spent_in, spent_of, spent_query, spent_sql
+from gateway.storage.spent import Side, Spent, SpentQuery, calls_of, hourly_calls
 from gateway.storage.sqlite.journals import inode_of
 from gateway.storage.sqlite.readers import ReaderLane
-from gateway.storage.sqlite.rollups import roll_up, run_usage
+from gateway.storage.sqlite.rollups import roll_up, run_spent, run_usage
 from gateway.storage.sqlite.rows import SELECT_OPEN, SELECT_SETTLED, connect
 from gateway.storage.sqlite.usage import (
     is_found_by_index,
@@ -30,7 +30,6 @@ from gateway.storage.sqlite.usage import (
 )
 from gateway.storage.sqlite.writer import GroupWriter
 from gateway.store_urls import Synchronous
-from gateway.types import MICRO
 
 log = logging.getLogger("spillgate")
 
@@ -260,19 +259,23 @@ class SqliteLedger:
         return await self._light.read(lambda connection: _rows(connection, request_id))
 
     async def spent_since(
-        self, since: float, *, step_us: int = 0, tagged: bool = False
+        self, since: float, *, side: Side = "callers", step_us: int = 0
     ) -> list[Spent]:
         """Sums of the settled rows that began at or after ``since``."""
-        if not step_us and not tagged:
-            query = spent_query(since)
-            return spent_in(await self._own.read(lambda connection: run_usage(connection, query)))
-        sql, values = spent_sql("?", step_us), (round(since * MICRO),)
-        found = await self._own.read(lambda connection: connection.execute(sql, values).fetchall())
-        return [spent_of(row) for row in found]
+        query = SpentQuery(since=since, side=side, step_us=step_us)
+        return await self._own.read(lambda connection: run_spent(connection, query))
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""
-        return dict(await self._own.read(lambda connection: _calls(connection, since)))
+
+        def read(connection: sqlite3.Connection) -> Counter[tuple[str, int]]:
+            calls = calls_of(run_usage(connection, hourly_calls(since)))
+            for row in map(decode_open, connection.execute(SELECT_OPEN)):
+                if row.kind == "call" and row.started_at >= since:
+                    calls[row.model, int(row.started_at // 3_600)] += 1
+            return calls
+
+        return dict(await self._own.read(read))
 
 
 def _rows(connection: sqlite3.Connection, request_id: str) -> list[LedgerRow]:
@@ -285,17 +288,3 @@ def _rows(connection: sqlite3.Connection, request_id: str) -> list[LedgerRow]:
     settled = {row.id for row in rows}
     rows += [row for row in waiting if row.id not in settled]
     return sorted(rows, key=lambda row: (len(row.id), row.id))
-
-
-def _calls(connection: sqlite3.Connection, since: float) -> Counter[tuple[str, int]]:
-    hour = f"started_at / {3_600 * MICRO}"
-    sql = (
-        f"SELECT model, {hour}, COUNT(*) FROM entries "  # noqa: S608
-        f"WHERE kind = 'call' AND started_at >= ? GROUP BY model, {hour}"
-    )
-    found = connection.execute(sql, (round(since * MICRO),))
-    calls = Counter({(model, hour): count for model, hour, count in found})
-    for row in map(decode_open, connection.execute(SELECT_OPEN)):
-        if row.kind == "call" and row.started_at >= since:
-            calls[row.model, int(row.started_at // 3_600)] += 1
-    return calls

@@ -11,32 +11,40 @@ import sqlite3
 from collections.abc import Callable, Iterator
 
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.calendar import HOUR_US
 from gateway.storage.queries import UsageQuery, UsageReport
 from gateway.storage.reports import Durations, calendar_for, narrowed, report_of
-from gateway.storage.rollups import (
-    GROUP,
-    Reading,
-    add_batch,
-    batch_of,
-    check_archived,
-    cut_of,
-)
+from gateway.storage.rollups.adding import add, batch_of, numbered, parts_of
+from gateway.storage.rollups.archived import check_archived
+from gateway.storage.rollups.cubes import DAY, FULL, GROUP, QUARTER_US, TOTAL
+from gateway.storage.rollups.cuts import cut_of
+from gateway.storage.rollups.reading import Reading, Unsummed
+from gateway.storage.rollups.spending import Sources, spent_statement
 from gateway.storage.row_archive import ArchiveSql
+from gateway.storage.spent import Spent, SpentQuery, spent_of
 from gateway.storage.sqlite.dialect import SQLITE
+from gateway.storage.sqlite.rollup_tables import PLACING, same
 from gateway.storage.sqlite.usage import bounds
 
-BATCH_ROWS = 2_000
-"""Rolled up in some twenty milliseconds, of which others may not write for two."""
+BATCH_ROWS = 1_000
+"""Rolled up in some fifteen milliseconds, of which others may not write for half."""
 _MANY = 100_000
 _BATCH = "rollup_batch"
+_NUMBERED = "rollup_numbered"
 _NAMES = ", ".join(GROUP)
-_SAME = " AND ".join(f"g.{name} = b.{name}" for name in GROUP)
-_GROUPS = (
-    f"INSERT INTO rollup_groups ({_NAMES}) SELECT DISTINCT {_NAMES} FROM {_BATCH} "  # noqa: S608
-    "WHERE TRUE ON CONFLICT DO NOTHING"
+_NEW_GROUPS = (
+    f"SELECT DISTINCT {_NAMES} FROM {_BATCH} AS b "  # noqa: S608
+    f"WHERE NOT EXISTS (SELECT 1 FROM {FULL.groups} AS g WHERE {same('g', 'b')})"
 )
-_STATE = "SELECT rolled_up_to, archived_before FROM rollup_state"
+_GROUPS = (
+    f"INSERT INTO {FULL.groups} ({_NAMES}) {_NEW_GROUPS} ON CONFLICT DO NOTHING",
+    *PLACING,
+)
+_TABLES = {
+    _NUMBERED: numbered(_BATCH, same("g", "b")),
+    **parts_of(_NUMBERED),
+}
+_ADD = tuple(add(_NUMBERED))
+_STATE = "SELECT rolled_up_to, archived_before, quarters_from FROM rollup_state"
 _LAST = "(SELECT rowid FROM entries WHERE id = (SELECT rolled_up_to FROM rollup_state))"
 ARCHIVE = ArchiveSql(
     rolled_up=f"rowid < {_LAST}",  # that one stays: it says how far the roll-ups reach
@@ -67,18 +75,36 @@ def _roll_up_batch(connection: sqlite3.Connection) -> int:
     if not found:
         return 0
     last, name = found[-1]
-    connection.execute(f"DROP TABLE IF EXISTS temp.{_BATCH}")
-    source = f"rowid > {first} AND rowid <= {last}"
-    connection.execute(f"CREATE TEMP TABLE {_BATCH} AS {batch_of(source)}")
+    _sum_up(connection, f"rowid > {first} AND rowid <= {last}")
     with _writing(connection):
         moved = connection.execute(
             "UPDATE rollup_state SET rolled_up_to = ? WHERE rolled_up_to = ?", (name, state)
         )
         if moved.rowcount:  # else another process has rolled them up
-            connection.execute(_GROUPS)
-            for statement in add_batch(_BATCH, _SAME):
+            for statement in _ADD:
                 connection.execute(statement)
     return len(found)
+
+
+def _sum_up(connection: sqlite3.Connection, source: str) -> None:
+    """Makes the table of what is to be added, while others may write; a group that is new may be
+    known before it has sums."""
+    _make(connection, _BATCH, batch_of(source))
+    if connection.execute(f"{_NEW_GROUPS} LIMIT 1").fetchone():
+        with _writing(connection):
+            for statement in _GROUPS:
+                connection.execute(statement)
+    for table, query in _TABLES.items():
+        _make(connection, table, query)
+
+
+def _make(connection: sqlite3.Connection, table: str, query: str) -> None:
+    """Fills a table of the connection's own, which it makes but once: with each new table SQLite
+    reads every statement anew."""
+    none = f"SELECT * FROM ({query}) LIMIT 0"  # noqa: S608
+    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} AS {none}")
+    connection.execute(f"DELETE FROM temp.{table}")  # noqa: S608
+    connection.execute(f"INSERT INTO temp.{table} {query}")
 
 
 def rowid_of(connection: sqlite3.Connection, id: str) -> int:
@@ -113,35 +139,55 @@ def run_usage(
     query = narrowed(query)
     connection.execute("BEGIN")  # what is rolled up and what waits are read at one moment
     try:
-        state, archived_before = connection.execute(_STATE).fetchone()
+        state, archived_before, quarters_from = connection.execute(_STATE).fetchone()
         calendar = calendar_for(query, *_bounds(connection, archived_before))
-        cut = cut_of(query, calendar)
-        if by_rows and not (archived_before and cut):
-            cut = None
-        check_archived(query, cut, archived_before)
         waiting = _waiting(connection, rowid_of(connection, state))
-        reading = Reading(query, SQLITE, calendar, cut, waiting)
-        report = report_of(query, connection.execute(*reading.sums()).fetchall(), calendar)
+
+        def reading(timed: bool) -> Reading:
+            cut = cut_of(query, calendar, quarters_from=quarters_from, timed=timed)
+            if by_rows and not (archived_before and cut):
+                cut = None
+            check_archived(query, cut, archived_before)
+            return Reading(query, SQLITE, calendar, cut, waiting)
+
+        found = connection.execute(*reading(False).sums()).fetchall()
+        report = report_of(query, found, calendar)
         if not query.durations:
             return report
         durations = Durations(query, report, calendar)
-        for row in connection.execute(*reading.durations()):
+        for row in connection.execute(*reading(True).durations()):
             durations.add(row)
         return durations.report()
     finally:
         connection.execute("COMMIT")
 
 
-def _waiting(connection: sqlite3.Connection, rolled_up_to: int) -> str:
-    """The condition of rows that wait. While many do, it is no way to find them: the report's time
-    may be."""
+def run_spent(connection: sqlite3.Connection, query: SpentQuery) -> list[Spent]:
+    """Raises StorageUnavailable."""
+    connection.execute("BEGIN")
+    try:
+        state, _, quarters_from = connection.execute(_STATE).fetchone()
+        waiting = _waiting(connection, rowid_of(connection, state))
+        sources = Sources(waiting, quarters_from, bounds(connection)[1] or 0)
+        found = connection.execute(spent_statement(query, sources))
+        return [spent_of(query.side, row) for row in found]
+    finally:
+        connection.execute("COMMIT")
+
+
+def _waiting(connection: sqlite3.Connection, rolled_up_to: int) -> Unsummed:
+    """While many wait, that is no way to find them: the report's time may be. Of what has a plus
+    before it, SQLite takes no index."""
     last = connection.execute("SELECT MAX(rowid) FROM entries").fetchone()[0] or 0
-    return f"{'+' if last - rolled_up_to > _MANY else ''}rowid > {rolled_up_to}"
+    if last - rolled_up_to > _MANY:
+        return Unsummed(f"+rowid > {rolled_up_to}")
+    return Unsummed(f"rowid > {rolled_up_to}", "+started_at")
 
 
 def _bounds(connection: sqlite3.Connection, archived_before: int) -> tuple[int | None, ...]:
     known = bounds(connection)
     if not archived_before:
         return known
-    oldest = connection.execute("SELECT MIN(start) FROM rollups WHERE span = 24").fetchone()[0]
-    return *known, archived_before, None if oldest is None else oldest * HOUR_US
+    sql = f"SELECT MIN(start) FROM {TOTAL.sums} WHERE span = {DAY}"  # noqa: S608
+    oldest = connection.execute(sql).fetchone()[0]
+    return *known, archived_before, None if oldest is None else oldest * QUARTER_US

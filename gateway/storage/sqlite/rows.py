@@ -18,12 +18,11 @@ from typing import Literal
 from gateway.storage import row_archive
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.tables import SQLITE_TABLES
-from gateway.storage.rollups import GROUP, Types, tables
 from gateway.storage.rows import COLUMNS
-from gateway.storage.sqlite import outbox_tables
+from gateway.storage.sqlite import outbox_tables, rollup_tables
 from gateway.storage.sqlite.journals import after_opening, before_opening
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -82,18 +81,14 @@ END;
 """
 
 _IDENTITY = "CREATE TABLE ledger AS SELECT lower(hex(randomblob(8))) AS identity"
-ROLLUP_TABLES = (
-    *tables(Types("TEXT", "INTEGER", "TEXT", "id INTEGER PRIMARY KEY", " STRICT, WITHOUT ROWID")),
-    f"CREATE UNIQUE INDEX rollup_groups_by_name ON rollup_groups ({', '.join(GROUP)})",
-    "CREATE TABLE rollup_state AS SELECT '' AS rolled_up_to, 0 AS archived_before",
-)
 _UPGRADES: dict[int, tuple[str, ...]] = {
     1: ("ALTER TABLE entries ADD COLUMN history TEXT NOT NULL DEFAULT ''",),
     2: (_IDENTITY,),
     3: outbox_tables.STATEMENTS,
-    4: ROLLUP_TABLES,
+    4: rollup_tables.FIRST,
     5: row_archive.TABLES,
     6: SQLITE_TABLES,
+    7: rollup_tables.CUBES,
 }
 """What brings the schema of a version to that of the next."""
 _ONLY_ADDS = {2, 3, 4, 5, 6}
@@ -225,11 +220,9 @@ def _keep_a_copy(connection: sqlite3.Connection, copy: Path) -> None:
 def _towards_newest(version: int) -> list[str]:
     """The statements for a file of ``version``; 0: it is new."""
     if not version:
-        tables = (
-            *outbox_tables.STATEMENTS,
-            *ROLLUP_TABLES,
-            *row_archive.TABLES,
-            *SQLITE_TABLES,
-        )
-        return [*_SCHEMA.split(";\n\n"), _IDENTITY, *tables]
+        return [*_SCHEMA.split(";\n\n"), _IDENTITY, *_steps_from(3)]
+    return _steps_from(version)
+
+
+def _steps_from(version: int) -> list[str]:
     return [step for each in range(version, SCHEMA_VERSION) for step in _UPGRADES[each]]

@@ -17,7 +17,7 @@ from gateway.storage.reports import (
     narrowed,
     needs_calendar,
 )
-from gateway.storage.rollups import check_rows
+from gateway.storage.rollups.archived import check_rows
 from gateway.storage.rows import decode_settled
 from gateway.storage.sqlite.dialect import SQLITE
 from gateway.storage.sqlite.rows import SELECT_SETTLED

@@ -68,13 +68,13 @@ async def test_counters_are_restored_as_before(open_shelf: OpenShelf) -> None:
         since = shelf.clock.time() - 31 * DAY_S
         before = [
             await shelf.ledger.spent_since(since),
-            await shelf.ledger.spent_since(since, step_us=43_200_000_000, tagged=True),
+            await shelf.ledger.spent_since(since, step_us=43_200_000_000),
         ]
         await shelf.archive()
         assert shelf.files() != []
         assert before == [
             await shelf.ledger.spent_since(since),
-            await shelf.ledger.spent_since(since, step_us=43_200_000_000, tagged=True),
+            await shelf.ledger.spent_since(since, step_us=43_200_000_000),
         ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import msgspec
 import pytest
@@ -140,12 +139,6 @@ async def test_a_dimension_that_is_none_is_refused(open_ledger: OpenLedger, name
             await ledger.usage(UsageQuery(where={"day": "yesterday"}))
 
 
-def spent(**fields: Any) -> Spent:
-    """Of alice's calls, as ``settled_row`` makes them."""
-    values: dict[str, Any] = {"user": "alice", "model": "minilm", "backend": "home"}
-    return Spent(**(values | fields))
-
-
 async def test_what_was_spent_is_summed_for_all_in_which_calls_are_alike_since_an_instant(
     open_ledger: OpenLedger,
 ) -> None:
@@ -163,8 +156,11 @@ async def test_what_was_spent_is_summed_for_all_in_which_calls_are_alike_since_a
             ]
         )
         assert await ledger.spent_since(NOON) == [
-            spent(key_id="k1", plan="free", calls=1, gpu_us=30, nano_usd=3),
-            spent(key_id="k2", plan="", calls=1, gpu_us=0, nano_usd=4),
+            Spent(key_id="k1", user="alice", plan="free", calls=1, gpu_us=30, nano_usd=3),
+            Spent(key_id="k2", user="alice", calls=1, nano_usd=4),
+        ]
+        assert await ledger.spent_since(NOON, side="places") == [
+            Spent(model="minilm", backend="home", calls=2, gpu_us=30, nano_usd=7)
         ]
 
 
@@ -185,13 +181,16 @@ async def test_what_was_spent_is_told_by_tag_model_and_backend_in_steps_of_time(
                 settled_row("e", cost_nano=16, started_at=NOON + 60, backend="burst"),
             ]
         )
-        found = await ledger.spent_since(NOON, step_us=minute, tagged=True)
-    known = [(one.tags, one.model, one.backend, one.step - step, one.nano_usd) for one in found]
-    assert sorted(known, key=lambda one: one[-1]) == [
-        (tags, "minilm", "home", 0, 3),
-        (tags, "minilm", "home", 1, 4),
-        (tags, "gpt", "home", 1, 8),
-        ({}, "minilm", "burst", 1, 16),
+        found = await ledger.spent_since(NOON, step_us=minute)
+        places = await ledger.spent_since(NOON, side="places", step_us=minute)
+    known = [(one.tags, one.step - step, one.nano_usd) for one in found]
+    assert sorted(known, key=lambda one: one[-1]) == [(tags, 0, 3), (tags, 1, 12), ({}, 1, 16)]
+    known_places = [(one.model, one.backend, one.step - step, one.nano_usd) for one in places]
+    assert sorted(known_places, key=lambda one: one[-1]) == [
+        ("minilm", "home", 0, 3),
+        ("minilm", "home", 1, 4),
+        ("gpt", "home", 1, 8),
+        ("minilm", "burst", 1, 16),
     ]
     [both] = [one for one in found if one.nano_usd == 3]
     assert (both.calls, both.input_tokens, both.output_tokens) == (2, 14, 4)

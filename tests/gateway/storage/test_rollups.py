@@ -21,12 +21,19 @@ from tests.gateway.storage.sqlite.ledger_rows import NOON, settled_row, settled_
 
 SHARED = HealthCheck.function_scoped_fixture
 """Each example opens a ledger of its own."""
-ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns")
+ZONES = (
+    *("UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Asia/Kathmandu"),
+    "Australia/Lord_Howe",
+)
 SPRING = 1_774_742_400.0
 """2026-03-29 00:00 UTC: an hour later, Berlin's clocks are put forward."""
 SUMS = ("input_tokens", "output_tokens", "queue_us", "cold_us", "exec_us", "gpu_us", "cost_nano")
 
-moments = st.integers(-40, 200).map(lambda quarters: SPRING + quarters * 900.0)
+moments = st.builds(
+    lambda quarters, later: SPRING + quarters * 900.0 + later,
+    st.integers(-40, 200),
+    st.sampled_from([0.0, 0.0, 450.0, 899.5]),
+)
 rows_of_any_kind = st.builds(
     msgspec.structs.replace,
     settled_rows,

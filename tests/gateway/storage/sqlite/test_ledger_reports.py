@@ -12,7 +12,7 @@ from gateway.clock import FakeClock
 from gateway.storage.base import ReportRefused
 from gateway.storage.queries import CallsCursor, CallsQuery, UsageQuery
 from gateway.storage.reports import MAX_GROUPS, calls_sql
-from gateway.storage.rollups import Reading
+from gateway.storage.rollups.reading import Reading, Unsummed
 from gateway.storage.sqlite.dialect import SQLITE
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.rows import SELECT_SETTLED
@@ -21,7 +21,7 @@ from tests.gateway.storage.sqlite.ledger_rows import NOON, ledger_at, settled_ro
 
 def by_rows(query: UsageQuery) -> tuple[str, list[object]]:
     """The statement of a report that no roll-up serves."""
-    return Reading(query, SQLITE, None, None, "").sums()
+    return Reading(query, SQLITE, None, None, Unsummed("")).sums()
 
 
 def test_names_of_tags_and_values_are_parameters_and_no_part_of_the_statement() -> None:

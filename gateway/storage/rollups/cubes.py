@@ -1,0 +1,124 @@
+"""Which sums are kept: a cube has those of all rows that are alike in some of the dimensions.
+
+A report is made of the smallest cube that tells its dimensions apart. Each has a table of sums, by
+their span and when that starts, both in quarters of an hour since the epoch, and one of how long
+calls took; a group is a number, and its values are in a table of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from gateway.storage.reports import COLUMNS, SUMMED
+from gateway.types import MICRO
+
+QUARTER_US = 900 * MICRO
+QUARTER, HOUR, DAY = 1, 4, 96
+"""Spans, in quarters of an hour. No time zone of today begins its hours at another instant."""
+
+TOLD = ("calls", "errors", "refused", "cold_starts", *SUMMED, "idle_nano")
+"""What is summed of rows, in the order in which a report tells it."""
+GROUP = (*COLUMNS.values(), "tags")
+"""The columns that tell rows apart."""
+
+
+class Cube(msgspec.Struct, frozen=True, kw_only=True):
+    """``columns`` are those that it tells apart, ``spans`` those of its sums, ``timed`` those of
+    how long calls took."""
+
+    name: str
+    columns: tuple[str, ...]
+    spans: tuple[int, ...] = (DAY, HOUR, QUARTER)
+    timed: tuple[int, ...]
+
+    @property
+    def sums(self) -> str:
+        """The table of its sums."""
+        return f"rollup_{self.name}_sums"
+
+    @property
+    def durations(self) -> str:
+        """The table of how long calls took."""
+        return f"rollup_{self.name}_durations"
+
+    @property
+    def groups(self) -> str:
+        """The table of its groups' values; empty where all rows are one."""
+        return f"rollup_{self.name}_groups" if self.columns else ""
+
+    def tells(self, columns: Iterable[str]) -> bool:
+        """Whether a report by them can be made of it."""
+        return set(columns) <= set(self.columns)
+
+
+TOTAL = Cube(name="total", columns=(), timed=(DAY, HOUR, QUARTER))
+WHAT = Cube(
+    name="what",
+    columns=(
+        *("plan", "model", "task", "backend", "price", "outcome", "reason", "kind", "error"),
+        "route",
+    ),
+    timed=(DAY,),
+)
+WHO = Cube(name="who", columns=('"user"', "key_id", "plan", "kind", "tags"), timed=(DAY,))
+FULL = Cube(name="full", columns=GROUP, timed=(DAY, HOUR))
+"""A finer one for how long calls took would be as large as the rows."""
+CUBES = (TOTAL, WHAT, WHO, FULL)
+"""The smallest first."""
+PARTS = (WHAT, WHO)
+"""Those whose groups are parts of the groups of ``FULL``, which has their numbers."""
+
+
+def smallest(columns: Iterable[str], span: int, *, timed: bool = False) -> Cube | None:
+    """The smallest that has sums of the span by these columns; None where none has."""
+    for cube in CUBES:
+        if span in (cube.timed if timed else cube.spans) and cube.tells(columns):
+            return cube
+    return None
+
+
+# --- the tables ----------------------------------------------------------------------------------
+
+
+class Types(msgspec.Struct, frozen=True):
+    """How a database writes the types of the tables' columns."""
+
+    text: str
+    integer: str
+    tags: str
+    group_id: str
+    """Of a number that it gives itself, and what else a group has."""
+    ends: str = ""
+    """Behind a table without other order than its key's."""
+
+
+def group_table(cube: Cube, types: Types) -> str:
+    """The statement that makes it."""
+    columns = (
+        f"{name} {types.tags if name == 'tags' else types.text} NOT NULL" for name in cube.columns
+    )
+    return f"CREATE TABLE {cube.groups} ({types.group_id}, {', '.join(columns)})"
+
+
+def sum_tables(types: Types) -> list[str]:
+    """The statements that make them."""
+    made = []
+    for cube in CUBES:
+        key = ("span", "start", "group_id")
+        made.append(_table(cube.sums, key, TOLD, types))
+        made.append(_table(cube.durations, (*key, "bucket"), ("calls",), types))
+    return made
+
+
+def _table(name: str, key: tuple[str, ...], sums: tuple[str, ...], types: Types) -> str:
+    columns = ", ".join(f"{column} {types.integer} NOT NULL" for column in (*key, *sums))
+    return f"CREATE TABLE {name} ({columns}, PRIMARY KEY ({', '.join(key)})){types.ends}"
+
+
+def part_columns(types: Types) -> list[str]:
+    """The statements that let a group of ``FULL`` have the numbers of its parts."""
+    made = [f"ALTER TABLE {FULL.groups} ADD COLUMN {cube.name} {types.integer}" for cube in PARTS]
+    unplaced = " OR ".join(f"{cube.name} IS NULL" for cube in PARTS)
+    return [*made, f"CREATE INDEX rollup_unplaced ON {FULL.groups} (id) WHERE {unplaced}"]

@@ -1,0 +1,1 @@
+"""Sums kept beside rows: what is asked of them, and how they came to be."""
