@@ -42,21 +42,32 @@ class Placed(NamedTuple):
 
     shared: str
     ledger: str
-    processes: int
+    gateways: int
     held: int = 1
     """How many times as much is held for a call as it costs."""
+    workers: int = 1
+    """Processes that each gateway serves from."""
 
 
 PLACES = [
-    Placed(shared, ledger, processes)
+    Placed(shared, ledger, gateways)
     for ledger in ("sqlite", "postgres")
-    for shared, processes in (("memory", 1), ("redis", 1), ("redis", 2), ("redis", 4))
+    for shared, gateways in (("memory", 1), ("redis", 1), ("redis", 2), ("redis", 4))
 ]
 PLACES += [Placed("memory", "sqlite", 1, held=4), Placed("redis", "sqlite", 2, held=4)]
+PLACES += [
+    Placed(shared, ledger, 1, workers=workers)
+    for ledger in ("sqlite", "postgres")
+    for shared in ("memory", "redis")
+    for workers in (2, 4)
+]
+PLACES.append(Placed("memory", "sqlite", 1, held=4, workers=2))
 
 
 def _name(one: Placed) -> str:
-    return f"{one.shared}-{one.ledger}-{one.processes}" + ("-held4" if one.held > 1 else "")
+    several = f"-workers{one.workers}" if one.workers > 1 else ""
+    held = "-held4" if one.held > 1 else ""
+    return f"{one.shared}-{one.ledger}-{one.gateways}{several}{held}"
 
 
 @pytest.fixture(params=PLACES, ids=_name)
@@ -86,11 +97,13 @@ def test_a_thousand_calls_at_once_use_a_cap_up_and_never_pass_it(
 
 async def _served(placed: Placed, store: Section, tmp_path: Path) -> list[int]:
     """In each round."""
-    count, request = placed.processes, partial(chat_request, max_tokens=placed.held)
+    count, request = placed.gateways, partial(chat_request, max_tokens=placed.held)
     async with upstream(takes_s=0.02) as url:
         with contextlib.ExitStack() as stack:
             config = CONFIG.format(url=url, price=PRICES[placed.held])
-            gateways = [_gateway(tmp_path, f"g{n}", config, store) for n in range(count)]
+            gateways = [
+                _gateway(tmp_path / f"g{n}", config, store, placed.workers) for n in range(count)
+            ]
             for gateway in gateways:
                 await asyncio.to_thread(stack.enter_context, gateway)
             keys = await _keys(gateways)
@@ -101,12 +114,11 @@ async def _served(placed: Placed, store: Section, tmp_path: Path) -> list[int]:
     return served
 
 
-def _gateway(folder: Path, name: str, config: str, store: Section) -> LiveGateway:
+def _gateway(place: Path, config: str, store: Section, workers: int) -> LiveGateway:
     """Of one machine: keys and data are shared."""
-    place = folder / name
     place.mkdir()
-    server = {"access_log": False, "data": str(folder / "data")}
-    return LiveGateway(place, config, server=server, store=store)
+    server = {"access_log": False, "data": str(place.parent / "data")}
+    return LiveGateway(place, config, server=server, store=store, workers=workers)
 
 
 async def _keys(gateways: list[LiveGateway]) -> list[tuple[str, str]]:
