@@ -6,9 +6,9 @@ torch under the runtime; ``adapters`` (``make bench-adapters``) what each kind a
 exchange with the ``platforms``; ``money`` (``make bench-money``) what limits and rows cost;
 ``reports/`` (``make bench-reports``) how long reports of ten million rows take;
 ``economics/`` (``make bench-economics``) what planned capacity costs over recorded traffic.
-Smaller: ``ledger`` (a row), ``lost_store`` (a Redis that is
-stopped), ``restart`` (a killed worker), ``profile_gateway`` (where CPU goes), ``guard``
-(whether a call has grown). Their options and
+Smaller: ``ledger`` (a row), ``lost_store`` (a Redis that is stopped), ``restart`` (a killed
+worker), ``workers`` (several processes on one port), ``profile_gateway`` (where CPU goes),
+``guard`` (whether a call has grown). Their options and
 results are ``command``; a contender while it runs is an ``entry``. ``apps/`` are served by several.
 What they found: docs/performance.md.
 """

@@ -164,7 +164,7 @@ class Settler:
         when it is back."""
         charged = charged_of(rows, holds_rest(claims))
         try:
-            self._count(hold_id, await self._shared.settle(hold_id, claims, charged))
+            self.count_past(hold_id, await self._shared.settle(hold_id, claims, charged))
             if self.lines.any:
                 self.lines.wake(claims)
         except StorageUnavailable as unavailable:
@@ -174,9 +174,10 @@ class Settler:
     async def _settle_late(
         self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]
     ) -> None:
-        self._count(call_id, await self._shared.settle(call_id, claims, charged))
+        self.count_past(call_id, await self._shared.settle(call_id, claims, charged))
 
-    def _count(self, call_id: str, past_nano: int) -> None:
+    def count_past(self, call_id: str, past_nano: int) -> None:
+        """So much of a settlement lies past a limit of money."""
         if past_nano:
             self._metrics.past_caps.inc(past_nano / NANO)
             log.warning(

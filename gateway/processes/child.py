@@ -74,6 +74,7 @@ class ParentLink:
         """From now on both may speak. Once, before the gateway starts."""
         self._gateway = gateway
         self._all = gateway.together = AllProcesses(gateway, self.say)
+        self.store.past = gateway.settler.count_past
         self._hears |= {
             TellOf: self._all.tell,
             AllTold: self._all.receive,

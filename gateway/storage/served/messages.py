@@ -1,5 +1,5 @@
 """What a process asks of the store that another one keeps, and what it is told: one msgpack array
-each. Answers come in the order of the questions; ``Release`` has none."""
+each. Answers come in the order of the questions that have one."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ class AdmitAs(StoreMessage, tag=14, frozen=True):
 
 
 class SettleAs(StoreMessage, tag=15, frozen=True):
-    """``Settle`` for a caller that is known; ``nano_usd`` and ``gpu_us`` are what was held."""
+    """``Settle`` for a caller that is known; ``nano_usd`` and ``gpu_us`` are what was held. Is not
+    answered, but by ``PastCap`` where there is something to say."""
 
     hold_id: str
     caller: int
@@ -175,7 +176,14 @@ class StoreFault(StoreMessage, tag=35, frozen=True):
     text: str
 
 
-Answer = Taken | NotTaken | Number | SpentInWindows | StoreFault
+class PastCap(StoreMessage, tag=37, frozen=True):
+    """So much of what was settled lies past a limit of money. Said out of the order of answers."""
+
+    hold_id: str
+    nano_usd: int
+
+
+Answer = Taken | NotTaken | Number | SpentInWindows | StoreFault | PastCap
 
 
 def told(result: Admitted | Refused, claims: Sequence[Claim]) -> Answer:

@@ -16,6 +16,7 @@ from gateway.storage.served.messages import (
     Forget,
     Learn,
     Number,
+    PastCap,
     Question,
     Reinstate,
     Release,
@@ -103,11 +104,12 @@ class StoreServer:
         self._holds[process].discard(asked.hold_id)
         return Number(_at_once(self._store.settle(asked.hold_id, asked.claims, asked.actual)))
 
-    def _settle_as(self, process: int, asked: SettleAs) -> Answer:
+    def _settle_as(self, process: int, asked: SettleAs) -> PastCap | None:
         self._holds[process].discard(asked.hold_id)
         template = self._callers[process][asked.caller]
         claims = CallClaims(template, asked.nano_usd, asked.gpu_us)
-        return Number(_at_once(self._store.settle(asked.hold_id, claims, asked.actual)))
+        past_nano = _at_once(self._store.settle(asked.hold_id, claims, asked.actual))
+        return PastCap(asked.hold_id, past_nano) if past_nano else None
 
     def _learn(self, process: int, told_of: Learn) -> None:
         template = template_of(_NOBODY, told_of.claims, told_of.shown)

@@ -28,6 +28,7 @@ from gateway.storage.served.messages import (
     Learn,
     NotTaken,
     Number,
+    PastCap,
     Question,
     Reinstate,
     Release,
@@ -72,6 +73,8 @@ class ServedSharedStore:
         self._numbers: dict[ClaimTemplate, int] = {}
         self._failing = ""
         self._lost = ""
+        self.past: Callable[[str, int], None] = _ignore
+        """Called with a hold's id and nano-dollars of its settlement that lie past a limit."""
 
     def __repr__(self) -> str:
         return f"ServedStore({len(self._waiting)} waiting)"
@@ -79,7 +82,10 @@ class ServedSharedStore:
     # --- the connection -------------------------------------------------------------------------
 
     def receive(self, answer: Answer) -> None:
-        """The answer to the oldest question."""
+        """The answer to the oldest question, but for what is told of a settlement."""
+        if type(answer) is PastCap:
+            self.past(answer.hold_id, answer.nano_usd)
+            return
         future, _ = self._waiting.popleft()
         self._failing = ""
         if not future.done():
@@ -119,11 +125,12 @@ class ServedSharedStore:
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         if isinstance(claims, CallClaims):
+            # Nobody waits: it is there before whatever is asked after it, and what it has to say,
+            # ``past`` is told.
             caller = self._number(claims.template)
-            ended: Question = SettleAs(hold_id, caller, claims.nano_usd, claims.gpu_us, actual)
-        else:
-            ended = Settle(hold_id, tuple(claims), actual)
-        return _of(Number, await self._ask(ended)).value
+            self._say(SettleAs(hold_id, caller, claims.nano_usd, claims.gpu_us, actual))
+            return 0
+        return _of(Number, await self._ask(Settle(hold_id, tuple(claims), actual))).value
 
     async def release(self, hold_id: str) -> None:
         self._say(Release(hold_id))
@@ -211,6 +218,10 @@ class ServedSharedStore:
                 return
             self._failing = f"the shared store did not answer within {self.timeout_s:g} s"
             _fail(future, self._failing)
+
+
+def _ignore(hold_id: str, past_nano: int) -> None:
+    """Nobody listens yet."""
 
 
 def _fail(future: asyncio.Future[Answer], reason: str) -> None:

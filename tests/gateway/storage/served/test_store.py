@@ -8,13 +8,16 @@ import pytest
 
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Admitted, StorageUnavailable
+from gateway.storage.claims import CallClaims, template_of
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.served.messages import Admit, Release, Tidied
 from gateway.storage.served.server import StoreServer
+from gateway.types import Principal
 from tests.gateway.storage.claims import concurrent, money
 from tests.gateway.storage.served.wired import wired
 
 ONE = concurrent("user:a", 1)
+CALLER = template_of(Principal(key_id="key_a", user="a"), (money("user:a", 10, 0),), ())
 
 
 async def test_a_question_that_is_not_answered_in_time_fails_and_holds_nothing(
@@ -106,3 +109,40 @@ def test_what_a_dead_process_holds_is_given_back_when_its_rows_are_settled(
     assert answer is not None
     server.answer(2, Release("next"))
     assert server.holds_of(2) == 1
+
+
+async def test_a_call_is_settled_without_an_answer_and_before_whatever_is_asked_next(
+    clock: FakeClock,
+) -> None:
+    store, wire = wired(MemorySharedStore(clock), clock)
+    claims = CallClaims(CALLER, 5, 0)
+    assert isinstance(await store.admit("one", claims, 60.0), Admitted)
+    wire.silent = True
+    assert await store.settle("one", claims, {"nano_usd": 4}) == 0
+    asked = asyncio.create_task(store.statuses(CALLER.limits))
+    await settle()
+    assert not asked.done()
+    wire.silent = False
+    wire.go_on()
+    [status] = await asked
+    assert status.remaining == 6
+
+
+async def test_what_lies_past_a_cap_is_told_behind_the_settlement(clock: FakeClock) -> None:
+    store, _ = wired(MemorySharedStore(clock), clock)
+    told: list[tuple[str, int]] = []
+    store.past = lambda hold_id, past_nano: told.append((hold_id, past_nano))
+    claims = CallClaims(CALLER, 5, 0)
+    await store.admit("one", claims, 60.0)
+    assert await store.settle("one", claims, {"nano_usd": 13}) == 0
+    await store.ping()
+    assert told == [("one", 3)]
+
+
+async def test_a_settlement_is_refused_when_the_connection_is_gone(clock: FakeClock) -> None:
+    store, _ = wired(MemorySharedStore(clock), clock)
+    claims = CallClaims(CALLER, 5, 0)
+    await store.admit("one", claims, 60.0)
+    store.lose("the parent is gone")
+    with pytest.raises(StorageUnavailable, match="the parent is gone"):
+        await store.settle("one", claims, {"nano_usd": 4})
