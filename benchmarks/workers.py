@@ -33,6 +33,8 @@ from benchmarks.gateway.upstream import start_answers
 
 _WARM_S = 1.0
 _OPEN_WITHIN_S = 10.0
+_CLOSED_S = 1.0
+"""The connections of the load are gone by then."""
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +140,7 @@ def measure(options: argparse.Namespace) -> None:
             for _ in range(options.rounds)
         ]
         _show_costs([each[0] for each in rounds], [each[1] for each in rounds], options.workers)
+        time.sleep(_CLOSED_S)
         for pause_s, how in ((0.0, "at once"), (0.005, "one after the other")):
             parts = [shares(gateways[1], options.connections, pause_s) for _ in range(5)]
             print(f"{options.connections} connections {how}, by process: {parts}", flush=True)

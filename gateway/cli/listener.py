@@ -82,15 +82,26 @@ class Crowd:
 class Spared(Headroom):
     """The descriptors below those that are kept for what is no connection."""
 
-    def __init__(self, crowd: Crowd, connections: set[ListenerProtocol], new: Strangers) -> None:
+    def __init__(
+        self,
+        crowd: Crowd,
+        connections: set[ListenerProtocol],
+        new: Strangers,
+        is_others_turn: Callable[[int], bool] | None = None,
+    ) -> None:
         self._crowd = crowd
         self._connections = connections
         self._new = new
+        self._is_others_turn = is_others_turn
 
     def is_left(self) -> bool:
         """Whether a descriptor is left beside those for what is no connection. The number of the
         last that was taken does not say it: it may have been let go below many in use."""
         return has_room(self._crowd.last_for_heads)
+
+    def is_others_turn(self, coming: int) -> bool:
+        """Whether another process has fewer."""
+        return self._is_others_turn is not None and self._is_others_turn(coming)
 
     def make(self) -> None:
         """Idle connections go, else those on which no whole head has come."""

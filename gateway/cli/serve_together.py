@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -31,6 +32,7 @@ from gateway.processes.parent import Parent, Shared
 from gateway.processes.ports import listeners_at
 from gateway.processes.snapshots import PolicySnapshots
 from gateway.processes.told import Told, told
+from gateway.processes.turns import ConnectionCounts, Turns, memory_for, places_for
 from gateway.service import Gateway
 from gateway.storage.base import SharedStore
 from gateway.storage.memory import MemorySharedStore
@@ -55,6 +57,8 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
             stack.callback(lock.close)
         material = material_of(policy.server)
         listeners = [stack.enter_context(one) for one in listeners_at(*policy.server.listen)]
+        counts = memory_for(places_for(count))
+        stack.callback(os.close, counts)
         out = stack.enter_context(contextlib.closing(writer_to(sys.stdout.fileno())))
 
         def say() -> None:
@@ -71,6 +75,7 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
             snapshots=snapshots,
             loader=loader,
             listeners=tuple(one.fileno() for one in listeners),
+            counts=counts,
             inherited=() if lock is None else (lock.descriptor,),
             acted=SignalledActs(keys, clock).record,
         )
@@ -89,12 +94,18 @@ def serve_one(config: Path, lines: LineWriter, argument: str) -> int:
         web(gateway, member.run),
         certificate,
         serving=lambda: member.link.serving(gateway.active.policy.version),
+        is_others_turn=member.turns.is_others,
     )
+    member.turns.connections = lambda: len(server.server_state.connections)
 
     def end() -> None:
         server.should_exit = True
 
-    member.link.end, member.link.retire = end, server.retire
+    def retire() -> None:
+        member.turns.leave()
+        server.retire()
+
+    member.link.end, member.link.retire = end, retire
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent says when
     try:
         server.run([socket.socket(fileno=one) for one in what.listeners])
@@ -111,6 +122,7 @@ class _Member:
         self.link = ParentLink(what.parent, what.of, what.machine, clock)
         self._what = what
         self._guests = Guests(what.folders, clock)
+        self.turns = Turns(ConnectionCounts(what.counts, what.places), what.place, clock)
 
     def settings_of(self, spec: BackendSpec) -> msgspec.Struct:
         return self._guests.settings(spec)
@@ -146,5 +158,6 @@ class _Member:
         async with running(gateway, self.link.parts.lease):
             if self._what.waits:
                 await self.link.until_ready()
+            gateway.run_forever(self.turns.keep_counting())
             yield gateway
         await self.link.aclose()

@@ -94,8 +94,10 @@ class GatewayServer(HttpServer):
         *,
         serving: Callable[[], None],
         ending: Callable[[], None] = lambda: None,
+        is_others_turn: Callable[[int], bool] | None = None,
     ) -> None:
-        """``serving`` is called once connections are taken, ``ending`` when it is told to end."""
+        """``serving`` is called once connections are taken, ``ending`` when it is told to end;
+        ``is_others_turn`` is asked before each, where several processes take them."""
         policy = gateway.active.policy
         host, port = policy.server.listen
         self._crowd = crowd = Crowd()
@@ -114,12 +116,13 @@ class GatewayServer(HttpServer):
         self._gateway = gateway
         self._serving = serving
         self._ending = ending
+        self._is_others_turn = is_others_turn
 
     def room(self) -> Headroom:
         """What descriptors leave."""
         assert self.strangers is not None
         connections = cast("set[ListenerProtocol]", self.server_state.connections)
-        return Spared(self._crowd, connections, self.strangers)
+        return Spared(self._crowd, connections, self.strangers, self._is_others_turn)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Whoever waits for the data folder waits no longer than calls take to end."""

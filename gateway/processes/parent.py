@@ -21,6 +21,7 @@ from gateway.processes.messages import Gone, ToChild
 from gateway.processes.snapshots import PolicySnapshots
 from gateway.processes.spawned import ServingProcess
 from gateway.processes.told import Told
+from gateway.processes.turns import ConnectionCounts, places_for
 from gateway.storage.served.server import StoreServer
 from gateway.tasks import BackgroundTasks
 
@@ -59,6 +60,8 @@ class Shared(msgspec.Struct, frozen=True):
     loader: PolicyLoader
     listeners: tuple[int, ...]
     """Descriptors of the listening sockets."""
+    counts: int
+    """The descriptor of the memory in which they count their connections."""
     inherited: tuple[int, ...]
     """Descriptors that they hold open, and have no other use for."""
     acted: Callable[[str, str, str, Sequence[str]], Awaitable[None]]
@@ -84,6 +87,8 @@ class Parent:
         self._ending = ending
         self._processes: list[ServingProcess] = []
         self._started = 0
+        self._places = places_for(count)
+        self._counts = ConnectionCounts(shared.counts, self._places)
         self._machine = secrets.token_hex(6)
         self._folders: dict[str, str] = {}
         self._gone: list[int] = []
@@ -156,7 +161,8 @@ class Parent:
     async def _add(self, *, waits: bool) -> ServingProcess | None:
         """Starts another; None where it does not serve. ``waits``: until its backends are ready."""
         self._started += 1
-        process = ServingProcess(self._started, self._shared.store, self._affairs.hear)
+        place = self._free_place()
+        process = ServingProcess(self._started, place, self._shared.store, self._affairs.hear)
 
         def command(connection: int) -> Sequence[str]:
             return self._command(
@@ -168,10 +174,15 @@ class Parent:
                     folders=self._folders,
                     waits=waits,
                     machine=self._machine,
+                    counts=self._shared.counts,
+                    places=self._places,
+                    place=place,
                 )
             )
 
-        await process.start(command, (*self._shared.listeners, *self._shared.inherited))
+        shared = self._shared
+        inherited = (*shared.listeners, shared.counts, *shared.inherited)
+        await process.start(command, inherited)
         self._processes.append(process)
         self._tasks.run(self._watch(process))
         for told in self._affairs.begin(process.number):
@@ -188,10 +199,17 @@ class Parent:
             self._tell_of_the_gone()
         return process if serves else None
 
+    def _free_place(self) -> int:
+        """The last one is that of all who find none."""
+        taken = {one.place for one in self._processes}
+        last = self._places - 1
+        return next((one for one in range(last) if one not in taken), last)
+
     async def _watch(self, process: ServingProcess) -> None:
         status = await process.wait()
         self._processes.remove(process)
         self._affairs.end(process.number)
+        self._counts.leave(process.place)
         self._gone.append(process.number)
         self._tell_of_the_gone()
         if process.retired or self._told_to_end.is_set():

@@ -40,10 +40,12 @@ class ServingProcess:
     """Started by ``start``; ``ended`` is its exit status once it has one."""
 
     def __init__(
-        self, number: int, store: StoreServer, hear: Callable[[int, Affair], None]
+        self, number: int, place: int, store: StoreServer, hear: Callable[[int, Affair], None]
     ) -> None:
-        """``hear`` is given its number, and what it says that is everybody's affair."""
+        """``place``: its own among those that there are, from 0. ``hear`` is given its number, and
+        what it says that is everybody's affair."""
         self.number = number
+        self.place = place
         self._hear = hear
         self.retired = False
         """It is meant to end."""

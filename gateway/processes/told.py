@@ -16,6 +16,12 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """Descriptors of the listening sockets."""
     of: int
     """Processes that serve together."""
+    counts: int
+    """The descriptor of the memory in which connections are counted."""
+    places: int
+    """For so many processes."""
+    place: int
+    """Its own."""
     folders: dict[str, str] = {}
     """Backend -> the folder of the sockets of its workers, which the parent has started."""
     machine: str = ""

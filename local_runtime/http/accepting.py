@@ -19,7 +19,7 @@ from local_runtime.http.strangers import Strangers
 _SHUTDOWN_S = 5.0
 """A client has so long to answer the end of TLS (RFC 8446, 6.1), and is cut then."""
 _PAUSE_S = 0.001
-"""Those that were closed to make room are gone by then."""
+"""Those that were closed to make room are gone by then, and others have taken what was theirs."""
 _AT_ONCE = 8
 """So many handshakes make way together."""
 _TIME_TO_AGREE_S = 0.5
@@ -32,6 +32,12 @@ class Headroom:
     def is_left(self) -> bool:
         """Whether one more may be taken now."""
         return True
+
+    def is_others_turn(self, coming: int) -> bool:
+        """Whether another process at the same port should take it: it is taken here all the same
+        where that has not after a moment. ``coming``: those that were taken, and of which the
+        protocol has not been told."""
+        return False
 
     def make(self) -> None:
         """Closes connections that can be missed. Called where none agrees on TLS any more."""
@@ -93,16 +99,27 @@ class Acceptor:
         self._paused = None
         self._loop.add_reader(self._listening, self._accept)
 
-    def _pause(self) -> None:
-        """Until those that make way are gone: who comes waits in the kernel's queue."""
+    def _pause(self, then: Callable[[], None]) -> None:
+        """Who comes waits in the kernel's queue."""
         self._loop.remove_reader(self._listening)
-        self._paused = self._loop.call_later(_PAUSE_S, self._read)
+        self._paused = self._loop.call_later(_PAUSE_S, then)
 
     def _accept(self) -> None:
         """One at a time: what others have sent is read in between."""
         if not self._room.is_left():
             self._make_room()
-            return
+        elif self._room.is_others_turn(len(self._tasks)):
+            self._pause(self._accept_what_is_left)
+        else:
+            self._take()
+
+    def _accept_what_is_left(self) -> None:
+        """The others did not take it."""
+        self._read()
+        if self._room.is_left():
+            self._take()
+
+    def _take(self) -> None:
         try:
             accepted, _ = self._listening.accept()
         except (BlockingIOError, ConnectionError):
@@ -120,7 +137,7 @@ class Acceptor:
         closed = [self._agreeing.close_oldest(idle_since) for _ in range(_AT_ONCE)]
         if not any(closed):
             self._room.make()
-        self._pause()
+        self._pause(self._read)
 
     async def _connect(self, accepted: socket.socket) -> None:
         handshake = _Handshake(accepted, self._loop.time())

@@ -56,6 +56,17 @@ class Full(Headroom):
         self.asked += 1
 
 
+class Shy(Headroom):
+    """It is always another's turn."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def is_others_turn(self, coming: int) -> bool:
+        self.asked += 1
+        return True
+
+
 @contextlib.asynccontextmanager
 async def listening(
     *,
@@ -145,3 +156,46 @@ async def test_the_end_of_a_listener_cuts_those_that_have_not_agreed_on_tls(
         assert await echoed(ends) == b"hello"
     assert await reader.read() == b""
     writer.close()
+
+
+async def test_a_connection_that_is_left_to_others_is_taken_where_none_of_them_does() -> None:
+    room = Shy()
+    async with listening(room=room) as port:
+        for asked in range(1, 4):
+            assert await echoed(await asyncio.open_connection("127.0.0.1", port)) == b"hello"
+            assert room.asked >= asked
+
+
+async def test_a_connection_that_is_left_to_others_is_theirs() -> None:
+    """Two listen at one socket; whoever is shy leaves all to the other."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    taken.setblocking(False)
+    served: list[str] = []
+
+    class Named(Echo):
+        name = ""
+
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            served.append(self.name)
+            super().connection_made(transport)
+
+    class Second(Named):
+        name = "second"
+
+    class First(Named):
+        name = "first"
+
+    port = taken.getsockname()[1]
+    each = [
+        Acceptor(taken.dup(), kind, room=room, tls=None, within_s=60, most=8)
+        for kind, room in ((First, Shy()), (Second, Headroom()))
+    ]
+    taken.close()
+    try:
+        for _ in range(10):
+            assert await echoed(await asyncio.open_connection("127.0.0.1", port)) == b"hello"
+    finally:
+        for one in each:
+            one.close()
+            await one.wait_closed()
+    assert served.count("second") >= 6
