@@ -21,7 +21,7 @@
       TIMEOUT             BACKEND       MAYBE        yes                    504
       AMBIGUOUS           BACKEND       MAYBE        yes                    502
       TRUNCATED           BACKEND       YES          no                     502
-      CANCELLED           REQUEST       YES          no                     499
+      CANCELLED           BACKEND       YES          no                     502
       SHORTAGE            HERE          NO           no                     503
 
 A status code alone decides nothing: an adapter reads its platform's answer and names the class,
@@ -95,7 +95,9 @@ class FailureClass(Enum):
     """The submit may have been taken and its answer was lost."""
     TRUNCATED = ("truncated", Fault.BACKEND, Ran.YES, False, 502)
     """The answer began and broke off."""
-    CANCELLED = ("cancelled", Fault.REQUEST, Ran.YES, False, 499)
+    CANCELLED = ("cancelled", Fault.BACKEND, Ran.YES, False, 502)
+    """Somebody ended it at the platform while it ran. A caller who ends his own call is told
+    nothing of it."""
     SHORTAGE = ("shortage", Fault.HERE, Ran.NO, False, 503)
     """Nothing was sent: the gateway itself lacks descriptors, memory or space."""
 

@@ -168,7 +168,7 @@ def _over(model: str, user: str) -> tuple[Scope, Scope, Scope]:
 def after_failure(health: BackendHealth, failed: Failed, now: float, draw: float) -> BackendHealth:
     """With one failure more. ``draw`` in [0, 1) shortens the rest by as much of ``JITTER``."""
     error = failed.error
-    if error.fault in (Fault.REQUEST, Fault.HERE):
+    if error.fault in (Fault.REQUEST, Fault.HERE) or error.failure is FailureClass.CANCELLED:
         return after_nothing(health, failed.model, failed.user) if failed.trial else health
     scopes = _remembered(health.scopes, now)
     blamed = _blamed(scopes, failed)

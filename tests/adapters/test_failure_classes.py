@@ -26,7 +26,7 @@ SAYS = {
     "timeout": ("backend", "maybe", True, 504),
     "ambiguous": ("backend", "maybe", True, 502),
     "truncated": ("backend", "yes", False, 502),
-    "cancelled": ("request", "yes", False, 499),
+    "cancelled": ("backend", "yes", False, 502),
     "shortage": ("here", "no", False, 503),
 }
 

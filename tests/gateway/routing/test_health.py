@@ -86,7 +86,8 @@ def test_two_callers_who_meet_the_same_are_not_the_cause(failure: FailureClass) 
     assert rests(health, 102.9, user="dan") == "soft"
 
 
-MAYBE_CAUSED = [(failure, Fault.SUSPECT) for failure in F] + [(f, Fault.BACKEND) for f in DOUBTFUL]
+NOT_CANCELLED = [f for f in F if f is not F.CANCELLED]
+MAYBE_CAUSED = [(f, Fault.SUSPECT) for f in NOT_CANCELLED] + [(f, Fault.BACKEND) for f in DOUBTFUL]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,10 @@ def test_nothing_that_a_request_may_have_caused_closes_a_backend(
         assert rests(health, 100.0 + number, user="zoe") != "hard"
     assert health.scopes[("chat", "")].until <= 160.0 + LONGEST_S
     assert health.scopes[("chat", "")].floor <= 160.0
+
+
+def test_calls_that_somebody_ended_at_the_platform_say_nothing_of_its_health() -> None:
+    assert blamed(HEALTHY, F.CANCELLED, 100.0, fault=Fault.BACKEND) is HEALTHY
 
 
 @pytest.mark.parametrize("failure", DOUBTFUL)
