@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Ran
+from adapters.types import Progress, Usage
 
 T = TypeVar("T")
 
@@ -63,12 +64,30 @@ class Patience:
         the job was taken, so no other class would be true."""
         self._failures += 1
         if error.failure not in _PASSING or self._failures >= LOST_AFTER:
-            raise BackendError(
-                FailureClass.AMBIGUOUS,
-                "The backend took the call and can no longer be asked about it.",
-                detail=error.detail or error.message,
-            )
+            raise lost(error)
         return min(error.retry_after or 0.0, LONGEST_PAUSE)
+
+
+def lost(error: BackendError) -> BackendError:
+    """Why a call that was taken will never be known to have run."""
+    return BackendError(
+        FailureClass.AMBIGUOUS,
+        "The backend took the call and can no longer be asked about it.",
+        detail=error.detail or error.message,
+    )
+
+
+def after_taken(error: BackendError) -> BackendError:
+    """What came of a question about a call that was taken: to refuse the question says nothing of
+    whether the call runs."""
+    return lost(error) if error.ran is Ran.NO else error
+
+
+def timed(progress: Progress, sent: float, now: float) -> Usage:
+    """What a call used that ended at a platform which says how it stands and states no times: the
+    wait in which it was seen there was no run. Instants of the monotonic clock."""
+    began = max(sent, progress.queued_until)
+    return Usage(queue_s=began - sent, exec_s=now - began)
 
 
 def unanswered(error: BackendError) -> BackendError:

@@ -32,10 +32,10 @@ LONGEST_SYNC = 1200.0
 """Seconds that the platform holds a ``predict``."""
 _QUEUE_TIMES = (10, 259_200)
 _ENDED = ("SUCCEEDED", "FAILED", "EXPIRED", "CANCELED", "WEBHOOK_FAILED")
-_FAILURES = {
+_FAILURES = {  # only a call that still waits can be cancelled
     "FAILED": (FailureClass.FAILED, "The model failed."),
     "EXPIRED": (FailureClass.NOT_STARTED, "The call found no free replica in time."),
-    "CANCELED": (FailureClass.CANCELLED, "The call was cancelled at the backend."),
+    "CANCELED": (FailureClass.NOT_STARTED, "The call was cancelled there before it began."),
     "WEBHOOK_FAILED": (
         FailureClass.FAILED,
         "The model has run, and its output is lost: the webhook did not take it.",
@@ -152,7 +152,8 @@ class AsyncRequest(msgspec.Struct, frozen=True, kw_only=True):
         if failure is not None:
             kind, message = failure
             said = clean(words_in(self.errors), secrets)
-            raise BackendError(kind, f"{message} {said}".strip(), usage=usage)
+            used = None if kind is FailureClass.NOT_STARTED else usage
+            raise BackendError(kind, f"{message} {said}".strip(), usage=used)
         known = {"request_id": self.request_id, "status": self.status}
         return msgspec.json.encode({**known, "webhook_status": self.webhook_status})
 
@@ -163,9 +164,8 @@ def async_request(body: bytes) -> AsyncRequest:
 
 
 def state_of(found: AsyncRequest, usage: Usage, secrets: tuple[Secret, ...]) -> JobState:
-    """How a job stands. Raises NOT_STARTED for one that found no replica in its time."""
-    if found.status == "EXPIRED":
-        raise BackendError(*_FAILURES["EXPIRED"], usage=usage)
+    """How a job stands. Raises NOT_STARTED for one that found no replica in its time, or was
+    cancelled before it did."""
     if not found.ended:
         return JobState(status="queued" if found.status == "QUEUED" else "running")
     return JobState(status="done", reply=Reply(body=found.receipt(usage, secrets), usage=usage))

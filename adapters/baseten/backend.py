@@ -39,7 +39,7 @@ from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import input_of
 from adapters.http.passthrough import stream_of
 from adapters.http.response import Response
-from adapters.polling import poll_until, unanswered
+from adapters.polling import poll_until, timed, unanswered
 from adapters.remote_jobs import RemoteJobs
 from adapters.types import (
     ALL_TASKS,
@@ -226,7 +226,7 @@ class Baseten(HttpBackend):
             every=self._settings.poll_every,
         )
         self._jobs.forget(call.id)
-        usage = Usage(exec_s=self._clock.monotonic() - began)
+        usage = timed(call.progress, began, self._clock.monotonic())
         return Reply(body=ended.receipt(usage, self._api.secrets), usage=usage)
 
     async def _ended(self, call: Call, request_id: str) -> AsyncRequest | None:

@@ -22,6 +22,7 @@ from adapters.http.passthrough import stream_of
 from adapters.http.response import Body, Response
 from adapters.modal.settings import ModalSettings
 from adapters.modal.values import json_checked
+from adapters.polling import after_taken, lost
 from adapters.types import OPENAI_ROUTES, Call, Reply, Usage
 
 MAX_HOPS = 20
@@ -47,11 +48,12 @@ class ModalEndpoint(Api):
     async def invoke(self, call: Call, deadline: float) -> Reply:
         """Runs a call until an instant of the monotonic clock."""
         started = self.clock.monotonic()
-        body = await self._answer(call, deadline)
+        body, taken = await self._answer(call, deadline)
         if call.stream and 200 <= body.status < 300:
             return await self._stream(call, body, started)
         if not 200 <= body.status < 300:
-            raise self.refusal(await body.to_response())
+            refusal = self.refusal(await body.to_response())
+            raise after_taken(refusal) if taken else refusal
         data = await body.read_all(self._settings.max_response)
         response = Response(body.status, body.headers, data)
         return self._whole(call, response, self.clock.monotonic() - started)
@@ -69,15 +71,16 @@ class ModalEndpoint(Api):
 
     # --- inside ----------------------------------------------------------------------------
 
-    async def _answer(self, call: Call, deadline: float) -> Body:
-        """The answer's head, past every redirect. The POST is sent once."""
+    async def _answer(self, call: Call, deadline: float) -> tuple[Body, bool]:
+        """The answer's head, past every redirect, and whether there was one: then the call was
+        taken. The POST is sent once."""
         path = OPENAI_ROUTES.get(call.task) or self._settings.path
         more = EVENTS if call.stream else None
         head = self.head("POST", path, more)
         body = await self.client.stream(head, call.body, deadline=deadline)
-        for _ in range(MAX_HOPS):
+        for hops in range(MAX_HOPS):
             if body.status != 303:
-                return body
+                return body, hops > 0
             there = self._target(body.header(b"location") or "")
             body.close()
             body = await self._waited(self.head("GET", there, more), deadline)
@@ -95,11 +98,7 @@ class ModalEndpoint(Api):
         except BackendError as error:
             if error.failure is not FailureClass.UNREACHABLE:
                 raise
-            raise BackendError(
-                FailureClass.AMBIGUOUS,
-                "The backend took the call and can no longer be asked about it.",
-                detail=error.detail,
-            ) from None
+            raise lost(error) from None
 
     def _target(self, location: str) -> str:
         """The path and query of a redirect. The proxy's secret is sent to no other host."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from typing import Any, cast, get_args
+from urllib.parse import quote
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.client import Origin
 from adapters.http.failures import clean, read, read_if, words_in
 from adapters.http.response import Response
@@ -125,15 +126,22 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Begun(msgspec.Struct):
-    job_id: str
+    started: bool = False
+    job_id: str = ""
 
 
-def job_of(body: bytes) -> str | None:
-    """The id that a server gave a background call."""
+def job_of(body: bytes) -> str:
+    """The id that a server gave a background call; empty where it has begun one and named none.
+    Raises MALFORMED for what says neither."""
     begun = read_if(body, _Begun)
-    if begun is None or not (begun.job_id.isascii() and begun.job_id.isprintable()):
-        return None
+    if begun is None or not (begun.job_id or begun.started):
+        raise malformed("The backend did not say that the call has begun.")
     return begun.job_id
+
+
+def path_of(job: str) -> str:
+    """Where a server answers for a background call."""
+    return f"/_k/jobs/{quote(job, safe='')}"
 
 
 def output_of(answered: Answered, usage: Usage, secrets: Sequence[Secret] = ()) -> bytes:

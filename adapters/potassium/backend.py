@@ -30,6 +30,7 @@ from adapters.potassium.api import (
     PotassiumSettings,
     job_of,
     output_of,
+    path_of,
     port_is_closed,
     status_of,
 )
@@ -197,7 +198,7 @@ class PotassiumBackend(HttpBackend):
     ) -> Reply:
         """The result of a background call, from a server that named it; else that it began."""
         job = job_of(response.body)
-        if job is None:
+        if not job:
             return Reply(body=response.body, usage=Usage())
         self._jobs.remember(call.id, job)
         answered = await poll_until(
@@ -211,12 +212,12 @@ class PotassiumBackend(HttpBackend):
         return Reply(body=output_of(answered, usage, self._api.secrets), usage=usage)
 
     async def _stop(self, job: str) -> Usage | None:
-        await self._ask("POST", f"/_k/jobs/{job}/cancel")
+        await self._ask("POST", path_of(job) + "/cancel")
         return None
 
     async def _job(self, job: str, deadline: float) -> Answered | None:
         left = min(deadline - self._clock.monotonic(), PROBE_S)
-        response = await self._ask("GET", f"/_k/jobs/{job}", left)
+        response = await self._ask("GET", path_of(job), left)
         return Answered.read(self._api.checked(response).body)
 
     async def _wait_for_start(

@@ -9,13 +9,12 @@ Potassium itself names nothing: a job there has begun and can never be asked abo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import quote
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
 from adapters.http.response import Response
 from adapters.polling import unanswered
-from adapters.potassium.api import Answered, job_of, output_of
+from adapters.potassium.api import Answered, job_of, output_of, path_of
 from adapters.types import Call, Handle, JobState, Reply, Usage
 
 Ask = Callable[[str, str], Awaitable[Response]]
@@ -37,7 +36,7 @@ class BackgroundJobs:
         if response.status not in (200, 202):
             raise self._api.refusal(response)
         job = job_of(response.body)
-        if job is None:
+        if not job:
             raise BackendError(
                 FailureClass.AMBIGUOUS, "The server began the call and did not name it."
             )
@@ -52,7 +51,7 @@ class BackgroundJobs:
         return JobState(status="done", reply=Reply(body=output, usage=usage))
 
     async def stop(self, handle: Handle) -> Usage | None:
-        response = await self._ask("POST", _path(handle) + "/cancel")
+        response = await self._ask("POST", path_of(handle.job) + "/cancel")
         if response.status not in (200, 404):
             raise unanswered(self._api.refusal(response))
         return None
@@ -61,7 +60,7 @@ class BackgroundJobs:
         """None while it runs. Raises TIMEOUT of a job that is not known, and no failure that
         would be read as the job's own."""
         try:
-            response = await self._ask("GET", _path(handle))
+            response = await self._ask("GET", path_of(handle.job))
             if response.status == 200:
                 return Answered.read(response.body)
         except BackendError as error:
@@ -69,7 +68,3 @@ class BackgroundJobs:
         if response.status == 404:
             raise BackendError(FailureClass.TIMEOUT, _UNKNOWN)
         raise unanswered(self._api.refusal(response))
-
-
-def _path(handle: Handle) -> str:
-    return f"/_k/jobs/{quote(handle.job, safe='')}"

@@ -14,6 +14,7 @@ from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.predictions import Prediction, failure_of
 from adapters.http.response import Body
 from adapters.http.whole_events import MAX_EVENT
+from adapters.polling import after_taken
 from adapters.settings import Secret
 from adapters.types import Call, Progress, Usage
 
@@ -151,7 +152,7 @@ class PredictionStream(ChunkStream):
     async def _lost(self, error: BackendError) -> None:
         self._let_go()
         if self._clock.monotonic() >= self._deadline:
-            raise error
+            raise after_taken(error)
         if not self._begun:
             progress = self._call.progress
             self._complete(await self._source.final(self._id, self._deadline, progress))

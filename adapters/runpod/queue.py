@@ -27,6 +27,7 @@ from adapters.polling import poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
 from adapters.runpod.job_api import JobApi
 from adapters.runpod.jobs import (
+    EXPIRED,
     QUEUED,
     QueueHealth,
     RunPodJob,
@@ -171,8 +172,10 @@ class QueueCalls:
     def conclude(
         self, call_id: str, job: RunPodJob, submitted: float
     ) -> tuple[Usage, BackendError | None]:
-        """A job has ended: what it used, and why it failed if it did."""
-        self._jobs.forget(call_id)
+        """A job has ended: what it used, and why it failed if it did. One that the platform does
+        not know any more can still be told to stop."""
+        if job.status != EXPIRED:
+            self._jobs.forget(call_id)
         usage = self._warmth.usage(job, submitted=submitted, now=self._clock.monotonic())
         return usage, failure_of(job, usage, self._api.secrets)
 

@@ -185,7 +185,7 @@ async def test_an_asynchronous_body_has_a_limit_and_no_stream(clock: FakeClock) 
     [
         ("FAILED", FailureClass.FAILED),
         ("EXPIRED", FailureClass.NOT_STARTED),
-        ("CANCELED", FailureClass.CANCELLED),
+        ("CANCELED", FailureClass.NOT_STARTED),
         ("WEBHOOK_FAILED", FailureClass.FAILED),
     ],
 )
@@ -196,7 +196,7 @@ async def test_every_end_but_a_good_one_is_a_failure(
     error = await failing(clock, accepted(), ended, webhook=HOOK)
     assert error.failure is expected
     assert error.message.endswith("boo ***")
-    assert error.usage is not None
+    assert (error.usage is None) is (expected is FailureClass.NOT_STARTED)
 
 
 async def test_a_submit_that_names_nothing_is_ambiguous(clock: FakeClock) -> None:

@@ -41,7 +41,7 @@ async def test_a_job_is_handed_over_asked_about_and_ends_in_a_receipt(clock: Fak
     ("end", "expected"),
     [
         (accepted("FAILED"), FailureClass.FAILED),
-        (accepted("CANCELED"), FailureClass.CANCELLED),
+        (accepted("CANCELED"), FailureClass.NOT_STARTED),
         (accepted("WEBHOOK_FAILED"), FailureClass.FAILED),
         (accepted("EXPIRED"), FailureClass.NOT_STARTED),
         (answer(b"<html>", 404), FailureClass.TIMEOUT),
@@ -88,6 +88,6 @@ async def test_a_job_that_waits_is_stopped_and_one_that_has_run_has_its_output_d
             assert await backend.stop(waits) is None
             with pytest.raises(BackendError) as caught:
                 await backend.poll(waits)
-            assert caught.value.failure is FailureClass.CANCELLED
+            assert caught.value.failure is FailureClass.NOT_STARTED
             assert await backend.stop(HANDLE) is None
     assert [told["data"] for told in taken] == [{"echo": "hello"}]

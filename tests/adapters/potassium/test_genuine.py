@@ -22,6 +22,7 @@ from gateway.clock import SystemClock
 from tests.adapters.potassium.servers import PotassiumServer, genuine_server
 from tests.adapters.scenarios import until
 from tests.adapters.test_contract import whole
+from tests.waiting import until as waiting_until
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,11 @@ async def test_a_refused_connection_is_a_cold_start_that_a_call_can_wait_for() -
             reply = await waiting
             assert json.loads(reply.body) == {"echo": 2}
             assert reply.usage.cold_s
-            assert (await patient.probe()).ready
+            await waiting_until(lambda: is_ready(patient), "its worker is free again")
+
+
+async def is_ready(backend: PotassiumBackend) -> bool:
+    return (await backend.probe()).ready
 
 
 async def test_calls_past_the_worker_wait_in_order_and_none_is_refused(

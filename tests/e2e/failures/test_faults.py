@@ -79,9 +79,13 @@ class Told(msgspec.Struct, frozen=True):
 class Scene:
     """A gateway between a caller and a server in trouble, with a healthy one beside it."""
 
-    def __init__(self, gateway: AssembledGateway, faulty: FaultyServer) -> None:
+    def __init__(
+        self, gateway: AssembledGateway, faulty: FaultyServer, says: bytes = b"hello there"
+    ) -> None:
+        """``says`` is in every good answer."""
         self.gateway = gateway
         self.faulty = faulty
+        self._says = says
         self._calls = 0
 
     async def call(self, model: str, *, stream: bool, principal: Principal = ALICE) -> Told:
@@ -100,10 +104,10 @@ class Scene:
             async with answer:
                 pieces = [piece async for piece in answer]
                 last = answer.last(show_usage=False)
-            assert b"hello there" in b"".join(pieces)
+            assert self._says in b"".join(pieces)
             assert last.endswith(b"[DONE]\n\n")
         else:
-            assert b"hello there" in answer.body
+            assert self._says in answer.body
         return await self._booked(state, 200, "", "")
 
     async def _booked(self, state: Any, status: int, code: str, again: str) -> Told:

@@ -20,6 +20,7 @@ Trouble = Literal[
     "stuck",
     "cancelled_early",
     "too_late",
+    "cancelled_late",
     "job_fails",
     "times_out",
     "never_ends",
@@ -30,7 +31,13 @@ Trouble = Literal[
 ]
 State = Literal["waits", "runs", "done", "failed", "timed_out", "cancelled", "expired"]
 RUN_S = 1.0
-_ENDS: dict[Trouble | None, State] = {"job_fails": "failed", "times_out": "timed_out"}
+NEVER_S = 1e9
+_LOOK_S = 0.1
+_ENDS: dict[Trouble | None, State] = {
+    "cancelled_late": "cancelled",
+    "job_fails": "failed",
+    "times_out": "timed_out",
+}
 _ENDLESS = ("never_ends", "cancel_fails", "polls_fail", "polls_cut", "forgotten")
 _NEVER_BEGAN: dict[Trouble | None, State] = {
     "stuck": "waits",
@@ -55,7 +62,7 @@ class Job:
         until = min(now, self.ends_by) if self.cancelled is None else self.cancelled
         if self.trouble not in _ENDLESS:
             until = min(until, self.began + RUN_S)
-        return until - self.began
+        return max(0.0, until - self.began)
 
     def state(self, now: float) -> State:
         """How it stands."""
@@ -63,6 +70,8 @@ class Job:
             return "cancelled"
         if self.trouble in _NEVER_BEGAN:
             return "expired" if now >= self.ends_by else _NEVER_BEGAN[self.trouble]
+        if now < self.began:
+            return "waits"
         if self.trouble in _ENDLESS:
             return "cancelled" if now >= self.ends_by else "runs"
         return _ENDS.get(self.trouble, "done") if self.ran_s(now) >= RUN_S else "runs"
@@ -74,38 +83,63 @@ class JobPlane(FaultyServer):
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
         self.trouble: Trouble | None = None
+        self.waits_s = 0.0
+        """How long a job waits before it runs."""
         self.jobs: dict[str, Job] = {}
         self.clock = clock
 
-    def billed_s(self) -> float:
-        """Seconds of all jobs until now."""
+    def billed_s(self, first: int = 0) -> float:
+        """Seconds of all jobs until now, from the one of this number on."""
         now = self.clock.monotonic()
-        return sum(job.ran_s(now) for job in self.jobs.values())
+        return sum(job.ran_s(now) for job in list(self.jobs.values())[first:])
 
     @abstractmethod
     def said(self, id: str) -> dict[str, Any]:
         """How a job stands, in the platform's words."""
 
-    async def submit(self, writer: asyncio.StreamWriter, *, life_s: float = 1e9) -> str | None:
-        """Takes a job, and answers for it where it is in trouble; else its id."""
+    @property
+    def left(self) -> list[str]:
+        """Jobs that wait or run: for nobody, once no call is in flight."""
+        return [id for id in self.jobs if self.state(id) in ("waits", "runs")]
+
+    def state(self, id: str) -> State:
+        """How a job stands now."""
+        return self.jobs[id].state(self.clock.monotonic())
+
+    async def ended(self, id: str, within_s: float = NEVER_S) -> State:
+        """How a job stands at its end, or after so many seconds."""
+        until = self.clock.monotonic() + within_s
+        while self.state(id) in ("waits", "runs") and self.clock.monotonic() < until:
+            await self.clock.sleep(_LOOK_S)
+        return self.state(id)
+
+    async def submit(
+        self, writer: asyncio.StreamWriter, *, life_s: float = NEVER_S, id: str = ""
+    ) -> str | None:
+        """Takes a job, by the caller's ``id`` where there is one, and answers for it where it is in
+        trouble; else its id."""
         self.calls += 1
         if self.trouble in ("submit_500", "submit_429", "submit_401"):
             writer.write(answer(int(self.trouble[-3:]), {"error": "no"}))
         elif self.trouble == "submit_web_page":
             writer.write(answer(200, b"<html>maintenance</html>", kind="text/html"))
         elif self.trouble == "submit_no_id":
-            writer.write(answer(200, {**self._new(life_s)[1], "id": ""}))
+            writer.write(answer(200, self.unnamed(self._new(life_s, id))))
         elif self.trouble == "submit_reset":
-            self._new(life_s)
+            self._new(life_s, id)
             writer.transport.abort()
         else:
-            return self._new(life_s)[0]
+            return self._new(life_s, id)
         return None
 
-    def _new(self, life_s: float) -> tuple[str, dict[str, Any]]:
-        id, now = f"job-{len(self.jobs)}", self.clock.monotonic()
-        self.jobs[id] = Job(now, self.trouble, now + life_s)
-        return id, self.said(id)
+    def unnamed(self, id: str) -> dict[str, Any]:
+        """The answer to a submit without the job's name."""
+        return {**self.said(id), "id": ""}
+
+    def _new(self, life_s: float, id: str) -> str:
+        id, now = id or f"job-{len(self.jobs)}", self.clock.monotonic()
+        self.jobs[id] = Job(now + self.waits_s, self.trouble, now + life_s)
+        return id
 
     def cancel(self, id: str, writer: asyncio.StreamWriter) -> None:
         """Ends a job."""
@@ -113,9 +147,13 @@ class JobPlane(FaultyServer):
             writer.write(answer(500))
             return
         job, now = self.jobs[id], self.clock.monotonic()
-        if job.state(now) in ("waits", "runs"):
+        if self.can_cancel(job.state(now)):
             job.cancelled = now
         writer.write(answer(200, self.said(id)))
+
+    def can_cancel(self, state: State) -> bool:
+        """Whether the platform ends a job that stands so."""
+        return state in ("waits", "runs")
 
     def poll(self, id: str, writer: asyncio.StreamWriter, **more: Any) -> None:
         """Says how a job stands, and ``more``."""

@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from tests.e2e.servers.faulty import EVENTS, WHOLE
-from tests.e2e.servers.job_plane import JobPlane, State
+from tests.e2e.servers.job_plane import NEVER_S, JobPlane, State
 from tests.programs.faults.speech import STREAM_HEAD, Asked, answer
 
 _STATUS: dict[State, str] = {
@@ -25,7 +25,6 @@ _STATUS: dict[State, str] = {
     "cancelled": "canceled",
     "expired": "aborted",
 }
-_LOOK_S = 0.1
 _BEGAN_AT = "2026-11-22T12:00:00Z"
 _OUTPUT = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in EVENTS]
 
@@ -49,7 +48,7 @@ class ReplicatePlane(JobPlane):
 
     def said(self, id: str) -> dict[str, Any]:
         """A prediction's record: the run's time only once it has begun."""
-        state, ran = self._state(id), self.jobs[id].ran_s(self.clock.monotonic())
+        state, ran = self.state(id), self.jobs[id].ran_s(self.clock.monotonic())
         said: dict[str, Any] = {
             "id": id,
             "status": _STATUS[state],
@@ -67,19 +66,17 @@ class ReplicatePlane(JobPlane):
 
     async def _create(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         """``Prefer: wait`` holds it, ``Cancel-After`` ends it."""
-        id = await self.submit(writer, life_s=_seconds(asked.head, "cancel-after: ", 1e9))
+        id = await self.submit(writer, life_s=_seconds(asked.head, "cancel-after: ", NEVER_S))
         if id is None:
             return
-        held_until = self.clock.monotonic() + _seconds(asked.head, "prefer: wait=", 0.0)
-        await self._ended(id, held_until)
+        await self.ended(id, _seconds(asked.head, "prefer: wait=", 0.0))
         writer.write(answer(201, self.said(id)))
 
     async def _stream(self, id: str, writer: asyncio.StreamWriter) -> None:
         """The output as it comes; a stream that is silent for half a minute is closed."""
         writer.write(STREAM_HEAD)
         await writer.drain()
-        await self._ended(id, self.clock.monotonic() + 30.0)
-        state = self._state(id)
+        state = await self.ended(id, 30.0)
         if state in ("waits", "runs"):
             _put(writer, b":408: 408 Request Timeout\n\n", last=True)
             return
@@ -92,14 +89,6 @@ class ReplicatePlane(JobPlane):
             _put(writer, b'event: error\ndata: {"detail": "boom"}\n\n')
         done = json.dumps({"reason": reason} if reason else {}).encode()
         _put(writer, b"event: done\ndata: %b\n\n" % done, last=True)
-
-    async def _ended(self, id: str, until: float) -> None:
-        """Waits for the end of a prediction, until an instant at the latest."""
-        while self._state(id) in ("waits", "runs") and self.clock.monotonic() < until:
-            await self.clock.sleep(_LOOK_S)
-
-    def _state(self, id: str) -> State:
-        return self.jobs[id].state(self.clock.monotonic())
 
 
 def _put(writer: asyncio.StreamWriter, data: bytes, *, last: bool = False) -> None:

@@ -35,14 +35,14 @@ class RunpodPlane(JobPlane):
         elif route == "cancel":
             self.cancel(rest[0], writer)
         elif route == "stream":
-            parts = EVENTS if self._state(rest[0]) == "done" else ()
+            parts = EVENTS if self.state(rest[0]) == "done" else ()
             self.poll(rest[0], writer, stream=[{"output": _copy(part)} for part in parts])
         else:
             self.poll(rest[0], writer)
 
     def said(self, id: str) -> dict[str, Any]:
         """A poll's answer."""
-        state, ran = self._state(id), self.jobs[id].ran_s(self.clock.monotonic())
+        state, ran = self.state(id), self.jobs[id].ran_s(self.clock.monotonic())
         job: dict[str, Any] = {"id": id, "status": _STATUS[state], "delayTime": 0}
         if state not in ("waits", "runs") and ran:
             job["executionTime"] = round(ran * 1000)
@@ -51,9 +51,6 @@ class RunpodPlane(JobPlane):
         if state == "done":
             job["output"] = [WHOLE]
         return job
-
-    def _state(self, id: str) -> State:
-        return self.jobs[id].state(self.clock.monotonic())
 
 
 def _copy(part: Any) -> Any:

@@ -54,6 +54,16 @@ STREAM_HEAD = (
 )
 
 
+def event(value: Any) -> bytes:
+    """A server-sent event of JSON."""
+    return b"data: %b\n\n" % json.dumps(value).encode()
+
+
+def chunk(data: bytes) -> bytes:
+    """One piece of a body that is sent in pieces; the empty one ends it."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def error(message: str, **more: Any) -> dict[str, Any]:
     """OpenAI's error object."""
     return {"error": {"message": message, **more}}
