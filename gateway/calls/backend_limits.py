@@ -9,6 +9,7 @@ from gateway.backends.live import LiveBackend
 from gateway.calls.admission import claims_for, widened_hold
 from gateway.calls.state import CallState
 from gateway.clock import Clock
+from gateway.holds.full import FullLimits
 from gateway.routing.router import Quote
 from gateway.storage.base import Hold, Refused, SharedStore
 
@@ -24,19 +25,25 @@ class NoRoom(Exception):
 class BackendLimits:
     """Holds in the limits of backends."""
 
-    def __init__(self, *, shared: SharedStore, clock: Clock) -> None:
+    def __init__(self, *, shared: SharedStore, clock: Clock, full: FullLimits) -> None:
+        """``full``: those that had no room a moment ago."""
         self._shared = shared
         self._clock = clock
+        self._full = full
 
     def foresee(self, active: ActivePolicy, state: CallState, quote: Quote) -> Hold | None:
         """What would be held for the quote; None where nothing limits its backend. Where an answer
-        has no bound of its own, it is given one from here on, if what it costs is limited."""
+        has no bound of its own, it is given one from here on, if what it costs is limited. Raises
+        NoRoom where it is known that there is none."""
         template = active.backend_template(quote.backend, self._clock.time())
         if template is None:
             return None
         state.bound_output(template)
         wanted = state.preferences
         claims = claims_for(active, state.call, wanted, template, (quote,))
+        refused = self._full.refuses(claims) if self._full.any else None
+        if refused is not None:
+            raise NoRoom(refused)
         return Hold(_hold_id(state, quote), tuple(claims))
 
     async def take(self, state: CallState, hold: Hold, backend: LiveBackend, lease: Lease) -> None:
@@ -45,6 +52,7 @@ class BackendLimits:
         try:
             answer = await self._shared.admit(hold.id, hold.claims, ttl_s)
             if isinstance(answer, Refused):
+                self._full.saw(answer)
                 raise NoRoom(answer)
         except BaseException:
             backend.end(lease, state.call.model, None, None)

@@ -232,10 +232,12 @@ class Completion:
 
     async def _give_back(self, state: CallState) -> None:
         """What a call holds that asked no backend."""
-        own = [state.call.id] if state.admission.claims else []
+        own = [(state.call.id, state.admission.claims)] if state.admission.claims else []
+        beside = [(part.hold.id, part.hold.claims) for part in state.leaves_all(())]
         try:
-            for hold_id in (*own, *(part.hold.id for part in state.leaves_all(()))):
+            for hold_id, claims in (*own, *beside):
                 await self._shared.release(hold_id)
+                self._settler.gave_back(claims)
         except StorageUnavailable as unavailable:
             log.error("store: %s; the hold of %s expires by itself", unavailable, state.call.id)
 

@@ -87,7 +87,7 @@ class Dispatcher:
         self._top_up = TopUp(
             shared=shared, clock=clock, timer=self.timer, background=self.background
         )
-        limits = BackendLimits(shared=shared, clock=clock)
+        limits = BackendLimits(shared=shared, clock=clock, full=settler.full)
         model_limits = ModelLimits(shared=shared, clock=clock)
         held: set[CallState] = set()
         self._completion = Completion(

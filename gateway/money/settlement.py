@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.clock import Clock
+from gateway.holds.full import FullLimits
 from gateway.holds.line import RoomLines
 from gateway.holds.usual_costs import UsualCosts
 from gateway.metrics import Metrics
@@ -83,6 +84,8 @@ class Settler:
         """The calls that wait for others to end."""
         self.usual = UsualCosts()
         """What calls turn out to cost of what was held for them."""
+        self.full = FullLimits(clock)
+        """The limits of backends in which there was no room a moment ago."""
         self._hopeless: set[str] = set()
         """Open rows that no settlement can end."""
 
@@ -165,11 +168,17 @@ class Settler:
         charged = charged_of(rows, holds_rest(claims))
         try:
             self.count_past(hold_id, await self._shared.settle(hold_id, claims, charged))
-            if self.lines.any:
-                self.lines.wake(claims)
+            self.gave_back(claims)
         except StorageUnavailable as unavailable:
             log.error("shared store: %s; settlement of %s waits", unavailable, hold_id)
             self._keep(functools.partial(self._settle_late, hold_id, claims, charged))
+
+    def gave_back(self, claims: Sequence[Claim]) -> None:
+        """What was held of these is held no more: who waited for it may look."""
+        if self.lines.any:
+            self.lines.wake(claims)
+        if self.full.any:
+            self.full.forget(claims)
 
     async def _settle_late(
         self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from adapters.types import Chunk
 from gateway.active_policy import Preferences
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
+from gateway.storage.base import Admitted, Claim, Refused
+from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError, Principal
 from tests.gateway.assembled import AssembledGateway, assembled, read
 from tests.gateway.limits.gateways import CENT, POLICY, THOUSAND, left, refused, serve, used
@@ -54,6 +58,55 @@ async def test_a_thousand_calls_at_once_pass_no_backends_cap(
         assert await spent_at(gateway, "a") == DOLLAR
         assert await past_caps(gateway) == 0
         assert gateway.inner.active.backends["a"].in_flight == 0
+
+
+class CountingStore(MemorySharedStore):
+    """Counts what is asked for each backend."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.asked: Counter[str] = Counter()
+
+    async def admit(
+        self, hold_id: str, claims: Sequence[Claim], ttl_s: float
+    ) -> Admitted | Refused:
+        self.asked.update(claim.scope for claim in claims if claim.scope.startswith("backend:"))
+        return await super().admit(hold_id, claims, ttl_s)
+
+
+async def test_a_backend_that_is_known_to_be_full_is_not_asked_for_again_and_again(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Once in a quarter of a second, and at once when the limit is another."""
+    store = CountingStore(clock)
+    text = CAPPED.replace("1 USD/day", "0.01 USD/day")
+    async with assembled(tmp_path, clock, text, shared=store) as gateway:
+        for _ in range(10):
+            await serve(gateway, principal=DAVE)
+        assert store.asked["backend:a"] == 2
+        await clock.advance(0.25)
+        for _ in range(10):
+            await serve(gateway, principal=DAVE)
+        assert store.asked["backend:a"] == 3
+        await gateway.inner.apply(read(text.replace("0.01 USD/day", "0.02 USD/day")))
+        await serve(gateway, principal=DAVE)
+        assert len(gateway.fake("a").calls) == 2
+
+
+async def test_a_backend_has_room_again_when_a_call_ends_there(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    text = POLICY + "limits: {backends: {a: {concurrent: 1}}}\n"
+    async with assembled(tmp_path, clock, text) as gateway:
+        gateway.fake("a").runs_for = 0.1
+        _, first = gateway.start("chat", principal=DAVE)
+        await gateway.until_asked("a")
+        await serve(gateway, principal=DAVE)
+        assert len(gateway.fake("b").calls) == 1
+        await gateway.until_done([first], step=0.1)
+        _, next_one = gateway.start("chat", principal=DAVE)
+        await gateway.until_done([next_one], step=0.1)
+        assert len(gateway.fake("a").calls) == 2
 
 
 async def test_the_row_says_why_a_backend_was_passed_over(tmp_path: Path, clock: FakeClock) -> None:
