@@ -32,9 +32,11 @@ class Learned:
         "_prior",
         "_rates",
         "_runs",
+        "_tells_causes",
         "cold",
         "depth",
         "gaps",
+        "used",
         "warm",
     )
 
@@ -43,6 +45,10 @@ class Learned:
         self.cold = ColdTime(start.p50, start.p95) if start else None
         """None of a backend that is always warm."""
         self.warm = WarmSet(_IDLE_TIMEOUT_S if idle is None else idle)
+        self._tells_causes = common.idle_paid_by == "to_cause"
+        self.used: dict[str, float] | None = {} if common.idle_paid_by == "by_use" else None
+        """Seconds of calls by user, since somebody has cleared it; None where nobody wants to know.
+        """
         self.gaps = GapHistory()
         self.depth = _depth(common.expect)
         """Rounds of calls that are sent ahead."""
@@ -60,10 +66,14 @@ class Learned:
         """A call goes to a worker; True where it will probably wait for a cold start."""
         return self.cold is not None and not self.warm.take(now)
 
-    def end(self, now: float) -> None:
-        """A worker ended its call and is warm."""
+    def end(self, now: float, user: str = "", seconds: float | None = None) -> None:
+        """A worker ended a call of the user's, which was there for so long, and is warm; or a call
+        of another process, of which neither is known."""
         if self.cold is not None:
-            self.warm.give(now)
+            self.warm.give(now, user if self._tells_causes else "")
+            if self.used is not None:
+                seconds = self.run_time("").mean if seconds is None else seconds
+                self.used[user] = self.used.get(user, 0.0) + seconds
 
     def silent_after(self, model: str, output_tokens: int, body_bytes: int) -> float | None:
         """Seconds after which a call of the model, from which no answer has come, will hardly get

@@ -384,7 +384,7 @@ class LiveBackend:
         elif lease.trial:
             self.rests.end_trial(model, user)
         if failure is None:
-            self.learned.end(now)
+            self.learned.end(now, user, now - lease.leased_at)
 
     def probed(self, probe: Probe) -> None:
         """Takes over what the backend says of itself; its word on warm workers beats ours."""

@@ -10,12 +10,14 @@ import asyncio
 import logging
 from math import inf
 
+import msgspec
+
 from adapters.errors import BackendError
 from adapters.types import Usage
 from gateway.calls.attempt import Attempt
 from gateway.calls.ending import BROKEN_OFF, Ending
 from gateway.calls.refusals import refusal_of, store_unavailable
-from gateway.calls.rows import end_row
+from gateway.calls.rows import end_row, start_row
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
@@ -116,7 +118,13 @@ class Completion:
             error=failure.failure.slug,
             now_at=self._clock.time(),
         )
-        return state.charge(row) if row.cost_nano or row.gpu_us else None
+        start = start_row(state, used, row)
+        if not (row.cost_nano or row.gpu_us or start):
+            return None
+        charged = state.charge(row)
+        if start is not None:
+            state.starts.append(msgspec.structs.replace(start, id=f"start_{charged.id}"))
+        return charged
 
     def end_hold(self, part: Part | None) -> None:
         """Ends what is held beside a call's admission, if anything is, while the call goes on."""
@@ -269,6 +277,8 @@ class Completion:
         if state.ending is not None:
             return
         row = end_row(state, outcome, used, status=status, error=error, now_at=self._clock.time())
+        if (start := start_row(state, used, row)) is not None:
+            state.starts.append(start)
         ending = state.end(row)
         claims = state.admission.claims
         self._held.discard(state)

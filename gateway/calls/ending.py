@@ -31,11 +31,13 @@ class Ending(msgspec.Struct, frozen=True):
     row: LedgerRow
     attempts: tuple[LedgerRow, ...]
     """Of backends that failed before, and are charged."""
+    starts: tuple[LedgerRow, ...] = ()
+    """Of cold starts that are nobody's to pay."""
 
     @property
     def rows(self) -> tuple[LedgerRow, ...]:
         """The call's own first."""
-        return (self.row, *self.attempts)
+        return (self.row, *self.attempts, *self.starts)
 
     @property
     def cost_nano(self) -> int:

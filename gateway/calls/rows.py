@@ -12,6 +12,7 @@ from gateway.calls.attempt import NOTHING
 from gateway.calls.history import history_of
 from gateway.calls.state import CallState
 from gateway.money.charge_records import amounts_of
+from gateway.money.committed import IDLE
 from gateway.money.estimates import cost_basis
 from gateway.money.pricing import charge
 from gateway.money.tariffs import PriceInForce, settled_by
@@ -49,7 +50,8 @@ def end_row(
     if in_force is not None and in_force.devices:
         in_force, used = settled_by(in_force, used)
     price = None if in_force is None else in_force.price
-    cost = 0 if usage is None else charge(price, used)
+    paid = _paid_by_caller(state, used)
+    cost = 0 if usage is None else charge(price, paid)
     return msgspec.structs.replace(
         _row(state),
         outcome=outcome,
@@ -65,8 +67,49 @@ def end_row(
         cost_nano=cost,
         cost_basis=cost_basis(price, used, cost),
         worker=used.worker or "",
-        history=_history(state, used, in_force),
+        history=_history(state, paid, in_force),
     )
+
+
+def start_row(state: CallState, usage: Usage | None, row: LedgerRow) -> LedgerRow | None:
+    """What the cold start cost that the call of ``row`` has waited for, where it is nobody's: with
+    that row it makes what the platform bills. None where there is nothing."""
+    in_force, used = state.in_force, NOTHING if usage is None else usage
+    if in_force is None or _paid_by_caller(state, used) is used:
+        return None
+    if in_force.devices:
+        in_force, used = settled_by(in_force, used)
+    nano = charge(in_force.price, used) - row.cost_nano
+    if not nano:
+        return None
+    return LedgerRow(
+        id=f"start_{row.id}",
+        kind="idle",
+        outcome="success",
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        key_id=IDLE,
+        user=IDLE,
+        model="",
+        task="idle",
+        backend=row.backend,
+        reason="cold_start",
+        policy=row.policy,
+        gpu_us=row.cold_us,
+        cost_nano=nano,
+        cost_basis=row.cost_basis if row.cost_nano else "estimated",
+        price=row.price,
+    )
+
+
+def _paid_by_caller(state: CallState, used: Usage) -> Usage:
+    """What is charged of it: of a platform's own figure nobody knows what the start was."""
+    backend = state.backend
+    if backend is None or backend.spec.common.start_paid_by == "to_cause":
+        return used
+    if not used.cold_s or used.cost_nano is not None:
+        return used
+    return msgspec.structs.replace(used, cold_s=None)
 
 
 def _history(state: CallState, used: Usage, in_force: PriceInForce | None) -> CallHistory | None:

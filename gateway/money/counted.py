@@ -28,9 +28,12 @@ _PLACES = frozenset({"model", "backend"})
 
 
 def charged_of(rows: Sequence[LedgerRow], rest: bool = True) -> dict[Unit, int]:
-    """What a call's rows count for together; without ``rest`` in money and device time alone."""
+    """What a call's rows count for together; without ``rest`` in money and device time alone. What
+    nobody used counts for no limit."""
     nano_usd = gpu_us = 0
     for row in rows:
+        if row.kind == "idle":
+            continue
         nano_usd += row.cost_nano
         gpu_us += row.gpu_us
     charged: dict[Unit, int] = {"nano_usd": nano_usd, "gpu_us": gpu_us}

@@ -120,6 +120,10 @@ class ColdStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError("p50 must not be above p95")
 
 
+IdlePayer = Literal["overhead", "to_cause", "by_use"]
+StartPayer = Literal["to_cause", "overhead"]
+
+
 class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that a backend of any kind takes, beside those of its kind."""
 
@@ -130,6 +134,13 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     """Left out: the backend is always warm while it is ready."""
     idle_timeout: Duration | None = None
     """How long a worker stays warm after its last call."""
+    idle_paid_by: IdlePayer = "overhead"
+    """Who is charged for the seconds that a platform keeps a worker after a call, where the price
+    bills them. overhead: the user system:idle; to_cause: the user of that call; by_use: the last
+    users, by the seconds of their calls."""
+    start_paid_by: StartPayer = "to_cause"
+    """Who is charged for a cold start, where the price bills it. to_cause: the user of the call
+    that waited for it; overhead: the user system:idle."""
     max_run: Annotated[Duration, msgspec.Meta(gt=0)] = 600.0
     """The longest that one call may run there."""
     expect: Duration = 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import operator
 
 import msgspec
 
@@ -164,6 +165,9 @@ def _behind(load: BackendLoad, run_s: float, cold_p95: float) -> float:
     return starting + _in_line(load.in_flight, workers, run_s)
 
 
+_instant = operator.itemgetter(0)
+
+
 class WarmSet:
     """The workers of a backend that are believed warm and idle, by when each goes cold.
 
@@ -172,18 +176,20 @@ class WarmSet:
 
     def __init__(self, idle_timeout: float) -> None:
         self.idle_timeout = idle_timeout
-        self.waited_s = 0.0
-        """Worker-seconds in which they waited for calls; of a wait that goes on, nothing yet."""
+        self._waits: dict[str, float] = {}
+        """Worker-seconds by the user of the call before."""
         self._tail_s = idle_timeout
         """What a worker waits after its call, in the mean; the longest, before any was seen."""
-        self._cold_at: list[float] = []
+        self._cold_at: list[tuple[float, str]] = []
+        """With the user of the call that each has ended."""
 
     def idle(self, now: float) -> int:
         """How many are warm and idle at ``now``."""
-        expired = bisect.bisect_right(self._cold_at, now)
+        expired = bisect.bisect_right(self._cold_at, now, key=_instant)
         if expired:
+            for _, user in self._cold_at[:expired]:
+                self._add(user, self.idle_timeout)
             del self._cold_at[:expired]
-            self.waited_s += expired * self.idle_timeout
             kept = (1 - _ALPHA) ** expired
             self._tail_s = kept * self._tail_s + (1 - kept) * self.idle_timeout
         return len(self._cold_at)
@@ -193,30 +199,37 @@ class WarmSet:
         its run, less what the worker that it takes would have waited without it."""
         if not self._cold_at:
             return self._tail_s
-        return max(0.0, self._tail_s - max(0.0, self._cold_at[-1] - now))
+        return max(0.0, self._tail_s - max(0.0, self._cold_at[-1][0] - now))
 
     def take(self, now: float) -> bool:
         """A call goes to the warmest worker; False when there is none."""
         if not self.idle(now):
             return False
-        waited_s = self._waited(self._cold_at.pop(), now)
-        self.waited_s += waited_s
+        cold_at, user = self._cold_at.pop()
+        waited_s = max(0.0, self.idle_timeout - (cold_at - now))
+        self._add(user, waited_s)
         self._tail_s += _ALPHA * (waited_s - self._tail_s)
         return True
 
-    def _waited(self, cold_at: float, now: float) -> float:
-        return max(0.0, self.idle_timeout - (cold_at - now))
+    def _add(self, user: str, seconds: float) -> None:
+        self._waits[user] = self._waits.get(user, 0.0) + seconds
 
-    def give_up(self) -> float:
-        """Nobody looks at them any more. Returns the worker-seconds that those which wait now will
-        have waited when their platform takes them down."""
-        left_s = len(self._cold_at) * self.idle_timeout
+    def take_waits(self) -> dict[str, float]:
+        """Worker-seconds in which they waited for calls, by the user of the call before, since they
+        were taken last; of waits that go on, nothing."""
+        waits, self._waits = self._waits, {}
+        return waits
+
+    def give_up(self) -> None:
+        """Nobody looks at them any more: those which wait now will have waited when their platform
+        takes them down."""
+        for _, user in self._cold_at:
+            self._add(user, self.idle_timeout)
         self._cold_at.clear()
-        return left_s
 
-    def give(self, now: float) -> None:
-        """A worker ended its call and waits."""
-        bisect.insort(self._cold_at, now + self.idle_timeout)
+    def give(self, now: float, user: str = "") -> None:
+        """A worker ended its call, which was the user's, and waits."""
+        bisect.insort(self._cold_at, (now + self.idle_timeout, user))
 
     def clear(self) -> None:
         """None is warm any more."""

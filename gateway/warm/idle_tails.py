@@ -1,5 +1,6 @@
-"""Workers that a platform keeps after a burst, and bills until they are taken down: who waited for
-calls that did not come is in rows of the user system:idle.
+"""Workers that a platform keeps after a burst, and bills until they are taken down: that they
+waited for calls that did not come is in rows of the user system:idle, or of whom the backend's
+``idle_paid_by`` says.
 
 What is known of it is when workers ended their calls and how long the platform keeps them
 (``idle_timeout``): an estimate, which the platform's bill corrects.
@@ -9,12 +10,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
 
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
-from gateway.money.committed import IDLE
+from gateway.money.committed import IDLE, split
 from gateway.money.pricing import idle_charge
 from gateway.storage.base import Ledger, LedgerRow, StorageUnavailable
 from gateway.together import Leadership
@@ -45,8 +47,8 @@ class IdleTails:
         self._held = held
         self._ledger = ledger
         self._clock = clock
-        self._booked: dict[LiveBackend, float] = {}
-        """Worker-seconds that are in rows, or somebody else's."""
+        self._users: dict[LiveBackend, dict[str, float]] = {}
+        """Seconds of calls of the last users, where these pay."""
         self._numbers: Counter[str] = Counter()
         """Rows of each backend so far, by whichever process they were booked: a row that is booked
         twice has the same name."""
@@ -59,18 +61,18 @@ class IdleTails:
             await self.book()
 
     async def book(self) -> None:
-        """A row for each backend whose workers have waited since the last; where another process
-        leads, it is that one's to write."""
+        """Rows for each backend whose workers have waited since the last; where another process
+        leads, they are that one's to write."""
         if self._leads():
             for backend in self._billed():
-                await self._book(backend, self._waited_s(backend))
+                await self._book(backend)
 
     def hear(self, name: str, number: int) -> None:
         """Another process has booked the tails of a backend up to now."""
         self._numbers[name] = number
         for backend in self._billed():
             if backend.name == name:
-                self._booked[backend] = self._waited_s(backend)
+                self._waits(backend)
 
     async def aclose(self) -> None:
         """Books the waits that go on as long as they will be, since nobody is there to see it."""
@@ -80,30 +82,53 @@ class IdleTails:
     async def leave(self, backend: LiveBackend) -> None:
         """The same of one that a reload has taken out."""
         if _bills_idle(backend) and self._leads():
-            waited_s = self._waited_s(backend)
-            await self._book(backend, waited_s + backend.learned.warm.give_up())
-        self._booked.pop(backend, None)
+            backend.learned.warm.idle(self._clock.monotonic())
+            backend.learned.warm.give_up()
+            await self._book(backend)
+        self._users.pop(backend, None)
 
     def _leads(self) -> bool:
         return self._leadership.until > self._clock.monotonic()
 
-    def _waited_s(self, backend: LiveBackend) -> float:
-        warm = backend.learned.warm
-        warm.idle(self._clock.monotonic())
-        return warm.waited_s
+    def _waits(self, backend: LiveBackend) -> dict[str, float]:
+        """Those that are in no row yet, from now on somebody's."""
+        backend.learned.warm.idle(self._clock.monotonic())
+        return backend.learned.warm.take_waits()
 
     def _billed(self) -> Iterable[LiveBackend]:
         return filter(_bills_idle, tuple(self._active().backends.values()))
 
-    async def _book(self, backend: LiveBackend, waited_s: float) -> None:
-        idle_us = round((waited_s - self._booked.get(backend, 0.0)) * MICRO)
-        if idle_us > 0:
-            self._booked[backend] = waited_s
-            if not self._held(backend.name):
-                self._unwritten.append(self._row(backend, idle_us))
+    async def _book(self, backend: LiveBackend) -> None:
+        waits = self._waits(backend)
+        idle_us = round(sum(waits.values()) * MICRO)
+        payers = self._payers(backend, waits)
+        if idle_us > 0 and not self._held(backend.name):
+            self._unwritten += self._rows(backend, idle_us, payers)
         await self._write()
         if not self._unwritten:
             self._leadership.tell_of_tails(backend.name, self._numbers[backend.name])
+
+    def _payers(self, backend: LiveBackend, waits: Mapping[str, float]) -> dict[str, Fraction]:
+        """User -> part of what is paid. A wait that no call caused is overhead, and so is one after
+        calls of whom nobody here knows."""
+        rule, used = backend.spec.common.idle_paid_by, backend.learned.used
+        if rule == "overhead":
+            return {IDLE: Fraction(1)}
+        if used:
+            self._users[backend] = dict(used)
+            used.clear()
+        weights = waits if rule == "to_cause" else self._users.get(backend, {})
+        found = {user or IDLE: Fraction(seconds) for user, seconds in weights.items() if seconds}
+        return found or {IDLE: Fraction(1)}
+
+    def _rows(
+        self, backend: LiveBackend, idle_us: int, payers: Mapping[str, Fraction]
+    ) -> Iterator[LedgerRow]:
+        """Whatever the parts are, they make the whole."""
+        nano = split(idle_charge(backend.price, idle_us), payers)
+        for user, us in split(idle_us, payers).items():
+            if us or nano[user]:
+                yield self._row(backend, user, us, nano[user])
 
     async def _write(self) -> None:
         """A row that may have been written is written again by its name, which the ledger takes
@@ -118,10 +143,9 @@ class IdleTails:
             return
         self._unwritten = [row for row in self._unwritten if row not in rows]
 
-    def _row(self, backend: LiveBackend, idle_us: int) -> LedgerRow:
+    def _row(self, backend: LiveBackend, user: str, idle_us: int, nano: int) -> LedgerRow:
         now_at, number = self._clock.time(), self._numbers[backend.name]
         self._numbers[backend.name] = number + 1
-        nano = idle_charge(backend.price, idle_us)
         return LedgerRow(
             id=f"tail_{self._leadership.machine}_{backend.name}_{number}",
             kind="idle",
@@ -129,7 +153,7 @@ class IdleTails:
             started_at=now_at,
             ended_at=now_at,
             key_id=IDLE,
-            user=IDLE,
+            user=user,
             model="",
             task="idle",
             backend=backend.name,
