@@ -123,7 +123,8 @@ class Completion:
             return None
         charged = state.charge(row)
         if start is not None:
-            state.starts.append(msgspec.structs.replace(start, id=f"start_{charged.id}"))
+            start = msgspec.structs.replace(start, id=f"start_{charged.id}")
+            state.starts = (*state.starts, start)
         return charged
 
     def end_hold(self, part: Part | None) -> None:
@@ -278,7 +279,7 @@ class Completion:
             return
         row = end_row(state, outcome, used, status=status, error=error, now_at=self._clock.time())
         if (start := start_row(state, used, row)) is not None:
-            state.starts.append(start)
+            state.starts = (*state.starts, start)
         ending = state.end(row)
         claims = state.admission.claims
         self._held.discard(state)

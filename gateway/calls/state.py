@@ -65,6 +65,9 @@ class CallState:
     the hold grow. ``stop`` is for everybody.
     """
 
+    starts: tuple[LedgerRow, ...] = ()
+    """Of cold starts that it has waited for and does not pay."""
+
     durable: Durable | None = None
     """How it is asked, where it is a durable job."""
 
@@ -124,8 +127,6 @@ class CallState:
         """Backends that could have been asked and were not, each with why."""
         self.charged: list[LedgerRow] = []
         """The rows of those that are paid for."""
-        self.starts: list[LedgerRow] = []
-        """Those of cold starts that it has waited for and does not pay."""
         self.stop_cause: StopCause = ""
         self.job: asyncio.Task[None] | None = None
         """Settles the call when the work that was promised to its caller has ended."""
@@ -364,7 +365,7 @@ class CallState:
 
     def end(self, row: LedgerRow) -> Ending:
         """The call is over."""
-        ending = self.ending = Ending(row, tuple(self.charged), tuple(self.starts))
+        ending = self.ending = Ending(row, tuple(self.charged), self.starts)
         return ending
 
     def stop(self, cause: StopCause) -> None:

@@ -98,6 +98,8 @@ class IdleBooks:
             bills = {row.model: row.hold_nano for row in first}
         told = await self._told(backend, hour, hour, "kind", "user", "reason")
         idle = {user: nano for (kind, user, why), nano in told.items() if (kind, why) == _OURS}
+        if idle and not first:
+            return  # another gateway has begun the hour since: the next look sees all of it
         charged: defaultdict[str, int] = defaultdict(int)
         for (kind, user, why), nano in told.items():
             if (kind, why) != _OURS:

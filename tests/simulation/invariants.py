@@ -13,8 +13,9 @@ from gateway.types import MICRO, NANO
 from tests.simulation.callers import Caller
 from tests.simulation.gateways import GatewayProcess
 from tests.simulation.platforms import INPUT_TOKENS
+from tests.simulation.policies import HOURLY_USD
 from tests.simulation.shared_server import at_once
-from tests.simulation.world import EPOCH, World
+from tests.simulation.world import EPOCH, NOON, World
 
 LONGEST_S = 60.0
 """No call takes longer, whatever fails: 24 seconds of its own, one to be stopped, ten to stop what
@@ -35,6 +36,7 @@ def violations(world: World) -> list[str]:
         *_untrue_answers(world),
         *_bad_rows(world),
         *_wrong_charges(world),
+        *_wrong_bills(world),
         *_leaks(world),
         *_miscounted(world),
         *_passed_caps(world),
@@ -144,6 +146,22 @@ def _price_of(row: LedgerRow, tokens: int) -> int | None:
     if row.backend == "tokens":
         return (INPUT_TOKENS * 1000 + tokens * 3000) * NANO // 1_000_000
     return 0 if row.backend == "free" else None
+
+
+def _wrong_bills(world: World) -> Iterator[str]:
+    """What users and overhead are charged for an hour of the machine is the hour's bill; and what a
+    cold start cost is in one row, whoever pays for it."""
+    rows = tuple(world.ledger.settled.values())
+    if world.knobs.idle:
+        hour = [row for row in rows if row.backend == "home" and row.started_at < NOON]
+        charged = sum(row.cost_nano for row in hour)
+        if charged != HOURLY_USD * NANO:
+            yield f"an hour of {HOURLY_USD} USD was charged {charged} nano-dollars"
+    for row in rows:
+        if row.reason == "cold_start":
+            call = world.ledger.settled.get(row.id.removeprefix("start_"))
+            if call is None or not call.cold_us or row.cost_nano <= 0:
+                yield f"{row.id} is charged {row.cost_nano} for a start that nobody waited for"
 
 
 # --- what is held ---------------------------------------------------------------------------------

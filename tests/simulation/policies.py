@@ -26,7 +26,7 @@ backends:
   home: {{kind: simulated, slots: 2, runs_for: 1, stoppable: false, price: reserved, expect: 1s,
          max_run: 20s}}
   burst: {{kind: simulated, runs_for: 2, price: flex, cold_start: {{p50: 1s, p95: 4s}},
-          idle_timeout: 20s, expect: 1s, max_run: {max_run}s}}
+          idle_timeout: 20s, expect: 1s, max_run: {max_run}s, start_paid_by: {start}}}
   tokens: {{kind: simulated, runs_for: 1, price: by-token, expect: 1s, max_run: 20s,
            concurrency: {at_once}}}
   fee: {{kind: simulated, runs_for: 0.5, price: by-call, expect: 1s, max_run: 10s,
@@ -50,7 +50,19 @@ plans:
     spend: {user_usd} USD/day
 {shared}
 {gateway}
+{committed}
 """
+_COMMITTED = """commitments:
+  machine: {{backend: home, per_hour: {hourly_usd}, start: "2026-01-01T11:00Z", {idle}}}
+"""
+HOURLY_USD = 36
+"""What the machine is paid for, whether or not anybody calls."""
+_IDLE = {
+    "overhead": "idle: overhead",
+    "by_use": "idle: by_use",
+    "by_reservation": "idle: by_reservation, shares: {alice: 2, bob: 1}",
+}
+"""Who is charged for what nobody used of it."""
 
 
 class Knobs(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +77,9 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     at_once: int = 4
     max_run: int = 20
     reverse: bool = False
+    idle: str = ""
+    """Of the machine that is paid for by the hour; empty: nobody pays for it so."""
+    start: str = "to_cause"
 
     def policy(self) -> Policy:
         """As a file would be read."""
@@ -105,6 +120,10 @@ def _read(knobs: Knobs) -> Policy:
         gateway=gateway,
         chat=order("home", "tokens", "burst"),
         any=order("home", "burst", "fee", "tokens"),
+        start=knobs.start,
+        committed=_COMMITTED.format(hourly_usd=HOURLY_USD, idle=_IDLE[knobs.idle])
+        if knobs.idle
+        else "",
     )
     return read_policy_text(text, {}, kinds=KINDS)
 
@@ -120,6 +139,12 @@ def drawn(draw: random.Random) -> Knobs:
         at_once=draw.choice((1, 4)),
         reverse=draw.random() < 0.5,
     )
+
+
+def paid_by(knobs: Knobs, draw: random.Random) -> Knobs:
+    """Who pays for what nobody used; in every fourth day a machine is paid for by the hour."""
+    idle = draw.choice(tuple(_IDLE)) if draw.random() < 0.25 else ""
+    return msgspec.structs.replace(knobs, idle=idle, start=draw.choice(("to_cause", "overhead")))
 
 
 def changed(knobs: Knobs, draw: random.Random) -> Knobs:

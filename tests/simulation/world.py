@@ -23,13 +23,17 @@ from tests.simulation.network import Server
 from tests.simulation.platforms import BugOfAdapter, Platform
 from tests.simulation.shared_server import SharedServer
 
-EPOCH = 1_767_225_600.0 + 86_400 * 0.5
-"""Noon of a day in UTC."""
+NOON = 1_767_225_600.0 + 86_400 * 0.5
+"""Of a day in UTC."""
+EPOCH = NOON - 20.0
+"""So that some calls begin in the hour that ends then, and end in the next."""
 LASTS_S = 40.0
 _STARTS_AGAIN_S = 2.0
 """A process that is gone is started again after this."""
 _AT_REST_S = 95.0
 """Longer than any hold: the longest call, and a minute."""
+_BOOKED_S = 1000.0
+"""By then each gateway has booked the hour that ended at noon."""
 
 log = logging.getLogger("spillgate")
 
@@ -53,7 +57,7 @@ class World:
         self.blamed: list[str] = []
         """What must not have happened, whatever else did."""
         self.verbose = verbose
-        self.changes = [Change(policies.drawn(self.draw), 0.0)]
+        self.changes = [Change(self._first_policy(), 0.0)]
         is_shared = self.draw.random() < 0.6
         self.ledger = self._ledger(is_server=is_shared and self.draw.random() < 0.6)
         self.shared = SharedServer(self._server(), self.clock) if is_shared else None
@@ -73,6 +77,9 @@ class World:
         self.gateways: list[GatewayProcess] = []
         """Those that there were, in the order of their starts."""
         self._ending = self._is_over = False
+
+    def _first_policy(self) -> policies.Knobs:
+        return policies.paid_by(policies.drawn(self.draw), random.Random(f"paid by {self.seed}"))
 
     def _server(self) -> Server:
         return Server(self.loop, random.Random(self.draw.random()))
@@ -122,6 +129,8 @@ class World:
             "kills": kills,
             "faults": len(self.faults) - kills,
             "starts": len(self.gateways),
+            "hours": sum(row.reason == "committed" and row.hold_nano > 0 for row in rows),
+            "cold starts of nobody": sum(row.reason == "cold_start" for row in rows),
             **{f"rows {outcome}": count for outcome, count in outcomes.items()},
             **{f"seen {name}": count for name, count in seen.items()},
         }
@@ -169,7 +178,7 @@ class World:
         if asking:
             await asyncio.wait(asking)
         self.note("the last caller has gone")
-        await asyncio.sleep(_AT_REST_S)
+        await asyncio.sleep(_BOOKED_S if self.knobs.idle else _AT_REST_S)
         self._note_the_books()
 
     async def end(self) -> None:
