@@ -149,13 +149,22 @@ def _applied(row: UsageRow, policy: Policy) -> str:
     day = datetime.datetime.fromisoformat(row.group["day"]).replace(tzinfo=datetime.UTC).timestamp()
     for name, one in policy.commitments.items():
         if one.backend == row.group["backend"] and _holds(one, day):
+            hours = _hours_paid(row.cost_nano, one)
             element = {
                 "ContractID": name,
                 "ContractCommitmentID": name,
                 "ContractCommitmentAppliedCost": row.cost_nano / NANO,
+                "ContractCommitmentAppliedQuantity": hours,
+                "ContractCommitmentAppliedUnit": None if hours is None else "Hours",
             }
             return json.dumps({"Elements": [element]})
     return ""
+
+
+def _hours_paid(nano: int, one: Commitment) -> float | None:
+    """How many of the committed hours cost so much; None where they cost nothing. Those of all
+    charges of an hour add up to what is committed for it."""
+    return round(nano * one.count / one.hourly_nano, 9) if one.hourly_nano else None
 
 
 def _holds(one: Commitment, day: float) -> bool:

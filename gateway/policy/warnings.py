@@ -320,6 +320,13 @@ def _kept_rows(policy: Policy) -> _Found:
             "rows are deleted when they are old enough, and no file has them: name a folder in "
             "store.keep.archive",
         )
+    elif isinstance(policy.store.ledger, Database):
+        yield (
+            "store.keep.archive",
+            "whichever of the gateways that share the ledger moves a day writes its file here: let "
+            "all see one folder by this path, or the days lie on several machines, and one that "
+            "breaks off waits for the machine that began it",
+        )
     if webhooks.endpoints and webhooks.keep > keep.rows:
         yield (
             "store.keep.rows",

@@ -51,3 +51,11 @@ def test_rows_that_leave_before_a_webhook_may_ask_for_them_are_told_of() -> None
 def test_a_bad_setting_is_refused_with_its_place(keep: str, told: str) -> None:
     with pytest.raises(PolicyError, match=re.escape(told)):
         said(keep)
+
+
+def test_gateways_that_share_a_ledger_are_told_to_see_one_folder() -> None:
+    ledger = "store: {ledger: 'postgresql://me@db/x?sslmode=verify-full&sslrootcert=ca.pem'"
+    text = f"version: 1\n{ledger}, shared: 'redis://redis/', keep: {{rows: 90d, archive: old}}}}\n"
+    found = warnings_of(read_policy_text(text, {}), today=datetime.date(2026, 11, 29))
+    told = {one.path: one.message for one in found}
+    assert "let all see one folder" in told["store.keep.archive"]
