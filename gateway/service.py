@@ -147,7 +147,6 @@ class Gateway:
             active=lambda: self.active,
             clock=self.clock,
             ended=self.log_ending,
-            message=lambda *_: None,
         )
         self.holders.append(self.jobs.worker.reinstate)
 

@@ -53,6 +53,7 @@ OUTER = (
     "gateway/events/test_budgets.py",
     "gateway/events/test_keeping.py",
     "gateway/events/test_sender.py",
+    "gateway/jobs/test_kills.py",
     "gateway/jobs/test_long_jobs.py",
     "gateway/storage/postgres",
     "gateway/storage/test_jobs.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from typing import Any, get_args
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -17,9 +17,10 @@ from gateway.api.job_answers import LONGEST_WAIT_S, checked_key, idempotency_key
 from gateway.api.openai import invalid_field, parsed_call
 from gateway.api.request import ParsedRequest, RequestContext, Scope
 from gateway.jobs.accepting import AskedJob
-from gateway.policy.webhooks import parse_webhook_url
+from gateway.jobs.records import read_request
+from gateway.policy.webhooks import is_private, parse_webhook_url
 from gateway.service import Gateway
-from gateway.storage.jobs.base import JobsQuery
+from gateway.storage.jobs.base import JobsQuery, StoredJob
 from gateway.storage.jobs.states import STATES, JobState
 from gateway.types import ApiError, Principal, Priority
 
@@ -114,14 +115,26 @@ def _parsed(active: ActivePolicy, principal: Principal, read: JobBody) -> Parsed
 def _webhook(gateway: Gateway, url: str | None) -> str:
     if url is None:
         return ""
-    if gateway.active.policy.webhooks.endpoints is not None:
+    settings = gateway.active.policy.webhooks
+    if settings.jobs is None:
         raise ApiError(
-            400, "no_job_webhooks", "This gateway tells nobody of jobs yet.", param="webhook"
+            400,
+            "no_job_webhooks",
+            "This gateway tells nobody of jobs: whoever runs it would have to set webhooks.jobs. "
+            "GET /v1/jobs/{id}?wait=30s waits for a job's end.",
+            param="webhook",
         )
     try:
-        return parse_webhook_url(url)
+        checked = parse_webhook_url(url)
     except ValueError as error:
-        raise ApiError(400, "invalid_webhook", f"`webhook`: {error}.", param="webhook") from None
+        raise _bad_webhook(str(error)) from None
+    if not settings.allow_private and is_private(urlsplit(checked).hostname or ""):
+        raise _bad_webhook("it lies in a private network, which this gateway does not reach")
+    return checked
+
+
+def _bad_webhook(why: str) -> ApiError:
+    return ApiError(400, "invalid_webhook", f"`webhook`: {why}.", param="webhook")
 
 
 def _span(value: str | float | None, name: str) -> float | None:
@@ -164,6 +177,21 @@ def _until(value: str | float | None, now_at: float) -> float | None:
     return _span(left_s, "deadline")
 
 
+def asked_again(job: StoredJob, principal: Principal) -> AskedJob:
+    """The same as another job, by the caller's own rights."""
+    before = read_request(job.request)
+    return AskedJob(
+        model=before.model,
+        task=before.task,
+        body=before.body.encode(),
+        principal=principal,
+        preferences=before.preferences,
+        deadline_s=job.deadline - job.created_at,
+        keep_s=job.keep_s,
+        webhook=job.webhook,
+    )
+
+
 # --- questions -----------------------------------------------------------------------------------
 
 
@@ -197,6 +225,19 @@ def wait_of(scope: Scope) -> float:
             400, "invalid_parameter", "`wait` is a span such as 30s.", param="wait"
         ) from None
     return min(seconds, LONGEST_WAIT_S)
+
+
+def last_event_id(context: RequestContext) -> int:
+    """Raises ApiError 400 for an id that is none of ours."""
+    text = context.headers.get(b"last-event-id", b"0").strip()
+    if not text.isdigit() or len(text) > 18:
+        raise ApiError(
+            400,
+            "invalid_header",
+            "Last-Event-ID is the id of the last event that came, a whole number.",
+            param="Last-Event-ID",
+        )
+    return int(text)
 
 
 _LIST = frozenset(("state", "model", "user", "limit", "after"))

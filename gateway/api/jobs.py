@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from gateway.api.bodies import read_body
 from gateway.api.job_answers import jobs_of, respond_accepted
-from gateway.api.job_requests import asked_job, jobs_query, query_of, wait_of
+from gateway.api.job_requests import (
+    asked_again,
+    asked_job,
+    jobs_query,
+    last_event_id,
+    query_of,
+    wait_of,
+)
+from gateway.api.relay import STREAM_HEADERS
 from gateway.api.request import Receive, RequestContext, Scope, Send, only, respond_json
+from gateway.jobs.following import JobFollower
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.views import listed
 from gateway.service import Gateway
 from gateway.storage.jobs.base import StoredJob
+from gateway.storage.jobs.states import ENDED
 from gateway.types import ApiError
 
 _NOTHING: frozenset[str] = frozenset()
@@ -82,6 +94,76 @@ class CancelEndpoint:
         await jobs.worker.cancel(job.id)
         job = await jobs.ended(job.id, _CANCEL_S) or job
         await respond_json(send, context, await jobs.view(job))
+
+
+class RetryEndpoint:
+    """POST /v1/jobs/{id}/retry: the same once more, as another job. Raises ApiError 409 for one
+    that has not ended, or has succeeded."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: RequestContext = scope["context"]
+        only("POST", scope)
+        query_of(scope, _NOTHING)
+        jobs = jobs_of(self._gateway)
+        job = await own_job(jobs, context, scope)
+        if job.state not in ENDED or job.state == "succeeded":
+            raise ApiError(
+                409,
+                "job_not_failed",
+                f"The job is {job.state}: only one that is failed, canceled or expired is begun "
+                "again.",
+                headers={"x-should-retry": "false"},
+            )
+        asked = asked_again(job, context.principal)
+        self._gateway.active.model(asked.model, context.principal)
+        again = await jobs.store.get(await jobs.accept(asked))
+        assert again is not None
+        await respond_accepted(send, context, jobs, again, preferred=False)
+
+
+class JobEventsEndpoint:
+    """GET /v1/jobs/{id}/events: what happens to a job, as server-sent events, to its end. Resumes
+    after ``Last-Event-ID``."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: RequestContext = scope["context"]
+        only("GET", scope)
+        query_of(scope, _NOTHING)
+        jobs = jobs_of(self._gateway)
+        job = await own_job(jobs, context, scope)
+        follower = JobFollower(jobs, self._gateway.clock, job.id, last_event_id(context))
+        sending = asyncio.ensure_future(_send_events(follower, context, send))
+        listening = asyncio.ensure_future(_listen(receive))
+        try:
+            await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            listening.cancel()
+            if not sending.done():
+                sending.cancel()
+        await asyncio.wait((sending, listening))
+        if not sending.cancelled():
+            sending.result()
+
+
+async def _send_events(follower: JobFollower, context: RequestContext, send: Send) -> None:
+    context.begun = True
+    headers = [*STREAM_HEADERS, (b"x-request-id", context.request_id.encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    async for frame in follower.frames():
+        await send({"type": "http.response.body", "body": frame, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _listen(receive: Receive) -> None:
+    """Returns when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 _CANCEL_S = 5.0

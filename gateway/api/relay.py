@@ -13,7 +13,7 @@ from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.tasks import take_back_cancellation
 
-_STREAM_HEADERS: list[Header] = [
+STREAM_HEADERS: list[Header] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
@@ -69,7 +69,7 @@ class Relay:
         self._context.begun = True
         headers = [
             *decision_headers(self._state),
-            *_STREAM_HEADERS,
+            *STREAM_HEADERS,
             (b"x-request-id", self._context.request_id.encode()),
             server_timing(self._state, stream.usage, now),
         ]

@@ -15,7 +15,13 @@ from gateway.api.audited import list_acts
 from gateway.api.explain import ExplainEndpoint
 from gateway.api.forecast import ForecastEndpoint
 from gateway.api.infer import InferEndpoint
-from gateway.api.jobs import CancelEndpoint, JobEndpoint, JobsEndpoint
+from gateway.api.jobs import (
+    CancelEndpoint,
+    JobEndpoint,
+    JobEventsEndpoint,
+    JobsEndpoint,
+    RetryEndpoint,
+)
 from gateway.api.me import MeEndpoint
 from gateway.api.middleware import AuthMiddleware
 from gateway.api.openai import ModelsEndpoint, OpenAIEndpoint
@@ -98,6 +104,8 @@ def _calls(gateway: Gateway) -> list[Route]:
         Route("/v1/jobs", JobsEndpoint(gateway)),
         Route("/v1/jobs/{job}", JobEndpoint(gateway)),
         Route("/v1/jobs/{job}/cancel", CancelEndpoint(gateway)),
+        Route("/v1/jobs/{job}/retry", RetryEndpoint(gateway)),
+        Route("/v1/jobs/{job}/events", JobEventsEndpoint(gateway)),
         Route("/v1/route/explain", ExplainEndpoint(gateway)),
         Route("/v1/me", MeEndpoint(gateway)),
     ]

@@ -51,9 +51,11 @@ class Leases:
         expected_cold: bool,
         trial: bool = False,
         ping: bool = False,
+        sent: float | None = None,
     ) -> Lease:
-        """A call is sent, and should run from ``runs_from`` on."""
-        lease = Lease(expected_cold, now, trial, ping, self.share.begin(now))
+        """A call is sent, or was at ``sent``, and should run from ``runs_from`` on."""
+        leased_at = now if sent is None else sent
+        lease = Lease(expected_cold, leased_at, trial, ping, self.share.begin(now))
         if expected_cold:
             self._starting.append(lease.leased_at)
         self._runs_from[id(lease)] = runs_from

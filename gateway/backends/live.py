@@ -280,12 +280,12 @@ class LiveBackend:
         self.in_flight += 1
         return self.leases.begin(now, now + load_s, expected_cold=self.workers.take(now))
 
-    def adopt(self) -> Lease:
-        """The lease of a call that runs there already, sent by a gateway that is gone."""
+    def adopt(self, ago_s: float) -> Lease:
+        """The lease of a call that runs there already, sent so long ago by another gateway."""
         now = self._clock.monotonic()
         self.in_flight += 1
         self.queue.add()
-        return self.leases.begin(now, now, expected_cold=False)
+        return self.leases.begin(now, now - ago_s, expected_cold=False, sent=now - ago_s)
 
     async def _wait(
         self,

@@ -92,16 +92,19 @@ class JobCalls:
         await self._completion.refused(state, status, code)
 
     async def go_on(
-        self, active: ActivePolicy, state: CallState, *, at: str = ""
+        self, active: ActivePolicy, state: CallState, *, at: str = "", ago_s: float = 0.0
     ) -> Reply | SettledStream:
         """Runs a job, which was admitted when it was accepted. ``at``: the backend where it was
-        begun by another gateway. Raises as ``Dispatcher.ask`` does; PutOff before anything is
-        settled; and LookupError where that backend is gone."""
+        begun by another gateway, ``ago_s`` seconds before. Raises as ``Dispatcher.ask``
+        does; PutOff before anything is settled; and LookupError where that backend is gone."""
         active.calls += 1
         try:
             self._admitting.held.add(state)
             try:
-                quotes = self._begun(active, state, at) if at else await self._held(active, state)
+                if at:
+                    quotes = self._begun(active, state, at, ago_s)
+                else:
+                    quotes = await self._held(active, state)
             except BaseException:
                 self._completion.leave(state)
                 raise
@@ -127,7 +130,9 @@ class JobCalls:
             state.narrowed(held)
         return held
 
-    def _begun(self, active: ActivePolicy, state: CallState, at: str) -> tuple[Quote, ...]:
+    def _begun(
+        self, active: ActivePolicy, state: CallState, at: str, ago_s: float
+    ) -> tuple[Quote, ...]:
         """The job has its attempt there again. Raises LookupError."""
         try:
             quotes = self._quotes(active, state, whenever=True)
@@ -137,7 +142,7 @@ class JobCalls:
         if quote is None:
             raise LookupError(at)
         backend = state.backend = active.backends[at]
-        state.begin(backend, quote, backend.adopt(), 0.0)
+        state.begin(backend, quote, backend.adopt(ago_s), 0.0)
         return (quote, *(one for one in quotes if one is not quote))
 
     async def _run(

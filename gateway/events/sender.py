@@ -20,7 +20,7 @@ from gateway.events.bodies import USAGE, USAGE_BATCH, usage_message
 from gateway.events.pauses import pause_s, rest_s
 from gateway.events.signatures import headers_of
 from gateway.metrics import Metrics
-from gateway.policy.webhooks import WebhookEndpoint, WebhookSettings, secret_bytes
+from gateway.policy.webhooks import JOBS, WebhookEndpoint, WebhookSettings, secret_bytes
 from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.storage.outbox import Attempted, Delivery, Message, Outbox
 from gateway.tasks import BackgroundTasks
@@ -80,10 +80,12 @@ class WebhookSender:
     async def look(self) -> None:
         """Begins to send to each endpoint for which something is due."""
         await self.subscribe()
-        if not self._settings().endpoints:
+        settings = self._settings()
+        if not settings.endpoints and settings.jobs is None:
             return
-        due = await self._stored(self._outbox.due())
-        for name in sorted((due or set()) & self._settings().endpoints.keys() - self._busy):
+        due = await self._stored(self._outbox.due()) or set()
+        known = {name for name in due if self._settings().receiver(name) is not None}
+        for name in sorted(known - self._busy):
             if self._clock.monotonic() >= self._resting.get(name, 0.0):
                 self._busy.add(name)
                 self._tasks.run(self.serve(name))
@@ -120,7 +122,7 @@ class WebhookSender:
     async def _round(self, name: str) -> bool:
         """Sends what is due, a few at once; False where nothing more is to be done now."""
         settings = self._settings()
-        endpoint = settings.endpoints.get(name)
+        endpoint = settings.receiver(name)
         if endpoint is None:
             return False
         gathered = await self._gather(name, endpoint)
@@ -165,7 +167,7 @@ class WebhookSender:
             error=error,
         )
         self._metrics.notices.webhooks.labels(
-            message.endpoint, "failed" if error else "taken"
+            _label(message.endpoint), "failed" if error else "taken"
         ).inc()
         if not error:
             return Attempted(delivery=delivery, keep=message.topic not in (USAGE, USAGE_BATCH))
@@ -214,6 +216,11 @@ class WebhookSender:
             return None
         self._failing = ""
         return found
+
+
+def _label(endpoint: str) -> str:
+    """Of its metrics: those whom jobs name are many."""
+    return "jobs" if endpoint.startswith(JOBS) else endpoint
 
 
 def _usage_of(endpoint: str, batched: bool, rows: Sequence[LedgerRow]) -> Message:

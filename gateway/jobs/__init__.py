@@ -3,7 +3,7 @@
 ``records`` is what is written down of a job; ``accepting`` holds what it may cost and puts it into
 the store; ``run`` is one job at one backend, whose every step is in the store before the next;
 ``outcomes`` says what became of it; ``one_lease`` sees a job through, ``worker`` takes jobs from
-the store, as many as there is room for; ``ending`` ends them. ``news`` tells who waits for one,
-``views`` is what they are told; ``foreseen`` says when a job should begin. ``jobs`` puts it all
-together.
+the store, as many as there is room for; ``ending`` ends them, and says who is ``told``. ``news``
+tells who waits for one, ``views`` is what they are told; ``foreseen`` says when a job should begin.
+``jobs`` puts it all together; ``following`` tells who follows one what happens to it.
 """

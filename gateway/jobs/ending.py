@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from gateway.clock import Clock
 from gateway.jobs.news import JobNews
 from gateway.jobs.outcomes import EndsAs
 from gateway.jobs.records import to_text
 from gateway.jobs.run import JobRun
+from gateway.jobs.told import told
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import JobStore, StoredJob
-from gateway.storage.outbox import Message
 
 log = logging.getLogger("spillgate")
 
 _AGAIN_S = 0.5
 
-MakeMessage = Callable[[StoredJob, EndsAs, int, float], Message | None]
-"""A job, its end, its cost in nano-dollars and the instant -> who is told, if anybody."""
-
 
 class JobEnding:
     """EndsAs the jobs of one gateway's leases."""
 
-    def __init__(
-        self, *, store: JobStore, clock: Clock, news: JobNews, message: MakeMessage
-    ) -> None:
+    def __init__(self, *, store: JobStore, clock: Clock, news: JobNews) -> None:
         self._store = store
         self._clock = clock
         self._news = news
-        self._message = message
 
     async def end(self, run: JobRun, end: EndsAs) -> None:
         """Waits for the store, and for the ledger to have settled the call: without that nobody
@@ -50,7 +43,7 @@ class JobEnding:
     async def _try(self, job: StoredJob, end: EndsAs) -> bool:
         now_at, message = self._clock.time(), None
         if job.webhook:
-            message = self._message(job, end, await self._store.cost(job.id), now_at)
+            message = told(job, end, await self._store.cost(job.id), now_at)
         error = "" if end.fault is None else to_text(end.fault)
         done = await self._store.end(
             job.id, job.epoch, end.state, ended_at=now_at, error=error, message=message

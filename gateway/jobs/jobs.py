@@ -10,7 +10,7 @@ from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.jobs.accepting import AskedJob, JobAcceptance
-from gateway.jobs.ending import JobEnding, MakeMessage
+from gateway.jobs.ending import JobEnding
 from gateway.jobs.foreseen import begins_in_s
 from gateway.jobs.news import JobNews
 from gateway.jobs.one_lease import OneLease
@@ -25,7 +25,7 @@ from gateway.storage.jobs.states import ENDED
 class Jobs:
     """Of one gateway, whose leases are in ``name``.
 
-    ``ended`` is told of each call that has ended; ``message`` says who is told of an end.
+    ``ended`` is told of each call that has ended.
     """
 
     def __init__(
@@ -40,13 +40,12 @@ class Jobs:
         active: Callable[[], ActivePolicy],
         clock: Clock,
         ended: Callable[[CallState], None],
-        message: MakeMessage,
     ) -> None:
         self.store = store
         self.news = JobNews(clock)
         self._active = active
         self._clock = clock
-        ending = JobEnding(store=store, clock=clock, news=self.news, message=message)
+        ending = JobEnding(store=store, clock=clock, news=self.news)
 
         def lease(full: Callable[[str, float], None]) -> OneLease:
             return OneLease(

@@ -136,6 +136,8 @@ class OneLease:
             await self._dispatcher.jobs.end_unasked(state, error.error.status, error.error.code)
             return found
         except ApiError as error:
+            if run.job.canceling:  # by a gateway that died when it had told the platform
+                return CANCELED
             return of_failure(error, late=self._clock.time() >= run.job.deadline)
         except LookupError:  # the backend that has it is none of the policy's any more
             await self._settler.interrupt(row)
@@ -228,7 +230,8 @@ class OneLease:
         return concurrency_in(template)
 
     async def _go_on(self, active: ActivePolicy, run: JobRun, state: CallState) -> Outcome:
-        await self._dispatcher.jobs.go_on(active, state, at=run.goes_on_at)
+        at, ago_s = run.goes_on_at, run.begun_ago_s
+        await self._dispatcher.jobs.go_on(active, state, at=at, ago_s=ago_s)
         return EndsAs("succeeded")
 
     async def _broken_off(self, run: JobRun, state: CallState) -> Outcome:

@@ -2,7 +2,7 @@
 
 What a gateway that dies leaves behind at each await:
 
-    move to starting   nothing was sent: the job begins again
+    say what is next   nothing was sent, which nobody can know: as in the middle of what is next
     submit             the platform may have it, and nobody knows its name: it is not sent again
     keep the handle    the same, for as long as the store takes
     poll               whoever takes the job over asks by the handle
@@ -14,6 +14,7 @@ What a gateway that dies leaves behind at each await:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Literal, NoReturn
@@ -23,13 +24,15 @@ import msgspec
 from adapters.base import Backend, LongRunning
 from adapters.errors import BackendError, FailureClass
 from adapters.polling import LONGEST_PAUSE, pace
-from adapters.types import Handle, JobState, Reply, Usage
+from adapters.types import Handle, Reply, Usage
+from adapters.types import JobState as AtPlatform
 from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock, Timer
 from gateway.jobs.records import JobAnswer, answer_of, read_answer, read_attempt, to_text
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import JobStore, StoredJob
+from gateway.storage.jobs.states import JobState
 
 log = logging.getLogger("spillgate")
 
@@ -59,6 +62,7 @@ class JobRun:
         self.begun = asyncio.Event()
         """It waits for no backend any more."""
         self._answer = read_answer(job.answer)
+        self._state: JobState = job.state
         self._store = store
         self._clock = clock
 
@@ -71,6 +75,12 @@ class JobRun:
         """The backend where it was begun by another gateway, and can be asked about; or empty."""
         known = self.attempt.handle is not None or self._answer is not None
         return self.attempt.backend if known else ""
+
+    @property
+    def begun_ago_s(self) -> float:
+        """Seconds since a platform was given it; 0 where none was."""
+        handle = self.attempt.handle
+        return 0.0 if handle is None else max(0.0, self._clock.time() - handle.submitted)
 
     @property
     def may_be_left(self) -> bool:
@@ -98,8 +108,8 @@ class JobRun:
         return reply
 
     async def _keep(self, answer: JobAnswer) -> None:
-        self._answer = answer
-        text = to_text(answer)
+        self._answer, text = answer, to_text(answer)
+        self.job = msgspec.structs.replace(self.job, answer=text)
         await self._surely(lambda: self._store.answer(self.job.id, self.job.epoch, text))
 
     def _leave_at_once(self) -> NoReturn:
@@ -122,22 +132,20 @@ class JobRun:
                     raise
         return await self._invoked(adapter, attempt)
 
-    async def _begin(self, attempt: Attempt, *, handed: bool, running: bool) -> None:
+    async def _begin(self, attempt: Attempt, to: JobState, *, handed: bool) -> None:
         """Raises StorageUnavailable: then nothing is sent; and JobLost."""
         self.attempt = msgspec.structs.replace(
             self.attempt, backend=attempt.backend.name, handed=handed, handle=None
         )
         record = to_text(self.attempt)
-        id, epoch = self.job.id, self.job.epoch
-        if not await self._store.move(id, epoch, "starting", attempt=record):
+        if not await self._store.move(self.job.id, self.job.epoch, to, attempt=record):
             raise JobLost
-        if running:
-            await self._store.move(id, epoch, "running")
+        self._state = to
 
     # --- what the gateway runs by itself ------------------------------------------------------
 
     async def _invoked(self, adapter: Backend, attempt: Attempt) -> Reply:
-        await self._begin(attempt, handed=attempt.quote.paid, running=True)
+        await self._begin(attempt, "running", handed=attempt.quote.paid)
         reply = await adapter.invoke(attempt.call)
         if reply.rest is None:
             return reply
@@ -146,7 +154,8 @@ class JobRun:
     # --- what a platform runs -----------------------------------------------------------------
 
     async def _handed_over(self, adapter: LongRunning, attempt: Attempt) -> Reply:
-        await self._begin(attempt, handed=True, running=False)
+        waits = self._state == "queued"  # until a platform has taken it
+        await self._begin(attempt, "queued" if waits else "starting", handed=True)
         submitting = asyncio.ensure_future(self._submit(adapter, attempt))
         try:
             handle = await asyncio.shield(submitting)
@@ -162,6 +171,7 @@ class JobRun:
         record = to_text(self.attempt)
         id, epoch = self.job.id, self.job.epoch
         await self._surely(lambda: self._store.move(id, epoch, "starting", attempt=record))
+        self._state = "starting"
         return handle
 
     async def _after_submit(
@@ -182,7 +192,7 @@ class JobRun:
             raise
 
     async def _until_done(self, adapter: LongRunning, attempt: Attempt, handle: Handle) -> Reply:
-        since, runs = self._clock.monotonic(), self.job.state == "running"
+        since = self._clock.monotonic()
         while True:
             wait_s = 0.0
             try:
@@ -194,26 +204,21 @@ class JobRun:
             else:
                 if found.reply is not None:
                     return found.reply
-                runs = await self._seen(attempt, found, runs)
+                await self._seen(attempt, found)
             now = self._clock.monotonic()
             if now >= attempt.call.deadline:
                 raise await self._out_of_time(adapter, handle)
             wait_s = max(wait_s, pace(now - since, _POLL_EVERY_S))
             await self._clock.sleep(min(wait_s, attempt.call.deadline - now))
 
-    async def _seen(self, attempt: Attempt, found: JobState, runs: bool) -> bool:
-        """Whether it is known to run."""
+    async def _seen(self, attempt: Attempt, found: AtPlatform) -> None:
         if found.status == "queued":
             attempt.call.progress.queued_until = self._clock.monotonic()
-            return runs
-        if runs:
-            return True
-        try:
-            if not await self._store.move(self.job.id, self.job.epoch, "running"):
-                raise JobLost
-        except StorageUnavailable:
-            return False
-        return True
+        elif self._state != "running":
+            with contextlib.suppress(StorageUnavailable):  # the next question says it again
+                if not await self._store.move(self.job.id, self.job.epoch, "running"):
+                    raise JobLost
+                self._state = "running"
 
     async def _out_of_time(self, adapter: LongRunning, handle: Handle) -> BackendError:
         usage = await self._stopped(adapter, handle)

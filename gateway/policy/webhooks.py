@@ -29,6 +29,9 @@ LEAST_SECRET = 24
 """Bytes of a secret, and the most: Standard Webhooks, "Signature scheme"."""
 MOST_SECRET = 64
 DEFAULT_BATCH = 100
+JOBS = "jobs:"
+"""What the names of those begin with in the outbox who are told of jobs; no endpoint of a policy
+has such a name."""
 
 
 def parse_webhook_url(value: Any) -> str:
@@ -72,11 +75,34 @@ class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """PEM file of the authority that signed the receiver's certificate; left out: the system's."""
 
 
+class JobWebhooks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How callers are told of the ends of their jobs, each at the URL that it gave."""
+
+    secret: SecretStr
+    """whsec_ and the base64 of 24 to 64 bytes, with which these messages are signed."""
+    previous_secret: SecretStr | None = None
+    """While a secret is exchanged: messages are signed with this one too."""
+    ca_file: str | None = None
+    """PEM file of the authority that signed the receivers' certificates; left out: the system's."""
+
+    def endpoint(self) -> WebhookEndpoint:
+        """As one receiver, whose URL each message brings itself."""
+        return WebhookEndpoint(
+            url="",
+            secret=self.secret,
+            previous_secret=self.previous_secret,
+            events=(),
+            ca_file=self.ca_file,
+        )
+
+
 class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section ``webhooks``."""
 
     endpoints: dict[str, WebhookEndpoint] = {}
     """Name -> who is told of what."""
+    jobs: JobWebhooks | None = None
+    """How the ends of jobs are told; left out: a job that gives a webhook is refused."""
     allow_private: bool = False
     """Whether a receiver may stand in a private network, or on this machine."""
     timeout: PositiveDuration = 15.0
@@ -85,6 +111,12 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """An endpoint that has taken nothing for so long is asked no more, until it is enabled."""
     keep: PositiveDuration = 7 * 86_400.0
     """How long a message waits at the most, and stays, to be sent again on request."""
+
+    def receiver(self, name: str) -> WebhookEndpoint | None:
+        """Whoever has this name in the outbox; None where that is nobody any more."""
+        if name.startswith(JOBS) and self.jobs is not None:
+            return self.jobs.endpoint()
+        return self.endpoints.get(name)
 
 
 class AlertSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,7 +157,7 @@ def doubtful(settings: WebhookSettings, alerts: AlertSettings) -> Iterator[tuple
         path, parts = f"webhooks.endpoints.{name}", urlsplit(endpoint.url)
         if parts.scheme.lower() != "https":
             yield f"{path}.url", "http: whoever is on the way reads it, and may keep it from you"
-        if not settings.allow_private and _is_private(parts.hostname or ""):
+        if not settings.allow_private and is_private(parts.hostname or ""):
             yield (
                 f"{path}.url",
                 "never reached: it lies in a private network, and webhooks.allow_private is false",
@@ -148,6 +180,10 @@ def _secrets(settings: WebhookSettings) -> Iterator[tuple[str, Secret]]:
         yield f"webhooks.endpoints.{name}.secret", endpoint.secret
         if endpoint.previous_secret is not None:
             yield f"webhooks.endpoints.{name}.previous_secret", endpoint.previous_secret
+    if settings.jobs is not None:
+        yield "webhooks.jobs.secret", settings.jobs.secret
+        if settings.jobs.previous_secret is not None:
+            yield "webhooks.jobs.previous_secret", settings.jobs.previous_secret
 
 
 def _doubtful_length(path: str, secret: Secret) -> Iterator[tuple[str, str]]:
@@ -161,7 +197,7 @@ def _doubtful_length(path: str, secret: Secret) -> Iterator[tuple[str, str]]:
         yield path, f"is {size} bytes: some receivers take {MOST_SECRET} at most"
 
 
-def _is_private(host: str) -> bool:
+def is_private(host: str) -> bool:
     """By the name alone; what a name leads to is looked at when it is dialled."""
     if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
         return True

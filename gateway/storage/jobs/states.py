@@ -1,8 +1,8 @@
 """The states of a job, and which may follow which. Pure.
 
 queued    accepted; waits for a backend, also after one that had no room for it
-starting  handed to a backend, where it waits for a worker
-running   the backend says that it runs
+starting  a platform has it, where it waits for a worker
+running   the platform says that it runs; or the gateway runs it by itself
 succeeded, failed, canceled, expired: it has ended, once and for ever
 """
 
@@ -17,7 +17,7 @@ _ENDS: tuple[JobState, ...] = ("succeeded", "failed", "canceled", "expired")
 ENDED = frozenset(_ENDS)
 
 FOLLOWS: dict[JobState, tuple[JobState, ...]] = {
-    "queued": ("starting", *_ENDS),
+    "queued": ("starting", "running", *_ENDS),
     "starting": ("queued", "running", *_ENDS),
     "running": ("queued", "starting", *_ENDS),
     "succeeded": (),

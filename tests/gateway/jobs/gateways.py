@@ -15,6 +15,7 @@ from adapters.base import Backend
 from adapters.fake import Fake
 from gateway.app import build_gateway, running
 from gateway.clock import FakeClock
+from gateway.events.attempts import MessageClient
 from gateway.jobs.jobs import Jobs
 from gateway.policy.model import BackendSpec
 from gateway.service import Gateway
@@ -23,12 +24,15 @@ from gateway.storage.jobs.base import StoredJob
 from gateway.storage.jobs.sql_jobs import SqlJobs
 from gateway.storage.jobs.states import ENDED
 from gateway.storage.memory import MemorySharedStore
+from gateway.storage.sql_outbox import SqlOutbox
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.outbox import SqliteStatements
 from gateway.types import MICRO
 from gateway.warm.kept import FileKept
 from tests.gateway.assembled import PATIENCE_S, AssembledGateway, read
+from tests.gateway.events.receivers import SECRET
+from tests.gateway.events.senders import PlayedClient
 from tests.gateway.jobs.platforms import FakePlatform, PlatformBackend
 from tests.waiting import until
 
@@ -50,6 +54,9 @@ plans:
   small: {concurrent: 100, spend: 0.05 USD/month}
   single: {concurrent: 1, spend: 5 USD/month}
 """
+
+
+TELLS = POLICY + 'webhooks: {jobs: {secret: "${SECRET}"}}\n'
 
 
 class JobsGateway(AssembledGateway):
@@ -99,6 +106,7 @@ def built(
     platform: FakePlatform,
     text: str = POLICY,
     shared: SharedStore | None = None,
+    client: MessageClient | None = None,
 ) -> Gateway:
     def make(spec: BackendSpec) -> Backend:
         if spec.name == "cloud":
@@ -106,18 +114,23 @@ def built(
         return Fake(spec.name, spec.settings, clock)
 
     path = folder / "ledger.db"
-    statements = SqliteStatements(path, now_us=lambda: round(clock.time() * MICRO))
+
+    def statements() -> SqliteStatements:
+        return SqliteStatements(path, now_us=lambda: round(clock.time() * MICRO))
+
     return build_gateway(
-        read(text),
+        read(text, {"SECRET": SECRET}),
         clock=clock,
         keys=SqliteKeys(folder / "keys.db", clock=clock),
         ledger=SqliteLedger(path, clock=clock, write_timeout_s=PATIENCE_S),
         shared=shared or MemorySharedStore(clock),
         make_backend=make,
-        load=lambda: read(text),
+        load=lambda: read(text, {"SECRET": SECRET}),
         random_source=random.Random(7),
         kept_workers=FileKept(folder / "kept-workers.json"),
-        jobs=SqlJobs(statements),
+        jobs=SqlJobs(statements()),
+        outbox=None if client is None else SqlOutbox(statements()),
+        client=lambda: client or PlayedClient(),
     )
 
 
@@ -128,10 +141,11 @@ async def with_jobs(
     platform: FakePlatform | None = None,
     text: str = POLICY,
     shared: SharedStore | None = None,
+    client: MessageClient | None = None,
 ) -> AsyncIterator[JobsGateway]:
     """Started as the real one is, and ended in good order."""
     platform = platform or FakePlatform(clock)
-    async with running(built(folder, clock, platform, text, shared)) as inner:
+    async with running(built(folder, clock, platform, text, shared, client)) as inner:
         yield JobsGateway(inner, clock, platform)
 
 

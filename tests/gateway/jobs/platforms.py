@@ -48,7 +48,8 @@ class FakePlatform:
             raise BackendError(FailureClass.UNREACHABLE, "nobody answers")
         job = self.jobs[name]
         if job.stopped_at is not None:
-            raise BackendError(FailureClass.CANCELLED, "it was stopped")
+            usage = self.stop(name)
+            raise BackendError(FailureClass.CANCELLED, "it was stopped", usage=usage)
         lasts = self.clock.monotonic() - job.submitted
         if lasts < self.queues_for:
             return JobState(status="queued")
