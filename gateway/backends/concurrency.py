@@ -27,10 +27,32 @@ class Concurrency:
         self._clock = clock
         self.queue = SlotQueue(self._cap, clock)
         self.bound: SharedBound | None = None
+        self._make: MakeBound | None = None
+        self._bounded_to: int | None = None
 
     def share(self, make: MakeBound | None) -> None:
-        """Several processes share the policy's bound: ``make`` makes this one's part of it."""
-        self.bound = bound_of(self._spec.name, self._common.concurrency, self.queue, make)
+        """Several processes share what bounds the calls: ``make`` makes this one's part of it."""
+        self._make = make
+        self.follow()
+
+    def follow(self) -> None:
+        """The adapter may have learned how many calls its backend runs."""
+        if self._make is None or (calls := self._most) == self._bounded_to:
+            return
+        if self.bound is not None:
+            self.bound.leave(self.queue)
+        self._bounded_to = calls
+        self.bound = bound_of(self._spec.name, calls, self.queue, self._make)
+        if self.bound is not None and self.queue.waiting:
+            self.bound.ask()
+
+    @property
+    def _most(self) -> int | None:
+        """Calls that may be there at once, of all processes: as the policy has it, else as many as
+        run, at a backend that refuses what it does not run."""
+        if self._common.concurrency is not None:
+            return self._common.concurrency
+        return None if self._adapter.capabilities.queues else self._adapter.slots or None
 
     @property
     def slots(self) -> int | None:
@@ -58,10 +80,10 @@ class Concurrency:
         it busy for a moment; the rest waits here, where waiting costs nothing and a call can
         still go elsewhere."""
         fixed, slots = self._common.concurrency, self._adapter.slots
-        if self.bound is not None:
-            return self.bound.cap(self.queue)
+        shared = None if self.bound is None else self.bound.cap(self.queue)
         if fixed is not None or slots is None:
-            return fixed
+            return fixed if shared is None else shared
         if not self._adapter.capabilities.queues:
-            return max(slots - self._line.others(self._clock.monotonic()), 1)
+            free = max(slots - self._line.others(self._clock.monotonic()), 1)
+            return free if shared is None else min(free, shared)
         return max(slots, 1) * self._learned.depth

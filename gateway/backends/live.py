@@ -357,9 +357,8 @@ class LiveBackend:
         user: str = "",
         body: bytes = b"",
     ) -> None:
-        """Gives the place back and learns from what happened. ``usage`` of a success or ``None``;
-        ``failure`` of a failed attempt; neither when the call was broken off. ``user`` and ``body``
-        are the caller's."""
+        """Gives the place back and learns from what happened: ``usage`` of a success, ``failure``
+        of a failed attempt, neither of a call broken off. ``user`` and ``body``: the caller's."""
         now = self._clock.monotonic()
         self.in_flight -= 1
         self.last_end = now
@@ -392,6 +391,7 @@ class LiveBackend:
         self.probe_detail = probe.detail
         self.stuck = probe.stuck
         self._unwell = probe.stuck or not probe.ready
+        self.concurrency.follow()
         if probe.ready:
             self.rests.add_good_word()
         now = self._clock.monotonic()

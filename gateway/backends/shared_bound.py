@@ -38,6 +38,15 @@ class SharedBound:
         self._queues.add(queue)
         queue.freed = self._freed
 
+    def leave(self, queue: SlotQueue) -> None:
+        """Its calls are bounded otherwise from now on."""
+        self._queues.discard(queue)
+        queue.freed = None
+        if not self._queues and self.granted:
+            count, self.granted = self.granted, 0
+            self._wanted = self._owed = 0
+            self._give(count)
+
     def cap(self, queue: SlotQueue) -> int:
         """Calls that one of the queues may have running."""
         return self.granted - self._running + queue.running

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from adapters.fake import Fake
+from adapters.types import Capabilities
 from gateway.app import build_gateway, running
 from gateway.clock import FakeClock
 from gateway.policy.model import BackendSpec
@@ -20,6 +21,8 @@ from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.warm.kept import FileKept
 from tests.gateway.assembled import PATIENCE_S, AssembledGateway, read
+
+ANY = Capabilities()
 
 
 class Member:
@@ -51,7 +54,16 @@ class Machine:
     """``count`` of them over one ledger and one shared store. The fakes of a backend count together
     what a platform would see."""
 
-    def __init__(self, folder: Path, clock: FakeClock, text: str, count: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        clock: FakeClock,
+        text: str,
+        count: int,
+        capabilities: Capabilities = ANY,
+    ) -> None:
+        """``capabilities``: of the backends."""
+        self._capabilities = capabilities
         self.count = count
         self.clock = clock
         self.members: dict[int, Member] = {}
@@ -102,7 +114,9 @@ class Machine:
         self.affairs.end(number)
 
     def _make(self, spec: BackendSpec) -> Fake:
-        return Fake(spec.name, spec.settings, self.clock)
+        fake = Fake(spec.name, spec.settings, self.clock)
+        fake.capabilities = self._capabilities
+        return fake
 
     def _numbers(self) -> list[int]:
         return [*self.members]
@@ -113,10 +127,14 @@ class Machine:
 
 @contextlib.asynccontextmanager
 async def machine_of(
-    count: int, folder: Path, clock: FakeClock, text: str
+    count: int,
+    folder: Path,
+    clock: FakeClock,
+    text: str,
+    capabilities: Capabilities = ANY,
 ) -> AsyncIterator[Machine]:
     """All serve; at the end all end, the leader last."""
-    machine = Machine(folder, clock, text, count)
+    machine = Machine(folder, clock, text, count, capabilities)
     async with contextlib.AsyncExitStack() as stack:
         for number in range(1, count + 1):
             await stack.enter_async_context(machine.member(number))
