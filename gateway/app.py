@@ -252,6 +252,7 @@ def _notices(
         outbox=outbox,
         spending=gateway.settler.spending,
         shared=gateway.shared,
+        keys=gateway.keys,
         policy=lambda: gateway.active.policy,
         client=client,
         clock=gateway.clock,

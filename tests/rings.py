@@ -52,6 +52,7 @@ OUTER = (
     "gateway/cli/test_probe.py",
     "gateway/events/test_budgets.py",
     "gateway/events/test_keeping.py",
+    "gateway/events/test_key_endings.py",
     "gateway/events/test_sender.py",
     "gateway/jobs/test_kills.py",
     "gateway/jobs/test_long_jobs.py",

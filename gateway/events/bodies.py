@@ -13,13 +13,15 @@ import msgspec
 
 from gateway.money.text import iso, iso_or_none, seconds, usd
 from gateway.storage.base import LedgerRow
-from gateway.storage.outbox import BudgetFact, Message
+from gateway.storage.key_records import KeyRecord
+from gateway.storage.outbox import Message, ToldOnce
 from gateway.types import MICRO
 
 USAGE = "usage.settled"
 USAGE_BATCH = "usage.batch"
 BUDGET_THRESHOLD = "budget.threshold"
 BUDGET_REFUSED = "budget.refused"
+KEY_ENDING = "key.ending"
 TEST = "webhook.test"
 
 MOST_BYTES = 256 * 1024
@@ -93,7 +95,7 @@ def usage(row: LedgerRow) -> dict[str, Any]:
     }
 
 
-def budget_message(endpoint: str, fact: BudgetFact, spent: int, at: float) -> Message:
+def budget_message(endpoint: str, fact: ToldOnce, spent: int, at: float) -> Message:
     """That a limit was reached, or refused somebody."""
     refused = fact.step == "refused"
     topic = BUDGET_REFUSED if refused else BUDGET_THRESHOLD
@@ -103,7 +105,7 @@ def budget_message(endpoint: str, fact: BudgetFact, spent: int, at: float) -> Me
     return message(id, endpoint, topic, data, at, {"scope": fact.scope})
 
 
-def budget(fact: BudgetFact, spent: int) -> dict[str, Any]:
+def budget(fact: ToldOnce, spent: int) -> dict[str, Any]:
     """``spent`` nano-dollars or microseconds; amounts as decimal numbers in text."""
     kind, _, name = fact.scope.partition(":")
     return {
@@ -118,7 +120,25 @@ def budget(fact: BudgetFact, spent: int) -> dict[str, Any]:
     }
 
 
-def amount(fact: BudgetFact, value: int) -> str:
+def key_message(endpoint: str, fact: ToldOnce, record: KeyRecord, at: float) -> Message:
+    """That a key will end."""
+    principal = record.principal
+    data = {
+        "key": principal.key_id,
+        "user": principal.user,
+        "plan": principal.plan or None,
+        "role": principal.role,
+        "tags": principal.tags,
+        "expires_at": iso(fact.ends_at / MICRO, "seconds"),
+        "last_used_at": iso_or_none(record.last_used_at, "seconds"),
+        "notice_s": int(fact.step),
+    }
+    parts = (principal.key_id, str(fact.ends_at), fact.step)
+    id = "_".join(["key", *(_in_id(part) for part in parts)])
+    return message(id, endpoint, KEY_ENDING, data, at, {"key": principal.key_id})
+
+
+def amount(fact: ToldOnce, value: int) -> str:
     """Of the fact's unit, exactly: dollars or seconds."""
     return usd(value) if fact.unit == "nano_usd" else seconds(value)
 

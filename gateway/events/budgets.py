@@ -18,7 +18,7 @@ from gateway.money.spending import LimitKey, Spending
 from gateway.policy.model import Policy
 from gateway.storage.base import Claim, SharedStore, StorageUnavailable, WindowSpent
 from gateway.storage.counters import PAID
-from gateway.storage.outbox import BudgetFact, Outbox
+from gateway.storage.outbox import Outbox, ToldOnce
 from gateway.types import MICRO
 
 log = logging.getLogger("spillgate")
@@ -46,7 +46,7 @@ class BudgetWatch:
         self._policy = policy
         self._clock = clock
         self._metrics = metrics
-        self._told: dict[BudgetFact, None] = {}
+        self._told: dict[ToldOnce, None] = {}
         """Facts that the store knows; it need not be asked again."""
         self._failing = False
 
@@ -98,7 +98,7 @@ class BudgetWatch:
                     self._say(fact, found.spent)
                 self._told[fact] = None
 
-    def _say(self, fact: BudgetFact, spent: int) -> None:
+    def _say(self, fact: ToldOnce, spent: int) -> None:
         kind, _, name = fact.scope.partition(":")
         self._metrics.notices.alerts.labels(kind, fact.step).inc()
         unit = "USD" if fact.unit == "nano_usd" else "GPU-seconds"
@@ -121,7 +121,7 @@ class BudgetWatch:
 
 def facts(
     found: WindowSpent, shares: Iterable[int], refused: Iterable[LimitKey]
-) -> Iterator[BudgetFact]:
+) -> Iterator[ToldOnce]:
     """What is true of a limit: each share (percent) that its window has spent, and whether it
     refused a call. Pure."""
     claim = found.claim
@@ -129,7 +129,7 @@ def facts(
     if (claim.scope, claim.unit, claim.window) in refused:
         steps.append(_REFUSED)
     for step in steps:
-        yield BudgetFact(
+        yield ToldOnce(
             scope=claim.scope,
             unit=claim.unit,
             window=claim.window,

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from gateway.clock import Clock
 from gateway.events.budgets import BudgetWatch
 from gateway.events.keeping import OutboxKeeper
+from gateway.events.key_endings import KeyEndings
 from gateway.events.sender import MakeClient, WebhookSender
 from gateway.metrics import Metrics
 from gateway.money.spending import Spending
 from gateway.policy.model import Policy
 from gateway.storage.base import Claim, SharedStore
+from gateway.storage.key_store import KeyStore
 from gateway.storage.outbox import Outbox
 from gateway.tasks import BackgroundTasks
 
@@ -28,6 +30,7 @@ class Notices:
         outbox: Outbox,
         spending: Spending,
         shared: SharedStore,
+        keys: KeyStore,
         policy: Callable[[], Policy],
         client: MakeClient,
         clock: Clock,
@@ -52,6 +55,7 @@ class Notices:
             clock=clock,
             metrics=metrics,
         )
+        self.key_endings = KeyEndings(keys=keys, outbox=outbox, policy=policy, clock=clock)
         keeper = OutboxKeeper(
             outbox=outbox, settings=lambda: policy().webhooks, clock=clock, metrics=metrics
         )
@@ -62,8 +66,9 @@ class Notices:
     async def start(self) -> None:
         """Before the first call, so that each is told."""
         await self.sender.subscribe()
-        for work in (self.sender.run(), self.budgets.run(), self._keeper.run()):
-            self._tasks.run(work)
+        running = (self.sender, self.budgets, self.key_endings, self._keeper)
+        for each in running:
+            self._tasks.run(each.run())
 
     def recall(self, spenders: Mapping[str, Sequence[Claim]]) -> None:
         """Keys that have spent in windows which go on, and their limits: what was reached before a

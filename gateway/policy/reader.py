@@ -106,7 +106,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     limits: GatewayLimits = GatewayLimits()
     """Of the whole gateway, and of any part of it."""
     keys: KeySettings = KeySettings()
-    """Which keys may be made."""
+    """Which keys may be made, and when it is told that they end."""
     tags: RequestTags = RequestTags()
     """Which tags a request may give its call."""
     jobs: JobSettings = JobSettings()

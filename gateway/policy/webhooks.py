@@ -20,7 +20,7 @@ from adapters.settings import (
     check_webhook,
 )
 
-Topic = Literal["usage", "budget"]
+Topic = Literal["usage", "budget", "keys"]
 ScopeKind = Literal["key", "user", "plan", "tag", "model", "backend", "warm-pool", "gateway"]
 Percent = Annotated[int, msgspec.Meta(ge=1, le=100)]
 
@@ -68,7 +68,8 @@ class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     previous_secret: SecretStr | None = None
     """While a secret is exchanged: messages are signed with this one too."""
     events: Annotated[tuple[Topic, ...], msgspec.Meta(min_length=1)]
-    """usage: each row of the ledger, once it is settled; budget: limits that were reached."""
+    """usage: each row of the ledger, once it is settled; budget: limits that were reached; keys:
+    those that end soon."""
     batch: Annotated[int, msgspec.Meta(ge=1, le=500)] = DEFAULT_BATCH
     """Rows of usage that one message tells of, at most; 1: each is told by itself."""
     ca_file: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from gateway.storage.audit import Act, AuditLog
@@ -65,6 +65,10 @@ class KeyStore(AuditLog, Protocol):
 
     def list(self) -> list[KeyRecord]:
         """All keys, revoked ones too, in the order in which they were made."""
+        ...
+
+    def ending(self, until: float) -> Sequence[KeyRecord]:
+        """Keys in use that will end by an instant, in seconds since the epoch."""
         ...
 
     def close(self) -> None:

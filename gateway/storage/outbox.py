@@ -13,7 +13,6 @@ from typing import Protocol
 import msgspec
 
 from gateway.storage.base import LedgerRow
-from gateway.types import Unit
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,17 +75,21 @@ class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
     """Whether there is something to do for it now."""
 
 
-class BudgetFact(msgspec.Struct, frozen=True, kw_only=True):
-    """That a limit was reached, by so much of it, in one window; true once."""
+class ToldOnce(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told once: that a limit was reached, by so much of it, in one window; or that a key
+    ends."""
 
     scope: str
-    unit: Unit
+    unit: str
+    """Of a limit its unit; ``key``: the end of a key."""
     window: str
     ends_at: int
-    """Of the window; integer microseconds since the epoch."""
+    """Of the window, or of the key; integer microseconds since the epoch."""
     limit: int
+    """0 of a key."""
     step: str
-    """``80``: percent of the limit were spent; ``refused``: it refused somebody."""
+    """``80``: percent of the limit were spent; ``refused``: it refused somebody. Of a key: seconds
+    before its end."""
 
 
 Make = Callable[[Sequence[LedgerRow]], Message]
@@ -123,7 +126,7 @@ class Outbox(Protocol):
         """What came of messages that were taken."""
         ...
 
-    async def tell(self, fact: BudgetFact, messages: Sequence[Message]) -> bool:
+    async def tell(self, fact: ToldOnce, messages: Sequence[Message]) -> bool:
         """Adds messages that tell of a fact, with the fact; False, and nothing is added, where it
         was told before."""
         ...

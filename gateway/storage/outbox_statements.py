@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.storage.outbox import Attempted, BudgetFact, Message
+from gateway.storage.outbox import Attempted, Message, ToldOnce
 from gateway.storage.rows import COLUMNS
 from gateway.types import MICRO
 
@@ -18,7 +18,7 @@ Statement = tuple[str, tuple[Any, ...]]
 """SQL, and its values."""
 
 _LATE_US = 62 * 86_400 * MICRO
-"""Windows are no longer than a month: a fact of one that ended so long ago is told no more."""
+"""Windows are no longer than a month: what is of one that ended so long ago is told no more."""
 _PUT = (
     "INSERT INTO outbox (id, endpoint, topic, url, body, made_at, due_at) "
     "SELECT CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), CAST(? AS TEXT), "
@@ -117,7 +117,7 @@ def _mark(one: Attempted) -> list[Statement]:
     return [ended, (log, told), (state, (delivery.endpoint,))]
 
 
-def tell(fact: BudgetFact, messages: Sequence[Message]) -> list[Statement]:
+def tell(fact: ToldOnce, messages: Sequence[Message]) -> list[Statement]:
     """The last gives a row where the fact is new."""
     key = (fact.scope, fact.unit, fact.window, fact.ends_at, fact.limit, fact.step)
     teller = secrets.token_hex(8)

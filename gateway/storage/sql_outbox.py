@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from gateway.storage import outbox_statements as statements
 from gateway.storage.outbox import (
     Attempted,
-    BudgetFact,
     Delivery,
     EndpointState,
     Make,
     Message,
+    ToldOnce,
 )
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.rows import decode_settled
@@ -99,7 +99,7 @@ class SqlOutbox:
             part = attempted[start : start + _MARKS_AT_ONCE]
             await self._connection.run(statements.mark(part))
 
-    async def tell(self, fact: BudgetFact, messages: Sequence[Message]) -> bool:
+    async def tell(self, fact: ToldOnce, messages: Sequence[Message]) -> bool:
         return bool((await self._connection.run(statements.tell(fact, messages)))[-1])
 
     async def states(self) -> list[EndpointState]:

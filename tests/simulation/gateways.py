@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from adapters.base import Backend
@@ -82,6 +82,9 @@ class NoKeys(KeyStore):
 
     def note_uses(self, uses: Mapping[str, float]) -> None:
         raise NotImplementedError
+
+    def ending(self, until: float) -> Sequence[KeyRecord]:
+        return ()
 
     def list(self) -> list[KeyRecord]:
         return []

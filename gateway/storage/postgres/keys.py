@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from math import isinf
 from typing import Any, TypeVar
 
@@ -221,6 +221,12 @@ class PostgresKeys:
         """Every key there ever was, oldest first; the hint is that of its newest secret."""
         return self._wait_for(self._use(_records), self._timeout_s)
 
+    def ending(self, until: float) -> Sequence[KeyRecord]:
+        """Those in use that will end by an instant."""
+        where = "WHERE revoked_at IS NULL AND keys.expires_at > $1 AND keys.expires_at <= $2"
+        now = self._clock.time()
+        return self._wait_for(self._use(lambda c: _records(c, where, now, until)), self._timeout_s)
+
     def _change(self, change: Callable[[Connection, int], Awaitable[T]], act: Act | None) -> T:
         async def run(connection: Connection) -> T:
             async with connection.transaction():
@@ -340,7 +346,9 @@ async def _within(work: Coroutine[Any, Any, T], seconds: float) -> T:
         return await work
 
 
-async def _records(connection: Connection, where: str = "", *values: str) -> list[KeyRecord]:
+async def _records(
+    connection: Connection, where: str = "", *values: str | float
+) -> list[KeyRecord]:
     sql = (
         "SELECT principal, keys.created_at, revoked_at, keys.expires_at, hint, used_at "  # noqa: S608
         "FROM keys JOIN key_hashes ON keys.id = key_hashes.key_id "

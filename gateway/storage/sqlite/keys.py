@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import isinf
 from pathlib import Path
 
@@ -276,27 +276,25 @@ class SqliteKeys:
         with self._change() as connection:
             connection.executemany(sql, uses.items())
 
-    def list(self) -> list[KeyRecord]:
-        """Every key there ever was, oldest first; the hint is that of its newest secret."""
+    def _records(self, where: str, *values: float) -> list[KeyRecord]:
         sql = (
-            "SELECT principal, keys.created_at, revoked_at, keys.expires_at, hint, used_at "
+            "SELECT principal, keys.created_at, revoked_at, keys.expires_at, hint, used_at "  # noqa: S608
             "FROM keys JOIN hashes ON keys.id = hashes.key_id AND hashes.expires_at IS NULL "
             "LEFT JOIN key_uses ON keys.id = key_uses.key_id "
-            "ORDER BY keys.created_at, keys.id"
+            f"WHERE {where} ORDER BY keys.created_at, keys.id"
         )
         with self._connected() as connection:
-            found = connection.execute(sql)
-            return [
-                KeyRecord(
-                    principal=_principal_of(principal),
-                    created_at=created_at,
-                    revoked_at=revoked_at,
-                    expires_at=expires_at,
-                    hint=hint,
-                    last_used_at=used_at,
-                )
-                for principal, created_at, revoked_at, expires_at, hint, used_at in found
-            ]
+            return [_record(*row) for row in connection.execute(sql, values)]
+
+    def list(self) -> list[KeyRecord]:
+        """Every key there ever was, oldest first; the hint is that of its newest secret."""
+        return self._records("TRUE")
+
+    def ending(self, until: float) -> Sequence[KeyRecord]:
+        """Those in use that will end by an instant."""
+        now = self._clock.time()
+        where = "revoked_at IS NULL AND keys.expires_at > ? AND keys.expires_at <= ?"
+        return self._records(where, now, until)
 
     def close(self) -> None:
         """May be called twice."""
@@ -369,3 +367,21 @@ def _add(connection: sqlite3.Connection, act: Act | None) -> None:
 
 def _json(principal: Principal) -> str:
     return msgspec.json.encode(principal).decode()
+
+
+def _record(
+    principal: str,
+    created_at: float,
+    revoked_at: float | None,
+    expires_at: float | None,
+    hint: str,
+    used_at: float | None,
+) -> KeyRecord:
+    return KeyRecord(
+        principal=_principal_of(principal),
+        created_at=created_at,
+        revoked_at=revoked_at,
+        expires_at=expires_at,
+        hint=hint,
+        last_used_at=used_at,
+    )

@@ -63,6 +63,7 @@ async def told(folder: Path, clock: FakeClock, *statuses: int | None) -> AsyncIt
         outbox=SqlOutbox(statements),
         spending=inner.settler.spending,
         shared=inner.shared,
+        keys=inner.keys,
         policy=lambda: inner.active.policy,
         client=lambda: client,
         clock=clock,

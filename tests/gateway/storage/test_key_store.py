@@ -179,3 +179,19 @@ def test_a_key_knows_when_it_ends_by_its_expiry_or_the_grace_of_its_rotation(
     keys.create(Principal(key_id="k2", user="bob"), expiring, expires_at=clock.time() + 10)
     assert keys.find(expiring) is not None
     assert keys.ends_at(expiring) == clock.time() + 10
+
+
+def test_keys_that_end_before_an_instant_are_found_while_they_are_in_use(
+    keys: KeyStore, clock: FakeClock
+) -> None:
+    now = clock.time()
+    ends = {"soon": now + 10, "later": now + 99, "revoked": now + 10, "rotated": now + 20}
+    for name, at in ends.items():
+        keys.create(Principal(key_id=name, user="alice"), generate_key(), expires_at=at)
+    keys.create(Principal(key_id="never", user="alice"), generate_key())
+    keys.revoke("revoked")
+    keys.rotate("rotated", generate_key(), grace_s=5)
+    found = {one.principal.key_id: one.expires_at for one in keys.ending(now + 50)}
+    assert found == {"soon": now + 10, "rotated": now + 20}
+    clock.move(10)
+    assert [one.principal.key_id for one in keys.ending(now + 50)] == ["rotated"]

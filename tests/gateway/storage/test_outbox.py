@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gateway.clock import FakeClock
 from gateway.storage.base import LedgerRow
-from gateway.storage.outbox import Attempted, BudgetFact, Delivery, Message, Outbox
+from gateway.storage.outbox import Attempted, Delivery, Message, Outbox, ToldOnce
 from gateway.storage.sql_outbox import SqlOutbox
 from tests.gateway.storage.outboxes import OpenBooks, open_books
 from tests.gateway.storage.sqlite.ledger_rows import NOON, open_row, settled_row
@@ -301,7 +301,7 @@ async def test_much_that_nobody_took_is_dropped_part_by_part(
 
 # --- budgets -------------------------------------------------------------------------------------
 
-FACT = BudgetFact(
+FACT = ToldOnce(
     scope="user:alice",
     unit="nano_usd",
     window="month",
