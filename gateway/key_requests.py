@@ -11,7 +11,7 @@ import msgspec
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
 from gateway.keys.delegation import Delegation
-from gateway.keys.limited import check_limited
+from gateway.keys.limited import check_limited, check_team_limited
 from gateway.keys.permitted import read_permitted
 from gateway.money.text import iso, iso_or_none, usd
 from gateway.policy.limits import parse_limit
@@ -80,9 +80,10 @@ def read_request(value: Any, policy: Policy, delegation: Delegation | None = Non
     a key that nothing would limit, where the policy does not allow such.
 
     Fields: ``user``; ``plan`` (left out: ``default``, where the policy has one), ``admin`` or
-    ``delegate``, ``tags``, ``limits`` such as {"spend": "1 USD/day", "concurrent": 2},
-    ``expires_in`` ("30d"); ``models``, ``paths`` and ``addresses`` that it is bound to (left out:
-    to none). Of what a delegate's request leaves out, the key gets what the delegate's own has.
+    ``delegate``, ``tags``, ``limits`` such as {"spend": "1 USD/day", "concurrent": 2}, of which a
+    list gives several windows, ``expires_in`` ("30d"); ``models``, ``paths`` and ``addresses`` that
+    it is bound to (left out: to none). Of what a delegate's request leaves out, the key gets what
+    the delegate's own has.
     """
     try:
         asked = msgspec.convert(value, _Asked)
@@ -102,10 +103,11 @@ def read_request(value: Any, policy: Policy, delegation: Delegation | None = Non
         plan=_plan(asked.plan, policy),
         role=_role(asked),
         tags=asked.tags,
-        limits=tuple(_limit(name, limit) for name, limit in asked.limits.items()),
+        limits=tuple(one for name, value in asked.limits.items() for one in _limits(name, value)),
         permitted=read_permitted(asked.models, asked.paths, asked.addresses, policy.models),
     )
     check_limited(principal, policy)
+    check_team_limited(principal, policy)
     ends_at = None if delegation is None else delegation.ends_at
     return KeyRequest(principal=principal, lasts_s=_lasts(asked.expires_in), not_after=ends_at)
 
@@ -145,6 +147,13 @@ def _plan(asked: str | None, policy: Policy) -> str:
     return asked
 
 
+def _limits(name: str, value: Any) -> list[Limit]:
+    """One, or a list of several windows."""
+    if value == []:
+        raise _invalid(f"an empty list limits nothing; leave `{name}` out", "limits")
+    return [_limit(name, one) for one in (value if isinstance(value, list) else [value])]
+
+
 def _limit(name: str, value: Any) -> Limit:
     if name == "concurrent":
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -160,9 +169,13 @@ def _limit(name: str, value: Any) -> Limit:
         raise _invalid(message, "limits") from None
 
 
-def limits_json(limits: tuple[Limit, ...]) -> dict[str, str | int]:
-    """Limits as a request for a key writes them: {"spend": "1 USD/day", "concurrent": 2}."""
-    return {_NAMES.get(limit.unit, limit.unit): _written(limit) for limit in limits}
+def limits_json(limits: tuple[Limit, ...]) -> dict[str, Any]:
+    """Limits as a request for a key writes them: {"spend": "1 USD/day", "concurrent": 2}, and
+    several of one unit as a list."""
+    found: dict[str, list[str | int]] = {}
+    for limit in limits:
+        found.setdefault(_NAMES.get(limit.unit, limit.unit), []).append(_written(limit))
+    return {name: each[0] if len(each) == 1 else each for name, each in found.items()}
 
 
 def permitted_json(permitted: Permitted | None) -> dict[str, list[str] | None]:

@@ -89,7 +89,8 @@ def _creates(create: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=LIMIT",
-        help="of this key alone: requests=60/minute, concurrent=4, spend='5 USD/month', ...",
+        help="of this key alone: requests=60/minute, concurrent=4, spend='5 USD/month', ...; "
+        "several of one name hold together",
     )
     create.add_argument("--model", action="append", metavar="MODEL", help="of these models alone")
     create.add_argument(
@@ -110,7 +111,7 @@ def _create(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
         "plan": options.plan,
         "admin": options.admin,
         "delegate": options.delegate,
-        "tags": _pairs("--tag", options.tag),
+        "tags": _tags(_pairs("--tag", options.tag)),
         "limits": _limits(_pairs("--limit", options.limit)),
         "models": options.model,
         "paths": options.path,
@@ -124,21 +125,29 @@ def _create(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
     return 0
 
 
-def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
-    pairs = {}
+def _pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = []
     for text in given:
         name, separator, value = text.partition("=")
         if not separator or not name or not value:
             fail(f"{option} {text!r}: write it as NAME=VALUE")
-        pairs[name] = value
+        pairs.append((name, value))
     return pairs
 
 
-def _limits(pairs: dict[str, str]) -> dict[str, Any]:
-    return {
-        name: int(value) if name == "concurrent" and value.isdecimal() else value
-        for name, value in pairs.items()
-    }
+def _tags(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    tags = dict(pairs)
+    if len(tags) < len(pairs):
+        fail("--tag gives a tag twice: it has one value")
+    return tags
+
+
+def _limits(pairs: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name, value in pairs:
+        number = name == "concurrent" and value.isdecimal()
+        found.setdefault(name, []).append(int(value) if number else value)
+    return found
 
 
 def _list(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
@@ -167,7 +176,7 @@ _HEADS = (
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    limits = ", ".join(f"{name} {value}" for name, value in row["limits"].items())
+    limits = ", ".join(_limits_in_words(row))
     tags = " ".join(f"{name}={value}" for name, value in row["tags"].items())
     told = (row["hint"] + "...", row["role"], row["state"], row["user"], row["plan"], limits)
     return (
@@ -178,6 +187,11 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["last_used_at"] or "",
         tags,
     )
+
+
+def _limits_in_words(row: dict[str, Any]) -> list[str]:
+    told = ((n, each if isinstance(each, list) else [each]) for n, each in row["limits"].items())
+    return [f"{name} {value}" for name, each in told for value in each]
 
 
 def _bound(row: dict[str, Any]) -> list[str]:
@@ -213,7 +227,7 @@ def _rotate(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
 
 def _words(row: dict[str, Any]) -> str:
     """What a key that was made is, in a line."""
-    limits = [f"{name} {value}" for name, value in row["limits"].items()]
+    limits = _limits_in_words(row)
     bound = [f"for {' '.join(_bound(row))} alone"] if _bound(row) else []
     plan = [f"plan {row['plan']}"] if row["plan"] else ["no plan"]
     expires = [f"expires {row['expires_at']}"] if row["expires_at"] else []

@@ -72,6 +72,7 @@ class Delegation(msgspec.Struct, frozen=True, kw_only=True):
         named = named_tags(policy) & asked.tags.keys() - self.by.tags.keys()
         if named:
             raise _beyond(f"the policy has rules for the tag {min(named)!r}", "tags")
+        self._check_no_other_team(asked, records)
         if asked.user == self.by.user:
             return
         if asked.user in named_users(policy):
@@ -82,6 +83,18 @@ class Delegation(msgspec.Struct, frozen=True, kw_only=True):
             for record in records
         ):
             raise _beyond(f"the user {asked.user!r} has keys that are not your team's", "user")
+
+    def _check_no_other_team(self, asked: Principal, records: Iterable[KeyRecord]) -> None:
+        """Another delegate could revoke such a key, and its calls would be in that one's sums."""
+        for record in records:
+            other = record.principal
+            if (
+                other.role == "delegate"
+                and record.revoked_at is None
+                and carries(asked.tags, other.tags)
+                and not carries(self.by.tags, other.tags)
+            ):
+                raise _beyond("its tags would make it another team's as well", "tags")
 
 
 def carries(tags: dict[str, str], all_of: dict[str, str]) -> bool:

@@ -29,6 +29,25 @@ def check_limited(principal: Principal, policy: Policy) -> None:
     )
 
 
+def check_team_limited(principal: Principal, policy: Policy) -> None:
+    """Raises ApiError 400 for a delegate's key where nothing would limit all the keys together that
+    it may make: each would have as much as the plan gives a user, and there is no end of users."""
+    if principal.role != "delegate" or policy.keys.unlimited:
+        return
+    plan = policy.plans.get(principal.plan)
+    places = [None if plan is None else plan.shared]
+    places += [policy.limits.tagged(name, value) for name, value in principal.tags.items()]
+    if not any(place is not None and place.flat() for place in places):
+        raise ApiError(
+            400,
+            "invalid_key_request",
+            "Nothing would limit what the keys use together that this delegate makes. Give one of "
+            "its tags limits in the policy, limits: {tags: {team: {nlp: {spend: 50 USD/month}}}}, "
+            "or its plan `shared` ones; `keys: {unlimited: true}` allows it without.",
+            param="delegate",
+        )
+
+
 def _why(principal: Principal, policy: Policy) -> str:
     if principal.plan:
         return f"the plan {principal.plan!r} has no limits, and it has none of its own"

@@ -16,6 +16,8 @@ PATHS = (
     "/v1/completions",
     "/v1/embeddings",
     "/v1/infer/*",
+    "/v1/jobs",
+    "/v1/jobs/*",
     "/v1/route/explain",
     "/usage",
     "/usage/*",

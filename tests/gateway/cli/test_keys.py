@@ -121,3 +121,17 @@ def test_commands_leave_who_gave_them_in_the_audit_log(config: str, shell: Shell
     assert "key.rotate" in shell("audit", "--config", config, "--act", "key.rotate")
     shell("audit", "--config", config, "--limit", "none", status=2)
     assert "whole number" in shell.error
+
+
+def test_several_limits_of_one_unit_hold_together(config: str, shell: Shell) -> None:
+    """None of them is forgotten for the last one."""
+    asked = ["--user", "a", "--limit", "spend=1 USD/day", "--limit", "spend=9 USD/month"]
+    made = shell.json("keys", "create", "--config", config, *asked, "--json")
+    assert made["limits"] == {"spend": ["1 USD/day", "9 USD/month"]}
+    assert "spend 1 USD/day, spend 9 USD/month" in shell("keys", "list", "--config", config)
+
+
+def test_a_tag_has_one_value(config: str, shell: Shell) -> None:
+    asked = ["--user", "a", "--tag", "team=a", "--tag", "team=b"]
+    shell("keys", "create", "--config", config, *asked, status=2)
+    assert "a tag twice" in shell.error

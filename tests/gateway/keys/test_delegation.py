@@ -24,7 +24,7 @@ RULED = read(
   gold: {spend: 500 USD/month}
 limits:
   users: {carol: {spend: 1 USD/day}}
-  tags: {project: {"*": {spend: 3 USD/day}}}
+  tags: {project: {"*": {spend: 3 USD/day}}, team: {nlp: {spend: 9 USD/day}}}
 routes:
   - {name: boss, when: {user: boss}, use: [burst]}
   - {name: urgent, when: {tags: {urgent: "yes"}}, use: [burst]}
@@ -42,6 +42,10 @@ OWN: dict[str, Any] = {
 ELSEWHERE = KeyRecord(
     principal=Principal(key_id="key_1", user="dave", tags={"team": "search"}), created_at=1.0
 )
+OF_ANOTHER_TEAM = KeyRecord(
+    principal=Principal(key_id="key_2", user="erin", role="delegate", tags={"cohort": "c"}),
+    created_at=1.0,
+)
 MODELS = ("chat", "far", "any")
 PATHS = ("/v1/chat/completions", "/v1/infer/any", "/usage", "/admin/keys", "/admin/policy")
 CLIENTS = ("10.1.2.3", "11.0.0.1", "::ffff:10.0.0.9", "2001:db8::1")
@@ -54,7 +58,7 @@ def delegation(ends_at: float | None = None, **own: Any) -> Delegation:
 def made(by: Delegation, policy: Policy = RULED, **asked: Any) -> KeyRequest:
     """What a delegate's request makes. Raises ApiError."""
     request = read_request({"user": "bob", **asked}, policy, by)
-    by.check(request.principal, request.ends_at(NOW), policy, [ELSEWHERE])
+    by.check(request.principal, request.ends_at(NOW), policy, [ELSEWHERE, OF_ANOTHER_TEAM])
     return request
 
 
@@ -91,6 +95,7 @@ def test_less_may_be_asked_for() -> None:
         ({"tags": {"team": "search"}}, "tags"),
         ({"tags": {"project": "x"}}, "tags"),
         ({"tags": {"urgent": "yes"}}, "tags"),
+        ({"tags": {"cohort": "c"}}, "tags"),
         ({"user": "boss"}, "user"),
         ({"user": "carol"}, "user"),
         ({"user": "dave"}, "user"),
@@ -120,6 +125,45 @@ def test_limits_by_name_in_the_policy_hold_for_the_keys_that_are_made() -> None:
     assert made(by, user="carol").principal.limits == ()
     with pytest.raises(ApiError, match="none of them more"):
         made(by, limits={"spend": "2 USD/day"})
+
+
+def test_several_limits_of_one_unit_are_handed_on_together() -> None:
+    by = delegation(limits={"spend": ["2 USD/day", "20 USD/month"], "requests": "9/minute"})
+    assert made(by).principal.limits == by.by.limits
+    assert len(by.by.limits) == 3
+    less = {"spend": ["1 USD/day", "20 USD/month"]}
+    assert len(made(by, limits=less).principal.limits) == 3
+    with pytest.raises(ApiError, match="none of them more"):
+        made(by, limits={"spend": "1 USD/day"})
+
+
+@pytest.mark.parametrize(
+    ("own", "limited"),
+    [
+        ({}, False),
+        ({"tags": {"team": "nlp"}}, True),
+        ({"tags": {"team": "search", "org": "all"}}, False),
+        ({"plan": "shared"}, True),
+        ({"plan": "gold"}, False),
+    ],
+    ids=["a tag without limits", "a tag", "other values", "its plan's shared", "its plan's users'"],
+)
+def test_a_delegate_is_made_where_something_limits_its_team_as_a_whole(
+    own: dict[str, Any], limited: bool
+) -> None:
+    """Else it could make a user, with all that the plan gives one, for each call."""
+    text = POLICY + (
+        "  gold: {spend: 500 USD/month}\n  shared: {shared: {spend: 5 USD/day}}\n"
+        "limits: {spend: 900 USD/day, tags: {team: {nlp: {spend: 9 USD/day}}}}\n"
+    )
+    asked = {"user": "lead", "delegate": True, "tags": {"unit": "x"}, **own}
+    if limited:
+        assert read_request(asked, read(text)).principal.role == "delegate"
+        return
+    with pytest.raises(ApiError) as refused:
+        read_request(asked, read(text))
+    assert (refused.value.status, refused.value.param) == (400, "delegate")
+    read_request(asked, read(text + "keys: {unlimited: true}\n"))
 
 
 @pytest.mark.parametrize("tags", [{}, {"a@b": "x"}], ids=str)
@@ -200,9 +244,8 @@ def test_no_request_makes_a_key_with_more_rights(
     assert (who.role, who.plan) == ("user", by.by.plan)
     assert by.manages(who)
     for limit in by.by.limits:
-        [same] = [one for one in who.limits if one.unit == limit.unit]
-        assert same.window == limit.window
-        assert same.amount <= limit.amount
+        same = [one for one in who.limits if (one.unit, one.window) == (limit.unit, limit.window)]
+        assert min(one.amount for one in same) <= limit.amount
     ends = request.ends_at(NOW)
     assert ends_at is None or (ends is not None and ends <= ends_at)
     for model in MODELS:
