@@ -22,6 +22,7 @@ BILL = "start,end,usd\n{day}T00:00:00Z,{next}T00:00:00Z,1.00\n"
 READS = {
     ("keys", "list"), ("webhooks", "secret"), ("webhooks", "list"), ("webhooks", "deliveries"),
     ("serve", ""),  # what its signals do is told by itself
+    ("replay", ""),
     ("package", ""),  # writes files of whoever runs it
     *((command, "") for command in ("check", "audit", "usage", "explain", "prices", "probe")),
 }  # fmt: skip
