@@ -21,21 +21,13 @@ from typing import NamedTuple
 
 import httpx
 
+from tests.e2e.failures.shared_stores import chat, gateway_of, know_each_other, well
 from tests.e2e.observing import metric
 from tests.e2e.servers.paid import PaidServer
 from tests.live import LiveGateway
 from tests.redis_server import RedisServer
 from tests.waiting import until
 
-_CONFIG = """
-backends:
-  paid: {{kind: openai, base_url: "{url}", price: calls}}
-models:
-  chat: {{task: chat, backends: [paid]}}
-prices:
-  calls: {{per_call: 0.001, as_of: 2026-11-01, source: benchmark}}
-"""
-_NUMBERS = itertools.count(1)
 _CAP = 1.0
 
 
@@ -49,10 +41,9 @@ class Seen(NamedTuple):
 
 async def ask(client: httpx.AsyncClient, seen: list[Seen]) -> None:
     """One call, however it ends."""
-    body = {"model": "chat", "messages": [{"role": "user", "content": f"{next(_NUMBERS)}"}]}
     begin = time.monotonic()
-    answer = await client.post("/v1/chat/completions", json=body, timeout=30.0)
-    seen.append(Seen(begin, time.monotonic() - begin, answer.status_code))
+    status = await chat(client, within_s=30.0)
+    seen.append(Seen(begin, time.monotonic() - begin, status))
 
 
 async def load(
@@ -84,30 +75,6 @@ def report(name: str, seen: list[Seen]) -> None:
     )
 
 
-def gateway_of(place: Path, name: str, backend: str, redis: str, answer: str) -> LiveGateway:
-    """Both share keys and ledger."""
-    folder = place / name
-    folder.mkdir()
-    return LiveGateway(
-        folder,
-        _CONFIG.format(url=backend),
-        server={"data": str(place / "data"), "access_log": False},
-        store={
-            "ledger": f"sqlite:///{place}/data/ledger.db",
-            "shared": redis,
-            "when_lost": answer,
-        },
-    )
-
-
-def ready(gateway: LiveGateway) -> bool:
-    return metric(gateway, "spillgate_gateways") == 2
-
-
-def well(gateway: LiveGateway) -> bool:
-    return metric(gateway, "spillgate_shared_store_failing") == 0
-
-
 async def measure(
     gateways: list[LiveGateway], redis: RedisServer, seconds: float, rate: float
 ) -> None:
@@ -117,7 +84,7 @@ async def measure(
     rich_clients = [gateway.async_client(rich) for gateway in gateways]
     poor_clients = [gateway.async_client(poor) for gateway in gateways]
     for gateway in gateways:
-        await until(partial(ready, gateway), "the gateways know each other")
+        await until(partial(know_each_other, gateway), "the gateways know each other")
     seen: list[Seen] = []
     spent: list[Seen] = []
     ended = asyncio.Event()
@@ -159,8 +126,8 @@ def main() -> None:
         RedisServer() as redis,
         PaidServer() as server,
     ):
-        names, answer = ("one", "two"), options.when_lost
-        made = [gateway_of(Path(folder), n, server.url, redis.url, answer) for n in names]
+        names, store = ("one", "two"), {"when_lost": options.when_lost}
+        made = [gateway_of(Path(folder), n, server.url, redis.url, store) for n in names]
         with made[0], made[1]:
             asyncio.run(measure(made, redis, options.seconds, options.rate))
 

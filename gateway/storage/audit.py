@@ -53,3 +53,31 @@ class AuditLog(Protocol):
     def audit(self, query: AuditQuery) -> list[AuditEntry]:
         """Newest first."""
         ...
+
+
+_details_of = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def entry_of(
+    number: int,
+    at: float,
+    actor: str,
+    address: str,
+    act: str,
+    target: str,
+    details: str,
+    outcome: str,
+) -> AuditEntry:
+    """Of a row, in the order of its columns; ``details`` is JSON."""
+    return AuditEntry(
+        number,
+        Act(
+            at=at,
+            actor=actor,
+            address=address,
+            act=act,
+            target=target,
+            details=_details_of(details),
+            outcome=outcome,
+        ),
+    )

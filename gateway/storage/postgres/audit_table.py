@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.storage.audit import Act, AuditEntry, AuditQuery
+from gateway.storage.audit import Act, AuditEntry, AuditQuery, entry_of
 from gateway.storage.postgres.connections import Connection
 
 AUDIT = """
@@ -28,7 +28,6 @@ $$;
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_a_change();
 """
-_details_of = msgspec.json.Decoder(dict[str, str]).decode
 
 
 async def add(connection: Connection, act: Act) -> None:
@@ -51,18 +50,4 @@ async def read(connection: Connection, query: AuditQuery) -> list[AuditEntry]:
         "AND $3 IN ('', act) AND $4 IN ('', target) ORDER BY number DESC LIMIT $5",
         query.before, query.actor, query.act, query.target, query.most,
     )  # fmt: skip
-    return [
-        AuditEntry(
-            number,
-            Act(
-                at=at,
-                actor=actor,
-                address=address,
-                act=act,
-                target=target,
-                details=_details_of(details),
-                outcome=outcome,
-            ),
-        )
-        for number, at, actor, address, act, target, details, outcome in found
-    ]
+    return [entry_of(*row) for row in found]

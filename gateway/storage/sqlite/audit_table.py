@@ -6,7 +6,7 @@ import sqlite3
 
 import msgspec
 
-from gateway.storage.audit import Act, AuditEntry, AuditQuery
+from gateway.storage.audit import Act, AuditEntry, AuditQuery, entry_of
 
 AUDIT = (
     """
@@ -32,7 +32,6 @@ CREATE TRIGGER audit_is_not_removed BEFORE DELETE ON audit BEGIN
 END
 """,
 )
-_details_of = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def add(connection: sqlite3.Connection, act: Act) -> None:
@@ -60,18 +59,4 @@ def read(connection: sqlite3.Connection, query: AuditQuery) -> list[AuditEntry]:
         "AND :target IN ('', target) ORDER BY number DESC LIMIT :most",
         msgspec.structs.asdict(query),
     )
-    return [
-        AuditEntry(
-            number,
-            Act(
-                at=at,
-                actor=actor,
-                address=address,
-                act=act,
-                target=target,
-                details=_details_of(details),
-                outcome=outcome,
-            ),
-        )
-        for number, at, actor, address, act, target, details, outcome in found
-    ]
+    return [entry_of(*row) for row in found]

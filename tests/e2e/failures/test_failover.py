@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import itertools
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -13,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e.failures import shared_stores
+from tests.e2e.failures.shared_stores import failing, gateway_of, well
 from tests.e2e.observing import metric
 from tests.e2e.servers.paid import PaidServer
 from tests.live import LiveGateway
@@ -21,15 +22,10 @@ from tests.redis_groups import ClusterServers, SentinelServers
 from tests.redis_server import require_redis
 from tests.waiting import until
 
-NUMBERS = itertools.count(1)
-CONFIG = """
-backends:
-  paid: {{kind: openai, base_url: "{url}", price: calls}}
-models:
-  chat: {{task: chat, backends: [paid]}}
-prices:
-  calls: {{per_call: 0.001, as_of: 2026-11-01, source: test}}
-"""
+PATIENT = {"timeout": "500ms"}
+"""A call waits long for a server of a machine that is busy."""
+chat = partial(shared_stores.chat, within_s=5.0)
+keep_asking = partial(shared_stores.keep_asking, within_s=5.0)
 
 
 @pytest.fixture(params=["cluster", "sentinels"])
@@ -47,25 +43,11 @@ def gateways(
     tmp_path: Path, servers: ClusterServers | SentinelServers
 ) -> Iterator[list[LiveGateway]]:
     with PaidServer() as server:
-        made = [gateway_of(tmp_path, name, server.url, servers.url) for name in ("one", "two")]
+        made = [
+            gateway_of(tmp_path, name, server.url, servers.url, PATIENT) for name in ("one", "two")
+        ]
         with made[0], made[1]:
             yield made
-
-
-def gateway_of(place: Path, name: str, backend: str, redis: str) -> LiveGateway:
-    """Both share keys and ledger; a call waits long for a server of a machine that is busy."""
-    folder = place / name
-    folder.mkdir()
-    return LiveGateway(
-        folder,
-        CONFIG.format(url=backend),
-        server={"data": str(place / "data"), "access_log": False},
-        store={
-            "ledger": f"sqlite:///{place}/data/ledger.db",
-            "shared": redis,
-            "timeout": "500ms",
-        },
-    )
 
 
 async def test_a_primary_is_killed_under_load_and_no_budget_is_passed(
@@ -103,26 +85,5 @@ async def test_a_primary_is_killed_under_load_and_no_budget_is_passed(
         assert metric(gateway, "spillgate_spent_past_caps_usd_total") == 0
 
 
-def failing(gateway: LiveGateway) -> bool:
-    return metric(gateway, "spillgate_shared_store_failing") == 1
-
-
-def well(gateway: LiveGateway) -> bool:
-    return not failing(gateway)
-
-
 async def serves(client: httpx.AsyncClient) -> bool:
     return await chat(client) == 200
-
-
-async def keep_asking(client: httpx.AsyncClient, seen: list[int], ended: asyncio.Event) -> None:
-    """One that is refused asks again a moment later, as it is told."""
-    while not ended.is_set():
-        seen.append(await chat(client))
-
-
-async def chat(client: httpx.AsyncClient) -> int:
-    """Within five seconds, whatever has died."""
-    body = {"model": "chat", "messages": [{"role": "user", "content": f"{next(NUMBERS)}"}]}
-    answer = await client.post("/v1/chat/completions", json=body, timeout=5.0)
-    return answer.status_code

@@ -5,31 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import itertools
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.e2e.failures import shared_stores
+from tests.e2e.failures.shared_stores import failing, gateway_of, know_each_other, well
 from tests.e2e.observing import metric
 from tests.e2e.servers.paid import PaidServer
 from tests.live import LiveGateway
 from tests.redis_server import RedisServer, require_redis
 from tests.waiting import until
 
-NUMBERS = itertools.count(1)
-CONFIG = """
-backends:
-  paid: {{kind: openai, base_url: "{url}", price: calls}}
-models:
-  chat: {{task: chat, backends: [paid]}}
-prices:
-  calls: {{per_call: 0.001, as_of: 2026-11-01, source: test}}
-"""
+STORE = {"timeout": "100ms", "when_lost": {"key": "share", "rest": "closed"}}
+"""Closed for the limits of users alone."""
+chat = partial(shared_stores.chat, within_s=10.0)
+keep_asking = partial(shared_stores.keep_asking, within_s=10.0)
 
 
 @pytest.fixture
@@ -42,26 +37,9 @@ def redis() -> Iterator[RedisServer]:
 @pytest.fixture
 def gateways(tmp_path: Path, redis: RedisServer) -> Iterator[list[LiveGateway]]:
     with PaidServer() as server:
-        made = [gateway_of(tmp_path, name, server.url, redis.url) for name in ("one", "two")]
+        made = [gateway_of(tmp_path, name, server.url, redis.url, STORE) for name in ("one", "two")]
         with made[0], made[1]:
             yield made
-
-
-def gateway_of(place: Path, name: str, backend: str, redis: str) -> LiveGateway:
-    """Both share keys and ledger; closed for the limits of users alone."""
-    folder = place / name
-    folder.mkdir()
-    return LiveGateway(
-        folder,
-        CONFIG.format(url=backend),
-        server={"data": str(place / "data"), "access_log": False},
-        store={
-            "ledger": f"sqlite:///{place}/data/ledger.db",
-            "shared": redis,
-            "timeout": "100ms",
-            "when_lost": {"key": "share", "rest": "closed"},
-        },
-    )
 
 
 async def test_calls_go_on_within_a_share_while_redis_is_silent(
@@ -75,7 +53,7 @@ async def test_calls_go_on_within_a_share_while_redis_is_silent(
             for key in (rich, poor)
         ]
         for gateway in gateways:
-            await until(partial(known, gateway), "they know each other")
+            await until(partial(know_each_other, gateway), "they know each other")
         assert {await chat(client) for client in poor_clients * 10} == {200}
         ended = asyncio.Event()
         seen: list[int] = []
@@ -85,7 +63,7 @@ async def test_calls_go_on_within_a_share_while_redis_is_silent(
 
         redis.pause()
         for gateway in gateways:
-            await until(partial(degraded, gateway), "the store is lost")
+            await until(partial(failing, gateway), "the store is lost")
             assert gateway.status_of("/readyz") == 200
         before = len(seen)
         # Of a budget of 0.1 USD 0.02 are spent: each gateway has half of the rest.
@@ -113,18 +91,6 @@ async def test_calls_go_on_within_a_share_while_redis_is_silent(
         assert log.count("the shared store is back") == 1
 
 
-def known(gateway: LiveGateway) -> bool:
-    return metric(gateway, "spillgate_gateways") == 2
-
-
-def well(gateway: LiveGateway) -> bool:
-    return not degraded(gateway)
-
-
-def degraded(gateway: LiveGateway) -> bool:
-    return metric(gateway, "spillgate_shared_store_failing") == 1
-
-
 def spent_of(me: dict[str, Any]) -> float:
     """By what the shared store says is left of the one limit."""
     [limit] = me["limits"]
@@ -150,14 +116,3 @@ def signs(redis: RedisServer) -> set[bytes]:
         for word in redis.command("ZRANGE", key, "0", "-1", "WITHSCORES").split()
         if word[:2] == b"17"
     }
-
-
-async def keep_asking(client: httpx.AsyncClient, seen: list[int], ended: asyncio.Event) -> None:
-    while not ended.is_set():
-        seen.append(await chat(client))
-
-
-async def chat(client: httpx.AsyncClient) -> int:
-    body = {"model": "chat", "messages": [{"role": "user", "content": f"{next(NUMBERS)}"}]}
-    answer = await client.post("/v1/chat/completions", json=body, timeout=10.0)
-    return answer.status_code

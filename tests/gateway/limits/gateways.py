@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from adapters.types import Reply, Usage
 from gateway.active_policy import Preferences
+from gateway.calls.stream import SettledStream
 from gateway.storage.base import Claim
-from gateway.types import ApiError, Unit
+from gateway.types import ApiError, Principal, Unit
 from tests.gateway.assembled import AssembledGateway
 
 POLICY = """
@@ -24,6 +26,9 @@ prices:
 routes: [{name: default, use: [a, b], order: listed}]
 """
 CENT = 10_000_000
+DOLLAR = 10**9
+DAVE = Principal(key_id="k6", user="dave")
+"""Whom nothing limits but what is everybody's."""
 
 
 def used(read: int = 0, written: int = 0) -> Reply:
@@ -52,3 +57,16 @@ async def refused(gateway: AssembledGateway, model: str = "chat", **options: Any
 async def serve(gateway: AssembledGateway, model: str = "chat", **options: Any) -> None:
     """A call that is served."""
     await gateway.ask(gateway.call_state(model, **{"preferences": THOUSAND, **options}))
+
+
+async def past_caps(gateway: AssembledGateway) -> float:
+    """US dollars that were spent past a cap."""
+    [metric] = gateway.inner.metrics.past_caps.collect()
+    return next(s.value for s in metric.samples if s.name.endswith("_total"))
+
+
+async def read_all(answer: SettledStream) -> None:
+    """A reader who gives others their turn after each piece."""
+    async with answer:
+        async for _ in answer:
+            await asyncio.sleep(0)

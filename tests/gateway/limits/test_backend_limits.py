@@ -19,27 +19,26 @@ from gateway.storage.base import Admitted, Claim, Refused
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError, Principal
 from tests.gateway.assembled import AssembledGateway, assembled, read
-from tests.gateway.limits.gateways import CENT, POLICY, THOUSAND, left, refused, serve, used
+from tests.gateway.limits.gateways import (
+    CENT,
+    DAVE,
+    DOLLAR,
+    POLICY,
+    THOUSAND,
+    left,
+    past_caps,
+    read_all,
+    refused,
+    serve,
+    used,
+)
 
-DAVE = Principal(key_id="k6", user="dave")
-DOLLAR = 10**9
 CAPPED = POLICY + "limits: {backends: {a: {spend: 1 USD/day}}}\n"
 TIMED = POLICY.replace("{per_call: 0.01}", "{per_second: 0.001, bills: [run]}")
 
 
 async def spent_at(gateway: AssembledGateway, backend: str) -> int:
     return DOLLAR - await left(gateway, f"backend:{backend}", "nano_usd", "day", DOLLAR)
-
-
-async def past_caps(gateway: AssembledGateway) -> float:
-    [metric] = gateway.inner.metrics.past_caps.collect()
-    return next(s.value for s in metric.samples if s.name.endswith("_total"))
-
-
-async def read_all(answer: SettledStream) -> None:
-    async with answer:
-        async for _ in answer:
-            await asyncio.sleep(0)
 
 
 async def test_a_thousand_calls_at_once_pass_no_backends_cap(

@@ -13,9 +13,9 @@ from adapters.types import Chunk
 from gateway.active_policy import Preferences
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
-from gateway.types import ApiError, Principal
+from gateway.types import ApiError
 from tests.gateway.assembled import AssembledGateway, assembled, read
-from tests.gateway.limits.gateways import CENT, left, used
+from tests.gateway.limits.gateways import CENT, DAVE, DOLLAR, left, past_caps, read_all, used
 
 POLICY = """
 version: 1
@@ -40,9 +40,7 @@ routes:
     idempotent: true
 """
 A_CENT = POLICY % "per_call: 0.01"
-DAVE = Principal(key_id="k6", user="dave")
 BODY = b'{"model": "chat", "messages": []}'
-DOLLAR = 10**9
 TOO_LONG = BackendError(
     FailureClass.CONTEXT_TOO_LONG, "too many tokens", status=400, code="context_length_exceeded"
 )
@@ -59,17 +57,6 @@ def start(gateway: AssembledGateway, **options: Any) -> asyncio.Task[Any]:
 
 async def spent(gateway: AssembledGateway, model: str) -> int:
     return DOLLAR - await left(gateway, f"model:{model}", "nano_usd", "day", DOLLAR)
-
-
-async def past_caps(gateway: AssembledGateway) -> float:
-    [metric] = gateway.inner.metrics.past_caps.collect()
-    return next(s.value for s in metric.samples if s.name.endswith("_total"))
-
-
-async def read_all(answer: SettledStream) -> None:
-    async with answer:
-        async for _ in answer:
-            await asyncio.sleep(0)
 
 
 def limited(text: str, **limits: str) -> str:
