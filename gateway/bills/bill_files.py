@@ -2,8 +2,8 @@
 
 Columns: ``day``, or ``start`` and ``end``; ``usd``, or ``seconds``, or both; and where there are
 any ``calls``, ``label``, and ``<part>_usd`` for what the amount is made of, such as ``fee_usd``.
-Others are left alone. A line that cannot be read is an error that names it; nothing of the file is
-used then.
+Where there is a ``currency``, it is USD. Others are left alone. A line that cannot be read is an
+error that names it; nothing of the file is used then.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from gateway.policy.scalars import parse_instant
 
 _PART: Final = "_usd"
 _MOST_LINES = 1_000_000
+_CURRENCIES = ("currency", "billingcurrency", "billing_currency")
+"""Columns that say in what a platform's file counts."""
 
 
 class BillFileError(Exception):
@@ -72,6 +74,7 @@ def _lines(rows: csv.DictReader[str], name: str) -> Iterator[BillLine]:
 
 def _line(row: Mapping[str, str]) -> BillLine:
     start, end = _span(row)
+    _check_currency(row)
     cost = _amount(row, "usd")
     seconds = _amount(row, "seconds")
     if cost is None and seconds is None:
@@ -91,6 +94,15 @@ def _line(row: Mapping[str, str]) -> BillLine:
         label=row.get("label", ""),
         parts={part: nano_of(amount) for part, amount in parts.items() if amount is not None},
     )
+
+
+def _check_currency(row: Mapping[str, str]) -> None:
+    for head in _CURRENCIES:
+        if row.get(head, "USD").upper() not in ("USD", ""):
+            raise ValueError(
+                f"{head} {row[head]!r} is not USD: convert the amounts, for the ledger has US "
+                "dollars alone"
+            )
 
 
 def _span(row: Mapping[str, str]) -> tuple[float, float]:

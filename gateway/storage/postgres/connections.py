@@ -43,10 +43,11 @@ def settings_of(database: Database) -> dict[str, Any]:
 
 def session_settings(database: Database, name: str, statement_timeout_s: float) -> dict[str, str]:
     """What the server is told of a session. It ends a statement by itself past its time: a client
-    that is gone keeps no lock."""
+    that is gone keeps no lock. To compile a statement of many parts takes longer than to run it."""
     return {
         "application_name": f"spillgate {name}",
         "search_path": database.schema,
+        "jit": "off",
         "statement_timeout": str(round(statement_timeout_s * 1000)),
         "idle_in_transaction_session_timeout": str(round(statement_timeout_s * 1000)),
     }

@@ -28,6 +28,12 @@ def test_a_line_may_be_any_time_and_state_seconds_alone() -> None:
     assert (line.cost_nano, line.seconds) == (None, 60.0)
 
 
+def test_a_currency_that_is_said_is_the_ledgers() -> None:
+    for said in ("USD", "usd", ""):
+        bill = bill_from_csv(f"day,usd,currency\n2026-11-22,1,{said}\n", "bill.csv")
+        assert bill.cost_nano == 10**9
+
+
 def test_a_credit_is_an_amount_below_zero() -> None:
     [line] = bill_from_csv("day,usd\n2026-11-22,-3\n", "bill.csv").lines
     assert line.cost_nano == -3_000_000_000
@@ -47,6 +53,10 @@ BROKEN = {
     "day,usd\n2026-11-22\n": "bill.csv line 2: has another number of cells",
     "day,usd\n2026-11-22,1,2\n": "bill.csv line 2: has another number of cells",
     "day,usd,seconds\n2026-11-22,,\n": "bill.csv line 2: has neither usd nor seconds",
+    "day,usd,currency\n2026-11-22,1,USD\n2026-11-23,1,EUR\n": (
+        "bill.csv line 3: currency 'EUR' is not USD: convert the amounts"
+    ),
+    "day,usd,BillingCurrency\n2026-11-22,1,GBP\n": "line 2: billingcurrency 'GBP' is not USD",
     "day,seconds\n2026-11-22,-1\n": "bill.csv line 2: seconds '-1' is below zero",
     "day,usd,calls\n2026-11-22,1,1.5\n": "bill.csv line 2: calls '1.5' is no whole number",
     "start,end,usd\n2026-11-22,2026-11-22,1\n": "line 2: end '2026-11-22' is not after start",
