@@ -13,6 +13,7 @@ import csv
 import datetime
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
@@ -27,6 +28,7 @@ from gateway.types import MICRO, NANO, ApiError
 
 GROUP_BY = ("day", "user", "key", "plan", "model", "backend", "price", "kind")
 _HOUR_S = 3_600
+_DAY_S = 24 * _HOUR_S
 _ACCOUNT = "spillgate"
 _KINDS = {
     "call": "calls",
@@ -38,14 +40,19 @@ _KINDS = {
 
 
 def focus_query(query: UsageQuery) -> UsageQuery:
-    """The report that the dataset is made of; of its groups, tags alone are taken along. Raises
-    ApiError for a zone: days are UTC's, as FOCUS has it."""
+    """The report that the dataset is made of: whole days, for each charge is said to be of one; of
+    its groups, tags alone are taken along. Raises ApiError for a zone: days are UTC's, as FOCUS has
+    it."""
     if query.zone != "UTC":
         raise ApiError(
             400, "invalid_parameter", "the days of FOCUS are UTC's; leave tz out", param="tz"
         )
     tags = tuple(name for name in query.group_by if name.startswith("tag:"))
-    return msgspec.structs.replace(query, group_by=GROUP_BY + tags, durations=False)
+    since = None if query.since is None else math.floor(query.since / _DAY_S) * _DAY_S
+    until = None if query.until is None else math.ceil(query.until / _DAY_S) * _DAY_S
+    return msgspec.structs.replace(
+        query, since=since, until=until, group_by=GROUP_BY + tags, durations=False
+    )
 
 
 # --- cost and usage ------------------------------------------------------------------------------

@@ -76,6 +76,15 @@ def test_a_charge_names_the_commitment_that_it_uses_and_all_are_told() -> None:
     assert open_ended["ContractCommitmentPeriodEnd"] == "2026-02-01T00:00:00Z"
 
 
+def test_each_day_that_is_asked_for_in_part_is_told_as_a_whole() -> None:
+    """A charge says of which day it is: part of that would be a wrong bill."""
+    midnight = NOON - 43_200.0
+    for since, until in ((NOON, NOON + 86_400.0), (midnight, midnight + 2 * 86_400.0)):
+        asked = focus_query(UsageQuery(since=since, until=until))
+        assert (asked.since, asked.until) == (midnight, midnight + 2 * 86_400.0)
+    assert focus_query(UsageQuery()).since is None
+
+
 def test_what_a_spreadsheet_would_run_is_text_and_what_is_negative_a_number() -> None:
     [told] = charges(charge(nano=-NANO, kind="correction", user="=1+1", key="-5"))
     assert (told["SubAccountId"], told["x_Key"]) == ("'=1+1", "-5")
