@@ -143,21 +143,21 @@ def _standing(backend: LiveBackend, now: float, now_at: float) -> dict[str, Any]
 async def drain(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Sends a backend no more calls; those it has run to their ends. Raises ApiError 404 for an
     unknown backend."""
-    return _set_draining(gateway, scope, True)
+    return await _set_draining(gateway, scope, True)
 
 
 async def enable(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Sends a drained backend calls again. Raises ApiError 404 for an unknown backend."""
-    return _set_draining(gateway, scope, False)
+    return await _set_draining(gateway, scope, False)
 
 
-def _set_draining(gateway: Gateway, scope: Scope, draining: bool) -> tuple[int, Any]:
-    backend = gateway.set_draining(scope["path_params"]["backend"], draining)
-    return 200, {
-        "backend": backend.name,
-        "draining": draining,
-        "in_flight": backend.in_flight,
-    }
+async def _set_draining(gateway: Gateway, scope: Scope, draining: bool) -> tuple[int, Any]:
+    name = scope["path_params"]["backend"]
+    in_flight = gateway.set_draining(name, draining).in_flight
+    if gateway.together is not None:
+        processes = await gateway.together.backends()
+        in_flight = sum(one["in_flight"] for one in _same({"backend": name}, processes))
+    return 200, {"backend": name, "draining": draining, "in_flight": in_flight}
 
 
 # --- policy --------------------------------------------------------------------------------------

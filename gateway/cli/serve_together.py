@@ -37,6 +37,7 @@ from gateway.service import Gateway
 from gateway.storage.base import SharedStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.served.server import StoreServer
+from local_runtime import gc_tuning
 
 log = logging.getLogger("spillgate")
 
@@ -64,6 +65,7 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
         def say() -> None:
             log.info("%d processes serve; SIGUSR2 replaces them one by one", count)
             announce(policy, keys, material, out, clock)
+            gc_tuning.relax()
 
         def command(what: Told) -> Sequence[str]:
             serve = ("-P", "-m", "gateway", "serve", "--config", str(snapshots.current))

@@ -209,6 +209,10 @@ async def test_the_calls_of_both_are_in_flight_at_a_backend(gateway: LiveGateway
     await both(gateway)
     calls = [asyncio.create_task(count_slowly(gateway)) for _ in range(8)]
     await until(partial(in_flight_are, gateway, 8), "all are there")
+    async with gateway.async_client(gateway.admin_key) as admin:
+        drained = (await admin.post("/admin/backends/paced/drain")).json()
+        enabled = (await admin.post("/admin/backends/paced/enable")).json()
+    assert [one["in_flight"] for one in (drained, enabled)] == [8, 8]
     await asyncio.gather(*calls)
     await until(partial(in_flight_are, gateway, 0), "none is there any more")
 
