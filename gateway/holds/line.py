@@ -22,6 +22,8 @@ LOOKS_EVERY_S = 0.25
 """How often the first of a line looks by itself."""
 LONGEST_S = 10.0
 """For how long a call waits at most."""
+MOST = 1000
+"""Calls that wait in one line: none of them holds a place of those that run at once."""
 _MARGIN = 1.25
 """How much more may wait than there will probably be room for: what is probable is not sure."""
 
@@ -102,7 +104,7 @@ class RoomLines:
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = _Line()
-        elif line.expected + expected > _MARGIN * _coming(status, mean):
+        elif _is_full(line, line.expected + expected, _MARGIN * _coming(status, mean)):
             return None
         line.expected += expected
         turn = Turn(self, key, expected, until)
@@ -174,6 +176,10 @@ class WaitForRoom:
         traceback: TracebackType | None,
     ) -> None:
         self._leave()
+
+
+def _is_full(line: _Line, expected: float, coming: float) -> bool:
+    return expected > coming or len(line.turns) >= MOST
 
 
 def _may_come(status: LimitStatus, mean: float) -> bool:
