@@ -21,7 +21,9 @@ from gateway.together import Leadership
 from gateway.warm.account import WarmAccount
 from gateway.warm.idle_tails import IdleTails
 from gateway.warm.keeper import WarmKeeper
+from gateway.warm.lead import Lead
 from gateway.warm.minimums import WorkerMinimums
+from gateway.warm.plans import WorkerPlans
 
 
 class LeaderWork:
@@ -135,7 +137,18 @@ class _Term:
             clock=gateway.clock,
             metrics=gateway.metrics,
             leads=lambda: leadership.until > gateway.clock.monotonic(),
+            plans=self._plans_of(gateway),
         )
+
+    def _plans_of(self, gateway: Gateway) -> WorkerPlans:
+        plans = gateway.plans = WorkerPlans(
+            active=lambda: gateway.active,
+            calls=gateway.dispatcher.admitting.held,
+            lead=Lead(gateway.shared, gateway.clock),
+            clock=gateway.clock,
+        )
+        gateway.dispatcher.entering.begun = plans.begun
+        return plans
 
 
 class _PastDays:

@@ -43,6 +43,7 @@ def readings(gateway: Gateway) -> Iterable[Reading]:
         yield "spillgate_backend_ready", "1: warm", label, float(backend.is_warm)
         blocked = float(bool(backend.blocked(now)))
         yield "spillgate_backend_blocked", "1: not asked now", label, blocked
+        yield from _planned(gateway, name)
         if backend.starts is not None:
             for stage, seconds in backend.starts.start_stages.items():
                 text = "What a stage of the last start took"
@@ -53,6 +54,22 @@ def readings(gateway: Gateway) -> Iterable[Reading]:
         if isinstance(backend.adapter, ReportsModels):
             for worker, models in backend.adapter.stock().items():
                 yield from stock({**label, "worker": worker}, models)
+
+
+def _planned(gateway: Gateway, name: str) -> Iterable[Reading]:
+    plan = None if gateway.plans is None else gateway.plans.last(name)
+    if plan is None:
+        return
+    figures = {
+        "workers": plan.minimum.workers,
+        "hold": sum(one.capacity.hold for one in plan.pools),
+        "start": sum(one.capacity.starting for one in plan.pools),
+        "reserve": sum(one.capacity.reserved for one in plan.pools),
+        "overdue": sum(one.seen.overdue for one in plan.pools),
+    }
+    text = "What the plan of workers would have, and the calls that are past their slo"
+    for what, value in figures.items():
+        yield "spillgate_plan", text, {"backend": name, "what": what}, float(value)
 
 
 def _slots(backend: LiveBackend) -> int:

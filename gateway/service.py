@@ -35,6 +35,7 @@ from gateway.tasks import BackgroundTasks
 from gateway.together import Readiness, Together
 from gateway.types import ApiError
 from gateway.warm.kept import KeptWorkers
+from gateway.warm.plans import WorkerPlans
 
 log = logging.getLogger("spillgate")
 
@@ -96,6 +97,8 @@ class Gateway:
         self.kept_workers, self.tag_values = kept_workers, TagValues()
         self.replaced: Replaced | None = None
         """Is told of each backend that a reload has replaced, or dropped, before that is closed."""
+        self.plans: WorkerPlans | None = None
+        """What backends should keep, and why; None before it has started."""
         self.notices: Notices | None = None
         """What tells others of the calls; None of a gateway without an outbox."""
         self.fill: Fill | None = None

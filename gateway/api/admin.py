@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.api.audited import ACTS, audited
 from gateway.api.bodies import read_body
+from gateway.api.planned import plan_as_json
 from gateway.api.request import (
     Receive,
     RequestContext,
@@ -87,9 +88,16 @@ def backend_rows(gateway: Gateway) -> list[dict[str, Any]]:
             "warm_idle": backend.warm_idle,
             **_standing(backend, now, gateway.clock.time()),
             "detail": backend.probe_detail,
+            **_plan(gateway, name),
         }
         for name, backend in gateway.active.backends.items()
     ]
+
+
+def _plan(gateway: Gateway, name: str) -> dict[str, Any]:
+    """What a plan would have, and why; nothing where none is made."""
+    plan = None if gateway.plans is None else gateway.plans.last(name)
+    return {} if plan is None else {"plan": plan_as_json(plan)}
 
 
 def _of_all(

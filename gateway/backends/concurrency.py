@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from adapters.base import Backend, Clock
 from gateway.backends.engine_line import EngineLine
 from gateway.backends.learned import Learned
@@ -11,6 +13,8 @@ from gateway.policy.model import BackendSpec
 
 _QUEUE_PER_SLOT = 64
 """Calls that may wait for each slot of a backend that the gateway queues for."""
+
+_PATIENCE_S = 5.0
 
 
 class Concurrency:
@@ -29,6 +33,9 @@ class Concurrency:
         self.bound: SharedBound | None = None
         self._make: MakeBound | None = None
         self._bounded_to: int | None = None
+        self.ready: Callable[[], int | None] | None = None
+        """How many calls its workers take that are up, where calls wait for these; None of it: a
+        call that is sent starts a worker. Of a backend that is always warm there is none."""
 
     def share(self, make: MakeBound | None) -> None:
         """Several processes share what bounds the calls: ``make`` makes this one's part of it."""
@@ -76,7 +83,12 @@ class Concurrency:
         return None if slots is None else (slots or 1) * _QUEUE_PER_SLOT
 
     def _cap(self) -> int | None:
-        """Calls that are sent there at once. A backend that says how many it runs gets what keeps
+        """Calls that are sent there at once."""
+        ready = None if self.ready is None else self.ready()
+        return self._most_sent() if ready is None else self._bounded(self._most_sent(), ready)
+
+    def _most_sent(self) -> int | None:
+        """The same, whatever workers are up. A backend that says how many it runs gets what keeps
         it busy for a moment; the rest waits here, where waiting costs nothing and a call can
         still go elsewhere."""
         fixed, slots = self._common.concurrency, self._adapter.slots
@@ -87,3 +99,13 @@ class Concurrency:
             free = max(slots - self._line.others(self._clock.monotonic()), 1)
             return free if shared is None else min(free, shared)
         return max(slots, 1) * self._learned.depth
+
+    def _bounded(self, most: int | None, ready: int) -> int:
+        """No more than workers are up for. One more where a call has waited for far longer than a
+        start takes: what is known of the workers must be wrong, and the platform starts its own."""
+        oldest, cold = self.queue.line.oldest(), self._learned.cold
+        if oldest is not None and cold is not None:
+            waited_s = self._clock.monotonic() - oldest
+            if waited_s > 2 * cold.p95 + _PATIENCE_S:
+                ready = max(ready, self.queue.running + 1)
+        return ready if most is None else min(most, ready)

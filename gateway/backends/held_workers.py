@@ -12,7 +12,7 @@ class HeldWorkers:
     to be over when starts are, by what they took.
     """
 
-    __slots__ = ("_said_up", "_starts", "_up", "count")
+    __slots__ = ("_starts", "_up", "count", "said_up")
 
     def __init__(self) -> None:
         self.count = 0
@@ -20,7 +20,9 @@ class HeldWorkers:
         self._up = 0
         self._starts: deque[tuple[float, int]] = deque()
         """(since when, workers), the oldest first."""
-        self._said_up: int | None = None
+        self.said_up: int | None = None
+        """As many as the platform said last are up, busy ones among them; None where it says
+        nothing of that."""
 
     def tell(self, workers: int, now: float) -> None:
         """The platform was told to keep so many. What starts is given up before what is up."""
@@ -37,13 +39,13 @@ class HeldWorkers:
 
     def hear(self, up: int) -> None:
         """The platform says that so many of its workers are up, busy ones among them."""
-        self._said_up = up
+        self.said_up = up
 
     def doubt(self, now: float) -> None:
         """A call that should have found one of them had to wait for a start."""
         self._starts.clear()
         self._up = 0
-        self._said_up = None if self._said_up is None else 0
+        self.said_up = None if self.said_up is None else 0
         if self.count:
             self._starts.append((now, self.count))
 
@@ -52,7 +54,7 @@ class HeldWorkers:
         starts = self._starts
         while starts and now - starts[0][0] >= start_s:
             self._up += starts.popleft()[1]
-        return self._up if self._said_up is None else min(self.count, self._said_up)
+        return self._up if self.said_up is None else min(self.count, self.said_up)
 
     def starting_for_s(self, now: float, start_s: float) -> float | None:
         """Seconds since the oldest start began that is not over; None where none is under way."""

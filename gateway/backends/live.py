@@ -92,6 +92,8 @@ class LiveBackend:
         self.queue = self.concurrency.queue
         self.leases = Leases()
         self.workers = PlatformWorkers(self.learned, self.leases, self.queue, self.charged)
+        if self.learned.cold is not None and self.scalable is not None:
+            self.concurrency.ready = self.workers.ready_slots
         self._reconsider_at = 0.0
         if isinstance(adapter, ScalesItself):
             adapter.watch(lambda: self.in_flight)
@@ -299,29 +301,25 @@ class LiveBackend:
         it came for another one."""
         while True:
             queues = {one.queue: one for one in others}
-            for one in (self, *others):
-                one._expect()
+            for one in (self, *others):  # a call is about to stand in line there
+                one._timer.watch(one, one._look)
+                if one.concurrency.bound is not None:
+                    one.concurrency.bound.ask()
             try:
                 granted = await self.queue.wait(reconsider, place, tuple(queues), since)
             except BaseException:
                 self.in_flight -= 1
                 raise
-            at = queues.get(granted, self)
-            now = self._clock.monotonic()
-            if at is self or not at.blocked(now, caller.model, caller.user):
-                if at is not self:
-                    self.in_flight -= 1
-                    at.in_flight += 1
-                    at.note_call(now)
+            at, now = queues.get(granted, self), self._clock.monotonic()
+            if at is self:
+                return self
+            if not at.blocked(now, caller.model, caller.user):
+                self.in_flight -= 1
+                at.in_flight += 1
+                at.note_call(now)
                 return at
             granted.give_back()
             others = [one for one in others if one is not at]
-
-    def _expect(self) -> None:
-        """A call is about to stand in line."""
-        self._timer.watch(self, self._look)
-        if self.concurrency.bound is not None:
-            self.concurrency.bound.ask()
 
     def _look(self, now: float) -> None:
         """While calls wait in line: workers may have become ready, predictions may have failed."""
@@ -398,3 +396,4 @@ class LiveBackend:
         self.line.hear(probe, self.queue.running, now)
         if probe.warm_workers is not None:
             self.workers.hear(probe.warm_workers, now, idle=not self.calls_in_all)
+            self.queue.fill()

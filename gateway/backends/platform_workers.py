@@ -18,10 +18,29 @@ class PlatformWorkers:
         self, learned: Learned, leases: Leases, queue: SlotQueue, charged: CurrentPrice
     ) -> None:
         self.held = HeldWorkers()
+        self.started_ahead = False
+        """Somebody starts workers by the calls that wait, so that these need not start any."""
+        self.per_worker = 1
+        """Calls that each of them runs at once."""
         self._learned = learned
         self._leases = leases
         self._queue = queue
         self._charged = charged
+
+    def up(self, now: float) -> int:
+        """Those that are up, busy ones among them: as the platform says, else as far as is
+        known."""
+        cold, said = self._learned.cold, self.held.said_up
+        if said is not None:
+            return said
+        return 0 if cold is None else self.held.up(now, cold.p95)
+
+    def ready_slots(self) -> int | None:
+        """Calls that may be sent there at once, where workers are started for calls before these
+        are sent; None where a call that is sent starts one."""
+        if not self.started_ahead or self.held.said_up is None:
+            return None
+        return self.held.said_up * self.per_worker
 
     def idle(self, now: float) -> int | None:
         """Those that are warm and idle; None of a backend that is always warm."""

@@ -69,6 +69,11 @@ class SlotQueue:
         self.freed: Callable[[], None] | None = None
         """Called when a call has ended, before its slot goes to another."""
 
+    @property
+    def waiting_first(self) -> int:
+        """Calls in line for this backend before all others."""
+        return sum(self._of_rank)
+
     def waiting_below(self, rank: int) -> int:
         """Calls in line that one of this rank would go before."""
         return sum(self._of_rank[:rank])
@@ -154,7 +159,7 @@ class SlotQueue:
     def reroute(self) -> None:
         """Asks those that wait for this backend first, from the end of the line on, until one would
         rather stay: those before it wait less."""
-        ahead = self.running + sum(self._of_rank)
+        ahead = self.running + self.waiting_first
         for waiter in self.line.last(MOVED_AT_ONCE):
             if waiter.queues[0] is not self:
                 continue

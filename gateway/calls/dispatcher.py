@@ -118,7 +118,7 @@ class Dispatcher:
         self._larger = LargerModel(
             self._failover, self._completion, self._top_up, model_limits, self._decide
         )
-        self._entering = Entering(
+        self.entering = Entering(
             ledger=ledger, clock=clock, backend_limits=limits, decide=self._decide
         )
         self._promised = PromisedJobs(completion=self._completion, ledger=ledger)
@@ -282,7 +282,7 @@ class Dispatcher:
             quote = untried.popleft()
             last_resort = again or not untried or quote.backend in put_off
             try:
-                attempt = await self._entering.enter(
+                attempt = await self.entering.enter(
                     active, state, quote, untried, last_resort=last_resort
                 )
             except LeftAlone as resting:

@@ -36,6 +36,8 @@ class Entering:
         self._clock = clock
         self._limits = backend_limits
         self._decide = decide
+        self.begun: Callable[[CallState], None] | None = None
+        """Is told of each call that has its slot."""
 
     async def _open(self, state: CallState, at_backend: Hold | None) -> None:
         """A call that is cancelled meanwhile may have its row all the same: it is ended."""
@@ -78,6 +80,8 @@ class Entering:
             raise
         if hold is not None:
             await limits.take(state, hold, state.backend, lease)
+        if self.begun is not None:
+            self.begun(state)
         return state.begin(state.backend, quote, lease, lease.leased_at - since)
 
     async def _wait_for_lease(self, waits: _Waits) -> tuple[Lease, Quote]:
@@ -148,6 +152,10 @@ class _Waits(NamedTuple):
             work_s=backend.learned.run_time(state.call.model).mean,
         )
 
+    def _may_take(self, quote: Quote) -> bool:
+        """What is paid for anyhow, or is started for calls that wait."""
+        return quote.reserved or self.active.backends[quote.backend].workers.started_ahead
+
     def others(self) -> dict[LiveBackend, Quote]:
         """Where it may go instead, as soon as a slot is free there: to what is paid for anyhow. Not
         where backends have limits of their own, for which a call holds before it is sent."""
@@ -160,6 +168,6 @@ class _Waits(NamedTuple):
         found = {
             active.backends[quote.backend].newest(): quote
             for quote in self.untried
-            if quote.reserved and quote.backend not in refused and not quote.delay.load_s
+            if self._may_take(quote) and quote.backend not in refused and not quote.delay.load_s
         }
         return {backend: quote for backend, quote in found.items() if not backend.draining}

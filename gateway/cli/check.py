@@ -13,10 +13,11 @@ from typing import Any
 
 from adapters import package_of
 from gateway.app import backend_maker, open_kept
+from gateway.cli.binding import binding_of, plans_in_vain
 from gateway.cli.shared import AnySecret, command
 from gateway.clock import SystemClock
 from gateway.environment import Environment
-from gateway.policy.model import Policy
+from gateway.policy.model import Policy, WarmRule
 from gateway.policy.problems import Mark, PolicyError, Problem, problem_at
 from gateway.policy.reader import load_with_places
 from gateway.policy.warnings import warnings_of
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         *certificate_warnings(policy, places),
         *(() if options.without_secrets else exposed_files(policy, places)),
         *_left_behind(policy, kept),
+        *plans_in_vain(policy, places),
     ]
     _print(options.json, policy, (), warnings, kept)
     return 1 if warnings and options.strict else 0
@@ -86,6 +88,8 @@ def _print(
             print(f"backend {name}: its platform was told to keep {workers} workers")
         for kind, package in _foreign(policy).items():
             print(f"kind {kind}: from the package {package}")
+        for name in policy.warm_pool:
+            print(f"backend {name}: {binding_of(policy, policy.backends[name])}")
 
 
 def _left_behind(policy: Policy, kept: Mapping[str, int]) -> Iterator[Problem]:
@@ -94,11 +98,15 @@ def _left_behind(policy: Policy, kept: Mapping[str, int]) -> Iterator[Problem]:
     for name, workers in kept.items():
         if name not in policy.backends:
             text = f"its platform was told to keep {workers} workers: set that back there"
-        elif name not in policy.warm_pool or not policy.warm_pool[name].spare:
+        elif name not in policy.warm_pool or not _keeps(policy.warm_pool[name]):
             text = f"its platform keeps {workers} workers: a start of the gateway takes that back"
         else:
             continue
         yield problem_at(Mark("policy"), f"backends.{name}", text)
+
+
+def _keeps(rule: WarmRule) -> bool:
+    return bool(rule.spare) or rule.plan == "act"
 
 
 def _foreign(policy: Policy) -> dict[str, str]:
@@ -118,9 +126,14 @@ def _json(
         "policy": None if policy is None else policy.version,
         "packages": {} if policy is None else _foreign(policy),
         "kept_workers": dict(kept),
+        "binding": {} if policy is None else _bindings(policy),
         "problems": [_row(problem) for problem in problems],
         "warnings": [_row(problem) for problem in warnings],
     }
+
+
+def _bindings(policy: Policy) -> dict[str, str]:
+    return {name: binding_of(policy, spec) for name, spec in policy.backends.items()}
 
 
 def _row(problem: Problem) -> dict[str, Any]:

@@ -6,4 +6,5 @@ within a start's time, ``starts`` says how long starts take, and ``worth`` what 
 late may cost. From these the ``planner`` says, at every look, how many workers to hold and to
 start; ``baseline`` how many are worth an hour's rent, ``feedback`` whether promises are kept as
 often as they should be. ``line`` says which of the waiting calls is next, here and in the gateway.
+``minimum`` is what a platform is told of all that.
 """

@@ -76,6 +76,12 @@ class Planner:
         self._worth_at = self.feedback.factor
         self._last_worth = worth_of_worker(starts, rule.slo_s, rule.late_s * self._worth_at)
 
+    def learn_starts(self, starts: StartSamples) -> None:
+        """Starts take other times than was thought. How far is looked ahead stays as it is, for
+        what was learned was learned of that."""
+        self._starts = starts
+        self._in_time = starts.within(self._rule.slo_s) > 0
+
     @property
     def reserved(self) -> int:
         """Workers that are worth their price by the hour, as of the last look."""

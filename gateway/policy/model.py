@@ -302,6 +302,14 @@ class WarmRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Shorter than the platform's idle time-out."""
     cold_start_worth: NanoUsd = 60_000_000
     """For ``keep: learned``: the dollars that one cold start seen by a user is worth to you."""
+    plan: Literal["off", "observe", "act"] = "off"
+    """Whether workers are planned by the calls that come: observe: what the plan would keep is
+    shown and nobody is told; act: the platform is told, between ``spare`` and ``most``, in place of
+    ``keep``."""
+    most: Annotated[int, msgspec.Meta(ge=1)] = 10
+    """For ``plan``: workers that it may keep at once."""
+    calls_per_worker: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """For ``plan``: calls that a worker of the platform runs at once."""
 
 
 class Plan(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -241,7 +241,8 @@ def _pinged_too_late(policy: Policy) -> _Found:
         idle = spec.common.idle_timeout
         if idle is None:
             idle = getattr(spec.settings, "warm_for", None)
-        pinged = rule.keep != "none" and not rule.spare  # a spare stays by the platform's own word
+        # What the platform was told to keep stays without a ping.
+        pinged = rule.keep != "none" and not rule.spare and rule.plan != "act"
         if idle is not None and pinged and rule.ping_every > idle:
             yield (
                 f"warm_pool.{name}.ping_every",

@@ -54,6 +54,11 @@ class ColdTime:
         self._seen: list[float] = []
         self.p50, self.p95 = p50, p95
 
+    @property
+    def samples(self) -> list[float]:
+        """Starts that stand for all, seconds each: those seen and those taken for granted."""
+        return self._seen + self._prior
+
     def observe(self, seconds: float) -> None:
         """One start more, which took ``seconds``."""
         self._seen = [*self._seen[-_KEPT + 1 :], seconds]

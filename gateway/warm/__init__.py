@@ -6,4 +6,7 @@ holds and settles what the pool spends in the limits of the whole gateway, ``spa
 in which spare workers wait. ``minimums`` is what platforms were told to keep and takes it back;
 ``kept`` writes that down. ``idle_tails`` books the seconds for which a platform keeps a worker
 after its last call, where these are billed.
+``plans`` looks twice a second at the backends whose workers are planned by the calls that come:
+``demand`` is what is seen of one, ``planned`` what follows from it; ``lead`` says which of several
+gateways may act on it.
 """

@@ -23,13 +23,16 @@ from gateway.tasks import BackgroundTasks
 from gateway.warm.account import WarmAccount, ping_hold
 from gateway.warm.minimums import AGAIN_S, WorkerMinimums
 from gateway.warm.plan import WarmView, plan
+from gateway.warm.plans import WorkerPlans
 from gateway.warm.spares import Spares
 
 __all__ = ["ACCOUNT", "WarmKeeper"]
 
 log = logging.getLogger("spillgate")
 
-_TICK_S = 1.0
+_TICK_S = 0.5
+_PLANNED_PAUSE_S = 1.0
+"""Between two changes of what a platform is told by a plan."""
 _PING_TIMEOUT_S = 300.0
 _REFUSED_S = 60.0
 """Until a spare is asked for again that the limits had no room for."""
@@ -47,10 +50,13 @@ class WarmKeeper:
         clock: Clock,
         metrics: Metrics,
         leads: Callable[[], bool] = lambda: True,
+        plans: WorkerPlans | None = None,
     ) -> None:
-        """``leads``: whether it falls to this process, of several, to act."""
+        """``leads``: whether it falls to this process, of several, to act; ``plans``: what planned
+        backends should keep; None: none is planned."""
         self._leads = leads
         self._active = active
+        self._plans = plans
         self._account = account
         self._minimums = minimums
         self._spares = Spares(account)
@@ -63,7 +69,7 @@ class WarmKeeper:
         self._background = BackgroundTasks()
 
     async def run(self) -> None:
-        """A tick a second, for ever."""
+        """Two ticks a second, for ever."""
         self._tell_of_strangers()
         while True:
             self.tick()
@@ -83,13 +89,20 @@ class WarmKeeper:
     def tick(self) -> None:
         """Starts what the plan asks for at this instant, and takes back what it does not."""
         if self._closing or not self._leads():
+            self._send_at_once()
             return
         active = self._active()
         rules = active.policy.warm_pool
         self._spares.count(self._clock.monotonic())
-        for name, rule in rules.items():
-            backend = active.backends[name]
-            if not backend.draining:
+        if self._plans is not None:
+            self._plans.look()
+            if self._plans.acts:
+                self._background.run(self._plans.lead.keep())
+        for name, backend in active.backends.items():
+            rule = rules.get(name)
+            if rule is None or backend.draining:
+                backend.workers.started_ahead = False
+            else:
                 self._apply(backend, rule)
         for name in self._minimums.kept():
             unwanted = active.backends.get(name)
@@ -97,7 +110,11 @@ class WarmKeeper:
                 self._keep(unwanted, 0)
 
     def _apply(self, backend: LiveBackend, rule: WarmRule) -> None:
-        now = self._clock.monotonic()
+        now, plans = self._clock.monotonic(), self._plans
+        if plans is not None and rule.plan == "act" and backend.scalable is not None:
+            self._carry_out(backend, plans, rule)
+            return
+        backend.workers.started_ahead = False
         actions = plan(rule, self._view(backend, rule, now), self._clock.time())
         if actions.workers is not None:
             self._keep(backend, actions.workers)
@@ -106,14 +123,24 @@ class WarmKeeper:
             for _ in range(actions.pings):
                 self._background.run(self.ping(backend, backend.warmable, actions.reason))
 
-    def _keep(self, backend: LiveBackend, workers: int) -> None:
+    def _carry_out(self, backend: LiveBackend, plans: WorkerPlans, rule: WarmRule) -> None:
+        """What the plan wants kept, where this gateway is the one to tell the platform; calls wait
+        for the workers that it starts, as long as it can start any."""
+        last, name = plans.last(backend.name), backend.name
+        leads = last is not None and plans.in_charge(backend, rule)
+        refused = self._clock.monotonic() < self._refused_until.get(name, float("-inf"))
+        backend.workers.started_ahead = leads and not refused and not self._minimums.fails(name)
+        if last is not None and leads:
+            self._keep(backend, last.minimum.workers, pause_s=_PLANNED_PAUSE_S)
+
+    def _keep(self, backend: LiveBackend, workers: int, *, pause_s: float = 0.0) -> None:
         """Has the platform told, where it is due, to keep so many workers."""
         name, now = backend.name, self._clock.monotonic()
         if backend.scalable is None or name in self._scaling:
             return
         if now < self._refused_until.get(name, now):
             workers = 0
-        if self._minimums.is_due(name, workers):
+        if self._minimums.is_due(name, workers, pause_s=pause_s):
             self._scaling.add(name)
             self._background.run(self._scale(backend, workers))
 
@@ -204,6 +231,7 @@ class WarmKeeper:
         platforms, within a bound in time, and settles the spares."""
         await self.break_off()
         await self._minimums.leave(self._active().backends)
+        await self._give_up_plans()
         await self._spares.end_all(self._clock.monotonic())
 
     async def break_off(self) -> None:
@@ -215,7 +243,18 @@ class WarmKeeper:
         """Another process goes on: pings under way end here, what was set at platforms stays, and
         the spares are settled up to ``until`` at the latest, in monotonic seconds."""
         self._closing = True
+        await self._give_up_plans()
         await self._spares.end_all(min(until, self._clock.monotonic()))
+
+    async def _give_up_plans(self) -> None:
+        self._send_at_once()
+        if self._plans is not None:
+            await self._plans.lead.give_up()
+
+    def _send_at_once(self) -> None:
+        """Calls wait for no worker that nobody starts."""
+        for backend in self._active().backends.values():
+            backend.workers.started_ahead = False
 
 
 def _worth(backend: LiveBackend, rule: WarmRule) -> float:

@@ -56,8 +56,9 @@ class WorkerMinimums:
         """Backend -> workers that its platform keeps for us, as far as is known."""
         return {name: told.workers for name, told in self._told.items() if told.workers}
 
-    def is_due(self, name: str, workers: int) -> bool:
-        """Whether the platform must be told to keep so many."""
+    def is_due(self, name: str, workers: int, *, pause_s: float = 0.0) -> bool:
+        """Whether the platform must be told to keep so many; no sooner than ``pause_s`` after it
+        was told of others."""
         now = self._clock.monotonic()
         busy = self._busy.get(name)
         if (busy is not None and busy.locked()) or now < self._retry_at.get(name, now):
@@ -65,7 +66,14 @@ class WorkerMinimums:
         told = self._told.get(name)
         if told is None:
             return workers > 0
-        return told.workers != workers or (workers > 0 and now - told.at >= AGAIN_S)
+        if told.workers != workers:
+            return now - told.at >= pause_s
+        return workers > 0 and now - told.at >= AGAIN_S
+
+    def fails(self, name: str) -> bool:
+        """The platform could not be told a short while ago."""
+        now = self._clock.monotonic()
+        return now < self._retry_at.get(name, now)
 
     async def tell(self, backend: LiveBackend, workers: int) -> bool:
         """Tells the platform of a backend that can be told; False where that failed: it is due

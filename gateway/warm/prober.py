@@ -12,6 +12,8 @@ from gateway.clock import Clock
 _WARM_EVERY_S = 15.0
 _BUSY_EVERY_S = 2.0
 """An engine that counts its calls, while it has some of ours: others may fill its line."""
+_AWAITED_EVERY_S = 0.5
+"""One whose workers are started for calls that wait: each is to be known as soon as it is up."""
 _COLD_EVERY_S = 1.0
 """One that is not ready is asked often, and one that has failed: its good word ends its rest."""
 
@@ -48,6 +50,9 @@ class Prober:
 
 
 def _pause(backend: LiveBackend) -> float:
+    if backend.workers.started_ahead:
+        held, waits = backend.workers.held, backend.queue.waiting
+        return _AWAITED_EVERY_S if waits or held.count > (held.said_up or 0) else _BUSY_EVERY_S
     waited_for = backend.probed_ready is False and backend.learned.cold is None
     if waited_for or backend.ill or backend.rests.health.scopes:
         return _COLD_EVERY_S

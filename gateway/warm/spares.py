@@ -26,7 +26,8 @@ class SparePeriod:
 
     def count(self, now: float) -> None:
         """As many workers were idle since the last count as are idle now."""
-        idle = max(0, self._workers - self.backend.calls_in_all)
+        busy = self.backend.calls_in_all - self.backend.queue.waiting_first
+        idle = max(0, self._workers - busy)
         self.idle_s += idle * max(0.0, now - self._counted)
         self._counted = now
 

@@ -1,0 +1,39 @@
+"""How a plan of workers is told to a person, in numbers by which it can be done again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.money.text import iso
+from gateway.warm.planned import PlanLook
+from gateway.warm.plans import BackendPlan
+
+
+def plan_as_json(plan: BackendPlan) -> dict[str, Any]:
+    """The last look at a backend. ``reserve`` is advice: as many more workers as there would be are
+    worth their price by the hour."""
+    return {
+        "looked_at": iso(plan.at, "milliseconds"),
+        "workers": plan.minimum.workers,
+        "because": plan.minimum.because,
+        "models": [_look(one) for one in plan.pools],
+    }
+
+
+def _look(look: PlanLook) -> dict[str, Any]:
+    seen, capacity = look.seen, look.capacity
+    return {
+        "models": look.models,
+        "calls": seen.load,
+        "waiting": seen.waiting,
+        "overdue": seen.overdue,
+        "ready": seen.ready,
+        "ready_elsewhere": look.at_home,
+        "hold": capacity.hold,
+        "start": capacity.starting,
+        "reserve": capacity.reserved,
+        "missing_worker_costs_seconds": round(capacity.worth.seconds, 3),
+        "starts_raced": capacity.worth.starts,
+        "workers": look.minimum.workers,
+        "because": look.minimum.because,
+    }

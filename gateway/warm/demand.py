@@ -1,0 +1,68 @@
+"""What the planner sees: the calls of some models, and the workers that are up for them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+
+from gateway.active_policy import ActivePolicy
+from gateway.backends.live import LiveBackend
+from gateway.calls.state import CallState
+from gateway.planning.planner import Seen
+
+Pool = frozenset[str]
+"""Models that are served by the same backends."""
+
+
+def pools_of(active: ActivePolicy, backend: LiveBackend) -> list[Pool]:
+    """The models that the backend serves, together where the same others serve them."""
+    by_backends: dict[frozenset[str], set[str]] = defaultdict(set)
+    for model in active.served_by(backend):
+        by_backends[frozenset(active.policy.models[model].backends)].add(model)
+    return [frozenset(models) for models in by_backends.values()]
+
+
+def seen_by(
+    active: ActivePolicy,
+    backend: LiveBackend,
+    pool: Pool,
+    calls: Collection[CallState],
+    now: float,
+) -> tuple[Seen, int]:
+    """(What is there for the models, what of that is no worker of the backend: slots of reserved
+    ones, and calls at other platforms)."""
+    load = overdue = waiting = elsewhere = 0
+    for state in tuple(calls):
+        model, attempt = state.call.model, state.attempt
+        if model not in pool:
+            elsewhere += attempt is not None and attempt.backend is backend
+            continue
+        load += 1
+        overdue += now - state.received >= active.slo(model, state.route)
+        waiting += attempt is None
+    at_home = sum(_capacity(one, now) for one in _others(active, pool, backend))
+    return Seen(load, overdue, waiting, at_home + _up_at(backend, elsewhere, now)), at_home
+
+
+def _up_at(backend: LiveBackend, elsewhere: int, now: float) -> int:
+    """Calls that the workers of the backend which are up run at once, less those that it runs of
+    other models."""
+    workers = backend.workers
+    up = max(workers.up(now) * workers.per_worker, backend.queue.running)
+    return max(0, up - elsewhere)
+
+
+def _others(active: ActivePolicy, pool: Pool, backend: LiveBackend) -> set[LiveBackend]:
+    named = {name for model in pool for name in active.policy.models[model].backends}
+    return {active.backends[name] for name in named} - {backend}
+
+
+def _capacity(other: LiveBackend, now: float) -> int:
+    """Slots of one that is paid for in any case; of another what runs there."""
+    price = other.price
+    if price is not None and not price.reserved:
+        return other.queue.running
+    if other.blocked(now):
+        return 0
+    slots = other.slots
+    return other.queue.running if slots is None else slots

@@ -1,0 +1,105 @@
+"""The planner at work: a look at each backend that is planned, twice a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from gateway.active_policy import ActivePolicy
+from gateway.backends.live import LiveBackend
+from gateway.calls.state import CallState
+from gateway.clock import Clock
+from gateway.planning.minimum import NOTHING, Bounds, Minimum, together
+from gateway.policy.hours import within
+from gateway.policy.model import WarmRule
+from gateway.warm.demand import Pool, pools_of, seen_by
+from gateway.warm.lead import Lead
+from gateway.warm.planned import PlanLook, PlannedModels, plan_rule
+
+
+class BackendPlan(msgspec.Struct, frozen=True):
+    """What the last look at a backend has come to."""
+
+    at: float
+    """Seconds since the epoch."""
+    minimum: Minimum
+    pools: tuple[PlanLook, ...]
+    """By the models that the same backends serve."""
+
+
+class WorkerPlans:
+    """What backends should keep, by the calls that this gateway has."""
+
+    def __init__(
+        self,
+        *,
+        active: Callable[[], ActivePolicy],
+        calls: Collection[CallState],
+        lead: Lead,
+        clock: Clock,
+    ) -> None:
+        """``calls``: those on their way, as they come and go."""
+        self._active = active
+        self._calls = calls
+        self._clock = clock
+        self.lead = lead
+        self._planned: dict[tuple[str, Pool], PlannedModels] = {}
+        self._last: dict[str, BackendPlan] = {}
+
+    @property
+    def acts(self) -> bool:
+        """Whether any plan is to be carried out."""
+        return any(rule.plan == "act" for rule in self._active().policy.warm_pool.values())
+
+    def look(self) -> None:
+        """At every backend with a plan."""
+        active = self._active()
+        rules = active.policy.warm_pool
+        planned = {name: rule for name, rule in rules.items() if rule.plan != "off"}
+        for name in [name for name in self._last if name not in planned]:
+            del self._last[name]
+        for name, rule in planned.items():
+            backend = active.backends[name]
+            if backend.learned.cold is not None:
+                backend.workers.per_worker = rule.calls_per_worker
+                self._last[name] = self._look_at(active, backend, rule)
+
+    def _look_at(self, active: ActivePolicy, backend: LiveBackend, rule: WarmRule) -> BackendPlan:
+        now, now_at = self._clock.monotonic(), self._clock.time()
+        looks = []
+        for pool in pools_of(active, backend):
+            seen, at_home = seen_by(active, backend, pool, self._calls, now)
+            models = self._models(active, backend, pool, now)
+            looks.append(models.look(backend, seen, at_home, now))
+        minimum = NOTHING
+        if within(rule.hours, now_at, rule.ahead):
+            bounds = Bounds(rule.spare, max(rule.most, rule.spare))
+            minimum = together([look.minimum for look in looks], bounds)
+        return BackendPlan(now_at, minimum, tuple(looks))
+
+    def _models(
+        self, active: ActivePolicy, backend: LiveBackend, pool: Pool, now: float
+    ) -> PlannedModels:
+        key, plan = (backend.name, pool), plan_rule(active, backend, pool)
+        found = self._planned.get(key)
+        if found is None or found.plan != plan:
+            found = self._planned[key] = PlannedModels(pool, plan, backend, now)
+        return found
+
+    def last(self, name: str) -> BackendPlan | None:
+        """The last look at a backend; None where none was taken."""
+        return self._last.get(name)
+
+    def in_charge(self, backend: LiveBackend, rule: WarmRule) -> bool:
+        """Whether this gateway is to tell the platform what to keep."""
+        return rule.plan == "act" and backend.scalable is not None and self.lead.leads
+
+    def begun(self, state: CallState) -> None:
+        """A call has got its worker: whether in time is told to the plans that are carried out."""
+        active, model = self._active(), state.call.model
+        rules = active.policy.warm_pool
+        for (name, pool), models in self._planned.items():
+            if model in pool and name in rules and rules[name].plan == "act":
+                waited_s = self._clock.monotonic() - state.received
+                models.planner.feedback.observe(waited_s <= models.plan.slo_s)
