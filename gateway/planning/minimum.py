@@ -21,7 +21,7 @@ PlanReason = Literal[
 ]
 
 
-class Bounds(msgspec.Struct, frozen=True):
+class PlanBounds(msgspec.Struct, frozen=True):
     """What the policy says."""
 
     floor: int
@@ -57,7 +57,7 @@ def minimum_of(
     return Minimum(held, "needed_soon" if held else "none", held)
 
 
-def together(minima: Sequence[Minimum], bounds: Bounds) -> Minimum:
+def together(minima: Sequence[Minimum], bounds: PlanBounds) -> Minimum:
     """What models that other backends serve need of one platform, within what the policy allows:
     the reason is that of the one that needs most."""
     workers = sum(one.workers for one in minima)

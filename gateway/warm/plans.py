@@ -10,7 +10,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.calls.state import CallState
 from gateway.clock import Clock
-from gateway.planning.minimum import NOTHING, Bounds, Minimum, together
+from gateway.planning.minimum import NOTHING, Minimum, PlanBounds, together
 from gateway.policy.hours import within
 from gateway.policy.model import WarmRule
 from gateway.warm.demand import Pool, pools_of, seen_by
@@ -74,7 +74,7 @@ class WorkerPlans:
             looks.append(models.look(backend, seen, at_home, now))
         minimum = NOTHING
         if within(rule.hours, now_at, rule.ahead):
-            bounds = Bounds(rule.spare, max(rule.most, rule.spare))
+            bounds = PlanBounds(rule.spare, max(rule.most, rule.spare))
             minimum = together([look.minimum for look in looks], bounds)
         return BackendPlan(now_at, minimum, tuple(looks))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.planning.minimum import Bounds, Minimum, minimum_of, together
+from gateway.planning.minimum import Minimum, PlanBounds, minimum_of, together
 from gateway.planning.planner import Capacity, Seen
 from gateway.planning.worth import Worth
 
@@ -35,12 +35,12 @@ def test_a_platform_is_told_what_the_reserved_capacity_lacks(
 
 def test_the_policy_bounds_what_is_kept() -> None:
     few, many = Minimum(1, "call_waits", 0), Minimum(4, "needed_soon", 4)
-    bounds = Bounds(2, 5)
+    bounds = PlanBounds(2, 5)
     assert together([few], bounds) == Minimum(2, "floor", 0)
     assert together([many], bounds) == many
     assert together([few, many], bounds) == Minimum(5, "needed_soon", 4)
     assert together([many, many], bounds) == Minimum(5, "ceiling", 8)
-    assert together([], Bounds(0, 5)) == Minimum(0, "none", 0)
+    assert together([], PlanBounds(0, 5)) == Minimum(0, "none", 0)
 
 
 def test_a_worker_that_runs_several_calls_counts_for_as_many() -> None:
@@ -77,7 +77,7 @@ def test_a_held_worker_always_has_a_reason(
     per_worker: int,
 ) -> None:
     """And none is kept beyond what the policy allows; what is said to be needed, was."""
-    bounds = Bounds(floor, floor + more)
+    bounds = PlanBounds(floor, floor + more)
     seen = Seen(waiting, 0, waiting, at_home + ready)
     found = minimum_of(
         capacity(hold, starting), seen, at_home, per_worker=per_worker, lingering=lingering
