@@ -58,12 +58,11 @@ class Baseline:
 
     def _note(self, now: float, wanted: int) -> None:
         spans = self._spans
-        if spans:
-            since, before = spans[-1]
-            if before == wanted and now - since < self._rule.every_s:
-                return
-            self._wanted_s[before] += now - since
-        spans.append((now, wanted))
+        since, before = spans[-1] if spans else (now, -1)
+        if before != wanted or now - since >= self._rule.every_s:
+            if spans:
+                self._wanted_s[before] += now - since
+            spans.append((now, wanted))
         start = now - self._rule.window_s
         while len(spans) > 1 and spans[1][0] <= start:
             since, before = spans.popleft()

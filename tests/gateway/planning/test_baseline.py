@@ -60,3 +60,12 @@ def test_a_layer_is_reserved_where_it_was_wanted_for_its_share_of_the_window(
             if sum(seconds for count, seconds in spans if count >= layer) > 0.6 * covered
         ]
         assert workers == max(layers, default=0)
+
+
+def test_what_has_left_the_window_counts_no_more_though_nothing_has_changed_since() -> None:
+    """A minute at the window's very beginning, and then exactly its share: not more than that."""
+    rule = BaselineRule(share=0.6, window_s=1200, every_s=300, commit_s=0.0, give_up=1.0)
+    baseline = Baseline(rule, 0.0)
+    for minute, count in enumerate([0, 0, 0, 0, 1, *[0] * 8, *[1] * 13]):
+        baseline.look(60.0 * minute, count)
+    assert baseline.workers == 0
