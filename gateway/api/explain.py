@@ -4,6 +4,7 @@ The caller's limits are asked, and nothing of them is taken."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -22,17 +23,21 @@ from gateway.api.request import (
     respond_json,
 )
 from gateway.api.request_tags import tags_of
+from gateway.calls.history import seen_record
 from gateway.calls.refusals import store_unavailable
 from gateway.calls.state import CallState
+from gateway.money.call_reports import seen_as_json
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.limit_refusals import refusal
 from gateway.money.room import Room
 from gateway.policy.model import ModelSpec
 from gateway.routing.router import Decision, Quote, reason_for
+from gateway.routing.sums import delay_spread, price_parts
 from gateway.service import Gateway
 from gateway.storage.base import LimitStatus, StorageUnavailable
 from gateway.storage.claims import ClaimTemplate
 from gateway.types import MICRO, NANO, ApiError
+from gateway.warm.plans import BackendPlan
 
 
 class ExplainEndpoint:
@@ -72,7 +77,8 @@ class ExplainEndpoint:
             policy=active.policy.version,
         )
         told = await self._explain(active, state)
-        await respond_json(send, context, as_json(told, active.policy.version))
+        plans = None if self._gateway.plans is None else self._gateway.plans.last
+        await respond_json(send, context, as_json(told, active.policy.version, plans))
 
     async def _explain(self, active: ActivePolicy, state: CallState) -> Explanation:
         room = Room(await self._left(active.template(state.principal, tags=state.preferences.tags)))
@@ -137,8 +143,12 @@ def explanation(
     )
 
 
-def as_json(told: Explanation, policy: str) -> dict[str, Any]:
-    """A decision in numbers that a person can check; prices in US dollars."""
+LastPlan = Callable[[str], BackendPlan | None]
+
+
+def as_json(told: Explanation, policy: str, plans: LastPlan | None = None) -> dict[str, Any]:
+    """A decision in numbers that a person can check; prices in US dollars. ``plans``: the last look
+    of the plan of a backend's workers."""
     decision, quotes = told.decision, told.quotes
     candidates = {quote.backend for quote in decision.quotes}
     refused = [(name, code) for name, code in decision.refused if name not in candidates]
@@ -150,7 +160,10 @@ def as_json(told: Explanation, policy: str) -> dict[str, Any]:
         "policy": policy,
         "output_bound": told.output_bound,
         "would_be_refused": [_error(error) for error in told.refusals],
-        "candidates": [_candidate(quote, decision) for quote in quotes],
+        "candidates": [
+            {**_candidate(quote, decision), **_details(quote), **_plan(quote, plans)}
+            for quote in quotes
+        ],
         "refused": [{"backend": name, "reason": code} for name, code in refused]
         + [
             {"backend": name, "reason": error.code, "message": error.message}
@@ -171,6 +184,33 @@ def _candidate(quote: Quote, decision: Decision) -> dict[str, Any]:
         "predicted_charge_usd": quote.estimate.charge / NANO,
         "hold_usd": quote.estimate.hold / NANO,
     }
+
+
+def _details(quote: Quote) -> dict[str, Any]:
+    """What was seen, and what follows from it."""
+    seen = quote.seen
+    if seen is None:
+        return {}
+    spread = delay_spread(seen.load, seen.run, seen.cold_p50, seen.cold_p95)
+    parts = price_parts(quote)
+    return {
+        "saw": seen_as_json(seen_record(seen)),
+        "delay_low_seconds": round(spread.low, 6),
+        "delay_high_seconds": round(spread.high, 6),
+        "price_parts_usd": {
+            "run": parts.run / NANO,
+            "start": parts.start / NANO,
+            "wait_after": parts.wait_after / NANO,
+            "rest": parts.rest / NANO,
+        },
+    }
+
+
+def _plan(quote: Quote, plans: LastPlan | None) -> dict[str, Any]:
+    last = None if plans is None else plans(quote.backend)
+    if last is None:
+        return {}
+    return {"plan": {"workers": last.minimum.workers, "because": last.minimum.because}}
 
 
 def _error(error: ApiError) -> dict[str, Any]:

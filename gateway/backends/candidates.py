@@ -59,6 +59,7 @@ def candidate_of(
         learned.more_input(model, parts),
         last_resort,
         price,
+        None if cold is None else cold.p50,
     )
     if model not in backend.loadable:
         return candidate

@@ -6,13 +6,14 @@ import msgspec
 
 from adapters.errors import Ran
 from gateway.routing.repeating import Asked
-from gateway.routing.router import Decision, Quote
+from gateway.routing.router import Candidate, Decision, Quote
 from gateway.storage.history import (
     MOST_KEPT,
     AttemptRecord,
     CallHistory,
     PriceRecord,
     QuoteRecord,
+    SeenRecord,
     words,
 )
 
@@ -85,4 +86,24 @@ def _recorded(quote: Quote) -> QuoteRecord:
         estimate.marginal,
         estimate.charge,
         estimate.hold,
+        None if quote.seen is None else seen_record(quote.seen),
+    )
+
+
+def seen_record(candidate: Candidate) -> SeenRecord:
+    """How the backend stood."""
+    load, run = candidate.load, candidate.run
+    starting_s = load.starting_s
+    return SeenRecord(
+        load.in_flight,
+        load.slots,
+        load.warm_idle,
+        None if starting_s is None else round(starting_s, 3),
+        round(load.ready_in_s, 3),
+        round(run.mean, 6),
+        round(run.deviation, 6),
+        candidate.cold_p50,
+        candidate.cold_p95,
+        round(load.tail_s, 3),
+        round(load.load_s, 3),
     )

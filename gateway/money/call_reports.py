@@ -11,7 +11,7 @@ from adapters.errors import FailureClass
 from gateway.money.charge_records import lines_of
 from gateway.money.text import iso, iso_or_none
 from gateway.storage.base import LedgerRow
-from gateway.storage.history import OWN_ROW, AttemptRecord, CallHistory
+from gateway.storage.history import OWN_ROW, AttemptRecord, CallHistory, SeenRecord
 from gateway.types import MICRO, NANO
 
 _TIMES = ("queue", "cold", "exec", "gpu")
@@ -116,10 +116,29 @@ def _decision(history: CallHistory | None) -> dict[str, Any] | None:
                 "predicted_price_usd": quote.marginal_nano / NANO,
                 "predicted_charge_usd": quote.charge_nano / NANO,
                 "hold_usd": quote.hold_nano / NANO,
+                "saw": seen_as_json(quote.seen),
             }
             for quote in history.quotes
         ],
         "refused": _reasons(one for one in history.refused if one[0] not in candidates),
+    }
+
+
+def seen_as_json(seen: SeenRecord | None) -> dict[str, Any] | None:
+    """How a backend stood, in the names of ``POST /v1/route/explain``."""
+    if seen is None:
+        return None
+    return {
+        "calls": seen.calls,
+        "slots": seen.slots,
+        "warm_idle": seen.warm_idle,
+        "starting_for_seconds": seen.starting_for_s,
+        "ready_in_seconds": seen.ready_in_s,
+        "run_seconds": seen.run_s,
+        "run_deviation_seconds": seen.run_deviation_s,
+        "cold_p50_seconds": seen.cold_p50_s,
+        "cold_p95_seconds": seen.cold_p95_s,
+        "wait_after_seconds": seen.tail_s,
     }
 
 

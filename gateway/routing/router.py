@@ -98,6 +98,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """Though it is blocked, it is asked where no other backend can take the call."""
     in_force: PriceInForce | None = None
     """``price``, and what is held by."""
+    cold_p50: float | None = None
+    """``None`` as ``cold_p95``."""
 
 
 def available(candidate: Candidate) -> Candidate:
@@ -133,6 +135,8 @@ class Quote(msgspec.Struct, frozen=True):
     """Tokens of output that the hold covers."""
     in_force: PriceInForce | None = None
     """By what the call is charged if this backend is asked, whatever the policy says later."""
+    seen: Candidate | None = None
+    """The backend as it stood, from which all of this follows."""
 
     @property
     def uses_device(self) -> bool:
@@ -254,7 +258,7 @@ def _quote(question: RoutingRequest, candidate: Candidate) -> Quote:
     price = candidate.price
     high = min(max(run.high, SHORTEST_HOLD_S), candidate.max_run)
     if price is None:
-        return Quote(candidate.name, delay, FREE, True, False, high)
+        return Quote(candidate.name, delay, FREE, True, False, high, seen=candidate)
     text = question.body_bytes - question.parts.data_bytes
     expected = Expectation(
         exec_s=run.mean,
@@ -279,6 +283,7 @@ def _quote(question: RoutingRequest, candidate: Candidate) -> Quote:
         expected.input_high_tokens,
         expected.output_tokens,
         in_force,
+        candidate,
     )
 
 

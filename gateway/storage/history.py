@@ -15,6 +15,26 @@ OWN_ROW = -1
 """In place of an attempt's number: what it cost stands in the row of the call itself."""
 
 
+class SeenRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How a backend stood when a call was decided. Seconds."""
+
+    calls: int
+    """Sent there, or before the call in its line."""
+    slots: int | None
+    """None: as many as it likes."""
+    warm_idle: int
+    starting_for_s: float | None
+    """Since when the oldest start is waited for."""
+    ready_in_s: float
+    run_s: float
+    run_deviation_s: float
+    cold_p50_s: float | None
+    """None, as the next, of a backend that is always warm."""
+    cold_p95_s: float | None
+    tail_s: float
+    load_s: float
+
+
 class QuoteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a backend was expected to be like when the call was decided."""
 
@@ -26,6 +46,8 @@ class QuoteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     marginal_nano: int
     charge_nano: int
     hold_nano: int
+    seen: SeenRecord | None = None
+    """None in rows of earlier versions."""
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -257,16 +257,39 @@ async def test_explain_tells_every_candidates_delay_and_price_without_a_call(
         assert (told["backend"], told["reason"], told["slo_seconds"]) == ("home", "RES_FREE", 2.0)
         home_row, burst_row = told["candidates"]
         assert home_row["predicted_price_usd"] == 0
-        assert burst_row == {
-            "backend": "burst",
-            "last_resort": None,
-            "predicted_delay_seconds": 9.0,
-            "cold_start": True,
-            "predicted_load_seconds": 0,
-            "reserved": False,
-            "predicted_price_usd": 0.01,
-            "predicted_charge_usd": 0.01,
-            "hold_usd": 0.012,
+        assert (
+            burst_row.items()
+            >= {
+                "backend": "burst",
+                "last_resort": None,
+                "predicted_delay_seconds": 9.0,
+                "cold_start": True,
+                "predicted_load_seconds": 0,
+                "reserved": False,
+                "predicted_price_usd": 0.01,
+                "predicted_charge_usd": 0.01,
+                "hold_usd": 0.012,
+                "delay_low_seconds": 5.0,
+                "delay_high_seconds": 9.0,
+            }.items()
+        )
+        assert burst_row["price_parts_usd"] == {
+            "run": 0.001,
+            "start": 0.009,
+            "wait_after": 0,
+            "rest": 0,
+        }
+        assert burst_row["saw"] == {
+            "calls": 0,
+            "slots": 4,
+            "warm_idle": 0,
+            "starting_for_seconds": None,
+            "ready_in_seconds": 0,
+            "run_seconds": 1,
+            "run_deviation_seconds": 0.5,
+            "cold_p50_seconds": 5,
+            "cold_p95_seconds": 9,
+            "wait_after_seconds": 0,
         }
         assert not gateway.fake("home").calls
 
