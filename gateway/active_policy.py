@@ -162,7 +162,8 @@ class ActivePolicy:
     def _usable(self, model: str, route: Route) -> tuple[LiveBackend, ...]:
         found = self._usables.get((model, route.name))
         if found is None:
-            found = self._usables[model, route.name] = _in_order(self._serving[model], route.use)
+            serving = _inside(self._serving[model], route.regions)
+            found = self._usables[model, route.name] = _in_order(serving, route.use)
         return found
 
     def backend(self, name: str) -> LiveBackend:
@@ -304,6 +305,13 @@ def _in_force(
 def _longest(backend: LiveBackend) -> float:
     cold = backend.learned.cold
     return backend.spec.common.max_run + (0.0 if cold is None else cold.p95)
+
+
+def _inside(serving: tuple[LiveBackend, ...], regions: tuple[str, ...]) -> tuple[LiveBackend, ...]:
+    """Those that run where a route's calls may go."""
+    if not regions:
+        return serving
+    return tuple(backend for backend in serving if backend.spec.common.region in regions)
 
 
 def _in_order(serving: tuple[LiveBackend, ...], use: tuple[str, ...]) -> tuple[LiveBackend, ...]:

@@ -150,6 +150,8 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     max_queue: Annotated[int, msgspec.Meta(ge=0)] | None = None
     """Calls that may wait there, those of others too where an engine counts them; more go
     elsewhere. Left out: 64 for each call that it runs at once."""
+    region: Name | None = None
+    """Where it runs, as routes name it; left out: nobody says."""
     required: bool = False
     """/readyz answers 200 only while this backend is warm."""
     max_request: ByteSize | None = None
@@ -263,6 +265,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Names in ``backends``."""
     order: Literal["cheapest", "fastest", "listed", "weighted"] = "cheapest"
     """Which of them is asked first."""
+    regions: tuple[Name, ...] = ()
+    """Only backends that run in one of these are used, whatever fails: what a call brings never
+    leaves them. Left out: wherever they run."""
     weights: dict[BackendName, Annotated[float, msgspec.Meta(ge=0)]] | None = None
     """For ``order: weighted``: backend -> share."""
     max_price: NanoUsd | None = None
@@ -303,9 +308,8 @@ class WarmRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cold_start_worth: NanoUsd = 60_000_000
     """For ``keep: learned``: the dollars that one cold start seen by a user is worth to you."""
     plan: Literal["off", "observe", "act"] = "off"
-    """Whether workers are planned by the calls that come: observe: what the plan would keep is
-    shown and nobody is told; act: the platform is told, between ``spare`` and ``most``, in place of
-    ``keep``."""
+    """observe: what a plan of the workers would keep is shown and nobody is told; act: the platform
+    is told, between ``spare`` and ``most``, in place of ``keep``."""
     most: Annotated[int, msgspec.Meta(ge=1)] = 10
     """For ``plan``: workers that it may keep at once."""
     calls_per_worker: Annotated[int, msgspec.Meta(ge=1)] = 1

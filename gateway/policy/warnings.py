@@ -11,7 +11,7 @@ import msgspec
 from gateway.policy.limit_section import limits_in_vain
 from gateway.policy.limits import Limits
 from gateway.policy.matching import choices
-from gateway.policy.model import BackendSpec, ModelSpec, Policy, When
+from gateway.policy.model import BackendSpec, ModelSpec, Policy, Route, When
 from gateway.policy.price import DatedPrices, epoch_s
 from gateway.policy.problems import Mark, Problem, place_of, problem_at
 from gateway.policy.webhooks import AlertSettings, doubtful
@@ -42,6 +42,7 @@ def warnings_of(
         *_contradictions(policy),
         *_idle_routes(policy),
         *_weights(policy),
+        *_regions(policy),
         *_unused(policy, plans_in_use),
         *_old_prices(policy.prices, today),
         *_warm_pool(policy),
@@ -161,15 +162,31 @@ def _idle_routes(policy: Policy) -> _Found:
     """Routes that leave the calls of a model without any backend."""
     for index, route in enumerate(policy.routes):
         taken = [n for n, m in policy.models.items() if _may_take(route.when, n, m)]
-        without = [n for n in taken if not set(route.use) & set(policy.models[n].backends)]
+        without = [n for n in taken if not _left(policy, route, n)]
         if not without:
             continue
-        path = f"routes[{index}].use"
+        path, where = f"routes[{index}].use", " in its regions" if route.regions else ""
         if without == taken:
-            yield path, "no model that the route takes lists any of these backends"
+            yield path, f"no model that the route takes lists any of these backends{where}"
             continue
         for name in without:
-            yield path, f"leaves the model {name} without a backend: it lists none of these"
+            yield path, f"leaves the model {name} without a backend: it lists none of these{where}"
+
+
+def _left(policy: Policy, route: Route, model: str) -> set[str]:
+    """The backends that the route uses for calls of the model."""
+    used = set(route.use) & set(policy.models[model].backends)
+    regions = route.regions
+    return {one for one in used if not regions or policy.backends[one].common.region in regions}
+
+
+def _regions(policy: Policy) -> _Found:
+    """Where nothing runs."""
+    known = {spec.common.region for spec in policy.backends.values()}
+    for index, route in enumerate(policy.routes):
+        for region in route.regions:
+            if region not in known:
+                yield f"routes[{index}].regions", f"no backend runs in {region}"
 
 
 def _weights(policy: Policy) -> _Found:

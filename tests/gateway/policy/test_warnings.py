@@ -44,6 +44,18 @@ def test_a_sound_policy_gives_no_warning() -> None:
     assert warned(routes("name: a, use: [burst], when: {plan: free, body: '> 100'}")) == []
 
 
+def test_a_route_of_a_region_in_which_nothing_of_a_model_runs_is_told() -> None:
+    head = HEAD.replace("app: b, price: flex", "app: b, price: flex, region: eu")
+    assert warned(routes("name: a, use: [burst], regions: [eu]"), head=head) == [
+        "routes[1]: never reached: the route a takes each of its calls first"
+    ]
+    said = warned(routes("name: a, use: [home, burst], regions: [us], when: {user: b}"), head=head)
+    assert sorted(said) == [
+        "routes[0].regions: no backend runs in us",
+        "routes[0].use: no model that the route takes lists any of these backends in its regions",
+    ]
+
+
 def test_routes_after_one_without_conditions_are_never_reached() -> None:
     """All of them, named after the one that takes their calls."""
     said = warned(routes("name: all, use: [burst]", "name: b, use: [burst], when: {user: bob}"))
