@@ -62,6 +62,7 @@ class Gateway:
     """Holds what runs together; ``gateway.app`` puts it together."""
 
     archivist: Archivist | None = None  # moves old rows out of the ledger
+    plans: WorkerPlans | None = None  # what backends should keep, and why, once it has started
     jobs: Jobs | None = None  # work that nobody waits for on a connection, with a store for it
 
     def __init__(
@@ -97,8 +98,6 @@ class Gateway:
         self.kept_workers, self.tag_values = kept_workers, TagValues()
         self.replaced: Replaced | None = None
         """Is told of each backend that a reload has replaced, or dropped, before that is closed."""
-        self.plans: WorkerPlans | None = None
-        """What backends should keep, and why; None before it has started."""
         self.notices: Notices | None = None
         """What tells others of the calls; None of a gateway without an outbox."""
         self.fill: Fill | None = None

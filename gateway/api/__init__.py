@@ -10,8 +10,7 @@ cost; ``request_tags`` are those that a request gives its call; ``refused`` logs
 which no backend was asked. ``jobs`` are the pages of durable jobs, of which ``job_requests`` reads
 what is asked; ``job_answers`` is what a call is answered with that becomes one. The other pages:
 ``explain`` (the decision without the call), ``me`` (what a key may use and has left), ``usage``
-(who spent what), ``forecast`` (where that leads), ``admin`` (backends, their ``planned`` workers,
-policy; what it changes is ``audited``), ``keys`` (made, rotated and revoked by admins and
-delegates), ``webhooks`` (who is told of what), ``probes`` (health, readiness, metrics), ``openapi``
-(the description of it all).
+(who spent what), ``forecast`` (where that leads), ``admin`` (backends, policy; what it changes is
+``audited``), ``keys`` (made, rotated and revoked by admins and delegates), ``webhooks`` (who is
+told of what), ``probes`` (health, readiness, metrics), ``openapi`` (the description of it all).
 """

@@ -10,7 +10,6 @@ from typing import Any
 
 from gateway.api.audited import ACTS, audited
 from gateway.api.bodies import read_body
-from gateway.api.planned import plan_as_json
 from gateway.api.request import (
     Receive,
     RequestContext,
@@ -26,6 +25,7 @@ from gateway.policy.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Gateway
 from gateway.types import ApiError, Role
+from gateway.warm.plan_reports import plan_as_json
 
 ReadPolicy = Callable[[str], Policy]
 Handler = Callable[[Gateway, Scope, bytes], Awaitable[tuple[int, Any]]]

@@ -2,10 +2,11 @@
 
 ``serve`` runs the gateway as a ``server``, ``serve_together`` several of them; ``data_lock`` keeps
 a second one from its data folder, ``listener`` has its connections, and ``banner`` tells a newcomer
-how to call it; ``check`` validates a policy, and says by ``binding`` when calls are bound; ``keys``
-makes, lists, revokes and rotates; ``audit`` is what administrators did; ``usage`` is who spent
-what, with ``reconcile`` for the bills of the platforms beside it and ``forecast`` for where it
-leads; ``webhooks`` is who is told of what; ``explain`` asks which backend a call would get;
+how to call it; ``check`` validates a
+policy; ``keys`` makes, lists, revokes and rotates; ``audit`` is what
+administrators did; ``usage`` is who spent what, with ``reconcile``
+for the bills of the platforms beside it and ``forecast`` for where it leads; ``webhooks`` is who
+is told of what; ``explain`` asks which backend a call would get;
 ``package`` writes the files that run an app elsewhere; ``probe`` asks how one backend is, by the
 questions of ``probe_report`` and the prices of ``price_check``; ``prices`` lists prices and holds
 them against others; ``replay`` runs recorded traffic against simulated workers. ``acts`` are

@@ -13,7 +13,6 @@ from typing import Any
 
 from adapters import package_of
 from gateway.app import backend_maker, open_kept
-from gateway.cli.binding import binding_of, plans_in_vain
 from gateway.cli.shared import AnySecret, command
 from gateway.clock import SystemClock
 from gateway.environment import Environment
@@ -22,6 +21,7 @@ from gateway.policy.problems import Mark, PolicyError, Problem, problem_at
 from gateway.policy.reader import load_with_places
 from gateway.policy.warnings import warnings_of
 from gateway.preflight import certificate_warnings, check_startable, exposed_files
+from gateway.warm.binding import binding_of, plans_in_vain
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,5 +8,6 @@ in which spare workers wait. ``minimums`` is what platforms were told to keep an
 after its last call, where these are billed.
 ``plans`` looks twice a second at the backends whose workers are planned by the calls that come:
 ``demand`` is what is seen of one, ``planned`` what follows from it; ``lead`` says which of several
-gateways may act on it.
+gateways may act on it. ``plan_reports`` tells a person of it, ``binding`` when calls
+are bound to a backend.
 """

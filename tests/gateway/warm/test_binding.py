@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.cli.binding import AT_ONCE, BY_PLAN, BY_SLOTS, binding_of, plans_in_vain
 from gateway.policy.reader import read_policy_text
+from gateway.warm.binding import AT_ONCE, BY_PLAN, BY_SLOTS, binding_of, plans_in_vain
 
 TEXT = """
 version: 1
