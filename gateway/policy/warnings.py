@@ -181,7 +181,6 @@ def _left(policy: Policy, route: Route, model: str) -> set[str]:
 
 
 def _regions(policy: Policy) -> _Found:
-    """Where nothing runs."""
     known = {spec.common.region for spec in policy.backends.values()}
     for index, route in enumerate(policy.routes):
         for region in route.regions:
