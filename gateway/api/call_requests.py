@@ -10,7 +10,12 @@ import msgspec
 from adapters.types import Call
 from gateway.active_policy import NO_PREFERENCES, Preferences
 from gateway.api.headers import decision_headers
-from gateway.api.job_answers import PREFER, answer_by_job, prefers_job
+from gateway.api.job_answers import (
+    IDEMPOTENCY_KEY,
+    PREFER,
+    answer_by_job,
+    becomes_job,
+)
 from gateway.api.refused import log_refused
 from gateway.api.relay import Relay
 from gateway.api.request import ParsedRequest, Receive, RequestContext, Send, respond_error
@@ -32,6 +37,7 @@ from gateway.types import ApiError, Priority
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
 
 
+_MAY_BE_JOBS = frozenset((PREFER, IDEMPOTENCY_KEY))
 _NO_TAGS: Mapping[str, str] = {}
 _GRACE_S = 1.0
 """Whoever waits for a backend sees first that its time is up, and says so better."""
@@ -157,8 +163,8 @@ async def serve(
     taken back."""
     active = gateway.active
     preferences = all_preferences(gateway, context, parsed)
-    if PREFER in context.headers and (waits_s := prefers_job(context)) is not None:
-        await answer_by_job(gateway, context, parsed, preferences, waits_s, send)
+    if _MAY_BE_JOBS.intersection(context.headers) and becomes_job(context, parsed):
+        await answer_by_job(gateway, context, parsed, preferences, send)
         return
     call = Call(
         id=context.request_id,

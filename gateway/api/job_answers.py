@@ -3,15 +3,17 @@ and ``Prefer: wait=50`` (RFC 7240)."""
 
 from __future__ import annotations
 
-from adapters.types import Reply
+from math import inf
+
 from gateway.active_policy import Preferences
 from gateway.api.request import Header, ParsedRequest, RequestContext, Send, respond, respond_json
 from gateway.jobs.accepting import AskedJob
 from gateway.jobs.jobs import Jobs
-from gateway.jobs.records import read_answer
+from gateway.jobs.records import read_answer, read_fault
 from gateway.money.text import usd
 from gateway.service import Gateway
 from gateway.storage.jobs.base import StoredJob
+from gateway.storage.jobs.states import ENDED
 from gateway.types import ApiError
 
 PREFER = b"prefer"
@@ -25,7 +27,7 @@ def prefers_job(context: RequestContext) -> float | None:
     """Seconds that its caller waits for a call before it is told to ask again; None: until the
     end. Another preference than these is no reason to refuse a request."""
     prefers, waits_s = False, 0.0
-    for part in context.headers[PREFER].split(b","):
+    for part in context.headers.get(PREFER, b"").split(b","):
         name, _, value = part.strip().partition(b";")[0].partition(b"=")
         name, value = name.strip().lower(), value.strip().strip(b'"')
         if name == b"respond-async":
@@ -65,46 +67,68 @@ async def answer_by_job(
     context: RequestContext,
     parsed: ParsedRequest,
     preferences: Preferences,
-    waits_s: float,
     send: Send,
 ) -> None:
-    """Accepts the call as a job: 202, unless it ends within ``waits_s``, and then its answer.
-    Raises ApiError."""
-    jobs = jobs_of(gateway)
+    """Accepts the call as a job, and answers it as a call where it ends within the time that its
+    caller waits: who has named it, and says no more, waits to the end. Else 202. Raises ApiError,
+    also what the job has failed of."""
+    jobs, waits_s = jobs_of(gateway), prefers_job(context)
     if parsed.stream:
-        raise ApiError(
-            400,
-            "unsupported",
-            "A job's answer is whole: leave `stream` out, or the header Prefer. GET "
-            "/v1/jobs/{id}/events follows a job.",
-            param="stream",
-        )
+        raise _streams()
+    named = waits_s is None
     asked = AskedJob(
         model=parsed.model,
         task=parsed.task,
         body=parsed.body,
         principal=context.principal,
         preferences=preferences,
+        deadline_s=gateway.active.longest(parsed.model) if named else None,
         idempotency_key=idempotency_key(context),
     )
     id = await jobs.accept(asked)
-    job = await jobs.ended(id, waits_s)
+    job = await jobs.ended(id, inf if waits_s is None else waits_s)
     assert job is not None
-    reply = _reply_of(job) if waits_s else None
-    if reply is None:
+    if waits_s == 0.0 or job.state not in ENDED:
         await respond_accepted(send, context, jobs, job)
         return
+    await _respond_ended(send, context, job)
+
+
+def becomes_job(context: RequestContext, parsed: ParsedRequest) -> bool:
+    """Whether the call is one that its caller would rather not wait for, or has named, so that it
+    is made once however often it is sent. Of a stream the name says nothing."""
+    headers = context.headers
+    if PREFER in headers and prefers_job(context) is not None:
+        return True
+    return IDEMPOTENCY_KEY in headers and not parsed.stream
+
+
+async def _respond_ended(send: Send, context: RequestContext, job: StoredJob) -> None:
+    """What the call has come to. Raises ApiError."""
+    answer, fault = read_answer(job.answer), read_fault(job.error)
+    if fault is not None:
+        raise fault.error()
+    if answer is None:
+        raise ApiError(
+            410, "answer_expired", "The answer to this call was kept for a while, and is gone."
+        )
     headers: list[Header] = [
-        (b"content-type", reply.content_type.encode()),
-        (b"content-location", b"/v1/jobs/" + id.encode()),
+        (b"content-type", answer.content_type.encode()),
+        (b"content-location", b"/v1/jobs/" + job.id.encode()),
         (b"x-spillgate-cost", usd(job.cost_nano).encode()),
     ]
+    reply = answer.reply()
     await respond(send, context, reply.status, reply.body, headers)
 
 
-def _reply_of(job: StoredJob) -> Reply | None:
-    answer = read_answer(job.answer) if job.state == "succeeded" else None
-    return None if answer is None else answer.reply()
+def _streams() -> ApiError:
+    return ApiError(
+        400,
+        "unsupported",
+        "A job's answer is whole: leave `stream` out, or the header Prefer. GET "
+        "/v1/jobs/{id}/events follows a job.",
+        param="stream",
+    )
 
 
 async def respond_accepted(

@@ -41,7 +41,8 @@ Outcome = EndsAs | Waits | IsLeft
 PASSED = "deadline_passed"
 
 CANCELED = EndsAs(
-    "canceled", JobFault(message="The job was canceled.", type="canceled", code="canceled")
+    "canceled",
+    JobFault(message="The job was canceled.", type="canceled", code="canceled", status=409),
 )
 EXPIRED = EndsAs(
     "expired",
@@ -49,6 +50,7 @@ EXPIRED = EndsAs(
         message="The job was not done by its deadline. Give it a later one, or another model.",
         type="timeout",
         code=PASSED,
+        status=504,
     ),
 )
 INTERRUPTED = EndsAs(

@@ -61,6 +61,12 @@ class JobFault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: str
     code: str
     param: str | None = None
+    status: int = 502
+    """Of HTTP: what a caller is answered who has waited for the job on a connection."""
+
+    def error(self) -> ApiError:
+        """As such a caller is told it."""
+        return ApiError(self.status, self.code, self.message, type=self.type, param=self.param)
 
 
 _encode = msgspec.json.Encoder().encode
@@ -119,7 +125,13 @@ def _is_json(body: bytes) -> bool:
 
 
 def fault_of(error: ApiError) -> JobFault:
-    return JobFault(message=error.message, type=error.type, code=error.code, param=error.param)
+    return JobFault(
+        message=error.message,
+        type=error.type,
+        code=error.code,
+        param=error.param,
+        status=error.status,
+    )
 
 
 def output_of(answer: JobAnswer | None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.jobs.outcomes import EndsAs
-from gateway.jobs.records import JobAnswer, output_of, read_answer, read_fault
+from gateway.jobs.records import JobAnswer, JobFault, output_of, read_answer, read_fault
 from gateway.money.text import iso, iso_or_none, usd
 from gateway.storage.jobs.base import StoredJob
 from gateway.storage.jobs.states import ENDED
@@ -23,7 +23,7 @@ def shown(
         queue = {
             "position": ahead,
             "predicted_start": iso_or_none(begins_at, "milliseconds"),
-            "reason": None if why is None else why,
+            "reason": _error(why),
         }
     return {
         "id": job.id,
@@ -37,11 +37,19 @@ def shown(
         "deadline": iso(job.deadline, "milliseconds"),
         "output": output_of(read_answer(job.answer)) if succeeded else None,
         "output_expired": succeeded and not job.answer,
-        "error": read_fault(job.error) if over else None,
+        "error": _error(read_fault(job.error)) if over else None,
         "cost_usd": usd(job.cost_nano) if over else None,
         "queue": queue,
         "webhook": job.webhook or None,
     }
+
+
+def _error(fault: JobFault | None) -> dict[str, Any] | None:
+    """As the body of an error has it."""
+    if fault is None:
+        return None
+    found: dict[str, Any] = fault.error().body()["error"]
+    return found
 
 
 def listed(job: StoredJob) -> dict[str, Any]:
@@ -58,7 +66,7 @@ def ended(job: StoredJob, end: EndsAs, cost_nano: int, at: float) -> dict[str, A
         **listed(job),
         "state": end.state,
         "ended_at": iso(at, "milliseconds"),
-        "error": end.fault,
+        "error": _error(end.fault),
         "cost_usd": usd(cost_nano),
         "output": output_of(answer),
     }
