@@ -17,7 +17,7 @@ from gateway.api.job_answers import (
     becomes_job,
 )
 from gateway.api.refused import log_refused
-from gateway.api.relay import Relay
+from gateway.api.relay import Relay, WaitingStream, fail_stream
 from gateway.api.request import ParsedRequest, Receive, RequestContext, Send, respond_error
 from gateway.api.request_tags import tags_of
 from gateway.calls.dispatcher import Answer
@@ -37,7 +37,6 @@ from gateway.types import ApiError, Priority
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
 
 
-_MAY_BE_JOBS = frozenset((PREFER, IDEMPOTENCY_KEY))
 _NO_TAGS: Mapping[str, str] = {}
 _GRACE_S = 1.0
 """Whoever waits for a backend sees first that its time is up, and says so better."""
@@ -48,11 +47,17 @@ class Watch:
     backend looks at the time as well, but nobody does while a client does not take what is there.
     """
 
-    __slots__ = ("_clock", "_late", "_receive", "_since", "_state", "_task", "_timer")
+    __slots__ = ("_clock", "_late", "_receive", "_since", "_state", "_task", "_timer", "_waiting")
 
     def __init__(
-        self, receive: Receive, state: CallState, timer: SharedTimer, clock: Clock
+        self,
+        receive: Receive,
+        state: CallState,
+        timer: SharedTimer,
+        clock: Clock,
+        waiting: WaitingStream | None,
     ) -> None:
+        self._waiting = waiting
         self._receive = receive
         self._state = state
         self._timer = timer
@@ -68,6 +73,14 @@ class Watch:
             self._timer.unwatch(self)
             self._task = asyncio.get_running_loop().create_task(self._listen())
             self._look_at_time()
+            if self._waiting is not None:
+                self._waiting.begin()
+
+    async def answered(self) -> None:
+        """Its client is told no more that it waits."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            await waiting.end()
 
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -84,6 +97,8 @@ class Watch:
     def end(self) -> None:
         """Stops listening."""
         self._timer.unwatch(self)
+        if self._waiting is not None:
+            self._waiting.stop()
         if self._late is not None:
             self._late.cancel()
         task, self._task = self._task, None
@@ -163,7 +178,8 @@ async def serve(
     taken back."""
     active = gateway.active
     preferences = all_preferences(gateway, context, parsed)
-    if _MAY_BE_JOBS.intersection(context.headers) and becomes_job(context, parsed):
+    given = context.headers
+    if (PREFER in given or IDEMPOTENCY_KEY in given) and becomes_job(context, parsed):
         await answer_by_job(gateway, context, parsed, preferences, send)
         return
     call = Call(
@@ -183,11 +199,16 @@ async def serve(
         policy=active.policy.version,
         loop=gateway.loop,
     )
-    watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock)
+    clock, waiting = gateway.clock, None
+    if parsed.stream:
+        every_s = active.policy.server.stream_comment
+        waiting = WaitingStream(context, send, clock, every_s)
+    watch = Watch(receive, state, gateway.dispatcher.timer, clock, waiting)
     try:
-        await _answer(gateway, context, state, parsed, send)
+        await _answer(gateway, context, state, parsed, send, watch)
     except asyncio.CancelledError:
         if state.stop_cause != "disconnected":
+            await watch.answered()
             if not context.begun:
                 await respond_error(send, context, shutting_down(), decision_headers(state))
             raise
@@ -201,14 +222,23 @@ async def serve(
 
 
 async def _answer(
-    gateway: Gateway, context: RequestContext, state: CallState, parsed: ParsedRequest, send: Send
+    gateway: Gateway,
+    context: RequestContext,
+    state: CallState,
+    parsed: ParsedRequest,
+    send: Send,
+    watch: Watch,
 ) -> None:
     try:
         answer = await gateway.dispatcher.ask(gateway.active, state)
     except ApiError as error:
+        await watch.answered()
         if state.ending is None and state.job is None:
             log_refused(gateway, context, error, parsed.model)
-        await respond_error(send, context, error, decision_headers(state))
+        if context.begun:
+            await fail_stream(send, error)
+        else:
+            await respond_error(send, context, error, decision_headers(state))
         return
     if gateway.active.policy.limits.show_left:
         await _look_left(gateway, state, answer)
@@ -216,10 +246,20 @@ async def _answer(
         Relay(state, context, send, gateway.dispatcher.slow_clients),
         gateway.clock.monotonic(),
     )
+    await _said(watch, answer)
     if isinstance(answer, SettledStream):
         await relay.stream(answer, show_usage=parsed.show_usage, now=now)
     else:
         await relay.whole(answer, now)
+
+
+async def _said(watch: Watch, answer: Answer) -> None:
+    try:
+        await watch.answered()
+    except BaseException:
+        if isinstance(answer, SettledStream):
+            await answer.abandon()
+        raise
 
 
 async def _look_left(gateway: Gateway, state: CallState, answer: Answer) -> None:

@@ -11,13 +11,76 @@ from gateway.api.request import Header, RequestContext, Send, respond
 from gateway.calls.slow_clients import SMALL, SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
+from gateway.calls.stream_events import error_event, whole_event
+from gateway.clock import Clock, Timer
 from gateway.tasks import take_back_cancellation
+from gateway.types import ApiError
 
 STREAM_HEADERS: list[Header] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 ]
+
+
+class WaitingStream:
+    """The client of a stream whose call waits: it gets the head, and a comment now and then, so
+    that nobody on the way takes the connection for dead."""
+
+    __slots__ = ("_clock", "_context", "_every_s", "_over", "_saying", "_send", "_timer")
+
+    def __init__(self, context: RequestContext, send: Send, clock: Clock, every_s: float) -> None:
+        """``every_s``: seconds; 0: nothing is said."""
+        self._context = context
+        self._send = send
+        self._clock = clock
+        self._every_s = every_s
+        self._timer: Timer | None = None
+        self._saying: asyncio.Task[None] | None = None
+        self._over = False
+
+    def begin(self) -> None:
+        """The call has waited for a moment."""
+        if self._every_s:
+            left_s = self._context.received + self._every_s - self._clock.monotonic()
+            self._timer = self._clock.call_later(max(left_s, 0.0), self._say)
+
+    def _say(self) -> None:
+        self._saying = asyncio.get_running_loop().create_task(self._comment())
+
+    async def _comment(self) -> None:
+        if not self._context.begun:
+            await begin_stream(self._context, self._send, [])
+        await self._send({"type": "http.response.body", "body": _WAITING, "more_body": True})
+        if not self._over:
+            self._timer = self._clock.call_later(self._every_s, self._say)
+
+    async def end(self) -> None:
+        """The call waits no more: nothing is said after this returns."""
+        self.stop()
+        if self._saying is not None:
+            await self._saying
+
+    def stop(self) -> None:
+        """Nothing more is begun to be said."""
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+_WAITING = b": waiting\n\n"
+
+
+async def begin_stream(context: RequestContext, send: Send, headers: list[Header]) -> None:
+    """The head of a stream."""
+    context.begun = True
+    all_headers = [*headers, *STREAM_HEADERS, (b"x-request-id", context.request_id.encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": all_headers})
+
+
+async def fail_stream(send: Send, error: ApiError) -> None:
+    """A stream of which the head was sent has no first piece, and no end marker."""
+    await send({"type": "http.response.body", "body": error_event(error, None)})
 
 
 class Relay:
@@ -35,6 +98,9 @@ class Relay:
 
     async def whole(self, reply: Reply, now: float) -> None:
         """A settled answer; its cost is known. ``now``: monotonic seconds."""
+        if self._context.begun:  # a stream was asked for, and its client told that it waits
+            await self._send({"type": "http.response.body", "body": whole_event(reply.body)})
+            return
         headers = decision_headers(self._state)
         headers.append((b"content-type", reply.content_type.encode()))
         headers.append(server_timing(self._state, reply.usage, now))
@@ -66,14 +132,11 @@ class Relay:
                 await self._end(stream, show_usage)
 
     async def _begin(self, stream: SettledStream, now: float) -> None:
-        self._context.begun = True
-        headers = [
-            *decision_headers(self._state),
-            *STREAM_HEADERS,
-            (b"x-request-id", self._context.request_id.encode()),
-            server_timing(self._state, stream.usage, now),
-        ]
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        if self._context.begun:  # its client was told that it waits
+            return
+        headers = decision_headers(self._state)
+        headers.append(server_timing(self._state, stream.usage, now))
+        await begin_stream(self._context, self._send, headers)
 
     async def _end(self, stream: SettledStream, show_usage: bool) -> None:
         body = stream.last(show_usage=show_usage)

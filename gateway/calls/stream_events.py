@@ -52,6 +52,12 @@ def events_in(data: bytes) -> int:
     return data.count(b"\n\n") + data.count(b"\n\r\n") + data.count(b"\r\r")
 
 
+def whole_event(body: bytes) -> bytes:
+    """A whole answer as the only event of a stream, with the end marker."""
+    lines = b"".join(b"data: " + line + b"\n" for line in body.splitlines())
+    return lines + b"\ndata: [DONE]\n\n"
+
+
 def error_event(error: ApiError, cost_nano: int | None) -> bytes:
     """The error that ends a stream which broke off, with what it cost where that is wanted."""
     body = error.body()

@@ -58,6 +58,9 @@ class JobAcceptance:
         """The id of the job, which is that of an earlier one where the caller's idempotency key
         names it. Raises ApiError: 402 and 429 of limits, 409 for a key that names something else,
         503 where it could not be made durable."""
+        name, digest = name_of(asked), digest_of(asked)
+        if name and (known := await self._store.named(name)) is not None:
+            return _checked(known, digest)
         settings, now_at = active.policy.jobs, self._clock.time()
         deadline_s = asked.deadline_s or settings.deadline
         state = self._state(active, asked, now_at, deadline_s)
@@ -74,17 +77,16 @@ class JobAcceptance:
             deadline=now_at + deadline_s,
             keep_s=settings.keep if asked.keep_s is None else asked.keep_s,
             webhook=asked.webhook,
-            idempotency=name_of(asked),
-            digest=digest_of(asked),
+            idempotency=name,
+            digest=digest,
             request=to_text(_request(active, asked, state)),
         )
         known = await self._stored(state, job)
-        if known.id != job.id:
-            await self._dispatcher.jobs.end_unasked(state, 200, "")
-            _check_same(known, job)
-        else:
+        if known.id == job.id:
             self._accepted(job.id)
-        return known.id
+        else:  # another request of this name was faster
+            await self._dispatcher.jobs.end_unasked(state, 200, "")
+        return _checked(known, digest)
 
     def _state(
         self, active: ActivePolicy, asked: AskedJob, now_at: float, deadline_s: float
@@ -168,8 +170,9 @@ def digest_of(asked: AskedJob) -> str:
     return whole.hexdigest()
 
 
-def _check_same(known: KnownJob, job: NewJob) -> None:
-    if known.digest != job.digest:
+def _checked(known: KnownJob, digest: str) -> str:
+    """The id of the job that has the name, if it is the same request's."""
+    if known.digest != digest:
         raise ApiError(
             409,
             "idempotency_key_reused",
@@ -178,3 +181,4 @@ def _check_same(known: KnownJob, job: NewJob) -> None:
             param="idempotency_key",
             headers={"x-should-retry": "false"},
         )
+    return known.id

@@ -101,6 +101,9 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Larger request headers are refused with 431."""
     drain: Duration = 30.0
     """On SIGTERM, how long calls under way may take to end."""
+    stream_comment: Duration = 15.0
+    """While a stream's call waits, a comment is sent each time so much has passed; 0: none, and
+    every failure before the first piece has a status of its own."""
     clients: ClientSettings = ClientSettings()
     """What is waited for a client, and kept for it meanwhile."""
     access_log: bool = True

@@ -113,6 +113,10 @@ class JobStore(Protocol):
         that one is given, and nothing is added."""
         ...
 
+    async def named(self, idempotency: str) -> KnownJob | None:
+        """The job that has this name already."""
+        ...
+
     async def get(self, id: str) -> StoredJob | None: ...
 
     async def find(self, query: JobsQuery) -> list[StoredJob]:

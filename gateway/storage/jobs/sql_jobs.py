@@ -40,6 +40,10 @@ class SqlJobs:
         [[id, digest], *_] = (await self._connection.run(statements.accept(job, entry)))[-1]
         return KnownJob(id, digest)
 
+    async def named(self, idempotency: str) -> KnownJob | None:
+        found = await self._one(statements.named(idempotency))
+        return KnownJob(*found[0]) if found else None
+
     async def get(self, id: str) -> StoredJob | None:
         found = await self._one(statements.get(id))
         return _job(found[0]) if found else None

@@ -73,6 +73,10 @@ def _event(id: str, state: str, *more: Any) -> tuple[Any, ...]:
     return (id, "state", f'{{"state":"{state}"}}', *more)
 
 
+def named(idempotency: str) -> Statement:
+    return "SELECT id, digest FROM jobs WHERE idempotency = ?", (idempotency,)
+
+
 def get(id: str) -> Statement:
     return f"SELECT {_COLUMNS}, {_ENTRY} FROM jobs WHERE id = ?", (id,)  # noqa: S608
 

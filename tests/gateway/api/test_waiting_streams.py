@@ -1,0 +1,79 @@
+"""A stream whose call waits says so, and no load balancer ends it; what fails after that has no
+clean end."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+
+from adapters.errors import BackendError, FailureClass
+from adapters.fake import Outcome
+from adapters.types import Chunk
+from gateway.clock import FakeClock
+from tests.gateway.assembled import POLICY, AssembledGateway, assembled
+
+ASKED = {"model": "home-only", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+PIECES = [
+    Chunk(b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\n'),
+    Chunk(b"data: [DONE]\n\n", "done"),
+]
+ALONE = POLICY.replace("models:\n", "models:\n  home-only: {task: chat, backends: [home]}\n")
+FAILS = BackendError(FailureClass.INVALID, "No such thing.")
+
+
+async def answered(gateway: AssembledGateway, runs_for: float, outcome: Outcome) -> httpx.Response:
+    """What a client of a stream gets that waits for so long."""
+    gateway.fake("home").runs_for = runs_for
+    gateway.fake("home").tell(outcome)
+    async with gateway.client() as client:
+        asking = asyncio.ensure_future(client.post("/v1/chat/completions", json=ASKED))
+        await gateway.until_done([asking], 0.25)
+        return asking.result()
+
+
+async def test_who_waits_for_long_hears_that_the_line_lives(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, ALONE) as gateway:
+        answer = await answered(gateway, 40.0, PIECES)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.text.startswith(": waiting\n\n: waiting\n\ndata: ")
+        assert answer.text.endswith("data: [DONE]\n\n")
+
+
+async def test_who_is_answered_soon_hears_nothing_of_it(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, ALONE) as gateway:
+        answer = await answered(gateway, 5.0, PIECES)
+        assert ": waiting" not in answer.text
+        assert answer.headers["x-spillgate-backend"] == "home"
+
+
+async def test_a_failure_after_that_is_an_error_event_and_no_end(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, ALONE) as gateway:
+        answer = await answered(gateway, 20.0, FAILS)
+        assert (answer.status_code, "[DONE]" in answer.text) == (200, False)
+        assert "No such thing." in answer.text.rpartition("data: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "runs_for"),
+    [
+        pytest.param(ALONE, 5.0, id="it fails before anything was said"),
+        pytest.param(
+            ALONE.replace("access_log: false", "access_log: false, stream_comment: 0s"),
+            20.0,
+            id="nothing is said by the policy",
+        ),
+    ],
+)
+async def test_a_failure_before_that_has_a_status_of_its_own(
+    text: str, runs_for: float, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, text) as gateway:
+        answer = await answered(gateway, runs_for, FAILS)
+        assert (answer.status_code, answer.json()["error"]["message"]) == (400, "No such thing.")
