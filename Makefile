@@ -41,7 +41,8 @@ $(TESTING): $(PINS)
 	@touch $@ $(RUNTIME)
 
 test: $(TESTING) ## every test, on all cores, with the system's packages that they need; WORKERS=0: on one
-	@scripts/system-packages redis-server=redis-server $(POSTGRES) curl=curl git=git
+	@scripts/system-packages redis-server=redis-server $(POSTGRES) curl=curl git=git \
+		nginx=nginx systemd-analyze=systemd
 	@$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 test-quick: $(TESTING) ## the tests that start no process: a minute

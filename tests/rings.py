@@ -40,6 +40,8 @@ OUTER = (
     "benchmarks/test_reports.py",
     "benchmarks/test_streams.py",
     "bootstrap",
+    "deploy/test_nginx.py",
+    "deploy/test_unit.py",
     "e2e",
     "examples/test_embeddings.py",
     "examples/test_images.py",

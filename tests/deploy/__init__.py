@@ -1,0 +1,1 @@
+"""The files of deploy/: each is held to the program that reads it, or to its published schema."""
