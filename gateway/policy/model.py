@@ -29,7 +29,7 @@ from gateway.policy.scalars import (
     PriceName,
     parse_condition,
 )
-from gateway.policy.store_section import StoreSettings
+from gateway.policy.store_section import JobSettings, StoreSettings
 from gateway.policy.tokens import TokensPerPart
 from gateway.policy.webhooks import AlertSettings, WebhookSettings
 from gateway.types import Priority
@@ -366,15 +366,6 @@ class RequestTags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def reads_bodies(self) -> bool:
         """Whether any may stand in a body."""
         return bool(self.user_as or (self.metadata and self.take))
-
-
-class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The section ``jobs``: work that nobody waits for on a connection."""
-
-    deadline: PositiveDuration = 86_400.0
-    """By when a job must have ended that names no deadline itself."""
-    keep: PositiveDuration = 86_400.0
-    """How long the result of a job stays after its end that names no time itself."""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,6 @@ from gateway.policy.limits import GatewayLimits
 from gateway.policy.model import (
     BackendCommon,
     BackendSpec,
-    JobSettings,
     ModelSpec,
     Plan,
     Policy,
@@ -52,7 +51,7 @@ from gateway.policy.reconcile import Reconcile
 from gateway.policy.scalars import BackendName, Name
 from gateway.policy.schema import check_keys, make, read, read_fields
 from gateway.policy.shapes import UnreadShape, fields_of, shape_of
-from gateway.policy.store_section import StoreSettings
+from gateway.policy.store_section import JobSettings, StoreSettings
 from gateway.policy.webhooks import AlertSettings, WebhookSettings
 
 __all__ = [

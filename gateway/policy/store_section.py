@@ -1,4 +1,5 @@
-"""The section ``store``: where counters, rows and keys are, and what holds without the first."""
+"""The sections ``store`` and ``jobs``: where counters, rows, keys and jobs are and for how long,
+and what holds without the first."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from adapters.settings import Duration
+from adapters.settings import Duration, PositiveDuration
 from gateway.policy.scalars import KeysUrl, LedgerUrl, SharedUrl
 from gateway.store_urls import LedgerFile
 from gateway.types import LostAnswer
@@ -94,3 +95,13 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return self.timeout
         closed = {*self.answers.named.values(), self.answers.rest} == {"closed"}
         return 0.25 if closed or self.shared is None else 0.02
+
+
+class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``jobs``: work that nobody waits for on a connection, kept in the ledger's
+    store."""
+
+    deadline: PositiveDuration = 86_400.0
+    """By when a job must have ended that names no deadline itself."""
+    keep: PositiveDuration = 86_400.0
+    """How long the result of a job stays after its end that names no time itself."""

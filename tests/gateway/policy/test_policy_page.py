@@ -15,7 +15,6 @@ from gateway.policy.model import (
     BackendCommon,
     ClientSettings,
     ColdStart,
-    JobSettings,
     ModelSpec,
     Plan,
     RequestTags,
@@ -29,7 +28,7 @@ from gateway.policy.model import (
 from gateway.policy.price import Price, VolumeRates
 from gateway.policy.reader import Document, PolicyError, load_policy
 from gateway.policy.shapes import fields_of
-from gateway.policy.store_section import KeepSettings, StoreSettings, WhenLost
+from gateway.policy.store_section import JobSettings, KeepSettings, StoreSettings, WhenLost
 from gateway.policy.warnings import warnings_of
 from gateway.policy.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
 
