@@ -91,13 +91,12 @@ class Concurrency:
         """The same, whatever workers are up. A backend that says how many it runs gets what keeps
         it busy for a moment; the rest waits here, where waiting costs nothing and a call can
         still go elsewhere."""
-        fixed, slots = self._common.concurrency, self._adapter.slots
-        shared = None if self.bound is None else self.bound.cap(self.queue)
+        fixed, slots, bound = self._common.concurrency, self._adapter.slots, self.bound
         if fixed is not None or slots is None:
-            return fixed if shared is None else shared
+            return fixed if bound is None else bound.cap(self.queue)
         if not self._adapter.capabilities.queues:
             free = max(slots - self._line.others(self._clock.monotonic()), 1)
-            return free if shared is None else min(free, shared)
+            return free if bound is None else min(free, bound.cap(self.queue))
         return max(slots, 1) * self._learned.depth
 
     def _bounded(self, most: int | None, ready: int) -> int:
