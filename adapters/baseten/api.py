@@ -15,6 +15,7 @@ import msgspec
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
 from adapters.http.failures import clean, read, read_if, words_in
+from adapters.names import PathName
 from adapters.settings import (
     Duration,
     HttpSettings,
@@ -47,12 +48,12 @@ _STARTING = ("BUILDING", "DEPLOYING", "LOADING_MODEL", "WAKING_UP", "UPDATING")
 class BasetenSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model of an organization at Baseten (https://docs.baseten.co)."""
 
-    model: str
+    model: PathName
     """The model's id."""
     api_key: SecretStr
-    environment: str = "production"
+    environment: PathName = "production"
     """The environment that is called; development is the development deployment."""
-    deployment: str | None = None
+    deployment: PathName | None = None
     """The id of one deployment, called instead of an environment."""
     regional: bool = False
     """The environment has a host of its own, model-{id}-{environment}."""
@@ -82,7 +83,7 @@ class BasetenSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         Origin(self.url())
         Origin(self.management_url)
-        if not self.model.isalnum():
+        if not (self.model.isascii() and self.model.isalnum()):
             raise ValueError("a model is named by its id: letters and digits")
         if self.webhook is not None:
             check_webhook(self.webhook, ("https",))

@@ -30,6 +30,7 @@ from adapters.http.openai_calls import OpenAICalls
 from adapters.http.response import Response
 from adapters.huggingface.api import EndpointApi, probe_of, refusal_by
 from adapters.huggingface.stream import TokenStream, usage_of
+from adapters.names import Name, OwnedName
 from adapters.settings import Duration, HttpSettings, HttpUrl, SecretStr, UrlPath
 from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply, Task, Usage
 
@@ -50,12 +51,12 @@ class HuggingFaceSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknow
     """The endpoint's own address."""
     api_key: SecretStr
     """A token of Hugging Face, which may use the endpoint; to scale it, one that may write."""
-    endpoint: str | None = None
+    endpoint: OwnedName | None = None
     """namespace/name, by which the management API knows it. Left out: a 503 is not looked into,
     nothing is known of its replicas, and none can be kept."""
     engine: Engine = "openai"
     """What runs there: openai (vLLM, SGLang, llama.cpp), tgi, tei, or custom."""
-    model: str | None = None
+    model: Name | None = None
     """The engine's own name for the model; left out: the caller's name is passed on."""
     infer_path: UrlPath | None = None
     """Where /v1/infer calls go; left out: /generate of tgi, /embed of tei, / of custom."""
@@ -74,8 +75,6 @@ class HuggingFaceSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknow
     def __post_init__(self) -> None:
         Origin(self.base_url)
         Origin(self.management_url)
-        if self.endpoint is not None and self.endpoint.count("/") != 1:
-            raise ValueError("an endpoint is namespace/name")
 
     def routes(self) -> dict[Task, str]:
         """The path of each task that the engine takes."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from adapters.http.client import Origin
+from adapters.names import Name
 from adapters.settings import (
     Count,
     Duration,
@@ -20,26 +21,28 @@ from adapters.settings import (
     unfit_ca_file,
 )
 
+NaturalNumber = Annotated[int, msgspec.Meta(ge=0)]
+
 
 class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One function, one class's method, or one web endpoint (https://modal.com/docs)."""
 
     url: HttpUrl | None = None
     """A web endpoint's address. Give one of url, function and cls."""
-    function: str | None = None
+    function: Name | None = None
     """A deployed function's name."""
-    cls: str | None = None
+    cls: Name | None = None
     """A deployed class's name."""
-    app: str | None = None
+    app: Name | None = None
     """The app that function or cls is deployed in."""
-    method: str | None = None
+    method: Name | None = None
     """The method of cls that takes whole calls."""
-    stream: str | None = None
+    stream: Name | None = None
     """The generator (a function of the app, or a method of cls) that takes streamed calls; left
     out: a function streams nothing."""
     parameters: dict[str, Any] = {}
     """What cls is constructed with."""
-    environment: str | None = None
+    environment: Name | None = None
     """The workspace's environment; left out: its default."""
     token_id: SecretStr | None = None
     token_secret: SecretStr | None = None
@@ -60,9 +63,9 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Of a proxy auth token, where the endpoint wants one: sent as Modal-Key and Modal-Secret."""
     ping_input: dict[str, Any] = msgspec.field(default_factory=lambda: {"spillgate_ping": True})
     """What the keep-warm ping of a function sends."""
-    min_containers: int | None = None
+    min_containers: NaturalNumber | None = None
     max_containers: Count | None = None
-    buffer_containers: int | None = None
+    buffer_containers: NaturalNumber | None = None
     scaledown_window: Duration | None = None
     """The autoscaler's settings of a function, where they are not to stay as deployed. A deploy
     resets them, so they are told again every ten minutes."""
@@ -138,5 +141,8 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError("token_id and token_secret are missing")
         if (self.cls is None) != (self.method is None):
             raise ValueError("cls and method go together")
+        least, most = self.min_containers or 0, self.max_containers
+        if most is not None and least > most:
+            raise ValueError(f"min_containers, {least}, is more than max_containers, {most}")
         if self.scaledown_window is not None and not 2 <= self.scaledown_window <= 3600:
             raise ValueError("scaledown_window must lie between 2s and 1h")

@@ -17,6 +17,7 @@ from adapters.http.api import Api, bearer
 from adapters.http.backend import HttpBackend
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
+from adapters.names import Name
 from adapters.openai.engine_probe import EngineProbe, Named
 from adapters.settings import HttpSettings, HttpUrl, SecretStr, UrlPath
 from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply, Task
@@ -29,7 +30,7 @@ class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     """Where the server is, with or without /v1."""
     api_key: SecretStr | None = None
     """Sent as a bearer token."""
-    model: str | None = None
+    model: Name | None = None
     """The upstream's own name for the model; left out: the caller's name is passed on."""
     infer_path: UrlPath | None = None
     """Where /v1/infer calls go, such as /infer; left out: this backend does not take them."""

@@ -16,6 +16,7 @@ from adapters.http.client import Origin
 from adapters.http.failures import message_of, read_if
 from adapters.http.predictions import Prediction, decode_prediction
 from adapters.http.response import Body, Response
+from adapters.names import Name, OwnedName
 from adapters.replicate.sigv4 import LONGEST_S
 from adapters.replicate.uploads import Bucket, Uploads
 from adapters.settings import (
@@ -45,11 +46,11 @@ class ReplicateSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
     """What is run at Replicate, and how (https://replicate.com/docs/reference/http)."""
 
     api_key: SecretStr
-    model: str | None = None
+    model: OwnedName | None = None
     """An official model, as owner/name. Give one of model, deployment and version."""
-    deployment: str | None = None
+    deployment: OwnedName | None = None
     """A deployment of yours, as owner/name; the only one whose instances can be kept warm."""
-    version: str | None = None
+    version: Name | None = None
     """A version's id, or owner/name:id."""
     openai: bool = False
     """The model's input is the body of an OpenAI call and its output the answer; otherwise it

@@ -24,6 +24,7 @@ from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import EventStream, OpenAICalls, append_field
+from adapters.names import Name, PathName
 from adapters.settings import Duration, HttpSettings, HttpUrl, SecretStr
 from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 from adapters.vercel.bill import bill_of, query_for
@@ -40,9 +41,9 @@ class VercelSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
 
     api_key: SecretStr
     """A key of the AI Gateway, or an OIDC token, which lasts 12 hours."""
-    model: str | None = None
+    model: Name | None = None
     """creator/model; left out: the caller's name is passed on."""
-    team: str | None = None
+    team: PathName | None = None
     """For a token that may act for several teams: the team that pays."""
     options: dict[str, Any] | None = None
     """providerOptions.gateway of calls that bring none of their own: order, only, models, tags."""
