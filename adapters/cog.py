@@ -21,7 +21,7 @@ import msgspec
 from adapters.assumptions import tried
 from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError, FailureClass, takes_no
-from adapters.http.api import EVENTS, Api, bearer
+from adapters.http.api import EVENTS, Api
 from adapters.http.backend import HttpBackend
 from adapters.http.chunks import END_GRACE_S, ChunkStream, once
 from adapters.http.client import Origin
@@ -88,15 +88,6 @@ class CogSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields
 class CogApi(Api):
     """The API of one container."""
 
-    def __init__(self, settings: CogSettings, clock: Clock) -> None:
-        super().__init__(
-            settings.base_url,
-            clock,
-            settings,
-            headers={**settings.headers, **bearer(settings.api_key)},
-            secrets=(settings.api_key,),
-        )
-
     def refusal(self, response: Response) -> BackendError:
         """202 and 503 are Cog's own, and a refused input names its field in the caller's terms."""
         if response.status == 202:
@@ -117,7 +108,7 @@ class Cog(HttpBackend):
             max_request_bytes=BODY_LIMIT - _ENVELOPE,
             queues=False,
         )
-        super().__init__(name, CogApi(settings, clock), capabilities)
+        super().__init__(name, CogApi.keyed(settings, clock), capabilities)
         self._settings = settings
 
     @property

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol, Self
 
 from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError
@@ -13,6 +15,18 @@ from adapters.settings import ConnectionSettings, Secret
 from adapters.types import Task
 
 EVENTS = {"Accept": "text/event-stream"}
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class KeyedSettings(ConnectionSettings, Protocol):
+    """The settings of a server that is asked with a key; see ``HttpSettings``."""
+
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def api_key(self) -> Secret | None: ...
 
 
 class Api:
@@ -46,6 +60,21 @@ class Api:
         self.clock = clock
         self.headers = {"Content-Type": "application/json", **(headers or {})}
         self.secrets = tuple(secret for secret in secrets if secret is not None)
+
+    @classmethod
+    def keyed(
+        cls,
+        settings: KeyedSettings,
+        clock: Clock,
+        *,
+        url: str | None = None,
+        more: Mapping[str, str] = NO_HEADERS,
+    ) -> Self:
+        """One that shows the settings' key as a bearer token, where they have one, and sends their
+        headers and ``more``; below ``url``, where that is not their ``base_url``."""
+        key = settings.api_key
+        headers = {**settings.headers, **bearer(key), **more}
+        return cls(url or settings.base_url, clock, settings, headers=headers, secrets=(key,))
 
     def __repr__(self) -> str:
         return repr(self.client)
@@ -121,3 +150,8 @@ class Api:
 def bearer(api_key: Secret | None) -> dict[str, str]:
     """The header that carries a key as a bearer token (RFC 6750); none where there is no key."""
     return {} if api_key is None else {"Authorization": f"Bearer {api_key.reveal()}"}
+
+
+def below_v1(url: str) -> str:
+    """Where the paths of OpenAI's protocol begin; a base URL may be given with its ``/v1``."""
+    return url.rstrip("/").removesuffix("/v1")

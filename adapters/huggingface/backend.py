@@ -22,7 +22,7 @@ from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass
-from adapters.http.api import Api, bearer
+from adapters.http.api import Api, below_v1
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
 from adapters.http.failures import read_if
@@ -88,14 +88,7 @@ class HuggingFace(HttpBackend):
     Settings = HuggingFaceSettings
 
     def __init__(self, name: str, settings: HuggingFaceSettings, clock: Clock) -> None:
-        key = settings.api_key
-        api = Api(
-            settings.base_url.rstrip("/").removesuffix("/v1"),
-            clock,
-            settings,
-            headers={**settings.headers, **bearer(key)},
-            secrets=(key,),
-        )
+        api = Api.keyed(settings, clock, url=below_v1(settings.base_url))
         super().__init__(name, api, Capabilities(tasks=frozenset(settings.routes())))
         self._settings = settings
         self._heads = api.heads(settings.routes())
@@ -106,7 +99,7 @@ class HuggingFace(HttpBackend):
         self._endpoint = None
         if settings.endpoint is not None:
             self._endpoint = EndpointApi(
-                settings.management_url, settings.endpoint, key, settings, clock
+                settings.management_url, settings.endpoint, settings.api_key, settings, clock
             )
         self._calls = OpenAICalls(
             api,

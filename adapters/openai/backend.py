@@ -13,7 +13,7 @@ import msgspec
 
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
-from adapters.http.api import Api, bearer
+from adapters.http.api import Api, below_v1
 from adapters.http.backend import HttpBackend
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
@@ -47,13 +47,7 @@ class OpenAICompatible(HttpBackend):
     Settings = OpenAISettings
 
     def __init__(self, name: str, settings: OpenAISettings, clock: Clock) -> None:
-        api = Api(
-            settings.base_url.rstrip("/").removesuffix("/v1"),
-            clock,
-            settings,
-            headers={**settings.headers, **bearer(settings.api_key)},
-            secrets=(settings.api_key,),
-        )
+        api = Api.keyed(settings, clock, url=below_v1(settings.base_url))
         infer = settings.infer_path
         own: dict[Task, str] = {} if infer is None else {"infer": infer}
         self._heads = api.heads({**OPENAI_ROUTES, **own})

@@ -19,7 +19,7 @@ import msgspec
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.errors import BackendError
-from adapters.http.api import Api, bearer
+from adapters.http.api import Api
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
 from adapters.http.failures import read_if
@@ -66,13 +66,7 @@ class Vercel(HttpBackend):
 
     def __init__(self, name: str, settings: VercelSettings, clock: Clock) -> None:
         team = {} if settings.team is None else {"x-vercel-ai-gateway-team": settings.team}
-        api = Api(
-            settings.base_url,
-            clock,
-            settings,
-            headers={**settings.headers, **bearer(settings.api_key), **team},
-            secrets=(settings.api_key,),
-        )
+        api = Api.keyed(settings, clock, more=team)
         super().__init__(name, api, Capabilities(tasks=frozenset(_ROUTES)))
         self._settings = settings
         self._heads = api.heads(_ROUTES)

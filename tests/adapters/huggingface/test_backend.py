@@ -333,10 +333,9 @@ async def test_a_lost_answer_is_ambiguous_and_asked_for_no_second_time(clock: Fa
         assert len(script.requests) == 1
 
 
-@pytest.mark.parametrize("given", [{"endpoint": "minilm"}, {"base_url": "x"}])
-def test_settings_that_cannot_work_are_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"namespace/name|URL"):
-        HuggingFaceSettings(**{"base_url": "http://x", "api_key": Secret("k"), **given})
+def test_settings_that_cannot_work_are_refused() -> None:
+    with pytest.raises(ValueError, match="URL"):
+        HuggingFaceSettings(base_url="x", api_key=Secret("k"))
 
 
 def test_the_genuine_clients_find_the_platform_that_they_know() -> None:
