@@ -1,6 +1,6 @@
-"""What the planner costs over recorded traffic: ``make bench-economics``.
+"""What planned capacity costs over recorded traffic: ``make bench-economics``.
 
-``traces`` reads recordings, ``platforms`` are prices and starts of serverless platforms,
-``replay`` runs a trace against a simulated fleet whose size the planner decides, ``report`` prints
-the table. The recordings are not part of the project; without them a small one is made up.
+``recordings`` finds the public ones in a folder, which are not part of the project; without them
+the made-up sample of ``examples`` is replayed. ``keep_alive`` measures learned idle times,
+``decisions`` how long the planner and the router take, and ``report`` prints the tables.
 """
