@@ -58,17 +58,22 @@ def add_prices(parser: argparse.ArgumentParser) -> None:
         default="runpod",
         help="whose price of an H100 and whose starts; default: runpod",
     )
-    parser.add_argument(
-        "--reserved",
-        type=_positive,
-        metavar="USD",
-        help="an hour of a reserved worker; default: 2.69",
-    )
+    add_reserved(parser)
     parser.add_argument(
         "--careful",
         action="store_true",
         help="starts cannot be called off, news of them comes half a second late, reserved "
         "machines take two minutes",
+    )
+
+
+def add_reserved(parser: argparse.ArgumentParser) -> None:
+    """What a machine by the hour costs."""
+    parser.add_argument(
+        "--reserved",
+        type=_positive,
+        metavar="USD",
+        help="an hour of a reserved worker, such as 2.69",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-_STEP = 0.03
+_STEP = 0.05
 _MOST = 16.0
 
 

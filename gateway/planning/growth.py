@@ -73,7 +73,7 @@ class GrowthTable:
 
     __slots__ = ("_all", "_by_load", "_memory", "_prior")
 
-    def __init__(self, *, memory: int = 3000, prior: int = 20) -> None:
+    def __init__(self, *, memory: int = 600, prior: int = 20) -> None:
         self._memory = memory
         self._prior = prior
         self._all = FadingBins(memory)
@@ -137,7 +137,7 @@ class Growth:
 
     __slots__ = ("_highest", "_loads", "_looks", "_number", "hold", "start")
 
-    def __init__(self, looks: int, *, memory: int = 3000, prior: int = 20) -> None:
+    def __init__(self, looks: int, *, memory: int = 600, prior: int = 20) -> None:
         """``looks``: the horizon, in looks; at least 1."""
         self._looks = looks
         self.hold = GrowthTable(memory=memory, prior=prior)

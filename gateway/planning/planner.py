@@ -73,6 +73,8 @@ class Planner:
         self._growth = Growth(max(1, round(self._horizon_s / rule.every_s)))
         self._baseline = Baseline(rule.baseline, now)
         self.feedback = Feedback(rule.target)
+        self._wanted = 0
+        """Workers that are worth their price by the second."""
         self._worth_at = self.feedback.factor
         self._last_worth = worth_of_worker(starts, rule.slo_s, rule.late_s * self._worth_at)
 
@@ -96,7 +98,9 @@ class Planner:
         """So many looks in a row, up to now, saw nobody and nothing: no call, and no worker but
         those that are reserved."""
         self._growth.rest(looks)
-        self._baseline.look(now, self._wanted(0, self._worth()))
+        hold, start = self._needed(0, self._worth())
+        self._wanted = max(start, min(self._wanted, hold))
+        self._baseline.look(now, self._wanted)
 
     def _worth(self) -> Worth:
         factor = self.feedback.factor
@@ -105,10 +109,6 @@ class Planner:
             self._worth_at = factor
             self._last_worth = worth_of_worker(self._starts, self._rule.slo_s, late_s)
         return self._last_worth
-
-    def _wanted(self, load: int, worth: Worth) -> int:
-        hold, start = self._needed(load, worth)
-        return max(hold, start)
 
     def _needed(self, load: int, worth: Worth) -> tuple[int, int]:
         chance = self._horizon_s / worth.seconds
@@ -120,8 +120,10 @@ class Planner:
         worth = self._worth()
         hold, start = self._needed(seen.load, worth)
         # Work that is done before it is overdue shows in no growth, and is paid for all the same.
+        # What would be held is wanted as long as it is there: nobody starts it for that.
         at_work = seen.load - seen.waiting
-        reserved = self._baseline.look(now, max(hold, start, at_work))
+        self._wanted = max(start, at_work, min(self._wanted, hold))
+        reserved = self._baseline.look(now, self._wanted)
         starting = max(0, start - seen.ready)
         short = min(seen.waiting, max(0, seen.load - seen.ready))
         if short and self._in_time:
