@@ -10,7 +10,7 @@ is told of what; ``explain`` asks which backend a call would get;
 ``package`` writes the files that run an app elsewhere; ``probe`` asks how one backend is, by the
 questions of ``probe_report`` and the prices of ``price_check``; ``prices`` lists prices and holds
 them against others; ``replay`` runs recorded traffic against simulated workers, ``advise`` says
-what to reserve for it. ``acts`` are
+what to reserve for it, ``tune`` which change of the policy would save. ``acts`` are
 entries in the audit log, ``shared`` is what several need, ``traffic_options`` what those need that
 read recordings, and ``progress`` tells how far a long one has come.
 """
@@ -36,6 +36,7 @@ COMMANDS = {
     "prices": "what platforms ask, and what the policy charges",
     "replay": "what recorded traffic would cost, and how much better it could be done",
     "advise": "how many GPUs to reserve for recorded traffic, and what that saves",
+    "tune": "a change of the policy that would have cost less, by the ledger",
     "probe": "how one backend is, what it costs, and whether our assumptions of it hold",
 }
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.cli.progress import Stages
-from gateway.cli.shared import command, fail, table
+from gateway.cli.shared import command, fail, policy_offline, table
 from gateway.cli.traffic_options import (
     add_prices,
     add_trace,
     platform_of,
     recording_of,
+    scenario_of,
+    strained,
     traffic_of,
 )
 from gateway.replay.comparison import Replayed, as_json, compare, rows
@@ -30,14 +32,25 @@ def main(arguments: Sequence[str]) -> int:
     )
     add_trace(parser)
     add_prices(parser)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="POLICY",
+        help="instead of --platform: prices, starts, promise and reserved workers of this policy's "
+        "model (--model); `today` is what it does without a plan",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the starts' lengths; default: 1")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--page", type=Path, metavar="FILE", help="an HTML file with charts")
     options = parser.parse_args(arguments)
     with Stages() as stages:
+        gpus, platform = None, platform_of(options)
+        if options.config is not None:
+            meant = scenario_of(options, policy_offline(options.config))
+            gpus, platform = meant.gpus, strained(options, meant.platform)
         recording = recording_of(options, stages)
         traffic = traffic_of(options, recording)
-        found = compare(traffic, platform_of(options), seed=options.seed, advanced=stages.advance)
+        found = compare(traffic, platform, seed=options.seed, gpus=gpus, advanced=stages.advance)
     if options.page is not None:
         _write(options.page, found)
     if options.json:

@@ -10,16 +10,20 @@ import msgspec
 from adapters.settings import parse_duration
 from gateway.cli.progress import Stages
 from gateway.cli.shared import fail
+from gateway.clock import SystemClock
+from gateway.policy.model import Policy
 from gateway.replay.formats import Columns
 from gateway.replay.platforms import PLATFORMS, Platform
+from gateway.replay.policy_scenario import PolicyScenario, scenario
 from gateway.replay.readers import BadRecording, TraceFile, read
 from gateway.replay.traffic import Traffic, split
 
 
-def add_trace(parser: argparse.ArgumentParser) -> None:
-    """What is replayed, and which part of it is judged."""
+def add_trace(parser: argparse.ArgumentParser, *, or_ledger: bool = False) -> None:
+    """What is replayed, and which part of it is judged. ``or_ledger``: left out, the policy's."""
     parser.add_argument(
         "trace",
+        nargs="?" if or_ledger else None,
         metavar="TRACE",
         help="CSV or JSON lines, plain or gzip, a folder of such files, or - for standard input: "
         "calls of `spillgate usage --calls`, the ledger's archived rows, Azure's LLM traces, "
@@ -79,10 +83,14 @@ def add_reserved(parser: argparse.ArgumentParser) -> None:
 
 def platform_of(options: argparse.Namespace) -> Platform:
     """That of ``add_prices``."""
-    found: Platform = PLATFORMS[options.platform]
+    return strained(options, PLATFORMS[options.platform])
+
+
+def strained(options: argparse.Namespace, platform: Platform) -> Platform:
+    """The same at the price that was given, and with what was put in its way."""
     if options.reserved is not None:
-        found = msgspec.structs.replace(found, reserved_per_hour=options.reserved)
-    return found.careful() if options.careful else found
+        platform = msgspec.structs.replace(platform, reserved_per_hour=options.reserved)
+    return platform.careful() if options.careful else platform
 
 
 def recording_of(options: argparse.Namespace, stages: Stages) -> TraceFile:
@@ -92,11 +100,23 @@ def recording_of(options: argparse.Namespace, stages: Stages) -> TraceFile:
             options.trace,
             columns=options.columns,
             model=options.model,
+            of_ledger_alone=getattr(options, "config", None) is not None,
             advanced=lambda lines: stages.advance("reading", 1 - math.exp(-lines / 200_000)),
         )
     except BadRecording as error:
         fail(str(error))
     stages.advance("reading", 1.0)
+    return found
+
+
+def scenario_of(options: argparse.Namespace, policy: Policy) -> PolicyScenario:
+    """The policy's model that is meant, or the end of the program; ``--slo`` goes before it."""
+    try:
+        found = scenario(policy, options.model, SystemClock().time())
+    except ValueError as error:
+        fail(str(error))
+    if options.slo is None:
+        options.slo = found.slo_s
     return found
 
 

@@ -14,6 +14,7 @@ from gateway.replay.platforms import Platform
 from gateway.replay.references import (
     TARGET,
     fewest_workers,
+    hybrid,
     reserved,
     rule_of_thumb,
     serverless,
@@ -31,7 +32,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     platform: Platform
     planned: Outcome
     references: dict[str, Outcome]
-    """``reserved``, ``serverless``, ``rule_of_thumb``."""
+    """``reserved``, ``serverless``, ``rule_of_thumb``, and ``today`` of a policy."""
     fleet: int
     """Workers of the reserved one."""
     best: Clairvoyant
@@ -58,9 +59,11 @@ def compare(
     chosen: Parameters = DEFAULTS,
     *,
     seed: int = 1,
+    gpus: int | None = None,
     advanced: Advanced = lambda _stage, _done: None,
 ) -> Replayed:
-    """Replays the traffic each way."""
+    """Replays the traffic each way. ``gpus``: workers that are reserved today; the traffic is then
+    replayed on them too, with the platform for calls that find none free, as ``today``."""
     total = len(traffic.arrivals)
     found = planned(
         traffic, platform, chosen, seed=seed, advanced=lambda n: advanced("replay", n / total)
@@ -75,6 +78,8 @@ def compare(
     }
     advanced("references", 0.7)
     references["rule_of_thumb"] = rule_of_thumb(traffic, platform, fleet, seed)
+    if gpus is not None:
+        references["today"] = hybrid(traffic, platform, gpus, seed)
     advanced("references", 1.0)
     return Replayed(
         traffic=traffic,

@@ -49,6 +49,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     """None for a line that is no call that ran. Raises ValueError or KeyError."""
     text: bool = True
     """Calls are of text: they may wait 2 s and not 10."""
+    ours: bool = False
+    """Its models are those of a policy."""
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,12 +213,14 @@ FORMATS = (
         columns=_OF_LEDGER | {"exec_seconds", "gpu_seconds"},
         read=_ledger,
         text=False,
+        ours=True,
     ),
     Format(
         name="the ledger's archived rows",
         columns=_OF_LEDGER | {"exec_us", "gpu_us"},
         read=_ledger_file,
         text=False,
+        ours=True,
     ),
     Format(
         name="Azure LLM",

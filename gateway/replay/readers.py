@@ -45,14 +45,16 @@ def read(
     *,
     columns: Columns | None = None,
     model: str | None = None,
+    of_ledger_alone: bool = False,
     advanced: Callable[[int], object] = lambda _: None,
 ) -> TraceFile:
     """Reads a file, every recording in a folder, or standard input for ``-``. ``model``: of those
-    calls alone, where the recording names models. ``advanced`` is told the number of lines.
+    calls alone, where the recording names models; ``of_ledger_alone``: and where these are our
+    own. ``advanced`` is told the number of lines.
 
     Instants since 1970 are told from midnight (UTC) of the first day. Raises BadRecording.
     """
-    reading = _Reading(columns, model, advanced)
+    reading = _Reading(columns, model, of_ledger_alone, advanced)
     try:
         for path in _files(place):
             with _opened(path) as lines:
@@ -64,11 +66,16 @@ def read(
 
 class _Reading:
     def __init__(
-        self, columns: Columns | None, model: str | None, advanced: Callable[[int], object]
+        self,
+        columns: Columns | None,
+        model: str | None,
+        of_ledger_alone: bool,
+        advanced: Callable[[int], object],
     ) -> None:
         self._format = None if columns is None else _by_hand(columns)
         self._by_hand = columns is not None
         self._model = model
+        self._of_ledger_alone = of_ledger_alone
         self._advanced = advanced
         self._arrivals: list[Arrival] = []
         self._lines = 0
@@ -101,7 +108,7 @@ class _Reading:
         self._lines += 1
         if self._lines % _NOW_AND_THEN == 0:
             self._advanced(self._lines)
-        if self._model is not None and _model_of(row) not in (None, self._model):
+        if not self._is_meant(form, row):
             return
         try:
             arrival = form.read(row)
@@ -111,6 +118,11 @@ class _Reading:
             raise BadRecording(f"{name}, line {number}: {error}") from None
         if arrival is not None:
             self._arrivals.append(arrival)
+
+    def _is_meant(self, form: Format, row: Row) -> bool:
+        if self._model is None or (self._of_ledger_alone and not form.ours):
+            return True
+        return _model_of(row) in (None, self._model)
 
     def found(self, place: str) -> TraceFile:
         if self._format is None:

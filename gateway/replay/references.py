@@ -3,6 +3,7 @@
 * reserved: the fewest workers that keep the promise in the first part of a recording.
 * serverless: a call takes the idle worker that was at work last, else it waits for one that is
   started for it alone; workers wait for calls as long as the platform does by itself.
+* hybrid: a fleet of a given size, and the platform for a call that finds no worker of it free.
 * rule of thumb: serverless on a day after one of fewer than 1,000 calls, reserved on any other.
 """
 
@@ -29,12 +30,12 @@ _MOST = 4096
 
 def reserved(traffic: Traffic, platform: Platform, workers: int) -> Outcome:
     """A fleet of so many workers, first come first served."""
-    return _Replay(traffic, platform, 0, lambda _: workers, workers).run()
+    return _Replay(traffic, platform, 0, lambda _: workers).run()
 
 
 def serverless(traffic: Traffic, platform: Platform, seed: int = 1) -> Outcome:
     """The platform alone."""
-    return _Replay(traffic, platform, seed, lambda _: 0, 0).run()
+    return _Replay(traffic, platform, seed, lambda _: 0).run()
 
 
 def rule_of_thumb(traffic: Traffic, platform: Platform, workers: int, seed: int = 1) -> Outcome:
@@ -47,7 +48,12 @@ def rule_of_thumb(traffic: Traffic, platform: Platform, workers: int, seed: int 
         known = calls[day - 1] if span_s > 2 * DAY_S and day - 1 in calls else a_day
         return 0 if known < _FEW_CALLS else workers
 
-    return _Replay(traffic, platform, seed, on, workers).run()
+    return _Replay(traffic, platform, seed, on).run()
+
+
+def hybrid(traffic: Traffic, platform: Platform, workers: int, seed: int = 1) -> Outcome:
+    """A fleet of so many workers, and the platform for a call that finds none of them free."""
+    return _Replay(traffic, platform, seed, lambda _: workers, spills=True).run()
 
 
 def fewest_workers(traffic: Traffic, target: float = TARGET) -> int:
@@ -84,11 +90,13 @@ class _Replay:
         platform: Platform,
         seed: int,
         on: Callable[[int], int],
-        workers: int,
+        *,
+        spills: bool = False,
     ) -> None:
         # What a day pays for is there when it begins: such a fleet is rented long before.
         there = msgspec.structs.replace(platform, reserved_start_s=0.0)
         self._traffic, self._platform, self._on = traffic, there, on
+        self._spills = spills
         self._fleet = Fleet(there, seed)
         self._meter = ReplayMeter(traffic, there)
         self._day: int | None = None
@@ -124,7 +132,7 @@ class _Replay:
             self._day = day
             self._fleet.reserve(now, self._on(day))
         self._in_system += 1
-        if self._fleet.has_free or self._on(day):
+        if self._fleet.has_free or (self._on(day) and not self._spills):
             self._waiting.append(number)
             return
         self._meter.start(now)
