@@ -11,8 +11,8 @@ is told of what; ``explain`` asks which backend a call would get;
 questions of ``probe_report`` and the prices of ``price_check``; ``prices`` lists prices and holds
 them against others; ``replay`` runs recorded traffic against simulated workers, ``advise`` says
 what to reserve for it, ``tune`` which change of the policy would save. ``acts`` are
-entries in the audit log, ``shared`` is what several need, ``traffic_options`` what those need that
-read recordings, and ``progress`` tells how far a long one has come.
+entries in the audit log, ``shared`` is what several need, ``recorded`` what those need that read
+recordings.
 """
 
 from __future__ import annotations

@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.cli.progress import Stages
-from gateway.cli.shared import command, table
-from gateway.cli.traffic_options import (
+from gateway.cli.recorded.options import (
     add_reserved,
     add_trace,
     recording_of,
     traffic_of,
 )
+from gateway.cli.recorded.progress import Stages
+from gateway.cli.shared import command, table
 from gateway.replay.advice import advise, as_json, load_json
 from gateway.replay.offers import articles, offers
 

@@ -6,9 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.cli.progress import Stages
-from gateway.cli.shared import command, fail, policy_offline, table
-from gateway.cli.traffic_options import (
+from gateway.cli.recorded.options import (
     add_prices,
     add_trace,
     platform_of,
@@ -17,6 +15,8 @@ from gateway.cli.traffic_options import (
     strained,
     traffic_of,
 )
+from gateway.cli.recorded.progress import Stages
+from gateway.cli.shared import command, fail, policy_offline, table
 from gateway.replay.comparison import Replayed, as_json, compare, rows
 from gateway.replay.page import page
 

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from gateway.app import open_ledger
-from gateway.cli.progress import Stages
+from gateway.cli.recorded.options import add_trace, recording_of, scenario_of, traffic_of
+from gateway.cli.recorded.progress import Stages
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
-from gateway.cli.traffic_options import add_trace, recording_of, scenario_of, traffic_of
 from gateway.clock import SystemClock
 from gateway.policy.model import Policy, WarmRule
 from gateway.replay.ledger import calls_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import main
-from gateway.cli.progress import Stages
+from gateway.cli.recorded.progress import Stages
 from tests.live import ROOT
 
 SAMPLE = str(ROOT / "examples" / "traffic.csv")

@@ -8,7 +8,7 @@ import math
 import msgspec
 
 from adapters.settings import parse_duration
-from gateway.cli.progress import Stages
+from gateway.cli.recorded.progress import Stages
 from gateway.cli.shared import fail
 from gateway.clock import SystemClock
 from gateway.policy.model import Policy
