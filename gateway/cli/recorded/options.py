@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+from typing import NoReturn
 
 import msgspec
 
 from adapters.settings import parse_duration
 from gateway.cli.recorded.progress import Stages
-from gateway.cli.shared import fail
 from gateway.clock import SystemClock
 from gateway.policy.model import Policy
 from gateway.replay.formats import Columns
@@ -104,7 +105,7 @@ def recording_of(options: argparse.Namespace, stages: Stages) -> TraceFile:
             advanced=lambda lines: stages.advance("reading", 1 - math.exp(-lines / 200_000)),
         )
     except BadRecording as error:
-        fail(str(error))
+        _end(str(error))
     stages.advance("reading", 1.0)
     return found
 
@@ -114,7 +115,7 @@ def scenario_of(options: argparse.Namespace, policy: Policy) -> PolicyScenario:
     try:
         found = scenario(policy, options.model, SystemClock().time())
     except ValueError as error:
-        fail(str(error))
+        _end(str(error))
     if options.slo is None:
         options.slo = found.slo_s
     return found
@@ -133,7 +134,12 @@ def traffic_of(options: argparse.Namespace, found: TraceFile) -> Traffic:
         )
         return traffic.scaled(options.scale)
     except ValueError as error:
-        fail(str(error))
+        _end(str(error))
+
+
+def _end(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise SystemExit(2)
 
 
 def _columns(text: str) -> Columns:
