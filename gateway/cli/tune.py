@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from gateway.cli.recorded.options import add_trace, recording_of, scenario_of, t
 from gateway.cli.recorded.progress import Stages
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
-from gateway.policy.model import Policy, WarmRule
+from gateway.policy.model import Policy
 from gateway.replay.ledger import calls_of
 from gateway.replay.policy_edits import difference, edited
 from gateway.replay.policy_scenario import PolicyScenario
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     with Stages() as stages:
         tuned = _tuned(options, policy, found, stages)
     text, name = _policy_text(options.config)
-    edits = _edits(tuned.way, found)
+    edits = _edits(tuned, found)
     diff = difference(text, _edited(text, edits), name)
     if options.json:
         print(json.dumps(_json(tuned, found, edits, diff), indent=2))
@@ -101,11 +102,19 @@ def _policy_text(path: Path) -> tuple[str, str]:
     return ("", path.name) if path.is_dir() else (path.read_text(encoding="utf-8"), path.name)
 
 
-def _edits(way: str, found: PolicyScenario) -> list[Edit]:
+def _most(tuned: Tuned) -> int:
+    """Workers that the platform may be told to keep: twice the most that the plan had for a while,
+    and no fewer than a policy allows by itself."""
+    course = tuned.proposed.course
+    peak = max(course.overflow, default=0.0) if course is not None else 0.0
+    return max(10, math.ceil(2 * peak))
+
+
+def _edits(tuned: Tuned, found: PolicyScenario) -> list[Edit]:
+    way = tuned.way
     rule, backends = ("warm_pool", found.overflow), ("models", found.model, "backends")
     if way == "planned":
-        plans = "plan" in WarmRule.__struct_fields__
-        return [((*rule, "plan"), "act")] if plans else [((*rule, "keep"), "learned")]
+        return [((*rule, "plan"), "act"), ((*rule, "most"), str(_most(tuned)))]
     if way == "reserved" and found.home is not None:
         return [(backends, f"[{found.home}]")]
     if way == "serverless":

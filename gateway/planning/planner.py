@@ -83,6 +83,7 @@ class Planner:
         what was learned was learned of that."""
         self._starts = starts
         self._in_time = starts.within(self._rule.slo_s) > 0
+        self._worth_at = 0.0  # no factor is
 
     @property
     def reserved(self) -> int:

@@ -60,3 +60,10 @@ def test_what_is_wanted_for_most_of_an_hour_is_reserved() -> None:
         plan = planner.look(number / 2, seen(3, overdue=3, ready=3))
     assert plan.reserved == 3
     assert planner.reserved == 3
+
+
+def test_starts_that_are_learned_change_what_a_late_call_is_worth_at_once() -> None:
+    planner = Planner(RULE, STARTS, 0.0)
+    before = planner.look(0.0, seen(1)).worth
+    planner.learn_starts(StartSamples([40.0, 50.0, 60.0]))
+    assert planner.look(0.5, seen(1)).worth.seconds > before.seconds + 40
