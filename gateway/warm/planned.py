@@ -35,6 +35,7 @@ class PlannedModels:
     """Of one rule; other promises, or other prices, begin anew."""
 
     def __init__(self, pool: Pool, plan: PlanRule, backend: LiveBackend, now: float) -> None:
+        self.pool = pool
         self.plan = plan
         self.planner = Planner(plan, _starts(backend), now)
         self._models = tuple(sorted(pool))

@@ -45,6 +45,9 @@ class WorkerPlans:
         self._clock = clock
         self.lead = lead
         self._planned: dict[tuple[str, Pool], PlannedModels] = {}
+        self._by_policy: ActivePolicy | None = None
+        self._pools: dict[str, list[PlannedModels]] = {}
+        """Of each backend, by the policy that was in force at the last look."""
         self._last: dict[str, BackendPlan] = {}
 
     @property
@@ -68,9 +71,8 @@ class WorkerPlans:
     def _look_at(self, active: ActivePolicy, backend: LiveBackend, rule: WarmRule) -> BackendPlan:
         now, now_at = self._clock.monotonic(), self._clock.time()
         looks = []
-        for pool in pools_of(active, backend):
-            seen, at_home = seen_by(active, backend, pool, self._calls, now)
-            models = self._models(active, backend, pool, now)
+        for models in self._models(active, backend, now):
+            seen, at_home = seen_by(active, backend, models.pool, self._calls, now)
             looks.append(models.look(backend, seen, at_home, now))
         minimum = NOTHING
         if within(rule.hours, now_at, rule.ahead):
@@ -79,8 +81,21 @@ class WorkerPlans:
         return BackendPlan(now_at, minimum, tuple(looks))
 
     def _models(
+        self, active: ActivePolicy, backend: LiveBackend, now: float
+    ) -> list[PlannedModels]:
+        if active is not self._by_policy:
+            self._by_policy, self._pools = active, {}
+        found = self._pools.get(backend.name)
+        if found is None:
+            pools = pools_of(active, backend)
+            found = [self._of(active, backend, pool, now) for pool in pools]
+            self._pools[backend.name] = found
+        return found
+
+    def _of(
         self, active: ActivePolicy, backend: LiveBackend, pool: Pool, now: float
     ) -> PlannedModels:
+        """What was learned stays over a reload that changes nothing of what is promised or paid."""
         key, plan = (backend.name, pool), plan_rule(active, backend, pool)
         found = self._planned.get(key)
         if found is None or found.plan != plan:
