@@ -58,6 +58,7 @@ OUTER = (
     "gateway/events/test_sender.py",
     "gateway/jobs/test_kills.py",
     "gateway/jobs/test_long_jobs.py",
+    "gateway/jobs/test_seeds.py",
     "gateway/storage/postgres",
     "gateway/storage/test_jobs.py",
     "gateway/storage/redis/test_catch_up.py",
