@@ -147,10 +147,10 @@ def credible(usage: Usage) -> Usage:
     """What a backend says of itself, as far as it can be: a figure below zero, past every bound,
     or no number at all counts as not said. One fault there must neither pay a caller nor make a
     row that cannot be written."""
-    for value in _figures_of(usage):
-        if value is not None and not 0 <= value <= _LEAST_BOUND:
-            return msgspec.structs.replace(usage, **dict.fromkeys(_unbelievable(usage)))
-    return usage
+    stated = tuple(filter(None, _figures_of(usage)))
+    if not stated or (min(stated) > 0 and sum(stated) <= _LEAST_BOUND):
+        return usage  # NaN is in no sum that is at most anything
+    return msgspec.structs.replace(usage, **dict.fromkeys(_unbelievable(usage)))
 
 
 def _unbelievable(usage: Usage) -> Iterator[str]:
@@ -175,7 +175,7 @@ _BOUNDS = {
     "audio_s": _MOST_S,
 }
 _LEAST_BOUND = min(_BOUNDS.values())
-"""What is past it is looked at by its own bound: nearly nothing is."""
+"""Where all together are past it each is looked at by its own bound: nearly nothing is."""
 _figures_of = operator.attrgetter(*_BOUNDS)
 
 

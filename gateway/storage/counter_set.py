@@ -32,6 +32,7 @@ class CounterSet:
         "gauges",
         "limits",
         "money",
+        "of_money",
         "others",
         "own_takes",
         "rates",
@@ -77,6 +78,11 @@ class CounterSet:
             if isinstance(one, (Total, Rolling)) and id(one) not in ours
         ]
         """Of other units, and of rolling windows."""
+        self.of_money: list[Total | Rolling] = [
+            *self.totals[: self.money],
+            *(one for one, claim in self.others if claim.unit == "nano_usd"),
+        ]
+        """Of all kinds of windows."""
         self.own_takes = [claim.take for claim, _ in dated]
         self.own_takes += [claim.take for _, claim in self.others]
         self.shown = [pair[:2] for pair in self.rates if shown is None or pair[1].scope in shown]
@@ -116,11 +122,8 @@ class CounterSet:
 
     def expect(self, surplus: int) -> None:
         """So many nano-dollars more of what is held will probably come back; fewer, below 0."""
-        for total in self.totals[: self.money]:
-            total.surplus += surplus
-        for counter, claim in self.others:
-            if claim.unit == "nano_usd":
-                counter.surplus += surplus
+        for counter in self.of_money:
+            counter.surplus += surplus
 
     # --- a hold -------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from local_runtime.http.head import FRAMING, head_of, refusal_headers, status_li
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+_OURS = FRAMING | {b"connection"}
+"""The headers that are not passed on as the app says them."""
 _FAILED = Refusal(500, "internal", "the server has failed")
 _JOINED = 64 * 1024
 """Up to this many bytes it is cheaper to copy a body than to write twice."""
@@ -251,12 +253,8 @@ class RequestCycle:
         lines = [status_line(status)]
         self._chunked, self._left = None, 0
         for name, value in (*self._connection.state.default_headers, *headers):
-            if name == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in value.lower()
-                continue
-            if name in FRAMING and not self._frame(name, value):
-                continue
-            lines.append(name + b": " + value)
+            if name not in _OURS or self._frame(name, value):
+                lines.append(name + b": " + value)
         if not self.keep_alive:
             lines.append(b"connection: close")
         if self._chunked is None and status not in BODILESS and self.scope["method"] != "HEAD":
@@ -275,7 +273,11 @@ class RequestCycle:
             self._left = None
 
     def _frame(self, name: bytes, value: bytes) -> bool:
-        """Takes over what the app says of its body's end; False where that cannot be said."""
+        """Takes over what the app says of its body's end and of the connection's; False where that
+        cannot be said, or is said by us."""
+        if name == b"connection":
+            self.keep_alive = self.keep_alive and b"close" not in value.lower()
+            return False
         if name == b"transfer-encoding":
             if self.scope["http_version"] == "1.0":
                 return False
