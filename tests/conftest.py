@@ -16,7 +16,7 @@ from tests import processes, rings
 
 pytest_plugins = ["spillgate_contract"]
 
-_HANGS_AFTER_S = 120.0
+_HANGS_AFTER_S = 300.0
 """Far more than any test takes, on a machine that has much else to do."""
 _RUN = pytest.StashKey[str]()
 _WATCH = pytest.StashKey[rings.Watch]()
