@@ -13,7 +13,7 @@ from gateway.storage.postgres.connections import Connection
 from gateway.storage.postgres.rollup_tables import PLACING, digest
 from gateway.storage.queries import UsageQuery, UsageReport
 from gateway.storage.reports import Dialect, Durations, calendar_for, narrowed, report_of
-from gateway.storage.rollups.adding import add, batch_of, numbered, parts_of
+from gateway.storage.rollups.adding import BATCH, add, batch_of, parts_of
 from gateway.storage.rollups.archived import check_archived
 from gateway.storage.rollups.cubes import DAY, FULL, GROUP, QUARTER_US, TOTAL
 from gateway.storage.rollups.cuts import cut_of
@@ -22,7 +22,7 @@ from gateway.storage.rollups.spending import Sources, spent_statement
 from gateway.storage.row_archive import ArchiveSql
 from gateway.storage.spent import Spent, SpentQuery, spent_of
 
-BATCH_ROWS = 5_000
+BATCH_ROWS = 20_000
 POSTGRES = Dialect(
     parameter=lambda number: f"${number}",
     tag=lambda tags, mark: f"COALESCE({tags} ->> {mark}::text, '')",
@@ -30,15 +30,18 @@ POSTGRES = Dialect(
 )
 
 _COLUMNS = ", ".join(GROUP)
+_TAKEN = "entries WHERE id = ANY ($1::text[])"
 _GROUPS = (
-    f"INSERT INTO {FULL.groups} (digest, {_COLUMNS}) SELECT DISTINCT {digest('')}, {_COLUMNS} "  # noqa: S608
-    "FROM entries WHERE id = ANY ($1::text[]) ON CONFLICT (digest) DO NOTHING"
+    f"INSERT INTO {FULL.groups} (digest, {_COLUMNS}) "  # noqa: S608
+    f"SELECT {digest('')}, {_COLUMNS} FROM (SELECT DISTINCT {_COLUMNS} FROM {_TAKEN}) AS e "
+    f"WHERE NOT EXISTS (SELECT 1 FROM {FULL.groups} AS g WHERE g.digest = {digest('e.')}) "
+    "ON CONFLICT (digest) DO NOTHING"
 )
-_NUMBERED = numbered(f"({batch_of('id = ANY ($1::text[])')})", f"g.digest = {digest('b.')}")
+_GROUP = f"(SELECT g.id FROM {FULL.groups} AS g WHERE g.digest = {digest('entries.')})"  # noqa: S608
 _ADD = (
-    f"WITH numbered AS MATERIALIZED ({_NUMBERED}), "
-    + "".join(f"{name} AS MATERIALIZED ({sql}), " for name, sql in parts_of("numbered").items())
-    + ", ".join(f"added_{number} AS ({sql})" for number, sql in enumerate(add("numbered")))
+    f"WITH {BATCH} AS MATERIALIZED ({batch_of(_TAKEN, _GROUP)}), "
+    + "".join(f"{name} AS MATERIALIZED ({sql}), " for name, sql in parts_of().items())
+    + ", ".join(f"added_{number} AS ({sql})" for number, sql in enumerate(add()))
     + " SELECT 1"
 )
 """One statement, so that what the rows are summed by is worked out once."""

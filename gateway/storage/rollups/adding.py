@@ -1,7 +1,8 @@
 """Rows are added to the sums of every cube, as SQL that every ledger's database reads.
 
-A batch of rows is summed by quarter of an hour and group first; what is then added to each table is
-made of that.
+A batch of rows is read once: it is summed by quarter of an hour, group of ``FULL`` and how long
+calls took. All else is made of those sums and not of rows, the parts' of the groups', the total of
+the smaller part's.
 """
 
 from __future__ import annotations
@@ -11,38 +12,29 @@ from gateway.storage.reports import MEASURES, SUMMED
 from gateway.storage.rollups.cubes import (
     CUBES,
     FULL,
-    GROUP,
     PARTS,
     QUARTER_US,
     TOLD,
+    TOTAL,
+    WHAT,
     Cube,
 )
 
-_NAMES = ", ".join(GROUP)
+BATCH = "rollup_batch"
+"""The table, or query, that ``batch_of`` fills."""
 _MEASURED = ", ".join(f"CAST(SUM({sql}) AS BIGINT) AS {name}" for name, sql in MEASURES.items())
-_CARRIED = ", ".join(f"b.{name}" for name in TOLD)
 assert tuple(MEASURES) == TOLD
 assert set(SUMMED) < set(TOLD)
 
 
-def batch_of(source: str) -> str:
-    """Settled rows by quarter of an hour, group and, of calls, how long they took; ``source`` is
-    the condition that says which."""
+def batch_of(source: str, group: str) -> str:
+    """Settled rows by quarter of an hour, group and, of calls, how long they took. ``source`` is
+    what they are read from, with the condition that says which; ``group`` gives the number of a
+    row's group, NULL where it has none yet."""
     bucket = f"CASE WHEN kind = 'call' THEN {bucket_sql()} ELSE 0 END"
-    start = f"started_at / {QUARTER_US}"
     return (
-        f"SELECT {start} AS start, {_NAMES}, {bucket} AS bucket, {_MEASURED} "  # noqa: S608
-        f"FROM entries WHERE {source} GROUP BY {start}, {_NAMES}, {bucket}"
-    )
-
-
-def numbered(batch: str, same_group: str) -> str:
-    """``batch`` (a table, or a query in brackets) with the numbers of its groups in each cube;
-    ``same_group`` says when ``b`` of it is of the group ``g``."""
-    parts = ", ".join(f"g.{cube.name} AS {cube.name}_id" for cube in PARTS)
-    return (
-        f"SELECT b.start, 0 AS total_id, {parts}, g.id AS full_id, b.bucket, {_CARRIED} "  # noqa: S608
-        f"FROM {batch} AS b JOIN {FULL.groups} AS g ON {same_group}"
+        f"SELECT started_at / {QUARTER_US} AS start, {group} AS full_id, {bucket} AS bucket, "  # noqa: S608
+        f"{_MEASURED} FROM {source} GROUP BY 1, 2, 3"
     )
 
 
@@ -59,39 +51,45 @@ def place(cube: Cube, same: str, digest: str = "") -> list[str]:
     ]
 
 
-def parts_of(source: str) -> dict[str, str]:
-    """Name -> query of ``source``, a table as ``numbered`` gives it, summed by the groups of a cube
-    that is added at several spans."""
+def parts_of() -> dict[str, str]:
+    """Name -> query of ``BATCH``, or of a part before it, summed by the groups of a cube."""
     made = {}
-    for cube in CUBES[:-1]:
-        made[_part(cube)] = _summed(source, cube, TOLD)
-        if len(cube.timed) > 1:
-            made[_part(cube, timed=True)] = _summed(source, cube, ("calls",), timed=True)
+    for cube in (FULL, *PARTS, TOTAL):
+        made[_part(cube)] = _summed(cube, TOLD)
+        if cube != FULL:
+            made[_part(cube, timed=True)] = _summed(cube, ("calls",), timed=True)
     return made
 
 
-def add(source: str) -> list[str]:
-    """The statements that add ``source`` to all sums, when there is a table of each of its
-    parts."""
-    parts = parts_of(source)
+def add() -> list[str]:
+    """The statements that add the parts to all sums."""
     made = []
     for cube in CUBES:
-        part, timed = _part(cube), _part(cube, timed=True)
-        for span in cube.spans:
-            made.append(_add(part if part in parts else source, cube, span))
-        for span in cube.timed:
-            made.append(_add(timed if timed in parts else source, cube, span, timed=True))
+        made += [_add(_part(cube), cube, span) for span in cube.spans]
+        made += [_add(_part(cube, timed=True), cube, span, timed=True) for span in cube.timed]
     return made
 
 
 def _part(cube: Cube, *, timed: bool = False) -> str:
-    return f"rollup_batch_{cube.name}{'_timed' if timed else ''}"
+    if timed:
+        return BATCH if cube == FULL else f"{BATCH}_{cube.name}_timed"
+    return f"{BATCH}_{cube.name}"
 
 
-def _summed(source: str, cube: Cube, sums: tuple[str, ...], *, timed: bool = False) -> str:
-    grouped = f"b.start, b.{cube.name}_id{', b.bucket' if timed else ''}"
+def _summed(cube: Cube, sums: tuple[str, ...], *, timed: bool = False) -> str:
+    if cube == FULL:
+        source, group = BATCH, "b.full_id"
+    elif cube == TOTAL:
+        source, group = _part(WHAT, timed=timed), "0"
+    else:
+        source, group = _part(FULL, timed=timed), f"g.{cube.name}"
+    joined = f" JOIN {FULL.groups} AS g ON g.id = b.full_id" if cube in PARTS else ""
+    bucket = ", b.bucket" if timed else ""
     columns = ", ".join(f"CAST(SUM(b.{name}) AS BIGINT) AS {name}" for name in sums)
-    return f"SELECT {grouped}, {columns} FROM {source} AS b {_calls(timed)} GROUP BY {grouped}"  # noqa: S608
+    return (
+        f"SELECT b.start, {group} AS {cube.name}_id{bucket}, {columns} "  # noqa: S608
+        f"FROM {source} AS b{joined} {_calls(timed)} GROUP BY b.start, 2{bucket}"
+    )
 
 
 def _calls(timed: bool) -> str:

@@ -10,10 +10,12 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.queries import UsageQuery, UsageReport
 from gateway.storage.reports import Durations, calendar_for, narrowed, report_of
-from gateway.storage.rollups.adding import add, batch_of, numbered, parts_of
+from gateway.storage.rollups.adding import BATCH, add, batch_of, parts_of
 from gateway.storage.rollups.archived import check_archived
 from gateway.storage.rollups.cubes import DAY, FULL, GROUP, QUARTER_US, TOTAL
 from gateway.storage.rollups.cuts import cut_of
@@ -25,25 +27,28 @@ from gateway.storage.sqlite.dialect import SQLITE
 from gateway.storage.sqlite.rollup_tables import PLACING, same
 from gateway.storage.sqlite.usage import bounds
 
-BATCH_ROWS = 1_000
-"""Rolled up in some fifteen milliseconds, of which others may not write for half."""
+BATCH_ROWS = 4_000
+"""Of the first batch, which says how many rows the next one has."""
+_BATCH_SUMS = 16_000
+"""So many are added in some fifteen milliseconds, in which others may not write."""
+_LEAST_ROWS, _MOST_ROWS = 1_000, 50_000
 _MANY = 100_000
-_BATCH = "rollup_batch"
-_NUMBERED = "rollup_numbered"
+_NEW = "rollup_new"
 _NAMES = ", ".join(GROUP)
-_NEW_GROUPS = (
-    f"SELECT DISTINCT {_NAMES} FROM {_BATCH} AS b "  # noqa: S608
-    f"WHERE NOT EXISTS (SELECT 1 FROM {FULL.groups} AS g WHERE {same('g', 'b')})"
-)
-_GROUPS = (
-    f"INSERT INTO {FULL.groups} ({_NAMES}) {_NEW_GROUPS} ON CONFLICT DO NOTHING",
+_GROUP = f"(SELECT g.id FROM {FULL.groups} AS g WHERE {same('g', 'entries')})"  # noqa: S608
+_UNKNOWN = f"SELECT 1 FROM temp.{BATCH} WHERE full_id IS NULL LIMIT 1"  # noqa: S608
+_ADD_GROUPS = (
+    f"INSERT INTO {FULL.groups} ({_NAMES}) SELECT DISTINCT {_NAMES} FROM temp.{_NEW} "  # noqa: S608
+    "WHERE TRUE ON CONFLICT DO NOTHING",
     *PLACING,
 )
-_TABLES = {
-    _NUMBERED: numbered(_BATCH, same("g", "b")),
-    **parts_of(_NUMBERED),
-}
-_ADD = tuple(add(_NUMBERED))
+_OF_NEW = f"entries WHERE rowid IN (SELECT number FROM temp.{_NEW})"  # noqa: S608
+_SUM_NEW = (
+    f"DELETE FROM temp.{BATCH} WHERE full_id IS NULL",  # noqa: S608
+    f"INSERT INTO temp.{BATCH} {batch_of(_OF_NEW, _GROUP)}",
+)
+_TABLES = parts_of()
+_ADD = tuple(add())
 _STATE = "SELECT rolled_up_to, archived_before, quarters_from FROM rollup_state"
 _LAST = "(SELECT rowid FROM entries WHERE id = (SELECT rolled_up_to FROM rollup_state))"
 ARCHIVE = ArchiveSql(
@@ -57,25 +62,43 @@ def roll_up(connection: sqlite3.Connection, goes_on: Callable[[], bool]) -> int:
     """Rolls up what waits, a batch at a time, until nothing does or ``goes_on`` says no; how many
     rows that were. Others may write, and roll up, meanwhile. Raises StorageUnavailable and
     sqlite3.Error, which leave each batch whole or undone."""
-    rows = 0
+    rows, size = 0, BATCH_ROWS
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
-    while found := _roll_up_batch(connection):
-        rows += found
+    while found := _roll_up_batch(connection, size):
+        rows += found.rows
         if not goes_on():
             break
+        size = found.next_size()
     return rows
 
 
-def _roll_up_batch(connection: sqlite3.Connection) -> int:
+class _Batch(msgspec.Struct, frozen=True):
+    """One that is rolled up: its rows, and the sums that they were added to."""
+
+    rows: int
+    sums: int
+
+    def next_size(self) -> int:
+        """The more rows share a sum, the more are added at once."""
+        fit = self.rows * _BATCH_SUMS // max(1, self.sums)
+        return max(_LEAST_ROWS, min(_MOST_ROWS, 4 * self.rows, fit))
+
+
+def _roll_up_batch(connection: sqlite3.Connection, size: int) -> _Batch | None:
+    """None where nothing waits."""
     state = connection.execute(_STATE).fetchone()[0]
     first = rowid_of(connection, state)
-    sql = f"SELECT rowid, id FROM entries WHERE rowid > {first} ORDER BY rowid LIMIT {BATCH_ROWS}"  # noqa: S608
-    found = connection.execute(sql).fetchall()
-    if not found:
-        return 0
-    last, name = found[-1]
-    _sum_up(connection, f"rowid > {first} AND rowid <= {last}")
+    last = connection.execute(
+        "SELECT MAX(rowid), COUNT(*) FROM (SELECT rowid FROM entries WHERE rowid > ? "
+        "ORDER BY rowid LIMIT ?)",
+        (first, size),
+    ).fetchone()
+    if not last[1]:
+        return None
+    [name] = connection.execute("SELECT id FROM entries WHERE rowid = ?", last[:1]).fetchone()
+    _sum_up(connection, f"rowid > {first} AND rowid <= {last[0]}")
+    before = connection.total_changes
     with _writing(connection):
         moved = connection.execute(
             "UPDATE rollup_state SET rolled_up_to = ? WHERE rolled_up_to = ?", (name, state)
@@ -83,19 +106,35 @@ def _roll_up_batch(connection: sqlite3.Connection) -> int:
         if moved.rowcount:  # else another process has rolled them up
             for statement in _ADD:
                 connection.execute(statement)
-    return len(found)
+    return _Batch(last[1], connection.total_changes - before)
 
 
 def _sum_up(connection: sqlite3.Connection, source: str) -> None:
-    """Makes the table of what is to be added, while others may write; a group that is new may be
+    """Makes the tables of what is to be added, while others may write; a group that is new may be
     known before it has sums."""
-    _make(connection, _BATCH, batch_of(source))
-    if connection.execute(f"{_NEW_GROUPS} LIMIT 1").fetchone():
-        with _writing(connection):
-            for statement in _GROUPS:
-                connection.execute(statement)
+    connection.execute("BEGIN")  # a group that is new is so for both statements
+    try:
+        _make(connection, BATCH, batch_of(f"entries WHERE {source}", _GROUP))
+        if unknown := connection.execute(_UNKNOWN).fetchone():
+            _make(connection, _NEW, f"SELECT rowid AS number, {_NAMES} FROM entries {_new(source)}")  # noqa: S608
+    finally:
+        connection.execute("COMMIT")
+    if unknown:
+        _add_groups(connection)
     for table, query in _TABLES.items():
         _make(connection, table, query)
+
+
+def _new(source: str) -> str:
+    return f"WHERE {source} AND {_GROUP} IS NULL"
+
+
+def _add_groups(connection: sqlite3.Connection) -> None:
+    with _writing(connection):
+        for statement in _ADD_GROUPS:
+            connection.execute(statement)
+    for statement in _SUM_NEW:
+        connection.execute(statement)
 
 
 def _make(connection: sqlite3.Connection, table: str, query: str) -> None:
