@@ -62,7 +62,7 @@ class Connection:
             return "promised"
         if self.status != 200:
             return "refused"
-        begun_as_stream = self.body.startswith(b"data:")
+        begun_as_stream = self.body.startswith((b"data:", b":"))  # an event, or a comment
         return "whole" if not (stream and begun_as_stream) or b"[DONE]" in self.body else "cut"
 
 
