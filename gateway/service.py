@@ -135,6 +135,7 @@ class Gateway:
             await backend.adapter.start()
         self.run_forever(self.settler.run())
         if self.jobs is not None:
+            await self.jobs.start()
             self.run_forever(self.jobs.run())
 
     def serve_jobs(self, store: JobStore) -> None:

@@ -99,20 +99,33 @@ class Admitting:
         """Holds the dearest quote that the limits still allow; dearer ones are struck off. Waits
         for a while where others hold more than they will probably cost. Raises ApiError 402 or
         429 where there is no room, and StorageUnavailable."""
-        template = _own_limits(active, state, state.received_at)
+        template, newest = _own_limits(active, state, state.received_at), self._newest
         if self._slow_clients.any:
             await self._slow_clients.check(template)
         refused = await self._try(active, state, template, quotes)
-        if refused is None:
-            return quotes
-        try:
-            left = await self._find_room(active, state, template, quotes, refused)
-        except _NoRoomError as error:
-            self._spending.refuse(error.refused.status.claim)
-            raise refusal(error.refused) from None
-        if left is not quotes:
-            state.narrowed(left)
+        left = quotes
+        if refused is not None:
+            try:
+                left = await self._find_room(active, state, template, quotes, refused)
+            except _NoRoomError as error:
+                self._spending.refuse(error.refused.status.claim)
+                raise refusal(error.refused) from None
+            if left is not quotes:
+                state.narrowed(left)
+        if self._newest is not newest:
+            await self._catch_up(state)
         return left
+
+    async def _catch_up(self, state: CallState) -> None:
+        """A reload has brought limits while the store was asked: who held nothing yet was passed
+        over."""
+        assert self._newest is not None
+        try:
+            await self.hold_again(self._newest, state)
+        except BaseException:
+            self.held.discard(state)
+            await self._shared.release(state.call.id)
+            raise
 
     async def _find_room(
         self,
@@ -243,22 +256,25 @@ class Admitting:
         the limits that the policy has brought since. Raises StorageUnavailable."""
         self._newest = active
         for state in tuple(self.held):
-            if state not in self.held:
-                continue
-            now, attempt, widened = self._clock.monotonic(), state.attempt, False
-            # since it was asked: its hold ends when it did
-            watched = bool(state.admission.claims or state.beside)
-            with contextlib.suppress(ApiError):  # its plan has gone: what it holds stays
-                widened = state.widen(self._limits(active, state), now)
-            claims, ttl_s = state.admission.claims, state.hold_lasts_s(now)
-            await self._shared.reinstate(state.call.id, claims, ttl_s)
-            for more in self._reinstating:
-                if state in self.held:
-                    widened = await more(active, state) or widened
-            if widened and not watched and attempt is not None and state.attempt is attempt:
-                self._top_up.arm(state, attempt)
-            if state not in self.held:
-                await self._shared.release(state.call.id)
+            if state in self.held:
+                await self.hold_again(active, state)
+
+    async def hold_again(self, active: ActivePolicy, state: CallState) -> None:
+        """The same of one call, which is one of those."""
+        now, attempt, widened = self._clock.monotonic(), state.attempt, False
+        # since it was asked: its hold ends when it did
+        watched = bool(state.admission.claims or state.beside)
+        with contextlib.suppress(ApiError):  # its plan has gone: what it holds stays
+            widened = state.widen(self._limits(active, state), now)
+        if claims := state.admission.claims:
+            await self._shared.reinstate(state.call.id, claims, state.hold_lasts_s(now))
+        for more in self._reinstating:
+            if state in self.held:
+                widened = await more(active, state) or widened
+        if widened and not watched and attempt is not None and state.attempt is attempt:
+            self._top_up.arm(state, attempt)
+        if state not in self.held:
+            await self._shared.release(state.call.id)
 
     def _limits(self, active: ActivePolicy, state: CallState) -> tuple[Claim, ...]:
         """Those in force now. Raises ApiError for a caller whose plan has gone."""

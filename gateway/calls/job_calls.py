@@ -4,6 +4,7 @@ left as they are by a gateway that ends."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable
 from typing import Protocol
 
@@ -103,6 +104,8 @@ class JobCalls:
             try:
                 if at:
                     quotes = self._begun(active, state, at, ago_s)
+                    with contextlib.suppress(StorageUnavailable):  # it holds what it did
+                        await self._admitting.hold_again(active, state)
                 else:
                     quotes = await self._held(active, state)
             except BaseException:
@@ -115,10 +118,11 @@ class JobCalls:
             active.calls -= 1
 
     async def _held(self, active: ActivePolicy, state: CallState) -> tuple[Quote, ...]:
-        """Of the backends for which the job holds enough now. Raises PutOff where there are
-        none."""
+        """Of the backends for which the job holds enough now, in limits too that came after it was
+        accepted. Raises PutOff where there are none."""
         try:
             quotes = self._quotes(active, state)
+            await self._admitting.hold_again(active, state)
         except StorageUnavailable as unavailable:
             raise PutOff(store_unavailable(unavailable)) from None
         except ApiError as error:

@@ -74,10 +74,13 @@ class Jobs:
             store=store, dispatcher=dispatcher, clock=clock, accepted=self.worker.wake
         )
 
-    async def run(self) -> None:
-        """Works for ever, once what jobs hold is held again after a restart."""
+    async def start(self) -> None:
+        """What jobs hold is held again after a restart, before the first call could take it."""
         with contextlib.suppress(StorageUnavailable):  # they are when the store is back
             await self.worker.reinstate()
+
+    async def run(self) -> None:
+        """Works for ever."""
         await self.worker.run()
 
     async def aclose(self) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from gateway.active_policy import ActivePolicy
 from gateway.clock import Clock
+from gateway.jobs.held import claims_in_force
 from gateway.jobs.news import JobNews
 from gateway.jobs.one_lease import OneLease
 from gateway.jobs.run import JobRun
@@ -204,12 +205,13 @@ class JobWorker:
     # --- what is held -------------------------------------------------------------------------
 
     async def reinstate(self) -> None:
-        """What jobs hold that wait is held again, where the shared store has forgotten it. Raises
-        StorageUnavailable."""
+        """What jobs hold that have not ended is held again, where the shared store has forgotten
+        it, and in the limits that the policy has brought since. Raises StorageUnavailable."""
         now_at = self._clock.time()
-        for id, row in (await self._store.holding()).items():
-            if row.claims:
-                await self._shared.reinstate(id, row.claims, _holds_for_s(row, now_at))
+        for id, held in (await self._store.holding()).items():
+            claims = claims_in_force(self._active(), held, now_at)
+            if claims:
+                await self._shared.reinstate(id, claims, _holds_for_s(held.row, now_at))
 
     # --- the end ------------------------------------------------------------------------------
 

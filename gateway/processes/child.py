@@ -141,11 +141,15 @@ class ParentLink:
         self._gateway.run_forever(work)
 
     async def _inherit(self, processes: tuple[int, ...]) -> None:
-        """Settles what they left open; then what they held is nobody's."""
+        """Settles what they left open; then what they held is nobody's, but for what jobs hold that
+        go on: that is this process's."""
         assert self._gateway is not None
+        jobs = self._gateway.jobs
         while True:
             try:
                 settled = await self._gateway.settler.recover()
+                if jobs is not None:
+                    await jobs.worker.reinstate()
                 self.store.tidied(processes)
             except StorageUnavailable as unavailable:
                 log.error("what other processes left open waits: %s", unavailable)

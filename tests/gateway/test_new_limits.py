@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from adapters.types import Reply, Usage
 from gateway.calls.dispatcher import Answer
-from gateway.clock import FakeClock
+from gateway.clock import FakeClock, settle
 from gateway.policy.model import Policy
 from gateway.restore import Refill
-from gateway.storage.base import Claim, StorageUnavailable
+from gateway.storage.base import Admitted, Claim, Refused, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled, read
@@ -94,6 +96,37 @@ async def test_what_is_under_way_is_held_in_the_limits_that_are_new(
         assert await left(gateway, "gateway") == 20_000_000 - await gateway.spent()
         assert await gateway.spent() == 10_000_000
         assert not gateway.inner.dispatcher.held
+
+
+class _AnswersLate(MemorySharedStore):
+    """What it answers to an admission is on its way until ``arrives`` is set."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.arrives = asyncio.Event()
+
+    async def admit(
+        self, hold_id: str, claims: Sequence[Claim], ttl_s: float
+    ) -> Admitted | Refused:
+        answer = await super().admit(hold_id, claims, ttl_s)
+        await self.arrives.wait()
+        return answer
+
+
+async def test_so_is_what_the_store_is_asked_for_while_limits_change(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    shared = _AnswersLate(clock)
+    async with assembled(tmp_path, clock, RUN_ALONE, shared=shared) as gateway:
+        gateway.fake("burst").runs_for = 10.0
+        _, task = gateway.start("far")
+        await settle()
+        await gateway.inner.apply(read(RUN_ALONE + "limits: {spend: 0.02 USD/month}\n"))
+        shared.arrives.set()
+        await gateway.until_asked("burst")
+        assert await left(gateway, "gateway") < 20_000_000
+        await gateway.until_done([task], step=1.0)
+        assert await left(gateway, "gateway") == 20_000_000 - await gateway.spent()
 
 
 async def test_limits_are_not_changed_while_nobody_can_say_what_was_spent(

@@ -83,9 +83,10 @@ def test_the_import_contracts_hold() -> None:
 HEAVY = {
     "aiohttp", "asyncpg", "banana_dev", "boto3", "botocore", "cog", "coglet", "cryptography",
     "functorch",
-    "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jsonschema", "modal",
-    "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "py", "pyarrow",
-    "pytest", "ray",
+    "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jsonschema",
+    "kubernetes_validate", "modal",
+    "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "promql_parser", "py",
+    "pyarrow", "pytest", "ray",
     "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",
     "transformers", "xdist", "xllamacpp",
 }  # fmt: skip

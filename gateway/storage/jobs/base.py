@@ -75,6 +75,14 @@ class StoredJob(msgspec.Struct, frozen=True, kw_only=True):
     """The open row of its call; None once that is settled, or where it was not asked for."""
 
 
+class HeldJob(msgspec.Struct, frozen=True):
+    """What is needed to know what a job holds that has not ended."""
+
+    request: str
+    row: LedgerRow
+    """The open row of its call."""
+
+
 class KnownJob(msgspec.Struct, frozen=True):
     """The job that has the name of a request already, or has it now."""
 
@@ -200,8 +208,8 @@ class JobStore(Protocol):
         """Those with a number above ``after``, oldest first."""
         ...
 
-    async def holding(self) -> Mapping[str, LedgerRow]:
-        """Jobs that have not ended -> the open rows of their calls."""
+    async def holding(self) -> Mapping[str, HeldJob]:
+        """Jobs that have not ended, by id."""
         ...
 
     async def prune(self, forget_s: float, most: int) -> int:

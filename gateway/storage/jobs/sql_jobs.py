@@ -9,6 +9,7 @@ from gateway.storage.base import LedgerRow
 from gateway.storage.jobs import statements
 from gateway.storage.jobs.base import (
     WAITS_IN_STORE,
+    HeldJob,
     JobEvent,
     JobsQuery,
     KnownJob,
@@ -126,8 +127,9 @@ class SqlJobs:
 
     # --- all of them --------------------------------------------------------------------------
 
-    async def holding(self) -> Mapping[str, LedgerRow]:
-        return {id: decode_open((entry,)) for id, entry in await self._one(statements.HOLDING)}
+    async def holding(self) -> Mapping[str, HeldJob]:
+        found = await self._one(statements.HOLDING)
+        return {id: HeldJob(request, decode_open((entry,))) for id, request, entry in found}
 
     async def prune(self, forget_s: float, most: int) -> int:
         dropped, _, gone = await self._connection.run(statements.prune(forget_s, most))

@@ -252,8 +252,8 @@ def events(id: str, after: int, most: int) -> Statement:
 
 
 HOLDING: Statement = (
-    "SELECT jobs.id, open_entries.entry FROM jobs JOIN open_entries ON open_entries.id = jobs.id "
-    "WHERE ended_at IS NULL",
+    "SELECT jobs.id, jobs.request, open_entries.entry FROM jobs JOIN open_entries "
+    "ON open_entries.id = jobs.id WHERE ended_at IS NULL",
     (),
 )
 

@@ -46,7 +46,8 @@ class StoreServer:
     def __init__(self, store: SharedStore) -> None:
         self._store = store
         self._holds: defaultdict[int, set[str]] = defaultdict(set)
-        """By the number of the process that holds them."""
+        """By the number of the process that holds them. Several may have that of a job, which goes
+        on when one of them dies."""
         self._callers: defaultdict[int, dict[int, ClaimTemplate]] = defaultdict(dict)
         """By the number of the process, and that process's own of the caller."""
         self._answers: dict[type, Callable[[int, Any], Answer | None]] = {
@@ -101,15 +102,19 @@ class StoreServer:
         return Number(0)
 
     def _settle(self, process: int, asked: Settle) -> Answer:
-        self._holds[process].discard(asked.hold_id)
+        self._end(asked.hold_id)
         return Number(_at_once(self._store.settle(asked.hold_id, asked.claims, asked.actual)))
 
     def _settle_as(self, process: int, asked: SettleAs) -> PastCap | None:
-        self._holds[process].discard(asked.hold_id)
+        self._end(asked.hold_id)
         template = self._callers[process][asked.caller]
         claims = CallClaims(template, asked.nano_usd, asked.gpu_us)
         past_nano = _at_once(self._store.settle(asked.hold_id, claims, asked.actual))
         return PastCap(asked.hold_id, past_nano) if past_nano else None
+
+    def _end(self, hold_id: str) -> None:
+        for holds in self._holds.values():
+            holds.discard(hold_id)
 
     def _learn(self, process: int, told_of: Learn) -> None:
         template = template_of(_NOBODY, told_of.claims, told_of.shown)
@@ -119,7 +124,7 @@ class StoreServer:
         self._callers.pop(process, None)
 
     def _release(self, process: int, asked: Release) -> None:
-        self._holds[process].discard(asked.hold_id)
+        self._end(asked.hold_id)
         _at_once(self._store.release(asked.hold_id))
 
     def _restore(self, process: int, asked: Restore) -> Answer:
@@ -135,10 +140,12 @@ class StoreServer:
         return SpentInWindows(tuple([(index(one.claim), one.spent, one.ends_at) for one in found]))
 
     def _tidy(self, process: int, asked: Tidied) -> None:
+        left: set[str] = set()
         for gone in asked.processes:
             self._callers.pop(gone, None)
-            for hold_id in self._holds.pop(gone, ()):
-                _at_once(self._store.release(hold_id))
+            left |= self._holds.pop(gone, set())
+        for hold_id in left.difference(*self._holds.values()):
+            _at_once(self._store.release(hold_id))
 
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:

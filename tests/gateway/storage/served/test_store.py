@@ -10,7 +10,15 @@ from gateway.clock import FakeClock, settle
 from gateway.storage.base import Admitted, StorageUnavailable
 from gateway.storage.claims import CallClaims, template_of
 from gateway.storage.memory import MemorySharedStore
-from gateway.storage.served.messages import Admit, Release, Tidied
+from gateway.storage.served.messages import (
+    Admit,
+    NotTaken,
+    Reinstate,
+    Release,
+    Settle,
+    Taken,
+    Tidied,
+)
 from gateway.storage.served.server import StoreServer
 from gateway.types import Principal
 from tests.gateway.storage.claims import concurrent, money
@@ -109,6 +117,20 @@ def test_what_a_dead_process_holds_is_given_back_when_its_rows_are_settled(
     assert answer is not None
     server.answer(2, Release("next"))
     assert server.holds_of(2) == 1
+
+
+def test_what_another_process_goes_on_with_is_held_when_the_first_is_dead(
+    clock: FakeClock,
+) -> None:
+    server = StoreServer(MemorySharedStore(clock))
+    claims = (money("user:a", 10, 6),)
+    server.answer(1, Admit("job", claims, 600.0))
+    server.answer(2, Reinstate("job", claims, 600.0))
+    server.answer(2, Tidied((1,)))
+    assert isinstance(server.answer(2, Admit("call", claims, 600.0)), NotTaken)
+    server.answer(2, Settle("job", claims, {"nano_usd": 1}))
+    assert server.holds_of(2) == 0
+    assert isinstance(server.answer(2, Admit("call", claims, 600.0)), Taken)
 
 
 async def test_a_call_is_settled_without_an_answer_and_before_whatever_is_asked_next(

@@ -1,0 +1,56 @@
+"""What jobs hold that have not ended, in limits that came after they were accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gateway.clock import FakeClock
+from gateway.storage.memory import MemorySharedStore
+from tests.gateway.assembled import read
+from tests.gateway.jobs.gateways import POLICY, JobsGateway, with_jobs
+from tests.gateway.jobs.platforms import FakePlatform
+from tests.gateway.storage.claims import money
+
+LIMIT = 100_000_000
+LIMITED = POLICY + "limits: {spend: 0.1 USD/day}\n"
+OF_ALL = money("gateway", LIMIT, 0, window="day")
+
+
+async def left(gateway: JobsGateway) -> int:
+    """Nano-dollars, in the limit of all together."""
+    [status] = await gateway.inner.shared.statuses([OF_ALL])
+    return status.remaining
+
+
+async def test_a_limit_that_a_reload_brings_counts_what_jobs_hold_and_have_cost(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    platform = FakePlatform(clock, runs_for=10.0)
+    platform.full = True
+    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+        job = await gateway.post(client, "far")
+        await gateway.inner.apply(read(LIMITED))
+        while_it_waits = await left(gateway)
+        platform.full = False
+        await gateway.until_state(job["id"], "running")
+        while_it_runs = await left(gateway)
+        ended = await gateway.until_ended(job["id"])
+        assert ended.cost_nano == 10_000_000
+        assert await left(gateway) == LIMIT - ended.cost_nano
+        assert while_it_waits == while_it_runs < LIMIT - ended.cost_nano
+
+
+async def test_what_a_waiting_job_holds_is_held_before_the_first_call_after_a_restart(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    platform = FakePlatform(clock)
+    platform.full = True
+    async with (
+        with_jobs(tmp_path, clock, platform, LIMITED) as gateway,
+        gateway.client() as client,
+    ):
+        await gateway.post(client, "far")
+        before = await left(gateway)
+    forgotten = MemorySharedStore(clock)
+    async with with_jobs(tmp_path, clock, platform, LIMITED, forgotten) as gateway:
+        assert await left(gateway) == before < LIMIT
