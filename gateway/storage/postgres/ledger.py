@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
@@ -55,6 +56,10 @@ _MOST_REPORTS = 64
 """How many may be there at once, of which some are being made."""
 _GRACE_S = 1.0
 _ROLL_UP_EVERY_S = 15.0
+_WORTH_ROLLING_UP = 10_000
+"""Rows. Together they cost the less, and each report reads those that wait."""
+_LONGEST_UNROLLED_S = 60.0
+"""Then fewer are rolled up too."""
 _BETWEEN_BATCHES_S = 0.1
 _CONNECT_S = 5.0
 """The longest that a report, or the first connection, waits to be let in."""
@@ -193,10 +198,14 @@ class PostgresLedger:
 
     async def _roll(self) -> None:
         """Rolls up what waits, a batch at a time, for ever; beside the writer."""
+        rolled_up_at = self._clock.monotonic()
         while True:
-            rows = 0
+            now, rows = self._clock.monotonic(), 0
+            least = 1 if now - rolled_up_at >= _LONGEST_UNROLLED_S else _WORTH_ROLLING_UP
             with contextlib.suppress(StorageUnavailable):
-                rows = await self.roll_up()
+                rows = await self._apart("roll-ups", partial(roll_up, least=least))
+            if rows:
+                rolled_up_at = now
             await self._clock.sleep(_BETWEEN_BATCHES_S if rows else _ROLL_UP_EVERY_S)
 
     async def roll_up(self) -> int:

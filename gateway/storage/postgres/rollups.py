@@ -51,6 +51,7 @@ _TURN = (
 _TAKE = (
     f"DELETE FROM unrolled WHERE id IN (SELECT id FROM unrolled LIMIT {BATCH_ROWS}) RETURNING id"  # noqa: S608
 )
+_WAIT = "SELECT COUNT(*) FROM (SELECT 1 FROM unrolled LIMIT $1) AS waiting"
 _BEFORE = (
     "SELECT id FROM entries WHERE queued IS NULL AND id > $1 "  # noqa: S608
     f"ORDER BY id LIMIT {BATCH_ROWS}"
@@ -63,12 +64,15 @@ ARCHIVE = ArchiveSql(
 _STATE = "SELECT backfilled_to, backfilled, archived_before, quarters_from FROM rollup_state"
 
 
-async def roll_up(connection: Connection) -> int:
-    """Rolls up one batch, unless another gateway does; how many rows that were."""
+async def roll_up(connection: Connection, least: int = 1) -> int:
+    """Rolls up one batch, unless fewer rows than ``least`` wait or another gateway does; how many
+    rows that were."""
     async with connection.transaction():
         if not await connection.fetchval(_TURN):
             return 0
-        ids = await _backfill(connection) or [id for (id,) in await connection.fetch(_TAKE)]
+        ids = await _backfill(connection)
+        if not ids and await connection.fetchval(_WAIT, least) == least:
+            ids = [id for (id,) in await connection.fetch(_TAKE)]
         if ids:
             await connection.execute(_GROUPS, ids)
             for statement in PLACING:

@@ -36,6 +36,10 @@ log = logging.getLogger("spillgate")
 _TEND_EVERY_S = 1.0
 _CHECKPOINT_ROWS = 8_000
 _ROLL_UP_EVERY_S = 15.0
+_WORTH_ROLLING_UP = 20_000
+"""Rows. Together they cost the less, and reports read so many in some thirty milliseconds."""
+_LONGEST_UNROLLED_S = 60.0
+"""Then fewer are rolled up too."""
 _ROLL_UP_S = 0.3
 """How long rows are rolled up at a time."""
 _MAX_ROWS_AT_ONCE = 500
@@ -88,7 +92,7 @@ class SqliteLedger:
         self._light = lane("light", threads=_THREADS, most=_LIGHT_REPORTS)
         self._heavy = lane("heavy", threads=_THREADS, most=_HEAVY_REPORTS, yielding=True)
         self._rolls = lane("rolls", threads=1)
-        self._roll_at = self._clock.monotonic()
+        self._roll_at = self._rolled_up_at = self._clock.monotonic()
         self._tending: asyncio.Task[None] | None = None
         self._checkpointed = 0
         self._inode = inode_of(self._path)
@@ -157,15 +161,18 @@ class SqliteLedger:
     def _roll_up_for_a_while(self) -> None:
         """Part of what waits, so that others have the processor and the file; the rest at the next
         second."""
-        until = self._clock.monotonic() + _ROLL_UP_S
+        now = self._clock.monotonic()
+        least = 1 if now - self._rolled_up_at >= _LONGEST_UNROLLED_S else _WORTH_ROLLING_UP
         with contextlib.suppress(sqlite3.Error, OSError, StorageUnavailable):
-            self._roll_up(lambda: self._clock.monotonic() < until)
-            if self._clock.monotonic() >= until:
+            rows = self._roll_up(lambda: self._clock.monotonic() < now + _ROLL_UP_S, least)
+            if self._clock.monotonic() >= now + _ROLL_UP_S:
                 self._roll_at = 0.0
+            elif rows:
+                self._rolled_up_at = now
 
-    def _roll_up(self, goes_on: Callable[[], bool]) -> int:
+    def _roll_up(self, goes_on: Callable[[], bool], least: int = 1) -> int:
         with contextlib.closing(self._connect()) as connection:
-            return roll_up(connection, goes_on)
+            return roll_up(connection, goes_on, least)
 
     async def roll_up(self) -> int:
         """Adds a batch of settled rows to the sums of hours and days, as the ledger does by itself;

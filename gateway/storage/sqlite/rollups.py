@@ -31,7 +31,7 @@ BATCH_ROWS = 4_000
 """Of the first batch, which says how many rows the next one has."""
 _BATCH_SUMS = 16_000
 """So many are added in some fifteen milliseconds, in which others may not write."""
-_LEAST_ROWS, _MOST_ROWS = 1_000, 50_000
+_LEAST_ROWS, _MOST_ROWS = 1_000, 25_000
 _MANY = 100_000
 _NEW = "rollup_new"
 _NAMES = ", ".join(GROUP)
@@ -58,14 +58,17 @@ ARCHIVE = ArchiveSql(
 )
 
 
-def roll_up(connection: sqlite3.Connection, goes_on: Callable[[], bool]) -> int:
-    """Rolls up what waits, a batch at a time, until nothing does or ``goes_on`` says no; how many
-    rows that were. Others may write, and roll up, meanwhile. Raises StorageUnavailable and
-    sqlite3.Error, which leave each batch whole or undone."""
+def roll_up(connection: sqlite3.Connection, goes_on: Callable[[], bool], least: int = 1) -> int:
+    """Rolls up what waits, a batch at a time, until fewer rows than ``least`` do or ``goes_on``
+    says no; how many rows that were. Others may write, and roll up, meanwhile. Raises
+    StorageUnavailable and sqlite3.Error, which leave each batch whole or undone."""
     rows, size = 0, BATCH_ROWS
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
-    while found := _roll_up_batch(connection, size):
+    while connection.execute(ARCHIVE.waiting).fetchone()[0] >= least:
+        found = _roll_up_batch(connection, size)
+        if found is None:
+            break
         rows += found.rows
         if not goes_on():
             break
