@@ -20,7 +20,7 @@ from gateway.storage.rows import decode_open, decode_settled, encode_open, encod
 from gateway.storage.spent import Side, Spent, SpentQuery, calls_of, hourly_calls
 from gateway.storage.sqlite.journals import inode_of
 from gateway.storage.sqlite.readers import ReaderLane
-from gateway.storage.sqlite.rollups import roll_up, run_spent, run_usage
+from gateway.storage.sqlite.rollups import BatchSize, roll_up, run_spent, run_usage
 from gateway.storage.sqlite.rows import SELECT_OPEN, SELECT_SETTLED, connect
 from gateway.storage.sqlite.usage import (
     is_found_by_index,
@@ -92,6 +92,7 @@ class SqliteLedger:
         self._light = lane("light", threads=_THREADS, most=_LIGHT_REPORTS)
         self._heavy = lane("heavy", threads=_THREADS, most=_HEAVY_REPORTS, yielding=True)
         self._rolls = lane("rolls", threads=1)
+        self._batch_size = BatchSize()
         self._roll_at = self._rolled_up_at = self._clock.monotonic()
         self._tending: asyncio.Task[None] | None = None
         self._checkpointed = 0
@@ -172,7 +173,7 @@ class SqliteLedger:
 
     def _roll_up(self, goes_on: Callable[[], bool], least: int = 1) -> int:
         with contextlib.closing(self._connect()) as connection:
-            return roll_up(connection, goes_on, least)
+            return roll_up(connection, goes_on, least, self._batch_size)
 
     async def roll_up(self) -> int:
         """Adds a batch of settled rows to the sums of hours and days, as the ledger does by itself;

@@ -10,8 +10,6 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.queries import UsageQuery, UsageReport
 from gateway.storage.reports import Durations, calendar_for, narrowed, report_of
@@ -27,7 +25,7 @@ from gateway.storage.sqlite.dialect import SQLITE
 from gateway.storage.sqlite.rollup_tables import PLACING, same
 from gateway.storage.sqlite.usage import bounds
 
-BATCH_ROWS = 4_000
+BATCH_ROWS = 2_000
 """Of the first batch, which says how many rows the next one has."""
 _BATCH_SUMS = 16_000
 """So many are added in some fifteen milliseconds, in which others may not write."""
@@ -58,47 +56,54 @@ ARCHIVE = ArchiveSql(
 )
 
 
-def roll_up(connection: sqlite3.Connection, goes_on: Callable[[], bool], least: int = 1) -> int:
+class BatchSize:
+    """How many rows are rolled up at once: the more of them share a sum, the more."""
+
+    def __init__(self) -> None:
+        self.rows = BATCH_ROWS
+
+    def learn(self, rows: int, sums: int) -> None:
+        """So many rows were added to so many sums. What was left at the end tells nothing: fewer
+        rows share fewer sums."""
+        if rows < self.rows and sums <= _BATCH_SUMS:
+            return
+        fit = rows * _BATCH_SUMS // max(1, sums)
+        self.rows = max(_LEAST_ROWS, min(_MOST_ROWS, 8 * rows, fit))
+
+
+def roll_up(
+    connection: sqlite3.Connection,
+    goes_on: Callable[[], bool],
+    least: int = 1,
+    size: BatchSize | None = None,
+) -> int:
     """Rolls up what waits, a batch at a time, until fewer rows than ``least`` do or ``goes_on``
-    says no; how many rows that were. Others may write, and roll up, meanwhile. Raises
-    StorageUnavailable and sqlite3.Error, which leave each batch whole or undone."""
-    rows, size = 0, BATCH_ROWS
+    says no; how many rows that were. ``size`` learns from each batch. Others may write, and roll
+    up, meanwhile. Raises StorageUnavailable and sqlite3.Error, which leave each batch whole or
+    undone."""
+    rows, size = 0, size or BatchSize()
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
+    # Whoever writes the calls never comes to a log so long that it has to be folded in there.
+    connection.execute("PRAGMA wal_autocheckpoint = 4096")
     while connection.execute(ARCHIVE.waiting).fetchone()[0] >= least:
         found = _roll_up_batch(connection, size)
-        if found is None:
+        rows += found
+        if not found or not goes_on():
             break
-        rows += found.rows
-        if not goes_on():
-            break
-        size = found.next_size()
     return rows
 
 
-class _Batch(msgspec.Struct, frozen=True):
-    """One that is rolled up: its rows, and the sums that they were added to."""
-
-    rows: int
-    sums: int
-
-    def next_size(self) -> int:
-        """The more rows share a sum, the more are added at once."""
-        fit = self.rows * _BATCH_SUMS // max(1, self.sums)
-        return max(_LEAST_ROWS, min(_MOST_ROWS, 4 * self.rows, fit))
-
-
-def _roll_up_batch(connection: sqlite3.Connection, size: int) -> _Batch | None:
-    """None where nothing waits."""
+def _roll_up_batch(connection: sqlite3.Connection, size: BatchSize) -> int:
     state = connection.execute(_STATE).fetchone()[0]
     first = rowid_of(connection, state)
     last = connection.execute(
         "SELECT MAX(rowid), COUNT(*) FROM (SELECT rowid FROM entries WHERE rowid > ? "
         "ORDER BY rowid LIMIT ?)",
-        (first, size),
+        (first, size.rows),
     ).fetchone()
     if not last[1]:
-        return None
+        return 0
     [name] = connection.execute("SELECT id FROM entries WHERE rowid = ?", last[:1]).fetchone()
     _sum_up(connection, f"rowid > {first} AND rowid <= {last[0]}")
     before = connection.total_changes
@@ -109,7 +114,8 @@ def _roll_up_batch(connection: sqlite3.Connection, size: int) -> _Batch | None:
         if moved.rowcount:  # else another process has rolled them up
             for statement in _ADD:
                 connection.execute(statement)
-    return _Batch(last[1], connection.total_changes - before)
+            size.learn(last[1], connection.total_changes - before)
+    return int(last[1])
 
 
 def _sum_up(connection: sqlite3.Connection, source: str) -> None:
