@@ -179,7 +179,7 @@ async def serve(
     active = gateway.active
     preferences = all_preferences(gateway, context, parsed)
     given = context.headers
-    if (PREFER in given or IDEMPOTENCY_KEY in given) and becomes_job(context, parsed):
+    if (PREFER in given or IDEMPOTENCY_KEY in given) and becomes_job(context):
         await answer_by_job(gateway, context, parsed, preferences, send)
         return
     call = Call(

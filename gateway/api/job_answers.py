@@ -74,7 +74,7 @@ async def answer_by_job(
     also what the job has failed of."""
     jobs, waits_s = jobs_of(gateway), prefers_job(context)
     if parsed.stream:
-        raise _streams()
+        raise _streams() if waits_s is not None else _named_stream()
     named = waits_s is None
     asked = AskedJob(
         model=parsed.model,
@@ -94,13 +94,11 @@ async def answer_by_job(
     await _respond_ended(send, context, job)
 
 
-def becomes_job(context: RequestContext, parsed: ParsedRequest) -> bool:
+def becomes_job(context: RequestContext) -> bool:
     """Whether the call is one that its caller would rather not wait for, or has named, so that it
-    is made once however often it is sent. Of a stream the name says nothing."""
+    is made once however often it is sent."""
     headers = context.headers
-    if PREFER in headers and prefers_job(context) is not None:
-        return True
-    return IDEMPOTENCY_KEY in headers and not parsed.stream
+    return IDEMPOTENCY_KEY in headers or prefers_job(context) is not None
 
 
 async def _respond_ended(send: Send, context: RequestContext, job: StoredJob) -> None:
@@ -128,6 +126,16 @@ def _streams() -> ApiError:
         "A job's answer is whole: leave `stream` out, or the header Prefer. GET "
         "/v1/jobs/{id}/events follows a job.",
         param="stream",
+    )
+
+
+def _named_stream() -> ApiError:
+    return ApiError(
+        400,
+        "unsupported",
+        "A stream is not kept, so that sent again it would be made and charged again. Leave the "
+        "header Idempotency-Key out, or `stream`: a whole answer is made once.",
+        param="Idempotency-Key",
     )
 
 

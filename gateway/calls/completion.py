@@ -213,12 +213,21 @@ class Completion:
     def leave(self, state: CallState, failure: BackendError | None = None) -> None:
         """A job is left as it is, its row open: its place at the backend is given back, which
         ``failure`` is learned of; where it failed, nothing is held there any more."""
+        charged = self._charge_left(state, failure)
         if state.attempt is not None:
             self._release(state, state.attempt, None, failure)
         self._held.discard(state)
         if state.stop_cause != "handed_over":
-            for part in state.leaves_all(()):
+            for part in state.leaves_all(charged):
                 self.end_hold(part)
+
+    def _charge_left(self, state: CallState, failure: BackendError | None) -> tuple[LedgerRow, ...]:
+        """What the platform says that the failed attempt cost, although nothing ran."""
+        if state.attempt is None or failure is None:
+            return ()
+        used = state.attempt.used_by_failure(failure, self._clock.monotonic())
+        row = None if used is None else self._charge_attempt(state, used, failure)
+        return () if row is None else (row,)
 
     # --- a call that was not asked ------------------------------------------------------------
 

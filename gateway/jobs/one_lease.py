@@ -32,6 +32,7 @@ from gateway.jobs.outcomes import (
 )
 from gateway.jobs.records import JobAttempt, JobRequest, read_request, to_text
 from gateway.jobs.run import JobRun
+from gateway.jobs.spent import goes_on
 from gateway.money.settlement import Settler
 from gateway.storage.base import (
     Claim,
@@ -105,12 +106,12 @@ class OneLease:
             return of_rows(await self._ledger.rows(job.id), bool(job.answer))
         attempt = run.attempt
         if attempt.handed and not run.goes_on_at:
-            await self._settler.interrupt(row)
+            await self._settler.interrupt(row, run.spent.rows)
             return INTERRUPTED
         if attempt.backend and not run.goes_on_at:
             again = restarted(attempt)
             if again is None:
-                await self._settler.interrupt(row)
+                await self._settler.interrupt(row, run.spent.rows)
                 return INTERRUPTED
             run.attempt = again
         return await self._run(run, row)
@@ -142,7 +143,7 @@ class OneLease:
                 return CANCELED
             return of_failure(error, late=self._clock.time() >= run.job.deadline)
         except LookupError:  # the backend that has it is none of the policy's any more
-            await self._settler.interrupt(row)
+            await self._settler.interrupt(row, run.spent.rows)
             return INTERRUPTED
 
     async def _charged(self, id: str) -> list[LedgerRow]:
@@ -189,6 +190,7 @@ class OneLease:
         )
         state.durable, state.opened = run, True
         state.admission = Admission(None, row.claims, row.hold_nano)
+        goes_on(state, run.attempt.spent)
         state.counted = {claim.unit: claim.take for claim in row.claims if claim.unit not in _TIMED}
         state.at_backend = row.at_backend if run.goes_on_at else None
         wanted = request.preferences
@@ -259,4 +261,4 @@ _TIMED = frozenset(("nano_usd", "gpu_us"))
 
 
 def _restarts_of(run: JobRun) -> JobAttempt:
-    return JobAttempt(restarts=run.attempt.restarts)
+    return JobAttempt(restarts=run.attempt.restarts, spent=run.spent)

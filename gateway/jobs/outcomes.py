@@ -83,7 +83,7 @@ def restarted(attempt: JobAttempt) -> JobAttempt | None:
     """What is known of a job that begins again after its gateway has died; None: too often."""
     if attempt.restarts >= MOST_RESTARTS:
         return None
-    return JobAttempt(restarts=attempt.restarts + 1)
+    return JobAttempt(restarts=attempt.restarts + 1, spent=attempt.spent)
 
 
 def of_rows(rows: Sequence[LedgerRow], answered: bool) -> EndsAs:

@@ -9,7 +9,8 @@ import msgspec
 
 from adapters.types import Handle, Reply, Task, Usage
 from gateway.active_policy import Preferences
-from gateway.types import ApiError, Principal
+from gateway.storage.base import LedgerRow
+from gateway.types import ApiError, Principal, Unit
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -25,6 +26,24 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The version that admitted it."""
 
 
+class JobSpent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What backends cost that have failed at the job: booked when its call ends, whoever sees
+    that."""
+
+    attempts: tuple[LedgerRow, ...] = ()
+    starts: tuple[LedgerRow, ...] = ()
+    """Of cold starts that are nobody's to pay."""
+    held_more: dict[Unit, int] = {}
+    """What is held beyond what was held at its acceptance."""
+
+    @property
+    def rows(self) -> tuple[LedgerRow, ...]:
+        return (*self.attempts, *self.starts)
+
+
+NOTHING_SPENT = JobSpent()
+
+
 class JobAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far the job has come at a backend; one without a backend was never asked."""
 
@@ -35,6 +54,7 @@ class JobAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The platform's own job."""
     restarts: int = 0
     """How often the gateway that ran it has died."""
+    spent: JobSpent = NOTHING_SPENT
 
 
 class JobAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

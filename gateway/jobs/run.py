@@ -29,7 +29,15 @@ from adapters.types import JobState as AtPlatform
 from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock, Timer
-from gateway.jobs.records import JobAnswer, answer_of, read_answer, read_attempt, to_text
+from gateway.jobs.records import (
+    JobAnswer,
+    JobSpent,
+    answer_of,
+    read_answer,
+    read_attempt,
+    to_text,
+)
+from gateway.jobs.spent import spent_of
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import JobStore, StoredJob
 from gateway.storage.jobs.states import JobState
@@ -87,6 +95,13 @@ class JobRun:
         """Another gateway can go on with it: nothing of it runs here that is paid for."""
         return not self.attempt.handed or self.attempt.handle is not None
 
+    @property
+    def spent(self) -> JobSpent:
+        """What has failed by now and is paid for."""
+        if self.state is None or self.job.row is None:
+            return self.attempt.spent
+        return spent_of(self.state, self.job.row)
+
     def stop(self, cause: Literal["canceled", "handed_over"]) -> None:
         """Breaks it off, or leaves it to others."""
         if self.state is not None:
@@ -105,6 +120,9 @@ class JobRun:
             await self._keep(answer_of(reply))
         except JobLost:
             self._leave_at_once()
+        except BackendError:  # what is asked next, there as well, is another attempt
+            self.attempt = msgspec.structs.replace(self.attempt, handed=False, handle=None)
+            raise
         return reply
 
     async def _keep(self, answer: JobAnswer) -> None:
@@ -135,7 +153,11 @@ class JobRun:
     async def _begin(self, attempt: Attempt, to: JobState, *, handed: bool) -> None:
         """Raises StorageUnavailable: then nothing is sent; and JobLost."""
         self.attempt = msgspec.structs.replace(
-            self.attempt, backend=attempt.backend.name, handed=handed, handle=None
+            self.attempt,
+            backend=attempt.backend.name,
+            handed=handed,
+            handle=None,
+            spent=self.spent,
         )
         record = to_text(self.attempt)
         if not await self._store.move(self.job.id, self.job.epoch, to, attempt=record):

@@ -261,11 +261,12 @@ class Settler:
                 self._hopeless.add(row.id)
         return settled
 
-    async def interrupt(self, row: LedgerRow) -> None:
-        """Settles an open row at the amount held."""
+    async def interrupt(self, row: LedgerRow, spent: tuple[LedgerRow, ...] = ()) -> None:
+        """Settles an open row at the amount held. ``spent``: the rows of what its call has cost
+        before."""
         ended = _interrupted(row, self._clock.time())
         beside = [Part(hold, (ended,)) for hold in held_beside(row)]
-        await self.settle((ended,), row.claims, opened=True, beside=beside)
+        await self.settle((ended, *spent), row.claims, opened=True, beside=beside)
 
 
 def _interrupted(row: LedgerRow, now: float) -> LedgerRow:

@@ -152,7 +152,12 @@ class DyingClient:
 
 
 def _built(
-    folder: Path, clock: FakeClock, platform: FakePlatform, fuse: Fuse, told: PlayedClient
+    folder: Path,
+    clock: FakeClock,
+    platform: FakePlatform,
+    fuse: Fuse,
+    told: PlayedClient,
+    text: str,
 ) -> tuple[Gateway, SqliteLedger]:
     path = folder / "ledger.db"
 
@@ -172,13 +177,13 @@ def _built(
     shared = DyingShared(clock)
     ledger.fuse = shared.fuse = fuse
     gateway = build_gateway(
-        read(TELLS, {"SECRET": SECRET}),
+        read(text, {"SECRET": SECRET}),
         clock=clock,
         keys=SqliteKeys(folder / "keys.db", clock=clock),
         ledger=ledger,
         shared=shared,
         make_backend=make,
-        load=lambda: read(TELLS, {"SECRET": SECRET}),
+        load=lambda: read(text, {"SECRET": SECRET}),
         random_source=random.Random(7),
         kept_workers=FileKept(folder / "kept-workers.json"),
         jobs=SqlJobs(statements()),
@@ -190,12 +195,17 @@ def _built(
 
 @contextlib.asynccontextmanager
 async def dying(
-    folder: Path, clock: FakeClock, platform: FakePlatform, fuse: Fuse, told: PlayedClient
+    folder: Path,
+    clock: FakeClock,
+    platform: FakePlatform,
+    fuse: Fuse,
+    told: PlayedClient,
+    text: str = TELLS,
 ) -> AsyncIterator[JobsGateway]:
     """A gateway that is gone at the end of the block, without a farewell. The fuse is armed by
     whoever has it; what blows it leaves the block by itself."""
     before = asyncio.all_tasks()
-    gateway, ledger = _built(folder, clock, platform, fuse, told)
+    gateway, ledger = _built(folder, clock, platform, fuse, told, text)
     started = asyncio.Event()
     living = asyncio.ensure_future(_live(gateway, started))
     try:

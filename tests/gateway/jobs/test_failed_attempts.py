@@ -1,0 +1,131 @@
+"""What a backend cost that failed at a job is booked once, whoever sees the job to its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adapters.errors import BackendError, FailureClass
+from adapters.types import Call, Usage
+from gateway.clock import FakeClock
+from gateway.jobs.records import read_attempt, to_text
+from gateway.storage.base import LedgerRow
+from gateway.storage.jobs.base import JobsQuery, StoredJob
+from tests.gateway.events.senders import PlayedClient
+from tests.gateway.jobs.dying import Fuse, Moment, dying
+from tests.gateway.jobs.gateways import TELLS, JobsGateway, with_jobs
+from tests.gateway.jobs.platforms import FakePlatform
+from tests.gateway.jobs.test_kills import lives_until
+from tests.waiting import until
+
+_FAILED_NANO = 3_000_000
+TWO = TELLS.replace(
+    "models:\n",
+    """  spare: {kind: fake, slots: null, price: dear, expect: 10s, max_run: 2h}
+models:
+  both: {task: infer, backends: [cloud, spare], idempotent: true, slo: 60s}
+""",
+).replace(
+    "prices:\n",
+    "prices:\n  dear: {per_second: 0.002, as_of: 2026-11-01, source: test}\n",
+)
+TWO = TWO.replace("price: flex, ", "price: flex, repeat: always, ")
+
+
+class FailingPlatform(FakePlatform):
+    """Its jobs have run for three seconds when they fail."""
+
+    def submit(self, call: Call) -> str:
+        name = super().submit(call)
+        usage = Usage(exec_s=3.0, gpu_s=3.0, reported=True)
+        self.jobs[name].ends = BackendError(FailureClass.FAILED, "it fell over", usage=usage)
+        return name
+
+
+async def _ends(
+    folder: Path, clock: FakeClock, platform: FakePlatform
+) -> tuple[list[StoredJob], list[LedgerRow], JobsGateway]:
+    async with with_jobs(folder, clock, platform, TWO, client=PlayedClient()) as gateway:
+        jobs = await gateway.jobs.store.find(JobsQuery())
+        ended = [await gateway.until_ended(job.id, step=1.0) for job in jobs]
+        rows = [row for job in jobs for row in await gateway.rows(job.id)]
+        await until(lambda: gateway.jobs.worker.running == 0, "no job is on its way")
+        return ended, rows, gateway
+
+
+async def _die_at(step: int, moment: Moment, folder: Path) -> bool:
+    """False where a job has no such step."""
+    clock, fuse = FakeClock(), Fuse(step, moment)
+    platform = FailingPlatform(clock)
+    folder.mkdir()
+    async with dying(folder, clock, platform, fuse, PlayedClient(), TWO) as gateway:
+        await lives_until(gateway, fuse, "both")
+        died = len(fuse.steps) >= step
+    ended, rows, gateway = await _ends(folder, clock, platform)
+    where = f"died {moment} step {step}, {fuse.steps[-1]}"
+    for job in ended:
+        _check(job, rows, where, spare="invoke" in fuse.steps or bool(gateway.fake("spare").calls))
+    return died
+
+
+def _check(job: StoredJob, rows: list[LedgerRow], where: str, *, spare: bool) -> None:
+    costs = {row.id: row.cost_nano for row in rows}
+    assert job.cost_nano == sum(costs.values()), where
+    assert job.state in ("succeeded", "failed"), where
+    if spare:
+        assert costs.keys() == {job.id, f"{job.id}#1"}, where
+        assert costs[f"{job.id}#1"] == _FAILED_NANO, where
+    else:  # it died while nobody knew whether the platform had it, and is booked as held
+        assert job.state == "failed", where
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_failed_attempt_is_booked_once_wherever_the_gateway_dies(
+    moment: Moment, tmp_path: Path
+) -> None:
+    step = 1
+    while await _die_at(step, moment, tmp_path / f"{step}"):
+        step += 1
+    assert step > 8
+
+
+class LoadingPlatform(FakePlatform):
+    """It has no worker for its first ``loading`` jobs, and bills them all the same."""
+
+    loading = 2
+
+    def submit(self, call: Call) -> str:
+        name = super().submit(call)
+        if len(self.jobs) <= self.loading:
+            usage = Usage(cost_nano=7, reported=True)
+            failed = BackendError(FailureClass.LOADING, "not yet", retry_after=1, usage=usage)
+            self.jobs[name].ends = failed
+        return name
+
+
+async def test_each_failure_is_booked_once_where_a_backend_is_asked_again_and_the_job_waits(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    platform = LoadingPlatform(clock)
+    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+        job = await gateway.post(client, "far")
+        ended = await gateway.until_ended(job["id"])
+        costs = {row.id: row.cost_nano for row in await gateway.rows(job["id"])}
+        assert (ended.state, len(platform.jobs)) == ("succeeded", 3)
+        assert costs == {job["id"]: 10_000_000, f"{job['id']}#1": 7, f"{job['id']}#2": 7}
+        assert ended.cost_nano == 10_000_014
+
+
+async def test_what_is_spent_is_read_as_it_was_written(tmp_path: Path, clock: FakeClock) -> None:
+    platform = FailingPlatform(clock)
+    async with with_jobs(tmp_path, clock, platform, TWO, client=PlayedClient()) as gateway:
+        gateway.fake("spare").runs_for = 60.0
+        async with gateway.client() as client:
+            job = await gateway.post(client, "both")
+            await gateway.until_state(job["id"], "running")
+            attempt = read_attempt((await gateway.job(job["id"])).attempt)
+            assert read_attempt(to_text(attempt)) == attempt
+            [row] = attempt.spent.attempts
+            assert (row.id, row.cost_nano) == (f"{job['id']}#1", _FAILED_NANO)
+            await gateway.until_ended(job["id"])
