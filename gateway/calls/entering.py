@@ -4,13 +4,13 @@ that the backend has itself."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from gateway.active_policy import RANK, ActivePolicy, Queued
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
-from gateway.backends.rests import Caller
+from gateway.backends.rests import Caller, LeftAlone
 from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.attempt import Attempt
 from gateway.calls.backend_limits import BackendLimits
@@ -53,14 +53,14 @@ class Entering:
         active: ActivePolicy,
         state: CallState,
         quote: Quote,
-        untried: Iterable[Quote] = (),
+        untried: Collection[Quote] = (),
         *,
         last_resort: bool,
     ) -> Attempt:
         """Waits for a slot of the backend, after the row is durable where the backend is paid; or
         for one of ``untried`` that is free sooner. Raises LeftAlone where the backend has begun to
-        rest since the decision, or another call is the one that tries it, and NoRoom where a limit
-        of its own is reached."""
+        rest since the decision, was drained while others can be asked, or another call is the one
+        that tries it, and NoRoom where a limit of its own is reached."""
         if state.attempt is not None:  # a job that another gateway has sent there
             return state.attempt
         limits = self._limits
@@ -70,6 +70,8 @@ class Entering:
             await self._open(state, hold)
         since = self._clock.monotonic()
         backend = state.backend = backend.newest()
+        if backend.draining and untried:  # the call may have waited for money since it was decided
+            raise LeftAlone(0.0, hard=True)
         lease = backend.lease_at_once(since, quote.delay.load_s)
         try:
             if lease is None:

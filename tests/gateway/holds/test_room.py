@@ -12,7 +12,7 @@ import pytest
 
 from adapters.types import Call, Reply, Usage
 from gateway.active_policy import Preferences
-from gateway.clock import FakeClock
+from gateway.clock import FakeClock, settle
 from gateway.holds.line import LONGEST_S, LOOKS_EVERY_S
 from gateway.storage.base import Claim
 from gateway.types import ApiError
@@ -120,6 +120,24 @@ async def test_a_call_waits_for_one_that_holds_what_it_needs(
         await second
         assert state.waited_s >= 0.8
         assert await gateway.spent() == 2 * CENT
+
+
+async def test_a_call_that_has_waited_is_not_sent_where_no_more_calls_are_to_be_sent(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    text = POLICY.replace("1 USD/month", "0.06 USD/month")
+    text = text.replace("models:", "  spare: {kind: fake, price: tokens, expect: 90s}\nmodels:")
+    text = text.replace("[burst]", "[burst, spare]")
+    async with assembled(tmp_path, clock, text) as gateway:
+        fake = gateway.fake("burst")
+        fake.answers, fake.runs_for = writes_a_thousand, 1.0
+        _, first = gateway.start(preferences=FOUR)
+        await gateway.until_asked("burst")
+        _, second = gateway.start(preferences=FOUR)
+        await settle()
+        gateway.inner.set_draining("burst", True)
+        await gateway.until_done([first, second], step=0.1)
+        assert (len(fake.calls), len(gateway.fake("spare").calls)) == (1, 1)
 
 
 async def test_a_call_that_no_end_of_another_helps_is_refused_at_once(
