@@ -82,18 +82,22 @@ class Reading(msgspec.Struct, frozen=True):
 
     def _part(self, statement: Statement, piece: Piece) -> str:
         cube = cube_for(self.query, piece.span)
-        columns = self._groups(statement)
         grouping = self._grouping(cube, piece)
-        columns += [f"{_summed(name, grouping)} AS {name}" for name in TOLD]
-        where = self._where(statement, piece, cube)
+        sums = [f"{_summed(name, grouping)} AS {name}" for name in TOLD]
         grouped = f" GROUP BY {', '.join(grouping)}" if grouping else ""
-        return f"SELECT {', '.join(columns)} FROM {_from(cube.sums, cube)} WHERE {where}{grouped}"  # noqa: S608
+        return self._select(statement, piece, cube, cube.sums, sums) + grouped
 
     def _durations_part(self, statement: Statement, piece: Piece) -> str:
         cube = cube_for(self.query, piece.span, timed=True)
-        columns = [*self._groups(statement), "r.bucket AS bucket", "r.calls AS calls"]
+        counts = ["r.bucket AS bucket", "r.calls AS calls"]
+        return self._select(statement, piece, cube, cube.durations, counts)
+
+    def _select(
+        self, statement: Statement, piece: Piece, cube: Cube, table: str, told: Sequence[str]
+    ) -> str:
+        columns = ", ".join((*self._groups(statement), *told))
         where = self._where(statement, piece, cube)
-        return f"SELECT {', '.join(columns)} FROM {_from(cube.durations, cube)} WHERE {where}"  # noqa: S608
+        return f"SELECT {columns} FROM {_from(table, cube)} WHERE {where}"  # noqa: S608
 
     def _groups(self, statement: Statement) -> list[str]:
         return [
