@@ -122,13 +122,9 @@ class Completion:
         if not (row.cost_nano or row.gpu_us or start):
             return None
         charged = state.charge(row)
-        written = [charged]
         if start is not None:
             start = msgspec.structs.replace(start, id=f"start_{charged.id}")
             state.starts = (*state.starts, start)
-            written.append(start)
-        if state.durable is not None:  # another gateway may see the job to its end
-            self._background.run(self._settler.write(written))
         return charged
 
     def end_hold(self, part: Part | None) -> None:

@@ -121,8 +121,6 @@ class OneLease:
     async def _run(self, run: JobRun, row: LedgerRow) -> Outcome:
         active, request = self._active(), read_request(run.job.request)
         run.state = state = self._state(active, run, request, row)
-        if run.job.started_at is not None:
-            state.charged = await self._charged(run.job.id)
         unasked = self._unasked(active, run, request)
         if unasked is not None:
             end, status, code = unasked
@@ -145,10 +143,6 @@ class OneLease:
         except LookupError:  # the backend that has it is none of the policy's any more
             await self._settler.interrupt(row, run.spent.rows)
             return INTERRUPTED
-
-    async def _charged(self, id: str) -> list[LedgerRow]:
-        """What attempts have cost that failed on an earlier lease. Raises StorageUnavailable."""
-        return [row for row in await self._ledger.rows(id) if row.kind == "attempt"]
 
     def _unasked(
         self, active: ActivePolicy, run: JobRun, request: JobRequest

@@ -162,15 +162,6 @@ class Settler:
         for hold, used in beside:
             await self.spend(hold.id, hold.claims, used if counted else ())
 
-    async def write(self, rows: Sequence[LedgerRow]) -> None:
-        """Rows of a call that goes on, now or when the ledger is back. They are settled with it
-        once more, which changes nothing."""
-        try:
-            await self._ledger.settle(rows)
-        except StorageUnavailable as unavailable:
-            log.error("ledger: %s; the row %s waits", unavailable, rows[0].id)
-            self._keep(functools.partial(self._ledger.settle, rows))
-
     async def spend(self, hold_id: str, claims: Sequence[Claim], rows: Sequence[LedgerRow]) -> None:
         """Ends what is held under the id, of which ``rows`` were used, in the shared store, now or
         when it is back."""
