@@ -260,17 +260,11 @@ class ActivePolicy:
             body_bytes=len(call.body),
             requests_per_day=per_day,
         )
+        model, user, rank, parts = call.model, principal.user, RANK[priority], preferences.parts
+        ahead = None if queued is None else queued.at
         candidates = [
-            candidate_of(
-                backend,
-                call.model,
-                now,
-                None if queued is None else queued.at(backend),
-                principal.user,
-                RANK[priority],
-                preferences.parts,
-            )
-            for backend in self._usable(call.model, route)
+            candidate_of(one, model, now, ahead and ahead(one), user, rank, parts)
+            for one in self._usable(model, route)
         ]
         if whenever:
             candidates = [available(candidate) for candidate in candidates]

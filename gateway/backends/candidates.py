@@ -25,29 +25,29 @@ def candidate_of(
     already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it would go
     before."""
     learned, workers, adapter = backend.learned, backend.workers, backend.adapter
-    cold, price = learned.cold, backend.charged.in_force
-    own = slots = backend.slots
-    if slots is None:
-        slots = backend.line.computes(now)
+    cold, in_force = learned.cold, backend.charged.in_force
+    price = None if in_force is None else in_force.price
+    own = slots = backend.concurrency.slots
     in_flight = backend.queue.ahead_of(rank, backend.in_flight) if ahead is None else ahead
-    in_flight += backend.line.others(now)
+    if (line := backend.line).told:
+        slots = line.computes(now) if slots is None else slots
+        in_flight += line.others(now)
     if backend.concurrency.bound is None:
         in_flight += backend.leases.share.others
     run = learned.run_time(model)
     if slots is not None and in_flight >= slots:
         run = backend.leases.seen_to_run(run, now)
-    load = BackendLoad(
-        in_flight,
-        slots,
-        workers.idle(now) or 0,
-        workers.starting_for_s(now),
-        (backend.ready_in() or 0.0) if slots == 0 and cold is None else 0.0,
-        tail_s=workers.tail_s(now),
-    )
+    if cold is None:
+        ready_in_s = (backend.ready_in() or 0.0) if slots == 0 else 0.0
+        load = BackendLoad(in_flight, slots, 0, None, ready_in_s)
+    else:
+        idle, starting_s = workers.idle(now) or 0, workers.starting_for_s(now)
+        tail_s = workers.tail_s(now, price)
+        load = BackendLoad(in_flight, slots, idle, starting_s, 0.0, 0.0, tail_s)
     blocked, last_resort = backend.standing(model, user, now)
     candidate = Candidate(
         backend.name,
-        None if price is None else price.price,
+        price,
         adapter.capabilities,
         backend.max_request,
         load,
@@ -58,7 +58,7 @@ def candidate_of(
         backend.concurrency.most_waiting(own),
         learned.more_input(model, parts),
         last_resort,
-        price,
+        in_force,
         None if cold is None else cold.p50,
     )
     if model not in backend.loadable:

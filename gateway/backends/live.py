@@ -91,7 +91,7 @@ class LiveBackend:
         self.concurrency.share(bound)
         self.queue = self.concurrency.queue
         self.leases = Leases()
-        self.workers = PlatformWorkers(self.learned, self.leases, self.queue, self.charged)
+        self.workers = PlatformWorkers(self.learned, self.leases, self.queue)
         if self.learned.cold is not None and self.scalable is not None:
             self.concurrency.ready = self.workers.ready_slots
         self._reconsider_at = 0.0
@@ -190,7 +190,7 @@ class LiveBackend:
 
     def standing(self, model: str, user: str, now: float) -> tuple[Blocked, bool]:
         """(Why it should not be asked, whether it may be where no other can take the call)."""
-        if self.draining:
+        if self._draining:
             return "drained", False
         if self.rests.health.scopes and (resting := self.rests.resting(model, user, now)):
             return "cooling_down", not resting.hard

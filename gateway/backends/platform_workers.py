@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from adapters.types import Usage
-from gateway.backends.current_price import CurrentPrice
 from gateway.backends.held_workers import HeldWorkers
 from gateway.backends.learned import COLD_FLOOR_S, Learned
 from gateway.backends.leases import Leases
 from gateway.backends.slots import SlotQueue
+from gateway.policy.price import Price
 
 
 class PlatformWorkers:
     """Those that ended a call a short while ago, and those that the platform was told to keep.
     Instants are monotonic seconds."""
 
-    def __init__(
-        self, learned: Learned, leases: Leases, queue: SlotQueue, charged: CurrentPrice
-    ) -> None:
+    def __init__(self, learned: Learned, leases: Leases, queue: SlotQueue) -> None:
         self.held = HeldWorkers()
         self.started_ahead = False
         """Somebody starts workers by the calls that wait, so that these need not start any."""
@@ -25,7 +23,6 @@ class PlatformWorkers:
         self._learned = learned
         self._leases = leases
         self._queue = queue
-        self._charged = charged
 
     def up(self, now: float) -> int:
         """Those that are up, busy ones among them: as the platform says, else as far as is
@@ -44,26 +41,26 @@ class PlatformWorkers:
 
     def idle(self, now: float) -> int | None:
         """Those that are warm and idle; None of a backend that is always warm."""
-        cold = self._learned.cold
+        learned, held = self._learned, self.held
+        cold = learned.cold
         if cold is None:
             return None
-        idle, held = self._learned.warm.idle(now), self.held
+        idle = learned.warm.idle(now)
         if not held.count:
             return idle
         return max(idle, held.up(now, cold.p95) - self._busy)
 
     def starting_for_s(self, now: float) -> float | None:
         """Since when the oldest worker starts that is waited for, or was told to be there."""
-        waited_for, cold = self._leases.starting_for_s(now), self._learned.cold
-        if cold is None or not self.held.count:
+        waited_for = self._leases.starting_for_s(now)
+        if not self.held.count or (cold := self._learned.cold) is None:
             return waited_for
         told = self.held.starting_for_s(now, cold.p95)
         return max((one for one in (waited_for, told) if one is not None), default=None)
 
-    def tail_s(self, now: float) -> float:
-        """Seconds of a worker's wait, where they are billed, that a call adds; none where workers
-        are kept in any case."""
-        price = self._charged.price
+    def tail_s(self, now: float, price: Price | None) -> float:
+        """Seconds of a worker's wait, where the price bills them, that a call adds; none where
+        workers are kept in any case."""
         if self._learned.cold is None or self.held.count or price is None:
             return 0.0
         return self._learned.warm.tail_s(now) if "idle" in price.bills else 0.0

@@ -30,7 +30,7 @@ _MOST_S = 1e8
 _MOST_NANO = 10**15
 
 
-class Expectation(msgspec.Struct, frozen=True):
+class Expectation(msgspec.Struct, frozen=True, gc=False):
     """What a call is expected to use at one backend, before it is asked."""
 
     exec_s: float
@@ -52,7 +52,7 @@ class Expectation(msgspec.Struct, frozen=True):
     """Seconds that its worker will wait after it."""
 
 
-class Estimate(msgspec.Struct, frozen=True):
+class Estimate(msgspec.Struct, frozen=True, gc=False):
     """Money in nano-dollars."""
 
     marginal: int
@@ -188,9 +188,9 @@ def estimate(price: Price | None, expected: Expectation, dearest: Price | None =
     held = dearest_tokens(price) if dearest is None else dearest
     likely, most = _likely(price, expected), _most(held, expected)
     hold = most if most > likely else likely
-    marginal = 0 if price.reserved else likely
+    marginal = likely if price.per_hour is None else 0
     if expected.tail_s:
-        marginal += idle_charge(price, microseconds(expected.tail_s))
+        marginal += idle_charge(price, round(expected.tail_s * MICRO))
     return Estimate(marginal, likely, hold, second_rate(held))
 
 
@@ -200,14 +200,14 @@ def _likely(price: Price, expected: Expectation) -> int:
         us = _billed_us(price, expected.exec_s, expected.cold_s)
         total += _for_time(price.per_second, us)
     if price.per_hour is not None:
-        total += _share_of_hour(price.per_hour, microseconds(expected.exec_s))
-    tokens = (price.per_million_input or 0) * expected.input_tokens
-    tokens += (price.per_million_output or 0) * expected.output_tokens
+        total += _share_of_hour(price.per_hour, round(expected.exec_s * MICRO))
+    if price.per_million_input is not None or price.per_million_output is not None:
+        total += _for_text(price, expected.input_tokens, expected.output_tokens)
     if price.per_image is not None:
         total += price.per_image * min(expected.images, _LIKELY_IMAGES)
     if price.per_audio_second is not None:
         total += _for_sound(price.per_audio_second, min(expected.audio_s, _LIKELY_AUDIO_S))
-    return total - (-tokens // _MILLION)
+    return total
 
 
 def _most(held: Price, expected: Expectation) -> int:
@@ -216,20 +216,20 @@ def _most(held: Price, expected: Expectation) -> int:
         us = _billed_us(held, expected.exec_high_s, expected.cold_s) + (held.round_up or 0)
         total += _for_time(held.per_second, us)
     if held.per_hour is not None:
-        total += _share_of_hour(held.per_hour, microseconds(expected.exec_high_s))
-    tokens = (held.per_million_input or 0) * expected.input_high_tokens
-    tokens += (held.per_million_output or 0) * expected.output_tokens
+        total += _share_of_hour(held.per_hour, round(expected.exec_high_s * MICRO))
+    if held.per_million_input is not None or held.per_million_output is not None:
+        total += _for_text(held, expected.input_high_tokens, expected.output_tokens)
     if held.per_image is not None:
         total += held.per_image * expected.images
     if held.per_audio_second is not None:
         total += _for_sound(held.per_audio_second, expected.audio_s)
-    return total - (-tokens // _MILLION)
+    return total
 
 
 def second_rate(price: Price) -> int:
     """Nano-dollars that one more second of running adds."""
-    hourly = price.per_hour
-    return (price.per_second or 0) + (_share_of_hour(hourly, MICRO) if hourly else 0)
+    second = price.per_second or 0
+    return second + _share_of_hour(price.per_hour, MICRO) if price.per_hour else second
 
 
 def output_cost(price: Price, tokens: int) -> int:
@@ -244,12 +244,12 @@ def microseconds(seconds: float | None) -> int:
 
 def _billed_us(price: Price, exec_s: float | None, cold_s: float | None) -> int:
     """No time at all is charged as none, whatever the least time is."""
-    us = microseconds(exec_s)
+    us = round(exec_s * MICRO) if exec_s else 0
     if cold_s and "start" in price.bills:
-        us += microseconds(cold_s)
-    if us and price.minimum is not None:
-        us = max(us, price.minimum)
-    step = price.round_up
+        us += round(cold_s * MICRO)
+    minimum, step = price.minimum, price.round_up
+    if us and minimum is not None and us < minimum:
+        us = minimum
     return us if step is None else -(-us // step) * step
 
 
@@ -261,12 +261,15 @@ def _share_of_hour(rate: int, us: int) -> int:
     return (rate * us + _HOUR_US // 2) // _HOUR_US
 
 
+def _for_text(price: Price, given: int, made: int) -> int:
+    exact = (price.per_million_input or 0) * given + (price.per_million_output or 0) * made
+    return -(-exact // _MILLION)
+
+
 def _for_tokens(price: Price, usage: Usage) -> int:
     if usage.parts is None:
-        exact = (price.per_million_input or 0) * (usage.input_tokens or 0)
-        exact += (price.per_million_output or 0) * (usage.output_tokens or 0)
-    else:
-        exact = sum(rate * tokens for _, tokens, rate in split(price, usage))
+        return _for_text(price, usage.input_tokens or 0, usage.output_tokens or 0)
+    exact = sum(rate * tokens for _, tokens, rate in split(price, usage))
     return -(-exact // _MILLION)
 
 

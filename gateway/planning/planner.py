@@ -34,7 +34,7 @@ class PlanRule(msgspec.Struct, frozen=True, kw_only=True):
     baseline: BaselineRule
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """What is there at a look."""
 
     load: int
@@ -47,7 +47,7 @@ class Seen(msgspec.Struct, frozen=True):
     """Workers that are up, at work or idle, reserved ones among them."""
 
 
-class Capacity(msgspec.Struct, frozen=True):
+class Capacity(msgspec.Struct, frozen=True, gc=False):
     """What there should be."""
 
     hold: int

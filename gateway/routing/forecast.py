@@ -16,7 +16,7 @@ _PRIOR_WEIGHT = 10
 """The prior counts as this many observed cold starts."""
 
 
-class RunTime(msgspec.Struct, frozen=True):
+class RunTime(msgspec.Struct, frozen=True, gc=False):
     """Seconds a call runs: a moving mean and mean deviation, from a prior."""
 
     mean: float
@@ -86,7 +86,7 @@ def _quantile(ranked: list[float], share: float) -> float:
     return ranked[low] + (ranked[high] - ranked[low]) * (position - low)
 
 
-class BackendLoad(msgspec.Struct, frozen=True):
+class BackendLoad(msgspec.Struct, frozen=True, gc=False):
     """A backend's work at one instant, as far as the gateway knows."""
 
     in_flight: int
@@ -108,7 +108,7 @@ class BackendLoad(msgspec.Struct, frozen=True):
     wait without it."""
 
 
-class Delay(msgspec.Struct, frozen=True):
+class Delay(msgspec.Struct, frozen=True, gc=False):
     """What a call waits for at one backend, in seconds."""
 
     seconds: float
@@ -155,19 +155,20 @@ def cold_delay(load: BackendLoad, run_s: float, cold_p95: float) -> Delay:
     behind those at work; a worker that is already starting is joined."""
     if load.warm_idle > 0:
         return NO_DELAY
-    may_start = load.slots is None or load.in_flight < load.slots
-    behind = _behind(load, run_s, cold_p95)
-    if may_start and cold_p95 <= behind:
+    in_flight, slots = load.in_flight, load.slots
+    behind = _behind(load, run_s, cold_p95) if in_flight else math.inf
+    if cold_p95 <= behind and (slots is None or in_flight < slots):
         return Delay(cold_p95, cold_p95)
     return Delay(behind)
 
 
 def _behind(load: BackendLoad, run_s: float, cold_p95: float) -> float:
-    if load.in_flight == 0:
-        return math.inf
-    workers = min(load.in_flight, load.slots or load.in_flight)
-    starting = 0.0 if load.starting_s is None else max(0.0, cold_p95 - load.starting_s)
-    return starting + _in_line(load.in_flight, workers, run_s)
+    in_flight, slots, starting_s = load.in_flight, load.slots, load.starting_s
+    workers = slots if slots and slots < in_flight else in_flight
+    behind = (in_flight - workers + 1) * run_s / workers
+    if starting_s is not None and starting_s < cold_p95:
+        behind += cold_p95 - starting_s
+    return behind
 
 
 _instant = operator.itemgetter(0)

@@ -59,7 +59,7 @@ _OF_THE_ORDER = frozenset(("LEAST_DELAY", "FASTEST", "LISTED", "WEIGHTED", "LAST
 """What these say of the first choice holds of whoever is next in its order."""
 
 
-class RoutingRequest(msgspec.Struct, frozen=True):
+class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """What the router must know of a call."""
 
     task: Task
@@ -77,7 +77,7 @@ class RoutingRequest(msgspec.Struct, frozen=True):
     """Seconds of sound, the most that it may bring or make."""
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A backend as it stands at the instant of the decision."""
 
     name: str
@@ -118,7 +118,7 @@ def with_model_load(candidate: Candidate, load_s: float | None) -> Candidate:
     return msgspec.structs.replace(candidate, load=load)
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """What one backend would mean for the call."""
 
     backend: str
@@ -154,7 +154,7 @@ def device_us(quotes: Iterable[Quote]) -> int:
     return round(longest * MICRO)
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The order in which backends are tried, with everything that led to it."""
 
     quotes: tuple[Quote, ...]
@@ -178,13 +178,14 @@ def decide(
     """
     quotes: list[Quote] = []
     last: list[Quote] = []
+    text = question.body_bytes - question.parts.data_bytes
     refused: list[tuple[str, RefusalCode]] = []
     for candidate in candidates:
         refusal: RefusalCode | None = candidate.blocked or None
         if refusal is None or candidate.last_resort:
             refusal = _unfit(question, candidate) or refusal
         if refusal is None or (candidate.last_resort and refusal == candidate.blocked):
-            quote = _quote(question, candidate)
+            quote = _quote(question, candidate, text)
             if route.max_price is not None and quote.estimate.marginal > route.max_price:
                 refusal = "over_max_price"
             else:
@@ -237,41 +238,40 @@ def _unfit(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None
     limit = candidate.max_request
     if limit is not None and question.body_bytes > limit:
         return "too_large"
-    load = candidate.load
-    if (
-        candidate.max_queue is not None
-        and load.slots is not None
-        and load.in_flight >= load.slots + candidate.max_queue
-    ):
+    load, most = candidate.load, candidate.max_queue
+    if most is not None and load.slots is not None and load.in_flight >= load.slots + most:
         return "queue_full"
     return None
 
 
-def _quote(question: RoutingRequest, candidate: Candidate) -> Quote:
-    run = candidate.run
+def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
+    """``text``: the bytes that are no data of parts."""
+    run, load = candidate.run, candidate.load
     if candidate.cold_p95 is None:
-        delay = warm_delay(candidate.load, run.mean)
+        delay = warm_delay(load, run.mean)
     else:
-        delay = cold_delay(candidate.load, run.mean, candidate.cold_p95)
-    if candidate.load.load_s:
-        delay = with_load(delay, candidate.load.load_s)
-    price = candidate.price
-    high = min(max(run.high, SHORTEST_HOLD_S), candidate.max_run)
+        delay = cold_delay(load, run.mean, candidate.cold_p95)
+    if load.load_s:
+        delay = with_load(delay, load.load_s)
+    price, high = candidate.price, run.high
+    if high < SHORTEST_HOLD_S:
+        high = SHORTEST_HOLD_S
+    if high > candidate.max_run:
+        high = candidate.max_run
     if price is None:
         return Quote(candidate.name, delay, FREE, True, False, high, seen=candidate)
-    text = question.body_bytes - question.parts.data_bytes
     expected = Expectation(
-        exec_s=run.mean,
-        exec_high_s=high,
-        cold_s=delay.cold_s,
-        input_tokens=text // 4 + question.part_tokens // _LIKELY,
-        input_high_tokens=text + question.part_tokens + candidate.more_input,
-        output_tokens=question.output_tokens,
-        images=question.images,
-        audio_s=question.audio_s,
-        tail_s=candidate.load.tail_s,
+        run.mean,
+        high,
+        delay.cold_s,
+        text // 4 + question.part_tokens // _LIKELY,
+        text + question.part_tokens + candidate.more_input,
+        question.output_tokens,
+        question.images,
+        question.audio_s,
+        load.tail_s,
     )
-    in_force, reserved = candidate.in_force, price.reserved
+    in_force, reserved = candidate.in_force, price.per_hour is not None
     found = estimate(price, expected, None if in_force is None else in_force.dearest)
     return Quote(
         candidate.name,

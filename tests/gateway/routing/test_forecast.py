@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +77,28 @@ def test_a_worker_that_is_starting_is_joined() -> None:
 def test_a_full_backend_cannot_start_another_worker() -> None:
     """All slots are taken: the call waits for those before it, however long."""
     assert cold_delay(BackendLoad(4, 2, 0, None), 10.0, 3.0) == Delay(15.0)
+
+
+@given(
+    load=st.builds(
+        BackendLoad,
+        st.integers(0, 9),
+        st.none() | st.integers(0, 9),
+        st.integers(0, 1),
+        st.none() | st.floats(0.0, 20.0),
+    ),
+    run_s=st.floats(0.01, 60.0),
+)
+def test_the_delay_is_the_sooner_of_a_start_and_the_place_in_line(
+    load: BackendLoad, run_s: float
+) -> None:
+    """In whatever state a backend is that scales from zero."""
+    start = math.inf if load.slots is not None and load.in_flight >= load.slots else 9.0
+    workers = min(load.in_flight, load.slots or load.in_flight)
+    joined = 0.0 if load.starting_s is None else max(0.0, 9.0 - load.starting_s)
+    line = joined + (load.in_flight - workers + 1) * run_s / workers if workers else math.inf
+    expected = 0.0 if load.warm_idle else min(start, line)
+    assert cold_delay(load, run_s, 9.0).seconds == pytest.approx(expected)
 
 
 def test_run_time_follows_what_is_observed() -> None:
