@@ -32,14 +32,21 @@ def seen_by(
     """(What is there for the models, what of that is no worker of the backend: slots of reserved
     ones, and calls at other platforms)."""
     load = overdue = waiting = elsewhere = 0
-    for state in tuple(calls):
+    promised = {model: dict[str, float]() for model in pool}  # seconds, by route
+    for state in calls:
         model, attempt = state.call.model, state.attempt
-        if model not in pool:
-            elsewhere += attempt is not None and attempt.backend is backend
+        if (by_route := promised.get(model)) is None:
+            if attempt is not None and attempt.backend is backend:
+                elsewhere += 1
             continue
         load += 1
-        overdue += now - state.received >= active.slo(model, state.route)
-        waiting += attempt is None
+        route = state.route
+        if (slo_s := by_route.get(route)) is None:
+            slo_s = by_route[route] = active.slo(model, route)
+        if now - state.received >= slo_s:
+            overdue += 1
+        if attempt is None:
+            waiting += 1
     at_home = sum(_capacity(one, now) for one in _others(active, pool, backend))
     return Seen(load, overdue, waiting, at_home + _up_at(backend, elsewhere, now)), at_home
 
