@@ -33,8 +33,8 @@ class JobSpent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempts: tuple[LedgerRow, ...] = ()
     starts: tuple[LedgerRow, ...] = ()
     """Of cold starts that are nobody's to pay."""
-    held_more: dict[Unit, int] = {}
-    """What is held beyond what was held at its acceptance."""
+    held: dict[Unit, int] = {}
+    """What is held in all, where that is more than at its acceptance."""
 
     @property
     def rows(self) -> tuple[LedgerRow, ...]:

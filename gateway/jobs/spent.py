@@ -11,22 +11,18 @@ from gateway.types import Unit
 
 def spent_of(state: CallState, row: LedgerRow) -> JobSpent:
     """As it is written down. ``row``: the open one of the job's call."""
-    return JobSpent(
-        attempts=tuple(state.charged), starts=state.starts, held_more=_held_more(state, row)
-    )
+    return JobSpent(attempts=tuple(state.charged), starts=state.starts, held=_held(state, row))
 
 
-def _held_more(state: CallState, row: LedgerRow) -> dict[Unit, int]:
-    claims = state.admission.claims
-    more = {
-        claim.unit: most_held(claims, claim.unit) - most_held(row.claims, claim.unit)
-        for claim in row.claims
-    }
-    return {unit: amount for unit, amount in more.items() if amount > 0}
+def _held(state: CallState, row: LedgerRow) -> dict[Unit, int]:
+    held = {claim.unit: most_held(state.admission.claims, claim.unit) for claim in row.claims}
+    return {unit: amount for unit, amount in held.items() if amount > most_held(row.claims, unit)}
 
 
 def goes_on(state: CallState, spent: JobSpent) -> None:
-    """The call has spent that already, and holds so much more."""
+    """The call has spent that already, and holds so much: its open row may say so, or not yet."""
     state.charged, state.starts = list(spent.attempts), spent.starts
-    for unit, amount in spent.held_more.items():
-        state.admission = state.admission.with_more(unit, amount)
+    for unit, amount in spent.held.items():
+        more = amount - most_held(state.admission.claims, unit)
+        if more > 0:
+            state.admission = state.admission.with_more(unit, more)
