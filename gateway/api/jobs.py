@@ -16,12 +16,15 @@ from gateway.api.job_requests import (
 )
 from gateway.api.relay import STREAM_HEADERS
 from gateway.api.request import Receive, RequestContext, Scope, Send, only, respond_json
+from gateway.jobs.deliveries import deliveries_of, tell_again
 from gateway.jobs.following import JobFollower
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.views import listed
 from gateway.service import Gateway
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import StoredJob
 from gateway.storage.jobs.states import ENDED
+from gateway.storage.outbox import Outbox
 from gateway.types import ApiError
 
 _NOTHING: frozenset[str] = frozenset()
@@ -149,6 +152,40 @@ class JobEventsEndpoint:
         await asyncio.wait((sending, listening))
         if not sending.cancelled():
             sending.result()
+
+
+class DeliveriesEndpoint:
+    """GET /v1/jobs/{id}/deliveries: what came of telling its end."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: RequestContext = scope["context"]
+        only("GET", scope)
+        query_of(scope, _NOTHING)
+        job = await own_job(jobs_of(self._gateway), context, scope)
+        await respond_json(send, context, await deliveries_of(_outbox(self._gateway), job))
+
+
+class RedeliverEndpoint:
+    """POST /v1/jobs/{id}/redeliver: its end is told once more."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: RequestContext = scope["context"]
+        only("POST", scope)
+        query_of(scope, _NOTHING)
+        job = await own_job(jobs_of(self._gateway), context, scope)
+        await respond_json(send, context, await tell_again(_outbox(self._gateway), job))
+
+
+def _outbox(gateway: Gateway) -> Outbox:
+    if gateway.notices is None:
+        raise StorageUnavailable("this gateway has no outbox")
+    return gateway.notices.outbox
 
 
 async def _send_events(follower: JobFollower, context: RequestContext, send: Send) -> None:

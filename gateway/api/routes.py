@@ -17,9 +17,11 @@ from gateway.api.forecast import ForecastEndpoint
 from gateway.api.infer import InferEndpoint
 from gateway.api.jobs import (
     CancelEndpoint,
+    DeliveriesEndpoint,
     JobEndpoint,
     JobEventsEndpoint,
     JobsEndpoint,
+    RedeliverEndpoint,
     RetryEndpoint,
 )
 from gateway.api.me import MeEndpoint
@@ -106,6 +108,8 @@ def _calls(gateway: Gateway) -> list[Route]:
         Route("/v1/jobs/{job}/cancel", CancelEndpoint(gateway)),
         Route("/v1/jobs/{job}/retry", RetryEndpoint(gateway)),
         Route("/v1/jobs/{job}/events", JobEventsEndpoint(gateway)),
+        Route("/v1/jobs/{job}/deliveries", DeliveriesEndpoint(gateway)),
+        Route("/v1/jobs/{job}/redeliver", RedeliverEndpoint(gateway)),
         Route("/v1/route/explain", ExplainEndpoint(gateway)),
         Route("/v1/me", MeEndpoint(gateway)),
     ]

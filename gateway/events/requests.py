@@ -52,10 +52,11 @@ def _standing(state: EndpointState | None) -> dict[str, Any]:
 async def attempts_of(outbox: Outbox, policy: Policy, name: str) -> list[dict[str, Any]]:
     """The last hundred attempts, newest first. Raises ApiError 404 and StorageUnavailable."""
     _check_known(policy, name)
-    return [_attempt(one) for one in await outbox.deliveries(name, _MOST_DELIVERIES)]
+    return [attempt_shown(one) for one in await outbox.deliveries(name, _MOST_DELIVERIES)]
 
 
-def _attempt(delivery: Delivery) -> dict[str, Any]:
+def attempt_shown(delivery: Delivery) -> dict[str, Any]:
+    """One attempt, as whoever asks is told it."""
     return {
         "id": delivery.id,
         "type": delivery.topic,

@@ -148,6 +148,10 @@ class Outbox(Protocol):
         noted; False where there is no such endpoint."""
         ...
 
+    async def disabled_at(self, endpoint: str) -> float | None:
+        """Since when it is disabled; None where it is not, or there is none."""
+        ...
+
     async def redeliver(self, endpoint: str, id: str) -> bool:
         """Makes a message due again, whether or not it was taken; False where it is not kept."""
         ...

@@ -121,6 +121,10 @@ class SqlOutbox:
             await self._note(endpoint, since_us - _LONGEST_US, now_us + _LONGEST_US, since_us)
         return True
 
+    async def disabled_at(self, endpoint: str) -> float | None:
+        found = await self._one(statements.disabled(endpoint))
+        return None if not found or found[0][0] is None else found[0][0] / MICRO
+
     async def redeliver(self, endpoint: str, id: str) -> bool:
         return bool(await self._one(statements.redeliver(endpoint, id)))
 
