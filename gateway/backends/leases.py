@@ -107,4 +107,4 @@ class Leases:
             return run
         oldest = now - begun
         seen = oldest if not run.seen else min(oldest, run.high)
-        return run if seen <= run.mean else RunTime(seen, run.deviation, run.seen)
+        return run if seen <= run.mean else RunTime(seen, run.deviation, max(1, run.seen))

@@ -178,6 +178,10 @@ class _Leaving(asyncio.Protocol):
         self._transport = transport
         crowd = connection.crowd
         crowd.refused += 1
+        while len(crowd.leaving) >= CLOSED_AT_ONCE:
+            oldest = next(iter(crowd.leaving))
+            del crowd.leaving[oldest]
+            oldest.abort()
         crowd.leaving[transport] = connection.loop.time()
         transport.set_protocol(self)
         self._end = connection.loop.call_later(_LEAVES_WITHIN_S, transport.abort)

@@ -36,7 +36,7 @@ async def test_it_is_refused_at_the_start(fault: str, tmp_path: Path) -> None:
     assert gateway.process is not None
     assert await asyncio.to_thread(gateway.process.wait, 60) == 2
     gateway.stop()
-    assert "policy.yaml:9:" in gateway.log
+    assert "policy.yaml:11:" in gateway.log
     assert f"backends.b.{key}: " in gateway.log
     assert "Traceback" not in gateway.log
 
@@ -51,7 +51,7 @@ async def test_it_is_refused_by_http_and_on_sighup_and_the_old_one_goes_on(tmp_p
                 for method, path in (("POST", "/admin/policy/validate"), ("PUT", "/admin/policy")):
                     answer = await client.request(method, path, content=head + text)
                     assert error_of(answer) == (400, "invalid_policy")
-                    assert "policy.yaml:9:" in answer.json()["error"]["message"]
+                    assert "policy.yaml:11:" in answer.json()["error"]["message"]
                     assert f"backends.b.{key}: " in answer.json()["error"]["message"]
                 gateway.write_config(text)
                 gateway.reload()

@@ -23,6 +23,8 @@ READS = {
     ("keys", "list"), ("webhooks", "secret"), ("webhooks", "list"), ("webhooks", "deliveries"),
     ("serve", ""),  # what its signals do is told by itself
     ("replay", ""),
+    ("advise", ""),
+    ("tune", ""),
     ("package", ""),  # writes files of whoever runs it
     *((command, "") for command in ("check", "audit", "usage", "explain", "prices", "probe")),
 }  # fmt: skip
