@@ -224,7 +224,7 @@ class Dispatcher:
         if decision.quotes[0].delay.seconds:
             waits_s = min([quote.delay.seconds for quote in decision.quotes])
             left_s = state.call.deadline - self._clock.monotonic()
-            if waits_s > left_s and not any([quote.is_guess for quote in decision.quotes]):
+            if waits_s > left_s and not any(quote.is_guess for quote in decision.quotes):
                 raise too_late(waits_s, left_s)
         return decision.quotes
 
