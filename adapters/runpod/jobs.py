@@ -184,7 +184,11 @@ def failure_of(job: RunPodJob, usage: Usage, secrets: Sequence[Secret] = ()) -> 
         return BackendError(
             FailureClass.CANCELLED, "The job was cancelled at the platform.", usage=usage
         )
-    if job.status in ("TIMED_OUT", EXPIRED):
+    if job.status == EXPIRED:  # nobody says any more whether it ran
+        return BackendError(
+            FailureClass.AMBIGUOUS, "The platform has forgotten the job.", usage=usage
+        )
+    if job.status == "TIMED_OUT":
         return BackendError(
             FailureClass.TIMEOUT, "The job's time at the platform ran out.", usage=usage
         )

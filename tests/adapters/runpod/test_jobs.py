@@ -98,7 +98,7 @@ def test_other_errors_are_told_as_they_are(error: Any, message: str) -> None:
     [
         ("CANCELLED", FailureClass.CANCELLED),
         ("TIMED_OUT", FailureClass.TIMEOUT),
-        ("EXPIRED", FailureClass.TIMEOUT),
+        ("EXPIRED", FailureClass.AMBIGUOUS),
     ],
 )
 def test_each_end_without_a_result_has_its_class_and_is_charged(

@@ -66,12 +66,12 @@ async def test_a_result_is_taken_from_the_first_answer_that_holds_it(
         assert len(script.requests) == 1
 
 
-async def test_an_expired_job_is_a_timeout_and_no_unknown_endpoint(
+async def test_a_job_that_is_forgotten_may_have_run_and_is_no_unknown_endpoint(
     clock: FakeClock,
 ) -> None:
     """It may have run, and may have been billed."""
     error = await failing(clock, job("IN_QUEUE"), answer({}, 404))
-    assert error.failure is FailureClass.TIMEOUT
+    assert error.failure is FailureClass.AMBIGUOUS
     assert error.ran is Ran.MAYBE
 
 
