@@ -35,6 +35,8 @@ CLOSED_AT_ONCE = 32
 HEADLESS_AT_ONCE = 16
 _LEAVES_WITHIN_S = 2.0
 """For a client to read that it has to make way."""
+_MOST_LEAVING = 128
+"""Who is told to leave after these cuts short the time of the first."""
 _LEAVES_IN_A_CROWD_S = 0.25
 """The same where others wait to be taken."""
 NEWEST = 4
@@ -178,7 +180,7 @@ class _Leaving(asyncio.Protocol):
         self._transport = transport
         crowd = connection.crowd
         crowd.refused += 1
-        while len(crowd.leaving) >= CLOSED_AT_ONCE:
+        while len(crowd.leaving) >= _MOST_LEAVING:
             oldest = next(iter(crowd.leaving))
             del crowd.leaving[oldest]
             oldest.abort()
