@@ -48,6 +48,7 @@ from gateway.metrics import Metrics
 from gateway.money.limit_refusals import refusal
 from gateway.money.settlement import Settler
 from gateway.routing.router import Decision, Quote
+from gateway.routing.sums import may_begin_within
 from gateway.routing.volume import CallVolume
 from gateway.shared_timer import SharedTimer
 from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
@@ -224,7 +225,7 @@ class Dispatcher:
         if decision.quotes[0].delay.seconds:
             waits_s = min([quote.delay.seconds for quote in decision.quotes])
             left_s = state.call.deadline - self._clock.monotonic()
-            if waits_s > left_s and not any(quote.is_guess for quote in decision.quotes):
+            if waits_s > left_s and not may_begin_within(decision.quotes, left_s):
                 raise too_late(waits_s, left_s)
         return decision.quotes
 

@@ -139,11 +139,6 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     """The backend as it stood, from which all of this follows."""
 
     @property
-    def is_guess(self) -> bool:
-        """Whether its wait is one for runs of which none was seen yet."""
-        return self.seen is not None and not (self.seen.run.seen or self.delay.cold)
-
-    @property
     def uses_device(self) -> bool:
         """Whether its seconds count as those of a device: where time is bought, and on machines
         of one's own."""

@@ -3,11 +3,13 @@ what its price is made of. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gateway.money.pricing import idle_charge, microseconds
 from gateway.routing.forecast import BackendLoad, RunTime, cold_delay, warm_delay
-from gateway.routing.router import Quote
+from gateway.routing.router import Candidate, Quote
 from gateway.types import MICRO
 
 
@@ -32,6 +34,33 @@ def delay_spread(
 
 def _spread(low: float, high: float, load: BackendLoad) -> Spread:
     return Spread(low + load.load_s, high + load.load_s)
+
+
+def may_begin_within(quotes: Sequence[Quote], seconds: float) -> bool:
+    """Whether one of the backends may run the call so soon, with luck."""
+    return any(quote.seen is None or soonest_s(quote.seen) <= seconds for quote in quotes)
+
+
+def soonest_s(seen: Candidate) -> float:
+    """Seconds that a call waits there at the least: those at work may end at any instant, those
+    before it run as long as runs were seen to, and a start is as quick as one in twenty."""
+    load, run = seen.load, seen.run
+    run_s = run.mean if run.seen else 0.0
+    if seen.cold_p95 is None:
+        delay = warm_delay(load, run_s)
+    else:
+        delay = cold_delay(load, run_s, _quick_start_s(seen.cold_p50, seen.cold_p95))
+    at_work = min(load.in_flight, load.slots or load.in_flight)
+    ends_s = run_s / at_work if at_work and not delay.cold else 0.0
+    return load.load_s + max(0.0, delay.seconds - ends_s)
+
+
+def _quick_start_s(median: float | None, p95: float) -> float:
+    """The 5th percentile of starts. Of a log-normal it lies as far below the median as the 95th
+    above, by their ratio."""
+    if median is None:
+        return p95
+    return median * median / p95 if p95 > 0 else 0.0
 
 
 class PriceParts(msgspec.Struct, frozen=True):

@@ -173,7 +173,10 @@ class _Handshake:
         return self._came
 
     def make_way(self) -> None:
-        """The loop, which has the socket, sees its end. There is no word for a client before TLS
-        is agreed upon."""
+        """As ``close_idle``: there is no word for a client before TLS is agreed upon."""
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """The loop, which has the socket, sees its end."""
         with contextlib.suppress(OSError):
             self._accepted.shutdown(socket.SHUT_RDWR)

@@ -21,8 +21,12 @@ class Stranger(Protocol):
         """By the loop's clock."""
         ...
 
+    def close_idle(self) -> None:
+        """Ends it at once."""
+        ...
+
     def make_way(self) -> None:
-        """Ends it at once, with a word where its client can be given one."""
+        """Ends it soon, with a word that its client can read where there can be one."""
         ...
 
 
@@ -39,19 +43,23 @@ class Strangers:
     def add(self, connection: Stranger) -> None:
         """A new one; past the bound the oldest idle one has to go."""
         self._waiting[connection] = None
-        if len(self._waiting) > self._most:
-            self.close_oldest()
+        if len(self._waiting) > self._most and (oldest := self._first_idle()) is not None:
+            self.discard(oldest)
+            oldest.close_idle()
 
     def discard(self, connection: Stranger) -> None:
         """It is gone, or known."""
         self._waiting.pop(connection, None)
 
     def close_oldest(self, idle_since: float = math.inf) -> bool:
-        """Ends the idle one that came first; False where none is idle, or that one only after
-        ``idle_since``. For whoever runs short of descriptors, too."""
-        oldest = next((each for each in self._waiting if each.owes_nothing()), None)
+        """Has the idle one that came first make way; False where none is idle, or that one only
+        after ``idle_since``. For whoever runs short of descriptors."""
+        oldest = self._first_idle()
         if oldest is None or oldest.idle_since() > idle_since:
             return False
         self.discard(oldest)
         oldest.make_way()
         return True
+
+    def _first_idle(self) -> Stranger | None:
+        return next((each for each in self._waiting if each.owes_nothing()), None)

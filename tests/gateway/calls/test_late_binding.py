@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -94,14 +95,33 @@ async def test_a_call_that_would_be_answered_too_late_is_refused_at_once(
         tasks = [gateway.start()[1]]
         await settle()
         await clock.advance(250.0)
-        tasks += [gateway.start()[1] for _ in range(2)]
+        tasks += [gateway.start()[1] for _ in range(3)]
         await settle()
         with pytest.raises(ApiError) as refused:
             await gateway.ask(gateway.call_state())
         assert refused.value.status == 503
         assert "too late" in refused.value.message
-        assert refused.value.headers["Retry-After"] == "150"
+        assert refused.value.headers["Retry-After"] == "400"
         await gateway.until_done(tasks, 50.0)
+
+
+async def test_a_call_that_may_be_in_time_is_not_refused_by_a_guess(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Nothing is known of how long calls run, and five seconds are guessed; the one that runs may
+    end at any instant."""
+    den = "den: {kind: fake, concurrency: 1, price: reserved, "
+    text = TWO.replace(f"{den}expect: 1s}}", f"{den}expect: 5s, max_run: 1s}}")
+    text = text.replace("backends: [home, den]", "backends: [den]")
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
+        gateway.fake("den").runs_for = 0.5
+        body = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
+        asking = [
+            asyncio.create_task(client.post("/v1/chat/completions", json=body)) for _ in range(2)
+        ]
+        while not all(each.done() for each in asking):
+            await clock.advance(0.05)
+        assert [(await each).status_code for each in asking] == [200, 200]
 
 
 async def test_a_full_line_says_when_a_place_is_free(tmp_path: Path, clock: FakeClock) -> None:

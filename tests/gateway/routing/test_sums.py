@@ -12,7 +12,7 @@ from gateway.policy.model import Route
 from gateway.policy.price import Price
 from gateway.routing.forecast import BackendLoad, RunTime
 from gateway.routing.router import Candidate, Quote, RoutingRequest, decide
-from gateway.routing.sums import PriceParts, delay_spread, price_parts
+from gateway.routing.sums import PriceParts, delay_spread, price_parts, soonest_s
 
 QUESTION = RoutingRequest("chat", False, 400, 100)
 ALL_BILLED = Price(per_second=1_000_000, per_call=5_000, bills=("start", "run", "idle"))
@@ -65,3 +65,41 @@ def test_a_person_can_do_the_sum_again(load: BackendLoad, run: RunTime, cold: bo
     exact = delay_spread(seen.load, msgspec.structs.replace(run, deviation=0.0), seen.cold_p95, 9.0)
     if cold:
         assert exact.low == pytest.approx(quote.delay.seconds)
+
+
+AT_WORK = BackendLoad(4, 4, 0, None)
+"""Every slot is taken, and nobody waits."""
+LINE = BackendLoad(12, 4, 0, None)
+"""Eight wait."""
+
+
+@pytest.mark.parametrize(
+    ("load", "run", "cold", "soonest"),
+    [
+        pytest.param(AT_WORK, RunTime(60.0, 0.0, 9), False, 0.0, id="any may end now"),
+        pytest.param(LINE, RunTime(60.0, 0.0, 9), False, 120.0, id="two rounds are before it"),
+        pytest.param(LINE, RunTime.prior(60.0), False, 0.0, id="nothing is known of runs"),
+        pytest.param(BackendLoad(0, 4, 0, None), RunTime(60.0, 0.0, 9), True, 25 / 9, id="a start"),
+        pytest.param(
+            BackendLoad(0, 1, 0, None, 3.0), RunTime(60.0, 0.0, 9), False, 3.0, id="a start of ours"
+        ),
+        pytest.param(
+            BackendLoad(0, 1, 0, None, load_s=7.0), RunTime(1.0, 0.0, 9), False, 7.0, id="a load"
+        ),
+    ],
+)
+def test_a_call_waits_at_the_least_for_what_is_sure(
+    load: BackendLoad, run: RunTime, cold: bool, soonest: float
+) -> None:
+    seen = quote_of(load, run, ALL_BILLED, cold).seen
+    assert seen is not None
+    assert soonest_s(seen) == pytest.approx(soonest)
+
+
+@given(_loads, _runs, st.booleans())
+def test_what_is_sure_is_never_more_than_what_is_probable(
+    load: BackendLoad, run: RunTime, cold: bool
+) -> None:
+    quote = quote_of(load, run, ALL_BILLED, cold)
+    assert quote.seen is not None
+    assert 0.0 <= soonest_s(quote.seen) <= quote.delay.seconds + 1e-9
