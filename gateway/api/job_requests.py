@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import Any, get_args
 from urllib.parse import parse_qsl, urlsplit
 
@@ -213,9 +214,9 @@ def query_of(scope: Scope, known: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def wait_of(scope: Scope) -> float:
-    """``?wait=30s``: seconds, no more than connections last."""
-    text = query_of(scope, frozenset(("wait",))).get("wait")
+def wait_of(parameters: Mapping[str, str]) -> float:
+    """``wait=30s``: seconds, no more than connections last. Raises ApiError 400."""
+    text = parameters.get("wait")
     if text is None:
         return 0.0
     try:

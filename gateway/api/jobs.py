@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
 
 from gateway.api.bodies import read_body
 from gateway.api.job_answers import jobs_of, respond_accepted
@@ -65,127 +68,124 @@ class JobsEndpoint:
         await respond_accepted(send, context, jobs, job, preferred=False)
 
 
-class JobEndpoint:
-    """GET /v1/jobs/{id}, with ``?wait=30s``."""
+class _Asked(msgspec.Struct, frozen=True):
+    """A request below the path of one job, which its key may see."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    gateway: Gateway
+    context: RequestContext
+    receive: Receive
+    send: Send
+    jobs: Jobs
+    job: StoredJob
+    parameters: dict[str, str]
+    """Of the query; only those that the path takes."""
+
+    async def respond(self, value: object) -> None:
+        await respond_json(self.send, self.context, value)
+
+    @property
+    def outbox(self) -> Outbox:
+        if self.gateway.notices is None:
+            raise StorageUnavailable("this gateway has no outbox")
+        return self.gateway.notices.outbox
+
+
+class OneJobEndpoint:
+    """A path of /v1/jobs/{id}: ``method`` alone, with ``takes`` as the query's parameters, of a job
+    that the key may see."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        answer: Callable[[_Asked], Awaitable[None]],
+        method: str = "GET",
+        takes: frozenset[str] = _NOTHING,
+    ) -> None:
         self._gateway = gateway
+        self._answer = answer
+        self._method = method
+        self._takes = takes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context: RequestContext = scope["context"]
-        only("GET", scope)
-        waits_s = wait_of(scope)
+        only(self._method, scope)
+        parameters = query_of(scope, self._takes)
         jobs = jobs_of(self._gateway)
         job = await own_job(jobs, context, scope)
-        if waits_s:
-            job = await jobs.ended(job.id, waits_s) or job
-        await respond_json(send, context, await jobs.view(job))
+        await self._answer(_Asked(self._gateway, context, receive, send, jobs, job, parameters))
 
 
-class CancelEndpoint:
-    """POST /v1/jobs/{id}/cancel. Of one that has ended nothing changes."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context: RequestContext = scope["context"]
-        only("POST", scope)
-        query_of(scope, _NOTHING)
-        jobs = jobs_of(self._gateway)
-        job = await own_job(jobs, context, scope)
-        await jobs.worker.cancel(job.id)
-        job = await jobs.ended(job.id, _CANCEL_S) or job
-        await respond_json(send, context, await jobs.view(job))
+def paths_of(gateway: Gateway) -> dict[str, OneJobEndpoint]:
+    """What follows /v1/jobs/{id}, and who answers."""
+    return {
+        "": OneJobEndpoint(gateway, _show, takes=frozenset(("wait",))),
+        "/cancel": OneJobEndpoint(gateway, _cancel, "POST"),
+        "/retry": OneJobEndpoint(gateway, _retry, "POST"),
+        "/events": OneJobEndpoint(gateway, _follow),
+        "/deliveries": OneJobEndpoint(gateway, _deliveries),
+        "/redeliver": OneJobEndpoint(gateway, _redeliver, "POST"),
+    }
 
 
-class RetryEndpoint:
-    """POST /v1/jobs/{id}/retry: the same once more, as another job. Raises ApiError 409 for one
-    that has not ended, or has succeeded."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context: RequestContext = scope["context"]
-        only("POST", scope)
-        query_of(scope, _NOTHING)
-        jobs = jobs_of(self._gateway)
-        job = await own_job(jobs, context, scope)
-        if job.state not in ENDED or job.state == "succeeded":
-            raise ApiError(
-                409,
-                "job_not_failed",
-                f"The job is {job.state}: only one that is failed, canceled or expired is begun "
-                "again.",
-                headers={"x-should-retry": "false"},
-            )
-        asked = asked_again(job, context.principal)
-        self._gateway.active.model(asked.model, context.principal)
-        again = await jobs.store.get(await jobs.accept(asked))
-        assert again is not None
-        await respond_accepted(send, context, jobs, again, preferred=False)
+async def _show(asked: _Asked) -> None:
+    """The job; with ``?wait=30s`` at its end, or when that is over."""
+    job = asked.job
+    if waits_s := wait_of(asked.parameters):
+        job = await asked.jobs.ended(job.id, waits_s) or job
+    await asked.respond(await asked.jobs.view(job))
 
 
-class JobEventsEndpoint:
-    """GET /v1/jobs/{id}/events: what happens to a job, as server-sent events, to its end. Resumes
-    after ``Last-Event-ID``."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context: RequestContext = scope["context"]
-        only("GET", scope)
-        query_of(scope, _NOTHING)
-        jobs = jobs_of(self._gateway)
-        job = await own_job(jobs, context, scope)
-        follower = JobFollower(jobs, self._gateway.clock, job.id, last_event_id(context))
-        sending = asyncio.ensure_future(_send_events(follower, context, send))
-        listening = asyncio.ensure_future(_listen(receive))
-        try:
-            await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            listening.cancel()
-            if not sending.done():
-                sending.cancel()
-        await asyncio.wait((sending, listening))
-        if not sending.cancelled():
-            sending.result()
+async def _cancel(asked: _Asked) -> None:
+    """Of a job that has ended nothing changes."""
+    jobs, job = asked.jobs, asked.job
+    await jobs.worker.cancel(job.id)
+    job = await jobs.ended(job.id, _CANCEL_S) or job
+    await asked.respond(await jobs.view(job))
 
 
-class DeliveriesEndpoint:
-    """GET /v1/jobs/{id}/deliveries: what came of telling its end."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context: RequestContext = scope["context"]
-        only("GET", scope)
-        query_of(scope, _NOTHING)
-        job = await own_job(jobs_of(self._gateway), context, scope)
-        await respond_json(send, context, await deliveries_of(_outbox(self._gateway), job))
-
-
-class RedeliverEndpoint:
-    """POST /v1/jobs/{id}/redeliver: its end is told once more."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context: RequestContext = scope["context"]
-        only("POST", scope)
-        query_of(scope, _NOTHING)
-        job = await own_job(jobs_of(self._gateway), context, scope)
-        await respond_json(send, context, await tell_again(_outbox(self._gateway), job))
+async def _retry(asked: _Asked) -> None:
+    """The same once more, as another job. Raises ApiError 409 for one that has not ended, or has
+    succeeded."""
+    jobs, job, context = asked.jobs, asked.job, asked.context
+    if job.state not in ENDED or job.state == "succeeded":
+        raise ApiError(
+            409,
+            "job_not_failed",
+            f"The job is {job.state}: only one that is failed, canceled or expired is begun again.",
+            headers={"x-should-retry": "false"},
+        )
+    again = asked_again(job, context.principal)
+    asked.gateway.active.model(again.model, context.principal)
+    begun = await jobs.store.get(await jobs.accept(again))
+    assert begun is not None
+    await respond_accepted(asked.send, context, jobs, begun, preferred=False)
 
 
-def _outbox(gateway: Gateway) -> Outbox:
-    if gateway.notices is None:
-        raise StorageUnavailable("this gateway has no outbox")
-    return gateway.notices.outbox
+async def _follow(asked: _Asked) -> None:
+    """What happens to a job, as server-sent events, to its end. Resumes after ``Last-Event-ID``."""
+    last = last_event_id(asked.context)
+    follower = JobFollower(asked.jobs, asked.gateway.clock, asked.job.id, last)
+    sending = asyncio.ensure_future(_send_events(follower, asked.context, asked.send))
+    listening = asyncio.ensure_future(_listen(asked.receive))
+    try:
+        await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        listening.cancel()
+        if not sending.done():
+            sending.cancel()
+    await asyncio.wait((sending, listening))
+    if not sending.cancelled():
+        sending.result()
+
+
+async def _deliveries(asked: _Asked) -> None:
+    """What came of telling its end."""
+    await asked.respond(await deliveries_of(asked.outbox, asked.job))
+
+
+async def _redeliver(asked: _Asked) -> None:
+    """Its end is told once more."""
+    await asked.respond(await tell_again(asked.outbox, asked.job))
 
 
 async def _send_events(follower: JobFollower, context: RequestContext, send: Send) -> None:

@@ -15,15 +15,7 @@ from gateway.api.audited import list_acts
 from gateway.api.explain import ExplainEndpoint
 from gateway.api.forecast import ForecastEndpoint
 from gateway.api.infer import InferEndpoint
-from gateway.api.jobs import (
-    CancelEndpoint,
-    DeliveriesEndpoint,
-    JobEndpoint,
-    JobEventsEndpoint,
-    JobsEndpoint,
-    RedeliverEndpoint,
-    RetryEndpoint,
-)
+from gateway.api.jobs import JobsEndpoint, paths_of
 from gateway.api.me import MeEndpoint
 from gateway.api.middleware import AuthMiddleware
 from gateway.api.openai import ModelsEndpoint, OpenAIEndpoint
@@ -104,12 +96,7 @@ def _calls(gateway: Gateway) -> list[Route]:
         Route("/v1/models", ModelsEndpoint(gateway)),
         Route("/v1/models/{model:path}", ModelsEndpoint(gateway)),
         Route("/v1/jobs", JobsEndpoint(gateway)),
-        Route("/v1/jobs/{job}", JobEndpoint(gateway)),
-        Route("/v1/jobs/{job}/cancel", CancelEndpoint(gateway)),
-        Route("/v1/jobs/{job}/retry", RetryEndpoint(gateway)),
-        Route("/v1/jobs/{job}/events", JobEventsEndpoint(gateway)),
-        Route("/v1/jobs/{job}/deliveries", DeliveriesEndpoint(gateway)),
-        Route("/v1/jobs/{job}/redeliver", RedeliverEndpoint(gateway)),
+        *(Route(f"/v1/jobs/{{job}}{rest}", one) for rest, one in paths_of(gateway).items()),
         Route("/v1/route/explain", ExplainEndpoint(gateway)),
         Route("/v1/me", MeEndpoint(gateway)),
     ]
