@@ -1,6 +1,6 @@
-"""Ledgers with their outboxes, of both kinds."""
+"""Ledgers of both kinds, with what belongs to them."""
 
+from tests.gateway.storage.books import open_books
 from tests.gateway.storage.conftest import postgres_session
-from tests.gateway.storage.outboxes import open_books
 
 __all__ = ["open_books", "postgres_session"]

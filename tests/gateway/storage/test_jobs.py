@@ -9,10 +9,10 @@ from gateway.storage.base import LedgerRow
 from gateway.storage.jobs.base import JobsQuery, JobStore, NewJob, StoredJob
 from gateway.storage.jobs.states import ENDED, STATES, JobState, comes_from, may_become
 from gateway.storage.outbox import Message
-from tests.gateway.storage.job_stores import OpenJobs, open_jobs
+from tests.gateway.storage.books import OpenBooks, open_books
 from tests.gateway.storage.sqlite.ledger_rows import NOON, open_row, settled_row
 
-__all__ = ["open_jobs"]
+__all__ = ["open_books"]
 
 LEASE_S = 20.0
 
@@ -46,8 +46,8 @@ async def take(jobs: JobStore, worker: str = "one", most: int = 10) -> list[Stor
     return await jobs.take(worker, "chat", most, LEASE_S)
 
 
-async def test_what_is_accepted_is_there_with_its_open_row(open_jobs: OpenJobs) -> None:
-    async with open_jobs() as books:
+async def test_what_is_accepted_is_there_with_its_open_row(open_books: OpenBooks) -> None:
+    async with open_books() as books:
         known = await books.jobs.accept(job(), row())
 
         found = await books.jobs.get("job_1")
@@ -59,18 +59,18 @@ async def test_what_is_accepted_is_there_with_its_open_row(open_jobs: OpenJobs) 
 
 
 async def test_a_gateway_that_dies_leaves_no_job_to_be_settled_by_another(
-    open_jobs: OpenJobs,
+    open_books: OpenBooks,
 ) -> None:
-    async with open_jobs() as books:
+    async with open_books() as books:
         await accept(books.jobs, "job_1")
         await books.ledger.open(row())  # as before a paid backend is asked
-    async with open_jobs() as books:
+    async with open_books() as books:
         assert await books.ledger.take_abandoned() == []
         assert (await books.jobs.holding()).keys() == {"job_1"}
 
 
-async def test_a_name_that_is_known_gives_the_job_that_has_it(open_jobs: OpenJobs) -> None:
-    async with open_jobs() as books:
+async def test_a_name_that_is_known_gives_the_job_that_has_it(open_books: OpenBooks) -> None:
+    async with open_books() as books:
         named = {"idempotency": "alice:k", "digest": "d"}
         await books.jobs.accept(job("job_1", **named), row("job_1"))
 
@@ -81,8 +81,8 @@ async def test_a_name_that_is_known_gives_the_job_that_has_it(open_jobs: OpenJob
         assert await books.ledger.rows("job_2") == []
 
 
-async def test_one_worker_alone_has_a_lease(open_jobs: OpenJobs, clock: FakeClock) -> None:
-    async with open_jobs() as books, open_jobs() as others:
+async def test_one_worker_alone_has_a_lease(open_books: OpenBooks, clock: FakeClock) -> None:
+    async with open_books() as books, open_books() as others:
         await accept(books.jobs, "job_1", "job_2")
 
         mine = await take(books.jobs, "one", 1)
@@ -94,9 +94,9 @@ async def test_one_worker_alone_has_a_lease(open_jobs: OpenJobs, clock: FakeCloc
 
 
 async def test_what_a_worker_left_is_taken_over_and_it_may_change_nothing(
-    open_jobs: OpenJobs, clock: FakeClock
+    open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_jobs() as books:
+    async with open_books() as books:
         await accept(books.jobs, "job_1")
         [mine] = await take(books.jobs, "one")
         await books.jobs.move("job_1", mine.epoch, "starting", attempt='{"backend":"burst"}')
@@ -112,8 +112,8 @@ async def test_what_a_worker_left_is_taken_over_and_it_may_change_nothing(
         assert await books.jobs.move("job_1", theirs.epoch, "running")
 
 
-async def test_keys_take_turns_and_a_higher_rank_goes_first(open_jobs: OpenJobs) -> None:
-    async with open_jobs() as books:
+async def test_keys_take_turns_and_a_higher_rank_goes_first(open_books: OpenBooks) -> None:
+    async with open_books() as books:
         await accept(books.jobs, "job_a1", "job_a2", "job_a3")
         await accept(books.jobs, "job_b1", key_id="key_bob", user="bob")
         await accept(books.jobs, "job_c1", rank=2)
@@ -124,8 +124,8 @@ async def test_keys_take_turns_and_a_higher_rank_goes_first(open_jobs: OpenJobs)
         assert await take(books.jobs) == []
 
 
-async def test_a_key_that_is_full_waits_alone(open_jobs: OpenJobs) -> None:
-    async with open_jobs() as books:
+async def test_a_key_that_is_full_waits_alone(open_books: OpenBooks) -> None:
+    async with open_books() as books:
         await accept(books.jobs, "job_1")
         await accept(books.jobs, "job_2", key_id="key_bob", user="bob")
 
@@ -135,8 +135,10 @@ async def test_a_key_that_is_full_waits_alone(open_jobs: OpenJobs) -> None:
         assert await books.jobs.queued() == {"chat": 1}
 
 
-async def test_what_is_put_back_waits_for_its_pause(open_jobs: OpenJobs, clock: FakeClock) -> None:
-    async with open_jobs() as books:
+async def test_what_is_put_back_waits_for_its_pause(
+    open_books: OpenBooks, clock: FakeClock
+) -> None:
+    async with open_books() as books:
         await accept(books.jobs, "job_1")
         [taken] = await take(books.jobs)
         await books.jobs.put_back("job_1", taken.epoch, 5.0)
@@ -145,8 +147,8 @@ async def test_what_is_put_back_waits_for_its_pause(open_jobs: OpenJobs, clock: 
         assert [one.id for one in await take(books.jobs)] == ["job_1"]
 
 
-async def test_a_job_ends_once_at_what_its_call_has_cost(open_jobs: OpenJobs) -> None:
-    async with open_jobs() as books:
+async def test_a_job_ends_once_at_what_its_call_has_cost(open_books: OpenBooks) -> None:
+    async with open_books() as books:
         await accept(books.jobs, "job_1")
         [taken] = await take(books.jobs)
         message = Message(id="job_1.end", endpoint="jobs", topic="job.succeeded", body="{}")
@@ -168,9 +170,9 @@ async def test_a_job_ends_once_at_what_its_call_has_cost(open_jobs: OpenJobs) ->
 
 
 async def test_what_is_canceled_or_late_is_taken_over_at_once(
-    open_jobs: OpenJobs, clock: FakeClock
+    open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_jobs() as books:
+    async with open_books() as books:
         await accept(books.jobs, "job_1", "job_2")
         await accept(books.jobs, "job_3", deadline=clock.time() - 1)
         assert await books.jobs.cancel("job_1")
@@ -180,8 +182,8 @@ async def test_what_is_canceled_or_late_is_taken_over_at_once(
         assert [(one.id, one.canceling) for one in taken] == [("job_1", True), ("job_3", False)]
 
 
-async def test_a_list_is_paged_by_the_last_job_of_the_page_before(open_jobs: OpenJobs) -> None:
-    async with open_jobs() as books:
+async def test_a_list_is_paged_by_the_last_job_of_the_page_before(open_books: OpenBooks) -> None:
+    async with open_books() as books:
         await accept(books.jobs, *(f"job_{number}" for number in range(5)))
         await accept(books.jobs, "job_bob", user="bob")
 
@@ -194,8 +196,8 @@ async def test_a_list_is_paged_by_the_last_job_of_the_page_before(open_jobs: Ope
         assert await books.jobs.ahead("job_3") == 3
 
 
-async def test_what_happened_is_told_in_its_order(open_jobs: OpenJobs) -> None:
-    async with open_jobs() as books:
+async def test_what_happened_is_told_in_its_order(open_books: OpenBooks) -> None:
+    async with open_books() as books:
         await accept(books.jobs, "job_1")
         [taken] = await take(books.jobs)
         await books.jobs.move("job_1", taken.epoch, "starting")
@@ -214,9 +216,9 @@ async def test_what_happened_is_told_in_its_order(open_jobs: OpenJobs) -> None:
 
 
 async def test_a_result_goes_when_its_time_is_over_and_the_job_after_it(
-    open_jobs: OpenJobs, clock: FakeClock
+    open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_jobs() as books:
+    async with open_books() as books:
         await accept(books.jobs, "job_1")
         [taken] = await take(books.jobs)
         await books.jobs.answer("job_1", taken.epoch, '{"ok":true}')

@@ -1,4 +1,4 @@
-"""Stores of jobs of both kinds, each beside its ledger and its outbox, by a test's clock."""
+"""Ledgers of both kinds, each with its outbox and its jobs, by a test's clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.postgres_server import PostgresServer
 KINDS = ("sqlite", "postgres")
 
 
-class JobBooks(NamedTuple):
+class Books(NamedTuple):
     """What one database holds."""
 
     ledger: Ledger
@@ -36,13 +36,13 @@ class JobBooks(NamedTuple):
     jobs: JobStore
 
 
-OpenJobs = Callable[[], contextlib.AbstractAsyncContextManager[JobBooks]]
+OpenBooks = Callable[[], contextlib.AbstractAsyncContextManager[Books]]
 """The same store each time, as gateways share one; closed at the end of the block."""
 
 
-def jobs_opener(
+def books_opener(
     kind: str, folder: Path, clock: FakeClock, server: PostgresServer | None
-) -> OpenJobs:
+) -> OpenBooks:
     """``server`` is asked for postgres alone."""
     databases: defaultdict[str, Database] = defaultdict(_schema_of(server))
 
@@ -60,8 +60,8 @@ def jobs_opener(
         return PostgresLedger(databases["one"], LedgerOwner(folder / "ledger"), timeout_s=30.0)
 
     @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[JobBooks]:
-        books = JobBooks(ledger(), SqlOutbox(statements()), SqlJobs(statements()))
+    async def opened() -> AsyncIterator[Books]:
+        books = Books(ledger(), SqlOutbox(statements()), SqlJobs(statements()))
         try:
             yield books
         finally:
@@ -81,6 +81,6 @@ def _schema_of(server: PostgresServer | None) -> Callable[[], Database]:
 
 
 @pytest.fixture(params=KINDS)
-def open_jobs(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> OpenJobs:
+def open_books(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> OpenBooks:
     server = request.getfixturevalue("postgres_session") if request.param == "postgres" else None
-    return jobs_opener(request.param, tmp_path, clock, server)
+    return books_opener(request.param, tmp_path, clock, server)
