@@ -15,19 +15,9 @@ from gateway.clock import FakeClock
 from gateway.money.inputs import InputParts
 from gateway.types import ApiError
 from tests.gateway.assembled import AssembledGateway, assembled
+from tests.gateway.token_budgets import SPENDS_TOKENS
 
-POLICY = """
-version: 1
-server: {tls: "off", access_log: false}
-backends:
-  burst: {kind: fake, slots: null, price: tokens, max_run: 100s}
-models:
-  chat: {task: chat, backends: [burst], slo: 2s, max_output_tokens: 4000}
-prices:
-  tokens: {per_million_output: 1000, as_of: 2026-11-01, source: test}
-plans:
-  default: {concurrent: 100, spend: 1 USD/month}
-"""
+POLICY = SPENDS_TOKENS
 """A thousand tokens of output are a dollar."""
 
 BODY = b'{"model": "chat", "messages": [{"role": "user", "content": "tell me everything"}]}'

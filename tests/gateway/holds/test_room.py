@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,11 @@ from gateway.holds.line import LONGEST_S, LOOKS_EVERY_S
 from gateway.storage.base import Claim
 from gateway.types import ApiError
 from tests.gateway.assembled import AssembledGateway, assembled, read
+from tests.gateway.token_budgets import SPENDS_TOKENS
 from tests.waiting import until
 
-POLICY = """
-version: 1
-server: {tls: "off", access_log: false}
-backends:
-  burst: {kind: fake, slots: null, price: tokens, max_run: 100s}
-models:
-  chat: {task: chat, backends: [burst], slo: 2s, max_output_tokens: 4000}
-prices:
-  tokens: {per_million_output: 10, as_of: 2026-11-01, source: test}
-plans:
-  default: {concurrent: 5000, spend: 1 USD/month}
-"""
+POLICY = SPENDS_TOKENS.replace("per_million_output: 1000", "per_million_output: 10")
+POLICY = POLICY.replace("concurrent: 100,", "concurrent: 5000,")
 """A thousand tokens of output are a cent: a hundred of them use the budget up."""
 CENT = 10_000_000
 BODY = b'{"model": "chat"}'
@@ -63,6 +56,23 @@ async def learn(gateway: AssembledGateway, calls: int = 3) -> None:
     """That calls cost a quarter of what is held for them."""
     for _ in range(calls):
         await gateway.ask_after(gateway.call_state(preferences=FOUR), 1.0)
+
+
+SIX_CENTS = POLICY.replace("1 USD/month", "0.06 USD/month")
+"""One call that holds four leaves too little for a second."""
+
+
+@contextlib.asynccontextmanager
+async def one_asked(
+    folder: Path, clock: FakeClock, text: str = SIX_CENTS, *, runs_for: float = 1.0
+) -> AsyncIterator[tuple[AssembledGateway, asyncio.Task[Any]]]:
+    """A gateway with one call at its backend, which runs for so many seconds."""
+    async with assembled(folder, clock, text) as gateway:
+        fake = gateway.fake("burst")
+        fake.answers, fake.runs_for = writes_a_thousand, runs_for
+        _, first = gateway.start(preferences=FOUR)
+        await gateway.until_asked("burst")
+        yield gateway, first
 
 
 async def until_all_asked(gateway: AssembledGateway, count: int) -> None:
@@ -109,12 +119,7 @@ async def test_what_is_told_as_left_is_what_will_probably_be_left(
 async def test_a_call_waits_for_one_that_holds_what_it_needs(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    text = POLICY.replace("1 USD/month", "0.06 USD/month")
-    async with assembled(tmp_path, clock, text) as gateway:
-        fake = gateway.fake("burst")
-        fake.answers, fake.runs_for = writes_a_thousand, 1.0
-        _, first = gateway.start(preferences=FOUR)
-        await gateway.until_asked("burst")
+    async with one_asked(tmp_path, clock) as (gateway, first):
         state, second = gateway.start(preferences=FOUR)
         await gateway.until_done([first, second], step=0.1)
         await second
@@ -125,19 +130,16 @@ async def test_a_call_waits_for_one_that_holds_what_it_needs(
 async def test_a_call_that_has_waited_is_not_sent_where_no_more_calls_are_to_be_sent(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    text = POLICY.replace("1 USD/month", "0.06 USD/month")
-    text = text.replace("models:", "  spare: {kind: fake, price: tokens, expect: 90s}\nmodels:")
+    text = SIX_CENTS.replace(
+        "models:", "  spare: {kind: fake, price: tokens, expect: 90s}\nmodels:"
+    )
     text = text.replace("[burst]", "[burst, spare]")
-    async with assembled(tmp_path, clock, text) as gateway:
-        fake = gateway.fake("burst")
-        fake.answers, fake.runs_for = writes_a_thousand, 1.0
-        _, first = gateway.start(preferences=FOUR)
-        await gateway.until_asked("burst")
+    async with one_asked(tmp_path, clock, text) as (gateway, first):
         _, second = gateway.start(preferences=FOUR)
         await settle()
         gateway.inner.set_draining("burst", True)
         await gateway.until_done([first, second], step=0.1)
-        assert (len(fake.calls), len(gateway.fake("spare").calls)) == (1, 1)
+        assert (len(gateway.fake("burst").calls), len(gateway.fake("spare").calls)) == (1, 1)
 
 
 async def test_a_call_that_no_end_of_another_helps_is_refused_at_once(
@@ -155,11 +157,7 @@ async def test_a_call_that_no_end_of_another_helps_is_refused_at_once(
 async def test_a_call_is_told_what_others_hold_when_it_has_waited_in_vain(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    text = POLICY.replace("1 USD/month", "0.06 USD/month")
-    async with assembled(tmp_path, clock, text) as gateway:
-        gateway.fake("burst").runs_for = 60.0
-        _, first = gateway.start(preferences=FOUR)
-        await gateway.until_asked("burst")
+    async with one_asked(tmp_path, clock, runs_for=60.0) as (gateway, first):
         state, second = gateway.start(preferences=FOUR)
         await gateway.until_done([second], step=0.5)
         with pytest.raises(ApiError, match=r"has 0.02 USD left .* beside 0.04 USD that calls"):
@@ -233,13 +231,8 @@ async def test_an_answer_is_cut_short_only_where_nobody_gives_back_what_it_needs
 async def test_a_call_that_waits_holds_by_the_limits_that_a_reload_brings(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    before = POLICY.replace("1 USD/month", "0.06 USD/month")
     after = POLICY.replace("1 USD/month", "0.045 USD/month")
-    async with assembled(tmp_path, clock, before) as gateway:
-        fake = gateway.fake("burst")
-        fake.answers, fake.runs_for = writes_a_thousand, 1.0
-        _, first = gateway.start(preferences=FOUR)
-        await gateway.until_asked("burst")
+    async with one_asked(tmp_path, clock) as (gateway, first):
         _, second = gateway.start(preferences=FOUR)
         await clock.advance(0.1)
         await gateway.inner.apply(read(after))
@@ -251,12 +244,7 @@ async def test_a_call_that_waits_holds_by_the_limits_that_a_reload_brings(
 async def test_a_call_that_is_left_while_it_waits_holds_nothing(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    text = POLICY.replace("1 USD/month", "0.06 USD/month")
-    async with assembled(tmp_path, clock, text) as gateway:
-        fake = gateway.fake("burst")
-        fake.answers, fake.runs_for = writes_a_thousand, 3.0
-        _, first = gateway.start(preferences=FOUR)
-        await gateway.until_asked("burst")
+    async with one_asked(tmp_path, clock, runs_for=3.0) as (gateway, first):
         _, second = gateway.start(preferences=FOUR)
         _, third = gateway.start(preferences=FOUR)
         await clock.advance(LOOKS_EVERY_S)
