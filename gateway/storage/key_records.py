@@ -18,3 +18,25 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The key's first seven characters, to recognise it by."""
     last_used_at: float | None = None
     """As was noted a minute ago at the latest."""
+
+
+_principal_of = msgspec.json.Decoder(Principal).decode
+
+
+def record_of(
+    principal: str,
+    created_at: float,
+    revoked_at: float | None,
+    expires_at: float | None,
+    hint: str,
+    used_at: float | None,
+) -> KeyRecord:
+    """Of a row, in the order of its columns; ``principal`` is JSON."""
+    return KeyRecord(
+        principal=_principal_of(principal),
+        created_at=created_at,
+        revoked_at=revoked_at,
+        expires_at=expires_at,
+        hint=hint,
+        last_used_at=used_at,
+    )

@@ -21,7 +21,7 @@ from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
 from gateway.storage.audit import Act, AuditEntry, AuditQuery
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.key_records import KeyRecord
+from gateway.storage.key_records import KeyRecord, record_of
 from gateway.storage.key_store import WhyNot
 from gateway.storage.postgres import audit_table
 from gateway.storage.postgres.connections import FAILURES, LOST, Connection, connect, reason_of
@@ -39,7 +39,6 @@ _NOTE_USES = (
     "INSERT INTO key_uses SELECT * FROM unnest($1::text[], $2::float8[]) "
     "ON CONFLICT (key_id) DO UPDATE SET used_at = greatest(key_uses.used_at, excluded.used_at)"
 )
-_principal_of = msgspec.json.Decoder(Principal).decode
 
 
 class PostgresKeys:
@@ -355,19 +354,7 @@ async def _records(
         "AND key_hashes.expires_at IS NULL LEFT JOIN key_uses ON keys.id = key_uses.key_id "
         f"{where} ORDER BY keys.created_at, keys.id"
     )
-    return [
-        KeyRecord(
-            principal=_principal_of(principal),
-            created_at=created_at,
-            revoked_at=revoked_at,
-            expires_at=expires_at,
-            hint=hint,
-            last_used_at=used_at,
-        )
-        for principal, created_at, revoked_at, expires_at, hint, used_at in await connection.fetch(
-            sql, *values
-        )
-    ]
+    return [record_of(*row) for row in await connection.fetch(sql, *values)]
 
 
 async def _check_live(connection: Connection, key_id: str, now: float) -> None:

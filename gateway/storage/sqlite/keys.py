@@ -16,7 +16,7 @@ from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
 from gateway.storage.audit import Act, AuditEntry, AuditQuery
 from gateway.storage.base import StorageUnavailable, unavailable
-from gateway.storage.key_records import KeyRecord
+from gateway.storage.key_records import KeyRecord, record_of
 from gateway.storage.key_store import WhyNot
 from gateway.storage.sqlite import audit_table
 from gateway.storage.sqlite.key_file import KeyFile, connect, fault_of, is_locked
@@ -36,8 +36,6 @@ _LOCKED_FOR_S = 1.0
 
 _Fault = (sqlite3.Error, OSError, StorageUnavailable, msgspec.MsgspecError, UnicodeError)
 """What reading a file may raise that is broken, locked or gone."""
-
-_principal_of = msgspec.json.Decoder(Principal).decode
 
 
 class SqliteKeys:
@@ -284,7 +282,7 @@ class SqliteKeys:
             f"WHERE {where} ORDER BY keys.created_at, keys.id"
         )
         with self._connected() as connection:
-            return [_record(*row) for row in connection.execute(sql, values)]
+            return [record_of(*row) for row in connection.execute(sql, values)]
 
     def list(self) -> list[KeyRecord]:
         """Every key there ever was, oldest first; the hint is that of its newest secret."""
@@ -367,21 +365,3 @@ def _add(connection: sqlite3.Connection, act: Act | None) -> None:
 
 def _json(principal: Principal) -> str:
     return msgspec.json.encode(principal).decode()
-
-
-def _record(
-    principal: str,
-    created_at: float,
-    revoked_at: float | None,
-    expires_at: float | None,
-    hint: str,
-    used_at: float | None,
-) -> KeyRecord:
-    return KeyRecord(
-        principal=_principal_of(principal),
-        created_at=created_at,
-        revoked_at=revoked_at,
-        expires_at=expires_at,
-        hint=hint,
-        last_used_at=used_at,
-    )
