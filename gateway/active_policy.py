@@ -157,7 +157,7 @@ class ActivePolicy:
 
     def answers(self, model: str, now: float) -> bool:
         """Whether a call of the model would be sent to a backend, whoever makes it."""
-        return any(not one.serves_nobody(now, model) for one in self._serving[model])
+        return any(not one.standing.serves_nobody(now, model) for one in self._serving[model])
 
     def _usable(self, model: str, route: Route) -> tuple[LiveBackend, ...]:
         found = self._usables.get((model, route.name))

@@ -41,11 +41,11 @@ def readings(gateway: Gateway) -> Iterable[Reading]:
         yield "spillgate_in_flight", "Calls at the backend", label, float(backend.in_flight)
         yield "spillgate_slots", "Calls it runs at once", label, float(_slots(backend))
         yield "spillgate_backend_ready", "1: warm", label, float(backend.is_warm)
-        blocked = float(bool(backend.blocked(now)))
+        blocked = float(bool(backend.standing.blocked(now)))
         yield "spillgate_backend_blocked", "1: not asked now", label, blocked
         yield from _planned(gateway, name)
-        if backend.starts is not None:
-            for stage, seconds in backend.starts.start_stages.items():
+        if backend.standing.starts is not None:
+            for stage, seconds in backend.standing.starts.start_stages.items():
                 text = "What a stage of the last start took"
                 yield "spillgate_start_seconds", text, {**label, "stage": stage}, seconds
         if isinstance(backend.adapter, ReportsMemory):

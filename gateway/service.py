@@ -364,9 +364,9 @@ def _what_is_missing(active: ActivePolicy, backend: LiveBackend, now: float) -> 
     if backend.draining:
         return "drained"
     if not backend.is_warm:
-        return backend.probe_detail or "not warm yet"
-    if backend.blocked(now) == "not_ready":
-        return backend.probe_detail or "not ready"
+        return backend.standing.detail or "not warm yet"
+    if backend.standing.blocked(now) == "not_ready":
+        return backend.standing.detail or "not ready"
     alone = [model for model in active.served_by(backend) if not active.answers(model, now)]
     return f"left alone after failures, and nothing else serves {', '.join(alone)}" if alone else ""
 

@@ -87,7 +87,7 @@ def backend_rows(gateway: Gateway) -> list[dict[str, Any]]:
             "in_flight": backend.in_flight,
             "warm_idle": backend.warm_idle,
             **_standing(backend, now, gateway.clock.time()),
-            "detail": backend.probe_detail,
+            "detail": backend.standing.detail,
             **_plan(gateway, name),
         }
         for name, backend in gateway.active.backends.items()
@@ -123,13 +123,13 @@ def _same(
 
 def _standing(backend: LiveBackend, now: float, now_at: float) -> dict[str, Any]:
     """Why and until when everybody's calls go elsewhere, and who is kept away after failures."""
-    blocked = backend.blocked(now)
+    blocked = backend.standing.blocked(now)
     rests = sorted(backend.rests.health.rests(now), key=lambda rest: rest.until, reverse=True)
     wide = [rest for rest in rests if not rest.user]
     resting = wide[0] if wide and blocked == "cooling_down" else None
     return {
         "blocked": blocked or None,
-        "blocked_from": resting.cause if resting else backend.probe_detail if blocked else None,
+        "blocked_from": resting.cause if resting else backend.standing.detail if blocked else None,
         "blocked_until": iso_or_none(
             now_at + resting.until - now if resting else None, "milliseconds"
         ),

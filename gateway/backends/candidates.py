@@ -38,13 +38,13 @@ def candidate_of(
     if slots is not None and in_flight >= slots:
         run = backend.leases.seen_to_run(run, now)
     if cold is None:
-        ready_in_s = (backend.ready_in() or 0.0) if slots == 0 else 0.0
+        ready_in_s = (backend.standing.ready_in() or 0.0) if slots == 0 else 0.0
         load = BackendLoad(in_flight, slots, 0, None, ready_in_s)
     else:
         idle, starting_s = workers.idle(now) or 0, workers.starting_for_s(now)
         tail_s = workers.tail_s(now, price)
         load = BackendLoad(in_flight, slots, idle, starting_s, 0.0, 0.0, tail_s)
-    blocked, last_resort = backend.standing(model, user, now)
+    blocked, last_resort = backend.standing.of_call(model, user, now)
     candidate = Candidate(
         backend.name,
         price,

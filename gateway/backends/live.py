@@ -6,14 +6,12 @@ One event loop owns them; nothing here awaits except a lease that must queue.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from adapters.base import (
     Backend,
     Cancellable,
     Clock,
     LoadsModels,
-    ReportsStarts,
     Scalable,
     ScalesItself,
     Warmable,
@@ -30,6 +28,7 @@ from gateway.backends.redaction import Redactor
 from gateway.backends.rests import OURSELVES, Caller, LeftAlone, Rests
 from gateway.backends.shared_bound import MakeBound
 from gateway.backends.slots import ANYWHERE, Reconsider, Replaced
+from gateway.backends.standing import Standing
 from gateway.planning.line import Place
 from gateway.policy.model import BackendSpec
 from gateway.policy.price import DatedPrices, Price
@@ -38,10 +37,6 @@ from gateway.shared_timer import SharedTimer
 
 RECONSIDER_EVERY_S = 0.25
 """Calls in line are asked so often whether they would rather go elsewhere."""
-
-Blocked = Literal["", "drained", "not_ready", "cooling_down"]
-_WELL: tuple[Blocked, bool] = ("", False)
-_ILL: tuple[Blocked, bool] = ("not_ready", True)
 
 
 class LiveBackend:
@@ -66,26 +61,19 @@ class LiveBackend:
         self.cancellable = adapter if isinstance(adapter, Cancellable) else None
         self.warmable = adapter if isinstance(adapter, Warmable) else None
         self.scalable = adapter if isinstance(adapter, Scalable) else None
-        self.starts = adapter if isinstance(adapter, ReportsStarts) else None
         self.loadable = adapter.loadable if isinstance(adapter, LoadsModels) else ()
         self.redactor = Redactor(spec.settings)
         self.learned = Learned(spec.common)
         self.line = EngineLine()
-        self._draining = False
         self.successor: LiveBackend | None = None
         """The one that a reload has put in its place: what was sent here ends here."""
         self.rests = Rests(draw)
+        self.standing = Standing(adapter, self.learned, self.rests)
         self.in_flight = 0
         """Calls that hold a lease or wait for one."""
         self.last_end = clock.monotonic()
         """When it last ended a call or a ping."""
         self.last_call: float | None = None
-        self.probed_ready: bool | None = None
-        self.stuck = False
-        """Calls wait at the platform and no worker can come, as it said last."""
-        self._unwell = False
-        """Its last word was not a good one: only then is it asked what that means."""
-        self.probe_detail = ""
         self._clock, self._timer = clock, timer
         self.concurrency = Concurrency(spec, adapter, self.learned, self.line, clock)
         self.concurrency.share(bound)
@@ -101,11 +89,11 @@ class LiveBackend:
     @property
     def draining(self) -> bool:
         """It is sent no more calls; those that wait in its line alone still are."""
-        return self._draining
+        return self.standing.draining
 
     @draining.setter
     def draining(self, draining: bool) -> None:
-        self._draining = draining
+        self.standing.draining = draining
         if draining:
             self.queue.dismiss(Replaced())
 
@@ -135,7 +123,7 @@ class LiveBackend:
     @property
     def is_warm(self) -> bool:
         """A call sent now would find a warm worker, as far as is known."""
-        if self.adapter.slots == 0 or self.probed_ready is False:
+        if self.adapter.slots == 0 or self.standing.probed_ready is False:
             return False
         return self.workers.idle(self._clock.monotonic()) != 0
 
@@ -158,25 +146,6 @@ class LiveBackend:
             return 0.0
         return cold.p95
 
-    @property
-    def ill(self) -> bool:
-        """It says of itself that a call sent now would not be served. One that scales from zero
-        and has no worker is not ill, and neither is one whose start is waited for."""
-        if self.learned.cold is not None:
-            return self.stuck
-        starting = self.adapter.slots == 0 and self.ready_in() is not None
-        return self.probed_ready is False and not starting
-
-    def blocked(self, now: float, model: str = "", user: str = "") -> Blocked:
-        """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
-        of any model go elsewhere."""
-        return self.standing(model, user, now)[0]
-
-    def serves_nobody(self, now: float, model: str) -> Blocked:
-        """Why calls of the model are refused there, even where no other backend is; or empty."""
-        blocked, last_resort = self.standing(model, "", now)
-        return "" if last_resort else blocked
-
     def asked_again_in(self, model: str, user: str, now: float) -> float | None:
         """Seconds until a call may be sent there, as far as is known; None where nobody can say."""
         if self.draining:
@@ -186,21 +155,7 @@ class LiveBackend:
             return resting.until - now
         if self.concurrency.is_full(self.in_flight):
             return self.learned.run_time(model).mean / max(self.slots or 1, 1)
-        return self.ready_in() if self.adapter.slots == 0 else None
-
-    def standing(self, model: str, user: str, now: float) -> tuple[Blocked, bool]:
-        """(Why it should not be asked, whether it may be where no other can take the call)."""
-        if self._draining:
-            return "drained", False
-        if self.rests.health.scopes and (resting := self.rests.resting(model, user, now)):
-            return "cooling_down", not resting.hard
-        if self.learned.cold is None and self.adapter.slots == 0 and self.ready_in() is None:
-            return "not_ready", False
-        return _ILL if self._unwell and self.ill else _WELL
-
-    def ready_in(self) -> float | None:
-        """Seconds until a worker should be ready; None where nobody can say, or wait."""
-        return None if self.starts is None else self.starts.ready_in()
+        return self.standing.ready_in() if self.adapter.slots == 0 else None
 
     # --- reloads ---
 
@@ -219,7 +174,7 @@ class LiveBackend:
         while newest.successor is not None:
             newest = newest.successor
         usable = newest.charged == self.charged and newest.adapter.slots != 0
-        return newest if usable and not newest.blocked(self._clock.monotonic()) else self
+        return newest if usable and not newest.standing.blocked(self._clock.monotonic()) else self
 
     # --- leases -------------------------------------------------------------------------------
 
@@ -313,7 +268,7 @@ class LiveBackend:
             at, now = queues.get(granted, self), self._clock.monotonic()
             if at is self:
                 return self
-            if not at.blocked(now, caller.model, caller.user):
+            if not at.standing.blocked(now, caller.model, caller.user):
                 self.in_flight -= 1
                 at.in_flight += 1
                 at.note_call(now)
@@ -369,7 +324,7 @@ class LiveBackend:
             self.learned.observe_failure(failure.failure, now - lease.leased_at)
         elif usage is not None:
             self.rests.add_success(model)
-            self.probed_ready = self.probed_ready or None  # a worker has answered since
+            self.standing.answered()
             seconds, cold = now - lease.leased_at, lease.expected_cold
             if self.queue.waiting and usage.exec_s is not None:
                 foreseen_s = self.learned.run_time(model).mean
@@ -385,13 +340,8 @@ class LiveBackend:
 
     def probed(self, probe: Probe) -> None:
         """Takes over what the backend says of itself; its word on warm workers beats ours."""
-        self.probed_ready = probe.ready
-        self.probe_detail = probe.detail
-        self.stuck = probe.stuck
-        self._unwell = probe.stuck or not probe.ready
+        self.standing.hear(probe)
         self.concurrency.follow()
-        if probe.ready:
-            self.rests.add_good_word()
         now = self._clock.monotonic()
         self.line.hear(probe, self.queue.running, now)
         if probe.warm_workers is not None:

@@ -108,7 +108,7 @@ class Failover:
         """Whether a backend that is well would be asked, were this attempt broken off now."""
         now, call = self._clock.monotonic(), state.call
         backends = (active.backends[quote.backend] for quote in untried)
-        if all(one.blocked(now, call.model, state.principal.key_id) for one in backends):
+        if all(one.standing.blocked(now, call.model, state.principal.key_id) for one in backends):
             return False
         if not self.allows_one_more(active, state):
             return False

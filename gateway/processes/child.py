@@ -100,8 +100,10 @@ class ParentLink:
         assert gateway is not None
         end = self._clock.monotonic() + READY_WITHIN_S
         while self._clock.monotonic() < end:
-            backends = gateway.active.backends.values()
-            unknown = [one for one in backends if one.starts is not None and not one.is_warm]
+            starting = [
+                one for one in gateway.active.backends.values() if one.standing.starts is not None
+            ]
+            unknown = [one for one in starting if not one.is_warm]
             if not unknown and not gateway.not_ready():
                 return
             await self._clock.sleep(_LOOK_S)

@@ -69,7 +69,7 @@ def _capacity(other: LiveBackend, now: float) -> int:
     price = other.price
     if price is not None and not price.reserved:
         return other.queue.running
-    if other.blocked(now):
+    if other.standing.blocked(now):
         return 0
     slots = other.slots
     return other.queue.running if slots is None else slots

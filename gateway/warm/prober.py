@@ -53,7 +53,7 @@ def _pause(backend: LiveBackend) -> float:
     if backend.workers.started_ahead:
         held, waits = backend.workers.held, backend.queue.waiting
         return _AWAITED_EVERY_S if waits or held.count > (held.said_up or 0) else _BUSY_EVERY_S
-    waited_for = backend.probed_ready is False and backend.learned.cold is None
-    if waited_for or backend.ill or backend.rests.health.scopes:
+    waited_for = backend.standing.probed_ready is False and backend.learned.cold is None
+    if waited_for or backend.standing.ill or backend.rests.health.scopes:
         return _COLD_EVERY_S
     return _BUSY_EVERY_S if backend.line.told and backend.in_flight else _WARM_EVERY_S

@@ -122,9 +122,9 @@ class Scene:
         """Whose calls go elsewhere."""
         backend = self.gateway.inner.active.backends["faulty"]
         now = self.gateway.clock.monotonic()
-        if backend.blocked(now, "both", "somebody else"):
+        if backend.standing.blocked(now, "both", "somebody else"):
             return "everybody's"
-        return "the caller's" if backend.blocked(now, "both", ALICE.user) else "nobody's"
+        return "the caller's" if backend.standing.blocked(now, "both", ALICE.user) else "nobody's"
 
 
 @contextlib.asynccontextmanager

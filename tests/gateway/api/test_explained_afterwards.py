@@ -250,7 +250,7 @@ async def test_no_backend_is_cold_beside_a_worker_that_is_warm(
         probe = await gateway.fake("burst").probe()
         async with gateway.client(admin) as client:
             for ready in (True, False):
-                burst.probed_ready = ready
+                burst.standing.probed_ready = ready
                 rows = (await client.get("/admin/backends")).json()["backends"]
                 [row] = [row for row in rows if row["backend"] == "burst"]
                 assert (row["warm"], row["warm_idle"]) == (ready, int(ready))

@@ -202,7 +202,7 @@ async def test_the_platforms_word_on_its_workers_beats_ours(clock: FakeClock) ->
     end(backend, await backend.lease(), Usage(exec_s=1.0))
     backend.probed(Probe(ready=False, warm_workers=0, detail="scaled to zero"))
     assert not backend.is_warm
-    assert backend.probe_detail == "scaled to zero"
+    assert backend.standing.detail == "scaled to zero"
     backend.probed(Probe(ready=True, warm_workers=1))
     assert backend.is_warm
 
@@ -223,20 +223,20 @@ async def test_a_call_that_was_broken_off_teaches_nothing(clock: FakeClock) -> N
     clock.move(500.0)
     end(backend, lease)
     assert backend.learned.run_time("chat") == before
-    assert backend.blocked(clock.monotonic()) == ""
+    assert backend.standing.blocked(clock.monotonic()) == ""
 
 
 async def test_failures_cool_it_down_and_a_success_ends_that(clock: FakeClock) -> None:
     backend = live_backend(clock, text=POLICY)
     for _ in range(5):
         end(backend, await backend.lease(), failure=REFUSED)
-    assert backend.blocked(clock.monotonic()) == "cooling_down"
+    assert backend.standing.blocked(clock.monotonic()) == "cooling_down"
     clock.move(3600.0)
-    assert backend.blocked(clock.monotonic()) == ""
+    assert backend.standing.blocked(clock.monotonic()) == ""
     end(backend, await backend.lease(), Usage(exec_s=1.0))
     end(backend, await backend.lease(), failure=REFUSED)
     clock.move(60.0)
-    assert backend.blocked(clock.monotonic()) == ""
+    assert backend.standing.blocked(clock.monotonic()) == ""
 
 
 async def test_pings_keep_it_warm_and_say_nothing_of_when_callers_come(clock: FakeClock) -> None:

@@ -93,7 +93,7 @@ async def test_a_ping_that_fails_is_a_row_too_and_blames_the_backend(tmp_path: P
             await keeper.ping(backend, gateway.fake("burst"), "cold")
         rows = (await gateway.inner.ledger.usage(UsageQuery(group_by=("outcome",)))).rows
         assert [(row.group["outcome"], row.cost_nano) for row in rows] == [("error", 0)]
-        assert backend.blocked(clock.monotonic()) == "cooling_down"
+        assert backend.standing.blocked(clock.monotonic()) == "cooling_down"
 
 
 async def test_a_platform_is_told_its_minimum_in_the_hours_and_zero_after_them(

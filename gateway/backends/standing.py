@@ -1,0 +1,91 @@
+"""Whether one backend may be asked: it is drained, or rests, or says that it is not ready."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from adapters.base import Backend, ReportsStarts
+from adapters.types import Probe
+from gateway.backends.learned import Learned
+from gateway.backends.rests import Rests
+
+Blocked = Literal["", "drained", "not_ready", "cooling_down"]
+_WELL: tuple[Blocked, bool] = ("", False)
+_ILL: tuple[Blocked, bool] = ("not_ready", True)
+
+
+class Standing:
+    """Instants are monotonic seconds."""
+
+    __slots__ = (
+        "_adapter",
+        "_learned",
+        "_rests",
+        "_unwell",
+        "detail",
+        "draining",
+        "probed_ready",
+        "starts",
+        "stuck",
+    )
+
+    def __init__(self, adapter: Backend, learned: Learned, rests: Rests) -> None:
+        self.draining = False
+        """It is sent no more calls."""
+        self.starts = adapter if isinstance(adapter, ReportsStarts) else None
+        self.probed_ready: bool | None = None
+        """Whether a call would find a warm worker, as it said last; None where it said nothing."""
+        self.detail = ""
+        """What it said beside that."""
+        self.stuck = False
+        """Calls wait at the platform and no worker can come, as it said last."""
+        self._unwell = False
+        """Its last word was not a good one: only then is it asked what that means."""
+        self._adapter = adapter
+        self._learned = learned
+        self._rests = rests
+
+    def of_call(self, model: str, user: str, now: float) -> tuple[Blocked, bool]:
+        """(Why it should not be asked, whether it may be where no other can take the call)."""
+        if self.draining:
+            return "drained", False
+        rests = self._rests
+        if rests.health.scopes and (resting := rests.resting(model, user, now)):
+            return "cooling_down", not resting.hard
+        if self._learned.cold is None and self._adapter.slots == 0 and self.ready_in() is None:
+            return "not_ready", False
+        return _ILL if self._unwell and self.ill else _WELL
+
+    def blocked(self, now: float, model: str = "", user: str = "") -> Blocked:
+        """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
+        of any model go elsewhere."""
+        return self.of_call(model, user, now)[0]
+
+    def serves_nobody(self, now: float, model: str) -> Blocked:
+        """Why calls of the model are refused there, even where no other backend is; or empty."""
+        blocked, last_resort = self.of_call(model, "", now)
+        return "" if last_resort else blocked
+
+    @property
+    def ill(self) -> bool:
+        """It says of itself that a call sent now would not be served. One that scales from zero
+        and has no worker is not ill, and neither is one whose start is waited for."""
+        if self._learned.cold is not None:
+            return self.stuck
+        starting = self._adapter.slots == 0 and self.ready_in() is not None
+        return self.probed_ready is False and not starting
+
+    def ready_in(self) -> float | None:
+        """Seconds until a worker should be ready; None where nobody can say, or wait."""
+        return None if self.starts is None else self.starts.ready_in()
+
+    def hear(self, probe: Probe) -> None:
+        """Takes over what the backend says of itself; a good word ends its rests."""
+        self.probed_ready, self.detail, self.stuck = probe.ready, probe.detail, probe.stuck
+        self._unwell = probe.stuck or not probe.ready
+        if probe.ready:
+            self._rests.add_good_word()
+
+    def answered(self) -> None:
+        """A worker has answered since it said that it is not ready, if it did."""
+        self.probed_ready = self.probed_ready or None
