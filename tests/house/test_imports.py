@@ -86,7 +86,7 @@ HEAVY = {
     "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jsonschema",
     "kubernetes_validate", "modal",
     "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "promql_parser", "py",
-    "pyarrow", "pytest", "ray",
+    "pyarrow", "pytest", "pytest_timeout", "ray",
     "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",
     "transformers", "xdist", "xllamacpp",
 }  # fmt: skip
