@@ -14,8 +14,8 @@ from gateway.keys.delegation import Delegation
 from gateway.keys.limited import check_limited, check_team_limited
 from gateway.keys.permitted import read_permitted
 from gateway.money.text import iso, iso_or_none, usd
-from gateway.policy.limits import parse_limit
 from gateway.policy.model import Policy
+from gateway.policy.sections.limits import parse_limit
 from gateway.storage.audit import Act
 from gateway.storage.key_records import KeyRecord
 from gateway.storage.key_store import KeyStore

@@ -21,7 +21,8 @@ from adapters.base import Backend
 from adapters.settings import NeedsFiles, Secret, SettingError
 from adapters.trust import read_trust
 from gateway.policy.model import BackendSpec, Policy, TlsFiles
-from gateway.policy.problems import (
+from gateway.policy.sections.webhooks import unfit_secrets
+from gateway.policy.syntax.problems import (
     Mark,
     PolicyError,
     Problem,
@@ -30,7 +31,6 @@ from gateway.policy.problems import (
     problem_at,
     redacted,
 )
-from gateway.policy.webhooks import unfit_secrets
 from gateway.store_urls import Database, LedgerFile, ServerGroup
 from gateway.tls.context import check_readable, server_context
 from gateway.tls.files import TlsError, TlsMaterial, current

@@ -26,7 +26,7 @@ from gateway.metrics import Metrics
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
 from gateway.policy.model import BackendSpec, Policy
-from gateway.policy.problems import PolicyError
+from gateway.policy.syntax.problems import PolicyError
 from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.key_store import KeyStore

@@ -10,7 +10,7 @@ from adapters.types import Capabilities
 from gateway.planning.planner import Planner, Seen
 from gateway.planning.starts import StartSamples
 from gateway.policy.model import Route
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.replay.planned import DEFAULTS, rule_of
 from gateway.replay.platforms import PLATFORMS
 from gateway.replay.traffic import Traffic

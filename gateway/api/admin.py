@@ -21,7 +21,7 @@ from gateway.api.request import (
 from gateway.backends.live import LiveBackend
 from gateway.money.text import iso, iso_or_none
 from gateway.policy.model import Policy
-from gateway.policy.problems import PolicyError
+from gateway.policy.syntax.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 from gateway.service import Gateway
 from gateway.types import ApiError, Role

@@ -27,7 +27,7 @@ from gateway.calls.stream import SettledStream
 from gateway.clock import Clock, Timer
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.limits import is_own_budget
-from gateway.policy.scalars import parse_nano_usd
+from gateway.policy.syntax.scalars import parse_nano_usd
 from gateway.service import Gateway
 from gateway.shared_timer import EVERY_S, SharedTimer
 from gateway.storage.base import StorageUnavailable

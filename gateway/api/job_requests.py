@@ -19,7 +19,7 @@ from gateway.api.openai import invalid_field, parsed_call
 from gateway.api.request import ParsedRequest, RequestContext, Scope
 from gateway.jobs.accepting import AskedJob
 from gateway.jobs.records import read_request
-from gateway.policy.webhooks import is_private, parse_webhook_url
+from gateway.policy.sections.webhooks import is_private, parse_webhook_url
 from gateway.service import Gateway
 from gateway.storage.jobs.base import JobsQuery, StoredJob
 from gateway.storage.jobs.states import STATES, JobState

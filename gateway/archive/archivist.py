@@ -20,7 +20,7 @@ from pathlib import Path
 from gateway.archive.day_files import ArchiveBroken, DayFile, files_of, pages
 from gateway.clock import Clock
 from gateway.metrics import Reading
-from gateway.policy.store_section import KeepSettings
+from gateway.policy.sections.store import KeepSettings
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.row_archive import DAY_US, ArchiveFile, LedgerAge, RowArchive, sums_of
 from gateway.storage.rows import Encoded

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal, Protocol, TypeVar
 import msgspec
 
 from gateway.archive import csv_form
-from gateway.policy.store_section import KeepSettings
+from gateway.policy.sections.store import KeepSettings
 from gateway.storage.rows import Encoded
 from gateway.tasks import yield_to_others
 

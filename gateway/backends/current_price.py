@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapters.base import Clock
 from gateway.money.tariffs import PriceInForce, Tariff
 from gateway.policy.model import BackendCommon
-from gateway.policy.price import DatedPrices, Price
+from gateway.policy.sections.price import DatedPrices, Price
 
 _LONGEST_START_S = 600.0
 

@@ -31,7 +31,7 @@ from gateway.backends.slots import ANYWHERE, Reconsider, Replaced
 from gateway.backends.standing import Standing
 from gateway.planning.line import Place
 from gateway.policy.model import BackendSpec
-from gateway.policy.price import DatedPrices, Price
+from gateway.policy.sections.price import DatedPrices, Price
 from gateway.routing.health import Failed
 from gateway.shared_timer import SharedTimer
 

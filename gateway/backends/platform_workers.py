@@ -7,7 +7,7 @@ from gateway.backends.held_workers import HeldWorkers
 from gateway.backends.learned import COLD_FLOOR_S, Learned
 from gateway.backends.leases import Leases
 from gateway.backends.slots import SlotQueue
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 
 
 class PlatformWorkers:

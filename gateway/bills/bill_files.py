@@ -17,7 +17,7 @@ from typing import Final
 
 from adapters.bills import DAY_S, nano_of
 from adapters.types import Bill, BillLine
-from gateway.policy.scalars import parse_instant
+from gateway.policy.syntax.scalars import parse_instant
 
 _PART: Final = "_usd"
 _MOST_LINES = 1_000_000

@@ -14,7 +14,7 @@ import msgspec
 
 from adapters.types import Bill
 from gateway.money.pricing import second_rate
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.types import MICRO
 
 CauseName = Literal["fees", "price", "starts", "idle", "not_ours", "rest"]

@@ -10,7 +10,7 @@ import msgspec
 from adapters.types import Bill
 from gateway.bills.causes import Cause, CauseName, LedgerTotals, causes_of
 from gateway.bills.periods import Period, days_of
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.storage.queries import UsageRow
 
 CORRECTION = "correction"

@@ -13,7 +13,7 @@ from gateway.bills.corrections import corrections_of
 from gateway.bills.periods import DAY, Period
 from gateway.money.pricing import second_rate
 from gateway.policy.model import BackendSpec, Policy
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.storage.base import Ledger
 from gateway.storage.queries import UsageQuery, UsageRow
 

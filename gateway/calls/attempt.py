@@ -13,7 +13,7 @@ from gateway.backends.live import LiveBackend
 from gateway.money.estimates import by_media, by_tokens, with_media, with_tokens
 from gateway.money.inputs import InputParts
 from gateway.money.pricing import credible, output_cost
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.routing.health import Failed
 from gateway.routing.repeating import Asked, costs_tokens_at_most
 from gateway.routing.router import Quote

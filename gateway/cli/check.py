@@ -17,8 +17,8 @@ from gateway.cli.shared import AnySecret, command
 from gateway.clock import SystemClock
 from gateway.environment import Environment
 from gateway.policy.model import Policy, WarmRule
-from gateway.policy.problems import Mark, PolicyError, Problem, problem_at
 from gateway.policy.reader import load_with_places
+from gateway.policy.syntax.problems import Mark, PolicyError, Problem, problem_at
 from gateway.policy.warnings import warnings_of
 from gateway.preflight import certificate_warnings, check_startable, exposed_files
 from gateway.warm.binding import binding_of, plans_in_vain

@@ -15,7 +15,7 @@ from adapters.types import AskedPrice
 from gateway.money.pricing import second_rate
 from gateway.money.text import usd
 from gateway.policy.model import BackendSpec
-from gateway.policy.price import RATES, Price
+from gateway.policy.sections.price import RATES, Price
 from gateway.types import MICRO
 
 TOLERANCE = 0.01

@@ -21,8 +21,8 @@ from gateway.money.price_comparison import (
 )
 from gateway.money.text import usd
 from gateway.policy.model import Policy
-from gateway.policy.price import Price
-from gateway.policy.price_tables import TABLES, table
+from gateway.policy.sections.price import Price
+from gateway.policy.sections.price_tables import TABLES, table
 from gateway.policy.warnings import PRICE_DAYS
 
 

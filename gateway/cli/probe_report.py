@@ -19,7 +19,7 @@ from gateway.money.price_comparison import figures_of, unit_of
 from gateway.money.pricing import Estimate, Expectation, charge, estimate
 from gateway.money.text import usd
 from gateway.policy.model import BackendSpec
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 
 _START_WITHIN_S = 60.0
 _ABILITIES = {

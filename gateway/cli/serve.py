@@ -18,7 +18,7 @@ from gateway.cli.data_lock import DataInUse, lock_of
 from gateway.cli.server import GatewayServer, certificate_of
 from gateway.cli.shared import add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
-from gateway.policy.problems import PolicyError
+from gateway.policy.syntax.problems import PolicyError
 from gateway.preflight import PortTaken, check_port_is_free
 from gateway.storage.base import StorageUnavailable
 from gateway.tls.files import TlsError

@@ -15,8 +15,8 @@ import msgspec
 from adapters.settings import Secret
 from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy
+from gateway.policy.syntax.problems import PolicyError
 from gateway.store_urls import Database, LedgerFile
 
 

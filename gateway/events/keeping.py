@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from gateway.clock import Clock
 from gateway.metrics import Metrics, Reading
-from gateway.policy.webhooks import WebhookSettings
+from gateway.policy.sections.webhooks import WebhookSettings
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.outbox import EndpointState, Outbox
 

@@ -11,7 +11,7 @@ from gateway.events.bodies import sample
 from gateway.money.text import iso, iso_or_none
 from gateway.money.usage_reports import parse_usage_query
 from gateway.policy.model import Policy
-from gateway.policy.webhooks import SECRET_PREFIX
+from gateway.policy.sections.webhooks import SECRET_PREFIX
 from gateway.storage.outbox import Delivery, EndpointState, Outbox
 from gateway.types import ApiError, Principal
 

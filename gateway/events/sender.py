@@ -20,7 +20,7 @@ from gateway.events.bodies import USAGE, USAGE_BATCH, usage_message
 from gateway.events.pauses import pause_s, rest_s
 from gateway.events.signatures import headers_of
 from gateway.metrics import Metrics
-from gateway.policy.webhooks import JOBS, WebhookEndpoint, WebhookSettings, secret_bytes
+from gateway.policy.sections.webhooks import JOBS, WebhookEndpoint, WebhookSettings, secret_bytes
 from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.storage.outbox import Attempted, Delivery, Message, Outbox
 from gateway.tasks import BackgroundTasks

@@ -9,7 +9,7 @@ import msgspec
 from gateway.events.bodies import message
 from gateway.jobs.outcomes import EndsAs
 from gateway.jobs.views import ended
-from gateway.policy.webhooks import JOBS
+from gateway.policy.sections.webhooks import JOBS
 from gateway.storage.jobs.base import StoredJob
 from gateway.storage.outbox import Message
 

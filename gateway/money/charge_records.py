@@ -13,7 +13,7 @@ import msgspec
 
 from adapters.types import TokenParts, Usage
 from gateway.money.pricing import ChargeLine, charge_lines
-from gateway.policy.price import RATES, Price
+from gateway.policy.sections.price import RATES, Price
 from gateway.storage.base import LedgerRow
 from gateway.storage.history import CallHistory, PriceRecord
 from gateway.types import MICRO

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 
-from gateway.policy.commitments import Commitment
+from gateway.policy.sections.commitments import Commitment
 
 HOUR_S = 3600
 IDLE = "system:idle"

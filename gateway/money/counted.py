@@ -17,8 +17,8 @@ from gateway.money.scopes import (
     tag_scope,
     user_scope,
 )
-from gateway.policy.limits import Bounds
 from gateway.policy.model import Policy
+from gateway.policy.sections.limits import Bounds
 from gateway.storage.base import LedgerRow
 from gateway.storage.counters import TOTALS
 from gateway.storage.spent import Side, Spent

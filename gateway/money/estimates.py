@@ -14,7 +14,7 @@ import msgspec
 
 from adapters.types import Task, Usage
 from gateway.money.token_split import at_least_its_parts, contradicts
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 
 _BYTES_PER_TOKEN = 4
 _BYTES_PER_AUDIO_SECOND = 4000

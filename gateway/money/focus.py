@@ -21,8 +21,8 @@ from typing import Any
 import msgspec
 
 from gateway.money.text import iso, safe_cell, usd
-from gateway.policy.commitments import Commitment
 from gateway.policy.model import Policy
+from gateway.policy.sections.commitments import Commitment
 from gateway.storage.queries import UsageQuery, UsageReport, UsageRow
 from gateway.types import MICRO, NANO, ApiError
 

@@ -17,8 +17,8 @@ from functools import partial
 from gateway.clock import Clock
 from gateway.money.committed import HOUR_S, IDLE, bill, hours_of, idle_by_user, split
 from gateway.money.text import iso
-from gateway.policy.commitments import Commitment
 from gateway.policy.model import Policy
+from gateway.policy.sections.commitments import Commitment
 from gateway.storage.base import Ledger, LedgerRow, StorageUnavailable
 from gateway.storage.queries import UsageQuery
 

@@ -23,8 +23,8 @@ from gateway.money.scopes import (
     model_scope,
 )
 from gateway.money.text import usd
-from gateway.policy.limits import Limits
 from gateway.policy.model import Policy
+from gateway.policy.sections.limits import Limits
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.claims import ClaimTemplate, template_of
 from gateway.storage.counters import TOTALS

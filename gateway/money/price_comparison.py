@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import msgspec
 
-from gateway.policy.price import RATES, DatedPrices, Price, epoch_s
+from gateway.policy.sections.price import RATES, DatedPrices, Price, epoch_s
 
 FIGURES = ("per_hour", *RATES)
 """In the order in which they are shown."""

@@ -13,7 +13,7 @@ import msgspec
 
 from adapters.types import Usage
 from gateway.money.token_split import dearest_tokens, split
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.types import MICRO
 
 _MILLION = 1_000_000

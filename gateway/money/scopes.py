@@ -11,8 +11,8 @@ from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
-from gateway.policy.limits import Limits
 from gateway.policy.model import Plan, Policy
+from gateway.policy.sections.limits import Limits
 from gateway.storage.base import Claim
 from gateway.storage.counters import TOTALS
 from gateway.types import ApiError, Limit, Principal, Unit

@@ -13,7 +13,7 @@ from adapters.types import Usage
 from gateway.money.charge_records import BILLED, FIGURES, record_of
 from gateway.money.token_split import dearest_tokens
 from gateway.policy.hours import next_change, within
-from gateway.policy.price import DatedPrices, DeviceRates, HourlyRates, Price, VolumeRates
+from gateway.policy.sections.price import DatedPrices, DeviceRates, HourlyRates, Price, VolumeRates
 from gateway.storage.history import PriceRecord
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import TokenParts, Usage
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 
 _INPUT = (
     ("cache_write_1h", "per_million_cache_write_1h", "per_million_cache_write"),

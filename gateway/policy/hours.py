@@ -11,7 +11,7 @@ import datetime
 import zoneinfo
 from collections.abc import Iterator
 
-from gateway.policy.scalars import WeeklyHours
+from gateway.policy.syntax.scalars import WeeklyHours
 
 _DAY = datetime.timedelta(days=1)
 _WEEK_S = 7 * 86400.0

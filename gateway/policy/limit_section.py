@@ -7,10 +7,10 @@ import datetime
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gateway.policy.findings import BAD, Findings
-from gateway.policy.limits import Bounds, GatewayLimits, Limits
 from gateway.policy.model import Plan, Policy, RequestTags
-from gateway.policy.problems import join, place_of
+from gateway.policy.sections.limits import Bounds, GatewayLimits, Limits
+from gateway.policy.syntax.findings import BAD, Findings
+from gateway.policy.syntax.problems import join, place_of
 from gateway.types import Limit, Unit
 from gateway.windows import read_window
 

@@ -13,12 +13,15 @@ import msgspec
 
 from adapters.settings import ByteSize, Duration, Scalar
 from adapters.types import Task
-from gateway.policy.commitments import Commitment
-from gateway.policy.keys import KeySettings
-from gateway.policy.limits import GatewayLimits, Limits
-from gateway.policy.price import DatedPrices
-from gateway.policy.reconcile import Reconcile
-from gateway.policy.scalars import (
+from gateway.policy.sections.commitments import Commitment
+from gateway.policy.sections.keys import KeySettings
+from gateway.policy.sections.limits import GatewayLimits, Limits
+from gateway.policy.sections.price import DatedPrices
+from gateway.policy.sections.reconcile import Reconcile
+from gateway.policy.sections.store import JobSettings, StoreSettings
+from gateway.policy.sections.tokens import TokensPerPart
+from gateway.policy.sections.webhooks import AlertSettings, WebhookSettings
+from gateway.policy.syntax.scalars import (
     BackendName,
     Condition,
     Hours,
@@ -29,9 +32,6 @@ from gateway.policy.scalars import (
     PriceName,
     parse_condition,
 )
-from gateway.policy.store_section import JobSettings, StoreSettings
-from gateway.policy.tokens import TokensPerPart
-from gateway.policy.webhooks import AlertSettings, WebhookSettings
 from gateway.types import Priority
 
 RepeatRule = Literal["auto", "always", "never"]

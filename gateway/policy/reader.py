@@ -18,12 +18,7 @@ from adapters import BrokenKind, known_kinds, load_kind
 from adapters.base import AdapterClass
 from adapters.settings import Secret
 from adapters.types import Capabilities
-from gateway.policy.commitments import Commitment
-from gateway.policy.documents import read_path, read_text
-from gateway.policy.findings import BAD, Findings
-from gateway.policy.keys import KeySettings
 from gateway.policy.limit_section import check_limits
-from gateway.policy.limits import GatewayLimits
 from gateway.policy.model import (
     BackendCommon,
     BackendSpec,
@@ -35,11 +30,19 @@ from gateway.policy.model import (
     ServerSettings,
     WarmRule,
 )
-from gateway.policy.nodes import ListNode, MapEntry, MapNode, ScalarNode
-from gateway.policy.price import DatedPrices, PriceList
-from gateway.policy.price_section import check_overlaps, dated
-from gateway.policy.price_tables import listed
-from gateway.policy.problems import (
+from gateway.policy.sections.commitments import Commitment
+from gateway.policy.sections.keys import KeySettings
+from gateway.policy.sections.limits import GatewayLimits
+from gateway.policy.sections.price import DatedPrices, PriceList
+from gateway.policy.sections.price_dates import check_overlaps, dated
+from gateway.policy.sections.price_tables import listed
+from gateway.policy.sections.reconcile import Reconcile
+from gateway.policy.sections.store import JobSettings, StoreSettings
+from gateway.policy.sections.webhooks import AlertSettings, WebhookSettings
+from gateway.policy.syntax.documents import read_path, read_text
+from gateway.policy.syntax.findings import BAD, Findings
+from gateway.policy.syntax.nodes import ListNode, MapEntry, MapNode, ScalarNode
+from gateway.policy.syntax.problems import (
     Mark,
     PolicyError,
     Problem,
@@ -47,12 +50,9 @@ from gateway.policy.problems import (
     redacted,
     shortened,
 )
-from gateway.policy.reconcile import Reconcile
-from gateway.policy.scalars import BackendName, Name
-from gateway.policy.schema import check_keys, make, read, read_fields
-from gateway.policy.shapes import UnreadShape, fields_of, shape_of
-from gateway.policy.store_section import JobSettings, StoreSettings
-from gateway.policy.webhooks import AlertSettings, WebhookSettings
+from gateway.policy.syntax.scalars import BackendName, Name
+from gateway.policy.syntax.schema import check_keys, make, read, read_fields
+from gateway.policy.syntax.shapes import UnreadShape, fields_of, shape_of
 
 __all__ = [
     "Document",

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from gateway.policy.limit_section import limits_in_vain
-from gateway.policy.limits import Limits
 from gateway.policy.matching import choices
 from gateway.policy.model import BackendSpec, ModelSpec, Policy, Route, When
-from gateway.policy.price import DatedPrices, epoch_s
-from gateway.policy.problems import Mark, Problem, place_of, problem_at
-from gateway.policy.webhooks import AlertSettings, doubtful
+from gateway.policy.sections.limits import Limits
+from gateway.policy.sections.price import DatedPrices, epoch_s
+from gateway.policy.sections.webhooks import AlertSettings, doubtful
+from gateway.policy.syntax.problems import Mark, Problem, place_of, problem_at
 from gateway.store_urls import Database
 
 PRICE_DAYS = 180

@@ -10,7 +10,7 @@ from adapters import load_kind
 from adapters.base import Clock, SharesWorkers, WorkersHost
 from adapters.settings import SettingError
 from gateway.policy.model import BackendSpec, Policy
-from gateway.policy.problems import Mark, PolicyError, join, place_of, problem_at
+from gateway.policy.syntax.problems import Mark, PolicyError, join, place_of, problem_at
 
 _RESTART = (
     "its workers are new, or are started otherwise than those that run: that takes a rolling "

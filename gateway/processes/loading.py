@@ -9,8 +9,8 @@ from pathlib import Path
 from adapters.base import Backend, Clock
 from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
-from gateway.policy.problems import Mark, PolicyError, place_of, problem_at
 from gateway.policy.reader import load_with_places
+from gateway.policy.syntax.problems import Mark, PolicyError, place_of, problem_at
 from gateway.preflight import check_startable
 from gateway.processes.hosts import Hosts
 from gateway.processes.unshared import check_shareable

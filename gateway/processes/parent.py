@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from gateway.clock import Clock
-from gateway.policy.problems import PolicyError
+from gateway.policy.syntax.problems import PolicyError
 from gateway.processes.affairs import Affairs
 from gateway.processes.hosts import Hosts
 from gateway.processes.loading import PolicyLoader

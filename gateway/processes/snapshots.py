@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.policy.documents import policy_files
 from gateway.policy.model import Policy
-from gateway.policy.problems import Mark, PolicyError, problem_at
+from gateway.policy.syntax.documents import policy_files
+from gateway.policy.syntax.problems import Mark, PolicyError, problem_at
 
 Load = Callable[[Path], Policy]
 """Reads and checks a policy. Raises PolicyError."""

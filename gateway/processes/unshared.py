@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from adapters.base import Clock
 from adapters.settings import SettingError
 from gateway.policy.model import Policy
-from gateway.policy.problems import Mark, PolicyError, join, place_of, problem_at
+from gateway.policy.syntax.problems import Mark, PolicyError, join, place_of, problem_at
 from gateway.processes.hosts import host_of
 
 

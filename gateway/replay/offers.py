@@ -11,8 +11,8 @@ import msgspec
 
 from gateway.money.price_comparison import Compared, compared, listed, unit_of
 from gateway.money.text import usd
-from gateway.policy.price import DatedPrices, Price, epoch_s
-from gateway.policy.price_tables import table
+from gateway.policy.sections.price import DatedPrices, Price, epoch_s
+from gateway.policy.sections.price_tables import table
 from gateway.replay.advice import Offer, break_even
 from gateway.replay.platforms import PLATFORMS, Platform
 from gateway.types import NANO

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.policy.model import BackendSpec, ColdStart, Policy
-from gateway.policy.price import DatedPrices, Price
-from gateway.policy.price_tables import TABLES, table
+from gateway.policy.sections.price import DatedPrices, Price
+from gateway.policy.sections.price_tables import TABLES, table
 from gateway.replay.platforms import RESERVED_PER_HOUR, Platform
 from gateway.types import NANO
 

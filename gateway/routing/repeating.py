@@ -20,7 +20,7 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from gateway.policy.model import RepeatRule, Retries
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.routing.router import Quote
 
 SHORT_WAIT_S = 2.0

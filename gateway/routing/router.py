@@ -12,7 +12,7 @@ from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.pricing import FREE, Estimate, Expectation, estimate
 from gateway.money.tariffs import PriceInForce
 from gateway.policy.model import Route
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.routing.forecast import BackendLoad, Delay, RunTime, cold_delay, warm_delay, with_load
 from gateway.types import MICRO
 

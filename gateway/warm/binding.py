@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from adapters import load_kind
 from gateway.policy.model import BackendSpec, Policy
-from gateway.policy.problems import Mark, Problem, place_of, problem_at
+from gateway.policy.syntax.problems import Mark, Problem, place_of, problem_at
 
 AT_ONCE = "a call is sent at once, and starts a worker where none is warm"
 BY_PLAN = "calls wait at the gateway for workers that the plan starts, where it says what is up"

@@ -14,8 +14,8 @@ from adapters.types import Call
 from gateway.app import backend_maker
 from gateway.clock import SystemClock
 from gateway.policy.model import Policy
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_with_places
+from gateway.policy.syntax.problems import PolicyError
 from gateway.preflight import check_startable
 
 NOWHERE = "http://127.0.0.1:9"

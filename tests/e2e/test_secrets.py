@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from adapters import KINDS, load_kind
-from gateway.policy.shapes import EitherShape, ParsedShape, Shape, fields_of
+from gateway.policy.syntax.shapes import EitherShape, ParsedShape, Shape, fields_of
 from tests.adapters.served import served
 from tests.e2e.servers.parrot import MODES, app
 from tests.live import ROOT, SPILLGATE, LiveGateway

@@ -22,9 +22,9 @@ from gateway.calls.dispatcher import Answer
 from gateway.calls.state import CallState
 from gateway.clock import FakeClock
 from gateway.key_requests import issue, read_request
-from gateway.policy.keys import KeySettings
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import Kinds, read_policy_text
+from gateway.policy.sections.keys import KeySettings
 from gateway.service import Gateway
 from gateway.storage.base import Ledger, LedgerRow, SharedStore
 from gateway.storage.memory import MemorySharedStore

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.environment import Environment
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_policy_text
+from gateway.policy.syntax.problems import PolicyError
 
 POLICY = """
 version: 1

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.key_requests import as_json, issue, limits_json, read_request, state_of
-from gateway.policy.keys import KeySettings
 from gateway.policy.model import ModelSpec, Plan, Policy
+from gateway.policy.sections.keys import KeySettings
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.types import MICRO, NANO, ApiError, Limit
 

@@ -11,8 +11,8 @@ from adapters.base import Backend
 from gateway.app import backend_maker
 from gateway.clock import FakeClock
 from gateway.policy.model import BackendSpec
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_with_places
+from gateway.policy.syntax.problems import PolicyError
 from gateway.preflight import check_startable
 from gateway.store_urls import Address
 

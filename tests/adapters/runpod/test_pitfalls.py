@@ -15,7 +15,7 @@ from adapters.settings import Secret
 from adapters.types import Call, Reply
 from gateway.clock import FakeClock
 from gateway.money.pricing import charge
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from tests.adapters.runpod.platform import DONE, a_call, job, platform, polled, settings_for
 from tests.adapters.servers import answer, drive
 

@@ -12,7 +12,7 @@ import pytest
 from gateway.access_log import AccessLog
 from gateway.clock import FakeClock
 from gateway.log_lines import LineWriter
-from gateway.policy.problems import PolicyError
+from gateway.policy.syntax.problems import PolicyError
 from gateway.tag_values import TagValues
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled, read
 from tests.gateway.pipes import Pipe

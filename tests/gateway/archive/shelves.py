@@ -12,7 +12,7 @@ import pytest
 from gateway.archive.archivist import Archivist
 from gateway.archive.day_files import pages
 from gateway.clock import FakeClock
-from gateway.policy.store_section import KeepSettings
+from gateway.policy.sections.store import KeepSettings
 from gateway.storage.base import LedgerRow
 from gateway.storage.outbox import Outbox
 from gateway.storage.outbox_statements import Statement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.policy.store_section import KeepSettings
+from gateway.policy.sections.store import KeepSettings
 from gateway.storage.base import LedgerRow, ReportRefused
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from tests.gateway.archive.shelves import (

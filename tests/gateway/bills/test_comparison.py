@@ -14,7 +14,7 @@ from gateway.bills.causes import LedgerTotals
 from gateway.bills.comparison import Books, Comparison, Corrected, Day, books_of
 from gateway.bills.periods import DAY, HOUR, Period, days_of, period_of
 from gateway.bills.texts import as_json, as_text
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.storage.queries import UsageRow
 
 NOON = 1_795_305_600.0 + 12 * HOUR

@@ -12,9 +12,9 @@ import pytest
 
 from gateway.cli import main
 from gateway.money.price_comparison import compared, listed
-from gateway.policy.price import DatedPrices, Price
-from gateway.policy.price_tables import TABLES, read_table, table
-from gateway.policy.problems import PolicyError
+from gateway.policy.sections.price import DatedPrices, Price
+from gateway.policy.sections.price_tables import TABLES, read_table, table
+from gateway.policy.syntax.problems import PolicyError
 from gateway.types import NANO
 
 TODAY = datetime.date(2026, 11, 29)

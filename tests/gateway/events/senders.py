@@ -11,7 +11,7 @@ from gateway.clock import Clock
 from gateway.events.attempts import NotReceived, Receiver, ReceiverAnswer
 from gateway.events.sender import WebhookSender
 from gateway.metrics import Metrics
-from gateway.policy.webhooks import WebhookEndpoint, WebhookSettings
+from gateway.policy.sections.webhooks import WebhookEndpoint, WebhookSettings
 from gateway.storage.outbox import Outbox
 from tests.gateway.events.receivers import SECRET
 

@@ -16,7 +16,7 @@ from gateway.events.budgets import BudgetWatch, facts
 from gateway.metrics import Metrics
 from gateway.money.spending import Spending
 from gateway.policy.model import Policy
-from gateway.policy.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
+from gateway.policy.sections.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
 from gateway.storage.base import Claim, SharedStore, StorageUnavailable, WindowSpent
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.outbox import Outbox

@@ -17,7 +17,7 @@ from adapters.settings import Secret
 from gateway.events.attempts import NotReceived, Receiver
 from gateway.events.client import WebhookClient
 from gateway.events.signatures import headers_of
-from gateway.policy.webhooks import secret_bytes
+from gateway.policy.sections.webhooks import secret_bytes
 from gateway.tls.authority import issue
 from tests.gateway.events.receivers import (
     OTHER_SECRET,

@@ -9,7 +9,7 @@ import pytest
 from gateway.clock import FakeClock
 from gateway.events.keeping import OutboxKeeper
 from gateway.metrics import Metrics
-from gateway.policy.webhooks import WebhookSettings
+from gateway.policy.sections.webhooks import WebhookSettings
 from tests.gateway.events.senders import USAGE, PlayedClient, sender_of, sent_all
 from tests.gateway.storage.books import Books, OpenBooks
 from tests.gateway.storage.sqlite.ledger_rows import settled_row

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from adapters.settings import Secret
 from gateway.clock import FakeClock
 from gateway.events.key_endings import KeyEndings, due
-from gateway.policy.keys import KeySettings
 from gateway.policy.model import Policy
-from gateway.policy.webhooks import WebhookEndpoint, WebhookSettings
+from gateway.policy.sections.keys import KeySettings
+from gateway.policy.sections.webhooks import WebhookEndpoint, WebhookSettings
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.key_records import KeyRecord
 from gateway.storage.outbox import Outbox

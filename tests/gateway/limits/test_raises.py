@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import FakeClock
 from gateway.money.scopes import Allowed, in_force
-from gateway.policy.limits import Limits, Raise
+from gateway.policy.sections.limits import Limits, Raise
 from gateway.types import Limit, Principal
 from tests.gateway.assembled import assembled
 from tests.gateway.limits.gateways import POLICY, refused, serve

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.money.committed import HOUR_S, IDLE, bill, hours_of, idle_by_user, split
-from gateway.policy.commitments import Commitment
-from gateway.policy.scalars import parse_instant
+from gateway.policy.sections.commitments import Commitment
+from gateway.policy.syntax.scalars import parse_instant
 
 START = parse_instant("2026-11-01")
 

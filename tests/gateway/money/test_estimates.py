@@ -9,7 +9,7 @@ import pytest
 
 from adapters.types import Task, Usage
 from gateway.money.estimates import cost_basis, prompt_tokens, with_tokens
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 
 TOKENS = Price(per_million_input=1000, per_million_output=1000)
 SECONDS = Price(per_second=1000)

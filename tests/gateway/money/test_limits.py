@@ -6,8 +6,8 @@ import pytest
 
 from gateway.money.limit_refusals import refusal
 from gateway.money.limits import compile_claims, rate_limit_headers
-from gateway.policy.limits import GatewayLimits, Limits
 from gateway.policy.model import Plan, Policy
+from gateway.policy.sections.limits import GatewayLimits, Limits
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.claims import CallClaims
 from gateway.types import MICRO, NANO, ApiError, Limit, Principal, Unit

@@ -12,7 +12,7 @@ from adapters.types import TokenParts, Usage
 from gateway.money.charge_records import amounts_of, lines_of, price_of, record_of
 from gateway.money.estimates import cost_basis
 from gateway.money.pricing import Expectation, charge, charge_lines, estimate, microseconds
-from gateway.policy.price import RATES, Price
+from gateway.policy.sections.price import RATES, Price
 from gateway.storage.base import LedgerRow
 from gateway.storage.history import CallHistory
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapters.types import Usage
 from gateway.money.pricing import FREE, MOST_TOKENS, Expectation, charge, credible, estimate
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.types import NANO
 
 EXPECTED = Expectation(

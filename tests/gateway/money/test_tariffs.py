@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.types import Usage
 from gateway.money.tariffs import Tariff, WindowUse, price_at, settled_by
-from gateway.policy.price import (
+from gateway.policy.sections.price import (
     RATES,
     DatedPrices,
     DeviceRates,
@@ -20,7 +20,7 @@ from gateway.policy.price import (
     VolumeRates,
     VolumeTier,
 )
-from gateway.policy.scalars import parse_hours
+from gateway.policy.syntax.scalars import parse_hours
 
 HOUR_S = 3600.0
 FOR_EVER = float("inf")

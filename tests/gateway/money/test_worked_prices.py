@@ -11,7 +11,7 @@ import pytest
 
 from adapters.types import TokenParts, Usage
 from gateway.money.pricing import charge, charge_lines, idle_charge
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.types import NANO
 
 USD = NANO

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.settings import parse_duration, parse_size
-from gateway.policy.limits import parse_limit
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_policy_text
-from gateway.policy.scalars import (
+from gateway.policy.sections.limits import parse_limit
+from gateway.policy.syntax.problems import PolicyError
+from gateway.policy.syntax.scalars import (
     parse_condition,
     parse_date,
     parse_hours,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_policy_text
+from gateway.policy.syntax.problems import PolicyError
 
 POLICY = """version: 1
 backends:

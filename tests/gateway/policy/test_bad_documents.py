@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_policy_text
+from gateway.policy.syntax.problems import PolicyError
 from tests.gateway.policy.kinds import ENVIRON, KINDS
 
 CORPUS = Path(__file__).with_name("bad_documents.txt")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.policy.hours import next_change, within
-from gateway.policy.scalars import WeeklyHours, parse_hours
+from gateway.policy.syntax.scalars import WeeklyHours, parse_hours
 
 HOUR = 3600.0
 

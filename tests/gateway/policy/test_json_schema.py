@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from gateway.policy.json_schema import rendered, schema_of, settings_of_kinds
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy, read_policy_text
+from gateway.policy.syntax.problems import PolicyError
 from tests.gateway.policy.kinds import ENVIRON, KINDS, CloudSettings, EmbedderSettings, HomeSettings
 from tests.gateway.policy.test_bad_documents import CASES
 from tests.gateway.policy.test_reader import FULL

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_policy_text
+from gateway.policy.syntax.problems import PolicyError
 from gateway.policy.warnings import warnings_of
 
 SECRET = "whsec_" + base64.b64encode(b"g" * 32).decode()

@@ -9,8 +9,6 @@ import msgspec
 import pytest
 
 from gateway.policy.json_schema import settings_of_kinds
-from gateway.policy.keys import KeySettings
-from gateway.policy.limits import GatewayLimits, Limits, Raise
 from gateway.policy.model import (
     BackendCommon,
     ClientSettings,
@@ -25,12 +23,14 @@ from gateway.policy.model import (
     WarmRule,
     When,
 )
-from gateway.policy.price import Price, VolumeRates
 from gateway.policy.reader import Document, PolicyError, load_policy
-from gateway.policy.shapes import fields_of
-from gateway.policy.store_section import JobSettings, KeepSettings, StoreSettings, WhenLost
+from gateway.policy.sections.keys import KeySettings
+from gateway.policy.sections.limits import GatewayLimits, Limits, Raise
+from gateway.policy.sections.price import Price, VolumeRates
+from gateway.policy.sections.store import JobSettings, KeepSettings, StoreSettings, WhenLost
+from gateway.policy.sections.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
+from gateway.policy.syntax.shapes import fields_of
 from gateway.policy.warnings import warnings_of
-from gateway.policy.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_policy_text
+from gateway.policy.syntax.problems import PolicyError
 
 POLICY = """version: 1
 backends:

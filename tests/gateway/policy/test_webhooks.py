@@ -7,10 +7,10 @@ import datetime
 
 import pytest
 
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_policy_text
+from gateway.policy.sections.webhooks import unfit_secrets
+from gateway.policy.syntax.problems import PolicyError
 from gateway.policy.warnings import warnings_of
-from gateway.policy.webhooks import unfit_secrets
 
 TODAY = datetime.date(2026, 11, 29)
 GOOD = "whsec_" + base64.b64encode(b"g" * 32).decode()

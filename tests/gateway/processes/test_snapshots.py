@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.policy.model import Policy
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import load_policy
+from gateway.policy.syntax.problems import PolicyError
 from gateway.processes.snapshots import PolicySnapshots
 
 ONE = "version: 1\nbackends: {b: {kind: local, sockets: /run/x}}\n"

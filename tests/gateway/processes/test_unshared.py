@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.policy.problems import PolicyError
 from gateway.policy.reader import read_with_places
+from gateway.policy.syntax.problems import PolicyError
 from gateway.processes.unshared import check_shareable
 
 PRICES = """

@@ -10,7 +10,7 @@ import pytest
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from gateway.money.pricing import FREE, Estimate
 from gateway.policy.model import Retries
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.routing.forecast import NO_DELAY
 from gateway.routing.repeating import (
     Asked,

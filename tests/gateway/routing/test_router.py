@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.types import Capabilities
 from gateway.policy.model import Route
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.routing.forecast import BackendLoad, RunTime
 from gateway.routing.router import Candidate, Decision, RoutingRequest, decide, reason_for
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapters.types import Capabilities
 from gateway.policy.model import Route
-from gateway.policy.price import Price
+from gateway.policy.sections.price import Price
 from gateway.routing.forecast import BackendLoad, RunTime
 from gateway.routing.router import Candidate, Quote, RoutingRequest, decide
 from gateway.routing.sums import PriceParts, delay_spread, price_parts, soonest_s

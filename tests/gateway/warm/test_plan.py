@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.policy.model import WarmRule
-from gateway.policy.scalars import parse_hours
+from gateway.policy.syntax.scalars import parse_hours
 from gateway.warm.plan import WarmView, plan
 
 MONDAY_0700 = 1_767_596_400.0  # 2026-01-05 07:00 UTC

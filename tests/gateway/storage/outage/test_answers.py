@@ -15,7 +15,7 @@ from gateway.money.scopes import (
     tag_scope,
     user_scope,
 )
-from gateway.policy.store_section import WhenLost
+from gateway.policy.sections.store import WhenLost
 from gateway.storage.base import Claim
 from gateway.storage.outage.answers import LostAnswers
 

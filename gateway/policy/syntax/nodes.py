@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 import yaml
 
-from gateway.policy.problems import Mark, PolicyError, Problem, join, problem_at
+from gateway.policy.syntax.problems import Mark, PolicyError, Problem, join, problem_at
 
 MAX_DEPTH = 32
 MAX_NODES = 50_000

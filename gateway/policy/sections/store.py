@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from adapters.settings import Duration, PositiveDuration
-from gateway.policy.scalars import KeysUrl, LedgerUrl, SharedUrl
+from gateway.policy.syntax.scalars import KeysUrl, LedgerUrl, SharedUrl
 from gateway.store_urls import LedgerFile
 from gateway.types import LostAnswer
 

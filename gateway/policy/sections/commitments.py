@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gateway.policy.scalars import BackendName, Instant, NanoUsd
+from gateway.policy.syntax.scalars import BackendName, Instant, NanoUsd
 
 _HOUR_MINUTES = 60
 

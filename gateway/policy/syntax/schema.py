@@ -13,10 +13,10 @@ from urllib.parse import quote
 import msgspec
 
 from adapters.settings import HasExclusiveKeys, SettingError, UnfitSecret
-from gateway.policy.findings import BAD, Findings
-from gateway.policy.nodes import ListNode, MapEntry, MapNode, Node, ScalarNode
-from gateway.policy.problems import Mark, join, shortened
-from gateway.policy.shapes import (
+from gateway.policy.syntax.findings import BAD, Findings
+from gateway.policy.syntax.nodes import ListNode, MapEntry, MapNode, Node, ScalarNode
+from gateway.policy.syntax.problems import Mark, join, shortened
+from gateway.policy.syntax.shapes import (
     AnyShape,
     ChoiceShape,
     EitherShape,

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from adapters.settings import Scalar, SettingError, parse_duration
-from gateway.policy.scalars import DateStr, Hours, NanoUsd, OneOrMany
+from gateway.policy.syntax.scalars import DateStr, Hours, NanoUsd, OneOrMany
 
 _MICRO = 1_000_000
 

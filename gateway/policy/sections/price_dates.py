@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.settings import SettingError
-from gateway.policy.commitments import Commitment
-from gateway.policy.findings import BAD, Findings
-from gateway.policy.price import DatedPrices, Price
-from gateway.policy.problems import join, place_of
+from gateway.policy.sections.commitments import Commitment
+from gateway.policy.sections.price import DatedPrices, Price
+from gateway.policy.syntax.findings import BAD, Findings
+from gateway.policy.syntax.problems import join, place_of
 
 
 def dated(section: Any, reading: Findings) -> dict[str, DatedPrices]:

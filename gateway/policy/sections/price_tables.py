@@ -12,15 +12,15 @@ import functools
 import importlib.resources
 from collections.abc import Iterator
 
-from gateway.policy.documents import read_text
-from gateway.policy.findings import Findings
-from gateway.policy.nodes import MapNode, ScalarNode
-from gateway.policy.price import DatedPrices, PriceList
-from gateway.policy.price_section import dated
-from gateway.policy.problems import PolicyError
-from gateway.policy.scalars import Name
-from gateway.policy.schema import read
-from gateway.policy.shapes import shape_of
+from gateway.policy.sections.price import DatedPrices, PriceList
+from gateway.policy.sections.price_dates import dated
+from gateway.policy.syntax.documents import read_text
+from gateway.policy.syntax.findings import Findings
+from gateway.policy.syntax.nodes import MapNode, ScalarNode
+from gateway.policy.syntax.problems import PolicyError
+from gateway.policy.syntax.scalars import Name
+from gateway.policy.syntax.schema import read
+from gateway.policy.syntax.shapes import shape_of
 
 TABLES = ("list", "articles")
 

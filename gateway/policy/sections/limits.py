@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from adapters.settings import Scalar, SettingError
-from gateway.policy.scalars import BackendName, Instant, ModelName, OneOrMany, whole_units
+from gateway.policy.syntax.scalars import BackendName, Instant, ModelName, OneOrMany, whole_units
 from gateway.types import MICRO, NANO, Limit, Unit
 from gateway.windows import EXAMPLES, RATE_US, read_window
 

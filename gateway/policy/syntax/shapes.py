@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 
 from adapters.settings import Scalar
-from gateway.policy.scalars import OneOrMany, Refers
+from gateway.policy.syntax.scalars import OneOrMany, Refers
 
 
 class TextShape(msgspec.Struct, frozen=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.policy.nodes import MapEntry, MapNode, ScalarNode, parse
-from gateway.policy.problems import Mark, PolicyError, Problem, problem_at
+from gateway.policy.syntax.nodes import MapEntry, MapNode, ScalarNode, parse
+from gateway.policy.syntax.problems import Mark, PolicyError, Problem, problem_at
 
 MAX_BYTES = 1024 * 1024
 MAX_FILES = 256

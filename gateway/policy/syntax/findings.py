@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gateway.policy.problems import Mark, Problem, problem_at, suggestion
+from gateway.policy.syntax.problems import Mark, Problem, problem_at, suggestion
 
 BAD: Any = type("Bad", (), {"__repr__": lambda _: "BAD"})()
 """Stands for a value that could not be read; its problem has been noted."""

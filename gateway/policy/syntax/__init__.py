@@ -1,0 +1,7 @@
+"""From YAML to single values, or to the line and column of what is wrong with them: whatever the
+settings are.
+
+``documents`` merges files, ``nodes`` is a tree that knows its lines, ``schema`` walks it by the
+``shapes`` of the settings, with ``scalars`` for money and hours; ``findings`` collects what one
+reading has found so far, ``problems`` is one mistake with its place.
+"""
