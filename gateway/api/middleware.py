@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp
 
-from gateway.api.bodies import ClientGone
-from gateway.api.request import Receive, RequestContext, Scope, Send, respond_error
-from gateway.api.request_tags import HEADER as TAG
+from gateway.api.requests.bodies import ClientGone
+from gateway.api.requests.request import Receive, RequestContext, Scope, Send, respond_error
+from gateway.api.requests.tags import HEADER as TAG
 from gateway.calls.refusals import store_unavailable
 from gateway.clock import Clock
 from gateway.failed_keys import FailedKey, FailedKeys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway.api.openapi import DOCS, document
-from gateway.api.request import (
+from gateway.api.requests.request import (
     JSON,
     Receive,
     RequestContext,

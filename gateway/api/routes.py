@@ -10,15 +10,16 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-from gateway.api import admin, keys, webhooks
-from gateway.api.audited import list_acts
-from gateway.api.explain import ExplainEndpoint
-from gateway.api.forecast import ForecastEndpoint
-from gateway.api.infer import InferEndpoint
-from gateway.api.jobs import JobsEndpoint, paths_of
-from gateway.api.me import MeEndpoint
+from gateway.api.admin import backends, keys, webhooks
+from gateway.api.admin.audited import list_acts
+from gateway.api.admin.endpoint import AdminEndpoint, Handler
+from gateway.api.admin.policy import PolicyRoutes, ReadPolicy
+from gateway.api.answers.refused import log_refused
+from gateway.api.calls.explain import ExplainEndpoint
+from gateway.api.calls.infer import InferEndpoint
+from gateway.api.calls.openai import ModelsEndpoint, OpenAIEndpoint
+from gateway.api.jobs.pages import JobsEndpoint, paths_of
 from gateway.api.middleware import AuthMiddleware
-from gateway.api.openai import ModelsEndpoint, OpenAIEndpoint
 from gateway.api.probes import (
     DocsEndpoint,
     HealthEndpoint,
@@ -26,9 +27,10 @@ from gateway.api.probes import (
     OpenApiEndpoint,
     ReadyEndpoint,
 )
-from gateway.api.refused import log_refused
-from gateway.api.request import Receive, Scope, Send
-from gateway.api.usage import CallsEndpoint, CallUsageEndpoint, UsageEndpoint
+from gateway.api.requests.request import Receive, Scope, Send
+from gateway.api.usage.forecast import ForecastEndpoint
+from gateway.api.usage.me import MeEndpoint
+from gateway.api.usage.usage import CallsEndpoint, CallUsageEndpoint, UsageEndpoint
 from gateway.api_keys import without_keys
 from gateway.failed_keys import FailedKeys
 from gateway.service import Gateway
@@ -64,7 +66,7 @@ class Application(Starlette):
 
 
 def application(
-    gateway: Gateway, read_policy: admin.ReadPolicy, lifespan: Lifespan[Starlette]
+    gateway: Gateway, read_policy: ReadPolicy, lifespan: Lifespan[Starlette]
 ) -> Starlette:
     """The ASGI application: the middleware, then the routes."""
     server = gateway.active.policy.server
@@ -117,16 +119,16 @@ def _pages(gateway: Gateway) -> list[Route]:
     ]
 
 
-def _admin(gateway: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
-    policy = admin.PolicyRoutes(read_policy)
-    table: dict[str, dict[str, admin.Handler]] = {
+def _admin(gateway: Gateway, read_policy: ReadPolicy) -> list[Route]:
+    policy = PolicyRoutes(read_policy)
+    table: dict[str, dict[str, Handler]] = {
         "/admin/keys": {"GET": keys.list_keys, "POST": keys.create_key},
         "/admin/keys/{key_id}": {"DELETE": keys.revoke_key},
         "/admin/keys/{key_id}/rotate": {"POST": keys.rotate_key},
         "/admin/audit": {"GET": list_acts},
-        "/admin/backends": {"GET": admin.list_backends},
-        "/admin/backends/{backend:path}/drain": {"POST": admin.drain},
-        "/admin/backends/{backend:path}/enable": {"POST": admin.enable},
+        "/admin/backends": {"GET": backends.list_backends},
+        "/admin/backends/{backend:path}/drain": {"POST": backends.drain},
+        "/admin/backends/{backend:path}/enable": {"POST": backends.enable},
         "/admin/webhooks": {"GET": webhooks.list_webhooks},
         "/admin/webhooks/{webhook:path}/deliveries": {"GET": webhooks.list_deliveries},
         "/admin/webhooks/{webhook:path}/test": {"POST": webhooks.test_webhook},
@@ -136,4 +138,4 @@ def _admin(gateway: Gateway, read_policy: admin.ReadPolicy) -> list[Route]:
         "/admin/policy/validate": {"POST": policy.validate},
         "/admin/policy/rollback": {"POST": policy.roll_back},
     }
-    return [Route(path, admin.AdminEndpoint(gateway, path, table[path])) for path in table]
+    return [Route(path, AdminEndpoint(gateway, path, table[path])) for path in table]

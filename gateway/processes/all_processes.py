@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.admin import backend_rows
+from gateway.api.admin.backends import backend_rows
 from gateway.processes.counted import counted, rendered
 from gateway.processes.messages import (
     About,

@@ -11,8 +11,8 @@ import pytest
 
 from adapters.fake import Fake
 from adapters.types import Chunk, Reply
-from gateway.api.call_requests import serve
-from gateway.api.request import ParsedRequest, RequestContext
+from gateway.api.calls.call_requests import serve
+from gateway.api.requests.request import ParsedRequest, RequestContext
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock, settle
 from tests.gateway.assembled import ALICE, POLICY, AssembledGateway, assembled, read

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.api.request import ParsedRequest, RequestContext
+from gateway.api.requests.request import ParsedRequest, RequestContext
 from gateway.types import Principal
 from tests.simulation.gateways import GatewayProcess
 from tests.simulation.policies import PEOPLE

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from adapters.base import Backend
-from gateway.api.call_requests import serve
-from gateway.api.request import ParsedRequest, RequestContext, respond_json
+from gateway.api.calls.call_requests import serve
+from gateway.api.requests.request import ParsedRequest, RequestContext, respond_json
 from gateway.app import build_gateway, running
 from gateway.policy.model import BackendSpec
 from gateway.restore import Refill

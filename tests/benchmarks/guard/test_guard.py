@@ -34,7 +34,7 @@ def test_a_whole_gateway_answers_and_each_of_its_rooms_is_counted(tmp_path: Path
     counting = Counting()
     run(tmp_path, counting, 2)
     rooms = {file.rpartition("/")[0] for file in counting.calls[-1]}
-    assert rooms >= {"gateway/api", "gateway/calls", "gateway/routing", "adapters/http"}
+    assert rooms >= {"gateway/api/calls", "gateway/calls", "gateway/routing", "adapters/http"}
 
 
 def test_the_call_in_the_middle_is_told() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.api.audited import ACTS
+from gateway.api.admin.audited import ACTS
 from gateway.api.openapi import document
 from gateway.clock import FakeClock
 from gateway.storage.audit import Act

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.types import Reply
-from gateway.api.bodies import DecidingKeys, parse_json
+from gateway.api.requests.bodies import DecidingKeys, parse_json
 from gateway.clock import FakeClock
 from gateway.types import ApiError
 from local_runtime.http.content_codings import decode_body, named_codings

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.api.admin import FOR_DELEGATES
+from gateway.api.admin.endpoint import FOR_DELEGATES
 from gateway.api.openapi import document
 from gateway.clock import FakeClock
 from tests.gateway.assembled import AssembledGateway, assembled

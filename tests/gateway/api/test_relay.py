@@ -14,8 +14,8 @@ from adapters.errors import BackendError, FailureClass
 from adapters.openai.backend import OpenAISettings
 from adapters.settings import Secret
 from adapters.types import Chunk, Reply, Usage
-from gateway.api.relay import Relay
-from gateway.api.request import RequestContext
+from gateway.api.answers.relay import Relay
+from gateway.api.requests.request import RequestContext
 from gateway.backends.redaction import Redactor
 from gateway.calls.ending import StopCause
 from gateway.calls.state import CallState

@@ -11,8 +11,8 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply, Usage
-from gateway.api.relay import Relay
-from gateway.api.request import RequestContext
+from gateway.api.answers.relay import Relay
+from gateway.api.requests.request import RequestContext
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock, settle
 from gateway.storage.base import Claim
@@ -63,7 +63,7 @@ class CancelledAt:
 
 
 async def one_call(gateway: AssembledGateway, way: str) -> None:
-    """As ``gateway.api.call_requests`` runs it."""
+    """As ``gateway.api.calls.call_requests`` runs it."""
     model, stream, _ = WAYS[way]
     state = gateway.call_state(model, stream=stream)
     answer = await gateway.ask(state)

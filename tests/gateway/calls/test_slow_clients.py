@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.types import Chunk
-from gateway.api.call_requests import serve
-from gateway.api.request import ParsedRequest, RequestContext
+from gateway.api.calls.call_requests import serve
+from gateway.api.requests.request import ParsedRequest, RequestContext
 from gateway.calls.slow_clients import SMALL, SlowClients
 from gateway.clock import FakeClock
 from gateway.money.limits import compile_claims

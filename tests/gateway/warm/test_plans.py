@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from adapters.errors import BackendError, FailureClass
-from gateway.api.admin import backend_rows
+from gateway.api.admin.backends import backend_rows
 from gateway.clock import FakeClock, settle
 from gateway.money.scopes import ACCOUNT
 from gateway.readings import readings

@@ -9,17 +9,17 @@ import msgspec
 
 from adapters.types import Call
 from gateway.active_policy import NO_PREFERENCES, Preferences
-from gateway.api.headers import decision_headers
-from gateway.api.job_answers import (
+from gateway.api.answers.headers import decision_headers
+from gateway.api.answers.job_answers import (
     IDEMPOTENCY_KEY,
     PREFER,
     answer_by_job,
     becomes_job,
 )
-from gateway.api.refused import log_refused
-from gateway.api.relay import Relay, WaitingStream, fail_stream
-from gateway.api.request import ParsedRequest, Receive, RequestContext, Send, respond_error
-from gateway.api.request_tags import tags_of
+from gateway.api.answers.refused import log_refused
+from gateway.api.answers.relay import Relay, WaitingStream, fail_stream
+from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Send, respond_error
+from gateway.api.requests.tags import tags_of
 from gateway.calls.dispatcher import Answer
 from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState

@@ -6,8 +6,8 @@ import math
 from typing import Any
 from urllib.parse import parse_qs
 
-from gateway.api.forecast import forecast_of
-from gateway.api.request import Receive, RequestContext, Scope, Send, only, respond_json
+from gateway.api.requests.request import Receive, RequestContext, Scope, Send, only, respond_json
+from gateway.api.usage.forecast import forecast_of
 from gateway.calls.refusals import store_unavailable
 from gateway.key_requests import permitted_json
 from gateway.keys.permitted import may_use

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.api.bodies import parse_strict_json
-from gateway.api.request import Scope
+from gateway.api.requests.bodies import parse_strict_json
+from gateway.api.requests.request import Scope
 from gateway.events import requests
 from gateway.service import Gateway
 from gateway.storage.base import StorageUnavailable

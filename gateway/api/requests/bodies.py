@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.request import Receive, RequestContext
+from gateway.api.requests.request import Receive, RequestContext
 from gateway.calls.slow_clients import Upload
 from gateway.service import Gateway
 from gateway.types import ApiError

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from functools import partial
 from urllib.parse import parse_qsl
 
-from gateway.api.request import (
+from gateway.api.requests.request import (
     JSON,
     Header,
     Receive,

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from gateway.api.request import RequestContext, Scope
+from gateway.api.requests.request import RequestContext, Scope
 from gateway.api_keys import without_keys
 from gateway.keys.audit import audit_json, one_more, parse_audit_query
 from gateway.service import Gateway

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import AbstractContextManager
 
 from adapters.types import Reply
-from gateway.api.headers import decision_headers, server_timing
-from gateway.api.request import Header, RequestContext, Send, respond
+from gateway.api.answers.headers import decision_headers, server_timing
+from gateway.api.requests.request import Header, RequestContext, Send, respond
 from gateway.calls.slow_clients import SMALL, SlowClients
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream

@@ -12,11 +12,11 @@ import msgspec
 from adapters.settings import parse_duration
 from adapters.types import OPENAI_ROUTES, Task
 from gateway.active_policy import ActivePolicy
-from gateway.api.bodies import malformed, parse_strict_json
-from gateway.api.call_requests import all_preferences
-from gateway.api.job_answers import LONGEST_WAIT_S, checked_key, idempotency_key
-from gateway.api.openai import invalid_field, parsed_call
-from gateway.api.request import ParsedRequest, RequestContext, Scope
+from gateway.api.answers.job_answers import LONGEST_WAIT_S, checked_key, idempotency_key
+from gateway.api.calls.call_requests import all_preferences
+from gateway.api.calls.openai import invalid_field, parsed_call
+from gateway.api.requests.bodies import malformed, parse_strict_json
+from gateway.api.requests.request import ParsedRequest, RequestContext, Scope
 from gateway.jobs.accepting import AskedJob
 from gateway.jobs.records import read_request
 from gateway.policy.sections.webhooks import is_private, parse_webhook_url

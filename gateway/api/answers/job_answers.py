@@ -6,7 +6,14 @@ from __future__ import annotations
 from math import inf
 
 from gateway.active_policy import Preferences
-from gateway.api.request import Header, ParsedRequest, RequestContext, Send, respond, respond_json
+from gateway.api.requests.request import (
+    Header,
+    ParsedRequest,
+    RequestContext,
+    Send,
+    respond,
+    respond_json,
+)
 from gateway.jobs.accepting import AskedJob
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.records import read_answer, read_fault

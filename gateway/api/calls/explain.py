@@ -11,10 +11,10 @@ import msgspec
 
 from adapters.types import Call
 from gateway.active_policy import ActivePolicy
-from gateway.api.bodies import parse_json, read_body
-from gateway.api.call_requests import preferences_of
-from gateway.api.openai import DECIDING, DECODERS, invalid_field, output_of, parts_in
-from gateway.api.request import (
+from gateway.api.calls.call_requests import preferences_of
+from gateway.api.calls.openai import DECIDING, DECODERS, invalid_field, output_of, parts_in
+from gateway.api.requests.bodies import parse_json, read_body
+from gateway.api.requests.request import (
     Receive,
     RequestContext,
     Scope,
@@ -22,7 +22,7 @@ from gateway.api.request import (
     only,
     respond_json,
 )
-from gateway.api.request_tags import tags_of
+from gateway.api.requests.tags import tags_of
 from gateway.calls.history import seen_record
 from gateway.calls.refusals import store_unavailable
 from gateway.calls.state import CallState

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from gateway.api.bodies import read_body
-from gateway.api.job_answers import jobs_of, respond_accepted
-from gateway.api.job_requests import (
+from gateway.api.answers.job_answers import jobs_of, respond_accepted
+from gateway.api.answers.relay import STREAM_HEADERS
+from gateway.api.jobs.job_requests import (
     asked_again,
     asked_job,
     jobs_query,
@@ -17,8 +17,8 @@ from gateway.api.job_requests import (
     query_of,
     wait_of,
 )
-from gateway.api.relay import STREAM_HEADERS
-from gateway.api.request import Receive, RequestContext, Scope, Send, only, respond_json
+from gateway.api.requests.bodies import read_body
+from gateway.api.requests.request import Receive, RequestContext, Scope, Send, only, respond_json
 from gateway.jobs.deliveries import deliveries_of, tell_again
 from gateway.jobs.following import JobFollower
 from gateway.jobs.jobs import Jobs

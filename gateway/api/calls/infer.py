@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.api.bodies import parse_json, read_body
-from gateway.api.call_requests import serve
-from gateway.api.request import ParsedRequest, Receive, RequestContext, Scope, Send, only
+from gateway.api.calls.call_requests import serve
+from gateway.api.requests.bodies import parse_json, read_body
+from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Scope, Send, only
 from gateway.service import Gateway
 from gateway.types import ApiError
 

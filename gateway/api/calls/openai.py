@@ -12,9 +12,9 @@ import msgspec
 
 from adapters.types import Task
 from gateway.active_policy import ActivePolicy
-from gateway.api.bodies import DecidingKeys, check_utf8, malformed, read_body
-from gateway.api.call_requests import serve
-from gateway.api.request import (
+from gateway.api.calls.call_requests import serve
+from gateway.api.requests.bodies import DecidingKeys, check_utf8, malformed, read_body
+from gateway.api.requests.request import (
     ParsedRequest,
     Receive,
     RequestContext,

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 
 from adapters.types import Task
-from gateway.api.request import Header, RequestContext
+from gateway.api.requests.request import Header, RequestContext
 from gateway.policy.model import RequestTags
 from gateway.tag_values import OTHER, TagValues
 from gateway.types import ApiError

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from adapters.types import Usage
-from gateway.api.request import Header
-from gateway.api.request_tags import told
+from gateway.api.requests.request import Header
+from gateway.api.requests.tags import told
 from gateway.calls.state import CallState
 from gateway.money.limits import left_header, rate_limit_headers
 from gateway.money.text import usd

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from adapters.settings import parse_duration
-from gateway.api.bodies import parse_strict_json
-from gateway.api.request import RequestContext, Scope
+from gateway.api.requests.bodies import parse_strict_json
+from gateway.api.requests.request import RequestContext, Scope
 from gateway.api_keys import generate_key, without_keys
 from gateway.key_requests import as_json, issue, read_request
 from gateway.keys.delegation import Delegation

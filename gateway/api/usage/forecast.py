@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 from urllib.parse import parse_qsl
 
-from gateway.api.request import Receive, RequestContext, Scope, Send, only, respond_json
+from gateway.api.requests.request import Receive, RequestContext, Scope, Send, only, respond_json
 from gateway.money.forecasts import SpendScope, hourly, limits_of, parse_scope, told
 from gateway.money.usage_reports import refusal_of
 from gateway.service import Gateway

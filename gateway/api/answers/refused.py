@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.access_log import refused_line
-from gateway.api.request import RequestContext
+from gateway.api.requests.request import RequestContext
 from gateway.service import Gateway
 from gateway.types import ApiError
 
