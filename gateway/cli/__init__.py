@@ -1,18 +1,10 @@
 """The command line: one module a command, loaded when it is asked for.
 
-``serve`` runs the gateway as a ``server``, ``serve_together`` several of them; ``data_lock`` keeps
-a second one from its data folder, ``listener`` has its connections, and ``banner`` tells a newcomer
-how to call it; ``check`` validates a
-policy; ``keys`` makes, lists, revokes and rotates; ``audit`` is what
-administrators did; ``usage`` is who spent what, with ``reconcile``
-for the bills of the platforms beside it and ``forecast`` for where it leads; ``webhooks`` is who
-is told of what; ``explain`` asks which backend a call would get;
-``package`` writes the files that run an app elsewhere; ``probe`` asks how one backend is, by the
-questions of ``probe_report`` and the prices of ``price_check``; ``prices`` lists prices and holds
-them against others; ``replay`` runs recorded traffic against simulated workers, ``advise`` says
-what to reserve for it, ``tune`` which change of the policy would save. ``acts`` are
-entries in the audit log, ``shared`` is what several need, ``recorded`` what those need that read
-recordings.
+``serving/`` runs the gateway; ``policies/`` reads a policy and what it decides, ``access/`` has
+keys and what was done with an admin's, ``spending/`` who spent what at which prices, ``recorded/``
+what recorded traffic would cost, ``backends/`` how one backend is. ``webhooks`` is who is told of
+what; ``package`` writes the files that run an app elsewhere. ``acts`` are entries in the audit
+log, ``shared`` is what several need.
 """
 
 from __future__ import annotations
@@ -21,23 +13,41 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gateway.storage.base import StorageUnavailable
 
+
+class Command(NamedTuple):
+    """Where a command is, below this package, and what it does in a few words."""
+
+    module: str
+    about: str
+
+
 COMMANDS = {
-    "serve": "start the gateway",
-    "check": "validate a policy",
-    "keys": "make, list, revoke and rotate API keys",
-    "audit": "what administrators did",
-    "usage": "who spent what",
-    "webhooks": "who is told of what: test, redeliver, enable",
-    "explain": "which backend a call would get, and why",
-    "package": "write the files that run an app on RunPod, Modal or Cog",
-    "prices": "what platforms ask, and what the policy charges",
-    "replay": "what recorded traffic would cost, and how much better it could be done",
-    "advise": "how many GPUs to reserve for recorded traffic, and what that saves",
-    "tune": "a change of the policy that would have cost less, by the ledger",
-    "probe": "how one backend is, what it costs, and whether our assumptions of it hold",
+    "serve": Command("serving.serve", "start the gateway"),
+    "check": Command("policies.check", "validate a policy"),
+    "keys": Command("access.keys", "make, list, revoke and rotate API keys"),
+    "audit": Command("access.audit", "what administrators did"),
+    "usage": Command("spending.usage", "who spent what"),
+    "webhooks": Command("webhooks", "who is told of what: test, redeliver, enable"),
+    "explain": Command("policies.explain", "which backend a call would get, and why"),
+    "package": Command("package", "write the files that run an app on RunPod, Modal or Cog"),
+    "prices": Command("spending.prices", "what platforms ask, and what the policy charges"),
+    "replay": Command(
+        "recorded.replay", "what recorded traffic would cost, and how much better it could be done"
+    ),
+    "advise": Command(
+        "recorded.advise", "how many GPUs to reserve for recorded traffic, and what that saves"
+    ),
+    "tune": Command(
+        "recorded.tune", "a change of the policy that would have cost less, by the ledger"
+    ),
+    "probe": Command(
+        "backends.probe",
+        "how one backend is, what it costs, and whether our assumptions of it hold",
+    ),
 }
 
 _EPILOG = """\
@@ -57,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
     options = parser.parse_args(given[:1])
-    module = importlib.import_module(f"gateway.cli.{options.command}")
+    module = importlib.import_module(f"{__name__}.{COMMANDS[options.command].module}")
     try:
         status: int = module.main(given[1:])
     except KeyboardInterrupt:
@@ -80,6 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         choices=COMMANDS,
-        help="; ".join(f"{name}: {text}" for name, text in COMMANDS.items()),
+        help="; ".join(f"{name}: {command.about}" for name, command in COMMANDS.items()),
     )
     return parser

@@ -20,7 +20,7 @@ pytestmark = needs_git
 # Imports inside functions, and why each is worth it.
 LAZY = {
     "gateway.tls.authority": "a warm start makes no certificate and must not pay for cryptography",
-    "gateway.cli.serve_together": "a gateway of one process has no use for it",
+    "gateway.cli.serving.serve_together": "a gateway of one process has no use for it",
     "gateway.storage.redis.breaker": "as the store that it is for",
     "gateway.storage.redis.discovery": "redis-py is an extra, for a policy that names a cluster",
     "gateway.events.client": "httpx is loaded where there is a message to send",

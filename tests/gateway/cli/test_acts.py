@@ -35,8 +35,8 @@ OPTIONS = {("usage", "--book")}
 
 def actions() -> Iterator[tuple[str, str]]:
     """Every command, and what those that have several actions may be told to do."""
-    for command in COMMANDS:
-        module: Any = importlib.import_module(f"gateway.cli.{command}")
+    for command, what in COMMANDS.items():
+        module: Any = importlib.import_module(f"gateway.cli.{what.module}")
         parser = module._parser() if hasattr(module, "_parser") else argparse.ArgumentParser()
         names = [
             name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.banner import FirstKeys, banner, first_keys, warn_of_unlimited
+from gateway.cli.serving.banner import FirstKeys, banner, first_keys, warn_of_unlimited
 from gateway.clock import FakeClock
 from gateway.keys.limited import makes_calls
 from gateway.policy.reader import read_policy_text

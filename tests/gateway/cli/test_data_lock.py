@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.data_lock import DataInUse, DataLock
+from gateway.cli.serving.data_lock import DataInUse, DataLock
 
 
 def test_a_second_one_is_refused_and_told_by_whom_and_what_to_do(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from adapters.base import Backend
 from adapters.types import Call
 from gateway.app import backend_maker
-from gateway.cli.probe_report import ProbeFindings, as_json, as_text, ask_all
+from gateway.cli.backends.probe_report import ProbeFindings, as_json, as_text, ask_all
 from gateway.cli.shared import command, fail, policy_offline, unset_secret
 from gateway.clock import SystemClock
 from gateway.money.tariffs import price_at

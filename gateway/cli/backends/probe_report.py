@@ -12,8 +12,8 @@ from adapters import base, package_of
 from adapters.base import Backend
 from adapters.errors import BackendError
 from adapters.types import Assumption, Call, Probe, Usage
-from gateway.cli import price_check as asking
-from gateway.cli.price_check import PriceAnswer
+from gateway.cli.backends import price_check as asking
+from gateway.cli.backends.price_check import PriceAnswer
 from gateway.clock import Clock
 from gateway.money.price_comparison import figures_of, unit_of
 from gateway.money.pricing import Estimate, Expectation, charge, estimate

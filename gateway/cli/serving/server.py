@@ -15,7 +15,7 @@ from typing import cast
 
 from starlette.types import ASGIApp
 
-from gateway.cli.listener import Crowd, ListenerProtocol, Spared, protocol_of
+from gateway.cli.serving.listener import Crowd, ListenerProtocol, Spared, protocol_of
 from gateway.keys.signals import SignalledActs
 from gateway.metrics import Reading
 from gateway.named_files import FileRead

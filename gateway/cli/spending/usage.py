@@ -15,9 +15,9 @@ from gateway.bills import texts
 from gateway.bills.comparison import Comparison
 from gateway.bills.periods import Period, period_of
 from gateway.cli.acts import ACTS, act_of_this_user, audited
-from gateway.cli.forecast import forecast
-from gateway.cli.reconcile import EVERY, Reconciliation, Unbilled, reconcile
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
+from gateway.cli.spending.forecast import forecast
+from gateway.cli.spending.reconcile import EVERY, Reconciliation, Unbilled, reconcile
 from gateway.clock import SystemClock
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
 from gateway.money.call_streams import FORMS, CallStream

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.app import from_path, web
-from gateway.cli.banner import announce
-from gateway.cli.data_lock import DataInUse, lock_of
-from gateway.cli.server import GatewayServer, certificate_of
+from gateway.cli.serving.banner import announce
+from gateway.cli.serving.data_lock import DataInUse, lock_of
+from gateway.cli.serving.server import GatewayServer, certificate_of
 from gateway.cli.shared import add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
 from gateway.policy.syntax.problems import PolicyError
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace, lines: LineWriter) -> int:
     if options.workers == 1 and options.process is None:
         return _serve(options.config, lines, options.beside_others)
     # Imported here because a gateway of one process must not pay for it.
-    from gateway.cli.serve_together import serve_all, serve_one
+    from gateway.cli.serving.serve_together import serve_all, serve_one
 
     if options.process is not None:
         return serve_one(options.config, lines, options.process)

@@ -17,9 +17,9 @@ import uvloop
 from gateway.app import backend_maker, from_path, open_keys, running, web
 from gateway.backends.shared_bound import SharedBound
 from gateway.backends.use_in_all import UseInAll
-from gateway.cli.banner import announce
-from gateway.cli.data_lock import lock_of
-from gateway.cli.server import GatewayServer, certificate_of, material_of
+from gateway.cli.serving.banner import announce
+from gateway.cli.serving.data_lock import lock_of
+from gateway.cli.serving.server import GatewayServer, certificate_of, material_of
 from gateway.clock import SystemClock
 from gateway.keys.signals import SignalledActs
 from gateway.log_lines import LineWriter, writer_to

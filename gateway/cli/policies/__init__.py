@@ -1,0 +1,2 @@
+"""A policy beside no gateway: ``check`` validates it, ``explain`` asks which backend a call would
+get."""

@@ -1,0 +1,2 @@
+"""Who spent what: ``usage``, with ``reconcile`` for the bills of the platforms beside it and
+``forecast`` for where it leads; ``prices`` lists prices and holds them against others."""
