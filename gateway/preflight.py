@@ -20,7 +20,8 @@ from pathlib import Path
 from adapters.base import Backend
 from adapters.settings import NeedsFiles, Secret, SettingError
 from adapters.trust import read_trust
-from gateway.policy.model import BackendSpec, Policy, TlsFiles
+from gateway.policy.model import BackendSpec, Policy
+from gateway.policy.sections.server import TlsFiles
 from gateway.policy.sections.webhooks import unfit_secrets
 from gateway.policy.syntax.problems import (
     Mark,

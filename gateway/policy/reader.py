@@ -27,7 +27,6 @@ from gateway.policy.model import (
     Policy,
     RequestTags,
     Route,
-    ServerSettings,
     WarmRule,
 )
 from gateway.policy.sections.commitments import Commitment
@@ -37,6 +36,7 @@ from gateway.policy.sections.price import DatedPrices, PriceList
 from gateway.policy.sections.price_dates import check_overlaps, dated
 from gateway.policy.sections.price_tables import listed
 from gateway.policy.sections.reconcile import Reconcile
+from gateway.policy.sections.server import ServerSettings
 from gateway.policy.sections.store import JobSettings, StoreSettings
 from gateway.policy.sections.webhooks import AlertSettings, WebhookSettings
 from gateway.policy.syntax.documents import read_path, read_text

@@ -11,7 +11,7 @@ from gateway.api.requests.request import Scope
 from gateway.money.text import iso
 from gateway.policy.model import Policy
 from gateway.policy.syntax.problems import PolicyError
-from gateway.policy.warnings import warnings_of
+from gateway.policy.warnings.every import warnings_of
 from gateway.service import Gateway
 from gateway.types import ApiError
 

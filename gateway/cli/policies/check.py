@@ -19,7 +19,7 @@ from gateway.environment import Environment
 from gateway.policy.model import Policy, WarmRule
 from gateway.policy.reader import load_with_places
 from gateway.policy.syntax.problems import Mark, PolicyError, Problem, problem_at
-from gateway.policy.warnings import warnings_of
+from gateway.policy.warnings.every import warnings_of
 from gateway.preflight import certificate_warnings, check_startable, exposed_files
 from gateway.warm.binding import binding_of, plans_in_vain
 

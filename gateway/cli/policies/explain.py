@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 
 from gateway.cli.shared import add_config, command, fail, policy_offline
-from gateway.policy.model import Policy, TlsFiles
+from gateway.policy.model import Policy
+from gateway.policy.sections.server import TlsFiles
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from gateway.key_requests import issue, read_request
 from gateway.keys.limited import unlimited
 from gateway.log_lines import LineWriter
 from gateway.policy.model import Policy
-from gateway.policy.warnings import warnings_of
+from gateway.policy.warnings.every import warnings_of
 from gateway.preflight import exposed_files
 from gateway.storage.audit import Act
 from gateway.storage.key_store import KeyStore

@@ -19,7 +19,7 @@ from gateway.cli.serving.listener import Crowd, ListenerProtocol, Spared, protoc
 from gateway.keys.signals import SignalledActs
 from gateway.metrics import Reading
 from gateway.named_files import FileRead
-from gateway.policy.model import ClientSettings, ServerSettings, TlsFiles
+from gateway.policy.sections.server import ClientSettings, ServerSettings, TlsFiles
 from gateway.service import Gateway
 from gateway.tls.context import ensure_certificates
 from gateway.tls.files import TlsError, TlsMaterial

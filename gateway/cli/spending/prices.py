@@ -23,7 +23,7 @@ from gateway.money.text import usd
 from gateway.policy.model import Policy
 from gateway.policy.sections.price import Price
 from gateway.policy.sections.price_tables import TABLES, table
-from gateway.policy.warnings import PRICE_DAYS
+from gateway.policy.warnings.every import PRICE_DAYS
 
 
 def main(arguments: Sequence[str]) -> int:

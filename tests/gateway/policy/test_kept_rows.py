@@ -10,7 +10,7 @@ import pytest
 
 from gateway.policy.reader import read_policy_text
 from gateway.policy.syntax.problems import PolicyError
-from gateway.policy.warnings import warnings_of
+from gateway.policy.warnings.every import warnings_of
 
 SECRET = "whsec_" + base64.b64encode(b"g" * 32).decode()
 ENDPOINT = "{url: 'https://billing.example.com/', secret: '${SECRET}', events: [usage]}"

@@ -11,15 +11,12 @@ import pytest
 from gateway.policy.json_schema import settings_of_kinds
 from gateway.policy.model import (
     BackendCommon,
-    ClientSettings,
     ColdStart,
     ModelSpec,
     Plan,
     RequestTags,
     Retries,
     Route,
-    ServerSettings,
-    TlsFiles,
     WarmRule,
     When,
 )
@@ -27,10 +24,11 @@ from gateway.policy.reader import Document, PolicyError, load_policy
 from gateway.policy.sections.keys import KeySettings
 from gateway.policy.sections.limits import GatewayLimits, Limits, Raise
 from gateway.policy.sections.price import Price, VolumeRates
+from gateway.policy.sections.server import ClientSettings, ServerSettings, TlsFiles
 from gateway.policy.sections.store import JobSettings, KeepSettings, StoreSettings, WhenLost
 from gateway.policy.sections.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
 from gateway.policy.syntax.shapes import fields_of
-from gateway.policy.warnings import warnings_of
+from gateway.policy.warnings.every import warnings_of
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from adapters.settings import Secret
-from gateway.policy.model import Plan, Policy, Route, TlsFiles, When
+from gateway.policy.model import Plan, Policy, Route, When
 from gateway.policy.reader import load_policy, load_with_places, read_policy_text
 from gateway.policy.sections.price import Price
+from gateway.policy.sections.server import TlsFiles
 from gateway.policy.syntax.problems import PolicyError
 from gateway.store_urls import Address
 from gateway.types import Limit

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.policy.reader import load_with_places, read_policy_text
-from gateway.policy.warnings import warnings_of
+from gateway.policy.warnings.every import warnings_of
 from tests.gateway.policy.kinds import ENVIRON, KINDS
 
 TODAY = datetime.date(2026, 11, 22)

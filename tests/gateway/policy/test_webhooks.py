@@ -10,7 +10,7 @@ import pytest
 from gateway.policy.reader import read_policy_text
 from gateway.policy.sections.webhooks import unfit_secrets
 from gateway.policy.syntax.problems import PolicyError
-from gateway.policy.warnings import warnings_of
+from gateway.policy.warnings.every import warnings_of
 
 TODAY = datetime.date(2026, 11, 29)
 GOOD = "whsec_" + base64.b64encode(b"g" * 32).decode()
