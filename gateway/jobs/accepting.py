@@ -18,7 +18,7 @@ from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.jobs.records import JobRequest, to_text
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.jobs.base import JobStore, KnownJob, NewJob
+from gateway.storage.jobs.base import JobStore, KnownJob, LineFull, NewJob
 from gateway.types import ApiError, Principal
 
 
@@ -79,6 +79,7 @@ class JobAcceptance:
             webhook=asked.webhook,
             idempotency=name,
             digest=digest,
+            most_waiting=settings.waiting,
             request=to_text(_request(active, asked, state)),
         )
         known = await self._stored(state, job)
@@ -114,6 +115,9 @@ class JobAcceptance:
         """In one transaction with what is held. What is not in the store holds nothing."""
         try:
             return await self._store.accept(job, open_row(state, None))
+        except LineFull:
+            await self._dispatcher.jobs.end_unasked(state, 429, LINE_FULL)
+            raise _line_full(job) from None
         except StorageUnavailable as unavailable:
             await self._dispatcher.jobs.end_unasked(state, 503, "store_unavailable")
             raise ApiError(
@@ -127,6 +131,21 @@ class JobAcceptance:
         except BaseException:
             await self._dispatcher.jobs.end_unasked(state, 499, "disconnected")
             raise
+
+
+LINE_FULL = "too_many_jobs"
+_AGAIN_S = 10
+
+
+def _line_full(job: NewJob) -> ApiError:
+    return ApiError(
+        429,
+        LINE_FULL,
+        f"{job.most_waiting:,} jobs of {job.user} wait already, which is as many as may. This one "
+        "was not accepted, and holds nothing: ask again when some have begun, or cancel some.",
+        type="rate_limit_error",
+        headers={"Retry-After": str(_AGAIN_S), "x-should-retry": "true"},
+    )
 
 
 class _NotYet:

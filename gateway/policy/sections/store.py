@@ -105,3 +105,5 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """By when a job must have ended that names no deadline itself."""
     keep: PositiveDuration = 86_400.0
     """How long the result of a job stays after its end that names no time itself."""
+    waiting: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    """Jobs of one user, with whatever key, that may wait at once; one more is refused with 429."""

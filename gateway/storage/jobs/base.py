@@ -18,6 +18,11 @@ from gateway.storage.outbox import Message
 
 WAITS_IN_STORE = "jobs"
 """The owner of an open row whose call is a job: no gateway settles it for another one's death."""
+UNBOUNDED = 2**31 - 1
+
+
+class LineFull(Exception):
+    """Raised where a user has as many jobs waiting as it may."""
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +50,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """Names the request among all others; empty: it may be made again."""
     digest: str = ""
     """Of what was asked: the same name for something else is a conflict."""
+    most_waiting: int = UNBOUNDED
+    """It is accepted while fewer jobs of its user wait."""
 
 
 class StoredJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +125,8 @@ class JobStore(Protocol):
 
     async def accept(self, job: NewJob, row: LedgerRow) -> KnownJob:
         """Adds a job and the open row of its call. Where a job has its ``idempotency`` already,
-        that one is given, and nothing is added."""
+        that one is given, and nothing is added. Raises LineFull, and then nothing is added either;
+        gateways that accept at the same moment may pass the bound by one job each."""
         ...
 
     async def named(self, idempotency: str) -> KnownJob | None:

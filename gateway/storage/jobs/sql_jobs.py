@@ -13,6 +13,7 @@ from gateway.storage.jobs.base import (
     JobEvent,
     JobsQuery,
     KnownJob,
+    LineFull,
     NewJob,
     StoredJob,
 )
@@ -38,8 +39,10 @@ class SqlJobs:
 
     async def accept(self, job: NewJob, row: LedgerRow) -> KnownJob:
         entry = encode_open(row, WAITS_IN_STORE)
-        [[id, digest], *_] = (await self._connection.run(statements.accept(job, entry)))[-1]
-        return KnownJob(id, digest)
+        known = (await self._connection.run(statements.accept(job, entry)))[-1]
+        if not known:
+            raise LineFull
+        return KnownJob(*known[0])
 
     async def named(self, idempotency: str) -> KnownJob | None:
         found = await self._one(statements.named(idempotency))

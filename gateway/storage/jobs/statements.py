@@ -27,6 +27,9 @@ _LIGHT, _COLUMNS = ", ".join(LIGHT), ", ".join(COLUMNS)
 _ENTRY = "(SELECT entry FROM open_entries WHERE open_entries.id = jobs.id)"
 _ALIVE = "ended_at IS NULL"
 _FREE = f"{_ALIVE} AND lease_until <= {{now}}"
+_WAITS = f"{_ALIVE} AND state = 'queued'"
+_NEW_TEXTS = "id, model, task, key_id, caller, idempotency, digest, webhook, request"
+_NEW_WHOLE = "rank, created_at, deadline_at, keep_us"
 _MINE = f"id = ? AND epoch = ? AND {_ALIVE}"
 _TOLD = (
     "INSERT INTO job_events (job, at, kind, data) "
@@ -42,20 +45,20 @@ def us(seconds: float) -> int:
 
 
 def accept(job: NewJob, entry: Encoded) -> list[Statement]:
-    """The last gives the job's id and digest, or those of the job that had its name before."""
-    columns = (
-        "id, state, model, task, key_id, caller, rank, created_at, due_at, deadline_at, keep_us, "
-        "idempotency, digest, webhook, request"
+    """The last gives the job's id and digest, or those of the job that had its name before; nothing
+    where its user's line is full."""
+    texts = (
+        *(job.id, job.model, job.task, job.key_id, job.user, job.idempotency or None),
+        *(job.digest, job.webhook, job.request),
     )
+    whole = (job.rank, us(job.created_at), us(job.deadline), us(job.keep_s))
     add = (
-        f"INSERT INTO jobs ({columns}) VALUES "  # noqa: S608
-        "(?, 'queued', ?, ?, ?, ?, ?, ?, {now}, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        f"INSERT INTO jobs ({_NEW_TEXTS}, {_NEW_WHOLE}, state, due_at) SELECT "  # noqa: S608
+        f"{_cast(texts, 'TEXT')}, {_cast(whole, 'BIGINT')}, 'queued', {{now}} "
+        f"WHERE (SELECT COUNT(*) FROM jobs WHERE caller = ? AND {_WAITS}) < ? "
+        "ON CONFLICT DO NOTHING"
     )
-    values = (
-        *(job.id, job.model, job.task, job.key_id, job.user, job.rank, us(job.created_at)),
-        *(us(job.deadline), us(job.keep_s), job.idempotency or None, job.digest),
-        *(job.webhook, job.request),
-    )
+    values = (*texts, *whole, job.user, job.most_waiting)
     opened = (
         "INSERT INTO open_entries (id, owner, entry) SELECT CAST(? AS TEXT), CAST(? AS TEXT), "
         "CAST(? AS TEXT) WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?) ON CONFLICT DO NOTHING"
@@ -67,6 +70,11 @@ def accept(job: NewJob, entry: Encoded) -> list[Statement]:
         (f"{_TOLD}{_IS_THERE}", _event(job.id, "queued", job.id)),
         (known, (job.id, job.idempotency)),
     ]
+
+
+def _cast(values: Collection[object], kind: str) -> str:
+    """As many values of a type that a server cannot see by itself."""
+    return ", ".join([f"CAST(? AS {kind})"] * len(values))
 
 
 def _event(id: str, state: str, *more: Any) -> tuple[Any, ...]:

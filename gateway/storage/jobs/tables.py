@@ -55,5 +55,9 @@ CREATE TABLE job_events (
     )
 
 
+WAITING = (
+    "CREATE INDEX jobs_waiting ON jobs (caller) WHERE ended_at IS NULL AND state = 'queued'",
+)
+"""By which the jobs of a user are counted that wait."""
 SQLITE_TABLES = tables("INTEGER PRIMARY KEY", "INTEGER")
 POSTGRES_TABLES = tables("BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "BIGINT")

@@ -12,6 +12,7 @@ from tests.gateway.jobs.platforms import FakePlatform
 from tests.gateway.storage.claims import money
 
 LIMIT = 100_000_000
+NARROW = POLICY + "jobs: {waiting: 2}\n"
 LIMITED = POLICY + "limits: {spend: 0.1 USD/day}\n"
 OF_ALL = money("gateway", LIMIT, 0, window="day")
 
@@ -54,3 +55,24 @@ async def test_what_a_waiting_job_holds_is_held_before_the_first_call_after_a_re
     forgotten = MemorySharedStore(clock)
     async with with_jobs(tmp_path, clock, platform, LIMITED, forgotten) as gateway:
         assert await left(gateway) == before < LIMIT
+
+
+async def test_a_job_past_the_bound_of_those_that_wait_is_refused_and_holds_nothing(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    platform = FakePlatform(clock)
+    platform.full = True
+    text = NARROW + "limits: {spend: 0.1 USD/day}\n"
+    async with with_jobs(tmp_path, clock, platform, text) as gateway, gateway.client() as client:
+        jobs = [await gateway.post(client, "far") for _ in range(2)]
+        before = await left(gateway)
+
+        refused = await client.post("/v1/jobs", json={"model": "far", "input": {}})
+
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] == "too_many_jobs"
+        assert refused.headers["Retry-After"] == "10"
+        assert await left(gateway) == before
+        await client.post(f"/v1/jobs/{jobs[0]['id']}/cancel")
+        await gateway.until_ended(jobs[0]["id"])
+        await gateway.post(client, "far")

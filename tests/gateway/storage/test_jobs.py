@@ -6,7 +6,7 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.storage.base import LedgerRow
-from gateway.storage.jobs.base import JobsQuery, JobStore, NewJob, StoredJob
+from gateway.storage.jobs.base import JobsQuery, JobStore, LineFull, NewJob, StoredJob
 from gateway.storage.jobs.states import ENDED, STATES, JobState, comes_from, may_become
 from gateway.storage.outbox import Message
 from tests.gateway.storage.books import OpenBooks, open_books
@@ -79,6 +79,39 @@ async def test_a_name_that_is_known_gives_the_job_that_has_it(open_books: OpenBo
         assert (known.id, known.digest) == ("job_1", "d")
         assert await books.jobs.get("job_2") is None
         assert await books.ledger.rows("job_2") == []
+
+
+async def test_a_line_that_is_full_takes_no_other_job_of_its_user(open_books: OpenBooks) -> None:
+    async with open_books() as books:
+        await accept(books.jobs, "job_1", "job_2", key_id="key_one", most_waiting=2)
+        await accept(books.jobs, "job_3", user="bob", most_waiting=2)
+
+        with pytest.raises(LineFull):
+            await accept(books.jobs, "job_4", key_id="key_two", most_waiting=2)
+
+        assert await books.jobs.get("job_4") is None
+        assert await books.ledger.rows("job_4") == []
+
+
+async def test_a_job_that_has_begun_waits_no_more(open_books: OpenBooks) -> None:
+    async with open_books() as books:
+        await accept(books.jobs, "job_1", most_waiting=1)
+        [taken] = await take(books.jobs)
+        await books.jobs.move("job_1", taken.epoch, "running")
+
+        await accept(books.jobs, "job_2", most_waiting=1)
+
+        assert await books.jobs.get("job_2") is not None
+
+
+async def test_a_full_line_still_knows_the_job_that_has_the_name(open_books: OpenBooks) -> None:
+    async with open_books() as books:
+        named = {"idempotency": "alice:k", "digest": "d", "most_waiting": 1}
+        await accept(books.jobs, "job_1", **named)
+
+        known = await books.jobs.accept(job("job_2", **named), row("job_2"))
+
+        assert known.id == "job_1"
 
 
 async def test_one_worker_alone_has_a_lease(open_books: OpenBooks, clock: FakeClock) -> None:
