@@ -48,6 +48,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     stream: bool = False
     """The caller wants server-sent events."""
+    shown: str = ""
+    """What the caller calls the model, and the answer shall call it; empty: it is left as the
+    backend has it."""
     deadline: float = float("inf")
     """The instant, on the Clock's monotonic scale, after which nobody waits for the answer."""
     progress: Progress = msgspec.field(default_factory=Progress)

@@ -9,7 +9,7 @@ import msgspec
 from adapters.types import Call
 from gateway.backends.candidates import candidate_of
 from gateway.backends.live import LiveBackend
-from gateway.keys.permitted import check_model
+from gateway.keys.permitted import check_model, may_use
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.limits import backend_claims, compile_claims, model_claims
 from gateway.policy.matching import compile_routes
@@ -102,11 +102,12 @@ class ActivePolicy:
         }
 
     def model(self, name: str, principal: Principal) -> ModelSpec:
-        """Raises ApiError 403 for a model that the caller's key is not for, and 404 for one that
-        the policy does not have."""
+        """By its name or an alias. Raises ApiError 403 for a model that the caller's key is not
+        for, and 404 for one that the policy does not have."""
+        target = self.target(name)
         if principal.permitted is not None:
-            check_model(principal.permitted, name)
-        found = self.policy.models.get(name)
+            check_model(principal.permitted, target, name)
+        found = self.policy.models.get(target)
         if found is None:
             raise ApiError(
                 404,
@@ -115,6 +116,28 @@ class ActivePolicy:
                 param="model",
             )
         return found
+
+    def target(self, name: str) -> str:
+        """The model that a name stands for: its own name, where it is no alias."""
+        return self.policy.aliases.get(name, name)
+
+    def models_of(self, principal: Principal) -> list[str]:
+        """The names, aliases too, of the models that the principal may call: its key is for them,
+        and a route that it may take leads to a backend of theirs."""
+        policy, permitted = self.policy, principal.permitted
+        reached = {name for name in policy.models if self._reaches(name, principal)}
+        names = {**{name: name for name in policy.models}, **policy.aliases}
+        return [
+            name
+            for name, target in names.items()
+            if target in reached and (may_use(permitted, name) or may_use(permitted, target))
+        ]
+
+    def _reaches(self, model: str, principal: Principal) -> bool:
+        tags = None if self.policy.tags.choose_routes else principal.tags
+        task = self.policy.models[model].task
+        routes = self._routes.possible(model, task, principal.user, principal.plan, tags)
+        return any(self._usable(model, route) for route in routes)
 
     def longest(self, model: str) -> float:
         """Seconds after which nobody waits for an answer of the model any more: the longest run

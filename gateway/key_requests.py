@@ -97,6 +97,7 @@ def read_request(value: Any, policy: Policy, delegation: Delegation | None = Non
     for name, tag in asked.tags.items():
         _check_name("tags", name)
         _check_name("tags", tag)
+    known = (*policy.models, *policy.aliases)
     principal = Principal(
         key_id=f"key_{os.urandom(6).hex()}",
         user=asked.user,
@@ -104,7 +105,7 @@ def read_request(value: Any, policy: Policy, delegation: Delegation | None = Non
         role=_role(asked),
         tags=asked.tags,
         limits=tuple(one for name, value in asked.limits.items() for one in _limits(name, value)),
-        permitted=read_permitted(asked.models, asked.paths, asked.addresses, policy.models),
+        permitted=read_permitted(asked.models, asked.paths, asked.addresses, known),
     )
     check_limited(principal, policy)
     check_team_limited(principal, policy)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from starlette.types import ASGIApp
 
 from gateway.api.requests.bodies import ClientGone
+from gateway.api.requests.paths import canonical
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send, respond_error
 from gateway.api.requests.tags import HEADER as TAG
 from gateway.calls.refusals import store_unavailable
@@ -32,6 +33,8 @@ PUBLIC = frozenset(("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/d
 
 _ONCE = (
     b"authorization",
+    b"x-api-key",
+    b"api-key",
     b"content-encoding",
     b"x-spillgate-priority",
     b"x-spillgate-max-price",
@@ -87,6 +90,8 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
             return
         raw = scope["headers"]
+        if scope["path"] not in self._exact:
+            scope["path"] = canonical(scope["path"])
         received_at = self._clock.time()
         context = RequestContext(
             request_id=self._request_id(received_at),

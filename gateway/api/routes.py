@@ -17,7 +17,8 @@ from gateway.api.admin.policy import PolicyRoutes, ReadPolicy
 from gateway.api.answers.refused import log_refused
 from gateway.api.calls.explain import ExplainEndpoint
 from gateway.api.calls.infer import InferEndpoint
-from gateway.api.calls.openai import ModelsEndpoint, OpenAIEndpoint
+from gateway.api.calls.models import ModelsEndpoint
+from gateway.api.calls.openai import OpenAIEndpoint
 from gateway.api.jobs.pages import JobsEndpoint, paths_of
 from gateway.api.middleware import AuthMiddleware
 from gateway.api.probes import (

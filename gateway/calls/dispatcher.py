@@ -44,6 +44,7 @@ from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
+from gateway.dialects.asking import ask
 from gateway.metrics import Metrics
 from gateway.money.limit_refusals import refusal
 from gateway.money.settlement import Settler
@@ -344,7 +345,7 @@ class Dispatcher:
             return await self._take(state, attempt, await state.durable.ask(attempt))
         elif active.bounds_answers:
             return await self._answer_in_time(active, state, attempt, untried)
-        reply = await backend.adapter.invoke(attempt.call)
+        reply = await ask(backend.adapter, attempt.call)
         return await self._take(state, attempt, reply)
 
     def _take(self, state: CallState, attempt: Attempt, reply: Reply) -> Awaitable[Answer]:
@@ -385,7 +386,7 @@ class Dispatcher:
             return self._failover.may_leave(active, state, attempt, untried)
 
         with whole_answer_limit(self.timer, active, state, attempt, may_leave):
-            reply = await attempt.backend.adapter.invoke(attempt.call)
+            reply = await ask(attempt.backend.adapter, attempt.call)
         return await self._take(state, attempt, reply)
 
     async def _begin_in_time(
@@ -393,7 +394,7 @@ class Dispatcher:
     ) -> Answer:
         """The same for a stream, within the time that the policy gives its first token."""
         with first_token_limit(self.timer, active, state, attempt):
-            reply = await attempt.backend.adapter.invoke(attempt.call)
+            reply = await ask(attempt.backend.adapter, attempt.call)
             if reply.chunks is not None:
                 return await self._begin(state, attempt, reply)
         return await self._take(state, attempt, reply)

@@ -211,10 +211,7 @@ def no_backend(
     """Every candidate was refused: the caller's fault where all agree on it, else ours for now.
     ``asked_again_in``: seconds until the first of them may be asked, where that is known."""
     if not decision.refused:
-        return _lasting(
-            f"The route {decision.route!r} uses no backend of this model, so no call that takes it "
-            "is answered."
-        )
+        return _no_route(decision)
     wait = _UNKNOWN_WAIT_S if asked_again_in is None else asked_again_in
     codes = {code for _, code in decision.refused}
     reasons = ", ".join(f"{name}: {code}" for name, code in decision.refused)
@@ -231,6 +228,20 @@ def no_backend(
         f"No backend can take the call at the moment ({reasons}). Try again shortly.",
         type="backend_error",
         headers={"Retry-After": str(max(1, ceil(wait))), "x-should-retry": "true"},
+    )
+
+
+def _no_route(decision: Decision) -> ApiError:
+    """The 403 for a call that nobody is there for, whoever is well: to wait does not help."""
+    return ApiError(
+        403,
+        "no_route",
+        f"Your calls of this model take the route {decision.route!r}, which uses no backend of the "
+        "model. GET /v1/models lists the models that your key may call; whoever runs this gateway "
+        "can change the routes.",
+        type="permission_error",
+        param="model",
+        headers={"x-should-retry": "false"},
     )
 
 

@@ -42,9 +42,10 @@ def check_request(permitted: Permitted, path: str, client: str) -> None:
         raise _refused("address", f"some addresses alone, and not from {client or 'a socket'}")
 
 
-def check_model(permitted: Permitted | None, model: str) -> None:
-    """Raises ApiError 403 for a model to which the key is not bound."""
-    if not may_use(permitted, model):
+def check_model(permitted: Permitted | None, model: str, named: str = "") -> None:
+    """Raises ApiError 403 for a model to which the key is not bound, nor to the name ``named`` by
+    which it is called."""
+    if not may_use(permitted, model) and not (named and may_use(permitted, named)):
         assert permitted is not None
         raise _refused("model", f"{', '.join(permitted.models)} alone", param="model")
 

@@ -20,6 +20,7 @@ import msgspec
 from adapters import KINDS, load_kind
 from gateway.policy.model import BackendCommon
 from gateway.policy.reader import Document
+from gateway.policy.sections.aliases import Alias
 from gateway.policy.syntax.shapes import (
     AnyShape,
     ChoiceShape,
@@ -54,6 +55,9 @@ def schema_of(kinds: Mapping[str, type[msgspec.Struct]]) -> Schema:
         definitions[f"backend-{kind}"] = _backend(kind, settings, definitions)
     definitions["backend"] = _any_backend(kinds)
     root["properties"]["backends"]["additionalProperties"] = {"$ref": "#/$defs/backend"}
+    models = root["properties"]["models"]
+    alias = _record(Alias, definitions)
+    models["additionalProperties"] = {"anyOf": [models["additionalProperties"], alias]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A Spillgate policy",

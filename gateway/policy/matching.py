@@ -7,7 +7,7 @@ fills itself; only what is left of a route's conditions is asked anew. Pure: no 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from adapters.types import Task
@@ -63,6 +63,23 @@ class Matcher:
                 return route
         raise LookupError("no route matches; the last one should have no conditions")
 
+    def possible(
+        self, model: str, task: Task, user: str, plan: str, tags: Mapping[str, str] | None
+    ) -> Iterator[Route]:
+        """The routes that some call of the model may take, whatever else it asks for; ``tags`` are
+        those that it has, None where it may have any."""
+        for route, _ in self._routes:
+            when = route.when
+            pairs = ((when.model, model), (when.task, task), (when.user, user), (when.plan, plan))
+            if any(asked is not None and value not in choices(asked) for asked, value in pairs):
+                continue
+            wanted = when.tags or {}
+            if tags is not None and any(tags.get(name) != wanted[name] for name in wanted):
+                continue
+            yield route
+            if not (wanted and tags is None) and _takes_all(when):
+                return
+
     def _remember(self, key: tuple[Any, ...]) -> tuple[tuple[Route, Rest | None], ...]:
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
@@ -86,6 +103,12 @@ def _fits(when: When, model: str, task: str, plan: str, priority: str, stream: b
     if when.stream is not None and when.stream != stream:
         return False
     return all(asked is None or value in choices(asked) for asked, value in pairs)
+
+
+def _takes_all(when: When) -> bool:
+    """Whether it does not matter what a call asks for beside its model, nor how much there is."""
+    others = (when.priority, when.stream, when.body, when.requests_per_day)
+    return all(one is None for one in others)
 
 
 def _rest(when: When) -> Rest | None:

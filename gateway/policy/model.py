@@ -316,6 +316,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     backends: dict[str, BackendSpec] = {}
     models: dict[str, ModelSpec] = {}
+    aliases: dict[str, str] = {}
+    """Another name -> the model that is called by it."""
     prices: dict[str, DatedPrices] = {}
     routes: tuple[Route, ...] = ()
     """The last one always matches: where the document ends without such a route, one named

@@ -29,6 +29,7 @@ from gateway.policy.model import (
     Route,
     WarmRule,
 )
+from gateway.policy.sections.aliases import read_aliases, without_aliases
 from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.keys import KeySettings
 from gateway.policy.sections.limits import GatewayLimits
@@ -89,7 +90,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     backends: dict[Name, Annotated[Any, UnreadShape()]] = {}
     """Name -> who can run a call: ``kind``, the common keys and those of the kind."""
     models: dict[Name, ModelSpec] = {}
-    """Name, as callers give it -> what it does and who serves it."""
+    """Name, as callers give it -> what it does and who serves it, or ``alias``: the model of which
+    it is another name."""
     prices: dict[Name, PriceList] = {}
     """Name -> what a backend charges, or a list of what it charged and charges."""
     routes: tuple[Route, ...] = ()
@@ -175,6 +177,7 @@ class _Reader:
         self._adapters: dict[str, AdapterClass] = {}
 
     def policy(self, document: MapNode, problems: Iterable[Problem]) -> tuple[Policy, Places]:
+        document, aliases = without_aliases(document)
         tables = listed(document)
         reading = Findings(self._environ, _names(document, tables))
         reading.problems.extend(problems)
@@ -182,6 +185,7 @@ class _Reader:
         check_keys(document, fields, "", reading)
         read_values = read_fields(document, fields, "", reading)
         values = {name: value for name, value in read_values.items() if value is not BAD}
+        values["aliases"] = read_aliases(aliases, reading)
         values["backends"] = backends = self._backends(document, reading)
         own = dated(values.get("prices", {}), reading)
         values["prices"] = _with_listed(own, backends.values(), tables)

@@ -20,7 +20,7 @@ def decision_headers(state: CallState) -> list[Header]:
         headers.append((b"x-spillgate-reason", state.reason.encode()))
     if state.is_bounded and state.output_bound is not None:
         headers.append((b"x-spillgate-max-tokens", b"%d" % state.output_bound))
-    if state.call.model != state.asked_model:
+    if state.call.model != state.asked_model or state.call.shown:
         headers.append((b"x-spillgate-model", state.call.model.encode()))
     if state.admission.admitted is not None:
         headers.extend(rate_limit_headers(state.admission.admitted))

@@ -14,6 +14,7 @@ from gateway.api.requests.request import (
     respond,
     respond_json,
 )
+from gateway.dialects.shown_names import shown_as
 from gateway.jobs.accepting import AskedJob
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.records import read_answer, read_fault
@@ -98,7 +99,7 @@ async def answer_by_job(
     if waits_s == 0.0 or job.state not in ENDED:
         await respond_accepted(send, context, jobs, job)
         return
-    await _respond_ended(send, context, job)
+    await _respond_ended(send, context, job, parsed.shown)
 
 
 def becomes_job(context: RequestContext) -> bool:
@@ -108,8 +109,8 @@ def becomes_job(context: RequestContext) -> bool:
     return IDEMPOTENCY_KEY in headers or prefers_job(context) is not None
 
 
-async def _respond_ended(send: Send, context: RequestContext, job: StoredJob) -> None:
-    """What the call has come to. Raises ApiError."""
+async def _respond_ended(send: Send, context: RequestContext, job: StoredJob, shown: str) -> None:
+    """What the call has come to; ``shown``: another name for its model. Raises ApiError."""
     answer, fault = read_answer(job.answer), read_fault(job.error)
     if fault is not None:
         raise fault.error()
@@ -122,7 +123,7 @@ async def _respond_ended(send: Send, context: RequestContext, job: StoredJob) ->
         (b"content-location", b"/v1/jobs/" + job.id.encode()),
         (b"x-spillgate-cost", usd(job.cost_nano).encode()),
     ]
-    reply = answer.reply()
+    reply = shown_as(answer.reply(), shown) if shown else answer.reply()
     await respond(send, context, reply.status, reply.body, headers)
 
 

@@ -2,5 +2,6 @@
 
 ``openai`` and ``infer`` read the body of a call as far as the gateway acts on it; ``call_requests``
 turns the request into a call and notices a client that hangs up at whatever point, upon which
-``gateway.calls`` ends and settles the call; ``explain`` is the decision without the call.
+``gateway.calls`` ends and settles the call; ``explain`` is the decision without the call,
+``models`` the list of what may be called.
 """

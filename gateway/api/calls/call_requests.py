@@ -188,6 +188,7 @@ async def serve(
         task=parsed.task,
         body=parsed.body,
         stream=parsed.stream,
+        shown=parsed.shown,
         deadline=context.received + active.longest(parsed.model),
     )
     state = CallState(

@@ -59,7 +59,7 @@ class ExplainEndpoint:
         spec = active.model(value["model"], context.principal)
         call = Call(
             id=context.request_id,
-            model=value["model"],
+            model=active.target(value["model"]),
             task=spec.task,
             body=body,
             stream=value.get("stream") is True,

@@ -32,5 +32,7 @@ class InferEndpoint:
         body = await read_body(self._gateway, context, receive)
         parse_json(body)
         streams = b"text/event-stream" in context.headers.get(b"accept", b"")
-        parsed = ParsedRequest(name, "infer", body, streams, False, spec.max_output_tokens)
+        parsed = ParsedRequest(
+            active.target(name), "infer", body, streams, False, spec.max_output_tokens
+        )
         await serve(self._gateway, context, parsed, receive, send)

@@ -1,4 +1,4 @@
-"""OpenAI's surface: chat completions, completions, embeddings, models.
+"""OpenAI's surface: chat completions, completions, embeddings.
 
 Only the fields that the gateway acts on are read; the body goes to the backend as it came.
 Shapes: https://platform.openai.com/docs/api-reference
@@ -21,9 +21,8 @@ from gateway.api.requests.request import (
     Scope,
     Send,
     only,
-    respond_json,
 )
-from gateway.keys.permitted import may_use
+from gateway.dialects.shown_names import encoded, renamed
 from gateway.money.inputs import TEXT_ALONE, InputParts, parts_of
 from gateway.money.pricing import MOST_TOKENS
 from gateway.service import Gateway
@@ -118,8 +117,11 @@ def parsed_call(
     streams = bool(envelope.stream) and task != "embeddings"
     options = envelope.stream_options
     output, unbounded = output_of(envelope, task, spec.max_output_tokens)
+    model, shown = active.target(envelope.model), ""
+    if model != envelope.model:
+        shown, body = envelope.model, renamed(body, encoded(model))
     return ParsedRequest(
-        envelope.model,
+        model,
         task,
         body,
         streams,
@@ -127,6 +129,7 @@ def parsed_call(
         output,
         unbounded,
         parts_in(envelope),
+        shown,
     )
 
 
@@ -202,30 +205,3 @@ def invalid_field(error: msgspec.ValidationError) -> ApiError:
         )
     place = f" in {param!r}" if param else ""
     return ApiError(400, "invalid_field", f"{in_json_words(what)}{place}.", param=param)
-
-
-class ModelsEndpoint:
-    """GET /v1/models and /v1/models/{model}: what the policy serves, as far as
-    the key may use it."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        context: RequestContext = scope["context"]
-        only("GET", scope)
-        active = self._gateway.active
-        name: str | None = scope.get("path_params", {}).get("model")
-        if name is None:
-            rows = [
-                _model(name, spec.task)
-                for name, spec in active.policy.models.items()
-                if may_use(context.principal.permitted, name)
-            ]
-            await respond_json(send, context, {"object": "list", "data": rows})
-            return
-        await respond_json(send, context, _model(name, active.model(name, context.principal).task))
-
-
-def _model(name: str, task: Task) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "spillgate", "task": task}

@@ -63,7 +63,7 @@ def asked_job(gateway: Gateway, context: RequestContext, body: bytes) -> AskedJo
         preferences = msgspec.structs.replace(preferences, priority=read.priority)
     key = read.idempotency_key
     return AskedJob(
-        model=read.model,
+        model=parsed.model,
         task=parsed.task,
         body=parsed.body,
         principal=context.principal,
@@ -89,7 +89,9 @@ def _parsed(active: ActivePolicy, principal: Principal, read: JobBody) -> Parsed
         )
     body = bytes(read.input)
     if spec.task == "infer":
-        return ParsedRequest(read.model, "infer", body, False, False, spec.max_output_tokens)
+        return ParsedRequest(
+            active.target(read.model), "infer", body, False, False, spec.max_output_tokens
+        )
     assert spec.task in OPENAI_ROUTES
     if not body.startswith(b"{"):
         raise ApiError(

@@ -1,3 +1,3 @@
-"""What came: a ``request`` and who sent it, its ``bodies`` as they are read, the ``tags`` that it
-gives its call.
+"""What came: a ``request`` and who sent it, the ``paths`` that clients write, ``bodies`` as they
+are read, the ``tags`` that a request gives its call.
 """

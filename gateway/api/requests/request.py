@@ -68,9 +68,31 @@ class RequestContext:
             )
 
     def key(self) -> str:
-        """The text of the key that was sent; empty where none was."""
-        scheme, _, key = self.headers.get(b"authorization", b"").partition(b" ")
-        return key.strip().decode("latin-1") if scheme.lower() == b"bearer" else ""
+        """The text of the key that was sent: as a bearer token, or, as Anthropic's clients do, in
+        ``x-api-key``, or, as Azure's do, in ``api-key``. Empty where none was. Raises ApiError 400
+        for two that differ."""
+        headers = self.headers
+        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        key = key.strip() if scheme.lower() == b"bearer" else b""
+        for name in _KEY_HEADERS:
+            given = headers.get(name, b"").strip()
+            if given and key and given != key:
+                raise _two_keys(name)
+            key = key or given
+        return key.decode("latin-1")
+
+
+_KEY_HEADERS = (b"x-api-key", b"api-key")
+
+
+def _two_keys(name: bytes) -> ApiError:
+    return ApiError(
+        400,
+        "ambiguous_header",
+        f"The request shows one key as Authorization or x-api-key and another one as "
+        f"{name.decode()}; send one.",
+        param=name.decode(),
+    )
 
 
 _YOURS: dict[Role, str] = {
@@ -95,6 +117,8 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     unbounded: int = 0
     """Answers whose length the body does not bound."""
     parts: InputParts = TEXT_ALONE
+    shown: str = ""
+    """What the answer shall call the model, where its caller gave it another name than its own."""
 
 
 async def respond(

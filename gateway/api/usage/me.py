@@ -10,7 +10,6 @@ from gateway.api.requests.request import Receive, RequestContext, Scope, Send, o
 from gateway.api.usage.forecast import forecast_of
 from gateway.calls.refusals import store_unavailable
 from gateway.key_requests import permitted_json
-from gateway.keys.permitted import may_use
 from gateway.money.forecasts import parse_scope
 from gateway.money.limits import is_callers_own, unit_name
 from gateway.money.text import iso, iso_or_none
@@ -45,7 +44,6 @@ class MeEndpoint:
             statuses = await gateway.shared.statuses(template.limits)
         except StorageUnavailable as unavailable:
             raise store_unavailable(unavailable) from None
-        models = gateway.active.policy.models
         answer = {
             "key": who.key_id,
             "user": who.user,
@@ -54,7 +52,7 @@ class MeEndpoint:
             "tags": who.tags,
             "expires_at": iso_or_none(gateway.keys.ends_at(context.key()), "seconds"),
             **permitted_json(who.permitted),
-            "models": [name for name in models if may_use(who.permitted, name)],
+            "models": gateway.active.models_of(who),
             "limits": [_limit(status, now_at) for status in statuses],
             "limits_change_at": _changes_at(template),
             "used": {window: await self._used(who, window, now_at) for window in _SPANS},

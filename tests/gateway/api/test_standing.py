@@ -228,8 +228,9 @@ async def test_a_model_without_a_backend_says_why_and_that_a_repetition_does_not
     async with assembled(tmp_path, clock, text + routes) as gateway, gateway.client() as client:
         gateway.inner.active.backends["home"].draining = cause == "drained"
         answer = await client.post("/v1/infer/any", json={})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_backend")
-        words = {"route": "The route 'only-far' uses no backend", "drained": "home: drained"}
+        said = {"route": (403, "no_route"), "drained": (503, "no_backend")}
+        assert (answer.status_code, answer.json()["error"]["code"]) == said[cause]
+        words = {"route": "the route 'only-far', which uses no", "drained": "home: drained"}
         assert words[cause] in answer.json()["error"]["message"]
         assert answer.headers["x-should-retry"] == "false"
         assert "retry-after" not in answer.headers

@@ -1,0 +1,1 @@
+"""Calls in other words than those of their backends."""
