@@ -1,8 +1,9 @@
 """The HTTPS service: keys, limits, budgets, routing, the ledger.
 
-In the order of a call: it comes in through ``api``; ``calls`` carries it from its admission to its
-settlement; ``routing`` decides which of the ``backends`` gets it, and so whether it spills, and
-``dialects`` asks one that knows other words than the call's own;
+In the order of a call: it comes in through ``api``, or by other platforms' protocols through
+``doors``; ``calls`` carries it from its admission to its settlement; ``routing`` decides which of
+the ``backends`` gets it, and so whether it spills, and ``dialects`` asks one that knows other words
+than the call's own;
 ``money`` says what it costs and whether its caller may spend that, and ``holds`` who waits for
 others to give back what was held too much; ``storage`` keeps the counters,
 the ledger and the keys; ``events`` tells others of what happened. Between the calls ``warm`` wakes

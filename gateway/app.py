@@ -25,6 +25,7 @@ from gateway.backends.use_reader import UseReader
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
 from gateway.clock import Clock, SystemClock
+from gateway.doors.opened import open_doors
 from gateway.environment import Environment
 from gateway.events.addresses import SystemResolver
 from gateway.events.attempts import MessageClient
@@ -324,7 +325,7 @@ def web(
         check_startable(policy, places, backend_maker(gateway.clock), known=in_force)
         return policy
 
-    return application(gateway, read, lifespan)
+    return application(gateway, read, lifespan, *open_doors(gateway))
 
 
 def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) -> Gateway:

@@ -10,10 +10,12 @@ import logging
 import os
 import random
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from starlette.types import ASGIApp
 
 from gateway.api.requests.bodies import ClientGone
+from gateway.api.requests.door import Door, door_of
 from gateway.api.requests.paths import canonical
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send, respond_error
 from gateway.api.requests.tags import HEADER as TAG
@@ -69,7 +71,9 @@ class AuthMiddleware:
         uses: dict[str, float],
         max_header: int,
         refused: Callable[[RequestContext, ApiError], None],
+        doors: Mapping[str, Door] = MappingProxyType({}),
     ) -> None:
+        """``doors``: the first part of a path -> what is different below it."""
         self._app: ASGIApp
         self._exact: Mapping[str, ASGIApp]
         self._keys = keys
@@ -78,6 +82,7 @@ class AuthMiddleware:
         self._uses = uses
         self._max_header = max_header
         self._refused = refused
+        self._doors = doors
         self._ids = random.Random(os.urandom(16))
 
     def leads_to(self, app: ASGIApp, exact: Mapping[str, ASGIApp]) -> None:
@@ -133,7 +138,8 @@ class AuthMiddleware:
     async def _tell(self, send: Send, context: RequestContext, error: ApiError) -> None:
         if context.is_logged:
             self._refused(context, error)
-        await respond_error(send, context, error)
+        door = door_of(self._doors, context.path)
+        await respond_error(send, context, error, told=door and door.told(error))
 
     def _request_id(self, received_at: float) -> str:
         """Milliseconds, then 48 random bits: ids that ascend are stored side by side, and the
@@ -156,6 +162,8 @@ class AuthMiddleware:
 
     def _principal(self, context: RequestContext) -> Principal:
         text = context.key()
+        if not text and (door := door_of(self._doors, context.path)) is not None:
+            text = door.key(context.headers)
         if not text:
             given = context.headers.get(b"authorization")
             raise self._unauthorised(context, "malformed" if given else "missing")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -28,6 +29,7 @@ from gateway.api.probes import (
     OpenApiEndpoint,
     ReadyEndpoint,
 )
+from gateway.api.requests.door import Door
 from gateway.api.requests.request import Receive, Scope, Send
 from gateway.api.usage.forecast import ForecastEndpoint
 from gateway.api.usage.me import MeEndpoint
@@ -67,9 +69,14 @@ class Application(Starlette):
 
 
 def application(
-    gateway: Gateway, read_policy: ReadPolicy, lifespan: Lifespan[Starlette]
+    gateway: Gateway,
+    read_policy: ReadPolicy,
+    lifespan: Lifespan[Starlette],
+    more: Sequence[Route] = (),
+    doors: Mapping[str, Door] = MappingProxyType({}),
 ) -> Starlette:
-    """The ASGI application: the middleware, then the routes."""
+    """The ASGI application: the middleware, then the routes. ``more``: those of ``doors``, by the
+    first part of their paths."""
     server = gateway.active.policy.server
     middleware = AuthMiddleware(
         keys=gateway.keys,
@@ -80,11 +87,13 @@ def application(
         uses=gateway.last_uses.noted,
         max_header=server.max_header,
         refused=functools.partial(log_refused, gateway),
+        doors=doors,
     )
     routes = [
         *_calls(gateway),
         *_pages(gateway),
         *_admin(gateway, read_policy),
+        *more,
         Route("/{path:path}", NotFound()),
     ]
     return Application(middleware, routes, lifespan)

@@ -148,7 +148,7 @@ def out_of_time() -> ApiError:
     return ApiError(
         504,
         "backend_timeout",
-        "The call was stopped: it ran longer than its backend's max_run allows.",
+        "The call was stopped: it ran longer than its backend or its caller allows.",
         type="backend_error",
         headers={"x-should-retry": "false"},
     )

@@ -16,7 +16,7 @@ from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
-from gateway.jobs.records import JobRequest, to_text
+from gateway.jobs.records import JobDialect, JobRequest, to_text
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import JobStore, KnownJob, LineFull, NewJob
 from gateway.types import ApiError, Principal
@@ -36,6 +36,10 @@ class AskedJob(msgspec.Struct, frozen=True, kw_only=True):
     """How long its result is kept; None: as the policy says."""
     webhook: str = ""
     idempotency_key: str = ""
+    most_run_s: float | None = None
+    """None: as long as its backend allows."""
+    dialect: JobDialect | None = None
+    """None: its caller speaks the gateway's own."""
 
 
 class JobAcceptance:
@@ -166,6 +170,8 @@ def _request(active: ActivePolicy, asked: AskedJob, state: CallState) -> JobRequ
         principal=asked.principal,
         preferences=state.preferences,
         policy=active.policy.version,
+        most_run_s=asked.most_run_s,
+        dialect=asked.dialect,
     )
 
 

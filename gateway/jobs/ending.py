@@ -9,7 +9,7 @@ from gateway.jobs.news import JobNews
 from gateway.jobs.outcomes import EndsAs
 from gateway.jobs.records import to_text
 from gateway.jobs.run import JobRun
-from gateway.jobs.told import told
+from gateway.jobs.told import Views, told
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import JobStore, StoredJob
 
@@ -21,10 +21,12 @@ _AGAIN_S = 0.5
 class JobEnding:
     """EndsAs the jobs of one gateway's leases."""
 
-    def __init__(self, *, store: JobStore, clock: Clock, news: JobNews) -> None:
+    def __init__(self, *, store: JobStore, clock: Clock, news: JobNews, views: Views) -> None:
+        """``views``: how callers by other protocols are told."""
         self._store = store
         self._clock = clock
         self._news = news
+        self._views = views
 
     async def end(self, run: JobRun, end: EndsAs) -> None:
         """Waits for the store, and for the ledger to have settled the call: without that nobody
@@ -43,7 +45,7 @@ class JobEnding:
     async def _try(self, job: StoredJob, end: EndsAs) -> bool:
         now_at, message = self._clock.time(), None
         if job.webhook:
-            message = told(job, end, await self._store.cost(job.id), now_at)
+            message = told(job, end, await self._store.cost(job.id), now_at, self._views)
         error = "" if end.fault is None else to_text(end.fault)
         done = await self._store.end(
             job.id, job.epoch, end.state, ended_at=now_at, error=error, message=message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 from gateway.active_policy import ActivePolicy
 from gateway.calls.dispatcher import Dispatcher
@@ -45,7 +46,9 @@ class Jobs:
         self.news = JobNews(clock)
         self._active = active
         self._clock = clock
-        ending = JobEnding(store=store, clock=clock, news=self.news)
+        self.views: dict[str, Callable[[StoredJob], dict[str, Any]]] = {}
+        """The name of another protocol -> a job as its callers are told of it."""
+        ending = JobEnding(store=store, clock=clock, news=self.news, views=self.views)
 
         def lease(full: Callable[[str, float], None]) -> OneLease:
             return OneLease(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import inf
 
 import msgspec
 
@@ -121,6 +122,7 @@ class OneLease:
     async def _run(self, run: JobRun, row: LedgerRow) -> Outcome:
         active, request = self._active(), read_request(run.job.request)
         run.state = state = self._state(active, run, request, row)
+        run.most_run_s = inf if request.most_run_s is None else request.most_run_s
         unasked = self._unasked(active, run, request)
         if unasked is not None:
             end, status, code = unasked

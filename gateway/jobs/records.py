@@ -13,6 +13,14 @@ from gateway.storage.base import LedgerRow
 from gateway.types import ApiError, Principal, Unit
 
 
+class JobDialect(msgspec.Struct, frozen=True, kw_only=True):
+    """By which other protocol its caller has come, and is told of it."""
+
+    name: str
+    particulars: dict[str, str] = {}
+    """What that one has to remember of the job."""
+
+
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a caller asked."""
 
@@ -24,6 +32,9 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     preferences: Preferences
     policy: str
     """The version that admitted it."""
+    most_run_s: float | None = None
+    """How long it may run, where that is less than its backend allows."""
+    dialect: JobDialect | None = None
 
 
 class JobSpent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

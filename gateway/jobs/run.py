@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Literal, NoReturn
 
 import msgspec
@@ -69,6 +70,8 @@ class JobRun:
         self.task: asyncio.Task[None] | None = None
         self.begun = asyncio.Event()
         """It waits for no backend any more."""
+        self.most_run_s = inf
+        """How long its caller lets it run at a backend."""
         self._answer = read_answer(job.answer)
         self._state: JobState = job.state
         self._store = store
@@ -114,7 +117,7 @@ class JobRun:
         if self._answer is not None:
             return self._answer.reply()
         try:
-            with _TimeLimit(self._clock, self.state, attempt):
+            with _TimeLimit(self._clock, self.state, attempt, self.most_run_s):
                 reply = await self._asked(attempt)
             reply = attempt.backend.redactor.over(reply)
             await self._keep(answer_of(reply))
@@ -162,7 +165,13 @@ class JobRun:
         record = to_text(self.attempt)
         if not await self._store.move(self.job.id, self.job.epoch, to, attempt=record):
             raise JobLost
+        self._moved(to)
+
+    def _moved(self, to: JobState) -> None:
+        """The store has it there, and says since when it runs; this is about that."""
         self._state = to
+        if to != "queued" and self.job.started_at is None:
+            self.job = msgspec.structs.replace(self.job, started_at=self._clock.time())
 
     # --- what the gateway runs by itself ------------------------------------------------------
 
@@ -193,7 +202,7 @@ class JobRun:
         record = to_text(self.attempt)
         id, epoch = self.job.id, self.job.epoch
         await self._surely(lambda: self._store.move(id, epoch, "starting", attempt=record))
-        self._state = "starting"
+        self._moved("starting")
         return handle
 
     async def _after_submit(
@@ -240,7 +249,7 @@ class JobRun:
             with contextlib.suppress(StorageUnavailable):  # the next question says it again
                 if not await self._store.move(self.job.id, self.job.epoch, "running"):
                     raise JobLost
-                self._state = "running"
+                self._moved("running")
 
     async def _out_of_time(self, adapter: LongRunning, handle: Handle) -> BackendError:
         usage = await self._stopped(adapter, handle)
@@ -278,12 +287,15 @@ class JobRun:
 
 
 class _TimeLimit:
-    """Stops a job that runs for longer than its backend's ``max_run``."""
+    """Stops a job that runs for longer than its backend's ``max_run``, or its caller's bound."""
 
-    def __init__(self, clock: Clock, state: CallState | None, attempt: Attempt) -> None:
+    def __init__(
+        self, clock: Clock, state: CallState | None, attempt: Attempt, most_run_s: float
+    ) -> None:
         self._clock = clock
         self._state = state
         self._attempt = attempt
+        self._most_run_s = most_run_s
         self._timer: Timer | None = None
 
     def __enter__(self) -> None:
@@ -297,7 +309,8 @@ class _TimeLimit:
         state = self._state
         if state is None or state.attempt is not self._attempt:
             return
-        left_s = state.must_end_at + _GRACE_S - self._clock.monotonic()
+        own_end = self._attempt.begins_at + self._most_run_s
+        left_s = min(state.must_end_at + _GRACE_S, own_end) - self._clock.monotonic()
         if left_s <= 0:
             state.stop("timeout")
         else:

@@ -19,6 +19,7 @@ PATHS = (
     "/v1/jobs",
     "/v1/jobs/*",
     "/v1/route/explain",
+    "/runpod/*",
     "/usage",
     "/usage/*",
     "/admin/*",

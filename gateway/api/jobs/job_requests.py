@@ -57,7 +57,10 @@ def asked_job(gateway: Gateway, context: RequestContext, body: bytes) -> AskedJo
         raise invalid_field(error) from None
     except msgspec.DecodeError as error:
         raise malformed(error, body) from None
-    parsed = _parsed(gateway.active, context.principal, read)
+    spec = gateway.active.model(read.model, context.principal)
+    if read.task is not None and read.task != spec.task:
+        raise _wrong_task(read, spec.task)
+    parsed = parsed_input(gateway.active, context.principal, read.model, bytes(read.input))
     preferences = all_preferences(gateway, context, parsed, read.tags)
     if read.priority is not None:
         preferences = msgspec.structs.replace(preferences, priority=read.priority)
@@ -70,27 +73,31 @@ def asked_job(gateway: Gateway, context: RequestContext, body: bytes) -> AskedJo
         preferences=preferences,
         deadline_s=_until(read.deadline, context.received_at),
         keep_s=_span(read.ttl, "ttl"),
-        webhook=_webhook(gateway, read.webhook),
+        webhook=checked_webhook(gateway, read.webhook),
         idempotency_key=idempotency_key(context)
         if key is None
         else checked_key(key, "idempotency_key"),
     )
 
 
-def _parsed(active: ActivePolicy, principal: Principal, read: JobBody) -> ParsedRequest:
-    """The call that the task's own route would have made of the input."""
-    spec = active.model(read.model, principal)
-    if read.task is not None and read.task != spec.task:
-        raise ApiError(
-            400,
-            "wrong_task",
-            f"The model {read.model!r} serves {spec.task}, not {read.task}.",
-            param="task",
-        )
-    body = bytes(read.input)
+def _wrong_task(read: JobBody, task: Task) -> ApiError:
+    return ApiError(
+        400,
+        "wrong_task",
+        f"The model {read.model!r} serves {task}, not {read.task}.",
+        param="task",
+    )
+
+
+def parsed_input(
+    active: ActivePolicy, principal: Principal, model: str, body: bytes
+) -> ParsedRequest:
+    """The call that the task's own route would have made of a job's input. Raises ApiError 400 for
+    one that cannot be read, 403 and 404 for a model."""
+    spec = active.model(model, principal)
     if spec.task == "infer":
         return ParsedRequest(
-            active.target(read.model), "infer", body, False, False, spec.max_output_tokens
+            active.target(model), "infer", body, False, False, spec.max_output_tokens
         )
     assert spec.task in OPENAI_ROUTES
     if not body.startswith(b"{"):
@@ -100,7 +107,7 @@ def _parsed(active: ActivePolicy, principal: Principal, read: JobBody) -> Parsed
             f"`input` is the object that {OPENAI_ROUTES[spec.task]} takes, without `model`.",
             param="input",
         )
-    named = b'{"model":' + msgspec.json.encode(read.model)
+    named = b'{"model":' + msgspec.json.encode(model)
     rest = body[1:].lstrip()
     parsed = parsed_call(
         active, principal, spec.task, named + (b"," if rest != b"}" else b"") + rest
@@ -115,7 +122,8 @@ def _parsed(active: ActivePolicy, principal: Principal, read: JobBody) -> Parsed
     return parsed
 
 
-def _webhook(gateway: Gateway, url: str | None) -> str:
+def checked_webhook(gateway: Gateway, url: str | None) -> str:
+    """Where the end of a job is told; empty: nowhere. Raises ApiError 400."""
     if url is None:
         return ""
     settings = gateway.active.policy.webhooks
@@ -192,6 +200,8 @@ def asked_again(job: StoredJob, principal: Principal) -> AskedJob:
         deadline_s=job.deadline - job.created_at,
         keep_s=job.keep_s,
         webhook=job.webhook,
+        most_run_s=before.most_run_s,
+        dialect=before.dialect,
     )
 
 

@@ -1,3 +1,4 @@
 """What came: a ``request`` and who sent it, the ``paths`` that clients write, ``bodies`` as they
-are read, the ``tags`` that a request gives its call.
+are read, the ``tags`` that a request gives its call. ``door`` is what is different for clients of
+another protocol.
 """

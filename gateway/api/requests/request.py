@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import Task
+from gateway.api.requests.door import ToldError
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.types import ApiError, Principal, Role
 
@@ -151,13 +152,18 @@ async def respond_json(
 
 
 async def respond_error(
-    send: Send, context: RequestContext, error: ApiError, headers: list[Header] | None = None
+    send: Send,
+    context: RequestContext,
+    error: ApiError,
+    headers: list[Header] | None = None,
+    told: ToldError | None = None,
 ) -> None:
-    """A whole answer: the error in the one shape that errors have, with its own headers and
-    ``headers``."""
+    """A whole answer: the error in the one shape that errors have, or as ``told``, with its own
+    headers and ``headers``."""
     own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-    body = msgspec.json.encode(error.body())
-    await respond(send, context, error.status, body, [JSON, *own, *(headers or ())])
+    status, value = (error.status, error.body()) if told is None else told
+    body = msgspec.json.encode(value)
+    await respond(send, context, status, body, [JSON, *own, *(headers or ())])
 
 
 def only(method: str, scope: Scope) -> None:

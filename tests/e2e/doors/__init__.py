@@ -1,0 +1,1 @@
+"""Other platforms' own clients, unchanged but for their base URL and key."""

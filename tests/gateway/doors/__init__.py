@@ -1,0 +1,1 @@
+"""Other platforms' protocols over a gateway's own jobs."""
