@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from adapters.base import Clock
+from adapters.buckets import Bucket
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.client import Origin
@@ -17,8 +18,7 @@ from adapters.http.failures import message_of, read_if
 from adapters.http.predictions import Prediction, decode_prediction
 from adapters.http.response import Body, Response
 from adapters.names import Name, OwnedName
-from adapters.replicate.sigv4 import LONGEST_S
-from adapters.replicate.uploads import Bucket, Uploads
+from adapters.replicate.uploads import Uploads
 from adapters.settings import (
     ByteSize,
     Count,
@@ -29,6 +29,7 @@ from adapters.settings import (
     Secret,
     SecretStr,
 )
+from adapters.sigv4 import LONGEST_S
 
 _ASK_S = 10.0
 _ANSWER_GRACE_S = 10.0

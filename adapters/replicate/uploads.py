@@ -13,50 +13,21 @@ import base64
 import binascii
 import hashlib
 from typing import Any
-from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
 from adapters.base import Clock
+from adapters.buckets import Bucket
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
-from adapters.http.client import Origin
 from adapters.http.failures import UNREADABLE
-from adapters.replicate.sigv4 import Credentials, presigned
 from adapters.settings import HttpSettings, Secret
+from adapters.sigv4 import Credentials
 
 _PUT_WITHIN_S = 300
 _SMALLEST_FILE = 1024
 """A shorter ``data:`` URI is no longer than the URL that would stand for it."""
-
-
-class Bucket(msgspec.Struct, frozen=True, kw_only=True):
-    """Where files are put: ``s3://BUCKET/PREFIX?endpoint=https://HOST&region=REGION``."""
-
-    endpoint: str
-    bucket: str
-    prefix: str
-    region: str
-
-    @classmethod
-    def from_url(cls, url: str) -> Bucket:
-        """Raises ValueError saying what is wrong."""
-        parts = urlsplit(url)
-        options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        if parts.scheme != "s3" or not parts.netloc:
-            raise ValueError("payloads is written s3://BUCKET/PREFIX?endpoint=https://HOST")
-        if unknown := sorted(set(options) - {"endpoint", "region"}):
-            raise ValueError(f"payloads has no option {unknown[0]}; endpoint and region are")
-        endpoint = options.get("endpoint", "")
-        if not endpoint or Origin(endpoint).prefix:
-            raise ValueError("payloads needs an endpoint: scheme and host, without a path")
-        prefix = parts.path.strip("/")
-        return cls(
-            endpoint=endpoint.rstrip("/"),
-            bucket=parts.netloc,
-            prefix=f"{prefix}/" if prefix else "",
-            region=options.get("region", "us-east-1"),
-        )
 
 
 class File(msgspec.Struct, frozen=True):
@@ -122,10 +93,9 @@ class Uploads(Api):
 
     def _target(self, method: str, name: str) -> str:
         place, put = self._place, method == "PUT"
-        url = presigned(
+        url = place.presigned(
             method,
-            place.endpoint,
-            f"/{place.bucket}/{place.prefix}{name}",
+            name,
             self._credentials,
             at=self.clock.time(),
             seconds=_PUT_WITHIN_S if put else self._good_for,
