@@ -31,9 +31,9 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{where} has no option {unknown[0]}; endpoint and region are")
         endpoint = urlsplit(options.get("endpoint", ""))
         if endpoint.scheme not in ("http", "https") or not endpoint.hostname:
-            raise ValueError(f"{where} needs an endpoint: scheme and host, without a path")
+            raise ValueError(f"{where} needs an endpoint: http(s)://HOST, without a path")
         if endpoint.path.strip("/") or endpoint.query or endpoint.fragment:
-            raise ValueError(f"{where} needs an endpoint: scheme and host, without a path")
+            raise ValueError(f"{where} needs an endpoint: http(s)://HOST, without a path")
         prefix = parts.path.strip("/")
         return cls(
             endpoint=f"{endpoint.scheme}://{endpoint.netloc}",

@@ -5,13 +5,13 @@ In the order of a call: it comes in through ``api``, or by other platforms' prot
 the ``backends`` gets it, and so whether it spills, and ``dialects`` asks one that knows other words
 than the call's own;
 ``money`` says what it costs and whether its caller may spend that, and ``holds`` who waits for
-others to give back what was held too much; ``storage`` keeps the counters,
-the ledger and the keys; ``events`` tells others of what happened. Between the calls ``warm`` wakes
-backends before they are needed, ``jobs`` sees durable jobs to their end, ``planning`` says how much
-capacity that should be, ``replay`` what recorded calls would cost by it, and ``bills`` puts what
-platforms billed beside the ledger, whose old rows ``archive`` moves to files; ``leading`` is what
-one process alone does for all: the warm pool, and what goes over days that have ended. ``policy``
-reads the YAML that says all this.
+others to give back what was held too much; ``storage`` keeps the counters, the ledger and the keys;
+``events`` tells others of what happened. Between the calls ``warm`` wakes backends before they are
+needed, ``jobs`` sees durable jobs to their end, ``files`` keeps what callers store, ``planning``
+says how much capacity that should be, ``replay`` what recorded calls would cost by it, and
+``bills`` puts what platforms billed beside the ledger, whose old rows ``archive`` moves to files;
+``leading`` is what one process alone does for all: the warm pool, and what goes over days that have
+ended. ``policy`` reads the YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
 ``service`` is what runs then, with the ``active_policy`` that a reload swaps whole; ``restore``

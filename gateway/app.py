@@ -30,6 +30,8 @@ from gateway.environment import Environment
 from gateway.events.addresses import SystemResolver
 from gateway.events.attempts import MessageClient
 from gateway.events.notices import Notices
+from gateway.files.files import FilePlaces, Files
+from gateway.files.opening import open_contents
 from gateway.leading import LeaderWork
 from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
@@ -42,6 +44,7 @@ from gateway.readings import readings
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
 from gateway.storage.base import Ledger, SharedStore
+from gateway.storage.files.sql_files import SqlFiles
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.jobs.sql_jobs import SqlJobs
 from gateway.storage.key_store import KeyStore
@@ -198,6 +201,7 @@ def build_gateway(
     lines: LineWriter | None = None,
     outbox: Outbox | None = None,
     jobs: JobStore | None = None,
+    files: FilePlaces | None = None,
     bound: MakeBound | None = None,
     use: MakeUse | None = None,
     client: Callable[[], MessageClient] = webhook_client,
@@ -205,7 +209,7 @@ def build_gateway(
     """Everything but the web: a gateway over the stores and backends that it is given.
 
     ``lines`` is where calls that ended are logged, if the policy wants that; ``outbox`` is of the
-    ledger's store, and ``client`` makes what sends its messages; ``jobs`` are in the same store.
+    ledger's store, as ``jobs`` and ``files``, and ``client`` makes what sends its messages.
     """
     metrics = Metrics()
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
@@ -238,9 +242,15 @@ def build_gateway(
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
         gateway.notices = _notices(gateway, outbox, client, random_source)
+    if files is not None:
+        gateway.stored_files = _files(gateway, files)
     if jobs is not None:
         gateway.serve_jobs(jobs)
     return gateway
+
+
+def _files(gateway: Gateway, places: FilePlaces) -> Files:
+    return Files(places=places, settings=lambda: gateway.active.policy.files, clock=gateway.clock)
 
 
 def _notices(
@@ -285,6 +295,8 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
         gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
         leading.start()
         gateway.run_forever(gateway.last_uses.run())
+        if gateway.stored_files is not None:
+            gateway.run_forever(gateway.stored_files.run())
         if gateway.archivist is not None:
             gateway.run_forever(gateway.archivist.run())
         try:
@@ -302,6 +314,8 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
 async def _end(gateway: Gateway) -> None:
     await gateway.last_uses.write()
     await gateway.aclose()
+    if gateway.stored_files is not None:
+        await gateway.stored_files.aclose()
 
 
 async def _recall(gateway: Gateway, notices: Notices) -> None:
@@ -362,6 +376,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         lines=lines,
         outbox=open_outbox(policy),
         jobs=SqlJobs(_statements(policy)[0]),
+        files=FilePlaces(SqlFiles(_statements(policy)[0]), open_contents(policy, clock)),
         bound=None if among is None else among.bound,
         use=None if among is None else among.use,
     )

@@ -20,6 +20,7 @@ from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.events.notices import Notices
+from gateway.files.files import Files
 from gateway.jobs.jobs import Jobs
 from gateway.keys.last_uses import LastUses
 from gateway.metrics import Metrics
@@ -63,6 +64,7 @@ class Gateway:
 
     archivist: Archivist | None = None  # moves old rows out of the ledger
     plans: WorkerPlans | None = None  # what backends should keep, and why, once it has started
+    stored_files: Files | None = None  # what callers store here, with a store for it
     jobs: Jobs | None = None  # work that nobody waits for on a connection, with a store for it
 
     def __init__(

@@ -70,6 +70,7 @@ OUTER = (
     "gateway/storage/sqlite/test_ledger_failures.py",
     "gateway/storage/test_audit.py",
     "gateway/storage/test_calls.py",
+    "gateway/storage/test_file_records.py",
     "gateway/storage/test_jobs.py",
     "gateway/storage/test_key_store.py",
     "gateway/storage/test_ledger.py",

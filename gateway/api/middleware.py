@@ -22,6 +22,7 @@ from gateway.api.requests.tags import HEADER as TAG
 from gateway.calls.refusals import store_unavailable
 from gateway.clock import Clock
 from gateway.failed_keys import FailedKey, FailedKeys
+from gateway.files.names import LINKED
 from gateway.keys.permitted import check_request
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.key_store import KeyStore
@@ -30,8 +31,8 @@ from local_runtime.http.strangers import IDENTIFY
 
 log = logging.getLogger("spillgate")
 
-PUBLIC = frozenset(("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"))
-"""Paths that need no key: they tell nothing of any caller."""
+PUBLIC = frozenset(("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", LINKED))
+"""Paths that need no key: they tell nothing of any caller, or take a token instead."""
 
 _ONCE = (
     b"authorization",

@@ -19,6 +19,12 @@ _ROUTES: tuple[tuple[str, str, str, str], ...] = (
     ("get", "/v1/jobs/{job}/events", "Jobs", "What happens to a job, as server-sent events"),
     ("get", "/v1/jobs/{job}/deliveries", "Jobs", "The attempts to tell its end by webhook"),
     ("post", "/v1/jobs/{job}/redeliver", "Jobs", "Tell its end once more"),
+    ("post", "/v1/files", "Files", "Store a file, of which nobody else learns"),
+    ("get", "/v1/files", "Files", "Files, newest first, a page at a time"),
+    ("get", "/v1/files/{file}", "Files", "One file"),
+    ("delete", "/v1/files/{file}", "Files", "Delete a file"),
+    ("get", "/v1/files/{file}/content", "Files", "Its bytes"),
+    ("get", "/v1/files/linked", "Files", "The bytes of a file, for whoever has a link to it"),
     ("post", "/v1/route/explain", "Routing", "The decision for a call, without making it"),
     ("get", "/v1/me", "Usage", "What the key that asks may use, and has left"),
     ("get", "/usage", "Usage", "Cost per user, key, plan, tag, model, backend, day"),
@@ -51,7 +57,7 @@ _ROUTES: tuple[tuple[str, str, str, str], ...] = (
     ("get", "/readyz", "Probes", "Every required backend is warm"),
     ("get", "/metrics", "Probes", "Prometheus' text format"),
 )
-_OPEN = ("/healthz", "/readyz", "/metrics")
+_OPEN = ("/healthz", "/readyz", "/metrics", "/v1/files/linked")
 _ERRORS = {
     "400": "The request was wrong; the error names what and where",
     "401": "No key, or one that is not known",
@@ -59,7 +65,9 @@ _ERRORS = {
     "403": "The key has not the right",
     "404": "There is no such thing",
     "409": "No earlier policy, or a change that takes a restart",
+    "410": "It was there, and is gone",
     "413": "The body is too large",
+    "415": "A body of another kind is wanted",
     "429": "A rate limit; Retry-After says when",
     "501": "This gateway was started without a store for it",
     "502": "The backend failed",
@@ -78,6 +86,10 @@ _REFUSES: dict[str, tuple[str, ...]] = {
     "/v1/jobs/{job}/events": (*_KEYED, "400", "404", "501"),
     "/v1/jobs/{job}/deliveries": (*_KEYED, "400", "404", "409", "501"),
     "/v1/jobs/{job}/redeliver": (*_KEYED, "400", "404", "409", "501"),
+    "/v1/files": (*_KEYED, "400", "413", "415", "501"),
+    "/v1/files/{file}": (*_KEYED, "400", "404", "501"),
+    "/v1/files/{file}/content": (*_KEYED, "400", "404", "410", "501"),
+    "/v1/files/linked": ("400", "404", "410", "501", "503"),
     "/v1/route/explain": (*_KEYED, "400", "403", "404", "413", "503"),
     "/v1/me": (*_KEYED, "400", "403", "504"),
     "/usage": (*_KEYED, "400", "403", "504"),

@@ -20,6 +20,12 @@ from gateway.api.calls.explain import ExplainEndpoint
 from gateway.api.calls.infer import InferEndpoint
 from gateway.api.calls.models import ModelsEndpoint
 from gateway.api.calls.openai import OpenAIEndpoint
+from gateway.api.files.pages import (
+    FileContentEndpoint,
+    FileEndpoint,
+    FilesEndpoint,
+    LinkedFileEndpoint,
+)
 from gateway.api.jobs.pages import JobsEndpoint, paths_of
 from gateway.api.middleware import AuthMiddleware
 from gateway.api.probes import (
@@ -36,6 +42,7 @@ from gateway.api.usage.me import MeEndpoint
 from gateway.api.usage.usage import CallsEndpoint, CallUsageEndpoint, UsageEndpoint
 from gateway.api_keys import without_keys
 from gateway.failed_keys import FailedKeys
+from gateway.files.names import LINKED
 from gateway.service import Gateway
 from gateway.types import ApiError
 
@@ -109,8 +116,18 @@ def _calls(gateway: Gateway) -> list[Route]:
         Route("/v1/models/{model:path}", ModelsEndpoint(gateway)),
         Route("/v1/jobs", JobsEndpoint(gateway)),
         *(Route(f"/v1/jobs/{{job}}{rest}", one) for rest, one in paths_of(gateway).items()),
+        *_files(gateway),
         Route("/v1/route/explain", ExplainEndpoint(gateway)),
         Route("/v1/me", MeEndpoint(gateway)),
+    ]
+
+
+def _files(gateway: Gateway) -> list[Route]:
+    return [
+        Route("/v1/files", FilesEndpoint(gateway)),
+        Route(LINKED, LinkedFileEndpoint(gateway)),
+        Route("/v1/files/{file}", FileEndpoint(gateway)),
+        Route("/v1/files/{file}/content", FileContentEndpoint(gateway)),
     ]
 
 

@@ -19,7 +19,7 @@ from gateway.policy.sections.limits import GatewayLimits, Limits
 from gateway.policy.sections.price import DatedPrices
 from gateway.policy.sections.reconcile import Reconcile
 from gateway.policy.sections.server import ServerSettings
-from gateway.policy.sections.store import JobSettings, StoreSettings
+from gateway.policy.sections.store import FileSettings, JobSettings, StoreSettings
 from gateway.policy.sections.tokens import TokensPerPart
 from gateway.policy.sections.webhooks import AlertSettings, WebhookSettings
 from gateway.policy.syntax.scalars import (
@@ -331,5 +331,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeySettings = KeySettings()
     tags: RequestTags = RequestTags()
     jobs: JobSettings = JobSettings()
+    files: FileSettings = FileSettings()
     webhooks: WebhookSettings = WebhookSettings()
     alerts: AlertSettings = AlertSettings()

@@ -38,7 +38,7 @@ from gateway.policy.sections.price_dates import check_overlaps, dated
 from gateway.policy.sections.price_tables import listed
 from gateway.policy.sections.reconcile import Reconcile
 from gateway.policy.sections.server import ServerSettings
-from gateway.policy.sections.store import JobSettings, StoreSettings
+from gateway.policy.sections.store import FileSettings, JobSettings, StoreSettings
 from gateway.policy.sections.webhooks import AlertSettings, WebhookSettings
 from gateway.policy.syntax.documents import read_path, read_text
 from gateway.policy.syntax.findings import BAD, Findings
@@ -112,6 +112,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Which tags a request may give its call."""
     jobs: JobSettings = JobSettings()
     """Work that nobody waits for on a connection."""
+    files: FileSettings = FileSettings()
+    """What callers store here."""
     webhooks: WebhookSettings = WebhookSettings()
     """Who is told of what by POST."""
     alerts: AlertSettings = AlertSettings()

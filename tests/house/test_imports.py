@@ -23,6 +23,7 @@ LAZY = {
     "gateway.cli.serving.serve_together": "a gateway of one process has no use for it",
     "gateway.storage.redis.breaker": "as the store that it is for",
     "gateway.storage.redis.discovery": "redis-py is an extra, for a policy that names a cluster",
+    "gateway.files.bucket": "httpx is loaded where files lie in a bucket",
     "gateway.events.client": "httpx is loaded where there is a message to send",
     "gateway.storage.postgres.outbox": "asyncpg, as below",
     "gateway.storage.postgres.rollups": "asyncpg, as below",

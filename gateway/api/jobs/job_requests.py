@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from typing import Any, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,6 +16,7 @@ from gateway.api.answers.job_answers import LONGEST_WAIT_S, checked_key, idempot
 from gateway.api.calls.call_requests import all_preferences
 from gateway.api.calls.openai import invalid_field, parsed_call
 from gateway.api.requests.bodies import malformed, parse_strict_json
+from gateway.api.requests.queries import limit_of, query_of
 from gateway.api.requests.request import ParsedRequest, RequestContext, Scope
 from gateway.jobs.accepting import AskedJob
 from gateway.jobs.records import read_request
@@ -208,24 +209,6 @@ def asked_again(job: StoredJob, principal: Principal) -> AskedJob:
 # --- questions -----------------------------------------------------------------------------------
 
 
-def query_of(scope: Scope, known: frozenset[str]) -> dict[str, str]:
-    """Raises ApiError 400 for a parameter that is unknown, or there twice."""
-    text = scope.get("query_string", b"").decode("latin-1")
-    found: dict[str, str] = {}
-    for name, value in parse_qsl(text, keep_blank_values=True):
-        if name not in known or name in found:
-            why = "there twice" if name in found else "unknown"
-            takes = ", ".join(sorted(known)) or "no parameters"
-            raise ApiError(
-                400,
-                "invalid_parameter",
-                f"The parameter {name[:40]!r} is {why}; this takes {takes}.",
-                param=name[:40],
-            )
-        found[name] = value
-    return found
-
-
 def wait_of(parameters: Mapping[str, str]) -> float:
     """``wait=30s``: seconds, no more than connections last. Raises ApiError 400."""
     text = parameters.get("wait")
@@ -275,7 +258,7 @@ def jobs_query(scope: Scope, principal: Principal) -> JobsQuery:
         states=_states(given.get("state")),
         model=given.get("model"),
         before=given.get("after"),
-        most=_page(given.get("limit")),
+        most=limit_of(given, 20, _MOST_PAGE),
     )
 
 
@@ -293,11 +276,3 @@ def _states(text: str | None) -> tuple[JobState, ...]:
                 param="state",
             )
     return tuple(names)
-
-
-def _page(text: str | None) -> int:
-    if text is None:
-        return 20
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= _MOST_PAGE:
-        raise ApiError(400, "invalid_parameter", f"`limit` is 1 to {_MOST_PAGE}.", param="limit")
-    return int(text)

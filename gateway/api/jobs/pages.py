@@ -14,10 +14,10 @@ from gateway.api.jobs.job_requests import (
     asked_job,
     jobs_query,
     last_event_id,
-    query_of,
     wait_of,
 )
 from gateway.api.requests.bodies import read_body
+from gateway.api.requests.queries import query_of
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send, only, respond_json
 from gateway.jobs.deliveries import deliveries_of, tell_again
 from gateway.jobs.following import JobFollower

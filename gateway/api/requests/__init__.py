@@ -1,4 +1,4 @@
-"""What came: a ``request`` and who sent it, the ``paths`` that clients write, ``bodies`` as they
-are read, the ``tags`` that a request gives its call. ``door`` is what is different for clients of
-another protocol.
+"""What came: a ``request`` and who sent it, the ``paths`` that clients write, ``bodies`` and
+``queries`` as they are read, the ``tags`` that a request gives its call. ``door`` is what is
+different for clients of another protocol.
 """

@@ -1,5 +1,5 @@
-"""The sections ``store`` and ``jobs``: where counters, rows, keys and jobs are and for how long,
-and what holds without the first."""
+"""The sections ``store``, ``jobs`` and ``files``: where counters, rows, keys, jobs and files are,
+for how long, and what holds without the first."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from adapters.settings import Duration, PositiveDuration
-from gateway.policy.syntax.scalars import KeysUrl, LedgerUrl, SharedUrl
+from adapters.settings import ByteSize, Duration, PositiveDuration
+from gateway.policy.syntax.scalars import FilesPlace, KeysUrl, LedgerUrl, SharedUrl
 from gateway.store_urls import LedgerFile
 from gateway.types import LostAnswer
 
@@ -75,6 +75,10 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """memory:// for one process; for several redis://HOST:PORT/DB, rediss:// with TLS or
     unix:///SOCKET?db=DB; redis+cluster://HOST,HOST or redis+sentinel://HOST,HOST/NAME for several
     servers; with a password redis://USER:${NAME}@HOST:PORT/DB."""
+    files: FilesPlace = None
+    """Where files lie, and results by reference: a folder, or an S3-compatible bucket as
+    s3://KEY_ID:${SECRET}@BUCKET/PREFIX?endpoint=https://HOST&region=REGION; left out: the folder
+    files in server.data."""
     timeout: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
     """The longest a call waits for the shared store; left out: 250ms, and 20ms where calls go on
     without."""
@@ -95,6 +99,23 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return self.timeout
         closed = {*self.answers.named.values(), self.answers.rest} == {"closed"}
         return 0.25 if closed or self.shared is None else 0.02
+
+
+class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The section ``files``: what callers store here, and what is too large to travel inside of a
+    request or an answer."""
+
+    max: Annotated[ByteSize, msgspec.Meta(ge=1000)] = 512 * 1024 * 1024
+    """Bytes of one file."""
+    per_user: Annotated[ByteSize, msgspec.Meta(ge=1000)] = 10 * 1024 * 1024 * 1024
+    """Bytes of all files of one user."""
+    keep: PositiveDuration = 30 * 86_400.0
+    """How long a file stays that names no time itself."""
+    inline: ByteSize = 1024 * 1024
+    """Bytes up to which a file that an input names is put into it, and a job's result stands in
+    its answer; what is larger goes by URL."""
+    link: PositiveDuration = 3_600.0
+    """How long a URL to a file is good for."""
 
 
 class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,10 +6,12 @@ import datetime
 import ipaddress
 import re
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import msgspec
 
+from adapters.buckets import KeyedBucket
 from adapters.settings import Scalar
 from gateway.store_urls import (
     Address,
@@ -36,6 +38,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}\Z")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MOST = 2**63 - 1
 """The stores count in 64 bits."""
+
+
+def parse_files(value: Any) -> Path | KeyedBucket:
+    """A folder, or an S3-compatible bucket with its key. Raises ValueError, which repeats nothing
+    of a URL."""
+    text = str(value).strip()
+    if text.startswith("s3:"):
+        return KeyedBucket.from_url(text, where="store.files")
+    if not text or "://" in text or "\0" in text:
+        raise ValueError("not a folder such as .spillgate/files, and no s3:// URL")
+    return Path(text)
 
 
 class Refers(msgspec.Struct, frozen=True):
@@ -264,6 +277,17 @@ SharedUrl = Annotated[
     ),
 ]
 """None: the memory of this process."""
+FilesPlace = Annotated[
+    Path | KeyedBucket | None,
+    Scalar(
+        parse=parse_files,
+        expects="a folder, or s3://KEY_ID:${SECRET}@BUCKET/PREFIX?endpoint=https://HOST",
+        pattern=r"^(?!s3:)[^:?#]+$|^s3://[^:@/?#$]+:\$\{[A-Za-z_][A-Za-z0-9_]*\}@[^:@/?#$]+"
+        r"(/[^?#$]*)?\?endpoint=https?://[^/?#&$]+(&region=[^&#$]+)?$",
+        hidden=_HIDDEN,
+    ),
+]
+"""None: in server.data."""
 DateStr = Annotated[
     str,
     Scalar(parse=parse_date, expects="a date such as 2026-11-09", pattern=r"^\d{4}-\d{2}-\d{2}$"),

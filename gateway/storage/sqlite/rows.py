@@ -17,12 +17,13 @@ from typing import Literal
 
 from gateway.storage import row_archive
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.files.tables import SQLITE_TABLES as FILE_TABLES
 from gateway.storage.jobs.tables import SQLITE_TABLES, WAITING
 from gateway.storage.rows import COLUMNS
 from gateway.storage.sqlite import outbox_tables, rollup_tables
 from gateway.storage.sqlite.journals import after_opening, before_opening
 
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -90,9 +91,10 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     6: SQLITE_TABLES,
     7: rollup_tables.CUBES,
     8: WAITING,
+    9: FILE_TABLES,
 }
 """What brings the schema of a version to that of the next."""
-_ONLY_ADDS = {2, 3, 4, 5, 6, 8}
+_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9}
 """Steps that make tables and leave those that are there as they are: whoever goes back sets
 ``PRAGMA user_version`` back, and needs no copy."""
 

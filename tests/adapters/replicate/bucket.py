@@ -22,18 +22,25 @@ class ObjectStore:
         self._credentials = Credentials(key_id, secret)
         self.objects: dict[str, tuple[str, bytes]] = {}
         self.puts = 0
+        self.refuses = False
 
     def app(self) -> Starlette:
-        return Starlette(routes=[Route("/{path:path}", self.handle, methods=["GET", "PUT"])])
+        methods = ["GET", "PUT", "DELETE"]
+        return Starlette(routes=[Route("/{path:path}", self.handle, methods=methods)])
 
     async def handle(self, request: Request) -> Response:
-        if not self._is_signed(request.method, str(request.url)):
+        if self.refuses or not self._is_signed(request.method, str(request.url)):
             return Response("<Error><Code>SignatureDoesNotMatch</Code></Error>", 403)
         path = request.path_params["path"]
         if request.method == "PUT":
             self.puts += 1
-            self.objects[path] = (request.headers["content-type"], await request.body())
+            self.objects[path] = (request.headers.get("content-type", ""), await request.body())
             return Response()
+        if path not in self.objects:
+            return Response("<Error><Code>NoSuchKey</Code></Error>", 404)
+        if request.method == "DELETE":
+            del self.objects[path]
+            return Response(status_code=204)
         kind, data = self.objects[path]
         return Response(data, media_type=kind)
 

@@ -30,6 +30,7 @@ KNOWN = {
     "key_id": "key_none",
     "webhook": "ops",
     "job": "job_1",
+    "file": "file_1",
 }
 MORE = """models:
   text: {task: completions, backends: [home]}

@@ -40,19 +40,32 @@ OpenBooks = Callable[[], contextlib.AbstractAsyncContextManager[Books]]
 """The same store each time, as gateways share one; closed at the end of the block."""
 
 
+MakeStatements = Callable[[], RunsStatements]
+"""Another connection to the same database; whoever makes it closes it."""
+
+
+def statements_maker(
+    kind: str, folder: Path, clock: FakeClock, database: Callable[[], Database]
+) -> MakeStatements:
+    """``database`` is asked for postgres alone."""
+
+    def now_us() -> int:
+        return round(clock.time() * MICRO)
+
+    def made() -> RunsStatements:
+        if kind == "sqlite":
+            return SqliteStatements(folder / "books.db", now_us=now_us)
+        return PostgresStatements(database(), timeout_s=30.0, now_us=now_us)
+
+    return made
+
+
 def books_opener(
     kind: str, folder: Path, clock: FakeClock, server: PostgresServer | None
 ) -> OpenBooks:
     """``server`` is asked for postgres alone."""
     databases: defaultdict[str, Database] = defaultdict(_schema_of(server))
-
-    def now_us() -> int:
-        return round(clock.time() * MICRO)
-
-    def statements() -> RunsStatements:
-        if kind == "sqlite":
-            return SqliteStatements(folder / "books.db", now_us=now_us)
-        return PostgresStatements(databases["one"], timeout_s=30.0, now_us=now_us)
+    statements = statements_maker(kind, folder, clock, lambda: databases["one"])
 
     def ledger() -> Ledger:
         if kind == "sqlite":
@@ -78,6 +91,15 @@ def _schema_of(server: PostgresServer | None) -> Callable[[], Database]:
         return server.empty()
 
     return empty
+
+
+@pytest.fixture(params=KINDS)
+def make_statements(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
+) -> MakeStatements:
+    server = request.getfixturevalue("postgres_session") if request.param == "postgres" else None
+    databases: defaultdict[str, Database] = defaultdict(_schema_of(server))
+    return statements_maker(request.param, tmp_path, clock, lambda: databases["one"])
 
 
 @pytest.fixture(params=KINDS)

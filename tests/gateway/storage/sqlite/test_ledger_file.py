@@ -46,7 +46,7 @@ ROLLUPS = (
     *(name for cube in CUBES for name in (cube.sums, cube.durations, cube.groups) if name),
 )
 ARCHIVES = ("archives", "archive_lease")
-JOBS = ("jobs", "job_events")
+JOBS = ("jobs", "job_events", "files", "file_links")
 OUTBOX = ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts")
 
 

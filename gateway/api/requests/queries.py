@@ -1,0 +1,45 @@
+"""The parameters of a request, each known and there once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from gateway.api.requests.request import Scope
+from gateway.types import ApiError
+
+
+def query_of(scope: Scope, known: frozenset[str]) -> dict[str, str]:
+    """Raises ApiError 400 for a parameter that is unknown, or there twice."""
+    text = scope.get("query_string", b"").decode("latin-1")
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        if name not in known or name in found:
+            why = "there twice" if name in found else "unknown"
+            takes = ", ".join(sorted(known)) or "no parameters"
+            raise ApiError(
+                400,
+                "invalid_parameter",
+                f"The parameter {name[:40]!r} is {why}; this takes {takes}.",
+                param=name[:40],
+            )
+        found[name] = value
+    return found
+
+
+def limit_of(given: Mapping[str, str], usual: int, most: int) -> int:
+    """Raises ApiError 400."""
+    text = given.get("limit")
+    if text is None:
+        return usual
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= most:
+        raise ApiError(400, "invalid_parameter", f"`limit` is 1 to {most}.", param="limit")
+    return int(text)
+
+
+def oldest_first(given: Mapping[str, str]) -> bool:
+    """Raises ApiError 400."""
+    order = given.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise ApiError(400, "invalid_parameter", "`order` is asc or desc.", param="order")
+    return order == "asc"

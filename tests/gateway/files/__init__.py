@@ -1,0 +1,1 @@
+"""Stored files, in a folder and in a bucket, and OpenAI's pages of them."""
