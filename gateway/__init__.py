@@ -14,7 +14,8 @@ says how much capacity that should be, ``replay`` what recorded calls would cost
 ended. ``policy`` reads the YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
-``service`` is what runs then, with the ``active_policy`` that a reload swaps whole; ``restore``
+``service`` is what runs then, with the ``active_policy`` that a reload swaps whole; ``policies``
+keeps every policy that was in force, and puts another one there; ``restore``
 settles after a crash what was left open, and fills the counters of limits again from the ledger.
 ``preflight`` finds what would keep a policy from being served; ``named_files`` are read again on
 SIGHUP; ``environment`` is where secrets come from. ``cli`` is the command line, ``tls`` makes

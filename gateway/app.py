@@ -38,7 +38,7 @@ from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, read_ca_files
 from gateway.policy.model import BackendSpec, Policy
-from gateway.policy.reader import load_with_places, read_with_places
+from gateway.policy.reader import load_with_places
 from gateway.preflight import check_startable, keys_file
 from gateway.readings import readings
 from gateway.restore import Refill, fill, restore, spenders
@@ -53,6 +53,9 @@ from gateway.storage.outage.answers import LostAnswers
 from gateway.storage.outage.store import FallbackStore
 from gateway.storage.outbox import Outbox
 from gateway.storage.owner import LedgerOwner
+from gateway.storage.policies.base import PolicyStore
+from gateway.storage.policies.memory import MemoryPolicies
+from gateway.storage.policies.sql_policies import SqlPolicies
 from gateway.storage.row_archive import ArchiveSql, SqlRowArchive
 from gateway.storage.sql_outbox import RunsStatements, SqlOutbox
 from gateway.storage.sqlite.keys import SqliteKeys
@@ -202,18 +205,17 @@ def build_gateway(
     outbox: Outbox | None = None,
     jobs: JobStore | None = None,
     files: FilePlaces | None = None,
+    policies: PolicyStore | None = None,
     bound: MakeBound | None = None,
     use: MakeUse | None = None,
     client: Callable[[], MessageClient] = webhook_client,
 ) -> Gateway:
     """Everything but the web: a gateway over the stores and backends that it is given.
 
-    ``lines`` is where calls that ended are logged, if the policy wants that; ``outbox`` is of the
-    ledger's store, as ``jobs`` and ``files``, and ``client`` makes what sends its messages.
+    ``lines`` is where calls that ended are logged; ``client`` sends the messages of ``outbox``.
     """
-    metrics = Metrics()
+    metrics, clients = Metrics(), policy.server.clients
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
-    clients = policy.server.clients
     dispatcher = Dispatcher(
         shared=shared,
         ledger=ledger,
@@ -238,6 +240,7 @@ def build_gateway(
         kept_workers=kept_workers,
         bound=bound,
         use=use,
+        policies=policies or MemoryPolicies(clock.time),
     )
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
@@ -279,6 +282,7 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
     clock = gateway.clock
     leading = LeaderWork(gateway, leadership or Alone(secrets.token_hex(6)))
     try:
+        await gateway.choose_policy()
         await restore(gateway)
         gateway.fill = functools.partial(fill, gateway)
         await gateway.start()
@@ -292,6 +296,7 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
         )
         await reader.read()
         gateway.run_forever(reader.run())
+        gateway.run_forever(gateway.policies.follow(clock))
         gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
         leading.start()
         gateway.run_forever(gateway.last_uses.run())
@@ -308,14 +313,10 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
             if gateway.notices is not None:
                 await gateway.notices.aclose()
     finally:
-        await _end(gateway)
-
-
-async def _end(gateway: Gateway) -> None:
-    await gateway.last_uses.write()
-    await gateway.aclose()
-    if gateway.stored_files is not None:
-        await gateway.stored_files.aclose()
+        await gateway.last_uses.write()
+        await gateway.aclose()
+        if gateway.stored_files is not None:
+            await gateway.stored_files.aclose()
 
 
 async def _recall(gateway: Gateway, notices: Notices) -> None:
@@ -333,13 +334,7 @@ def web(
         async with run(gateway):
             yield
 
-    def read(text: str) -> Policy:
-        policy, places = read_with_places(text, Environment(os.environ))
-        in_force = gateway.active.policy
-        check_startable(policy, places, backend_maker(gateway.clock), known=in_force)
-        return policy
-
-    return application(gateway, read, lifespan, *open_doors(gateway))
+    return application(gateway, lifespan, *open_doors(gateway))
 
 
 def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) -> Gateway:
@@ -358,7 +353,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         return policy if among is None else among.part_of(policy)
 
     policy = load(None)
-    ledger = open_ledger(policy)
+    ledger, statements = open_ledger(policy), _statements(policy)[0]
     if among is not None and policy.store.shared is None:
         shared = among.open_shared(policy)
     else:
@@ -375,7 +370,8 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         kept_workers=open_kept(policy),
         lines=lines,
         outbox=open_outbox(policy),
-        jobs=SqlJobs(_statements(policy)[0]),
+        jobs=SqlJobs(statements),
+        policies=SqlPolicies(statements) if among is None else None,
         files=FilePlaces(SqlFiles(_statements(policy)[0]), open_contents(policy, clock)),
         bound=None if among is None else among.bound,
         use=None if among is None else among.use,

@@ -20,7 +20,9 @@ from pathlib import Path
 from adapters.base import Backend
 from adapters.settings import NeedsFiles, Secret, SettingError
 from adapters.trust import read_trust
+from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
+from gateway.policy.reader import read_with_places
 from gateway.policy.sections.server import TlsFiles
 from gateway.policy.sections.webhooks import unfit_secrets
 from gateway.policy.syntax.problems import (
@@ -45,6 +47,14 @@ _UNPRIVILEGED = 1024
 _SQLITE = b"SQLite format 3\0"
 _LONGEST_JOURNAL = "-journal"
 """What SQLite adds to a file's name at most (https://www.sqlite.org/tempfiles.html)."""
+
+
+def read_startable(text: str, make: MakeBackend, known: Policy) -> Policy:
+    """The policy that a text is, with secrets of the environment, beside one that is in force.
+    Raises PolicyError."""
+    policy, places = read_with_places(text, Environment(os.environ))
+    check_startable(policy, places, make, known=known)
+    return policy
 
 
 def check_startable(

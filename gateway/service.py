@@ -26,11 +26,14 @@ from gateway.keys.last_uses import LastUses
 from gateway.metrics import Metrics
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
+from gateway.policies.changes import By, PolicyChanges
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.syntax.problems import PolicyError
+from gateway.preflight import read_startable
 from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.key_store import KeyStore
+from gateway.storage.policies.base import PolicyStore
 from gateway.tag_values import TagValues
 from gateway.tasks import BackgroundTasks
 from gateway.together import Readiness, Together
@@ -40,8 +43,7 @@ from gateway.warm.plans import WorkerPlans
 
 log = logging.getLogger("spillgate")
 
-_HISTORY = 10
-"""Earlier policies that a roll-back can return to."""
+_SIGNALLED = By("signal:SIGHUP")
 _RETIRE_S = 600.0
 """A backend that left the policy is closed when its last call ends, or after this."""
 _FILL_AGAIN_S = 1.0
@@ -82,11 +84,12 @@ class Gateway:
         make_backend: MakeBackend,
         load_policy: Callable[[], Policy],
         kept_workers: KeptWorkers,
+        policies: PolicyStore,
         bound: MakeBound | None = None,
         use: MakeUse | None = None,
     ) -> None:
-        """``bound``: a part of what bounds the calls at a backend, ``use``: its calls in all, where
-        other processes serve."""
+        """``policies``: those that were in force. ``bound``: a part of what bounds the calls at a
+        backend, ``use``: its calls in all, where other processes serve."""
         self.shared = shared
         self.ledger = ledger
         self.keys = keys
@@ -113,7 +116,6 @@ class Gateway:
         self._make_backend = make_backend
         self._bound = bound
         self._use = use
-        self._history: list[Policy] = []
         self._superseded: list[ActivePolicy] = []
         """Policies that are in force no more, while calls are on their way by them."""
         self.file_readers: list[ReadFiles] = []
@@ -127,8 +129,22 @@ class Gateway:
         self.loop: asyncio.AbstractEventLoop | None = None
         """The one that it runs on, once it has started."""
         self.active = ActivePolicy(policy, self._backends(policy, {}))
+        self.policies = PolicyChanges(
+            policies,
+            in_force=lambda: self.active.policy,
+            put=self.apply,
+            read=lambda text: read_startable(text, make_backend, self.active.policy),
+        )
 
     # --- start and stop -----------------------------------------------------------------------
+
+    async def choose_policy(self) -> None:
+        """Before anything is started: what was applied over the files is served instead of them.
+        Raises StorageUnavailable."""
+        policy = await self.policies.begin(self.active.policy)
+        if policy is not self.active.policy:
+            _check_fixed(self.active.policy, policy)
+            self.active = ActivePolicy(policy, self._backends(policy, {}))
 
     async def start(self) -> None:
         """Opens every backend; models load while the gateway already answers."""
@@ -224,7 +240,6 @@ class Gateway:
             self.active = after
             self._superseded = [one for one in self._superseded if one.calls]
             self._superseded.append(before)
-            self._history = [*self._history[-_HISTORY + 1 :], before.policy]
             self.metrics.reloads.labels("applied").inc()
             self.refused = None
             log.info("policy %s is in force", policy.version)
@@ -294,15 +309,6 @@ class Gateway:
             text = "Several processes serve: write the policy to its file, and send SIGHUP."
             raise ApiError(409, "several_processes", text)
 
-    async def roll_back(self) -> Policy:
-        """Returns to the policy before this one. Raises ApiError 409 when there is none."""
-        if not self._history:
-            raise ApiError(409, "no_earlier_policy", "There is no earlier policy to return to.")
-        earlier = self._history[-1]
-        await self.apply(earlier)
-        self._history = self._history[:-2]
-        return earlier
-
     async def reload(self, problems: Sequence[str] = ()) -> None:
         """Reads the policy's files again, then those that it names; on any error the old policy
         stays, and of each file what was read before. ``problems``: why the policy's are not to be
@@ -322,7 +328,7 @@ class Gateway:
             self._refuse(error)
             return
         try:
-            await self.apply(policy)
+            await self.policies.reload(policy, _SIGNALLED)
         except Exception as error:
             self._refuse(error)
 

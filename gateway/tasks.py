@@ -9,16 +9,18 @@ import logging
 import os
 import threading
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 log = logging.getLogger("spillgate")
+
+T = TypeVar("T")
 
 
 class BackgroundTasks:
     """Keeps hold of tasks until they end: the loop itself does not. What one fails of is logged."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Begins ``work``, for which nobody has to wait."""
@@ -27,15 +29,15 @@ class BackgroundTasks:
         task.add_done_callback(self._end)
         return task
 
-    async def shielded(self, work: Coroutine[Any, Any, None]) -> None:
-        """Waits for ``work``, which goes on when the waiting is cancelled. Raises what ``work``
+    async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` returns, which goes on when the waiting is cancelled. Raises what ``work``
         raises."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    def _end(self, task: asyncio.Task[None]) -> None:
+    def _end(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a background task failed", exc_info=task.exception())

@@ -76,6 +76,7 @@ OUTER = (
     "gateway/storage/test_ledger.py",
     "gateway/storage/test_ledger_reports.py",
     "gateway/storage/test_outbox.py",
+    "gateway/storage/test_policies.py",
     "gateway/storage/test_rollups.py",
     "gateway/storage/test_shared_store.py",
     "gateway/storage/test_shared_store_holds.py",

@@ -52,7 +52,10 @@ _ROUTES: tuple[tuple[str, str, str, str], ...] = (
     ("get", "/admin/policy", "Admin", "The policy in force"),
     ("put", "/admin/policy", "Admin", "Put a policy (YAML) into force, whole or not at all"),
     ("post", "/admin/policy/validate", "Admin", "Check a policy (YAML)"),
-    ("post", "/admin/policy/rollback", "Admin", "Return to the policy before"),
+    ("post", "/admin/policy/apply", "Admin", "The same, everywhere, until the files change"),
+    ("post", "/admin/policy/rollback", "Admin", "Return to the policy before, or to another"),
+    ("get", "/admin/policy/history", "Admin", "What came into force, by whom, newest first"),
+    ("get", "/admin/policy/{version}", "Admin", "The text of a policy that was in force"),
     ("get", "/healthz", "Probes", "The process answers"),
     ("get", "/readyz", "Probes", "Every required backend is warm"),
     ("get", "/metrics", "Probes", "Prometheus' text format"),
@@ -110,13 +113,17 @@ _REFUSES: dict[str, tuple[str, ...]] = {
     "/admin/webhooks/{webhook}/enable": (*_KEYED, "403", "404", "413"),
     "/admin/policy": (*_KEYED, "400", "403", "409", "413"),
     "/admin/policy/validate": (*_KEYED, "400", "403", "413"),
-    "/admin/policy/rollback": (*_KEYED, "403", "409", "413"),
+    "/admin/policy/apply": (*_KEYED, "400", "403", "409", "413"),
+    "/admin/policy/rollback": (*_KEYED, "400", "403", "404", "409", "413"),
+    "/admin/policy/history": (*_KEYED, "400", "403", "413"),
+    "/admin/policy/{version}": (*_KEYED, "403", "404", "413"),
     "/healthz": (),
     "/readyz": ("503",),
     "/metrics": (),
 }
 """Which refusals a path has; a path that is not here is a call's and has them all."""
-_NO_BODY = ("drain", "enable", "rollback", "test")
+_NO_BODY = ("drain", "enable", "test")
+_YAML = ("/admin/policy", "/admin/policy/validate", "/admin/policy/apply")
 _ERROR_REF = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }
@@ -179,7 +186,7 @@ def _operation(method: str, path: str, tag: str, summary: str) -> dict[str, Any]
     if path in _OPEN:
         operation["security"] = []
     if method in ("post", "put") and not path.endswith(_NO_BODY):
-        kind = "application/yaml" if "policy" in path else "application/json"
+        kind = "application/json" if path not in _YAML else "application/yaml"
         operation["requestBody"] = {"content": {kind: {"schema": {}}}}
     return operation
 

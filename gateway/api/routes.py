@@ -11,10 +11,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-from gateway.api.admin import backends, keys, webhooks
+from gateway.api.admin import backends, keys, policy, webhooks
 from gateway.api.admin.audited import list_acts
 from gateway.api.admin.endpoint import AdminEndpoint, Handler
-from gateway.api.admin.policy import PolicyRoutes, ReadPolicy
 from gateway.api.answers.refused import log_refused
 from gateway.api.calls.explain import ExplainEndpoint
 from gateway.api.calls.infer import InferEndpoint
@@ -77,7 +76,6 @@ class Application(Starlette):
 
 def application(
     gateway: Gateway,
-    read_policy: ReadPolicy,
     lifespan: Lifespan[Starlette],
     more: Sequence[Route] = (),
     doors: Mapping[str, Door] = MappingProxyType({}),
@@ -99,7 +97,7 @@ def application(
     routes = [
         *_calls(gateway),
         *_pages(gateway),
-        *_admin(gateway, read_policy),
+        *_admin(gateway),
         *more,
         Route("/{path:path}", NotFound()),
     ]
@@ -146,8 +144,7 @@ def _pages(gateway: Gateway) -> list[Route]:
     ]
 
 
-def _admin(gateway: Gateway, read_policy: ReadPolicy) -> list[Route]:
-    policy = PolicyRoutes(read_policy)
+def _admin(gateway: Gateway) -> list[Route]:
     table: dict[str, dict[str, Handler]] = {
         "/admin/keys": {"GET": keys.list_keys, "POST": keys.create_key},
         "/admin/keys/{key_id}": {"DELETE": keys.revoke_key},
@@ -163,6 +160,9 @@ def _admin(gateway: Gateway, read_policy: ReadPolicy) -> list[Route]:
         "/admin/webhooks/{webhook:path}/enable": {"POST": webhooks.enable_webhook},
         "/admin/policy": {"GET": policy.show, "PUT": policy.apply},
         "/admin/policy/validate": {"POST": policy.validate},
+        "/admin/policy/apply": {"POST": policy.apply},
         "/admin/policy/rollback": {"POST": policy.roll_back},
+        "/admin/policy/history": {"GET": policy.history},
+        "/admin/policy/{version}": {"GET": policy.earlier},
     }
     return [Route(path, AdminEndpoint(gateway, path, table[path])) for path in table]

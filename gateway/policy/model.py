@@ -312,6 +312,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str
     """Twelve hexadecimal digits of the content's SHA-256; secrets are not part of it."""
+    document: str = ""
+    """YAML that says the same, without comments; a secret is its variable's name."""
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     backends: dict[str, BackendSpec] = {}

@@ -42,7 +42,7 @@ from gateway.policy.sections.store import FileSettings, JobSettings, StoreSettin
 from gateway.policy.sections.webhooks import AlertSettings, WebhookSettings
 from gateway.policy.syntax.documents import read_path, read_text
 from gateway.policy.syntax.findings import BAD, Findings
-from gateway.policy.syntax.nodes import ListNode, MapEntry, MapNode, ScalarNode
+from gateway.policy.syntax.nodes import ListNode, MapEntry, MapNode, ScalarNode, written
 from gateway.policy.syntax.problems import (
     Mark,
     PolicyError,
@@ -199,7 +199,7 @@ class _Reader:
         _check_larger(values.get("models", {}), reading)
         if reading.problems:
             raise PolicyError(redacted(p, reading.secrets) for p in reading.problems)
-        policy = Policy(**{**values, "version": ""})
+        policy = Policy(**{**values, "version": "", "document": written(document)})
         return msgspec.structs.replace(policy, version=version_of(policy)), reading.places
 
     def _backends(self, document: MapNode, reading: Findings) -> dict[str, BackendSpec]:
@@ -366,6 +366,7 @@ def version_of(policy: Policy) -> str:
     secret's value is no part of it.
     """
     plain = _canonical(msgspec.structs.replace(policy, version=""))
+    del plain["document"]
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

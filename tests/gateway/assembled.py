@@ -28,6 +28,7 @@ from gateway.policy.sections.keys import KeySettings
 from gateway.service import Gateway
 from gateway.storage.base import Ledger, LedgerRow, SharedStore
 from gateway.storage.memory import MemorySharedStore
+from gateway.storage.policies.base import PolicyStore
 from gateway.storage.queries import UsageQuery
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
@@ -204,14 +205,19 @@ def build(
     shared: SharedStore | None = None,
     ledger: Ledger | None = None,
     secrets: Mapping[str, str] = MappingProxyType({}),
+    policies: PolicyStore | None = None,
 ) -> Gateway:
-    """Stores that are left out are the embedded ones, in ``folder``."""
+    """Stores that are left out are the embedded ones, in ``folder``; ``policies`` in memory."""
 
     def make(spec: BackendSpec) -> Backend:
         return Fake(spec.name, spec.settings, clock)
 
     policy = read(text, secrets)
-    return _built(folder, clock, policy, lambda: read(text, secrets), make, shared, ledger)
+
+    def again() -> Policy:
+        return read(text, secrets)
+
+    return _built(folder, clock, policy, again, make, shared, ledger, policies)
 
 
 def _built(
@@ -222,8 +228,9 @@ def _built(
     make: Callable[[BackendSpec], Backend],
     shared: SharedStore | None = None,
     ledger: Ledger | None = None,
+    policies: PolicyStore | None = None,
 ) -> Gateway:
-    return build_gateway(
+    gateway = build_gateway(
         policy,
         clock=clock,
         keys=SqliteKeys(folder / "keys.db", clock=clock),
@@ -234,7 +241,10 @@ def _built(
         load=load,
         random_source=random.Random(7),
         kept_workers=FileKept(folder / "kept-workers.json"),
+        policies=policies,
     )
+    gateway.policies.read = read
+    return gateway
 
 
 @contextlib.asynccontextmanager
@@ -245,9 +255,11 @@ async def assembled(
     *,
     shared: SharedStore | None = None,
     ledger: Ledger | None = None,
+    policies: PolicyStore | None = None,
 ) -> AsyncIterator[AssembledGateway]:
     """Started as the real one is, and closed at the end."""
-    async with running(build(folder, clock, text, shared=shared, ledger=ledger)) as inner:
+    gateway = build(folder, clock, text, shared=shared, ledger=ledger, policies=policies)
+    async with running(gateway) as inner:
         yield AssembledGateway(inner, clock)
 
 

@@ -31,6 +31,7 @@ ACTS = {
     ("POST", "/admin/webhooks/{webhook:path}/redeliver"): "webhook.redeliver",
     ("POST", "/admin/webhooks/{webhook:path}/enable"): "webhook.enable",
     ("PUT", "/admin/policy"): "policy.apply",
+    ("POST", "/admin/policy/apply"): "policy.apply",
     ("POST", "/admin/policy/rollback"): "policy.roll_back",
 }
 """(method, route) -> how the act is called; whatever is not here changes nothing."""

@@ -1,65 +1,102 @@
-"""/admin/policy: the policy in force, and another one."""
+"""/admin/policy: the policy in force, those that were, and another one."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl
 
+from gateway.api.requests.bodies import parse_json
 from gateway.api.requests.request import Scope
 from gateway.money.text import iso
+from gateway.policies.changes import By, unknown
+from gateway.policies.differences import differences
+from gateway.policies.told import Page, change_as_json
 from gateway.policy.model import Policy
 from gateway.policy.syntax.problems import PolicyError
 from gateway.policy.warnings.every import warnings_of
 from gateway.service import Gateway
 from gateway.types import ApiError
 
-ReadPolicy = Callable[[str], Policy]
+
+async def show(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """With what the last SIGHUP read of the files that the policy names, and why the policy's
+    own were refused, where they were."""
+    refused = gateway.refused
+    return 200, {
+        **_summary(gateway.active.policy),
+        "files": gateway.files,
+        "last_refused": refused
+        and {"at": iso(refused.at, "milliseconds"), "problems": refused.problems},
+    }
 
 
-class PolicyRoutes:
-    """Reads policies from request bodies by the reader that it is given."""
+async def validate(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Reads a policy without applying it. Raises ApiError 400 with every problem found."""
+    policy = await _read(gateway, body)
+    before = gateway.active.policy
+    diff = await asyncio.to_thread(differences, before, policy)
+    return 200, {
+        "valid": True,
+        **_summary(policy),
+        "in_force": before.version,
+        "diff": diff,
+    }
 
-    def __init__(self, read: ReadPolicy) -> None:
-        self._read_text = read
 
-    async def show(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """With what the last SIGHUP read of the files that the policy names, and why the policy's
-        own were refused, where they were."""
-        refused = gateway.refused
-        return 200, {
-            **_summary(gateway.active.policy),
-            "files": gateway.files,
-            "last_refused": refused
-            and {"at": iso(refused.at, "milliseconds"), "problems": refused.problems},
-        }
+async def apply(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """In force in every gateway that shares the ledger and whose files say the same, until
+    those say something else. Raises ApiError 409 where another than the ``expected`` one is in
+    force, and where several processes serve."""
+    gateway.check_alone()
+    before = gateway.active.policy
+    policy = await _read(gateway, body)
+    change = await gateway.policies.apply(policy, _by(scope), _expected(scope))
+    diff = await asyncio.to_thread(differences, before, policy)
+    told = {"applied": True, **_summary(policy), "change": change_as_json(change), "diff": diff}
+    return 200, told
 
-    async def validate(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """Reads a policy without applying it. Raises ApiError 400 with every problem found."""
-        return 200, {"valid": True, **_summary(await self._read(body))}
 
-    async def apply(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """In force until the next reload or restart, which read the files again. Raises ApiError
-        409 where several processes serve."""
-        gateway.check_alone()
-        policy = await self._read(body)
-        await gateway.apply(policy)
-        return 200, {"applied": True, **_summary(policy)}
+async def roll_back(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """Returns to the version that the body names, or to the policy before this one. Raises
+    ApiError 404 for a version that never was in force, 409 when there is none before, and
+    where several processes serve."""
+    gateway.check_alone()
+    before = gateway.active.policy
+    version = _version(body)
+    change = await gateway.policies.roll_back(version, _by(scope), _expected(scope))
+    after = gateway.active.policy
+    diff = await asyncio.to_thread(differences, before, after)
+    told = {"applied": True, **_summary(after), "change": change_as_json(change), "diff": diff}
+    return 200, told
 
-    async def roll_back(self, gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-        """Returns to the policy before this one. Raises ApiError 409 when there is none, and where
-        several processes serve."""
-        gateway.check_alone()
-        return 200, {"applied": True, **_summary(await gateway.roll_back())}
 
-    async def _read(self, body: bytes) -> Policy:
-        try:
-            return await asyncio.to_thread(self._read_text, body.decode())
-        except UnicodeDecodeError:
-            raise ApiError(400, "invalid_policy", "The policy is not UTF-8 text.") from None
-        except PolicyError as error:
-            raise ApiError(400, "invalid_policy", str(error)) from None
+async def history(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """What came into force, newest first, a page at a time. Raises ApiError 400."""
+    page = Page(_asked(scope))
+    found = await gateway.policies.store.changes(page.before, page.most + 1)
+    return 200, page.as_json(found, gateway.active.policy.version)
+
+
+async def earlier(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
+    """The text of a policy that is or was in force. Raises ApiError 404."""
+    version = scope["path_params"]["version"]
+    document = await gateway.policies.store.document(version)
+    if document is None:
+        raise unknown(version)
+    in_force = version == gateway.active.policy.version
+    return 200, {"policy": version, "in_force": in_force, "yaml": document}
+
+
+async def _read(gateway: Gateway, body: bytes) -> Policy:
+    try:
+        return await asyncio.to_thread(gateway.policies.read, body.decode())
+    except UnicodeDecodeError:
+        raise ApiError(400, "invalid_policy", "The policy is not UTF-8 text.") from None
+    except PolicyError as error:
+        raise ApiError(400, "invalid_policy", str(error)) from None
 
 
 def _summary(policy: Policy) -> dict[str, Any]:
@@ -71,3 +108,34 @@ def _summary(policy: Policy) -> dict[str, Any]:
         "routes": [route.name for route in policy.routes],
         "warnings": [str(problem) for problem in warnings_of(policy, today=today)],
     }
+
+
+def _by(scope: Scope) -> By:
+    act = scope["act"]
+    return By(act.actor, act.address)
+
+
+def _asked(scope: Scope) -> Mapping[str, str]:
+    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
+def _expected(scope: Scope) -> str:
+    """The version that the change is to follow; empty: whichever is in force."""
+    asked = _asked(scope)
+    for name in asked:
+        if name != "expected":
+            text = f"{name!r} is no parameter here; allowed: expected"
+            raise ApiError(400, "invalid_parameter", text, param=name)
+    return asked.get("expected", "")
+
+
+def _version(body: bytes) -> str:
+    """Of ``{"version": ...}``; empty for an empty body. Raises ApiError 400."""
+    if not body.strip():
+        return ""
+    asked = parse_json(body)
+    version = asked.get("version") if isinstance(asked, dict) else None
+    if not isinstance(version, str) or not version or len(asked) > 1:
+        text = 'Expected nothing, or {"version": "..."} with one of GET /admin/policy/history.'
+        raise ApiError(400, "invalid_request", text, param="version")
+    return version

@@ -2,11 +2,12 @@
 
 The tree is built from the parser's events, so that what YAML allows and a policy does not
 (tags, keys given twice, deep nesting, aliases that multiply) is found before anything is made
-of it. Nothing is interpreted here: a scalar keeps its text.
+of it. Nothing is interpreted here: a scalar keeps its text. ``written`` makes text of it again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import msgspec
@@ -19,6 +20,8 @@ MAX_NODES = 50_000
 """Keys and values in one file, aliases counted as what they stand for."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_WIDTH = 100
 _IMPLICIT: dict[str | None, list[tuple[str, Any]]] = yaml.SafeLoader.yaml_implicit_resolvers
 
 
@@ -83,6 +86,40 @@ def parse(text: str, name: str) -> tuple[MapNode, list[Problem]]:
         mark = _mark_of(text, error.start, name)
         raise PolicyError([problem_at(mark, "", "not UTF-8 text")]) from None
     return tree.document(), tree.problems
+
+
+def written(document: MapNode) -> str:
+    """YAML that says the same, in the same order: without comments, anchors and layout."""
+    events = [
+        yaml.StreamStartEvent(),
+        yaml.DocumentStartEvent(explicit=False),
+        *_events(document),
+        yaml.DocumentEndEvent(explicit=False),
+        yaml.StreamEndEvent(),
+    ]
+    text: str = yaml.emit(events, Dumper=_DUMPER, allow_unicode=True, width=_WIDTH)
+    return text
+
+
+def _events(node: Node) -> Iterator[yaml.Event]:
+    if isinstance(node, ScalarNode):
+        yield _scalar_event(node.text, plain=node.plain)
+    elif isinstance(node, ListNode):
+        yield yaml.SequenceStartEvent(None, None, implicit=True, flow_style=not node.items)
+        for item in node.items:
+            yield from _events(item)
+        yield yaml.SequenceEndEvent()
+    else:
+        yield yaml.MappingStartEvent(None, None, implicit=True, flow_style=not node.entries)
+        for key, entry in node.entries.items():
+            yield _scalar_event(key, plain=True)
+            yield from _events(entry.value)
+        yield yaml.MappingEndEvent()
+
+
+def _scalar_event(text: str, *, plain: bool) -> yaml.Event:
+    """Quoted where it was quoted, or cannot be plain."""
+    return yaml.ScalarEvent(None, None, (plain, True), text, style=None if plain else '"')
 
 
 def _syntax(error: yaml.YAMLError, text: str, name: str) -> Problem:

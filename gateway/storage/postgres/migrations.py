@@ -11,6 +11,7 @@ from gateway.storage.base import StorageUnavailable
 from gateway.storage.files.tables import POSTGRES_TABLES as FILE_TABLES
 from gateway.storage.jobs.base import WAITS_IN_STORE
 from gateway.storage.jobs.tables import POSTGRES_TABLES, WAITING
+from gateway.storage.policies import tables as policies
 from gateway.storage.postgres.audit_table import AUDIT
 from gateway.storage.postgres.connections import Connection
 from gateway.storage.postgres.outbox_tables import OUTBOX
@@ -122,6 +123,7 @@ CREATE TABLE key_uses (
 """
 
 _ARCHIVES = ";\n\n".join(row_archive.TABLES)
+_POLICIES = ";\n\n".join(policies.POSTGRES_TABLES)
 _OWNER = f"INSERT INTO owners (token) VALUES ('{WAITS_IN_STORE}')"  # noqa: S608 - ours
 _JOBS = ";\n\n".join((*POSTGRES_TABLES, _OWNER))
 
@@ -132,6 +134,7 @@ STEPS = (
     *(_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS, CUBES),
     _WAITING,
     _FILES,
+    _POLICIES,
 )
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 

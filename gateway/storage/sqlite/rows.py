@@ -19,11 +19,12 @@ from gateway.storage import row_archive
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.files.tables import SQLITE_TABLES as FILE_TABLES
 from gateway.storage.jobs.tables import SQLITE_TABLES, WAITING
+from gateway.storage.policies.tables import SQLITE_TABLES as POLICIES
 from gateway.storage.rows import COLUMNS
 from gateway.storage.sqlite import outbox_tables, rollup_tables
 from gateway.storage.sqlite.journals import after_opening, before_opening
 
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -92,9 +93,10 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     7: rollup_tables.CUBES,
     8: WAITING,
     9: FILE_TABLES,
+    10: POLICIES,
 }
 """What brings the schema of a version to that of the next."""
-_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9}
+_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10}
 """Steps that make tables and leave those that are there as they are: whoever goes back sets
 ``PRAGMA user_version`` back, and needs no copy."""
 

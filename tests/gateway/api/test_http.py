@@ -368,7 +368,7 @@ async def test_a_new_policy_is_taken_whole_or_not_at_all(tmp_path: Path, clock: 
         answer = await client.post("/v1/chat/completions", json=CHAT)
         assert answer.headers["x-spillgate-backend"] == "burst"
         assert gateway.inner.active.backends["home"] is before.backends["home"]
-        await gateway.inner.roll_back()
+        await gateway.inner.apply(before.policy)
         answer = await client.post("/v1/chat/completions", json=CHAT)
         assert answer.headers["x-spillgate-backend"] == "home"
 

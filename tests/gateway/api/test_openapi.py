@@ -25,6 +25,7 @@ GOOD: dict[str, Any] = {
     "/admin/keys": {"user": "bob"},
 }
 KNOWN = {
+    "version": "0123456789ab",
     "backend": "home",
     "request_id": "req_none",
     "key_id": "key_none",

@@ -46,6 +46,7 @@ ROLLUPS = (
     *(name for cube in CUBES for name in (cube.sums, cube.durations, cube.groups) if name),
 )
 ARCHIVES = ("archives", "archive_lease")
+POLICIES = ("policies", "policy_changes")
 JOBS = ("jobs", "job_events", "files", "file_links")
 OUTBOX = ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts")
 
@@ -57,7 +58,7 @@ async def first_version(path: Path) -> None:
         await ledger.open(open_row("left"))
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TRIGGER usage_is_noted")
-        for table in ("ledger", *OUTBOX, *ROLLUPS, *ARCHIVES, *JOBS):
+        for table in ("ledger", *OUTBOX, *ROLLUPS, *ARCHIVES, *JOBS, *POLICIES):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("ALTER TABLE entries DROP COLUMN history")
         connection.execute("PRAGMA user_version = 1")
@@ -99,7 +100,7 @@ async def test_rows_of_before_there_were_sums_are_in_the_reports(tmp_path: Path)
     async with ledger_at(path) as ledger:
         await ledger.settle([settled_row("before", cost_nano=5)])
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        for table in (*ROLLUPS, *ARCHIVES, *JOBS):
+        for table in (*ROLLUPS, *ARCHIVES, *JOBS, *POLICIES):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 4")
     async with ledger_at(path) as ledger:

@@ -1,0 +1,1 @@
+"""Policies that were in force: by files, by administrators, by others who share the ledger."""
