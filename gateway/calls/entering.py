@@ -39,10 +39,10 @@ class Entering:
         self.begun: Callable[[CallState], None] | None = None
         """Is told of each call that has its slot."""
 
-    async def _open(self, state: CallState, at_backend: Hold | None) -> None:
+    async def _open(self, state: CallState, quote: Quote, at_backend: Hold | None) -> None:
         """A call that is cancelled meanwhile may have its row all the same: it is ended."""
         try:
-            await self._ledger.open(open_row(state, at_backend))
+            await self._ledger.open(open_row(state, at_backend, quote.estimate.hold))
         except asyncio.CancelledError:
             state.opened = True
             raise
@@ -67,7 +67,7 @@ class Entering:
         hold = limits.foresee(active, state, quote) if active.limits_backends else None
         backend = state.backend = active.backends[quote.backend]
         if quote.paid:
-            await self._open(state, hold)
+            await self._open(state, quote, hold)
         since = self._clock.monotonic()
         backend = state.backend = backend.newest()
         if backend.draining and untried:  # the call may have waited for money since it was decided
@@ -117,7 +117,7 @@ class Entering:
         state.moves_to(quote)
         if quote.paid or state.opened:
             try:
-                await self._open(state, None)
+                await self._open(state, quote, None)
             except BaseException:
                 at.end(lease, state.call.model, None, None)
                 raise

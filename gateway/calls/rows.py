@@ -22,10 +22,13 @@ from gateway.storage.history import CallHistory
 from gateway.types import MICRO
 
 
-def open_row(state: CallState, at_backend: Hold | None) -> LedgerRow:
+def open_row(state: CallState, at_backend: Hold | None, at_most: int = 0) -> LedgerRow:
     """The row that must be durable before a paid backend is asked, and ``at_backend`` is held
-    there."""
+    there. ``at_most``: nano-dollars that it may cost; nothing may be held for a caller whom
+    nothing limits, and his interrupted call has cost something all the same."""
     row, at_model = _row(state, held_in(state.admission.claims)), state.at_model
+    if not row.hold_nano:
+        row = msgspec.structs.replace(row, hold_nano=at_most)
     if at_backend is None and at_model is None:
         return row
     beside = [None if one is None else amounts_in(one) for one in (at_backend, at_model)]

@@ -7,9 +7,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from scripts.house.figures import FULLEST, measure
-from scripts.house.source import read_house
-from tests.house.tree import CODE, ROOT, TREES, name, needs_git
+from scripts.house.figures import FULLEST
+from tests.house.tree import CODE, ROOT, TREES, measured, name, needs_git
 
 pytestmark = needs_git
 
@@ -58,10 +57,10 @@ def test_a_folder_names_each_of_its_files_and_folders() -> None:
 
 
 def test_no_two_folders_of_a_package_need_each_other() -> None:
-    house = measure(read_house(ROOT))
+    house = measured()
     assert house.whole.room_circles == []
     assert house.whole.module_circles == []
 
 
 def test_the_adapters_stand_in_few_storeys() -> None:
-    assert measure(read_house(ROOT)).packages["adapters"].storeys <= 5
+    assert measured().packages["adapters"].storeys <= 5

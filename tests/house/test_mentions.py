@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -29,11 +30,17 @@ def names() -> Names:
     return Names(map(name, FILES), {name(path): tree for path, tree in TREES.items()})
 
 
+@functools.cache
+def mentions(path: Path) -> list[tuple[int, str]]:
+    """Line, counted from 1, and mention."""
+    return list((in_code if path in TREES else in_document)(path.read_text()))
+
+
 def lacking(names: Names, files: list[Path]) -> list[str]:
     return [
         f"{name(path)}:{line} {mention}"
         for path in files
-        for line, mention in (in_code if path in TREES else in_document)(path.read_text())
+        for line, mention in mentions(path)
         if mention not in OF_OTHERS and names.lack(mention)
     ]
 
@@ -47,11 +54,7 @@ def test_docstrings_and_comments_name_what_is_there(names: Names) -> None:
 
 
 def test_what_is_excused_is_still_named(names: Names) -> None:
-    said = {
-        mention
-        for path in [*DOCUMENTS, *CODE]
-        for _, mention in (in_code if path in TREES else in_document)(path.read_text())
-    }
+    said = {mention for path in [*DOCUMENTS, *CODE] for _, mention in mentions(path)}
     assert OF_OTHERS - said == set()
 
 

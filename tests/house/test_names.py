@@ -8,10 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from scripts.house.figures import measure
 from scripts.house.names import used_twice
-from scripts.house.source import length_of, read_house
-from tests.house.tree import CODE, FILES, ROOT, SOURCE, TREES, name, needs_git, text_of
+from scripts.house.source import length_of
+from tests.house.tree import (
+    CODE,
+    FILES,
+    SOURCE,
+    TREES,
+    measured,
+    modules,
+    name,
+    needs_git,
+    text_of,
+)
 
 pytestmark = needs_git
 
@@ -47,7 +56,7 @@ def test_no_module_and_no_class_has_a_name_that_says_nothing() -> None:
 
 def test_no_public_class_of_the_packages_has_the_name_of_another() -> None:
     """But ``Clock`` and the like, which scripts/house/names.py declares."""
-    assert used_twice(read_house(ROOT)) == {}
+    assert used_twice(modules()) == {}
 
 
 def test_every_module_says_what_it_is_for() -> None:
@@ -57,7 +66,7 @@ def test_every_module_says_what_it_is_for() -> None:
 
 def test_nine_of_ten_public_names_have_a_docstring_or_a_ports() -> None:
     """``python -m scripts.house --list`` names the others."""
-    assert measure(read_house(ROOT)).whole.explained >= 0.9
+    assert measured().whole.explained >= 0.9
 
 
 def test_a_public_function_that_is_not_trivial_has_a_docstring() -> None:

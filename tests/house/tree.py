@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import functools
+import gc
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from scripts.house.source import Function
+from scripts.house.figures import House, measure
+from scripts.house.source import Function, Module, read_house
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "adapters", "local_runtime")
@@ -27,8 +30,22 @@ FILES = tracked()
 CODE = [path for path in FILES if path.suffix == ".py"]
 SOURCE = [path for path in CODE if path.relative_to(ROOT).parts[0] in PACKAGES]
 TREES = {path: ast.parse(path.read_text()) for path in CODE}
+# They stay as long as the tests do: no collection has to look at some million nodes again.
+gc.freeze()
 
 needs_git = pytest.mark.skipif(not FILES, reason="no git checkout")
+
+
+@functools.cache
+def modules() -> list[Module]:
+    """Those of the packages."""
+    return read_house(ROOT)
+
+
+@functools.cache
+def measured() -> House:
+    """The figures of the packages."""
+    return measure(modules())
 
 
 def name(path: Path) -> str:
