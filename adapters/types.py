@@ -6,9 +6,15 @@ Times are seconds as float, money is integer nano-dollars, sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import ContextVar
 from typing import Literal, get_args
 
 import msgspec
+
+TRACE_HEADER: ContextVar[bytes] = ContextVar("TRACE_HEADER", default=b"")
+"""What every request that is made for a call tells its backend of the call's trace, set by whoever
+traces, in the call's own context: whole lines of a head, each with its line break; empty: nobody
+traces. Source: https://www.w3.org/TR/trace-context/"""
 
 Task = Literal["chat", "completions", "embeddings", "infer"]
 

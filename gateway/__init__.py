@@ -11,7 +11,8 @@ needed, ``jobs`` sees durable jobs to their end, ``files`` keeps what callers st
 says how much capacity that should be, ``replay`` what recorded calls would cost by it, and
 ``bills`` puts what platforms billed beside the ledger, whose old rows ``archive`` moves to files;
 ``leading`` is what one process alone does for all: the warm pool, and what goes over days that have
-ended. ``policy`` reads the YAML that says all this.
+ended. ``telemetry`` tells others by OpenTelemetry, and ``policy`` reads the YAML that says all
+this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
 ``service`` is what runs then, with the ``active_policy`` that a reload swaps whole; ``policies``

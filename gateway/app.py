@@ -22,7 +22,6 @@ from gateway.archive.archivist import Archivist
 from gateway.backends.shared_bound import MakeBound, SharedBound
 from gateway.backends.use_in_all import MakeUse, UseInAll
 from gateway.backends.use_reader import UseReader
-from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
 from gateway.clock import Clock, SystemClock
 from gateway.doors.opened import open_doors
@@ -63,6 +62,7 @@ from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.outbox import SqliteStatements
 from gateway.storage.sqlite.rollups import ARCHIVE as SQLITE_ARCHIVE
 from gateway.store_urls import Database, LedgerFile, ServerGroup
+from gateway.telemetry.started import Telemetry, dispatcher_of
 from gateway.together import Alone, Leadership
 from gateway.warm.kept import FILE, FileKept, KeptWorkers
 from gateway.warm.prober import Prober
@@ -216,7 +216,7 @@ def build_gateway(
     """
     metrics, clients = Metrics(), policy.server.clients
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
-    dispatcher = Dispatcher(
+    dispatcher = dispatcher_of(policy)(
         shared=shared,
         ledger=ledger,
         settler=settler,
@@ -328,13 +328,14 @@ def web(
     run: Callable[[Gateway], contextlib.AbstractAsyncContextManager[Gateway]] = running,
 ) -> Starlette:
     """The ASGI application over a gateway; its lifespan starts and ends the gateway, by ``run``."""
+    telemetry = Telemetry(gateway)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with run(gateway):
+        async with run(gateway), telemetry:
             yield
 
-    return application(gateway, lifespan, *open_doors(gateway))
+    return application(gateway, lifespan, *open_doors(gateway), telemetry.around)
 
 
 def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) -> Gateway:
@@ -353,6 +354,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         return policy if among is None else among.part_of(policy)
 
     policy = load(None)
+    lines.as_json = policy.server.log == "json"
     ledger, statements = open_ledger(policy), _statements(policy)[0]
     if among is not None and policy.store.shared is None:
         shared = among.open_shared(policy)

@@ -18,8 +18,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Protocol
+
+import msgspec
 
 MOST_WAITING = 20_000
 """Lines that may wait for the reader; more are dropped."""
@@ -31,6 +34,8 @@ _INDENT = "    "
 
 Render = Callable[[], bytes]
 """Whole lines, made on the writer's thread."""
+REQUEST_ID: ContextVar[str] = ContextVar("REQUEST_ID", default="")
+"""Of the request that this task, or the one that made it, answers."""
 
 
 class Target(Protocol):
@@ -47,6 +52,8 @@ class LineWriter:
         """``at_once``: bytes of a single write, which ends with a line unless that is longer."""
         self.dropped = 0
         """Lines that nobody will read."""
+        self.as_json = False
+        """Whether entries are objects of JSON."""
         self._target = target
         self._at_once = at_once
         self._batches: queue.SimpleQueue[tuple[int, Render] | None] = queue.SimpleQueue()
@@ -91,8 +98,9 @@ class LineWriter:
                 self._own_up(untold)
 
     def _own_up(self, lines: int) -> None:
-        words = f"WARNING spillgate: {lines} log lines were dropped: nobody read them in time"
-        text = _encoded(f"{instant(time.time())} {words}")
+        words = f"{lines} log lines were dropped: nobody read them in time"
+        entry = Entry(at=instant(time.time()), level="WARNING", logger="spillgate", message=words)
+        text = entry.as_json() if self.as_json else _encoded(entry.as_text())
         if not self._try_to_write(lambda: text):
             with self._lock:
                 self._untold += lines
@@ -162,17 +170,59 @@ def instant(at: float) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1000):03}Z"
 
 
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one entry of the log says."""
+
+    at: str
+    """UTC, as ISO 8601 has it."""
+    level: str
+    logger: str
+    message: str
+    request_id: str = ""
+    """Of the request that was answered meanwhile; left out where there was none."""
+    details: str = ""
+    """A traceback, or a stack."""
+
+    def as_text(self) -> str:
+        """One line that begins with its time; the details stand indented below it."""
+        words = f"{self.level} {self.logger}: {self.message}"
+        if self.request_id and self.request_id not in self.message:
+            words += f" [{self.request_id}]"
+        line = f"{self.at} {_bounded(words)}"
+        return f"{line}\n{indented(self.details)}" if self.details else line
+
+    def as_json(self) -> bytes:
+        """One line, whatever the words hold."""
+        short = msgspec.structs.replace(
+            self, message=self.message[:_LONGEST], details=self.details[:_LONGEST]
+        )
+        try:
+            return msgspec.json.encode(short) + b"\n"
+        except UnicodeEncodeError:  # half a surrogate pair
+            fit = short.message.encode("utf-8", "backslashreplace").decode()
+            return (
+                msgspec.json.encode(msgspec.structs.replace(short, message=fit, details="")) + b"\n"
+            )
+
+
 class LineFormatter(logging.Formatter):
     """An entry is one line that begins with its time; a traceback stands indented below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        words = f"{record.levelname} {record.name}: {record.getMessage()}"
-        parts = [f"{instant(record.created)} {_bounded(words)}"]
-        if record.exc_info:
-            parts.append(indented(self.formatException(record.exc_info)))
-        if record.stack_info:
-            parts.append(indented(record.stack_info))
-        return "\n".join(parts)
+        return self.entry(record).as_text()
+
+    def entry(self, record: logging.LogRecord) -> Entry:
+        """What the record says."""
+        details = [self.formatException(record.exc_info)] if record.exc_info else []
+        details += [record.stack_info] if record.stack_info else []
+        return Entry(
+            at=instant(record.created),
+            level=record.levelname,
+            logger=record.name,
+            message=record.getMessage(),
+            request_id=getattr(record, "request_id", ""),
+            details="\n".join(details),
+        )
 
 
 class LineHandler(logging.Handler):
@@ -181,14 +231,16 @@ class LineHandler(logging.Handler):
     def __init__(self, writer: LineWriter) -> None:
         super().__init__()
         self._writer = writer
-        self.setFormatter(LineFormatter())
+        self._lines = LineFormatter()
         self.addFilter(NoEcho())
 
     def emit(self, record: logging.LogRecord) -> None:
+        record.request_id = REQUEST_ID.get()
         self._writer.put(1, partial(self._render, record))
 
     def _render(self, record: logging.LogRecord) -> bytes:
-        return _encoded(self.format(record))
+        entry = self._lines.entry(record)
+        return entry.as_json() if self._writer.as_json else _encoded(entry.as_text())
 
 
 class NoEcho(logging.Filter):
@@ -242,12 +294,16 @@ class LineStream(io.TextIOBase):
             lines, rest = [*lines, rest], ""
         self._partial.text = rest
         if lines:
-            self._writer.put(len(lines), partial(_marked, lines))
+            self._writer.put(len(lines), partial(self._marked, lines, time.time()))
         return len(text)
 
-
-def _marked(lines: list[str]) -> bytes:
-    return _encoded("\n".join(f"stderr: {_bounded(line)}" for line in lines))
+    def _marked(self, lines: list[str], at: float) -> bytes:
+        if not self._writer.as_json:
+            return _encoded("\n".join(f"stderr: {_bounded(line)}" for line in lines))
+        said = [
+            Entry(at=instant(at), level="INFO", logger="stderr", message=line) for line in lines
+        ]
+        return b"".join([entry.as_json() for entry in said])
 
 
 def _encoded(text: str) -> bytes:

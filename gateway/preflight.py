@@ -24,6 +24,7 @@ from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import read_with_places
 from gateway.policy.sections.server import TlsFiles
+from gateway.policy.sections.telemetry import MetricsListener
 from gateway.policy.sections.webhooks import unfit_secrets
 from gateway.policy.syntax.problems import (
     Mark,
@@ -64,7 +65,7 @@ def check_startable(
     *,
     known: Policy | None = None,
     files: bool = True,
-    installed: Callable[[str], bool] = lambda package: find_spec(package) is not None,
+    installed: Callable[[str], bool] | None = None,
 ) -> None:
     """Raises PolicyError with all that would keep ``policy`` from being served.
 
@@ -79,7 +80,7 @@ def check_startable(
         found += [
             *_data(policy),
             *_archive(policy),
-            *_drivers(policy, installed),
+            *_drivers(policy, installed or _is_installed),
             *_authorities(policy),
         ]
         found += [*_listener(policy), *_tls(policy)]
@@ -87,6 +88,13 @@ def check_startable(
         hidden = [*_secrets(policy.backends.values())]
         problems = [problem_at(place_of(path, places), path, message) for path, message in found]
         raise PolicyError(redacted(problem, hidden) for problem in problems)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # nor is the one that it is in
+        return False
 
 
 # --- backends ------------------------------------------------------------------------------------
@@ -165,6 +173,9 @@ def _drivers(policy: Policy, installed: Callable[[str], bool]) -> Found:
     if keep is not None and keep.format == "parquet" and not installed("pyarrow"):
         why = "parquet needs the package pyarrow: pip install 'spillgate[archive]'"
         yield "store.keep.format", why
+    if policy.server.otel is not None and not installed("opentelemetry.exporter.otlp.proto.http"):
+        why = "OpenTelemetry needs packages of its own: pip install 'spillgate[otel]'"
+        yield "server.otel", why
 
 
 def _archive(policy: Policy) -> Found:
@@ -272,29 +283,39 @@ def _narrower_mode(path: Path) -> str | None:
 # --- the listener --------------------------------------------------------------------------------
 
 
+def addresses_of(policy: Policy) -> dict[str, tuple[str, int]]:
+    """Key path -> (host, port), of all that the gateway listens at."""
+    server = policy.server
+    addresses = {"server.listen": server.listen}
+    if isinstance(server.metrics, MetricsListener):
+        addresses["server.metrics.listen"] = server.metrics.listen
+    return addresses
+
+
 def _listener(policy: Policy) -> Found:
-    host, port = policy.server.listen
-    try:
-        _bind(host, port if port < _UNPRIVILEGED else 0)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            yield "server.listen", f"{host}:{port} cannot be listened on: {error.strerror}"
+    for path, (host, port) in addresses_of(policy).items():
+        try:
+            _bind(host, port if port < _UNPRIVILEGED else 0)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                yield path, f"{host}:{port} cannot be listened on: {error.strerror}"
 
 
 class PortTaken(Exception):
     """Another program listens there. The message is for the operator."""
 
 
-def check_port_is_free(host: str, port: int) -> None:
+def check_ports_are_free(policy: Policy) -> None:
     """What ``check`` leaves out, for the gateway that is checked may be running. Raises
     PortTaken."""
-    try:
-        _bind(host, port)
-    except OSError as error:
-        raise PortTaken(
-            f"server.listen: {host}:{port} cannot be listened on: {error.strerror}. If a gateway "
-            "runs there already, end it; else give another port in server.listen"
-        ) from None
+    for path, (host, port) in addresses_of(policy).items():
+        try:
+            _bind(host, port)
+        except OSError as error:
+            raise PortTaken(
+                f"{path}: {host}:{port} cannot be listened on: {error.strerror}. If a gateway "
+                f"runs there already, end it; else give another port in {path}"
+            ) from None
 
 
 def _bind(host: str, port: int) -> None:

@@ -22,6 +22,7 @@ from adapters.http.connection import Exchange, HttpConnection
 from adapters.http.response import Body, Response
 from adapters.shortage import has_room, is_ours, last_for_calls, shortage
 from adapters.trust import trust_context
+from adapters.types import TRACE_HEADER
 from adapters.waiting import before, mark_seen
 
 TICK = 0.05
@@ -351,6 +352,8 @@ class Client:
 
 
 def _join(head: bytes, body: bytes | None) -> bytes:
+    if trace := TRACE_HEADER.get():
+        head += trace
     if body is None:
         return head + b"\r\n"
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)

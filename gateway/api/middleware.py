@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 from starlette.types import ASGIApp
@@ -24,6 +24,7 @@ from gateway.clock import Clock
 from gateway.failed_keys import FailedKey, FailedKeys
 from gateway.files.names import LINKED
 from gateway.keys.permitted import check_request
+from gateway.log_lines import REQUEST_ID
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.key_store import KeyStore
 from gateway.types import ApiError, Principal
@@ -61,7 +62,8 @@ _NOWHERE = ("",)
 
 class AuthMiddleware:
     """Stands before the application that ``leads_to`` names. ``refused`` is told of each request
-    that ends in an error of ours, and ``uses`` when each key came last."""
+    that ends in an error of ours, and ``uses`` when each key came last; ``public`` are the paths
+    that need no key."""
 
     def __init__(
         self,
@@ -71,6 +73,7 @@ class AuthMiddleware:
         failed_keys: FailedKeys,
         uses: dict[str, float],
         max_header: int,
+        public: Collection[str] = PUBLIC,
         refused: Callable[[RequestContext, ApiError], None],
         doors: Mapping[str, Door] = MappingProxyType({}),
     ) -> None:
@@ -82,6 +85,7 @@ class AuthMiddleware:
         self._failed_keys = failed_keys
         self._uses = uses
         self._max_header = max_header
+        self._public = public
         self._refused = refused
         self._doors = doors
         self._ids = random.Random(os.urandom(16))
@@ -108,13 +112,14 @@ class AuthMiddleware:
             client=(scope.get("client") or _NOWHERE)[0],
         )
         scope["context"] = context
+        REQUEST_ID.set(context.request_id)
         try:
             self._check_headers(raw, context.headers)
-            if context.path not in PUBLIC:
-                context.principal = self._principal(context)
-                self._uses[context.principal.key_id] = received_at
-                if context.principal.permitted is not None:
-                    check_request(context.principal.permitted, context.path, context.client)
+            if context.path not in self._public:
+                principal = context.principal = self._principal(context)
+                self._uses[principal.key_id] = received_at
+                if principal.permitted is not None:
+                    check_request(principal.permitted, context.path, context.client)
                 identify = scope.get(IDENTIFY)
                 if identify is not None:
                     identify()

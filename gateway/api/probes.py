@@ -16,8 +16,10 @@ from gateway.api.requests.request import (
     respond_json,
 )
 from gateway.service import Gateway
+from gateway.types import Role
 
-_TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_ADMINS: tuple[Role, ...] = ("admin",)
 _HTML = (b"content-type", b"text/html; charset=utf-8")
 
 
@@ -52,16 +54,24 @@ class ReadyEndpoint:
 
 
 class MetricsEndpoint:
-    """GET /metrics: Prometheus' text format."""
+    """GET /metrics: Prometheus' text format; where the policy says so to admin keys alone."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._needs_key = gateway.active.policy.server.metrics == "key"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context: RequestContext = scope["context"]
         only("GET", scope)
-        together, own = self._gateway.together, self._gateway.metrics
-        text = own.render() if together is None else await together.metrics()
-        await respond(send, scope["context"], 200, text, [_TEXT])
+        if self._needs_key:
+            context.require(_ADMINS)
+        await respond(send, context, 200, await scraped(self._gateway), [TEXT])
+
+
+async def scraped(gateway: Gateway) -> bytes:
+    """All that is counted, of every process that serves."""
+    together = gateway.together
+    return gateway.metrics.render() if together is None else await together.metrics()
 
 
 class OpenApiEndpoint:

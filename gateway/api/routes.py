@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +26,7 @@ from gateway.api.files.pages import (
     LinkedFileEndpoint,
 )
 from gateway.api.jobs.pages import JobsEndpoint, paths_of
-from gateway.api.middleware import AuthMiddleware
+from gateway.api.middleware import PUBLIC, AuthMiddleware
 from gateway.api.probes import (
     DocsEndpoint,
     HealthEndpoint,
@@ -45,6 +45,10 @@ from gateway.files.names import LINKED
 from gateway.service import Gateway
 from gateway.types import ApiError
 
+Answers = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+"""An ASGI application."""
+Around = Callable[[Answers], Answers]
+
 
 class NotFound:
     """Every other path. Raises ApiError 404."""
@@ -59,10 +63,14 @@ class Application(Starlette):
     error middlewares that Starlette would add, and pass every message through, are left out."""
 
     def __init__(
-        self, middleware: AuthMiddleware, routes: list[Route], lifespan: Lifespan[Starlette]
+        self,
+        middleware: AuthMiddleware,
+        routes: list[Route],
+        lifespan: Lifespan[Starlette],
+        around: Around,
     ) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
-        self._middleware = middleware
+        self._middleware = around(middleware)
         self.router.default = NotFound()  # what is no path at all, as in OPTIONS *
         # A path without parameters is looked up; Starlette would try one pattern after another.
         exact = {route.path: route.app for route in routes if not route.param_convertors}
@@ -79,10 +87,12 @@ def application(
     lifespan: Lifespan[Starlette],
     more: Sequence[Route] = (),
     doors: Mapping[str, Door] = MappingProxyType({}),
+    around: Around = lambda app: app,
 ) -> Starlette:
     """The ASGI application: the middleware, then the routes. ``more``: those of ``doors``, by the
-    first part of their paths."""
+    first part of their paths; ``around``: what stands around it."""
     server = gateway.active.policy.server
+    hidden = () if server.metrics == "public" else ("/metrics",)
     middleware = AuthMiddleware(
         keys=gateway.keys,
         clock=gateway.clock,
@@ -91,6 +101,7 @@ def application(
         ),
         uses=gateway.last_uses.noted,
         max_header=server.max_header,
+        public=PUBLIC - {*hidden},
         refused=functools.partial(log_refused, gateway),
         doors=doors,
     )
@@ -101,7 +112,7 @@ def application(
         *more,
         Route("/{path:path}", NotFound()),
     ]
-    return Application(middleware, routes, lifespan)
+    return Application(middleware, routes, lifespan, around)
 
 
 def _calls(gateway: Gateway) -> list[Route]:
@@ -130,10 +141,11 @@ def _files(gateway: Gateway) -> list[Route]:
 
 
 def _pages(gateway: Gateway) -> list[Route]:
+    has_metrics = isinstance(gateway.active.policy.server.metrics, str)
     return [
         Route("/healthz", HealthEndpoint()),
         Route("/readyz", ReadyEndpoint(gateway)),
-        Route("/metrics", MetricsEndpoint(gateway)),
+        *([Route("/metrics", MetricsEndpoint(gateway))] if has_metrics else []),
         Route("/usage", UsageEndpoint(gateway)),
         Route("/usage/calls", CallsEndpoint(gateway)),
         Route("/usage/forecast", ForecastEndpoint(gateway)),

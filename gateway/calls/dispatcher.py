@@ -57,12 +57,14 @@ from gateway.tasks import BackgroundTasks, take_back_cancellation
 from gateway.types import ApiError, Principal
 
 Answer = Reply | SettledStream
-"""Whole, its call settled and the backend's secrets taken out; or a stream that has begun, which
-sees to both itself."""
+"""Whole, settled, the backend's secrets taken out; or a stream, which sees to both itself."""
 
 
 class Dispatcher:
     """Takes calls from their admission to their answer."""
+
+    admits, enters, completes = Admitting, Entering, Completion
+    """What its parts are made of; a dispatcher that is traced has others."""
 
     def __init__(
         self,
@@ -92,7 +94,7 @@ class Dispatcher:
         limits = BackendLimits(shared=shared, clock=clock, full=settler.full)
         model_limits = ModelLimits(shared=shared, clock=clock)
         held: set[CallState] = set()
-        self._completion = Completion(
+        self._completion = self.completes(
             shared=shared,
             settler=settler,
             clock=clock,
@@ -104,7 +106,7 @@ class Dispatcher:
         self._failover = Failover(
             clock=clock, metrics=metrics, completion=self._completion, top_up=self._top_up
         )
-        self.admitting = Admitting(
+        self.admitting = self.admits(
             shared=shared,
             slow_clients=slow_clients,
             held=held,
@@ -120,7 +122,7 @@ class Dispatcher:
         self._larger = LargerModel(
             self._failover, self._completion, self._top_up, model_limits, self._decide
         )
-        self.entering = Entering(
+        self.entering = self.enters(
             ledger=ledger, clock=clock, backend_limits=limits, decide=self._decide
         )
         self._promised = PromisedJobs(completion=self._completion, ledger=ledger)
@@ -222,7 +224,9 @@ class Dispatcher:
         decision = self._decide(active, state, whenever=whenever)
         state.routed(decision)
         if not decision.quotes:
-            raise no_backend(decision, active.backends, self._asked_again_in(active, state))
+            now, user = self._clock.monotonic(), state.principal.user
+            again_s = active.asked_again_in(state.call.model, state.route, user, now)
+            raise no_backend(decision, active.backends, again_s)
         if decision.quotes[0].delay.seconds:
             waits_s = min([quote.delay.seconds for quote in decision.quotes])
             left_s = state.call.deadline - self._clock.monotonic()
@@ -233,10 +237,6 @@ class Dispatcher:
     def draw(self) -> float:
         """A number in [0, 1)."""
         return self._random.random()
-
-    def _asked_again_in(self, active: ActivePolicy, state: CallState) -> float | None:
-        now = self._clock.monotonic()
-        return active.asked_again_in(state.call.model, state.route, state.principal.user, now)
 
     def _refused(self, error: ApiError) -> ApiError:
         self._metrics.refused.labels(error.code).inc()
@@ -328,6 +328,7 @@ class Dispatcher:
             again = untried[0] is quote
             if step.wait_s:
                 await self._clock.sleep(step.wait_s)
+                state.waited_s += step.wait_s
             state.reason = "FAILOVER"
 
     async def _ask(

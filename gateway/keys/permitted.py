@@ -23,6 +23,7 @@ PATHS = (
     "/usage",
     "/usage/*",
     "/admin/*",
+    "/metrics",
 )
 """What a key may be bound to; ``*`` stands for whatever follows."""
 _ALWAYS = ("/v1/me", "/v1/models", "/v1/models/*")

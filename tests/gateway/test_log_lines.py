@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ import warnings
 
 from gateway.log_lines import (
     MOST_WAITING,
+    REQUEST_ID,
     LineFormatter,
     LineHandler,
     LineStream,
@@ -234,3 +236,59 @@ def test_what_differs_is_told_however_fast_it_comes() -> None:
     echo = NoEcho()
     assert all(echo.filter(said_at(5.0, "call %d failed", n)) for n in range(1000))
     assert not echo.filter(said_at(5.5, "call %d failed", 999))
+
+
+# --- as JSON, and whose lines they are -----------------------------------------------------------
+
+
+def test_a_line_says_which_request_was_answered_meanwhile(pipe: Pipe) -> None:
+    """Once: a line that names it anyhow does not say it twice."""
+    writer = LineWriter(pipe)
+    log = logger_to(writer)
+    before = REQUEST_ID.set("req_7")
+    log.warning("the store is slow")
+    log.warning("call req_7 failed")
+    REQUEST_ID.reset(before)
+    log.warning("nobody asked")
+    writer.close()
+    assert [said(line) for line in pipe.lines] == [
+        "WARNING spillgate: the store is slow [req_7]",
+        "WARNING spillgate: call req_7 failed",
+        "WARNING spillgate: nobody asked",
+    ]
+
+
+def test_every_line_is_an_object_where_the_log_is_to_be_json(pipe: Pipe) -> None:
+    """Tracebacks, what libraries print, and words that would break a line too."""
+    writer = LineWriter(pipe)
+    writer.as_json = True
+    log = logger_to(writer)
+    before = REQUEST_ID.set("req_7")
+    try:
+        raise ValueError("in\ntwo lines")
+    except ValueError:
+        log.exception("it \x1b[31mfailed\n%s", "\udcff")
+    REQUEST_ID.reset(before)
+    LineStream(writer, 2).write("a library says\n")
+    writer.close()
+    failed, printed = map(json.loads, pipe.lines)
+    assert (failed["level"], failed["logger"], failed["request_id"]) == (
+        "ERROR",
+        "spillgate",
+        "req_7",
+    )
+    assert failed["message"].startswith("it \x1b[31mfailed\n")
+    assert printed["message"] == "a library says"
+    assert printed["logger"] == "stderr"
+
+
+def test_a_traceback_is_a_field_of_its_line(pipe: Pipe) -> None:
+    writer = LineWriter(pipe)
+    writer.as_json = True
+    try:
+        raise ValueError("in\ntwo lines")
+    except ValueError:
+        logger_to(writer).exception("it failed")
+    writer.close()
+    [line] = pipe.lines
+    assert json.loads(line)["details"].endswith("ValueError: in\ntwo lines")

@@ -305,6 +305,19 @@ def test_parquet_without_its_package_is_refused_with_what_to_install(tmp_path: P
     assert "pip install 'spillgate[archive]'" in problem.message
 
 
+def test_telemetry_without_its_packages_is_refused_with_what_to_install(tmp_path: Path) -> None:
+    text = f"version: 1\nserver: {{tls: 'off', data: {tmp_path}, otel: {{endpoint: 'http://a'}}}}\n"
+    text += f"store: {{ledger: 'sqlite:///{tmp_path}/ledger.db'}}\n"
+    policy, places = read_with_places(text, {})
+    make = backend_maker(FakeClock())
+    check_startable(policy, places, make, installed=lambda package: True)
+    with pytest.raises(PolicyError) as raised:
+        check_startable(policy, places, make, installed=lambda package: False)
+    [problem] = raised.value.problems
+    assert (problem.line, problem.path) == (2, "server.otel")
+    assert "pip install 'spillgate[otel]'" in problem.message
+
+
 def test_an_archive_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("")
     keep = f"{{rows: 90d, archive: {tmp_path}/old}}"

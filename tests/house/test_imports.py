@@ -19,6 +19,11 @@ pytestmark = needs_git
 
 # Imports inside functions, and why each is worth it.
 LAZY = {
+    "gateway.telemetry.calls": "a gateway that is not traced must not pay for it",
+    "gateway.telemetry.middleware": "the same",
+    "gateway.telemetry.trace_context": "the same",
+    "gateway.telemetry.otlp": "OpenTelemetry is an extra, for a policy that asks for it",
+    "gateway.telemetry.scrape_port": "metrics seldom have an address of their own",
     "gateway.tls.authority": "a warm start makes no certificate and must not pay for cryptography",
     "gateway.cli.serving.serve_together": "a gateway of one process has no use for it",
     "gateway.storage.redis.breaker": "as the store that it is for",
@@ -86,7 +91,8 @@ HEAVY = {
     "functorch",
     "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jsonschema",
     "kubernetes_validate", "modal",
-    "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "promql_parser", "py",
+    "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "opentelemetry",
+    "promql_parser", "py",
     "pyarrow", "pytest", "pytest_timeout", "ray",
     "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",
     "transformers", "xdist", "xllamacpp",

@@ -19,7 +19,7 @@ from gateway.cli.serving.server import GatewayServer, certificate_of
 from gateway.cli.shared import add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
 from gateway.policy.syntax.problems import PolicyError
-from gateway.preflight import PortTaken, check_port_is_free
+from gateway.preflight import PortTaken, check_ports_are_free
 from gateway.storage.base import StorageUnavailable
 from gateway.tls.files import TlsError
 from local_runtime import descriptors
@@ -86,7 +86,7 @@ def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
     gateway = from_path(config, lines)
     policy = gateway.active.policy
     # Before a model is loaded or a key is made.
-    check_port_is_free(*policy.server.listen)
+    check_ports_are_free(policy)
     lock = lock_of(policy, beside_others)
     certificate = certificate_of(gateway)
     material = None if certificate is None else certificate.material

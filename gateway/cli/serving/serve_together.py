@@ -24,7 +24,7 @@ from gateway.clock import SystemClock
 from gateway.keys.signals import SignalledActs
 from gateway.log_lines import LineWriter, writer_to
 from gateway.policy.model import BackendSpec, Policy
-from gateway.preflight import check_port_is_free
+from gateway.preflight import check_ports_are_free
 from gateway.processes.child import ParentLink
 from gateway.processes.hosts import Guests, Hosts
 from gateway.processes.loading import PolicyLoader
@@ -51,7 +51,7 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
         policy, copy = snapshots.take(loader.anew)
         snapshots.put_in_force(copy)
         loader.in_force = policy
-        check_port_is_free(*policy.server.listen)
+        check_ports_are_free(policy)
         keys = stack.enter_context(contextlib.closing(open_keys(policy, clock)))
         lock = lock_of(policy, beside_others)
         if lock is not None:

@@ -7,5 +7,6 @@ files of ``prices/``; ``commitments`` is
 what is paid for calls or none; ``keys`` says which may be made; ``limits`` is how much of what each
 scope may use; ``server`` says where it listens, ``store`` where counters, rows, keys and jobs are,
 and for how long; ``reconcile`` says when bills are asked for, ``webhooks`` who is told of what;
-``tokens`` is what is held where a request does not show its tokens.
+``telemetry`` is who may read metrics and is told of traces, ``tokens`` what is held where
+a request does not show its tokens.
 """

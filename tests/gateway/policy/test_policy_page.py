@@ -26,6 +26,7 @@ from gateway.policy.sections.limits import GatewayLimits, Limits, Raise
 from gateway.policy.sections.price import Price, VolumeRates
 from gateway.policy.sections.server import ClientSettings, ServerSettings, TlsFiles
 from gateway.policy.sections.store import JobSettings, KeepSettings, StoreSettings, WhenLost
+from gateway.policy.sections.telemetry import OtelSettings
 from gateway.policy.sections.webhooks import AlertSettings, WebhookEndpoint, WebhookSettings
 from gateway.policy.syntax.shapes import fields_of
 from gateway.policy.warnings.every import warnings_of
@@ -37,6 +38,7 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## server", ServerSettings, ""),
     ("## server", TlsFiles, "tls."),
     ("## server", ClientSettings, "clients."),
+    ("## server", OtelSettings, "otel."),
     ("## store", StoreSettings, ""),
     ("### How long rows stay", KeepSettings, ""),
     ("### While the shared store is lost", WhenLost, ""),
