@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from adapters import load_kind
 from adapters.base import Backend
 from gateway.access_log import AccessLog
-from gateway.api.routes import application
+from gateway.api.routes import Application, application
 from gateway.archive.archivist import Archivist
 from gateway.backends.shared_bound import MakeBound, SharedBound
 from gateway.backends.use_in_all import MakeUse, UseInAll
@@ -326,7 +326,7 @@ async def _recall(gateway: Gateway, notices: Notices) -> None:
 def web(
     gateway: Gateway,
     run: Callable[[Gateway], contextlib.AbstractAsyncContextManager[Gateway]] = running,
-) -> Starlette:
+) -> Application:
     """The ASGI application over a gateway; its lifespan starts and ends the gateway, by ``run``."""
     telemetry = Telemetry(gateway)
 

@@ -51,6 +51,8 @@ OUTER = (
     "examples/test_textgen.py",
     "gateway/archive/test_archivist.py",
     "gateway/cli/test_commands.py",
+    "gateway/cli/test_completion.py",
+    "gateway/cli/test_on_a_terminal.py",
     "gateway/cli/test_probe.py",
     "gateway/events/test_budgets.py",
     "gateway/events/test_keeping.py",

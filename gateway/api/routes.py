@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
 from starlette.applications import Starlette
 from starlette.routing import Route
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan
 
 from gateway.api.admin import backends, keys, policy, webhooks
 from gateway.api.admin.audited import list_acts
@@ -27,6 +27,7 @@ from gateway.api.files.pages import (
 )
 from gateway.api.jobs.pages import JobsEndpoint, paths_of
 from gateway.api.middleware import PUBLIC, AuthMiddleware
+from gateway.api.owner import OwnerMiddleware
 from gateway.api.probes import (
     DocsEndpoint,
     HealthEndpoint,
@@ -35,14 +36,16 @@ from gateway.api.probes import (
     ReadyEndpoint,
 )
 from gateway.api.requests.door import Door
-from gateway.api.requests.request import Receive, Scope, Send
+from gateway.api.requests.request import Receive, RequestContext, Scope, Send
 from gateway.api.usage.forecast import ForecastEndpoint
 from gateway.api.usage.me import MeEndpoint
 from gateway.api.usage.usage import CallsEndpoint, CallUsageEndpoint, UsageEndpoint
 from gateway.api_keys import without_keys
+from gateway.clock import Clock
 from gateway.failed_keys import FailedKeys
 from gateway.files.names import LINKED
 from gateway.service import Gateway
+from gateway.storage.key_store import KeyStore
 from gateway.types import ApiError
 
 Answers = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
@@ -65,21 +68,38 @@ class Application(Starlette):
     def __init__(
         self,
         middleware: AuthMiddleware,
+        owners: OwnerMiddleware,
         routes: list[Route],
         lifespan: Lifespan[Starlette],
         around: Around,
     ) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
         self._middleware = around(middleware)
+        self._owners = owners
         self.router.default = NotFound()  # what is no path at all, as in OPTIONS *
         # A path without parameters is looked up; Starlette would try one pattern after another.
         exact = {route.path: route.app for route in routes if not route.param_convertors}
         middleware.leads_to(self.router, exact)
+        owners.leads_to(self.router, exact)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """What a call awaits is the middleware itself: one coroutine less, each time it waits."""
         scope["app"] = self
         return self._middleware(scope, receive, send)
+
+    def by_owner(self, user: str) -> ASGIApp:
+        """The same for a connection of the system's ``user``, who needs no key."""
+        return self._owners.by(user)
+
+
+class _Common(TypedDict):
+    keys: KeyStore
+    clock: Clock
+    failed_keys: FailedKeys
+    max_header: int
+    refused: Callable[[RequestContext, ApiError], None]
+    public: Collection[str]
+    doors: Mapping[str, Door]
 
 
 def application(
@@ -88,23 +108,24 @@ def application(
     more: Sequence[Route] = (),
     doors: Mapping[str, Door] = MappingProxyType({}),
     around: Around = lambda app: app,
-) -> Starlette:
+) -> Application:
     """The ASGI application: the middleware, then the routes. ``more``: those of ``doors``, by the
     first part of their paths; ``around``: what stands around it."""
     server = gateway.active.policy.server
     hidden = () if server.metrics == "public" else ("/metrics",)
-    middleware = AuthMiddleware(
-        keys=gateway.keys,
-        clock=gateway.clock,
-        failed_keys=FailedKeys(
+    common: _Common = {
+        "keys": gateway.keys,
+        "clock": gateway.clock,
+        "failed_keys": FailedKeys(
             server.clients.failed_keys, clock=gateway.clock, metrics=gateway.metrics
         ),
-        uses=gateway.last_uses.noted,
-        max_header=server.max_header,
-        public=PUBLIC - {*hidden},
-        refused=functools.partial(log_refused, gateway),
-        doors=doors,
-    )
+        "max_header": server.max_header,
+        "refused": functools.partial(log_refused, gateway),
+        "public": PUBLIC - {*hidden},
+        "doors": doors,
+    }
+    middleware = AuthMiddleware(uses=gateway.last_uses.noted, **common)
+    owners = OwnerMiddleware(uses={}, **common)  # an owner is no key that was used
     routes = [
         *_calls(gateway),
         *_pages(gateway),
@@ -112,7 +133,7 @@ def application(
         *more,
         Route("/{path:path}", NotFound()),
     ]
-    return Application(middleware, routes, lifespan, around)
+    return Application(middleware, owners, routes, lifespan, around)
 
 
 def _calls(gateway: Gateway) -> list[Route]:

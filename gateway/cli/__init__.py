@@ -1,16 +1,21 @@
 """The command line: one module a command, loaded when it is asked for.
 
 ``serving/`` runs the gateway; ``policies/`` reads a policy and what it decides, ``access/`` has
-keys and what was done with an admin's, ``spending/`` who spent what at which prices, ``recorded/``
+keys and what was done with an admin's, ``running/`` talks to
+a gateway that runs, ``spending/`` who spent what at which prices, ``recorded/``
 what recorded traffic would cost, ``backends/`` how one backend is. ``webhooks`` is who is told of
 what; ``package`` writes the files that run an app elsewhere. ``acts`` are entries in the audit
-log, ``shared`` is what several need.
+log, ``policy_file`` finds the policy; ``parsers`` reads what commands may be told,
+``completion`` tells a shell of it; ``terminal`` draws tables; ``shared`` is what several need.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import importlib.metadata
+import platform
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -27,6 +32,11 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "serve": Command("serving.serve", "start the gateway"),
+    "status": Command("running.status", "how a running gateway stands"),
+    "top": Command("running.top", "the same, drawn again and again"),
+    "backends": Command("running.backends", "how backends stand; drain one, enable it"),
+    "policy": Command("running.policy", "what is in force; compare, apply, roll back"),
+    "calls": Command("running.calls", "calls that have ended, and all of one"),
     "check": Command("policies.check", "validate a policy"),
     "keys": Command("access.keys", "make, list, revoke and rotate API keys"),
     "audit": Command("access.audit", "what administrators did"),
@@ -44,6 +54,7 @@ COMMANDS = {
     "tune": Command(
         "recorded.tune", "a change of the policy that would have cost less, by the ledger"
     ),
+    "completion": Command("completion", "what a shell needs to complete commands and options"),
     "probe": Command(
         "backends.probe",
         "how one backend is, what it costs, and whether our assumptions of it hold",
@@ -54,20 +65,23 @@ _EPILOG = """\
 examples:
   spillgate serve --config config/default.yaml
   spillgate check --without-secrets config/default.yaml
-  spillgate keys create --config config/default.yaml --user alice --plan default
-  spillgate usage --config config/default.yaml --group-by user,model --from 7d
-  spillgate explain --config config/default.yaml --model minilm
+  spillgate keys create --user alice --plan default
+  spillgate usage --group-by user,model --from 7d
+  spillgate explain --model minilm
 
-`spillgate COMMAND --help` tells more of each.
+Without --config it is the policy of $SPILLGATE_CONFIG, else ./spillgate.yaml, else
+./config/default.yaml. `spillgate COMMAND --help` tells more of each.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 the answer is no, 2 it was asked wrongly or could not be done."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser()
-    options = parser.parse_args(given[:1])
-    module = importlib.import_module(f"{__name__}.{COMMANDS[options.command].module}")
+    command = _parser().parse_args(given[:1]).command
+    if command not in COMMANDS:
+        print(_unknown(command), file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"{__name__}.{COMMANDS[command].module}")
     try:
         status: int = module.main(given[1:])
     except KeyboardInterrupt:
@@ -81,15 +95,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    commands = "".join(f"  {name:<{width}}  {one.about}\n" for name, one in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="spillgate",
+        usage="spillgate COMMAND ...",
         description="One HTTPS endpoint in front of your own warm GPUs and serverless platforms.",
-        epilog=_EPILOG,
+        epilog=f"commands:\n{commands}\n{_EPILOG}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
     )
+    parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
+    parser.add_argument("-h", "--help", action="help", help="show this, and end")
     parser.add_argument(
-        "command",
-        choices=COMMANDS,
-        help="; ".join(f"{name}: {command.about}" for name, command in COMMANDS.items()),
+        "--version", action="version", version=version(), help="show the version, and end"
     )
     return parser
+
+
+def _unknown(command: str) -> str:
+    near = difflib.get_close_matches(command, COMMANDS, n=1)
+    perhaps = f"; did you mean {near[0]}?" if near else "."
+    return f"spillgate: there is no command {command!r}{perhaps} `spillgate --help` lists them."
+
+
+def version() -> str:
+    """Such as 'spillgate 0.1.0 (Python 3.11.7)'; without a number where it is not installed."""
+    try:
+        number = importlib.metadata.version("spillgate")
+    except importlib.metadata.PackageNotFoundError:
+        number = "(not installed)"
+    return f"spillgate {number} (Python {platform.python_version()})"

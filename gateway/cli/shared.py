@@ -8,11 +8,12 @@ import sys
 from collections import UserDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import msgspec
 
 from adapters.settings import Secret
+from gateway.cli.policy_file import PLACES, VARIABLE, config_path, home_of
 from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_policy
@@ -30,14 +31,27 @@ def command(name: str, description: str, example: str) -> argparse.ArgumentParse
     )
 
 
+def example(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help: str, line: str
+) -> argparse.ArgumentParser:
+    """One thing that a command may be told to do, whose help ends with an example."""
+    return actions.add_parser(
+        name,
+        help=help,
+        epilog=f"example:\n  {line}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """The option ``--config``."""
+    """The option ``--config``; left out, the policy is looked for."""
     parser.add_argument(
         "--config",
-        type=Path,
-        required=True,
+        type=config_path,
+        default="",
         metavar="PATH",
-        help="the policy: a YAML file, or a folder of which every *.yaml is merged",
+        help="the policy: a YAML file, or a folder of which every *.yaml is merged; left out: "
+        f"${VARIABLE}, else {' or '.join(map(str, PLACES))} where there is one",
     )
 
 
@@ -67,25 +81,18 @@ def policy_with_stores(path: Path) -> Policy:
     return policy
 
 
-_MADE = ("keys.db", "tls")
-"""What a start makes in the data folder, by which it is known."""
-
-
 def _where_its_data_is(policy: Policy, path: Path) -> Policy:
-    """A gateway takes relative paths from the folder that it was started in. From another one they
-    are looked for in the folders above the policy, so that a command finds the gateway's keys and
+    """With the paths of a gateway that was started elsewhere, so that a command finds its keys and
     ledger there, and makes none beside them."""
-    data = Path(policy.server.data)
-    folders = () if data.is_absolute() or data.exists() else path.absolute().parents
-    found = (one for one in folders for name in _MADE if (one / data / name).exists())
-    base = next(found, None)
-    if base is None:
+    base = home_of(policy, path)
+    if base == Path.cwd():
         return policy
-    replace, store = msgspec.structs.replace, policy.store
-    if isinstance(store.ledger, LedgerFile):
-        ledger = replace(store.ledger, path=str(base / store.ledger.path))
-        store = replace(store, ledger=ledger)
-    return replace(policy, server=replace(policy.server, data=str(base / data)), store=store)
+    replace, store, server = msgspec.structs.replace, policy.store, policy.server
+    places = {"ledger": store.ledger, "keys": store.keys}
+    files = {name: one for name, one in places.items() if isinstance(one, LedgerFile)}
+    moved = {name: replace(one, path=str(base / one.path)) for name, one in files.items()}
+    server = replace(server, data=str(base / server.data))
+    return replace(policy, server=server, store=replace(store, **moved))
 
 
 def unset_secret(spec: BackendSpec) -> str | None:
@@ -117,14 +124,26 @@ class AnySecret(UserDict[str, str]):
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines of columns below their heads, for a terminal, which must obey nothing in them."""
-    lines = [heads, *([_printable(cell) for cell in row] for row in rows)]
+    """Lines of columns below their heads, with colours where they are read on a terminal, which
+    must obey nothing in them."""
+    cells = [[_printable(cell) for cell in row] for row in rows]
+    if is_terminal(sys.stdout):
+        # Imported here because what is piped needs no colours.
+        from gateway.cli.terminal import drawn
+
+        return drawn(heads, cells)
+    lines = [heads, *cells]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     return "".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         + "\n"
         for line in lines
     )
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person reads it."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _printable(text: str) -> str:

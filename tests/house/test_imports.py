@@ -26,6 +26,7 @@ LAZY = {
     "gateway.telemetry.scrape_port": "metrics seldom have an address of their own",
     "gateway.tls.authority": "a warm start makes no certificate and must not pay for cryptography",
     "gateway.cli.serving.serve_together": "a gateway of one process has no use for it",
+    "gateway.cli.terminal": "what is piped needs no colours, and rich takes its time",
     "gateway.storage.redis.breaker": "as the store that it is for",
     "gateway.storage.redis.discovery": "redis-py is an extra, for a policy that names a cluster",
     "gateway.files.bucket": "httpx is loaded where files lie in a bucket",

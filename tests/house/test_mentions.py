@@ -17,7 +17,7 @@ OF_OTHERS = {
     "handler.py", "modal_app.py", "predict.py", "cog.yaml", "requirements.txt",  # packaging makes
     "labels.json", "folder/file.py", "x.py", "shout.py",  # a user's
     ".bench/", ".cog/openapi_schema.json", "model.safetensors.index.json",
-    "issued.json",  # made elsewhere
+    "issued.json", "gateway.sock",  # made elsewhere
     "RateLimit",  # a header
 }  # fmt: skip
 """What is named and lies in no checkout of this project."""

@@ -17,7 +17,7 @@ from gateway.keys.audit import audit_json, one_more, parse_audit_query
 from gateway.service import Gateway
 from gateway.storage.audit import Act
 from gateway.storage.base import StorageUnavailable
-from gateway.types import ApiError
+from gateway.types import ApiError, Principal
 
 log = logging.getLogger("spillgate")
 
@@ -47,7 +47,7 @@ async def audited(
     context: RequestContext = scope["context"]
     act = scope["act"] = Act(
         at=gateway.clock.time(),
-        actor=f"key:{context.principal.key_id}",
+        actor=_actor(context.principal),
         address=context.client,
         act=name,
         target=without_keys(" ".join(scope.get("path_params", {}).values())),
@@ -67,6 +67,11 @@ async def audited(
     if name not in _WITH_THE_CHANGE:
         await _ended(gateway, act, "done")
     return status, value
+
+
+def _actor(principal: Principal) -> str:
+    """A key, or the system's user on the gateway's own machine."""
+    return principal.key_id if principal.key_id.startswith("os:") else f"key:{principal.key_id}"
 
 
 async def _record(gateway: Gateway, act: Act, outcome: str) -> None:

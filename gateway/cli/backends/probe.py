@@ -7,19 +7,17 @@ import asyncio
 import json
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from adapters.base import Backend
 from adapters.types import Call
 from gateway.app import backend_maker
 from gateway.cli.backends.probe_report import ProbeFindings, as_json, as_text, ask_all
-from gateway.cli.shared import command, fail, policy_offline, unset_secret
+from gateway.cli.shared import add_config, command, fail, policy_offline, unset_secret
 from gateway.clock import SystemClock
 from gateway.money.tariffs import price_at
 from gateway.policy.model import BackendSpec, ModelSpec, Policy
 
-_CONFIG = Path("config/default.yaml")
 _SAY = "Say ok."
 _BODIES: dict[str, dict[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": _SAY}], "max_tokens": 8},
@@ -31,6 +29,15 @@ _BODIES: dict[str, dict[str, Any]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0: all is well, 1: something is not, 2: the backend could not be asked."""
+    options = _parser().parse_args(arguments)
+    policy = policy_offline(options.config)
+    spec = _backend(policy, options.backend)
+    found = asyncio.run(_ask(policy, spec, options))
+    print(json.dumps(as_json(found), indent=2) if options.json else as_text(found))
+    return 0 if found.well else 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = command(
         "probe",
         "Does the key work, what is warm, what does a call cost, and does the platform do what "
@@ -39,9 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         "spillgate probe burst --config config/default.yaml",
     )
     parser.add_argument("backend", help="its name in the policy")
-    parser.add_argument(
-        "--config", type=Path, default=_CONFIG, metavar="PATH", help=f"left out: {_CONFIG}"
-    )
+    add_config(parser)
     parser.add_argument(
         "--call",
         action="store_true",
@@ -50,12 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", help="whose call; left out: the backend's first in the policy")
     parser.add_argument("--body", help="JSON of the call; left out: a few words, or {}")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    policy = policy_offline(options.config)
-    spec = _backend(policy, options.backend)
-    found = asyncio.run(_ask(policy, spec, options))
-    print(json.dumps(as_json(found), indent=2) if options.json else as_text(found))
-    return 0 if found.well else 1
+    return parser
 
 
 def _backend(policy: Policy, name: str) -> BackendSpec:

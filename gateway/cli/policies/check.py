@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from adapters import package_of
 from gateway.app import backend_maker, open_kept
+from gateway.cli.policy_file import config_path
 from gateway.cli.shared import AnySecret, command
 from gateway.clock import SystemClock
 from gateway.environment import Environment
@@ -26,22 +27,7 @@ from gateway.warm.binding import binding_of, plans_in_vain
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0: the policy is valid; 1: a warning counts, by ``--strict``; 2: it is not."""
-    parser = command(
-        "check",
-        "Validates a policy and warns of rules that can never match. Exit status 0: valid; 1: "
-        "valid, with warnings and --strict; 2: not valid.",
-        "spillgate check --without-secrets config/default.yaml",
-    )
-    parser.add_argument("path", type=Path, help="a YAML file or a folder of them")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--strict", action="store_true", help="warnings count as problems")
-    parser.add_argument(
-        "--without-secrets",
-        action="store_true",
-        help="for machines that only check: a secret that is not set here is no problem, and "
-        "files that the policy names are not looked for",
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     environ: Mapping[str, str] = (
         AnySecret(os.environ) if options.without_secrets else Environment(os.environ)
     )
@@ -63,6 +49,31 @@ def main(arguments: Sequence[str]) -> int:
     ]
     _print(options.json, policy, (), warnings, kept)
     return 1 if warnings and options.strict else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command(
+        "check",
+        "Validates a policy and warns of rules that can never match. Exit status 0: valid; 1: "
+        "valid, with warnings and --strict; 2: not valid.",
+        "spillgate check --without-secrets config/default.yaml",
+    )
+    parser.add_argument(
+        "path",
+        nargs="?",
+        type=config_path,
+        default="",
+        help="a YAML file or a folder of them; left out: the policy that other commands take",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--strict", action="store_true", help="warnings count as problems")
+    parser.add_argument(
+        "--without-secrets",
+        action="store_true",
+        help="for machines that only check: a secret that is not set here is no problem, and "
+        "files that the policy names are not looked for",
+    )
+    return parser
 
 
 def _print(

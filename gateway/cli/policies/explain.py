@@ -19,6 +19,15 @@ from gateway.policy.sections.server import TlsFiles
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0: a backend would take the call; 1: none would; 2: nobody could be asked."""
+    options = _parser().parse_args(arguments)
+    if not options.key:
+        fail("give --key, or set SPILLGATE_KEY, so that the key's own plan decides")
+    decision = _ask(options, policy_offline(options.config))
+    print(json.dumps(decision, indent=2) if options.json else _text(decision))
+    return 0 if decision["backend"] else 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = command(
         "explain",
         "Asks the running gateway which backend a call would get: every candidate's predicted "
@@ -38,12 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--url", help="left out: where the policy listens")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    if not options.key:
-        fail("give --key, or set SPILLGATE_KEY, so that the key's own plan decides")
-    decision = _ask(options, policy_offline(options.config))
-    print(json.dumps(decision, indent=2) if options.json else _text(decision))
-    return 0 if decision["backend"] else 1
+    return parser
 
 
 def _ask(options: argparse.Namespace, policy: Policy) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 from collections.abc import Iterator, Sequence
@@ -21,17 +22,7 @@ from gateway.replay.offers import articles, offers
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0; 2: it could not be done."""
-    parser = command(
-        "advise",
-        "Says for each platform's H100 and each price of one by the hour whether to reserve, how "
-        "many and for how long, what that saves, and from which busy share and how many requests "
-        "a day on a reserved GPU pays; and what articles say of prices beside the lists.",
-        "spillgate advise calls.csv --columns time=ts,seconds=duration",
-    )
-    add_trace(parser)
-    add_reserved(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     today = datetime.datetime.now(datetime.UTC).date()
     with Stages() as stages:
         traffic = traffic_of(options, recording_of(options, stages))
@@ -49,6 +40,20 @@ def main(arguments: Sequence[str]) -> int:
     else:
         print("\n".join(_text(told)))
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command(
+        "advise",
+        "Says for each platform's H100 and each price of one by the hour whether to reserve, how "
+        "many and for how long, what that saves, and from which busy share and how many requests "
+        "a day on a reserved GPU pays; and what articles say of prices beside the lists.",
+        "spillgate advise calls.csv --columns time=ts,seconds=duration",
+    )
+    add_trace(parser)
+    add_reserved(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
 
 
 _HEADS = (

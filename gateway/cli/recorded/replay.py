@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,25 @@ from gateway.replay.page import page
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0; 2: it could not be done."""
+    options = _parser().parse_args(arguments)
+    with Stages() as stages:
+        gpus, platform = None, platform_of(options)
+        if options.config is not None:
+            meant = scenario_of(options, policy_offline(options.config))
+            gpus, platform = meant.gpus, strained(options, meant.platform)
+        recording = recording_of(options, stages)
+        traffic = traffic_of(options, recording)
+        found = compare(traffic, platform, seed=options.seed, gpus=gpus, advanced=stages.advance)
+    if options.page is not None:
+        _write(options.page, found)
+    if options.json:
+        print(json.dumps(as_json(found), indent=2))
+    else:
+        print(_text(found, recording.format, recording.left_out), end="")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = command(
         "replay",
         "Runs recorded calls against simulated workers, on a virtual clock, by the line and the "
@@ -42,22 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the starts' lengths; default: 1")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--page", type=Path, metavar="FILE", help="an HTML file with charts")
-    options = parser.parse_args(arguments)
-    with Stages() as stages:
-        gpus, platform = None, platform_of(options)
-        if options.config is not None:
-            meant = scenario_of(options, policy_offline(options.config))
-            gpus, platform = meant.gpus, strained(options, meant.platform)
-        recording = recording_of(options, stages)
-        traffic = traffic_of(options, recording)
-        found = compare(traffic, platform, seed=options.seed, gpus=gpus, advanced=stages.advance)
-    if options.page is not None:
-        _write(options.page, found)
-    if options.json:
-        print(json.dumps(as_json(found), indent=2))
-    else:
-        print(_text(found, recording.format, recording.left_out), end="")
-    return 0
+    return parser
 
 
 def _write(path: Path, found: Replayed) -> None:

@@ -32,6 +32,24 @@ Edit = tuple[tuple[str, ...], str]
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0; 2: it could not be done."""
+    options = _parser().parse_args(arguments)
+    policy = policy_with_stores(options.config)
+    found = scenario_of(options, policy)
+    if options.gpus is not None:
+        found = msgspec.structs.replace(found, gpus=max(0, options.gpus))
+    with Stages() as stages:
+        tuned = _tuned(options, policy, found, stages)
+    text, name = _policy_text(options.config)
+    edits = _edits(tuned, found)
+    diff = difference(text, _edited(text, edits), name)
+    if options.json:
+        print(json.dumps(_json(tuned, found, edits, diff), indent=2))
+    else:
+        print(_text(tuned, found, edits, diff), end="")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = command(
         "tune",
         "Replays what the ledger has of a model (or TRACE) as today, by the planner, on a reserved "
@@ -49,21 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         "--gpus", type=int, metavar="N", help="reserved today; default: what the policy says"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    policy = policy_with_stores(options.config)
-    found = scenario_of(options, policy)
-    if options.gpus is not None:
-        found = msgspec.structs.replace(found, gpus=max(0, options.gpus))
-    with Stages() as stages:
-        tuned = _tuned(options, policy, found, stages)
-    text, name = _policy_text(options.config)
-    edits = _edits(tuned, found)
-    diff = difference(text, _edited(text, edits), name)
-    if options.json:
-        print(json.dumps(_json(tuned, found, edits, diff), indent=2))
-    else:
-        print(_text(tuned, found, edits, diff), end="")
-    return 0
+    return parser
 
 
 def _tuned(

@@ -8,21 +8,29 @@ With ``--workers`` several processes serve; SIGUSR2 replaces them one by one.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.app import from_path, web
+from gateway.cli.policy_file import home_of, is_near
 from gateway.cli.serving.banner import announce
 from gateway.cli.serving.data_lock import DataInUse, lock_of
+from gateway.cli.serving.local_socket import LocalSocket
 from gateway.cli.serving.server import GatewayServer, certificate_of
-from gateway.cli.shared import add_config, command, fail
+from gateway.cli.shared import AnySecret, add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
+from gateway.policy.reader import load_policy
 from gateway.policy.syntax.problems import PolicyError
 from gateway.preflight import PortTaken, check_ports_are_free
 from gateway.storage.base import StorageUnavailable
 from gateway.tls.files import TlsError
 from local_runtime import descriptors
+
+log = logging.getLogger("spillgate")
 
 MOST_WORKERS = 256
 
@@ -34,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     why = ""
     with all_through(lines):
         try:
+            if options.process is None:
+                options.config = _at_home(options.config)
             status = _run(options, lines)
         except (PolicyError, TlsError, StorageUnavailable, DataInUse, PortTaken) as error:
             why = str(error)
@@ -81,6 +91,19 @@ def _run(options: argparse.Namespace, lines: LineWriter) -> int:
     return serve_all(options.config, options.workers, options.beside_others)
 
 
+def _at_home(config: Path) -> Path:
+    """The policy's absolute path. Relative paths in it begin in its home from now on, wherever the
+    program was started."""
+    config = config.absolute()
+    if not is_near(config):
+        with contextlib.suppress(PolicyError):  # told when it is read with its secrets
+            home = home_of(load_policy(config, AnySecret(os.environ)), config)
+            if home != Path.cwd():
+                log.info("relative paths in %s begin in %s", config, home)
+                os.chdir(home)
+    return config
+
+
 def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
     """The exit status, once it has ended."""
     gateway = from_path(config, lines)
@@ -91,11 +114,13 @@ def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
     certificate = certificate_of(gateway)
     material = None if certificate is None else certificate.material
     out = writer_to(sys.stdout.fileno())
+    local = LocalSocket(Path(policy.server.data))
     try:
         server = GatewayServer(
             gateway,
             web(gateway),
             certificate,
+            local=local.socket,
             serving=lambda: announce(
                 gateway.active.policy, gateway.keys, material, out, gateway.clock
             ),
@@ -105,6 +130,7 @@ def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
     except SystemExit:  # uvicorn has told why it could not begin
         return 2
     finally:
+        local.close()
         out.close()
         if lock is not None:
             lock.close()

@@ -19,6 +19,7 @@ from gateway.backends.shared_bound import SharedBound
 from gateway.backends.use_in_all import UseInAll
 from gateway.cli.serving.banner import announce
 from gateway.cli.serving.data_lock import lock_of
+from gateway.cli.serving.local_socket import LocalSocket
 from gateway.cli.serving.server import GatewayServer, certificate_of, material_of
 from gateway.clock import SystemClock
 from gateway.keys.signals import SignalledActs
@@ -58,6 +59,9 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
             stack.callback(lock.close)
         material = material_of(policy.server)
         listeners = [stack.enter_context(one) for one in listeners_at(*policy.server.listen)]
+        local = stack.enter_context(
+            contextlib.closing(LocalSocket(Path(policy.server.data)))
+        ).socket
         counts = memory_for(places_for(count))
         stack.callback(os.close, counts)
         out = stack.enter_context(contextlib.closing(writer_to(sys.stdout.fileno())))
@@ -76,7 +80,7 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
             hosts=hosts,
             snapshots=snapshots,
             loader=loader,
-            listeners=tuple(one.fileno() for one in listeners),
+            listeners=tuple(one.fileno() for one in (*listeners, *([local] if local else ()))),
             counts=counts,
             inherited=() if lock is None else (lock.descriptor,),
             acted=SignalledActs(keys, clock).record,
@@ -91,10 +95,12 @@ def serve_one(config: Path, lines: LineWriter, argument: str) -> int:
     member = _Member(what)
     gateway = from_path(config, lines, member)
     certificate = certificate_of(gateway)
+    sockets = [socket.socket(fileno=one) for one in what.listeners]
     server = GatewayServer(
         gateway,
         web(gateway, member.run),
         certificate,
+        local=next((one for one in sockets if one.family == socket.AF_UNIX), None),
         serving=lambda: member.link.serving(gateway.active.policy.version),
         is_others_turn=member.turns.is_others,
     )
@@ -110,7 +116,7 @@ def serve_one(config: Path, lines: LineWriter, argument: str) -> int:
     member.link.end, member.link.retire = end, retire
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent says when
     try:
-        server.run([socket.socket(fileno=one) for one in what.listeners])
+        server.run([one for one in sockets if one.family != socket.AF_UNIX])
     except SystemExit:
         return 2
     return 130 if server.force_exit else 0 if server.started else 2

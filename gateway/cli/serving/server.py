@@ -13,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import cast
 
-from starlette.types import ASGIApp
-
+from gateway.api.routes import Application
 from gateway.cli.serving.listener import Crowd, ListenerProtocol, Spared, protocol_of
+from gateway.cli.serving.local_socket import owner_protocol
 from gateway.keys.signals import SignalledActs
 from gateway.metrics import Reading
 from gateway.named_files import FileRead
@@ -25,7 +25,7 @@ from gateway.tls.context import ensure_certificates
 from gateway.tls.files import TlsError, TlsMaterial
 from gateway.tls.renewal import ServerCertificate
 from local_runtime import gc_tuning
-from local_runtime.http.accepting import Headroom
+from local_runtime.http.accepting import Acceptor, Headroom
 from local_runtime.http.client_limits import ClientLimits
 from local_runtime.http.server import HttpServer
 
@@ -89,15 +89,17 @@ class GatewayServer(HttpServer):
     def __init__(
         self,
         gateway: Gateway,
-        app: ASGIApp,
+        app: Application,
         certificate: ServerCertificate | None,
         *,
+        local: socket.socket | None = None,
         serving: Callable[[], None],
         ending: Callable[[], None] = lambda: None,
         is_others_turn: Callable[[int], bool] | None = None,
     ) -> None:
         """``serving`` is called once connections are taken, ``ending`` when it is told to end;
-        ``is_others_turn`` is asked before each, where several processes take them."""
+        ``is_others_turn`` is asked before each, where several processes take them; ``local`` is the
+        listening Unix socket of the gateway's own user."""
         policy = gateway.active.policy
         host, port = policy.server.listen
         self._crowd = crowd = Crowd()
@@ -114,6 +116,8 @@ class GatewayServer(HttpServer):
             identifies=True,
         )
         self._gateway = gateway
+        self._local = local
+        self._own_protocol = owner_protocol(crowd, app)
         self._serving = serving
         self._ending = ending
         self._is_others_turn = is_others_turn
@@ -133,9 +137,27 @@ class GatewayServer(HttpServer):
         await super().startup(sockets)
         if not self.started or self.should_exit:
             return  # nobody would see the keys that are made for a first start
+        if self._local is not None:
+            self.servers.append(cast("asyncio.base_events.Server", self._by_owner(self._local)))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
         self._serving()
         gc_tuning.relax()
+
+    def _by_owner(self, local: socket.socket) -> Acceptor:
+        make = partial(
+            self._own_protocol,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        return Acceptor(
+            local,
+            cast("Callable[[], asyncio.Protocol]", make),
+            room=Headroom(),
+            tls=None,
+            within_s=0.0,
+            most=0,
+        )
 
     def reload(self) -> None:
         """On SIGHUP."""

@@ -3,6 +3,7 @@ policy charges, and where the two differ."""
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,28 @@ from gateway.policy.warnings.every import PRICE_DAYS
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0; 1: with --strict, a price is out of date or differs; 2: it could not be
     done."""
+    options = _parser().parse_args(arguments)
+    today = datetime.datetime.now(datetime.UTC).date()
+    policy = None if options.config is None else policy_offline(options.config)
+    prices = table(options.table) if policy is None else policy.prices
+    ours = [
+        one
+        for one in listed(prices, today, options.older_than)
+        if not options.names or one.name.startswith(tuple(options.names))
+    ]
+    found: list[Compared] = []
+    if options.against is not None:
+        theirs = listed(table(options.against), today, options.older_than)
+        found = list(compared(ours, theirs, options.against, _kinds(policy)))
+    if options.json:
+        print(json.dumps(_json(ours, found), indent=2))
+    else:
+        print("\n".join(_text(ours, found)))
+    wrong = any(one.stale for one in ours) or any(one.differences for one in found)
+    return 1 if options.strict and wrong else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = command(
         "prices",
         "Lists the prices of a table that comes with the gateway, or of a policy; --against shows "
@@ -48,25 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--strict", action="store_true", help="out of date, or different: status 1")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    today = datetime.datetime.now(datetime.UTC).date()
-    policy = None if options.config is None else policy_offline(options.config)
-    prices = table(options.table) if policy is None else policy.prices
-    ours = [
-        one
-        for one in listed(prices, today, options.older_than)
-        if not options.names or one.name.startswith(tuple(options.names))
-    ]
-    found: list[Compared] = []
-    if options.against is not None:
-        theirs = listed(table(options.against), today, options.older_than)
-        found = list(compared(ours, theirs, options.against, _kinds(policy)))
-    if options.json:
-        print(json.dumps(_json(ours, found), indent=2))
-    else:
-        print("\n".join(_text(ours, found)))
-    wrong = any(one.stale for one in ours) or any(one.differences for one in found)
-    return 1 if options.strict and wrong else 0
+    return parser
 
 
 def _kinds(policy: Policy | None) -> dict[str, str]:

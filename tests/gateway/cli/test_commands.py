@@ -50,12 +50,9 @@ def test_the_help_names_every_command(shell: Shell) -> None:
     [
         [],
         ["fly"],
-        ["check"],
         ["keys"],
         ["keys", "create"],
-        ["usage"],
         ["explain", "--config", "x"],
-        ["serve"],
         ["usage", "--config", "/nowhere.yaml"],
         ["keys", "list", "--config", "/nowhere.yaml"],
         ["serve", "--config", "/nowhere.yaml"],
