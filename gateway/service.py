@@ -90,9 +90,7 @@ class Gateway:
     ) -> None:
         """``policies``: those that were in force. ``bound``: a part of what bounds the calls at a
         backend, ``use``: its calls in all, where other processes serve."""
-        self.shared = shared
-        self.ledger = ledger
-        self.keys = keys
+        self.shared, self.ledger, self.keys = shared, ledger, keys
         self.last_uses = LastUses(keys, clock)
         self.dispatcher = dispatcher
         self.settler = settler
@@ -114,8 +112,7 @@ class Gateway:
         """Whoever holds something in the shared store, and holds it again where it was forgotten,
         when called."""
         self._make_backend = make_backend
-        self._bound = bound
-        self._use = use
+        self._bound, self._use = bound, use
         self._superseded: list[ActivePolicy] = []
         """Policies that are in force no more, while calls are on their way by them."""
         self.file_readers: list[ReadFiles] = []
@@ -130,11 +127,12 @@ class Gateway:
         """The one that it runs on, once it has started."""
         self.active = ActivePolicy(policy, self._backends(policy, {}))
         self.policies = PolicyChanges(
-            policies,
-            in_force=lambda: self.active.policy,
-            put=self.apply,
-            read=lambda text: read_startable(text, make_backend, self.active.policy),
+            policies, in_force=lambda: self.active.policy, put=self.apply, read=self._read
         )
+
+    def _read(self, text: str) -> Policy:
+        """Raises PolicyError."""
+        return read_startable(text, self._make_backend, self.active.policy)
 
     # --- start and stop -----------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Stores of policies that were in force."""
