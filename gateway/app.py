@@ -36,9 +36,17 @@ from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, read_ca_files
+from gateway.opening.stores import (
+    open_kept,
+    open_keys,
+    open_ledger,
+    open_outbox,
+    open_shared,
+    open_statements,
+)
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places
-from gateway.preflight import check_startable, keys_file
+from gateway.preflight import check_startable
 from gateway.readings import readings
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
@@ -47,28 +55,18 @@ from gateway.storage.files.sql_files import SqlFiles
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.jobs.sql_jobs import SqlJobs
 from gateway.storage.key_store import KeyStore
-from gateway.storage.memory import MemorySharedStore
-from gateway.storage.outage.answers import LostAnswers
 from gateway.storage.outage.store import FallbackStore
 from gateway.storage.outbox import Outbox
-from gateway.storage.owner import LedgerOwner
 from gateway.storage.policies.base import PolicyStore
 from gateway.storage.policies.memory import MemoryPolicies
 from gateway.storage.policies.sql_policies import SqlPolicies
-from gateway.storage.row_archive import ArchiveSql, SqlRowArchive
-from gateway.storage.sql_outbox import RunsStatements, SqlOutbox
-from gateway.storage.sqlite.keys import SqliteKeys
-from gateway.storage.sqlite.ledger import SqliteLedger
-from gateway.storage.sqlite.outbox import SqliteStatements
-from gateway.storage.sqlite.rollups import ARCHIVE as SQLITE_ARCHIVE
-from gateway.store_urls import Database, LedgerFile, ServerGroup
+from gateway.storage.row_archive import SqlRowArchive
+from gateway.storage.streams.base import StreamStore
+from gateway.storage.streams.sql_streams import SqlStreams
 from gateway.telemetry.started import Telemetry, dispatcher_of
 from gateway.together import Alone, Leadership
-from gateway.warm.kept import FILE, FileKept, KeptWorkers
+from gateway.warm.kept import KeptWorkers
 from gateway.warm.prober import Prober
-
-_KEYS_TRUSTED_S = 0.001
-"""How long a key that another process has revoked may still be taken: less than a call takes."""
 
 
 class OneOfSeveral(Protocol):
@@ -95,87 +93,12 @@ class OneOfSeveral(Protocol):
         ...
 
 
-def open_keys(policy: Policy, clock: Clock) -> KeyStore:
-    """The policy's keys, whose folder is made where it is missing. Raises StorageUnavailable when
-    they cannot be read."""
-    place = policy.store.keys
-    if place is None and isinstance(policy.store.ledger, Database):
-        place = policy.store.ledger
-    if isinstance(place, Database):
-        # Imported here because asyncpg is an extra.
-        from gateway.storage.postgres.keys import PostgresKeys
-
-        return PostgresKeys(place, clock=clock)
-    path = keys_file(policy) if place is None else Path(place.path)
-    return SqliteKeys(path, clock=clock, trust_s=_KEYS_TRUSTED_S)
-
-
-def open_ledger(policy: Policy) -> Ledger:
-    """The policy's ledger; a file is made where it is missing. Raises StorageUnavailable when a
-    file cannot be used; a database is asked later."""
-    place = policy.store.ledger
-    if isinstance(place, LedgerFile):
-        return SqliteLedger(place.path, synchronous=place.synchronous)
-    # Imported here because asyncpg is an extra.
-    from gateway.storage.postgres.ledger import PostgresLedger
-
-    owner = LedgerOwner(Path(policy.server.data) / "ledger")
-    return PostgresLedger(place, owner, timeout_s=policy.store.ledger_timeout)
-
-
-def open_outbox(policy: Policy) -> Outbox:
-    """What waits to be sent, in the policy's ledger; its store is asked later."""
-    return SqlOutbox(_statements(policy)[0])
-
-
-def _statements(policy: Policy) -> tuple[RunsStatements, ArchiveSql]:
-    """A connection of its own to the policy's ledger, and how that is asked for old rows."""
-    place = policy.store.ledger
-    if isinstance(place, LedgerFile):
-        return SqliteStatements(place.path, synchronous=place.synchronous), SQLITE_ARCHIVE
-    # Imported here because asyncpg is an extra.
-    from gateway.storage.postgres.outbox import PostgresStatements
-    from gateway.storage.postgres.rollups import ARCHIVE
-
-    return PostgresStatements(place), ARCHIVE
-
-
 def webhook_client() -> MessageClient:
     """Sends messages to wherever names lead."""
     # Imported here because a gateway without webhooks must not pay for httpx.
     from gateway.events.client import WebhookClient
 
     return WebhookClient(SystemResolver())
-
-
-def open_shared(policy: Policy, clock: Clock, ledger: Ledger, refill: Refill) -> SharedStore:
-    """``ledger`` is whose sums are restored there; ``refill`` is called when the store has lost
-    its memory and must be filled again."""
-    place = policy.store.shared
-    if place is None:
-        return MemorySharedStore(clock, remember=1024)
-    # Imported here because a gateway without Redis must not pay for its client.
-    from gateway.storage.redis.breaker import Breaker
-    from gateway.storage.redis.store import KEY, RedisSharedStore
-
-    if isinstance(place, ServerGroup):
-        # Imported here because redis-py is an extra.
-        from gateway.storage.redis.discovery import primary_of
-    remote = RedisSharedStore(
-        primary_of(place, KEY) if isinstance(place, ServerGroup) else place,
-        timeout_s=policy.store.timeout_s,
-        clock=clock,
-        ledger=ledger.identity,
-        emptied=refill,
-        breaker=Breaker(pause_s=0.04, longest_s=1.0),
-    )
-    given = policy.store.answers
-    return FallbackStore(remote, LostAnswers(given.named, given.rest), clock, refill.past)
-
-
-def open_kept(policy: Policy) -> KeptWorkers:
-    """What platforms were told to keep, in the policy's data folder."""
-    return FileKept(Path(policy.server.data) / FILE)
 
 
 def backend_maker(
@@ -206,6 +129,7 @@ def build_gateway(
     jobs: JobStore | None = None,
     files: FilePlaces | None = None,
     policies: PolicyStore | None = None,
+    streams: StreamStore | None = None,
     bound: MakeBound | None = None,
     use: MakeUse | None = None,
     client: Callable[[], MessageClient] = webhook_client,
@@ -215,6 +139,7 @@ def build_gateway(
     ``lines`` is where calls that ended are logged; ``client`` sends the messages of ``outbox``.
     """
     metrics, clients = Metrics(), policy.server.clients
+    slow = SlowClients(shared, per_key=clients.per_key, in_all=clients.in_all)
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)
     dispatcher = dispatcher_of(policy)(
         shared=shared,
@@ -223,8 +148,9 @@ def build_gateway(
         clock=clock,
         metrics=metrics,
         random_source=random_source,
-        slow_clients=SlowClients(shared, per_key=clients.per_key, in_all=clients.in_all),
+        slow_clients=slow,
     )
+    log = AccessLog(lines if policy.server.access_log else None, clock)
     gateway = Gateway(
         policy=policy,
         shared=shared,
@@ -233,7 +159,7 @@ def build_gateway(
         dispatcher=dispatcher,
         settler=settler,
         metrics=metrics,
-        access_log=AccessLog(lines if policy.server.access_log else None, clock),
+        access_log=log,
         clock=clock,
         make_backend=make_backend,
         load_policy=load,
@@ -245,11 +171,20 @@ def build_gateway(
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
         gateway.notices = _notices(gateway, outbox, client, random_source)
+    _keep(gateway, jobs, files, streams)
+    return gateway
+
+
+def _keep(
+    gateway: Gateway, jobs: JobStore | None, files: FilePlaces | None, streams: StreamStore | None
+) -> None:
+    """What callers leave here."""
     if files is not None:
         gateway.stored_files = _files(gateway, files)
     if jobs is not None:
         gateway.serve_jobs(jobs)
-    return gateway
+    if streams is not None:
+        gateway.keep_streams(streams)
 
 
 def _files(gateway: Gateway, places: FilePlaces) -> Files:
@@ -307,6 +242,8 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
         try:
             yield gateway
         finally:
+            if gateway.streams is not None:
+                await gateway.streams.aclose()
             if gateway.jobs is not None:
                 await gateway.jobs.aclose()
             await leading.aclose()
@@ -355,7 +292,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
 
     policy = load(None)
     lines.as_json = policy.server.log == "json"
-    ledger, statements = open_ledger(policy), _statements(policy)[0]
+    ledger, statements = open_ledger(policy), open_statements(policy)[0]
     if among is not None and policy.store.shared is None:
         shared = among.open_shared(policy)
     else:
@@ -374,7 +311,8 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         outbox=open_outbox(policy),
         jobs=SqlJobs(statements),
         policies=SqlPolicies(statements) if among is None else None,
-        files=FilePlaces(SqlFiles(_statements(policy)[0]), open_contents(policy, clock)),
+        files=FilePlaces(SqlFiles(open_statements(policy)[0]), open_contents(policy, clock)),
+        streams=SqlStreams(open_statements(policy)[0]),
         bound=None if among is None else among.bound,
         use=None if among is None else among.use,
     )
@@ -383,7 +321,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         lambda: read_ca_files(gateway.active.policy),
     ]
     gateway.metrics.observe(lambda: [_lines_dropped(lines)])
-    rows = SqlRowArchive(*_statements(policy))
+    rows = SqlRowArchive(*open_statements(policy))
     gateway.archivist = Archivist(rows, policy.store.keep, clock)
     gateway.metrics.observe(gateway.archivist.readings)
     if isinstance(gateway.shared, FallbackStore):

@@ -34,6 +34,8 @@ from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.key_store import KeyStore
 from gateway.storage.policies.base import PolicyStore
+from gateway.storage.streams.base import StreamStore
+from gateway.streams.keeping import KeptStreams
 from gateway.tag_values import TagValues
 from gateway.tasks import BackgroundTasks
 from gateway.together import Readiness, Together
@@ -67,6 +69,7 @@ class Gateway:
     archivist: Archivist | None = None  # moves old rows out of the ledger
     plans: WorkerPlans | None = None  # what backends should keep, and why, once it has started
     stored_files: Files | None = None  # what callers store here, with a store for it
+    streams: KeptStreams | None = None  # answers to streams that have names
     jobs: Jobs | None = None  # work that nobody waits for on a connection, with a store for it
 
     def __init__(
@@ -153,6 +156,8 @@ class Gateway:
         if self.jobs is not None:
             await self.jobs.start()
             self.run_forever(self.jobs.run())
+        if self.streams is not None:
+            self.run_forever(self.streams.run())
 
     def serve_jobs(self, store: JobStore) -> None:
         """Takes jobs, from the start on; ``store`` is in the ledger's own."""
@@ -168,6 +173,10 @@ class Gateway:
             ended=self.log_ending,
         )
         self.holders.append(self.jobs.worker.reinstate)
+
+    def keep_streams(self, store: StreamStore) -> None:
+        """Keeps streams that have names; ``store`` is in the ledger's own."""
+        self.streams = KeptStreams(store, self.clock)
 
     def log_ending(self, state: CallState) -> None:
         """A call that has ended leaves a line in the access log."""

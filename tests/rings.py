@@ -71,6 +71,7 @@ OUTER = (
     "gateway/storage/rollups/test_spending.py",
     "gateway/storage/sqlite/test_keys.py",
     "gateway/storage/sqlite/test_ledger_failures.py",
+    "gateway/storage/streams",
     "gateway/storage/test_audit.py",
     "gateway/storage/test_calls.py",
     "gateway/storage/test_file_records.py",

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.app import open_keys
 from gateway.clock import SystemClock
+from gateway.opening.stores import open_keys
 from gateway.policy.model import Policy
 from gateway.storage.audit import Act, AuditLog
 from gateway.storage.base import StorageUnavailable

@@ -9,11 +9,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.app import open_outbox
 from gateway.cli.acts import ACTS, act_of_this_user, audited
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
 from gateway.events import requests
+from gateway.opening.stores import open_outbox
 from gateway.policy.model import Policy
 from gateway.storage.outbox import Outbox
 from gateway.types import ApiError

@@ -182,13 +182,22 @@ def _new_id(now_at: float) -> str:
 
 def name_of(asked: AskedJob) -> str:
     """Of a request that its caller has named, among all callers'; else empty."""
-    key = asked.idempotency_key
-    return f"{asked.principal.key_id}:{key}" if key else ""
+    return request_name(asked.principal.key_id, asked.idempotency_key)
+
+
+def request_name(key_id: str, key: str) -> str:
+    """``key``: the caller's own word for its request."""
+    return f"{key_id}:{key}" if key else ""
 
 
 def digest_of(asked: AskedJob) -> str:
     """Of what is asked: the same for the same request."""
-    parts = (asked.task.encode(), asked.model.encode(), asked.body)
+    return request_digest(asked.task, asked.model, asked.body)
+
+
+def request_digest(task: Task, model: str, body: bytes) -> str:
+    """In hexadecimal digits."""
+    parts = (task.encode(), model.encode(), body)
     whole = hashlib.sha256()
     for part in parts:
         whole.update(b"%d:" % len(part) + part)
@@ -198,12 +207,17 @@ def digest_of(asked: AskedJob) -> str:
 def _checked(known: KnownJob, digest: str) -> str:
     """The id of the job that has the name, if it is the same request's."""
     if known.digest != digest:
-        raise ApiError(
-            409,
-            "idempotency_key_reused",
-            f"This idempotency key names the job {known.id}, which asks for something else. Give "
-            "each request a key of its own.",
-            param="idempotency_key",
-            headers={"x-should-retry": "false"},
-        )
+        raise key_reused(known.id, "idempotency_key")
     return known.id
+
+
+def key_reused(id: str, param: str) -> ApiError:
+    """``id``: of the call that has the name already."""
+    return ApiError(
+        409,
+        "idempotency_key_reused",
+        f"This idempotency key names {id}, which asks for something else. Give each request a key "
+        "of its own.",
+        param=param,
+        headers={"x-should-retry": "false"},
+    )

@@ -16,6 +16,7 @@ and hours of time zones; ``spent`` is what a ledger knows of the counters,
 ``outbox`` is the port of what waits to be sent by webhook:
 ``outbox_statements`` is its SQL, ``sql_outbox`` the values around that. ``sqlite/`` has the ledger
 and the keys of one machine, ``postgres/`` those of several. ``jobs/`` are durable
-jobs in the ledger's own store, ``files/`` what is known there of stored files,
-``policies/`` those that were in force. ``outage/`` is what holds while a shared store is lost.
+jobs in the ledger's own store, ``files/`` what is known there of stored files, ``streams/`` answers
+to streams that have names, ``policies/`` those that were in force. ``outage/`` is what holds while
+a shared store is lost.
 """

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import open_keys, open_ledger
 from gateway.clock import FakeClock
+from gateway.opening.stores import open_keys, open_ledger
 from gateway.policy.reader import read_with_places
 from gateway.preflight import exposed_files
 from gateway.tls.context import ensure_certificates

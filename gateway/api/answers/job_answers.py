@@ -82,7 +82,7 @@ async def answer_by_job(
     also what the job has failed of."""
     jobs, waits_s = jobs_of(gateway), prefers_job(context)
     if parsed.stream:
-        raise _streams() if waits_s is not None else _named_stream()
+        raise _streams()
     named = waits_s is None
     asked = AskedJob(
         model=parsed.model,
@@ -134,16 +134,6 @@ def _streams() -> ApiError:
         "A job's answer is whole: leave `stream` out, or the header Prefer. GET "
         "/v1/jobs/{id}/events follows a job.",
         param="stream",
-    )
-
-
-def _named_stream() -> ApiError:
-    return ApiError(
-        400,
-        "unsupported",
-        "A stream is not kept, so that sent again it would be made and charged again. Leave the "
-        "header Idempotency-Key out, or `stream`: a whole answer is made once.",
-        param="Idempotency-Key",
     )
 
 

@@ -51,7 +51,7 @@ class WaitingStream:
     async def _comment(self) -> None:
         if not self._context.begun:
             await begin_stream(self._context, self._send, [])
-        await self._send({"type": "http.response.body", "body": _WAITING, "more_body": True})
+        await self._send({"type": "http.response.body", "body": WAITING, "more_body": True})
         if not self._over:
             self._timer = self._clock.call_later(self._every_s, self._say)
 
@@ -68,7 +68,7 @@ class WaitingStream:
             self._timer.cancel()
 
 
-_WAITING = b": waiting\n\n"
+WAITING = b": waiting\n\n"
 
 
 async def begin_stream(context: RequestContext, send: Send, headers: list[Header]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,9 @@ from gateway.api.answers.job_answers import (
     PREFER,
     answer_by_job,
     becomes_job,
+    prefers_job,
 )
+from gateway.api.answers.kept_streams import answer_kept
 from gateway.api.answers.refused import log_refused
 from gateway.api.answers.relay import Relay, WaitingStream, fail_stream
 from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Send, respond_error
@@ -31,6 +34,7 @@ from gateway.policy.syntax.scalars import parse_nano_usd
 from gateway.service import Gateway
 from gateway.shared_timer import EVERY_S, SharedTimer
 from gateway.storage.base import StorageUnavailable
+from gateway.streams.keeping import Answer as KeptAnswer
 from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError, Priority
 
@@ -180,8 +184,48 @@ async def serve(
     preferences = all_preferences(gateway, context, parsed)
     given = context.headers
     if (PREFER in given or IDEMPOTENCY_KEY in given) and becomes_job(context):
-        await answer_by_job(gateway, context, parsed, preferences, send)
+        if parsed.stream and prefers_job(context) is None:
+            by_itself = kept_call(gateway, context, parsed, preferences)
+            await answer_kept(gateway, context, parsed, by_itself, receive, send)
+        else:
+            await answer_by_job(gateway, context, parsed, preferences, send)
         return
+    waiting = None
+    if parsed.stream:
+        every_s = active.policy.server.stream_comment
+        waiting = WaitingStream(context, send, gateway.clock, every_s)
+    await _serve(gateway, context, parsed, preferences, receive, send, waiting)
+
+
+def kept_call(
+    gateway: Gateway, context: RequestContext, parsed: ParsedRequest, preferences: Preferences
+) -> KeptAnswer:
+    """The call, which nobody's hanging up ends: whoever sends it again may want it."""
+
+    async def answer(record: Send) -> bool:
+        own = context.again()
+        state = await _serve(gateway, own, parsed, preferences, _nobody, record, None)
+        return state.ending is not None or state.job is not None
+
+    return answer
+
+
+async def _nobody() -> MutableMapping[str, Any]:
+    """A client that never hangs up."""
+    return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+
+async def _serve(
+    gateway: Gateway,
+    context: RequestContext,
+    parsed: ParsedRequest,
+    preferences: Preferences,
+    receive: Receive,
+    send: Send,
+    waiting: WaitingStream | None,
+) -> CallState:
+    """The call as it has ended."""
+    active = gateway.active
     call = Call(
         id=context.request_id,
         model=parsed.model,
@@ -200,11 +244,7 @@ async def serve(
         policy=active.policy.version,
         loop=gateway.loop,
     )
-    clock, waiting = gateway.clock, None
-    if parsed.stream:
-        every_s = active.policy.server.stream_comment
-        waiting = WaitingStream(context, send, clock, every_s)
-    watch = Watch(receive, state, gateway.dispatcher.timer, clock, waiting)
+    watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock, waiting)
     try:
         await _answer(gateway, context, state, parsed, send, watch)
     except asyncio.CancelledError:
@@ -220,6 +260,7 @@ async def serve(
             gateway.log_ending(state)
         else:
             state.job.add_done_callback(lambda _: gateway.log_ending(state))
+    return state
 
 
 async def _answer(

@@ -57,6 +57,19 @@ class RequestContext:
         self.is_logged = True
         """Should it be refused."""
 
+    def again(self) -> RequestContext:
+        """The same request, of which no answer has begun."""
+        own = RequestContext(
+            request_id=self.request_id,
+            path=self.path,
+            headers=self.headers,
+            received=self.received,
+            received_at=self.received_at,
+            client=self.client,
+        )
+        own.principal = self.principal
+        return own
+
     def require(self, roles: Collection[Role]) -> None:
         """Raises ApiError 403 for a key of another role."""
         if self.principal.role not in roles:

@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.app import open_keys
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
 from gateway.keys.audit import audit_json, one_more, parse_audit_query
+from gateway.opening.stores import open_keys
 from gateway.types import ApiError
 
 _HEADS = ("at", "number", "actor", "address", "act", "target", "outcome", "details")

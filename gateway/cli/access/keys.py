@@ -9,7 +9,6 @@ from typing import Any
 
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
-from gateway.app import open_keys
 from gateway.cli.acts import act_of_this_user
 from gateway.cli.shared import (
     add_config,
@@ -20,6 +19,7 @@ from gateway.cli.shared import (
 )
 from gateway.clock import SystemClock
 from gateway.key_requests import as_json, issue, read_request
+from gateway.opening.stores import open_keys
 from gateway.policy.model import Policy
 from gateway.storage.key_store import KeyStore
 from gateway.types import ApiError

@@ -12,11 +12,12 @@ from types import MappingProxyType
 from typing import Any
 
 from adapters import package_of
-from gateway.app import backend_maker, open_kept
+from gateway.app import backend_maker
 from gateway.cli.policy_file import config_path
 from gateway.cli.shared import AnySecret, command
 from gateway.clock import SystemClock
 from gateway.environment import Environment
+from gateway.opening.stores import open_kept
 from gateway.policy.model import Policy, WarmRule
 from gateway.policy.reader import load_with_places
 from gateway.policy.syntax.problems import Mark, PolicyError, Problem, problem_at

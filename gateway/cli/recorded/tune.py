@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.app import open_ledger
 from gateway.cli.recorded.options import add_trace, recording_of, scenario_of, traffic_of
 from gateway.cli.recorded.progress import Stages
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.clock import SystemClock
+from gateway.opening.stores import open_ledger
 from gateway.policy.model import Policy
 from gateway.replay.ledger import calls_of
 from gateway.replay.policy_edits import difference, edited

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from gateway.app import backend_maker, from_path, open_keys, running, web
+from gateway.app import backend_maker, from_path, running, web
 from gateway.backends.shared_bound import SharedBound
 from gateway.backends.use_in_all import UseInAll
 from gateway.cli.serving.banner import announce
@@ -24,6 +24,7 @@ from gateway.cli.serving.server import GatewayServer, certificate_of, material_o
 from gateway.clock import SystemClock
 from gateway.keys.signals import SignalledActs
 from gateway.log_lines import LineWriter, writer_to
+from gateway.opening.stores import open_keys
 from gateway.policy.model import BackendSpec, Policy
 from gateway.preflight import check_ports_are_free
 from gateway.processes.child import ParentLink

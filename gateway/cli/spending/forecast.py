@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gateway.app import open_keys, open_ledger
 from gateway.cli.shared import fail, policy_with_stores, table
 from gateway.clock import SystemClock
 from gateway.money.forecasts import SpendScope, hourly, limits_of, parse_scope, told
+from gateway.opening.stores import open_keys, open_ledger
 from gateway.policy.model import Policy
 from gateway.types import ApiError, Principal
 

@@ -9,13 +9,14 @@ import msgspec
 from adapters.base import Backend, Billed
 from adapters.errors import BackendError
 from adapters.types import Bill
-from gateway.app import backend_maker, open_ledger
+from gateway.app import backend_maker
 from gateway.bills.bill_files import BillFileError, bill_from_csv
 from gateway.bills.comparison import Comparison
 from gateway.bills.periods import Period
 from gateway.bills.reconciler import Unpriced, asked, book, compare, within
 from gateway.cli.shared import fail, unset_secret
 from gateway.clock import Clock
+from gateway.opening.stores import open_ledger
 from gateway.policy.model import BackendSpec, Policy
 from gateway.storage.base import Ledger
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.app import open_ledger
 from gateway.bills import texts
 from gateway.bills.comparison import Comparison
 from gateway.bills.periods import Period, period_of
@@ -30,6 +29,7 @@ from gateway.money.usage_reports import (
     as_table,
     parse_usage_query,
 )
+from gateway.opening.stores import open_ledger
 from gateway.policy.model import Policy
 from gateway.storage.base import LedgerRow
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport

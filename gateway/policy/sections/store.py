@@ -128,3 +128,6 @@ class JobSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How long the result of a job stays after its end that names no time itself."""
     waiting: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
     """Jobs of one user, with whatever key, that may wait at once; one more is refused with 429."""
+    streams: Annotated[ByteSize, msgspec.Meta(ge=1_000_000)] = 256 * 1024 * 1024
+    """Kept of the streams of one user that have an Idempotency-Key; past it one more is refused
+    with 429."""

@@ -82,7 +82,12 @@ def _event(id: str, state: str, *more: Any) -> tuple[Any, ...]:
 
 
 def named(idempotency: str) -> Statement:
-    return "SELECT id, digest FROM jobs WHERE idempotency = ?", (idempotency,)
+    """Streams have names as well."""
+    sql = (
+        "SELECT id, digest FROM jobs WHERE idempotency = ? "
+        "UNION ALL SELECT id, digest FROM kept_streams WHERE name = ?"
+    )
+    return sql, (idempotency, idempotency)
 
 
 def get(id: str) -> Statement:

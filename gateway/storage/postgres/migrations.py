@@ -17,6 +17,7 @@ from gateway.storage.postgres.connections import Connection
 from gateway.storage.postgres.outbox_tables import OUTBOX
 from gateway.storage.postgres.rollup_tables import CUBES
 from gateway.storage.postgres.rollup_tables import FIRST as ROLLUPS
+from gateway.storage.streams import tables as stream_tables
 
 log = logging.getLogger("spillgate")
 
@@ -129,12 +130,11 @@ _JOBS = ";\n\n".join((*POSTGRES_TABLES, _OWNER))
 
 _FILES = ";\n\n".join(FILE_TABLES)
 _WAITING = ";\n\n".join(WAITING)
+_STREAMS = ";\n\n".join(stream_tables.POSTGRES_TABLES)
 
 STEPS = (
     *(_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS, CUBES),
-    _WAITING,
-    _FILES,
-    _POLICIES,
+    *(_WAITING, _FILES, _POLICIES, _STREAMS),
 )
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 

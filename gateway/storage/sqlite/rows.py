@@ -23,8 +23,9 @@ from gateway.storage.policies.tables import SQLITE_TABLES as POLICIES
 from gateway.storage.rows import COLUMNS
 from gateway.storage.sqlite import outbox_tables, rollup_tables
 from gateway.storage.sqlite.journals import after_opening, before_opening
+from gateway.storage.streams import tables as stream_tables
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 12
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -94,9 +95,10 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     8: WAITING,
     9: FILE_TABLES,
     10: POLICIES,
+    11: stream_tables.SQLITE_TABLES,
 }
 """What brings the schema of a version to that of the next."""
-_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10}
+_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10, 11}
 """Steps that make tables and leave those that are there as they are: whoever goes back sets
 ``PRAGMA user_version`` back, and needs no copy."""
 

@@ -75,7 +75,7 @@ async def told(outbox: Outbox) -> list[str]:
 async def test_each_share_is_told_once_in_its_window(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         one = Watched(MemorySharedStore(clock), outbox, clock, policy())
         await one.spend(4 * USD)
         await one.watch.look()
@@ -92,7 +92,7 @@ async def test_each_share_is_told_once_in_its_window(
 
 
 async def test_the_next_window_is_told_anew(open_books: OpenBooks, clock: FakeClock) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         one = Watched(MemorySharedStore(clock), outbox, clock, policy(at=(50,)))
         for _ in range(2):
             await one.spend(0, DAY, gpu_us=60_000_000)
@@ -106,7 +106,7 @@ async def test_a_limit_is_told_with_its_figures(
     open_books: OpenBooks, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         one = Watched(MemorySharedStore(clock), outbox, clock, policy(at=(80,)))
         await one.spend(8 * USD + 1)
         await one.watch.look()
@@ -131,7 +131,7 @@ async def test_of_several_gateways_and_after_a_restart_one_tells(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
     shared = MemorySharedStore(clock)
-    async with open_books() as (_, outbox, _), open_books() as (_, other, _):
+    async with open_books() as (_, outbox, *_), open_books() as (_, other, *_):
         one, two = (Watched(shared, store, clock, policy()) for store in (outbox, other))
         await one.spend(3 * USD)
         await two.spend(3 * USD)
@@ -144,7 +144,7 @@ async def test_of_several_gateways_and_after_a_restart_one_tells(
 
 
 async def test_what_is_held_is_not_spent(open_books: OpenBooks, clock: FakeClock) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         shared = MemorySharedStore(clock)
         held = Claim(MONTH.scope, MONTH.unit, MONTH.window, MONTH.limit, 9 * USD)
         await shared.admit("held", [held], 60.0)
@@ -157,7 +157,7 @@ async def test_what_is_held_is_not_spent(open_books: OpenBooks, clock: FakeClock
 async def test_that_a_limit_refused_somebody_is_told_once(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         one = Watched(MemorySharedStore(clock), outbox, clock, policy())
         for _ in range(3):
             one.spending.refuse(MONTH)
@@ -168,7 +168,7 @@ async def test_that_a_limit_refused_somebody_is_told_once(
 async def test_scopes_that_the_policy_leaves_out_are_not_told(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         one = Watched(MemorySharedStore(clock), outbox, clock, policy(of=("gateway",)))
         await one.spend(10 * USD, MONTH, DAY, gpu_us=100_000_000)
         await one.watch.look()
@@ -188,7 +188,7 @@ async def test_a_store_that_stalls_delays_what_is_told_and_loses_nothing(
             return await super().spent(claims)
 
     shared = Stalling(clock)
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         one = Watched(shared, outbox, clock, policy(at=(50,)))
         await one.spend(5 * USD)
         one.spending.refuse(DAY)

@@ -59,7 +59,7 @@ class Watched:
 async def watching(
     open_books: OpenBooks, folder: Path, clock: FakeClock, policy: Policy = POLICY
 ) -> AsyncIterator[Watched]:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         one = Watched(folder, outbox, clock, policy)
         with contextlib.closing(one.keys):
             yield one
@@ -128,7 +128,7 @@ async def test_nothing_is_told_where_the_policy_wants_no_notice(
     open_books: OpenBooks, tmp_path: Path, clock: FakeClock
 ) -> None:
     silent = Policy(version="v", keys=KeySettings(notice=()), webhooks=POLICY.webhooks)
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         one = Watched(tmp_path, outbox, clock, silent)
         one.keys.create(ALICE, "sg-1", expires_at=clock.time() + 3 * DAY)
         clock.move(2 * DAY)

@@ -31,7 +31,7 @@ async def test_a_settled_call_is_told_to_the_penny(open_books: OpenBooks, clock:
     row = settled_row(
         "req_1", tags={"team": "nlp"}, cost_nano=116_000, gpu_us=1_500_000, output_tokens=7
     )
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         sender = sender_of(outbox, client, clock)
         await sender.subscribe()
         await ledger.settle([row])
@@ -52,7 +52,7 @@ async def test_rows_are_told_in_batches_where_the_policy_says_so(
 ) -> None:
     client = PlayedClient()
     batched = msgspec.structs.replace(USAGE, batch=3)
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         wanted = settings(endpoints={"billing": batched})
         sender = sender_of(outbox, client, clock, settings=wanted)
         await sender.subscribe()
@@ -67,7 +67,7 @@ async def test_a_receiver_that_fails_is_asked_again_by_one_message_until_it_take
 ) -> None:
     """All eight of the first round fail; then one goes ahead, and the rest follow it."""
     client = PlayedClient([500] * 8 + [None])
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         sender = sender_of(outbox, client, clock)
         await sender.subscribe()
         await ledger.settle([settled_row(f"r{number}") for number in range(8)])
@@ -97,7 +97,7 @@ async def test_one_endpoint_that_hangs_holds_up_no_other(
 
     client = Hanging()
     slow = msgspec.structs.replace(USAGE, url="https://slow.example.com/")
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         wanted = settings(endpoints={"billing": USAGE, "slow": slow})
         sender = sender_of(outbox, client, clock, settings=wanted)
         await sender.subscribe()
@@ -114,7 +114,7 @@ async def test_one_that_says_it_is_gone_is_asked_no_more(
     open_books: OpenBooks, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = PlayedClient([410])
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         sender = sender_of(outbox, client, clock)
         await sender.subscribe()
         await ledger.settle([settled_row()])
@@ -127,7 +127,7 @@ async def test_one_that_says_it_is_gone_is_asked_no_more(
 
 async def test_attempts_are_counted_by_endpoint(open_books: OpenBooks, clock: FakeClock) -> None:
     metrics = Metrics()
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         sender = sender_of(outbox, PlayedClient([500]), clock, metrics=metrics)
         await sender.subscribe()
         await ledger.settle([settled_row()])
@@ -145,7 +145,10 @@ async def test_a_real_receiver_verifies_what_it_is_sent_again(
     """By the genuine verifier, at the second attempt too, and by the same id."""
     caplog.set_level(logging.WARNING)
     clock = SystemClock()
-    async with open_books() as (ledger, outbox, _), receiving(saying(500), saying(200)) as receiver:
+    async with (
+        open_books() as (ledger, outbox, *_),
+        receiving(saying(500), saying(200)) as receiver,
+    ):
         endpoint = msgspec.structs.replace(USAGE, url=receiver.url)
         wanted = settings(endpoints={"billing": endpoint}, allow_private=True)
         resolver = SystemResolver(1)
@@ -203,7 +206,7 @@ async def test_wherever_a_gateway_dies_each_settled_row_is_told_by_one_id(
 ) -> None:
     """Between the row and its message, between taking and sending, between sending and marking."""
     client = PlayedClient()
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         await outbox.subscribe({"billing": True})
         await ledger.settle([settled_row("r1"), settled_row("r2")])
         await ledger.open(open_row("never"))

@@ -28,6 +28,7 @@ from gateway.storage.sql_outbox import SqlOutbox
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.outbox import SqliteStatements
+from gateway.storage.streams.sql_streams import SqlStreams
 from gateway.types import MICRO
 from gateway.warm.kept import FileKept
 from tests.gateway.assembled import PATIENCE_S, AssembledGateway, read
@@ -129,6 +130,7 @@ def built(
         random_source=random.Random(7),
         kept_workers=FileKept(folder / "kept-workers.json"),
         jobs=SqlJobs(statements()),
+        streams=SqlStreams(statements()),
         outbox=None if client is None else SqlOutbox(statements()),
         client=lambda: client or PlayedClient(),
     )

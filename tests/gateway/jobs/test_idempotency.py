@@ -84,14 +84,3 @@ async def test_who_hangs_up_finds_the_answer_when_it_comes_back(
         await gateway.until_done([again], 0.5)
         assert again.result().json() == {"ok": True}
         assert len(gateway.fake("home").calls) == 1
-
-
-async def test_a_name_for_a_stream_is_refused_and_nothing_is_asked(
-    tmp_path: Path, clock: FakeClock
-) -> None:
-    async with with_jobs(tmp_path, clock) as gateway, gateway.client() as client:
-        body = {"model": "chat", "messages": [{"role": "user", "content": "?"}], "stream": True}
-        answer = await client.post("/v1/chat/completions", json=body, headers=KEY)
-        error = answer.json()["error"]
-        assert (answer.status_code, error["param"]) == (400, "Idempotency-Key")
-        assert gateway.fake("home").calls == []

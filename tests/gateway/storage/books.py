@@ -21,6 +21,8 @@ from gateway.storage.postgres.outbox import PostgresStatements
 from gateway.storage.sql_outbox import RunsStatements, SqlOutbox
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.outbox import SqliteStatements
+from gateway.storage.streams.base import StreamStore
+from gateway.storage.streams.sql_streams import SqlStreams
 from gateway.store_urls import Database
 from gateway.types import MICRO
 from tests.postgres_server import PostgresServer
@@ -34,6 +36,7 @@ class Books(NamedTuple):
     ledger: Ledger
     outbox: Outbox
     jobs: JobStore
+    streams: StreamStore
 
 
 OpenBooks = Callable[[], contextlib.AbstractAsyncContextManager[Books]]
@@ -74,10 +77,13 @@ def books_opener(
 
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[Books]:
-        books = Books(ledger(), SqlOutbox(statements()), SqlJobs(statements()))
+        books = Books(
+            ledger(), SqlOutbox(statements()), SqlJobs(statements()), SqlStreams(statements())
+        )
         try:
             yield books
         finally:
+            await books.streams.aclose()
             await books.jobs.aclose()
             await books.outbox.aclose()
             await books.ledger.aclose()

@@ -66,7 +66,7 @@ async def test_a_message_is_taken_by_one_and_due_again_after_its_lease(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
     """Whoever took it died before it was marked: it is sent again, by the same id."""
-    async with open_books() as (_, outbox, _), open_books() as (_, other, _):
+    async with open_books() as (_, outbox, *_), open_books() as (_, other, *_):
         await outbox.subscribe({"billing": False})
         await outbox.put([message()])
         [first] = await take(outbox)
@@ -78,7 +78,7 @@ async def test_a_message_is_taken_by_one_and_due_again_after_its_lease(
 
 
 async def test_of_many_who_take_at_once_each_is_given_others(open_books: OpenBooks) -> None:
-    async with open_books() as (_, outbox, _), open_books() as (_, other, _):
+    async with open_books() as (_, outbox, *_), open_books() as (_, other, *_):
         await outbox.put([message(f"m{number}") for number in range(40)])
         found = await asyncio.gather(*(take(one, 4) for one in (outbox, other) * 5))
         ids = [one.id for part in found for one in part]
@@ -88,7 +88,7 @@ async def test_of_many_who_take_at_once_each_is_given_others(open_books: OpenBoo
 async def test_what_was_taken_by_its_endpoint_is_not_sent_again(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         await outbox.put([message("kept"), message("dropped")])
         first, second = await take(outbox)
         await outbox.mark([taken(first), taken(second, keep=False)])
@@ -102,7 +102,7 @@ async def test_what_was_taken_by_its_endpoint_is_not_sent_again(
 async def test_what_failed_is_due_when_it_is_to_be_sent_again(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         await outbox.put([message()])
         [first] = await take(outbox)
         await outbox.mark([failed(first, 300.0)])
@@ -113,7 +113,7 @@ async def test_what_failed_is_due_when_it_is_to_be_sent_again(
 
 
 async def test_an_id_is_put_once_for_each_endpoint(open_books: OpenBooks) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         await outbox.put([message(), message(endpoint="ops")])
         await outbox.put([message()])
         assert len(await take(outbox)) == 1
@@ -123,7 +123,7 @@ async def test_an_id_is_put_once_for_each_endpoint(open_books: OpenBooks) -> Non
 async def test_each_attempt_is_in_the_log_the_newest_first(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         await outbox.put([message()])
         [first] = await take(outbox)
         await outbox.mark([failed(first, 1.0)])
@@ -144,7 +144,7 @@ async def test_each_attempt_is_in_the_log_the_newest_first(
 async def test_a_settled_row_is_noted_with_it_and_an_open_one_is_not(
     open_books: OpenBooks,
 ) -> None:
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         await outbox.subscribe({"billing": True, "ops": False})
         await ledger.open(open_row("r1"))
         assert await gather(outbox) == 0
@@ -155,7 +155,7 @@ async def test_a_settled_row_is_noted_with_it_and_an_open_one_is_not(
 
 
 async def test_a_row_that_is_settled_twice_is_noted_once(open_books: OpenBooks) -> None:
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         await outbox.subscribe({"billing": True})
         await ledger.settle([settled_row()])
         await ledger.settle([settled_row(), settled_row("r2")])
@@ -165,7 +165,7 @@ async def test_a_row_that_is_settled_twice_is_noted_once(open_books: OpenBooks) 
 async def test_nothing_is_noted_for_an_endpoint_that_the_policy_has_no_more(
     open_books: OpenBooks,
 ) -> None:
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         await outbox.subscribe({"billing": True})
         await outbox.subscribe({})
         await ledger.settle([settled_row()])
@@ -176,7 +176,7 @@ async def test_rows_stay_in_the_group_in_which_they_are_sent_first(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
     """A receiver that knows a message by its id would else miss what joined it later."""
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         await outbox.subscribe({"billing": True})
         await ledger.settle([settled_row(f"r{number}") for number in range(5)])
         assert await gather(outbox, batch=3) == 5
@@ -191,7 +191,7 @@ async def test_rows_stay_in_the_group_in_which_they_are_sent_first(
 async def test_gateways_that_gather_at_once_make_one_message_of_a_row(
     open_books: OpenBooks,
 ) -> None:
-    async with open_books() as (ledger, outbox, _), open_books() as (_, other, _):
+    async with open_books() as (ledger, outbox, *_), open_books() as (_, other, *_):
         await outbox.subscribe({"billing": True})
         for part in range(5):
             await ledger.settle([settled_row(f"r{part}-{number}") for number in range(20)])
@@ -202,7 +202,7 @@ async def test_gateways_that_gather_at_once_make_one_message_of_a_row(
 
 
 async def test_rows_of_a_time_are_noted_once_more_on_request(open_books: OpenBooks) -> None:
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         await outbox.subscribe({"billing": True})
         row = settled_row()
         await ledger.settle([row])
@@ -219,7 +219,7 @@ async def test_many_rows_of_a_time_are_noted_part_by_part_and_each_once(
     open_books: OpenBooks,
 ) -> None:
     """Some of them began at the same instant."""
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         await outbox.subscribe({"billing": True})
         rows = [settled_row(f"r{at}", started_at=NOON + at // 4) for at in range(40)]
         await ledger.settle(rows)
@@ -238,7 +238,7 @@ async def test_an_endpoint_that_is_disabled_misses_nothing(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
     """Rows are noted for it no more, and when it is enabled those of the time between are."""
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         await outbox.subscribe({"billing": True})
         await outbox.put([message()])
         assert await outbox.disable("billing")
@@ -255,7 +255,7 @@ async def test_an_endpoint_that_is_disabled_misses_nothing(
 async def test_an_endpoint_says_how_long_it_has_failed_and_what_waits(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         await outbox.subscribe({"billing": False})
         await outbox.put([message()])
         [first] = await take(outbox)
@@ -273,7 +273,7 @@ async def test_an_endpoint_says_how_long_it_has_failed_and_what_waits(
 async def test_what_nobody_took_for_long_is_dropped_and_counted(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         await outbox.put([message("old"), message("told")])
         for one in await take(outbox):
             await outbox.mark([taken(one)] if one.id == "told" else [failed(one, 1.0)])
@@ -288,7 +288,7 @@ async def test_what_nobody_took_for_long_is_dropped_and_counted(
 async def test_much_that_nobody_took_is_dropped_part_by_part(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (ledger, outbox, _):
+    async with open_books() as (ledger, outbox, *_):
         await outbox.subscribe({"billing": True})
         await ledger.settle([settled_row(f"r{at}") for at in range(10)])
         await outbox.put([message(f"m{at}") for at in range(7)])
@@ -312,7 +312,7 @@ FACT = ToldOnce(
 
 
 async def test_a_fact_is_told_once_whoever_finds_it(open_books: OpenBooks) -> None:
-    async with open_books() as (_, outbox, _), open_books() as (_, other, _):
+    async with open_books() as (_, outbox, *_), open_books() as (_, other, *_):
         told = await asyncio.gather(*(one.tell(FACT, [message()]) for one in (outbox, other) * 4))
         assert sum(told) == 1
         assert len(await take(outbox)) == 1
@@ -321,7 +321,7 @@ async def test_a_fact_is_told_once_whoever_finds_it(open_books: OpenBooks) -> No
 async def test_a_fact_that_was_told_brings_no_message_even_after_that_was_dropped(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
-    async with open_books() as (_, outbox, _):
+    async with open_books() as (_, outbox, *_):
         assert await outbox.tell(FACT, [message()])
         clock.move(100.0)
         await outbox.prune(50.0, most_deliveries=10)
