@@ -7,6 +7,10 @@ from typing import NamedTuple
 from starlette.routing import Route
 
 from gateway.api.requests.door import Door
+from gateway.doors.banana import endpoints as banana
+from gateway.doors.replicate import endpoints as replicate
+from gateway.doors.replicate.views import DIALECT as REPLICATE
+from gateway.doors.replicate.views import shown as shown_by_replicate
 from gateway.doors.runpod import endpoints as runpod
 from gateway.doors.runpod.views import DIALECT as RUNPOD
 from gateway.doors.runpod.views import shown as shown_by_runpod
@@ -25,4 +29,8 @@ def open_doors(gateway: Gateway) -> OpenDoors:
     """Its jobs are told from now on as the protocol shows them by which they came."""
     if gateway.jobs is not None:
         gateway.jobs.views[RUNPOD] = shown_by_runpod
-    return OpenDoors([*runpod.routes(gateway)], {"runpod": runpod.DOOR})
+        gateway.jobs.views[REPLICATE] = shown_by_replicate
+    return OpenDoors(
+        [*runpod.routes(gateway), *replicate.routes(gateway), *banana.routes(gateway)],
+        {"runpod": runpod.DOOR, "replicate": replicate.DOOR, "banana": banana.DOOR},
+    )

@@ -20,6 +20,8 @@ PATHS = (
     "/v1/jobs/*",
     "/v1/route/explain",
     "/runpod/*",
+    "/replicate/*",
+    "/banana/*",
     "/usage",
     "/usage/*",
     "/admin/*",

@@ -99,7 +99,7 @@ async def answer_by_job(
     if waits_s == 0.0 or job.state not in ENDED:
         await respond_accepted(send, context, jobs, job)
         return
-    await _respond_ended(send, context, job, parsed.shown)
+    await respond_ended(send, context, job, parsed.shown)
 
 
 def becomes_job(context: RequestContext) -> bool:
@@ -109,7 +109,7 @@ def becomes_job(context: RequestContext) -> bool:
     return IDEMPOTENCY_KEY in headers or prefers_job(context) is not None
 
 
-async def _respond_ended(send: Send, context: RequestContext, job: StoredJob, shown: str) -> None:
+async def respond_ended(send: Send, context: RequestContext, job: StoredJob, shown: str) -> None:
     """What the call has come to; ``shown``: another name for its model. Raises ApiError."""
     answer, fault = read_answer(job.answer), read_fault(job.error)
     if fault is not None:

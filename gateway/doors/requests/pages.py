@@ -63,7 +63,7 @@ class DoorRequest(msgspec.Struct, frozen=True):
 Handler = Callable[[DoorRequest], Awaitable[None]]
 
 
-class Page:
+class DoorPage:
     """One path. Raises ApiError 405 for a method that it does not take."""
 
     def __init__(self, gateway: Gateway, by_method: Mapping[str, Handler]) -> None:
@@ -86,7 +86,7 @@ class Page:
 
 def pages(gateway: Gateway, table: Mapping[str, Mapping[str, Handler]]) -> list[Route]:
     """``table``: path -> method -> who answers it."""
-    return [Route(path, Page(gateway, table[path])) for path in table]
+    return [Route(path, DoorPage(gateway, table[path])) for path in table]
 
 
 def shown_only(value: dict[str, Any]) -> dict[str, Any]:

@@ -12,21 +12,25 @@ from gateway.service import Gateway
 
 
 class HangUp:
-    """A POST whose client is there until ``leave``; ``status`` once it was answered."""
+    """A POST whose client is there until ``leave``; ``status`` and ``body`` once it was
+    answered."""
 
-    def __init__(self, gateway: Gateway, path: str, key: str, body: object) -> None:
+    def __init__(
+        self, gateway: Gateway, path: str, key: str, body: object, *headers: tuple[bytes, bytes]
+    ) -> None:
         self.status = 0
+        self.body = b""
         self._body = json.dumps(body).encode()
         self._left = asyncio.Event()
         self._read = False
-        headers = [(b"authorization", b"Bearer " + key.encode())]
+        sent = [(b"authorization", b"Bearer " + key.encode()), *headers]
         scope = {
             "type": "http",
             "method": "POST",
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"",
-            "headers": headers,
+            "headers": sent,
             "client": ("127.0.0.1", 1),
         }
         self.request = asyncio.ensure_future(web(gateway)(scope, self._receive, self._send))
@@ -43,3 +47,4 @@ class HangUp:
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
         self.status = message.get("status", self.status)
+        self.body += message.get("body", b"")
