@@ -5,7 +5,8 @@
 torch under the runtime; ``adapters`` (``make bench-adapters``) what each kind adds to the bare
 exchange with the ``platforms``; ``money`` (``make bench-money``) what limits and rows cost;
 ``reports/`` (``make bench-reports``) how long reports of ten million rows take;
-``economics/`` (``make bench-economics``) what planned capacity costs over recorded traffic.
+``economics/`` (``make bench-economics``) what planned capacity costs over recorded traffic;
+``console/`` (``python -m benchmarks.console``) a month to look at, and what its pages take.
 Smaller: ``ledger`` (a row), ``lost_store`` (a Redis that is stopped), ``restart`` (a killed
 worker), ``workers`` (several processes on one port), ``profile_gateway`` (where CPU goes),
 ``guard`` (whether a call has grown). Their options and

@@ -18,9 +18,9 @@ How it is put together: ``app`` makes a gateway from concrete stores, adapters a
 reload swaps whole; ``policies`` keeps every policy that was in force, and puts another one there;
 ``restore`` settles after a crash what was left open, and fills the counters of
 limits again from the ledger. ``preflight`` finds what would keep a policy from being served;
-``named_files`` are read again on SIGHUP; ``environment`` is where secrets come from. ``cli`` is the
-command line, ``tls`` makes certificates, ``processes`` is what several of them on one port have in
-common, ``together`` what one of these may ask of all.
+``named_files`` are read again on SIGHUP; ``environment`` is where secrets come from. ``console``
+are pages for browsers, ``cli`` is the command line, ``tls`` makes certificates, ``processes`` is
+what several of them on one port have in common, ``together`` what one of these may ask of all.
 
 A key's life: ``key_requests`` is what a request for one may say, ``keys`` what one may be used
 for, ``api_keys`` makes its secret and

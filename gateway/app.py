@@ -24,6 +24,7 @@ from gateway.backends.use_in_all import MakeUse, UseInAll
 from gateway.backends.use_reader import UseReader
 from gateway.calls.slow_clients import SlowClients
 from gateway.clock import Clock, SystemClock
+from gateway.console.door import ConsoleDoor
 from gateway.doors.opened import open_doors
 from gateway.environment import Environment
 from gateway.events.addresses import SystemResolver
@@ -272,7 +273,8 @@ def web(
         async with run(gateway), telemetry:
             yield
 
-    return application(gateway, lifespan, *open_doors(gateway), telemetry.around)
+    opened = open_doors(gateway)
+    return application(gateway, lifespan, ConsoleDoor(gateway), *opened, telemetry.around)
 
 
 def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) -> Gateway:

@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
+from typing import Protocol
 
 from starlette.types import ASGIApp
 
@@ -32,7 +33,13 @@ from local_runtime.http.strangers import IDENTIFY
 
 log = logging.getLogger("spillgate")
 
-PUBLIC = frozenset(("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", LINKED))
+CONSOLE = "/dashboard"
+PUBLIC = frozenset(
+    (
+        *("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", LINKED),
+        *(f"{CONSOLE}/{name}" for name in ("sign-in", "console.css", "console.js", "htmx.js")),
+    )
+)
 """Paths that need no key: they tell nothing of any caller, or take a token instead."""
 
 _ONCE = (
@@ -60,6 +67,22 @@ _FAILED: dict[FailedKey, str] = {
 _NOWHERE = ("",)
 
 
+class Console(Protocol):
+    """Pages for people, below ``CONSOLE``: whoever comes there without a key has a session."""
+
+    def principal(self, context: RequestContext) -> Principal:
+        """Whose session it is. Raises ApiError 401 where there is none."""
+        ...
+
+    def answers(self, context: RequestContext, error: ApiError) -> bool:
+        """Whether an error is told as a page."""
+        ...
+
+    async def tell(self, scope: Scope, send: Send, error: ApiError) -> None:
+        """Answers with that page."""
+        ...
+
+
 class AuthMiddleware:
     """Stands before the application that ``leads_to`` names. ``refused`` is told of each request
     that ends in an error of ours, and ``uses`` when each key came last; ``public`` are the paths
@@ -75,9 +98,11 @@ class AuthMiddleware:
         max_header: int,
         public: Collection[str] = PUBLIC,
         refused: Callable[[RequestContext, ApiError], None],
+        console: Console,
         doors: Mapping[str, Door] = MappingProxyType({}),
     ) -> None:
         """``doors``: the first part of a path -> what is different below it."""
+        self._console = console
         self._app: ASGIApp
         self._exact: Mapping[str, ASGIApp]
         self._keys = keys
@@ -127,11 +152,11 @@ class AuthMiddleware:
         except ApiError as error:
             if context.begun:
                 raise
-            await self._tell(send, context, error)
+            await self._tell(scope, send, error)
         except StorageUnavailable as unavailable:
             if context.begun:
                 raise
-            await self._tell(send, context, store_unavailable(unavailable))
+            await self._tell(scope, send, store_unavailable(unavailable))
         except ClientGone:
             return
         except Exception:
@@ -139,11 +164,15 @@ class AuthMiddleware:
             log.exception("request %s failed", context.request_id)
             if context.begun:
                 raise
-            await self._tell(send, context, _internal(context))
+            await self._tell(scope, send, _internal(context))
 
-    async def _tell(self, send: Send, context: RequestContext, error: ApiError) -> None:
+    async def _tell(self, scope: Scope, send: Send, error: ApiError) -> None:
+        context: RequestContext = scope["context"]
         if context.is_logged:
             self._refused(context, error)
+        if self._console.answers(context, error):
+            await self._console.tell(scope, send, error)
+            return
         door = door_of(self._doors, context.path)
         await respond_error(send, context, error, told=door and door.told(error))
 
@@ -171,6 +200,8 @@ class AuthMiddleware:
         if not text and (door := door_of(self._doors, context.path)) is not None:
             text = door.key(context.headers)
         if not text:
+            if context.path.startswith(CONSOLE):
+                return self._console.principal(context)
             given = context.headers.get(b"authorization")
             raise self._unauthorised(context, "malformed" if given else "missing")
         try:

@@ -88,3 +88,19 @@ class DocsEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         only("GET", scope)
         await respond(send, scope["context"], 200, DOCS.encode(), [_HTML])
+
+
+class RootEndpoint:
+    """GET /: browsers are led to the console, whose path is ``console``; programs get the page of
+    /docs."""
+
+    def __init__(self, console: str) -> None:
+        self._console = console
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        only("GET", scope)
+        context: RequestContext = scope["context"]
+        if b"text/html" in context.headers.get(b"accept", b""):
+            await respond(send, context, 303, b"", [(b"location", self._console.encode())])
+            return
+        await respond(send, context, 200, DOCS.encode(), [_HTML])

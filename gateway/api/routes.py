@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -26,7 +26,7 @@ from gateway.api.files.pages import (
     LinkedFileEndpoint,
 )
 from gateway.api.jobs.pages import JobsEndpoint, paths_of
-from gateway.api.middleware import PUBLIC, AuthMiddleware
+from gateway.api.middleware import CONSOLE, PUBLIC, AuthMiddleware, Console
 from gateway.api.owner import OwnerMiddleware
 from gateway.api.probes import (
     DocsEndpoint,
@@ -34,6 +34,7 @@ from gateway.api.probes import (
     MetricsEndpoint,
     OpenApiEndpoint,
     ReadyEndpoint,
+    RootEndpoint,
 )
 from gateway.api.requests.door import Door
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send
@@ -100,11 +101,21 @@ class _Common(TypedDict):
     refused: Callable[[RequestContext, ApiError], None]
     public: Collection[str]
     doors: Mapping[str, Door]
+    console: Console
+
+
+class RoutedConsole(Console, Protocol):
+    """The console with its routes."""
+
+    def routes(self, failed_keys: FailedKeys) -> Sequence[Route]:
+        """``failed_keys`` counts who signs in with a key that is none."""
+        ...
 
 
 def application(
     gateway: Gateway,
     lifespan: Lifespan[Starlette],
+    console: RoutedConsole,
     more: Sequence[Route] = (),
     doors: Mapping[str, Door] = MappingProxyType({}),
     around: Around = lambda app: app,
@@ -113,16 +124,18 @@ def application(
     first part of their paths; ``around``: what stands around it."""
     server = gateway.active.policy.server
     hidden = () if server.metrics == "public" else ("/metrics",)
+    failed_keys = FailedKeys(
+        server.clients.failed_keys, clock=gateway.clock, metrics=gateway.metrics
+    )
     common: _Common = {
         "keys": gateway.keys,
         "clock": gateway.clock,
-        "failed_keys": FailedKeys(
-            server.clients.failed_keys, clock=gateway.clock, metrics=gateway.metrics
-        ),
+        "failed_keys": failed_keys,
         "max_header": server.max_header,
         "refused": functools.partial(log_refused, gateway),
         "public": PUBLIC - {*hidden},
         "doors": doors,
+        "console": console,
     }
     middleware = AuthMiddleware(uses=gateway.last_uses.noted, **common)
     owners = OwnerMiddleware(uses={}, **common)  # an owner is no key that was used
@@ -131,6 +144,7 @@ def application(
         *_pages(gateway),
         *_admin(gateway),
         *more,
+        *console.routes(failed_keys),
         Route("/{path:path}", NotFound()),
     ]
     return Application(middleware, owners, routes, lifespan, around)
@@ -173,7 +187,7 @@ def _pages(gateway: Gateway) -> list[Route]:
         Route("/usage/{request_id:path}", CallUsageEndpoint(gateway)),
         Route("/openapi.json", OpenApiEndpoint()),
         Route("/docs", DocsEndpoint()),
-        Route("/", DocsEndpoint()),
+        Route("/", RootEndpoint(CONSOLE)),
     ]
 
 

@@ -23,6 +23,10 @@ class KeyStore(AuditLog, Protocol):
         """Whose it is, if neither revoked nor expired; from memory. Raises StorageUnavailable."""
         ...
 
+    def of_digest(self, digest: bytes) -> Principal | None:
+        """As ``find``, by what is kept of a key: for who has seen it before."""
+        ...
+
     def why_not(self, key: str) -> WhyNot:
         """Why ``find`` has just found nothing."""
         ...

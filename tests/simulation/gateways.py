@@ -50,6 +50,9 @@ class NoKeys(KeyStore):
     def find(self, key: str) -> Principal | None:
         return None
 
+    def of_digest(self, digest: bytes) -> Principal | None:
+        return None
+
     def why_not(self, key: str) -> WhyNot:
         return "unknown"
 

@@ -90,7 +90,11 @@ class PostgresKeys:
         """The principal of a key that is neither revoked nor expired, as was known ``poll_s`` ago
         at the latest. Raises StorageUnavailable for one that is not known while the database
         cannot be asked, and for any when that lasts."""
-        known = self._known.by_digest.get(digest_of(key))
+        return self.of_digest(digest_of(key))
+
+    def of_digest(self, digest: bytes) -> Principal | None:
+        """As ``find``, of a key by its hash."""
+        known = self._known.by_digest.get(digest)
         if self._fault:
             if self._clock.monotonic() - self._asked_at > self._stale_s:
                 raise StorageUnavailable(f"{self._fault}; for too long to believe what is known")

@@ -93,6 +93,13 @@ class SqliteKeys:
             return None
         return known.principal
 
+    def of_digest(self, digest: bytes) -> Principal | None:
+        """As ``find``, of a key by its hash."""
+        now = self._clock.time()
+        self._ask(now)
+        known = self._look_up(digest)
+        return None if known is None or known.expires_at <= now else known.principal
+
     def why_not(self, key: str) -> WhyNot:
         """Why ``find`` has just found nothing; costs one look-up."""
         known = self._known.by_digest.get(digest_of(key))

@@ -1,0 +1,81 @@
+"""Calls: those that fit, newest first, and what they come to."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from gateway.console import call
+from gateway.console.asking import filters_of, query_of, report_of, whole
+from gateway.console.figures import places_for
+from gateway.console.spans import span_of
+from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
+from gateway.console.words import ERROR_WORDS, OUTCOMES
+from gateway.money.call_lists import calls_json, one_more, parse_calls_query
+from gateway.money.call_streams import CallStream
+from gateway.storage.queries import CallsQuery
+
+_PAGE = 50
+
+
+async def show(visit: Visit) -> Given:
+    """One page of them; an id leads to its record."""
+    if visit.rest:
+        return await call.show(visit)
+    if wanted := visit.params.get("id", "").strip():
+        return Onward(link("calls", {}, wanted))
+    span = span_of(visit, "24h", whole_hours=False)
+    query = _query(visit)
+    rows, report = await asyncio.gather(
+        visit.gateway.ledger.calls(one_more(query)),
+        report_of(visit, span, (), _kind(visit)),
+    )
+    shown = rows[: query.most]
+    return HtmlPage(
+        "calls.html",
+        {
+            "span": span,
+            "rows": shown,
+            "places": max(4, places_for(row.cost_nano for row in shown)),
+            "next": calls_json(rows, query)["next"],
+            "total": whole(report),
+            "filters": filters_of(visit),
+            "choices": _choices(visit),
+            "outcomes": OUTCOMES,
+            "error_words": ERROR_WORDS,
+        },
+    )
+
+
+async def sheet(visit: Visit) -> Sheet:
+    """All of them, however many, as a stream."""
+    query = _query(visit)
+    ledger = visit.gateway.ledger
+    stream = CallStream(ledger, query, "csv", attempts=False, now_at=visit.now_at)
+    return Sheet("calls.csv", stream.pieces())
+
+
+def _query(visit: Visit) -> CallsQuery:
+    params = filters_of(visit) | {"limit": str(_PAGE)}
+    if after := visit.params.get("after"):
+        params["after"] = after
+    asked = parse_calls_query(params, visit.who, now_at=visit.now_at)
+    span = span_of(visit, "24h", whole_hours=False)
+    rows = query_of(visit, span, (), _kind(visit))
+    return msgspec.structs.replace(asked, rows=rows)
+
+
+def _kind(visit: Visit) -> dict[str, str]:
+    """Calls alone, unless others are asked for."""
+    return {} if "kind" in visit.params else {"kind": "call"}
+
+
+def _choices(visit: Visit) -> dict[str, list[str]]:
+    """What the form offers of each dimension that has few values."""
+    policy = visit.gateway.active.policy
+    return {
+        "model": list(policy.models),
+        "backend": list(policy.backends),
+        "outcome": list(OUTCOMES),
+    }

@@ -1,0 +1,19 @@
+// Times are told in the reader's zone from the next request on; what refreshes waits for the reader.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const said = `spillgate_zone=${encodeURIComponent(zone)}`;
+if (zone && !document.cookie.includes(said)) {
+  document.cookie = `${said}; path=/dashboard; max-age=31536000; samesite=lax`;
+  if (document.cookie.includes(said) && document.querySelector("time")) location.reload();
+}
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const region = event.target;
+  const isRead = region.contains(document.activeElement) || !getSelection().isCollapsed;
+  if (document.hidden || isRead) event.preventDefault();
+});
+document.addEventListener("submit", (event) => {
+  const words = event.target.dataset.confirm;
+  if (words && !confirm(words)) event.preventDefault();
+});
+document.addEventListener("change", (event) => {
+  if (event.target.matches("form.narrow select")) event.target.form.requestSubmit();
+});

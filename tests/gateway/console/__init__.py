@@ -1,0 +1,1 @@
+"""The console, over a whole gateway in one process and without a browser."""

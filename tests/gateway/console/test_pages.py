@@ -1,0 +1,120 @@
+"""What every page promises, and that nobody sees what is another's."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import FakeClock
+from gateway.console.cookies import PREFIX
+from gateway.console.desk import ROOMS
+from tests.gateway.console.visitors import browser, called, looked_at
+
+PAGES = [f"{PREFIX}/{name}".rstrip("/") for name in ROOMS]
+SHEETS = [f"{PREFIX}/{name or 'now'}.csv" for name, room in ROOMS.items() if room.sheet]
+PARAMETERS = [
+    "", "range=7d", "by=user", "by=key", "by=user&then=key", "by=tag:team", "kind=all", "user=bob",
+    "tag:team=nlp", "key=key_bob", "plan=default", "model=chat", "id=BOBS", "after=x",
+    "scope=gateway", "user=alice&user=bob",
+    "metric=calls&by=user&cumulative=1", "from=2000-01-01&by=user", "q=bob",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", [*PAGES, *SHEETS])
+async def test_no_page_shows_a_user_what_is_anothers(
+    page: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Whatever the address asks for: not a name, not an id, not a sum."""
+    async with looked_at(tmp_path, clock) as gateway:
+        theirs = await called(gateway, "bob")
+        for _ in range(3):
+            await called(gateway, "bob")
+        await called(gateway, "alice")
+        async with browser(gateway, gateway.key("alice")) as client:
+            for query in PARAMETERS:
+                asked = query.replace("BOBS", theirs)
+                answer = await client.get(f"{page}?{asked}")
+                shown = re.sub(r'(href|action|value|hx-get)="[^"]*"', "", answer.text)
+                shown = shown.replace("q=bob", "")
+                assert "bob" not in re.sub(r"<p>.*?</p>|class=\"chip.*?</a>", "", shown), asked
+                assert theirs not in shown, asked
+                assert answer.status_code in (200, 303, 400, 403, 404), asked
+            own = await client.get(f"{PREFIX}/calls/{theirs}")
+            assert (own.status_code, "no call" in own.text) == (404, True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_a_page_needs_no_script_in_it_and_says_what_may_run(
+    page: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        await called(gateway, "alice")
+        async with browser(gateway, gateway.key("root", admin=True)) as client:
+            answer = await client.get(page)
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+            assert answer.headers["cache-control"] == "no-store"
+            assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=", answer.text)
+            assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_an_empty_page_says_what_to_do_next(
+    page: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        for key in (gateway.key("root", admin=True), gateway.key("alice")):
+            async with browser(gateway, key) as client:
+                answer = await client.get(page)
+                assert answer.status_code in (200, 403)
+                assert "None" not in answer.text
+
+
+@pytest.mark.parametrize("sheet", SHEETS)
+async def test_a_table_as_csv_is_safe_for_spreadsheets(
+    sheet: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        await called(gateway, "alice")
+        async with browser(gateway, gateway.key("root", admin=True)) as client:
+            answer = await client.get(sheet)
+            lines = list(csv.reader(io.StringIO(answer.text)))
+            assert answer.headers["content-disposition"].startswith("attachment")
+            assert len({len(line) for line in lines}) == 1
+            cells = itertools.chain.from_iterable(lines)
+            assert not [cell for cell in cells if cell[:1] in ("=", "@", "\t")]
+
+
+async def test_what_is_not_there_and_what_is_refused_are_pages_too(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway, browser(gateway, gateway.key()) as client:
+        for path, status in (
+            ("nowhere", 404),
+            ("calls/req_none", 404),
+            ("spend?user=bob", 403),
+            ("spend?range=ever", 400),
+            ("spend?by=colour", 400),
+            ("now?from=2020-01-02&to=2020-01-01", 404),
+        ):
+            answer = await client.get(f"{PREFIX}/{path}")
+            assert (path, answer.status_code) == (path, status)
+            assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_a_call_s_record_says_where_it_went_and_what_it_cost(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        id = await called(gateway, "alice")
+        async with browser(gateway, gateway.key("alice")) as client:
+            found = await client.get(f"{PREFIX}/calls?id={id}")
+            page = await client.get(found.headers["location"])
+            for words in (id, "home", "RES_FREE", "asked first: answered", "promise: 2.0 s, kept"):
+                assert words in page.text
