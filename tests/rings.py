@@ -52,6 +52,7 @@ OUTER = (
     "gateway/archive/test_archivist.py",
     "gateway/cli/test_commands.py",
     "gateway/cli/test_completion.py",
+    "gateway/cli/test_init.py",
     "gateway/cli/test_on_a_terminal.py",
     "gateway/cli/test_probe.py",
     "gateway/events/test_budgets.py",

@@ -1,12 +1,12 @@
 """The command line: one module a command, loaded when it is asked for.
 
-``serving/`` runs the gateway; ``policies/`` reads a policy and what it decides, ``access/`` has
-keys and what was done with an admin's, ``running/`` talks to
-a gateway that runs, ``spending/`` who spent what at which prices, ``recorded/``
-what recorded traffic would cost, ``backends/`` how one backend is. ``webhooks`` is who is told of
-what; ``package`` writes the files that run an app elsewhere. ``acts`` are entries in the audit
-log, ``policy_file`` finds the policy; ``parsers`` reads what commands may be told,
-``completion`` tells a shell of it; ``terminal`` draws tables; ``shared`` is what several need.
+``serving/`` runs the gateway, ``running/`` talks to one that runs, ``upkeep/`` writes a first
+policy and looks for faults; ``policies/`` reads a policy and what it decides, ``access/`` has keys
+and what was done with an admin's, ``spending/`` who spent what at which prices, ``recorded/`` what
+recorded traffic would cost, ``backends/`` how one backend is. ``webhooks`` is who is told of what;
+``package`` writes the files that run an app elsewhere. ``acts`` are entries in the audit log,
+``policy_file`` finds the policy; ``parsers`` reads what commands may be told, ``completion`` tells
+a shell of it; ``terminal`` draws tables; ``shared`` is what several need.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ COMMANDS = {
     "backends": Command("running.backends", "how backends stand; drain one, enable it"),
     "policy": Command("running.policy", "what is in force; compare, apply, roll back"),
     "calls": Command("running.calls", "calls that have ended, and all of one"),
+    "init": Command("upkeep.init", "write a first policy"),
+    "doctor": Command("upkeep.doctor", "what would keep a gateway from working, and what to do"),
     "check": Command("policies.check", "validate a policy"),
     "keys": Command("access.keys", "make, list, revoke and rotate API keys"),
     "audit": Command("access.audit", "what administrators did"),

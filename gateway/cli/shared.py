@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections import UserDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -69,6 +70,18 @@ def policy_offline(path: Path) -> Policy:
         return _where_its_data_is(load_policy(path, AnySecret(os.environ)), path)
     except PolicyError as error:
         fail(str(error))
+
+
+@contextlib.contextmanager
+def in_home(path: Path) -> Iterator[None]:
+    """Relative paths begin meanwhile where those of the policy at ``path`` do, which may be
+    relative itself."""
+    try:
+        home = home_of(load_policy(path, AnySecret(os.environ)), path)
+    except PolicyError:
+        home = Path.cwd()
+    with contextlib.chdir(home) if home != Path.cwd() else contextlib.nullcontext():
+        yield
 
 
 def policy_with_stores(path: Path) -> Policy:

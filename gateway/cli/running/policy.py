@@ -7,15 +7,20 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from gateway.cli.running.client import GatewayRefused, RunningGateway, add_gateway, reach
-from gateway.cli.shared import command, example, fail
+from gateway.cli.shared import command, example, fail, table
 
 _ACTIONS = {
-    "show": ("what is in force, and what the last reload read", ""),
-    "diff": ("whether a file would change what is in force, and what of it", " spillgate.yaml"),
-    "apply": ("put a file into force, until a reload or restart reads its own", " new.yaml"),
-    "rollback": ("return to the policy before this one", ""),
+    "show": ("what is in force, or was; --yaml: its text", " --yaml"),
+    "diff": ("what a file would change of what is in force", " spillgate.yaml"),
+    "apply": (
+        "put a file into force, until the gateway's own say something else",
+        " new.yaml",
+    ),
+    "history": ("what came into force, since when and by whom", " --limit 10"),
+    "rollback": ("return to the policy before this one, or to a version", ""),
 }
 """What each does, and the arguments of an example."""
 
@@ -30,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         except GatewayRefused as refused:
             fail(str(refused))
     print(json.dumps(found, indent=2) if options.json else "\n".join(_text(found)))
-    return 1 if options.action == "diff" and found["changed"] else 0
+    return 1 if options.action == "diff" and found["diff"] else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,49 +46,60 @@ def _parser() -> argparse.ArgumentParser:
         "spillgate policy diff spillgate.yaml",
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    for name, (help, arguments) in _ACTIONS.items():
-        action = example(actions, name, help, f"spillgate policy {name}{arguments}")
-        if name in ("diff", "apply"):
-            action.add_argument("file", type=Path, help="a YAML file")
+    made = {
+        name: example(actions, name, help, f"spillgate policy {name}{arguments}")
+        for name, (help, arguments) in _ACTIONS.items()
+    }
+    for name in ("diff", "apply"):
+        made[name].add_argument("file", type=Path, help="a YAML file")
+    for name in ("show", "rollback"):
+        made[name].add_argument("version", nargs="?", help="one of the history")
+    for name in ("apply", "rollback"):
+        made[name].add_argument(
+            "--expected", metavar="VERSION", help="only where this version is in force still"
+        )
+    made["show"].add_argument("--yaml", action="store_true", help="print its text alone")
+    made["history"].add_argument("--limit", default="20", metavar="N", help="so many; default: 20")
+    for action in made.values():
         add_gateway(action)
     return parser
 
 
 def _show(options: argparse.Namespace, gateway: RunningGateway) -> Any:
-    return gateway.get("/admin/policy")
+    now = gateway.get("/admin/policy")
+    version = options.version or now["policy"]
+    if not options.yaml and version == now["policy"]:
+        return now
+    return gateway.get(f"/admin/policy/{quote(version, safe='')}")
 
 
 def _diff(options: argparse.Namespace, gateway: RunningGateway) -> Any:
-    """By names; which values differ within is not told over HTTP."""
-    now = gateway.get("/admin/policy")
-    then = gateway.send("POST", "/admin/policy/validate", _text_of(options.file))
-    names = {part: _changes(now[part], then[part]) for part in ("models", "backends", "routes")}
-    return {
-        "changed": now["policy"] != then["policy"],
-        "in_force": now["policy"],
-        "file": then["policy"],
-        **names,
-        "warnings": then["warnings"],
-    }
-
-
-def _changes(before: Sequence[str], after: Sequence[str]) -> dict[str, list[str]]:
-    added = [name for name in after if name not in before]
-    return {"added": added, "removed": [name for name in before if name not in after]}
+    return gateway.send("POST", "/admin/policy/validate", _text_of(options.file))
 
 
 def _apply(options: argparse.Namespace, gateway: RunningGateway) -> Any:
-    return gateway.send("PUT", "/admin/policy", _text_of(options.file))
+    return gateway.send("POST", _where("apply", options), _text_of(options.file))
 
 
 def _roll_back(options: argparse.Namespace, gateway: RunningGateway) -> Any:
-    return gateway.post("/admin/policy/rollback")
+    body = json.dumps({"version": options.version}) if options.version else ""
+    return gateway.send("POST", _where("rollback", options), body)
+
+
+def _where(act: str, options: argparse.Namespace) -> str:
+    expected = f"?expected={quote(options.expected, safe='')}" if options.expected else ""
+    return f"/admin/policy/{act}{expected}"
+
+
+def _history(options: argparse.Namespace, gateway: RunningGateway) -> Any:
+    return gateway.get("/admin/policy/history", {"limit": options.limit})
 
 
 _RUN: dict[str, Callable[[argparse.Namespace, RunningGateway], Any]] = {
     "show": _show,
     "diff": _diff,
     "apply": _apply,
+    "history": _history,
     "rollback": _roll_back,
 }
 
@@ -95,32 +111,42 @@ def _text_of(file: Path) -> str:
         fail(f"{file}: {getattr(error, 'strerror', None) or error}")
 
 
+_HEADS = ("since", "policy", "act", "by", "")
+
+
 def _text(found: dict[str, Any]) -> Iterator[str]:
-    if "changed" in found:
+    if "yaml" in found:
+        yield found["yaml"].rstrip("\n")
+    elif "data" in found:
+        yield table(_HEADS, [_cells(one, found["in_force"]) for one in found["data"]]).rstrip("\n")
+    elif "diff" in found:
         yield from _text_of_diff(found)
     else:
-        yield f"policy {found['policy']}{' is in force' if found.get('applied') else ''}"
-        for part in ("models", "backends", "routes"):
-            yield f"  {part:<9} {', '.join(found[part]) or 'none'}"
-    for file in found.get("files", ()):
+        yield from _text_of_one(found)
+
+
+def _cells(one: dict[str, Any], in_force: str) -> tuple[str, ...]:
+    now = "in force" if one["policy"] == in_force else ""
+    return (one["at"], one["policy"], one["act"], one["actor"], now)
+
+
+def _text_of_one(found: dict[str, Any]) -> Iterator[str]:
+    yield f"policy {found['policy']} is in force"
+    for part in ("models", "backends", "routes"):
+        yield f"  {part:<9} {', '.join(found[part]) or 'none'}"
+    for file in found["files"]:
         yield f"  {file['what']}: {file['file']} {file.get('error', 'read')}"
-    for warning in found["warnings"]:
-        yield f"warning: {warning}"
-    if found.get("last_refused"):
+    yield from (f"warning: {warning}" for warning in found["warnings"])
+    if found["last_refused"]:
         yield f"refused at {found['last_refused']['at']}:"
         yield from (f"  {one}" for one in found["last_refused"]["problems"])
 
 
 def _text_of_diff(found: dict[str, Any]) -> Iterator[str]:
-    if not found["changed"]:
-        yield f"the same: policy {found['file']}"
-        return
-    yield f"policy {found['in_force']} is in force, the file is {found['file']}"
-    same = True
-    for part in ("models", "backends", "routes"):
-        for sign, word in (("+", "added"), ("-", "removed")):
-            for name in found[part][word]:
-                same = False
-                yield f"{sign} {part}: {name}"
-    if same:
-        yield "the names are the same; values of theirs, or other sections, differ"
+    if found["diff"]:
+        yield found["diff"].rstrip("\n")
+    if "applied" in found:
+        yield f"policy {found['policy']} is in force"
+    elif not found["diff"]:
+        yield f"the same: policy {found['policy']}"
+    yield from (f"warning: {warning}" for warning in found["warnings"])

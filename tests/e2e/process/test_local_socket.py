@@ -146,6 +146,28 @@ def test_the_system_says_who_comes_whatever_the_files_mode_is() -> None:
             assert told(gateway, "status")["ready"]["status"] == "ready"
 
 
+def test_a_policy_is_compared_applied_and_taken_back(tmp_path: Path) -> None:
+    with LiveGateway(tmp_path, POLICY) as gateway:
+        before = told(gateway, "policy", "show")["policy"]
+        new = tmp_path / "new.yaml"
+        new.write_text(gateway.config.read_text().replace("60/minute", "90/minute"))
+        assert "the same" in run(gateway, "policy", "diff", str(gateway.config))
+        assert "+" in run(gateway, "policy", "diff", str(new), status=1)
+        assert "in force" in run(gateway, "policy", "apply", str(new), "--expected", before)
+        run(gateway, "policy", "apply", str(new), "--expected", before, status=2)
+        after = told(gateway, "policy", "show")["policy"]
+        assert "90/minute" in run(gateway, "policy", "show", "--yaml")
+        assert {before, after} <= {
+            one["policy"] for one in told(gateway, "policy", "history")["data"]
+        }
+        assert after in run(gateway, "policy", "history")
+        run(gateway, "policy", "rollback")
+        assert told(gateway, "policy", "show")["policy"] == before
+        run(gateway, "policy", "rollback", after)
+        assert told(gateway, "policy", "show")["policy"] == after
+        run(gateway, "policy", "rollback", "000000000000", status=2)
+
+
 def test_a_gateway_that_was_killed_leaves_no_socket_in_the_way(tmp_path: Path) -> None:
     gateway = LiveGateway(tmp_path, POLICY)
     with gateway:

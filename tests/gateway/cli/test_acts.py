@@ -26,8 +26,8 @@ READS = {
     ("advise", ""),
     ("tune", ""),
     ("package", ""),  # writes files of whoever runs it
-    ("completion", ""),
-    *(("policy", name) for name in ("show", "diff")),
+    *((command, "") for command in ("completion", "init", "doctor")),
+    *(("policy", name) for name in ("show", "diff", "history")),
     *((command, "") for command in ("status", "top", "calls")),
     ("backends", "list"),
     *((command, "") for command in ("check", "audit", "usage", "explain", "prices", "probe")),

@@ -1,0 +1,3 @@
+"""What is done before and beside a gateway: ``init`` writes a first policy by ``templates``,
+``doctor`` looks for what would keep a gateway from working, by its ``examinations``.
+"""
