@@ -26,7 +26,8 @@ from gateway.keys.last_uses import LastUses
 from gateway.metrics import Metrics
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
-from gateway.policies.changes import By, PolicyChanges
+from gateway.policies.changes import By, ChangesPolicies, PolicyChanges
+from gateway.policies.followed import FollowedPolicies
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.syntax.problems import PolicyError
 from gateway.preflight import read_startable
@@ -129,13 +130,17 @@ class Gateway:
         self.loop: asyncio.AbstractEventLoop | None = None
         """The one that it runs on, once it has started."""
         self.active = ActivePolicy(policy, self._backends(policy, {}))
-        self.policies = PolicyChanges(
-            policies, in_force=lambda: self.active.policy, put=self.apply, read=self._read
-        )
+        self.policies: ChangesPolicies = self._changes(PolicyChanges, policies)
 
-    def _read(self, text: str) -> Policy:
-        """Raises PolicyError."""
-        return read_startable(text, self._make_backend, self.active.policy)
+    def follow_parent(self) -> None:
+        """This is one of several processes, whose parent puts every policy in force."""
+        self.policies = self._changes(FollowedPolicies, self.policies.store)
+
+    def _changes(self, kind: type[PolicyChanges], store: PolicyStore) -> PolicyChanges:
+        def read(text: str) -> Policy:
+            return read_startable(text, self._make_backend, self.active.policy)
+
+        return kind(store, in_force=lambda: self.active.policy, put=self.apply, read=read)
 
     # --- start and stop -----------------------------------------------------------------------
 
@@ -309,12 +314,6 @@ class Gateway:
         if self.together is not None:
             self.together.tell_of_drained(name, draining)
         return backend
-
-    def check_alone(self) -> None:
-        """Raises ApiError 409 where a policy that came by HTTP would be in force here alone."""
-        if self.together is not None:
-            text = "Several processes serve: write the policy to its file, and send SIGHUP."
-            raise ApiError(409, "several_processes", text)
 
     async def reload(self, problems: Sequence[str] = ()) -> None:
         """Reads the policy's files again, then those that it names; on any error the old policy

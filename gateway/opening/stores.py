@@ -15,6 +15,8 @@ from gateway.storage.outage.answers import LostAnswers
 from gateway.storage.outage.store import FallbackStore
 from gateway.storage.outbox import Outbox
 from gateway.storage.owner import LedgerOwner
+from gateway.storage.policies.base import PolicyStore
+from gateway.storage.policies.sql_policies import SqlPolicies
 from gateway.storage.row_archive import ArchiveSql
 from gateway.storage.sql_outbox import RunsStatements, SqlOutbox
 from gateway.storage.sqlite.keys import SqliteKeys
@@ -54,6 +56,11 @@ def open_ledger(policy: Policy) -> Ledger:
 
     owner = LedgerOwner(Path(policy.server.data) / "ledger")
     return PostgresLedger(place, owner, timeout_s=policy.store.ledger_timeout)
+
+
+def open_policies(policy: Policy) -> PolicyStore:
+    """Those that were in force, in the policy's ledger; its store is asked later."""
+    return SqlPolicies(open_statements(policy)[0])
 
 
 def open_outbox(policy: Policy) -> Outbox:

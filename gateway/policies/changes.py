@@ -24,9 +24,6 @@ from gateway.types import ApiError
 log = logging.getLogger("spillgate")
 
 LOOK_EVERY_S = 2.0
-_HISTORY = 500
-"""Changes that a roll-back looks back on."""
-
 Read = Callable[[str], Policy]
 """Reads and checks a text, on a thread. Raises PolicyError."""
 Put = Callable[[Policy], Awaitable[None]]
@@ -47,6 +44,20 @@ class ChangesPolicies(Protocol):
     store: PolicyStore
     read: Read
 
+    async def begin(self, files: Policy) -> Policy:
+        """At the start: the policy to serve, which is what was applied over these very files, or
+        these. Raises StorageUnavailable."""
+        ...
+
+    async def reload(self, files: Policy, by: By) -> None:
+        """What the files say comes into force; where it is what they said before, what was applied
+        over them is read anew, for its secrets. Raises as ``Put`` does."""
+        ...
+
+    async def follow(self, clock: Clock) -> None:
+        """What was applied elsewhere comes into force here too, as long as this runs."""
+        ...
+
     async def apply(self, policy: Policy, by: By, expected: str = "") -> PolicyChange:
         """In force everywhere, and kept, or not at all. ``expected``: the version that it is to
         follow. Raises ApiError 409 where another one is in force, and StorageUnavailable."""
@@ -62,6 +73,9 @@ class ChangesPolicies(Protocol):
 class PolicyChanges:
     """``in_force`` is the policy of this gateway, ``put`` replaces it."""
 
+    history = 500
+    """Changes that a roll-back looks back on."""
+
     def __init__(
         self, store: PolicyStore, *, in_force: Callable[[], Policy], put: Put, read: Read
     ) -> None:
@@ -70,6 +84,7 @@ class PolicyChanges:
         self._put = put
         self.read = read
         """A test whose kinds of backends are its own has another."""
+        self.look_every_s = LOOK_EVERY_S
         self._changing = asyncio.Lock()
         self._tasks = BackgroundTasks()
         self._file = ""
@@ -82,8 +97,6 @@ class PolicyChanges:
     # --- the files ------------------------------------------------------------------------------
 
     async def begin(self, files: Policy) -> Policy:
-        """At the start: the policy to serve, which is what was applied over these very files, or
-        these. Raises StorageUnavailable."""
         self._file = files.version
         applied = await self._applied(files)
         if applied is not None:
@@ -91,15 +104,22 @@ class PolicyChanges:
         return files if applied is None else applied
 
     async def reload(self, files: Policy, by: By) -> None:
-        """What the files say comes into force; where it is what they said before, what was applied
-        over them is read anew, for its secrets. Raises as ``put`` does."""
         async with self._changing:
             policy = files
-            if files.version == self._file and self._in_force().version != self._file:
+            if self.stays_over(files):
                 policy = await asyncio.to_thread(self.read, self._in_force().document)
             await self._put(policy)
-            self._file = files.version
-            await self._keep_when_possible(policy, self._change("reload", policy, by))
+            await self.taken(files, by)
+
+    def stays_over(self, files: Policy) -> bool:
+        """Whether what is in force was applied over these very files."""
+        return files.version == self._file and self._in_force().version != self._file
+
+    async def taken(self, files: Policy, by: By) -> None:
+        """The files were read, and what is to be in force is."""
+        self._file = files.version
+        policy = self._in_force()
+        await self._keep_when_possible(policy, self._change("reload", policy, by))
 
     # --- an administrator -----------------------------------------------------------------------
 
@@ -122,7 +142,7 @@ class PolicyChanges:
     def _check_expected(self, version: str) -> None:
         in_force = self._in_force().version
         if version and version != in_force:
-            raise _changed(in_force)
+            raise changed(in_force)
 
     async def _change_to(self, act: PolicyAct, policy: Policy, by: By) -> PolicyChange:
         """The store decides: where another change came first there, this one never was."""
@@ -137,7 +157,7 @@ class PolicyChanges:
             raise
         if kept is None:
             await self._put_back(earlier)
-            raise _changed("another one")
+            raise changed("another one")
         self._seen, self._owed = kept.number, None
         return kept
 
@@ -156,7 +176,7 @@ class PolicyChanges:
 
     async def _before(self) -> str:
         """Over the same files where there is one: others may have other files."""
-        found = await self.store.changes(None, _HISTORY)
+        found = await self.store.changes(None, self.history)
         changes = [one.what for one in reversed(found)]
         own = [one for one in changes if one.file == self._file]
         in_force = self._in_force().version
@@ -172,9 +192,8 @@ class PolicyChanges:
     # --- others who share the ledger --------------------------------------------------------------
 
     async def follow(self, clock: Clock) -> None:
-        """For ever: what was applied elsewhere comes into force here too."""
         while True:
-            await clock.sleep(LOOK_EVERY_S)
+            await clock.sleep(self.look_every_s)
             try:
                 await self.look()
             except StorageUnavailable as unavailable:
@@ -273,7 +292,8 @@ def _says_the_same(one: NewChange, other: NewChange) -> bool:
     return (one.version, one.file) == (other.version, other.file)
 
 
-def _changed(version: str) -> ApiError:
+def changed(version: str) -> ApiError:
+    """409 for a change that was made with another policy in sight."""
     text = f"The policy was changed meanwhile, to {version}: look at the difference anew."
     return ApiError(409, "policy_changed", text)
 

@@ -9,11 +9,14 @@ import secrets
 import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
 from gateway.clock import Clock
-from gateway.policy.syntax.problems import PolicyError
+from gateway.policies.changes import By, PolicyChanges
+from gateway.policy.model import Policy
+from gateway.policy.syntax.problems import Mark, PolicyError, problem_at
 from gateway.processes.affairs import Affairs
 from gateway.processes.hosts import Hosts
 from gateway.processes.loading import PolicyLoader
@@ -22,6 +25,7 @@ from gateway.processes.snapshots import PolicySnapshots
 from gateway.processes.spawned import ServingProcess
 from gateway.processes.told import Told
 from gateway.processes.turns import ConnectionCounts, places_for
+from gateway.storage.policies.base import PolicyStore
 from gateway.storage.served.server import StoreServer
 from gateway.tasks import BackgroundTasks
 
@@ -31,6 +35,8 @@ SERVES_WITHIN_S = 120.0
 """The longest that a process may take from its start until it takes connections."""
 KILL_AFTER_S = 3.0
 """What was told twice to end, and has not by then, is killed."""
+LOOK_EVERY_S = 0.25
+"""For whoever has asked a process for another policy waits until this one has put it in force."""
 _LONGEST_PAUSE_S = 30.0
 _REMEMBERED_S = 60.0
 
@@ -64,6 +70,7 @@ class Shared(msgspec.Struct, frozen=True):
     """The descriptor of the memory in which they count their connections."""
     inherited: tuple[int, ...]
     """Descriptors that they hold open, and have no other use for."""
+    policies: PolicyStore
     acted: Callable[[str, str, str, Sequence[str]], Awaitable[None]]
     """Records an act, by which signal, the policy in force then, and why nothing was changed."""
 
@@ -95,6 +102,10 @@ class Parent:
         """Processes that have ended, of which nobody has been told, or that hold something yet."""
         self._affairs = Affairs(count, self._numbers, self._answering, self._tell, clock)
         self._changing = asyncio.Lock()
+        self.policies = PolicyChanges(
+            shared.policies, in_force=self._in_force, put=self._put, read=self._read
+        )
+        self.policies.look_every_s = LOOK_EVERY_S
         self._lacking = asyncio.Event()
         self._restarts = Restarts()
         self._pause_s = 0.0
@@ -114,6 +125,7 @@ class Parent:
             async with self._changing:
                 await self._fill(waits=False)
             self._tasks.run(self._keep_count())
+            self._tasks.run(self.policies.follow(self._clock))
             await self._told_to_end.wait()
         finally:
             await self._end()
@@ -121,9 +133,12 @@ class Parent:
 
     async def _begin(self) -> bool:
         """One alone first: it makes what is missing, and settles what an earlier start left."""
-        policy = self._shared.loader.in_force
-        assert policy is not None
-        self._folders = await self._shared.hosts.adopt(policy)
+        shared = self._shared
+        policy = await self.policies.begin(self._in_force())
+        if policy is not self._in_force():
+            policy, copy = shared.snapshots.write(policy.document, shared.loader.anew)
+            self._serve_from(policy, copy)
+        self._folders = await shared.hosts.adopt(policy)
         return await self._add(waits=False) is not None
 
     async def _end(self) -> None:
@@ -257,24 +272,56 @@ class Parent:
 
     # --- changes ----------------------------------------------------------------------------------
 
+    def _in_force(self) -> Policy:
+        policy = self._shared.loader.in_force
+        assert policy is not None
+        return policy
+
+    def _read(self, text: str) -> Policy:
+        """Raises PolicyError."""
+        return self._shared.snapshots.write(text, self._shared.loader.again)[0]
+
+    def _serve_from(self, policy: Policy, copy: Path) -> Path | None:
+        """For processes that start or read the policy again; the copy before."""
+        self._shared.loader.in_force = policy
+        return self._shared.snapshots.put_in_force(copy)
+
+    async def _put(self, policy: Policy) -> None:
+        """In all processes, or in none. Raises PolicyError."""
+        shared, earlier = self._shared, self._in_force()
+        async with self._changing:
+            again, copy = await asyncio.to_thread(
+                shared.snapshots.write, policy.document, shared.loader.again
+            )
+            before = self._serve_from(again, copy)
+            versions = await self._read_again(())
+            if versions <= {policy.version}:
+                return
+            log.error("the processes serve %s, and not %s", versions, policy.version)
+            assert before is not None
+            self._serve_from(earlier, before)
+            await self._read_again(())
+        why = "a process could not put it in force: its log says why"
+        raise PolicyError([problem_at(Mark(policy.version), "", why)])
+
+    async def _read_again(self, problems: tuple[str, ...]) -> set[str]:
+        """The versions that are served then."""
+        serving = [one for one in self._processes if _serves(one)]
+        await asyncio.gather(*(one.reload(problems) for one in serving))
+        return {one.policy for one in serving if _serves(one)}
+
     async def _reload(self) -> None:
         """All serve the same policy afterwards: the new one, or the old."""
-        async with self._changing:
-            shared = self._shared
-            problems: tuple[str, ...] = ()
-            try:
-                policy, copy = await asyncio.to_thread(shared.snapshots.take, shared.loader.again)
-            except PolicyError as error:
-                problems = _said(error)
-            else:
-                shared.snapshots.put_in_force(copy)
-                shared.loader.in_force = policy
-            serving = [one for one in self._processes if _serves(one)]
-            await asyncio.gather(*(one.reload(problems) for one in serving))
-            versions = {one.policy for one in serving if _serves(one)}
-            if not problems and versions - {policy.version}:
-                log.error("the processes serve %s, and not %s", versions, policy.version)
-            await self._acted("policy.reload", "SIGHUP", problems)
+        shared = self._shared
+        problems: tuple[str, ...] = ()
+        try:
+            policy, _ = await asyncio.to_thread(shared.snapshots.take, shared.loader.again)
+            await self.policies.reload(policy, By("signal:SIGHUP"))
+        except PolicyError as error:
+            problems = _said(error)
+            async with self._changing:
+                await self._read_again(problems)
+        await self._acted("policy.reload", "SIGHUP", problems)
 
     async def _acted(self, act: str, signal: str, problems: Sequence[str]) -> None:
         policy = self._shared.loader.in_force
@@ -286,7 +333,11 @@ class Parent:
         async with self._changing:
             shared = self._shared
             try:
-                policy, copy = await asyncio.to_thread(shared.snapshots.take, shared.loader.anew)
+                files, copy = await asyncio.to_thread(shared.snapshots.take, shared.loader.anew)
+                policy = files
+                if self.policies.stays_over(files):
+                    text = self._in_force().document
+                    policy, copy = shared.snapshots.write(text, shared.loader.anew)
                 folders = await shared.hosts.adopt(policy)
             except PolicyError as error:
                 await self._acted("processes.replace", "SIGUSR2", _said(error))
@@ -304,6 +355,8 @@ class Parent:
                 assert policy_before is not None
                 shared.snapshots.put_in_force(copy_before)
                 shared.loader.in_force = policy_before
+            else:
+                await self.policies.taken(files, By("signal:SIGUSR2"))
             why = () if replaced else ("a new process does not serve",)
             await self._acted("processes.replace", "SIGUSR2", why)
             self._tasks.run(self._end_unused_hosts())

@@ -41,6 +41,12 @@ class PolicySnapshots:
                     return policy, copy
         raise PolicyError([problem_at(Mark(str(self._source)), "", "changes while it is read")])
 
+    def write(self, text: str, load: Load) -> tuple[Policy, Path]:
+        """The policy of a text, and a copy of it. Raises PolicyError."""
+        folder = self._new()
+        (folder / "policy.yaml").write_text(text, encoding="utf-8")
+        return load(folder), folder
+
     def put_in_force(self, copy: Path) -> Path | None:
         """At ``current`` from now on; what was there before."""
         before = self._folder / os.readlink(self.current) if self.current.is_symlink() else None
@@ -54,9 +60,13 @@ class PolicySnapshots:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _copy(self) -> Path:
+        folder = self._new()
+        for number, file in enumerate(policy_files(self._source)):
+            shutil.copyfile(file, folder / f"{number:03}-{file.stem}.yaml")
+        return folder
+
+    def _new(self) -> Path:
         self._count += 1
         folder = self._folder / str(self._count)
         folder.mkdir()
-        for number, file in enumerate(policy_files(self._source)):
-            shutil.copyfile(file, folder / f"{number:03}-{file.stem}.yaml")
         return folder

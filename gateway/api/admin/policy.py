@@ -49,8 +49,7 @@ async def validate(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, An
 async def apply(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """In force in every gateway that shares the ledger and whose files say the same, until
     those say something else. Raises ApiError 409 where another than the ``expected`` one is in
-    force, and where several processes serve."""
-    gateway.check_alone()
+    force."""
     before = gateway.active.policy
     policy = await _read(gateway, body)
     change = await gateway.policies.apply(policy, _by(scope), _expected(scope))
@@ -61,9 +60,7 @@ async def apply(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
 
 async def roll_back(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Returns to the version that the body names, or to the policy before this one. Raises
-    ApiError 404 for a version that never was in force, 409 when there is none before, and
-    where several processes serve."""
-    gateway.check_alone()
+    ApiError 404 for a version that never was in force, 409 when there is none before."""
     before = gateway.active.policy
     version = _version(body)
     change = await gateway.policies.roll_back(version, _by(scope), _expected(scope))

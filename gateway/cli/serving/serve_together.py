@@ -24,7 +24,7 @@ from gateway.cli.serving.server import GatewayServer, certificate_of, material_o
 from gateway.clock import SystemClock
 from gateway.keys.signals import SignalledActs
 from gateway.log_lines import LineWriter, writer_to
-from gateway.opening.stores import open_keys
+from gateway.opening.stores import open_keys, open_policies
 from gateway.policy.model import BackendSpec, Policy
 from gateway.preflight import check_ports_are_free
 from gateway.processes.child import ParentLink
@@ -84,6 +84,7 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
             listeners=tuple(one.fileno() for one in (*listeners, *([local] if local else ()))),
             counts=counts,
             inherited=() if lock is None else (lock.descriptor,),
+            policies=open_policies(policy),
             acted=SignalledActs(keys, clock).record,
         )
         ending = (lambda: None) if lock is None else lock.ends
@@ -95,6 +96,7 @@ def serve_one(config: Path, lines: LineWriter, argument: str) -> int:
     what = told(argument)
     member = _Member(what)
     gateway = from_path(config, lines, member)
+    gateway.follow_parent()
     certificate = certificate_of(gateway)
     sockets = [socket.socket(fileno=one) for one in what.listeners]
     server = GatewayServer(

@@ -14,7 +14,6 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.observing import error_of
 from tests.e2e.together.gateways import (
     alive,
     ask,
@@ -154,15 +153,41 @@ async def all_answer(gateway: LiveGateway, status: int) -> bool:
     return {await one() for _ in range(20)} == {status}
 
 
-async def test_a_policy_by_http_would_be_one_processs_alone_and_is_refused(
+async def test_a_policy_by_http_is_in_force_in_both_and_in_who_comes_later(
     gateway: LiveGateway,
 ) -> None:
+    """Also after a SIGHUP that finds the files as they were; and it can be rolled back."""
+    await both(gateway)
+    text = gateway.config.read_text()
     with gateway.client(gateway.admin_key) as admin:
-        answers = [
-            admin.put("/admin/policy", content=gateway.config.read_text()),
-            admin.post("/admin/policy/rollback"),
-        ]
-    assert [error_of(answer) for answer in answers] == [(409, "several_processes")] * 2
+        before = admin.get("/admin/policy").json()["policy"]
+        applied = admin.post("/admin/policy/apply", content=f"{text}\nalerts: {{at: [50]}}\n")
+        assert applied.status_code == 200, applied.text
+        after = applied.json()["policy"]
+    assert await versions(gateway) == {after}
+    gateway.reload()
+    earlier = len(started(gateway))
+    os.kill(alive(gateway)[0], signal.SIGKILL)
+    await until(lambda: len(started(gateway)) > earlier, "another is started")
+    await both(gateway)
+    assert await versions(gateway) == {after}
+    with gateway.client(gateway.admin_key) as admin:
+        back = admin.post("/admin/policy/rollback")
+        assert (back.status_code, back.json()["policy"]) == (200, before)
+        told = admin.get("/admin/policy/history").json()["data"]
+    assert await versions(gateway) == {before}
+    assert [one["act"] for one in told[:2]] == ["roll_back", "apply"]
+
+
+async def versions(gateway: LiveGateway) -> set[str]:
+    """That twenty new connections find."""
+
+    async def one() -> str:
+        async with gateway.async_client(gateway.admin_key) as client:
+            version: str = (await client.get("/admin/policy")).json()["policy"]
+            return version
+
+    return {await one() for _ in range(20)}
 
 
 async def test_what_bounds_the_calls_at_a_backend_bounds_those_of_both(

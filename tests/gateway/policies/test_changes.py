@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.policies.changes import LOOK_EVERY_S, By
+from gateway.policies.changes import LOOK_EVERY_S, By, PolicyChanges
 from gateway.policy.model import Policy
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.policies.base import NewChange, PolicyChange
@@ -38,6 +38,13 @@ async def serving(
 
 def in_force(gateway: AssembledGateway) -> str:
     return gateway.inner.active.policy.version
+
+
+async def look(gateway: AssembledGateway) -> None:
+    """What following does, once and at once."""
+    changes = gateway.inner.policies
+    assert isinstance(changes, PolicyChanges)
+    await changes.look()
 
 
 async def acts(store: MemoryPolicies) -> list[tuple[str, str]]:
@@ -159,7 +166,7 @@ async def test_of_two_changes_at_once_one_is_in_force_everywhere(
         with pytest.raises(ApiError, match="changed meanwhile"):
             await gateway.inner.policies.apply(read(SLOWER), ROOT)
         assert in_force(gateway) == read().version
-        await gateway.inner.policies.look()
+        await look(gateway)
         assert in_force(gateway) == read(SLOWEST).version
 
 
@@ -193,7 +200,7 @@ async def test_what_the_files_say_is_in_force_though_it_can_be_kept_later_only(
         await gateway.inner.reload()
         assert in_force(gateway) == read(SLOWER).version
         store.lost = False
-        await gateway.inner.policies.look()
+        await look(gateway)
     assert await acts(store) == [("start", read().version), ("reload", read(SLOWER).version)]
 
 
@@ -208,7 +215,7 @@ async def test_what_cannot_be_served_here_leaves_the_files_in_force(
     await store.add(unfit, "version: 1\nbackends: {home: {kind: gone}}\n", 2)
     async with serving(tmp_path, clock, store) as gateway:
         assert in_force(gateway) == read().version
-        await gateway.inner.policies.look()
+        await look(gateway)
     assert (await acts(store))[-1] == ("apply", "0123456789ab")
 
 
