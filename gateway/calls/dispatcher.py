@@ -81,8 +81,7 @@ class Dispatcher:
         self.timer = SharedTimer(clock)
         self.background = BackgroundTasks()
         """Settlements that outlive their calls."""
-        self._shared = shared
-        self._ledger = ledger
+        self._shared, self._ledger = shared, ledger
         self._settler = settler
         self._clock = clock
         self._metrics = metrics

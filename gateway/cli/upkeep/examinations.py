@@ -13,10 +13,11 @@ from typing import Literal
 
 import msgspec
 
-from gateway.app import backend_maker, open_ledger
+from gateway.app import backend_maker
 from gateway.cli.backends.probe_report import ProbeFindings, ask_all
 from gateway.cli.serving.local_socket import answers
 from gateway.clock import SystemClock
+from gateway.opening.stores import open_ledger
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.sections.server import TlsFiles
 from gateway.policy.syntax.problems import Mark
