@@ -40,6 +40,10 @@ class Preferences(msgspec.Struct, frozen=True):
     tags: Mapping[str, str] | None = None
     """That the request gives its call."""
 
+    patience: float | None = None
+    """Seconds that the call may wait for what is cheap, where those are more than its route's SLO;
+    None: it has no more time than that."""
+
     def tags_with(self, own: dict[str, str]) -> dict[str, str]:
         """The call's: those of its key, ``own``, and what the request gives beside them."""
         return own if self.tags is None else {**self.tags, **own}
@@ -293,6 +297,8 @@ class ActivePolicy:
             candidates = [available(candidate) for candidate in candidates]
         question = self._question(call, spec, preferences)
         slo = spec.slo if route.slo is None else route.slo
+        if preferences.patience is not None and preferences.patience > slo:
+            slo = preferences.patience
         if queued is not None:
             slo = max(slo - queued.waited_s, 0.0)
         return decide(question, candidates, _bounded(route, preferences), slo, draw)

@@ -30,7 +30,7 @@ from gateway.environment import Environment
 from gateway.events.addresses import SystemResolver
 from gateway.events.attempts import MessageClient
 from gateway.events.notices import Notices
-from gateway.files.files import FilePlaces, Files
+from gateway.files.files import FilePlaces
 from gateway.files.opening import open_contents
 from gateway.leading import LeaderWork
 from gateway.log_lines import LineWriter
@@ -52,6 +52,7 @@ from gateway.readings import readings
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
 from gateway.storage.base import Ledger, SharedStore
+from gateway.storage.batches.sql_batches import SqlBatches
 from gateway.storage.files.sql_files import SqlFiles
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.jobs.sql_jobs import SqlJobs
@@ -64,6 +65,7 @@ from gateway.storage.policies.sql_policies import SqlPolicies
 from gateway.storage.row_archive import SqlRowArchive
 from gateway.storage.streams.base import StreamStore
 from gateway.storage.streams.sql_streams import SqlStreams
+from gateway.stored_work import StoredWork, serve_stored, stored_running
 from gateway.telemetry.started import Telemetry, dispatcher_of
 from gateway.together import Alone, Leadership
 from gateway.warm.kept import KeptWorkers
@@ -128,7 +130,7 @@ def build_gateway(
     lines: LineWriter | None = None,
     outbox: Outbox | None = None,
     jobs: JobStore | None = None,
-    files: FilePlaces | None = None,
+    stored: StoredWork | None = None,
     policies: PolicyStore | None = None,
     streams: StreamStore | None = None,
     bound: MakeBound | None = None,
@@ -172,24 +174,20 @@ def build_gateway(
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
         gateway.notices = _notices(gateway, outbox, client, random_source)
-    _keep(gateway, jobs, files, streams)
+    _keep(gateway, jobs, stored, streams)
     return gateway
 
 
 def _keep(
-    gateway: Gateway, jobs: JobStore | None, files: FilePlaces | None, streams: StreamStore | None
+    gateway: Gateway, jobs: JobStore | None, stored: StoredWork | None, streams: StreamStore | None
 ) -> None:
     """What callers leave here."""
-    if files is not None:
-        gateway.stored_files = _files(gateway, files)
     if jobs is not None:
         gateway.serve_jobs(jobs)
+    if stored is not None:
+        serve_stored(gateway, stored)
     if streams is not None:
         gateway.keep_streams(streams)
-
-
-def _files(gateway: Gateway, places: FilePlaces) -> Files:
-    return Files(places=places, settings=lambda: gateway.active.policy.files, clock=gateway.clock)
 
 
 def _notices(
@@ -236,12 +234,11 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
         gateway.run_forever(Prober(active=lambda: gateway.active, clock=clock).run())
         leading.start()
         gateway.run_forever(gateway.last_uses.run())
-        if gateway.stored_files is not None:
-            gateway.run_forever(gateway.stored_files.run())
         if gateway.archivist is not None:
             gateway.run_forever(gateway.archivist.run())
         try:
-            yield gateway
+            async with stored_running(gateway):
+                yield gateway
         finally:
             if gateway.streams is not None:
                 await gateway.streams.aclose()
@@ -253,8 +250,6 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
     finally:
         await gateway.last_uses.write()
         await gateway.aclose()
-        if gateway.stored_files is not None:
-            await gateway.stored_files.aclose()
 
 
 async def _recall(gateway: Gateway, notices: Notices) -> None:
@@ -313,7 +308,10 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         outbox=open_outbox(policy),
         jobs=SqlJobs(statements),
         policies=SqlPolicies(statements),
-        files=FilePlaces(SqlFiles(open_statements(policy)[0]), open_contents(policy, clock)),
+        stored=StoredWork(
+            FilePlaces(SqlFiles(open_statements(policy)[0]), open_contents(policy, clock)),
+            SqlBatches(open_statements(policy)[0]),
+        ),
         streams=SqlStreams(open_statements(policy)[0]),
         bound=None if among is None else among.bound,
         use=None if among is None else among.use,

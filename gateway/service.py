@@ -16,6 +16,7 @@ from gateway.archive.archivist import Archivist
 from gateway.backends.live import LiveBackend
 from gateway.backends.shared_bound import MakeBound
 from gateway.backends.use_in_all import MakeUse, matters
+from gateway.batches.batches import Batches
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.state import CallState
 from gateway.clock import Clock
@@ -69,6 +70,7 @@ class Gateway:
 
     archivist: Archivist | None = None  # moves old rows out of the ledger
     plans: WorkerPlans | None = None  # what backends should keep, and why, once it has started
+    batches: Batches | None = None  # calls by the thousand, a line of a file each
     stored_files: Files | None = None  # what callers store here, with a store for it
     streams: KeptStreams | None = None  # answers to streams that have names
     jobs: Jobs | None = None  # work that nobody waits for on a connection, with a store for it

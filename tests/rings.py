@@ -50,6 +50,7 @@ OUTER = (
     "examples/test_reports.py",
     "examples/test_textgen.py",
     "gateway/archive/test_archivist.py",
+    "gateway/batches/test_batch_kills.py",
     "gateway/cli/test_commands.py",
     "gateway/cli/test_completion.py",
     "gateway/cli/test_init.py",

@@ -15,6 +15,7 @@ from gateway.api.admin import backends, keys, policy, webhooks
 from gateway.api.admin.audited import list_acts
 from gateway.api.admin.endpoint import AdminEndpoint, Handler
 from gateway.api.answers.refused import log_refused
+from gateway.api.batches.pages import BatchesEndpoint, batch_paths
 from gateway.api.calls.explain import ExplainEndpoint
 from gateway.api.calls.infer import InferEndpoint
 from gateway.api.calls.models import ModelsEndpoint
@@ -170,6 +171,8 @@ def _files(gateway: Gateway) -> list[Route]:
     return [
         Route("/v1/files", FilesEndpoint(gateway)),
         Route(LINKED, LinkedFileEndpoint(gateway)),
+        Route("/v1/batches", BatchesEndpoint(gateway)),
+        *(Route(f"/v1/batches/{{batch}}{rest}", one) for rest, one in batch_paths(gateway).items()),
         Route("/v1/files/{file}", FileEndpoint(gateway)),
         Route("/v1/files/{file}/content", FileContentEndpoint(gateway)),
     ]

@@ -45,9 +45,9 @@ class BucketContents:
             await asyncio.to_thread(self._put, id, file)
 
     @contextlib.asynccontextmanager
-    async def read(self, id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def read(self, id: str, start: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
         with contextlib.ExitStack() as stack:
-            response = await asyncio.to_thread(self._opened, id, stack)
+            response = await asyncio.to_thread(self._opened, id, start, stack)
             yield _in_turns(response.iter_bytes(PIECE))
 
     async def drop(self, id: str) -> None:
@@ -84,12 +84,19 @@ class BucketContents:
             )
         _check(answer.status_code, "takes no file")
 
-    def _opened(self, id: str, stack: contextlib.ExitStack) -> httpx.Response:
+    def _opened(self, id: str, start: int, stack: contextlib.ExitStack) -> httpx.Response:
+        wanted = {"range": f"bytes={start}-"} if start else {}
         with _failures():
-            answer = stack.enter_context(self._http.stream("GET", self._url("GET", id)))
+            asked = self._http.stream("GET", self._url("GET", id), headers=wanted)
+            answer = stack.enter_context(asked)
         if answer.status_code == 404:
             raise LookupError(id)
-        _check(answer.status_code, "gives no file")
+        if answer.status_code == 416 and start:  # that is its end
+            raise LookupError(id)
+        if answer.status_code != (206 if start else 200):
+            raise StorageUnavailable(
+                f"the bucket of files gives no file: it answered with status {answer.status_code}"
+            )
         return answer
 
     def _delete(self, id: str) -> None:

@@ -25,8 +25,8 @@ class Contents(Protocol):
         """Whole at the end of the block, or not there at all where that raises."""
         ...
 
-    def read(self, id: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """From its first byte to its last, in pieces of at most ``PIECE`` bytes. Raises
+    def read(self, id: str, start: int = 0) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """From the byte ``start`` to its last, in pieces of at most ``PIECE`` bytes. Raises
         LookupError where there is no such file."""
         ...
 

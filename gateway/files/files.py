@@ -129,9 +129,9 @@ class Files:
             )
         return found
 
-    def read(self, id: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Its bytes. Raises LookupError where they are gone."""
-        return self._contents.read(id)
+    def read(self, id: str, start: int = 0) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Its bytes, from ``start`` on. Raises LookupError where they are gone."""
+        return self._contents.read(id, start)
 
     async def drop(self, id: str) -> bool:
         """It is gone for everybody; False where it was."""

@@ -40,9 +40,9 @@ class FolderContents:
             raise
 
     @contextlib.asynccontextmanager
-    async def read(self, id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def read(self, id: str, start: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
         with _failures(self._path):
-            file = await asyncio.to_thread(_opened, self._place(id))
+            file = await asyncio.to_thread(_opened, self._place(id), start)
         try:
             yield _pieces(file)
         finally:
@@ -103,8 +103,10 @@ async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _opened(place: Path) -> IO[bytes]:
-    return place.open("rb")
+def _opened(place: Path, start: int) -> IO[bytes]:
+    file = place.open("rb")
+    file.seek(start)
+    return file
 
 
 def _begun(coming: Path) -> IO[bytes]:

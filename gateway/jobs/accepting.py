@@ -36,6 +36,8 @@ class AskedJob(msgspec.Struct, frozen=True, kw_only=True):
     """How long its result is kept; None: as the policy says."""
     webhook: str = ""
     idempotency_key: str = ""
+    rank: int | None = None
+    """None: by its priority."""
     most_run_s: float | None = None
     """None: as long as its backend allows."""
     dialect: JobDialect | None = None
@@ -65,33 +67,40 @@ class JobAcceptance:
         name, digest = name_of(asked), digest_of(asked)
         if name and (known := await self._store.named(name)) is not None:
             return _checked(known, digest)
-        settings, now_at = active.policy.jobs, self._clock.time()
-        deadline_s = asked.deadline_s or settings.deadline
-        state = self._state(active, asked, now_at, deadline_s)
-        await self._dispatcher.jobs.hold(active, state)
-        state.reason = "NONE"
-        job = NewJob(
-            id=state.call.id,
-            model=asked.model,
-            task=asked.task,
-            key_id=asked.principal.key_id,
-            user=asked.principal.user,
-            rank=RANK[active.priority(asked.principal, asked.preferences)],
-            created_at=now_at,
-            deadline=now_at + deadline_s,
-            keep_s=settings.keep if asked.keep_s is None else asked.keep_s,
-            webhook=asked.webhook,
-            idempotency=name,
-            digest=digest,
-            most_waiting=settings.waiting,
-            request=to_text(_request(active, asked, state)),
-        )
+        state, job = await self.hold(active, asked)
         known = await self._stored(state, job)
         if known.id == job.id:
             self._accepted(job.id)
         else:  # another request of this name was faster
             await self._dispatcher.jobs.end_unasked(state, 200, "")
         return _checked(known, digest)
+
+    async def hold(self, active: ActivePolicy, asked: AskedJob) -> tuple[CallState, NewJob]:
+        """A job that holds what it may cost, to be put into the store. Raises ApiError 402 and 429
+        of limits, and then holds nothing."""
+        settings, now_at = active.policy.jobs, self._clock.time()
+        deadline_s = asked.deadline_s or settings.deadline
+        state = self._state(active, asked, now_at, deadline_s)
+        await self._dispatcher.jobs.hold(active, state)
+        state.reason = "NONE"
+        return state, NewJob(
+            id=state.call.id,
+            model=asked.model,
+            task=asked.task,
+            key_id=asked.principal.key_id,
+            user=asked.principal.user,
+            rank=RANK[active.priority(asked.principal, asked.preferences)]
+            if asked.rank is None
+            else asked.rank,
+            created_at=now_at,
+            deadline=now_at + deadline_s,
+            keep_s=settings.keep if asked.keep_s is None else asked.keep_s,
+            webhook=asked.webhook,
+            idempotency=name_of(asked),
+            digest=digest_of(asked),
+            most_waiting=settings.waiting,
+            request=to_text(_request(active, asked, state)),
+        )
 
     def _state(
         self, active: ActivePolicy, asked: AskedJob, now_at: float, deadline_s: float

@@ -73,7 +73,7 @@ class Jobs:
             clock=clock,
             news=self.news,
         )
-        self._acceptance = JobAcceptance(
+        self.acceptance = JobAcceptance(
             store=store, dispatcher=dispatcher, clock=clock, accepted=self.worker.wake
         )
 
@@ -92,7 +92,7 @@ class Jobs:
 
     async def accept(self, asked: AskedJob) -> str:
         """The id of the job, by the policy in force. Raises ApiError."""
-        return await self._acceptance.accept(self._active(), asked)
+        return await self.acceptance.accept(self._active(), asked)
 
     async def ended(self, id: str, longest_s: float) -> StoredJob | None:
         """The job, once it has ended, or as it stands after so many seconds; None where there is

@@ -18,7 +18,7 @@ from gateway.jobs.news import JobNews
 from gateway.jobs.one_lease import OneLease
 from gateway.jobs.run import JobRun
 from gateway.storage.base import LedgerRow, SharedStore, StorageUnavailable
-from gateway.storage.jobs.base import JobStore, StoredJob
+from gateway.storage.jobs.base import LOWEST, JobStore, StoredJob
 from gateway.tasks import BackgroundTasks
 
 log = logging.getLogger("spillgate")
@@ -108,14 +108,26 @@ class JobWorker:
         queued = await self._store.queued()
         full = self._full_now()
         for model in sorted(queued):
-            most = min(queued[model], self._room(model), _AT_ONCE)
-            if most > 0 and not self._closing:
-                taken = await self._store.take(self._name, model, most, LEASE_S, full)
-                self._begin(taken)
+            for least_rank in self._ranks(model):
+                most = min(queued[model], self._room(model, least_rank), _AT_ONCE)
+                if most > 0 and not self._closing:
+                    taken = await self._store.take(
+                        self._name, model, most, LEASE_S, full, least_rank
+                    )
+                    self._begin(taken)
 
-    def _room(self, model: str) -> int:
-        """Jobs of the model that may be taken now. One that the policy has no more is taken, to be
-        told so."""
+    def _ranks(self, model: str) -> tuple[int, ...]:
+        """By which jobs are taken, one after another: lines of batches that wait at a backend keep
+        no other job from it."""
+        lines = any(
+            run.job.model == model and run.job.rank == LOWEST and not run.begun.is_set()
+            for run in self._runs.values()
+        )
+        return (0, LOWEST) if lines else (LOWEST,)
+
+    def _room(self, model: str, least_rank: int) -> int:
+        """Jobs of the model, of this rank and above, that may be taken now. One that the policy has
+        no more is taken, to be told so."""
         active = self._active()
         spec = active.policy.models.get(model)
         if spec is None:
@@ -126,7 +138,8 @@ class JobWorker:
             slots = backend.slots
             free += _UNBOUNDED if slots is None else max(0, slots - backend.in_flight)
         return free - sum(
-            run.job.model == model and not run.begun.is_set() for run in self._runs.values()
+            run.job.model == model and run.job.rank >= least_rank and not run.begun.is_set()
+            for run in self._runs.values()
         )
 
     def _is_full(self, key_id: str, until: float) -> None:

@@ -81,12 +81,24 @@ class FileEndpoint:
         query_of(scope, _NOTHING)
         file = await files.own(scope["path_params"]["file"], context.principal)
         if scope["method"] == "DELETE":
+            await _check_unused(self._gateway, file)
             deleted = await files.drop(file.id)
             told = {"id": file.id, "object": "file", "deleted": deleted}
             await respond_json(send, context, told)
             return
         only("GET", scope)
         await respond_json(send, context, shown(file))
+
+
+async def _check_unused(gateway: Gateway, file: StoredFile) -> None:
+    """Raises ApiError 409 for the input of a batch that has not ended."""
+    if gateway.batches is not None and await gateway.batches.store.uses(file.id):
+        raise ApiError(
+            409,
+            "file_in_use",
+            "A batch that has not ended has this file as its input: cancel that one first.",
+            param="file",
+        )
 
 
 class FileContentEndpoint:

@@ -18,6 +18,8 @@ from gateway.storage.outbox import Message
 
 WAITS_IN_STORE = "jobs"
 """The owner of an open row whose call is a job: no gateway settles it for another one's death."""
+LOWEST = -1
+"""The rank of a line of a batch: it begins when no other job of its model may."""
 UNBOUNDED = 2**31 - 1
 
 
@@ -148,7 +150,13 @@ class JobStore(Protocol):
         ...
 
     async def take(
-        self, worker: str, model: str, most: int, lease_s: float, full: Collection[str] = ()
+        self,
+        worker: str,
+        model: str,
+        most: int,
+        lease_s: float,
+        full: Collection[str] = (),
+        least_rank: int = LOWEST,
     ) -> list[StoredJob]:
         """Jobs of a model that may begin, on a lease; those of each key in turn. ``full``: keys
         whose jobs have to wait."""

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.storage.base import LedgerRow
 from gateway.storage.jobs import statements
 from gateway.storage.jobs.base import (
+    LOWEST,
     WAITS_IN_STORE,
     HeldJob,
     JobEvent,
@@ -73,9 +74,15 @@ class SqlJobs:
         return dict(map(tuple, await self._one(statements.QUEUED)))
 
     async def take(
-        self, worker: str, model: str, most: int, lease_s: float, full: Collection[str] = ()
+        self,
+        worker: str,
+        model: str,
+        most: int,
+        lease_s: float,
+        full: Collection[str] = (),
+        least_rank: int = LOWEST,
     ) -> list[StoredJob]:
-        return await self._taken(statements.take(worker, model, most, lease_s, full))
+        return await self._taken(statements.take(worker, model, most, lease_s, full, least_rank))
 
     async def take_over(self, worker: str, most: int, lease_s: float) -> list[StoredJob]:
         return await self._taken(statements.take_over(worker, most, lease_s))

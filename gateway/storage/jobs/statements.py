@@ -27,7 +27,7 @@ _LIGHT, _COLUMNS = ", ".join(LIGHT), ", ".join(COLUMNS)
 _ENTRY = "(SELECT entry FROM open_entries WHERE open_entries.id = jobs.id)"
 _ALIVE = "ended_at IS NULL"
 _FREE = f"{_ALIVE} AND lease_until <= {{now}}"
-_WAITS = f"{_ALIVE} AND state = 'queued'"
+_WAITS = f"{_ALIVE} AND state = 'queued' AND batch = ''"
 _NEW_TEXTS = "id, model, task, key_id, caller, idempotency, digest, webhook, request"
 _NEW_WHOLE = "rank, created_at, deadline_at, keep_us"
 _MINE = f"id = ? AND epoch = ? AND {_ALIVE}"
@@ -95,7 +95,7 @@ def get(id: str) -> Statement:
 
 
 def find(query: JobsQuery) -> Statement:
-    where, values = ["TRUE"], list[Any]()
+    where, values = ["batch = ''"], list[Any]()
     if query.user is not None:
         where.append("caller = ?")
         values.append(query.user)
@@ -129,7 +129,9 @@ QUEUED: Statement = (
 )
 
 
-def take(worker: str, model: str, most: int, lease_s: float, full: Collection[str]) -> Statement:
+def take(
+    worker: str, model: str, most: int, lease_s: float, full: Collection[str], least_rank: int
+) -> Statement:
     """Within a rank those whose key has the fewest on their way, as if each had its turn."""
     keys = sorted(full)
     others = f" AND jobs.key_id NOT IN ({marks(keys)})" if keys else ""
@@ -138,10 +140,10 @@ def take(worker: str, model: str, most: int, lease_s: float, full: Collection[st
         "OVER (PARTITION BY jobs.key_id ORDER BY rank DESC, number) AS turn FROM jobs LEFT JOIN "
         "(SELECT key_id, COUNT(*) AS taken FROM jobs WHERE ended_at IS NULL AND worker <> '' "
         "GROUP BY key_id) AS busy ON busy.key_id = jobs.key_id "
-        f"WHERE {_FREE} AND state = 'queued' AND model = ? AND due_at <= {{now}}{others}) "
-        "AS waiting ORDER BY rank DESC, turn, number LIMIT ?"
+        f"WHERE {_FREE} AND state = 'queued' AND model = ? AND due_at <= {{now}} "
+        f"AND rank >= ?{others}) AS waiting ORDER BY rank DESC, turn, number LIMIT ?"
     )
-    return _lease(worker, lease_s, f"number IN ({turn})", (model, *keys, most))
+    return _lease(worker, lease_s, f"number IN ({turn})", (model, least_rank, *keys, most))
 
 
 def take_over(worker: str, most: int, lease_s: float) -> Statement:
@@ -273,8 +275,9 @@ HOLDING: Statement = (
 
 def prune(forget_s: float, most: int) -> list[Statement]:
     """The first and the last give a row for each that they have changed."""
-    over = "SELECT id FROM jobs WHERE ended_at + keep_us < {now} AND answer <> '' LIMIT ?"
-    old = "SELECT id FROM jobs WHERE ended_at < {now} - ? ORDER BY ended_at, id LIMIT ?"
+    own = "SELECT id FROM jobs WHERE batch = '' AND "
+    over = f"{own} ended_at + keep_us < {{now}} AND answer <> '' LIMIT ?"
+    old = f"{own} ended_at < {{now}} - ? ORDER BY ended_at, id LIMIT ?"
     which = (us(forget_s), most)
     return [
         (f"UPDATE jobs SET answer = '' WHERE id IN ({over}) RETURNING id", (most,)),  # noqa: S608

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from gateway.storage import row_archive
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.batches.tables import POSTGRES_TABLES as BATCH_TABLES
 from gateway.storage.files.tables import POSTGRES_TABLES as FILE_TABLES
 from gateway.storage.jobs.base import WAITS_IN_STORE
 from gateway.storage.jobs.tables import POSTGRES_TABLES, WAITING
@@ -128,13 +129,14 @@ _POLICIES = ";\n\n".join(policies.POSTGRES_TABLES)
 _OWNER = f"INSERT INTO owners (token) VALUES ('{WAITS_IN_STORE}')"  # noqa: S608 - ours
 _JOBS = ";\n\n".join((*POSTGRES_TABLES, _OWNER))
 
+_BATCHES = ";\n\n".join(BATCH_TABLES)
 _FILES = ";\n\n".join(FILE_TABLES)
 _WAITING = ";\n\n".join(WAITING)
 _STREAMS = ";\n\n".join(stream_tables.POSTGRES_TABLES)
 
 STEPS = (
     *(_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS, CUBES),
-    *(_WAITING, _FILES, _POLICIES, _STREAMS),
+    *(_WAITING, _FILES, _POLICIES, _STREAMS, _BATCHES),
 )
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 

@@ -17,6 +17,7 @@ from typing import Literal
 
 from gateway.storage import row_archive
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.batches.tables import SQLITE_TABLES as BATCH_TABLES
 from gateway.storage.files.tables import SQLITE_TABLES as FILE_TABLES
 from gateway.storage.jobs.tables import SQLITE_TABLES, WAITING
 from gateway.storage.policies.tables import SQLITE_TABLES as POLICIES
@@ -25,7 +26,7 @@ from gateway.storage.sqlite import outbox_tables, rollup_tables
 from gateway.storage.sqlite.journals import after_opening, before_opening
 from gateway.storage.streams import tables as stream_tables
 
-SCHEMA_VERSION = 12
+SCHEMA_VERSION = 13
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -96,6 +97,7 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     9: FILE_TABLES,
     10: POLICIES,
     11: stream_tables.SQLITE_TABLES,
+    12: BATCH_TABLES,
 }
 """What brings the schema of a version to that of the next."""
 _ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10, 11}

@@ -201,11 +201,13 @@ async def dying(
     fuse: Fuse,
     told: PlayedClient,
     text: str = TELLS,
+    also: Callable[[Gateway], None] = lambda _: None,
 ) -> AsyncIterator[JobsGateway]:
     """A gateway that is gone at the end of the block, without a farewell. The fuse is armed by
-    whoever has it; what blows it leaves the block by itself."""
+    whoever has it; what blows it leaves the block by itself. ``also``: what else it serves."""
     before = asyncio.all_tasks()
     gateway, ledger = _built(folder, clock, platform, fuse, told, text)
+    also(gateway)
     started = asyncio.Event()
     living = asyncio.ensure_future(_live(gateway, started))
     try:

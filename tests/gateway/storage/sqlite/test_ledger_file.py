@@ -47,7 +47,7 @@ ROLLUPS = (
 )
 ARCHIVES = ("archives", "archive_lease")
 POLICIES = ("policies", "policy_changes")
-JOBS = ("jobs", "job_events", "files", "file_links", "kept_streams", "kept_pieces")
+JOBS = ("jobs", "job_events", "files", "file_links", "kept_streams", "kept_pieces", "batches", "batch_lines")
 OUTBOX = ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts")
 
 

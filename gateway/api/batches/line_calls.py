@@ -1,0 +1,59 @@
+"""The call that is in a line of a batch: what the route that the batch is for makes of its body."""
+
+from __future__ import annotations
+
+from adapters.types import OPENAI_ROUTES, Task
+from gateway.active_policy import ActivePolicy, Preferences
+from gateway.api.calls.openai import parsed_call
+from gateway.api.requests.request import ParsedRequest
+from gateway.batches.feeding import LineCall
+from gateway.types import ApiError, Principal
+
+_TASKS: dict[str, Task] = {route: task for task, route in OPENAI_ROUTES.items()}
+_INFER = "/v1/infer/"
+
+
+def endpoints() -> str:
+    """Those that a batch may be for, for a person."""
+    return f"{', '.join(sorted(_TASKS))} or {_INFER}MODEL"
+
+
+def is_endpoint(endpoint: str) -> bool:
+    """Whether a batch may be for it."""
+    return endpoint in _TASKS or (endpoint.startswith(_INFER) and len(endpoint) > len(_INFER))
+
+
+def read_call(active: ActivePolicy, principal: Principal, endpoint: str, body: bytes) -> LineCall:
+    """Raises ApiError 400 for a body that cannot be read, 403 and 404 for a model."""
+    parsed = _parsed(active, principal, endpoint, body)
+    if parsed.stream:
+        raise ApiError(
+            400,
+            "unsupported",
+            "The answer to a line is whole: leave `stream` out of its body.",
+            param="body.stream",
+        )
+    return LineCall(
+        model=parsed.model,
+        task=parsed.task,
+        body=parsed.body,
+        preferences=Preferences(None, None, parsed.output_tokens, parsed.unbounded, parsed.parts),
+    )
+
+
+def _parsed(
+    active: ActivePolicy, principal: Principal, endpoint: str, body: bytes
+) -> ParsedRequest:
+    task = _TASKS.get(endpoint)
+    if task is not None:
+        return parsed_call(active, principal, task, body)
+    model = endpoint.removeprefix(_INFER)
+    spec = active.model(model, principal)
+    if spec.task != "infer":
+        raise ApiError(
+            400,
+            "wrong_endpoint",
+            f"The model {model!r} serves {spec.task}, not infer.",
+            param="url",
+        )
+    return ParsedRequest(active.target(model), "infer", body, False, False, spec.max_output_tokens)

@@ -1,0 +1,117 @@
+"""What a gateway does for batches, put together."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+
+from gateway.active_policy import ActivePolicy
+from gateway.batches.feeding import BatchFeeder, ReadCall
+from gateway.batches.records import BatchRequest
+from gateway.batches.results import BatchResults, result_line
+from gateway.batches.run import BatchRun
+from gateway.batches.views import shown
+from gateway.batches.worker import BatchWorker
+from gateway.calls.dispatcher import Dispatcher
+from gateway.clock import Clock
+from gateway.files.files import Files
+from gateway.jobs.jobs import Jobs
+from gateway.storage.batches.base import BatchStore, StoredBatch
+from gateway.types import Principal
+
+
+class AskedBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch as its caller asks for it, read and understood."""
+
+    endpoint: str
+    input_file: str
+    within: str
+    within_s: float
+    budget_nano: int | None
+    metadata: dict[str, str] | None
+    principal: Principal
+
+
+class Batches:
+    """Of one gateway, whose leases are in ``name``. ``read`` is how a line becomes a call."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: BatchStore,
+        files: Files,
+        jobs: Jobs,
+        dispatcher: Dispatcher,
+        active: Callable[[], ActivePolicy],
+        read: ReadCall,
+        clock: Clock,
+    ) -> None:
+        self.store = store
+        self._results = BatchResults(store, files)
+        self._clock = clock
+        feeder = BatchFeeder(
+            store=store,
+            acceptance=jobs.acceptance,
+            dispatcher=dispatcher,
+            active=active,
+            read=read,
+            clock=clock,
+            fed=jobs.worker.wake,
+        )
+
+        def begun(batch: StoredBatch) -> BatchRun:
+            return BatchRun(
+                batch,
+                store=store,
+                files=files,
+                feeder=feeder,
+                active=active,
+                clock=clock,
+                jobs_wake=jobs.worker.wake,
+            )
+
+        self.worker = BatchWorker(name=name, store=store, begun=begun, clock=clock)
+
+    async def run(self) -> None:
+        """Works for ever."""
+        await self.worker.run()
+
+    async def aclose(self) -> None:
+        """Hands batches over to whoever comes next."""
+        await self.worker.aclose()
+
+    async def accept(self, asked: AskedBatch) -> StoredBatch:
+        """In the store when this returns. Raises StorageUnavailable."""
+        now_at = self._clock.time()
+        batch = StoredBatch(
+            id=f"batch_{int(now_at * 1000):012x}{secrets.randbits(48):012x}",
+            user=asked.principal.user,
+            key_id=asked.principal.key_id,
+            endpoint=asked.endpoint,
+            input_file=asked.input_file,
+            within=asked.within,
+            created_at=now_at,
+            deadline=now_at + asked.within_s,
+            budget_nano=asked.budget_nano,
+            metadata=msgspec.json.encode(asked.metadata).decode(),
+            request=msgspec.json.encode(BatchRequest(principal=asked.principal)).decode(),
+        )
+        await self.store.add(batch)
+        self.worker.wake()
+        return batch
+
+    async def view(self, batch: StoredBatch) -> dict[str, Any]:
+        """What its caller is told. Raises StorageUnavailable."""
+        progress = None if batch.ended_at is not None else await self.store.progress(batch.id)
+        return shown(batch, progress)
+
+    async def results(self, id: str) -> AsyncIterator[bytes]:
+        """A line for each line of a batch that has come to its end by now, in their order. Raises
+        StorageUnavailable."""
+        async for line in self._results.lines(id):
+            if line.fault or line.state in ("succeeded", "failed", "canceled", "expired"):
+                yield result_line(line)

@@ -1,0 +1,250 @@
+"""The next lines of a batch become jobs: as many as there is use for, each held for like any other,
+and in the store in the step that moves the batch's place in its input past them.
+
+What a gateway that dies leaves behind at each await:
+
+    hold    what is held expires by itself; the line is read again by whoever goes on
+    feed    the lines are jobs, or nothing of them is there
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from adapters.types import Task
+from gateway.active_policy import ActivePolicy, Preferences
+from gateway.batches.input import LineFault, RawLine, read_line
+from gateway.batches.records import refused_text
+from gateway.calls.dispatcher import Dispatcher
+from gateway.calls.rows import open_row
+from gateway.calls.state import CallState
+from gateway.clock import Clock
+from gateway.jobs.accepting import AskedJob, JobAcceptance
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.batches.base import BatchStore, FedLine, StoredBatch
+from gateway.storage.jobs.base import LOWEST, NewJob
+from gateway.types import ApiError, Principal
+
+TAG = "batch"
+"""Of each line's call, with the batch's id: who asks /usage by it learns what a batch has cost."""
+_KEEP_S = 60 * 86_400.0
+"""What a line has come to stays until its batch's results are written."""
+_LATER = frozenset((402, 429, 503))
+"""Refusals of a moment: somebody else's calls, a rate, a store."""
+_LONGEST_PAUSE_S = 30.0
+
+
+class LineCall(msgspec.Struct, frozen=True, kw_only=True):
+    """The call that is in a line."""
+
+    model: str
+    task: Task
+    body: bytes
+    preferences: Preferences
+
+
+ReadCall = Callable[[ActivePolicy, Principal, str, bytes], LineCall]
+"""The call that a route makes of a body. Raises ApiError."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A line that is held for and about to be a job."""
+
+    state: CallState
+    line: FedLine
+
+
+class Fed(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of some lines."""
+
+    lines: int = 0
+    wait_s: float = 0.0
+    """Before the next one can be held for; 0: at once."""
+    why: ApiError | None = None
+    """Why that is so."""
+    is_lost: bool = False
+    """Another gateway has the batch."""
+    to: tuple[int, int] = (0, 0)
+
+
+class BatchFeeder:
+    """Feeds the batches of one gateway. ``fed`` is called when there are new jobs."""
+
+    def __init__(
+        self,
+        *,
+        store: BatchStore,
+        acceptance: JobAcceptance,
+        dispatcher: Dispatcher,
+        active: Callable[[], ActivePolicy],
+        read: ReadCall,
+        clock: Clock,
+        fed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._acceptance = acceptance
+        self._dispatcher = dispatcher
+        self._active = active
+        self._read = read
+        self._clock = clock
+        self._fed = fed
+
+    async def feed(
+        self,
+        batch: StoredBatch,
+        principal: Principal,
+        lines: Sequence[RawLine],
+        *,
+        budget_nano: int | None,
+        patience_s: float,
+    ) -> Fed:
+        """``budget_nano``: what the batch has left for lines that are not held for yet;
+        ``patience_s``: how long they may wait for what is cheap. Raises StorageUnavailable, and
+        then nobody knows whether the lines are jobs."""
+        taken: list[FedLine | Held] = []
+        stopped, wait_s = None, 0.0
+        for raw in lines:
+            try:
+                found = await self._line(batch, principal, raw, budget_nano, patience_s)
+            except _NotNow as later:
+                stopped, wait_s = later.error, later.wait_s
+                break
+            except BaseException:
+                await self._give_back(taken)
+                raise
+            if isinstance(found, Held) and budget_nano is not None:
+                budget_nano -= found.state.admission.hold_nano
+            taken.append(found)
+        if not taken:
+            return Fed(wait_s=wait_s, why=stopped)
+        last = lines[len(taken) - 1]
+        kept = await self._kept(batch, taken, (last.number, last.end))
+        return Fed(
+            lines=len(taken),
+            wait_s=wait_s,
+            why=stopped,
+            is_lost=not kept,
+            to=(last.number, last.end),
+        )
+
+    async def refuse(self, batch: StoredBatch, raw: RawLine, why: ApiError) -> bool:
+        """The line is told so, and never run; False where another gateway has the batch."""
+        custom_id = read_line(raw.text, batch.endpoint).custom_id
+        line = FedLine(number=raw.number, custom_id=custom_id, fault=refused_text(why))
+        return await self._surely(batch, [line], (raw.number, raw.end))
+
+    async def _kept(
+        self, batch: StoredBatch, taken: Sequence[FedLine | Held], to: tuple[int, int]
+    ) -> bool:
+        fed = [one.line if isinstance(one, Held) else one for one in taken]
+        done = await self._surely(batch, fed, to)
+        if not done:
+            await self._give_back(taken)
+        self._fed()
+        return done
+
+    async def _surely(
+        self, batch: StoredBatch, fed: Sequence[FedLine], to: tuple[int, int]
+    ) -> bool:
+        """Asked until the store says what has become of it: a step that was lost with its answer
+        was done where the batch's place is behind it, and its lease the same."""
+        while True:
+            try:
+                if await self._store.feed(batch.id, batch.epoch, batch, fed, to):
+                    return True
+                found = await self._store.get(batch.id)
+            except StorageUnavailable:
+                await self._clock.sleep(1.0)
+                continue
+            return (
+                found is not None
+                and found.epoch == batch.epoch
+                and (found.fed_line, found.fed_byte) == to
+            )
+
+    async def _give_back(self, taken: Sequence[FedLine | Held]) -> None:
+        for one in taken:
+            if isinstance(one, Held):
+                await self._dispatcher.jobs.end_unasked(one.state, 499, "handed_over")
+
+    async def _line(
+        self,
+        batch: StoredBatch,
+        principal: Principal,
+        raw: RawLine,
+        budget_nano: int | None,
+        patience_s: float,
+    ) -> FedLine | Held:
+        custom_id = ""
+        try:
+            read = read_line(raw.text, batch.endpoint)
+            custom_id = read.custom_id
+            asked = self._asked(batch, principal, bytes(read.body), patience_s)
+            state, job = await self._held(asked, budget_nano)
+        except LineFault as fault:
+            error = ApiError(400, fault.code, str(fault), param=fault.param)
+        except ApiError as refused:
+            if refused.status in _LATER:
+                raise _NotNow(refused) from None
+            error = refused
+        else:
+            return Held(state, _fed(raw.number, custom_id, job, state))
+        return FedLine(number=raw.number, custom_id=custom_id, fault=refused_text(error))
+
+    def _asked(
+        self, batch: StoredBatch, principal: Principal, body: bytes, patience_s: float
+    ) -> AskedJob:
+        call = self._read(self._active(), principal, batch.endpoint, body)
+        tags = {**(call.preferences.tags or {}), TAG: batch.id}
+        preferences = msgspec.structs.replace(
+            call.preferences, priority="low", tags=tags, patience=patience_s
+        )
+        return AskedJob(
+            model=call.model,
+            task=call.task,
+            body=call.body,
+            principal=principal,
+            preferences=preferences,
+            deadline_s=max(1.0, batch.deadline - self._clock.time()),
+            keep_s=_KEEP_S,
+            rank=LOWEST,
+        )
+
+    async def _held(self, asked: AskedJob, budget_nano: int | None) -> tuple[CallState, NewJob]:
+        if budget_nano is not None and budget_nano <= 0:
+            raise budget_reached()
+        state, job = await self._acceptance.hold(self._active(), asked)
+        if budget_nano is not None and state.admission.hold_nano > budget_nano:
+            await self._dispatcher.jobs.end_unasked(state, 402, BUDGET)
+            raise budget_reached()
+        return state, job
+
+
+class _NotNow(Exception):
+    """Raised where a line may be held for later."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(error.message)
+        self.error = error
+        asked = error.headers.get("Retry-After", "")
+        self.wait_s = min(float(asked) if asked.isdecimal() else 1.0, _LONGEST_PAUSE_S)
+
+
+def _fed(number: int, custom_id: str, job: NewJob, state: CallState) -> FedLine:
+    return FedLine(number=number, custom_id=custom_id, job=job, row=open_row(state, None))
+
+
+BUDGET = "batch_budget_reached"
+
+
+def budget_reached() -> ApiError:
+    """Of a line for which the batch's own budget has no room."""
+    return ApiError(
+        402,
+        BUDGET,
+        "The batch's budget has no room for what this line may cost. Make a batch of the lines "
+        "that are left, with a budget of its own.",
+        type="insufficient_quota",
+    )

@@ -1,0 +1,1 @@
+"""Batches over embedded stores: their lines run once each, whoever dies."""
