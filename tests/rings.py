@@ -76,6 +76,7 @@ OUTER = (
     "gateway/storage/streams",
     "gateway/storage/test_audit.py",
     "gateway/storage/test_calls.py",
+    "gateway/storage/test_batch_store.py",
     "gateway/storage/test_file_records.py",
     "gateway/storage/test_jobs.py",
     "gateway/storage/test_key_store.py",

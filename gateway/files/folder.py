@@ -17,7 +17,10 @@ _COMING = ".coming"
 
 
 class FolderContents:
-    """``Contents`` below ``path``, which is made where it is missing."""
+    """``Contents`` below ``path``, which is made where it is missing.
+
+    Files are opened at once and not on a thread: who is cancelled meanwhile would leave them open.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,7 +30,7 @@ class FolderContents:
         place = self._place(id)
         coming = place.with_name(place.name + _COMING)
         with _failures(self._path):
-            file = await asyncio.to_thread(_begun, coming)
+            file = _begun(coming)
         try:
             out = FileWriting(file)
             yield out
@@ -42,7 +45,7 @@ class FolderContents:
     @contextlib.asynccontextmanager
     async def read(self, id: str, start: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
         with _failures(self._path):
-            file = await asyncio.to_thread(_opened, self._place(id), start)
+            file = _opened(self._place(id), start)
         try:
             yield _pieces(file)
         finally:

@@ -32,6 +32,7 @@ KNOWN = {
     "webhook": "ops",
     "job": "job_1",
     "file": "file_1",
+    "batch": "batch_1",
 }
 MORE = """models:
   text: {task: completions, backends: [home]}

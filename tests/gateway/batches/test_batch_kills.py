@@ -1,5 +1,5 @@
-"""The walk of kills: a gateway dies at every step of a batch's life, and the next one sees it to its
-end: each line answered once, at the ledger's cost, and with one job at the platform at most."""
+"""The walk of kills: a gateway dies at every step of a batch's life, and the next one sees it to
+its end: each line answered once, at the ledger's cost, and with one job at the platform at most."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def dying_batches(
 
 
 async def lives_until(gateway: BatchesGateway, fuse: Fuse, model: str, canceled: bool) -> None:
-    """Somebody asks for a batch, and time goes by, until the gateway dies or the batch has ended."""
+    """Somebody asks for a batch, and time goes by, until the gateway dies or the batch ends."""
     url = f"/v1/infer/{model}"
     async with gateway.client() as client:
         data = input_of([{"x": n} for n in range(LINES)], url)
@@ -102,7 +102,6 @@ async def check(
     if ended["status"] == "completed":
         codes = {line["response"]["body"]["error"]["code"] for line in errors}
         assert codes <= {"interrupted"}, where
-        assert len(errors) <= 1, where
 
 
 async def die_at(step: int, moment: Moment, folder: Path, model: str, canceled: bool) -> bool:

@@ -1,0 +1,132 @@
+"""OpenAI's own client, unchanged, drives files and batches over a real server; and a gateway that
+is killed in the middle of a batch answers each line once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.e2e.servers.paid import PaidServer
+from tests.live import LiveGateway
+from tests.waiting import wait_until
+
+CONFIG = """
+backends:
+  home: {{kind: openai, base_url: "{url}/v1", concurrency: 4, price: here}}
+models:
+  echo: {{task: chat, backends: [home]}}
+prices:
+  here: {{per_hour: 3.6, as_of: 2026-11-01, source: test}}
+plans:
+  default: {{spend: 100 USD/day}}
+"""
+
+
+def client_of(gateway: LiveGateway) -> openai.OpenAI:
+    return openai.OpenAI(
+        base_url=f"{gateway.url}/v1",
+        api_key=gateway.user_key,
+        http_client=httpx.Client(trust_env=False),
+        max_retries=0,
+        timeout=30.0,
+    )
+
+
+def lines(count: int) -> bytes:
+    return b"".join(
+        json.dumps(
+            {
+                "custom_id": f"c{number}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {
+                    "model": "echo",
+                    "messages": [{"role": "user", "content": f"line {number}"}],
+                },
+            }
+        ).encode()
+        + b"\n"
+        for number in range(count)
+    )
+
+
+def begun(client: openai.OpenAI, count: int) -> Any:
+    stored = client.files.create(file=("in.jsonl", lines(count)), purpose="batch")
+    return client.batches.create(
+        input_file_id=stored.id,
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"project": "atlas"},
+    )
+
+
+def ended(client: openai.OpenAI, id: str, within_s: float = 120.0) -> Any:
+    over = ("completed", "failed", "expired", "cancelled")
+    wait_until(
+        lambda: client.batches.retrieve(id).status in over, "the batch ends", within_s=within_s
+    )
+    return client.batches.retrieve(id)
+
+
+def answered(client: openai.OpenAI, batch: Any, count: int) -> None:
+    text = client.files.content(batch.output_file_id).text
+    told = [json.loads(line) for line in text.splitlines()]
+    assert [one["custom_id"] for one in told] == [f"c{number}" for number in range(count)]
+    for number, one in enumerate(told):
+        message = one["response"]["body"]["choices"][0]["message"]
+        assert message["content"] == f"line {number}"
+
+
+def test_the_genuine_client_runs_a_batch(tmp_path: Path) -> None:
+    with (
+        PaidServer() as server,
+        LiveGateway(tmp_path, CONFIG.format(url=server.url)) as gateway,
+        client_of(gateway) as client,
+    ):
+        batch = begun(client, 20)
+        assert batch.object == "batch"
+        assert batch.metadata == {"project": "atlas"}
+        done = ended(client, batch.id)
+        assert done.status == "completed"
+        assert (done.request_counts.total, done.request_counts.completed) == (20, 20)
+        answered(client, done, 20)
+        assert server.calls == 20
+        assert [one.id for one in client.batches.list(limit=10)] == [batch.id]
+        assert client.files.list(purpose="batch_output").data[0].id == done.output_file_id
+        assert client.files.retrieve(done.input_file_id).filename == "in.jsonl"
+        with pytest.raises(openai.NotFoundError, match="no such batch"):
+            client.batches.retrieve("batch_none")
+        assert client.files.delete(done.input_file_id).deleted
+
+
+def test_a_gateway_that_is_killed_answers_each_line_once(tmp_path: Path) -> None:
+    with PaidServer() as server:
+        gateway = LiveGateway(tmp_path, CONFIG.format(url=server.url)).start()
+        try:
+            with client_of(gateway) as client:
+                batch = begun(client, 150)
+                for calls in (20, 60):
+                    wait_until(lambda: server.calls >= calls, within_s=60)  # noqa: B023
+                    gateway.kill()
+                    gateway.start()
+                done = ended(client, batch.id)
+                assert done.status == "completed"
+                assert done.request_counts.completed == 150
+                answered(client, done, 150)
+            cost = _usage(gateway, batch.id)
+            assert float(done.cost_usd) == pytest.approx(cost, abs=1e-9)
+        finally:
+            gateway.stop()
+
+
+def _usage(gateway: LiveGateway, batch: str) -> float:
+    with gateway.client() as client:
+        params = {"group_by": "tag:batch"}
+        rows = client.get("/usage", params=params).json()["data"]
+    [row] = [one for one in rows if one["tag:batch"] == batch]
+    return float(row["cost_usd"])
