@@ -6,21 +6,23 @@ the ``backends`` gets it, and so whether it spills, and ``dialects`` asks one th
 than the call's own; ``money`` says what it costs and whether its caller may spend that, and
 ``holds`` who waits for others to give back what was held too much; ``storage`` keeps the counters,
 the ledger and the keys; ``events`` tells others of what happened. Between the calls ``warm`` wakes
-backends before they are needed, ``jobs`` sees durable jobs to their end, ``files`` keeps what
-callers store, ``streams`` what came of streams that have names, ``planning`` says how much capacity
-there should be, ``replay`` what recorded calls would cost by it, and ``bills`` puts what platforms
-billed beside the ledger, whose old rows ``archive`` moves to files; ``leading`` is what one process
-alone does for all: the warm pool, and what goes over days that have ended. ``telemetry``
-tells others by OpenTelemetry, and ``policy`` reads the YAML that says all this.
+backends before they are needed, ``jobs`` sees durable jobs to their end, ``batches`` makes many of
+the lines of a file, ``files`` keeps what callers store, ``streams`` what came of streams that have
+names, ``planning`` says how much capacity there should be, ``replay`` what recorded calls would
+cost by it, and ``bills`` puts what platforms billed beside the ledger, whose old rows ``archive``
+moves to files; ``leading`` is what one process alone does for all: the warm pool, and what goes
+over days that have ended. ``telemetry`` tells others by OpenTelemetry, and ``policy`` reads the
+YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
-``opening`` opens those; ``service`` is what runs then, with the ``active_policy`` that a
-reload swaps whole; ``policies`` keeps every policy that was in force, and puts another one there;
-``restore`` settles after a crash what was left open, and fills the counters of
-limits again from the ledger. ``preflight`` finds what would keep a policy from being served;
-``named_files`` are read again on SIGHUP; ``environment`` is where secrets come from. ``console``
-are pages for browsers, ``cli`` is the command line, ``tls`` makes certificates, ``processes`` is
-what several of them on one port have in common, ``together`` what one of these may ask of all.
+``opening`` opens those; ``service`` is what runs then, with the ``active_policy`` that a reload
+swaps whole; ``policies`` keeps every policy that was in force, and puts another one there;
+``stored_work`` are files and batches, put together; ``restore`` settles after a crash what was left
+open, and fills the counters of limits again from the ledger. ``preflight`` finds what would keep a
+policy from being served; ``named_files`` are read again on SIGHUP; ``environment`` is where secrets
+come from. ``console`` are pages for browsers, ``cli`` is the command line, ``tls`` makes
+certificates, ``processes`` is what several of them on one port have in common, ``together`` what
+one of these may ask of all.
 
 A key's life: ``key_requests`` is what a request for one may say, ``keys`` what one may be used
 for, ``api_keys`` makes its secret and

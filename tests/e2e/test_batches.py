@@ -127,6 +127,6 @@ def test_a_gateway_that_is_killed_answers_each_line_once(tmp_path: Path) -> None
 def _usage(gateway: LiveGateway, batch: str) -> float:
     with gateway.client() as client:
         params = {"group_by": "tag:batch"}
-        rows = client.get("/usage", params=params).json()["data"]
+        rows = client.get("/usage", params=params).json()["rows"]
     [row] = [one for one in rows if one["tag:batch"] == batch]
     return float(row["cost_usd"])

@@ -14,7 +14,7 @@ from gateway.app import running
 from gateway.clock import FakeClock
 from gateway.storage.batches.sql_batches import SqlBatches
 from gateway.storage.sqlite.outbox import SqliteStatements
-from gateway.stored_work import StoredWork, serve_stored
+from gateway.stored_work.serving import StoredWork, serve_stored
 from gateway.types import MICRO
 from tests.gateway.files.places import places_in
 from tests.gateway.jobs.gateways import POLICY, JobsGateway, built

@@ -16,7 +16,7 @@ from gateway.clock import FakeClock
 from gateway.storage.batches.base import BatchesQuery
 from gateway.storage.batches.sql_batches import SqlBatches
 from gateway.storage.queries import UsageQuery
-from gateway.stored_work import StoredWork, serve_stored
+from gateway.stored_work.serving import StoredWork, serve_stored
 from gateway.types import MICRO, NANO
 from tests.gateway.batches.gateways import ENDED, BatchesGateway, input_of, with_batches
 from tests.gateway.events.senders import PlayedClient
