@@ -65,7 +65,7 @@ from gateway.storage.policies.sql_policies import SqlPolicies
 from gateway.storage.row_archive import SqlRowArchive
 from gateway.storage.streams.base import StreamStore
 from gateway.storage.streams.sql_streams import SqlStreams
-from gateway.stored_work import StoredWork, serve_stored, stored_running
+from gateway.stored_work.serving import StoredWork, serve_stored, stored_running
 from gateway.telemetry.started import Telemetry, dispatcher_of
 from gateway.together import Alone, Leadership
 from gateway.warm.kept import KeptWorkers

@@ -47,7 +47,10 @@ ROLLUPS = (
 )
 ARCHIVES = ("archives", "archive_lease")
 POLICIES = ("policies", "policy_changes")
-JOBS = ("jobs", "job_events", "files", "file_links", "kept_streams", "kept_pieces", "batches", "batch_lines")
+JOBS = (
+    *("jobs", "job_events", "files", "file_links", "kept_streams", "kept_pieces"),
+    *("batches", "batch_lines"),
+)
 OUTBOX = ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts")
 
 
