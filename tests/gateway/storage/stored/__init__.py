@@ -1,0 +1,1 @@
+"""Files and batches in stores of both kinds."""
