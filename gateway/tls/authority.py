@@ -210,6 +210,11 @@ def _issue_leaf(
     _write(note_in(folder), msgspec.json.encode(issued), mode=0o644)
 
 
+def end_of(cert: Path) -> datetime.datetime:
+    """When a certificate's file ends to be valid, UTC. Raises OSError and ValueError."""
+    return x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc
+
+
 def names_in(path: Path) -> list[str]:
     """The host names and addresses that a PEM file's first certificate is for; none where it
     cannot be read or says none."""

@@ -105,12 +105,10 @@ def _tls(policy: Policy) -> Iterator[Examined]:
 
 def _certificate(file: Path, *, renews: bool) -> Examined:
     # Imported here because other commands must not pay for ``cryptography``.
-    from cryptography import x509
-
-    from gateway.tls.authority import names_in
+    from gateway.tls.authority import end_of, names_in
 
     try:
-        end = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+        end = end_of(file)
     except (OSError, ValueError) as error:
         return Examined("tls", "problem", f"{file}: {error}", "give a PEM certificate")
     left = end - datetime.datetime.now(datetime.UTC)

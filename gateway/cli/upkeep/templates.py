@@ -14,7 +14,7 @@ class Question(msgspec.Struct, frozen=True):
     """Empty: it has to be answered."""
 
 
-class Template(msgspec.Struct, frozen=True):
+class FirstPolicy(msgspec.Struct, frozen=True):
     about: str
     questions: tuple[Question, ...]
     secrets: tuple[str, ...]
@@ -29,7 +29,7 @@ _MODEL = Question("model", "the name by which callers ask for the model", "my-mo
 _GPU = Question("gpu", "the GPU, as in `spillgate prices`", "h100")
 
 TEMPLATES = {
-    "local": Template(
+    "local": FirstPolicy(
         about="a model in worker processes on this machine",
         questions=(
             _MODEL,
@@ -46,7 +46,7 @@ TEMPLATES = {
     price: this-machine
 """,
     ),
-    "vllm-runpod": Template(
+    "vllm-runpod": FirstPolicy(
         about="a vLLM server of yours, and RunPod for what is above it",
         questions=(
             _MODEL,
@@ -73,7 +73,7 @@ TEMPLATES = {
     max_run: 10m                # no call runs longer, and none costs more than that
 """,
     ),
-    "modal": Template(
+    "modal": FirstPolicy(
         about="a function or class that you have deployed on Modal",
         questions=(
             _MODEL,
@@ -97,7 +97,7 @@ TEMPLATES = {
     max_run: 10m                # no call runs longer, and none costs more than that
 """,
     ),
-    "replicate": Template(
+    "replicate": FirstPolicy(
         about="a deployment of yours on Replicate",
         questions=(
             _MODEL,
