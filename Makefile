@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance caps simulate constraints clean
+.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance caps simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ $(RUNTIME): $(PINS)
 	@touch $@
 
 $(TESTING): $(PINS)
-	@scripts/install local,runpod,test
+	@scripts/install local,runpod,test,docs
 	@touch $@ $(RUNTIME)
 
 test: $(TESTING) ## every test, on all cores, with the system's packages that they need; WORKERS=0: on one
@@ -48,12 +48,16 @@ test: $(TESTING) ## every test, on all cores, with the system's packages that th
 test-quick: $(TESTING) ## the tests that start no process: a minute
 	@$(BIN)/pytest --quick $(PARALLEL) $(ARGS)
 
-check: $(TESTING) ## format, lint, types, import contracts, and whether a plain call has grown
+check: $(TESTING) ## format, lint, types, import contracts, the site, and whether a plain call has grown
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python -m benchmarks.guard
+
+docs: $(TESTING) ## the documents as a site, on http://127.0.0.1:8000
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --strict
 
 format: $(TESTING) ## writes the code as 'make check' wants it
 	$(BIN)/ruff check --fix .
@@ -116,5 +120,5 @@ constraints: ## constraints.txt anew, from today's releases
 
 clean: ## removes the environment, caches and the benchmark's contenders; keeps .spillgate
 	rm -rf $(VENV) .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
-	rm -rf build dist *.egg-info
+	rm -rf build dist site *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

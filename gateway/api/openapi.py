@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.api.described import BODIES, CALL_HEADERS, operation_id, query_parameters
+
 _ROUTES: tuple[tuple[str, str, str, str], ...] = (
     ("post", "/v1/chat/completions", "OpenAI", "Chat completion, whole or streamed"),
     ("post", "/v1/completions", "OpenAI", "Text completion, whole or streamed"),
@@ -133,6 +135,12 @@ _REFUSES: dict[str, tuple[str, ...]] = {
 """Which refusals a path has; a path that is not here is a call's and has them all."""
 _NO_BODY = ("drain", "enable", "test")
 _YAML = ("/admin/policy", "/admin/policy/validate", "/admin/policy/apply")
+DOORS = ("/runpod/", "/replicate/", "/banana/")
+"""Below them other platforms' own clients are answered, as those platforms describe it."""
+_DESCRIPTION = (
+    "One HTTPS endpoint in front of your own warm GPUs and every serverless GPU platform. Below "
+    f"{', '.join(DOORS)} clients of other platforms are answered in those platforms' own shapes."
+)
 _ERROR_REF = {
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }
@@ -145,7 +153,7 @@ def document() -> dict[str, Any]:
         paths.setdefault(path, {})[method] = _operation(method, path, tag, summary)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Spillgate", "version": "1"},
+        "info": {"title": "Spillgate", "version": "1", "description": _DESCRIPTION},
         "security": [{"key": []}],
         "paths": paths,
         "components": {
@@ -176,11 +184,15 @@ _ERROR = {
 def _operation(method: str, path: str, tag: str, summary: str) -> dict[str, Any]:
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
     operation: dict[str, Any] = {
+        "operationId": operation_id(method, path),
         "tags": [tag],
         "summary": summary,
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in names
+            *(
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+                for name in names
+            ),
+            *query_parameters(method, path),
         ],
         "responses": {
             "201" if (method, path) == ("post", "/admin/keys") else "200": {
@@ -194,9 +206,13 @@ def _operation(method: str, path: str, tag: str, summary: str) -> dict[str, Any]
     }
     if path in _OPEN:
         operation["security"] = []
+    if tag in ("OpenAI", "Native") and method == "post":
+        operation["responses"]["200"]["headers"] = CALL_HEADERS
     if method in ("post", "put") and not path.endswith(_NO_BODY):
         kind = "application/json" if path not in _YAML else "application/yaml"
-        operation["requestBody"] = {"content": {kind: {"schema": {}}}}
+        schema, example = BODIES.get(path, ({}, None))
+        told = {"schema": schema} if example is None else {"schema": schema, "example": example}
+        operation["requestBody"] = {"content": {kind: told}}
     return operation
 
 

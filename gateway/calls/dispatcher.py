@@ -14,7 +14,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 
 from adapters.errors import BackendError
 from adapters.types import Call, Reply
@@ -381,10 +381,7 @@ class Dispatcher:
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
     ) -> Answer:
         """The same for a whole answer, within the time that the policy gives it."""
-
-        def may_leave() -> bool:
-            return self._failover.may_leave(active, state, attempt, untried)
-
+        may_leave = partial(self._failover.may_leave, active, state, attempt, untried)
         with whole_answer_limit(self.timer, active, state, attempt, may_leave):
             reply = await ask(attempt.backend.adapter, attempt.call)
         return await self._take(state, attempt, reply)

@@ -18,6 +18,8 @@ PATHS = (
     "/v1/infer/*",
     "/v1/jobs",
     "/v1/jobs/*",
+    "/v1/files",
+    "/v1/files/*",
     "/v1/route/explain",
     "/runpod/*",
     "/replicate/*",

@@ -16,6 +16,7 @@ from pathlib import Path
 from local_runtime.app.find_app import AppNotFound
 from local_runtime.packaging import cog, modal, runpod
 from local_runtime.packaging.contents import OWN, Package, Unpackable, package_of
+from local_runtime.packaging.next_steps import next_steps
 
 PLATFORMS: dict[str, Callable[[Package], dict[str, str]]] = {
     "runpod": runpod.files,
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     print(f"{out}: {', '.join(names)}")
+    print(next_steps(package, options.platform, out), end="")
     return 0
 
 

@@ -30,6 +30,7 @@ def test_every_metric_of_the_source_is_there() -> None:
     said = {
         node.value
         for file in (ROOT / "gateway").rglob("*.py")
+        if "console" not in file.parts  # its cookies have such names
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.match(node.value)
     } | {name for name, *_ in stock({}, {"m": LOADED})}

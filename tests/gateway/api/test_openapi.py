@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from gateway.api.openapi import document
+from gateway.api.openapi import DOORS, document
 from gateway.app import web
 from gateway.clock import FakeClock
 from tests.gateway.assembled import POLICY, assembled
@@ -71,7 +72,29 @@ ERROR = document()["components"]["schemas"]["Error"]
 
 
 async def test_every_route_is_described(tmp_path: Path, clock: FakeClock) -> None:
-    """Pages for people aside."""
+    """Pages for people aside, and doors, which other platforms describe."""
     async with assembled(tmp_path, clock) as gateway:
         routes = {route.path.replace(":path}", "}") for route in web(gateway.inner).routes}  # type: ignore[attr-defined]
-    assert routes - {"/", "/docs", "/openapi.json", "/{path}"} == PATHS.keys()
+    elsewhere = {"/", "/docs", "/openapi.json", "/{path}"}
+    elsewhere |= {route for route in routes if route.startswith((*DOORS, "/dashboard"))}
+    assert routes - elsewhere == PATHS.keys()
+    assert all(door in document()["info"]["description"] for door in DOORS)
+
+
+def test_the_description_is_valid_openapi_with_ids_and_examples() -> None:
+    """By the well-kept validator of the standard; no operation is left without an id, and every
+    call's body has an example that its own schema takes."""
+    whole = document()
+    OpenAPIV31SpecValidator(whole).validate()
+    operations = [of[method] for of in PATHS.values() for method in of]
+    ids = [one["operationId"] for one in operations]
+    assert len(set(ids)) == len(ids)
+    bodies = [one["requestBody"]["content"] for one in operations if "requestBody" in one]
+    for content in bodies:
+        for told in content.values():
+            if "example" in told:
+                schema = told["schema"]
+                Draft202012Validator({**schema, "components": whole["components"]}).validate(
+                    told["example"]
+                )
+    assert any("example" in told for content in bodies for told in content.values())
