@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance caps simulate constraints clean
+.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-jobs bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance caps simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -92,6 +92,10 @@ bench-adapters: $(RUNTIME) ## what each kind of backend adds to the bare exchang
 bench-reports: $(TESTING) ## reports of ten million rows and a start with them; ARGS=--postgres, ARGS=--check
 	@scripts/system-packages $(POSTGRES)
 	@$(BIN)/python -m benchmarks.reports $(ARGS)
+
+bench-jobs: $(TESTING) ## how many durable jobs a second two gateways on PostgreSQL take, start and end
+	@scripts/system-packages $(POSTGRES)
+	@$(BIN)/python -m benchmarks.jobs $(ARGS)
 
 bench-money: $(TESTING) ## what limits and the ledger's rows cost, in process, SQLite, PostgreSQL and Redis
 	@scripts/system-packages redis-server=redis-server $(POSTGRES)

@@ -4,6 +4,7 @@
 (``make bench-runtime``) beside LitServe, BentoML and Ray Serve; ``gpu/`` (``make bench-gpu``) is
 torch under the runtime; ``adapters`` (``make bench-adapters``) what each kind adds to the bare
 exchange with the ``platforms``; ``money`` (``make bench-money``) what limits and rows cost;
+``jobs`` (``make bench-jobs``) how many jobs a second gateways end;
 ``reports/`` (``make bench-reports``) how long reports of ten million rows take;
 ``economics/`` (``make bench-economics``) what planned capacity costs over recorded traffic;
 ``console/`` (``python -m benchmarks.console``) a month to look at, and what its pages take.

@@ -38,6 +38,7 @@ from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, read_ca_files
 from gateway.opening.stores import (
+    JOBS_AT_ONCE,
     open_kept,
     open_keys,
     open_ledger,
@@ -306,7 +307,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         kept_workers=open_kept(policy),
         lines=lines,
         outbox=open_outbox(policy),
-        jobs=SqlJobs(statements),
+        jobs=SqlJobs(open_statements(policy, JOBS_AT_ONCE)[0]),
         policies=SqlPolicies(statements),
         stored=StoredWork(
             FilePlaces(SqlFiles(open_statements(policy)[0]), open_contents(policy, clock)),

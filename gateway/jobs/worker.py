@@ -30,6 +30,9 @@ _AT_ONCE = 64
 """Jobs that one look takes."""
 _BEHIND = 2
 """Jobs of a model that wait at its backends: no worker is idle while the next one is fetched."""
+_FETCH_S = 0.1
+"""Within which the store has given the next ones: where runs are shorter, more of them wait there,
+up to as many as a look takes."""
 _UNBOUNDED = 32
 """Jobs that may be on their way to a backend which states no bound."""
 _DRAIN_S = 25.0
@@ -65,6 +68,9 @@ class JobWorker:
         self._full: dict[str, float] = {}
         """Keys whose jobs have to wait -> until when, in monotonic seconds."""
         self._wake = asyncio.Event()
+        self._waiting: dict[str, int] = {}
+        """Model -> jobs of it that wait, at the least, as far as is known."""
+        self._count_at = 0.0
         self._renew_at = 0.0
         self._prune_at = 0.0
         self._closing = False
@@ -75,8 +81,10 @@ class JobWorker:
         """Jobs that this gateway has a lease of."""
         return len(self._runs)
 
-    def wake(self, _: str = "") -> None:
-        """There may be something to do."""
+    def wake(self, accepted: str = "") -> None:
+        """There may be something to do; ``accepted``: a job that is new."""
+        if accepted:
+            self._count_at = 0.0
         self._wake.set()
 
     async def run(self) -> None:
@@ -93,7 +101,7 @@ class JobWorker:
         try:
             await self._renew()
             await self._prune()
-            self._begin(await self._store.take_over(self._name, _AT_ONCE, LEASE_S))
+            await self._count()
             await self._take()
         except StorageUnavailable as unavailable:
             if str(unavailable) != self._failing:
@@ -104,16 +112,26 @@ class JobWorker:
 
     # --- what waits ---------------------------------------------------------------------------
 
+    async def _count(self) -> None:
+        """What waits, and what others have left, now and then: to look at all jobs for each one
+        that ends would cost more than the jobs."""
+        now = self._clock.monotonic()
+        if now < self._count_at:
+            return
+        self._count_at = now + _LOOK_EVERY_S
+        self._begin(await self._store.take_over(self._name, _AT_ONCE, LEASE_S))
+        self._waiting = await self._store.queued()
+
     async def _take(self) -> None:
-        queued = await self._store.queued()
         full = self._full_now()
-        for model in sorted(queued):
+        for model in sorted(self._waiting):
             for least_rank in self._ranks(model):
-                most = min(queued[model], self._room(model, least_rank), _AT_ONCE)
+                most = min(self._waiting[model], self._room(model, least_rank), _AT_ONCE)
                 if most > 0 and not self._closing:
                     taken = await self._store.take(
                         self._name, model, most, LEASE_S, full, least_rank
                     )
+                    self._waiting[model] -= len(taken)
                     self._begin(taken)
 
     def _ranks(self, model: str) -> tuple[int, ...]:
@@ -137,6 +155,8 @@ class JobWorker:
             backend = active.backends[name]
             slots = backend.slots
             free += _UNBOUNDED if slots is None else max(0, slots - backend.in_flight)
+            run_s = max(backend.learned.run_time(model).mean, 0.001)
+            free += min(_AT_ONCE, int((slots or 0) * _FETCH_S / run_s))
         return free - sum(
             run.job.model == model and run.job.rank >= least_rank and not run.begun.is_set()
             for run in self._runs.values()

@@ -68,8 +68,12 @@ def open_outbox(policy: Policy) -> Outbox:
     return SqlOutbox(open_statements(policy)[0])
 
 
-def open_statements(policy: Policy) -> tuple[RunsStatements, ArchiveSql]:
-    """A connection of its own to the policy's ledger, and how that is asked for old rows."""
+JOBS_AT_ONCE = 4
+"""Transactions of jobs on one gateway: the server commits together what ends together."""
+
+
+def open_statements(policy: Policy, connections: int = 1) -> tuple[RunsStatements, ArchiveSql]:
+    """Connections of its own to the policy's ledger, and how that is asked for old rows."""
     place = policy.store.ledger
     if isinstance(place, LedgerFile):
         return SqliteStatements(place.path, synchronous=place.synchronous), SQLITE_ARCHIVE
@@ -77,7 +81,7 @@ def open_statements(policy: Policy) -> tuple[RunsStatements, ArchiveSql]:
     from gateway.storage.postgres.outbox import PostgresStatements
     from gateway.storage.postgres.rollups import ARCHIVE
 
-    return PostgresStatements(place), ARCHIVE
+    return PostgresStatements(place, connections=connections), ARCHIVE
 
 
 def open_shared(policy: Policy, clock: Clock, ledger: Ledger, refill: Refill) -> SharedStore:

@@ -31,6 +31,8 @@ _WAITS = f"{_ALIVE} AND state = 'queued' AND batch = ''"
 _NEW_TEXTS = "id, model, task, key_id, caller, idempotency, digest, webhook, request"
 _NEW_WHOLE = "rank, created_at, deadline_at, keep_us"
 _MINE = f"id = ? AND epoch = ? AND {_ALIVE}"
+_BY_TURN = "rank DESC, turn, number"
+_TAKEN_BY_OTHERS = 4
 _TOLD = (
     "INSERT INTO job_events (job, at, kind, data) "
     "SELECT CAST(? AS TEXT), {now}, CAST(? AS TEXT), CAST(? AS TEXT) WHERE "
@@ -136,14 +138,21 @@ def take(
     keys = sorted(full)
     others = f" AND jobs.key_id NOT IN ({marks(keys)})" if keys else ""
     turn = (
-        "SELECT number FROM (SELECT number, rank, COALESCE(taken, 0) + ROW_NUMBER() "  # noqa: S608
+        "SELECT number, rank, COALESCE(taken, 0) + ROW_NUMBER() "  # noqa: S608
         "OVER (PARTITION BY jobs.key_id ORDER BY rank DESC, number) AS turn FROM jobs LEFT JOIN "
         "(SELECT key_id, COUNT(*) AS taken FROM jobs WHERE ended_at IS NULL AND worker <> '' "
         "GROUP BY key_id) AS busy ON busy.key_id = jobs.key_id "
         f"WHERE {_FREE} AND state = 'queued' AND model = ? AND due_at <= {{now}} "
-        f"AND rank >= ?{others}) AS waiting ORDER BY rank DESC, turn, number LIMIT ?"
+        f"AND rank >= ?{others}"
     )
-    return _lease(worker, lease_s, f"number IN ({turn})", (model, least_rank, *keys, most))
+    # More than are wanted, as another gateway may be taking the first of them just now.
+    chosen = f"SELECT * FROM ({turn}) AS waiting ORDER BY {_BY_TURN} LIMIT ?"  # noqa: S608
+    found = (
+        "SELECT jobs.number FROM jobs JOIN chosen ON chosen.number = jobs.number "  # noqa: S608
+        f"WHERE {_FREE} ORDER BY chosen.rank DESC, chosen.turn, chosen.number LIMIT ?{{skip}}"
+    )
+    values = (model, least_rank, *keys, _TAKEN_BY_OTHERS * most, most)
+    return _leased(f"chosen AS MATERIALIZED ({chosen}), ", found, values, worker, lease_s)
 
 
 def take_over(worker: str, most: int, lease_s: float) -> Statement:
@@ -159,9 +168,16 @@ def take_one(worker: str, id: str, lease_s: float) -> Statement:
 
 
 def _lease(worker: str, lease_s: float, which: str, values: Sequence[Any]) -> Statement:
+    found = f"SELECT number FROM jobs WHERE {which} AND {_FREE}{{skip}}"  # noqa: S608
+    return _leased("", found, values, worker, lease_s)
+
+
+def _leased(
+    before: str, found: str, values: Sequence[Any], worker: str, lease_s: float
+) -> Statement:
     """Who is faster has it: another one passes over a row that is locked, or taken meanwhile."""
     sql = (
-        f"WITH found AS MATERIALIZED (SELECT number FROM jobs WHERE {which} AND {_FREE}{{skip}}) "  # noqa: S608
+        f"WITH {before}found AS MATERIALIZED ({found}) "  # noqa: S608
         "UPDATE jobs SET worker = ?, lease_until = {now} + ?, epoch = epoch + 1 "
         f"WHERE number IN (SELECT number FROM found) RETURNING {_COLUMNS}, {_ENTRY}"
     )

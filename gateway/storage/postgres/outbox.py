@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import re
@@ -17,11 +18,11 @@ from gateway.store_urls import Database
 
 
 class PostgresStatements:
-    """Runs statements in the schema of a ledger, which it brings up to date; one transaction at a
-    time.
+    """Runs statements in the schema of a ledger, which it brings up to date.
 
-    ``timeout_s``  the longest that a transaction may take, or a connection to be made.
-    ``now_us``     the time instead of the server's, for tests.
+    ``timeout_s``    the longest that a transaction may take, or a connection to be made.
+    ``now_us``       the time instead of the server's, for tests.
+    ``connections``  the most transactions at a time.
     """
 
     def __init__(
@@ -30,57 +31,69 @@ class PostgresStatements:
         *,
         timeout_s: float = 10.0,
         now_us: Callable[[], int] | None = None,
+        connections: int = 1,
     ) -> None:
         self._database = database
         self._timeout_s = timeout_s
         self._now_us = now_us
-        self._turn = asyncio.Lock()
-        self._connection: Connection | None = None
+        self._turn = asyncio.Semaphore(connections)
+        self._free: list[Connection] = []
+        self._migrating = asyncio.Lock()
         self._migrated = False
 
     async def run(self, batch: Sequence[Statement]) -> list[Rows]:
         async with self._turn:
+            connection: Connection | None = None
             try:
                 async with asyncio.timeout(2 * self._timeout_s):
-                    return await self._transaction(batch)
+                    connection = await self._connected()
+                    found = await self._transaction(connection, batch)
             except BaseException as error:
-                self._leave()
+                # What was under way there is undone by the server, or done: who asked asks again.
+                if connection is not None:
+                    connection.terminate()
                 if isinstance(error, FAILURES):
                     raise unreachable(error, self._database) from error
                 raise
+            self._free.append(connection)
+            return found
 
-    async def _transaction(self, batch: Sequence[Statement]) -> list[Rows]:
-        connection = await self._connected()
-        async with connection.transaction():
+    async def _transaction(self, connection: Connection, batch: Sequence[Statement]) -> list[Rows]:
+        # A statement by itself is a transaction: to say so would take two round trips more.
+        within = connection.transaction() if len(batch) > 1 else contextlib.nullcontext()
+        async with within:
             return [
                 list(await connection.fetch(self._worded(sql), *values)) for sql, values in batch
             ]
 
     async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(
-                self._database,
-                "outbox",
-                timeout_s=self._timeout_s,
-                statement_timeout_s=self._timeout_s,
-            )
-        if not self._migrated:
-            await migrate(self._connection, self._database.schema)
-            self._migrated = True
-        return self._connection
+        while self._free:
+            connection = self._free.pop()
+            if not connection.is_closed():
+                return connection
+        connection = await connect(
+            self._database,
+            "outbox",
+            timeout_s=self._timeout_s,
+            statement_timeout_s=self._timeout_s,
+        )
+        try:
+            async with self._migrating:
+                if not self._migrated:
+                    await migrate(connection, self._database.schema)
+                    self._migrated = True
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     def _worded(self, sql: str) -> str:
         now = NOW if self._now_us is None else f"{self._now_us()}::bigint"
         return _numbered(sql).replace("{now}", now)
 
-    def _leave(self) -> None:
-        """What was under way there is undone by the server, or done: whoever asked asks again."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()
-
     async def aclose(self) -> None:
-        self._leave()
+        while self._free:
+            self._free.pop().terminate()
 
 
 @functools.lru_cache(maxsize=256)
