@@ -3,7 +3,8 @@
 ``serving/`` runs the gateway, ``running/`` talks to one that runs, ``upkeep/`` writes a first
 policy and looks for faults; ``policies/`` reads a policy and what it decides, ``access/`` has keys
 and what was done with an admin's, ``spending/`` who spent what at which prices, ``recorded/`` what
-recorded traffic would cost, ``backends/`` how one backend is. ``webhooks`` is who is told of what;
+recorded traffic would cost, ``backends/`` how one backend is,
+``batches/`` files of calls. ``webhooks`` is who is told of what;
 ``package`` writes the files that run an app elsewhere. ``acts`` are entries in the audit log,
 ``policy_file`` finds the policy; ``parsers`` reads what commands may be told, ``completion`` tells
 a shell of it; ``terminal`` draws tables; ``shared`` is what several need.
@@ -39,6 +40,7 @@ COMMANDS = {
     "calls": Command("running.calls", "calls that have ended, and all of one"),
     "init": Command("upkeep.init", "write a first policy"),
     "doctor": Command("upkeep.doctor", "what would keep a gateway from working, and what to do"),
+    "batch": Command("batches.batch", "run a file of calls; list, show and cancel batches"),
     "check": Command("policies.check", "validate a policy"),
     "keys": Command("access.keys", "make, list, revoke and rotate API keys"),
     "audit": Command("access.audit", "what administrators did"),

@@ -4,6 +4,9 @@ is killed in the middle of a batch answers each line once."""
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import openai
 import pytest
 
 from tests.e2e.servers.paid import PaidServer
-from tests.live import LiveGateway
+from tests.live import SPILLGATE, LiveGateway
 from tests.waiting import wait_until
 
 CONFIG = """
@@ -122,6 +125,56 @@ def test_a_gateway_that_is_killed_answers_each_line_once(tmp_path: Path) -> None
             assert float(done.cost_usd) == pytest.approx(cost, abs=1e-9)
         finally:
             gateway.stop()
+
+
+def run_command(gateway: LiveGateway, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    environ = {**os.environ, "SPILLGATE_KEY": gateway.user_key}
+    return subprocess.Popen(
+        [str(SPILLGATE), "batch", *arguments, "--url", gateway.url],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_the_command_runs_a_file_and_goes_on_where_it_was_broken_off(tmp_path: Path) -> None:
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    with PaidServer() as server, LiveGateway(tmp_path, CONFIG.format(url=server.url)) as gateway:
+        source.write_bytes(lines(60))
+        first = run_command(gateway, "run", str(source), "--out", str(out))
+        wait_until(lambda: server.calls >= 1 and out.with_name("out.jsonl.batch").exists())
+        first.send_signal(signal.SIGINT)
+        _, said = first.communicate(timeout=60)
+        if first.returncode == 130:
+            assert "goes on" in said
+            assert out.exists()
+        again = run_command(gateway, "run", str(source), "--out", str(out), "--json")
+        told, _ = again.communicate(timeout=120)
+        assert again.returncode == 0, said
+        batch = json.loads(told)
+        assert batch["request_counts"] == {"total": 60, "completed": 60, "failed": 0}
+        ids = [json.loads(line)["custom_id"] for line in out.read_text().splitlines()]
+        assert ids == [f"c{number}" for number in range(60)]
+        assert server.calls == 60
+        listed, _ = run_command(gateway, "list").communicate(timeout=60)
+        assert listed.count("batch_") == 1
+
+
+def test_a_broken_line_is_said_with_its_place(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    with PaidServer() as server, LiveGateway(tmp_path, CONFIG.format(url=server.url)) as gateway:
+        broken = lines(20).splitlines(keepends=True)
+        broken[16] = b"{oh\n"
+        source.write_bytes(b"".join(broken))
+        done = run_command(gateway, "run", str(source))
+        told, said = done.communicate(timeout=60)
+        assert done.returncode == 1
+        assert f"{source}:17: This line is no valid JSON" in said
+        assert "nothing was run" in told
+        assert server.calls == 0
 
 
 def _usage(gateway: LiveGateway, batch: str) -> float:

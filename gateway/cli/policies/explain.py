@@ -51,18 +51,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ask(options: argparse.Namespace, policy: Policy) -> dict[str, Any]:
-    host, port = policy.server.listen
-    scheme = "http" if policy.server.tls == "off" else "https"
-    base = options.url or f"{scheme}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    base = options.url or listens_at(policy)
     # The gateway that the policy names is on this machine: no proxy is in its way.
-    with httpx.Client(verify=_trust(policy), timeout=10.0, trust_env=bool(options.url)) as client:
+    with httpx.Client(verify=trust_of(policy), timeout=10.0, trust_env=bool(options.url)) as client:
         try:
             answer = client.post(
                 f"{base}/v1/route/explain", json=_body(options), headers=_headers(options)
             )
             value: dict[str, Any] = answer.json()
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            fail(_why(base, error, policy))
+            fail(why_silent(base, error, policy))
         except ValueError:
             fail(f"{base}: HTTP {answer.status_code}, and no JSON; is this the gateway?")
     if answer.status_code != 200:
@@ -70,7 +68,15 @@ def _ask(options: argparse.Namespace, policy: Policy) -> dict[str, Any]:
     return value
 
 
-def _why(base: str, error: Exception, policy: Policy) -> str:
+def listens_at(policy: Policy) -> str:
+    """The URL of the policy's gateway on this machine."""
+    host, port = policy.server.listen
+    scheme = "http" if policy.server.tls == "off" else "https"
+    return f"{scheme}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+
+
+def why_silent(base: str, error: Exception, policy: Policy) -> str:
+    """What may be the matter with a gateway that could not be asked."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         ca = _authority(policy)
         return (
@@ -106,7 +112,8 @@ def _body(options: argparse.Namespace) -> dict[str, Any]:
     return body
 
 
-def _trust(policy: Policy) -> ssl.SSLContext:
+def trust_of(policy: Policy) -> ssl.SSLContext:
+    """Whom a client of the policy's gateway believes: its own authority too."""
     context = ssl.create_default_context()
     if (ca := _authority(policy)) is not None:
         context.load_verify_locations(ca)

@@ -1,0 +1,91 @@
+"""How far a batch has come: a bar on a terminal, else a line now and then. On standard error, so
+that output stays clean."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_EVERY = 0.05
+"""Of the lines: how often a file or a pipe is told."""
+
+
+class BatchBar:
+    """``is_terminal`` left out: as standard error is."""
+
+    def __init__(self, *, is_terminal: bool | None = None) -> None:
+        self._is_terminal = sys.stderr.isatty() if is_terminal is None else is_terminal
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("batch", total=None, told="")
+        self._told_at = -1.0
+        self._said = ""
+
+    def __enter__(self) -> Self:
+        if self._is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_terminal:
+            self._bar.stop()
+
+    def show(self, batch: dict[str, Any]) -> None:
+        """As the gateway has told it."""
+        counts = batch["request_counts"]
+        ended, total = counts["completed"] + counts["failed"], counts["total"]
+        told = said(batch)
+        self._bar.update(
+            self._task,
+            description=batch["status"],
+            completed=ended,
+            total=total or None,
+            told=told,
+        )
+        share = ended / total if total else 0.0
+        if not self._is_terminal and (
+            batch["status"] != self._said or share >= self._told_at + _EVERY
+        ):
+            self._told_at, self._said = share, batch["status"]
+            print(f"{batch['status']}: {ended} of {total}{told}", file=sys.stderr)
+
+    def note(self, text: str) -> None:
+        """Something beside it."""
+        if self._is_terminal:
+            self._bar.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr)
+
+
+def said(batch: dict[str, Any]) -> str:
+    """What has failed, what it has cost, and what it waits for."""
+    failed = batch["request_counts"]["failed"]
+    parts = [f"{failed} failed"] if failed else []
+    parts.append(f"{float(batch['cost_usd']):.4f} USD")
+    if batch["waits_for"]:
+        parts.append(f"waits: {batch['waits_for'][:60]}")
+    return ", " + ", ".join(parts)
