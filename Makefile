@@ -42,7 +42,7 @@ $(TESTING): $(PINS)
 
 test: $(TESTING) ## every test, on all cores, with the system's packages that they need; WORKERS=0: on one
 	@scripts/system-packages redis-server=redis-server $(POSTGRES) curl=curl git=git \
-		nginx=nginx systemd-analyze=systemd
+		nginx=nginx systemd-analyze=systemd chromium=chromium
 	@$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 test-quick: $(TESTING) ## the tests that start no process: a minute

@@ -7,6 +7,7 @@ gives, ``visits`` is one request as pages see it, ``signing_in`` takes a key. ``
 pages ask the ledger, ``spans`` the time that they look at, ``standings`` how backends stand;
 ``figures`` writes numbers for people, ``words`` says what codes mean, ``plots`` and ``heat`` draw,
 ``sheets`` are tables as CSV, ``acts`` change something and leave it in the audit log. One file a
-page: ``now``, ``spend``, ``backends``, ``calls``, and ``call`` for one of them. The templates lie
-in templates/, what browsers load in static/, each vendored file with its licence beside it.
+page: ``now``, ``spend``, ``backends``, ``calls``, and ``call`` for one of them, ``keys``,
+``policy``, ``jobs``, ``incidents``. The templates lie in templates/, what browsers load in static/,
+each vendored file with its licence beside it.
 """

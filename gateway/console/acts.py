@@ -23,12 +23,14 @@ async def done(
     handler: Handler,
     params: Mapping[str, str],
     body: object = None,
+    query: str = "",
 ) -> Any:
     """What the route answers. ``route`` is its method and path; ``body`` becomes JSON, and bytes
-    stay as they are. For admins alone. Raises ApiError and StorageUnavailable as it does."""
+    stay as they are; ``query`` is of its address. For admins alone. Raises ApiError and
+    StorageUnavailable as it does."""
     visit.context.require(_ADMINS)
     sent = body if isinstance(body, bytes) else b"" if body is None else msgspec.json.encode(body)
-    scope = {**visit.scope, "path_params": dict(params), "query_string": b""}
+    scope = {**visit.scope, "path_params": dict(params), "query_string": query.encode()}
     run = functools.partial(handler, visit.gateway, scope, sent)
     _, told = await audited(visit.gateway, ACTS[route], scope, run)
     return told

@@ -111,7 +111,9 @@ async def _one(visit: Visit) -> HtmlPage:
             "starts": None if cold is None else _starts(cold.samples),
             "seen": 0 if cold is None else max(0, len(cold.samples) - 10),
             "facts": _facts(backend),
-            "models": [row for row in by_model.rows if row.group["kind"] == "call"],
+            "models": {
+                row.group["model"]: row for row in by_model.rows if row.group["kind"] == "call"
+            },
             "runs": _runs(visit, backend),
             "done": _DONE.get(visit.params.get("done", "")),
         },

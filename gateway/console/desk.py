@@ -6,6 +6,7 @@ Pages are written in a thread: a large one must not keep calls waiting.
 from __future__ import annotations
 
 import asyncio
+import datetime
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,18 @@ import msgspec
 
 from gateway.api.requests.bodies import read_body
 from gateway.api.requests.request import Header, Receive, RequestContext, Scope, Send, respond
-from gateway.console import backends, calls, figures, now, spend, words
+from gateway.console import (
+    backends,
+    calls,
+    figures,
+    incidents,
+    jobs,
+    keys,
+    now,
+    policy,
+    spend,
+    words,
+)
 from gateway.console.cookies import PREFIX, SIGN_IN, cookie_of, lead, session_of
 from gateway.console.sessions import Sessions, form_token
 from gateway.console.signing_in import SignIn, check_same_site
@@ -70,6 +82,31 @@ ROOMS: dict[str, ConsolePage] = {
         _ADMINS,
     ),
     "calls": ConsolePage("Calls", calls.show, calls.sheet),
+    "keys": ConsolePage(
+        "Keys",
+        keys.show,
+        keys.sheet,
+        {"create": keys.create, "rotate": keys.rotate, "revoke": keys.revoke},
+    ),
+    "policy": ConsolePage(
+        "Policy",
+        policy.show,
+        policy.sheet,
+        {
+            "check": policy.check,
+            "apply": policy.apply,
+            "rollback": policy.roll_back,
+            "limit": policy.set_limit,
+        },
+        _ADMINS,
+    ),
+    "jobs": ConsolePage(
+        "Jobs",
+        jobs.show,
+        jobs.sheet,
+        {"cancel": jobs.cancel, "test": jobs.test, "enable": jobs.enable},
+    ),
+    "incidents": ConsolePage("Incidents", incidents.show, incidents.sheet, roles=_ADMINS),
 }
 """The first word of a path -> its page, in the order of the navigation."""
 
@@ -242,9 +279,14 @@ def _environment(stamp: str) -> jinja2.Environment:
     shown = ("count", "money", "dollars", "duration", "micros", "hours", "share", "change",
              "amount", "when")  # fmt: skip
     pages.globals |= {name: getattr(figures, name) for name in shown}
-    pages.filters["whose"] = words.whose
+    pages.filters |= {"whose": words.whose, "ago": _told_instant}
     pages.globals |= {"link": link, "prefix": PREFIX, "stamp": stamp}
     return pages
+
+
+def _told_instant(text: str, visit: Visit) -> str:
+    """An instant in the form of the API, as pages show it."""
+    return figures.when(datetime.datetime.fromisoformat(text).timestamp(), visit.tzinfo, "minute")
 
 
 def _around(visit: Visit) -> dict[str, Any]:

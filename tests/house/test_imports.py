@@ -90,12 +90,12 @@ def test_the_import_contracts_hold() -> None:
 
 HEAVY = {
     "aiohttp", "asyncpg", "banana_dev", "boto3", "botocore", "cog", "coglet", "cryptography",
-    "functorch",
+    "functorch", "greenlet",
     "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jinja2", "jsonschema",
     "kubernetes_validate", "markupsafe", "modal",
     "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "openapi_spec_validator",
     "opentelemetry",
-    "promql_parser", "py",
+    "playwright", "promql_parser", "py", "pyee",
     "pyarrow", "pytest", "pytest_timeout", "ray",
     "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",
     "transformers", "xdist", "xllamacpp",

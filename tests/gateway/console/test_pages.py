@@ -15,7 +15,7 @@ from gateway.console.cookies import PREFIX
 from gateway.console.desk import ROOMS
 from tests.gateway.console.visitors import browser, called, looked_at
 
-PAGES = [f"{PREFIX}/{name}".rstrip("/") for name in ROOMS]
+PAGES = [f"{PREFIX}/{name}".rstrip("/") for name in (*ROOMS, "backends/home", "backends/burst")]
 SHEETS = [f"{PREFIX}/{name or 'now'}.csv" for name, room in ROOMS.items() if room.sheet]
 PARAMETERS = [
     "", "range=7d", "by=user", "by=key", "by=user&then=key", "by=tag:team", "kind=all", "user=bob",

@@ -1,0 +1,150 @@
+"""The policy: what is in force and since when, another one and how it differs, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from typing import Any
+
+import msgspec
+import yaml
+
+from gateway.api.admin import policy as admin
+from gateway.api.requests.request import Scope
+from gateway.console import sheets
+from gateway.console.acts import done
+from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
+from gateway.types import ApiError
+
+_SHOWN = 30
+_DONE = {
+    "applied": "The policy is in force.",
+    "returned": "The earlier policy is in force again.",
+}
+
+
+class DiffLine(msgspec.Struct, frozen=True):
+    """Of a unified diff: ``kind`` is added, removed, place or same."""
+
+    kind: str
+    text: str
+
+
+async def show(visit: Visit) -> HtmlPage:
+    """The policy in force, or the version that the path names, beside the one in force."""
+    if visit.rest:
+        return await _earlier(visit)
+    return await _page(visit)
+
+
+async def sheet(visit: Visit) -> Sheet:
+    """What came into force."""
+    _, told = await admin.history(visit.gateway, _asking(visit, "limit=500"), b"")
+    head = ("number", "at", "act", "policy", "files", "actor", "address")
+    rows = [[change[name] for name in head] for change in told["data"]]
+    return sheets.sheet_of("policies", head, rows)
+
+
+async def _page(
+    visit: Visit,
+    *,
+    draft: str | None = None,
+    found: dict[str, Any] | None = None,
+    problem: ApiError | None = None,
+) -> HtmlPage:
+    query = f"limit={_SHOWN}"
+    _, history = await admin.history(visit.gateway, _asking(visit, query), b"")
+    _, now = await admin.show(visit.gateway, visit.scope, b"")
+    policy = visit.gateway.active.policy
+    values = {
+        "yaml": policy.document,
+        "draft": draft,
+        "found": found,
+        "diff": None if found is None else diff_lines(found["diff"]),
+        "problem": problem,
+        "now": now,
+        "changes": history["data"],
+        "in_force": policy.version,
+        "done": _DONE.get(visit.params.get("done", "")),
+    }
+    return HtmlPage("policy.html", values, 400 if problem else 200)
+
+
+async def _earlier(visit: Visit) -> HtmlPage:
+    scope = {**visit.scope, "path_params": {"version": visit.rest}}
+    _, told = await admin.earlier(visit.gateway, scope, b"")
+    now = visit.gateway.active.policy.document
+    lines = await asyncio.to_thread(_between, told["yaml"], now)
+    return HtmlPage("policy-version.html", {"told": told, "diff": lines})
+
+
+def _between(before: str, now: str) -> list[DiffLine]:
+    pair = before.splitlines(keepends=True), now.splitlines(keepends=True)
+    return diff_lines("".join(difflib.unified_diff(*pair, "then", "now")))
+
+
+def diff_lines(text: str) -> list[DiffLine]:
+    """A unified diff, told apart."""
+    kinds = {"+": "added", "-": "removed", "@": "place"}
+    return [
+        DiffLine("same" if line.startswith(("+++", "---")) else kinds.get(line[:1], "same"), line)
+        for line in text.splitlines()
+    ]
+
+
+def _asking(visit: Visit, query: str) -> Scope:
+    return {**visit.scope, "query_string": query.encode()}
+
+
+# --- acts ----------------------------------------------------------------------------------------
+
+
+async def check(visit: Visit) -> Given:
+    """What another policy would change; it is not put in force."""
+    return await _checked(visit, visit.form.get("yaml", "").replace("\r\n", "\n"))
+
+
+async def _checked(visit: Visit, draft: str) -> Given:
+    try:
+        _, found = await admin.validate(visit.gateway, visit.scope, draft.encode())
+    except ApiError as error:
+        return await _page(visit, draft=draft, problem=error)
+    return await _page(visit, draft=draft, found=found)
+
+
+async def apply(visit: Visit) -> Given:
+    """Puts it in force, where the one that was compared still is."""
+    draft = visit.form.get("yaml", "").replace("\r\n", "\n")
+    expected = f"expected={visit.form.get('expected', '')}"
+    route = ("PUT", "/admin/policy")
+    try:
+        await done(visit, route, admin.apply, {}, draft.encode(), expected)
+    except ApiError as error:
+        return await _page(visit, draft=draft, problem=error)
+    return Onward(link("policy", {}) + "?done=applied")
+
+
+async def roll_back(visit: Visit) -> Given:
+    """To the version that the form names."""
+    route = ("POST", "/admin/policy/rollback")
+    body = {"version": visit.form.get("version", "")}
+    try:
+        await done(visit, route, admin.roll_back, {}, body)
+    except ApiError as error:
+        return await _page(visit, problem=error)
+    return Onward(link("policy", {}) + "?done=returned")
+
+
+async def set_limit(visit: Visit) -> Given:
+    """A budget of the policy in force with another amount: shown as a difference first."""
+    place, amount = visit.form.get("place", ""), visit.form.get("amount", "").strip()
+    document = yaml.safe_load(visit.gateway.active.policy.document)
+    *path, last = place.split(".")
+    holder: Any = document
+    for name in path:
+        holder = holder.get(name) if isinstance(holder, dict) else None
+    if not isinstance(holder, dict) or last not in holder or last != "spend" or not amount:
+        words = f"The policy in force has no {place or 'such'} limit, or no amount was given."
+        raise ApiError(400, "invalid_parameter", words, param="place")
+    holder[last] = [amount] if isinstance(holder[last], list) else amount
+    return await _checked(visit, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))

@@ -1,0 +1,113 @@
+"""What may be done on pages, by whom, and what it leaves in the audit log."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import FakeClock
+from gateway.console.cookies import PREFIX
+from gateway.console.desk import ROOMS
+from gateway.storage.audit import AuditQuery
+from tests.gateway.console.visitors import browser, looked_at, token_of
+
+ACTS = [f"{name}/{act}" for name, room in ROOMS.items() for act in room.acts]
+FIELDS = {
+    "backend": "home",
+    "user": "mallory",
+    "key": "key_none",
+    "yaml": "version: 1",
+    "version": "0123456789ab",
+    "place": "plans.default.spend",
+    "amount": "9 USD/month",
+    "job": "job_1",
+    "webhook": "ops",
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+async def test_nothing_is_done_without_the_session_s_own_form_and_nothing_of_an_admin_s_by_a_user(
+    act: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        inner, before = gateway.inner, gateway.inner.active.policy.version
+        for key, token in ((gateway.key("root", admin=True), ""), (gateway.key("alice"), None)):
+            async with browser(gateway, key) as client:
+                mine = await token_of(client) if token is None else token
+                answer = await client.post(f"{PREFIX}/{act}", data={"token": mine, **FIELDS})
+                assert answer.status_code in (403, 404)
+        assert inner.keys.audit(AuditQuery()) == []
+        assert (inner.active.policy.version, inner.active.backend("home").draining) == (
+            before,
+            False,
+        )
+
+
+async def test_a_backend_is_drained_and_asked_again(tmp_path: Path, clock: FakeClock) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        key = gateway.key("root", admin=True)
+        async with browser(gateway, key) as client:
+            data = {"token": await token_of(client), "backend": "home"}
+            answer = await client.post(f"{PREFIX}/backends/drain", data=data)
+            page = await client.get(answer.headers["location"])
+            assert gateway.inner.active.backend("home").draining
+            assert "It is sent no more calls" in page.text
+            await client.post(f"{PREFIX}/backends/enable", data=data)
+            assert not gateway.inner.active.backend("home").draining
+        acts = gateway.inner.keys.audit(AuditQuery())
+        assert [(one.act.act, one.act.outcome) for one in acts][::-1] == [
+            ("backend.drain", "begun"),
+            ("backend.drain", "done"),
+            ("backend.enable", "begun"),
+            ("backend.enable", "done"),
+        ]
+
+
+async def test_a_key_is_shown_once_when_it_is_made_and_ends_when_it_is_revoked(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with (
+        looked_at(tmp_path, clock) as gateway,
+        browser(gateway, gateway.key("root", admin=True)) as client,
+    ):
+        data = {"token": await token_of(client), "user": "carol", "spend": "1 USD/day"}
+        made = await client.post(f"{PREFIX}/keys/create", data=data)
+        [key] = re.findall(r"sg-[A-Za-z0-9]{40}", made.text)
+        found = gateway.inner.keys.find(key)
+        assert found is not None
+        assert found.user == "carol"
+        listed = (await client.get(f"{PREFIX}/keys")).text
+        assert key not in listed
+        assert "spend 1 USD/day" in listed
+        await client.post(f"{PREFIX}/keys/revoke", data=data | {"key": found.key_id})
+        assert gateway.inner.keys.find(key) is None
+
+
+async def test_a_key_that_cannot_be_made_is_explained_and_what_was_typed_stays(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with (
+        looked_at(tmp_path, clock) as gateway,
+        browser(gateway, gateway.key("root", admin=True)) as client,
+    ):
+        data = {"token": await token_of(client), "user": "carol", "spend": "much"}
+        answer = await client.post(f"{PREFIX}/keys/create", data=data)
+        assert answer.status_code == 400
+        assert 'value="carol"' in answer.text
+        assert 'role="alert"' in answer.text
+
+
+async def test_a_draft_of_a_policy_that_is_none_is_explained_and_stays(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with (
+        looked_at(tmp_path, clock) as gateway,
+        browser(gateway, gateway.key("root", admin=True)) as client,
+    ):
+        data = {"token": await token_of(client), "yaml": "version: 1\ncolour: red\n"}
+        answer = await client.post(f"{PREFIX}/policy/check", data=data)
+        assert answer.status_code == 400
+        assert "colour" in answer.text
+        assert "colour: red</textarea>" in answer.text.replace("\n</textarea>", "</textarea>")
