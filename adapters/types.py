@@ -16,9 +16,17 @@ TRACE_HEADER: ContextVar[bytes] = ContextVar("TRACE_HEADER", default=b"")
 traces, in the call's own context: whole lines of a head, each with its line break; empty: nobody
 traces. Source: https://www.w3.org/TR/trace-context/"""
 
-Task = Literal["chat", "completions", "embeddings", "infer"]
+ModelTask = Literal["chat", "completions", "embeddings", "infer"]
+"""What a model does."""
+Task = Literal[ModelTask, "messages", "count_tokens", "responses"]
+"""What is asked of it: also a chat in the words of Anthropic's /v1/messages, how many tokens such a
+request has, or a chat in the words of OpenAI's /v1/responses."""
 
-ALL_TASKS: frozenset[Task] = frozenset(get_args(Task))
+ALL_TASKS: frozenset[Task] = frozenset(get_args(ModelTask))
+SPOKEN_AS: dict[Task, Task] = {"messages": "chat", "responses": "chat"}
+"""What may be said in other words, to a backend that does not know its own."""
+ASKED_OF: dict[Task, ModelTask] = {**dict.fromkeys(SPOKEN_AS, "chat"), "count_tokens": "chat"}
+"""What a model does of which this may be asked, where that has another name."""
 INFER_ONLY: frozenset[Task] = frozenset(("infer",))
 
 OPENAI_ROUTES: dict[Task, str] = {
@@ -27,6 +35,10 @@ OPENAI_ROUTES: dict[Task, str] = {
     "embeddings": "/v1/embeddings",
 }
 """The path that carries a task in OpenAI's protocol; ``infer`` has none."""
+TYPED_ROUTES: dict[Task, str] = {"messages": "/v1/messages", "responses": "/v1/responses"}
+"""The path of what is streamed as events with types, where a backend knows it."""
+COUNT_ROUTE = "/v1/messages/count_tokens"
+"""Where a backend that knows messages counts their tokens."""
 
 
 class Progress(msgspec.Struct, eq=False, gc=False):

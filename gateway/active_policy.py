@@ -276,7 +276,7 @@ class ActivePolicy:
         priority = self.priority(principal, preferences)
         route = self._routes.match(
             model=call.model,
-            task=call.task,
+            task=spec.task,
             user=principal.user,
             plan=principal.plan,
             priority=priority,

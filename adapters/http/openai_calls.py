@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, takes_no
+from adapters.errors import BackendError, malformed, takes_no
 from adapters.http.answers import check_output, usage_of_answer, with_usage_told
 from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ReadyChunks
@@ -23,9 +23,9 @@ from adapters.http.failures import cleaned, read_input
 from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest_of, start_of
 from adapters.http.response import Body, Response
 from adapters.http.sse import DONE, EventReader
-from adapters.http.whole_events import MAX_EVENT
+from adapters.http.typed_events import TypedReader, usage_of_typed
 from adapters.settings import HttpSettings, Secret
-from adapters.types import Call, Chunk, Reply, Usage
+from adapters.types import TYPED_ROUTES, Call, Chunk, Reply, Usage
 
 Refuse = Callable[[Response], Awaitable[BackendError]]
 
@@ -103,6 +103,11 @@ class OpenAICalls:
         if call.task == "infer":
             check_output(response.body, content_type, usage)
             usage = with_usage_told(response.body, usage)
+        elif call.task == "count_tokens":
+            check_output(response.body, content_type, usage)
+            usage = msgspec.structs.replace(usage, input_tokens=0, output_tokens=0)
+        elif call.task in TYPED_ROUTES:
+            usage = usage_of_typed(response.body, usage, self._secrets)
         else:
             usage = usage_of_answer(response.body, call.task, usage, self._secrets)
         return Reply(body=response.body, content_type=content_type, usage=usage)
@@ -122,16 +127,21 @@ class OpenAICalls:
             answer,
             self._clock,
             started,
-            openai=call.task != "infer",
+            self._reader(call),
             secrets=self._secrets,
             worker=worker,
             begun=begun,
-            max_event=self._settings.max_event,
-            asked=call.body,
         )
         await chunks.first()
         content_type = "text/event-stream"
         return Reply(content_type=content_type, chunks=chunks, usage=Usage(worker=worker))
+
+    def _reader(self, call: Call) -> EventReader:
+        max_event = self._settings.max_event
+        if call.task in TYPED_ROUTES:
+            return TypedReader(max_event=max_event)
+        openai = call.task != "infer"
+        return EventReader(openai=openai, max_event=max_event, asked=call.body)
 
     def _worker_of(self, answer: Response | Body) -> str | None:
         return None if self._worker is None else answer.header(self._worker)
@@ -142,6 +152,9 @@ class OpenAICalls:
         """A stream was asked for and one whole answer came."""
         data = await rest_of(answer, begun, self._settings.max_response)
         usage = Usage(exec_s=self._clock.monotonic() - started, worker=worker)
+        if call.task in TYPED_ROUTES:
+            usage_of_typed(data, usage, self._secrets)
+            raise malformed("A stream was asked for, and one whole answer came.", usage=usage)
         if call.task == "infer":
             chunks = as_one_event(data, answer.header(b"content-type") or "", usage)
         else:
@@ -161,22 +174,20 @@ class EventStream(ReadyChunks):
         body: Body,
         clock: Clock,
         started: float,
+        reader: EventReader,
         *,
-        openai: bool,
         secrets: tuple[Secret, ...] = (),
         worker: str | None = None,
         begun: bytes = b"",
-        max_event: int = MAX_EVENT,
-        asked: bytes = b"",
     ) -> None:
-        """``begun``: what has been read of the body; ``asked``: that of the call."""
+        """``begun``: what has been read of the body."""
         super().__init__()
         self._begun = begun
         self._body = body
         self._clock = clock
         self._started = started
         self._secrets = secrets
-        self._reader = EventReader(openai=openai, max_event=max_event, asked=asked)
+        self._reader = reader
         self._worker = worker
 
     @property

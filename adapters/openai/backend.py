@@ -9,6 +9,8 @@ Source: https://platform.openai.com/docs/api-reference, https://docs.vllm.ai/en/
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from adapters.assumptions import ACCEPTED, tried
@@ -20,7 +22,20 @@ from adapters.http.openai_calls import OpenAICalls
 from adapters.names import Name
 from adapters.openai.engine_probe import EngineProbe, Named
 from adapters.settings import HttpSettings, HttpUrl, SecretStr, UrlPath
-from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply, Task
+from adapters.types import (
+    COUNT_ROUTE,
+    OPENAI_ROUTES,
+    TYPED_ROUTES,
+    Assumption,
+    Call,
+    Capabilities,
+    Probe,
+    Reply,
+    Task,
+)
+
+_VERSION = {"anthropic-version": "2023-06-01"}
+"""Without it Anthropic refuses a request (https://docs.claude.com/en/api/versioning)."""
 
 
 class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +47,9 @@ class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     """Sent as a bearer token."""
     model: Name | None = None
     """The upstream's own name for the model; left out: the caller's name is passed on."""
+    native: frozenset[Literal["messages", "responses"]] = frozenset()
+    """Which of /v1/messages and /v1/responses the server has itself; calls of the others are asked
+    as chat completions, and their answers written anew."""
     infer_path: UrlPath | None = None
     """Where /v1/infer calls go, such as /infer; left out: this backend does not take them."""
     stream_usage: bool = True
@@ -50,7 +68,11 @@ class OpenAICompatible(HttpBackend):
         api = Api.keyed(settings, clock, url=below_v1(settings.base_url))
         infer = settings.infer_path
         own: dict[Task, str] = {} if infer is None else {"infer": infer}
-        self._heads = api.heads({**OPENAI_ROUTES, **own})
+        typed: dict[Task, str] = {task: TYPED_ROUTES[task] for task in settings.native}
+        self._heads = api.heads({**OPENAI_ROUTES, **typed, **own})
+        if "messages" in typed:
+            self._heads["messages"] = api.head("POST", typed["messages"], _VERSION)
+            self._heads["count_tokens"] = api.head("POST", COUNT_ROUTE, _VERSION)
         super().__init__(name, api, Capabilities(tasks=frozenset(self._heads)))
         self._model = settings.model
         self._engine = EngineProbe(api, settings.engine)

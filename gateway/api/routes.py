@@ -16,6 +16,7 @@ from gateway.api.admin.audited import list_acts
 from gateway.api.admin.endpoint import AdminEndpoint, Handler
 from gateway.api.answers.refused import log_refused
 from gateway.api.batches.pages import BatchesEndpoint, batch_paths
+from gateway.api.calls.counting import CountEndpoint
 from gateway.api.calls.explain import ExplainEndpoint
 from gateway.api.calls.infer import InferEndpoint
 from gateway.api.calls.models import ModelsEndpoint
@@ -156,6 +157,9 @@ def _calls(gateway: Gateway) -> list[Route]:
         Route("/v1/chat/completions", OpenAIEndpoint(gateway, "chat")),
         Route("/v1/embeddings", OpenAIEndpoint(gateway, "embeddings")),
         Route("/v1/completions", OpenAIEndpoint(gateway, "completions")),
+        Route("/v1/messages", OpenAIEndpoint(gateway, "messages")),
+        Route("/v1/messages/count_tokens", CountEndpoint(gateway)),
+        Route("/v1/responses", OpenAIEndpoint(gateway, "responses")),
         Route("/v1/infer/{model:path}", InferEndpoint(gateway)),
         Route("/v1/models", ModelsEndpoint(gateway)),
         Route("/v1/models/{model:path}", ModelsEndpoint(gateway)),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.types import Call
+from adapters.types import Call, Task
 
-_FIELDS = ("max_tokens", "max_completion_tokens")
+_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_OWN: dict[Task, str] = {"messages": "max_tokens", "responses": "max_output_tokens"}
+"""In the words of these there is one alone."""
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -15,7 +17,7 @@ def bounded(call: Call, field: str, tokens: int) -> Call:
     The same call where ``field`` is "none", or its body is no object."""
     if field == "none":
         return call
-    body = call.body
+    field, body = _OWN.get(call.task, field), call.body
     # It may hold such a field without a bound, as null or -1, and names may be written in escapes.
     takes_more = b'"max_' in body or b"\\u" in body
     body = _rewritten(body, field, tokens) if takes_more else _spliced(body, field, tokens)

@@ -82,7 +82,9 @@ class SettledStream:
         is wanted, and the end marker. Else an error, and no end marker."""
         cost_nano = self._state.cost_nano
         if self._error is not None:
-            return self._redact.rest() + error_event(self._error, cost_nano if show_usage else None)
+            told_nano, call = cost_nano if show_usage else None, self._state.call
+            told = error_event(self._error, told_nano, call.task, call.id)
+            return self._redact.rest() + told
         usage = self._usage_events(cost_nano) if show_usage else []
         done = [chunk.data for chunk in self._held if chunk.kind == "done"]
         return self._redact(b"".join(usage + done)) + self._redact.rest()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.types import Call, Usage
+from adapters.types import Call, Task, Usage
+from gateway.dialects.faults import message_error, response_error
 from gateway.types import NANO, ApiError
 
 
@@ -58,9 +59,16 @@ def whole_event(body: bytes) -> bytes:
     return lines + b"\ndata: [DONE]\n\n"
 
 
-def error_event(error: ApiError, cost_nano: int | None) -> bytes:
-    """The error that ends a stream which broke off, with what it cost where that is wanted."""
+def error_event(
+    error: ApiError, cost_nano: int | None, task: Task = "chat", request_id: str = ""
+) -> bytes:
+    """The error that ends a stream which broke off, in the words of its task, with what it cost
+    where that is wanted."""
     body = error.body()
+    if task == "messages":
+        return message_error(error.status, body["error"], request_id)
+    if task == "responses":
+        return response_error(body["error"])
     if cost_nano is not None:
         body["usage"] = {"cost": cost_nano / NANO}
     return _event(body)

@@ -30,6 +30,7 @@ from adapters.types import JobState as AtPlatform
 from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock, Timer
+from gateway.dialects.asking import ask, is_understood
 from gateway.jobs.records import (
     JobAnswer,
     JobSpent,
@@ -145,7 +146,7 @@ class JobRun:
         if handle is not None and self.attempt.backend == attempt.backend.name:
             assert isinstance(adapter, LongRunning)
             return await self._follow(adapter, attempt, handle)
-        if isinstance(adapter, LongRunning):
+        if isinstance(adapter, LongRunning) and is_understood(adapter, attempt.call):
             try:
                 return await self._handed_over(adapter, attempt)
             except BackendError as error:
@@ -177,7 +178,7 @@ class JobRun:
 
     async def _invoked(self, adapter: Backend, attempt: Attempt) -> Reply:
         await self._begin(attempt, "running", handed=attempt.quote.paid)
-        reply = await adapter.invoke(attempt.call)
+        reply = await ask(adapter, attempt.call)
         if reply.rest is None:
             return reply
         return msgspec.structs.replace(reply, usage=await reply.rest(), rest=None)

@@ -20,6 +20,8 @@ _BYTES_PER_TOKEN = 4
 _BYTES_PER_AUDIO_SECOND = 4000
 """Of speech as it is usually packed, 32 kbit/s."""
 _LEAST_AUDIO_S = 1.0
+_OF_ITEMS = ("content", "arguments", "output")
+"""Where the items of a response's input have their text."""
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -111,8 +113,12 @@ def _sizes(asked: dict[str, Any]) -> Iterator[int]:
         if isinstance(message, dict):
             yield from _size_of(message.get("content"))
             yield from _size_of(message.get("tool_calls"), deep=True)
-    for field in ("prompt", "input", "suffix"):
+    for field in ("prompt", "input", "suffix", "system", "instructions"):
         yield from _size_of(asked.get(field))
+    items = asked.get("input")
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, dict):
+            yield from _size_of([item.get(name) for name in _OF_ITEMS])
     for field in ("tools", "functions"):
         if asked.get(field):
             yield len(msgspec.json.encode(asked[field]))

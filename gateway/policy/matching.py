@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from adapters.types import Task
+from adapters.types import ModelTask
 from gateway.policy.model import Policy, Route, When
 from gateway.types import Priority
 
@@ -43,7 +43,7 @@ class Matcher:
     def match(
         self,
         model: str,
-        task: Task,
+        task: ModelTask,
         user: str,
         plan: str,
         priority: Priority,
@@ -64,7 +64,7 @@ class Matcher:
         raise LookupError("no route matches; the last one should have no conditions")
 
     def possible(
-        self, model: str, task: Task, user: str, plan: str, tags: Mapping[str, str] | None
+        self, model: str, task: ModelTask, user: str, plan: str, tags: Mapping[str, str] | None
     ) -> Iterator[Route]:
         """The routes that some call of the model may take, whatever else it asks for; ``tags`` are
         those that it has, None where it may have any."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from adapters.settings import ByteSize, Duration, Scalar
-from adapters.types import Task
+from adapters.types import ModelTask
 from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.keys import KeySettings
 from gateway.policy.sections.limits import GatewayLimits, Limits
@@ -129,7 +129,7 @@ class BackendSpec(msgspec.Struct, frozen=True, kw_only=True):
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model that callers may name."""
 
-    task: Task
+    task: ModelTask
     """What it does: the routes of the API on which it answers."""
     backends: BackendNames
     """Names in ``backends``, in the order of preference."""
@@ -156,7 +156,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     model: str | tuple[str, ...] | None = None
     """One name in ``models`` or a list of them."""
-    task: Task | tuple[Task, ...] | None = None
+    task: ModelTask | tuple[ModelTask, ...] | None = None
     """One task or a list of them."""
     user: str | tuple[str, ...] | None = None
     """Whose key it is: one user or a list of them."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from adapters.types import Capabilities, Task
+from adapters.types import SPOKEN_AS, Capabilities, Task
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.pricing import FREE, Estimate, Expectation, estimate
 from gateway.money.tariffs import PriceInForce
@@ -231,7 +231,8 @@ def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
 
 def _unfit(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None:
     capabilities = candidate.capabilities
-    if question.task not in capabilities.tasks:
+    task, tasks = question.task, capabilities.tasks
+    if task not in tasks and SPOKEN_AS.get(task) not in tasks:
         return "task_unsupported"
     if question.stream and not capabilities.streaming:
         return "no_streaming"

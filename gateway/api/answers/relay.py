@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractContextManager
 
-from adapters.types import Reply
+from adapters.types import Call, Reply
 from gateway.api.answers.headers import decision_headers, server_timing
 from gateway.api.requests.request import Header, RequestContext, Send, respond
 from gateway.calls.slow_clients import SMALL, SlowClients
@@ -78,9 +78,10 @@ async def begin_stream(context: RequestContext, send: Send, headers: list[Header
     await send({"type": "http.response.start", "status": 200, "headers": all_headers})
 
 
-async def fail_stream(send: Send, error: ApiError) -> None:
+async def fail_stream(send: Send, error: ApiError, call: Call) -> None:
     """A stream of which the head was sent has no first piece, and no end marker."""
-    await send({"type": "http.response.body", "body": error_event(error, None)})
+    body = error_event(error, None, call.task, call.id)
+    await send({"type": "http.response.body", "body": body})
 
 
 class Relay:

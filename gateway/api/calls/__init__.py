@@ -1,7 +1,8 @@
 """The surfaces for calls.
 
-``openai`` and ``infer`` read the body of a call as far as the gateway acts on it; ``call_requests``
-turns the request into a call and notices a client that hangs up at whatever point, upon which
-``gateway.calls`` ends and settles the call; ``explain`` is the decision without the call,
-``models`` the list of what may be called.
+``openai`` and ``infer`` read the body of a call as far as the gateway acts on it, ``input_words``
+what parts it has in other words than a chat's, ``counting`` how many tokens one would be;
+``call_requests`` turns the request into a call and notices a client that hangs up at whatever
+point, upon which ``gateway.calls`` ends and settles the call; ``explain`` is the decision without
+the call, ``models`` the list of what may be called.
 """

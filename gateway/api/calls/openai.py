@@ -1,4 +1,4 @@
-"""OpenAI's surface: chat completions, completions, embeddings.
+"""OpenAI's surface: chat completions, completions, embeddings, responses; and Anthropic's messages.
 
 Only the fields that the gateway acts on are read; the body goes to the backend as it came.
 Shapes: https://platform.openai.com/docs/api-reference
@@ -10,9 +10,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from adapters.types import Task
+from adapters.types import ASKED_OF, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
+from gateway.api.calls.input_words import parts_of_input, parts_of_messages
 from gateway.api.requests.bodies import DecidingKeys, check_utf8, malformed, read_body
 from gateway.api.requests.request import (
     ParsedRequest,
@@ -69,18 +70,46 @@ class EmbeddingsBody(Envelope, frozen=True):
     input: str | list[Any] = ""
 
 
-Body = ChatBody | CompletionBody | EmbeddingsBody
+class MessagesBody(Envelope, frozen=True):
+    """Of POST /v1/messages."""
+
+    messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    tools: msgspec.Raw = _NOTHING
+
+
+class ResponsesBody(Envelope, frozen=True):
+    """Of POST /v1/responses."""
+
+    input: str | list[dict[str, Any]] = ""
+    max_output_tokens: int | None = None
+    background: bool | None = None
+    tools: msgspec.Raw = _NOTHING
+
+
+Body = ChatBody | CompletionBody | EmbeddingsBody | MessagesBody | ResponsesBody
 
 DECODERS: dict[Task, msgspec.json.Decoder[Any]] = {
     "chat": msgspec.json.Decoder(ChatBody),
     "completions": msgspec.json.Decoder(CompletionBody),
     "embeddings": msgspec.json.Decoder(EmbeddingsBody),
+    "messages": msgspec.json.Decoder(MessagesBody),
+    "count_tokens": msgspec.json.Decoder(MessagesBody),
+    "responses": msgspec.json.Decoder(ResponsesBody),
 }
 DECIDING = DecidingKeys(
     frozenset(name for body in get_args(Body) for name in body.__struct_fields__)
 )
 """Of a call in OpenAI's shape: all that is read of it."""
-_NEEDED: dict[Task, str] = {"chat": "messages", "completions": "prompt", "embeddings": "input"}
+_NEEDED: dict[Task, str] = {
+    "chat": "messages",
+    "completions": "prompt",
+    "embeddings": "input",
+    "messages": "messages",
+    "count_tokens": "messages",
+    "responses": "input",
+}
+
+_WRITES_NOTHING: frozenset[Task] = frozenset(("embeddings", "count_tokens"))
 
 
 class OpenAIEndpoint:
@@ -107,16 +136,18 @@ def parsed_call(
     one that cannot be read or a model of another task, 404 for an unknown model."""
     envelope = _envelope(task, body)
     spec = active.model(envelope.model, principal)
-    if spec.task != task:
+    if spec.task != ASKED_OF.get(task, task):
         raise ApiError(
             400,
             "wrong_endpoint",
             f"The model {envelope.model!r} serves {spec.task}, not {task}.",
             param="model",
         )
-    streams = bool(envelope.stream) and task != "embeddings"
+    streams = bool(envelope.stream) and task not in _WRITES_NOTHING
     options = envelope.stream_options
     output, unbounded = output_of(envelope, task, spec.max_output_tokens)
+    if isinstance(envelope, ResponsesBody) and envelope.background:
+        raise _no_background()
     model, shown = active.target(envelope.model), ""
     if model != envelope.model:
         shown, body = envelope.model, renamed(body, encoded(model))
@@ -130,6 +161,16 @@ def parsed_call(
         unbounded,
         parts_in(envelope),
         shown,
+    )
+
+
+def _no_background() -> ApiError:
+    return ApiError(
+        400,
+        "unsupported",
+        "A response in the background would be metered by nobody. Leave `background` out, and send "
+        "`Prefer: respond-async`: the call becomes a job.",
+        param="background",
     )
 
 
@@ -161,9 +202,11 @@ def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
     a backend reads; and a bound below 1 is none, as to some servers -1 means without end: then the
     other one is what such an answer is given.
     """
-    if task == "embeddings":
+    if task in _WRITES_NOTHING:
         return 0, 0
     one, other = envelope.max_completion_tokens, envelope.max_tokens
+    if isinstance(envelope, ResponsesBody):
+        one, other = None, envelope.max_output_tokens
     asked = max(one or 0, other or 0)
     answers = max(envelope.n or 1, envelope.best_of or 1, 1)
     if isinstance(envelope, CompletionBody):
@@ -175,6 +218,10 @@ def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
 
 def parts_in(envelope: Envelope) -> InputParts:
     """What a chat holds beside text."""
+    if isinstance(envelope, MessagesBody):
+        return parts_of_messages(envelope.messages, _read(envelope.tools))
+    if isinstance(envelope, ResponsesBody):
+        return parts_of_input(envelope.input, _read(envelope.tools))
     if not isinstance(envelope, ChatBody):
         return TEXT_ALONE
     return parts_of(

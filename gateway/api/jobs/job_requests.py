@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from adapters.settings import parse_duration
-from adapters.types import OPENAI_ROUTES, Task
+from adapters.types import OPENAI_ROUTES, ModelTask, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.answers.job_answers import LONGEST_WAIT_S, checked_key, idempotency_key
 from gateway.api.calls.call_requests import all_preferences
@@ -29,7 +29,7 @@ from gateway.types import ApiError, Principal, Priority
 LONGEST_S = 30 * 86_400.0
 """Until a job's deadline, and that its result is kept."""
 _MOST_PAGE = 100
-_TASKS: tuple[Task, ...] = get_args(Task)
+_TASKS: tuple[ModelTask, ...] = get_args(ModelTask)
 
 
 class JobBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

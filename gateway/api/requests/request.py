@@ -9,6 +9,7 @@ import msgspec
 
 from adapters.types import Task
 from gateway.api.requests.door import ToldError
+from gateway.dialects.faults import as_anthropics, is_anthropics
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.types import ApiError, Principal, Role
 
@@ -174,6 +175,10 @@ async def respond_error(
     """A whole answer: the error in the one shape that errors have, or as ``told``, with its own
     headers and ``headers``."""
     own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
+    if told is None and is_anthropics(context.path):
+        told = ToldError(
+            error.status, as_anthropics(error.status, error.body()["error"], context.request_id)
+        )
     status, value = (error.status, error.body()) if told is None else told
     body = msgspec.json.encode(value)
     await respond(send, context, status, body, [JSON, *own, *(headers or ())])

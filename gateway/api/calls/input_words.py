@@ -1,0 +1,44 @@
+"""What the parts of a request are, where it is in Anthropic's words or in those of OpenAI's
+responses: the same as of a chat, once they stand where a chat has them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gateway.money.inputs import TEXT_ALONE, InputParts, parts_of
+
+_NO_PARTS = frozenset(("tool_use", "redacted_thinking"))
+_AT_ENGINE = ("web_search", "web_fetch", "code_execution")
+"""How the types of Anthropic's tools begin that run at the engine."""
+
+
+def parts_of_messages(messages: Iterable[Any], tools: Any) -> InputParts:
+    """Of Anthropic's messages: pictures that tools have found among them."""
+    found = [{"content": [*_parts(message.get("content"))]} for message in messages]
+    given = tools if isinstance(tools, list) else ()
+    engine = [tool for tool in given if isinstance(tool, dict) and _runs_there(tool)]
+    return parts_of(found, engine)
+
+
+def _runs_there(tool: dict[str, Any]) -> bool:
+    return str(tool.get("type", "")).startswith(_AT_ENGINE)
+
+
+def _parts(content: Any) -> Iterator[Any]:
+    for part in content if isinstance(content, list) else ():
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind == "tool_result":
+            yield from _parts(part.get("content"))
+        elif kind == "document" and (part.get("source") or {}).get("type") == "text":
+            continue
+        elif kind not in _NO_PARTS:
+            yield part
+
+
+def parts_of_input(items: str | list[dict[str, Any]], tools: Any) -> InputParts:
+    """Of the input of a response: messages, and what tools gave back."""
+    if isinstance(items, str):
+        return TEXT_ALONE if not tools else parts_of((), tools)
+    found = [{"content": item.get("content") or item.get("output")} for item in items]
+    return parts_of(found, tools)

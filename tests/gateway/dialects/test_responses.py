@@ -1,0 +1,156 @@
+"""OpenAI's /v1/responses before backends that know chats alone, by OpenAI's own client."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from adapters.errors import BackendError, FailureClass
+from gateway.clock import FakeClock
+from gateway.dialects.responses_asked import chat_of_response
+from tests.gateway.assembled import assembled
+from tests.gateway.dialects.chats import DONE, SAID, openais, piece, row_of, whole
+
+
+async def test_a_response_is_answered_by_a_backend_of_chats(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        called = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        message = {"content": "hello", "tool_calls": [called]}
+        gateway.fake("home").tell(whole(message, "tool_calls"))
+        answer = await openais(gateway).responses.create(
+            model="chat", instructions="be kind", input="hi", max_output_tokens=30
+        )
+        assert answer.output_text == "hello"
+        assert [item.type for item in answer.output] == ["message", "function_call"]
+        assert (answer.status, answer.model, answer.created_at) == ("completed", "chat", 7)
+        assert answer.usage is not None
+        assert (answer.usage.input_tokens, answer.usage.output_tokens) == (9, 4)
+        [call] = gateway.fake("home").calls
+        assert json.loads(call.body) == {
+            "model": "chat",
+            "max_tokens": 30,
+            "messages": [
+                {"role": "system", "content": "be kind"},
+                {"role": "user", "content": "hi"},
+            ],
+        }
+        assert (await row_of(gateway)).task == "responses"
+
+
+async def test_a_stream_has_typed_events(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("home").tell([*SAID])
+        stream = await openais(gateway).responses.create(model="chat", input="hi", stream=True)
+        events = [event async for event in stream]
+        assert [event.sequence_number for event in events] == [*range(len(events))]
+        kinds = [event.type for event in events]
+        assert kinds[:2] == ["response.created", "response.in_progress"]
+        assert kinds[-1] == "response.completed"
+        assert kinds.count("response.output_item.added") == 4
+        assert kinds.count("response.output_item.done") == 4
+        final = events[-1].response
+        assert final.output_text == "It is fine."
+        assert [item.type for item in final.output] == [
+            "reasoning", "message", "function_call", "function_call",
+        ]  # fmt: skip
+        assert [item.arguments for item in final.output[2:]] == [
+            '{"city":"Oslo"}',
+            '{"city":"Rome"}',
+        ]
+        assert final.usage.total_tokens == 13
+
+
+async def test_what_was_cut_by_its_bound_is_incomplete(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("home").tell([piece({"content": "a"}, "length"), DONE])
+        stream = await openais(gateway).responses.create(model="chat", input="hi", stream=True)
+        [*_, last] = [event async for event in stream]
+        assert last.type == "response.incomplete"
+        assert last.response.incomplete_details.reason == "max_output_tokens"
+
+
+async def test_a_cut_stream_raises_at_its_reader(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        cut = BackendError(FailureClass.TRUNCATED, "the stream was cut")
+        gateway.fake("home").tell([piece({"content": "a"}), cut])
+        stream = await openais(gateway).responses.create(model="chat", input="hi", stream=True)
+        with pytest.raises(openai.APIError, match="the stream was cut"):
+            _ = [event async for event in stream]
+        assert (await row_of(gateway)).outcome == "error"
+
+
+def test_items_stand_where_a_chat_has_them() -> None:
+    asked = {
+        "model": "m",
+        "input": [
+            {"role": "developer", "content": "short"},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "what is it?"},
+                    {"type": "input_image", "image_url": "https://x/y.png", "detail": "low"},
+                ],
+            },
+            {"type": "reasoning", "id": "r", "summary": []},
+            {"role": "assistant", "content": [{"type": "output_text", "text": "let me see"}]},
+            {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+            {"type": "function_call", "call_id": "2", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "1", "output": "one"},
+        ],
+        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}],
+        "tool_choice": {"type": "function", "name": "f"},
+        "text": {"format": {"type": "json_schema", "name": "n", "schema": {}, "strict": True}},
+        "reasoning": {"effort": "low"},
+        "store": True,
+    }
+    chat = json.loads(chat_of_response(json.dumps(asked).encode()))
+    called = [
+        {"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        for id in ("1", "2")
+    ]
+    shown = {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}}
+    assert chat == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "short"},
+            {"role": "user", "content": [{"type": "text", "text": "what is it?"}, shown]},
+            {"role": "assistant", "content": "let me see", "tool_calls": called},
+            {"role": "tool", "tool_call_id": "1", "content": "one"},
+        ],
+        "tools": [
+            {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+        ],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "n", "schema": {}, "strict": True},
+        },
+        "reasoning_effort": "low",
+    }
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"previous_response_id": "resp_1"},
+        {"background": True},
+        {"tools": [{"type": "web_search"}]},
+        {"input": [{"type": "item_reference", "id": "i"}]},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+async def test_what_no_backend_can_do_is_refused_and_costs_nothing(
+    more: dict[str, Any], tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        asked = {"model": "chat", "input": "hi", **more}
+        with pytest.raises(openai.BadRequestError):
+            await openais(gateway).responses.create(**asked)
+        assert gateway.fake("home").calls == []
+        assert await gateway.spent() == 0
