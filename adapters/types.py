@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -16,16 +16,28 @@ TRACE_HEADER: ContextVar[bytes] = ContextVar("TRACE_HEADER", default=b"")
 traces, in the call's own context: whole lines of a head, each with its line break; empty: nobody
 traces. Source: https://www.w3.org/TR/trace-context/"""
 
-ModelTask = Literal["chat", "completions", "embeddings", "infer"]
+ModelTask = Literal[
+    "chat", "completions", "embeddings", "infer",
+    "images", "transcriptions", "speech", "rerank", "moderations", "score", "other",
+]  # fmt: skip
 """What a model does."""
-Task = Literal[ModelTask, "messages", "count_tokens", "responses"]
+Task = Literal[
+    ModelTask,
+    "messages", "count_tokens", "responses", "image_edits", "translations", "tokenize",
+]  # fmt: skip
 """What is asked of it: also a chat in the words of Anthropic's /v1/messages, how many tokens such a
 request has, or a chat in the words of OpenAI's /v1/responses."""
 
-ALL_TASKS: frozenset[Task] = frozenset(get_args(ModelTask))
+ALL_TASKS: frozenset[Task] = frozenset(("chat", "completions", "embeddings", "infer"))
+"""Those that a backend of any kind may be asked."""
 SPOKEN_AS: dict[Task, Task] = {"messages": "chat", "responses": "chat"}
 """What may be said in other words, to a backend that does not know its own."""
-ASKED_OF: dict[Task, ModelTask] = {**dict.fromkeys(SPOKEN_AS, "chat"), "count_tokens": "chat"}
+ASKED_OF: dict[Task, ModelTask] = {
+    **dict.fromkeys(SPOKEN_AS, "chat"),
+    "count_tokens": "chat",
+    "image_edits": "images",
+    "translations": "transcriptions",
+}
 """What a model does of which this may be asked, where that has another name."""
 INFER_ONLY: frozenset[Task] = frozenset(("infer",))
 
@@ -37,6 +49,26 @@ OPENAI_ROUTES: dict[Task, str] = {
 """The path that carries a task in OpenAI's protocol; ``infer`` has none."""
 TYPED_ROUTES: dict[Task, str] = {"messages": "/v1/messages", "responses": "/v1/responses"}
 """The path of what is streamed as events with types, where a backend knows it."""
+PLAIN_ROUTES: dict[Task, str] = {
+    "images": "/v1/images/generations",
+    "image_edits": "/v1/images/edits",
+    "transcriptions": "/v1/audio/transcriptions",
+    "translations": "/v1/audio/translations",
+    "speech": "/v1/audio/speech",
+    "rerank": "/v1/rerank",
+    "moderations": "/v1/moderations",
+    "score": "/v1/score",
+    "tokenize": "/tokenize",
+}
+"""The path of what is answered whole, at a server that does it."""
+WRITES_NOTHING: frozenset[Task] = frozenset(
+    ("embeddings", "count_tokens", "images", "image_edits", "speech", "rerank", "moderations",
+     "score", "tokenize")
+)  # fmt: skip
+"""Whose answers hold no text that a model wrote."""
+FORMS: frozenset[Task] = frozenset(("image_edits", "transcriptions", "translations"))
+"""Whose bodies are forms with files."""
+JSON_TYPE = "application/json"
 COUNT_ROUTE = "/v1/messages/count_tokens"
 """Where a backend that knows messages counts their tokens."""
 
@@ -66,6 +98,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     stream: bool = False
     """The caller wants server-sent events."""
+    content_type: str = JSON_TYPE
+    """Of the body: another one than JSON's for a form with files."""
+    path: str = ""
+    """Of a call to a route that the policy names: where a server has it."""
     shown: str = ""
     """What the caller calls the model, and the answer shall call it; empty: it is left as the
     backend has it."""

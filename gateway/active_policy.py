@@ -39,6 +39,8 @@ class Preferences(msgspec.Struct, frozen=True):
     """What the body holds beside text."""
     tags: Mapping[str, str] | None = None
     """That the request gives its call."""
+    images: int = 0
+    """Images that it asks for; 0: nobody says."""
 
     patience: float | None = None
     """Seconds that the call may wait for what is cheap, where those are more than its route's SLO;
@@ -79,6 +81,8 @@ class ActivePolicy:
         self._of_models: dict[str, ClaimTemplate] = {}
         self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}
         self._named = {route.name: route for route in policy.routes}
+        self.paths = {one.path: name for name, one in policy.models.items() if one.path}
+        """Route that the policy names -> its model."""
         self.limits_backends = any(one.flat() for one in policy.limits.backends.values())
         """Whether any backend has limits of its own."""
         self.bounds_repetitions = any(route.retries for route in policy.routes)
@@ -306,8 +310,9 @@ class ActivePolicy:
     def _question(self, call: Call, spec: ModelSpec, preferences: Preferences) -> RoutingRequest:
         size, output, parts = len(call.body), preferences.output_tokens, preferences.parts
         tokens = 0 if parts is TEXT_ALONE else parts.tokens(self._part_tokens[call.model])
+        images = preferences.images or spec.max_images
         return RoutingRequest(
-            call.task, call.stream, size, output, parts, tokens, spec.max_images, spec.max_audio
+            call.task, call.stream, size, output, parts, tokens, images, spec.max_audio
         )
 
 

@@ -21,10 +21,12 @@ from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
 from adapters.names import Name
 from adapters.openai.engine_probe import EngineProbe, Named
+from adapters.openai.plain_calls import PlainCalls
 from adapters.settings import HttpSettings, HttpUrl, SecretStr, UrlPath
 from adapters.types import (
     COUNT_ROUTE,
     OPENAI_ROUTES,
+    PLAIN_ROUTES,
     TYPED_ROUTES,
     Assumption,
     Call,
@@ -73,7 +75,9 @@ class OpenAICompatible(HttpBackend):
         if "messages" in typed:
             self._heads["messages"] = api.head("POST", typed["messages"], _VERSION)
             self._heads["count_tokens"] = api.head("POST", COUNT_ROUTE, _VERSION)
-        super().__init__(name, api, Capabilities(tasks=frozenset(self._heads)))
+        tasks: frozenset[Task] = frozenset((*self._heads, *PLAIN_ROUTES, "other"))
+        super().__init__(name, api, Capabilities(tasks=tasks))
+        self._plain = PlainCalls(api, model=settings.model, timeout=settings.timeout)
         self._model = settings.model
         self._engine = EngineProbe(api, settings.engine)
         self._calls = OpenAICalls(
@@ -86,6 +90,8 @@ class OpenAICompatible(HttpBackend):
         return self._engine.load.slots
 
     async def invoke(self, call: Call) -> Reply:
+        if call.path or call.task in PLAIN_ROUTES:
+            return await self._plain.ask(call)
         return await self._calls.ask(call, self._heads.get(call.task))
 
     async def assumptions(self) -> list[Assumption]:

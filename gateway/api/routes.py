@@ -11,16 +11,19 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
+from adapters.types import PLAIN_ROUTES
 from gateway.api.admin import backends, keys, policy, webhooks
 from gateway.api.admin.audited import list_acts
 from gateway.api.admin.endpoint import AdminEndpoint, Handler
 from gateway.api.answers.refused import log_refused
 from gateway.api.batches.pages import BatchesEndpoint, batch_paths
 from gateway.api.calls.counting import CountEndpoint
+from gateway.api.calls.declared import DeclaredEndpoint
 from gateway.api.calls.explain import ExplainEndpoint
 from gateway.api.calls.infer import InferEndpoint
 from gateway.api.calls.models import ModelsEndpoint
 from gateway.api.calls.openai import OpenAIEndpoint
+from gateway.api.calls.plain import PlainEndpoint
 from gateway.api.files.pages import (
     FileContentEndpoint,
     FileEndpoint,
@@ -43,25 +46,19 @@ from gateway.api.requests.request import Receive, RequestContext, Scope, Send
 from gateway.api.usage.forecast import ForecastEndpoint
 from gateway.api.usage.me import MeEndpoint
 from gateway.api.usage.usage import CallsEndpoint, CallUsageEndpoint, UsageEndpoint
-from gateway.api_keys import without_keys
 from gateway.clock import Clock
 from gateway.failed_keys import FailedKeys
 from gateway.files.names import LINKED
 from gateway.service import Gateway
 from gateway.storage.key_store import KeyStore
-from gateway.types import ApiError
 
 Answers = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 """An ASGI application."""
 Around = Callable[[Answers], Answers]
 
-
-class NotFound:
-    """Every other path. Raises ApiError 404."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = without_keys(scope["path"])
-        raise ApiError(404, "not_found", f"There is nothing at {path}. GET /docs lists the routes.")
+_PLAIN = [
+    (path if path.startswith("/v1") else f"/v1{path}", task) for task, path in PLAIN_ROUTES.items()
+]
 
 
 class Application(Starlette):
@@ -79,7 +76,7 @@ class Application(Starlette):
         super().__init__(routes=routes, lifespan=lifespan)
         self._middleware = around(middleware)
         self._owners = owners
-        self.router.default = NotFound()  # what is no path at all, as in OPTIONS *
+        self.router.default = routes[-1].app  # what is no path at all, as in OPTIONS *
         # A path without parameters is looked up; Starlette would try one pattern after another.
         exact = {route.path: route.app for route in routes if not route.param_convertors}
         middleware.leads_to(self.router, exact)
@@ -147,7 +144,7 @@ def application(
         *_admin(gateway),
         *more,
         *console.routes(failed_keys),
-        Route("/{path:path}", NotFound()),
+        Route("/{path:path}", DeclaredEndpoint(gateway)),
     ]
     return Application(middleware, owners, routes, lifespan, around)
 
@@ -160,6 +157,7 @@ def _calls(gateway: Gateway) -> list[Route]:
         Route("/v1/messages", OpenAIEndpoint(gateway, "messages")),
         Route("/v1/messages/count_tokens", CountEndpoint(gateway)),
         Route("/v1/responses", OpenAIEndpoint(gateway, "responses")),
+        *(Route(path, PlainEndpoint(gateway, task)) for path, task in _PLAIN),
         Route("/v1/infer/{model:path}", InferEndpoint(gateway)),
         Route("/v1/models", ModelsEndpoint(gateway)),
         Route("/v1/models/{model:path}", ModelsEndpoint(gateway)),

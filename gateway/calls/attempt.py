@@ -137,7 +137,7 @@ class Attempt(msgspec.Struct, frozen=True):
         if self.tokens_count:
             reported = self._counted(reported)
         if by_media(price):
-            reported = with_media(price, reported, len(self.call.body))
+            reported = with_media(price, reported, len(self.call.body), self.call.task)
         return self._with_share(reported)
 
     def teach(self, used: Usage, parts: InputParts) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from adapters.types import Task, Usage
+from adapters.types import FORMS, WRITES_NOTHING, Task, Usage
 from gateway.money.token_split import at_least_its_parts, contradicts
 from gateway.policy.sections.price import Price
 
@@ -20,8 +20,14 @@ _BYTES_PER_TOKEN = 4
 _BYTES_PER_AUDIO_SECOND = 4000
 """Of speech as it is usually packed, 32 kbit/s."""
 _LEAST_AUDIO_S = 1.0
+_OF_RANKS = ("query", "documents", "text_1", "text_2", "queries")
 _OF_ITEMS = ("content", "arguments", "output")
 """Where the items of a response's input have their text."""
+_SILENT: frozenset[Task] = frozenset(
+    ("rerank", "moderations", "score", "tokenize", "count_tokens", "embeddings")
+)
+_NO_SOUND = _SILENT | {"images", "image_edits"}
+_NO_IMAGES = _SILENT | {"transcriptions", "translations", "speech"}
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -35,15 +41,16 @@ def by_media(price: Price | None) -> bool:
     return price is not None and bool(price.per_image or price.per_audio_second)
 
 
-def with_media(price: Price | None, said: Usage, body_bytes: int) -> Usage:
+def with_media(price: Price | None, said: Usage, body_bytes: int, task: Task = "infer") -> Usage:
     """The usage with images and sound where they are paid for and nobody said how much: one image,
-    and of sound what a body of this size may hold. ``estimated`` says so."""
+    and of sound what a body of this size may hold. ``estimated`` says so. Of a task that makes
+    neither there is none."""
     if price is None:
         return said
     images, audio_s = said.images, said.audio_s
-    if images is None and price.per_image:
+    if images is None and price.per_image and task not in _NO_IMAGES:
         images = 1
-    if audio_s is None and price.per_audio_second:
+    if audio_s is None and price.per_audio_second and task not in _NO_SOUND:
         audio_s = max(body_bytes / _BYTES_PER_AUDIO_SECOND, _LEAST_AUDIO_S)
     if images is said.images and audio_s is said.audio_s:
         return said
@@ -62,7 +69,8 @@ def with_tokens(said: Usage, body: bytes, task: Task, passed_on: int) -> Usage:
     if given is None:
         given = at_least_its_parts(said, prompt_tokens(body, task))
         if said.total_tokens:
-            given = said.total_tokens if task == "embeddings" else min(given, said.total_tokens)
+            all_read = task in WRITES_NOTHING
+            given = said.total_tokens if all_read else min(given, said.total_tokens)
     if made is None:
         made = _output(said, task, given, passed_on)
     return msgspec.structs.replace(
@@ -72,7 +80,9 @@ def with_tokens(said: Usage, body: bytes, task: Task, passed_on: int) -> Usage:
 
 def prompt_tokens(body: bytes, task: Task) -> int:
     """About how many tokens the input of a call is; of a body of no known shape, all of it."""
-    if task == "infer":
+    if task in FORMS:
+        return 0  # what its files are nobody can say by their bytes
+    if task in ("infer", "other"):
         return _tokens(len(body))
     try:
         asked = msgspec.json.decode(body)
@@ -101,7 +111,7 @@ def cost_basis(
 def _output(said: Usage, task: Task, given: int, passed_on: int) -> int:
     if said.total_tokens:
         return max(said.total_tokens - given, 0)
-    if task == "embeddings":
+    if task in WRITES_NOTHING:
         return 0
     return said.text_tokens or passed_on
 
@@ -113,7 +123,7 @@ def _sizes(asked: dict[str, Any]) -> Iterator[int]:
         if isinstance(message, dict):
             yield from _size_of(message.get("content"))
             yield from _size_of(message.get("tool_calls"), deep=True)
-    for field in ("prompt", "input", "suffix", "system", "instructions"):
+    for field in ("prompt", "input", "suffix", "system", "instructions", *_OF_RANKS):
         yield from _size_of(asked.get(field))
     items = asked.get("input")
     for item in items if isinstance(items, list) else ():

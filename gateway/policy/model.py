@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from adapters.settings import ByteSize, Duration, Scalar
+from adapters.settings import ByteSize, Duration, Scalar, SettingError, UrlPath
 from adapters.types import ModelTask
 from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.keys import KeySettings
@@ -149,6 +149,13 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Held for, at a price by the image: how many a call may make."""
     max_audio: Annotated[Duration, msgspec.Meta(gt=0)] = 600.0
     """Held for, at a price by the second of sound: how much a call may bring or make."""
+    path: UrlPath | None = None
+    """Of ``task: other``: POST there is a call of the model, and goes to the same path of its
+    backend as it came. A route of the gateway's own goes first."""
+
+    def __post_init__(self) -> None:
+        if (self.path is None) is (self.task == "other"):
+            raise SettingError(("path",), "is for task: other, which needs one such as /v1/ocr")
 
 
 class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -89,8 +89,8 @@ def test_the_import_contracts_hold() -> None:
 
 
 HEAVY = {
-    "aiohttp", "asyncpg", "banana_dev", "boto3", "botocore", "cog", "coglet", "cryptography",
-    "functorch", "greenlet",
+    "aiohttp", "anthropic", "asyncpg", "banana_dev", "boto3", "botocore", "cog", "coglet",
+    "cryptography", "functorch", "greenlet",
     "google", "grpclib", "httpx", "huggingface_hub", "hypothesis", "jinja2", "jsonschema",
     "kubernetes_validate", "markupsafe", "modal",
     "modal_docs", "modal_proto", "modal_version", "numpy", "openai", "openapi_spec_validator",

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.types import Call
+from adapters.types import JSON_TYPE, Call
 from gateway.active_policy import NO_PREFERENCES, Preferences
 from gateway.api.answers.headers import decision_headers
 from gateway.api.answers.job_answers import (
@@ -167,6 +167,8 @@ def all_preferences(
     """What the request asks for beside its call, with the tags that it gives it; ``named``: those
     that stand beside the call's own body. Raises ApiError 400 for what cannot be read."""
     preferences = preferences_of(context, parsed.output_tokens, parsed.unbounded, parsed.parts)
+    if parsed.images:
+        preferences = msgspec.structs.replace(preferences, images=parsed.images)
     taken = gateway.active.policy.tags
     if taken.any or named:
         tags = tags_of(taken, gateway.tag_values, context, parsed.body, parsed.task, named)
@@ -184,6 +186,8 @@ async def serve(
     preferences = all_preferences(gateway, context, parsed)
     given = context.headers
     if (PREFER in given or IDEMPOTENCY_KEY in given) and becomes_job(context):
+        if parsed.content_type != JSON_TYPE or parsed.path:
+            raise _no_job()
         if parsed.stream and prefers_job(context) is None:
             by_itself = kept_call(gateway, context, parsed, preferences)
             await answer_kept(gateway, context, parsed, by_itself, receive, send)
@@ -232,6 +236,8 @@ async def _serve(
         task=parsed.task,
         body=parsed.body,
         stream=parsed.stream,
+        content_type=parsed.content_type,
+        path=parsed.path,
         shown=parsed.shown,
         deadline=context.received + active.longest(parsed.model),
     )
@@ -261,6 +267,16 @@ async def _serve(
         else:
             state.job.add_done_callback(lambda _: gateway.log_ending(state))
     return state
+
+
+def _no_job() -> ApiError:
+    return ApiError(
+        400,
+        "unsupported",
+        "A form with files, or a route that the policy names, becomes no job: leave the headers "
+        "Prefer and Idempotency-Key out.",
+        param="Prefer",
+    )
 
 
 async def _answer(

@@ -105,6 +105,8 @@ def _output_of(spec: ModelSpec, body: bytes) -> tuple[int, int, InputParts]:
         return 0, 0, TEXT_ALONE
     if spec.task == "infer":
         return spec.max_output_tokens, 0, TEXT_ALONE
+    if spec.task not in DECODERS:
+        return 0, 0, TEXT_ALONE
     try:
         envelope = DECODERS[spec.task].decode(body)
         return *output_of(envelope, spec.task, spec.max_output_tokens), parts_in(envelope)

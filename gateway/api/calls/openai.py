@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from adapters.types import ASKED_OF, Task
+from adapters.types import ASKED_OF, WRITES_NOTHING, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
 from gateway.api.calls.input_words import parts_of_input, parts_of_messages
@@ -109,8 +109,6 @@ _NEEDED: dict[Task, str] = {
     "responses": "input",
 }
 
-_WRITES_NOTHING: frozenset[Task] = frozenset(("embeddings", "count_tokens"))
-
 
 class OpenAIEndpoint:
     """POST of one task. Raises ApiError 400 for a body that cannot be read or a model of another
@@ -143,7 +141,7 @@ def parsed_call(
             f"The model {envelope.model!r} serves {spec.task}, not {task}.",
             param="model",
         )
-    streams = bool(envelope.stream) and task not in _WRITES_NOTHING
+    streams = bool(envelope.stream) and task not in WRITES_NOTHING
     options = envelope.stream_options
     output, unbounded = output_of(envelope, task, spec.max_output_tokens)
     if isinstance(envelope, ResponsesBody) and envelope.background:
@@ -202,7 +200,7 @@ def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
     a backend reads; and a bound below 1 is none, as to some servers -1 means without end: then the
     other one is what such an answer is given.
     """
-    if task in _WRITES_NOTHING:
+    if task in WRITES_NOTHING:
         return 0, 0
     one, other = envelope.max_completion_tokens, envelope.max_tokens
     if isinstance(envelope, ResponsesBody):

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from adapters.settings import parse_duration
-from adapters.types import OPENAI_ROUTES, ModelTask, Task
+from adapters.types import JSON_TYPE, OPENAI_ROUTES, PLAIN_ROUTES, ModelTask, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.answers.job_answers import LONGEST_WAIT_S, checked_key, idempotency_key
 from gateway.api.calls.call_requests import all_preferences
 from gateway.api.calls.openai import invalid_field, parsed_call
+from gateway.api.calls.plain import Sent, parsed_plain
 from gateway.api.requests.bodies import malformed, parse_strict_json
 from gateway.api.requests.queries import limit_of, query_of
 from gateway.api.requests.request import ParsedRequest, RequestContext, Scope
@@ -100,19 +101,20 @@ def parsed_input(
         return ParsedRequest(
             active.target(model), "infer", body, False, False, spec.max_output_tokens
         )
-    assert spec.task in OPENAI_ROUTES
+    route = OPENAI_ROUTES.get(spec.task) or PLAIN_ROUTES[spec.task]
     if not body.startswith(b"{"):
         raise ApiError(
             400,
             "invalid_field",
-            f"`input` is the object that {OPENAI_ROUTES[spec.task]} takes, without `model`.",
+            f"`input` is the object that {route} takes, without `model`.",
             param="input",
         )
     named = b'{"model":' + msgspec.json.encode(model)
     rest = body[1:].lstrip()
-    parsed = parsed_call(
-        active, principal, spec.task, named + (b"," if rest != b"}" else b"") + rest
-    )
+    named += (b"," if rest != b"}" else b"") + rest
+    if spec.task in PLAIN_ROUTES:
+        return parsed_plain(active, principal, spec.task, Sent(named, JSON_TYPE))
+    parsed = parsed_call(active, principal, spec.task, named)
     if parsed.stream:
         raise ApiError(
             400,

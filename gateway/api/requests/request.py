@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.types import Task
+from adapters.types import JSON_TYPE, Task
 from gateway.api.requests.door import ToldError
 from gateway.dialects.faults import as_anthropics, is_anthropics
 from gateway.money.inputs import TEXT_ALONE, InputParts
@@ -132,6 +132,12 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     unbounded: int = 0
     """Answers whose length the body does not bound."""
     parts: InputParts = TEXT_ALONE
+    content_type: str = JSON_TYPE
+    """Of the body."""
+    images: int = 0
+    """Images that it asks for; 0 where nobody says."""
+    path: str = ""
+    """Of a route that the policy names: where a backend has it."""
     shown: str = ""
     """What the answer shall call the model, where its caller gave it another name than its own."""
 

@@ -53,7 +53,7 @@ def tags_of(
     is JSON; ``named``: tags beside it. Raises ApiError 400 for a header that cannot be read, and
     for what is named and not taken."""
     given: dict[str, str] = {}
-    if taken.reads_bodies and task != "infer":
+    if taken.reads_bodies and task != "infer" and body[:16].lstrip()[:1] == b"{":
         given |= {name: _shortened(text) for name, text in _of_body(taken, body)}
     header = context.headers.get(HEADER)
     if header is not None:

@@ -24,6 +24,11 @@ _BODIES: dict[str, dict[str, Any]] = {
     "completions": {"prompt": _SAY, "max_tokens": 8},
     "embeddings": {"input": _SAY},
     "infer": {},
+    "images": {"prompt": _SAY},
+    "speech": {"input": _SAY, "voice": "alloy"},
+    "rerank": {"query": _SAY, "documents": [_SAY]},
+    "moderations": {"input": _SAY},
+    "score": {"text_1": _SAY, "text_2": _SAY},
 }
 
 
@@ -100,6 +105,8 @@ def _model(policy: Policy, spec: BackendSpec, wanted: str | None) -> tuple[str, 
 
 def _body(name: str, model: ModelSpec, given: str | None) -> bytes:
     if given is None:
+        if model.task not in _BODIES:
+            fail(f"{name} does {model.task}: give the body of a call with --body")
         body = _BODIES[model.task]
         return json.dumps(body if model.task == "infer" else {"model": name, **body}).encode()
     try:

@@ -1,0 +1,221 @@
+"""Images, sound, ranks and the like, and routes that a policy names: asked by OpenAI's own client
+where it can, held for and charged by what they use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import httpx
+import openai
+import pytest
+
+from adapters.types import Capabilities, Reply, Task, Usage
+from gateway.clock import FakeClock
+from gateway.policy.reader import PolicyError, read_policy_text
+from tests.gateway.assembled import FAKES, AssembledGateway, assembled
+from tests.gateway.dialects.chats import openais, row_of
+
+POLICY = """
+version: 1
+server: {tls: "off", access_log: false, max_body: 1MiB}
+backends:
+  home: {kind: fake, price: media}
+models:
+  draw: {task: images, backends: [home]}
+  dall-e-3: {alias: draw}
+  hear: {task: transcriptions, backends: [home]}
+  speak: {task: speech, backends: [home]}
+  rank: {task: rerank, backends: [home]}
+  judge: {task: moderations, backends: [home]}
+  like: {task: score, backends: [home]}
+  ocr: {task: other, path: /v1/ocr, backends: [home]}
+  chat: {task: chat, backends: [home]}
+prices:
+  media: {per_image: 0.04, per_audio_second: 0.001, as_of: 2026-11-01, source: test}
+plans:
+  default: {spend: 1 USD/month}
+"""
+DRAWN = b'{"created":1,"data":[{"b64_json":"AAAA"},{"b64_json":"BBBB"}]}'
+SOUND = ("a.wav", b"RIFF....")
+
+
+def doing_all(gateway: AssembledGateway, *outcomes: Reply) -> None:
+    home = gateway.fake("home")
+    home.capabilities = Capabilities(tasks=frozenset(get_args(Task)))
+    home.tell(*outcomes)
+
+
+# --- by OpenAI's client --------------------------------------------------------------------------
+
+
+async def test_images_are_charged_each(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway:
+        doing_all(gateway, Reply(body=DRAWN, usage=Usage(images=2)))
+        drawn = await openais(gateway).images.generate(model="dall-e-3", prompt="a gate", n=2)
+        assert drawn.data is not None
+        assert [one.b64_json for one in drawn.data] == ["AAAA", "BBBB"]
+        [call] = gateway.fake("home").calls
+        assert json.loads(call.body)["model"] == "draw"
+        row = await row_of(gateway)
+        assert (row.task, row.cost_nano) == ("images", 80_000_000)
+
+
+async def test_an_edit_is_a_form_that_goes_on_as_it_came(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway:
+        doing_all(gateway, Reply(body=DRAWN, usage=Usage(images=2)))
+        picture = ("a.png", b"\x89PNG\r\n--not a boundary\r\n", "image/png")
+        await openais(gateway).images.edit(model="dall-e-3", image=picture, prompt="more")
+        [call] = gateway.fake("home").calls
+        assert call.content_type.startswith("multipart/form-data; boundary=")
+        assert b"\r\n\r\ndraw\r\n" in call.body
+        assert b"dall-e-3" not in call.body
+        assert picture[1] in call.body
+
+
+async def test_a_transcription_is_charged_by_the_second(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway:
+        usage = Usage(audio_s=30.0)
+        doing_all(gateway, *(Reply(body=b'{"text":"hello"}', usage=usage) for _ in range(2)))
+        audio = openais(gateway).audio
+        assert (await audio.transcriptions.create(model="hear", file=SOUND)).text == "hello"
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            translated = await audio.translations.create(model="hear", file=SOUND)
+        assert translated.text == "hello"
+        tasks = [call.task for call in gateway.fake("home").calls]
+        assert tasks == ["transcriptions", "translations"]
+        assert await gateway.spent() == 60_000_000
+
+
+async def test_speech_is_bytes(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway:
+        sound = Reply(body=b"\xff\xfb\x00", content_type="audio/mpeg", usage=Usage(audio_s=2.0))
+        doing_all(gateway, sound)
+        said = await openais(gateway).audio.speech.create(model="speak", voice="a", input="hi")
+        assert said.content == b"\xff\xfb\x00"
+        assert said.response.headers["content-type"] == "audio/mpeg"
+        assert await gateway.spent() == 2_000_000
+
+
+async def test_a_moderation_is_answered(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway:
+        doing_all(gateway, Reply(body=b'{"id":"m","model":"x","results":[]}'))
+        assert (await openais(gateway).moderations.create(model="judge", input="x")).results == []
+
+
+# --- others --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rerank", {"model": "rank", "query": "a", "documents": ["b"]}),
+        ("/rerank", {"model": "rank", "query": "a", "documents": ["b"]}),
+        ("/v1/score", {"model": "like", "text_1": "a", "text_2": "b"}),
+        ("/v1/tokenize", {"model": "chat", "prompt": "a"}),
+        ("/tokenize/", {"model": "chat", "prompt": "a"}),
+        ("/v1/ocr", {"whatever": [1]}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_body_goes_on_as_it_came(
+    path: str, body: dict[str, Any], tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway, gateway.client() as client:
+        doing_all(gateway, Reply(body=b'{"results":[]}'))
+        content = json.dumps(body).encode()
+        answer = await client.post(path, content=content)
+        assert answer.json() == {"results": []}
+        assert gateway.fake("home").calls[0].body == content
+
+
+async def test_a_declared_route_passes_what_it_does_not_know(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway, gateway.client() as client:
+        doing_all(gateway, Reply(body=b"text", content_type="text/plain"))
+        head = {"content-type": "image/png"}
+        answer = await client.post("/v1/ocr", content=b"\x89PNG", headers=head)
+        assert (answer.text, answer.headers["content-type"]) == ("text", "text/plain")
+        [call] = gateway.fake("home").calls
+        assert (call.body, call.content_type, call.path) == (b"\x89PNG", "image/png", "/v1/ocr")
+        assert (await client.get("/v1/ocr")).status_code == 405
+        assert (await client.post("/v1/orc")).json()["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{task: other, backends: [home]}", "{task: images, path: /v1/x, backends: [home]}"],
+    ids=["no path", "a path of another task"],
+)
+def test_a_path_is_for_other_tasks_alone(line: str) -> None:
+    text = POLICY.replace("{task: other, path: /v1/ocr, backends: [home]}", line)
+    with pytest.raises(PolicyError, match=r"models\.ocr\.path: is for task: other"):
+        read_policy_text(text, {}, kinds=FAKES)
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+FORM = httpx.Request(
+    "POST", "http://x", data={"model": "hear", "stream": "false"}, files={"file": SOUND}
+)
+TYPE = FORM.headers["content-type"]
+WHOLE = FORM.read()
+
+
+@pytest.mark.parametrize(
+    ("content", "head", "code"),
+    [
+        (WHOLE[:-20], TYPE, "invalid_body"),
+        (WHOLE[:40], TYPE, "invalid_body"),
+        (b"", TYPE, "invalid_body"),
+        (WHOLE, "multipart/form-data; boundary=other", "invalid_body"),
+        (WHOLE, "multipart/form-data", "invalid_body"),
+        (WHOLE.replace(b'name="model"', b'name="modal"'), TYPE, "missing_field"),
+        (WHOLE.replace(b'name="stream"', b'name="model"'), TYPE, "ambiguous_field"),
+        (WHOLE.replace(b"false", b"true "), TYPE, "unsupported"),
+        (WHOLE.replace(b"hear", b"draw"), TYPE, "wrong_endpoint"),
+        (b'{"model": "hear", "stream": true}', "application/json", "unsupported"),
+        (b'{"model": 7}', "application/json", "invalid_field"),
+        (b"x" * (1024 * 1024 + 1), TYPE, "body_too_large"),
+    ],
+    ids=["cut", "cut early", "empty", "another boundary", "no boundary", "no model", "two models",
+         "a stream", "another task", "a stream of JSON", "a number", "too large"],
+)  # fmt: skip
+async def test_a_body_that_is_none_is_refused_and_costs_nothing(
+    content: bytes, head: str, code: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway, gateway.client() as client:
+        doing_all(gateway)
+        url, headers = "/v1/audio/transcriptions", {"content-type": head}
+        answer = await client.post(url, content=content, headers=headers)
+        assert answer.json()["error"]["code"] == code
+        assert gateway.fake("home").calls == []
+        assert await gateway.spent() == 0
+
+
+async def test_more_images_than_the_budget_has_room_for_are_refused(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway:
+        doing_all(gateway)
+        with pytest.raises(openai.APIStatusError) as refused:
+            await openais(gateway).images.generate(model="draw", prompt="a", n=30)
+        assert refused.value.status_code == 402
+        with pytest.raises(openai.BadRequestError):
+            await openais(gateway).images.generate(model="draw", prompt="a", n=-1)
+        assert gateway.fake("home").calls == []
+
+
+async def test_a_job_may_draw(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway, gateway.client() as client:
+        doing_all(gateway)
+        form = await client.post(
+            "/v1/audio/transcriptions",
+            content=WHOLE,
+            headers={"content-type": TYPE, "prefer": "respond-async"},
+        )
+        assert (form.status_code, form.json()["error"]["code"]) == (400, "unsupported")
+        shown = await client.post("/v1/route/explain", json={"model": "draw", "prompt": "x"})
+        assert shown.json()["backend"] == "home"
