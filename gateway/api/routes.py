@@ -51,6 +51,7 @@ from gateway.failed_keys import FailedKeys
 from gateway.files.names import LINKED
 from gateway.service import Gateway
 from gateway.storage.key_store import KeyStore
+from gateway.types import ApiError
 
 Answers = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 """An ASGI application."""

@@ -169,7 +169,7 @@ class _Telling:
             return
         error = _not_kept() if state == "large" else _cut()
         if self._context.begun:
-            await fail_stream(self._send, error)
+            await fail_stream(self._send, error, self._context)
         else:
             await respond_error(self._send, self._context, error)
 

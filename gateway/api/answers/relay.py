@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractContextManager
 
-from adapters.types import Call, Reply
+from adapters.types import TYPED_ROUTES, Reply, Task
 from gateway.api.answers.headers import decision_headers, server_timing
 from gateway.api.requests.request import Header, RequestContext, Send, respond
 from gateway.calls.slow_clients import SMALL, SlowClients
@@ -21,6 +21,9 @@ STREAM_HEADERS: list[Header] = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 ]
+
+
+_TYPED: dict[str, Task] = {path: task for task, path in TYPED_ROUTES.items()}
 
 
 class WaitingStream:
@@ -78,9 +81,10 @@ async def begin_stream(context: RequestContext, send: Send, headers: list[Header
     await send({"type": "http.response.start", "status": 200, "headers": all_headers})
 
 
-async def fail_stream(send: Send, error: ApiError, call: Call) -> None:
+async def fail_stream(send: Send, error: ApiError, context: RequestContext) -> None:
     """A stream of which the head was sent has no first piece, and no end marker."""
-    body = error_event(error, None, call.task, call.id)
+    task = _TYPED.get(context.path, "chat")
+    body = error_event(error, None, task, context.request_id)
     await send({"type": "http.response.body", "body": body})
 
 

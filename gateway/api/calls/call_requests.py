@@ -294,7 +294,7 @@ async def _answer(
         if state.ending is None and state.job is None:
             log_refused(gateway, context, error, parsed.model)
         if context.begun:
-            await fail_stream(send, error, state.call)
+            await fail_stream(send, error, context)
         else:
             await respond_error(send, context, error, decision_headers(state))
         return
