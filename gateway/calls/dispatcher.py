@@ -334,8 +334,7 @@ class Dispatcher:
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
     ) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""
-        quote, backend = attempt.quote, attempt.backend
-        held = state.admission.claims or state.beside
+        quote, held = attempt.quote, state.admission.claims or state.beside
         if held and (quote.estimate.per_second or quote.reserved):
             self._top_up.arm(state, attempt)
         if state.call.stream:
@@ -345,7 +344,7 @@ class Dispatcher:
             return await self._take(state, attempt, await state.durable.ask(attempt))
         elif active.bounds_answers:
             return await self._answer_in_time(active, state, attempt, untried)
-        reply = await ask(backend.adapter, attempt.call)
+        reply = await ask(attempt.backend.adapter, attempt.call)
         return await self._take(state, attempt, reply)
 
     def _take(self, state: CallState, attempt: Attempt, reply: Reply) -> Awaitable[Answer]:

@@ -158,7 +158,7 @@ def parsed_call(
         output,
         unbounded,
         parts_in(envelope),
-        shown,
+        shown=shown,
     )
 
 
