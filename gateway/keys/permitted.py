@@ -25,6 +25,8 @@ PATHS = (
     "/v1/score",
     "/v1/tokenize",
     "/v1/infer/*",
+    "/v1/files",
+    "/v1/files/*",
     "/v1/jobs",
     "/v1/jobs/*",
     "/v1/files",
