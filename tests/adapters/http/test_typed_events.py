@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.typed_events import TypedReader, usage_of_typed
 from adapters.types import Usage
+
+UNTIMED = settings(deadline=None, max_examples=50)
 
 
 def event(kind: str, **value: object) -> bytes:
@@ -51,6 +53,7 @@ def test_a_whole_stream_is_passed_on_as_it_came(events: tuple[bytes, ...]) -> No
     assert (reader.usage.input_tokens, reader.usage.output_tokens) == (9, 5)
 
 
+@UNTIMED
 @given(cut=st.integers(min_value=1))
 @STREAMS
 def test_a_stream_that_ends_before_its_end_is_cut(events: tuple[bytes, ...], cut: int) -> None:
@@ -66,6 +69,7 @@ def test_a_stream_that_ends_before_its_end_is_cut(events: tuple[bytes, ...], cut
     )
 
 
+@UNTIMED
 @given(at=st.integers(min_value=1))
 @STREAMS
 def test_no_split_of_the_bytes_matters(events: tuple[bytes, ...], at: int) -> None:

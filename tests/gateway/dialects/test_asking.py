@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import BackendError, FailureClass
@@ -16,6 +16,7 @@ from adapters.types import Call, Chunk, Reply, Task
 from gateway.clock import FakeClock
 from gateway.dialects.asking import ask
 
+UNTIMED = settings(deadline=None, max_examples=50)
 WORDS = st.sampled_from(
     ("text", "image", "tool_use", "tool_result", "function", "message", "function_call", "user",
      "assistant", "", "type", "content", "function_call_output", "input_text")
@@ -59,6 +60,7 @@ def outcome(call: Call, answer: Reply | list[Chunk | BackendError]) -> str:
 
 
 @TASKS
+@UNTIMED
 @given(items=VALUES, tools=VALUES, system=VALUES, choice=VALUES)
 def test_a_request_of_any_shape_is_asked_or_refused(
     task: str, items: Any, tools: Any, system: Any, choice: Any
@@ -70,6 +72,7 @@ def test_a_request_of_any_shape_is_asked_or_refused(
 
 
 @TASKS
+@UNTIMED
 @given(answer=VALUES)
 def test_an_answer_of_any_shape_is_written_or_broken(task: str, answer: Any) -> None:
     call = call_of(task, messages=[], input="hi")
@@ -77,6 +80,7 @@ def test_an_answer_of_any_shape_is_written_or_broken(task: str, answer: Any) -> 
 
 
 @TASKS
+@UNTIMED
 @given(events=st.lists(VALUES, max_size=4))
 def test_a_stream_of_any_events_is_written_or_broken(task: str, events: list[Any]) -> None:
     call = call_of(task, stream=True, messages=[], input="hi")
