@@ -24,6 +24,7 @@ from gateway.api.calls.infer import InferEndpoint
 from gateway.api.calls.models import ModelsEndpoint
 from gateway.api.calls.openai import OpenAIEndpoint
 from gateway.api.calls.plain import PlainEndpoint
+from gateway.api.cors import with_cors
 from gateway.api.files.pages import (
     FileContentEndpoint,
     FileEndpoint,
@@ -49,6 +50,7 @@ from gateway.api.usage.usage import CallsEndpoint, CallUsageEndpoint, UsageEndpo
 from gateway.clock import Clock
 from gateway.failed_keys import FailedKeys
 from gateway.files.names import LINKED
+from gateway.policy.sections.cors import CorsSettings
 from gateway.service import Gateway
 from gateway.storage.key_store import KeyStore
 from gateway.types import ApiError
@@ -73,9 +75,10 @@ class Application(Starlette):
         routes: list[Route],
         lifespan: Lifespan[Starlette],
         around: Around,
+        cors: CorsSettings | None = None,
     ) -> None:
         super().__init__(routes=routes, lifespan=lifespan)
-        self._middleware = around(middleware)
+        self._middleware = with_cors(around(middleware), cors)
         self._owners = owners
         self.router.default = routes[-1].app  # what is no path at all, as in OPTIONS *
         # A path without parameters is looked up; Starlette would try one pattern after another.
@@ -147,7 +150,7 @@ def application(
         *console.routes(failed_keys),
         Route("/{path:path}", DeclaredEndpoint(gateway)),
     ]
-    return Application(middleware, owners, routes, lifespan, around)
+    return Application(middleware, owners, routes, lifespan, around, server.cors)
 
 
 def _calls(gateway: Gateway) -> list[Route]:

@@ -3,7 +3,7 @@ describes.
 
 ``aliases`` are other names of models; ``price`` is what a backend charges, ``price_dates`` reads
 the dates of several and of commitments, ``price_tables`` those that come with the gateway, as the
-files of ``prices/``; ``commitments`` is
+files of ``prices/``; ``cors`` says which pages of browsers may call; ``commitments`` is
 what is paid for calls or none; ``keys`` says which may be made; ``limits`` is how much of what each
 scope may use; ``server`` says where it listens, ``store`` where counters, rows, keys and jobs are,
 and for how long; ``reconcile`` says when bills are asked for, ``webhooks`` who is told of what;

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from adapters.settings import ByteSize, Duration, PositiveDuration
+from gateway.policy.sections.cors import CorsSettings
 from gateway.policy.sections.telemetry import MetricsListener, OtelSettings
 from gateway.policy.syntax.scalars import ListenAddress
 
@@ -71,6 +72,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What is waited for a client, and kept for it meanwhile."""
     access_log: bool = True
     """One JSON line on standard error for each call that ended."""
+    cors: CorsSettings | None = None
+    """Pages of browsers that may call; left out: none."""
     log: Literal["text", "json"] = "text"
     """How the other lines are written: json has level, logger, message and request id in fields."""
     metrics: Literal["public", "key"] | MetricsListener = "public"
