@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _SUFFIX = "_FILE"
+_FILE = "file:"
 
 
 class Environment(Mapping[str, str]):
     """``NAME`` is what the variable says; where it is not set and ``NAME_FILE`` is, what the file
-    of that name holds. Files are read when they are asked for: by one of these for each reading
-    of a policy, what was renewed is seen.
+    of that name holds; ``file:/PATH`` is what that file holds. Files are read when they are asked
+    for: by one of these for each reading of a policy, what was renewed is seen.
 
     ``files`` are those that were read: variable -> file.
     """
@@ -22,9 +23,13 @@ class Environment(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         """Raises KeyError where it is not set, OSError where the file cannot be read."""
+        if name.startswith(_FILE):
+            return self._read(name, name.removeprefix(_FILE))
         if name in self._variables or name + _SUFFIX not in self._variables:
             return self._variables[name]
-        file = self._variables[name + _SUFFIX]
+        return self._read(name, self._variables[name + _SUFFIX])
+
+    def _read(self, name: str, file: str) -> str:
         text = Path(file).read_text(encoding="utf-8", errors="replace")
         self.files[name] = file
         return text

@@ -23,7 +23,7 @@ from adapters.trust import read_trust
 from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import read_with_places
-from gateway.policy.sections.server import TlsFiles
+from gateway.policy.sections.server import TlsFiles, TlsNames
 from gateway.policy.sections.telemetry import MetricsListener
 from gateway.policy.sections.webhooks import unfit_secrets
 from gateway.policy.syntax.problems import (
@@ -38,6 +38,7 @@ from gateway.policy.syntax.problems import (
 from gateway.store_urls import Database, LedgerFile, ServerGroup
 from gateway.tls.context import check_readable, server_context
 from gateway.tls.files import TlsError, TlsMaterial, current
+from gateway.tls.hosts import hosts_of
 
 Found = Iterator[tuple[str, str]]
 """(key path, message)."""
@@ -334,21 +335,32 @@ def _bind(host: str, port: int) -> None:
 def _tls(policy: Policy) -> Found:
     tls, (host, _) = policy.server.tls, policy.server.listen
     folder = Path(policy.server.data) / "tls"
+    named = tls.names if isinstance(tls, TlsNames) else ()
     if isinstance(tls, TlsFiles):
         yield from _files(tls)
-    elif tls == "auto" and (made := current(folder, [host], datetime.datetime.now(datetime.UTC))):
+    elif tls == "off":
+        return
+    elif made := current(folder, hosts_of(host, named), datetime.datetime.now(datetime.UTC)):
         try:
             server_context(made)
         except TlsError as error:
             yield "server.tls", f"{error}; remove {folder / 'issued.json'} to have it made anew"
-    elif tls == "auto" and _address(host) is None:
-        # Imported here because a check of an address must not pay for ``cryptography``.
-        from gateway.tls.authority import check_name
+    else:
+        yield from _names({"server.listen": (host,), "server.tls.names": named})
 
-        try:
-            check_name(host.lower())
-        except TlsError as error:
-            yield "server.listen", str(error)
+
+def _names(places: Mapping[str, Iterable[str]]) -> Found:
+    for path, names in places.items():
+        for name in names:
+            if _address(name) is not None:
+                continue
+            # Imported here because a check of an address must not pay for ``cryptography``.
+            from gateway.tls.authority import check_name
+
+            try:
+                check_name(name.lower())
+            except TlsError as error:
+                yield path, str(error)
 
 
 def _files(tls: TlsFiles) -> Found:

@@ -23,6 +23,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.cli.serving.local_socket import answers
+from gateway.cli.shared import AnySecret
+from gateway.policy.reader import load_policy
+from gateway.policy.syntax.problems import PolicyError
+
 STOP = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 USUAL_PORT = 8700
 """Of the spare backend, in config/default.yaml."""
@@ -48,6 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     data: Path = options.data
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    used = data_of(options.config) or data
+    if answers(used):
+        print(beside(used), file=sys.stderr)
+        return 1
     programs, environ = [gateway(options.config)], dict(os.environ)
     if needs_overflow(options.config, options.overflow_port):
         if not is_free(options.overflow_port):
@@ -104,6 +113,23 @@ def taken(config: Path, port: int) -> str:
     )
 
 
+def data_of(config: Path) -> Path | None:
+    """The data folder of a policy; None where it cannot be read, which the gateway tells."""
+    try:
+        return Path(load_policy(config, AnySecret(os.environ)).server.data)
+    except PolicyError:
+        return None
+
+
+def beside(data: Path) -> str:
+    """What to do then."""
+    return (
+        f"A gateway runs already with its data in {data.resolve()}: `spillgate status` says how "
+        "it is. End it, or give this one a policy with another server.data, server.listen and "
+        "store.ledger: make serve CONFIG=other.yaml"
+    )
+
+
 def unnamed(config: Path, port: int) -> str:
     """Where a port was asked for and nobody would call it."""
     return (
@@ -150,7 +176,8 @@ def _start(program: Program, environ: Mapping[str, str]) -> subprocess.Popen[byt
     with contextlib.ExitStack() as stack:
         output = None
         if program.log is not None:
-            output = stack.enter_context(program.log.open("wb"))
+            # Added to: another pair that runs beside this one may write there.
+            output = stack.enter_context(program.log.open("ab"))
         return subprocess.Popen(
             program.command,
             env=environ,

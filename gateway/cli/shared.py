@@ -130,7 +130,10 @@ class AnySecret(UserDict[str, str]):
     MARK = "not-set-"
 
     def __missing__(self, key: str) -> str:
-        return self.MARK + key
+        try:
+            return Environment(self.data)[key]
+        except (KeyError, OSError):
+            return self.MARK + key
 
     def __contains__(self, key: object) -> bool:
         return True

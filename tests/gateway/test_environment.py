@@ -53,3 +53,20 @@ def test_a_file_that_cannot_be_read_is_a_problem_that_names_it(tmp_path: Path) -
 def test_neither_of_them_is_a_secret_that_is_not_set() -> None:
     with pytest.raises(PolicyError, match="KEY is not set"):
         key_of({"OTHER": "x"})
+
+
+def test_a_policy_names_the_file_itself(tmp_path: Path) -> None:
+    """As containers are given secrets."""
+    file = tmp_path / "key"
+    file.write_text("sk-one\n")
+    named = POLICY.replace("${KEY}", f"${{file:{file}}}")
+    environ = Environment({})
+    settings = read_policy_text(named, environ).backends["b"].settings
+    assert settings.api_key.reveal() == "sk-one"
+    assert environ.files == {f"file:{file}": str(file)}
+    file.unlink()
+    with pytest.raises(PolicyError, match=r"/key cannot be read: No such file"):
+        read_policy_text(named, Environment({}))
+    file.write_text("  ")
+    with pytest.raises(PolicyError, match="is empty"):
+        read_policy_text(named, Environment({}))

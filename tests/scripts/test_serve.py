@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.serving.local_socket import LocalSocket
 from scripts.serve import environment, main, needs_overflow
 from tests.waiting import wait_until
 
@@ -199,3 +200,18 @@ def test_a_spare_backend_whose_port_is_taken_is_told_before_anything_starts(
     said = capsys.readouterr().err
     assert f"The port {port}" in said
     assert f"make serve OVERFLOW_PORT={port + 1}" in said
+
+
+def test_a_second_one_beside_it_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing of the first is touched."""
+    config = tmp_path / "policy.yaml"
+    config.write_text(f"version: 1\nserver: {{data: {tmp_path / 'data'}}}\n")
+    (tmp_path / "data").mkdir()
+    first = LocalSocket(tmp_path / "data")
+    try:
+        assert main(["--config", str(config), "--data", str(tmp_path / "log")]) == 1
+    finally:
+        first.close()
+    assert "A gateway runs already" in capsys.readouterr().err

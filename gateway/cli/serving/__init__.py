@@ -1,4 +1,4 @@
 """``serve`` runs the gateway as a ``server``, ``serve_together`` several; ``data_lock`` keeps
 a second one from its data folder, ``listener`` has its connections, ``local_socket`` those of the
-gateway's own user, and ``banner`` tells a newcomer
-how to call it."""
+gateway's own user, ``banner`` tells a newcomer how to
+call it, and ``when_ready`` that models have loaded."""

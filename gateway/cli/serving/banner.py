@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from gateway.api.middleware import CONSOLE
 from gateway.clock import Clock
 from gateway.key_requests import issue, read_request
 from gateway.keys.limited import unlimited
@@ -23,6 +25,7 @@ from gateway.types import ApiError
 
 log = logging.getLogger("spillgate")
 
+_COMMAND = "spillgate"
 _NAMED = 20
 """Keys that one line of the log names."""
 
@@ -61,14 +64,19 @@ def _first_key(keys: KeyStore, asked: dict[str, Any], policy: Policy, now_at: fl
 
 
 def announce(
-    policy: Policy, keys: KeyStore, material: TlsMaterial | None, out: LineWriter, clock: Clock
+    policy: Policy,
+    keys: KeyStore,
+    material: TlsMaterial | None,
+    out: LineWriter,
+    clock: Clock,
+    config: Path,
 ) -> None:
     """What a newcomer reads, with the keys of a first start; and what the policy is warned of."""
     today = datetime.datetime.now(datetime.UTC).date()
     for warning in (*warnings_of(policy, today=today), *exposed_files(policy, {})):
         log.warning("policy: %s", warning)
     warn_of_unlimited(keys, policy, clock.time())
-    text = banner(policy, material, first_keys(keys, policy, clock.time())) + "\n"
+    text = banner(policy, material, first_keys(keys, policy, clock.time()), config) + "\n"
     out.put(text.count("\n"), text.encode)
 
 
@@ -87,7 +95,9 @@ def warn_of_unlimited(keys: KeyStore, policy: Policy, now_at: float) -> None:
         )
 
 
-def banner(policy: Policy, material: TlsMaterial | None, keys: FirstKeys | None) -> str:
+def banner(
+    policy: Policy, material: TlsMaterial | None, keys: FirstKeys | None, config: Path
+) -> str:
     """Plain text; the curl line, and the snippet from one end to the other, can be pasted."""
     host, port = policy.server.listen
     scheme = "http" if material is None else "https"
@@ -95,25 +105,41 @@ def banner(policy: Policy, material: TlsMaterial | None, keys: FirstKeys | None)
     base = f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
     ca = None if material is None or material.ca == material.cert else material.ca.resolve()
     key = None if keys is None else keys.user
-    parts = [f"Spillgate is listening on {base}", _keys(keys), _trust(ca)]
+    head = f"Spillgate is listening on {base}\n{_where(policy, base, config)}"
+    parts = [head, _keys(keys, config), _trust(ca)]
     model = next((name for name, spec in policy.models.items() if spec.task == "embeddings"), None)
     if model is not None:
         parts += [_curl(base, ca, key, model), _snippet(base, ca, key, model)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _keys(keys: FirstKeys | None) -> str:
+def _where(policy: Policy, base: str, config: Path) -> str:
+    """What is served, and where everything is."""
+    models = (f"{name} ({spec.task})" for name, spec in policy.models.items())
+    command = Path(sys.argv[0])
+    told = {
+        "models": ", ".join(models) or "none",
+        "policy": f"{config.resolve()} ({policy.version})",
+        "data": Path(policy.server.data).resolve(),
+        "console": f"{base}{CONSOLE}",
+        "docs": f"{base}/docs",
+        "command": f"{command.resolve() if command.name == _COMMAND else _COMMAND} status",
+    }
+    return "\n".join(f"  {name:<8} {value}" for name, value in told.items())
+
+
+def _keys(keys: FirstKeys | None, config: Path) -> str:
     if keys is None:
         return (
             "Keys were shown when they were made. To make another:\n"
-            "  spillgate keys create --config PATH --user NAME"
+            f"  spillgate keys create --config '{config}' --user NAME"
         )
     if keys.user is None:
         return (
             "An admin's key was made, which makes no calls. It is stored as a hash, so it is shown "
             f"only now:\n  admin key  {keys.admin}\n"
             "No user's key was made, for nothing would limit it: give the policy a plan called "
-            "default, then\n  spillgate keys create --config PATH --user NAME"
+            f"default, then\n  spillgate keys create --config '{config}' --user NAME"
         )
     return (
         "Two keys were made. They are stored as hashes, so they are shown only now:\n"

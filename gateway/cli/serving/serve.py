@@ -21,6 +21,7 @@ from gateway.cli.serving.banner import announce
 from gateway.cli.serving.data_lock import DataInUse, lock_of
 from gateway.cli.serving.local_socket import LocalSocket
 from gateway.cli.serving.server import GatewayServer, certificate_of
+from gateway.cli.serving.when_ready import say_when_ready
 from gateway.cli.shared import AnySecret, add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
 from gateway.policy.reader import load_policy
@@ -115,15 +116,18 @@ def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
     material = None if certificate is None else certificate.material
     out = writer_to(sys.stdout.fileno())
     local = LocalSocket(Path(policy.server.data))
+
+    def serving() -> None:
+        announce(gateway.active.policy, gateway.keys, material, out, gateway.clock, config)
+        gateway.run_forever(say_when_ready(gateway))
+
     try:
         server = GatewayServer(
             gateway,
             web(gateway),
             certificate,
             local=local.socket,
-            serving=lambda: announce(
-                gateway.active.policy, gateway.keys, material, out, gateway.clock
-            ),
+            serving=serving,
             ending=lambda: None if lock is None else lock.ends(),
         )
         server.run()

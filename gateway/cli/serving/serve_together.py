@@ -69,7 +69,7 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
 
         def say() -> None:
             log.info("%d processes serve; SIGUSR2 replaces them one by one", count)
-            announce(policy, keys, material, out, clock)
+            announce(policy, keys, material, out, clock, config)
             gc_tuning.relax()
 
         def command(what: Told) -> Sequence[str]:

@@ -19,10 +19,11 @@ from gateway.cli.serving.local_socket import owner_protocol
 from gateway.keys.signals import SignalledActs
 from gateway.metrics import Reading
 from gateway.named_files import FileRead
-from gateway.policy.sections.server import ClientSettings, ServerSettings, TlsFiles
+from gateway.policy.sections.server import ClientSettings, ServerSettings, TlsFiles, TlsNames
 from gateway.service import Gateway
 from gateway.tls.context import ensure_certificates
 from gateway.tls.files import TlsError, TlsMaterial
+from gateway.tls.hosts import hosts_of
 from gateway.tls.renewal import ServerCertificate
 from local_runtime import gc_tuning
 from local_runtime.http.accepting import Acceptor, Headroom
@@ -49,9 +50,9 @@ def _made(server: ServerSettings) -> TlsMaterial:
     tls = server.tls
     if isinstance(tls, TlsFiles):
         return TlsMaterial(ca=Path(tls.cert), cert=Path(tls.cert), key=Path(tls.key))
-    host, _ = server.listen
+    hosts = hosts_of(server.listen[0], tls.names if isinstance(tls, TlsNames) else ())
     now = datetime.datetime.now(datetime.UTC)
-    return ensure_certificates(Path(server.data) / "tls", [host], now)
+    return ensure_certificates(Path(server.data) / "tls", hosts, now)
 
 
 def _renew(certificate: ServerCertificate) -> list[FileRead]:

@@ -23,6 +23,13 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A PEM file: the private key."""
 
 
+class TlsNames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of the local authority, as with auto, for more names."""
+
+    names: tuple[str, ...]
+    """Names and addresses by which clients reach this machine, beside its own."""
+
+
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section ``server.clients``: what is waited for a client, and kept for it meanwhile."""
 
@@ -55,7 +62,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     listen: ListenAddress = ("127.0.0.1", 8443)
     """host:port that the gateway binds."""
-    tls: Literal["auto", "off"] | TlsFiles = "auto"
+    tls: Literal["auto", "off"] | TlsFiles | TlsNames = "auto"
     """auto: a local CA made once; off: behind a proxy that ends TLS; or your own files."""
     data: str = ".spillgate"
     """Folder for the certificate authority, keys and embedded stores."""

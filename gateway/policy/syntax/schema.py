@@ -35,7 +35,8 @@ from gateway.policy.syntax.shapes import (
     fields_of,
 )
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*|file:/[^{}\0]+)\}")
+"""A variable of the environment, or the absolute path of a file."""
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})\Z")
 _DECIMAL = re.compile(
     r"[-+]?([0-9]{1,300}(\.[0-9]{0,300})?|\.[0-9]{1,300})([eE][-+]?[0-9]{1,3})?\Z"
@@ -177,6 +178,8 @@ def _repeats(node: ListNode, shape: ItemsShape, path: str, reading: Findings) ->
 def _either(node: Node, shape: EitherShape, path: str, reading: Findings) -> Any:
     """The first option that fits; where one alone could, its problems are the ones to tell."""
     options = [option for option in shape.options if _could_be(node, option)]
+    meant = [option for option in options if _shares_a_key(node, option)]
+    options = meant or options
     if len(options) == 1:
         return read(node, options[0], path, reading)
     for option in options:
@@ -186,6 +189,13 @@ def _either(node: Node, shape: EitherShape, path: str, reading: Findings) -> Any
             reading.keep(trial)
             return value
     return _unexpected(node, shape, path, reading)
+
+
+def _shares_a_key(node: Node, shape: Shape) -> bool:
+    """Whether a mapping has a key by which this one of several may be meant."""
+    if not isinstance(node, MapNode) or not isinstance(shape, RecordShape):
+        return False
+    return not node.entries.keys().isdisjoint(fields_of(shape.cls))
 
 
 def _could_be(node: Node, shape: Shape) -> bool:
@@ -259,12 +269,14 @@ def _from_environment(name: str, node: ScalarNode, path: str, reading: Findings)
     try:
         given = reading.environ.get(name)
     except OSError as error:
-        message = f"{error.filename}, which {name}_FILE names, cannot be read: {error.strerror}"
+        named = "" if name.startswith("file:") else f", which {name}_FILE names,"
+        message = f"{error.filename}{named} cannot be read: {error.strerror}"
         return reading.note(node.mark, path, message)
     value = (given or "").strip()
     if not value:
         lack = "is empty" if given is not None else "is not set"
-        return reading.note(node.mark, path, f"the environment variable {name} {lack}")
+        what = name if name.startswith("file:") else f"the environment variable {name}"
+        return reading.note(node.mark, path, f"{what} {lack}")
     reading.secrets.add(value)
     return value
 

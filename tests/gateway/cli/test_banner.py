@@ -22,6 +22,7 @@ models: {m: {task: embeddings, backends: [b]}}
 """,
     {},
 )
+CONFIG = Path("/srv/gpus/spillgate.yaml")
 FILES = TlsMaterial(ca=Path("/data/ca.pem"), cert=Path("/data/c.pem"), key=Path("/data/c.pem"))
 
 
@@ -34,15 +35,15 @@ FILES = TlsMaterial(ca=Path("/data/ca.pem"), cert=Path("/data/c.pem"), key=Path(
 def test_the_snippet_is_python_as_it_is_printed(
     material: TlsMaterial | None, keys: FirstKeys | None
 ) -> None:
-    _, _, snippet = banner(POLICY, material, keys).partition("(pip install openai):\n")
+    _, _, snippet = banner(POLICY, material, keys, CONFIG).partition("(pip install openai):\n")
     compile(snippet, "pasted", "exec")
     assert snippet.count("client") == 2
     assert ("os." in snippet) == ("import os\n" in snippet)
 
 
 def test_keys_of_a_first_start_are_shown_once() -> None:
-    assert "sg-a" in banner(POLICY, FILES, FirstKeys("sg-a", "sg-u"))
-    assert "Keys were shown when they were made" in banner(POLICY, FILES, None)
+    assert "sg-a" in banner(POLICY, FILES, FirstKeys("sg-a", "sg-u"), CONFIG)
+    assert "Keys were shown when they were made" in banner(POLICY, FILES, None, CONFIG)
 
 
 def test_a_policy_that_limits_nobody_gives_an_admin_who_makes_no_calls(
@@ -56,7 +57,7 @@ def test_a_policy_that_limits_nobody_gives_an_admin_who_makes_no_calls(
     assert made.user is None
     assert record.principal.role == "admin"
     assert not makes_calls(record.principal.permitted)
-    said = banner(POLICY, None, made)
+    said = banner(POLICY, None, made, CONFIG)
     assert made.admin in said
     assert "a plan called default" in said
 
@@ -75,3 +76,17 @@ def test_keys_that_nothing_limits_are_named_at_a_start(
     keys.close()
     [line] = [one.getMessage() for one in caplog.records]
     assert "1 keys may spend: key_old;" in line
+
+
+def test_it_says_what_is_served_and_where_everything_is() -> None:
+    said = banner(POLICY, None, None, CONFIG)
+    for told in (
+        "m (embeddings)",
+        str(CONFIG),
+        POLICY.version,
+        ".spillgate",
+        "/dashboard",
+        "/docs",
+    ):
+        assert told in said
+    assert f"--config '{CONFIG}'" in said
