@@ -17,6 +17,7 @@ from typing import get_args
 from local_runtime.app.model_sizes import bytes_of
 from local_runtime.protocol.events import Standby
 from local_runtime.protocol.wire import MAX_FRAME
+from local_runtime.server.reloading import Reloader, folder_of
 from local_runtime.server.serve import Options, serve
 
 MAX_PORT = 65535
@@ -43,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-message", type=bytes_of, default=MAX_FRAME, help="the largest, such as 256MiB"
     )
+    parser.add_argument(
+        "--reload", action="store_true", help="anew when a file of the app changes, and on SIGHUP"
+    )
     return parser
 
 
@@ -58,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--port is 1 to {MAX_PORT}")
     if options.workers < 1:
         parser.error("--workers is at least 1")
+    if options.reload:
+        given = sys.argv[1:] if arguments is None else arguments
+        command = [sys.executable, "-m", "local_runtime"]
+        command += [one for one in given if one != "--reload"]
+        return Reloader(command, folder_of(options.app)).run()
     return serve(
         Options(
             app=options.app,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import shutil
 import sys
 from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
@@ -25,6 +26,12 @@ def lack_of_app(name: str) -> str | None:
         return f"no such module: {source}"
     origin = spec.origin or ""
     return _lack_of_sense(Path(origin)) if origin.endswith(".py") else None
+
+
+def fault_of_python(path: str) -> str | None:
+    """What keeps ``path`` from being an interpreter that can be run; None where it may be one."""
+    found = shutil.which(path)
+    return None if found else f"no program is there that can be run: {path}"
 
 
 def _lack_of_file(source: str) -> str | None:

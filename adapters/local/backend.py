@@ -340,10 +340,10 @@ def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers,
     limit = settings.max_message
     if settings.sockets is not None:
         return Workers(name, AttachedWorkers(settings.sockets, clock), limit, clock), None
-    arguments = arguments_of(settings)
+    arguments = arguments_of(name, settings)
     environment = worker_environment(os.environ, settings.added_environment)
     if isinstance(settings.workers, int):
-        managed = ManagedWorkers(arguments, clock, environment=environment)
+        managed = ManagedWorkers(arguments, clock, environment=environment, python=settings.python)
         return Workers(name, managed, limit, clock), None
     placed = ManagedWorkers(arguments, clock, PROGRAM, environment=environment)
     workers = Workers(name, placed, limit, clock)

@@ -32,7 +32,11 @@ class LocalHost:
         settings, self.folder = self._settings, new_folder()
         environment = worker_environment(os.environ, settings.added_environment)
         managed = ManagedWorkers(
-            arguments_of(settings), self._clock, sockets=self.folder, environment=environment
+            arguments_of(self._name, settings),
+            self._clock,
+            sockets=self.folder,
+            environment=environment,
+            python=settings.python,
         )
         self._workers = Workers(self._name, managed, settings.max_message, self._clock)
         self._workers.start()

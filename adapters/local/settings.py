@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from adapters.local.app_files import lack_of_app
+from adapters.local.app_files import fault_of_python, lack_of_app
 from adapters.local.ray_settings import RayWorkers, refuse_what_ray_decides
 from adapters.settings import (
     ByteSize,
@@ -30,6 +30,7 @@ _DEVICE = re.compile(r"(auto|cpu|mps|cuda(:\d{1,3})?)\Z")
 _OTHERWISE = {
     "max_message": "give --max-message to python -m local_runtime, or say max_request here",
     "models": "say it in the app: @app.model(..., memory=...)",
+    "python": "start them with it",
     "env": "set it where they are started",
     "secret_env": "set it where they are started",
 }
@@ -116,6 +117,9 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     models: dict[str, SharedModel] = {}
     """The app's name of a model -> what it occupies; counts before what the app says itself."""
 
+    python: str | None = None
+    """The interpreter of the workers' own environment, such as /opt/model/bin/python, in which
+    spillgate-runtime is installed; left out: the gateway's own."""
     env: dict[str, str] = {}
     """Environment variables of the workers, beside what they get of the gateway's own."""
     secret_env: dict[str, SecretStr] = {}
@@ -167,6 +171,12 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return [SettingError(("sockets",), fault)]
         if self.app is None or isinstance(self.workers, RayWorkers):
             return []
+        if self.python is not None:
+            fault = fault_of_python(self.python)
+            if fault is not None:
+                return [SettingError(("python",), fault)]
+            if not self.app.partition(":")[0].endswith(".py"):
+                return []  # a module of that environment, which this one need not have
         lack = lack_of_app(self.app)
         return [] if lack is None else [SettingError(("app",), lack)]
 

@@ -7,8 +7,8 @@ from local_runtime.app.model_sizes import to_json
 from local_runtime.client.managed import supervisor_arguments
 
 
-def arguments_of(settings: LocalSettings) -> list[str]:
-    """Of settings that name an app."""
+def arguments_of(name: str, settings: LocalSettings) -> list[str]:
+    """Of the backend ``name``, whose settings name an app."""
     assert settings.app is not None
     placed = settings.workers
     own: dict[str, object] = (
@@ -20,6 +20,7 @@ def arguments_of(settings: LocalSettings) -> list[str]:
         settings.app,
         {
             **own,
+            "name": name,
             "device": settings.device,
             "threads": settings.threads,
             "start-timeout": settings.start_timeout,

@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from local_runtime.app.declared import check_arguments, check_numbers, needs_parentheses
 from local_runtime.app.model_sizes import bytes_of, names_of
 from local_runtime.app.request import Request
 from local_runtime.app.store import HandlerStore, open_store
@@ -177,6 +178,9 @@ class Runtime:
         one."""
         if self.init_function is not None:
             raise ValueError(f"{self.name} has two init functions")
+        if not callable(function):
+            raise ValueError("init is a decorator: write @app.init, without parentheses")
+        check_arguments(function, 0)
         self.init_function = function
         return function
 
@@ -233,7 +237,10 @@ class Runtime:
         or begins with no slash, and for settings that do not go together.
         """
 
+        needs_parentheses("handler", route)
+
         def record(function: F) -> F:
+            check_arguments(function, 3 if models else 2)
             self._add(
                 Handler(
                     route=route,
@@ -271,6 +278,8 @@ class Runtime:
         ``warmup`` as for ``handler``; the sample is run alone, and ``max_size`` times at once.
         """
 
+        needs_parentheses("stepper", route)
+
         def record(make: M) -> M:
             self._add(
                 Handler(
@@ -299,8 +308,10 @@ class Runtime:
         """Records a handler whose caller is answered ``{"job_id": ...}`` at once; the result is
         sent by POST to the request's ``webhook`` (http or https) when it has one. ``models`` as
         for ``handler``."""
+        needs_parentheses("background", route)
 
         def record(function: F) -> F:
+            check_arguments(function, 3 if models else 2)
             self._add(
                 Handler(
                     route=route,
@@ -320,6 +331,7 @@ class Runtime:
             raise ValueError(f"a route begins with a slash: {handler.route!r}")
         if handler.route in self.handlers:
             raise ValueError(f"{self.name} has two handlers for {handler.route}")
+        check_numbers(handler.function, timeout=handler.timeout_s, concurrency=handler.concurrency)
         if handler.concurrency < 1 or not handler.timeout_s > 0:
             raise ValueError(f"{handler.route}: concurrency and timeout must be above 0")
         for other in self.handlers.values():

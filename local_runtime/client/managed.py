@@ -44,10 +44,15 @@ class ManagedWorkers:
         program: str = "local_runtime.supervisor",
         sockets: str | None = None,
         environment: Mapping[str, str] | None = None,
+        python: str | None = None,
     ) -> None:
+        """``python`` is the interpreter that runs them, which has this runtime installed; None:
+        this process's own."""
         self._clock = clock
         self._listener: Listener = _ignore
-        self._process = SupervisorProcess(arguments, self._forward, program, sockets, environment)
+        self._process = SupervisorProcess(
+            arguments, self._forward, program, sockets, environment, python
+        )
         self._closing = False
         self._main: asyncio.Task[None] | None = None
 

@@ -35,9 +35,11 @@ class SupervisorProcess:
         program: str = "local_runtime.supervisor",
         sockets: str | None = None,
         environment: Mapping[str, str] | None = None,
+        python: str | None = None,
     ) -> None:
         """``sockets`` is where the workers listen; a new folder unless given. ``environment`` is
-        what it and its workers have; None: this process's own."""
+        what it and its workers have, ``python`` their interpreter; None: this process's own."""
+        self._python = python or sys.executable
         self._environment = environment
         self._program = program
         self._sockets = sockets
@@ -60,7 +62,7 @@ class SupervisorProcess:
         self.running = True
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", self._program, "--dir", folder),
+                *(self._python, "-m", self._program, "--dir", folder),
                 *self._arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

@@ -185,7 +185,7 @@ async def serve(options: argparse.Namespace, report: Report) -> None:
     cluster = await _join(options, report, orders.ended)
     if cluster is None:
         return
-    writer = LogWriter(sys.stderr.buffer)
+    writer = LogWriter(sys.stderr.buffer, options.name)
     outside = Outside(
         policy=policy_of(options),
         clock=SystemClock(),

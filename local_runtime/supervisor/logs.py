@@ -49,8 +49,10 @@ def _pieces(line: bytes) -> list[bytes]:
 class LogWriter:
     """Writes lines to a stream from a thread of its own; drops what the stream is too slow for."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, whose: str = "") -> None:
+        """``whose``: what each line begins with, such as the name of a backend."""
         self._stream = stream
+        self._whose = f"{whose} ".encode() if whose else b""
         self._waiting: queue.Queue[bytes | None] = queue.Queue(MAX_WAITING)
         self._left_out = 0
         self._thread = threading.Thread(target=self._work, name="log", daemon=True)
@@ -62,7 +64,7 @@ class LogWriter:
             if self._left_out:
                 self._waiting.put_nowait(b"... %d lines left out" % self._left_out)
                 self._left_out = 0
-            self._waiting.put_nowait(line)
+            self._waiting.put_nowait(self._whose + line)
         except queue.Full:
             self._left_out += 1
 

@@ -13,6 +13,7 @@ from local_runtime.supervisor.worker_process import GRACE_S, Launch
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the app, and what ``policy_of`` and ``launcher_of`` read."""
     parser.add_argument("app", help="folder/file.py:app or package.module:app")
+    parser.add_argument("--name", default="", help="of the backend, before each line of the log")
     parser.add_argument("--threads", type=int, help="CPU threads of each worker's model")
     parser.add_argument("--start-timeout", type=float, default=RestartPolicy().start_timeout_s)
     parser.add_argument("--silence", type=float, default=RestartPolicy().silence_s)

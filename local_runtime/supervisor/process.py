@@ -91,7 +91,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def _main(options: argparse.Namespace) -> None:
-    writer = LogWriter(sys.stderr.buffer)
+    writer = LogWriter(sys.stderr.buffer, options.name)
     try:
         outside = Outside(
             policy=policy_of(options),
