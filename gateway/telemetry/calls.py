@@ -71,7 +71,7 @@ class TracedCompletion(Completion):
         span_id = None if trace is None else trace.attempt_id(attempt)
         if trace is not None and span_id is not None:
             trace.add(
-                f"{names.OPERATIONS[attempt.call.task]} {attempt.call.model}",
+                f"{names.operation_of(attempt.call.task)} {attempt.call.model}",
                 attempt.asked_at,
                 _of_attempt(attempt, usage, failure),
                 span_id=span_id,
@@ -137,7 +137,7 @@ def _of_attempt(
 ) -> dict[str, Value]:
     spec, call = attempt.backend.spec, attempt.call
     told: dict[str, Value] = {
-        names.OPERATION: names.OPERATIONS[call.task],
+        names.OPERATION: names.operation_of(call.task),
         names.PROVIDER: spec.kind,
         names.REQUEST_MODEL: call.model,
         names.BACKEND: spec.name,
@@ -161,7 +161,7 @@ def _ended(trace: RequestTrace, state: CallState, now: float) -> None:
     if state.ending is None:
         return
     row = state.ending.row
-    operation = names.OPERATIONS[state.call.task]
+    operation = names.operation_of(state.call.task)
     first, received = trace.first_piece_at, state.received
     first_s = None if first is None else first - received
     trace.attributes.update(

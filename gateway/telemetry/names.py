@@ -41,12 +41,11 @@ REQUEST_SECONDS = "gen_ai.server.request.duration"
 FIRST_TOKEN_SECONDS = "gen_ai.server.time_to_first_token"  # noqa: S105 - a metric
 TOKENS = "gen_ai.client.token.usage"
 
-OPERATIONS = {
-    "chat": "chat",
-    "completions": "text_completion",
-    "embeddings": "embeddings",
-    "infer": "generate_content",
-}
-"""A model's task -> the operation."""
+_OPERATIONS = {"completions": "text_completion", "infer": "generate_content"}
 OURS = "spillgate"
 """The provider that callers see; of an attempt it is the backend's kind."""
+
+
+def operation_of(task: str) -> str:
+    """The operation of a model's task: the conventions' own name where they have one."""
+    return _OPERATIONS.get(task, task)

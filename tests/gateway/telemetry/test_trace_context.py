@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from adapters.types import ALL_TASKS
+from gateway.telemetry.names import operation_of
 from gateway.telemetry.trace_context import TraceIds, read_context
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -58,3 +60,9 @@ def test_as_many_traces_are_kept_as_the_policy_says() -> None:
     kept = sum(ids.begin().sampled for _ in range(4000))
     assert 900 < kept < 1100
     assert all(len(ids.begin().trace_id) == 32 and len(ids.span_id()) == 16 for _ in range(100))
+
+
+def test_every_task_has_an_operation() -> None:
+    assert all(operation_of(task) for task in ALL_TASKS)
+    assert operation_of("chat") == "chat"
+    assert operation_of("completions") == "text_completion"
