@@ -7,7 +7,7 @@ exchange with the ``platforms``; ``money`` (``make bench-money``) what limits an
 ``jobs`` (``make bench-jobs``) how many jobs a second gateways end;
 ``reports/`` (``make bench-reports``) how long reports of ten million rows take;
 ``economics/`` (``make bench-economics``) what planned capacity costs over recorded traffic;
-``console/`` (``python -m benchmarks.console``) a month to look at, and what its pages take.
+``console/`` (``python -m benchmarks.console``) a made-up month to look at in the console.
 Smaller: ``ledger`` (a row), ``lost_store`` (a Redis that is stopped), ``restart`` (a killed
 worker), ``workers`` (several processes on one port), ``profile_gateway`` (where CPU goes),
 ``guard`` (whether a call has grown). Their options and

@@ -14,6 +14,7 @@ from gateway.console.plots import Band, Plot, PlotColumn, stacked
 from gateway.console.spans import TimeSlice, bounds, pieces_of, span_of, times_of
 from gateway.console.standings import standings
 from gateway.console.visits import HtmlPage, Sheet, Visit, link
+from gateway.console.words import ERROR_WORDS
 from gateway.keys.audit import audit_json
 from gateway.storage.audit import AuditQuery
 from gateway.storage.queries import UsageReport, UsageRow
@@ -126,7 +127,11 @@ def _plot(report: UsageReport, pieces: Sequence[TimeSlice], bucket: str, visit: 
         by_error[row.group["error"]][row.group[bucket]] = row.errors
     largest = sorted(by_error, key=lambda name: -sum(by_error[name].values()))
     bands = [
-        Band(name or "none", meaning, [by_error[name].get(piece.label, 0) for piece in pieces])
+        Band(
+            ERROR_WORDS.get(name, name),
+            meaning,
+            [by_error[name].get(piece.label, 0) for piece in pieces],
+        )
         for name, meaning in zip(largest, _COLOURS, strict=False)
     ]
     rest = [

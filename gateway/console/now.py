@@ -79,7 +79,7 @@ async def show(visit: Visit) -> HtmlPage:
             "figures": [
                 _calls(recent, visit),
                 _delay(recent, visit),
-                _today(spent),
+                _today(spent, visit),
                 leads,
                 _errors(load, span, visit),
             ],
@@ -133,20 +133,25 @@ def _calls(recent: UsageReport, visit: Visit) -> Figure:
 def _delay(recent: UsageReport, visit: Visit) -> Figure:
     row = whole(recent)
     half, most = (percentile_s(row.durations, part) for part in (0.5, 0.95))
-    waited = row.queue_us / row.calls / MICRO if row.calls else None
+    note, beside = "no call has ended in the last hour", ""
+    if row.calls:
+        waited = duration(row.queue_us / row.calls / MICRO)
+        note, beside = f"p50 / p95 of the last hour, {waited} of it in line", f"/ {duration(most)}"
     return Figure(
         "From request to answer",
         duration(half),
-        f"/ {duration(most)}",
-        f"p50 / p95 of the last hour, {duration(waited)} of it in line",
+        beside,
+        note,
         link("calls", {"range": "1h", **filters_of(visit)}),
     )
 
 
-def _today(spent: UsageReport) -> Figure:
+def _today(spent: UsageReport, visit: Visit) -> Figure:
     kept = sum(row.cost_nano for row in spent.rows if row.group.get("kind") == "ping")
     row = whole(spent)
     note = f"of it idle {dollars(row.idle_nano)}, kept warm {dollars(kept)}"
+    if not visit.is_admin:
+        note = f"in {_counted(row.calls, 'call')}"
     return Figure(
         "Spent today", dollars(row.cost_nano), "", note, link("spend", {"range": "today"})
     )
@@ -192,9 +197,14 @@ def _errors(load: UsageReport, span: TimeSpan, visit: Visit) -> Figure:
         f"Failed, {_called(span)}",
         share(row.errors, row.calls),
         "",
-        f"{row.errors:,} of {row.calls:,} calls; {row.cold_starts:,} cold starts",
+        f"{row.errors:,} of {_counted(row.calls, 'call')}, "
+        f"{_counted(row.cold_starts, 'cold start')}",
         link("calls", {**_span_params(visit), "outcome": "error", **filters_of(visit)}),
     )
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number:,} {name}" + ("" if number == 1 else "s")
 
 
 def _span_params(visit: Visit) -> dict[str, str | None]:

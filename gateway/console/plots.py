@@ -116,11 +116,8 @@ def _line(values: Sequence[float], scale: float) -> str:
 
 
 def _middle(below: Sequence[float], above: Sequence[float]) -> float:
-    """Where a band is labelled: at its last bar that is there."""
-    for low, high in zip(reversed(below), reversed(above), strict=True):
-        if high > low:
-            return (low + high) / 2
-    return 0.0
+    """Where a band is labelled: at its last bar, as tall as that may be."""
+    return (below[-1] + above[-1]) / 2 if below else 0.0
 
 
 def _ticks(highest: float) -> list[float]:

@@ -47,7 +47,7 @@ ERROR_WORDS = {
     "backend_overloaded": "no room",
     "backend_failed": "failed",
     "backend_unreachable": "unreachable",
-    "context_length_exceeded": "too long for the model",
+    "context_length_exceeded": "too long",
     "budget_exhausted": "no money left",
 }
 MEASURES = {"cost": "dollars", "calls": "calls", "gpu": "device time", "tokens": "tokens"}
