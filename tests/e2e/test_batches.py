@@ -1,5 +1,5 @@
-"""OpenAI's own client, unchanged, drives files and batches over a real server; and a gateway that
-is killed in the middle of a batch answers each line once."""
+"""OpenAI's own client, unchanged, drives files and batches over a real server, and so does our own
+command."""
 
 from __future__ import annotations
 
@@ -107,26 +107,6 @@ def test_the_genuine_client_runs_a_batch(tmp_path: Path) -> None:
         assert client.files.delete(done.input_file_id).deleted
 
 
-def test_a_gateway_that_is_killed_answers_each_line_once(tmp_path: Path) -> None:
-    with PaidServer() as server:
-        gateway = LiveGateway(tmp_path, CONFIG.format(url=server.url)).start()
-        try:
-            with client_of(gateway) as client:
-                batch = begun(client, 150)
-                for calls in (20, 60):
-                    wait_until(lambda: server.calls >= calls, within_s=60)  # noqa: B023
-                    gateway.kill()
-                    gateway.start()
-                done = ended(client, batch.id)
-                assert done.status == "completed"
-                assert done.request_counts.completed == 150
-                answered(client, done, 150)
-            cost = _usage(gateway, batch.id)
-            assert float(done.cost_usd) == pytest.approx(cost, abs=1e-9)
-        finally:
-            gateway.stop()
-
-
 def run_command(gateway: LiveGateway, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     environ = {**os.environ, "SPILLGATE_KEY": gateway.user_key}
     return subprocess.Popen(
@@ -175,11 +155,3 @@ def test_a_broken_line_is_said_with_its_place(tmp_path: Path) -> None:
         assert f"{source}:17: This line is no valid JSON" in said
         assert "nothing was run" in told
         assert server.calls == 0
-
-
-def _usage(gateway: LiveGateway, batch: str) -> float:
-    with gateway.client() as client:
-        params = {"group_by": "tag:batch"}
-        rows = client.get("/usage", params=params).json()["rows"]
-    [row] = [one for one in rows if one["tag:batch"] == batch]
-    return float(row["cost_usd"])
