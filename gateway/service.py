@@ -22,6 +22,7 @@ from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.events.notices import Notices
 from gateway.files.files import Files
+from gateway.files.inputs import FileInputs
 from gateway.jobs.jobs import Jobs
 from gateway.keys.last_uses import LastUses
 from gateway.metrics import Metrics
@@ -71,6 +72,7 @@ class Gateway:
     archivist: Archivist | None = None  # moves old rows out of the ledger
     plans: WorkerPlans | None = None  # what backends should keep, and why, once it has started
     batches: Batches | None = None  # calls by the thousand, a line of a file each
+    file_inputs: FileInputs | None = None  # puts them into calls that name them
     stored_files: Files | None = None  # what callers store here, with a store for it
     streams: KeptStreams | None = None  # answers to streams that have names
     jobs: Jobs | None = None  # work that nobody waits for on a connection, with a store for it

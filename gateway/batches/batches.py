@@ -51,7 +51,7 @@ class Batches:
         clock: Clock,
     ) -> None:
         self.store = store
-        self._results = BatchResults(store, files)
+        self._results = BatchResults(store, files, jobs.worker.large)
         self._clock = clock
         feeder = BatchFeeder(
             store=store,
@@ -71,6 +71,7 @@ class Batches:
                 feeder=feeder,
                 active=active,
                 clock=clock,
+                results=self._results,
                 jobs_wake=jobs.worker.wake,
             )
 

@@ -9,8 +9,9 @@ import msgspec
 
 from gateway.batches.records import not_run_text
 from gateway.files.files import Files, NewFile
+from gateway.jobs.large import LargeBodies
 from gateway.jobs.outcomes import CANCELED, EXPIRED
-from gateway.jobs.records import JobFault, output_of, read_answer, read_fault
+from gateway.jobs.records import JobFault, output_of, read_answer, read_fault, to_text
 from gateway.storage.batches.base import BatchStore, EndedLine, StoredBatch
 
 _PAGE = 32
@@ -64,16 +65,25 @@ def unfed(number: int, custom_id: str, code: str, message: str) -> EndedLine:
 class BatchResults:
     """Writes them, a page at a time."""
 
-    def __init__(self, store: BatchStore, files: Files) -> None:
+    def __init__(self, store: BatchStore, files: Files, large: LargeBodies | None) -> None:
         self._store = store
         self._files = files
+        self._large = large
 
     async def lines(self, id: str, after: int = 0) -> AsyncIterator[EndedLine]:
         """Those that are jobs or were refused, in their order. Raises StorageUnavailable."""
         while page := await self._store.lines(id, after, _PAGE):
             for line in page:
-                yield line
+                yield await self._whole(line)
             after = page[-1].number
+
+    async def _whole(self, line: EndedLine) -> EndedLine:
+        """With its answer, where that lies in a file."""
+        answer = read_answer(line.answer)
+        if answer is None or not answer.file or self._large is None:
+            return line
+        found = await self._large.whole(answer) or answer
+        return msgspec.structs.replace(line, answer=to_text(found))
 
     async def write(
         self, batch: StoredBatch, kind: str, rest: AsyncIterator[EndedLine] | None

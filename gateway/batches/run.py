@@ -55,6 +55,7 @@ class BatchRun:
         feeder: BatchFeeder,
         active: Callable[[], ActivePolicy],
         clock: Clock,
+        results: BatchResults,
         jobs_wake: Callable[[], None],
     ) -> None:
         self.batch = batch
@@ -67,7 +68,7 @@ class BatchRun:
         self._active = active
         self._clock = clock
         self._jobs_wake = jobs_wake
-        self._results = BatchResults(store, files)
+        self._results = results
         self._principal = read_batch_request(batch.request).principal
         self._line, self._byte = batch.fed_line, batch.fed_byte
         self._refused_since: float | None = None

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from gateway.active_policy import ActivePolicy
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.state import CallState
@@ -15,6 +17,7 @@ from gateway.jobs.ending import JobEnding
 from gateway.jobs.foreseen import begins_in_s
 from gateway.jobs.news import JobNews
 from gateway.jobs.one_lease import OneLease
+from gateway.jobs.records import read_answer, to_text
 from gateway.jobs.views import shown
 from gateway.jobs.worker import JobWorker
 from gateway.money.settlement import Settler
@@ -105,6 +108,15 @@ class Jobs:
                 if job is None or job.state in ENDED or left_s <= 0:
                     return job
                 await self.news.wait(listener, left_s)
+
+    async def whole(self, job: StoredJob) -> StoredJob:
+        """With its answer, where that lies in a file. Raises StorageUnavailable."""
+        answer = read_answer(job.answer)
+        if answer is None or self.worker.large is None:
+            return job
+        found = await self.worker.large.whole(answer)
+        text = "" if found is None else to_text(found)
+        return msgspec.structs.replace(job, answer=text)
 
     async def view(self, job: StoredJob) -> dict[str, object]:
         """What its caller is told. Raises StorageUnavailable."""

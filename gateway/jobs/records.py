@@ -74,6 +74,10 @@ class JobAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     output: msgspec.Raw = msgspec.Raw(b"null")
     base64: str = ""
+    file: str = ""
+    """The stored file that has it instead, where it is large."""
+    size: int = 0
+    """Bytes of that."""
     content_type: str = "application/json"
     status: int = 200
     usage: Usage = Usage()
@@ -169,6 +173,13 @@ def output_of(answer: JobAnswer | None) -> Any:
     """What a caller sees of it: JSON as it came, anything else in base64."""
     if answer is None:
         return None
+    if answer.file:
+        return {
+            "content_type": answer.content_type,
+            "file": answer.file,
+            "bytes": answer.size,
+            "url": f"/v1/files/{answer.file}/content",
+        }
     if answer.base64:
         return {"content_type": answer.content_type, "base64": answer.base64}
     return answer.output

@@ -31,6 +31,7 @@ from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock, Timer
 from gateway.dialects.asking import ask, is_understood
+from gateway.jobs.large import LargeBodies
 from gateway.jobs.records import (
     JobAnswer,
     JobSpent,
@@ -64,7 +65,11 @@ class JobLost(Exception):
 class JobRun:
     """A ``Durable``: a job on the lease that ``job`` was given by."""
 
-    def __init__(self, job: StoredJob, store: JobStore, clock: Clock) -> None:
+    def __init__(
+        self, job: StoredJob, store: JobStore, clock: Clock, large: LargeBodies | None = None
+    ) -> None:
+        """``large``: where what is large lies, where there is a place for it."""
+        self.large = large
         self.job = job
         self.attempt = read_attempt(job.attempt)
         self.state: CallState | None = None
@@ -121,13 +126,23 @@ class JobRun:
             with _TimeLimit(self._clock, self.state, attempt, self.most_run_s):
                 reply = await self._asked(attempt)
             reply = attempt.backend.redactor.over(reply)
-            await self._keep(answer_of(reply))
+            await self._keep(await self._answer_of(reply))
         except JobLost:
             self._leave_at_once()
         except BackendError:  # what is asked next, there as well, is another attempt
             self.attempt = msgspec.structs.replace(self.attempt, handed=False, handle=None)
             raise
         return reply
+
+    async def _answer_of(self, reply: Reply) -> JobAnswer:
+        """As it is kept: by reference where it is large."""
+        while self.large is not None:
+            try:
+                return await self.large.answer(self.job, reply)
+            except StorageUnavailable as unavailable:
+                log.error("job %s: %s; its result waits", self.job.id, unavailable)
+                await self._clock.sleep(_STORE_AGAIN_S)
+        return answer_of(reply)
 
     async def _keep(self, answer: JobAnswer) -> None:
         self._answer, text = answer, to_text(answer)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from gateway.active_policy import ActivePolicy
 from gateway.clock import Clock
 from gateway.jobs.held import claims_in_force
+from gateway.jobs.large import LargeBodies
 from gateway.jobs.news import JobNews
 from gateway.jobs.one_lease import OneLease
 from gateway.jobs.run import JobRun
@@ -64,6 +65,8 @@ class JobWorker:
         self._clock = clock
         self._news = news
         self._tasks = BackgroundTasks()
+        self.large: LargeBodies | None = None
+        """Where what is large lies; None: nowhere, so that it is kept inside of its job."""
         self._runs: dict[str, JobRun] = {}
         self._full: dict[str, float] = {}
         """Keys whose jobs have to wait -> until when, in monotonic seconds."""
@@ -177,7 +180,7 @@ class JobWorker:
             if job.id in self._runs:
                 self._begun_late(self._runs[job.id], job)
                 continue
-            run = self._runs[job.id] = JobRun(job, self._store, self._clock)
+            run = self._runs[job.id] = JobRun(job, self._store, self._clock, self.large)
             if job.canceling:
                 self._renew_at = 0.0  # one that a platform has is stopped at the next look
             run.task = self._tasks.run(self._see_through(run))

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from gateway.api.batches.line_calls import read_call
 from gateway.batches.batches import Batches
 from gateway.files.files import FilePlaces, Files
+from gateway.files.inputs import FileInputs
+from gateway.jobs.large import LargeBodies
 from gateway.service import Gateway
 from gateway.storage.batches.base import BatchStore
 
@@ -28,7 +30,10 @@ def serve_stored(gateway: Gateway, stored: StoredWork) -> None:
         settings=lambda: gateway.active.policy.files,
         clock=gateway.clock,
     )
+    gateway.file_inputs = FileInputs(files, lambda: gateway.active.policy.files)
     if gateway.jobs is not None:
+        large = LargeBodies(files, lambda: gateway.active.policy.files, gateway.clock)
+        gateway.jobs.worker.large = large
         gateway.batches = Batches(
             name=secrets.token_hex(8),
             store=stored.batches,

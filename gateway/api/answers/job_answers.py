@@ -99,7 +99,7 @@ async def answer_by_job(
     if waits_s == 0.0 or job.state not in ENDED:
         await respond_accepted(send, context, jobs, job)
         return
-    await respond_ended(send, context, job, parsed.shown)
+    await respond_ended(send, context, await jobs.whole(job), parsed.shown)
 
 
 def becomes_job(context: RequestContext) -> bool:

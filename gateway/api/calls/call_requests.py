@@ -28,6 +28,7 @@ from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.clock import Clock, Timer
+from gateway.files.inputs import MARK, FileInputs
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.limits import is_own_budget
 from gateway.policy.syntax.scalars import parse_nano_usd
@@ -219,6 +220,18 @@ async def _nobody() -> MutableMapping[str, Any]:
     return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
 
+async def _with_files(
+    inputs: FileInputs, context: RequestContext, parsed: ParsedRequest, preferences: Preferences
+) -> tuple[ParsedRequest, Preferences]:
+    """With the files that its body names. Raises ApiError."""
+    body, theirs = await inputs.resolved(context.principal, parsed.body)
+    parts = msgspec.structs.replace(parsed.parts, data_bytes=parsed.parts.data_bytes + theirs)
+    return (
+        msgspec.structs.replace(parsed, body=body, parts=parts),
+        msgspec.structs.replace(preferences, parts=parts),
+    )
+
+
 async def _serve(
     gateway: Gateway,
     context: RequestContext,
@@ -230,6 +243,8 @@ async def _serve(
 ) -> CallState:
     """The call as it has ended."""
     active = gateway.active
+    if MARK in parsed.body and gateway.file_inputs is not None:
+        parsed, preferences = await _with_files(gateway.file_inputs, context, parsed, preferences)
     call = Call(
         id=context.request_id,
         model=parsed.model,

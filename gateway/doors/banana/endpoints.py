@@ -65,7 +65,7 @@ async def _call(asked: DoorRequest) -> None:
         job = await until_ended_or_stopped(asked.jobs, job, longest_s, asked.receive)
     if job.state not in ENDED:
         raise ApiError(504, "timeout", "The call has not ended in time.", type="timeout")
-    await respond_ended(asked.send, context, job, "")
+    await respond_ended(asked.send, context, await asked.jobs.whole(job), "")
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> str:

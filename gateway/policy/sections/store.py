@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from adapters.settings import ByteSize, Duration, PositiveDuration
+from adapters.settings import ByteSize, Duration, HttpUrl, PositiveDuration
 from gateway.policy.syntax.scalars import FilesPlace, KeysUrl, LedgerUrl, SharedUrl
 from gateway.store_urls import LedgerFile
 from gateway.types import LostAnswer
@@ -114,6 +114,9 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     inline: ByteSize = 1024 * 1024
     """Bytes up to which a file that an input names is put into it, and a job's result stands in
     its answer; what is larger goes by URL."""
+    url: HttpUrl | None = None
+    """Where backends reach this gateway, such as https://gpus.example.com: files that are too large
+    to go into a request are read there. Left out: only such a file in a bucket goes by URL."""
     link: PositiveDuration = 3_600.0
     """How long a URL to a file is good for."""
 

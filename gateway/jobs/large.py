@@ -1,0 +1,66 @@
+"""What is too large to travel inside of a job: files that its input names, and results above a
+bound, which lie with the stored files of its user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from adapters.types import Reply
+from gateway.clock import Clock
+from gateway.files.files import Files, NewFile
+from gateway.files.inputs import FileInputs
+from gateway.jobs.records import JobAnswer, JobRequest, answer_of
+from gateway.policy.sections.store import FileSettings
+from gateway.storage.jobs.base import StoredJob
+
+
+class LargeBodies:
+    """Of the jobs of one gateway."""
+
+    def __init__(self, files: Files, settings: Callable[[], FileSettings], clock: Clock) -> None:
+        self.inputs = FileInputs(files, settings)
+        self._files = files
+        self._settings = settings
+        self._clock = clock
+
+    async def body(self, request: JobRequest) -> tuple[bytes, int]:
+        """The call's, with its files, and how many bytes are theirs. Raises ApiError."""
+        return await self.inputs.resolved(request.principal, request.body.encode())
+
+    async def answer(self, job: StoredJob, reply: Reply) -> JobAnswer:
+        """What is kept of a reply. Raises StorageUnavailable."""
+        size = len(reply.body)
+        if size <= self._settings().inline:
+            return answer_of(reply)
+        left_s = max(0.0, job.deadline - self._clock.time())
+        new = NewFile(
+            user=job.user,
+            key_id=job.key_id,
+            name=f"{job.id}.json" if "json" in reply.content_type else job.id,
+            purpose="job_output",
+            content_type=reply.content_type,
+            keep_s=left_s + job.keep_s,
+            size=size,
+        )
+        async with self._files.incoming(new, of_ours=True) as out:
+            await out.write(reply.body)
+        return JobAnswer(
+            file=out.file.id,
+            size=size,
+            content_type=reply.content_type,
+            status=reply.status,
+            usage=reply.usage,
+        )
+
+    async def whole(self, answer: JobAnswer) -> JobAnswer | None:
+        """With what lies in a file; None where that is gone. Raises StorageUnavailable."""
+        if not answer.file:
+            return answer
+        try:
+            async with self._files.read(answer.file) as pieces:
+                body = b"".join([piece async for piece in pieces])
+        except LookupError:
+            return None
+        return answer_of(msgspec.structs.replace(answer.reply(), body=body))
