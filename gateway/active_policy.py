@@ -109,6 +109,11 @@ class ActivePolicy:
             for name, serving in self._serving.items()
         }
 
+    def finishes(self, route: str) -> bool:
+        """Whether calls of the route run on when their client has hung up."""
+        found = (one for one in self.policy.routes if one.name == route)
+        return any(one.on_disconnect == "finish" for one in found)
+
     def model(self, name: str, principal: Principal) -> ModelSpec:
         """By its name or an alias. Raises ApiError 403 for a model that the caller's key is not
         for, and 404 for one that the policy does not have."""

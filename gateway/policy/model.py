@@ -233,6 +233,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Instead of the backend's own."""
     retries: Retries | None = None
     """Left out: every backend of the route may be asked."""
+    on_disconnect: Literal["cancel", "finish"] = "cancel"
+    """What becomes of a call whose client hangs up. cancel: it is stopped, and what was used is
+    charged; finish: it runs to its end, and is charged whole."""
 
     def __post_init__(self) -> None:
         if self.order == "weighted" and not any((self.weights or {}).values()):

@@ -106,3 +106,29 @@ async def is_charged(client: httpx.AsyncClient) -> None:
     assert (row["outcome"], row["calls"]) == ("disconnected", 1)
     assert 0 < row["exec_seconds"] < 50
     assert row["cost_nano"] == pytest.approx(row["exec_seconds"] * 1e6, rel=0.01)
+
+
+async def test_a_route_may_let_a_call_finish_that_nobody_waits_for(
+    tmp_path: Path, overflow: str
+) -> None:
+    platform = Platform(overflow)
+    routes = "routes: [{name: all, use: [burst], on_disconnect: finish}]\n"
+    config = CONFIG.format(overflow=overflow) + routes
+    with LiveGateway(tmp_path, config, env={"RUNPOD_API_KEY": KEY}) as gateway:
+        async with gateway.async_client() as client:
+            completed = await platform.jobs("completed")
+            call = asyncio.create_task(client.post("/v1/infer/far", json={"sleep": 3}))
+            await until(platform.busy, "the worker has the job")
+            call.cancel()
+            await asyncio.wait([call])
+
+            async def finished() -> bool:
+                return await platform.jobs("completed") > completed
+
+            await until(finished, "the job has finished")
+
+            async def booked() -> bool:
+                rows = (await client.get("/usage?group_by=outcome")).json()["rows"]
+                return [row["outcome"] for row in rows] == ["success"]
+
+            await until(booked, "its call is a success")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import JSON_TYPE, Call
-from gateway.active_policy import NO_PREFERENCES, Preferences
+from gateway.active_policy import NO_PREFERENCES, ActivePolicy, Preferences
 from gateway.api.answers.headers import decision_headers
 from gateway.api.answers.job_answers import (
     IDEMPOTENCY_KEY,
@@ -52,7 +52,17 @@ class Watch:
     backend looks at the time as well, but nobody does while a client does not take what is there.
     """
 
-    __slots__ = ("_clock", "_late", "_receive", "_since", "_state", "_task", "_timer", "_waiting")
+    __slots__ = (
+        "_active",
+        "_clock",
+        "_late",
+        "_receive",
+        "_since",
+        "_state",
+        "_task",
+        "_timer",
+        "_waiting",
+    )
 
     def __init__(
         self,
@@ -61,8 +71,10 @@ class Watch:
         timer: SharedTimer,
         clock: Clock,
         waiting: WaitingStream | None,
+        active: ActivePolicy,
     ) -> None:
         self._waiting = waiting
+        self._active = active
         self._receive = receive
         self._state = state
         self._timer = timer
@@ -90,7 +102,8 @@ class Watch:
     async def _listen(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._state.stop("disconnected")
+        if not self._active.finishes(self._state.route):
+            self._state.stop("disconnected")
 
     def _look_at_time(self) -> None:
         left_s = self._state.must_end_at + _GRACE_S - self._clock.monotonic()
@@ -265,7 +278,7 @@ async def _serve(
         policy=active.policy.version,
         loop=gateway.loop,
     )
-    watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock, waiting)
+    watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock, waiting, active)
     try:
         await _answer(gateway, context, state, parsed, send, watch)
     except asyncio.CancelledError:
