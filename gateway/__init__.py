@@ -19,7 +19,8 @@ How it is put together: ``app`` makes a gateway from concrete stores, adapters a
 swaps whole; ``policies`` keeps every policy that was in force, and puts another one there;
 ``stored_work`` are files and batches, put together; ``restore`` settles after a crash what was left
 open, and fills the counters of limits again from the ledger. ``preflight`` finds what would keep a
-policy from being served; ``named_files`` are read again on SIGHUP; ``environment`` is where secrets
+policy from being served, ``listening`` whether its ports and certificate will do;
+``named_files`` are read again on SIGHUP; ``environment`` is where secrets
 come from. ``console`` are pages for browsers, ``cli`` is the command line, ``tls`` makes
 certificates, ``processes`` is what several of them on one port have in common, ``together`` what
 one of these may ask of all.

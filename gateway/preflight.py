@@ -6,11 +6,8 @@ looked at. A port that somebody else holds is not seen here.
 
 from __future__ import annotations
 
-import datetime
 import errno
-import ipaddress
 import os
-import socket
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,10 +18,10 @@ from adapters.base import Backend
 from adapters.settings import NeedsFiles, Secret, SettingError
 from adapters.trust import read_trust
 from gateway.environment import Environment
+from gateway.listening import certificate_faults, listener_faults
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import read_with_places
-from gateway.policy.sections.server import TlsFiles, TlsNames
-from gateway.policy.sections.telemetry import MetricsListener
+from gateway.policy.sections.server import TlsFiles
 from gateway.policy.sections.webhooks import unfit_secrets
 from gateway.policy.syntax.problems import (
     Mark,
@@ -36,16 +33,11 @@ from gateway.policy.syntax.problems import (
     redacted,
 )
 from gateway.store_urls import Database, LedgerFile, ServerGroup
-from gateway.tls.context import check_readable, server_context
-from gateway.tls.files import TlsError, TlsMaterial, current
-from gateway.tls.hosts import hosts_of
 
 Found = Iterator[tuple[str, str]]
 """(key path, message)."""
 MakeBackend = Callable[[BackendSpec], Backend]
 
-_UNPRIVILEGED = 1024
-"""The first port that everybody may listen on."""
 _SQLITE = b"SQLite format 3\0"
 _LONGEST_JOURNAL = "-journal"
 """What SQLite adds to a file's name at most (https://www.sqlite.org/tempfiles.html)."""
@@ -84,7 +76,7 @@ def check_startable(
             *_drivers(policy, installed or _is_installed),
             *_authorities(policy),
         ]
-        found += [*_listener(policy), *_tls(policy)]
+        found += [*listener_faults(policy), *certificate_faults(policy)]
     if found:
         hidden = [*_secrets(policy.backends.values())]
         problems = [problem_at(place_of(path, places), path, message) for path, message in found]
@@ -279,131 +271,3 @@ def _narrower_mode(path: Path) -> str | None:
     if not mode & (stat.S_IRWXG | stat.S_IRWXO) & ~0o111:
         return None
     return "700" if stat.S_ISDIR(mode) else "600"
-
-
-# --- the listener --------------------------------------------------------------------------------
-
-
-def addresses_of(policy: Policy) -> dict[str, tuple[str, int]]:
-    """Key path -> (host, port), of all that the gateway listens at."""
-    server = policy.server
-    addresses = {"server.listen": server.listen}
-    if isinstance(server.metrics, MetricsListener):
-        addresses["server.metrics.listen"] = server.metrics.listen
-    return addresses
-
-
-def _listener(policy: Policy) -> Found:
-    for path, (host, port) in addresses_of(policy).items():
-        try:
-            _bind(host, port if port < _UNPRIVILEGED else 0)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                yield path, f"{host}:{port} cannot be listened on: {error.strerror}"
-
-
-class PortTaken(Exception):
-    """Another program listens there. The message is for the operator."""
-
-
-def check_ports_are_free(policy: Policy) -> None:
-    """What ``check`` leaves out, for the gateway that is checked may be running. Raises
-    PortTaken."""
-    for path, (host, port) in addresses_of(policy).items():
-        try:
-            _bind(host, port)
-        except OSError as error:
-            raise PortTaken(
-                f"{path}: {host}:{port} cannot be listened on: {error.strerror}. If a gateway "
-                f"runs there already, end it; else give another port in {path}"
-            ) from None
-
-
-def _bind(host: str, port: int) -> None:
-    """Takes the address for an instant; nobody can connect meanwhile."""
-    for family, kind, protocol, _, address in socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    ):
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-
-
-# --- certificates --------------------------------------------------------------------------------
-
-
-def _tls(policy: Policy) -> Found:
-    tls, (host, _) = policy.server.tls, policy.server.listen
-    folder = Path(policy.server.data) / "tls"
-    named = tls.names if isinstance(tls, TlsNames) else ()
-    if isinstance(tls, TlsFiles):
-        yield from _files(tls)
-    elif tls == "off":
-        return
-    elif made := current(folder, hosts_of(host, named), datetime.datetime.now(datetime.UTC)):
-        try:
-            server_context(made)
-        except TlsError as error:
-            yield "server.tls", f"{error}; remove {folder / 'issued.json'} to have it made anew"
-    else:
-        yield from _names({"server.listen": (host,), "server.tls.names": named})
-
-
-def _names(places: Mapping[str, Iterable[str]]) -> Found:
-    for path, names in places.items():
-        for name in names:
-            if _address(name) is not None:
-                continue
-            # Imported here because a check of an address must not pay for ``cryptography``.
-            from gateway.tls.authority import check_name
-
-            try:
-                check_name(name.lower())
-            except TlsError as error:
-                yield path, str(error)
-
-
-def _files(tls: TlsFiles) -> Found:
-    cert, key = Path(tls.cert), Path(tls.key)
-    material = TlsMaterial(ca=cert, cert=cert, key=key)
-    for path, look in (
-        ("server.tls.cert", lambda: check_readable("certificate", cert)),
-        ("server.tls.key", lambda: check_readable("private key", key)),
-        ("server.tls", lambda: server_context(material)),
-    ):
-        try:
-            look()
-        except (TlsError, ValueError) as error:
-            yield path, str(error)
-            return
-
-
-def certificate_warnings(policy: Policy, places: Mapping[str, Mark]) -> tuple[Problem, ...]:
-    """Where the listener is reached from elsewhere and its own files are for loopback names alone.
-    Reads the certificate."""
-    tls, (host, _) = policy.server.tls, policy.server.listen
-    if not isinstance(tls, TlsFiles) or _is_loopback(host):
-        return ()
-    # Imported here because only a listener with files of its own pays for ``cryptography``.
-    from gateway.tls.authority import names_in
-
-    names = names_in(Path(tls.cert))
-    if not names or not all(_is_loopback(name) for name in names):
-        return ()
-    message = (
-        f"reached from elsewhere, but the certificate is for {', '.join(names)} alone: other "
-        "clients will not trust it"
-    )
-    return (problem_at(place_of("server.listen", places), "server.listen", message),)
-
-
-def _is_loopback(host: str) -> bool:
-    address = _address(host)
-    return host.lower() == "localhost" if address is None else address.is_loopback
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
