@@ -15,11 +15,13 @@ from gateway.money.limits import backend_claims, compile_claims, model_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
 from gateway.routing.repeating import RepeatRules
-from gateway.routing.router import Decision, RoutingRequest, available, decide
+from gateway.routing.router import Candidate, Decision, RoutingRequest, available, decide
 from gateway.storage.claims import ClaimTemplate
 from gateway.types import ApiError, Principal, Priority
 
 _TEMPLATES_KEPT = 10_000
+_BYTES_A_TOKEN = 2
+"""At least: of a prompt that was cut short no more can be kept than it has."""
 RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
 """A call of higher rank goes first in a backend's line."""
 
@@ -41,6 +43,8 @@ class Preferences(msgspec.Struct, frozen=True):
     """That the request gives its call."""
     images: int = 0
     """Images that it asks for; 0: nobody says."""
+    session: str = ""
+    """The conversation that the call belongs to, by its caller's own name; empty: none is known."""
 
     patience: float | None = None
     """Seconds that the call may wait for what is cheap, where those are more than its route's SLO;
@@ -302,6 +306,8 @@ class ActivePolicy:
             candidate_of(one, model, now, ahead and ahead(one), user, rank, parts)
             for one in self._usable(model, route)
         ]
+        if preferences.session:
+            candidates = self._in_session(candidates, call, (user, preferences.session), now)
         if whenever:
             candidates = [available(candidate) for candidate in candidates]
         question = self._question(call, spec, preferences)
@@ -317,8 +323,28 @@ class ActivePolicy:
         tokens = 0 if parts is TEXT_ALONE else parts.tokens(self._part_tokens[call.model])
         images = preferences.images or spec.max_images
         return RoutingRequest(
-            call.task, call.stream, size, output, parts, tokens, images, spec.max_audio
+            call.task,
+            call.stream,
+            size,
+            output,
+            parts,
+            tokens,
+            images,
+            spec.max_audio,
+            bool(preferences.session),
         )
+
+    def _in_session(
+        self, candidates: list[Candidate], call: Call, session: tuple[str, str], now: float
+    ) -> list[Candidate]:
+        """With what each has kept of the conversation; ``session``: whose, and its name."""
+        most = len(call.body) // _BYTES_A_TOKEN
+        return [
+            msgspec.structs.replace(
+                one, kept=self.backends[one.name].learned.kept(call.model, session, now, most)
+            )
+            for one in candidates
+        ]
 
 
 def _in_force(

@@ -3,11 +3,14 @@ its workers are warm, and how long it rests between calls."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from adapters.errors import FailureClass
 from adapters.types import Usage
 from gateway.money.inputs import InputParts, LearnedInputs
 from gateway.policy.model import BackendCommon
 from gateway.routing.answer_times import AnswerTimes
+from gateway.routing.conversations import NOTHING_KEPT, Conversations, KeptPrefix, PromptReading
 from gateway.routing.forecast import ColdTime, RunTime, WarmSet
 from gateway.routing.gaps import GapHistory
 
@@ -31,9 +34,11 @@ class Learned:
         "_inputs",
         "_prior",
         "_rates",
+        "_readings",
         "_runs",
         "_tells_causes",
         "cold",
+        "conversations",
         "depth",
         "gaps",
         "used",
@@ -57,6 +62,8 @@ class Learned:
         self._inputs: dict[str, LearnedInputs] = {}
         self._rates: dict[str, float] = {}
         self._answers: dict[str, AnswerTimes] = {}
+        self._readings: dict[str, PromptReading] = {}
+        self.conversations = Conversations()
 
     def run_time(self, model: str) -> RunTime:
         """How long calls of the model run."""
@@ -134,6 +141,28 @@ class Learned:
         """A call for whose input ``held`` tokens were held had ``used`` of them."""
         if used > held:
             self._inputs.setdefault(model, LearnedInputs()).learn(parts, held, used)
+
+    def kept(self, model: str, conversation: Hashable, now: float, most: int) -> KeptPrefix:
+        """What should be there of a conversation, as far as the engine's own counts bear it out.
+        ``most``: tokens that a call's text can be."""
+        reading = self._readings.get(model)
+        if reading is None:
+            return NOTHING_KEPT
+        tokens = min(self.conversations.tokens((model, conversation), now), most)
+        return KeptPrefix(round(tokens * reading.share), reading.seconds_per_token)
+
+    def observe_turn(self, model: str, conversation: Hashable, usage: Usage, now: float) -> None:
+        """A call of a conversation was answered here: what the engine says that it has read."""
+        if usage.input_tokens is None:
+            return
+        reading = self._readings.setdefault(model, PromptReading())
+        name, written = (model, conversation), usage.output_tokens or 0
+        cached = 0 if usage.parts is None else min(usage.parts.cached, usage.input_tokens)
+        expected = min(self.conversations.tokens(name, now), usage.input_tokens)
+        reading.observe_kept(expected, cached)
+        if usage.exec_s is not None:
+            reading.observe_run(usage.input_tokens - cached, written, usage.exec_s)
+        self.conversations.note(name, usage.input_tokens + written, now)
 
     def observe_start(self, seconds: float, *, expected: bool) -> None:
         """A call waited so long for a worker's start."""

@@ -8,6 +8,8 @@ the planner decide over a ``fleet``, whose seconds ``outcome`` sums up, with ``s
 beforehand, and the bound below it; ``comparison`` has them side by side, ``page`` draws them, with
 ``charts``.
 
+``conversations`` is what it costs that they change their backend, on a clock of their own.
+
 ``advice`` says what to reserve at the ``offers`` of the price tables. ``tuning`` says which way to
 serve a policy's model would have cost less: ``policy_scenario`` is that model's prices and starts,
 ``ledger`` its calls, ``policy_edits`` change the policy's text.

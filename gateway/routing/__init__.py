@@ -2,8 +2,9 @@
 
 ``router`` filters, quotes and ranks the backends, and keeps the reason of each refusal; a call
 spills where its first choice is not a reserved backend. ``sums`` takes a quote apart. ``repeating``
-is whether a call that failed is asked again, and of whom. What they read was learned from earlier
-calls: ``forecast`` (run times and cold starts), ``answer_times`` (when a backend is silent rather
-than slow), ``health`` (who failed, and rests), ``gaps`` (how long a backend stays warm between
-calls), ``volume`` (calls a day).
+is whether a call that failed is asked again, and of whom. ``conversations`` is what backends have
+kept of what was said, and what it costs to read it elsewhere. What
+they read was learned from earlier calls: ``forecast`` (run times and cold starts), ``answer_times``
+(when a backend is silent rather than slow), ``health`` (who failed, and rests), ``gaps`` (how long
+a backend stays warm between calls), ``volume`` (calls a day).
 """

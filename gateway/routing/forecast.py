@@ -134,6 +134,11 @@ def with_load(delay: Delay, load_s: float) -> Delay:
     return Delay(delay.seconds + load_s, delay.cold_s + load_s, load_s)
 
 
+def with_reading(delay: Delay, seconds: float) -> Delay:
+    """The same for a call that begins with so much to read that is kept elsewhere."""
+    return Delay(delay.seconds + seconds, delay.cold_s, delay.load_s)
+
+
 def warm_delay(load: BackendLoad, run_s: float) -> Delay:
     """A backend that is always warm: nothing while a slot is free, then the line as it flows off
     through all slots; behind the start of a worker, while it has none."""

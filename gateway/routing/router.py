@@ -13,7 +13,16 @@ from gateway.money.pricing import FREE, Estimate, Expectation, estimate
 from gateway.money.tariffs import PriceInForce
 from gateway.policy.model import Route
 from gateway.policy.sections.price import Price
-from gateway.routing.forecast import BackendLoad, Delay, RunTime, cold_delay, warm_delay, with_load
+from gateway.routing.conversations import NOTHING_KEPT, KeptPrefix, Lost, ReadingPrice, lost_at
+from gateway.routing.forecast import (
+    BackendLoad,
+    Delay,
+    RunTime,
+    cold_delay,
+    warm_delay,
+    with_load,
+    with_reading,
+)
 from gateway.types import MICRO
 
 SLO_MARGIN = 0.8
@@ -75,6 +84,8 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """The most that it may make."""
     audio_s: float = 0.0
     """Seconds of sound, the most that it may bring or make."""
+    in_session: bool = False
+    """It belongs to a conversation, of which candidates may have kept something."""
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +111,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     """``price``, and what is held by."""
     cold_p50: float | None = None
     """``None`` as ``cold_p95``."""
+    kept: KeptPrefix = NOTHING_KEPT
+    """Of the call's conversation."""
 
 
 def available(candidate: Candidate) -> Candidate:
@@ -137,6 +150,9 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     """By what the call is charged if this backend is asked, whatever the policy says later."""
     seen: Candidate | None = None
     """The backend as it stood, from which all of this follows."""
+    lost: Lost | None = None
+    """Of the call's conversation, where any candidate has kept something: it is in ``delay`` and in
+    the estimate's ``marginal``."""
 
     @property
     def uses_device(self) -> bool:
@@ -180,12 +196,15 @@ def decide(
     last: list[Quote] = []
     text = question.body_bytes - question.parts.data_bytes
     refused: list[tuple[str, RefusalCode]] = []
+    kept = _most_kept(candidates) if question.in_session else NOTHING_KEPT
     for candidate in candidates:
         refusal: RefusalCode | None = candidate.blocked or None
         if refusal is None or candidate.last_resort:
             refusal = _unfit(question, candidate) or refusal
         if refusal is None or (candidate.last_resort and refusal == candidate.blocked):
             quote = _quote(question, candidate, text)
+            if kept.tokens:
+                quote = _in_session(quote, candidate, kept)
             if route.max_price is not None and quote.estimate.marginal > route.max_price:
                 refusal = "over_max_price"
             else:
@@ -286,6 +305,35 @@ def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
         in_force,
         candidate,
     )
+
+
+def _most_kept(candidates: Sequence[Candidate]) -> KeptPrefix:
+    return max([one.kept for one in candidates], key=lambda kept: kept.tokens, default=NOTHING_KEPT)
+
+
+def _in_session(quote: Quote, candidate: Candidate, kept: KeptPrefix) -> Quote:
+    """With what it means that some backend has ``kept`` so much of the conversation. The hold stays
+    as it is: nothing may be in a cache after all."""
+    price, reserved = candidate.price, quote.reserved
+    found, saved = lost_at(candidate.kept, kept, _NOTHING_TO_PAY if reserved else _reading(price))
+    estimate = quote.estimate
+    return msgspec.structs.replace(
+        quote,
+        delay=with_reading(quote.delay, found.seconds),
+        estimate=msgspec.structs.replace(estimate, marginal=max(estimate.marginal - saved, 0)),
+        lost=found,
+    )
+
+
+_NOTHING_TO_PAY = ReadingPrice(0, 0)
+
+
+def _reading(price: Price | None) -> ReadingPrice:
+    if price is None:
+        return _NOTHING_TO_PAY
+    whole, cached = price.per_million_input or 0, price.per_million_cached_input
+    saved = 0 if cached is None else max(whole - cached, 0)
+    return ReadingPrice(saved, price.per_second or 0)
 
 
 def _rank(

@@ -22,6 +22,7 @@ from gateway.api.requests.request import (
     only,
     respond_json,
 )
+from gateway.api.requests.sessions import session_in, session_of_chat
 from gateway.api.requests.tags import tags_of
 from gateway.calls.history import seen_record
 from gateway.calls.refusals import store_unavailable
@@ -68,6 +69,8 @@ class ExplainEndpoint:
         if (taken := active.policy.tags).any:
             tags = tags_of(taken, self._gateway.tag_values, context, body, spec.task)
             preferences = msgspec.structs.replace(preferences, tags=tags)
+        if session := session_in(context.headers) or _session(value, body):
+            preferences = msgspec.structs.replace(preferences, session=session)
         state = CallState(
             call,
             context.principal,
@@ -97,6 +100,15 @@ class ExplainEndpoint:
             return await self._gateway.shared.statuses(template.limits)
         except StorageUnavailable as unavailable:
             raise store_unavailable(unavailable) from None
+
+
+def _session(value: dict[str, Any], body: bytes) -> str:
+    key, messages = value.get("prompt_cache_key"), value.get("messages")
+    return session_of_chat(
+        key if isinstance(key, str) else None,
+        messages if isinstance(messages, list) else None,
+        len(body),
+    )
 
 
 def _output_of(spec: ModelSpec, body: bytes) -> tuple[int, int, InputParts]:
@@ -163,7 +175,12 @@ def as_json(told: Explanation, policy: str, plans: LastPlan | None = None) -> di
         "output_bound": told.output_bound,
         "would_be_refused": [_error(error) for error in told.refusals],
         "candidates": [
-            {**_candidate(quote, decision), **_details(quote), **_plan(quote, plans)}
+            {
+                **_candidate(quote, decision),
+                **_in_session(quote),
+                **_details(quote),
+                **_plan(quote, plans),
+            }
             for quote in quotes
         ],
         "refused": [{"backend": name, "reason": code} for name, code in refused]
@@ -185,6 +202,21 @@ def _candidate(quote: Quote, decision: Decision) -> dict[str, Any]:
         "predicted_price_usd": quote.estimate.marginal / NANO,
         "predicted_charge_usd": quote.estimate.charge / NANO,
         "hold_usd": quote.estimate.hold / NANO,
+    }
+
+
+def _in_session(quote: Quote) -> dict[str, Any]:
+    """What it means that the conversation was read elsewhere, or here."""
+    lost = quote.lost
+    if lost is None:
+        return {}
+    return {
+        "session": {
+            "kept_tokens": lost.kept,
+            "lost_tokens": lost.tokens,
+            "lost_seconds": round(lost.seconds, 6),
+            "lost_usd": lost.nano / NANO,
+        }
     }
 
 

@@ -23,6 +23,7 @@ from gateway.api.requests.request import (
     Send,
     only,
 )
+from gateway.api.requests.sessions import session_of_chat
 from gateway.dialects.shown_names import encoded, renamed
 from gateway.money.inputs import TEXT_ALONE, InputParts, parts_of
 from gateway.money.pricing import MOST_TOKENS
@@ -48,6 +49,7 @@ class Envelope(msgspec.Struct, frozen=True):
     max_completion_tokens: int | None = None
     n: int | None = None
     best_of: int | None = None
+    prompt_cache_key: str | None = None
 
 
 class ChatBody(Envelope, frozen=True):
@@ -159,6 +161,7 @@ def parsed_call(
         unbounded,
         parts_in(envelope),
         shown=shown,
+        session=_session(envelope, body) if len(spec.backends) > 1 else "",
     )
 
 
@@ -170,6 +173,11 @@ def _no_background() -> ApiError:
         "`Prefer: respond-async`: the call becomes a job.",
         param="background",
     )
+
+
+def _session(envelope: Envelope, body: bytes) -> str:
+    messages = envelope.messages if isinstance(envelope, ChatBody) else None
+    return session_of_chat(envelope.prompt_cache_key, messages, len(body))
 
 
 def _envelope(task: Task, body: bytes) -> Envelope:

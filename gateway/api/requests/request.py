@@ -140,6 +140,8 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     """Of a route that the policy names: where a backend has it."""
     shown: str = ""
     """What the answer shall call the model, where its caller gave it another name than its own."""
+    session: str = ""
+    """The conversation that its body names, or begins with."""
 
 
 async def respond(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.cli.recorded import conversations
 from gateway.cli.recorded.options import (
     add_prices,
     add_trace,
@@ -24,6 +25,8 @@ from gateway.replay.page import page
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0; 2: it could not be done."""
+    if conversations.OPTION in arguments:
+        return conversations.main(arguments)
     options = _parser().parse_args(arguments)
     with Stages() as stages:
         gpus, platform = None, platform_of(options)
@@ -60,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
         "model (--model); `today` is what it does without a plan",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the starts' lengths; default: 1")
+    parser.add_argument(
+        conversations.OPTION,
+        metavar="N",
+        help="instead of TRACE: so many made-up conversations; `spillgate replay --conversations 1 "
+        "--help` has its options",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--page", type=Path, metavar="FILE", help="an HTML file with charts")
     return parser

@@ -64,7 +64,7 @@ async def _call(asked: DoorRequest) -> None:
     if job.state not in ENDED:
         job = await until_ended_or_stopped(asked.jobs, job, longest_s, asked.receive)
     if job.state not in ENDED:
-        raise ApiError(504, "timeout", "The call has not ended in time.", type="timeout")
+        raise ApiError(504, "backend_timeout", "The call has not ended in time.")
     await respond_ended(asked.send, context, await asked.jobs.whole(job), "")
 
 

@@ -1,0 +1,40 @@
+"""Which conversation a request belongs to, as its caller names it, or as it begins. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+_HEADERS = (b"x-session-id", b"x-session-affinity", b"modal-session-id")
+"""As they are in use: of agents, of routers before engines, and of Modal."""
+_LONGEST = 256
+_WORTH = 4096
+"""Bytes of a body below which too little is kept to look for: providers keep a prefix from some
+1,000 tokens on (https://platform.openai.com/docs/guides/prompt-caching)."""
+
+
+def session_in(headers: Mapping[bytes, bytes]) -> str:
+    """The name that a header gives; empty where none does."""
+    for name in _HEADERS:
+        if (value := headers.get(name)) is not None:
+            return value.decode("latin-1").strip()[:_LONGEST]
+    return ""
+
+
+def session_of_chat(cache_key: str | None, messages: Sequence[Any] | None, body_bytes: int) -> str:
+    """Of a body: its ``prompt_cache_key``, else what its messages begin with, up to the first that
+    a user wrote; empty of a short one."""
+    if cache_key:
+        return cache_key[:_LONGEST]
+    if not messages or body_bytes < _WORTH:
+        return ""
+    first = next((n for n, one in enumerate(messages) if _is_users(one)), 0)
+    begins = msgspec.json.encode(messages[: first + 1])
+    return "prefix:" + hashlib.blake2b(begins, digest_size=12).hexdigest()
+
+
+def _is_users(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "user"
