@@ -225,7 +225,11 @@ def kept_call(
 
     async def answer(record: Send) -> bool:
         own = context.again()
-        state = await _serve(gateway, own, parsed, preferences, _nobody, record, None)
+        try:
+            state = await _serve(gateway, own, parsed, preferences, _nobody, record, None)
+        except ApiError as error:  # of what it refers to: nobody was asked
+            await respond_error(record, own, error)
+            return False
         return state.ending is not None or state.job is not None
 
     return answer

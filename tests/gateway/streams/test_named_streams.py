@@ -10,6 +10,7 @@ import httpx
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk
 from gateway.clock import FakeClock
+from tests.gateway.batches.gateways import with_batches
 from tests.gateway.jobs.gateways import POLICY, JobsGateway, with_jobs
 
 KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
@@ -149,3 +150,16 @@ async def test_an_empty_name_is_none(tmp_path: Path, clock: FakeClock) -> None:
 
         assert answer.status_code == 400
         assert answer.json()["error"]["param"] == "Idempotency-Key"
+
+
+async def test_a_stream_that_names_no_file_is_refused_and_its_name_is_free(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with with_batches(tmp_path, clock) as gateway, gateway.client() as client:
+        lost = {**BODY, "messages": [{"role": "user", "content": {"$file": "file_0"}}]}
+        refused = await ask(gateway, client, lost)
+        gateway.fake("home").tell([*PIECES, DONE])
+        taken = await ask(gateway, client)
+
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "file_not_found")
+        assert taken.content == WHOLE
