@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from gateway.clock import Clock
 from gateway.files.files import Files
 from gateway.jobs.jobs import Jobs
 from gateway.storage.batches.base import BatchStore, StoredBatch
+from gateway.storage.key_records import KeyRecord
 from gateway.types import Principal
 
 
@@ -48,6 +49,7 @@ class Batches:
         dispatcher: Dispatcher,
         active: Callable[[], ActivePolicy],
         read: ReadCall,
+        keys: Callable[[], Sequence[KeyRecord]],
         clock: Clock,
     ) -> None:
         self.store = store
@@ -59,6 +61,7 @@ class Batches:
             dispatcher=dispatcher,
             active=active,
             read=read,
+            keys=keys,
             clock=clock,
             fed=jobs.worker.wake,
         )

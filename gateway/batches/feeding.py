@@ -9,6 +9,8 @@ What a gateway that dies leaves behind at each await:
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -25,6 +27,7 @@ from gateway.jobs.accepting import AskedJob, JobAcceptance
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.batches.base import BatchStore, FedLine, StoredBatch
 from gateway.storage.jobs.base import LOWEST, NewJob
+from gateway.storage.key_records import KeyRecord
 from gateway.types import ApiError, Principal
 
 TAG = "batch"
@@ -34,6 +37,7 @@ _KEEP_S = 60 * 86_400.0
 _LATER = frozenset((402, 429, 503))
 """Refusals of a moment: somebody else's calls, a rate, a store."""
 _LONGEST_PAUSE_S = 30.0
+_KEYS_EVERY_S = 10.0
 
 
 class LineCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +84,7 @@ class BatchFeeder:
         dispatcher: Dispatcher,
         active: Callable[[], ActivePolicy],
         read: ReadCall,
+        keys: Callable[[], Sequence[KeyRecord]],
         clock: Clock,
         fed: Callable[[], None],
     ) -> None:
@@ -88,8 +93,30 @@ class BatchFeeder:
         self._dispatcher = dispatcher
         self._active = active
         self._read = read
+        self._keys = keys
+        self._ended_keys: frozenset[str] = frozenset()
+        self._looked_until = 0.0
         self._clock = clock
         self._fed = fed
+
+    async def is_revoked(self, key_id: str) -> bool:
+        """Whether a key is good for no more calls; looked at now and then. Of a store of keys that
+        does not answer, what it has said before."""
+        now = self._clock.monotonic()
+        if now >= self._looked_until:
+            self._looked_until = now + _KEYS_EVERY_S
+            with contextlib.suppress(StorageUnavailable):
+                self._ended_keys = await asyncio.to_thread(self._keys_that_ended)
+        return key_id in self._ended_keys
+
+    def _keys_that_ended(self) -> frozenset[str]:
+        now_at = self._clock.time()
+        ended = (
+            one.principal.key_id
+            for one in self._keys()
+            if one.revoked_at is not None or (one.expires_at or now_at) < now_at
+        )
+        return frozenset(ended)
 
     async def feed(
         self,
@@ -237,6 +264,7 @@ def _fed(number: int, custom_id: str, job: NewJob, state: CallState) -> FedLine:
 
 
 BUDGET = "batch_budget_reached"
+REVOKED = "key_revoked"
 
 
 def budget_reached() -> ApiError:

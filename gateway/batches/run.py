@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 import msgspec
 
 from gateway.active_policy import ActivePolicy
-from gateway.batches.feeding import BUDGET, BatchFeeder, Fed, budget_reached
+from gateway.batches.feeding import BUDGET, REVOKED, BatchFeeder, Fed, budget_reached
 from gateway.batches.input import InputCheck, LineFault, RawLine, lines_of, read_line
 from gateway.batches.records import faults_text, read_batch_request
 from gateway.batches.results import BatchResults, unfed
@@ -27,12 +27,12 @@ from gateway.storage.batches.base import (
 
 log = logging.getLogger("spillgate")
 
-WAITING = 32
+WAITING = 48
 """Lines of a batch that are jobs and have not begun: what is free finds the next one, and no more
 is held than is of use."""
-_AT_ONCE = 16
+_AT_ONCE = 24
 """Lines that one step feeds."""
-_LOOK_S = 0.1
+_LOOK_S = 0.05
 _LONGEST_LOOK_S = 1.0
 _REFUSED_FOR_S = 60.0
 """How long a budget may refuse a line while nothing of its batch is on its way, before the line is
@@ -140,19 +140,22 @@ class BatchRun:
 
     async def _feed(self) -> str:
         """Until every line is a job, or none may be any more: then why; else empty."""
-        pause_s = _LOOK_S
+        pause_s, before = _LOOK_S, 0
         while True:
             self._check()
             if self.is_canceling:
                 return "batch_cancelled"
             if self._is_late:
                 return "batch_expired"
-            progress = await self._store.progress(self.batch.id)
-            if progress.waiting > WAITING - _AT_ONCE:
+            if await self._feeder.is_revoked(self.batch.key_id):
+                return REVOKED
+            waiting = await self._store.waiting(self.batch.id)
+            if waiting > WAITING - _AT_ONCE:
+                pause_s = min(2 * pause_s, _LONGEST_LOOK_S) if waiting == before else _LOOK_S
+                before = waiting
                 await self._clock.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
                 continue
-            pause_s = _LOOK_S
+            progress = await self._store.progress(self.batch.id)
             lines = await self._next(_AT_ONCE)
             if not lines:
                 return ""
@@ -251,7 +254,7 @@ class BatchRun:
             self._end_of(unbegun),
             files=(output, errors),
             counts=(done, failed),
-            why=_WHY[unbegun] if unbegun == BUDGET else "",
+            why=_WHY[unbegun] if unbegun in (BUDGET, REVOKED) else "",
         )
         if not ended:
             for id in filter(None, (output, errors)):
@@ -275,4 +278,5 @@ _WHY = {
     "batch_cancelled": "The batch was cancelled before this line was begun.",
     "batch_expired": "The batch's time was over before this line was begun.",
     BUDGET: budget_reached().message,
+    REVOKED: "The key that made the batch was revoked, or has expired, before this line was begun.",
 }

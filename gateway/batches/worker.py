@@ -18,7 +18,7 @@ log = logging.getLogger("spillgate")
 LEASE_S = 20.0
 _RENEW_EVERY_S = 5.0
 _LOOK_EVERY_S = 1.0
-_AT_ONCE = 8
+_AT_ONCE = 64
 """Batches that one gateway sees through at a time; others wait, or are another gateway's."""
 _LEAVE_S = 5.0
 _PRUNE_EVERY_S = 10.0

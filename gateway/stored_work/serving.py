@@ -42,6 +42,7 @@ def serve_stored(gateway: Gateway, stored: StoredWork) -> None:
             dispatcher=gateway.dispatcher,
             active=lambda: gateway.active,
             read=read_call,
+            keys=gateway.keys.list,
             clock=gateway.clock,
         )
 

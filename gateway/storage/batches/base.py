@@ -136,7 +136,8 @@ class BatchStore(Protocol):
         ...
 
     async def take(self, worker: str, most: int, lease_s: float) -> list[StoredBatch]:
-        """Batches that have not ended and nobody has a lease of."""
+        """Batches that have not ended and nobody has a lease of: the oldest few of each user, so
+        that no user's batches keep another's from their turn."""
         ...
 
     async def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> dict[str, bool]:
@@ -168,6 +169,10 @@ class BatchStore(Protocol):
         ...
 
     async def progress(self, id: str) -> BatchProgress: ...
+
+    async def waiting(self, id: str) -> int:
+        """Its lines that are jobs and have not begun."""
+        ...
 
     async def held(self, id: str) -> list[LedgerRow]:
         """The open rows of its lines' calls."""

@@ -83,6 +83,9 @@ class SqlBatches:
         counts = {state: count for state, count, _ in by_state}
         return BatchProgress(counts, int(refused[0][0]), sum(cost for _, _, cost in by_state))
 
+    async def waiting(self, id: str) -> int:
+        return int((await self._one(statements.waiting(id)))[0][0])
+
     async def held(self, id: str) -> list[LedgerRow]:
         return [decode_open((entry,)) for (entry,) in await self._one(statements.held(id))]
 

@@ -21,6 +21,8 @@ COLUMNS = (
 _COLUMNS = ", ".join(COLUMNS)
 _ALIVE = "ended_at IS NULL"
 _MINE = f"id = ? AND epoch = ? AND {_ALIVE}"
+_OF_ONE_USER = 8
+"""Batches that are worked at at once."""
 _ENDED = "worker = '', lease_until = 0, ended_at = {now}"
 
 
@@ -60,9 +62,15 @@ def uses(file: str) -> Statement:
 
 def take(worker: str, most: int, lease_s: float) -> Statement:
     free = f"{_ALIVE} AND lease_until <= {{now}}"
+    turn = (
+        "SELECT number FROM (SELECT number, lease_until, "  # noqa: S608
+        f"ROW_NUMBER() OVER (PARTITION BY caller ORDER BY number) AS turn FROM batches "
+        f"WHERE {_ALIVE}) AS alive WHERE turn <= {_OF_ONE_USER} AND lease_until <= {{now}} "
+        "ORDER BY turn, number LIMIT ?"
+    )
     sql = (
-        f"WITH found AS MATERIALIZED (SELECT number FROM batches WHERE {free} ORDER BY number "  # noqa: S608
-        f"LIMIT ?{{skip}}) UPDATE batches SET worker = ?, lease_until = {{now}} + ?, "
+        f"WITH found AS MATERIALIZED (SELECT number FROM batches WHERE number IN ({turn}) "  # noqa: S608
+        f"AND {free}{{skip}}) UPDATE batches SET worker = ?, lease_until = {{now}} + ?, "
         f"epoch = epoch + 1 WHERE number IN (SELECT number FROM found) RETURNING {_COLUMNS}"
     )
     return sql, (most, worker, us(lease_s))
@@ -174,6 +182,11 @@ def progress(id: str) -> list[Statement]:
     )
     refused = "SELECT COUNT(*) FROM batch_lines WHERE batch = ? AND job = ''"
     return [(by_state, (id,)), (refused, (id,))]
+
+
+def waiting(id: str) -> Statement:
+    sql = "SELECT COUNT(*) FROM jobs WHERE batch = ? AND batch <> '' AND state = 'queued'"
+    return sql, (id,)
 
 
 def held(id: str) -> Statement:

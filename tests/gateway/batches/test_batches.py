@@ -179,3 +179,23 @@ async def test_another_users_batch_is_not_there_and_its_input_is_not_deleted(
             assert (await bob.get(f"/v1/batches/{batch['id']}")).status_code == 404
             assert (await bob.post(f"/v1/batches/{batch['id']}/cancel")).status_code == 404
             assert (await bob.get("/v1/batches")).json()["data"] == []
+
+
+async def test_a_key_that_is_revoked_begins_no_more_lines(tmp_path: Path, clock: FakeClock) -> None:
+    async with with_batches(tmp_path, clock) as gateway:
+        key = gateway.key()
+        async with gateway.client(key) as client, gateway.client() as other:
+            data = input_of([{"x": n} for n in range(90)], "/v1/infer/far")
+            gateway.platform.full = True
+            batch = await gateway.batch(client, data, "/v1/infer/far")
+            await gateway.until_status(client, batch["id"], "in_progress")
+            found = gateway.inner.keys.find(key)
+            assert found is not None
+            gateway.inner.keys.revoke(found.key_id)
+            await clock.advance(11)
+            gateway.platform.full = False
+            ended = await gateway.until_status(other, batch["id"], *ENDED)
+            errors = await gateway.lines(other, ended["error_file_id"])
+            assert {one["error"]["code"] for one in errors} == {"key_revoked"}
+            assert ended["request_counts"]["failed"] == len(errors) > 0
+            assert len(gateway.platform.jobs) == 90 - len(errors)

@@ -201,3 +201,16 @@ async def test_it_refuses_what_cannot_begin(
         assert found is not None
         assert (found.state, found.faults) == ("failed", "[]")
         assert found.ended_at is not None
+
+
+async def test_no_users_batches_keep_anothers_from_their_turn(
+    make_statements: MakeStatements, clock: FakeClock
+) -> None:
+    async with opened(make_statements) as stores:
+        for number in range(12):
+            await stores.batches.add(batch(clock, f"batch_{number}"))
+        await stores.batches.add(batch(clock, "batch_b", user="bob"))
+        first = await stores.batches.take("one", 4, LEASE_S)
+        rest = await stores.batches.take("two", 64, LEASE_S)
+        assert {one.id for one in first} == {"batch_0", "batch_1", "batch_2", "batch_b"}
+        assert {one.id for one in rest} == {f"batch_{number}" for number in range(3, 8)}
