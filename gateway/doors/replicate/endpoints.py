@@ -34,7 +34,7 @@ from gateway.doors.requests.pages import DoorRequest, Handler, pages
 from gateway.doors.requests.waiting import until_ended
 from gateway.jobs.records import JobDialect
 from gateway.service import Gateway
-from gateway.storage.jobs.base import JobsQuery
+from gateway.storage.jobs.base import JobsQuery, StoredJob
 from gateway.storage.jobs.states import ENDED
 from gateway.types import ApiError
 
@@ -107,14 +107,17 @@ async def _created(asked: DoorRequest, body: PredictionBody, model: str, whole: 
     job = await accepted(asked.gateway, asked.context, model, given, wanted)
     if longest_s:
         job = await until_ended(asked.jobs, job, longest_s, asked.receive)
-    view = shown(job)
-    if longest_s and job.state not in ENDED:
-        view["status"] = "starting"  # its client takes any other state of such an answer for an end
-    await asked.respond(view, 201)
+    held = longest_s and job.state not in ENDED
+    await asked.shown_whole(job, _still_starting if held else shown, 201)
+
+
+def _still_starting(job: StoredJob) -> dict[str, Any]:
+    """Its client takes any other state of an answer that was held for an end."""
+    return {**shown(job), "status": "starting"}
 
 
 async def _show(asked: DoorRequest) -> None:
-    await asked.respond(shown(await asked.own_job(asked.named("job"))))
+    await asked.shown_whole(await asked.own_job(asked.named("job")), shown)
 
 
 async def _cancel(asked: DoorRequest) -> None:
@@ -122,7 +125,7 @@ async def _cancel(asked: DoorRequest) -> None:
     if job.state not in ENDED:
         await asked.jobs.worker.cancel(job.id)
         job = await asked.jobs.ended(job.id, _CANCEL_S) or job
-    await asked.respond(shown(job))
+    await asked.shown_whole(job, shown)
 
 
 async def _stream(asked: DoorRequest) -> None:

@@ -30,7 +30,7 @@ async def follow(asked: DoorRequest, job: StoredJob) -> None:
     while job.state not in ENDED:
         await send({"type": "http.response.body", "body": _WAITING, "more_body": True})
         job = await until_ended(asked.jobs, job, _COMMENT_EVERY_S, asked.receive)
-    frames = events_of(job)[after:]
+    frames = events_of(await asked.jobs.whole(job))[after:]
     await send({"type": "http.response.body", "body": b"".join(frames)})
 
 

@@ -51,6 +51,12 @@ class DoorRequest(msgspec.Struct, frozen=True):
     ) -> None:
         await respond_json(self.send, self.context, value, status, headers)
 
+    async def shown_whole(
+        self, job: StoredJob, view: Callable[[StoredJob], dict[str, Any]], status: int = 200
+    ) -> None:
+        """Tells a job with its output, wherever that is kept."""
+        await self.respond(view(await self.jobs.whole(job)), status)
+
     async def own_job(self, id: str) -> StoredJob:
         """Raises ApiError 404 where the caller has none of this id."""
         principal = self.context.principal

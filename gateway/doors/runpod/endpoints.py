@@ -67,7 +67,7 @@ async def _run_sync(asked: DoorRequest) -> None:
     job = await _submitted(asked)
     if job.state not in ENDED:
         job = await until_ended_or_stopped(asked.jobs, job, longest_s, asked.receive)
-    await asked.respond(shown(job))
+    await asked.shown_whole(job, shown)
 
 
 async def _submitted(asked: DoorRequest) -> StoredJob:
@@ -90,7 +90,7 @@ def _model(asked: DoorRequest) -> str:
 
 
 async def _status(asked: DoorRequest) -> None:
-    await asked.respond(shown(await _job(asked)))
+    await asked.shown_whole(await _job(asked), shown)
 
 
 async def _stream(asked: DoorRequest) -> None:
@@ -100,7 +100,7 @@ async def _stream(asked: DoorRequest) -> None:
     jobs = asked.jobs
     if job.state not in ENDED:
         job = await jobs.ended(job.id, _STREAM_S) or job
-    parts = parts_of(job)
+    parts = parts_of(await jobs.whole(job))
     if parts and await _given(asked, job):
         parts = []
     await asked.respond({"status": state_of(job), "stream": [{"output": part} for part in parts]})
