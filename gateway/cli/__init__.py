@@ -41,6 +41,8 @@ COMMANDS = {
     "init": Command("upkeep.init", "write a first policy"),
     "doctor": Command("upkeep.doctor", "what would keep a gateway from working, and what to do"),
     "batch": Command("batches.batch", "run a file of calls; list, show and cancel batches"),
+    "backup": Command("upkeep.backup", "ledger, keys and certificates in one file"),
+    "restore": Command("upkeep.restore", "what a backup has, where no gateway runs"),
     "check": Command("policies.check", "validate a policy"),
     "keys": Command("access.keys", "make, list, revoke and rotate API keys"),
     "audit": Command("access.audit", "what administrators did"),
