@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import msgspec
 
@@ -155,6 +155,14 @@ class ActivePolicy:
         task = self.policy.models[model].task
         routes = self._routes.possible(model, task, principal.user, principal.plan, tags)
         return any(self._usable(model, route) for route in routes)
+
+    def of(self, user: str) -> ActivePolicy:
+        """Whose routes the user's calls take: these, unless others are tried."""
+        return self
+
+    def candidates(self) -> Sequence[ActivePolicy]:
+        """Those that are tried beside it."""
+        return ()
 
     def longest(self, model: str) -> float:
         """Seconds after which nobody waits for an answer of the model any more: the longest run

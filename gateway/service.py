@@ -29,6 +29,7 @@ from gateway.metrics import Metrics
 from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
 from gateway.policies.changes import By, ChangesPolicies, PolicyChanges
+from gateway.policies.differences import check_fixed
 from gateway.policies.followed import FollowedPolicies
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.syntax.problems import PolicyError
@@ -42,7 +43,6 @@ from gateway.streams.keeping import KeptStreams
 from gateway.tag_values import TagValues
 from gateway.tasks import BackgroundTasks
 from gateway.together import Readiness, Together
-from gateway.types import ApiError
 from gateway.warm.kept import KeptWorkers
 from gateway.warm.plans import WorkerPlans
 
@@ -153,7 +153,7 @@ class Gateway:
         Raises StorageUnavailable."""
         policy = await self.policies.begin(self.active.policy)
         if policy is not self.active.policy:
-            _check_fixed(self.active.policy, policy)
+            check_fixed(self.active.policy, policy)
             self.active = ActivePolicy(policy, self._backends(policy, {}))
 
     async def start(self) -> None:
@@ -243,7 +243,7 @@ class Gateway:
             tariffs = {name: backend.charged.tariff for name, backend in before.backends.items()}
             limits = _limits_of(before.policy) != _limits_of(policy)
             try:
-                _check_fixed(before.policy, policy)
+                check_fixed(before.policy, policy)
                 if limits and self.fill is not None:
                     await self.fill(policy)
                 after = ActivePolicy(policy, self._backends(policy, before.backends))
@@ -253,9 +253,7 @@ class Gateway:
                     before.backends[name].charged.tariff = tariff
                 self.metrics.reloads.labels("refused").inc()
                 raise
-            self.active = after
-            self._superseded = [one for one in self._superseded if one.calls]
-            self._superseded.append(before)
+            self._replace(after)
             self.metrics.reloads.labels("applied").inc()
             self.refused = None
             log.info("policy %s is in force", policy.version)
@@ -290,6 +288,18 @@ class Gateway:
             for backend in started:
                 await backend.adapter.aclose()
             raise
+
+    async def exchange(self, make: Callable[[ActivePolicy], ActivePolicy]) -> None:
+        """Puts in force what is made of what is, over the same backends. Raises what ``make``
+        does, and changes nothing."""
+        async with self._changing:
+            self._replace(make(self.active))
+
+    def _replace(self, after: ActivePolicy) -> None:
+        """Calls go on by the one that they came by."""
+        before, self.active = self.active, after
+        going_on = [one for one in self._superseded if one.calls]
+        self._superseded = [*going_on, *before.candidates(), before]
 
     def _retire(self, before: ActivePolicy, after: ActivePolicy) -> None:
         for name, backend in before.backends.items():
@@ -387,15 +397,3 @@ def _what_is_missing(active: ActivePolicy, backend: LiveBackend, now: float) -> 
         return backend.standing.detail or "not ready"
     alone = [model for model in active.served_by(backend) if not active.answers(model, now)]
     return f"left alone after failures, and nothing else serves {', '.join(alone)}" if alone else ""
-
-
-def _check_fixed(before: Policy, after: Policy) -> None:
-    """Raises ApiError for what only a restart can change."""
-    for section in ("server", "store"):
-        if getattr(before, section) != getattr(after, section):
-            raise ApiError(
-                409,
-                "restart_needed",
-                f"`{section}` differs from the policy in force; a change of it takes a restart.",
-                param=section,
-            )

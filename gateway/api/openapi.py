@@ -74,6 +74,9 @@ _ROUTES: tuple[tuple[str, str, str, str], ...] = (
     ("post", "/admin/policy/apply", "Admin", "The same, everywhere, until the files change"),
     ("post", "/admin/policy/rollback", "Admin", "Return to the policy before, or to another"),
     ("get", "/admin/policy/history", "Admin", "What came into force, by whom, newest first"),
+    ("get", "/admin/policy/shadow", "Admin", "How a policy that is tried differs, so far"),
+    ("post", "/admin/policy/shadow", "Admin", "Try the routes of a policy (YAML) beside"),
+    ("delete", "/admin/policy/shadow", "Admin", "Try it no more"),
     ("get", "/admin/policy/{version}", "Admin", "The text of a policy that was in force"),
     ("get", "/healthz", "Probes", "The process answers"),
     ("get", "/readyz", "Probes", "Every required backend is warm"),
@@ -139,6 +142,7 @@ _REFUSES: dict[str, tuple[str, ...]] = {
     "/admin/policy/apply": (*_KEYED, "400", "403", "409", "413"),
     "/admin/policy/rollback": (*_KEYED, "400", "403", "404", "409", "413"),
     "/admin/policy/history": (*_KEYED, "400", "403", "413"),
+    "/admin/policy/shadow": (*_KEYED, "400", "403", "409", "413"),
     "/admin/policy/{version}": (*_KEYED, "403", "404", "413"),
     "/healthz": (),
     "/readyz": ("503",),
@@ -146,7 +150,7 @@ _REFUSES: dict[str, tuple[str, ...]] = {
 }
 """Which refusals a path has; a path that is not here is a call's and has them all."""
 _NO_BODY = ("drain", "enable", "test")
-_YAML = ("/admin/policy", "/admin/policy/validate", "/admin/policy/apply")
+_YAML = ("/admin/policy", "/admin/policy/validate", "/admin/policy/apply", "/admin/policy/shadow")
 DOORS = ("/runpod/", "/replicate/", "/banana/")
 """Below them other platforms' own clients are answered, as those platforms describe it."""
 _DESCRIPTION = (

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
 from adapters.types import PLAIN_ROUTES
-from gateway.api.admin import backends, keys, policy, webhooks
+from gateway.api.admin import backends, keys, policy, trials, webhooks
 from gateway.api.admin.audited import list_acts
 from gateway.api.admin.endpoint import AdminEndpoint, Handler
 from gateway.api.answers.refused import log_refused
@@ -219,6 +219,11 @@ def _admin(gateway: Gateway) -> list[Route]:
         "/admin/policy/apply": {"POST": policy.apply},
         "/admin/policy/rollback": {"POST": policy.roll_back},
         "/admin/policy/history": {"GET": policy.history},
+        "/admin/policy/shadow": {
+            "GET": trials.show,
+            "POST": trials.begin,
+            "DELETE": trials.end,
+        },
         "/admin/policy/{version}": {"GET": policy.earlier},
     }
     return [Route(path, AdminEndpoint(gateway, path, table[path])) for path in table]

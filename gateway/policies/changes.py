@@ -63,6 +63,11 @@ class ChangesPolicies(Protocol):
         follow. Raises ApiError 409 where another one is in force, and StorageUnavailable."""
         ...
 
+    async def tried(self, policy: Policy, by: By) -> None:
+        """Keeps a policy that is tried beside the one in force: calls name its version. Raises
+        StorageUnavailable."""
+        ...
+
     async def roll_back(self, version: str, by: By, expected: str = "") -> PolicyChange:
         """To a version that was in force, or, where it is empty, to the one before. Raises
         ApiError 404 for one that never was, 409 where there is none before, or where it is no
@@ -138,6 +143,14 @@ class PolicyChanges:
         async with self._changing:
             self._check_expected(expected)
             return await self._change_to("roll_back", await self._earlier(version), by)
+
+    async def tried(self, policy: Policy, by: By) -> None:
+        # Over no files: nobody follows it.
+        change = NewChange(
+            act="try_out", version=policy.version, file="", actor=by.actor, address=by.address
+        )
+        while await self.store.add(change, policy.document, await self._newest_number()) is None:
+            pass
 
     def _check_expected(self, version: str) -> None:
         in_force = self._in_force().version

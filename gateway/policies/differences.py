@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from gateway.policy.model import Policy
+from gateway.types import ApiError
 
 
 def differences(before: Policy, after: Policy) -> str:
@@ -17,3 +18,15 @@ def differences(before: Policy, after: Policy) -> str:
         after.version,
     )
     return "".join(lines)
+
+
+def check_fixed(before: Policy, after: Policy) -> None:
+    """Raises ApiError for what only a restart can change."""
+    for section in ("server", "store"):
+        if getattr(before, section) != getattr(after, section):
+            raise ApiError(
+                409,
+                "restart_needed",
+                f"`{section}` differs from the policy in force; a change of it takes a restart.",
+                param=section,
+            )

@@ -12,6 +12,8 @@ def before(in_force: str, changes: Iterable[NewChange]) -> str | None:
     is undone: two roll-backs go back two policies."""
     stack: list[str] = []
     for change in changes:
+        if change.act == "try_out":
+            continue
         if change.act == "roll_back" and change.version in stack:
             del stack[stack.index(change.version) + 1 :]
         elif not stack or stack[-1] != change.version:

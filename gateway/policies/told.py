@@ -17,9 +17,6 @@ class Page:
 
     def __init__(self, params: Mapping[str, str]) -> None:
         """``limit``; ``after`` is the ``next`` of the page before."""
-        for name in params:
-            if name not in ("limit", "after"):
-                raise _bad(name, f"{name!r} cannot be asked for; allowed: limit, after")
         self.most = _number("limit", params.get("limit", "50"), MOST)
         self.before = _number("after", params["after"], 2**62) if "after" in params else None
 

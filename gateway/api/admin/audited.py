@@ -32,6 +32,8 @@ ACTS = {
     ("POST", "/admin/webhooks/{webhook:path}/enable"): "webhook.enable",
     ("PUT", "/admin/policy"): "policy.apply",
     ("POST", "/admin/policy/apply"): "policy.apply",
+    ("POST", "/admin/policy/shadow"): "policy.try_out",
+    ("DELETE", "/admin/policy/shadow"): "policy.end_trial",
     ("POST", "/admin/policy/rollback"): "policy.roll_back",
 }
 """(method, route) -> how the act is called; whatever is not here changes nothing."""

@@ -35,7 +35,7 @@ async def show(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
 
 async def validate(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Reads a policy without applying it. Raises ApiError 400 with every problem found."""
-    policy = await _read(gateway, body)
+    policy = await read(gateway, body)
     before = gateway.active.policy
     diff = await asyncio.to_thread(differences, before, policy)
     return 200, {
@@ -51,8 +51,8 @@ async def apply(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     those say something else. Raises ApiError 409 where another than the ``expected`` one is in
     force."""
     before = gateway.active.policy
-    policy = await _read(gateway, body)
-    change = await gateway.policies.apply(policy, _by(scope), _expected(scope))
+    policy = await read(gateway, body)
+    change = await gateway.policies.apply(policy, by(scope), _expected(scope))
     diff = await asyncio.to_thread(differences, before, policy)
     told = {"applied": True, **_summary(policy), "change": change_as_json(change), "diff": diff}
     return 200, told
@@ -63,7 +63,7 @@ async def roll_back(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, A
     ApiError 404 for a version that never was in force, 409 when there is none before."""
     before = gateway.active.policy
     version = _version(body)
-    change = await gateway.policies.roll_back(version, _by(scope), _expected(scope))
+    change = await gateway.policies.roll_back(version, by(scope), _expected(scope))
     after = gateway.active.policy
     diff = await asyncio.to_thread(differences, before, after)
     told = {"applied": True, **_summary(after), "change": change_as_json(change), "diff": diff}
@@ -72,7 +72,7 @@ async def roll_back(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, A
 
 async def history(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """What came into force, newest first, a page at a time. Raises ApiError 400."""
-    page = Page(_asked(scope))
+    page = Page(asked(scope, "limit", "after"))
     found = await gateway.policies.store.changes(page.before, page.most + 1)
     return 200, page.as_json(found, gateway.active.policy.version)
 
@@ -87,7 +87,8 @@ async def earlier(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any
     return 200, {"policy": version, "in_force": in_force, "yaml": document}
 
 
-async def _read(gateway: Gateway, body: bytes) -> Policy:
+async def read(gateway: Gateway, body: bytes) -> Policy:
+    """Of a request's body. Raises ApiError 400 with every problem found."""
     try:
         return await asyncio.to_thread(gateway.policies.read, body.decode())
     except UnicodeDecodeError:
@@ -107,23 +108,25 @@ def _summary(policy: Policy) -> dict[str, Any]:
     }
 
 
-def _by(scope: Scope) -> By:
+def by(scope: Scope) -> By:
+    """Who asks, as the audit log has it."""
     act = scope["act"]
     return By(act.actor, act.address)
 
 
-def _asked(scope: Scope) -> Mapping[str, str]:
-    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+def asked(scope: Scope, *allowed: str) -> Mapping[str, str]:
+    """What the query says. Raises ApiError 400 for what is not ``allowed``."""
+    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+    for name in query:
+        if name not in allowed:
+            text = f"{name!r} is no parameter here; allowed: {', '.join(allowed)}"
+            raise ApiError(400, "invalid_parameter", text, param=name)
+    return query
 
 
 def _expected(scope: Scope) -> str:
     """The version that the change is to follow; empty: whichever is in force."""
-    asked = _asked(scope)
-    for name in asked:
-        if name != "expected":
-            text = f"{name!r} is no parameter here; allowed: expected"
-            raise ApiError(400, "invalid_parameter", text, param=name)
-    return asked.get("expected", "")
+    return asked(scope, "expected").get("expected", "")
 
 
 def _version(body: bytes) -> str:

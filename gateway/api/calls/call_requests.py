@@ -262,9 +262,9 @@ async def _serve(
     waiting: WaitingStream | None,
 ) -> CallState:
     """The call as it has ended."""
-    active = gateway.active
     if MARK in parsed.body and gateway.file_inputs is not None:
         parsed, preferences = await _with_files(gateway.file_inputs, context, parsed, preferences)
+    active = gateway.active.of(context.principal.user)
     call = Call(
         id=context.request_id,
         model=parsed.model,
@@ -287,7 +287,7 @@ async def _serve(
     )
     watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock, waiting, active)
     try:
-        await _answer(gateway, context, state, parsed, send, watch)
+        await _answer(gateway, active, context, state, parsed, send, watch)
     except asyncio.CancelledError:
         if state.stop_cause != "disconnected":
             await watch.answered()
@@ -316,6 +316,7 @@ def _no_job() -> ApiError:
 
 async def _answer(
     gateway: Gateway,
+    active: ActivePolicy,
     context: RequestContext,
     state: CallState,
     parsed: ParsedRequest,
@@ -323,7 +324,7 @@ async def _answer(
     watch: Watch,
 ) -> None:
     try:
-        answer = await gateway.dispatcher.ask(gateway.active, state)
+        answer = await gateway.dispatcher.ask(active, state)
     except ApiError as error:
         await watch.answered()
         if state.ending is None and state.job is None:

@@ -51,7 +51,7 @@ class ExplainEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context: RequestContext = scope["context"]
         only("POST", scope)
-        active = self._gateway.active
+        active = self._gateway.active.of(context.principal.user)
         body = await read_body(self._gateway, context, receive)
         value = parse_json(body)
         if not isinstance(value, dict) or not isinstance(value.get("model"), str):

@@ -10,7 +10,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-PolicyAct = Literal["start", "reload", "apply", "roll_back"]
+PolicyAct = Literal["start", "reload", "apply", "roll_back", "try_out"]
+"""``try_out``: it is not in force, but beside the one that is."""
 
 
 class NewChange(msgspec.Struct, frozen=True, kw_only=True):
