@@ -12,6 +12,7 @@ from gateway.console.figures import places_for
 from gateway.console.spans import span_of
 from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.console.words import ERROR_WORDS, OUTCOMES
+from gateway.keys.permitted import may_use
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
 from gateway.money.call_streams import CallStream
 from gateway.storage.queries import CallsQuery
@@ -72,10 +73,8 @@ def _kind(visit: Visit) -> dict[str, str]:
 
 
 def _choices(visit: Visit) -> dict[str, list[str]]:
-    """What the form offers of each dimension that has few values."""
-    policy = visit.gateway.active.policy
-    return {
-        "model": list(policy.models),
-        "backend": list(policy.backends),
-        "outcome": list(OUTCOMES),
-    }
+    """What the form offers: the models that the key may use, and the backends behind them."""
+    specs = visit.gateway.active.policy.models
+    models = [name for name in specs if may_use(visit.who.permitted, name)]
+    backends = dict.fromkeys(backend for name in models for backend in specs[name].backends)
+    return {"model": models, "backend": list(backends)}

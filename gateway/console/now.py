@@ -63,7 +63,7 @@ async def show(visit: Visit) -> HtmlPage:
     span = span_of(visit, "24h")
     hour = TimeSpan("1h", visit.now_at - _HOUR_S, visit.now_at, visit.zone)
     today = TimeSpan("today", midnight(visit.now_at, visit.tzinfo), visit.now_at, visit.zone)
-    by = "user" if visit.is_admin else "model"
+    by = "user" if visit.sees_others else "model"
     recent, load, spent, leads = await asyncio.gather(
         report_of(visit, hour, (), {"kind": "call"}, durations=True),
         report_of(visit, span, _by(span)),

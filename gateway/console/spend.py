@@ -114,7 +114,7 @@ async def sheet(visit: Visit) -> Sheet:
 
 def asked_of(visit: Visit) -> SpendView:
     """Raises ApiError 400 for what is no dimension or measure."""
-    by = visit.params.get("by", "user" if visit.is_admin else "model")
+    by = visit.params.get("by", "user" if visit.sees_others else "model")
     then, metric = visit.params.get("then", ""), visit.params.get("metric", "cost")
     for name, value in (("by", by), ("then", then)):
         if value and not is_dimension(value):
@@ -132,7 +132,7 @@ def _kind_asked(visit: Visit) -> dict[str, str]:
 
 
 def _offered(visit: Visit, asked: SpendView) -> list[str]:
-    names = [name for name in BY if visit.is_admin or name != "user"]
+    names = [name for name in BY if visit.sees_others or name != "user"]
     return [*names, *(one for one in (asked.by, asked.then) if one and one not in names)]
 
 
@@ -214,7 +214,7 @@ def _is_band(row: UsageRow, asked: SpendView) -> bool:
 
 def _narrower(row: UsageRow, asked: SpendView, visit: Visit) -> str:
     """The same page of this group alone, by whatever is next."""
-    order = ["user", "model", "backend", "reason"] if visit.is_admin else ["model", "backend"]
+    order = ["user", "model", "backend", "reason"] if visit.sees_others else ["model", "backend"]
     taken = {asked.by, *filters_of(visit)}
     after = next((name for name in order if name not in taken), "reason")
     narrowed = {**row.group, "by": asked.then or after, "then": None}

@@ -50,6 +50,11 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
         return self.who.role == "admin"
 
     @property
+    def sees_others(self) -> bool:
+        """Whether there are other users whose calls are told: all, or those of a team."""
+        return self.who.role != "user"
+
+    @property
     def now_at(self) -> float:
         """When the request came, in seconds since the epoch."""
         return self.context.received_at

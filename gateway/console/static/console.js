@@ -17,3 +17,10 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("form.narrow select")) event.target.form.requestSubmit();
 });
+document.addEventListener("htmx:beforeSwap", (event) => {
+  // Whoever has no session any more gets the form that begins one, not a page with a hole.
+  if (!event.detail.xhr.responseText.includes(`id="${event.target.id}"`)) {
+    event.preventDefault();
+    location.reload();
+  }
+});

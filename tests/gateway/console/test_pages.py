@@ -13,7 +13,7 @@ import pytest
 from gateway.clock import FakeClock
 from gateway.console.cookies import PREFIX
 from gateway.console.desk import ROOMS
-from tests.gateway.console.visitors import browser, called, looked_at
+from tests.gateway.console.visitors import CHAT, browser, called, looked_at
 
 PAGES = [f"{PREFIX}/{name}".rstrip("/") for name in (*ROOMS, "backends/home", "backends/burst")]
 SHEETS = [f"{PREFIX}/{name or 'now'}.csv" for name, room in ROOMS.items() if room.sheet]
@@ -118,3 +118,29 @@ async def test_a_call_s_record_says_where_it_went_and_what_it_cost(
             page = await client.get(found.headers["location"])
             for words in (id, "home", "RES_FREE", "asked first: answered", "promise: 2.0 s, kept"):
                 assert words in page.text
+
+
+async def test_a_delegate_sees_the_calls_of_its_team_and_no_others(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        for user, team in (("bob", "nlp"), ("carol", "images")):
+            async with gateway.client(gateway.key(user, tags={"team": team})) as client:
+                await client.post("/v1/chat/completions", json=CHAT)
+        await clock.advance(60)
+        key = gateway.key("lead", delegate=True, tags={"team": "nlp"})
+        async with browser(gateway, key) as client:
+            for page in ("", "/spend", "/calls", "/keys"):
+                text = (await client.get(f"{PREFIX}{page}")).text
+                assert ("bob" in text, "carol" in text) == (True, False), page
+
+
+async def test_a_key_that_is_bound_to_a_model_is_told_of_no_other(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        key = gateway.key("alice", models=["far"])
+        async with browser(gateway, key) as client:
+            for page in PAGES:
+                text = (await client.get(page)).text
+                assert not re.search(r"<option[^>]*>(chat|home)<", text), page
