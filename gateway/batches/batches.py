@@ -23,6 +23,9 @@ from gateway.storage.batches.base import BatchStore, StoredBatch
 from gateway.storage.key_records import KeyRecord
 from gateway.types import Principal
 
+_INPUT_STAYS_S = 8 * 86_400.0
+"""Behind a batch's deadline: its lines may end later, when a gateway was away."""
+
 
 class AskedBatch(msgspec.Struct, frozen=True, kw_only=True):
     """A batch as its caller asks for it, read and understood."""
@@ -55,6 +58,7 @@ class Batches:
         self.store = store
         self._results = BatchResults(store, files, jobs.worker.large)
         self._clock = clock
+        self._files = files
         feeder = BatchFeeder(
             store=store,
             acceptance=jobs.acceptance,
@@ -104,6 +108,7 @@ class Batches:
             metadata=msgspec.json.encode(asked.metadata).decode(),
             request=msgspec.json.encode(BatchRequest(principal=asked.principal)).decode(),
         )
+        await self._files.records.stay(batch.input_file, batch.deadline + _INPUT_STAYS_S)
         await self.store.add(batch)
         self.worker.wake()
         return batch

@@ -32,7 +32,7 @@ from gateway.types import ApiError, Principal
 
 TAG = "batch"
 """Of each line's call, with the batch's id: who asks /usage by it learns what a batch has cost."""
-_KEEP_S = 60 * 86_400.0
+_KEEP_S = 8 * 86_400.0
 """What a line has come to stays until its batch's results are written."""
 _LATER = frozenset((402, 429, 503))
 """Refusals of a moment: somebody else's calls, a rate, a store."""

@@ -13,8 +13,10 @@ from gateway.jobs.large import LargeBodies
 from gateway.jobs.outcomes import CANCELED, EXPIRED
 from gateway.jobs.records import JobFault, output_of, read_answer, read_fault, to_text
 from gateway.storage.batches.base import BatchStore, EndedLine, StoredBatch
+from gateway.storage.files.base import FilesQuery
 
 _PAGE = 32
+_PURPOSE = "batch_output"
 _CODES = {"canceled": "batch_cancelled", "expired": "batch_expired"}
 _encode = msgspec.json.Encoder().encode
 
@@ -85,6 +87,13 @@ class BatchResults:
         found = await self._large.whole(answer) or answer
         return msgspec.structs.replace(line, answer=to_text(found))
 
+    async def drop(self, batch: StoredBatch) -> None:
+        """What a gateway has written that died before it could say so."""
+        query = FilesQuery(user=batch.user, purpose=_PURPOSE)
+        for file in await self._files.records.find(query):
+            if file.name.startswith(f"{batch.id}_"):
+                await self._files.drop(file.id)
+
     async def write(
         self, batch: StoredBatch, kind: str, rest: AsyncIterator[EndedLine] | None
     ) -> tuple[str, int]:
@@ -94,7 +103,7 @@ class BatchResults:
             user=batch.user,
             key_id=batch.key_id,
             name=f"{batch.id}_{kind}.jsonl",
-            purpose="batch_output",
+            purpose=_PURPOSE,
             content_type="application/jsonl",
         )
         count = 0

@@ -32,6 +32,8 @@ WAITING = 48
 is held than is of use."""
 _AT_ONCE = 24
 """Lines that one step feeds."""
+_CHECKED = 2**62
+"""Bytes of a line that was looked at already: as many as it has."""
 _LOOK_S = 0.05
 _LONGEST_LOOK_S = 1.0
 _REFUSED_FOR_S = 60.0
@@ -73,10 +75,12 @@ class BatchRun:
         self._line, self._byte = batch.fed_line, batch.fed_byte
         self._refused_since: float | None = None
         self._why = batch.why
+        self._has_expired = False
 
     async def run(self) -> None:
         """To its end. Raises LeaseLost and StorageUnavailable: whoever takes it next goes on."""
         if self.batch.state == "finalizing":
+            await self._until_ended()
             await self._finish(self.batch.why)
             return
         if self.batch.state == "validating" and not await self._validated():
@@ -102,7 +106,7 @@ class BatchRun:
     async def _validated(self) -> bool:
         batch, check = self.batch, InputCheck(self.batch.endpoint)
         try:
-            async for line in self._rest():
+            async for line in self._rest(self._active().policy.server.max_body):
                 self._check()
                 check.look(line)
                 if check.is_enough:
@@ -120,9 +124,8 @@ class BatchRun:
         self._held(await self._store.begin(batch.id, batch.epoch, check.total))
         return True
 
-    async def _rest(self) -> AsyncGenerator[RawLine]:
+    async def _rest(self, longest: int = _CHECKED) -> AsyncGenerator[RawLine]:
         """The lines that are no jobs yet."""
-        longest = self._active().policy.server.max_body
         async with self._files.read(self.batch.input_file, self._byte) as pieces:
             async for line in lines_of(pieces, longest, self._line, self._byte):
                 yield line
@@ -164,7 +167,7 @@ class BatchRun:
 
     async def _fed(self, lines: Sequence[RawLine], progress: BatchProgress) -> bool:
         """Whether the batch's own budget is used up."""
-        budget = await self._left_nano(progress)
+        budget = await self._left_nano()
         fed = await self._feeder.feed(
             self.batch,
             self._principal,
@@ -209,11 +212,10 @@ class BatchRun:
             self._why = why
             await self._store.explain(self.batch.id, self.batch.epoch, why)
 
-    async def _left_nano(self, progress: BatchProgress) -> int | None:
+    async def _left_nano(self) -> int | None:
         if self.batch.budget_nano is None:
             return None
-        held = sum(row.hold_nano for row in await self._store.held(self.batch.id))
-        return self.batch.budget_nano - progress.cost_nano - held
+        return self.batch.budget_nano - await self._store.committed(self.batch.id)
 
     def _patience_s(self, progress: BatchProgress) -> float:
         """How long a line may wait for what is cheap: what is left of the batch's time, if it goes
@@ -237,7 +239,9 @@ class BatchRun:
                 await self._store.stop_lines(self.batch.id)
                 self._jobs_wake()
                 stopped = True
-            if not (await self._store.progress(self.batch.id)).alive:
+            progress = await self._store.progress(self.batch.id)
+            if not progress.alive:
+                self._has_expired = bool(progress.states.get("expired"))
                 return
             await self._clock.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
@@ -245,6 +249,7 @@ class BatchRun:
     async def _finish(self, unbegun: str) -> None:
         batch = self.batch
         self._held(await self._store.finalize(batch.id, batch.epoch, unbegun))
+        await self._results.drop(batch)
         output, done = await self._results.write(batch, "output", None)
         rest = self._unbegun(unbegun) if unbegun else None
         errors, failed = await self._results.write(batch, "error", rest)
@@ -265,7 +270,8 @@ class BatchRun:
     def _end_of(self, unbegun: str) -> BatchState:
         if self.is_canceling:
             return "cancelled"
-        return "expired" if unbegun == "batch_expired" or self._is_late else "completed"
+        is_late = unbegun == "batch_expired" or self._has_expired
+        return "expired" if is_late else "completed"
 
     async def _unbegun(self, code: str) -> AsyncIterator[EndedLine]:
         """The lines that were never jobs."""

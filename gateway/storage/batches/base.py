@@ -174,8 +174,9 @@ class BatchStore(Protocol):
         """Its lines that are jobs and have not begun."""
         ...
 
-    async def held(self, id: str) -> list[LedgerRow]:
-        """The open rows of its lines' calls."""
+    async def committed(self, id: str) -> int:
+        """Nano-dollars that its lines hold, and have cost. What moves from the one to the other
+        meanwhile is counted twice rather than not at all."""
         ...
 
     async def stop_lines(self, id: str) -> None:

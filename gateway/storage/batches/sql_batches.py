@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.storage.base import LedgerRow
 from gateway.storage.batches import statements
 from gateway.storage.batches.base import (
     BatchesQuery,
@@ -86,8 +85,10 @@ class SqlBatches:
     async def waiting(self, id: str) -> int:
         return int((await self._one(statements.waiting(id)))[0][0])
 
-    async def held(self, id: str) -> list[LedgerRow]:
-        return [decode_open((entry,)) for (entry,) in await self._one(statements.held(id))]
+    async def committed(self, id: str) -> int:
+        held, settled, ended = await self._connection.run(statements.committed(id))
+        open_nano = sum(decode_open((entry,)).hold_nano for (entry,) in held)
+        return open_nano + int(settled[0][0]) + int(ended[0][0])
 
     async def stop_lines(self, id: str) -> None:
         await self._one(statements.stop_lines(id))

@@ -189,12 +189,23 @@ def waiting(id: str) -> Statement:
     return sql, (id,)
 
 
-def held(id: str) -> Statement:
-    sql = (
-        "SELECT entry FROM open_entries WHERE id IN (SELECT id FROM jobs WHERE batch = ? "
-        "AND batch <> '' AND state IN ('queued', 'starting', 'running'))"
+def committed(id: str) -> list[Statement]:
+    """Of lines whose calls are open, of those that are settled while their jobs have not ended, and
+    of those that have: in this order, so that whatever moves on meanwhile is seen."""
+    alive = (
+        "FROM jobs WHERE batch = ? AND batch <> '' AND state IN ('queued', 'starting', 'running')"
     )
-    return sql, (id,)
+    held = f"SELECT entry FROM open_entries WHERE id IN (SELECT id {alive})"  # noqa: S608
+    settled = (
+        "SELECT CAST(COALESCE(SUM(entries.cost_nano), 0) AS BIGINT) FROM "  # noqa: S608
+        f"(SELECT id {alive}) AS line JOIN entries ON entries.id >= line.id "
+        "AND entries.id < line.id || '$'"  # behind the '#' of its attempts
+    )
+    ended = (
+        "SELECT CAST(COALESCE(SUM(cost_nano), 0) AS BIGINT) FROM jobs WHERE batch = ? "
+        "AND batch <> '' AND state IN ('succeeded', 'failed', 'canceled', 'expired')"
+    )
+    return [(held, (id,)), (settled, (id,)), (ended, (id,))]
 
 
 def stop_lines(id: str) -> Statement:

@@ -62,6 +62,10 @@ class FileRecords(Protocol):
         """It does not come after all."""
         ...
 
+    async def stay(self, id: str, until: float) -> bool:
+        """It stays until an instant at least; False where it is not there."""
+        ...
+
     async def get(self, id: str) -> StoredFile | None:
         """None where there is none, or its time is over."""
         ...

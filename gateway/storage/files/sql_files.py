@@ -37,6 +37,9 @@ class SqlFiles:
     async def give_up(self, id: str) -> None:
         await self._one(statements.give_up(id))
 
+    async def stay(self, id: str, until: float) -> bool:
+        return bool(await self._one(statements.stay(id, until)))
+
     async def get(self, id: str) -> StoredFile | None:
         return _first(await self._one(statements.get(id)))
 

@@ -57,6 +57,14 @@ def keep(file: StoredFile, most: int) -> Statement:
     return sql, (*values, *_room(file, most))
 
 
+def stay(id: str, until: float) -> Statement:
+    sql = (
+        "UPDATE files SET expires_at = CASE WHEN expires_at < CAST(? AS BIGINT) "  # noqa: S608
+        f"THEN CAST(? AS BIGINT) ELSE expires_at END WHERE id = ? AND {_IS_THERE} RETURNING id"
+    )
+    return sql, (us(until), us(until), id)
+
+
 def get(id: str) -> Statement:
     return f"SELECT {_COLUMNS} FROM files WHERE id = ? AND {_IS_THERE}", (id,)  # noqa: S608
 

@@ -143,3 +143,16 @@ async def test_a_token_leads_to_its_file_for_a_while(
         assert await files.linked("other") is not None
         await files.drop("file_2")
         assert await files.linked("other") is None
+
+
+async def test_a_file_stays_for_whoever_needs_it_longer(
+    make_statements: MakeStatements, clock: FakeClock
+) -> None:
+    async with opened(make_statements) as files:
+        one = file(clock)
+        await keep(files, one)
+        assert await files.stay("file_1", clock.time() + 7200)
+        assert await files.stay("file_1", clock.time() + 60)
+        assert not await files.stay("file_2", clock.time() + 60)
+        await clock.advance(3700)
+        assert await files.get("file_1") is not None
