@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import re
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +33,14 @@ def drawn(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     return "".join(line.rstrip() + "\n" for line in lines if line.strip())
+
+
+def redrawn(render: Callable[[], str], every_s: float) -> None:
+    """Draws the text anew, in its place, until Ctrl-C."""
+    with Live(console=Console(), auto_refresh=False) as live:
+        while True:
+            live.update(Text(render()), refresh=True)
+            time.sleep(every_s)
 
 
 def as_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -1,2 +1,2 @@
-"""Who may do what, and did: ``keys`` makes, lists, revokes and rotates; ``audit`` is what
-administrators did."""
+"""Who may do what, and did: ``keys`` makes, lists, revokes and rotates, with what each has
+``spent``; ``audit`` is what administrators did."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters.settings import parse_duration
 from gateway.api_keys import generate_key
+from gateway.cli.access.spent import spent_by_key
 from gateway.cli.acts import act_of_this_user
 from gateway.cli.shared import (
     add_config,
@@ -152,7 +153,11 @@ def _limits(pairs: Sequence[tuple[str, str]]) -> dict[str, list[Any]]:
 
 def _list(options: argparse.Namespace, policy: Policy, keys: KeyStore) -> int:
     now_at = SystemClock().time()
-    rows = [as_json(record, now_at) for record in keys.list()]
+    spent = spent_by_key(policy, now_at)
+    rows = [
+        {**as_json(record, now_at), "spent_this_month_usd": spent.get(record.principal.key_id, 0.0)}
+        for record in keys.list()
+    ]
     if options.json:
         print(json.dumps(rows, indent=2))
         return 0
@@ -169,6 +174,7 @@ _HEADS = (
     "plan",
     "limits",
     "permitted",
+    "USD this month",
     "expires",
     "last used",
     "tags",
@@ -183,6 +189,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["id"],
         *told,
         " ".join(_bound(row)),
+        f"{row['spent_this_month_usd']:.4f}",
         row["expires_at"] or "",
         row["last_used_at"] or "",
         tags,

@@ -17,6 +17,7 @@ from gateway.cli.acts import ACTS, act_of_this_user, audited
 from gateway.cli.shared import add_config, command, fail, policy_with_stores, table
 from gateway.cli.spending.forecast import forecast
 from gateway.cli.spending.reconcile import EVERY, Reconciliation, Unbilled, reconcile
+from gateway.cli.spending.watch import watch
 from gateway.clock import SystemClock
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
 from gateway.money.call_streams import FORMS, CallStream
@@ -57,6 +58,10 @@ def main(arguments: Sequence[str]) -> int:
         query = parse_usage_query(params, _OPERATOR, now_at=SystemClock().time())
     except ApiError as error:
         fail(error.message)
+    if options.watch is not None and (
+        options.format not in ("table", "json") or options.forecast or options.reconcile
+    ):
+        fail("--watch tells sums, as a table or as JSON")
     if options.format == "jsonl":
         fail("--format jsonl belongs to --calls")
     if options.forecast is not None:
@@ -70,6 +75,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.format == "focus-commitments":
         print(contract_commitments(policy, SystemClock().time()), end="")
         return 0
+    if options.watch is not None:
+        return watch(lambda: _again(options, params, policy), options.watch)
     if options.format == "focus":
         query = _focus(query)
     report = asyncio.run(_read(policy, query))
@@ -77,6 +84,12 @@ def main(arguments: Sequence[str]) -> int:
     if report.groups_left_out and options.format in ("csv", "focus"):
         print(f"{report.groups_left_out} groups are left out", file=sys.stderr)
     return 0
+
+
+def _again(options: argparse.Namespace, params: dict[str, str], policy: Policy) -> str:
+    """The report of now: what ``7d`` began at has moved on."""
+    query = parse_usage_query(params, _OPERATOR, now_at=SystemClock().time())
+    return _render(options.format, asyncio.run(_read(policy, query)), query, policy)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,7 +142,25 @@ def _parser() -> argparse.ArgumentParser:
         "tag:NAME of --group-by; focus-commitments: its dataset of the policy's commitments",
     )
     parser.add_argument("--json", action="store_const", const="json", dest="format")
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=_seconds,
+        const=5.0,
+        metavar="S",
+        help="the report again every so many seconds (5), until Ctrl-C",
+    )
     return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"expected 0.1 to 86400 seconds, found {text!r}")
+    return value
 
 
 def _add_reconcile(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,7 @@ READS = {
     *(("policy", name) for name in ("show", "diff", "history")),
     *((command, "") for command in ("status", "top", "calls")),
     ("backends", "list"),
+    *(("batch", name) for name in ("run", "list", "show", "cancel")),  # calls, by a user's key
     *((command, "") for command in ("check", "audit", "usage", "explain", "prices", "probe")),
 }  # fmt: skip
 """What changes nothing that a gateway keeps."""

@@ -24,7 +24,7 @@ def test_a_key_is_made_found_rotated_and_revoked(config: str, shell: Shell, tmp_
     heads, listed = shell("keys", "list", "--config", config).splitlines()
     assert heads.split() == [
         "id", "key", "role", "state", "user", "plan", "limits", "permitted",
-        "expires", "last", "used", "tags",
+        "USD", "this", "month", "expires", "last", "used", "tags",
     ]  # fmt: skip
     assert made["id"] in listed
     assert "spend 1 USD/day, concurrent 2" in listed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,32 @@ def test_what_looks_like_markup_is_text(evil: str) -> None:
 
 def test_the_version_is_told() -> None:
     assert re.match(r"spillgate \S+ \(Python 3\.", on_a_terminal("--version"))
+
+
+def test_a_watched_report_comes_again_until_ctrl_c(config: str) -> None:
+    """Piped, one after the other."""
+    process = subprocess.Popen(
+        [SPILLGATE, "usage", "--config", config, "--watch", "0.1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    heads = [process.stdout.readline() for _ in range(5)]
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert sum(head.startswith("user") for head in heads) >= 2
+    assert (process.returncode, error) == (0, "")
+
+
+def test_a_watch_is_of_sums(config: str, shell: Shell) -> None:
+    shell("usage", "--config", config, "--watch", "--format", "csv", status=2)
+    assert "--watch" in shell.error
+    shell("usage", "--config", config, "--watch", "0", status=2)
+    assert "0.1" in shell.error
+
+
+def test_what_a_key_has_spent_stands_beside_it(two_keys: str, shell: Shell) -> None:
+    listed = shell.json("keys", "list", "--config", two_keys, "--json")
+    assert [one["spent_this_month_usd"] for one in listed] == [0.0, 0.0]
+    assert "USD this month" in shell("keys", "list", "--config", two_keys)
