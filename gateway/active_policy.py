@@ -8,12 +8,14 @@ import msgspec
 
 from adapters.types import Call
 from gateway.backends.candidates import candidate_of
+from gateway.backends.demands import Demands
 from gateway.backends.live import LiveBackend
 from gateway.keys.permitted import check_model, may_use
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.limits import backend_claims, compile_claims, model_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
+from gateway.routing.needs import NO_NEEDS, Needs
 from gateway.routing.repeating import RepeatRules
 from gateway.routing.router import Candidate, Decision, RoutingRequest, available, decide
 from gateway.storage.claims import ClaimTemplate
@@ -45,6 +47,7 @@ class Preferences(msgspec.Struct, frozen=True):
     """Images that it asks for; 0: nobody says."""
     session: str = ""
     """The conversation that the call belongs to, by its caller's own name; empty: none is known."""
+    needs: Needs = NO_NEEDS
 
     patience: float | None = None
     """Seconds that the call may wait for what is cheap, where those are more than its route's SLO;
@@ -108,6 +111,7 @@ class ActivePolicy:
         self._part_tokens = {
             name: model.tokens_per.by_kind() for name, model in policy.models.items()
         }
+        self.demands = Demands(policy, self._serving)
         self._longest = {
             name: max(_longest(backend) for backend in serving)
             for name, serving in self._serving.items()
@@ -330,6 +334,7 @@ class ActivePolicy:
         size, output, parts = len(call.body), preferences.output_tokens, preferences.parts
         tokens = 0 if parts is TEXT_ALONE else parts.tokens(self._part_tokens[call.model])
         images = preferences.images or spec.max_images
+        bounded = 0 if preferences.unbounded else output
         return RoutingRequest(
             call.task,
             call.stream,
@@ -340,6 +345,8 @@ class ActivePolicy:
             images,
             spec.max_audio,
             bool(preferences.session),
+            preferences.needs,
+            bounded,
         )
 
     def _in_session(

@@ -60,6 +60,8 @@ def candidate_of(
         last_resort,
         in_force,
         None if cold is None else cold.p50,
+        backend.spec.common.takes,
+        backend.context,
     )
     if model not in backend.loadable:
         return candidate

@@ -192,6 +192,16 @@ def store_unavailable(error: StorageUnavailable) -> ApiError:
 _REFUSALS: dict[str, tuple[int, str, str]] = {
     "too_large": (413, "too_large", "The request is larger than any backend of the model takes."),
     "task_unsupported": (400, "unsupported", "No backend of the model can do this kind of call."),
+    "lacks_ability": (
+        400,
+        "unsupported",
+        "No backend of the model takes what the call brings or asks for.",
+    ),
+    "context_too_small": (
+        400,
+        "context_length_exceeded",
+        "The prompt is far longer than any backend of the model takes.",
+    ),
     "no_streaming": (400, "unsupported", "No backend of the model can stream; ask without."),
     "over_max_price": (
         400,

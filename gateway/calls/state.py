@@ -30,11 +30,11 @@ from gateway.money.counted import charged_of
 from gateway.money.estimates import by_tokens
 from gateway.money.settlement import Part
 from gateway.money.tariffs import PriceInForce
+from gateway.routing.codes import ReasonCode
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import (
     Decision,
     Quote,
-    ReasonCode,
     device_us,
     reason_for,
     taken_from_line,

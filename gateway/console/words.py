@@ -26,6 +26,8 @@ VERDICTS = {
     "load_failed": "could not load the model",
     "task_unsupported": "cannot do this task",
     "no_streaming": "cannot stream",
+    "lacks_ability": "cannot do what the call brings or asks for",
+    "context_too_small": "takes fewer tokens than the prompt has",
     "too_large": "takes no request of this size",
     "over_max_price": "dearer than the call may be",
     "queue_full": "its line is full",

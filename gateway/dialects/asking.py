@@ -23,6 +23,8 @@ _WRITERS: dict[str, type[Writer]] = {"messages": MessageWriter, "responses": Res
 def ask(adapter: Backend, call: Call) -> Awaitable[Reply]:
     """What ``invoke`` gives, and raises. A backend that does not know the call's own words is
     asked in those of ``SPOKEN_AS``; UNSUPPORTED where these cannot say it."""
+    if call.task not in SPOKEN_AS and not call.shown:
+        return adapter.invoke(call)
     if is_understood(adapter, call):
         return adapter.invoke(call) if not call.shown else _shown(adapter, call)
     return _translated(adapter, call)

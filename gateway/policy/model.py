@@ -42,6 +42,8 @@ RepeatableFailure = Literal[
 ]  # fmt: skip
 """Failures after which another backend may be asked, by the names that errors and metrics have."""
 
+Ability = Literal["image", "audio", "video", "file", "tools", "response_format"]
+"""What a call may bring, or ask for, that not every model can do."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 BackendNames = Annotated[tuple[BackendName, ...], msgspec.Meta(min_length=1)]
 
@@ -113,7 +115,10 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     is by tokens and a budget has to last for it. none: it is sent as it came."""
     context: Positive | None = None
     """Tokens that the model takes here; a call that was too long elsewhere goes on to where more is
-    taken."""
+    taken, and one whose prompt is probably longer is sent elsewhere first."""
+    takes: frozenset[Ability] | None = None
+    """What a call may bring beside text, or ask for; one that needs more is sent elsewhere. Left
+    out: nobody says, so it is sent whatever it brings."""
 
 
 class BackendSpec(msgspec.Struct, frozen=True, kw_only=True):

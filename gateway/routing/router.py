@@ -11,8 +11,9 @@ from adapters.types import SPOKEN_AS, Capabilities, Task
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.pricing import FREE, Estimate, Expectation, estimate
 from gateway.money.tariffs import PriceInForce
-from gateway.policy.model import Route
+from gateway.policy.model import Ability, Route
 from gateway.policy.sections.price import Price
+from gateway.routing.codes import ReasonCode, RefusalCode
 from gateway.routing.conversations import NOTHING_KEPT, KeptPrefix, Lost, ReadingPrice, lost_at
 from gateway.routing.forecast import (
     BackendLoad,
@@ -23,6 +24,7 @@ from gateway.routing.forecast import (
     with_load,
     with_reading,
 )
+from gateway.routing.needs import NO_NEEDS, Needs, is_tight, unmet_by
 from gateway.types import MICRO
 
 SLO_MARGIN = 0.8
@@ -31,38 +33,8 @@ SLO_MARGIN = 0.8
 SHORTEST_HOLD_S = 0.25
 """A shorter hold would have to be topped up before anybody could know that the call runs long."""
 
-_LIKELY = 8
+LIKELY_PART = 8
 """What is declared for a part is the most; most parts are this many times less."""
-
-RefusalCode = Literal[
-    "drained",
-    "not_ready",
-    "cooling_down",
-    "load_failed",
-    "task_unsupported",
-    "no_streaming",
-    "too_large",
-    "over_max_price",
-    "queue_full",
-]
-
-ReasonCode = Literal[
-    "RES_FREE",  # reserved capacity was free
-    "RES_WAIT_OK",  # reserved capacity frees up within the SLO
-    "RES_LOAD",  # reserved capacity brings the model into memory within the SLO
-    "SPILL_WARM",  # reserved capacity would break the SLO or is away; a warm worker elsewhere
-    "SPILL_COLD",  # the same, and a worker must start
-    "WARM",  # no reserved backend serves the model; a warm worker
-    "COLD",  # no reserved backend serves the model; a worker must start
-    "LEAST_DELAY",  # nothing meets the SLO; the shortest predicted delay
-    "FASTEST",  # the route orders by delay
-    "LISTED",  # the route keeps the listed order
-    "WEIGHTED",  # the route drew by weight
-    "FAILOVER",  # the first choice failed before it answered
-    "LAST_RESORT",  # it failed a moment ago or says that it is not well, and no other may be asked
-    "NONE",  # no backend may be asked
-]
-
 
 _OF_THE_ORDER = frozenset(("LEAST_DELAY", "FASTEST", "LISTED", "WEIGHTED", "LAST_RESORT"))
 """What these say of the first choice holds of whoever is next in its order."""
@@ -86,6 +58,9 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """Seconds of sound, the most that it may bring or make."""
     in_session: bool = False
     """It belongs to a conversation, of which candidates may have kept something."""
+    needs: Needs = NO_NEEDS
+    bounded_tokens: int = 0
+    """Of output, where its body says a bound."""
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -111,6 +86,10 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     """``price``, and what is held by."""
     cold_p50: float | None = None
     """``None`` as ``cold_p95``."""
+    takes: frozenset[Ability] | None = None
+    """What calls may bring, or ask for; ``None``: anything."""
+    context: int | None = None
+    """Tokens that the model takes there, where that is known."""
     kept: KeptPrefix = NOTHING_KEPT
     """Of the call's conversation."""
 
@@ -207,6 +186,9 @@ def decide(
                 quote = _in_session(quote, candidate, kept)
             if route.max_price is not None and quote.estimate.marginal > route.max_price:
                 refusal = "over_max_price"
+            elif refusal is None and _is_tight(question, candidate):
+                last.append(quote)
+                refusal = "context_too_small"
             else:
                 (quotes if refusal is None else last).append(quote)
         if refusal is not None:
@@ -258,10 +240,21 @@ def _unfit(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None
     limit = candidate.max_request
     if limit is not None and question.body_bytes > limit:
         return "too_large"
+    if question.needs is not NO_NEEDS:
+        unmet = unmet_by(question.needs, candidate.takes, candidate.context)
+        if unmet is not None:
+            return unmet
     load, most = candidate.load, candidate.max_queue
     if most is not None and load.slots is not None and load.in_flight >= load.slots + most:
         return "queue_full"
     return None
+
+
+def _is_tight(question: RoutingRequest, candidate: Candidate) -> bool:
+    needs = question.needs
+    if needs is NO_NEEDS or not needs.prompt_tokens:
+        return False
+    return is_tight(needs, candidate.context, question.bounded_tokens)
 
 
 def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
@@ -284,7 +277,7 @@ def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
         run.mean,
         high,
         delay.cold_s,
-        text // 4 + question.part_tokens // _LIKELY,
+        text // 4 + question.part_tokens // LIKELY_PART,
         text + question.part_tokens + candidate.more_input,
         question.output_tokens,
         question.images,

@@ -184,7 +184,11 @@ def all_preferences(
     preferences = preferences_of(context, parsed.output_tokens, parsed.unbounded, parsed.parts)
     if parsed.images:
         preferences = msgspec.structs.replace(preferences, images=parsed.images)
-    taken = gateway.active.policy.tags
+    active = gateway.active
+    if parsed.model in active.demands.models:
+        needs = active.demands.needs(parsed, parsed.abilities)
+        preferences = msgspec.structs.replace(preferences, needs=needs)
+    taken = active.policy.tags
     if taken.any or named:
         tags = tags_of(taken, gateway.tag_values, context, parsed.body, parsed.task, named)
         preferences = msgspec.structs.replace(preferences, tags=tags)

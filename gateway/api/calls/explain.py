@@ -11,10 +11,19 @@ import msgspec
 
 from adapters.types import Call
 from gateway.active_policy import ActivePolicy
-from gateway.api.calls.call_requests import preferences_of
-from gateway.api.calls.openai import DECIDING, DECODERS, invalid_field, output_of, parts_in
+from gateway.api.calls.call_requests import all_preferences
+from gateway.api.calls.openai import (
+    DECIDING,
+    DECODERS,
+    abilities_in,
+    invalid_field,
+    output_of,
+    parts_in,
+)
 from gateway.api.requests.bodies import parse_json, read_body
 from gateway.api.requests.request import (
+    NO_ABILITIES,
+    ParsedRequest,
     Receive,
     RequestContext,
     Scope,
@@ -22,13 +31,12 @@ from gateway.api.requests.request import (
     only,
     respond_json,
 )
-from gateway.api.requests.sessions import session_in, session_of_chat
-from gateway.api.requests.tags import tags_of
+from gateway.api.requests.sessions import session_of_chat
 from gateway.calls.history import seen_record
 from gateway.calls.refusals import store_unavailable
 from gateway.calls.state import CallState
 from gateway.money.call_reports import seen_as_json
-from gateway.money.inputs import TEXT_ALONE, InputParts
+from gateway.money.inputs import TEXT_ALONE
 from gateway.money.limit_refusals import refusal
 from gateway.money.room import Room
 from gateway.policy.model import ModelSpec
@@ -65,12 +73,8 @@ class ExplainEndpoint:
             body=body,
             stream=value.get("stream") is True,
         )
-        preferences = preferences_of(context, *_output_of(spec, body))
-        if (taken := active.policy.tags).any:
-            tags = tags_of(taken, self._gateway.tag_values, context, body, spec.task)
-            preferences = msgspec.structs.replace(preferences, tags=tags)
-        if session := session_in(context.headers) or _session(value, body):
-            preferences = msgspec.structs.replace(preferences, session=session)
+        parsed = _parsed(active, call, spec, _session(value, body))
+        preferences = all_preferences(self._gateway, context, parsed)
         state = CallState(
             call,
             context.principal,
@@ -111,19 +115,32 @@ def _session(value: dict[str, Any], body: bytes) -> str:
     )
 
 
-def _output_of(spec: ModelSpec, body: bytes) -> tuple[int, int, InputParts]:
+def _parsed(active: ActivePolicy, call: Call, spec: ModelSpec, session: str) -> ParsedRequest:
     """As the call itself would have it; what a native call's body says is nobody's to read."""
-    if spec.task == "embeddings":
-        return 0, 0, TEXT_ALONE
+    output, unbounded, parts, abilities = 0, 0, TEXT_ALONE, NO_ABILITIES
     if spec.task == "infer":
-        return spec.max_output_tokens, 0, TEXT_ALONE
-    if spec.task not in DECODERS:
-        return 0, 0, TEXT_ALONE
-    try:
-        envelope = DECODERS[spec.task].decode(body)
-        return *output_of(envelope, spec.task, spec.max_output_tokens), parts_in(envelope)
-    except msgspec.ValidationError as error:
-        raise invalid_field(error) from None
+        output = spec.max_output_tokens
+    elif spec.task in DECODERS:
+        try:
+            envelope = DECODERS[spec.task].decode(call.body)
+        except msgspec.ValidationError as error:
+            raise invalid_field(error) from None
+        output, unbounded = output_of(envelope, spec.task, spec.max_output_tokens)
+        parts = parts_in(envelope)
+        if active.demands.is_choosy(call.model):
+            abilities = abilities_in(envelope, parts)
+    return ParsedRequest(
+        call.model,
+        spec.task,
+        call.body,
+        call.stream,
+        False,
+        output,
+        unbounded,
+        parts,
+        abilities=abilities,
+        session=session,
+    )
 
 
 class Explanation(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from gateway.api.calls.call_requests import serve
 from gateway.api.calls.input_words import parts_of_input, parts_of_messages
 from gateway.api.requests.bodies import DecidingKeys, check_utf8, malformed, read_body
 from gateway.api.requests.request import (
+    NO_ABILITIES,
     ParsedRequest,
     Receive,
     RequestContext,
@@ -25,8 +26,9 @@ from gateway.api.requests.request import (
 )
 from gateway.api.requests.sessions import session_of_chat
 from gateway.dialects.shown_names import encoded, renamed
-from gateway.money.inputs import TEXT_ALONE, InputParts, parts_of
+from gateway.money.inputs import TEXT_ALONE, InputParts, PartKind, parts_of
 from gateway.money.pricing import MOST_TOKENS
+from gateway.policy.model import Ability
 from gateway.service import Gateway
 from gateway.types import ApiError, Principal, in_json_words
 
@@ -55,6 +57,7 @@ class Envelope(msgspec.Struct, frozen=True):
 class ChatBody(Envelope, frozen=True):
     """Of POST /v1/chat/completions."""
 
+    response_format: msgspec.Raw = _NOTHING
     messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
     tools: msgspec.Raw = _NOTHING
     web_search_options: msgspec.Raw = _NOTHING
@@ -75,6 +78,8 @@ class EmbeddingsBody(Envelope, frozen=True):
 class MessagesBody(Envelope, frozen=True):
     """Of POST /v1/messages."""
 
+    output_config: msgspec.Raw = _NOTHING
+    output_format: msgspec.Raw = _NOTHING
     messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
     tools: msgspec.Raw = _NOTHING
 
@@ -85,6 +90,7 @@ class ResponsesBody(Envelope, frozen=True):
     input: str | list[dict[str, Any]] = ""
     max_output_tokens: int | None = None
     background: bool | None = None
+    text: msgspec.Raw = _NOTHING
     tools: msgspec.Raw = _NOTHING
 
 
@@ -151,6 +157,7 @@ def parsed_call(
     model, shown = active.target(envelope.model), ""
     if model != envelope.model:
         shown, body = envelope.model, renamed(body, encoded(model))
+    parts = parts_in(envelope)
     return ParsedRequest(
         model,
         task,
@@ -159,7 +166,10 @@ def parsed_call(
         options is not None and bool(options.include_usage),
         output,
         unbounded,
-        parts_in(envelope),
+        parts,
+        abilities=abilities_in(envelope, parts)
+        if active.demands.is_choosy(model)
+        else NO_ABILITIES,
         shown=shown,
         session=_session(envelope, body) if len(spec.backends) > 1 else "",
     )
@@ -233,6 +243,34 @@ def parts_in(envelope: Envelope) -> InputParts:
     return parts_of(
         envelope.messages, _read(envelope.tools), searches=_read(envelope.web_search_options)
     )
+
+
+def abilities_in(envelope: Envelope, parts: InputParts) -> frozenset[Ability]:
+    """What a chat needs that not every model can do: what it brings, tools, a shape of answer."""
+    if not isinstance(envelope, ChatBody | MessagesBody | ResponsesBody):
+        return NO_ABILITIES
+    found: set[Ability] = set()
+    if bytes(envelope.tools) not in _NO_LIST:
+        found.add("tools")
+    if _asks_shape(envelope):
+        found.add("response_format")
+    found.update(_BROUGHT[kind] for kind, _ in parts.counts if kind in _BROUGHT)
+    return frozenset(found) if found else NO_ABILITIES
+
+
+def _asks_shape(envelope: ChatBody | MessagesBody | ResponsesBody) -> bool:
+    return any(b'"json_' in bytes(getattr(envelope, name, b"")) for name in _SHAPES)
+
+
+_SHAPES = ("response_format", "output_config", "output_format", "text")
+"""Where the three say in which shape an answer is wanted."""
+_NO_LIST = (b"null", b"[]")
+_BROUGHT: dict[PartKind, Ability] = {
+    "image": "image",
+    "audio": "audio",
+    "video": "video",
+    "file": "file",
+}
 
 
 def _read(raw: msgspec.Raw) -> Any:

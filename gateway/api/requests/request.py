@@ -11,6 +11,7 @@ from adapters.types import JSON_TYPE, Task
 from gateway.api.requests.door import ToldError
 from gateway.dialects.faults import as_anthropics, is_anthropics
 from gateway.money.inputs import TEXT_ALONE, InputParts
+from gateway.policy.model import Ability
 from gateway.types import ApiError, Principal, Role
 
 Scope = MutableMapping[str, Any]
@@ -89,7 +90,9 @@ class RequestContext:
         headers = self.headers
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         key = key.strip() if scheme.lower() == b"bearer" else b""
-        for name in _KEY_HEADERS:
+        if key and _KEY_HEADERS.isdisjoint(headers):
+            return key.decode("latin-1")
+        for name in sorted(_KEY_HEADERS, reverse=True):
             given = headers.get(name, b"").strip()
             if given and key and given != key:
                 raise _two_keys(name)
@@ -97,7 +100,7 @@ class RequestContext:
         return key.decode("latin-1")
 
 
-_KEY_HEADERS = (b"x-api-key", b"api-key")
+_KEY_HEADERS = frozenset((b"x-api-key", b"api-key"))
 
 
 def _two_keys(name: bytes) -> ApiError:
@@ -120,6 +123,9 @@ _YOURS: dict[Role, str] = {
 NOBODY = Principal(key_id="", user="")
 
 
+NO_ABILITIES: frozenset[Ability] = frozenset()
+
+
 class ParsedRequest(msgspec.Struct, frozen=True):
     """A request for a call that was read and understood."""
 
@@ -136,6 +142,8 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     """Of the body."""
     images: int = 0
     """Images that it asks for; 0 where nobody says."""
+    abilities: frozenset[Ability] = NO_ABILITIES
+    """What it needs of a backend, beside its task."""
     path: str = ""
     """Of a route that the policy names: where a backend has it."""
     shown: str = ""

@@ -1,0 +1,1 @@
+"""Genuine clients, and the protocols that they speak, through a whole gateway."""
