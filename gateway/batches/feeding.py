@@ -74,7 +74,8 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchFeeder:
-    """Feeds the batches of one gateway. ``fed`` is called when there are new jobs."""
+    """Feeds the batches of one gateway. ``fed`` is called with a batch that has new
+    jobs."""
 
     def __init__(
         self,
@@ -86,7 +87,7 @@ class BatchFeeder:
         read: ReadCall,
         keys: Callable[[], Sequence[KeyRecord]],
         clock: Clock,
-        fed: Callable[[], None],
+        fed: Callable[[str], None],
     ) -> None:
         self._store = store
         self._acceptance = acceptance
@@ -169,7 +170,7 @@ class BatchFeeder:
         done = await self._surely(batch, fed, to)
         if not done:
             await self._give_back(taken)
-        self._fed()
+        self._fed(batch.id)
         return done
 
     async def _surely(

@@ -58,7 +58,7 @@ class BatchRun:
         active: Callable[[], ActivePolicy],
         clock: Clock,
         results: BatchResults,
-        jobs_wake: Callable[[], None],
+        jobs_wake: Callable[[str], None],
     ) -> None:
         self.batch = batch
         self.is_canceling = batch.canceling_at is not None
@@ -237,7 +237,7 @@ class BatchRun:
             self._check()
             if self.is_canceling and not stopped:
                 await self._store.stop_lines(self.batch.id)
-                self._jobs_wake()
+                self._jobs_wake(self.batch.id)
                 stopped = True
             progress = await self._store.progress(self.batch.id)
             if not progress.alive:

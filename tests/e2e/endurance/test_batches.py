@@ -37,6 +37,7 @@ plans:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(7_200 if LONG else 900)
 def test_every_line_is_answered_once_whoever_is_killed(tmp_path: Path) -> None:
     with PaidServer() as home, PaidServer() as cloud:
         config = CONFIG.format(home=home.url, cloud=cloud.url)
