@@ -18,18 +18,19 @@ class FormReader:
     """Takes the form in pieces and gives back what of each is the file's. ``fields`` are the
     others; ``name`` and ``content_type`` the file's own, once it has begun."""
 
-    def __init__(self, content_type: bytes) -> None:
-        """Raises ApiError 415 for what is no such form."""
+    def __init__(self, content_type: bytes, field: str = "file") -> None:
+        """``field``: which one has the file. Raises ApiError 415 for what is no such form."""
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary", b"")
         if kind != b"multipart/form-data" or not 0 < len(boundary) <= 256:
             raise ApiError(
                 415,
                 "unsupported_media_type",
-                "A file comes as multipart/form-data with the fields `file` and `purpose`.",
+                f"A file comes as multipart/form-data, in the field `{field}`.",
                 param="Content-Type",
                 headers={"connection": "close"},
             )
+        self._file_field = field
         self.fields: dict[str, str] = {}
         self.name = ""
         self.content_type = ""
@@ -69,7 +70,8 @@ class FormReader:
         if not self.is_whole:
             raise _bad("it breaks off before its last boundary")
         if not self.has_file:
-            raise ApiError(400, "missing_field", "The form has no `file`.", param="file")
+            text = f"The form has no `{self._file_field}`."
+            raise ApiError(400, "missing_field", text, param=self._file_field)
 
     def _begin(self) -> None:
         self._headers = {}
@@ -93,7 +95,7 @@ class FormReader:
         if kind != b"form-data" or b"name" not in options:
             raise _bad("a part has no name")
         self._part = options[b"name"].decode(errors="replace")
-        self._in_file = self._part == "file"
+        self._in_file = self._part == self._file_field
         if not self._in_file:
             if self._part in self.fields or len(self.fields) >= _MOST_FIELDS:
                 raise _bad(f"the field {self._part[:40]!r} is there twice, or there are too many")

@@ -21,8 +21,17 @@ _FORM = 1_000_000
 """Bytes that a form may have beside its file."""
 
 
-async def take_in(files: Files, context: RequestContext, receive: Receive, most: int) -> StoredFile:
-    """The stored file of a request. Raises ApiError: 400 for a form that cannot be read, 413 for
+async def take_in(
+    files: Files,
+    context: RequestContext,
+    receive: Receive,
+    most: int,
+    *,
+    field: str = "file",
+    purpose: str = "",
+) -> StoredFile:
+    """The stored file of a request, which is in ``field`` of its form; ``purpose``: what it is for,
+    where the form does not say. Raises ApiError: 400 for a form that cannot be read, 413 for
     one with too much in it, 415 for what is none; and ClientGone."""
     headers = context.headers
     if b"content-encoding" in headers:
@@ -33,7 +42,7 @@ async def take_in(files: Files, context: RequestContext, receive: Receive, most:
             param="Content-Encoding",
             headers={"connection": "close"},
         )
-    form = FormReader(headers.get(b"content-type", b""))
+    form = FormReader(headers.get(b"content-type", b""), field)
     size = _declared(headers)
     if size > most + _FORM:
         raise too_large(most)
@@ -41,7 +50,7 @@ async def take_in(files: Files, context: RequestContext, receive: Receive, most:
     new = NewFile(user=principal.user, key_id=principal.key_id, size=size)
     async with files.incoming(new) as taken:
         await _receive(form, taken, receive)
-        taken.file = _described(taken.file, form)
+        taken.file = _described(taken.file, form, purpose)
     return taken.file
 
 
@@ -63,9 +72,9 @@ async def _receive(form: FormReader, taken: Incoming, receive: Receive) -> None:
     form.end()
 
 
-def _described(file: StoredFile, form: FormReader) -> StoredFile:
+def _described(file: StoredFile, form: FormReader, purpose: str) -> StoredFile:
     """With what the form says of it. Raises ApiError 400."""
-    purpose = form.fields.get("purpose", "")
+    purpose = purpose or form.fields.get("purpose", "")
     if purpose not in _PURPOSES:
         raise ApiError(
             400,

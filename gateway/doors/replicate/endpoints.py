@@ -10,6 +10,7 @@ import msgspec
 from starlette.routing import Route
 
 from gateway.api.requests.door import Door, bare_key
+from gateway.doors.replicate import files
 from gateway.doors.replicate.models import (
     deployment_shown,
     full_name,
@@ -61,6 +62,8 @@ def routes(gateway: Gateway) -> list[Route]:
         deployment: {"GET": _deployment},
         deployment + "/predictions": {"POST": _create_of_model},
         _ROOT + "/account": {"GET": _account},
+        _ROOT + "/files": {"POST": _create_file, "GET": _list_files},
+        _ROOT + "/files/{file}": {"GET": _show_file, "DELETE": files.delete},
     }
     return pages(gateway, table)
 
@@ -90,15 +93,16 @@ async def _created(asked: DoorRequest, body: PredictionBody, model: str, whole: 
     headers = asked.context.headers
     longest_s = waits_s(headers)
     spec = asked.gateway.active.model(model, asked.context.principal)
-    value = msgspec.json.decode(body.input)
-    particulars = {"base": base_of(asked), "model": whole, "version": version_of(model)}
+    base = base_of(asked)
+    value = files.by_reference(msgspec.json.decode(body.input), base)
+    particulars = {"base": base, "model": whole, "version": version_of(model)}
     if spec.task == "infer":
-        given = bytes(body.input)
+        given = msgspec.json.encode(value)
     elif spec.task == "chat" and is_prompt(value):
         particulars[PROMPT] = bytes(body.input).decode()
         given = msgspec.json.encode(chat_of(value))
     else:
-        given = without_model(value) if isinstance(value, dict) else bytes(body.input)
+        given = without_model(value) if isinstance(value, dict) else msgspec.json.encode(value)
     wanted = Wanted(
         dialect=JobDialect(name=DIALECT, particulars=particulars),
         deadline_s=lives_s(headers),
@@ -186,6 +190,18 @@ async def _version(asked: DoorRequest) -> None:
     if model_of_version(active, principal, id) != model:
         raise ApiError(404, "model_not_found", f"{full_name(model)} has no version {id[:80]!r}.")
     await asked.respond({**version_shown(model), "id": id})
+
+
+async def _create_file(asked: DoorRequest) -> None:
+    await files.create(asked, base_of(asked))
+
+
+async def _list_files(asked: DoorRequest) -> None:
+    await files.find(asked, base_of(asked))
+
+
+async def _show_file(asked: DoorRequest) -> None:
+    await files.show(asked, base_of(asked))
 
 
 async def _account(asked: DoorRequest) -> None:

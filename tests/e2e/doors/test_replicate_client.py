@@ -75,6 +75,16 @@ def test_a_prediction_of_a_deployment_is_canceled(client: replicate.Client) -> N
     assert prediction.status == "canceled"
 
 
+def test_a_file_of_an_input_is_uploaded(client: replicate.Client, tmp_path: Path) -> None:
+    picture = tmp_path / "cat.png"
+    picture.write_bytes(b"abc")
+    with picture.open("rb") as opened:
+        output = client.run("lab/echo", input={"image": opened}, use_file_output=False)
+    assert output == {"echo": {"image": "data:image/png;base64,YWJj"}}
+    [file] = client.files.list()
+    assert (file.name, file.size, client.files.delete(file.id)) == ("cat.png", 3, True)
+
+
 def test_a_stream(client: replicate.Client) -> None:
     events = list(client.stream("lab/echo", input={"say": LETTERS, "seconds": 0.5}))
     assert [str(event) for event in events if event.event.value == "output"] == LETTERS
