@@ -172,7 +172,9 @@ class Desk:
         if not context.key() and not secrets.compare_digest(
             form.pop("token", ""), form_token(session)
         ):
-            words = "This form is of another session. Go back, reload the page and try again."
+            words = (
+                "This form does not belong to your session. Go back, reload the page and try again."
+            )
             raise ApiError(403, "forbidden", words, type="permission_error")
         if path == "sign-out":
             await lead(send, context, SIGN_IN, (self._sign_in.end(session),))

@@ -17,6 +17,8 @@ from tests.gateway.console.visitors import CHAT, browser, called, looked_at
 
 PAGES = [f"{PREFIX}/{name}".rstrip("/") for name in (*ROOMS, "backends/home", "backends/burst")]
 SHEETS = [f"{PREFIX}/{name or 'now'}.csv" for name, room in ROOMS.items() if room.sheet]
+TELLING = [PREFIX, f"{PREFIX}/spend", f"{PREFIX}/calls", f"{PREFIX}/keys", f"{PREFIX}/calls.csv"]
+"""Those on which an admin reads of bob."""
 PARAMETERS = [
     "", "range=7d", "by=user", "by=key", "by=user&then=key", "by=tag:team", "kind=all", "user=bob",
     "tag:team=nlp", "key=key_bob", "plan=default", "model=chat", "id=BOBS", "after=x",
@@ -35,6 +37,9 @@ async def test_no_page_shows_a_user_what_is_anothers(
         for _ in range(3):
             await called(gateway, "bob")
         await called(gateway, "alice")
+        async with browser(gateway, gateway.key("root", admin=True)) as client:
+            seen_by_admin = (await client.get(page)).text
+        assert page not in TELLING or "bob" in seen_by_admin
         async with browser(gateway, gateway.key("alice")) as client:
             for query in PARAMETERS:
                 asked = query.replace("BOBS", theirs)
