@@ -8,7 +8,8 @@ which belongs to no side. The ``supervisor`` is the process that starts workers 
 that die; ``ray`` is the same where a Ray cluster places them.
 
 Other faces: ``hosted`` runs an app inside another platform's worker, and ``packaging`` writes the
-files that take it there; ``potassium`` is Potassium's names on this runtime. ``pytorch`` is for
+files that take it there; ``potassium``, ``litserve`` and ``cog`` are those
+platforms' names on this runtime. ``pytorch`` is for
 apps that like it; the runtime imports none of it.
 
 Small things that several processes share: ``clock``, ``background`` (tasks beside whoever started

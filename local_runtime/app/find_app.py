@@ -27,6 +27,8 @@ def load_app(name: str) -> Runtime:
     app = getattr(module, attribute, None)
     if app is None:
         raise AppNotFound(f"{source} has nothing named {attribute!r}")
+    if not isinstance(app, Runtime) and hasattr(app, "as_runtime"):
+        app = app.as_runtime()
     if not isinstance(app, Runtime):
         raise AppNotFound(f"{name} is a {type(app).__name__}, not a local_runtime.Runtime")
     if not app.handlers:

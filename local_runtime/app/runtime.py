@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from local_runtime.app.chats import ROUTE, as_chat
 from local_runtime.app.declared import check_arguments, check_numbers, needs_parentheses
 from local_runtime.app.model_sizes import bytes_of, names_of
 from local_runtime.app.request import Request
@@ -252,6 +253,21 @@ class Runtime:
                     models=names_of(models),
                 )
             )
+            return function
+
+        return record
+
+    def chat(
+        self, *, timeout: float = DEFAULT_TIMEOUT_S, concurrency: int = 1, warmup: Any = None
+    ) -> Callable[[F], F]:
+        """Records ``function(context, request)``, which yields words or returns a text, for
+        OpenAI's chat: a caller who streams is given each as a chunk of a completion, any other the
+        whole one. The rest as for ``handler``."""
+
+        def record(function: F) -> F:
+            check_arguments(function, 2)
+            add = self.handler(ROUTE, timeout=timeout, concurrency=concurrency, warmup=warmup)
+            add(as_chat(function))
             return function
 
         return record

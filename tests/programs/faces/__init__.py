@@ -1,0 +1,1 @@
+"""Apps written for other platforms, and a chat of words."""
