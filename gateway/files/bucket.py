@@ -48,7 +48,7 @@ class BucketContents:
     async def read(self, id: str, start: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
         with contextlib.ExitStack() as stack:
             response = await asyncio.to_thread(self._opened, id, start, stack)
-            yield _in_turns(response.iter_bytes(PIECE))
+            yield _in_turns(iter(()) if response is None else response.iter_bytes(PIECE))
 
     async def drop(self, id: str) -> None:
         await asyncio.to_thread(self._delete, id)
@@ -84,15 +84,16 @@ class BucketContents:
             )
         _check(answer.status_code, "takes no file")
 
-    def _opened(self, id: str, start: int, stack: contextlib.ExitStack) -> httpx.Response:
+    def _opened(self, id: str, start: int, stack: contextlib.ExitStack) -> httpx.Response | None:
+        """None: there is nothing from ``start`` on."""
         wanted = {"range": f"bytes={start}-"} if start else {}
         with _failures():
             asked = self._http.stream("GET", self._url("GET", id), headers=wanted)
             answer = stack.enter_context(asked)
         if answer.status_code == 404:
             raise LookupError(id)
-        if answer.status_code == 416 and start:  # that is its end
-            raise LookupError(id)
+        if answer.status_code == 416 and start:
+            return None
         if answer.status_code != (206 if start else 200):
             raise StorageUnavailable(
                 f"the bucket of files gives no file: it answered with status {answer.status_code}"

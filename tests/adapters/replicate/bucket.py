@@ -42,7 +42,10 @@ class ObjectStore:
             del self.objects[path]
             return Response(status_code=204)
         kind, data = self.objects[path]
-        return Response(data, media_type=kind)
+        start = int(request.headers.get("range", "bytes=0-")[6:-1])
+        if start and start >= len(data):
+            return Response(status_code=416)
+        return Response(data[start:], 206 if start else 200, media_type=kind)
 
     def _is_signed(self, method: str, url: str) -> bool:
         given = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}

@@ -12,6 +12,7 @@ import httpx
 
 from gateway.app import running
 from gateway.clock import FakeClock
+from gateway.files.contents import Contents
 from gateway.storage.batches.sql_batches import SqlBatches
 from gateway.storage.sqlite.outbox import SqliteStatements
 from gateway.stored_work.serving import StoredWork, serve_stored
@@ -91,10 +92,15 @@ async def with_batches(
     clock: FakeClock,
     platform: FakePlatform | None = None,
     text: str = POLICY,
+    contents: Contents | None = None,
 ) -> AsyncIterator[BatchesGateway]:
+    """``contents``: where files' bytes are; left out: in a folder."""
     platform = platform or FakePlatform(clock)
     inner = built(folder, clock, platform, text)
-    serve_stored(inner, stored_in(folder, clock))
+    stored = stored_in(folder, clock)
+    if contents is not None:
+        stored = stored._replace(files=stored.files._replace(contents=contents))
+    serve_stored(inner, stored)
     async with running(inner):
         yield BatchesGateway(inner, clock, platform)
 

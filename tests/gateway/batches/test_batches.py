@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from adapters.errors import BackendError, FailureClass
-from gateway.clock import FakeClock
+from gateway.clock import FakeClock, SystemClock
+from gateway.files.bucket import BucketContents
 from gateway.storage.queries import UsageQuery
 from tests.gateway.batches.gateways import ENDED, input_of, with_batches
+from tests.gateway.files.places import bucket_running
 
 
 async def test_each_line_is_answered_once_at_the_ledgers_cost(
@@ -199,3 +201,16 @@ async def test_a_key_that_is_revoked_begins_no_more_lines(tmp_path: Path, clock:
             assert {one["error"]["code"] for one in errors} == {"key_revoked"}
             assert ended["request_counts"]["failed"] == len(errors) > 0
             assert len(gateway.platform.jobs) == 90 - len(errors)
+
+
+async def test_a_batchs_files_may_lie_in_a_bucket(tmp_path: Path, clock: FakeClock) -> None:
+    with bucket_running() as (bucket, _):
+        contents = BucketContents(bucket, SystemClock())
+        async with (
+            with_batches(tmp_path, clock, contents=contents) as gateway,
+            gateway.client() as client,
+        ):
+            batch = await gateway.batch(client, input_of({"x": n} for n in range(60)))
+            ended = await gateway.until_status(client, batch["id"], *ENDED)
+            lines = await gateway.lines(client, ended["output_file_id"])
+            assert [line["custom_id"] for line in lines] == [f"c{n}" for n in range(1, 61)]

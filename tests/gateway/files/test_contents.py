@@ -38,6 +38,17 @@ async def test_what_was_written_is_read(contents: Contents) -> None:
     assert await got(contents, "file_2") == b""
 
 
+async def test_it_is_read_from_wherever_one_left_off(contents: Contents) -> None:
+    await put(contents, "file_1", b"abcdef")
+
+    async def rest(start: int) -> bytes:
+        async with contents.read("file_1", start) as pieces:
+            return b"".join([piece async for piece in pieces])
+
+    assert await rest(2) == b"cdef"
+    assert await rest(6) == b""
+
+
 async def test_what_breaks_off_is_not_there(contents: Contents) -> None:
     with contextlib.suppress(ZeroDivisionError):
         async with contents.writing("file_1") as out:
