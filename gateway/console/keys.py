@@ -141,22 +141,22 @@ def budgets_of(policy: Policy) -> list[Budget]:
     """The limits of money that the policy sets for all, for plans, and for users by name."""
     document = yaml.safe_load(policy.document) or {}
     limits, plans = document.get("limits") or {}, document.get("plans") or {}
-    found = [Budget("the gateway", "limits.spend", _amount(limits))]
+    found = [Budget("the gateway", "limits|spend", _amount(limits))]
     found += [
-        Budget(f"each user of plan {name}", f"plans.{name}.spend", _amount(plan))
+        Budget(f"each user of plan {name}", f"plans|{name}|spend", _amount(plan))
         for name, plan in plans.items()
     ]
     found += [
-        Budget(name, f"limits.users.{name}.spend", _amount(of_user))
+        Budget(name, f"limits|users|{name}|spend", _amount(of_user))
         for name, of_user in (limits.get("users") or {}).items()
     ]
     return [one for one in found if one.amount]
 
 
 def _amount(limits: Any) -> str:
-    """As the policy writes it; empty where it says nothing."""
+    """As the policy writes it; empty where it says nothing, or several windows."""
     spend = limits.get("spend") if isinstance(limits, dict) else None
-    return ", ".join(map(str, spend)) if isinstance(spend, list) else str(spend or "")
+    return spend if isinstance(spend, str) else ""
 
 
 # --- acts ----------------------------------------------------------------------------------------

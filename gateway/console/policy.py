@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.types import ApiError
 
 _SHOWN = 30
+_AMOUNT = re.compile(r"[0-9][\w./ +-]{0,80}")
 _DONE = {
     "applied": "The policy is in force.",
     "returned": "The earlier policy is in force again.",
@@ -138,13 +141,20 @@ async def roll_back(visit: Visit) -> Given:
 async def set_limit(visit: Visit) -> Given:
     """A budget of the policy in force with another amount: shown as a difference first."""
     place, amount = visit.form.get("place", ""), visit.form.get("amount", "").strip()
-    document = yaml.safe_load(visit.gateway.active.policy.document)
-    *path, last = place.split(".")
-    holder: Any = document
-    for name in path:
-        holder = holder.get(name) if isinstance(holder, dict) else None
-    if not isinstance(holder, dict) or last not in holder or last != "spend" or not amount:
-        words = f"The policy in force has no {place or 'such'} limit, or no amount was given."
+    draft = with_amount(visit.gateway.active.policy.document, place.split("|"), amount)
+    return await _checked(visit, draft)
+
+
+def with_amount(document: str, place: Sequence[str], amount: str) -> str:
+    """The policy's text, in which nothing but that one value is another. Raises ApiError 400."""
+    node = yaml.compose(document, Loader=yaml.SafeLoader)
+    for name in place:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((value for key, value in pairs if key.value == name), None)
+    if not isinstance(node, yaml.ScalarNode) or place[-1] != "spend":
+        words = "The policy in force has no such limit any more."
         raise ApiError(400, "invalid_parameter", words, param="place")
-    holder[last] = [amount] if isinstance(holder[last], list) else amount
-    return await _checked(visit, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    if not _AMOUNT.fullmatch(amount):
+        words = "An amount is written like 500 USD/month."
+        raise ApiError(400, "invalid_parameter", words, param="amount")
+    return document[: node.start_mark.index] + amount + document[node.end_mark.index :]

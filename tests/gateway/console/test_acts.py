@@ -10,7 +10,9 @@ import pytest
 from gateway.clock import FakeClock
 from gateway.console.cookies import PREFIX
 from gateway.console.desk import ROOMS
+from gateway.console.policy import with_amount
 from gateway.storage.audit import AuditQuery
+from gateway.types import ApiError
 from tests.gateway.console.visitors import browser, looked_at, token_of
 
 ACTS = [f"{name}/{act}" for name, room in ROOMS.items() for act in room.acts]
@@ -20,7 +22,7 @@ FIELDS = {
     "key": "key_none",
     "yaml": "version: 1",
     "version": "0123456789ab",
-    "place": "plans.default.spend",
+    "place": "plans|default|spend",
     "amount": "9 USD/month",
     "job": "job_1",
     "webhook": "ops",
@@ -111,3 +113,22 @@ async def test_a_draft_of_a_policy_that_is_none_is_explained_and_stays(
         assert answer.status_code == 400
         assert "colour" in answer.text
         assert "colour: red</textarea>" in answer.text.replace("\n</textarea>", "</textarea>")
+
+
+def test_another_amount_changes_that_value_alone_wherever_it_stands() -> None:
+    text = "# a comment\nplans:\n  default: {spend: 5 USD/month, requests: 6/minute}\n"
+    changed = with_amount(text, ["plans", "default", "spend"], "9 USD/month")
+    assert changed == text.replace("5 USD", "9 USD")
+
+
+@pytest.mark.parametrize(
+    ("place", "amount"),
+    [("plans|gold|spend", "9 USD/month"), ("plans|default|requests", "9/minute"),
+     ("plans", "9 USD/month"), ("plans|default|spend", "9 USD/month\nversion: 2"),
+     ("plans|default|spend", "")],
+    ids=["unknown", "no-money", "no-value", "more-lines", "nothing"],
+)  # fmt: skip
+def test_what_is_no_budget_and_no_amount_is_refused(place: str, amount: str) -> None:
+    text = "plans: {default: {spend: 5 USD/month, requests: 6/minute}}\n"
+    with pytest.raises(ApiError):
+        with_amount(text, place.split("|"), amount)
