@@ -88,7 +88,8 @@ class PostgresStatements:
         return connection
 
     def _worded(self, sql: str) -> str:
-        now = NOW if self._now_us is None else f"{self._now_us()}::bigint"
+        # In a SELECT of its own it is asked once a statement, and not once a row.
+        now = f"(SELECT {NOW})" if self._now_us is None else f"{self._now_us()}::bigint"
         return _numbered(sql).replace("{now}", now)
 
     async def aclose(self) -> None:
