@@ -100,6 +100,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The caller wants server-sent events."""
     content_type: str = JSON_TYPE
     """Of the body: another one than JSON's for a form with files."""
+    betas: str = ""
+    """Of a message, what its caller wants of Anthropic's that is not in general use: the header
+    ``anthropic-beta``."""
     path: str = ""
     """Of a call to a route that the policy names: where a server has it."""
     shown: str = ""

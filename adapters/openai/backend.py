@@ -92,7 +92,14 @@ class OpenAICompatible(HttpBackend):
     async def invoke(self, call: Call) -> Reply:
         if call.path or call.task in PLAIN_ROUTES:
             return await self._plain.ask(call)
-        return await self._calls.ask(call, self._heads.get(call.task))
+        head = self._heads.get(call.task)
+        if call.betas and head is not None:
+            head = self._head_with_betas(call)
+        return await self._calls.ask(call, head)
+
+    def _head_with_betas(self, call: Call) -> bytes:
+        path = COUNT_ROUTE if call.task == "count_tokens" else TYPED_ROUTES["messages"]
+        return self._api.head("POST", path, {**_VERSION, "anthropic-beta": call.betas})
 
     async def assumptions(self) -> list[Assumption]:
         return [await tried(f"{ACCEPTED}, and models are listed", self._models)]

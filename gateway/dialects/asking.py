@@ -44,7 +44,7 @@ async def _translated(adapter: Backend, call: Call) -> Reply:
     answer's matter that is written anew."""
     body = _said(call)
     writer = _WRITERS[call.task](call)
-    spoken = msgspec.structs.replace(call, task=SPOKEN_AS[call.task], body=body, shown="")
+    spoken = msgspec.structs.replace(call, task=SPOKEN_AS[call.task], body=body, shown="", betas="")
     reply = await adapter.invoke(spoken)
     if reply.chunks is not None:
         return msgspec.structs.replace(reply, chunks=WrittenStream(reply.chunks, writer))

@@ -277,6 +277,7 @@ async def _serve(
         stream=parsed.stream,
         content_type=parsed.content_type,
         path=parsed.path,
+        betas=parsed.betas,
         shown=parsed.shown,
         deadline=context.received + active.longest(parsed.model),
     )

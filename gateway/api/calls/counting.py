@@ -8,7 +8,7 @@ as well (https://docs.claude.com/en/docs/build-with-claude/token-counting).
 from __future__ import annotations
 
 from gateway.api.calls.call_requests import serve
-from gateway.api.calls.openai import parsed_call
+from gateway.api.calls.openai import parsed_call, with_betas
 from gateway.api.requests.bodies import read_body
 from gateway.api.requests.request import (
     JSON,
@@ -37,6 +37,7 @@ class CountEndpoint:
         active = self._gateway.active
         body = await read_body(self._gateway, context, receive)
         parsed = parsed_call(active, context.principal, "count_tokens", body)
+        parsed = with_betas(parsed, context)
         backends = [active.backends[one] for one in active.policy.models[parsed.model].backends]
         if any("count_tokens" in one.adapter.capabilities.tasks for one in backends):
             await serve(self._gateway, context, parsed, receive, send)

@@ -131,8 +131,19 @@ class OpenAIEndpoint:
         only("POST", scope)
         active = self._gateway.active
         body = await read_body(self._gateway, context, receive)
-        parsed = parsed_call(active, context.principal, self._task, body)
+        parsed = with_betas(parsed_call(active, context.principal, self._task, body), context)
         await serve(self._gateway, context, parsed, receive, send)
+
+
+def with_betas(parsed: ParsedRequest, context: RequestContext) -> ParsedRequest:
+    """A message with what its ``anthropic-beta`` asks for, where that header is text."""
+    given = context.headers.get(b"anthropic-beta", b"").decode("latin-1")
+    if not given or parsed.task not in _ANTHROPICS or not (given.isascii() and given.isprintable()):
+        return parsed
+    return msgspec.structs.replace(parsed, betas=given)
+
+
+_ANTHROPICS = ("messages", "count_tokens")
 
 
 def parsed_call(

@@ -144,6 +144,8 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     """Images that it asks for; 0 where nobody says."""
     abilities: frozenset[Ability] = NO_ABILITIES
     """What it needs of a backend, beside its task."""
+    betas: str = ""
+    """Of a message: its header ``anthropic-beta``."""
     path: str = ""
     """Of a route that the policy names: where a backend has it."""
     shown: str = ""

@@ -10,6 +10,7 @@ import anthropic
 import pytest
 
 from adapters.errors import BackendError, FailureClass
+from adapters.types import Capabilities
 from gateway.clock import FakeClock
 from gateway.dialects.messages_asked import chat_of_message
 from tests.gateway.assembled import assembled
@@ -211,3 +212,21 @@ async def test_a_call_that_fails_before_its_first_token_goes_on(
         client = anthropics(gateway)
         async with client.messages.stream(model="chat", max_tokens=5, messages=HI) as stream:
             assert await stream.get_final_text() == "b"
+
+
+async def test_what_is_not_in_general_use_is_asked_for_of_whoever_knows_it(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """And of nobody else."""
+    async with assembled(tmp_path, clock) as gateway:
+        client, told = anthropics(gateway), []
+        head = {"anthropic-beta": "context-1m-2025-08-07"}
+        for tasks in (("messages",), ("chat",)):
+            home = gateway.fake("home")
+            home.capabilities = Capabilities(tasks=frozenset(tasks))
+            home.tell(whole({"content": "x"}))
+            await client.messages.create(
+                model="chat", max_tokens=5, messages=HI, extra_headers=head
+            )
+            told.append((home.calls[-1].task, home.calls[-1].betas))
+        assert told == [("messages", head["anthropic-beta"]), ("chat", "")]
