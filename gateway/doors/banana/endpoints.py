@@ -37,6 +37,7 @@ DOOR = Door(key=_key, told=told)
 
 
 def routes(gateway: Gateway) -> list[Route]:
+    """What lies below the door."""
     table: dict[str, Mapping[str, Handler]] = {
         _ROOT + "/_k/warmup": {"POST": _warmup, "GET": _warmup},
         _ROOT + "/_k/status": {"GET": _warmup},

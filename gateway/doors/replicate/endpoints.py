@@ -46,6 +46,7 @@ _CANCEL_S = 5.0
 
 
 def routes(gateway: Gateway) -> list[Route]:
+    """What lies below the door."""
     one, model = _ROOT + "/predictions/{job}", _ROOT + "/models/{owner}/{name}"
     deployment = _ROOT + "/deployments/{owner}/{name}"
     table: dict[str, Mapping[str, Handler]] = {

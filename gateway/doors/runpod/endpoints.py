@@ -42,6 +42,7 @@ _TOLD = "streamed"
 
 
 def routes(gateway: Gateway) -> list[Route]:
+    """What lies below the door."""
     base = "/runpod/v2/{endpoint:path}"
     table: dict[str, Mapping[str, Handler]] = {
         base + "/run": {"POST": _run},
