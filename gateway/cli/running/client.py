@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from gateway.cli.serving.local_socket import FILE, short_path
+from gateway.cli.serving.local_socket import FILE, answers, short_path
 from gateway.cli.shared import add_config, fail, policy_offline
 
 _TIMEOUT_S = 60.0
@@ -96,18 +96,14 @@ def reach(options: argparse.Namespace) -> RunningGateway:
     if options.url:
         return _remote(options)
     folder = Path(policy_offline(options.config).server.data)
+    if not answers(folder):
+        fail(f"{_why_not(folder)}; {_to_start(options.config)}")
     open_ones = contextlib.ExitStack()
-    try:
-        path = open_ones.enter_context(short_path(folder))
-        client = open_ones.enter_context(_local(path))
-        client.get("/healthz")
-    except (OSError, httpx.TransportError) as caught:
-        open_ones.close()
-        fail(f"{_why_not(folder, caught)}; {_to_start(options.config)}")
+    client = _local(open_ones.enter_context(short_path(folder)))
     return RunningGateway(client, f"the gateway of {options.config}", open_ones)
 
 
-def _why_not(folder: Path, error: Exception) -> str:
+def _why_not(folder: Path) -> str:
     try:
         owner = (folder / FILE).stat().st_uid
     except PermissionError:
@@ -116,7 +112,7 @@ def _why_not(folder: Path, error: Exception) -> str:
         return f"no gateway runs with its data in {folder.absolute()}"
     if owner != os.geteuid():
         return f"{folder / FILE} belongs to another user: run this as that user"
-    return f"no gateway answers by {folder / FILE} ({error})"
+    return f"no gateway answers by {folder / FILE}"
 
 
 def _to_start(config: Path) -> str:
@@ -134,12 +130,17 @@ def _local(path: str) -> httpx.Client:
 def _remote(options: argparse.Namespace) -> RunningGateway:
     if not options.key:
         fail("give --key, or set SPILLGATE_ADMIN_KEY: a gateway elsewhere asks for an admin's key")
+    if not options.key.isascii():
+        fail("--key: what was given is no API key, which has letters of ASCII alone")
     headers = {"Authorization": f"Bearer {options.key}"}
     try:
         trust = ssl.create_default_context(cafile=options.ca)
+    except OSError as error:
+        fail(f"--ca {options.ca}: {error.strerror or error}")
+    try:
         client = httpx.Client(
             base_url=options.url, headers=headers, verify=trust, timeout=_TIMEOUT_S
         )
-    except (OSError, httpx.InvalidURL, UnicodeEncodeError) as error:
+    except httpx.InvalidURL as error:
         fail(f"--url {options.url}: {error}")
     return RunningGateway(client, options.url)

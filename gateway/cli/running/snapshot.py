@@ -32,8 +32,9 @@ def _spent(gateway: RunningGateway, span: str) -> dict[str, Any]:
 
 
 def state_of(backend: dict[str, Any]) -> str:
-    """In one word: ready, cold, or why calls go elsewhere."""
-    return str(backend["blocked"] or ("ready" if backend["warm"] else "cold"))
+    """In one word: ready, starting, cold, or why calls go elsewhere."""
+    asleep = "starting" if backend["slots"] == 0 else "cold"
+    return str(backend["blocked"] or ("ready" if backend["warm"] else asleep))
 
 
 BACKEND_HEADS = ("backend", "kind", "state", "in flight", "slots", "warm idle", "why")

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         written = write(options.file, parts)
     except (ArchiveFault, OSError) as error:
-        fail(f"{options.file}: {error}; nothing was written")
+        fail(f"{options.file}: {getattr(error, 'strerror', None) or error}; nothing was written")
     if options.json:
         told = {"file": str(options.file), "parts": written, "elsewhere": elsewhere}
         print(json.dumps(told, indent=2))
