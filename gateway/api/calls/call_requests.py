@@ -22,7 +22,7 @@ from gateway.api.answers.kept_streams import answer_kept
 from gateway.api.answers.refused import log_refused
 from gateway.api.answers.relay import Relay, WaitingStream, fail_stream
 from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Send, respond_error
-from gateway.api.requests.sessions import session_in
+from gateway.api.requests.sessions import names_none, session_in
 from gateway.api.requests.tags import tags_of
 from gateway.calls.dispatcher import Answer
 from gateway.calls.refusals import shutting_down
@@ -192,7 +192,8 @@ def all_preferences(
     if taken.any or named:
         tags = tags_of(taken, gateway.tag_values, context, parsed.body, parsed.task, named)
         preferences = msgspec.structs.replace(preferences, tags=tags)
-    if session := session_in(context.headers) or parsed.session:
+    if parsed.session or not names_none(context.headers):
+        session = session_in(context.headers) or parsed.session
         preferences = msgspec.structs.replace(preferences, session=session)
     return preferences
 

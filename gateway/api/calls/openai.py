@@ -24,11 +24,11 @@ from gateway.api.requests.request import (
     Send,
     only,
 )
-from gateway.api.requests.sessions import session_of_chat
+from gateway.api.requests.sessions import WORTH, session_of_chat
 from gateway.dialects.shown_names import encoded, renamed
 from gateway.money.inputs import TEXT_ALONE, InputParts, PartKind, parts_of
 from gateway.money.pricing import MOST_TOKENS
-from gateway.policy.model import Ability
+from gateway.policy.model import Ability, ModelSpec
 from gateway.service import Gateway
 from gateway.types import ApiError, Principal, in_json_words
 
@@ -182,7 +182,9 @@ def parsed_call(
         if active.demands.is_choosy(model)
         else NO_ABILITIES,
         shown=shown,
-        session=_session(envelope, body) if len(spec.backends) > 1 else "",
+        session=""
+        if envelope.prompt_cache_key is None and len(body) < WORTH
+        else _session(envelope, spec, body),
     )
 
 
@@ -196,7 +198,9 @@ def _no_background() -> ApiError:
     )
 
 
-def _session(envelope: Envelope, body: bytes) -> str:
+def _session(envelope: Envelope, spec: ModelSpec, body: bytes) -> str:
+    if len(spec.backends) == 1:
+        return ""
     messages = envelope.messages if isinstance(envelope, ChatBody) else None
     return session_of_chat(envelope.prompt_cache_key, messages, len(body))
 

@@ -10,8 +10,10 @@ import msgspec
 
 _HEADERS = (b"x-session-id", b"x-session-affinity", b"modal-session-id")
 """As they are in use: of agents, of routers before engines, and of Modal."""
+names_none = frozenset(_HEADERS).isdisjoint
+"""Whether headers name no conversation: it is asked of every call."""
 _LONGEST = 256
-_WORTH = 4096
+WORTH = 4096
 """Bytes of a body below which too little is kept to look for: providers keep a prefix from some
 1,000 tokens on (https://platform.openai.com/docs/guides/prompt-caching)."""
 
@@ -29,7 +31,7 @@ def session_of_chat(cache_key: str | None, messages: Sequence[Any] | None, body_
     a user wrote; empty of a short one."""
     if cache_key:
         return cache_key[:_LONGEST]
-    if not messages or body_bytes < _WORTH:
+    if not messages or body_bytes < WORTH:
         return ""
     first = next((n for n, one in enumerate(messages) if _is_users(one)), 0)
     begins = msgspec.json.encode(messages[: first + 1])
