@@ -6,5 +6,6 @@ the context of a request; ``routes`` lists every path: a new page begins there. 
 came, ``answers`` is how it is answered; ``calls`` are the surfaces for calls, ``jobs`` the pages of
 durable jobs, ``files`` those of stored files, ``batches`` those of batches, ``usage`` what was
 used, ``admin`` what administrators do. ``owner`` is who needs no key, by the gateway's Unix socket;
-``probes`` are health, readiness and metrics, ``openapi`` describes it all.
+``probes`` are health, readiness and metrics; ``openapi`` describes it all, with what ``described``
+says of single routes.
 """

@@ -26,6 +26,8 @@ PATHS = (
     "/v1/tokenize",
     "/v1/infer/*",
     "/v1/files",
+    "/v1/batches",
+    "/v1/batches/*",
     "/v1/files/*",
     "/v1/jobs",
     "/v1/jobs/*",
