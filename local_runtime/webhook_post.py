@@ -139,6 +139,10 @@ class _Attempt:
                 if address == addresses[-1]:
                     raise
         assert self.socket is not None
+        # From now on ``_shut`` alone ends a wait: what was read until then is still an answer.
+        self.socket.settimeout(None)
+        if time.monotonic() >= self._ends:
+            raise TimeoutError("timed out")
         if context is not None:
             self.socket = context.wrap_socket(
                 self.socket, server_hostname=host, do_handshake_on_connect=False

@@ -26,7 +26,7 @@ from gateway.failed_keys import FailedKey, FailedKeys
 from gateway.files.names import LINKED
 from gateway.keys.permitted import check_request
 from gateway.log_lines import REQUEST_ID
-from gateway.storage.base import StorageUnavailable
+from gateway.storage.base import StorageBusy, StorageUnavailable
 from gateway.storage.key_store import KeyStore
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
@@ -65,6 +65,11 @@ _FAILED: dict[FailedKey, str] = {
 
 
 _NOWHERE = ("",)
+
+_WRITER_S = 1.0
+"""The longest that a key which is not known yet waits for whoever writes to the keys."""
+_AGAIN_S = 0.01
+"""How often it is looked for meanwhile."""
 
 
 class Console(Protocol):
@@ -141,7 +146,10 @@ class AuthMiddleware:
         try:
             self._check_headers(raw, context.headers)
             if context.path not in self._public:
-                principal = context.principal = self._principal(context)
+                try:
+                    principal = context.principal = self._principal(context)
+                except StorageBusy:
+                    principal = context.principal = await self._after_writer(context)
                 self._uses[principal.key_id] = received_at
                 if principal.permitted is not None:
                     check_request(principal.permitted, context.path, context.client)
@@ -206,12 +214,27 @@ class AuthMiddleware:
             raise self._unauthorised(context, "malformed" if given else "missing")
         try:
             principal = self._keys.find(text)
+        except StorageBusy:
+            raise
         except StorageUnavailable:
             context.is_logged = self._failed_keys.logs()
             raise
         if principal is None:
             raise self._unauthorised(context, self._keys.why_not(text))
         return principal
+
+    async def _after_writer(self, context: RequestContext) -> Principal:
+        """The same when another has written to the keys: perhaps this very one. Raises StorageBusy
+        where that takes too long."""
+        until = self._clock.monotonic() + _WRITER_S
+        while True:
+            await self._clock.sleep(_AGAIN_S)
+            try:
+                return self._principal(context)
+            except StorageBusy:
+                if self._clock.monotonic() >= until:
+                    context.is_logged = self._failed_keys.logs()
+                    raise
 
     def _unauthorised(self, context: RequestContext, why: FailedKey) -> ApiError:
         """The 401, or the 429 of an address that sends too many."""

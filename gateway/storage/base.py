@@ -18,6 +18,10 @@ class StorageUnavailable(Exception):
     """A store did not answer in time, or cannot write. The message is for the operator."""
 
 
+class StorageBusy(StorageUnavailable):
+    """The same while another program writes, for some milliseconds: ask again."""
+
+
 class MaybeWritten(StorageUnavailable):
     """The same, where what was asked may be done all the same, or be done in a moment."""
 

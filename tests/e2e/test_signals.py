@@ -115,7 +115,9 @@ def reloads(gateway: LiveGateway, result: str) -> float:
 
 
 async def models(client: httpx.AsyncClient) -> set[str]:
-    listed: dict[str, Any] = (await client.get("/v1/models")).json()
+    answer = await client.get("/v1/models")
+    assert answer.status_code == 200, answer.text
+    listed: dict[str, Any] = answer.json()
     return {row["id"] for row in listed["data"]}
 
 

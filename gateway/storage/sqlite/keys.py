@@ -15,7 +15,7 @@ import msgspec
 from gateway.api_keys import digest_of
 from gateway.clock import Clock, SystemClock
 from gateway.storage.audit import Act, AuditEntry, AuditQuery
-from gateway.storage.base import StorageUnavailable, unavailable
+from gateway.storage.base import StorageBusy, StorageUnavailable, unavailable
 from gateway.storage.key_records import KeyRecord, record_of
 from gateway.storage.key_store import WhyNot
 from gateway.storage.sqlite import audit_table
@@ -64,6 +64,7 @@ class SqliteKeys:
         self._fault = ""
         self._failed_at = self._retry_at = 0.0
         self._is_told = False
+        self._is_locked = False
         self._closed = False
         with self._errors():
             self._file = KeyFile(self._path, create=True, wait_s=_LOCK_WAIT_S)
@@ -78,7 +79,8 @@ class SqliteKeys:
     def find(self, key: str) -> Principal | None:
         """The principal of a key that is neither revoked nor expired, at this very instant; what
         another process has revoked, ``trust_s`` later at the latest. Raises StorageUnavailable for
-        one that is not in memory while the file cannot be read."""
+        one that is not in memory while the file cannot be read, StorageBusy while another writes
+        to it."""
         now = self._clock.time()
         if not 0 <= now - self._asked_at < self._trust_s:
             self._ask(now)
@@ -130,7 +132,7 @@ class SqliteKeys:
             except _Fault as error:
                 self._fail(self._clock.time(), error)
         if known is None and self._fault:
-            raise StorageUnavailable(self._fault)
+            raise (StorageBusy if self._is_locked else StorageUnavailable)(self._fault)
         return known
 
     # --- following the file ---
@@ -175,10 +177,10 @@ class SqliteKeys:
     def _fail(self, now: float, error: Exception) -> None:
         if not self._fault:
             self._failed_at = now
-        self._fault = fault_of(self._path, error)
+        self._fault, self._is_locked = fault_of(self._path, error), is_locked(error)
         # A writer's lock is gone when it says that it has written: then the next find must know.
-        self._retry_at = now if is_locked(error) else now + RETRY_S
-        passes = is_locked(error) and 0 <= now - self._failed_at < _LOCKED_FOR_S
+        self._retry_at = now if self._is_locked else now + RETRY_S
+        passes = self._is_locked and 0 <= now - self._failed_at < _LOCKED_FOR_S
         if not self._is_told and not passes:
             self._is_told = True
             log.error("%s. Until then the keys that were read stay as they are", self._fault)

@@ -110,7 +110,8 @@ async def test_a_policy_that_is_none_leaves_the_old_processes(gateway: LiveGatew
     await until(lambda: "the policy was not changed" in gateway.log, "it is refused")
     assert alive(gateway) == old
     async with gateway.async_client(key) as client:
-        assert (await ask(client)).status_code == 200
+        answer = await ask(client)
+        assert answer.status_code == 200, answer.text
 
 
 async def test_a_reload_is_in_force_in_both_and_so_is_a_restart(gateway: LiveGateway) -> None:
@@ -131,7 +132,8 @@ async def test_a_reload_is_in_force_in_both_and_so_is_a_restart(gateway: LiveGat
     await until(lambda: len(started(gateway)) == 4 and len(alive(gateway)) == 2, "all are new")
     assert len(await versions(gateway)) == 1
     async with gateway.async_client() as client:
-        assert (await ask(client)).status_code == 200
+        answer = await ask(client)
+        assert answer.status_code == 200, answer.text
 
 
 async def changed(gateway: LiveGateway, before: set[str]) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,3 +62,40 @@ async def test_it_is_said_what_is_wrong_with_a_key(
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, code)
         assert words in answer.json()["error"]["message"]
         assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_new_key_waits_for_who_writes_to_the_keys(tmp_path: Path, clock: FakeClock) -> None:
+    """It is not known yet, and the file cannot be read; nobody else is held up meanwhile."""
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        assert (await client.get("/v1/models")).status_code == 200
+        new = {"Authorization": f"Bearer {gateway.key('bob')}"}
+        with writing(tmp_path) as connection:
+            asked = asyncio.create_task(client.get("/v1/models", headers=new))
+            await clock.advance(0.5)
+            assert (await client.get("/v1/models")).status_code == 200
+            assert not asked.done()
+            connection.execute("ROLLBACK")
+            await gateway.until_done([asked], 0.1)
+        assert (await asked).status_code == 200
+
+
+async def test_a_writer_to_the_keys_that_does_not_end_is_told(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        new = {"Authorization": f"Bearer {gateway.key('bob')}"}
+        with writing(tmp_path):
+            asked = asyncio.create_task(client.get("/v1/models", headers=new))
+            await gateway.until_done([asked], 0.1)
+        assert clock.monotonic() >= 1.0
+        answer = await asked
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "store_unavailable")
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Another program that has the keys' file to itself."""
+    path = folder / "keys.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield connection
