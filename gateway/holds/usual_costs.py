@@ -17,6 +17,8 @@ _KEYS = 4096
 """The most pairs of a key and a model that are known."""
 _USUAL = 0.9
 """The share of the calls that cost no more than what is usual."""
+_USUALLY = round(_USUAL * _KEPT)
+"""Where it stands among all that are looked back on."""
 _UNKNOWN = 1 / 8
 """The mean share of a kind of calls of which nothing is known: rather too many wait than too few
 are let in."""
@@ -33,8 +35,9 @@ class _Shares:
         self._sum = 0.0
         self.usual = 1.0
 
-    def observe(self, share: float) -> None:
-        last, ordered = self._last, self._ordered
+    def observe(self, share: float) -> bool:
+        """Whether something was learned from it that others may not know yet."""
+        last, ordered, usual = self._last, self._ordered, self.usual
         last.append(share)
         insort(ordered, share)
         self._sum += share
@@ -42,9 +45,12 @@ class _Shares:
             gone = last.popleft()
             del ordered[bisect_left(ordered, gone)]
             self._sum -= gone
+            self.usual = ordered[_USUALLY]
+            return self.usual != usual
         count = len(last)
         if count >= _FEWEST:
             self.usual = ordered[min(count - 1, round(_USUAL * count))]
+        return True
 
     @property
     def is_known(self) -> bool:
@@ -67,9 +73,11 @@ class UsualCosts:
         self._of_models: dict[str, _Shares] = {}
 
     def observe(self, key_id: str, model: str, held_nano: int, cost_nano: int) -> None:
-        """A call for which so many nano-dollars were held has succeeded at this cost."""
-        share = min(1.0, cost_nano / held_nano)
-        self._of_key(key_id, model).observe(share)
+        """A call for which so many nano-dollars were held has succeeded at this cost. Its model
+        learns from a key as long as that is new, and whenever what is usual for it changes."""
+        share = cost_nano / held_nano if cost_nano < held_nano else 1.0
+        if not self._of_key(key_id, model).observe(share):
+            return
         of_model = self._of_models.get(model)
         if of_model is None:
             of_model = self._of_models[model] = _Shares()
