@@ -12,7 +12,7 @@
 ``python -m local_runtime predict.py:Predictor`` serves it. The names are those of Cog's reference
 (https://cog.run/python/). A request is the object of inputs, as it is or below ``input``; the
 answer is what ``predict`` returns, a file as a data URL; a predictor that yields streams. What is
-not here: inputs that are files to be fetched by URL, ``BaseModel`` as an output, training.
+not here: inputs that are files to be fetched by URL, an output of several fields, training.
 """
 
 from __future__ import annotations

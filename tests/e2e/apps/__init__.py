@@ -1,0 +1,1 @@
+"""Apps as their developers have them: served by themselves, reloaded, taken along by a tutorial."""
