@@ -48,7 +48,7 @@ from gateway.opening.stores import (
 )
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places
-from gateway.preflight import check_startable
+from gateway.preflight.startable import check_startable
 from gateway.readings import readings
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway

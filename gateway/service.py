@@ -33,7 +33,7 @@ from gateway.policies.differences import check_fixed
 from gateway.policies.followed import FollowedPolicies
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.syntax.problems import PolicyError
-from gateway.preflight import read_startable
+from gateway.preflight.startable import read_startable
 from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.key_store import KeyStore

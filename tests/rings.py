@@ -53,7 +53,7 @@ OUTER = (
     "gateway/batches/test_batch_kills.py",
     "gateway/cli/test_commands.py",
     "gateway/cli/test_completion.py",
-    "gateway/cli/test_init.py",
+    "gateway/cli/upkeep/test_init.py",
     "gateway/cli/test_on_a_terminal.py",
     "gateway/cli/test_probe.py",
     "gateway/events/test_budgets.py",

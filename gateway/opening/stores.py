@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.clock import Clock
 from gateway.policy.model import Policy
-from gateway.preflight import keys_file
+from gateway.preflight.startable import keys_file
 from gateway.restore import Refill
 from gateway.storage.base import Ledger, SharedStore
 from gateway.storage.key_store import KeyStore

@@ -11,7 +11,7 @@ from gateway.environment import Environment
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places
 from gateway.policy.syntax.problems import Mark, PolicyError, place_of, problem_at
-from gateway.preflight import check_startable
+from gateway.preflight.startable import check_startable
 from gateway.processes.hosts import Hosts
 from gateway.processes.unshared import check_shareable
 

@@ -16,7 +16,7 @@ from gateway.clock import SystemClock
 from gateway.policy.model import Policy
 from gateway.policy.reader import read_with_places
 from gateway.policy.syntax.problems import PolicyError
-from gateway.preflight import check_startable
+from gateway.preflight.startable import check_startable
 
 NOWHERE = "http://127.0.0.1:9"
 _KEYED = {"base_url": NOWHERE, "api_key": "${KEY}"}

@@ -11,7 +11,7 @@ import pytest
 from gateway.clock import FakeClock
 from gateway.opening.stores import open_keys, open_ledger
 from gateway.policy.reader import read_with_places
-from gateway.preflight import exposed_files
+from gateway.preflight.startable import exposed_files
 from gateway.tls.context import ensure_certificates
 from tests.gateway.storage.sqlite.ledger_rows import open_row
 from tests.gateway.test_preflight import policy_of

@@ -13,7 +13,7 @@ from gateway.clock import FakeClock
 from gateway.policy.model import BackendSpec
 from gateway.policy.reader import read_with_places
 from gateway.policy.syntax.problems import PolicyError
-from gateway.preflight import check_startable
+from gateway.preflight.startable import check_startable
 from gateway.store_urls import Address
 
 PORT = 'kind: openai, base_url: "http://127.0.0.1:1"'

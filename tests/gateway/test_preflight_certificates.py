@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.listening import certificate_warnings
 from gateway.policy.reader import read_with_places
+from gateway.preflight.listening import certificate_warnings
 from gateway.tls.context import ensure_certificates
 from gateway.tls.files import TlsMaterial
 from tests.gateway.test_preflight import faults, policy_of

@@ -17,13 +17,13 @@ from gateway.cli.policy_file import config_path
 from gateway.cli.shared import AnySecret, command
 from gateway.clock import SystemClock
 from gateway.environment import Environment
-from gateway.listening import certificate_warnings
 from gateway.opening.stores import open_kept
 from gateway.policy.model import Policy, WarmRule
 from gateway.policy.reader import load_with_places
 from gateway.policy.syntax.problems import Mark, PolicyError, Problem, problem_at
 from gateway.policy.warnings.every import warnings_of
-from gateway.preflight import check_startable, exposed_files
+from gateway.preflight.listening import certificate_warnings
+from gateway.preflight.startable import check_startable, exposed_files
 from gateway.warm.binding import binding_of, plans_in_vain
 
 

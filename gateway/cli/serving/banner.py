@@ -17,7 +17,7 @@ from gateway.keys.limited import unlimited
 from gateway.log_lines import LineWriter
 from gateway.policy.model import Policy
 from gateway.policy.warnings.every import warnings_of
-from gateway.preflight import exposed_files
+from gateway.preflight.startable import exposed_files
 from gateway.storage.audit import Act
 from gateway.storage.key_store import KeyStore
 from gateway.tls.files import TlsMaterial

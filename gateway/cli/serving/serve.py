@@ -23,10 +23,10 @@ from gateway.cli.serving.local_socket import LocalSocket
 from gateway.cli.serving.server import GatewayServer, certificate_of
 from gateway.cli.serving.when_ready import say_when_ready
 from gateway.cli.shared import AnySecret, add_config, command, fail
-from gateway.listening import PortTaken, check_ports_are_free
 from gateway.log_lines import LineWriter, all_through, writer_to
 from gateway.policy.reader import load_policy
 from gateway.policy.syntax.problems import PolicyError
+from gateway.preflight.listening import PortTaken, check_ports_are_free
 from gateway.storage.base import StorageUnavailable
 from gateway.tls.files import TlsError
 from local_runtime import descriptors

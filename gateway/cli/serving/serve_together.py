@@ -23,10 +23,10 @@ from gateway.cli.serving.local_socket import LocalSocket
 from gateway.cli.serving.server import GatewayServer, certificate_of, material_of
 from gateway.clock import SystemClock
 from gateway.keys.signals import SignalledActs
-from gateway.listening import check_ports_are_free
 from gateway.log_lines import LineWriter, writer_to
 from gateway.opening.stores import open_keys, open_policies
 from gateway.policy.model import BackendSpec, Policy
+from gateway.preflight.listening import check_ports_are_free
 from gateway.processes.child import ParentLink
 from gateway.processes.hosts import Guests, Hosts
 from gateway.processes.loading import PolicyLoader

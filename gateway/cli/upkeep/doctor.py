@@ -25,7 +25,7 @@ from gateway.environment import Environment
 from gateway.policy.model import Policy
 from gateway.policy.reader import load_with_places
 from gateway.policy.syntax.problems import PolicyError
-from gateway.preflight import check_startable
+from gateway.preflight.startable import check_startable
 
 _HEADS = ("what", "is", "found", "to do")
 

@@ -17,13 +17,13 @@ from gateway.app import backend_maker
 from gateway.cli.backends.probe_report import ProbeFindings, ask_all
 from gateway.cli.serving.local_socket import answers
 from gateway.clock import SystemClock
-from gateway.listening import PortTaken, certificate_warnings, check_ports_are_free
 from gateway.opening.stores import open_ledger
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.sections.server import TlsFiles
 from gateway.policy.syntax.problems import Mark
 from gateway.policy.warnings.every import warnings_of
-from gateway.preflight import exposed_files
+from gateway.preflight.listening import PortTaken, certificate_warnings, check_ports_are_free
+from gateway.preflight.startable import exposed_files
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.queries import UsageQuery
 from gateway.storage.redis.breaker import Breaker

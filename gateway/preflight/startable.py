@@ -18,7 +18,6 @@ from adapters.base import Backend
 from adapters.settings import NeedsFiles, Secret, SettingError
 from adapters.trust import read_trust
 from gateway.environment import Environment
-from gateway.listening import certificate_faults, listener_faults
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import read_with_places
 from gateway.policy.sections.server import TlsFiles
@@ -32,6 +31,7 @@ from gateway.policy.syntax.problems import (
     problem_at,
     redacted,
 )
+from gateway.preflight.listening import certificate_faults, listener_faults
 from gateway.store_urls import Database, LedgerFile, ServerGroup
 
 Found = Iterator[tuple[str, str]]
