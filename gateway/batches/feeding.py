@@ -53,7 +53,7 @@ ReadCall = Callable[[ActivePolicy, Principal, str, bytes], LineCall]
 """The call that a route makes of a body. Raises ApiError."""
 
 
-class Held(msgspec.Struct, frozen=True):
+class HeldLine(msgspec.Struct, frozen=True):
     """A line that is held for and about to be a job."""
 
     state: CallState
@@ -131,7 +131,7 @@ class BatchFeeder:
         """``budget_nano``: what the batch has left for lines that are not held for yet;
         ``patience_s``: how long they may wait for what is cheap. Raises StorageUnavailable, and
         then nobody knows whether the lines are jobs."""
-        taken: list[FedLine | Held] = []
+        taken: list[FedLine | HeldLine] = []
         stopped, wait_s = None, 0.0
         for raw in lines:
             try:
@@ -142,7 +142,7 @@ class BatchFeeder:
             except BaseException:
                 await self._give_back(taken)
                 raise
-            if isinstance(found, Held) and budget_nano is not None:
+            if isinstance(found, HeldLine) and budget_nano is not None:
                 budget_nano -= found.state.admission.hold_nano
             taken.append(found)
         if not taken:
@@ -164,9 +164,9 @@ class BatchFeeder:
         return await self._surely(batch, [line], (raw.number, raw.end))
 
     async def _kept(
-        self, batch: StoredBatch, taken: Sequence[FedLine | Held], to: tuple[int, int]
+        self, batch: StoredBatch, taken: Sequence[FedLine | HeldLine], to: tuple[int, int]
     ) -> bool:
-        fed = [one.line if isinstance(one, Held) else one for one in taken]
+        fed = [one.line if isinstance(one, HeldLine) else one for one in taken]
         done = await self._surely(batch, fed, to)
         if not done:
             await self._give_back(taken)
@@ -192,9 +192,9 @@ class BatchFeeder:
                 and (found.fed_line, found.fed_byte) == to
             )
 
-    async def _give_back(self, taken: Sequence[FedLine | Held]) -> None:
+    async def _give_back(self, taken: Sequence[FedLine | HeldLine]) -> None:
         for one in taken:
-            if isinstance(one, Held):
+            if isinstance(one, HeldLine):
                 await self._dispatcher.jobs.end_unasked(one.state, 499, "handed_over")
 
     async def _line(
@@ -204,7 +204,7 @@ class BatchFeeder:
         raw: RawLine,
         budget_nano: int | None,
         patience_s: float,
-    ) -> FedLine | Held:
+    ) -> FedLine | HeldLine:
         custom_id = ""
         try:
             read = read_line(raw.text, batch.endpoint)
@@ -218,7 +218,7 @@ class BatchFeeder:
                 raise _NotNow(refused) from None
             error = refused
         else:
-            return Held(state, _fed(raw.number, custom_id, job, state))
+            return HeldLine(state, _fed(raw.number, custom_id, job, state))
         return FedLine(number=raw.number, custom_id=custom_id, fault=refused_text(error))
 
     def _asked(

@@ -41,7 +41,7 @@ _REFUSED_FOR_S = 60.0
 told so: others' calls may be holding what is left."""
 
 
-class LeaseLost(Exception):
+class BatchLost(Exception):
     """Raised where another gateway has the batch, or this one ends."""
 
 
@@ -78,7 +78,7 @@ class BatchRun:
         self._has_expired = False
 
     async def run(self) -> None:
-        """To its end. Raises LeaseLost and StorageUnavailable: whoever takes it next goes on."""
+        """To its end. Raises BatchLost and StorageUnavailable: whoever takes it next goes on."""
         if self.batch.state == "finalizing":
             await self._until_ended()
             await self._finish(self.batch.why)
@@ -91,7 +91,7 @@ class BatchRun:
 
     def _check(self) -> None:
         if self.is_left:
-            raise LeaseLost
+            raise BatchLost
 
     @property
     def _is_late(self) -> bool:
@@ -99,7 +99,7 @@ class BatchRun:
 
     def _held(self, done: bool) -> None:
         if not done:
-            raise LeaseLost
+            raise BatchLost
 
     # --- the input ----------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class BatchRun:
         )
         if fed.lines:
             if fed.is_lost:
-                raise LeaseLost
+                raise BatchLost
             self._moved(fed.to)
             if fed.why is None:
                 self._refused_since = None
@@ -265,7 +265,7 @@ class BatchRun:
             for id in filter(None, (output, errors)):
                 with contextlib.suppress(StorageUnavailable):
                     await self._files.drop(id)
-            raise LeaseLost
+            raise BatchLost
 
     def _end_of(self, unbegun: str) -> BatchState:
         if self.is_canceling:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from gateway.batches.run import BatchRun, LeaseLost
+from gateway.batches.run import BatchLost, BatchRun
 from gateway.clock import Clock
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.batches.base import BatchStore, StoredBatch
@@ -92,7 +92,7 @@ class BatchWorker:
         batch = run.batch
         try:
             await run.run()
-        except LeaseLost:
+        except BatchLost:
             with contextlib.suppress(StorageUnavailable):
                 await self._store.leave(batch.id, batch.epoch)
         except StorageUnavailable as unavailable:

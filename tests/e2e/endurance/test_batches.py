@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from tests.e2e.servers.paid import PaidServer
-from tests.e2e.test_batches import begun, client_of, ended
+from tests.e2e.stored.test_batches import begun, client_of, ended
 from tests.live import LiveGateway
 from tests.waiting import wait_until
 
