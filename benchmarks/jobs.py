@@ -31,13 +31,13 @@ from adapters.base import AdapterClass, Backend
 from adapters.fake import Fake, FakeSettings
 from adapters.types import Call, Reply
 from benchmarks.command import say
-from gateway.active_policy import NO_PREFERENCES
 from gateway.app import build_gateway, running
 from gateway.clock import SystemClock
 from gateway.jobs.accepting import AskedJob
 from gateway.opening.stores import JOBS_AT_ONCE
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import Kinds, read_policy_text
+from gateway.preferences import NO_PREFERENCES
 from gateway.service import Gateway
 from gateway.storage.jobs.base import JobsQuery
 from gateway.storage.jobs.sql_jobs import SqlJobs

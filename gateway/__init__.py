@@ -16,7 +16,7 @@ YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
 ``opening`` opens those; ``service`` is what runs then, with the ``active_policy`` that a reload
-swaps whole; ``policies`` keeps every policy that was in force, and puts another one there;
+swaps whole, and that decides by a caller's ``preferences``; ``policies`` keeps every policy that was in force, and puts another one there;
 ``trials`` are of one beside it; ``stored_work`` are files and batches, put together; ``restore``
 settles after a crash what was left open, and fills the counters of limits again from the ledger.
 ``preflight`` finds what would keep a policy from being served, ``listening`` whether its ports and

@@ -11,11 +11,11 @@ from gateway.backends.candidates import candidate_of
 from gateway.backends.demands import Demands
 from gateway.backends.live import LiveBackend
 from gateway.keys.permitted import check_model, may_use
-from gateway.money.inputs import TEXT_ALONE, InputParts
+from gateway.money.inputs import TEXT_ALONE
 from gateway.money.limits import backend_claims, compile_claims, model_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
-from gateway.routing.needs import NO_NEEDS, Needs
+from gateway.preferences import Preferences
 from gateway.routing.repeating import RepeatRules
 from gateway.routing.router import Candidate, Decision, RoutingRequest, available, decide
 from gateway.storage.claims import ClaimTemplate
@@ -26,39 +26,6 @@ _BYTES_A_TOKEN = 2
 """At least: of a prompt that was cut short no more can be kept than it has."""
 RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
 """A call of higher rank goes first in a backend's line."""
-
-
-class Preferences(msgspec.Struct, frozen=True):
-    """What a caller asked of the routing, beside the call."""
-
-    priority: Priority | None = None
-    max_price: int | None = None
-    """Nano-dollars."""
-    output_tokens: int = 1024
-    """The most that the call may produce, as its body says; else what its model may."""
-    unbounded: int = 0
-    """Answers that the call makes and for which its body says no bound; 0 where it says one, and
-    where its shape is not known."""
-    parts: InputParts = TEXT_ALONE
-    """What the body holds beside text."""
-    tags: Mapping[str, str] | None = None
-    """That the request gives its call."""
-    images: int = 0
-    """Images that it asks for; 0: nobody says."""
-    session: str = ""
-    """The conversation that the call belongs to, by its caller's own name; empty: none is known."""
-    needs: Needs = NO_NEEDS
-
-    patience: float | None = None
-    """Seconds that the call may wait for what is cheap, where those are more than its route's SLO;
-    None: it has no more time than that."""
-
-    def tags_with(self, own: dict[str, str]) -> dict[str, str]:
-        """The call's: those of its key, ``own``, and what the request gives beside them."""
-        return own if self.tags is None else {**self.tags, **own}
-
-
-NO_PREFERENCES = Preferences()
 
 
 class Queued(msgspec.Struct, frozen=True):

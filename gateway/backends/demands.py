@@ -14,7 +14,7 @@ from gateway.routing.needs import NO_NEEDS, Needs
 from gateway.routing.router import LIKELY_PART
 
 
-class Asked(Protocol):
+class RequestShape(Protocol):
     """A request as far as it decides what it needs."""
 
     @property
@@ -50,7 +50,7 @@ class Demands:
         """Whether a backend of the model does not take whatever a call brings."""
         return model in self._choosy
 
-    def needs(self, asked: Asked, abilities: frozenset[Ability]) -> Needs:
+    def needs(self, asked: RequestShape, abilities: frozenset[Ability]) -> Needs:
         """What a call needs, which brings or asks for ``abilities``."""
         size, tokens = len(asked.body) - asked.parts.data_bytes, 0
         spec = self._policy.models[asked.model]

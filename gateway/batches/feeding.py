@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from adapters.types import Task
-from gateway.active_policy import ActivePolicy, Preferences
+from gateway.active_policy import ActivePolicy
 from gateway.batches.input import LineFault, RawLine, read_line
 from gateway.batches.records import refused_text
 from gateway.calls.dispatcher import Dispatcher
@@ -24,6 +24,7 @@ from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.jobs.accepting import AskedJob, JobAcceptance
+from gateway.preferences import Preferences
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.batches.base import BatchStore, FedLine, StoredBatch
 from gateway.storage.jobs.base import LOWEST, NewJob

@@ -9,7 +9,8 @@ from functools import lru_cache
 import msgspec
 
 from adapters.types import Call
-from gateway.active_policy import ActivePolicy, Preferences
+from gateway.active_policy import ActivePolicy
+from gateway.preferences import Preferences
 from gateway.routing.router import Quote, device_us
 from gateway.storage.base import Admitted, Claim, Hold
 from gateway.storage.claims import (

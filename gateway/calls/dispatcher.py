@@ -18,7 +18,7 @@ from functools import cached_property, partial
 
 from adapters.errors import BackendError
 from adapters.types import Call, Reply
-from gateway.active_policy import ActivePolicy, Preferences, Queued
+from gateway.active_policy import ActivePolicy, Queued
 from gateway.backends.rests import LeftAlone
 from gateway.calls.admitting import Admitting
 from gateway.calls.answer_limit import first_token_limit, whole_answer_limit
@@ -48,6 +48,7 @@ from gateway.dialects.asking import ask
 from gateway.metrics import Metrics
 from gateway.money.limit_refusals import refusal
 from gateway.money.settlement import Settler
+from gateway.preferences import Preferences
 from gateway.routing.router import Decision, Quote
 from gateway.routing.sums import may_begin_within
 from gateway.routing.volume import CallVolume

@@ -17,7 +17,6 @@ import msgspec
 
 from adapters.errors import BackendError
 from adapters.types import Call, Reply
-from gateway.active_policy import Preferences
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.admission import UNLIMITED, holds, more_of, most_held
@@ -30,6 +29,7 @@ from gateway.money.counted import charged_of
 from gateway.money.estimates import by_tokens
 from gateway.money.settlement import Part
 from gateway.money.tariffs import PriceInForce
+from gateway.preferences import Preferences
 from gateway.routing.codes import ReasonCode
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import (

@@ -10,13 +10,14 @@ from collections.abc import Callable
 import msgspec
 
 from adapters.types import Call, Reply, Task
-from gateway.active_policy import RANK, ActivePolicy, Preferences
+from gateway.active_policy import RANK, ActivePolicy
 from gateway.calls.attempt import Attempt
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.jobs.records import JobDialect, JobRequest, to_text
+from gateway.preferences import Preferences
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import JobStore, KnownJob, LineFull, NewJob
 from gateway.types import ApiError, Principal

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import Handle, Reply, Task, Usage
-from gateway.active_policy import Preferences
+from gateway.preferences import Preferences
 from gateway.storage.base import LedgerRow
 from gateway.types import ApiError, Principal, Unit
 

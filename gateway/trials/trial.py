@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapters.types import Call
-from gateway.active_policy import ActivePolicy, Preferences, Queued
+from gateway.active_policy import ActivePolicy, Queued
 from gateway.money.text import iso
 from gateway.policy.model import Policy
+from gateway.preferences import Preferences
 from gateway.routing.router import Decision
 from gateway.trials.comparison import TrialComparison
 from gateway.types import ApiError, Principal

@@ -16,7 +16,6 @@ import msgspec
 from adapters.base import AdapterClass, Backend
 from adapters.fake import Fake
 from adapters.types import Call, Task
-from gateway.active_policy import Preferences
 from gateway.app import backend_maker, build_gateway, running, web
 from gateway.calls.dispatcher import Answer
 from gateway.calls.state import CallState
@@ -25,6 +24,7 @@ from gateway.key_requests import issue, read_request
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import Kinds, read_policy_text
 from gateway.policy.sections.keys import KeySettings
+from gateway.preferences import Preferences
 from gateway.service import Gateway
 from gateway.storage.base import Ledger, LedgerRow, SharedStore
 from gateway.storage.memory import MemorySharedStore

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from math import inf
 
-from gateway.active_policy import Preferences
 from gateway.api.requests.request import (
     Header,
     ParsedRequest,
@@ -19,6 +18,7 @@ from gateway.jobs.accepting import AskedJob
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.records import read_answer, read_fault
 from gateway.money.text import usd
+from gateway.preferences import Preferences
 from gateway.service import Gateway
 from gateway.storage.jobs.base import StoredJob
 from gateway.storage.jobs.states import ENDED

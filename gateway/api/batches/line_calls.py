@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from adapters.types import OPENAI_ROUTES, Task
-from gateway.active_policy import ActivePolicy, Preferences
+from gateway.active_policy import ActivePolicy
 from gateway.api.calls.openai import parsed_call
 from gateway.api.requests.request import ParsedRequest
 from gateway.batches.feeding import LineCall
+from gateway.preferences import Preferences
 from gateway.types import ApiError, Principal
 
 _TASKS: dict[str, Task] = {route: task for task, route in OPENAI_ROUTES.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters.types import JSON_TYPE, Call
-from gateway.active_policy import NO_PREFERENCES, ActivePolicy, Preferences
+from gateway.active_policy import ActivePolicy
 from gateway.api.answers.headers import decision_headers
 from gateway.api.answers.job_answers import (
     IDEMPOTENCY_KEY,
@@ -33,6 +33,7 @@ from gateway.files.inputs import MARK, FileInputs
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.limits import is_own_budget
 from gateway.policy.syntax.scalars import parse_nano_usd
+from gateway.preferences import NO_PREFERENCES, Preferences
 from gateway.service import Gateway
 from gateway.shared_timer import EVERY_S, SharedTimer
 from gateway.storage.base import StorageUnavailable

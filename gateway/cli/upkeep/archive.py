@@ -23,7 +23,7 @@ class ArchiveFault(Exception):
     """A backup that cannot be made, or is of no use. The message is for the user."""
 
 
-class Part(msgspec.Struct, frozen=True):
+class BackupFile(msgspec.Struct, frozen=True):
     """One file, and its name within the backup."""
 
     name: str
@@ -40,7 +40,7 @@ class Manifest(msgspec.Struct, frozen=True):
     """Name -> SHA-256, in hexadecimal."""
 
 
-def write(file: Path, parts: Sequence[Part]) -> dict[str, int]:
+def write(file: Path, parts: Sequence[BackupFile]) -> dict[str, int]:
     """Name -> bytes of each part that is there. Raises ArchiveFault, and OSError."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     if file.exists():
@@ -58,7 +58,7 @@ def write(file: Path, parts: Sequence[Part]) -> dict[str, int]:
     return sizes
 
 
-def _fill(tar: tarfile.TarFile, parts: Sequence[Part]) -> dict[str, int]:
+def _fill(tar: tarfile.TarFile, parts: Sequence[BackupFile]) -> dict[str, int]:
     hashes, sizes = {}, {}
     with tempfile.TemporaryDirectory() as name:
         for part in parts:
@@ -83,7 +83,7 @@ def _private(info: tarfile.TarInfo) -> tarfile.TarInfo:
     return info
 
 
-def _copy(part: Part, copy: Path) -> None:
+def _copy(part: BackupFile, copy: Path) -> None:
     if not part.database:
         copy.write_bytes(part.path.read_bytes())
         return

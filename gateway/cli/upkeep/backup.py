@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.cli.shared import add_config, command, fail, policy_offline
-from gateway.cli.upkeep.archive import ArchiveFault, Part, write
+from gateway.cli.upkeep.archive import ArchiveFault, BackupFile, write
 from gateway.policy.model import Policy
 from gateway.store_urls import Database, LedgerFile
 
@@ -50,17 +50,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parts_of(policy: Policy) -> Iterator[Part]:
+def parts_of(policy: Policy) -> Iterator[BackupFile]:
     """What of the gateway's own is in files, whether or not it is there yet."""
     data, store = Path(policy.server.data), policy.store
     if isinstance(store.ledger, LedgerFile):
-        yield Part("ledger.db", Path(store.ledger.path), database=True)
+        yield BackupFile("ledger.db", Path(store.ledger.path), database=True)
     if isinstance(store.keys, LedgerFile):
-        yield Part("keys.db", Path(store.keys.path), database=True)
+        yield BackupFile("keys.db", Path(store.keys.path), database=True)
     elif store.keys is None and isinstance(store.ledger, LedgerFile):
-        yield Part("keys.db", data / "keys.db", database=True)
+        yield BackupFile("keys.db", data / "keys.db", database=True)
     for name in ("ca.pem", "ca.key", "server.pem", "issued.json"):
-        yield Part(f"tls/{name}", data / "tls" / name)
+        yield BackupFile(f"tls/{name}", data / "tls" / name)
 
 
 def databases_of(policy: Policy) -> Iterator[str]:
@@ -73,7 +73,7 @@ def databases_of(policy: Policy) -> Iterator[str]:
             )
 
 
-def _policy_parts(config: Path) -> Iterator[Part]:
+def _policy_parts(config: Path) -> Iterator[BackupFile]:
     files = sorted(config.glob("*.y*ml")) if config.is_dir() else [config]
     for file in files:
-        yield Part(f"policy/{file.name}", file)
+        yield BackupFile(f"policy/{file.name}", file)

@@ -16,7 +16,7 @@ import msgspec
 from gateway.cli.acts import act_of_this_user
 from gateway.cli.serving.data_lock import DataInUse, DataLock
 from gateway.cli.shared import add_config, command, fail, policy_offline
-from gateway.cli.upkeep.archive import ArchiveFault, Manifest, Part, unpack
+from gateway.cli.upkeep.archive import ArchiveFault, BackupFile, Manifest, unpack
 from gateway.cli.upkeep.backup import databases_of, parts_of
 from gateway.clock import SystemClock
 from gateway.opening.stores import open_keys
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse_what_is_there(parts: Sequence[Part], force: bool) -> None:
+def _refuse_what_is_there(parts: Sequence[BackupFile], force: bool) -> None:
     there = [str(part.path) for part in parts if part.path.exists()]
     if there and not force:
         raise ArchiveFault(f"{', '.join(there)} would be replaced: give --force for that")
@@ -73,7 +73,7 @@ def _refuse_what_is_there(parts: Sequence[Part], force: bool) -> None:
         raise ArchiveFault("nothing in it is of this policy")
 
 
-def _put(copy: Path, part: Part) -> None:
+def _put(copy: Path, part: BackupFile) -> None:
     part.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     stamp = f".replaced-{SystemClock().time():.0f}"
     for name in ("", *(_BESIDE if part.database else ())):
@@ -99,7 +99,7 @@ def _note(policy: Policy, file: Path) -> None:
 
 
 def _tell(
-    options: argparse.Namespace, manifest: Manifest, parts: Sequence[Part], policy: Policy
+    options: argparse.Namespace, manifest: Manifest, parts: Sequence[BackupFile], policy: Policy
 ) -> None:
     at = datetime.datetime.fromtimestamp(manifest.at, datetime.UTC).isoformat(timespec="seconds")
     if options.json:

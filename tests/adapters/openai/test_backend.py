@@ -8,7 +8,6 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
 
 from adapters.errors import BackendError, FailureClass
@@ -396,21 +395,3 @@ async def test_the_usage_of_a_reply_without_counts_is_unknown_and_not_zero(
     async with upstream(clock, answer({"data": []})) as (backend, _):
         usage = (await backend.invoke(a_call(task="embeddings"))).usage
     assert usage == Usage(exec_s=usage.exec_s)
-
-
-async def test_a_message_is_sent_with_what_anthropic_wants_of_its_head(clock: FakeClock) -> None:
-    whole = answer({"type": "message", "content": [], "usage": {"output_tokens": 1}})
-    counted = answer({"input_tokens": 7})
-    settings = {"native": frozenset(("messages",))}
-    async with upstream(clock, whole, counted, **settings) as (backend, script):
-        asked = a_call(task="messages")
-        reply = await backend.invoke(msgspec.structs.replace(asked, betas="context-1m"))
-        assert reply.usage.output_tokens == 1
-        reply = await backend.invoke(a_call(task="count_tokens"))
-        assert (reply.usage.input_tokens, reply.usage.output_tokens) == (0, 0)
-        first, second = script.requests
-        assert (first.target, second.target) == ("/v1/messages", "/v1/messages/count_tokens")
-        assert first.headers["anthropic-beta"] == "context-1m"
-        assert "anthropic-beta" not in second.headers
-        assert second.headers["anthropic-version"] == "2023-06-01"
-        assert (first.body, second.body) == (BODY, BODY)

@@ -10,9 +10,9 @@ import pytest
 
 from adapters.errors import BackendError
 from adapters.types import Call, Chunk, Reply, Usage
-from gateway.active_policy import Preferences
 from gateway.clock import FakeClock
 from gateway.money.inputs import InputParts
+from gateway.preferences import Preferences
 from gateway.types import ApiError
 from tests.gateway.assembled import AssembledGateway, assembled
 from tests.gateway.token_budgets import SPENDS_TOKENS

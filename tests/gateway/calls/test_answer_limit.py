@@ -8,8 +8,8 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Reply, Usage
-from gateway.active_policy import Preferences
 from gateway.clock import FakeClock
+from gateway.preferences import Preferences
 from gateway.routing.answer_times import ENOUGH, SHORTEST_S
 from tests.gateway.assembled import AssembledGateway, assembled
 from tests.gateway.calls.test_failover import asked, policy

@@ -9,10 +9,10 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.types import Reply, Usage
-from gateway.active_policy import Preferences
 from gateway.calls.admission import Admission
 from gateway.calls.rows import open_row
 from gateway.clock import FakeClock, settle
+from gateway.preferences import Preferences
 from gateway.storage.base import Claim
 from gateway.types import ApiError
 from tests.gateway.assembled import (

@@ -9,9 +9,9 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply, Usage
-from gateway.active_policy import Preferences
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
+from gateway.preferences import Preferences
 from gateway.types import ApiError, Permitted
 from tests.gateway.assembled import ALICE, AssembledGateway, assembled
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.active_policy import Preferences
 from gateway.backends.candidates import candidate_of
 from gateway.clock import FakeClock, settle
+from gateway.preferences import Preferences
 from gateway.types import Principal
 from tests.gateway.assembled import ALICE, NO_OUTPUT, POLICY, assembled
 

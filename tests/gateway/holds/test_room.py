@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from adapters.types import Call, Reply, Usage
-from gateway.active_policy import Preferences
 from gateway.clock import FakeClock, settle
 from gateway.holds.line import LONGEST_S, LOOKS_EVERY_S
+from gateway.preferences import Preferences
 from gateway.storage.base import Claim
 from gateway.types import ApiError
 from tests.gateway.assembled import AssembledGateway, assembled, read

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from gateway.active_policy import NO_PREFERENCES, Preferences
 from gateway.clock import FakeClock
 from gateway.jobs.accepting import AskedJob
+from gateway.preferences import NO_PREFERENCES, Preferences
 from gateway.types import Principal
 from tests.gateway.jobs.gateways import POLICY, JobsGateway, with_jobs
 from tests.waiting import until

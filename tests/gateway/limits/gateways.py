@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 from adapters.types import Reply, Usage
-from gateway.active_policy import Preferences
 from gateway.calls.stream import SettledStream
+from gateway.preferences import Preferences
 from gateway.storage.base import Claim
 from gateway.types import ApiError, Principal, Unit
 from tests.gateway.assembled import AssembledGateway

@@ -12,9 +12,9 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk
-from gateway.active_policy import Preferences
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
+from gateway.preferences import Preferences
 from gateway.storage.base import Admitted, Claim, Refused
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError, Principal

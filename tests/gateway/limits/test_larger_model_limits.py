@@ -10,9 +10,9 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk
-from gateway.active_policy import Preferences
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
+from gateway.preferences import Preferences
 from gateway.types import ApiError
 from tests.gateway.assembled import AssembledGateway, assembled, read
 from tests.gateway.limits.gateways import CENT, DAVE, DOLLAR, left, past_caps, read_all, used

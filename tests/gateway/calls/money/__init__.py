@@ -1,0 +1,1 @@
+"""What calls hold, cost and are charged."""
