@@ -16,14 +16,14 @@ YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
 ``opening`` opens those; ``service`` is what runs then, with the ``active_policy`` that a reload
-swaps whole, and that decides by a caller's ``preferences``; ``policies`` keeps every policy that was in force, and puts another one there;
-``trials`` are of one beside it; ``stored_work`` are files and batches, put together; ``restore``
-settles after a crash what was left open, and fills the counters of limits again from the ledger.
-``preflight`` finds what would keep a policy from being served, ``listening`` whether its ports and
-certificate will do; ``named_files`` are read again on SIGHUP; ``environment`` is where secrets come
-from. ``console`` are pages for browsers, ``cli`` is the command line, ``tls`` makes certificates,
-``processes`` is what several of them on one port have in common, ``together`` what one of these may
-ask of all.
+swaps whole, and that decides by a caller's ``preferences``; ``policies`` keeps every policy that
+was in force, and puts another one there; ``trials`` are of one beside it; ``stored_work`` are files
+and batches, put together; ``restore`` settles after a crash what was left open, and fills the
+counters of limits again from the ledger. ``preflight`` finds what would keep a policy from being
+served, ``listening`` whether its ports and certificate will do; ``named_files`` are read again on
+SIGHUP; ``environment`` is where secrets come from. ``console`` are pages for browsers, ``cli`` is
+the command line, ``tls`` makes certificates, ``processes`` is what several of them on one port have
+in common, ``together`` what one of these may ask of all.
 
 A key's life: ``key_requests`` is what a request for one may say, ``keys`` what one may be used
 for, ``api_keys`` makes its secret and
