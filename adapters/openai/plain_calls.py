@@ -102,16 +102,18 @@ def _transcribed(call: Call, body: bytes, content_type: str, usage: Usage) -> Us
     if audio_s is None and told is not None and isinstance(told.duration, int | float):
         audio_s = float(told.duration)
     if audio_s is None:
-        audio_s = _seconds_sent(call)
+        audio_s = seconds_sent(call)
     tokens = tokens_of(text) if isinstance(text, str) else 0
     return msgspec.structs.replace(usage, audio_s=audio_s, text_tokens=tokens or None)
 
 
-def _seconds_sent(call: Call) -> float | None:
-    """Of the sound in a form, where its own head says how long it is."""
+def seconds_sent(call: Call) -> float | None:
+    """Of the sound in a form, where its own head says how long it is: of several the longest, as
+    nobody knows which one is heard."""
     boundary = boundary_of(call.content_type)
     if boundary is None:
         return None
-    files = [part for part in parts_of(call.body, boundary) if part.is_file]
+    files = [part for part in parts_of(call.body, boundary) if part.name == "file"]
     lengths = [seconds_of_wav(call.body[part.start : part.end]) for part in files]
-    return next((length for length in lengths if length is not None), None)
+    known = [length for length in lengths if length is not None]
+    return max(known) if known and len(known) == len(files) else None

@@ -100,7 +100,8 @@ class ResponseWriter(Writer):
         return "incomplete" if self._finish in _CUT else "completed"
 
     def _response(self, status: str, usage: Usage | None) -> dict[str, Any]:
-        asked, reasoning = self._asked, self._asked.get("reasoning") or {}
+        asked, reasoning = self._asked, self._asked.get("reasoning")
+        effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
         cut = {"reason": _CUT[str(self._finish)]} if status == "incomplete" else None
         echoed = {name: asked.get(name, default) for name, default in _ECHOED.items()}
         return {
@@ -113,7 +114,7 @@ class ResponseWriter(Writer):
             "model": self._model,
             "output": self._items,
             "previous_response_id": None,
-            "reasoning": {"effort": reasoning.get("effort"), "summary": None},
+            "reasoning": {"effort": effort, "summary": None},
             "store": False,
             "usage": None if usage is None else _used(usage),
             **echoed,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.errors import takes_no
+from adapters.errors import BackendError, FailureClass, takes_no
 from gateway.dialects.streams import object_of, text_of
 
 _SAME = (
@@ -25,7 +25,8 @@ _TEXTS = frozenset(("input_text", "output_text", "text", "refusal", "summary_tex
 
 
 def chat_of_response(body: bytes) -> bytes:
-    """The body of the chat completion. Raises UNSUPPORTED for what it cannot say."""
+    """The body of the chat completion. Raises UNSUPPORTED for what it cannot say, and INVALID
+    for what is not in the shape of a response's request."""
     asked = object_of(body)
     for name in _KEPT:
         if asked.get(name):
@@ -38,10 +39,18 @@ def chat_of_response(body: bytes) -> bytes:
         chat["tools"] = [_tool(tool) for tool in asked["tools"]]
     chat |= _tool_choice(asked.get("tool_choice"))
     chat |= _format(asked.get("text"))
-    reasoning = asked.get("reasoning")
-    if isinstance(reasoning, dict) and reasoning.get("effort"):
-        chat["reasoning_effort"] = reasoning["effort"]
+    if effort := _effort(asked.get("reasoning")):
+        chat["reasoning_effort"] = effort
     return msgspec.json.encode(chat)
+
+
+def _effort(reasoning: Any) -> Any:
+    if reasoning is None:
+        return None
+    if not isinstance(reasoning, dict):
+        said = '`reasoning` is an object, such as {"effort": "high"}.'
+        raise BackendError(FailureClass.INVALID, said)
+    return reasoning.get("effort")
 
 
 def _instructions(text: Any) -> Iterator[dict[str, Any]]:

@@ -229,15 +229,18 @@ def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
     """The most tokens that the answers to one body may hold together, and how many of them the
     body does not bound; ``most`` is what each may hold then.
 
-    Of the two fields that bound an answer the larger one counts, as nobody knows which of them
-    a backend reads; and a bound below 1 is none, as to some servers -1 means without end: then the
-    other one is what such an answer is given.
+    Of the two fields that bound a chat's answer the larger one counts, as nobody knows which of
+    them a backend reads; messages and responses have one alone, and no other is heeded. A bound
+    below 1 is none, as to some servers -1 means without end: then the other one is what such an
+    answer is given.
     """
     if task in WRITES_NOTHING:
         return 0, 0
     one, other = envelope.max_completion_tokens, envelope.max_tokens
     if isinstance(envelope, ResponsesBody):
         one, other = None, envelope.max_output_tokens
+    elif isinstance(envelope, MessagesBody):
+        one = None
     asked = max(one or 0, other or 0)
     answers = max(envelope.n or 1, envelope.best_of or 1, 1)
     if isinstance(envelope, CompletionBody):

@@ -10,7 +10,9 @@ import openai
 import pytest
 
 from adapters.errors import BackendError, FailureClass
+from adapters.types import Call
 from gateway.clock import FakeClock
+from gateway.dialects.responses_answered import ResponseWriter
 from gateway.dialects.responses_asked import chat_of_response
 from tests.gateway.assembled import assembled
 from tests.gateway.dialects.chats import DONE, SAID, openais, piece, row_of, whole
@@ -154,3 +156,30 @@ async def test_what_no_backend_can_do_is_refused_and_costs_nothing(
             await openais(gateway).responses.create(**asked)
         assert gateway.fake("home").calls == []
         assert await gateway.spent() == 0
+
+
+@pytest.mark.parametrize("reasoning", ["high", 1, True, ["high"], ""], ids=str)
+async def test_reasoning_that_is_no_object_is_refused_before_a_backend_is_asked(
+    reasoning: Any, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        with pytest.raises(openai.BadRequestError, match="`reasoning` is an object"):
+            await openais(gateway).responses.create(model="chat", input="hi", reasoning=reasoning)
+        assert gateway.fake("home").calls == []
+        assert await gateway.spent() == 0
+
+
+_ODD: tuple[Any, ...] = (None, True, 1, 0.5, "x", [], [[]], [{}], {}, {"effort": []})
+_READ = (
+    "instructions", "max_output_tokens", "metadata", "parallel_tool_calls", "reasoning",
+    "temperature", "text", "tool_choice", "tools", "top_p", "truncation", "user",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _READ)
+def test_an_answer_is_written_whatever_its_request_said(name: str) -> None:
+    for odd in _ODD:
+        body = json.dumps({"model": "m", "input": "hi", name: odd}).encode()
+        writer = ResponseWriter(Call(id="req_1", model="m", task="responses", body=body))
+        answer = whole({"role": "assistant", "content": "fine"})
+        assert json.loads(writer.whole(answer.body, answer.usage))["status"] == "completed"

@@ -55,6 +55,18 @@ async def test_no_spelling_of_a_bound_makes_the_hold_too_small(
         assert await held(gateway, "/v1/chat/completions", {**CHAT, **asked}) == tokens
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+@pytest.mark.parametrize("name", ["max_completion_tokens", "max_tokens", "max_output_tokens"])
+async def test_a_bound_of_another_route_counts_for_nothing(
+    path: str, name: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """What is sent to a backend of chats has the route's own bound alone."""
+    own = {"/v1/messages": "max_tokens", "/v1/responses": "max_output_tokens"}[path]
+    body = {"model": "far", "messages": CHAT["messages"], "input": "hi", name: 1}
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        assert await held(gateway, path, body) == (1 if name == own else 4096)
+
+
 async def test_a_native_call_is_held_for_what_its_model_may_produce(
     tmp_path: Path, clock: FakeClock
 ) -> None:
